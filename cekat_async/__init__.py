@@ -1,0 +1,46 @@
+"""The asyncio client of the Cekat Conversations API.
+
+>>> async with CekatClient() as cekat:  # the key comes from CEKAT_API_KEY
+...     async for conversation in cekat.conversations.list(stage_status="assigned"):
+...         print(conversation.contact_name, conversation.last_message)
+"""
+
+from cekat_async import errors
+from cekat_async._decode import decode_conversation
+from cekat_async._version import __version__
+from cekat_async.client import CekatClient
+from cekat_async.config import RateLimit, RetryPolicy, Timeout
+from cekat_async.errors import *  # noqa: F403 - the family is listed once, in errors.__all__
+from cekat_async.models import (
+    Conversation,
+    ConversationPage,
+    Cursor,
+    Inbox,
+    InboxPage,
+    Label,
+    MessagePreview,
+    OddRecord,
+    PlatformType,
+    StageStatus,
+)
+
+__all__ = [
+    "CekatClient",
+    "Conversation",
+    "ConversationPage",
+    "Cursor",
+    "Inbox",
+    "InboxPage",
+    "Label",
+    "MessagePreview",
+    "OddRecord",
+    "PlatformType",
+    "RateLimit",
+    "RetryPolicy",
+    "StageStatus",
+    "Timeout",
+    "__version__",
+    "decode_conversation",
+    "errors",
+]
+__all__ += errors.__all__

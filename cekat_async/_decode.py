@@ -1,0 +1,308 @@
+"""Bytes of an answer to pages and records: fast when all is as documented, tolerant when not.
+
+The fast path is one typed decode of the whole page. Whatever it objects to (an unknown field, a
+timestamp without a zone, one odd record) sends the page down the tolerant path, record by record:
+the healthy ones are kept, those that can be healed are healed, and the odd ones are named.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+
+from cekat_async._wire import Reply, refusal
+from cekat_async.errors import DecodeError, MalformedBodyError, PaginationError
+from cekat_async.models import (
+    Conversation,
+    ConversationPage,
+    Cursor,
+    Extra,
+    Inbox,
+    InboxPage,
+    Label,
+    MessagePreview,
+    OddRecord,
+    Record,
+    cut_records,
+    mend_surrogates,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["decode_conversation", "decode_conversation_page", "decode_inbox_page"]
+
+D = TypeVar("D")
+M = TypeVar("M")
+R = TypeVar("R", bound=Record)
+Raw: TypeAlias = bytes | msgspec.Raw
+
+
+class _Answer(msgspec.Struct, Generic[D, M]):
+    data: D
+    metadata: M | None = None
+    success: bool | None = None
+
+
+class _CursorPair(msgspec.Struct):
+    cursor_id: str | None = None
+    cursor_ts: str | None = None
+
+
+class _CursorMetadata(msgspec.Struct):
+    next_cursor: _CursorPair | None = None
+
+
+class _Pagination(msgspec.Struct):
+    total_page: int | None = None
+    total_items: int | None = None
+
+
+class _PageMetadata(msgspec.Struct):
+    pagination: _Pagination | None = None
+
+
+class _Shape(Generic[R, M]):
+    """The decoders of one resource's pages, made once: making one costs more than a page."""
+
+    def __init__(
+        self,
+        record: type[R],
+        page: type[_Answer[tuple[R, ...], M]],
+        raw_page: type[_Answer[list[msgspec.Raw], M]],
+    ) -> None:
+        self.record = record
+        self.one = msgspec.json.Decoder(record)
+        self.page = msgspec.json.Decoder(page)
+        self.raw_page = msgspec.json.Decoder(raw_page)
+
+
+_CONVERSATIONS = _Shape(
+    Conversation,
+    _Answer[tuple[Conversation, ...], _CursorMetadata],
+    _Answer[list[msgspec.Raw], _CursorMetadata],
+)
+_INBOXES = _Shape(
+    Inbox,
+    _Answer[tuple[Inbox, ...], _PageMetadata],
+    _Answer[list[msgspec.Raw], _PageMetadata],
+)
+
+# Bad UTF-8 inside a string does not raise msgspec's own error.
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+
+
+def decode_conversation_page(reply: Reply) -> ConversationPage:
+    """Return the page that a reply to the listing of conversations holds.
+
+    Raises:
+        MalformedBodyError: The body is not JSON, or is cut short.
+        DecodeError: It is JSON of another shape.
+        APIStatusError: It says ``"success": false``.
+        PaginationError: Its cursor is half a pair.
+    """
+    parts = _decode(_CONVERSATIONS, reply)
+    pair = parts.metadata.next_cursor if parts.metadata else None
+    return ConversationPage(
+        items=parts.items,
+        odd_records=parts.odd_records,
+        body=reply.body,
+        next_cursor=_cursor(pair) if pair else None,
+    )
+
+
+def decode_inbox_page(reply: Reply, number: int) -> InboxPage:
+    """Return the page that a reply to the listing of inboxes holds.
+
+    Raises:
+        MalformedBodyError: The body is not JSON, or is cut short.
+        DecodeError: It is JSON of another shape.
+        APIStatusError: It says ``"success": false``.
+    """
+    parts = _decode(_INBOXES, reply)
+    totals = (parts.metadata.pagination if parts.metadata else None) or _Pagination()
+    return InboxPage(
+        items=parts.items,
+        odd_records=parts.odd_records,
+        body=reply.body,
+        page=number,
+        total_pages=totals.total_page,
+        total_items=totals.total_items,
+    )
+
+
+def decode_conversation(raw: bytes | str) -> Conversation:
+    """Return one conversation from its JSON, as a line of an export holds it.
+
+    Unknown fields, zone-less timestamps and the like are taken as in a page.
+
+    Raises:
+        DecodeError: It is not JSON, or not a conversation; ``field`` says where.
+    """
+    data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
+    record = _decode_record(_CONVERSATIONS, 0, data)
+    if isinstance(record, OddRecord):
+        message = f"not a conversation: {record.reason} at {record.field}"
+        raise DecodeError(message, field=record.field, raw=data)
+    return record
+
+
+def _cursor(pair: _CursorPair) -> Cursor | None:
+    # An empty text leads nowhere either; sent back, it would start the walk anew.
+    if not pair.cursor_id and not pair.cursor_ts:
+        return None
+    if not pair.cursor_id or not pair.cursor_ts:
+        missing = "cursor_ts" if pair.cursor_id else "cursor_id"
+        raise PaginationError(f"the server sent half a cursor, without {missing}: cannot go on")
+    return Cursor(pair.cursor_id, pair.cursor_ts)
+
+
+class _Parts(NamedTuple, Generic[R, M]):
+    """What a page is made of."""
+
+    items: tuple[R, ...]
+    odd_records: tuple[OddRecord, ...]
+    metadata: M | None
+
+
+def _decode(shape: _Shape[R, M], reply: Reply) -> _Parts[R, M]:
+    try:
+        answer = shape.page.decode(reply.body)
+    except _UNDECODABLE:
+        return _decode_tolerantly(shape, reply)
+    if answer.success is False:
+        raise refusal(reply)
+    return _Parts(answer.data, (), answer.metadata)
+
+
+def _decode_tolerantly(shape: _Shape[R, M], reply: Reply) -> _Parts[R, M]:
+    body = mend_surrogates(reply.body)
+    if _says_no(body):
+        raise refusal(reply)
+    answer = _raw_answer(shape, body)
+    records = [_decode_record(shape, index, raw) for index, raw in enumerate(answer.data)]
+    odd = [record for record in records if isinstance(record, OddRecord)]
+    if odd and body != reply.body:
+        originals = cut_records(reply.body)
+        odd = [msgspec.structs.replace(o, raw=bytes(originals[o.index])) for o in odd]
+    items = (record for record in records if not isinstance(record, OddRecord))
+    return _Parts(tuple(items), tuple(odd), answer.metadata)
+
+
+class _OnlySuccess(msgspec.Struct):
+    success: bool | None = None
+
+
+_ONLY_SUCCESS = msgspec.json.Decoder(_OnlySuccess)
+
+
+def _says_no(body: bytes) -> bool:
+    """Whether the answer says ``"success": false``, which needs no ``data`` beside it."""
+    try:
+        return _ONLY_SUCCESS.decode(body).success is False
+    except _UNDECODABLE:
+        return False
+
+
+def _raw_answer(shape: _Shape[R, M], body: bytes) -> _Answer[list[msgspec.Raw], M]:
+    try:
+        return shape.raw_page.decode(body)
+    except _UNDECODABLE as error:
+        failure = _body_error(body, error)
+    raise failure
+
+
+def _body_error(body: bytes, error: Exception) -> DecodeError:
+    """Tell a body that is no JSON, which asking again may heal, from one of another shape."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except msgspec.DecodeError as malformed:
+        return MalformedBodyError(
+            f"the answer is not whole JSON ({malformed}; {len(body):,} bytes)", raw=body
+        )
+    reason, field = _reason(error)
+    return DecodeError(f"the answer has another shape: {reason} at {field}", field=field, raw=body)
+
+
+def _decode_record(shape: _Shape[R, M], index: int, raw: Raw) -> R | OddRecord:
+    try:
+        return shape.one.decode(raw)
+    except _UNDECODABLE:
+        pass
+    try:
+        return _healed(shape.record, raw)
+    except _UNDECODABLE as error:
+        reason, field = _reason(error)
+    return OddRecord(index=index, id=_id(raw), field=field, reason=reason, raw=bytes(raw))
+
+
+_NESTED: Mapping[str, type[Record]] = {
+    "labels": Label,
+    "first_message": MessagePreview,
+    "last_message": MessagePreview,
+}
+_TIMESTAMPS = frozenset({"created_at", "resolved_at"})
+
+
+def _healed(kind: type[R], raw: Raw) -> R:
+    """Return the record with its unknown fields kept, its zones set and its text mended."""
+    text = mend_surrogates(bytes(raw)).decode(errors="replace")
+    return msgspec.convert(_sorted_out(kind, msgspec.json.decode(text)), kind)
+
+
+def _sorted_out(kind: type[Record], value: Any) -> Any:
+    """Return a record's fields with the unknown ones moved under ``extra``, nested ones too.
+
+    What is not a record at all passes as it is: the conversion says best what is wrong with it.
+    """
+    if isinstance(value, list):
+        return [_sorted_out(kind, part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    known = [name for name in kind.__struct_fields__ if name != "extra" and name in value]
+    fields = {name: _field(name, value[name]) for name in known}
+    extra = {name: part for name, part in value.items() if name not in fields}
+    return {**fields, "extra": Extra(extra)} if extra else fields
+
+
+def _field(name: str, value: Any) -> Any:
+    if name in _NESTED:
+        return _sorted_out(_NESTED[name], value)
+    if name in _TIMESTAMPS and isinstance(value, str):
+        return _timestamp(value)
+    return value
+
+
+def _timestamp(text: str) -> datetime | str:
+    """Return the moment; a text that is none stays one, and the conversion names it."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _OnlyId(msgspec.Struct):
+    id: str | None = None
+
+
+_ONLY_ID = msgspec.json.Decoder(_OnlyId)
+
+
+def _id(raw: Raw) -> str | None:
+    try:
+        return _ONLY_ID.decode(raw).id
+    except _UNDECODABLE:
+        return None
+
+
+_PATH = re.compile(r"^(?P<reason>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    """Split msgspec's message into what is wrong and where; ``$`` stands for the whole."""
+    found = _PATH.match(str(error))
+    return (found["reason"], found["path"]) if found else (str(error), "$")

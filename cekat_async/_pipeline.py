@@ -1,0 +1,124 @@
+"""The one path of a request: retry → limiter → transport → verdict → decode."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from cekat_async._retry import retried
+from cekat_async._wire import verdict
+from cekat_async.errors import CekatError, DeadlineExceededError, DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cekat_async._limiter import Limiter
+    from cekat_async._wire import Reply, Request
+    from cekat_async.config import ClientConfig, Secret
+
+__all__ = ["Exchanger", "Pipeline", "Traffic"]
+
+T = TypeVar("T")
+
+
+class Exchanger(Protocol):
+    """What moves one request and one whole reply: the transport, or a script that plays it."""
+
+    async def exchange(self, request: Request) -> Reply:
+        """Send a request and return its reply."""
+        ...
+
+
+class Traffic:
+    """What a client has sent so far.
+
+    Attributes:
+        requests: Requests that went out, retries included.
+        retries: Those that were not the first attempt of their call.
+    """
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.retries = 0
+
+    def __repr__(self) -> str:
+        return f"<Traffic: {self.requests} requests, {self.retries} of them retries>"
+
+
+class Pipeline:
+    """Takes the requests of one client down the path."""
+
+    def __init__(self, config: ClientConfig, limiter: Limiter, transport: Exchanger) -> None:
+        self.traffic = Traffic()
+        self._config = config
+        self._limiter = limiter
+        self._transport = transport
+        self._slots = asyncio.Semaphore(config.concurrency)
+
+    async def fetch(self, request: Request, decode: Callable[[Reply], T]) -> T:
+        """Return what ``decode`` makes of the reply.
+
+        Raises:
+            DeadlineExceededError: Attempts and waits together outlasted ``Timeout.deadline``.
+            CekatError: What the last attempt failed with.
+        """
+        call = _Call(request, decode)
+        try:
+            return await self._within_deadline(call)
+        except CekatError as error:
+            call.label(error, self._config.api_key)
+            raise
+
+    async def _within_deadline(self, call: _Call[T]) -> T:
+        seconds = self._config.timeout.deadline
+        deadline = asyncio.get_running_loop().time() + (math.inf if seconds is None else seconds)
+        cutoff = asyncio.timeout(seconds)
+        try:
+            async with cutoff:
+                return await retried(
+                    self._config.retry, deadline, lambda: self._attempt(call, deadline)
+                )
+        except TimeoutError:
+            if not cutoff.expired():
+                raise
+        raise DeadlineExceededError(f"no answer within {seconds:g} s") from call.failure
+
+    async def _attempt(self, call: _Call[T], deadline: float) -> T:
+        try:
+            async with self._slots:
+                await self._limiter.acquire(deadline)
+                self._count(call)
+                reply = await self._transport.exchange(call.request)
+            self._limiter.observe(reply)
+            verdict(reply)
+            # A body that is cut short is worth another attempt, one of another shape is not; which
+            # of them it is, the one decode tells. So it stands here, and its errors decide.
+            return call.decode(reply)
+        except CekatError as error:
+            call.failure = error
+            raise
+
+    def _count(self, call: _Call[T]) -> None:
+        self.traffic.requests += 1
+        self.traffic.retries += call.attempts > 0
+        call.attempts += 1
+
+
+class _Call(Generic[T]):
+    """One request on its way, with what has become of it so far."""
+
+    def __init__(self, request: Request, decode: Callable[[Reply], T]) -> None:
+        self.request = request
+        self.decode = decode
+        self.attempts = 0
+        self.failure: CekatError | None = None
+
+    def label(self, error: CekatError, key: Secret) -> None:
+        """Write on an error which request it is about, and strike out an echo of the key."""
+        error.path = self.request.path
+        error.attempts = self.attempts
+        if error.request_id is not None:
+            error.request_id = key.redact_text(error.request_id)
+        if isinstance(error, DecodeError):
+            error.raw = key.redact(error.raw)

@@ -1,0 +1,156 @@
+"""Walks: where one stands, when it is over, and the async loop that drives it.
+
+The states are pure and know no network; the drivers beside them await a ``fetch`` they are given.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from cekat_async.errors import OddRecordError, PaginationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord, Page, Record
+
+__all__ = [
+    "CursorWalk",
+    "PageWalk",
+    "items_of",
+    "odd_record_error",
+    "walk_conversations",
+    "walk_inboxes",
+]
+
+R = TypeVar("R", bound="Record")
+
+
+class CursorWalk:
+    """Where a walk along cursors stands. Ask with ``cursor`` until it is ``done``."""
+
+    def __init__(self, start: Cursor | None = None) -> None:
+        self.cursor = start
+        self.done = False
+        # 64-bit hashes instead of the strings: a walk of ten million conversations remembers its
+        # 100,000 cursors in some 8 MB, and two of them collide once in 3 billion such walks.
+        self._seen = {hash(start)}
+
+    def advance(self, next_cursor: Cursor | None, *, page_is_empty: bool) -> None:
+        """Move on behind a page.
+
+        An empty page that repeats the cursor it was asked with is the end: there is nothing
+        behind it, whoever asks again.
+
+        Raises:
+            PaginationError: The cursor was there before, at any distance.
+        """
+        if next_cursor is None or (page_is_empty and next_cursor == self.cursor):
+            self.done = True
+            return
+        if hash(next_cursor) in self._seen:
+            raise _repeated(next_cursor)
+        self._seen.add(hash(next_cursor))
+        self.cursor = next_cursor
+
+
+def _repeated(cursor: Cursor) -> PaginationError:
+    error = PaginationError(
+        f"the server sent a cursor for the second time ({cursor.cursor_ts}, {cursor.cursor_id}): "
+        "the walk would never end"
+    )
+    error.cursor = cursor
+    return error
+
+
+class PageWalk:
+    """Where a walk along page numbers stands. Ask with ``number`` until it is ``done``.
+
+    It ends at an empty page, at one that brings nothing new, or where the server's count of pages
+    *and* its count of items both say so: of the two, the API's own sample has one wrong (API.md).
+    """
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.done = False
+        self._seen: set[str | bytes] = set()
+
+    def advance(self, page: InboxPage) -> InboxPage:
+        """Move on behind a page, and return it without the inboxes that were there before.
+
+        Page numbers shift when an inbox is added or removed while the walk is under way.
+        """
+        fresh = tuple(inbox for inbox in page.items if inbox.id not in self._seen)
+        fresh_odd = tuple(odd for odd in page.odd_records if odd.raw not in self._seen)
+        self._seen.update(inbox.id for inbox in fresh)
+        self._seen.update(odd.raw for odd in fresh_odd)
+        self.number += 1
+        self.done = not (fresh or fresh_odd) or self._is_complete(page)
+        return msgspec.structs.replace(page, items=fresh, odd_records=fresh_odd)
+
+    def _is_complete(self, page: InboxPage) -> bool:
+        if page.total_pages is None or page.total_items is None:
+            return False
+        return self.number > page.total_pages and len(self._seen) >= page.total_items
+
+
+def odd_record_error(
+    page: ConversationPage | InboxPage, on_odd_record: Callable[[OddRecord], object] | None
+) -> OddRecordError | None:
+    """Hand a page's odd records to the caller's function, or return the error to raise."""
+    if not page.odd_records:
+        return None
+    if on_odd_record is not None:
+        for record in page.odd_records:
+            on_odd_record(record)
+        return None
+    first, *others = page.odd_records
+    more = f" (and {len(others)} more of this page)" if others else ""
+    return OddRecordError(
+        f"record {first.index} of the page, id {first.id}, is odd at {first.field}: "
+        f"{first.reason}{more}",
+        records=page.odd_records,
+        page=page,
+    )
+
+
+async def walk_conversations(
+    fetch: Callable[[Cursor | None], Awaitable[ConversationPage]],
+    start: Cursor | None,
+    on_odd_record: Callable[[OddRecord], object] | None,
+) -> AsyncGenerator[ConversationPage, None]:
+    """Yield page after page. An error surfaces behind the pages and records that came before it."""
+    walk = CursorWalk(start)
+    while not walk.done:
+        page = await fetch(walk.cursor)
+        error = odd_record_error(page, on_odd_record)
+        yield page
+        if error is not None:
+            error.cursor = walk.cursor
+            raise error
+        walk.advance(page.next_cursor, page_is_empty=not (page.items or page.odd_records))
+
+
+async def walk_inboxes(
+    fetch: Callable[[int], Awaitable[InboxPage]],
+    on_odd_record: Callable[[OddRecord], object] | None,
+) -> AsyncGenerator[InboxPage, None]:
+    """Yield page after page, each inbox once."""
+    walk = PageWalk()
+    while not walk.done:
+        page = walk.advance(await fetch(walk.number))
+        error = odd_record_error(page, on_odd_record)
+        yield page
+        if error is not None:
+            raise error
+
+
+async def items_of(pages: AsyncGenerator[Page[R], None]) -> AsyncGenerator[R, None]:
+    """Yield record after record of some pages, and close them when it is closed."""
+    async with aclosing(pages):
+        async for page in pages:
+            for item in page.items:
+                yield item

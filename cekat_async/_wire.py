@@ -1,0 +1,168 @@
+"""Requests and replies as values, and the verdict: whether a reply is an answer or an error.
+
+Nothing here does I/O: status, headers and bytes come in, a value or one of our errors goes out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from cekat_async.errors import APIStatusError, status_error_class
+
+__all__ = ["Reply", "Request", "refusal", "retry_after", "verdict"]
+
+_MESSAGE_LIMIT = 500
+_BODY_LIMIT = 2_000
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One GET of the API: a path and its query, in order."""
+
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go on the wire, every reserved character percent-encoded.
+
+        A cursor is opaque (API.md): what the server reads must be what it sent, so that a ``+``
+        must not arrive as a blank, nor anything be encoded twice.
+        """
+        return f"{self.path}?{urlencode(self.query, quote_via=quote, safe='')}"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One whole answer. ``headers`` are looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        # A body is customers' data; a repr ends up in logs.
+        return f"<Reply {self.status}, {len(self.body):,} bytes>"
+
+
+def verdict(reply: Reply) -> None:
+    """Let a 200 pass, and raise for every other status.
+
+    Raises:
+        APIStatusError: Or the class of the family that stands for the status.
+    """
+    if reply.status != HTTPStatus.OK:
+        raise refusal(reply)
+
+
+def refusal(reply: Reply) -> APIStatusError:
+    """Return the error that a reply stands for: another status than 200, or ``success: false``."""
+    envelope = _mapping(_json(reply.body))
+    error = _mapping(envelope.get("error"))
+    status = _status(reply, envelope)
+    failure = status_error_class(status)(
+        _message(reply, envelope, error)[:_MESSAGE_LIMIT],
+        status=status,
+        code=_text(error.get("code")),
+        details=[part for part in _sequence(error.get("details")) if isinstance(part, Mapping)],
+        body=reply.body[:_BODY_LIMIT],
+    )
+    failure.retry_after = retry_after(reply.headers)
+    failure.request_id = reply.headers.get("X-Request-Id") or reply.headers.get("CF-Ray")
+    return failure
+
+
+def _status(reply: Reply, envelope: Mapping[str, Any]) -> int:
+    # A 200 can say "success": false (API.md, ?); the body's own status is the better one then.
+    inner = envelope.get("status_code")
+    if reply.status == HTTPStatus.OK and isinstance(inner, int) and inner >= HTTPStatus.BAD_REQUEST:
+        return inner
+    return reply.status
+
+
+def _message(reply: Reply, envelope: Mapping[str, Any], error: Mapping[str, Any]) -> str:
+    said = error.get("message") or envelope.get("error") or envelope.get("message")
+    if isinstance(said, str) and said.strip():
+        return _one_line(said)
+    if reply.status in range(300, 400):
+        return _redirect_message(reply)
+    if reply.status == HTTPStatus.OK:
+        return 'the API says "success": false and gives no reason'
+    kind = reply.headers.get("Content-Type", "no content type")
+    return f"{_phrase(reply.status)}: {_one_line(kind)}, {len(reply.body):,} bytes, no reason given"
+
+
+def _redirect_message(reply: Reply) -> str:
+    """Say where a redirect leads, by host only: the rest could repeat what was asked."""
+    host = urlsplit(reply.headers.get("Location", "")).netloc.rpartition("@")[2]
+    where = f"to {_one_line(host)}" if host else "elsewhere on the same host"
+    return f"the server redirects {where}; redirects are not followed: set base_url to the API"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds a reply's ``Retry-After`` asks to wait, or ``None``.
+
+    It may be seconds, with a fraction or without, or an HTTP date, which is read against the
+    reply's own ``Date`` (the clocks of two machines differ). What is none of these, negative or
+    not finite counts as not said.
+    """
+    said = headers.get("Retry-After", "").strip()
+    if not said:
+        return None
+    try:
+        seconds = float(said)
+    except ValueError:
+        return _seconds_until(said, headers.get("Date"))
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _seconds_until(date: str, now: str | None) -> float | None:
+    end = _http_date(date)
+    if end is None:
+        return None
+    begin = _http_date(now or "") or datetime.now(UTC)
+    return max(0.0, (end - begin).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

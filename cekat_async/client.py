@@ -1,0 +1,126 @@
+"""The client: builds all the parts, owns them, and closes them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Self
+
+from cekat_async._limiter import limiter_for
+from cekat_async._pipeline import Pipeline, Traffic
+from cekat_async._transport import Transport
+from cekat_async.config import RateLimit, RetryPolicy, Timeout, client_config
+from cekat_async.conversations import Conversations
+from cekat_async.errors import ClientClosedError, ConfigurationError
+from cekat_async.inboxes import Inboxes
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from aiohttp import ClientSession
+
+__all__ = ["CekatClient"]
+
+
+class CekatClient:
+    """The client of the Cekat Conversations API.
+
+    Use it as ``async with CekatClient() as cekat:``, or call :meth:`aclose` yourself. It belongs
+    to the event loop of its first request; any number of tasks of that loop may share it, and
+    then share its pace.
+
+    Args:
+        api_key: The key; by default what ``CEKAT_API_KEY`` in the environment holds.
+        base_url: Scheme and host, and the prefix of a gateway where there is one; by default
+            ``CEKAT_BASE_URL``, or ``https://api.cekat.ai``.
+        rate_limit: Requests at the most in any window; ``None`` switches pacing off, but not the
+            pauses that the server asks for. Default 300 in 60 seconds.
+        retry: Which attempts, and the waits between them.
+        timeout: For connecting, for silence, for an attempt, and for all of them together.
+        concurrency: Requests under way at once, and so connections, at the most. Default 8.
+        session: An ``aiohttp.ClientSession`` of your own, with its connector, proxy and TLS. It is
+            used as it is and never closed. It must have no ``auth`` of its own.
+        trust_env: Use the proxy that the environment names (``HTTPS_PROXY``, ``NO_PROXY``), for a
+            session of the client's own. Default off.
+        allow_http: Allow plain HTTP to a host that is not loopback. The key then travels
+            unencrypted. Default off.
+
+    Raises:
+        ConfigurationError: An option is wrong; the message says what to do.
+    """
+
+    conversations: Conversations
+    inboxes: Inboxes
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        rate_limit: RateLimit | None = RateLimit(),  # noqa: B008 - frozen values
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008
+        timeout: Timeout = Timeout(),  # noqa: B008
+        concurrency: int = 8,
+        session: ClientSession | None = None,
+        trust_env: bool = False,
+        allow_http: bool = False,
+    ) -> None:
+        self._config = client_config(
+            api_key=api_key,
+            base_url=base_url,
+            environ=os.environ,
+            rate_limit=rate_limit,
+            retry=retry,
+            timeout=timeout,
+            concurrency=concurrency,
+            trust_env=trust_env,
+            allow_http=allow_http,
+        )
+        self._entered = False
+        self._transport = Transport(self._config, session)
+        self._pipeline = Pipeline(self._config, limiter_for(rate_limit), self._transport)
+        self.conversations = Conversations(self._pipeline)
+        self.inboxes = Inboxes(self._pipeline)
+
+    @property
+    def traffic(self) -> Traffic:
+        """How many requests the client has sent, and how many of them were retries."""
+        return self._pipeline.traffic
+
+    async def aclose(self) -> None:
+        """Close the connections. Requests under way fail, and later ones are refused.
+
+        A session that was given to the client stays open. Closing twice is no error.
+        """
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        if self._transport.is_closed:
+            raise ClientClosedError("the client is closed: make a new one")
+        if self._entered:
+            raise ConfigurationError("the client is in an 'async with' already: enter it once")
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport.is_closed else "open"
+        return f"<CekatClient of {self._config.base_url}, {state}>"
+
+    def __del__(self) -> None:
+        # A client whose options were refused has no transport yet.
+        transport: Transport | None = getattr(self, "_transport", None)
+        if transport is not None and transport.is_open:
+            warnings.warn(
+                f"{self!r} was never closed: use 'async with', or await aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )

@@ -1,0 +1,284 @@
+"""The options of a client: small frozen values, checked when they are made."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from cekat_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "ClientConfig",
+    "RateLimit",
+    "RetryPolicy",
+    "Secret",
+    "Timeout",
+    "client_config",
+    "require_count",
+    "require_text",
+]
+
+DEFAULT_BASE_URL = "https://api.cekat.ai"
+KEY_VARIABLE = "CEKAT_API_KEY"
+BASE_URL_VARIABLE = "CEKAT_BASE_URL"
+
+
+def require_count(name: str, value: object, *, at_least: int = 1) -> int:
+    """Return ``value`` if it is a whole number of at least ``at_least``.
+
+    Raises:
+        ConfigurationError: It is not, or it is a bool, which Python takes for a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ConfigurationError(
+            f"{name} must be a whole number of at least {at_least}, not {value!r}"
+        )
+    return value
+
+
+def require_text(name: str, value: object) -> str:
+    """Return ``value`` if it is text with something in it.
+
+    Raises:
+        ConfigurationError: It is not, or it cannot be sent as UTF-8.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{name} must be text with something in it, not {value!r}")
+    if not value.isascii():
+        _require_encodable(name, value)
+    return value
+
+
+def _require_encodable(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"{name} cannot be sent as UTF-8: {error.reason}") from None
+
+
+def _require_seconds(name: str, value: object, *, zero: bool = False) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0 or (value == 0 and not zero):  # type: ignore[arg-type, operator]
+        raise ConfigurationError(
+            f"{name} must be a finite number of seconds above 0, not {value!r}"
+        )
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """How many requests the client sends at most, in any window of ``per`` seconds.
+
+    The default is the documented quota of this endpoint, 300 in 60 seconds per IP address
+    (API.md): other clients behind the same address share it.
+
+    Raises:
+        ConfigurationError: ``requests`` is not a whole number of at least 1, or ``per`` is not a
+            finite number of seconds above 0.
+    """
+
+    requests: int = 300
+    per: float = 60.0
+
+    def __post_init__(self) -> None:
+        require_count("RateLimit.requests", self.requests)
+        _require_seconds("RateLimit.per", self.per)
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a failed request is tried again, and how long it waits before.
+
+    Tried again are transport failures, 408, 425, 429, 5xx, and an answer that is not JSON or is
+    cut short. The n-th wait is drawn evenly from the upper half of ``backoff * 2**(n-1)`` seconds,
+    at most ``backoff_max``; it is never shorter than what the server asked for. The whole, waits
+    included, is bounded by ``Timeout.deadline``.
+
+    Attributes:
+        attempts: Requests at the most, the first included (1: never try again). Default 8.
+        backoff: Seconds of the first wait at the most. Default 0.5.
+        backoff_max: Seconds of any wait at the most. Default 30.
+
+    Raises:
+        ConfigurationError: A value is of the wrong type or out of its range.
+    """
+
+    attempts: int = 8
+    backoff: float = 0.5
+    backoff_max: float = 30.0
+
+    def __post_init__(self) -> None:
+        require_count("RetryPolicy.attempts", self.attempts)
+        _require_seconds("RetryPolicy.backoff", self.backoff, zero=True)
+        _require_seconds("RetryPolicy.backoff_max", self.backoff_max, zero=True)
+
+
+class Timeout(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one request may take, in seconds.
+
+    Attributes:
+        connect: To reach the server. Default 10.
+        read: Between two pieces of the answer. Default 30.
+        attempt: For one attempt, from the pool to the last byte. Default 60.
+        deadline: For all attempts and all waits (pace, holds, backoff) together. Default 300;
+            ``None`` for no bound.
+
+    Raises:
+        ConfigurationError: A value is not a finite number above 0.
+    """
+
+    connect: float = 10.0
+    read: float = 30.0
+    attempt: float = 60.0
+    deadline: float | None = 300.0
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name != "deadline" or value is not None:
+                _require_seconds(f"Timeout.{name}", value)
+
+
+class Secret:
+    """A text that shows itself only when asked: not in ``repr``, ``str``, pickles or tracebacks."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._value
+
+    def redact(self, body: bytes) -> bytes:
+        """Return ``body`` without the secret, which a server may have echoed."""
+        return body.replace(self._value.encode(), b"***")
+
+    def redact_text(self, text: str) -> str:
+        """Return ``text`` without the secret."""
+        return text.replace(self._value, "***")
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret does not pickle")
+
+
+class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """All options of one client, checked. Its ``repr`` does not show the key."""
+
+    api_key: Secret
+    base_url: str
+    rate_limit: RateLimit | None
+    retry: RetryPolicy
+    timeout: Timeout
+    concurrency: int
+    trust_env: bool
+
+
+def client_config(
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    environ: Mapping[str, str],
+    rate_limit: RateLimit | None,
+    retry: RetryPolicy,
+    timeout: Timeout,
+    concurrency: int,
+    trust_env: bool,
+    allow_http: bool,
+) -> ClientConfig:
+    """Return the checked options; what is ``None`` of key and base URL comes from ``environ``.
+
+    Raises:
+        ConfigurationError: Something is missing or wrong; the message says what to do.
+    """
+    for name, value, kind in (
+        ("retry", retry, RetryPolicy),
+        ("timeout", timeout, Timeout),
+        ("rate_limit", rate_limit, (RateLimit, type(None))),
+    ):
+        if not isinstance(value, kind):
+            wanted = "a RateLimit or None" if name == "rate_limit" else f"a {kind.__name__}"  # type: ignore[union-attr]
+            raise ConfigurationError(f"{name} must be {wanted}, not {value!r}")
+    return ClientConfig(
+        api_key=_checked_key(api_key if api_key is not None else environ.get(KEY_VARIABLE)),
+        base_url=_checked_base_url(
+            base_url or environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL, allow_http=allow_http
+        ),
+        rate_limit=rate_limit,
+        retry=retry,
+        timeout=timeout,
+        concurrency=require_count("concurrency", concurrency),
+        trust_env=trust_env,
+    )
+
+
+def _checked_key(key: object) -> Secret:
+    # None of these messages shows the key: it is wrong in one place and right in another.
+    if key is None:
+        raise ConfigurationError(f"no API key: pass api_key=… or set {KEY_VARIABLE}")
+    if not isinstance(key, str):
+        raise ConfigurationError(f"the API key must be text, not {type(key).__name__}")
+    if not key.strip():
+        raise ConfigurationError(f"the API key is empty: check api_key=… or {KEY_VARIABLE}")
+    if not (key.isascii() and key.isprintable()) or key != key.strip():
+        raise ConfigurationError(
+            "the API key has a line break, a blank at an end, or a character that no HTTP header "
+            "can carry: copy it again, without what surrounds it"
+        )
+    return Secret(key)
+
+
+def _checked_base_url(base_url: object, *, allow_http: bool) -> str:
+    text = require_text("base_url", base_url).strip()
+    parts = _split(text)
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError("base_url must not hold a user name or password")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(f"base_url must not hold a query or fragment: {text!r}")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            f"base_url {text!r} would send the key unencrypted: write https://, "
+            "or pass allow_http=True"
+        )
+    return f"{parts.scheme}://{parts.netloc}{_checked_path(text, parts.path)}"
+
+
+def _split(text: str) -> SplitResult:
+    example = f"write it as {DEFAULT_BASE_URL!r}"
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise ConfigurationError(f"base_url holds a blank or a control character; {example}")
+    try:
+        parts = urlsplit(text)
+        port_is_bad = parts.port == 0
+    except ValueError as error:
+        raise ConfigurationError(f"base_url {text!r} is not a URL ({error}); {example}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port_is_bad:
+        raise ConfigurationError(f"base_url {text!r} needs a scheme and a host; {example}")
+    return parts
+
+
+def _checked_path(text: str, path: str) -> str:
+    # A prefix is fine (a gateway may want one), but the API's own paths begin with /api.
+    prefix = path.rstrip("/")
+    if "api" in prefix.split("/"):
+        raise ConfigurationError(
+            f"base_url {text!r} must end before the API's own path: leave '/api' and what "
+            "follows away"
+        )
+    return prefix
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

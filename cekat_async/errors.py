@@ -1,0 +1,280 @@
+"""Everything that can go wrong, as one family.
+
+::
+
+    CekatError
+    ├── ConfigurationError          an argument or an option is wrong (also a ValueError)
+    ├── ClientClosedError           the client was used after it was closed
+    ├── TransportError              the exchange did not come to a whole answer
+    │   ├── NotSentError            the request never reached the server
+    │   │   └── ConnectTimeoutError
+    │   └── ResponseLostError       it may have been received; no whole answer came back
+    │       ├── ResponseTimeoutError
+    │       └── ResponseTooLargeError
+    ├── APIStatusError              the server answered, and the answer is no
+    │   ├── BadRequestError         400, 422
+    │   ├── AuthenticationError     401
+    │   ├── PermissionDeniedError   403
+    │   ├── NotFoundError           404
+    │   ├── RateLimitError          429, or a hold that outlasts the deadline
+    │   └── ServerError             5xx
+    ├── DecodeError                 the answer does not have the documented shape
+    │   ├── MalformedBodyError      it is not JSON, or it is cut short
+    │   └── OddRecordError          one or more records of a page are odd; the rest is here
+    ├── PaginationError             the cursors do not lead to an end
+    └── DeadlineExceededError       attempts and waits together took too long
+
+Every error pickles, and none ever holds the API key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord
+
+__all__ = [
+    "APIStatusError",
+    "AuthenticationError",
+    "BadRequestError",
+    "CekatError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConnectTimeoutError",
+    "DeadlineExceededError",
+    "DecodeError",
+    "MalformedBodyError",
+    "NotFoundError",
+    "NotSentError",
+    "OddRecordError",
+    "PaginationError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "ResponseLostError",
+    "ResponseTimeoutError",
+    "ResponseTooLargeError",
+    "ServerError",
+    "TransportError",
+]
+
+
+class CekatError(Exception):
+    """The root of the family: ``except CekatError`` catches all that this package raises.
+
+    Attributes:
+        message: What happened, for a person.
+        path: The path of the request, without its query; ``None`` where no request was involved.
+        attempts: How many times the request went out (0: none).
+        retry_after: Seconds that the server asked to wait, or ``None`` if it did not say.
+        request_id: The server's own name for the exchange, where it gave one.
+        cursor: Where to resume a walk: the cursor of the page that failed, or ``None``
+            when it was the first page or no walk.
+    """
+
+    # Set on the way out by whoever knows: the request path adds the path and the attempts,
+    # the walk adds the cursor. Class defaults keep the constructor, and so pickling, simple.
+    path: str | None = None
+    attempts: int = 0
+    retry_after: float | None = None
+    request_id: str | None = None
+    cursor: Cursor | None = None
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+    def _facts(self) -> list[str]:
+        """Return what is known beside the message, in reading order."""
+        facts = [self.path] if self.path else []
+        if self.attempts > 1:
+            facts.append(f"{self.attempts} attempts")
+        if self.retry_after is not None:
+            facts.append(f"retry after {self.retry_after:g} s")
+        if self.request_id:
+            facts.append(f"request id {self.request_id}")
+        return facts
+
+    def __str__(self) -> str:
+        """Return the message, and behind it the facts a person needs to act."""
+        facts = self._facts()
+        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+
+
+class ConfigurationError(CekatError, ValueError):
+    """An argument or an option is wrong; the message says what to write instead."""
+
+
+class ClientClosedError(CekatError):
+    """The client was used after it was closed."""
+
+
+class TransportError(CekatError):
+    """The exchange did not come to a whole answer."""
+
+
+class NotSentError(TransportError):
+    """The request never reached the server: no such host, refused, TLS, proxy."""
+
+
+class ConnectTimeoutError(NotSentError):
+    """No connection within ``Timeout.connect``; the request was not sent."""
+
+
+class ResponseLostError(TransportError):
+    """The request may have been received, but no whole answer came back."""
+
+
+class ResponseTimeoutError(ResponseLostError):
+    """The server fell silent for ``Timeout.read``, or took longer than ``Timeout.attempt``."""
+
+
+class ResponseTooLargeError(ResponseLostError):
+    """The answer is larger than anything this API sends; it was not read to its end."""
+
+
+class APIStatusError(CekatError):
+    """The server answered, and the answer is no.
+
+    Attributes:
+        status: The HTTP status, or the ``status_code`` of the body of a 200 that says
+            ``"success": false``.
+        code: The API's own code, as ``VALIDATION_ERROR``, where it gives one.
+        details: The API's list of ``{"field": …, "message": …}``, as sent; often empty.
+        body: The body as received, cut at 2,000 bytes.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int = 0,
+        code: str | None = None,
+        details: Sequence[Mapping[str, Any]] = (),
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.details = tuple(details)
+        self.body = body
+
+    def _facts(self) -> list[str]:
+        facts = [f"HTTP {self.status}"] if self.status else []
+        if self.code:
+            facts.append(self.code)
+        return facts + super()._facts()
+
+
+class BadRequestError(APIStatusError):
+    """400 or 422: the API does not accept the request; ``details`` names the fields."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing, wrong or revoked."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key is known, but not allowed to see this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: no such thing, or not the API's host."""
+
+
+class RateLimitError(APIStatusError):
+    """429: the quota is spent. ``retry_after`` says when to come back, where it is known."""
+
+
+class ServerError(APIStatusError):
+    """5xx: the server failed, for as many attempts as were allowed."""
+
+
+class DecodeError(CekatError):
+    """The answer arrived, but does not have the documented shape.
+
+    Attributes:
+        field: Where in the answer, as ``$.data[7].labels[0].id``; ``None`` if nowhere in it.
+        raw: The bytes that do not fit. They hold customers' data, so they are not part of the
+            message.
+    """
+
+    def __init__(self, message: str = "", *, field: str | None = None, raw: bytes = b"") -> None:
+        super().__init__(message)
+        self.field = field
+        self.raw = raw
+
+
+class MalformedBodyError(DecodeError):
+    """The answer is not JSON, or it is cut short. It was asked for again before this was raised."""
+
+
+class OddRecordError(DecodeError):
+    """One or more records of a page do not have the documented shape; the others do.
+
+    ``index``, ``id``, ``field`` and ``raw`` are those of the first odd record. Pass
+    ``on_odd_record=`` to be given each odd record and go on instead.
+
+    Attributes:
+        page: The page with its other records. A walk has handed those out before it raised;
+            ``page.next_cursor`` leads on behind this page, ``cursor`` to it once more.
+        records: Every odd record of the page.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        records: Sequence[OddRecord] = (),
+        page: ConversationPage | InboxPage | None = None,
+    ) -> None:
+        first = records[0] if records else None
+        super().__init__(
+            message,
+            field=first.field if first else None,
+            raw=first.raw if first else b"",
+        )
+        self.records = tuple(records)
+        self.page = page
+
+    @property
+    def index(self) -> int | None:
+        """The position of the first odd record in its page, counted from 0."""
+        return self.records[0].index if self.records else None
+
+    @property
+    def id(self) -> str | None:
+        """The id of the first odd record, if it has a readable one."""
+        return self.records[0].id if self.records else None
+
+
+class PaginationError(CekatError):
+    """The cursors do not lead to an end: one came again, or came by half.
+
+    Its ``cursor`` is the one that came again.
+    """
+
+
+class DeadlineExceededError(CekatError, TimeoutError):
+    """Attempts and waits together took longer than ``Timeout.deadline``.
+
+    Its ``__cause__`` is what the last attempt failed with, if one had failed.
+    """
+
+
+_CLASS_OF_STATUS: Mapping[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+
+
+def status_error_class(status: int) -> type[APIStatusError]:
+    """Return the class of the family that stands for an HTTP status."""
+    fallback = ServerError if status in range(500, 600) else APIStatusError
+    return _CLASS_OF_STATUS.get(status, fallback)
