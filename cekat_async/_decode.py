@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -29,9 +29,6 @@ from cekat_async.models import (
     cut_records,
     mend_surrogates,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["decode_conversation", "decode_conversation_page", "decode_inbox_page"]
 
@@ -91,8 +88,8 @@ _INBOXES = _Shape(
     _Answer[list[msgspec.Raw], _PageMetadata],
 )
 
-# Bad UTF-8 inside a string does not raise msgspec's own error.
-_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+# Neither bad UTF-8 inside a string nor brackets in thousands raise msgspec's own error.
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def decode_conversation_page(reply: Reply) -> ConversationPage:
@@ -134,8 +131,8 @@ def decode_inbox_page(reply: Reply, number: int) -> InboxPage:
     )
 
 
-def decode_conversation(raw: bytes | str) -> Conversation:
-    """Return one conversation from its JSON, as a line of an export holds it.
+def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
+    """Return one conversation from its JSON, as a line of an export or ``page.raw`` holds it.
 
     Unknown fields, zone-less timestamps and the like are taken as in a page.
 
@@ -146,7 +143,7 @@ def decode_conversation(raw: bytes | str) -> Conversation:
     record = _decode_record(_CONVERSATIONS, 0, data)
     if isinstance(record, OddRecord):
         message = f"not a conversation: {record.reason} at {record.field}"
-        raise DecodeError(message, field=record.field, raw=data)
+        raise DecodeError(message, field=record.field, raw=record.raw)
     return record
 
 
@@ -223,6 +220,8 @@ def _body_error(body: bytes, error: Exception) -> DecodeError:
         return MalformedBodyError(
             f"the answer is not whole JSON ({malformed}; {len(body):,} bytes)", raw=body
         )
+    except RecursionError as too_deep:
+        error = too_deep
     reason, field = _reason(error)
     return DecodeError(f"the answer has another shape: {reason} at {field}", field=field, raw=body)
 
@@ -239,11 +238,7 @@ def _decode_record(shape: _Shape[R, M], index: int, raw: Raw) -> R | OddRecord:
     return OddRecord(index=index, id=_id(raw), field=field, reason=reason, raw=bytes(raw))
 
 
-_NESTED: Mapping[str, type[Record]] = {
-    "labels": Label,
-    "first_message": MessagePreview,
-    "last_message": MessagePreview,
-}
+_PREVIEWS = frozenset({"first_message", "last_message"})
 _TIMESTAMPS = frozenset({"created_at", "resolved_at"})
 
 
@@ -258,8 +253,6 @@ def _sorted_out(kind: type[Record], value: Any) -> Any:
 
     What is not a record at all passes as it is: the conversion says best what is wrong with it.
     """
-    if isinstance(value, list):
-        return [_sorted_out(kind, part) for part in value]
     if not isinstance(value, dict):
         return value
     known = [name for name in kind.__struct_fields__ if name != "extra" and name in value]
@@ -269,15 +262,19 @@ def _sorted_out(kind: type[Record], value: Any) -> Any:
 
 
 def _field(name: str, value: Any) -> Any:
-    if name in _NESTED:
-        return _sorted_out(_NESTED[name], value)
+    if name == "labels" and isinstance(value, list):
+        return [_sorted_out(Label, part) for part in value]
+    if name in _PREVIEWS:
+        return _sorted_out(MessagePreview, value)
     if name in _TIMESTAMPS and isinstance(value, str):
         return _timestamp(value)
     return value
 
 
-def _timestamp(text: str) -> datetime | str:
+def _timestamp(text: str) -> datetime | str | None:
     """Return the moment; a text that is none stays one, and the conversion names it."""
+    if not text.strip():
+        return None  # nothing in it: no moment, as with null
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -83,18 +83,23 @@ class PageWalk:
 
         Page numbers shift when an inbox is added or removed while the walk is under way.
         """
-        fresh = tuple(inbox for inbox in page.items if inbox.id not in self._seen)
-        fresh_odd = tuple(odd for odd in page.odd_records if odd.raw not in self._seen)
-        self._seen.update(inbox.id for inbox in fresh)
-        self._seen.update(odd.raw for odd in fresh_odd)
+        fresh = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
+        fresh_odd = tuple(odd for odd in page.odd_records if self._is_new(odd.id or odd.raw))
         self.number += 1
         self.done = not (fresh or fresh_odd) or self._is_complete(page)
         return msgspec.structs.replace(page, items=fresh, odd_records=fresh_odd)
 
+    def _is_new(self, name: str | bytes) -> bool:
+        if name in self._seen:
+            return False
+        self._seen.add(name)
+        return True
+
     def _is_complete(self, page: InboxPage) -> bool:
         if page.total_pages is None or page.total_items is None:
             return False
-        return self.number > page.total_pages and len(self._seen) >= page.total_items
+        # With more items than it counts, the server is wrong about the pages as well.
+        return self.number > page.total_pages and len(self._seen) == page.total_items
 
 
 def odd_record_error(

@@ -21,6 +21,7 @@ __all__ = ["Reply", "Request", "refusal", "retry_after", "verdict"]
 
 _MESSAGE_LIMIT = 500
 _BODY_LIMIT = 2_000
+_REQUEST_ID_LIMIT = 200
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -74,22 +75,27 @@ def refusal(reply: Reply) -> APIStatusError:
         body=reply.body[:_BODY_LIMIT],
     )
     failure.retry_after = retry_after(reply.headers)
-    failure.request_id = reply.headers.get("X-Request-Id") or reply.headers.get("CF-Ray")
+    failure.request_id = _request_id(reply.headers)
     return failure
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    said = headers.get("X-Request-Id") or headers.get("CF-Ray") or ""
+    return _one_line(said)[:_REQUEST_ID_LIMIT] or None
 
 
 def _status(reply: Reply, envelope: Mapping[str, Any]) -> int:
     # A 200 can say "success": false (API.md, ?); the body's own status is the better one then.
     inner = envelope.get("status_code")
-    if reply.status == HTTPStatus.OK and isinstance(inner, int) and inner >= HTTPStatus.BAD_REQUEST:
+    if reply.status == HTTPStatus.OK and isinstance(inner, int) and inner in range(400, 600):
         return inner
     return reply.status
 
 
 def _message(reply: Reply, envelope: Mapping[str, Any], error: Mapping[str, Any]) -> str:
-    said = error.get("message") or envelope.get("error") or envelope.get("message")
-    if isinstance(said, str) and said.strip():
-        return _one_line(said)
+    for said in (error.get("message"), envelope.get("error"), envelope.get("message")):
+        if message := _one_line(_text(said) or ""):
+            return message
     if reply.status in range(300, 400):
         return _redirect_message(reply)
     if reply.status == HTTPStatus.OK:
@@ -100,7 +106,10 @@ def _message(reply: Reply, envelope: Mapping[str, Any], error: Mapping[str, Any]
 
 def _redirect_message(reply: Reply) -> str:
     """Say where a redirect leads, by host only: the rest could repeat what was asked."""
-    host = urlsplit(reply.headers.get("Location", "")).netloc.rpartition("@")[2]
+    try:
+        host = urlsplit(reply.headers.get("Location", "")).netloc.rpartition("@")[2]
+    except ValueError:  # it leads nowhere
+        host = ""
     where = f"to {_one_line(host)}" if host else "elsewhere on the same host"
     return f"the server redirects {where}; redirects are not followed: set base_url to the API"
 
@@ -119,7 +128,7 @@ def _one_line(text: str) -> str:
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -83,6 +83,11 @@ class CekatClient:
         self.inboxes = Inboxes(self._pipeline)
 
     @property
+    def rate_limit(self) -> RateLimit | None:
+        """How many requests it sends at most; ``None`` if it does not pace itself."""
+        return self._config.rate_limit
+
+    @property
     def traffic(self) -> Traffic:
         """How many requests the client has sent, and how many of them were retries."""
         return self._pipeline.traffic

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from typing import TYPE_CHECKING, Any
+import re
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -29,6 +31,8 @@ __all__ = [
 DEFAULT_BASE_URL = "https://api.cekat.ai"
 KEY_VARIABLE = "CEKAT_API_KEY"
 BASE_URL_VARIABLE = "CEKAT_BASE_URL"
+
+_OWN_PATH = re.compile(r"/api(/+(conversations|inboxes)\b.*)?$")
 
 
 def require_count(name: str, value: object, *, at_least: int = 1) -> int:
@@ -65,11 +69,20 @@ def _require_encodable(name: str, value: str) -> None:
 
 
 def _require_seconds(name: str, value: object, *, zero: bool = False) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (value == 0 and not zero):  # type: ignore[arg-type, operator]
+    wanted = "of at least 0" if zero else "above 0"
+    if not _is_finite(value) or value < 0 or (value == 0 and not zero):
         raise ConfigurationError(
-            f"{name} must be a finite number of seconds above 0, not {value!r}"
+            f"{name} must be a finite number of seconds {wanted}, not {value!r}"
         )
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -200,18 +213,22 @@ def client_config(
     Raises:
         ConfigurationError: Something is missing or wrong; the message says what to do.
     """
-    for name, value, kind in (
-        ("retry", retry, RetryPolicy),
-        ("timeout", timeout, Timeout),
-        ("rate_limit", rate_limit, (RateLimit, type(None))),
+    for name, value, kind, wanted in (
+        ("retry", retry, RetryPolicy, "a RetryPolicy"),
+        ("timeout", timeout, Timeout, "a Timeout"),
+        ("rate_limit", rate_limit, (RateLimit, NoneType), "a RateLimit or None"),
+        ("trust_env", trust_env, bool, "True or False"),
+        # Any text is true, "false" too, and this one guards the key.
+        ("allow_http", allow_http, bool, "True or False"),
     ):
         if not isinstance(value, kind):
-            wanted = "a RateLimit or None" if name == "rate_limit" else f"a {kind.__name__}"  # type: ignore[union-attr]
             raise ConfigurationError(f"{name} must be {wanted}, not {value!r}")
     return ClientConfig(
         api_key=_checked_key(api_key if api_key is not None else environ.get(KEY_VARIABLE)),
         base_url=_checked_base_url(
-            base_url or environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL, allow_http=allow_http
+            # Given but empty is a mistake; a variable that is set to nothing counts as not set.
+            (environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL) if base_url is None else base_url,
+            allow_http=allow_http,
         ),
         rate_limit=rate_limit,
         retry=retry,
@@ -239,11 +256,12 @@ def _checked_key(key: object) -> Secret:
 
 def _checked_base_url(base_url: object, *, allow_http: bool) -> str:
     text = require_text("base_url", base_url).strip()
+    # First of all, and without the text: the other messages show it, and this is a password.
+    if "@" in text:
+        raise ConfigurationError("base_url must not hold a user name or password (nor any '@')")
+    if "?" in text or "#" in text:
+        raise ConfigurationError("base_url must not hold a query or fragment")
     parts = _split(text)
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError("base_url must not hold a user name or password")
-    if parts.query or parts.fragment:
-        raise ConfigurationError(f"base_url must not hold a query or fragment: {text!r}")
     if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname or ""):
         raise ConfigurationError(
             f"base_url {text!r} would send the key unencrypted: write https://, "
@@ -256,6 +274,10 @@ def _split(text: str) -> SplitResult:
     example = f"write it as {DEFAULT_BASE_URL!r}"
     if any(character.isspace() or not character.isprintable() for character in text):
         raise ConfigurationError(f"base_url holds a blank or a control character; {example}")
+    if not text.isascii():
+        raise ConfigurationError(
+            f"base_url {text!r} is not ASCII: write its host as xn--… and its path as %…"
+        )
     try:
         parts = urlsplit(text)
         port_is_bad = parts.port == 0
@@ -267,9 +289,10 @@ def _split(text: str) -> SplitResult:
 
 
 def _checked_path(text: str, path: str) -> str:
-    # A prefix is fine (a gateway may want one), but the API's own paths begin with /api.
+    # A prefix is fine (a gateway may want one, and call it /api/cekat), but the API's own path
+    # comes behind it.
     prefix = path.rstrip("/")
-    if "api" in prefix.split("/"):
+    if _OWN_PATH.search(prefix):
         raise ConfigurationError(
             f"base_url {text!r} must end before the API's own path: leave '/api' and what "
             "follows away"

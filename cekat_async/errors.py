@@ -22,7 +22,8 @@
     │   ├── MalformedBodyError      it is not JSON, or it is cut short
     │   └── OddRecordError          one or more records of a page are odd; the rest is here
     ├── PaginationError             the cursors do not lead to an end
-    └── DeadlineExceededError       attempts and waits together took too long
+    ├── DeadlineExceededError       attempts and waits together took too long
+    └── TargetError                 an export's target cannot be written
 
 Every error pickles, and none ever holds the API key.
 """
@@ -57,6 +58,7 @@ __all__ = [
     "ResponseTimeoutError",
     "ResponseTooLargeError",
     "ServerError",
+    "TargetError",
     "TransportError",
 ]
 
@@ -254,6 +256,14 @@ class PaginationError(CekatError):
     """The cursors do not lead to an end: one came again, or came by half.
 
     Its ``cursor`` is the one that came again.
+    """
+
+
+class TargetError(CekatError):
+    """An export's target cannot be written: no such folder, no permission, a full disk.
+
+    Its ``__cause__`` is the system's own error. What was written so far is still there, under the
+    name of an unfinished target.
     """
 
 

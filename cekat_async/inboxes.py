@@ -50,6 +50,18 @@ class Inboxes:
             raise error
         return found
 
+    def pages(
+        self, *, limit: int = 100, on_odd_record: Callable[[OddRecord], object] | None = None
+    ) -> AsyncGenerator[InboxPage, None]:
+        """Yield page after page until the server has no more, each inbox once.
+
+        Raises:
+            ConfigurationError: ``limit`` is not a whole number above 0.
+            CekatError: A request failed.
+        """
+        fetch = partial(self._fetch, require_count("limit", limit))
+        return walk_inboxes(fetch, on_odd_record)
+
     def list(
         self, *, limit: int = 100, on_odd_record: Callable[[OddRecord], object] | None = None
     ) -> AsyncGenerator[Inbox, None]:
@@ -59,8 +71,7 @@ class Inboxes:
             ConfigurationError: ``limit`` is not a whole number above 0.
             CekatError: A request failed.
         """
-        fetch = partial(self._fetch, require_count("limit", limit))
-        return items_of(walk_inboxes(fetch, on_odd_record))
+        return items_of(self.pages(limit=limit, on_odd_record=on_odd_record))
 
     async def _fetch(self, limit: int, number: int) -> InboxPage:
         request = Request(_PATH, (("page", str(number)), ("limit", str(limit))))

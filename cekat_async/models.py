@@ -94,6 +94,10 @@ class Extra(dict[str, Any]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
+    def __hash__(self) -> int:  # type: ignore[override]
+        # By its names alone: the values may be lists and objects. Equal ones have equal names.
+        return hash(frozenset(self))
+
     def __reduce__(self) -> tuple[type[Self], tuple[dict[str, Any]]]:
         return type(self), (dict(self),)
 
@@ -119,8 +123,9 @@ class Record(
         Timestamps are ISO 8601 text with their zone, to the millisecond (to the microsecond
         where that is needed), as the API writes them.
         """
-        known = {name: getattr(self, name) for name in self.__struct_fields__ if name != "extra"}
-        return {name: _plain(value) for name, value in known.items()} | self.extra
+        return {
+            name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name != "extra"
+        } | self.extra
 
 
 class Label(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -264,7 +269,7 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
     def raw(self) -> list[msgspec.Raw]:
         """Each record's bytes exactly as received, odd ones included, cut anew at each access.
 
-        They are views of ``body`` and keep it alive; ``bytes(raw)`` makes a copy.
+        They are views and keep the whole of it alive; ``bytes(raw)`` makes a copy.
         """
         return cut_records(self.body)
 
@@ -300,7 +305,9 @@ def _plain(value: Any) -> Any:
     """Return a field's value as JSON-ready data."""
     match value:
         case Label() | MessagePreview():
-            return {name: part for name, part in value.to_dict().items() if part is not None}
+            # Few of them have all fields; what is null among the unknown ones was sent as null.
+            said = {name: part for name, part in value.to_dict().items() if part is not None}
+            return said | value.extra
         case datetime():
             return value.isoformat(timespec=_precision(value))
         case tuple():
@@ -349,9 +356,9 @@ def cut_records(body: bytes) -> list[msgspec.Raw]:
 
 
 def _cut_mended(body: bytes) -> list[msgspec.Raw]:
-    mended, end, records = mend_surrogates(body), 0, list[msgspec.Raw]()
-    for raw in _RAW_DATA.decode(mended).data:
-        begin = mended.index(bytes(raw), end)
-        end = begin + len(bytes(raw))
-        records.append(msgspec.Raw(body[begin:end]))
+    # The views show what their buffer holds, and mending keeps every byte at its place: so they
+    # are cut from the mended bytes, and then the original ones are put back under them.
+    buffer = bytearray(mend_surrogates(body))
+    records = _RAW_DATA.decode(buffer).data
+    buffer[:] = body
     return records

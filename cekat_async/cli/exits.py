@@ -1,0 +1,65 @@
+"""What a failure means to the one who runs the command: a line to read and an exit code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from cekat_async import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ExitCode", "advice", "exit_code"]
+
+
+class ExitCode(IntEnum):
+    """The exit codes of ``cekat``, which a scheduler can act on."""
+
+    DONE = 0
+    FAULT = 1  # in cekat itself: a traceback, to be reported
+    USAGE = 2  # an option, an argument, the configuration
+    KEY_REFUSED = 3
+    NOT_REACHED = 4  # no answer from the server, or none in time
+    API_FAILED = 5  # the server answered, but not with what was asked for
+    QUOTA_SPENT = 6  # come back later
+    TARGET_FAILED = 7
+    MISSING_EXTRA = 8
+    INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+    PIPE_CLOSED = 141  # 128 + SIGPIPE
+    TERMINATED = 143  # 128 + SIGTERM
+
+
+# The first that fits decides, so that a special case stands before what it is a case of.
+_CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
+    (errors.ConfigurationError, ExitCode.USAGE),
+    (errors.AuthenticationError, ExitCode.KEY_REFUSED),
+    (errors.PermissionDeniedError, ExitCode.KEY_REFUSED),
+    (errors.RateLimitError, ExitCode.QUOTA_SPENT),
+    (errors.TargetError, ExitCode.TARGET_FAILED),
+    (errors.TransportError, ExitCode.NOT_REACHED),
+    (errors.DeadlineExceededError, ExitCode.NOT_REACHED),
+    (errors.CekatError, ExitCode.API_FAILED),
+)
+
+_ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
+    (errors.AuthenticationError, "check the key in CEKAT_API_KEY"),
+    (errors.PermissionDeniedError, "ask for a key that may see this"),
+    (errors.NotFoundError, "check the base URL"),
+    (errors.RateLimitError, "try again later, or keep to fewer requests with --rate-limit"),
+    (errors.NotSentError, "check the network and the base URL"),
+    (errors.ResponseLostError, "try again, and if it stays so, ask the API's support"),
+    (errors.ServerError, "try again later"),
+)
+
+
+def exit_code(error: errors.CekatError) -> ExitCode:
+    """Return the code that stands for an error."""
+    return next(code for kind, code in _CODES if isinstance(error, kind))
+
+
+def advice(error: errors.CekatError) -> str:
+    """Return an error's text in one line, with what to do about it."""
+    hint = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
+    text = " ".join(str(error).split())
+    return f"{text}: {hint}" if hint else text

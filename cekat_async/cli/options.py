@@ -1,0 +1,135 @@
+"""The options that several commands share, and the client they lead to."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from cekat_async import CekatClient, ConfigurationError, RateLimit
+from cekat_async.sandbox import Quota, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+__all__ = [
+    "Connection",
+    "connection_options",
+    "filter_options",
+    "rate_limit_option",
+    "sandbox_quota",
+]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def _rate_limit(context: click.Context, param: click.Parameter, value: str) -> RateLimit | None:
+    """Read ``300/60``: so many requests in so many seconds; ``300`` means in 60; ``off``, none."""
+    if value == "off":
+        return None
+    requests, _, seconds = value.partition("/")
+    try:
+        return RateLimit(int(requests), float(seconds or 60))
+    except ValueError as error:  # a ConfigurationError is one, and says more than Python's own
+        reason = str(error) if isinstance(error, ConfigurationError) else f"not {value!r}"
+        raise click.BadParameter(
+            f"write it like 300/60, or off ({reason}).", context, param
+        ) from None
+
+
+def rate_limit_option(help_text: str) -> Callable[[F], F]:
+    """Return the option for a rate, which the client keeps or a sandbox grants."""
+    return click.option(
+        "--rate-limit",
+        metavar="N/SECONDS",
+        callback=_rate_limit,
+        default="300/60",
+        show_default=True,
+        help=help_text,
+    )
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a command gets its conversations from."""
+
+    base_url: str | None
+    rate_limit: RateLimit | None
+    allow_http: bool
+    sandbox: bool
+    sandbox_size: int
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[CekatClient, None]:
+        """Open the client: of the API, or of a sandbox that is up for as long."""
+        if self.sandbox:
+            async with self._sandboxed() as client:
+                yield client
+            return
+        async with CekatClient(
+            base_url=self.base_url,
+            rate_limit=self.rate_limit,
+            allow_http=self.allow_http,
+            # On a command line the environment's proxy is what one expects.
+            trust_env=True,
+        ) as client:
+            yield client
+
+    @asynccontextmanager
+    async def _sandboxed(self) -> AsyncGenerator[CekatClient, None]:
+        rate, size = self.rate_limit, self.sandbox_size
+        async with (
+            Sandbox(conversations=size, quota=sandbox_quota(rate)) as sandbox,
+            CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=rate) as client,
+        ):
+            yield client
+
+
+def sandbox_quota(rate: RateLimit | None) -> Quota | None:
+    """Return the quota of a sandbox that grants a rate."""
+    return None if rate is None else Quota(rate.requests, per=rate.per)
+
+
+_CONNECTION_OPTIONS = (
+    click.option("--base-url", metavar="URL", help="The API's host, if not CEKAT_BASE_URL's."),
+    rate_limit_option("Requests at the most in so many seconds; off: no pace of our own."),
+    click.option(
+        "--allow-http", is_flag=True, help="Send the key unencrypted, if the URL says so."
+    ),
+    click.option("--sandbox", is_flag=True, help="Use a built-in sandbox: no key, no network."),
+    click.option(
+        "--sandbox-size",
+        type=click.IntRange(min=0),
+        default=5000,
+        show_default="5000",
+        metavar="N",
+        help="Conversations in that sandbox.",
+    ),
+)
+
+_FILTER_OPTIONS = (
+    click.option("--inbox", "inbox_id", metavar="ID", help="Only this inbox."),
+    click.option(
+        "--status",
+        "stage_status",
+        metavar="STATUS",
+        help="Only this status: assigned, resolved, pending, open, …",
+    ),
+)
+
+
+def connection_options(command: F) -> F:
+    """Add the options that say where to get conversations from; see :func:`connection`."""
+    return _with(_CONNECTION_OPTIONS, command)
+
+
+def filter_options(command: F) -> F:
+    """Add the options that say which conversations."""
+    return _with(_FILTER_OPTIONS, command)
+
+
+def _with(options: tuple[Callable[[F], F], ...], command: F) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,1 @@
+"""What several test files share: a virtual clock, and a transport that plays a script."""

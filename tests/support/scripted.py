@@ -1,0 +1,43 @@
+"""A transport that plays a script, for what a socket cannot show."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from multidict import CIMultiDict
+
+from cekat_async._wire import Reply, Request
+
+
+def reply(status: int = 200, body: bytes = b'{"data":[]}', **headers: str) -> Reply:
+    """Make a reply; a header's underscores stand for dashes."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, CIMultiDict(named), body)
+
+
+class ScriptedTransport:
+    """Answers each exchange with the next step: a reply, an error to raise, or a function.
+
+    It writes down when each request arrived, on the loop's clock.
+    """
+
+    def __init__(
+        self, steps: Iterable[Reply | Exception | Callable[[Request], Reply]], latency: float = 0.0
+    ) -> None:
+        self._steps = iter(steps)
+        self._latency = latency
+        self.requests: list[Request] = []
+        self.times: list[float] = []
+        self.under_way = 0
+
+    async def exchange(self, request: Request) -> Reply:
+        self.requests.append(request)
+        self.times.append(asyncio.get_running_loop().time())
+        step = next(self._steps)
+        self.under_way += 1
+        try:
+            await asyncio.sleep(self._latency)
+        finally:
+            self.under_way -= 1
+        if isinstance(step, Exception):
+            raise step
+        return step(request) if callable(step) else step
