@@ -1,0 +1,71 @@
+"""Ids that look like random UUIDs and can be turned back into the number they stand for.
+
+A table from id to number would cost gigabytes for large accounts; an invertible id costs nothing.
+"""
+
+from __future__ import annotations
+
+from .mixing import mix, subkey
+
+_NODE = (1 << 48) - 1
+_HALF = 24
+_ODD = 0x5851F42D4C957F2D & _NODE
+_INVERSE = pow(_ODD, -1, 1 << 48)
+_TEXT_LENGTH = 36
+_WORD = 0xFFFFFFFF
+_MIDDLE = (1 << 48) - 1
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
+class Ids:
+    """The ids of one kind of thing.
+
+    Args:
+        seed: seed of the sandbox.
+        kind: what is numbered; two kinds never share ids by rule.
+        tie: size of the groups of neighbouring numbers within which ids must fall as numbers
+            rise, so that rows that share a timestamp are already in the order of the listing.
+    """
+
+    def __init__(self, seed: int, kind: str, *, tie: int = 1) -> None:
+        self._key = subkey(seed, "id:" + kind)
+        self._veil = self._key & _NODE
+        self._tie = tie
+        self._width = (1 << 32) // tie
+
+    def of(self, number: int) -> str:
+        """Return the id of `number`."""
+        bits = mix(self._key, number)
+        step = self._tie - 1 - number % self._tie
+        head = step * self._width + (bits & _WORD) % self._width
+        node = _scramble(number ^ self._veil)
+        middle = bits >> 16 & _MIDDLE
+        return spell_uuid((head << 96 | middle << 48 | node).to_bytes(16))
+
+    def number(self, text: str) -> int | None:
+        """Return the number behind `text`, or `None` when it is no id of this kind."""
+        try:
+            node = int(text[24:], 16) if len(text) == _TEXT_LENGTH else -1
+        except ValueError:
+            return None
+        number = _unscramble(node & _NODE) ^ self._veil
+        return number if text == self.of(number) else None
+
+
+def spell_uuid(raw: bytes) -> str:
+    """Spell 16 bytes as a random UUID, whose version and variant they need not have."""
+    text = raw.hex()
+    variant = _VARIANTS[text[16]]
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+
+def _scramble(value: int) -> int:
+    value ^= value >> _HALF
+    value = value * _ODD & _NODE
+    return value ^ value >> _HALF
+
+
+def _unscramble(value: int) -> int:
+    value ^= value >> _HALF
+    value = value * _INVERSE & _NODE
+    return value ^ value >> _HALF

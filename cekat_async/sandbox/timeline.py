@@ -1,0 +1,113 @@
+"""When each conversation was last active, and back: which conversations a moment lies between."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from .mixing import mix, subkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .ids import Ids
+    from .options import Timestamps
+
+_UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# 2026-04-10T09:51:19.885, the cursor of the API's own example.
+NEWEST: Final = 1_775_814_679_885
+# One group of conversations every 100 seconds: a week for 5,000, three years for a million.
+STEP: Final = 100_003
+
+
+class Timeline:
+    """The listing's timestamps in milliseconds since 1970 (UTC), strictly falling by group.
+
+    Args:
+        seed: seed of the sandbox.
+        ids: the conversations' ids; they order the rows of one timestamp.
+        tie: how many neighbouring conversations share one timestamp.
+    """
+
+    def __init__(self, seed: int, ids: Ids, *, tie: int = 1) -> None:
+        self._key = subkey(seed, "time")
+        self._ids = ids
+        self._tie = tie
+
+    def at(self, number: int) -> int:
+        """Return the timestamp of conversation `number` before anything happens to it."""
+        return self._of_group(number // self._tie)
+
+    def newer(self, ts: int, id_: str) -> int:
+        """Return how many conversations stand strictly before the position `(ts, id_)`."""
+        return self._rank(ts, id_, bisect_right)
+
+    def not_older(self, ts: int, id_: str) -> int:
+        """Return how many conversations stand before the position `(ts, id_)` or on it."""
+        return self._rank(ts, id_, bisect_left)
+
+    def _rank(self, ts: int, id_: str, bisect: Callable[..., int]) -> int:
+        group = self._group_not_after(ts)
+        first = group * self._tie
+        if self._of_group(group) < ts:
+            return first
+        last = first + self._tie - 1
+
+        def id_at(back: int) -> str:
+            return self._ids.of(last - back)
+
+        below = bisect(range(self._tie), id_, key=id_at)
+        return first + self._tie - below
+
+    def _group_not_after(self, ts: int) -> int:
+        group = max(0, NEWEST - ts) // STEP
+        return group if self._of_group(group) <= ts else group + 1
+
+    def _of_group(self, group: int) -> int:
+        return NEWEST - group * STEP - (mix(self._key, group) % STEP if group else 0)
+
+
+def speller(timestamps: Timestamps) -> Callable[[int], str]:
+    """Return what spells milliseconds since 1970 in a dialect's way."""
+    return _SPELLINGS[timestamps]
+
+
+def spell_cursor(ts: int) -> str:
+    """Spell `ts` as a cursor does: milliseconds, no zone."""
+    minute, rest = divmod(ts, 60_000)
+    return f"{_spell_minute(minute)}:{rest / 1000:06.3f}"
+
+
+def read_cursor(text: str) -> int | None:
+    """Return the microseconds since 1970 that `text` means, or `None` when it is no timestamp.
+
+    A zone is honoured, and without one UTC is meant.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+        aware = read if read.tzinfo else read.replace(tzinfo=UTC)
+        return (aware - _UNIX) // timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        return None
+
+
+# Three in four of all spellings meet a minute that was spelled just before.
+@lru_cache(maxsize=4096)
+def _spell_minute(minute: int) -> str:
+    return (_UNIX + timedelta(minutes=minute)).isoformat(timespec="minutes")[:16]
+
+
+def _micro(ts: int) -> str:
+    # The listing goes by milliseconds; the three digits below are for show and follow from them.
+    return f"{spell_cursor(ts)}{ts * 7919 % 1000:03d}"
+
+
+_SPELLINGS: Final[dict[Timestamps, Callable[[int], str]]] = {
+    "offset": lambda ts: f"{spell_cursor(ts)}+00:00",
+    "z": lambda ts: f"{spell_cursor(ts)}Z",
+    "micro": lambda ts: f"{_micro(ts)}+00:00",
+    "naive": _micro,
+    "space": lambda ts: spell_cursor(ts)[:19].replace("T", " "),
+}

@@ -1,0 +1,189 @@
+"""The made-up data: what it looks like, that it is the same every time, and what it costs."""
+
+from __future__ import annotations
+
+import re
+import time
+import tracemalloc
+from collections import Counter
+from itertools import islice
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from cekat_async.sandbox import Dialect, Sandbox
+
+DOCUMENTED = {
+    "id", "inbox_id", "contact_id", "contact_name", "contact_phone", "platform_type", "inbox_name",
+    "stage_status", "handled_by_id", "handled_by_name", "notes", "labels", "last_message",
+    "first_message", "additional_data", "created_at", "resolved_at", "resolved_by_id",
+    "resolved_by_name",
+}  # fmt: skip
+SEEN = {"pipeline", "collaborators", "last_message_by_human"}
+
+
+def decoded(sandbox):
+    return [msgspec.json.decode(raw) for _, raw in sandbox.records()]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return decoded(Sandbox(3000))
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others():
+    """Two sandboxes of one seed are equal byte for byte; no record is shared across seeds."""
+    assert list(Sandbox(200, 5, 7).records()) == list(Sandbox(200, 5, 7).records())
+    assert not set(Sandbox(200, 5, 7).records()) & set(Sandbox(200, 5, 8).records())
+    assert list(Sandbox(9, 5, 7).inbox_records()) == list(Sandbox(9, 5, 7).inbox_records())
+
+
+def test_a_conversation_does_not_depend_on_how_many_there_are_as_long_as_inboxes_do_not():
+    """The n-th conversation of a small account is the n-th of a large one, but for its inbox."""
+    small, large = decoded(Sandbox(500)), decoded(Sandbox(900))
+    assert [row["id"] for row in small] == [row["id"] for row in large][:500]
+    assert [row["contact_id"] for row in small] == [row["contact_id"] for row in large][:500]
+
+
+def test_every_record_has_the_documented_fields_in_their_types(rows):
+    """Documented fields are always there, in the documented types or null where that may be."""
+    for row in rows:
+        assert row.keys() >= DOCUMENTED
+        assert str(UUID(row["id"])) == row["id"]
+        assert str(UUID(row["contact_id"])) == row["contact_id"]
+        assert isinstance(row["labels"], list | None)
+        assert isinstance(row["additional_data"], dict | None)
+        assert row["contact_phone"] is None or row["contact_phone"].isdigit()
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", row["created_at"])
+        assert (row["resolved_at"] is None) == (row["stage_status"] != "resolved")
+        assert (row["handled_by_id"] is None) == (row["stage_status"] in {"pending", "open"})
+
+
+def test_the_times_of_a_record_are_in_order(rows):
+    """A conversation is created, then spoken in, then resolved."""
+    for row in rows:
+        said = (row["last_message"] or {}).get("created_at", row["created_at"])
+        assert row["created_at"] <= said <= (row["resolved_at"] or said)
+
+
+def test_it_looks_like_the_real_thing(rows):
+    """Nulls, emoji, an `open` status, several platforms, unknown fields and odd values occur."""
+    statuses = Counter(row["stage_status"] for row in rows)
+    assert statuses.keys() == {"assigned", "resolved", "pending", "open"}
+    assert min(statuses.values()) > 50
+    assert {row["platform_type"] for row in rows} >= {"whatsapp", "instagram", "livechat"}
+    for field in ("contact_name", "contact_phone", "notes", "labels", "last_message",
+                  "first_message", "additional_data"):  # fmt: skip
+        empty = sum(row[field] is None for row in rows)
+        assert 0 < empty < len(rows) / 2, field
+    assert {name for row in rows for name in row.keys() - DOCUMENTED} == {*SEEN, "x_sla"}
+    assert any("color" in label for row in rows for label in row["labels"] or ())
+    assert any(label.keys() == {"id", "name"} for row in rows for label in row["labels"] or ())
+    assert any("created_at" not in (row["last_message"] or {"created_at"}) for row in rows)
+    kinds = {type(value) for row in rows for value in (row["additional_data"] or {}).values()}
+    assert kinds == {str, int, float, bool, dict}
+    sizes = [len(raw) for _, raw in Sandbox(1000).records()]
+    assert 900 <= sum(sizes) / len(sizes) <= 1100
+
+
+def test_text_is_utf_8_and_not_escaped():
+    """Emoji come over the wire as UTF-8."""
+    raw = b"".join(raw for _, raw in Sandbox(300).records())
+    assert "🙏".encode() in raw
+    assert b"\\u" not in raw
+
+
+def test_without_unknown_fields_there_are_none():
+    """`unknown_fields=False` leaves the documented fields, in labels too."""
+    for row in decoded(Sandbox(500, dialect=Dialect(unknown_fields=False))):
+        assert row.keys() == DOCUMENTED
+        assert all(label.keys() == {"id", "name"} for label in row["labels"] or ())
+
+
+@pytest.mark.parametrize("share, least, most", [(0.0, 0, 0), (0.3, 240, 360), (1.0, 1000, 1000)])
+def test_the_share_of_null_collections_is_as_asked(share, least, most):
+    """`collections_null` is the share of records in which each of the three is null."""
+    rows = decoded(Sandbox(1000, dialect=Dialect(collections_null=share)))
+    for field in ("labels", "additional_data", "last_message"):
+        assert least <= sum(row[field] is None for row in rows) <= most
+
+
+def test_inbox_sizes_are_skewed_and_none_is_empty():
+    """The largest inbox has many times the conversations of the smallest, which has some."""
+    sandbox = Sandbox(20_000, 50)
+    sizes = [sandbox.count(inbox) for inbox in sandbox.inbox_ids]
+    assert sum(sizes) == 20_000
+    assert sizes == sorted(sizes, reverse=True) or sizes[0] == max(sizes)
+    assert sizes[0] > 20 * sizes[-1] > 0
+
+
+@pytest.mark.parametrize(
+    "conversations, inboxes", [(10_000, 10_000), (12_345, 10_000), (100, 1), (50_001, 300)]
+)
+def test_every_inbox_has_a_conversation_when_there_are_enough(conversations, inboxes):
+    """With as many conversations as inboxes no inbox is empty."""
+    sandbox = Sandbox(conversations, inboxes)
+    sizes = [sandbox.count(inbox) for inbox in sandbox.inbox_ids]
+    assert min(sizes) >= 1
+    assert sum(sizes) == conversations
+
+
+def test_inboxes_have_the_documented_fields_and_unique_names():
+    """Ids and names differ from inbox to inbox, and conversations carry them."""
+    sandbox = Sandbox(500, 40)
+    inboxes = {id_: msgspec.json.decode(raw) for id_, raw in sandbox.inbox_records()}
+    assert list(inboxes) == sandbox.inbox_ids
+    assert len({inbox["name"] for inbox in inboxes.values()}) == 40
+    assert {"active", "inactive"} == {inbox["status"] for inbox in inboxes.values()}
+    for row in decoded(sandbox):
+        inbox = inboxes[row["inbox_id"]]
+        assert (inbox["name"], inbox["type"]) == (row["inbox_name"], row["platform_type"])
+
+
+@pytest.mark.parametrize(
+    "conversations, inboxes, count", [(0, 0, 0), (0, 5, 0), (1, 1, 1), (3, 10, 3)]
+)
+def test_small_accounts_work(conversations, inboxes, count):
+    """No conversations, no inboxes, or more inboxes than conversations are no trouble."""
+    sandbox = Sandbox(conversations, inboxes)
+    assert len(list(sandbox.records())) == sandbox.count() == count
+    assert len(sandbox.inbox_ids) == inboxes
+
+
+def test_a_million_conversations_cost_nothing_to_start_and_little_to_read():
+    """Starting is fast, and reading from a million takes memory for a page and no more."""
+    Sandbox(1)
+    started = time.perf_counter()
+    Sandbox(1_000_000, 8)
+    assert time.perf_counter() - started < 0.3
+    tracemalloc.start()
+    try:
+        sandbox = Sandbox(1_000_000, 100)
+        seen = sum(1 for _ in islice(sandbox.records(), 2000))
+        last = sandbox.inbox_ids[-1]
+        assert sandbox.count(last) > 0
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert seen == 2000
+    assert peak < 5_000_000
+
+
+def test_a_record_is_found_by_its_id():
+    """`record(id)` gives the bytes of that conversation, and made-up ids are refused."""
+    sandbox = Sandbox(1_000_000)
+    for id_, raw in islice(sandbox.records(), 0, 500, 50):
+        assert sandbox.record(id_) == raw
+    for unknown in (
+        "",
+        "x",
+        "00000000-0000-4000-8000-000000000000",
+        "z" * 36,
+        next(Sandbox(1).records())[0][:-1],
+    ):
+        with pytest.raises(KeyError):
+            sandbox.record(unknown)
+    beyond = [id_ for id_, _ in Sandbox(5).records()][4]
+    with pytest.raises(KeyError):
+        Sandbox(4).record(beyond)

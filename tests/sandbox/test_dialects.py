@@ -1,0 +1,157 @@
+"""The ways in which the real server may turn out."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+
+import msgspec
+import pytest
+
+from cekat_async.sandbox import Dialect, Sandbox
+
+NULLS = {"next_cursor": {"cursor_id": None, "cursor_ts": None}}
+
+
+@pytest.mark.parametrize(
+    "end, rest",
+    [
+        ("null_pair", {"metadata": NULLS}),
+        ("null_cursor", {"metadata": {"next_cursor": None}}),
+        ("missing_cursor", {"metadata": {}}),
+        ("null_metadata", {"metadata": None}),
+        ("missing_metadata", {}),
+    ],
+)
+@pytest.mark.parametrize("limit", [10, 12])
+async def test_the_last_page_ends_the_walk(calling, end, rest, limit):
+    """The last page, full or not, says in the dialect's way that there is no more."""
+    async with Sandbox(20, dialect=Dialect(end=end)) as sandbox, calling(sandbox) as caller:
+        first = await caller.page(limit=limit)
+        last = await caller.page(limit=limit, **first["metadata"]["next_cursor"])
+        assert len(last.pop("data")) == 20 - limit
+        assert last == {"success": True, **rest}
+        none = await caller.page(inbox_id="nobody")
+        assert none == {"success": True, "data": [], **rest}
+
+
+@pytest.mark.parametrize("end", ["empty_page", "echo"])
+async def test_an_empty_page_behind_the_last_one(calling, end):
+    """The last page has a real cursor, and behind it lies an empty page: nulls, or an echo."""
+    async with Sandbox(5, dialect=Dialect(end=end)) as sandbox, calling(sandbox) as caller:
+        last = await caller.page(limit=5)
+        cursor = last["metadata"]["next_cursor"]
+        assert cursor["cursor_id"] == last["data"][-1]["id"]
+        behind = await caller.page(limit=5, **cursor)
+        assert behind["data"] == []
+        assert behind["metadata"] == ({"next_cursor": cursor} if end == "echo" else NULLS)
+        assert (await caller.page(inbox_id="nobody"))["metadata"] == NULLS
+
+
+@pytest.mark.parametrize(
+    "timestamps, pattern",
+    [
+        ("offset", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00"),
+        ("z", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"),
+        ("micro", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00"),
+        ("naive", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}"),
+        ("space", r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"),
+    ],
+)
+async def test_timestamps_are_spelled_as_asked_and_cursors_always_the_same(
+    calling, timestamps, pattern
+):
+    """All timestamps of a record follow the dialect and mean the same second; cursors do not."""
+    dialect = Dialect(timestamps=timestamps)
+    async with Sandbox(30, dialect=dialect) as sandbox, calling(sandbox) as caller:
+        page = await caller.page(limit=20)
+    usual = [msgspec.json.decode(raw) for _, raw in Sandbox(30).records()]
+    for row, same in zip(page["data"], usual, strict=False):
+        assert re.fullmatch(pattern, row["created_at"])
+        assert row["resolved_at"] is None or re.fullmatch(pattern, row["resolved_at"])
+        assert row["created_at"][:19].replace(" ", "T") == same["created_at"][:19]
+    cursor = page["metadata"]["next_cursor"]["cursor_ts"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", cursor)
+
+
+@pytest.mark.parametrize("order", ["activity", "created", "ascending"])
+async def test_the_order_is_as_asked(calling, order):
+    """The cursor's timestamps fall or rise, and by creation they are the times of creation."""
+    async with Sandbox(60, dialect=Dialect(order=order)) as sandbox, calling(sandbox) as caller:
+        times, cursor = [], {}
+        for _ in range(59):
+            page = await caller.page(limit=1, **cursor)
+            cursor = page["metadata"]["next_cursor"]
+            times.append(cursor["cursor_ts"])
+            last = page["data"][0]["last_message"] or {}
+            assert last.get("created_at", "") < "2026-04-10T09:51:19.886"
+            if order == "created":
+                assert page["data"][0]["created_at"] == cursor["cursor_ts"] + "+00:00"
+            else:
+                assert page["data"][0]["created_at"] < cursor["cursor_ts"]
+        assert times == sorted(times, reverse=order != "ascending")
+        assert len(set(times)) == 59
+
+
+async def test_ties_are_told_apart_by_id(calling):
+    """With ties many cursors share a timestamp, and a walk still sees each conversation once."""
+    async with Sandbox(100, dialect=Dialect(tie=30)) as sandbox, calling(sandbox) as caller:
+        ids = await caller.ids(limit=7)
+        cursor = (await caller.page(limit=7))["metadata"]["next_cursor"]
+        after = (await caller.page(limit=7, **cursor))["metadata"]["next_cursor"]
+    assert ids == [id_ for id_, _ in sandbox.records()]
+    assert len(set(ids)) == 100
+    assert cursor["cursor_ts"] == after["cursor_ts"]
+    assert ids[:30] == sorted(ids[:30], reverse=True)
+
+
+@pytest.mark.parametrize("how, unpack", [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
+@pytest.mark.parametrize(
+    "accepted, packed",
+    [("{}", True), ("br, {};q=0.5", True), ("identity", False), ("{};q=0", False), ("", False)],
+)
+async def test_bodies_are_compressed_for_those_who_accept_it(
+    calling, how, unpack, accepted, packed
+):
+    """Compression is used exactly when the client's header allows it, for errors too."""
+    headers = {"Accept-Encoding": accepted.format(how)}
+    dialect = Dialect(compress=how)
+    async with (
+        Sandbox(20, dialect=dialect) as sandbox,
+        calling(sandbox, auto_decompress=False) as caller,
+    ):
+        for query in ({}, {"limit": 0}):
+            _, got, body = await caller.get(headers=headers, **query)
+            assert (got.get("Content-Encoding") == how) is packed
+            assert msgspec.json.decode(unpack(body) if packed else body)
+
+
+async def test_compressed_bytes_do_not_depend_on_the_time(calling):
+    """The same request gets the same bytes: gzip's header holds no time."""
+    dialect = Dialect(compress="gzip")
+    async with (
+        Sandbox(20, dialect=dialect) as sandbox,
+        calling(sandbox, auto_decompress=False) as caller,
+    ):
+        body = (await caller.get())[2]
+        assert body[:2] == b"\x1f\x8b"
+        assert body[4:8] == bytes(4)
+
+
+async def test_a_usual_client_reads_compressed_pages(calling):
+    """aiohttp asks for gzip by itself and unpacks what comes."""
+    async with Sandbox(20, dialect=Dialect(compress="gzip")) as sandbox, calling(sandbox) as caller:
+        _, headers, body = await caller.get(limit=20)
+        assert headers["Content-Encoding"] == "gzip"
+        assert int(headers["Content-Length"]) < len(body) / 2
+        assert len(msgspec.json.decode(body)["data"]) == 20
+
+
+async def test_the_maximum_is_as_asked(calling):
+    """`max_limit` moves the maximum, and the default with it when it is below ten."""
+    async with Sandbox(300, dialect=Dialect(max_limit=3)) as sandbox, calling(sandbox) as caller:
+        assert len((await caller.page())["data"]) == 3
+        assert len((await caller.page(limit=50))["data"]) == 3
+    async with Sandbox(300, dialect=Dialect(max_limit=200)) as sandbox, calling(sandbox) as caller:
+        assert len((await caller.page(limit=200))["data"]) == 200

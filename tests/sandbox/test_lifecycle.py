@@ -1,0 +1,163 @@
+"""Starting, stopping, and living side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import subprocess
+import textwrap
+import threading
+import time
+
+import aiohttp
+import pytest
+
+import cekat_async.sandbox
+from cekat_async.sandbox import Fault, Quota, Sandbox
+
+
+async def test_it_has_an_address_when_it_runs(calling):
+    """Before, asking for the address says what to do; afterwards nobody listens there."""
+    sandbox = Sandbox(5)
+    with pytest.raises(RuntimeError, match="async with"):
+        sandbox.base_url  # noqa: B018  # the property is what raises
+    async with sandbox as entered:
+        assert entered is sandbox
+        assert sandbox.base_url.startswith("http://127.0.0.1:")
+        async with calling(sandbox) as caller:
+            assert (await caller.get())[0] == 200
+    async with calling(sandbox) as caller:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await caller.get()
+
+
+async def test_it_is_entered_once():
+    """Neither while it runs nor afterwards can it be entered again."""
+    sandbox = Sandbox(5)
+    async with sandbox:
+        with pytest.raises(RuntimeError, match="once"):
+            await sandbox.__aenter__()
+    with pytest.raises(RuntimeError, match="once"):
+        await sandbox.__aenter__()
+
+
+async def test_a_port_can_be_chosen_and_a_taken_one_is_an_error():
+    """`port` is used as it is; when it is taken, the operating system's error comes through."""
+    async with Sandbox(5) as first:
+        port = int(first.base_url.rsplit(":", 1)[1])
+        with pytest.raises(OSError, match="in use"):
+            await Sandbox(5, port=port).__aenter__()
+    async with Sandbox(5, port=port) as second:
+        assert second.base_url == first.base_url
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.hang(), Fault.delay(60.0), Fault.trickle(60.0)], ids=lambda fault: fault.name
+)
+async def test_closing_waits_for_nobody_and_leaves_nothing(calling, eventually, fault):
+    """Open requests and idle connections are cut at once; no task, connection or warning stays."""
+    before = asyncio.all_tasks()
+    async with calling(await _started(sandbox := Sandbox(50))) as caller:
+        await asyncio.gather(caller.get(), caller.get())
+        sandbox.fail_next(*[fault] * 3)
+        open_ = [asyncio.create_task(caller.get()) for _ in range(3)]
+        await eventually(lambda: len(sandbox.log.requests) == 5)
+        started = time.perf_counter()
+        await sandbox.__aexit__(None, None, None)
+        assert time.perf_counter() - started < 0.5
+        assert asyncio.all_tasks() - before <= set(open_)
+        outcomes = await asyncio.gather(*open_, return_exceptions=True)
+        assert all(isinstance(outcome, aiohttp.ClientError) for outcome in outcomes)
+    assert sandbox.log.open_connections == 0
+    gc.collect()
+
+
+async def _started(sandbox):
+    return await sandbox.__aenter__()
+
+
+async def test_closing_in_the_moment_of_a_connection_loses_no_socket():
+    """Connections that are just being accepted are closed as well; a lost one would warn."""
+    for turns in range(12):
+        sandbox = Sandbox(5)
+        async with sandbox:
+            port = int(sandbox.base_url.rsplit(":", 1)[1])
+            connecting = asyncio.create_task(asyncio.open_connection("127.0.0.1", port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        try:
+            _, writer = await connecting
+        except OSError:
+            continue
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except OSError:
+            continue
+        finally:
+            gc.collect()
+
+
+async def test_many_sandboxes_live_side_by_side(calling):
+    """Data, quota, script and log belong to one sandbox each."""
+    async with Sandbox(20, seed=1, quota=Quota(1)) as one, Sandbox(20, seed=2) as two:
+        one.fail_next(Fault.status(500))
+        async with calling(one) as first, calling(two) as second:
+            assert (await second.get())[0] == 200
+            assert (await first.get())[0] == 500
+            assert (await first.get())[0] == 429
+            assert [(await second.get())[0] for _ in range(3)] == [200] * 3
+        assert (len(one.log.requests), len(two.log.requests)) == (2, 4)
+        assert not {id_ for id_, _ in one.records()} & {id_ for id_, _ in two.records()}
+
+
+def test_sandboxes_run_in_several_loops_and_threads_at_once():
+    """Each thread with its own loop has its own sandbox, and all are served."""
+    served = []
+
+    async def serve():
+        async with Sandbox(200) as sandbox, aiohttp.ClientSession(sandbox.base_url) as session:
+            headers = {"Authorization": f"Bearer {sandbox.api_key}"}
+            for _ in range(10):
+                async with session.get("/api/conversations?limit=50", headers=headers) as reply:
+                    await reply.read()
+            served.append(sandbox.log.served)
+
+    threads = [threading.Thread(target=asyncio.run, args=(serve(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert served == [10, 10, 10]
+
+
+async def test_the_command_line_that_it_gives_works():
+    """The curl line, given to a shell, prints a page."""
+    async with Sandbox(20) as sandbox:
+        line = sandbox.curl("limit=3").replace("curl ", "curl --silent ", 1)
+        try:
+            process = await asyncio.create_subprocess_shell(line, stdout=subprocess.PIPE)
+        except OSError:
+            pytest.skip("no shell here")
+        out, _ = await process.communicate()
+    if process.returncode == 127:
+        pytest.skip("no curl here")
+    assert len(json.loads(out)["data"]) == 3
+
+
+def test_the_example_in_the_documentation_runs(capsys):
+    """The package's own example does what it says."""
+    example = "\n".join(
+        line for line in cekat_async.sandbox.__doc__.splitlines() if line[:4] in {"    ", ""}
+    )
+    exec(compile(textwrap.dedent(example), "example", "exec"), {})  # noqa: S102  # it is ours
+    assert capsys.readouterr().out == "503 59\n200 58\n2 2\n"
+
+
+async def test_requests_in_parallel_are_all_answered(calling):
+    """Two hundred at once get two hundred whole answers."""
+    async with Sandbox(2000, quota=None) as sandbox, calling(sandbox) as caller:
+        replies = await asyncio.gather(*(caller.get(limit=5) for _ in range(200)))
+        assert {(status, body) for status, _, body in replies} == {(200, replies[0][2])}
+        assert sandbox.log.served == 200
