@@ -8,8 +8,9 @@ the healthy ones are kept, those that can be healed are healed, and the odd ones
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -29,6 +30,9 @@ from cekat_async.models import (
     cut_records,
     mend_surrogates,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["decode_conversation", "decode_conversation_page", "decode_inbox_page"]
 
@@ -177,9 +181,7 @@ def _decode(shape: _Shape[R, M], reply: Reply) -> _Parts[R, M]:
 
 def _decode_tolerantly(shape: _Shape[R, M], reply: Reply) -> _Parts[R, M]:
     body = mend_surrogates(reply.body)
-    if _says_no(body):
-        raise refusal(reply)
-    answer = _raw_answer(shape, body)
+    answer = _raw_answer(shape, reply, body)
     records = [_decode_record(shape, index, raw) for index, raw in enumerate(answer.data)]
     odd = [record for record in records if isinstance(record, OddRecord)]
     if odd and body != reply.body:
@@ -204,11 +206,15 @@ def _says_no(body: bytes) -> bool:
         return False
 
 
-def _raw_answer(shape: _Shape[R, M], body: bytes) -> _Answer[list[msgspec.Raw], M]:
+def _raw_answer(shape: _Shape[R, M], reply: Reply, body: bytes) -> _Answer[list[msgspec.Raw], M]:
     try:
-        return shape.raw_page.decode(body)
+        answer = shape.raw_page.decode(body)
     except _UNDECODABLE as error:
-        failure = _body_error(body, error)
+        failure = refusal(reply) if _says_no(body) else _body_error(body, error)
+    else:
+        if answer.success is not False:
+            return answer
+        failure = refusal(reply)
     raise failure
 
 
@@ -238,27 +244,51 @@ def _decode_record(shape: _Shape[R, M], index: int, raw: Raw) -> R | OddRecord:
     return OddRecord(index=index, id=_id(raw), field=field, reason=reason, raw=bytes(raw))
 
 
+def _healed(kind: type[R], raw: Raw) -> R:
+    """Return the record with its unknown fields kept, its zones set and its text mended."""
+    value = _json(raw)
+    # Unknown fields of the record itself are the usual reason to be here, and quick to set aside.
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert(_with_extra(kind, value), kind)
+    return msgspec.convert(_sorted_out(kind, value), kind)
+
+
+def _json(raw: Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(mend_surrogates(bytes(raw)).decode(errors="replace"))
+
+
+_KNOWN: Mapping[type[Record], frozenset[str]] = {
+    kind: frozenset(kind.__struct_fields__) - {"extra"}
+    for kind in (Conversation, Inbox, Label, MessagePreview)
+}
+
+
+def _with_extra(kind: type[Record], value: Any) -> Any:
+    """Return a record's fields with the unknown ones moved under ``extra``.
+
+    What is not a record at all passes as it is: the conversion says best what is wrong with it.
+    """
+    known = _KNOWN[kind]
+    if not isinstance(value, dict) or value.keys() <= known:
+        return value
+    fields = {name: part for name, part in value.items() if name in known}
+    fields["extra"] = Extra({name: part for name, part in value.items() if name not in known})
+    return fields
+
+
 _PREVIEWS = frozenset({"first_message", "last_message"})
 _TIMESTAMPS = frozenset({"created_at", "resolved_at"})
 
 
-def _healed(kind: type[R], raw: Raw) -> R:
-    """Return the record with its unknown fields kept, its zones set and its text mended."""
-    text = mend_surrogates(bytes(raw)).decode(errors="replace")
-    return msgspec.convert(_sorted_out(kind, msgspec.json.decode(text)), kind)
-
-
 def _sorted_out(kind: type[Record], value: Any) -> Any:
-    """Return a record's fields with the unknown ones moved under ``extra``, nested ones too.
-
-    What is not a record at all passes as it is: the conversion says best what is wrong with it.
-    """
-    if not isinstance(value, dict):
-        return value
-    known = [name for name in kind.__struct_fields__ if name != "extra" and name in value]
-    fields = {name: _field(name, value[name]) for name in known}
-    extra = {name: part for name, part in value.items() if name not in fields}
-    return {**fields, "extra": Extra(extra)} if extra else fields
+    """Do the same for the records inside of a record, and read timestamps of all spellings."""
+    fields = _with_extra(kind, value)
+    if not isinstance(fields, dict):
+        return fields
+    return {name: _field(name, part) for name, part in fields.items()}
 
 
 def _field(name: str, value: Any) -> Any:
@@ -275,11 +305,16 @@ def _timestamp(text: str) -> datetime | str | None:
     """Return the moment; a text that is none stays one, and the conversion names it."""
     if not text.strip():
         return None  # nothing in it: no moment, as with null
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    # First as the fast path reads it, which rounds nanoseconds where Python cuts them off.
+    for read in (_read_rfc3339, datetime.fromisoformat):
+        with suppress(msgspec.ValidationError, ValueError):
+            moment = read(text)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return text
+
+
+def _read_rfc3339(text: str) -> datetime:
+    return msgspec.convert(text, datetime)
 
 
 class _OnlyId(msgspec.Struct):

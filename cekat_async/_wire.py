@@ -37,7 +37,8 @@ class Request(msgspec.Struct, frozen=True):
         A cursor is opaque (API.md): what the server reads must be what it sent, so that a ``+``
         must not arrive as a blank, nor anything be encoded twice.
         """
-        return f"{self.path}?{urlencode(self.query, quote_via=quote, safe='')}"
+        query = urlencode(self.query, quote_via=quote, safe="")
+        return f"{self.path}?{query}" if query else self.path
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -16,7 +16,17 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Generic, NoReturn, Self, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    NoReturn,
+    Self,
+    TypeAlias,
+    TypeVar,
+)
 
 import msgspec
 
@@ -106,7 +116,14 @@ _NO_EXTRA = Extra()
 
 
 class Record(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, repr_omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    repr_omit_defaults=True,
+    # A record cannot come to hold itself, so that the collector need not look at it: a list of
+    # them is a third cheaper to build.
+    gc=False,
 ):
     """What all records share. Two are equal when all their fields are.
 
@@ -117,19 +134,27 @@ class Record(
 
     extra: Extra = _NO_EXTRA
 
+    # What few records have: where it is None, it was probably not sent.
+    _rare: ClassVar[frozenset[str]] = frozenset()
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values under the API's names, unknown fields included.
 
         Timestamps are ISO 8601 text with their zone, to the millisecond (to the microsecond
         where that is needed), as the API writes them.
         """
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "extra"}
         return {
-            name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name != "extra"
+            name: _plain(value)
+            for name, value in fields.items()
+            if value is not None or name not in self._rare
         } | self.extra
 
 
-class Label(Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Label(Record, frozen=True, kw_only=True):
     """A label on a conversation. ``color`` is not on the API's page, but sent by live accounts."""
+
+    _rare = frozenset({"id", "name", "color"})
 
     id: str | None = None
     name: str | None = None
@@ -141,10 +166,10 @@ _Timestamp: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 timestamp of each record would cost every page for what few pages have."""
 
 
-class MessagePreview(
-    Record, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class MessagePreview(Record, frozen=True, kw_only=True):
     """The first or the last message of a conversation, as the listing shows it."""
+
+    _rare = frozenset({"message", "created_at"})
 
     message: str | None = None
     created_at: _Timestamp | None = None
@@ -160,11 +185,16 @@ else:
     _FreeForm = dict[str, Any] | None
 
 
-class Conversation(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Conversation(Record, frozen=True, kw_only=True):
     """One conversation of the inbox. Only ``id`` is always there (API.md).
 
     Hashed by its ``id``. A phone number is digits without a ``+``.
+
+    ``pipeline``, ``collaborators`` and ``last_message_by_human`` are not on the API's page, but
+    sent by live accounts (API.md). Nothing promises their shape, so that they may be anything.
     """
+
+    _rare = frozenset({"pipeline", "collaborators", "last_message_by_human"})
 
     id: str
     inbox_id: str | None = None
@@ -185,6 +215,9 @@ class Conversation(Record, frozen=True, kw_only=True, forbid_unknown_fields=True
     resolved_at: _Timestamp | None = None
     resolved_by_id: str | None = None
     resolved_by_name: str | None = None
+    pipeline: Any = None
+    collaborators: Any = None
+    last_message_by_human: Any = None
 
     def __post_init__(self) -> None:
         # Null on the wire, which the types above keep from type checkers.
@@ -197,7 +230,7 @@ class Conversation(Record, frozen=True, kw_only=True, forbid_unknown_fields=True
         return hash(self.id)
 
 
-class Inbox(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Inbox(Record, frozen=True, kw_only=True):
     """An inbox of the account: a channel that conversations arrive through.
 
     Only ``id`` is always there (API.md). Hashed by its ``id``.
@@ -304,10 +337,8 @@ class InboxPage(Page[Inbox], frozen=True, kw_only=True):
 def _plain(value: Any) -> Any:
     """Return a field's value as JSON-ready data."""
     match value:
-        case Label() | MessagePreview():
-            # Few of them have all fields; what is null among the unknown ones was sent as null.
-            said = {name: part for name, part in value.to_dict().items() if part is not None}
-            return said | value.extra
+        case Record():
+            return value.to_dict()
         case datetime():
             return value.isoformat(timespec=_precision(value))
         case tuple():
@@ -344,6 +375,8 @@ def mend_surrogates(body: bytes) -> bytes:
     A server that cuts a message preview after so many UTF-16 units may cut an emoji in two. That
     is JSON, but not text, and :mod:`msgspec` refuses the whole body for it.
     """
+    if not any(half in body for half in (b"\\ud", b"\\uD")):
+        return body
     return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape["half"] else escape[0], body)
 
 

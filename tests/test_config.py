@@ -1,0 +1,621 @@
+"""The options of a client: what is taken, what is refused, and that the key stays hidden."""
+
+import copy
+import json
+import math
+import pickle
+import string
+import traceback
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cekat_async.config import (
+    DEFAULT_BASE_URL,
+    ClientConfig,
+    RateLimit,
+    RetryPolicy,
+    Secret,
+    Timeout,
+    client_config,
+    require_count,
+    require_text,
+)
+from cekat_async.errors import ConfigurationError
+
+KEY = "sk-hush-4711"
+
+
+def config(**options) -> ClientConfig:
+    defaults = {
+        "api_key": KEY,
+        "base_url": None,
+        "environ": {},
+        "rate_limit": RateLimit(),
+        "retry": RetryPolicy(),
+        "timeout": Timeout(),
+        "concurrency": 8,
+        "trust_env": False,
+        "allow_http": False,
+    }
+    return client_config(**{**defaults, **options})
+
+
+def refused(**options) -> str:
+    """Return all that a person or a log sees of the refusal of some options."""
+    with pytest.raises(ConfigurationError) as caught:
+        config(**options)
+    return "".join(traceback.format_exception_only(caught.value)) + repr(caught.value)
+
+
+# --- counts and texts
+
+
+@pytest.mark.parametrize("value", [1, 2, 100, 10**30])
+def test_count(value: int) -> None:
+    """A whole number of at least 1 is a count."""
+    assert value == require_count("limit", value)
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, -(10**30), True, False, "5", 1.0, 0.5, math.nan, None, [1], b"1", Decimal(1)]
+)
+def test_no_count(value: object) -> None:
+    """Zero, negative numbers, bools, texts and fractions are no counts, and the message says so."""
+    with pytest.raises(ConfigurationError) as caught:
+        require_count("limit", value)
+
+    assert str(caught.value) == f"limit must be a whole number of at least 1, not {value!r}"
+
+
+def test_count_from_another_bound() -> None:
+    """A count may have another smallest value."""
+    assert require_count("n", 0, at_least=0) == 0
+    with pytest.raises(ConfigurationError, match="at least 3, not 2"):
+        require_count("n", 2, at_least=3)
+
+
+@pytest.mark.parametrize("value", ["a", " a ", "日本", "0", "a\nb", "\N{GRINNING FACE}"])
+def test_text(value: str) -> None:
+    """Text with something in it is taken as it is."""
+    assert value == require_text("inbox_id", value)
+
+
+@pytest.mark.parametrize("value", ["", " ", "\t\n", "\u00a0", None, 1, b"abc", ["a"], True])
+def test_no_text(value: object) -> None:
+    """Empty and blank texts, bytes and numbers are no texts."""
+    with pytest.raises(ConfigurationError, match="inbox_id must be text with something in it"):
+        require_text("inbox_id", value)
+
+
+@pytest.mark.parametrize("value", ["\ud83d", "a\udc80b"])
+def test_text_that_cannot_be_sent(value: str) -> None:
+    """Half a surrogate pair is refused here, and not by the codec at the time of the request."""
+    with pytest.raises(ConfigurationError, match="inbox_id cannot be sent as UTF-8"):
+        require_text("inbox_id", value)
+
+
+# --- the values
+
+
+BAD_SECONDS = [
+    -1,
+    -0.001,
+    math.nan,
+    math.inf,
+    -math.inf,
+    10**400,
+    True,
+    False,
+    "1",
+    None,
+    Decimal(1),
+    1j,
+    [1],
+]
+
+
+@pytest.mark.parametrize(
+    "make,name",
+    [
+        (lambda value: RateLimit(10, per=value), "RateLimit.per"),
+        (lambda value: Timeout(connect=value), "Timeout.connect"),
+        (lambda value: Timeout(read=value), "Timeout.read"),
+        (lambda value: Timeout(attempt=value), "Timeout.attempt"),
+        (lambda value: Timeout(deadline=value or -1), "Timeout.deadline"),  # None switches it off
+        (lambda value: RetryPolicy(backoff=value), "RetryPolicy.backoff"),
+        (lambda value: RetryPolicy(backoff_max=value), "RetryPolicy.backoff_max"),
+    ],
+)
+@pytest.mark.parametrize("value", BAD_SECONDS, ids=lambda value: repr(value)[:12])
+def test_seconds_refused(make, name: str, value: object) -> None:
+    """Seconds are finite numbers: nothing negative, no NaN, no infinity, no bool, no text."""
+    with pytest.raises(ConfigurationError, match=f"^{name} must be a finite number of seconds"):
+        make(value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RateLimit(10, per=0),
+        lambda: Timeout(connect=0),
+        lambda: Timeout(read=0.0),
+        lambda: Timeout(attempt=-0.0),
+        lambda: Timeout(deadline=0),
+    ],
+)
+def test_no_time_at_all(make) -> None:
+    """A window or a timeout of no time at all is refused."""
+    with pytest.raises(ConfigurationError, match="seconds above 0, not"):
+        make()
+
+
+def test_backoff_may_be_nothing() -> None:
+    """To try again at once may be asked for, and the message about less says that 0 is allowed."""
+    assert RetryPolicy(backoff=0, backoff_max=0).backoff == 0
+    with pytest.raises(ConfigurationError, match="seconds of at least 0, not -1"):
+        RetryPolicy(backoff=-1)
+
+
+@pytest.mark.parametrize(
+    "value", [0, -5, math.nan, math.inf, True, "300", None, 2.5, 300.0], ids=repr
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        RateLimit,
+        lambda value: RetryPolicy(attempts=value),
+        lambda value: config(concurrency=value),
+    ],
+    ids=["requests", "attempts", "concurrency"],
+)
+def test_counts_refused(make, value: object) -> None:
+    """Requests, attempts and connections are whole numbers of at least 1."""
+    with pytest.raises(ConfigurationError, match="must be a whole number of at least 1, not"):
+        make(value)
+
+
+def test_documented_defaults() -> None:
+    """The defaults are those of the documentation: the quota of the endpoint, 8 attempts, …."""
+    assert RateLimit() == RateLimit(300, per=60.0)
+    assert RetryPolicy() == RetryPolicy(attempts=8, backoff=0.5, backoff_max=30.0)
+    assert Timeout() == Timeout(connect=10.0, read=30.0, attempt=60.0, deadline=300.0)
+    assert DEFAULT_BASE_URL == "https://api.cekat.ai"
+
+
+def test_deadline_may_be_off() -> None:
+    """Only the deadline can be switched off."""
+    assert Timeout(deadline=None).deadline is None
+
+
+@pytest.mark.parametrize(
+    "value", [RateLimit(60, per=30), RetryPolicy(attempts=1), Timeout(deadline=None)], ids=repr
+)
+def test_values_are_frozen(value: msgspec.Struct) -> None:
+    """An option cannot be changed after it was checked; it compares, hashes and pickles."""
+    name = value.__struct_fields__[0]
+    with pytest.raises(AttributeError):
+        setattr(value, name, -1)
+    again = pickle.loads(pickle.dumps(value))  # noqa: S301 - what was just pickled
+
+    assert value == again == copy.deepcopy(value)
+    assert hash(value) == hash(again)
+
+
+@pytest.mark.parametrize(
+    "options,words",
+    [
+        ({"retry": None}, "retry must be a RetryPolicy, not None"),
+        ({"retry": 3}, "retry must be a RetryPolicy, not 3"),
+        ({"timeout": 30}, "timeout must be a Timeout, not 30"),
+        ({"rate_limit": 300}, "rate_limit must be a RateLimit or None, not 300"),
+        ({"rate_limit": False}, "rate_limit must be a RateLimit or None, not False"),
+        ({"trust_env": "no"}, "trust_env must be True or False, not 'no'"),
+        ({"allow_http": "false"}, "allow_http must be True or False, not 'false'"),
+    ],
+)
+def test_options_of_the_wrong_kind(options: dict, words: str) -> None:
+    """An option of another type is refused with the name of the one that is wanted."""
+    assert words in refused(**options)
+
+
+def test_all_options_arrive() -> None:
+    """What is passed is what the config holds."""
+    made = config(
+        base_url="https://gw.example/cekat/",
+        rate_limit=None,
+        retry=RetryPolicy(attempts=1),
+        timeout=Timeout(deadline=None),
+        concurrency=3,
+        trust_env=True,
+    )
+
+    assert made.api_key.reveal() == KEY
+    assert made.base_url == "https://gw.example/cekat"
+    assert made.rate_limit is None
+    assert made.retry == RetryPolicy(attempts=1)
+    assert made.timeout == Timeout(deadline=None)
+    assert made.concurrency == 3
+    assert made.trust_env is True
+
+
+# --- the key
+
+
+def test_no_key() -> None:
+    """Without a key anywhere the message names both places for one."""
+    assert "pass api_key=… or set CEKAT_API_KEY" in refused(api_key=None)
+
+
+def test_key_from_the_environment() -> None:
+    """The key comes from CEKAT_API_KEY where none is passed, and only there."""
+    environ = {"CEKAT_API_KEY": "from-env"}
+
+    assert config(api_key=None, environ=environ).api_key.reveal() == "from-env"
+    assert config(api_key=KEY, environ=environ).api_key.reveal() == KEY
+
+
+@pytest.mark.parametrize("key", ["", " ", "\t \n", "\u00a0"])
+def test_empty_key(key: str) -> None:
+    """An empty or blank key is refused, also one from the environment or before one there."""
+    assert "the API key is empty" in refused(api_key=key)
+    assert "the API key is empty" in refused(api_key=None, environ={"CEKAT_API_KEY": key})
+    assert "the API key is empty" in refused(api_key=key, environ={"CEKAT_API_KEY": KEY})
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}\n",
+        "\n{}",
+        "{}\r\n",
+        "x\r\nHost: evil.example\r\n{}",
+        " {}",
+        "{} ",
+        "\t{}",
+        "{}\x00",
+        "{}\x7f",
+        "{}\u2028",
+        "\ufeff{}",
+        "“{}”",
+        "{}é",
+        "{}\ud83d",
+    ],
+)
+def test_key_that_no_header_can_carry(around: str) -> None:
+    """A key with a line break or the like is refused, and the message does not show it."""
+    said = refused(api_key=around.format(KEY))
+
+    assert "copy it again" in said
+    assert KEY not in said
+    assert KEY[3:] not in said
+
+
+@pytest.mark.parametrize("key", [KEY.encode(), 4711, ["sk"], Secret(KEY), False])
+def test_key_that_is_no_text(key: object) -> None:
+    """A key of another type is refused by the name of its type."""
+    said = refused(api_key=key)
+
+    assert f"must be text, not {type(key).__name__}" in said
+    assert "4711" not in said
+
+
+def test_key_is_taken_as_it_is() -> None:
+    """The key is opaque: any printable ASCII goes."""
+    key = string.ascii_letters + string.digits + string.punctuation
+
+    assert config(api_key=key).api_key.reveal() == key
+
+
+# --- the secret
+
+
+def test_secret_shows_when_asked() -> None:
+    """A secret gives its text to those who ask for it by name."""
+    assert Secret(KEY).reveal() == KEY
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        repr,
+        str,
+        format,
+        "%s".__mod__,
+        "%r".__mod__,
+        lambda config: f"{config!s} {config!r} {config!a}",
+        lambda config: repr([config, {"key": config}]),
+        lambda config: repr(copy.copy(config)),
+    ],
+)
+def test_config_never_shows_the_key(show) -> None:
+    """No way of printing a config or a secret shows the key."""
+    made = config()
+
+    assert KEY not in show(made)
+    assert "'***'" in show(made)
+
+
+@pytest.mark.parametrize("show", [repr, str, format, "{}".format, "%s".__mod__])
+def test_secret_never_shows(show) -> None:
+    """No way of printing a secret shows it."""
+    assert show(Secret(KEY)) == "'***'"
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        pickle.dumps,
+        lambda value: pickle.dumps(value, 0),
+        copy.deepcopy,
+        msgspec.json.encode,
+        msgspec.msgpack.encode,
+        msgspec.to_builtins,
+        json.dumps,
+    ],
+)
+@pytest.mark.parametrize("make", [lambda: Secret(KEY), config], ids=["secret", "config"])
+def test_secret_does_not_leave_the_process(leave, make) -> None:
+    """A secret cannot be pickled, deep-copied or encoded, alone or in a config."""
+    with pytest.raises(TypeError) as caught:
+        leave(make())
+
+    assert KEY not in str(caught.value)
+
+
+def test_secret_has_no_dict() -> None:
+    """What tools print of an object's insides has no secret in it."""
+    assert not hasattr(Secret(KEY), "__dict__")
+
+
+def test_redaction() -> None:
+    """A text or a body that echoes the secret is left without it."""
+    secret = Secret(KEY)
+
+    assert secret.redact(f"a {KEY} b {KEY}".encode()) == b"a *** b ***"
+    assert secret.redact_text(f"a {KEY}") == "a ***"
+    assert secret.redact(b"\xff nothing") == b"\xff nothing"
+
+
+# --- the base URL
+
+
+@pytest.mark.parametrize(
+    "given_url,url",
+    [
+        (None, "https://api.cekat.ai"),
+        ("https://api.cekat.ai", "https://api.cekat.ai"),
+        ("https://api.cekat.ai/", "https://api.cekat.ai"),
+        ("https://api.cekat.ai///", "https://api.cekat.ai"),
+        (" https://api.cekat.ai\n", "https://api.cekat.ai"),
+        ("HTTPS://API.CEKAT.AI", "https://API.CEKAT.AI"),
+        ("https://api.cekat.ai:8443", "https://api.cekat.ai:8443"),
+        ("https://gw.example/cekat", "https://gw.example/cekat"),
+        ("https://gw.example/cekat/v1/", "https://gw.example/cekat/v1"),
+        ("https://gw.example/api/cekat", "https://gw.example/api/cekat"),
+        ("https://gw.example/api2", "https://gw.example/api2"),
+        ("https://gw.example/myapi", "https://gw.example/myapi"),
+        ("https://gw.example/caf%C3%A9", "https://gw.example/caf%C3%A9"),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("https://10.0.0.1", "https://10.0.0.1"),
+        ("https://[2001:db8::1]:443/x", "https://[2001:db8::1]:443/x"),
+    ],
+)
+def test_base_url(given_url: str | None, url: str) -> None:
+    """A scheme, a host and the prefix of a gateway are taken, without the slash at the end."""
+    assert url == config(base_url=given_url).base_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost",
+        "http://localhost:8080",
+        "http://LocalHost:8080",
+        "http://127.0.0.1:1",
+        "http://127.0.0.2",
+        "http://127.255.255.254:65535",
+        "http://[::1]",
+        "http://[::1]:8080",
+    ],
+)
+def test_plain_http_to_loopback(url: str) -> None:
+    """Plain HTTP is fine where it does not leave the machine."""
+    assert url == config(base_url=url).base_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.cekat.ai",
+        "http://10.0.0.1",
+        "http://128.0.0.1",
+        "http://0.0.0.0:8080",
+        "http://[2001:db8::1]",
+        "http://127.0.0.1.evil.example",
+        "http://localhost.evil.example",
+        "http://2130706433",
+        "http://127.1",
+    ],
+)
+def test_plain_http_to_others(url: str) -> None:
+    """Plain HTTP to another machine is refused, unless it is asked for by name."""
+    assert "would send the key unencrypted" in refused(base_url=url)
+    assert url == config(base_url=url, allow_http=True).base_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "api.cekat.ai",
+        "//api.cekat.ai",
+        "/api",
+        "ftp://api.cekat.ai",
+        "file:///etc/passwd",
+        "localhost:8080",
+        "https:",
+        "https://",
+        "https:///path",
+        "https://:443",
+        "https:api.cekat.ai",
+        "https://api.cekat.ai:0",
+    ],
+)
+def test_base_url_without_scheme_or_host(url: str) -> None:
+    """A base URL needs a scheme that is HTTP and a host; the message shows how to write it."""
+    assert "write it as 'https://api.cekat.ai'" in refused(base_url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.cekat.ai:99999",
+        "https://api.cekat.ai:-1",
+        "https://api.cekat.ai:https",
+        "https://api.cekat.ai:44 3",
+        "https://[::1",
+        "https://::1]",
+        "https://[not-an-address]",
+    ],
+)
+def test_base_url_that_is_none(url: str) -> None:
+    """A bad port or a bad address is a ConfigurationError, as everything that is wrong."""
+    assert "write it as 'https://api.cekat.ai'" in refused(base_url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.cekat.ai/api",
+        "https://api.cekat.ai/api/",
+        "https://api.cekat.ai/api/conversations",
+        "https://api.cekat.ai/api/conversations/",
+        "https://api.cekat.ai//api//conversations",
+        "https://api.cekat.ai/api/inboxes",
+        "https://gw.example/cekat/api",
+        "https://gw.example/cekat/api/conversations/more",
+    ],
+)
+def test_base_url_with_the_apis_own_path(url: str) -> None:
+    """A base URL that goes on into the API's own path is refused with what to leave away."""
+    assert "leave '/api' and what follows away" in refused(base_url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2@api.cekat.ai",
+        "https://hunter2@api.cekat.ai",
+        "https://:hunter2@api.cekat.ai",
+        "https://@hunter2.example",
+        "https://user:hunter2@api.cekat.ai:99999",
+        "https://user:hunter2@api.cekat.ai?x",
+        "ftp://user:hunter2@api.cekat.ai",
+        "user:hunter2@api.cekat.ai",
+        "https://user:hunter2@bücher.example",
+        "https://user:hunter2@a b",
+    ],
+)
+def test_base_url_with_user_info(url: str) -> None:
+    """A base URL with a user or a password is refused, and the message does not show it."""
+    said = refused(base_url=url)
+
+    assert "must not hold a user name or password" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("tail", ["?limit=5", "?", "#top", "#", "/?a", "/x#y", "?a#b"])
+def test_base_url_with_query_or_fragment(tail: str) -> None:
+    """A query or a fragment is refused and not silently left away."""
+    assert "must not hold a query or fragment" in refused(base_url=DEFAULT_BASE_URL + tail)
+
+
+@pytest.mark.parametrize("url", ["", " ", "\n", 0, False, b"https://api.cekat.ai", ["https://a"]])
+def test_base_url_that_says_nothing(url: object) -> None:
+    """An empty base URL, or one that is no text, never turns into the default one."""
+    assert "base_url must be text with something in it" in refused(base_url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.ce kat.ai",
+        "https://api.cekat.ai/a b",
+        "https://api.cekat.ai/\r\nHost:x",
+        "https://api.\tcekat.ai",
+        "https://api.cekat.ai/\x00",
+        "https://api\u200b.cekat.ai",
+        "https://api\u00a0.cekat.ai",
+    ],
+)
+def test_base_url_with_blanks(url: str) -> None:
+    """Blanks and control characters inside a base URL are refused, not cut out."""
+    assert "holds a blank or a control character" in refused(base_url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://bücher.example", "https://api。cekat.ai", "https://gw.example/café", "https://a℀b"],
+)
+def test_base_url_that_is_not_ascii(url: str) -> None:
+    """An international host is wanted in its ASCII form: there is more than one way to make it."""
+    assert "write its host as xn--… and its path as %…" in refused(base_url=url)
+
+
+def test_base_url_from_the_environment() -> None:
+    """The base URL comes from CEKAT_BASE_URL where none is passed; set to nothing is not set."""
+    environ = {"CEKAT_BASE_URL": "https://gw.example/"}
+
+    assert config(environ=environ).base_url == "https://gw.example"
+    assert config(environ=environ, base_url="https://b.example").base_url == "https://b.example"
+    assert config(environ={"CEKAT_BASE_URL": ""}).base_url == DEFAULT_BASE_URL
+
+
+def test_base_url_from_the_environment_is_checked() -> None:
+    """A bad base URL from the environment is refused like one that is passed."""
+    assert "unencrypted" in refused(environ={"CEKAT_BASE_URL": "http://api.cekat.ai"})
+
+
+@given(
+    text=st.one_of(
+        st.text(),
+        st.text(alphabet="htps:/[]@?#.%\\:0aA1 \tÜ", max_size=12).map("https://".__add__),
+        st.text(alphabet="htps:/[]@?#.%\\:0aA1 \tÜ", max_size=12).map("http://localhost".__add__),
+    )
+)
+@settings(max_examples=250, deadline=None)
+def test_any_base_url(text: str) -> None:
+    """Whatever is passed as base URL, it is refused as ours or it is one that is safe to use."""
+    try:
+        url = config(base_url=text).base_url
+    except ConfigurationError:
+        return
+    parts = urlsplit(url)
+
+    assert url.isascii()
+    assert url.isprintable()
+    assert parts.hostname
+    assert parts.scheme == "https" or parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    assert (parts.username, parts.password, parts.query, parts.fragment) == (None, None, "", "")
+    assert not url.endswith("/")
+    assert url == config(base_url=url).base_url
+
+
+@given(key=st.one_of(st.text(), st.binary(), st.integers()))
+@settings(max_examples=200, deadline=None)
+def test_any_key(key: object) -> None:
+    """Whatever is passed as key, it is refused without being shown, or a header can carry it."""
+    try:
+        made = config(api_key=key).api_key.reveal()
+    except ConfigurationError as error:
+        # A short one may well be part of the message.
+        assert len(str(key)) < 12 or str(key) not in str(error)  # noqa: PT017 - both are right
+    else:
+        assert key == made
+        assert made.isascii()
+        assert made.isprintable()
+        assert made == made.strip() != ""

@@ -1,0 +1,715 @@
+"""Bytes of an answer to pages and records, whatever the server sends."""
+
+import json
+import math
+import tracemalloc
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.scripted import reply
+
+from cekat_async import _decode
+from cekat_async._decode import (
+    decode_conversation,
+    decode_conversation_page,
+    decode_inbox_page,
+)
+from cekat_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    CekatError,
+    DecodeError,
+    MalformedBodyError,
+    PaginationError,
+)
+from cekat_async.models import Conversation, Cursor, Inbox, Label, MessagePreview
+
+SAMPLE = (Path(__file__).parent / "fixtures" / "conversations.json").read_bytes()
+
+# Any text, halves of surrogate pairs included.
+TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
+NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+def json_of(text: st.SearchStrategy[str]) -> st.SearchStrategy:
+    return st.recursive(
+        st.none() | st.booleans() | NUMBER | text,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+        max_leaves=10,
+    )
+
+
+JSON = json_of(TEXT)
+WHOLE_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+WHOLE_JSON = json_of(WHOLE_TEXT)
+KNOWN = sorted({*Conversation.__struct_fields__, *Inbox.__struct_fields__} - {"extra"})
+
+# Nearly records: fields of the real names, with values of any kind.
+ODD_OBJECT = st.dictionaries(
+    st.sampled_from([*KNOWN, "extra", "message", "color"]) | TEXT,
+    JSON | st.lists(st.dictionaries(st.sampled_from(["id", "name", "extra"]), JSON), max_size=2),
+    max_size=6,
+)
+
+
+def conversations(body: bytes):
+    return decode_conversation_page(reply(body=body))
+
+
+def inboxes(body: bytes):
+    return decode_inbox_page(reply(body=body), 1)
+
+
+READERS = pytest.mark.parametrize("read", [conversations, inboxes])
+
+
+def body_of(*records: object, **more: object) -> bytes:
+    """Make the body of a page; a record that is bytes already stands in it as it is."""
+    parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in records]
+    rest = b"".join(
+        f",{json.dumps(name)}:{json.dumps(part)}".encode() for name, part in more.items()
+    )
+    return b'{"success":true,"data":[' + b",".join(parts) + b"]" + rest + b"}"
+
+
+def same_json(value: object) -> object:
+    """Return JSON data in a form that tells 1 from 1.0 and True, and -0.0 from 0.0."""
+    return json.dumps(value, sort_keys=True)
+
+
+# --- unknown fields
+
+
+@given(fields=st.dictionaries(WHOLE_TEXT | st.just("extra"), WHOLE_JSON, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_unknown_fields_survive(fields: dict) -> None:
+    """Whatever fields a record has beside those known, they stay, with their values."""
+    unknown = {name: value for name, value in fields.items() if name not in KNOWN}
+
+    for read, kind in ((conversations, Conversation), (inboxes, Inbox)):
+        page = read(body_of({"id": "x"} | unknown))
+        (record,) = page
+
+        assert same_json(unknown) == same_json(record.extra)
+        assert kind(id="x", extra=record.extra) == record
+        assert page.odd_records == ()
+    as_json = {**decode_conversation(json.dumps({"id": "x"} | unknown)).to_dict()}
+    assert same_json(Conversation(id="x").to_dict() | unknown) == same_json(as_json)
+
+
+@given(
+    fields=st.dictionaries(WHOLE_TEXT | st.just("extra"), WHOLE_JSON, max_size=3),
+    name=st.none() | WHOLE_TEXT,
+)
+@settings(max_examples=30, deadline=None)
+def test_unknown_fields_of_labels_and_previews_survive(fields: dict, name: str | None) -> None:
+    """Unknown fields stay in a record's labels and message previews as in the record itself."""
+    unknown = {
+        key: value for key, value in fields.items() if key not in {*KNOWN, "color", "message"}
+    }
+    sent = {
+        "id": "x",
+        "labels": [{"id": "l", "name": name} | unknown, {"id": "m"}],
+        "last_message": {"message": name} | unknown,
+        "first_message": unknown,
+    }
+
+    record = decode_conversation(json.dumps(sent))
+
+    assert record.labels[0].name == record.last_message.message == name
+    assert record.labels[1] == Label(id="m")
+    for part in (record.labels[0], record.last_message, record.first_message):
+        assert same_json(unknown) == same_json(part.extra)
+    assert record == decode_conversation(json.dumps(record.to_dict()))
+
+
+@given(
+    record=st.fixed_dictionaries(
+        {"id": WHOLE_TEXT}, optional={"additional_data": st.dictionaries(WHOLE_TEXT, WHOLE_JSON)}
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_to_dict_round_trip(record: dict) -> None:
+    """Free-form data and ids of any text come back from `to_dict()` as they were."""
+    conversation = decode_conversation(json.dumps(record))
+
+    assert record["id"] == conversation.id
+    assert same_json(record.get("additional_data", {})) == same_json(conversation.additional_data)
+    assert conversation == decode_conversation(json.dumps(conversation.to_dict()))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sla": {"hours": 4}},
+        {"tags": []},
+        {"score": None},
+        {"extra": None},
+        {"extra": {}},
+        {"extra": {"extra": {"extra": 1}}},
+        {"": 1},
+        {"ID": "other"},
+        {"id ": "other"},
+    ],
+)
+def test_unknown_fields_seen(fields: dict) -> None:
+    """Unknown fields survive, and so does one with the name of their home."""
+    assert fields == decode_conversation(json.dumps({"id": "x"} | fields)).extra
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1, "text", [], [{"id": "a"}], {"id": "p", "name": "Sales"}]
+)
+@pytest.mark.parametrize("name", ["pipeline", "collaborators", "last_message_by_human"])
+def test_live_fields_may_be_anything(name: str, value: object) -> None:
+    """What is seen on live accounts but not documented is a field, and never makes a record odd."""
+    (conversation,) = conversations(body_of({"id": "x", name: value}))
+
+    assert value == getattr(conversation, name)
+    assert conversation.extra == {}
+
+
+def test_escaped_names() -> None:
+    """A known field whose name is written with escapes is known all the same."""
+    page = conversations(body_of(rb'{"\u0069d":"x","n\u006ftes":"n"}', rb'{"\u0069d":"y","new":1}'))
+
+    assert [(item.id, item.notes) for item in page] == [("x", "n"), ("y", None)]
+
+
+def test_every_known_and_unknown_field_at_once() -> None:
+    """One unknown field does not change how the known ones are read."""
+    (sent,) = json.loads(SAMPLE)["data"]
+    (plain,) = conversations(body_of(sent))
+    (more,) = conversations(body_of(sent | {"sla": 1}))
+
+    assert plain == msgspec.structs.replace(more, extra=plain.extra)
+
+
+# --- odd records
+
+
+@READERS
+@given(odd=st.lists(JSON | ODD_OBJECT, max_size=4), place=st.integers(0, 4))
+@settings(max_examples=40, deadline=None)
+def test_healthy_records_survive_odd_ones(read, odd: list, place: int) -> None:
+    """Whatever JSON stands beside them, the healthy records of a page are there, in order."""
+    records = [*odd[:place], {"id": "healthy-1"}, *odd[place:], {"id": "healthy-2"}]
+
+    page = read(body_of(*records))
+
+    healthy = [item.id for item in page if item.id.startswith("healthy-")]
+    assert healthy == ["healthy-1", "healthy-2"]
+    assert len(records) == len(page.items) + len(page.odd_records)
+    for record in page.odd_records:
+        assert json.dumps(records[record.index]).encode() == record.raw
+        assert record.field.startswith("$")
+        assert record.reason
+
+
+@pytest.mark.parametrize(
+    "record,record_id,field",
+    [
+        (b"null", None, "$"),
+        (b"7", None, "$"),
+        (b'"text"', None, "$"),
+        (b"[]", None, "$"),
+        (b'[{"id":"x"}]', None, "$"),
+        (b"{}", None, "$"),
+        (b'{"id":null}', None, "$.id"),
+        (b'{"id":7}', None, "$.id"),
+        (b'{"id":"x","notes":7}', "x", "$.notes"),
+        (b'{"id":"x","labels":{}}', "x", "$.labels"),
+        (b'{"id":"x","labels":[null]}', "x", "$.labels[0]"),
+        (b'{"id":"x","labels":[[]]}', "x", "$.labels[0]"),
+        (b'{"id":"x","labels":[{"id":"l"},{"id":1}]}', "x", "$.labels[1].id"),
+        (b'{"id":"x","last_message":"hi"}', "x", "$.last_message"),
+        (b'{"id":"x","last_message":[]}', "x", "$.last_message"),
+        (b'{"id":"x","last_message":{"created_at":1}}', "x", "$.last_message.created_at"),
+        (b'{"id":"x","additional_data":[]}', "x", "$.additional_data"),
+        (b'{"id":"x","created_at":1775800036}', "x", "$.created_at"),
+        (b'{"id":"x","created_at":"soon"}', "x", "$.created_at"),
+        (b'{"id":"x","stage_status":1}', "x", "$.stage_status"),
+        (b'{"id":"x","additional_data":{"n":1e999}}', "x", "$[...][...]"),
+        (b'{"id":"x","new":1e999}', "x", "$[...]"),
+        (b'{"id":"x","additional_data":{"n":' + b"9" * 5000 + b"}}", "x", "$[...][...]"),
+    ],
+)
+def test_odd_record_is_named(record: bytes, record_id: str | None, field: str) -> None:
+    """An odd record is named by index, id and field, with its bytes and what is odd about it."""
+    page = conversations(body_of({"id": "a"}, record, {"id": "b"}))
+    (odd,) = page.odd_records
+
+    assert [item.id for item in page] == ["a", "b"]
+    assert (1, record_id, field, record) == (odd.index, odd.id, odd.field, odd.raw)
+    assert "`$" not in odd.reason
+
+
+def test_all_records_odd() -> None:
+    """A page of odd records only is a page without items, and its cursor leads on."""
+    cursor = {"cursor_id": "c", "cursor_ts": "t"}
+    page = conversations(body_of(1, 2, metadata={"next_cursor": cursor}))
+
+    assert (len(page), [odd.index for odd in page.odd_records]) == (0, [0, 1])
+    assert page.next_cursor == Cursor("c", "t")
+
+
+# --- text
+
+
+@READERS
+@pytest.mark.parametrize(
+    "sent,read_as",
+    [
+        (rb"cut \ud83d", "cut \ufffd"),
+        (rb"\ude00 cut", "\ufffd cut"),
+        (rb"\ud83d\ude00", "\N{GRINNING FACE}"),
+        (rb"\\ud83d", r"\ud83d"),
+        (b"cut \xf0\x9f", "cut \ufffd"),
+        (b"latin \xe9", "latin \ufffd"),
+        (b"\xed\xa0\xbd", "\ufffd\ufffd\ufffd"),
+        ("日本 \N{GRINNING FACE}".encode(), "日本 \N{GRINNING FACE}"),
+    ],
+)
+def test_broken_text_is_mended(read, sent: bytes, read_as: str) -> None:
+    """A text that was cut in the middle of a character is no odd record, and its bytes stay."""
+    name = b"contact_name" if read is conversations else b"name"
+    record = b'{"id":"x","' + name + b'":"' + sent + b'"}'
+    page = read(body_of(record, {"id": "y"}))
+
+    assert read_as == page.items[0].to_dict()[name.decode()]
+    assert [item.id for item in page] == ["x", "y"]
+    assert record == bytes(page.raw[0])
+
+
+def test_broken_text_in_names_and_unknown_fields() -> None:
+    """Broken text is mended wherever it stands in a record."""
+    record = decode_conversation(
+        rb'{"id":"\ud83d","additional_data":{"\ud83d":["\ude00"]},"\ud83dx":1}'
+    )
+
+    assert record == Conversation(
+        id="\ufffd",
+        additional_data={"\ufffd": ["\ufffd"]},
+        extra=type(record.extra)({"\ufffdx": 1}),
+    )
+
+
+def test_odd_record_keeps_its_own_bytes() -> None:
+    """An odd record with broken text carries the bytes as they came, not as they were mended."""
+    odd = rb'{"id":7,"notes":"\ud83d"}'
+    page = conversations(body_of({"id": "a"}, odd))
+
+    assert [odd] == [record.raw for record in page.odd_records]
+
+
+def test_decode_from_text() -> None:
+    """One conversation is read from bytes, from text (even broken) and from a page's raw view."""
+    (raw,) = conversations(body_of({"id": "x", "notes": "n"})).raw
+
+    expected = Conversation(id="x", notes="n")
+    assert expected == decode_conversation(raw)
+    assert expected == decode_conversation(bytes(raw))
+    assert expected == decode_conversation(bytes(raw).decode())
+    assert decode_conversation('{"id":"\ud83d"}').id == "\ufffd" * 3
+
+
+@pytest.mark.parametrize(
+    "raw,field",
+    [
+        (b"", "$"),
+        (b"{", "$"),
+        (b"[]", "$"),
+        (b'{"id":1}', "$.id"),
+        ('{"id":1}', "$.id"),
+        (msgspec.Raw(b'{"id":1}'), "$.id"),
+        (b'{"id":"x","a":' + b"[" * 100_000, "$"),
+        (b'{"id":NaN}', "$"),
+        (b'{"id":"x"} {}', "$"),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_no_conversation(raw: bytes | str | msgspec.Raw, field: str) -> None:
+    """What is no conversation is a DecodeError that says where, and carries the bytes."""
+    with pytest.raises(DecodeError, match=r"^not a conversation: ") as caught:
+        decode_conversation(raw)
+
+    assert field == caught.value.field
+    assert bytes(raw.encode() if isinstance(raw, str) else raw) == caught.value.raw
+
+
+# --- bytes as received
+
+
+SPACE = st.text(" \t\r\n", max_size=3).map(str.encode)
+
+
+@st.composite
+def spaced(draw, value: object) -> bytes:
+    """Print JSON data with white space anywhere, and characters escaped or not."""
+    if isinstance(value, dict):
+        members = [
+            draw(spaced(name)) + draw(SPACE) + b":" + draw(spaced(part))
+            for name, part in value.items()
+        ]
+        inner = b"{" + b",".join(draw(SPACE) + member + draw(SPACE) for member in members) + b"}"
+    elif isinstance(value, list):
+        inner = b"[" + b",".join([draw(spaced(part)) for part in value]) + b"]"
+    else:
+        inner = json.dumps(value, ensure_ascii=draw(st.booleans())).encode(errors="surrogatepass")
+    return draw(SPACE) + inner + draw(SPACE)
+
+
+@READERS
+@given(data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_raw_is_byte_for_byte(read, data: st.DataObject) -> None:
+    """A page's `raw` is its records as they stood in the body, whatever the layout and the text."""
+    records = data.draw(st.lists(JSON | st.fixed_dictionaries({"id": TEXT}), max_size=4))
+    printed = [data.draw(spaced(record)) for record in records]
+    # The records stand elsewhere in the body too: what is cut out must not be searched for.
+    body = data.draw(SPACE).join(
+        [
+            b"{",
+            b'"copy":[' + b",".join(printed) + b"],",
+            b'"data":',
+            b"[" + b",".join(printed) + b"]",
+            b"}",
+        ]
+    )
+
+    page = read(body)
+
+    assert [part.strip(b" \t\r\n") for part in printed] == [bytes(raw) for raw in page.raw]
+    for odd in page.odd_records:
+        assert printed[odd.index].strip(b" \t\r\n") == odd.raw
+    assert body == page.body
+
+
+def test_raw_of_broken_text_is_not_searched_for() -> None:
+    """A record with broken text is cut at its place, not where the same mended text stands."""
+    body = rb'{"copy":{"id":"\ud83d"},"data":[{"id":"\ude00"},{"id":"\ud83e"}]}'
+
+    assert [bytes(raw) for raw in conversations(body).raw] == [
+        rb'{"id":"\ude00"}',
+        rb'{"id":"\ud83e"}',
+    ]
+
+
+def test_raw_outlives_its_page() -> None:
+    """The bytes of a record can be kept, also those of a body with broken text."""
+    kept = [
+        conversations(body_of(record)).raw[0] for record in (rb'{"id":"\ud83d"}', b'{"id":"x"}')
+    ]
+
+    assert [bytes(raw) for raw in kept] == [rb'{"id":"\ud83d"}', b'{"id":"x"}']
+
+
+# --- pages
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"metadata": None},
+        {"metadata": {}},
+        {"metadata": {"next_cursor": None}},
+        {"metadata": {"next_cursor": {}}},
+        {"metadata": {"next_cursor": {"cursor_id": None}}},
+        {"metadata": {"next_cursor": {"cursor_id": None, "cursor_ts": None}}},
+        {"metadata": {"next_cursor": {"cursor_id": "", "cursor_ts": ""}}},
+        {"metadata": {"next_cursor": {"cursor_id": None, "cursor_ts": ""}}},
+        {"metadata": {"total": 7, "next_cursor": None}, "more": [1]},
+    ],
+)
+@pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
+def test_last_page(metadata: dict, record: dict) -> None:
+    """Each way of saying that there is no next page is understood."""
+    page = conversations(body_of(record, **metadata))
+
+    assert page.next_cursor is None
+    assert [item.id for item in page] == ["x"]
+
+
+@given(cursor_id=WHOLE_TEXT.filter(bool), cursor_ts=WHOLE_TEXT.filter(bool))
+@settings(max_examples=100, deadline=None)
+def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
+    """A cursor is two texts of any kind, kept as they came."""
+    pair = {"cursor_id": cursor_id, "cursor_ts": cursor_ts, "more": 1}
+
+    for record in ({"id": "x"}, {"id": "x", "new": 1}):
+        page = conversations(body_of(record, metadata={"next_cursor": pair}))
+
+        assert Cursor(cursor_id, cursor_ts) == page.next_cursor
+
+
+@pytest.mark.parametrize(
+    "pair,missing",
+    [
+        ({"cursor_id": "c"}, "cursor_ts"),
+        ({"cursor_id": "c", "cursor_ts": None}, "cursor_ts"),
+        ({"cursor_id": "c", "cursor_ts": ""}, "cursor_ts"),
+        ({"cursor_ts": "t"}, "cursor_id"),
+        ({"cursor_id": "", "cursor_ts": "t"}, "cursor_id"),
+    ],
+)
+def test_half_a_cursor(pair: dict, missing: str) -> None:
+    """Half a cursor is an error that names the other half: it is neither an end nor a way on."""
+    with pytest.raises(PaginationError, match=f"half a cursor, without {missing}"):
+        conversations(body_of({"id": "x"}, metadata={"next_cursor": pair}))
+
+
+@pytest.mark.parametrize(
+    "metadata,totals",
+    [
+        ({"pagination": {"total_page": 8, "total_items": 15, "current_page": 1}}, (8, 15)),
+        ({"pagination": {"total_page": 8}}, (8, None)),
+        ({"pagination": {"total_items": None}}, (None, None)),
+        ({"pagination": None}, (None, None)),
+        ({}, (None, None)),
+        (None, (None, None)),
+    ],
+)
+@pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
+def test_inbox_page(metadata: object, totals: tuple, record: dict) -> None:
+    """A page of inboxes has the number it was asked for, and totals where the server gives any."""
+    page = decode_inbox_page(reply(body=body_of(record, metadata=metadata)), 3)
+
+    assert (3, *totals) == (page.page, page.total_pages, page.total_items)
+    assert [inbox.id for inbox in page] == ["x"]
+
+
+def test_cursor_that_is_no_text() -> None:
+    """A cursor whose bytes are no text is an error: it could not be sent back as it came."""
+    body = b'{"data":[],"metadata":{"next_cursor":{"cursor_id":"\xff","cursor_ts":"t"}}}'
+
+    with pytest.raises(DecodeError, match="another shape") as caught:
+        conversations(body)
+
+    assert body == caught.value.raw
+
+
+@READERS
+def test_empty_page(read) -> None:
+    """A page without records is a page."""
+    page = read(b'{"data":[]}')
+
+    assert (page.items, page.odd_records, page.raw) == ((), (), [])
+
+
+# --- bodies that are no page
+
+
+@READERS
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"<html>",
+        b'{"data":[{"id":"x"}',
+        b'{"data":[{"id":"x"}]',
+        b'{"data":[{"id":"x"},]}',
+        b'{"data":[{"id":"x"}]}{}',
+        b'{"data":[{"id":NaN}]}',
+        b'{"data":[Infinity]}',
+        b'{"data":[{"id":"x\n',
+        b'\xef\xbb\xbf{"data":[]}',
+        b"\x1f\x8b\x08",
+        SAMPLE[: len(SAMPLE) // 2],
+        SAMPLE.rstrip()[:-1],
+    ],
+    ids=lambda body: repr(body)[:24],
+)
+def test_malformed_body(read, body: bytes) -> None:
+    """A body that is no JSON, or not all of it, is told apart: to ask again may heal it."""
+    with pytest.raises(MalformedBodyError) as caught:
+        read(body)
+
+    assert body == caught.value.raw
+    assert f"{len(body):,} bytes" in str(caught.value)
+
+
+@READERS
+@pytest.mark.parametrize(
+    "body,field",
+    [
+        (b"null", "$"),
+        (b"[]", "$"),
+        (b"7", "$"),
+        (b"{}", "$"),
+        (b'{"data":null}', "$.data"),
+        (b'{"data":{}}', "$.data"),
+        (b'{"items":[]}', "$"),
+        (b'{"data":[],"metadata":[]}', "$.metadata"),
+        (b'{"data":[],"success":"yes"}', "$.success"),
+        (b'{"data":[' + b"[" * 100_000 + b"]" * 100_000 + b"]}", "$"),
+        (b"[" * 100_000, "$"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_other_shape(read, body: bytes, field: str) -> None:
+    """JSON of another shape is a DecodeError that says where, and not worth asking again."""
+    with pytest.raises(DecodeError, match=r"^the answer has another shape: ") as caught:
+        read(body)
+
+    assert type(caught.value) is DecodeError
+    assert (field, body) == (caught.value.field, caught.value.raw)
+
+
+@pytest.mark.parametrize(
+    "read,metadata,field",
+    [
+        (conversations, {"next_cursor": []}, "$.metadata.next_cursor"),
+        (conversations, {"next_cursor": {"cursor_id": 7}}, "$.metadata.next_cursor.cursor_id"),
+        (inboxes, {"pagination": {"total_page": "8"}}, "$.metadata.pagination.total_page"),
+    ],
+)
+def test_other_metadata(read, metadata: dict, field: str) -> None:
+    """Metadata of another shape is named, and never taken for the end of the walk."""
+    with pytest.raises(DecodeError) as caught:
+        read(body_of({"id": "x"}, metadata=metadata))
+
+    assert field == caught.value.field
+
+
+@READERS
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"success":false,"status_code":401,"error":{"message":"Not authenticated"}}',
+        b'{"success":false,"status_code":401,"error":{"message":"Not authenticated"},"data":[]}',
+        b'{"success":false,"status_code":401,"error":{"message":"Not authenticated"},"data":null}',
+        b'{"data":[{"id":1}],"success":false,"status_code":401,"message":"Not authenticated"}',
+        rb'{"x":"\ud83d","success":false,"status_code":401,"error":"Not authenticated"}',
+    ],
+)
+def test_200_that_says_no(read, body: bytes) -> None:
+    """A 200 that says `"success": false` is the error it describes, with or without data."""
+    with pytest.raises(APIStatusError) as caught:
+        read(body)
+
+    assert caught.type in {AuthenticationError, APIStatusError}
+    assert body == caught.value.body
+    if b"ud83d" not in body:
+        assert str(caught.value) == "Not authenticated (HTTP 401)"
+
+
+@READERS
+@pytest.mark.parametrize("success", [True, None])
+def test_success(read, success: bool | None) -> None:  # noqa: FBT001 - a case, not a flag
+    """A page that says it is a success, or does not say, is a page."""
+    body = json.dumps({"success": success, "data": [{"id": "x"}]}).encode()
+
+    assert [item.id for item in read(body)] == ["x"]
+
+
+@READERS
+@given(
+    body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | ODD_OBJECT.map(body_of)
+)
+@settings(max_examples=60, deadline=None)
+def test_any_body(read, body: bytes) -> None:
+    """Whatever bytes come, they are a page or an error of the family."""
+    try:
+        page = read(body)
+    except CekatError as error:
+        str(error).encode()
+    else:
+        assert len(page.raw) == len(page.items) + len(page.odd_records)
+
+
+@READERS
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_any_damage(read, data: st.DataObject) -> None:
+    """A real body with some bytes changed, lost or added is a page or an error of the family."""
+    body = bytearray(SAMPLE)
+    for _ in range(data.draw(st.integers(1, 4))):
+        begin = data.draw(st.integers(0, len(body)))
+        end = begin + data.draw(st.integers(0, 3))
+        body[begin:end] = data.draw(
+            st.binary(max_size=3)
+            | st.sampled_from(
+                [b'"', b"\\", b"{", b"]", b"\\ud83d", b"\\u", b"1e999", b"null", b"\xff"]
+            )
+        )
+    try:
+        page = read(bytes(body))
+    except CekatError as error:
+        str(error).encode()
+    else:
+        assert len(page.raw) == len(page.items) + len(page.odd_records)
+
+
+@given(raw=st.binary() | st.text() | TEXT | JSON.map(json.dumps) | ODD_OBJECT.map(json.dumps))
+@settings(max_examples=100, deadline=None)
+def test_any_conversation(raw: bytes | str) -> None:
+    """Whatever is read as a conversation, it is one that round-trips, or a DecodeError."""
+    try:
+        record = decode_conversation(raw)
+    except DecodeError as error:
+        str(error).encode()
+    else:
+        assert record == decode_conversation(json.dumps(record.to_dict()))
+
+
+@pytest.mark.parametrize("depth", [10, 100, 300])
+def test_nesting(depth: int) -> None:
+    """Free-form data may be nested hundreds of levels deep."""
+    text = "[" * depth + "]" * depth
+
+    record = decode_conversation(f'{{"id":"x","additional_data":{{"a":{text}}},"new":{text}}}')
+
+    assert json.loads(text) == record.extra["new"] == record.additional_data["a"]
+
+
+def test_numbers() -> None:
+    """Large whole numbers and small fractions are kept as they are."""
+    sent = {"big": 2**64, "bigger": -(10**30), "tiny": 5e-324, "minus": -0.0, "most": 1.7e308}
+
+    kept = decode_conversation(json.dumps({"id": "x", "additional_data": sent})).additional_data
+
+    assert same_json(sent) == same_json(kept)
+    assert math.copysign(1, kept["minus"]) == -1
+
+
+# --- speed and memory
+
+
+def test_ordinary_page_is_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page as documented is decoded once, in one piece, and never record by record."""
+    record = json.loads(SAMPLE)["data"][0]
+    body = body_of(*[record | {"id": str(number)} for number in range(100)])
+    monkeypatch.delattr(_decode, "_decode_tolerantly")
+
+    page = conversations(body)
+
+    assert [str(number) for number in range(100)] == [item.id for item in page]
+
+
+def test_records_share_what_is_empty() -> None:
+    """Records without unknown fields share one empty mapping for them."""
+    page = conversations(body_of({"id": "a", "labels": [{}], "last_message": {}}, {"id": "b"}))
+    label: Label = page.items[0].labels[0]
+    preview: MessagePreview = page.items[0].last_message
+
+    assert len({id(part.extra) for part in (*page, label, preview)}) == 1
+
+
+def test_raw_copies_nothing() -> None:
+    """The records' bytes are views of the body: looking at them costs no second body."""
+    page = conversations(body_of(*[{"id": str(n), "notes": "x" * 10_000} for n in range(100)]))
+    tracemalloc.start()
+    try:
+        views = page.raw
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(views) == 100
+    assert peak < 100_000

@@ -1,0 +1,104 @@
+"""What the documentation shows is run: README, docs, and the examples in docstrings."""
+
+import ast
+import doctest
+import inspect
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import cekat_async
+import cekat_async.export
+import cekat_async.sandbox
+from cekat_async import CekatClient
+from cekat_async.sandbox import Sandbox
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(PYTHON.findall(page.read_text(encoding="utf-8")))
+]
+
+
+@pytest.fixture
+async def names(tmp_path, monkeypatch):
+    """What an example may take for granted: an open client, and a folder to write to."""
+    monkeypatch.chdir(tmp_path)
+    async with Sandbox(conversations=250, quota=None) as sandbox:
+        monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
+        monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
+        async with CekatClient() as cekat:
+            yield {"cekat": cekat} | {name: getattr(cekat_async, name) for name in ("CekatClient",)}
+
+
+async def run(source: str, names: dict) -> None:
+    code = compile(source, "<example>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    coroutine = eval(code, names)  # noqa: S307 - our own documentation
+    if coroutine is not None:
+        await coroutine
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if "asyncio.run" not in b.values[0]])
+async def test_examples_of_the_docs_run(block, names):
+    """Each Python example of the documentation runs as it stands."""
+    await run(block, names)
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if "asyncio.run" in b.values[0]])
+def test_programs_of_the_docs_run(block, capsys):
+    """Each whole program of the documentation runs as it stands, with no key and no network."""
+    exec(compile(block, "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102 - our own
+
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", [cekat_async, cekat_async.export], ids=lambda m: m.__name__)
+async def test_examples_of_docstrings_run(module, names):
+    """The examples in the docstrings of the packages run as they stand."""
+    examples = doctest.DocTestParser().get_examples(inspect.getdoc(module) or "")
+    assert examples
+    names |= vars(module)
+
+    for example in examples:
+        await run(textwrap.dedent(example.source), names)
+
+
+def test_the_sandbox_docstring_is_a_program(capsys):
+    """The program in the docstring of the sandbox runs as it stands."""
+    text = inspect.getdoc(cekat_async.sandbox) or ""
+    program = textwrap.dedent(
+        "\n".join(line for line in text.splitlines() if line.startswith("    ") or not line)
+    )
+
+    exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102 - our own
+
+    assert "503" in capsys.readouterr().out
+
+
+def test_links_of_the_docs_lead_somewhere():
+    """Each relative link of the documentation leads to a file of the project."""
+    link = re.compile(r"\]\((?!https?:)([^)#]+)")
+    pages = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+    broken = [
+        (page.name, target)
+        for page in pages
+        for target in link.findall(page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+
+    assert broken == []
+
+
+def test_the_documented_exit_codes_are_the_real_ones():
+    """The table of exit codes lists each code of the command line."""
+    from cekat_async.cli import ExitCode  # noqa: PLC0415 - an extra
+
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+
+    assert documented == {code.value for code in ExitCode}

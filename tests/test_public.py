@@ -1,0 +1,135 @@
+"""The public names: all there, all documented, and nothing else."""
+
+import importlib
+from importlib.metadata import version
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import pytest
+
+import cekat_async
+from cekat_async import errors, models
+
+PUBLIC_MODULES = [
+    importlib.import_module(name)
+    for name in (
+        "cekat_async",
+        "cekat_async.errors",
+        "cekat_async.models",
+        "cekat_async.config",
+        "cekat_async.client",
+        "cekat_async.conversations",
+        "cekat_async.inboxes",
+        "cekat_async.export",
+        "cekat_async.sandbox",
+    )
+]
+each_module = pytest.mark.parametrize("module", PUBLIC_MODULES, ids=lambda module: module.__name__)
+
+OBJECTS = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in PUBLIC_MODULES
+    for name in module.__all__
+    if callable(getattr(module, name))
+}
+
+CLASSES = [name for name, value in OBJECTS.items() if isinstance(value, type)]
+
+
+def by_kind(name: str) -> tuple[int, str]:
+    """Sort constants before classes before the rest, as the linter sorts `__all__`."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+def members_of(kind: type) -> dict[str, object]:
+    """Find the public methods and properties of a class that our own code defines."""
+    return {
+        f"{owner.__qualname__}.{name}": getattr(member, "__func__", member)
+        for owner in kind.__mro__
+        if owner.__module__.startswith("cekat_async")
+        for name, member in vars(owner).items()
+        if isinstance(member, (property, classmethod, staticmethod, FunctionType))
+        and not name.startswith("_")
+    }
+
+
+def test_all_names_what_is_public() -> None:
+    """What can be imported from the package without an underscore is what `__all__` names."""
+    public = {
+        name
+        for name, value in vars(cekat_async).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+
+    assert public | {"__version__", "errors"} == set(cekat_async.__all__)
+
+
+def test_values_and_errors_are_all_there() -> None:
+    """Everything that the API speaks and every error is a public name of the package."""
+    assert set(models.__all__) | set(errors.__all__) < set(cekat_async.__all__)
+
+
+@each_module
+def test_all_is_sound(module: ModuleType) -> None:
+    """Every name in an `__all__` exists, stands there once, and is not private."""
+    names = module.__all__
+
+    assert [name for name in names if not hasattr(module, name)] == []
+    assert len(names) == len(set(names))
+    assert [name for name in names if name.startswith("_") and name != "__version__"] == []
+
+
+@each_module
+def test_all_is_sorted(module: ModuleType) -> None:
+    """An `__all__` is sorted; that of the package lists the errors behind the rest."""
+    names = [*module.__all__]
+    if module is cekat_async:
+        own = names[: -len(errors.__all__)]
+        assert errors.__all__ == names[len(own) :]
+        names = own
+
+    assert sorted(names, key=by_kind) == names
+
+
+def test_star_import() -> None:
+    """`from cekat_async import *` gives exactly the public names."""
+    namespace: dict[str, object] = {}
+    exec("from cekat_async import *", namespace)  # noqa: S102 - a star import needs a module
+    del namespace["__builtins__"]
+
+    assert set(cekat_async.__all__) == set(namespace)
+
+
+@each_module
+def test_modules_are_documented(module: ModuleType) -> None:
+    """Every public module says in one line what it holds."""
+    first, *_ = module.__doc__.splitlines()
+
+    assert first.endswith(".")
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects_are_documented(name: str) -> None:
+    """Every public class and function has a docstring of its own, that begins with a sentence."""
+    # Not what inspect.getdoc finds: it takes that of a base class, too.
+    first, *_ = (OBJECTS[name].__doc__ or "-").splitlines()
+
+    assert first.endswith((".", "``", ":")), f"{name} says {first!r}"
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_methods_are_documented(name: str) -> None:
+    """Every public method and property of a public class has a docstring."""
+    bare = [member for member, value in members_of(OBJECTS[name]).items() if not value.__doc__]
+
+    assert bare == []
+
+
+def test_version() -> None:
+    """The package's version is that of its installed distribution."""
+    assert version("cekat-async") == cekat_async.__version__
+
+
+def test_types_are_shipped() -> None:
+    """The marker that makes type checkers look at the package's types is part of it."""
+    assert (Path(cekat_async.__file__).parent / "py.typed").read_bytes() == b""

@@ -1,0 +1,551 @@
+"""Walks: every record once, in order, and an end whatever the server does."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.clock import run_virtual
+
+from cekat_async._walk import (
+    CursorWalk,
+    PageWalk,
+    items_of,
+    odd_record_error,
+    walk_conversations,
+    walk_inboxes,
+)
+from cekat_async.errors import CekatError, OddRecordError, PaginationError
+from cekat_async.models import (
+    Conversation,
+    ConversationPage,
+    Cursor,
+    Inbox,
+    InboxPage,
+    OddRecord,
+)
+
+
+def cursor(name: object) -> Cursor:
+    return Cursor(f"id-{name}", f"ts-{name}")
+
+
+def odd(index: int = 0, record_id: str | None = None, raw: bytes = b"7") -> OddRecord:
+    return OddRecord(index=index, id=record_id, field="$.notes", reason="Expected `str`", raw=raw)
+
+
+def conversation_page(*ids: str, to: object = None, odd_records: tuple = ()) -> ConversationPage:
+    return ConversationPage(
+        items=tuple(Conversation(id=name) for name in ids),
+        odd_records=odd_records,
+        next_cursor=None if to is None else cursor(to),
+    )
+
+
+def inbox_page(*ids: str, pages=None, items=None, odd_records: tuple = ()) -> InboxPage:
+    return InboxPage(
+        items=tuple(Inbox(id=name) for name in ids),
+        odd_records=odd_records,
+        total_pages=pages,
+        total_items=items,
+    )
+
+
+class Walked:
+    """What a walk asked for, what it gave, and the error it ended in."""
+
+    def __init__(self) -> None:
+        self.asked: list = []
+        self.pages: list = []
+        self.error: CekatError | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        return [item.id for page in self.pages for item in page]
+
+
+def walked(walk: Callable, answer: Callable, *arguments: object, at_most: int = 10_000) -> Walked:
+    """Drive a walk to its end against a server that is a function from position to page."""
+    result = Walked()
+
+    async def fetch(position: object):
+        result.asked.append(position)
+        assert len(result.asked) <= at_most, "the walk does not end"
+        return answer(position)
+
+    async def drive() -> None:
+        try:
+            async with aclosing(walk(fetch, *arguments)) as pages:
+                async for page in pages:
+                    result.pages.append(page)
+        except CekatError as error:
+            result.error = error
+
+    run_virtual(drive())
+    return result
+
+
+def along_cursors(answer: Callable, start: Cursor | None = None, on_odd_record=None) -> Walked:
+    return walked(walk_conversations, answer, start, on_odd_record)
+
+
+def along_pages(answer: Callable, on_odd_record=None, at_most: int = 10_000) -> Walked:
+    return walked(walk_inboxes, answer, on_odd_record, at_most=at_most)
+
+
+def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], ConversationPage]:
+    """Make a server that leads from the front to the first step, from it to the next, and so on.
+
+    The last step leads nowhere; where a name comes again, it leads where it led at first.
+    """
+    leads = dict(reversed(list(zip([None, *map(cursor, steps)], [*steps, None], strict=True))))
+    return lambda position: conversation_page(
+        *([f"c-{position and position.cursor_id}"] if items else []), to=leads[position]
+    )
+
+
+# --- along cursors
+
+
+def test_walk_of_one_page() -> None:
+    """A page without a next cursor is the only one asked for."""
+    result = along_cursors(lambda _: conversation_page("a", "b"))
+
+    assert (result.asked, result.ids, result.error) == ([None], ["a", "b"], None)
+
+
+def test_walk_of_an_empty_account() -> None:
+    """An account without conversations is walked with one request and gives its empty page."""
+    result = along_cursors(lambda _: conversation_page())
+
+    assert (result.asked, result.ids, len(result.pages)) == ([None], [], 1)
+
+
+@given(steps=st.lists(st.text(), unique=True, max_size=30), empty=st.booleans())
+@settings(max_examples=50)
+def test_walk_of_any_chain(steps: list[str], empty: bool) -> None:  # noqa: FBT001 - a case
+    """Along any chain of different cursors each page is asked for once, in order, empty or not."""
+    result = along_cursors(chain(*steps, items=not empty))
+
+    assert [None, *map(cursor, steps)] == result.asked
+    assert result.error is None
+    assert len(result.pages) == len(steps) + 1
+
+
+@given(steps=st.lists(st.text(), unique=True, min_size=1, max_size=20), data=st.data())
+@settings(max_examples=50)
+def test_walk_from_anywhere(steps: list[str], data: st.DataObject) -> None:
+    """A walk that begins at a cursor goes the rest of the way, from that cursor on."""
+    begin = data.draw(st.integers(0, len(steps) - 1))
+
+    result = along_cursors(chain(*steps), cursor(steps[begin]))
+
+    assert [cursor(step) for step in steps[begin:]] == result.asked
+
+
+@given(
+    steps=st.lists(st.integers(), unique=True, min_size=1, max_size=30),
+    data=st.data(),
+    resumed=st.booleans(),
+)
+@settings(max_examples=60)
+def test_walk_into_a_circle(steps: list[int], data: st.DataObject, resumed: bool) -> None:  # noqa: FBT001 - a case
+    """A cursor that comes again, at any distance, is an error behind all pages up to it."""
+    again = data.draw(st.sampled_from(steps))
+    start = cursor(steps[0]) if resumed else None
+
+    result = along_cursors(chain(*steps, again), start)
+
+    assert isinstance(result.error, PaginationError)
+    assert result.error.cursor == cursor(again)
+    assert "for the second time" in str(result.error)
+    assert [cursor(step) for step in steps] == [one for one in result.asked if one is not None]
+    assert len(result.pages) == len(result.asked) == len(set(result.ids))
+
+
+@pytest.mark.parametrize("steps", ["AA", "ABA", "ABCA", "ABB", "ABCDB"])
+def test_walk_into_a_small_circle(steps: str) -> None:
+    """A to A, A to B to A and longer circles end in an error that names the cursor."""
+    result = along_cursors(chain(*steps))
+
+    assert isinstance(result.error, PaginationError)
+    assert f"(ts-{steps[-1]}, id-{steps[-1]})" in str(result.error)
+    assert len(result.asked) == len(steps)
+
+
+def test_walk_back_to_its_start() -> None:
+    """A walk that was begun at a cursor and is led back to it is a circle."""
+    leads = {"A": "B", "B": "A"}
+
+    result = along_cursors(
+        lambda position: conversation_page("x", to=leads[position.cursor_id[-1]]), cursor("A")
+    )
+
+    assert isinstance(result.error, PaginationError)
+    assert [cursor("A"), cursor("B")] == result.asked
+
+
+def test_empty_page_with_its_own_cursor_is_the_end() -> None:
+    """An empty page that repeats the cursor it was asked with is the end and no circle."""
+    result = along_cursors(
+        lambda position: (
+            conversation_page("x", to="A") if position is None else conversation_page(to="A")
+        )
+    )
+
+    assert (result.ids, result.error) == (["x"], None)
+    assert [None, cursor("A")] == result.asked
+
+
+@pytest.mark.parametrize(
+    "page", [conversation_page("y", to="A"), conversation_page(to="A", odd_records=(odd(),))]
+)
+def test_page_with_something_and_its_own_cursor_is_a_circle(page: ConversationPage) -> None:
+    """A page with any record that repeats the cursor it was asked with is a circle."""
+    result = along_cursors(
+        lambda position: conversation_page("x", to="A") if position is None else page,
+        None,
+        lambda record: None,
+    )
+
+    assert isinstance(result.error, PaginationError)
+
+
+def test_empty_page_with_an_older_cursor_is_a_circle() -> None:
+    """An empty page that leads further back than to itself is a circle."""
+    result = along_cursors(chain("A", "B", "A", items=False))
+
+    assert isinstance(result.error, PaginationError)
+
+
+def test_thousands_of_empty_pages() -> None:
+    """Empty pages with ever new cursors are no end, however many, until a record comes."""
+    result = along_cursors(
+        lambda position: (
+            conversation_page("x")
+            if position == cursor(5_000)
+            else conversation_page(to=int(position.cursor_id[3:]) + 1 if position else 0)
+        )
+    )
+
+    assert (result.ids, result.error, len(result.asked)) == (["x"], None, 5_002)
+
+
+@given(
+    leads=st.dictionaries(
+        st.integers(0, 6), st.tuples(st.none() | st.integers(0, 6), st.booleans()), min_size=7
+    ),
+    start=st.none() | st.integers(0, 6),
+)
+@settings(max_examples=80)
+def test_walk_along_any_cursors_ends(leads: dict, start: int | None) -> None:
+    """Whatever cursors a server hands out, no position is asked for twice, and the walk ends."""
+
+    def answer(position: Cursor | None) -> ConversationPage:
+        to, empty = leads[0 if position is None else int(position.cursor_id[3:])]
+        return conversation_page(*([] if empty else ["x"]), to=to)
+
+    result = along_cursors(answer, None if start is None else cursor(start))
+
+    assert len(result.asked) == len(set(result.asked)) == len(result.pages) <= 8
+
+
+def test_cursor_walk_is_a_pure_state() -> None:
+    """A walk's state says where it stands and whether it is done, and keeps its last position."""
+    walk = CursorWalk()
+    assert (walk.cursor, walk.done) == (None, False)
+
+    walk.advance(cursor("A"), page_is_empty=False)
+    assert (walk.cursor, walk.done) == (cursor("A"), False)
+
+    walk.advance(None, page_is_empty=False)
+    assert (walk.cursor, walk.done) == (cursor("A"), True)
+
+
+def test_cursor_walk_stays_where_the_circle_is_met() -> None:
+    """A circle does not move the walk: it still stands at the page that led into it."""
+    walk = CursorWalk(cursor("A"))
+    walk.advance(cursor("B"), page_is_empty=False)
+
+    with pytest.raises(PaginationError):
+        walk.advance(cursor("A"), page_is_empty=False)
+
+    assert (walk.cursor, walk.done) == (cursor("B"), False)
+
+
+def test_walk_asks_only_when_asked() -> None:
+    """A page is not fetched before the caller wants it: nothing is under way between two pages."""
+    asked = []
+
+    async def fetch(position: Cursor | None) -> ConversationPage:
+        asked.append(position)
+        return conversation_page("x", to=len(asked))
+
+    async def drive() -> None:
+        async with aclosing(walk_conversations(fetch, None, None)) as pages:
+            assert asked == []
+            await anext(pages)
+            assert len(asked) == 1
+            await anext(pages)
+            assert len(asked) == 2
+
+    run_virtual(drive())
+
+
+def test_error_of_a_fetch_passes() -> None:
+    """An error of a request surfaces from the walk as it is, behind the pages before it."""
+    failure = CekatError("no")
+
+    def answer(position: Cursor | None) -> ConversationPage:
+        if position is None:
+            return conversation_page("x", to="A")
+        raise failure
+
+    result = along_cursors(answer)
+
+    assert result.ids == ["x"]
+    assert failure is result.error
+
+
+# --- odd records
+
+
+def test_odd_record_raises_behind_its_page() -> None:
+    """An odd record is an error behind the page's healthy ones, with the cursor of that page."""
+    records = (odd(1, "o-1", b'{"id":"o-1"}'), odd(3))
+    second = conversation_page("b", to="B", odd_records=records)
+
+    result = along_cursors(
+        lambda position: conversation_page("a", to="A") if position is None else second
+    )
+
+    assert isinstance(result.error, OddRecordError)
+    assert result.ids == ["a", "b"]
+    assert result.error.cursor == cursor("A")
+    assert (result.error.records, result.error.page) == (records, second)
+    assert str(result.error) == (
+        "record 1 of the page, id o-1, is odd at $.notes: Expected `str` (and 1 more of this page)"
+    )
+
+
+def test_odd_records_can_be_handed_over() -> None:
+    """With a function for them, odd records are given to it in order, and the walk goes on."""
+    given_records = []
+    first, second = odd(0, "o-1"), odd(2)
+
+    result = along_cursors(
+        lambda position: (
+            conversation_page("a", to="A", odd_records=(first, second))
+            if position is None
+            else conversation_page("b")
+        ),
+        None,
+        given_records.append,
+    )
+
+    assert (result.ids, result.error) == (["a", "b"], None)
+    assert given_records == [first, second]
+
+
+def test_page_without_odd_records_has_no_error() -> None:
+    """A page without odd records is no error, and the function for them is not called."""
+    assert odd_record_error(conversation_page("a"), None) is None
+    assert odd_record_error(conversation_page("a"), pytest.fail) is None
+
+
+def test_odd_inbox_raises_behind_its_page() -> None:
+    """An odd inbox is an error behind the page's healthy ones, or is handed over."""
+    pages = {1: inbox_page("a", odd_records=(odd(1),)), 2: inbox_page("b"), 3: inbox_page()}
+    handed = []
+
+    assert isinstance(along_pages(pages.__getitem__).error, OddRecordError)
+    assert along_pages(pages.__getitem__).ids == ["a"]
+    assert along_pages(pages.__getitem__, handed.append).ids == ["a", "b"]
+    assert handed == [odd(1)]
+
+
+# --- along page numbers
+
+
+def numbered(ids: list[str], limit: int, **totals: int) -> Callable[[int], InboxPage]:
+    """Make a server that cuts a list into pages, and gives empty ones behind its end."""
+    return lambda number: inbox_page(*ids[(number - 1) * limit : number * limit], **totals)
+
+
+def test_pages_until_an_empty_one() -> None:
+    """Without totals an empty page is the end; a short one is not."""
+    result = along_pages({1: inbox_page("a"), 2: inbox_page("b", "c"), 3: inbox_page()}.get)
+
+    assert (result.asked, result.ids) == ([1, 2, 3], ["a", "b", "c"])
+
+
+def test_pages_until_the_totals_agree() -> None:
+    """Where both totals say that all is there, no further page is asked for."""
+    result = along_pages(numbered(["a", "b", "c"], 2, pages=2, items=3))
+
+    assert (result.asked, result.ids) == ([1, 2], ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "totals",
+    [
+        {"pages": 8, "items": 5},
+        {"pages": 1, "items": 99},
+        {"pages": 1},
+        {"items": 1},
+        {"pages": 0, "items": 0},
+        {"pages": -1, "items": -1},
+        {"pages": 1, "items": 1},
+        {"pages": 1, "items": 3},
+    ],
+)
+def test_wrong_totals_lose_nothing(totals: dict) -> None:
+    """Totals of which one is wrong, or fewer items than came, do not end a walk early."""
+    ids = ["a", "b", "c", "d", "e"]
+
+    assert ids == along_pages(numbered(ids, 2, **totals)).ids
+
+
+def test_clamped_page_numbers_end() -> None:
+    """A server that gives its last page for every number behind it is asked once too often."""
+    pages = [inbox_page("a", "b"), inbox_page("c")]
+
+    result = along_pages(lambda number: pages[min(number, 2) - 1])
+
+    assert (result.asked, result.ids) == ([1, 2, 3], ["a", "b", "c"])
+
+
+def test_clamped_page_with_odd_records_ends() -> None:
+    """A last page that comes again ends the walk, also when its odd record changes each time."""
+    handed: list[OddRecord] = []
+
+    result = along_pages(
+        lambda number: inbox_page(
+            "a", odd_records=(odd(1, "o-1", b"%d" % number), odd(2, None, b"same"))
+        ),
+        handed.append,
+    )
+
+    assert result.asked == [1, 2]
+    assert [(record.id, record.raw) for record in handed] == [("o-1", b"1"), (None, b"same")]
+
+
+def test_ignored_page_numbers_end() -> None:
+    """A server that knows no page numbers gives its one page twice, and its inboxes once."""
+    result = along_pages(lambda _: inbox_page("a", "b"))
+
+    assert (result.asked, result.ids) == ([1, 2], ["a", "b"])
+
+
+def test_nothing_twice_within_a_page() -> None:
+    """An inbox that stands in one page twice is given once."""
+    result = along_pages({1: inbox_page("a", "b", "a"), 2: inbox_page()}.get)
+
+    assert result.ids == ["a", "b"]
+
+
+def test_shifted_pages_give_each_inbox_once() -> None:
+    """An inbox added at the front while the walk is under way makes none come twice."""
+    before, after = ["a", "b", "c", "d"], ["new", "a", "b", "c", "d"]
+
+    result = along_pages(lambda number: numbered(before if number == 1 else after, 2)(number))
+
+    assert result.ids == ["a", "b", "c", "d"]
+
+
+PAGE = st.builds(
+    lambda ids, odd_ids, pages, items: inbox_page(
+        *ids,
+        pages=pages,
+        items=items,
+        odd_records=tuple(odd(index, name, b"%d" % index) for index, name in enumerate(odd_ids)),
+    ),
+    ids=st.lists(st.sampled_from("abcdef"), max_size=4),
+    odd_ids=st.lists(st.sampled_from([None, "a", "o", "p"]), max_size=2),
+    pages=st.none() | st.integers(-1, 5),
+    items=st.none() | st.integers(-1, 9),
+)
+
+
+@given(server=st.lists(PAGE, min_size=1, max_size=8), wraps=st.booleans())
+@settings(max_examples=100)
+def test_walk_along_any_pages_ends(server: list[InboxPage], wraps: bool) -> None:  # noqa: FBT001 - a case
+    """Whatever pages a server repeats, shifts or clamps, the walk ends, and gives nothing twice.
+
+    It asks at most once more than there are records to find.
+    """
+    handed: list[OddRecord] = []
+
+    def answer(number: int) -> InboxPage:
+        return server[(number - 1) % len(server) if wraps else min(number, len(server)) - 1]
+
+    result = along_pages(answer, handed.append)
+
+    found = result.ids + [record.id or record.raw for record in handed]
+    assert len(found) == len(set(found))
+    assert len(result.asked) <= len(found) + 1
+    assert list(range(1, len(result.asked) + 1)) == result.asked
+
+
+@given(
+    count=st.integers(0, 30),
+    limit=st.integers(1, 10),
+    honest=st.booleans(),
+    pages=st.integers(-1, 40),
+)
+@settings(max_examples=60)
+def test_walk_of_any_account_is_whole(count: int, limit: int, honest: bool, pages: int) -> None:  # noqa: FBT001 - a case
+    """Every inbox of an account is given, whatever the server's count of pages says."""
+    ids = [f"i-{number}" for number in range(count)]
+    totals = {"pages": pages, "items": count} if honest else {"pages": pages}
+
+    result = along_pages(numbered(ids, limit, **totals))
+
+    assert ids == result.ids
+    assert result.error is None
+
+
+def test_page_walk_is_a_pure_state() -> None:
+    """A walk's state says which number is next, and gives back a page without what was there."""
+    walk = PageWalk()
+    assert (walk.number, walk.done) == (1, False)
+
+    page = walk.advance(inbox_page("a", pages=1, items=1))
+    assert (walk.number, walk.done) == (2, True)
+    assert [inbox.id for inbox in page] == ["a"]
+
+
+# --- records of pages
+
+
+def test_items_of_pages() -> None:
+    """The records of a walk come in the order of its pages, and empty pages do not show."""
+
+    async def pages():
+        for page in (conversation_page("a", "b"), conversation_page(), conversation_page("c")):
+            yield page
+
+    async def drive() -> list[str]:
+        return [item.id async for item in items_of(pages())]
+
+    assert run_virtual(drive()) == ["a", "b", "c"]
+
+
+def test_items_close_their_pages() -> None:
+    """A loop over records that is left in the middle closes the walk behind it at once."""
+    closed = []
+
+    async def pages():
+        try:
+            yield conversation_page("a", "b")
+        finally:
+            closed.append(True)
+
+    async def drive() -> None:
+        async with aclosing(items_of(pages())) as items:
+            await anext(items)
+            assert closed == []
+        assert closed == [True]
+
+    run_virtual(drive())

@@ -1,0 +1,437 @@
+"""Requests and replies as values: what goes on the wire, and what a reply means."""
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.scripted import reply
+
+from cekat_async._wire import Reply, Request, refusal, retry_after, verdict
+from cekat_async.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    status_error_class,
+)
+
+SENDABLE = st.text(st.characters(exclude_categories=["Cs"]))
+
+# What aiohttp makes of header bytes: text in which a byte that is no UTF-8 is half a surrogate.
+HEADER = st.binary(max_size=40).map(lambda raw: raw.decode(errors="surrogateescape"))
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+
+
+# --- requests
+
+
+@given(query=st.lists(st.tuples(SENDABLE, SENDABLE), min_size=1))
+@settings(max_examples=100, deadline=None)
+def test_query_arrives_byte_for_byte(query: list[tuple[str, str]]) -> None:
+    """What a standard parser reads of the query string is what was put in, in its order."""
+    target = Request("/api/conversations", tuple(query)).target
+
+    assert query == parse_qsl(
+        urlsplit(target).query, keep_blank_values=True, strict_parsing=True, errors="strict"
+    )
+    assert urlsplit(target).path == "/api/conversations"
+
+
+@given(value=SENDABLE)
+@settings(max_examples=300, deadline=None)
+def test_query_means_the_same_to_all_parsers(value: str) -> None:
+    """Nothing in a query depends on whether a parser takes `+` for a blank, or `;` for `&`."""
+    target = Request("/p", (("cursor_ts", value),)).target
+    name, _, encoded = target.removeprefix("/p?").partition("=")
+
+    assert (name, value) == ("cursor_ts", unquote(encoded, errors="strict"))
+    assert target.isascii()
+    assert not set(encoded) & set(" +&;=#?/:\"'<>[]\\^`{|}")
+
+
+@pytest.mark.parametrize(
+    "value,encoded",
+    [
+        ("2026-04-10T09:51:19.885", "2026-04-10T09%3A51%3A19.885"),
+        ("2026-04-10T09:51:19+00:00", "2026-04-10T09%3A51%3A19%2B00%3A00"),
+        ("a b", "a%20b"),
+        ("%2B", "%252B"),
+        ("a&cursor_id=b", "a%26cursor_id%3Db"),
+        ("a#b", "a%23b"),
+        ("é\N{GRINNING FACE}", "%C3%A9%F0%9F%98%80"),
+        ("\r\nHost: evil", "%0D%0AHost%3A%20evil"),
+        ("aZ09-._~", "aZ09-._~"),
+    ],
+)
+def test_query_encoding(value: str, encoded: str) -> None:
+    """Every reserved character is percent-encoded, once."""
+    assert f"/p?cursor_ts={encoded}" == Request("/p", (("cursor_ts", value),)).target
+
+
+def test_request_without_query() -> None:
+    """A request without a query is its path."""
+    assert Request("/api/inboxes").target == "/api/inboxes"
+
+
+# --- replies
+
+
+def test_reply_repr_hides_the_body() -> None:
+    """What a log shows of a reply is its status and its size, not customers' data or headers."""
+    shown = repr(reply(200, b"x" * 1234, Set_Cookie="s"))
+
+    assert shown == "<Reply 200, 1,234 bytes>"
+
+
+def test_200_passes() -> None:
+    """A 200 passes the verdict, whatever its body is."""
+    assert verdict(reply(200, b"<html>")) is None
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 301, 400, 401, 403, 404, 422, 429, 500, 503])
+def test_other_statuses_raise(status: int) -> None:
+    """Every other status raises the class that stands for it."""
+    with pytest.raises(APIStatusError) as caught:
+        verdict(reply(status))
+
+    assert status_error_class(status) is caught.type
+    assert status == caught.value.status
+
+
+def test_401_of_the_api() -> None:
+    """The API's own 401 is read as it is documented."""
+    body = b'{"success":false,"status_code":401,"error":{"message":"Not authenticated"}}'
+
+    error = refusal(reply(401, body))
+
+    assert type(error) is AuthenticationError
+    assert str(error) == "Not authenticated (HTTP 401)"
+    assert (error.status, error.code, error.details, error.body) == (401, None, (), body)
+
+
+def test_validation_error_of_the_api() -> None:
+    """The API's own validation error gives its code, its message and its details."""
+    details = [{"field": "inbox_id", "message": "must be a UUID"}]
+    body = {"error": {"code": "VALIDATION_ERROR", "message": "Bad input", "details": details}}
+
+    error = refusal(reply(400, json.dumps(body | {"success": False}).encode()))
+
+    assert type(error) is BadRequestError
+    assert str(error) == "Bad input (HTTP 400, VALIDATION_ERROR)"
+    assert error.details == tuple(details)
+
+
+@pytest.mark.parametrize(
+    "body,message",
+    [
+        (b'{"error":{"message":"here"},"message":"not here"}', "here"),
+        (b'{"error":"as text"}', "as text"),
+        (b'{"message":"at the top"}', "at the top"),
+        (b'{"error":{"code":"X"},"message":"at the top"}', "at the top"),
+        (b'{"error":{"message":" "},"message":"at the top"}', "at the top"),
+        (b'{"error":{"message":7},"message":"at the top"}', "at the top"),
+        (b'{"error":{"message":"two\\nlines\\u0000 \\u2028and\\tmore"}}', "two lines and more"),
+        (b"", "Bad Request: no content type, 0 bytes, no reason given"),
+        (b"<html>", "Bad Request: no content type, 6 bytes, no reason given"),
+        (b"[1]", "Bad Request: no content type, 3 bytes, no reason given"),
+        (b"{}", "Bad Request: no content type, 2 bytes, no reason given"),
+        (b'{"error":null}', "Bad Request: no content type, 14 bytes, no reason given"),
+        (b'{"error":[1]}', "Bad Request: no content type, 13 bytes, no reason given"),
+        (b"\xff", "Bad Request: no content type, 1 bytes, no reason given"),
+        (b'{"message":"\xff"}', "Bad Request: no content type, 15 bytes, no reason given"),
+        (b"[" * 100_000, "Bad Request: no content type, 100,000 bytes, no reason given"),
+    ],
+)
+def test_message(body: bytes, message: str) -> None:
+    """The message of an error is the server's own wherever it stands, and on one line."""
+    assert message == refusal(reply(400, body)).message
+
+
+def test_message_of_a_gateway() -> None:
+    """A gateway's HTML is not repeated; what it is and how long is said."""
+    error = refusal(reply(502, b"<html>" * 100, Content_Type="text/html; charset=utf-8"))
+
+    assert type(error) is ServerError
+    assert error.message == "Bad Gateway: text/html; charset=utf-8, 600 bytes, no reason given"
+
+
+def test_message_of_an_unknown_status() -> None:
+    """A status that HTTP has no phrase for is named by its number."""
+    error = refusal(reply(599))
+
+    assert type(error) is ServerError
+    assert error.message == "Status 599: no content type, 11 bytes, no reason given"
+
+
+def test_long_messages_and_bodies_are_cut() -> None:
+    """A message has 500 characters at the most, a kept body 2,000 bytes, a request id 200."""
+    body = json.dumps({"message": "long " * 1000}).encode()
+
+    error = refusal(reply(400, body, X_Request_Id="r" * 1000))
+
+    assert len(error.message) == 500
+    assert body[:2000] == error.body
+    assert error.request_id == "r" * 200
+
+
+@pytest.mark.parametrize(
+    "details,kept",
+    [
+        ([{"field": "a"}, 1, None, "x", [2]], ({"field": "a"},)),
+        ({"field": "a"}, ()),
+        ("text", ()),
+        (None, ()),
+    ],
+)
+def test_details(details: object, kept: tuple) -> None:
+    """Of the details those are kept that are objects."""
+    body = json.dumps({"error": {"details": details}}).encode()
+
+    assert kept == refusal(reply(422, body)).details
+
+
+@pytest.mark.parametrize("code", [7, None, ["X"], {}])
+def test_code_is_text(code: object) -> None:
+    """A code that is no text is no code."""
+    assert refusal(reply(400, json.dumps({"error": {"code": code}}).encode())).code is None
+
+
+@pytest.mark.parametrize(
+    "inner,status,kind",
+    [
+        (401, 401, AuthenticationError),
+        (404, 404, NotFoundError),
+        (429, 429, RateLimitError),
+        (503, 503, ServerError),
+        (200, 200, APIStatusError),
+        (True, 200, APIStatusError),
+        ("401", 200, APIStatusError),
+        (10**40, 200, APIStatusError),
+        (None, 200, APIStatusError),
+        (401.0, 200, APIStatusError),
+    ],
+)
+def test_refusal_of_a_200(inner: object, status: int, kind: type) -> None:
+    """A 200 that says no is an error of the status in its body, if that is one."""
+    error = refusal(reply(200, json.dumps({"success": False, "status_code": inner}).encode()))
+
+    assert (status, kind) == (error.status, type(error))
+    assert error.message == 'the API says "success": false and gives no reason'
+
+
+def test_status_of_the_reply_counts() -> None:
+    """Where the reply has an error status itself, that of the body does not count."""
+    assert refusal(reply(503, b'{"status_code":401}')).status == 503
+
+
+@pytest.mark.parametrize(
+    "location,where",
+    [
+        ("https://evil.example/x?token=1", "to evil.example"),
+        ("//evil.example", "to evil.example"),
+        ("https://user:pw@evil.example:8443/", "to evil.example:8443"),
+        ("/login", "elsewhere on the same host"),
+        ("", "elsewhere on the same host"),
+        ("http://[", "elsewhere on the same host"),
+        ("https://a\u2100b/", "elsewhere on the same host"),
+    ],
+)
+def test_redirects(location: str, where: str) -> None:
+    """A redirect is an error that names the host it leads to, and nothing else of it."""
+    error = refusal(reply(302, b"", Location=location))
+
+    assert type(error) is APIStatusError
+    assert error.message == (
+        f"the server redirects {where}; redirects are not followed: set base_url to the API"
+    )
+
+
+@pytest.mark.parametrize(
+    "headers,request_id",
+    [
+        ({}, None),
+        ({"X_Request_Id": "r-1"}, "r-1"),
+        ({"x_request_id": "r-1", "CF_Ray": "c-1"}, "r-1"),
+        ({"CF_Ray": "c-1"}, "c-1"),
+        ({"X_Request_Id": ""}, None),
+        ({"X_Request_Id": "a\x1b[31m\udcffb"}, "a [31m b"),
+    ],
+)
+def test_request_id(headers: dict, request_id: str | None) -> None:
+    """The server's or the gateway's name for the exchange is kept, as text that can be printed."""
+    assert request_id == refusal(reply(500, **headers)).request_id
+
+
+@given(
+    status=st.integers(-1, 1000) | st.integers(),
+    body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()),
+    headers=st.dictionaries(
+        st.sampled_from(
+            ["Retry-After", "Date", "Location", "Content-Type", "X-Request-Id", "CF-Ray"]
+        ),
+        HEADER,
+    ),
+)
+@settings(max_examples=80, deadline=None)
+def test_verdict_raises_only_ours(status: int, body: bytes, headers: dict[str, str]) -> None:
+    """Whatever a server sends, the verdict passes it or raises an error that can be printed."""
+    try:
+        verdict(Reply(status, headers, body))
+    except APIStatusError as error:
+        raised = error
+    else:
+        raised = None
+    if raised is None:
+        assert status == 200
+    else:
+        assert status == raised.status
+        assert raised.message.isprintable()
+        str(raised).encode()
+
+
+@given(
+    envelope=st.fixed_dictionaries(
+        {},
+        optional={
+            "success": JSON,
+            "status_code": JSON | st.integers(390, 610),
+            "message": JSON,
+            "error": JSON
+            | st.fixed_dictionaries(
+                {}, optional=dict.fromkeys(["code", "message", "details"], JSON)
+            ),
+        },
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_refusal_never_raises(envelope: dict) -> None:
+    """Whatever the envelope of an error holds, it becomes one of our errors, with a message."""
+    for status in (200, 302, 400, 429, 599):
+        error = refusal(reply(status, json.dumps(envelope).encode()))
+
+        assert isinstance(error, APIStatusError)
+        assert error.message
+        assert error.code is None or isinstance(error.code, str)
+        assert all(isinstance(part, dict) for part in error.details)
+        assert status_error_class(error.status) is type(error)
+
+
+# --- Retry-After
+
+
+NOW = datetime(2026, 4, 10, 9, 0, 0, tzinfo=UTC)
+
+
+def http_date(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    "said,seconds",
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("1.5", 1.5),
+        ("86400", 86400.0),
+        ("-0", 0.0),
+        ("-1", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+        ("-inf", None),
+        ("", None),
+        (" ", None),
+        ("soon", None),
+        ("7 seconds", None),
+        ("7, 8", None),
+        ("0x10", None),
+    ],
+)
+def test_retry_after_in_seconds(said: str, seconds: float | None) -> None:
+    """Retry-After in seconds is read with a fraction or without; nonsense is not said."""
+    assert seconds == retry_after({"Retry-After": said})
+
+
+def test_retry_after_missing() -> None:
+    """A reply without Retry-After says nothing about when to come back."""
+    assert retry_after({}) is None
+
+
+def test_retry_after_header_in_any_case() -> None:
+    """A reply's headers are looked up without regard to case."""
+    assert retry_after(reply(429, retry_after="3").headers) == 3.0
+    assert refusal(reply(429, RETRY_AFTER="3")).retry_after == 3.0
+
+
+@given(seconds=st.integers(0, 10**6), skew=st.integers(-(10**8), 10**8))
+@settings(max_examples=50, deadline=None)
+def test_retry_after_as_a_date(seconds: int, skew: int) -> None:
+    """A date is read against the reply's own Date, however wrong the server's clock is."""
+    now = NOW + timedelta(seconds=skew)
+    headers = {
+        "Retry-After": http_date(now + timedelta(seconds=seconds)),
+        "Date": http_date(now),
+    }
+
+    assert seconds == retry_after(headers)
+
+
+def test_retry_after_date_in_the_past() -> None:
+    """A date that is over asks for no wait."""
+    headers = {"Retry-After": http_date(NOW - timedelta(hours=1)), "Date": http_date(NOW)}
+
+    assert retry_after(headers) == 0.0
+
+
+def test_retry_after_date_with_minus_zero_zone() -> None:
+    """A date in the zone `-0000`, which Python reads as having none, is UTC."""
+    headers = {"Retry-After": "Fri, 10 Apr 2026 09:01:00 -0000", "Date": http_date(NOW)}
+
+    assert retry_after(headers) == 60.0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}, {"Date": ""}])
+def test_retry_after_date_without_date(headers: dict[str, str]) -> None:
+    """Without a readable Date of the reply, a date is read against our own clock."""
+    end = datetime.now(UTC) + timedelta(seconds=100)
+
+    seconds = retry_after({"Retry-After": http_date(end), **headers})
+
+    assert 90 < seconds <= 100
+
+
+DATES = """Wed, 21 Oct 2015 07:28:00 GMT +0000 -0000 +9999 -2400 EST 9999 10000 7.28 : - , ( " 24:00
+    99:99:99 Feb 30 68 0 -5 +99999999999 \N{ARABIC-INDIC DIGIT THREE}"""
+DATE_LIKE = st.lists(st.sampled_from(DATES.split()), max_size=8).map(" ".join)
+
+
+@given(said=st.text() | HEADER | DATE_LIKE | st.floats().map(str), date=HEADER | DATE_LIKE)
+@settings(max_examples=120, deadline=None)
+def test_retry_after_of_any_text(said: str, date: str) -> None:
+    """Retry-After never raises, whatever it and Date say: it is None, or finite and not below 0."""
+    seconds = retry_after({"Retry-After": said, "Date": date})
+
+    assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
+
+
+def test_values_are_frozen() -> None:
+    """A request and a reply cannot be changed on their way."""
+    for value in (Request("/p"), reply()):
+        for name in value.__struct_fields__:
+            with pytest.raises(AttributeError):
+                setattr(value, name, None)
+    assert isinstance(Request("/p"), msgspec.Struct)

@@ -1,0 +1,263 @@
+"""What type checkers see of the package in a user's code. Checked by mypy and pyright, never run.
+
+A wrong use carries the error that it must give: should a type be lost, the comment is one too many
+and the checker says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, assert_type
+
+import msgspec
+
+from cekat_async import (
+    APIStatusError,
+    CekatClient,
+    CekatError,
+    ConfigurationError,
+    Conversation,
+    ConversationPage,
+    Cursor,
+    DeadlineExceededError,
+    DecodeError,
+    Inbox,
+    InboxPage,
+    Label,
+    MessagePreview,
+    OddRecord,
+    OddRecordError,
+    PaginationError,
+    PlatformType,
+    RateLimit,
+    RateLimitError,
+    RetryPolicy,
+    StageStatus,
+    Timeout,
+    TransportError,
+    __version__,
+    decode_conversation,
+    errors,
+)
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+
+async def clients(session: ClientSession) -> None:
+    async with CekatClient() as cekat:
+        assert_type(cekat, CekatClient)
+    client = CekatClient(
+        "key",
+        base_url="https://gw.example",
+        rate_limit=RateLimit(60, per=60),
+        retry=RetryPolicy(attempts=3, backoff=1, backoff_max=10),
+        timeout=Timeout(connect=5, read=10, attempt=30, deadline=None),
+        concurrency=2,
+        session=session,
+        trust_env=True,
+        allow_http=False,
+    )
+    CekatClient(rate_limit=None, session=None)
+    assert_type(client.rate_limit, RateLimit | None)
+    assert_type(client.traffic.requests, int)
+    assert_type(client.traffic.retries, int)
+    assert_type(await client.aclose(), None)
+    version: str = __version__
+    print(version)  # noqa: T201 - used, for the checkers
+
+
+def wrong_clients() -> None:
+    CekatClient(1)  # type: ignore[arg-type]
+    CekatClient("key", "https://gw.example")  # type: ignore[call-arg]
+    CekatClient(rate_limit=300)  # type: ignore[arg-type]
+    CekatClient(retry=None)  # type: ignore[arg-type]
+    CekatClient(timeout=30)  # type: ignore[arg-type]
+    CekatClient(session="session")  # type: ignore[arg-type]
+    CekatClient(max_retries=3)  # type: ignore[call-arg]
+    RetryPolicy(3)  # type: ignore[call-arg]
+    RateLimit("300")  # type: ignore[arg-type]
+    RateLimit().requests = 1  # type: ignore[misc]
+    with CekatClient():  # type: ignore[attr-defined]
+        pass
+
+
+async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> None:
+    page = await client.conversations.page(
+        limit=10, inbox_id="i", stage_status="snoozed", cursor=cursor
+    )
+    assert_type(page, ConversationPage)
+    assert_type(page.items, tuple[Conversation, ...])
+    assert_type(page.odd_records, tuple[OddRecord, ...])
+    assert_type(page.next_cursor, Cursor | None)
+    assert_type(page.body, bytes)
+    assert_type(page.raw, list[msgspec.Raw])
+    assert_type(len(page), int)
+    for item in page:
+        assert_type(item, Conversation)
+
+    walk = client.conversations.pages(stage_status=status, cursor=None)
+    assert_type(walk, AsyncGenerator[ConversationPage, None])
+    async with aclosing(walk) as closing:
+        async for each in closing:
+            assert_type(each, ConversationPage)
+            if each.next_cursor is not None:
+                assert_type(each.next_cursor.cursor_id, str)
+                assert_type(each.next_cursor.cursor_ts, str)
+
+
+async def wrong_pages(client: CekatClient, page: ConversationPage) -> None:
+    client.conversations.page().items  # type: ignore[attr-defined]  # noqa: B018 - not awaited
+    await client.conversations.page(10)  # type: ignore[call-arg]
+    await client.conversations.page(limit="10")  # type: ignore[arg-type]
+    await client.conversations.page(cursor=("id", "ts"))  # type: ignore[arg-type]
+    await client.conversations.page(stage_status=1)  # type: ignore[arg-type]
+    client.conversations.pages(page=1)  # type: ignore[call-arg]
+    await client.conversations.pages()  # type: ignore[misc]
+    for _ in client.conversations.list():  # type: ignore[attr-defined]
+        pass
+    page.next_cursor.cursor_id  # type: ignore[union-attr]  # noqa: B018 - not asked for None
+    page.next_cursor = None  # type: ignore[misc]
+    Cursor("id")  # type: ignore[call-arg]
+
+
+async def conversations(client: CekatClient) -> None:
+    walk = client.conversations.list(limit=100, inbox_id=None, stage_status=StageStatus.OPEN)
+    assert_type(walk, AsyncGenerator[Conversation, None])
+    async for conversation in walk:
+        assert_type(conversation, Conversation)
+        assert_type(conversation.id, str)
+        assert_type(conversation.contact_name, str | None)
+        assert_type(conversation.contact_phone, str | None)
+        assert_type(conversation.handled_by_id, str | None)
+        assert_type(conversation.notes, str | None)
+        assert_type(conversation.platform_type, PlatformType | None)
+        assert_type(conversation.stage_status, StageStatus | None)
+        assert_type(conversation.labels, tuple[Label, ...])
+        assert_type(conversation.last_message, MessagePreview | None)
+        assert_type(conversation.first_message, MessagePreview | None)
+        assert_type(conversation.additional_data, dict[str, Any])
+        assert_type(conversation.created_at, datetime | None)
+        assert_type(conversation.resolved_at, datetime | None)
+        assert_type(conversation.to_dict(), dict[str, Any])
+        for label in conversation.labels:
+            assert_type(label, Label)
+            assert_type(label.name, str | None)
+        if conversation.last_message is not None:
+            assert_type(conversation.last_message.message, str | None)
+            assert_type(conversation.last_message.created_at, datetime | None)
+        assert_type(conversation.extra.get("pipeline"), Any | None)
+
+
+def statuses(conversation: Conversation) -> str:
+    assert_type(conversation.stage_status == "open", bool)
+    assert_type(conversation.stage_status == StageStatus.OPEN, bool)
+    assert_type(StageStatus("snoozed").is_known, bool)
+    assert_type(PlatformType("telex").upper(), str)
+    match conversation.stage_status:
+        case StageStatus.OPEN | StageStatus.PENDING:
+            return "waits"
+        case None:
+            return "unknown"
+        case other:
+            return other.upper()
+
+
+def wrong_conversations(conversation: Conversation) -> None:
+    conversation.notes.upper()  # type: ignore[union-attr]
+    conversation.stage_status.value  # type: ignore[union-attr]  # noqa: B018 - may be None
+    conversation.last_message.message  # type: ignore[union-attr]  # noqa: B018 - may be None
+    conversation.nickname  # type: ignore[attr-defined]  # noqa: B018 - no such field
+    Conversation()  # type: ignore[call-arg]
+    Conversation(id=1)  # type: ignore[arg-type]
+    Conversation(id="x", labels=None)  # type: ignore[arg-type]
+    conversation.platform_type is StageStatus.OPEN  # type: ignore[comparison-overlap]  # noqa: B015 - never so
+    conversation.notes = "changed"  # type: ignore[misc]
+
+
+def decoding() -> None:
+    conversation = decode_conversation(b'{"id":"x"}')
+    assert_type(conversation, Conversation)
+    assert_type(decode_conversation("{}"), Conversation)
+    assert_type(decode_conversation(msgspec.Raw(b"{}")), Conversation)
+    decode_conversation({"id": "x"})  # type: ignore[arg-type]
+
+
+async def inboxes(client: CekatClient) -> None:
+    page = await client.inboxes.page(page=2, limit=10)
+    assert_type(page, InboxPage)
+    assert_type(page.items, tuple[Inbox, ...])
+    assert_type(page.page, int)
+    assert_type(page.total_pages, int | None)
+    assert_type(page.total_items, int | None)
+    walk = client.inboxes.list(limit=10)
+    assert_type(walk, AsyncGenerator[Inbox, None])
+    async for inbox in walk:
+        assert_type(inbox, Inbox)
+        assert_type(inbox.id, str)
+        assert_type(inbox.name, str | None)
+        assert_type(inbox.type, PlatformType | None)
+        assert_type(inbox.flow_mode, bool | None)
+        assert_type(inbox.created_at, datetime | None)
+    await client.inboxes.page(2)  # type: ignore[call-arg]
+    client.inboxes.list(stage_status="open")  # type: ignore[call-arg]
+
+
+async def odd_records(client: CekatClient) -> None:
+    kept: list[OddRecord] = []
+
+    def keep(record: OddRecord) -> None:
+        assert_type(record.index, int)
+        assert_type(record.id, str | None)
+        assert_type(record.field, str)
+        assert_type(record.reason, str)
+        assert_type(record.raw, bytes)
+
+    def keep_text(record: str) -> None: ...
+
+    async for _ in client.conversations.list(on_odd_record=keep):
+        pass
+    # Whatever the function returns is fine.
+    await client.conversations.page(on_odd_record=kept.append)
+    await client.inboxes.page(on_odd_record=lambda record: record.index)
+    client.inboxes.list(on_odd_record=print)
+    client.conversations.list(on_odd_record=keep_text)  # type: ignore[arg-type]
+
+
+async def failures(client: CekatClient, again: Callable[[Cursor | None], None]) -> None:
+    try:
+        await client.conversations.page()
+    except RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+    except APIStatusError as error:
+        assert_type(error.status, int)
+        assert_type(error.code, str | None)
+        assert_type(error.details, tuple[Mapping[str, Any], ...])
+        assert_type(error.body, bytes)
+    except OddRecordError as error:
+        assert_type(error.index, int | None)
+        assert_type(error.id, str | None)
+        assert_type(error.records, tuple[OddRecord, ...])
+        assert_type(error.page, ConversationPage | InboxPage | None)
+    except DecodeError as error:
+        assert_type(error.field, str | None)
+        assert_type(error.raw, bytes)
+    except (TransportError, PaginationError, DeadlineExceededError) as error:
+        again(error.cursor)
+    except CekatError as error:
+        assert_type(error.message, str)
+        assert_type(error.path, str | None)
+        assert_type(error.attempts, int)
+        assert_type(error.request_id, str | None)
+        assert_type(error.cursor, Cursor | None)
+        error.status  # type: ignore[attr-defined]  # noqa: B018 - not all have one
+
+
+def kinships(wrong: ConfigurationError, late: DeadlineExceededError) -> None:
+    value_error: ValueError = wrong
+    timeout_error: TimeoutError = late
+    family: type[CekatError] = errors.ServerError
+    not_family: type[CekatError] = ValueError  # type: ignore[assignment]
+    print(value_error, timeout_error, family, not_family)  # noqa: T201 - used, for the checkers
