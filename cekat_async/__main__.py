@@ -4,6 +4,7 @@ import sys
 
 __all__ = ["main"]
 
+# As in cekat_async.cli.ExitCode, which cannot be imported without the extra.
 _MISSING_EXTRA = 8
 
 
@@ -12,10 +13,11 @@ def main() -> int:
     try:
         from cekat_async.cli import run  # noqa: PLC0415 - imported only where it is wanted
     except ModuleNotFoundError as error:
-        if error.name not in {"click", "rich"}:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in {"click", "rich"}:
             raise
         print(  # noqa: T201 - this is the command line
-            f"cekat: the command line needs {error.name}: pip install 'cekat-async[cli]'",
+            f"cekat: the command line needs {missing}: pip install 'cekat-async[cli]'",
             file=sys.stderr,
         )
         return _MISSING_EXTRA

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
 
-from cekat_async import RateLimit, __version__
+from cekat_async import ConfigurationError, __version__
 from cekat_async.cli import show
 from cekat_async.cli.exits import ExitCode
 from cekat_async.cli.options import (
     Connection,
     connection_options,
     filter_options,
+    make_sandbox,
     rate_limit_option,
-    sandbox_quota,
+    verbose_option,
 )
-from cekat_async.cli.running import log_to, run_async, say
+from cekat_async.cli.running import log_to, run_async, write_out
 from cekat_async.export import ExportProgress, Sink, export_conversations, json_line, sink_for
 from cekat_async.models import Record
-from cekat_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from cekat_async import OddRecord
+    from cekat_async import CekatClient, OddRecord, RateLimit
     from cekat_async.models import Page
 
 __all__ = ["app", "run"]
@@ -42,9 +43,13 @@ _PAGE = 100
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; what goes wrong is said in one line."""
+    # Everything for people goes to standard error; standard output carries data alone.
+    console = Console(stderr=True)
+    log_to(console)
     try:
         # Without standalone mode click leaves exiting, and the form of its errors, to us.
-        return int(app.main(arguments, prog_name="cekat", standalone_mode=False) or ExitCode.DONE)
+        code = app.main(arguments, prog_name="cekat", standalone_mode=False, obj=console)
+        return int(code or ExitCode.DONE)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "cekat"
         click.echo(f"cekat: {error.format_message()} See '{path} --help'.", err=True)
@@ -53,18 +58,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
 
 
-@click.group(epilog="The API key comes from the environment: CEKAT_API_KEY.")
+@click.group(
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    epilog="The API key comes from the environment: CEKAT_API_KEY.",
+)
 @click.version_option(__version__, message="cekat %(version)s")
-@click.option("-v", "--verbose", is_flag=True, help="Say what happens, request by request.")
+@verbose_option
 @click.pass_context
-def app(context: click.Context, *, verbose: bool) -> None:
+def app(context: click.Context, /) -> None:
     """Read the conversations of a Cekat account: whole, paced, and without losing any."""
-    # Everything for people goes to standard error; standard output carries data alone.
-    context.obj = Console(stderr=True)
-    log_to(context.obj, verbose=verbose)
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(ExitCode.USAGE)
 
 
-@app.command()
+@app.command(short_help="Write all conversations to a file.")
 @click.argument("target", metavar="TARGET.jsonl")
 @filter_options
 @connection_options
@@ -76,47 +85,48 @@ def export(
 
     The file takes its name when it is whole; until then it is TARGET.jsonl.partial.
     """
-    command = _export(console, target, inbox_id, stage_status, Connection(**where))
-    return run_async(command, console)
+    job = _Export(console, target)
+    code = run_async(job.run(Connection(**where), inbox_id, stage_status), console)
+    if code is not ExitCode.DONE:
+        job.say_what_is_left()
+    return code
 
 
-async def _export(
-    console: Console,
-    target: str,
-    inbox_id: str | None,
-    stage_status: str | None,
-    connection: Connection,
-) -> None:
-    sink = sink_for(target)
-    last = ExportProgress()
+class _Export:
+    """An export with all that a person is to see of it."""
 
-    def on_progress(progress: ExportProgress) -> None:
-        nonlocal last
-        last = progress
-        display.update(progress)
+    def __init__(self, console: Console, target: str) -> None:
+        self._console = console
+        self._target = target
+        self._sink: Sink | None = None
+        self._progress = ExportProgress()
 
-    try:
+    async def run(
+        self, connection: Connection, inbox_id: str | None, stage_status: str | None
+    ) -> None:
+        self._sink = sink = sink_for(self._target)
         async with connection.client() as client:
-            with show.progress_display(console) as display:
+            with show.progress_display(self._console) as display:
                 report = await export_conversations(
                     client,
                     sink,
                     inbox_id=inbox_id,
                     stage_status=stage_status,
-                    on_progress=on_progress,
+                    on_progress=lambda progress: self._show(display, progress),
                 )
-    except BaseException:
-        _say_unfinished(console, sink, last)
-        raise
-    console.print(show.summary(report), markup=False, highlight=False, soft_wrap=True)
+        show.say_plainly(self._console, show.summary(report))
+
+    def _show(self, display: show.ProgressDisplay, progress: ExportProgress) -> None:
+        self._progress = progress
+        display.update(progress)
+
+    def say_what_is_left(self) -> None:
+        if self._sink is not None and self._sink.unfinished:
+            done = f"the first {self._progress.conversations:,} conversations"
+            show.say(self._console, f"not finished: {done} are in {self._sink.unfinished}")
 
 
-def _say_unfinished(console: Console, sink: Sink, last: ExportProgress) -> None:
-    if last.conversations and sink.unfinished:
-        say(console, f"not finished: {last.conversations:,} conversations are in {sink.unfinished}")
-
-
-@app.command()
+@app.command(short_help="Show conversations: a table, or JSON Lines in a pipe.")
 @filter_options
 @click.option(
     "-n",
@@ -124,7 +134,8 @@ def _say_unfinished(console: Console, sink: Sink, last: ExportProgress) -> None:
     "most",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"At most so many.  [default: {_ON_A_TERMINAL} on a terminal, all in a pipe]",
+    show_default=f"{_ON_A_TERMINAL} on a terminal, all in a pipe",
+    help="At most so many.",
 )
 @connection_options
 @click.pass_obj
@@ -137,42 +148,39 @@ def conversations(
     **where: Any,
 ) -> int:
     """Show conversations: a table on a terminal, JSON Lines as the API sent them in a pipe."""
-    listing = _conversations(console, inbox_id, stage_status, most, Connection(**where))
-    return run_async(listing, console)
+    which = {"inbox_id": inbox_id, "stage_status": stage_status}
+    return run_async(_conversations(console, Connection(**where), most, which), console)
 
 
 async def _conversations(
-    console: Console,
-    inbox_id: str | None,
-    stage_status: str | None,
-    most: int | None,
-    connection: Connection,
+    console: Console, connection: Connection, most: int | None, which: dict[str, Any]
 ) -> None:
-    if not sys.stdout.isatty():
-        async with connection.client() as client:
-            await _print_lines(
-                client.conversations.pages(
-                    inbox_id=inbox_id, stage_status=stage_status, on_odd_record=_pass
-                ),
-                most,
-            )
-        return
-    most = most or _ON_A_TERMINAL
     async with connection.client() as client:
-        listing = client.conversations.list(
-            # One more than is shown tells whether there are more.
-            limit=min(_PAGE, most + 1),
-            inbox_id=inbox_id,
-            stage_status=stage_status,
-            on_odd_record=_say_odd(console),
-        )
-        found = await _first(listing, most + 1)
+        if sys.stdout.isatty():
+            await _tabulate(console, client, most or _ON_A_TERMINAL, which)
+            return
+        # A limit is at most a page, whatever one asks for.
+        limit = min(_PAGE, most or _PAGE)
+        pages = client.conversations.pages(limit=limit, on_odd_record=_pass, **which)
+        await _print_lines(pages, most)
+
+
+async def _tabulate(
+    console: Console, client: CekatClient, most: int, which: dict[str, Any]
+) -> None:
+    listing = client.conversations.list(
+        # One more than is shown tells whether there are more.
+        limit=min(_PAGE, most + 1),
+        on_odd_record=_say_odd(console),
+        **which,
+    )
+    found = await _first(listing, most + 1)
     show.print_table(show.conversation_table(found[:most]))
     if len(found) > most:
-        say(console, f"these are the first {most}: -n N shows more, a pipe gets all")
+        show.say(console, f"these are the first {most}: -n N shows more, a pipe gets all")
 
 
-@app.command()
+@app.command(short_help="Show inboxes: a table, or JSON Lines in a pipe.")
 @connection_options
 @click.pass_obj
 def inboxes(console: Console, /, **where: Any) -> int:
@@ -183,7 +191,9 @@ def inboxes(console: Console, /, **where: Any) -> int:
 async def _inboxes(console: Console, connection: Connection) -> None:
     async with connection.client() as client:
         if not sys.stdout.isatty():
-            await _print_lines(client.inboxes.pages(on_odd_record=_pass), None)
+            pages = client.inboxes.pages(on_odd_record=_pass)
+            # Page numbers shift when an inbox comes or goes: one may be on two pages.
+            write_out({json_line(raw): None async for page in pages for raw in page.raw})
             return
         found = [inbox async for inbox in client.inboxes.list(on_odd_record=_say_odd(console))]
     show.print_table(show.inbox_table(found))
@@ -205,8 +215,7 @@ async def _print_lines(pages: AsyncGenerator[Page[R], None], most: int | None) -
     async with aclosing(pages):
         async for page in pages:
             records = page.raw[:left]
-            sys.stdout.buffer.writelines(json_line(record) for record in records)
-            sys.stdout.buffer.flush()
+            write_out(json_line(record) for record in records)
             left = None if left is None else left - len(records)
             if left == 0:
                 return
@@ -218,35 +227,61 @@ def _pass(odd: OddRecord) -> None:
 
 def _say_odd(console: Console) -> Callable[[OddRecord], None]:
     def say_odd(odd: OddRecord) -> None:
-        say(console, f"not shown: record {odd.id} is odd at {odd.field}: {odd.reason}")
+        show.say(console, f"not shown: record {odd.id} is odd at {odd.field}: {odd.reason}")
 
     return say_odd
 
 
-@app.command()
-@click.option("--conversations", "size", type=click.IntRange(min=0), default=5000, metavar="N")
-@click.option("--inboxes", "inbox_count", type=click.IntRange(min=1), default=8, metavar="N")
-@click.option("--seed", type=int, default=1, metavar="N", help="The same seed, the same data.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0: any that is free.")
-@rate_limit_option("The quota; off: none.")
+@app.command(short_help="Run a sandbox of the API on this machine.")
+@click.option(
+    "--conversations",
+    type=click.IntRange(min=0),
+    default=5000,
+    show_default=True,
+    metavar="N",
+    help="How many there are.",
+)
+@click.option(
+    "--inboxes",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="How many they are spread over.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="The same seed, the same data.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default="any that is free",
+    metavar="N",
+    help="Where it listens, on 127.0.0.1.",
+)
+@rate_limit_option("The quota it grants; off: none.")
+@verbose_option
 @click.pass_obj
-def sandbox(
-    console: Console,
-    /,
-    size: int,
-    inbox_count: int,
-    seed: int,
-    port: int,
-    rate_limit: RateLimit | None,
-) -> int:
+def sandbox(console: Console, /, rate_limit: RateLimit | None, **options: Any) -> int:
     """Run a sandbox of the API on this machine, until Ctrl-C."""
-    quota = sandbox_quota(rate_limit)
-    server = Sandbox(size, inbox_count, seed, port=port, quota=quota)
-    ended = run_async(_sandbox(server), console)
-    return ExitCode.DONE if ended in {ExitCode.INTERRUPTED, ExitCode.TERMINATED} else ended
+    return run_async(_sandbox(console, rate_limit, options), console)
 
 
-async def _sandbox(server: Sandbox) -> None:
-    async with server:
-        click.echo(show.sandbox_banner(server.base_url, server.api_key))
-        await asyncio.Event().wait()
+async def _sandbox(console: Console, rate: RateLimit | None, options: dict[str, Any]) -> None:
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(make_sandbox(rate, **options))
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise ConfigurationError(f"cannot listen at port {options['port']}: {reason}") from None
+        click.echo(show.sandbox_banner(server.base_url, server.api_key, server.curl()))
+        # Ctrl-C is not what stops a sandbox in the middle, it is how one ends.
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+    show.say(console, "the sandbox has ended")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cekat_async import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["ExitCode", "advice", "exit_code"]
 
@@ -50,7 +50,15 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.NotSentError, "check the network and the base URL"),
     (errors.ResponseLostError, "try again, and if it stays so, ask the API's support"),
     (errors.ServerError, "try again later"),
+    (errors.DeadlineExceededError, "try again later"),
 )
+
+# What the errors say for Python, said for a command line.
+_AS_TYPED: Mapping[str, str] = {
+    "pass api_key=… or set CEKAT_API_KEY": "set CEKAT_API_KEY, or try it with --sandbox",
+    "check api_key=… or CEKAT_API_KEY": "check CEKAT_API_KEY",
+    "pass allow_http=True": "pass --allow-http",
+}
 
 
 def exit_code(error: errors.CekatError) -> ExitCode:
@@ -59,7 +67,9 @@ def exit_code(error: errors.CekatError) -> ExitCode:
 
 
 def advice(error: errors.CekatError) -> str:
-    """Return an error's text in one line, with what to do about it."""
-    hint = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
-    text = " ".join(str(error).split())
+    """Return an error's text with what to do about it."""
+    text = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    for said, typed in _AS_TYPED.items():
+        text = text.replace(said, typed)
+    hint = next((hint for kind, hint in _ADVICE if isinstance(error, kind)), None)
     return f"{text}: {hint}" if hint else text

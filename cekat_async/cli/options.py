@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from cekat_async import CekatClient, ConfigurationError, RateLimit
+from cekat_async import CekatClient, ConfigurationError, RateLimit, RetryPolicy
+from cekat_async.cli.running import log_everything
 from cekat_async.sandbox import Quota, Sandbox
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ __all__ = [
     "Connection",
     "connection_options",
     "filter_options",
+    "make_sandbox",
     "rate_limit_option",
-    "sandbox_quota",
+    "verbose_option",
 ]
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -56,6 +58,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     base_url: str | None
     rate_limit: RateLimit | None
+    attempts: int
     allow_http: bool
     sandbox: bool
     sandbox_size: int
@@ -70,6 +73,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         async with CekatClient(
             base_url=self.base_url,
             rate_limit=self.rate_limit,
+            retry=RetryPolicy(attempts=self.attempts),
             allow_http=self.allow_http,
             # On a command line the environment's proxy is what one expects.
             trust_env=True,
@@ -78,22 +82,55 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     @asynccontextmanager
     async def _sandboxed(self) -> AsyncGenerator[CekatClient, None]:
-        rate, size = self.rate_limit, self.sandbox_size
+        rate = self.rate_limit
         async with (
-            Sandbox(conversations=size, quota=sandbox_quota(rate)) as sandbox,
+            make_sandbox(rate, conversations=self.sandbox_size) as sandbox,
             CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=rate) as client,
         ):
             yield client
 
 
-def sandbox_quota(rate: RateLimit | None) -> Quota | None:
-    """Return the quota of a sandbox that grants a rate."""
-    return None if rate is None else Quota(rate.requests, per=rate.per)
+def make_sandbox(
+    rate: RateLimit | None, *, conversations: int, inboxes: int = 8, seed: int = 1, port: int = 0
+) -> Sandbox:
+    """Return a sandbox that grants a rate.
 
+    Raises:
+        ConfigurationError: It cannot be as large as was asked for.
+    """
+    quota = None if rate is None else Quota(rate.requests, per=rate.per)
+    try:
+        return Sandbox(conversations, inboxes, seed, port=port, quota=quota)
+    except ValueError as error:
+        raise ConfigurationError(f"no such sandbox: {error}") from error
+
+
+def _verbose(context: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's own signature
+    if value:
+        log_everything()
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_verbose,
+    help="Say what happens, request by request.",
+)
+"""Known to the program and to each command: people write it behind either."""
 
 _CONNECTION_OPTIONS = (
     click.option("--base-url", metavar="URL", help="The API's host, if not CEKAT_BASE_URL's."),
-    rate_limit_option("Requests at the most in so many seconds; off: no pace of our own."),
+    rate_limit_option("Requests at the most in so many seconds; off: as many as it takes."),
+    click.option(
+        "--attempts",
+        type=click.IntRange(min=1),
+        default=RetryPolicy().attempts,
+        show_default=True,
+        metavar="N",
+        help="How often to try a request before giving up.",
+    ),
     click.option(
         "--allow-http", is_flag=True, help="Send the key unencrypted, if the URL says so."
     ),
@@ -102,10 +139,11 @@ _CONNECTION_OPTIONS = (
         "--sandbox-size",
         type=click.IntRange(min=0),
         default=5000,
-        show_default="5000",
+        show_default=True,
         metavar="N",
         help="Conversations in that sandbox.",
     ),
+    verbose_option,
 )
 
 _FILTER_OPTIONS = (
@@ -114,13 +152,13 @@ _FILTER_OPTIONS = (
         "--status",
         "stage_status",
         metavar="STATUS",
-        help="Only this status: assigned, resolved, pending, open, …",
+        help="Only this status: assigned, resolved, pending, open.",
     ),
 )
 
 
 def connection_options(command: F) -> F:
-    """Add the options that say where to get conversations from; see :func:`connection`."""
+    """Add the options that make a :class:`Connection`, and ``--verbose``."""
     return _with(_CONNECTION_OPTIONS, command)
 
 

@@ -10,15 +10,18 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cekat_async import CekatError
+from cekat_async import CekatError, TargetError
 from cekat_async.cli.exits import ExitCode, advice, exit_code
+from cekat_async.cli.show import say
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
     from rich.console import Console
 
-__all__ = ["log_to", "run_async", "say"]
+__all__ = ["log_everything", "log_to", "run_async", "write_out"]
+
+_LOGGER = logging.getLogger("cekat_async")
 
 
 class _ConsoleHandler(logging.Handler):
@@ -32,12 +35,16 @@ class _ConsoleHandler(logging.Handler):
         say(self._console, record.getMessage())
 
 
-def log_to(console: Console, *, verbose: bool) -> None:
-    """Show the package's warnings, and with ``verbose`` all that it logs."""
-    logger = logging.getLogger("cekat_async")
-    logger.handlers[:] = [_ConsoleHandler(console)]
-    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    logger.propagate = False
+def log_to(console: Console) -> None:
+    """Show the package's warnings."""
+    _LOGGER.handlers[:] = [_ConsoleHandler(console)]
+    _LOGGER.setLevel(logging.WARNING)
+    _LOGGER.propagate = False
+
+
+def log_everything() -> None:
+    """Show all that the package logs, and not its warnings alone."""
+    _LOGGER.setLevel(logging.DEBUG)
 
 
 def run_async(command: Coroutine[Any, Any, None], console: Console) -> ExitCode:
@@ -62,19 +69,31 @@ def run_async(command: Coroutine[Any, Any, None], console: Console) -> ExitCode:
 
 async def _until_terminated(command: Coroutine[Any, Any, None]) -> None:
     """Await a command, and let SIGTERM end it as Ctrl-C would: cleanly."""
-    task = asyncio.current_task()
+    task = asyncio.ensure_future(command)
     # Windows has no such handlers; there a process ends at once.
     with contextlib.suppress(NotImplementedError):
-        if task is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await command
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await task
 
 
-def say(console: Console, text: str) -> None:
-    """Print one line for a person, as it is."""
-    console.print(f"cekat: {text}", markup=False, highlight=False, soft_wrap=True)
+def write_out(lines: Iterable[bytes]) -> None:
+    """Write to standard output, byte for byte.
+
+    Raises:
+        BrokenPipeError: Who was reading it has gone.
+        TargetError: It cannot be written, as with a full disk behind ``>``.
+    """
+    try:
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_stdout()
+        reason = error.strerror or error
+        raise TargetError(f"cannot write to standard output: {reason}") from error
 
 
 def _drop_stdout() -> None:
-    # The reader has gone (as head does); what Python still wants to flush at exit goes nowhere.
+    # What Python still wants to flush at its exit goes nowhere, instead of failing once more.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -24,13 +24,32 @@ __all__ = [
     "ProgressDisplay",
     "conversation_table",
     "inbox_table",
+    "one_line",
     "print_table",
     "progress_display",
     "sandbox_banner",
+    "say",
+    "say_plainly",
     "summary",
 ]
 
 _SECONDS_BETWEEN_LINES = 5.0
+_now = time.monotonic
+
+
+def say(console: Console, text: str) -> None:
+    """Print one line for a person, under the command's name."""
+    say_plainly(console, f"cekat: {one_line(text)}")
+
+
+def say_plainly(console: Console, text: str) -> None:
+    """Print text as it is: nothing in it is markup, and long lines are the terminal's to wrap."""
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def one_line(text: str) -> str:
+    """Return text that strangers may have written as one line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 class ProgressDisplay(Protocol):
@@ -51,7 +70,10 @@ class ProgressDisplay(Protocol):
 
 def progress_display(console: Console) -> ProgressDisplay:
     """Return a moving line for a terminal, and plain lines for a log."""
-    return Bar(console) if console.is_terminal else Lines(console)
+    # Both have to agree: rich also takes a file for a terminal if the environment says so
+    # (FORCE_COLOR), and a terminal may be one that cannot move its cursor (TERM=dumb).
+    moves = console.is_interactive and console.file.isatty()
+    return Bar(console) if moves else Lines(console)
 
 
 class Bar:
@@ -104,23 +126,23 @@ class Lines:
 
     def update(self, progress: ExportProgress) -> None:
         """Print a line, if the last one is some seconds old."""
-        now = asyncio.get_running_loop().time()
+        now = _now()
         if now >= self._next:
             self._next = now + _SECONDS_BETWEEN_LINES
-            self._console.print(_standing(progress), markup=False, highlight=False)
+            say_plainly(self._console, _standing(progress))
 
 
 def _standing(progress: ExportProgress) -> str:
     retries = f", {_count(progress.retries, 'retry', 'retries')}" if progress.retries else ""
-    done = f"{_count(progress.conversations, 'conversation')}, {_count(progress.pages, 'page')}"
+    return f"{_count(progress.conversations, 'conversation')}{_pace(progress)}{retries}"
+
+
+def _pace(progress: ExportProgress, unit: str = "/min", quota: str = "the quota") -> str:
     if progress.seconds < 1:
-        return done  # a speed of the first moment means nothing
-    return f"{done}, {progress.per_minute:,.0f}/min{_quota(progress)}{retries}"
-
-
-def _quota(progress: ExportProgress) -> str:
+        return ""  # that of the first moment means nothing
     share = progress.quota_share
-    return "" if share is None else f", {share:.0%} of the quota"
+    used = "" if share is None else f", {share:.0%} of {quota}"
+    return f", {progress.per_minute:,.0f}{unit}{used}"
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
@@ -130,29 +152,33 @@ def _count(number: int, one: str, many: str | None = None) -> str:
 def summary(report: ExportReport) -> str:
     """Return the closing lines of an export."""
     rate = report.rate_limit
-    quota = f"{_quota(report)} ({rate.requests:,} in {rate.per:g} s)" if rate else ""
+    quota = f"the quota of {rate.requests:,} in {rate.per:g} s" if rate else ""
+    counts = (
+        _count(report.pages, "page"),
+        _count(report.requests, "request"),
+        _count(report.retries, "retry", "retries"),
+    )
     lines = [
-        f"{report.target}: {_count(report.conversations, 'conversation')}, complete",
-        ", ".join(
-            (
-                _count(report.pages, "page"),
-                _count(report.requests, "request"),
-                _count(report.retries, "retry", "retries"),
-            )
-        ),
-        f"{report.seconds:.1f} s, {report.per_minute:,.0f} conversations/min{quota}",
+        f"{one_line(report.target)}: {_count(report.conversations, 'conversation')}, complete",
+        ", ".join(counts),
+        f"{report.seconds:.1f} s{_pace(report, ' conversations/min', quota)}",
     ]
     if report.odd_records:
         lines.append(
-            f"{_count(report.odd_records, 'record')} not as the API documents them: "
-            "in the file, but a reader may stumble over them"
+            f"odd records: {report.odd_records:,}, written like the others, "
+            "but not as the API documents them"
         )
     return "\n".join(lines)
 
 
 def conversation_table(conversations: Iterable[Conversation]) -> Table:
-    """Return a table that fits 80 columns."""
-    table = _table("contact", "channel", "status", "last message", "at (UTC)")
+    """Return a table as wide as the terminal; the message takes what the others leave."""
+    table = _table()
+    table.add_column("contact", no_wrap=True, max_width=20)
+    table.add_column("channel", no_wrap=True, max_width=9)
+    table.add_column("status", no_wrap=True, max_width=8)
+    table.add_column("last message", no_wrap=True, ratio=1)
+    table.add_column("at (UTC)", no_wrap=True)
     for conversation in conversations:
         preview = conversation.last_message
         table.add_row(
@@ -170,25 +196,24 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def inbox_table(inboxes: Iterable[Inbox]) -> Table:
-    """Return a table that fits 80 columns. Ids are whole: they are what one copies from here."""
-    table = _table("name", "channel", "status", "id")
+    """Return a table as wide as the terminal. Ids are whole: one copies them from here."""
+    table = _table()
+    table.add_column("name", no_wrap=True, ratio=1)
+    table.add_column("channel", no_wrap=True, max_width=9)
+    table.add_column("status", no_wrap=True, max_width=8)
+    table.add_column("id", overflow="fold")
     for inbox in inboxes:
         table.add_row(_cell(inbox.name), _cell(inbox.type), _cell(inbox.status), _cell(inbox.id))
     return table
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        whole = heading in {"id", "at (UTC)"}
-        table.add_column(heading, no_wrap=True, overflow="fold" if whole else "ellipsis")
-    return table
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold", expand=True)
 
 
 def _cell(value: str | None) -> Text:
     """Return a cell of text that strangers wrote: no markup, no control characters, one line."""
-    text = "".join(c if c.isprintable() else " " for c in value or "")
-    return Text(" ".join(text.split()))
+    return Text(one_line(value or ""))
 
 
 def print_table(table: Table) -> None:
@@ -196,12 +221,12 @@ def print_table(table: Table) -> None:
     Console().print(table)
 
 
-def sandbox_banner(base_url: str, api_key: str) -> str:
+def sandbox_banner(base_url: str, api_key: str, curl: str) -> str:
     """Return what to do with a sandbox that is up."""
     return f"""The sandbox is up; Ctrl-C ends it.
 
   export CEKAT_BASE_URL={base_url}
   export CEKAT_API_KEY={api_key}
 
-  curl -H 'Authorization: Bearer {api_key}' '{base_url}/api/conversations?limit=5'
+  {curl}
 """

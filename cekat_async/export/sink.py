@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cekat_async import ConfigurationError, TargetError
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
 
     import msgspec
 
@@ -26,8 +32,9 @@ T = TypeVar("T")
 class Sink(Protocol):
     """What an export writes to. Methods are called one after the other, never at once.
 
-    ``open`` comes first, then any number of ``write``, then either ``finish`` or ``abort``. Each
-    raises :class:`~cekat_async.TargetError` where the target does not play along.
+    ``open`` comes first, then any number of ``write``, then ``finish``. When any of them fails or
+    is cancelled, ``abort`` comes next, and nothing after it. Each raises
+    :class:`~cekat_async.TargetError` where the target does not play along.
     """
 
     target: str
@@ -47,7 +54,10 @@ class Sink(Protocol):
         """Make all that was written durable, and only then visible as the target."""
 
     async def abort(self) -> None:
-        """Let go after a failure. What was written may stay, but not look like the target."""
+        """Let go after a failure. What was written may stay, but not look like the target.
+
+        It should raise nothing: the failure itself says what is wrong.
+        """
 
 
 class JsonLinesSink:
@@ -56,6 +66,10 @@ class JsonLinesSink:
     Only a line break between two tokens of a record, which JSON Lines cannot hold, is left away.
     Writing happens in a thread of its own, so that a slow disk does not stop the event loop.
 
+    Until the export is whole its records are in a file beside the target, named as the target with
+    ``.partial`` at its end. It holds whole pages: of a page that could not be written to its end,
+    nothing is left. Only if the process is killed in the middle of a page its last line may be cut.
+
     Args:
         path: The file. One that exists is replaced, when the export is whole.
     """
@@ -63,74 +77,131 @@ class JsonLinesSink:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._partial = self._path.with_name(self._path.name + ".partial")
-        self._file: BinaryIO | None = None
-        # One thread: what is asked for happens in order, also when a task is cancelled while it
-        # waits for a write and goes on to close the file.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cekat-sink")
+        self._file: FileIO | None = None
+        self._size = 0
+        self._thread: ThreadPoolExecutor | None = None
         self.target = str(self._path)
 
     @property
     def unfinished(self) -> str | None:
-        """The name of the unfinished file, while there is one."""
-        return str(self._partial) if self._partial.exists() else None
+        """The name of the unfinished file, once there is something in it."""
+        return str(self._partial) if self._size and self._partial.exists() else None
 
     async def open(self) -> None:
         """Create the unfinished file beside the target, in place of an earlier one."""
+        # One thread: what is asked for happens in order, also when a task is cancelled while it
+        # waits for a write and goes on to close the file.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cekat-sink")
+        self._size = 0
         await self._run(self._open)
 
     async def write(self, page: ConversationPage) -> None:
         """Append a page's records."""
-        await self._run(lambda: self._append(page))
+        # Taken over here and not in the thread: a page that the caller was not told of, because
+        # it was cancelled meanwhile, does not count.
+        self._size = await self._run(lambda: self._append(page))
 
     async def finish(self) -> None:
         """Bring the file to the disk and give it its name."""
         await self._run(self._publish)
-        self._thread.shutdown()
+        self._end_thread()
 
     async def abort(self) -> None:
         """Close the unfinished file and leave it where it is, unless it is empty."""
-        # Closing flushes, which fails again where writing had failed: the first error is the one
-        # that says why.
-        with contextlib.suppress(TargetError):
-            await self._run(self._close)
-        self._thread.shutdown()
+        if self._thread is None:
+            return
+        closing = self._thread.submit(self._close)
+        self._end_thread()
+        # Who is cancelled once more while this waits does not stop the closing itself.
+        await asyncio.shield(asyncio.wrap_future(closing))
 
     async def _run(self, work: Callable[[], T]) -> T:
+        if self._thread is None:
+            raise TargetError(f"{self.target} is not open: call open() first")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except OSError as error:
-            raise TargetError(f"cannot write {self.target}: {error.strerror or error}") from error
+            where = error.filename or self.target
+            raise TargetError(f"cannot write {where}: {error.strerror or error}") from error
+
+    def _end_thread(self) -> None:
+        """Let the thread end when it has done what it was asked for."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+            self._thread = None
 
     def _open(self) -> None:
+        folder = self._path.parent
         if self._path.is_dir():
-            raise TargetError(f"cannot write {self.target}: it is a folder")
-        if not self._path.parent.is_dir():
-            raise TargetError(f"cannot write {self.target}: there is no folder {self._path.parent}")
-        self._file = self._partial.open("wb")
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", self.target)
+        if not folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
+        self._file = _open_alone(self._partial)
 
-    def _append(self, page: ConversationPage) -> None:
-        lines = [json_line(raw) for raw in page.raw]
-        self._opened().write(b"".join(lines))
+    def _append(self, page: ConversationPage) -> int:
+        """Write a page's records and return where they end."""
+        file = self._opened()
+        unwritten = memoryview(b"".join(json_line(raw) for raw in page.raw))
+        while unwritten:
+            unwritten = unwritten[file.write(unwritten) :]
+        return file.tell()
 
     def _publish(self) -> None:
         file = self._opened()
-        file.flush()
         os.fsync(file.fileno())
-        file.close()
+        if sys.platform == "win32":  # which does not rename an open file
+            file.close()
+        # Open still, and so locked: nobody else begins a file under the name that goes away.
         self._partial.replace(self._path)
+        self._file = None
+        file.close()
         _sync_folder(self._path.parent)
 
     def _close(self) -> None:
-        if self._file is None:
+        if self._file is None or self._file.closed:
             return
-        self._file.close()
-        if self._partial.stat().st_size == 0:
-            self._partial.unlink()
+        # It is the first error that says what is wrong, not what then fails in its wake.
+        with contextlib.suppress(OSError), self._file as file:
+            if self._size:
+                file.truncate(self._size)
+            else:
+                self._partial.unlink()
+        self._file = None
 
-    def _opened(self) -> BinaryIO:
+    def _opened(self) -> FileIO:
         if self._file is None:
             raise TargetError(f"{self.target} is not open: call open() first")
         return self._file
+
+
+def _open_alone(path: Path) -> FileIO:
+    """Open a file, emptied, for one writer at a time: two would mix their lines."""
+    # Not "wb": until it is locked, what is in there may be somebody's. Not buffered: what was
+    # written is in the file, whatever becomes of this process.
+    file = path.open("ab", buffering=0)
+    try:
+        _lock(file, path)
+        file.truncate(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _lock(file: FileIO, path: Path) -> None:
+    """Lock a file as long as it is open, where the system has locks."""
+    if sys.platform == "win32":
+        return
+    taken = BlockingIOError(errno.EAGAIN, "another export is writing it", str(path))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise taken from None
+    except OSError:
+        return  # some network file systems have none
+    # Between opening and locking the other one may have come to its end: this is its target then.
+    if not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+        raise taken
 
 
 def json_line(raw: msgspec.Raw) -> bytes:
@@ -143,14 +214,18 @@ def json_line(raw: msgspec.Raw) -> bytes:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a new name to the disk, where the system lets one open a folder for that."""
+    """Bring a new name to the disk, where the system lets one open a folder for that.
+
+    Where it does not, the target is there all the same, and its content is on the disk.
+    """
     if not hasattr(os, "O_DIRECTORY"):
         return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def sink_for(target: str | os.PathLike[str]) -> Sink:
@@ -160,6 +235,8 @@ def sink_for(target: str | os.PathLike[str]) -> Sink:
         ConfigurationError: No sink goes by that name; the message lists those that there are.
     """
     name = os.fspath(target)
-    if not name.endswith(".jsonl") or Path(name).name == ".jsonl" or "\0" in name:
+    # Typed as text, but a path may be of bytes.
+    is_text = isinstance(name, str)
+    if not is_text or not name.endswith(".jsonl") or Path(name).name == ".jsonl" or "\0" in name:
         raise ConfigurationError(f"cannot export to {name!r}: give a file name that ends in .jsonl")
     return JsonLinesSink(name)

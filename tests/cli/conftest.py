@@ -1,0 +1,149 @@
+"""Running ``cekat`` in process and as a process, and a sandbox to run it against."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from cekat_async.cli import run
+from cekat_async.sandbox import Sandbox
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch, tmp_path):
+    """An empty folder, no settings of the one who runs the tests, and logging put back behind."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*os.environ]:
+        if name.startswith("CEKAT_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    logger = logging.getLogger("cekat_async")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
+
+
+class Ended:
+    """What a command left: its exit code and what it wrote."""
+
+    def __init__(self, code, out, err):
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def complaint(self):
+        """The one line on standard error, behind the lines of retries."""
+        *before, line = self.err.splitlines()
+        assert all(" failed, next in " in early or " for a pause" in early for early in before)
+        assert "Traceback" not in self.err
+        return line
+
+
+@pytest.fixture
+def cekat(capsysbinary):
+    """A function that runs a command line in this process."""
+
+    def cekat(*arguments):
+        capsysbinary.readouterr()
+        code = run(arguments)
+        out, err = capsysbinary.readouterr()
+        return Ended(code, out, err.decode())
+
+    return cekat
+
+
+class Served:
+    """A sandbox that runs in a thread, for commands that bring an event loop of their own."""
+
+    def __init__(self, sandbox):
+        self.sandbox = sandbox
+
+    @contextmanager
+    def running(self):
+        ready, loop = threading.Event(), asyncio.new_event_loop()
+        stop = asyncio.Event()
+
+        async def serve():
+            async with self.sandbox:
+                ready.set()
+                await stop.wait()
+
+        thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+        thread.start()
+        assert ready.wait(20)
+        try:
+            yield self.sandbox
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()
+            loop.close()
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """A context manager: a sandbox in a thread, which the environment names as the API."""
+
+    @contextmanager
+    def served(conversations=250, **options):
+        options.setdefault("quota", None)
+        with Served(Sandbox(conversations, **options)).running() as sandbox:
+            monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
+            monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
+            yield sandbox
+
+    return served
+
+
+@pytest.fixture
+def process():
+    """A function that starts a command line as a process of its own."""
+    started = []
+
+    def process(*arguments, **options):
+        command = [sys.executable, "-W", "error::ResourceWarning", "-m", "cekat_async", *arguments]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        started.append(subprocess.Popen(command, **options))
+        return started[-1]
+
+    yield process
+    for one in started:
+        one.kill()
+        one.wait()
+        for pipe in (one.stdout, one.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.fixture
+def wait_until():
+    """A function that waits until a condition holds, as long as a slow machine needs."""
+
+    def wait_until(condition, seconds=60):
+        pause = threading.Event()
+        for _ in range(int(seconds / 0.005)):
+            if condition():
+                return
+            pause.wait(0.005)
+        pytest.fail("it did not come to that")
+
+    return wait_until
+
+
+def records_of(sandbox):
+    """Return the lines that a sandbox's conversations make."""
+    return b"".join(record + b"\n" for _, record in sandbox.records())
+
+
+@pytest.fixture
+def records():
+    """The function above, for tests."""
+    return records_of

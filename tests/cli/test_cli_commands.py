@@ -1,0 +1,214 @@
+"""Each command at its work, against the built-in sandbox or one that the environment names."""
+
+import json
+import re
+
+import pytest
+
+from cekat_async import __main__, __version__
+from cekat_async.cli import ExitCode
+from cekat_async.sandbox import Fault, Sandbox
+
+
+def test_an_export_needs_no_key_with_the_sandbox(cekat, tmp_path, records):
+    """``export --sandbox`` writes the sandbox's conversations, with no key and no network."""
+    ended = cekat("export", "out.jsonl", "--sandbox", "--sandbox-size", "250")
+
+    assert ended.code == 0
+    assert ended.out == b""
+    assert (tmp_path / "out.jsonl").read_bytes() == records(Sandbox(250))
+
+
+def test_an_export_ends_in_a_summary(cekat):
+    """What an export has done is told in three lines that fit a terminal."""
+    ended = cekat("export", "out.jsonl", "--sandbox", "--sandbox-size", "250")
+    *progress, first, second, third = ended.err.splitlines()
+
+    assert progress == ["100 conversations"]
+    assert first == "out.jsonl: 250 conversations, complete"
+    assert second == "3 pages, 3 requests, 0 retries"
+    assert third.endswith(" s")
+    assert max(map(len, ended.err.splitlines())) <= 80
+
+
+def test_an_export_with_filters(cekat, served, tmp_path):
+    """``--inbox`` and ``--status`` say which conversations."""
+    with served() as sandbox:
+        inbox = sandbox.inbox_ids[0]
+        ended = cekat("export", "out.jsonl", "--inbox", inbox, "--status", "resolved")
+        expected = sandbox.count(inbox, "resolved")
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
+
+    assert ended.code == 0
+    assert len(found) == expected > 0
+    assert {(row["inbox_id"], row["stage_status"]) for row in found} == {(inbox, "resolved")}
+
+
+def test_odd_records_are_in_the_summary(cekat, served):
+    """The summary says how many records are not as documented."""
+    with served() as sandbox:
+        sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"a"},17]}'))
+        ended = cekat("export", "out.jsonl")
+
+    assert "2 conversations, complete" in ended.err
+    assert "odd records: 1, written like the others" in ended.err
+    assert max(map(len, ended.err.splitlines())) <= 80
+
+
+def test_a_slow_export_tells_its_pace(cekat):
+    """An export that takes a while says how fast it is and how much of the quota it uses."""
+    arguments = ("--sandbox", "--sandbox-size", "1200", "--rate-limit", "400/60")
+    ended = cekat("export", "out.jsonl", *arguments)
+
+    pace = r"s, [\d,]+ conversations/min, \d+% of the quota of 400 in 60 s$"
+    assert re.search(pace, ended.err.splitlines()[-1])
+
+
+def test_conversations_in_a_pipe_are_json_lines(cekat, served, records):
+    """In a pipe ``conversations`` writes what the server sent, byte for byte, one a line."""
+    with served(250) as sandbox:
+        ended = cekat("conversations")
+
+        assert ended.out == records(sandbox)
+    assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("most", [1, 7, 100, 101, 250, 9999])
+def test_at_most_so_many(cekat, served, records, most):
+    """``-n`` ends the listing after so many, and asks for no more pages than that takes."""
+    with served(250) as sandbox:
+        ended = cekat("conversations", "-n", str(most))
+
+        assert ended.out == b"".join(records(sandbox).splitlines(keepends=True)[:most])
+        assert len(sandbox.log.requests) == min(3, -(-most // 100))
+
+
+def test_odd_records_in_a_pipe_are_written_too(cekat, served):
+    """In a pipe nobody has to understand a record: odd ones are written as they came."""
+    with served() as sandbox:
+        sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"a"},17,{"id":\n[]}]}'))
+        ended = cekat("conversations")
+
+    assert ended.out == b'{"id":"a"}\n17\n{"id":[]}\n'
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_inboxes_in_a_pipe_are_json_lines(cekat, served):
+    """In a pipe ``inboxes`` writes what the server sent, byte for byte, one a line."""
+    with served(inboxes=130) as sandbox:
+        ended = cekat("inboxes")
+
+        assert ended.out == b"".join(record + b"\n" for _, record in sandbox.inbox_records())
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_an_inbox_that_comes_twice_is_written_once(cekat, served):
+    """When page numbers shift under the listing, no inbox is written twice."""
+    first, second = b'{"data":[{"id":"a"},{"id":"b"}]}', b'{"data":[{"id":"b"},{"id":"c"}]}'
+    with served() as sandbox:
+        sandbox.fail_next(*map(Fault.raw, [200] * 3, [first, second, second]))
+        ended = cekat("inboxes")
+
+    assert ended.out == b'{"id":"a"}\n{"id":"b"}\n{"id":"c"}\n'
+
+
+@pytest.mark.parametrize("command", ["conversations", "inboxes"])
+def test_the_listings_need_no_key_with_the_sandbox(cekat, command):
+    """``--sandbox`` makes every listing work with no key and no network."""
+    ended = cekat(command, "--sandbox", "--sandbox-size", "120")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert len(ended.out.splitlines()) == {"conversations": 120, "inboxes": 8}[command]
+
+
+def test_the_environment_names_key_and_host(cekat, served):
+    """``CEKAT_API_KEY`` and ``CEKAT_BASE_URL`` are what a command goes by."""
+    with served(5) as sandbox:
+        assert cekat("conversations").code == 0
+        assert [seen.authorized for seen in sandbox.log.requests] == [True]
+
+
+def test_a_base_url_outdoes_the_environment(cekat, served, monkeypatch):
+    """``--base-url`` comes before ``CEKAT_BASE_URL``."""
+    with served(5) as sandbox:
+        monkeypatch.setenv("CEKAT_BASE_URL", "http://127.0.0.1:9")
+
+        assert cekat("conversations", "--base-url", sandbox.base_url).code == 0
+
+
+def test_without_a_pace(cekat):
+    """``--rate-limit off`` goes as fast as it can, and then there is no quota to speak of."""
+    arguments = ("--sandbox", "--sandbox-size", "1500", "--rate-limit", "off")
+    ended = cekat("export", "x.jsonl", *arguments)
+
+    assert ended.code == 0
+    assert "quota" not in ended.err
+
+
+@pytest.mark.parametrize("arguments", [("-v", "conversations"), ("conversations", "-v")])
+def test_verbose_tells_each_request(cekat, served, arguments):
+    """``-v``, before the command or behind it, tells of every request on standard error."""
+    with served(250):
+        ended = cekat(*arguments)
+
+    assert ended.err.count("cekat: /api/conversations answered 200") == 3
+    assert ended.out.count(b"\n") == 250
+
+
+def test_silent_without_verbose(cekat, served):
+    """Verbosity ends with the command that asked for it."""
+    with served(5):
+        cekat("-v", "conversations")
+
+        assert cekat("conversations").err == ""
+
+
+def test_retries_are_told(cekat, served):
+    """A request that is tried again is told in one line, and the command goes on."""
+    with served(5) as sandbox:
+        sandbox.fail_next(Fault.status(503))
+        ended = cekat("conversations")
+
+    assert ended.code == 0
+    assert ended.err.startswith("cekat: attempt 1 failed, next in ")
+    assert len(ended.err.splitlines()) == 1
+    assert ended.out.count(b"\n") == 5
+
+
+def test_version(cekat):
+    """``--version`` prints name and version."""
+    assert cekat("--version").out == f"cekat {__version__}\n".encode()
+
+
+@pytest.mark.parametrize("command", ["", "export", "conversations", "inboxes", "sandbox"])
+def test_help_fits_a_terminal_and_explains_all(cekat, command):
+    """Every ``--help`` fits 80 columns and has a text for every option."""
+    ended = cekat(*command.split(), "--help")
+    lines = ended.out.decode().splitlines()
+    options = [line for line in lines if line.startswith("  -")]
+
+    assert ended.code == 0
+    assert max(map(len, lines)) <= 80
+    assert options
+    for option in options:
+        # Two blanks part an option from its text; "[default: …]" alone explains nothing.
+        _, text = option.strip().split("  ", maxsplit=1)
+        assert text.strip()[0].isupper()
+
+
+def test_without_a_command_there_is_help(cekat):
+    """``cekat`` alone shows what there is, on standard error, and fails as a misuse."""
+    ended = cekat()
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.out == b""
+    assert ended.err.startswith("Usage: cekat [OPTIONS] COMMAND")
+    assert "Write all conversations to a file." in ended.err
+
+
+def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
+    """``cekat`` and ``python -m cekat_async`` come to the same place and return its code."""
+    monkeypatch.setattr("sys.argv", ["cekat", "inboxes", "--sandbox", "--sandbox-size", "0"])
+
+    assert __main__.main() == 0
+    assert capsys.readouterr().out.count("\n") == 8

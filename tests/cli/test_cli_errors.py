@@ -1,0 +1,279 @@
+"""What goes wrong: an exit code for a scheduler, and one line for a person."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import subprocess
+import sys
+
+import pytest
+
+from cekat_async import errors
+from cekat_async.cli import ExitCode
+from cekat_async.cli.exits import advice, exit_code
+from cekat_async.sandbox import Fault
+
+KEY = "sk-0f3d-very-distinctive-9c71"
+
+
+@pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",), ("inboxes",)])
+def test_without_a_key(cekat, command):
+    """Without a key the command says where it belongs, and how to try without one."""
+    ended = cekat(*command)
+
+    assert ended.code == ExitCode.USAGE == 2
+    assert ended.err == "cekat: no API key: set CEKAT_API_KEY, or try it with --sandbox\n"
+
+
+@pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",), ("inboxes",)])
+def test_a_wrong_key(cekat, served, monkeypatch, tmp_path, command):
+    """A key that the server refuses is told at once, without another attempt."""
+    with served() as sandbox:
+        monkeypatch.setenv("CEKAT_API_KEY", KEY)
+        ended = cekat(*command)
+
+        assert len(sandbox.log.requests) == 1
+    assert ended.code == ExitCode.KEY_REFUSED == 3
+    assert ended.complaint.endswith(": check the key in CEKAT_API_KEY")
+    assert len(ended.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:9", "https://nowhere.invalid"])
+def test_a_host_that_is_not_there(cekat, monkeypatch, host):
+    """A host that cannot be reached is named."""
+    monkeypatch.setenv("CEKAT_API_KEY", KEY)
+    ended = cekat("conversations", "--base-url", host, "--attempts", "1")
+
+    assert ended.code == ExitCode.NOT_REACHED == 4
+    assert ended.complaint.startswith(f"cekat: cannot reach {host}: ")
+    assert ended.complaint.endswith(": check the network and the base URL")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_as_many_attempts_as_were_asked_for(cekat, served):
+    """``--attempts`` is how often a request is tried, each but the last told in a line."""
+    with served() as sandbox:
+        sandbox.fail_next(*[Fault.status(500)] * 5)
+        ended = cekat("inboxes", "--attempts", "2")
+
+        assert len(sandbox.log.requests) == 2
+    assert len(ended.err.splitlines()) == 2
+    assert "2 attempts" in ended.complaint
+
+
+def test_a_server_that_fails_for_good(cekat, served, tmp_path):
+    """A server that answers with errors only is told as its failure, and nothing is left."""
+    with served() as sandbox:
+        sandbox.fail_next(Fault.status(503, body="html"))
+        ended = cekat("export", "x.jsonl", "--attempts", "1")
+
+    assert ended.code == ExitCode.API_FAILED == 5
+    assert ended.complaint.endswith(": try again later")
+    assert "HTTP 503" in ended.complaint
+    assert len(ended.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_fails_in_the_middle(cekat, served, tmp_path):
+    """What is there of an export that failed is told by number and name."""
+    with served() as sandbox:
+        sandbox.fail_next(Fault.ok(), Fault.ok(), Fault.status(500))
+        ended = cekat("export", "x.jsonl", "--attempts", "1")
+    *_, reason, rest = ended.err.splitlines()
+
+    assert ended.code == ExitCode.API_FAILED
+    assert "HTTP 500" in reason
+    assert rest == "cekat: not finished: the first 200 conversations are in x.jsonl.partial"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.jsonl.partial"]
+    assert (tmp_path / "x.jsonl.partial").read_bytes().count(b"\n") == 200
+
+
+def test_a_spent_quota(cekat, served):
+    """A pause longer than anyone waits for is told with its length, and not waited for."""
+    with served() as sandbox:
+        sandbox.fail_next(Fault.status(429, headers={"Retry-After": "3600"}))
+        ended = cekat("conversations")
+
+    assert ended.code == ExitCode.QUOTA_SPENT == 6
+    assert "3600 s" in ended.complaint
+    assert "try again later" in ended.complaint
+
+
+@pytest.mark.parametrize("where", ["nofolder/x.jsonl", "taken.jsonl"])
+def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
+    """A target that cannot be written is told before any request."""
+    (tmp_path / "taken.jsonl").mkdir()
+    with served() as sandbox:
+        ended = cekat("export", where)
+
+        assert sandbox.log.requests == []
+    assert ended.code == ExitCode.TARGET_FAILED == 7
+    assert ended.err.startswith(f"cekat: cannot write {where}: ")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_target_whose_name_breaks_lines(cekat):
+    """A name with control characters is shown without them."""
+    ended = cekat("export", "no\x1b[31m\nfolder/x.jsonl", "--sandbox")
+
+    assert ended.code == ExitCode.TARGET_FAILED
+    assert "\x1b" not in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["export"], "Missing argument 'TARGET.jsonl'"),
+        (["export", "x.csv", "--sandbox"], "give a file name that ends in .jsonl"),
+        (["export", "", "--sandbox"], "give a file name that ends in .jsonl"),
+        (["exprot"], "No such command 'exprot'"),
+        (["export", "x.jsonl", "--sandbx"], "No such option"),
+        (["conversations", "-n", "0"], "0 is not in the range"),
+        (["conversations", "--rate-limit", "many"], "write it like 300/60, or off (not 'many')"),
+        (["conversations", "--rate-limit", "0"], "write it like 300/60, or off (RateLimit.req"),
+        (["conversations", "--rate-limit", "5/nan"], "write it like 300/60, or off (RateLimit.per"),
+        (["conversations", "--attempts", "0"], "0 is not in the range"),
+        (["conversations", "--sandbox", "--inbox", ""], "inbox_id must be text"),
+        (["conversations", "--base-url", "example.com"], "needs a scheme and a host"),
+        (["conversations", "--base-url", "http://example.com"], "or pass --allow-http"),
+        (["inboxes", "--sandbox", "--sandbox-size", "1000000000"], "no such sandbox: "),
+        (["sandbox", "--inboxes", "1000000000"], "no such sandbox: inboxes must be"),
+        (["sandbox", "--port", "70000"], "70000 is not in the range"),
+    ],
+)
+def test_a_misuse_is_told_in_one_line(cekat, monkeypatch, arguments, says):
+    """A wrong argument is told in one line that says what to write, with exit code 2."""
+    monkeypatch.setenv("CEKAT_API_KEY", KEY)
+    ended = cekat(*arguments)
+
+    assert ended.code == ExitCode.USAGE
+    assert says in ended.err
+    assert ended.err.startswith("cekat: ")
+    assert len(ended.err.splitlines()) == 1
+    assert ended.out == b""
+
+
+def test_interrupted_before_anything_was_begun(cekat, monkeypatch):
+    """Ctrl-C before a command is at work ends it like later ones do, without a traceback."""
+
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cekat_async.cli.app.Connection", interrupted)
+    ended = cekat("inboxes")
+
+    assert ended.code == ExitCode.INTERRUPTED == 130
+    assert "Traceback" not in ended.err
+
+
+def test_an_empty_key(cekat, monkeypatch):
+    """An empty key is told for the variable that it stands in."""
+    monkeypatch.setenv("CEKAT_API_KEY", " ")
+    ended = cekat("inboxes")
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.err == "cekat: the API key is empty: check CEKAT_API_KEY\n"
+
+
+def test_a_port_that_is_taken(cekat, served):
+    """A sandbox at a port that another program has is told in one line."""
+    with served() as sandbox:
+        ended = cekat("sandbox", "--port", sandbox.base_url.rpartition(":")[2])
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.complaint.startswith("cekat: cannot listen at port ")
+    assert ended.out == b""
+
+
+@pytest.mark.parametrize("allow", [True, False])
+def test_plain_http_elsewhere_needs_leave(cekat, monkeypatch, allow):
+    """The key goes unencrypted to another host only with ``--allow-http``."""
+    monkeypatch.setenv("CEKAT_API_KEY", KEY)
+    options = ["--attempts", "1", *(["--allow-http"] if allow else [])]
+    ended = cekat("inboxes", "--base-url", "http://nowhere.invalid", *options)
+
+    assert ended.code == (ExitCode.NOT_REACHED if allow else ExitCode.USAGE)
+
+
+def test_the_key_is_in_no_output(cekat, tmp_path, served, monkeypatch):
+    """Whatever happens, the key is neither in the output nor in a file, with ``-v`` neither."""
+    echo = Fault.raw(
+        status=400,
+        body=b'{"success":false,"error":{"code":"X","message":"no %s here"}}' % KEY.encode(),
+        headers={"X-Request-Id": KEY},
+    )
+    outputs = []
+    with served(150, api_key=KEY) as sandbox:
+        for faults in ([], [echo], [Fault.status(401)], [Fault.drop()], [Fault.raw(body=b"{")]):
+            sandbox.fail_next(*faults)
+            outputs.append(cekat("-v", "export", "x.jsonl", "--attempts", "1"))
+        outputs.append(cekat("-v", "conversations"))
+        monkeypatch.setenv("CEKAT_API_KEY", KEY + "\n")
+        outputs.append(cekat("-v", "inboxes"))
+
+    assert {ended.code for ended in outputs} == {0, 2, 3, 4, 5}
+    for ended in outputs:
+        assert KEY not in ended.err
+        assert KEY.encode() not in ended.out
+    for path in tmp_path.iterdir():
+        assert KEY.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_a_missing_extra(missing):
+    """Without the extra's packages the command says how to install them."""
+    script = (
+        f"import sys; sys.modules[{missing!r}] = None; "
+        "from cekat_async.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+
+    assert done.returncode == ExitCode.MISSING_EXTRA == 8
+    assert done.stderr.decode() == (
+        f"cekat: the command line needs {missing}: pip install 'cekat-async[cli]'\n"
+    )
+
+
+def test_another_missing_module_is_a_fault_of_the_installation():
+    """A missing module that the extra does not bring is not hidden behind the extra."""
+    script = (
+        "import sys; sys.modules['msgspec'] = None; "
+        "from cekat_async.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+
+    assert done.returncode == ExitCode.FAULT == 1
+    assert b"msgspec" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (errors.CekatError, ExitCode.API_FAILED),
+        (errors.ConfigurationError, ExitCode.USAGE),
+        (errors.AuthenticationError, ExitCode.KEY_REFUSED),
+        (errors.PermissionDeniedError, ExitCode.KEY_REFUSED),
+        (errors.NotFoundError, ExitCode.API_FAILED),
+        (errors.BadRequestError, ExitCode.API_FAILED),
+        (errors.ServerError, ExitCode.API_FAILED),
+        (errors.DecodeError, ExitCode.API_FAILED),
+        (errors.PaginationError, ExitCode.API_FAILED),
+        (errors.RateLimitError, ExitCode.QUOTA_SPENT),
+        (errors.TargetError, ExitCode.TARGET_FAILED),
+        (errors.ConnectTimeoutError, ExitCode.NOT_REACHED),
+        (errors.ResponseLostError, ExitCode.NOT_REACHED),
+        (errors.DeadlineExceededError, ExitCode.NOT_REACHED),
+    ],
+)
+def test_each_error_has_its_code(error, code):
+    """Every error of the family comes to the exit code of what one can do about it."""
+    assert exit_code(error("x")) is code
+
+
+def test_advice_has_the_notes_of_an_error():
+    """What was noted at an error, as why it was not tried again, is told with it."""
+    error = errors.ServerError("down", status=503)
+    error.add_note("not tried again: it is late")
+
+    assert advice(error) == "down (HTTP 503); not tried again: it is late: try again later"

@@ -1,0 +1,145 @@
+"""Where the process matters: signals, pipes, full disks, and the sandbox as a server."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from cekat_async.cli import ExitCode
+from cekat_async.sandbox import Sandbox
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+
+SLOW = ("--sandbox", "--rate-limit", "300/15")  # twenty pages a second
+
+
+@pytest.mark.parametrize(
+    "sent, code, word",
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED, "interrupted"),
+        (signal.SIGTERM, ExitCode.TERMINATED, "terminated"),
+    ],
+)
+def test_an_export_that_is_stopped(process, wait_until, tmp_path, sent, code, word):
+    """Ctrl-C and SIGTERM end an export cleanly: no target, and a word on what there is of it."""
+    partial = tmp_path / "x.jsonl.partial"
+    running = process("export", "x.jsonl", *SLOW)
+    wait_until(lambda: partial.exists() and partial.stat().st_size)
+    running.send_signal(sent)
+    _, err = running.communicate(timeout=60)
+    *_, first, second = err.decode().splitlines()
+    written = partial.read_bytes()
+
+    assert running.returncode == code
+    assert first == f"cekat: {word}"
+    done = f"{written.count(b'%c' % 10):,}"
+    assert second == f"cekat: not finished: the first {done} conversations are in {partial.name}"
+    assert b"".join(r + b"\n" for _, r in Sandbox(5000).records()).startswith(written)
+    assert not (tmp_path / "x.jsonl").exists()
+    assert b"Traceback" not in err
+
+
+def test_a_listing_that_is_stopped(process):
+    """Ctrl-C ends a listing with one line and the code that shells know."""
+    running = process("conversations", *SLOW)
+    running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.INTERRUPTED
+    assert err == b"cekat: interrupted\n"
+
+
+@pytest.mark.parametrize("command", [("conversations", *SLOW), ("sandbox",), ("export", "--help")])
+def test_a_reader_that_goes_away(process, command):
+    """``cekat … | head -1`` ends without a word."""
+    running = process(*command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    running.stdout.readline()
+    running.stdout.close()
+    if command[0] == "sandbox":
+        running.send_signal(signal.SIGTERM)
+    running.wait(60)
+
+    assert running.returncode in {ExitCode.PIPE_CLOSED, ExitCode.DONE}
+    assert running.stderr.read() in {b"", b"cekat: the sandbox has ended\n"}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110 - read at import
+@pytest.mark.parametrize("command", ["conversations", "inboxes"])
+def test_standard_output_on_a_full_disk(process, command):
+    """``cekat … > file`` on a full disk fails in one line, with the code of a failed target."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        running = process(command, "--sandbox", stdout=full)
+        _, err = running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.TARGET_FAILED
+    assert err == b"cekat: cannot write to standard output: No space left on device\n"
+
+
+@pytest.fixture
+def sandbox(process):
+    """A sandbox that the command line runs, and what it has printed."""
+    running = process(
+        "sandbox", "--conversations", "42", env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
+    banner = []
+    while not (banner and "curl" in banner[-1]):
+        banner.append(running.stdout.readline().decode())
+        assert banner[-1], running.stderr.read()
+    return running, "".join(banner)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_sandbox_ends_well(sandbox, sent):
+    """Ctrl-C is how a sandbox ends, and no failure."""
+    running, _ = sandbox
+    running.send_signal(sent)
+    _, err = running.communicate(timeout=60)
+
+    assert running.returncode == 0
+    assert err == b"cekat: the sandbox has ended\n"
+
+
+def test_what_a_sandbox_prints_works(sandbox, process):
+    """The lines that a sandbox prints can be pasted: the variables, and the curl line."""
+    _, banner = sandbox
+    variables = dict(re.findall(r"export (\w+)=(\S+)", banner))
+    listing = process("conversations", env=os.environ | variables)
+    out, err = listing.communicate(timeout=60)
+
+    assert set(variables) == {"CEKAT_BASE_URL", "CEKAT_API_KEY"}
+    assert (listing.returncode, err) == (0, b"")
+    assert out == b"".join(record + b"\n" for _, record in Sandbox(42).records())
+    assert len(json.loads(_answer_to(banner.strip().splitlines()[-1]))["data"]) == 5
+
+
+def _answer_to(curl):
+    """Run a curl line; where there is no curl, ask what it would ask."""
+    if shutil.which("curl"):
+        return subprocess.run([*shlex.split(curl), "-sf"], capture_output=True, check=True).stdout
+    _, _, header, url = shlex.split(curl)
+    # The URL is the sandbox's own.
+    request = urllib.request.Request(url, headers=dict([header.split(": ", 1)]))  # noqa: S310
+    with urllib.request.urlopen(request) as reply:  # noqa: S310
+        return reply.read()
+
+
+def test_the_installed_script_is_the_same(process):
+    """The ``cekat`` script, where it is installed, is the same program."""
+    script = Path(sys.executable).with_name("cekat")
+    if not script.exists():
+        pytest.skip("not installed as a script")
+    done = subprocess.run([script, "--version"], capture_output=True, check=True)
+    out, _ = process("--version").communicate(timeout=60)
+
+    assert done.stdout == out

@@ -1,0 +1,290 @@
+"""What a person sees on a terminal of 80 columns."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import io
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import threading
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from cekat_async import Conversation, Inbox, MessagePreview, RateLimit
+from cekat_async.cli import show
+from cekat_async.export import ExportProgress, ExportReport
+from cekat_async.sandbox import Fault
+
+fcntl = pytest.importorskip("fcntl", reason="a terminal as POSIX has it")
+pty = pytest.importorskip("pty")
+termios = pytest.importorskip("termios")
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A process on a terminal of its own, 80 columns wide."""
+
+    def __init__(self, *arguments, env=None):
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cekat_async", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=os.environ | {"TERM": "xterm-256color"} | (env or {}),
+        )
+        os.close(slave)
+        self.seen = b""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        while True:
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # the other end is closed
+                return
+            if not data:
+                return
+            self.seen += data
+
+    def end(self):
+        """Wait for the end and return the exit code and what was printed, without colours."""
+        code = self.process.wait(60)
+        self._reader.join()
+        os.close(self._master)
+        return code, ESCAPES.sub("", self.seen.decode()).replace("\r\n", "\n")
+
+
+def test_conversations_are_a_table(served):
+    """On a terminal ``conversations`` is a table in which every column can be read."""
+    with served(50):
+        code, text = Terminal("conversations").end()
+    heading, *rows, rest = text.splitlines()
+
+    assert code == 0
+    assert heading.split() == ["contact", "channel", "status", "last", "message", "at", "(UTC)"]
+    assert len(rows) == 20
+    assert all(cell_len(line) <= 80 for line in text.splitlines())
+    assert all(re.search(r" (assigned|resolved|pending|open) ", row) for row in rows)
+    assert rest == "cekat: these are the first 20: -n N shows more, a pipe gets all"
+
+
+def test_a_table_of_all_there_are(served):
+    """A table that has all says nothing of more, and costs one request."""
+    with served(5) as sandbox:
+        code, text = Terminal("conversations", "-n", "5").end()
+
+        assert len(sandbox.log.requests) == 1
+    assert (code, len(text.splitlines())) == (0, 6)
+
+
+def test_inboxes_are_a_table():
+    """On a terminal ``inboxes`` is a table, with ids that are whole."""
+    code, text = Terminal("inboxes", "--sandbox").end()
+    heading, *rows = text.splitlines()
+
+    assert code == 0
+    assert heading.split() == ["name", "channel", "status", "id"]
+    assert len(rows) == 8
+    assert all(re.search(r" [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", row) for row in rows)
+    assert all(cell_len(line) <= 80 for line in text.splitlines())
+
+
+STRANGE = (
+    b'[red]Budi[/red]", "last_message": {"message": "[bold]:smile:"},"id":"1',
+    rb'\u001b[31mred\u001b[0m\u0007", "last_message": {"message": "a\nb\r\tc\u0000"},"id":"2',
+    "👨‍👩‍👧 🙏🏽 ❤️ 한국어 \u202eevil\u202c".encode() + b'","id":"3',
+    rb'half \ud83d", "id":"4',
+    b"x" * 5000 + b'", "last_message": {"message": "' + b"y" * 5000 + b'"},"id":"5',
+)
+
+
+def test_what_strangers_wrote_does_no_harm_to_a_table(served):
+    """Markup, escapes, line breaks, emoji and endless names are shown as text, one line each."""
+    records = b",".join(b'{"contact_name":"' + strange + b'"}' for strange in STRANGE)
+    with served() as sandbox:
+        sandbox.fail_next(Fault.raw(body=b'{"data":[' + records + b"]}"))
+        terminal = Terminal("conversations")
+        code, text = terminal.end()
+    _, *rows = text.splitlines()
+
+    assert code == 0
+    assert len(rows) == len(STRANGE)
+    assert all(cell_len(row) <= 80 for row in rows)
+    assert rows[0].startswith("[red]Budi[/red] ")
+    assert "[bold]:smile:" in rows[0]
+    assert rows[1].startswith("[31mred [0m ")
+    assert "a b c" in rows[1]
+    assert b"\x1b[31m" not in terminal.seen
+    assert "\u202e" not in text
+    assert "xxx…" in rows[4]
+    assert "yyy…" in rows[4]
+
+
+def test_odd_records_are_not_shown_but_told(served):
+    """A table has no place for odd records: each is told in a line, as text and nothing more."""
+    odd = rb'{"data":[{"id":"\u001b[31m\n[b]","labels":7},{"id":"a","contact_name":"Budi"}]}'
+    with served() as sandbox:
+        sandbox.fail_next(Fault.raw(body=odd))
+        terminal = Terminal("conversations")
+        code, text = terminal.end()
+
+    assert code == 0
+    assert "cekat: not shown: record [31m [b] is odd at $.labels: " in text
+    assert b"\x1b[31m" not in terminal.seen
+    assert any(line.startswith("Budi ") for line in text.splitlines())
+
+
+def test_an_export_shows_a_moving_line():
+    """On a terminal the progress is one line that moves, and gives way to the summary."""
+    arguments = ("--sandbox", "--sandbox-size", "1500", "--rate-limit", "300/30")
+    terminal = Terminal("export", "x.jsonl", *arguments)
+    code, text = terminal.end()
+
+    assert code == 0
+    assert "asking for the first page" in text or "100 conversations" in text
+    assert b"\x1b[2K" in terminal.seen  # the line is erased
+    assert terminal.seen.rstrip().endswith(b" s")
+    assert "x.jsonl: 1,500 conversations, complete\n15 pages, 15 requests" in text
+
+
+def test_an_export_on_a_terminal_that_cannot_move(served):
+    """A terminal without a movable cursor gets plain lines."""
+    with served(150):
+        code, text = Terminal("export", "x.jsonl", env={"TERM": "dumb"}).end()
+
+    assert code == 0
+    assert text.splitlines()[:2] == [
+        "100 conversations",
+        "x.jsonl: 150 conversations, complete",
+    ]
+
+
+def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
+    """``FORCE_COLOR``, as CI systems set it, does not make a terminal out of a log."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "150")
+
+    assert "\x1b[2K" not in ended.err
+    assert "\r" not in ended.err
+
+
+def test_interrupting_an_export_leaves_a_clean_terminal(wait_until):
+    """After Ctrl-C the moving line is gone, the cursor is back, and two lines say what is."""
+    terminal = Terminal("export", "x.jsonl", "--sandbox", "--rate-limit", "300/15")
+    wait_until(lambda: b"00 conversations" in terminal.seen)
+    terminal.process.send_signal(signal.SIGINT)
+    code, text = terminal.end()
+    *_, first, second = text.splitlines()
+
+    assert code == 130
+    assert first.endswith("cekat: interrupted")
+    assert second.startswith("cekat: not finished: the first ")
+    assert terminal.seen.rindex(b"\x1b[?25h") > terminal.seen.rindex(b"\x1b[?25l")
+    assert "Traceback" not in text
+
+
+def test_warnings_do_not_break_the_moving_line(served):
+    """A retry is told above the moving line, on a line of its own."""
+    with served(150) as sandbox:
+        sandbox.fail_next(Fault.ok(), Fault.status(503))
+        code, text = Terminal("export", "x.jsonl").end()
+    told = [line for line in re.split("[\r\n]", text) if "attempt 1 failed" in line]
+
+    assert code == 0
+    assert len(told) == 1
+    assert told[0].startswith("cekat: attempt 1 failed, next in ")
+
+
+def _printed(table, width=80):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 132, 200])
+def test_a_table_is_as_wide_as_the_terminal(width):
+    """No line of a table is longer than the terminal, however long the values."""
+    long = {
+        "contact_name": "n" * 99,
+        "platform_type": "p" * 99,
+        "stage_status": "s" * 99,
+        "last_message": MessagePreview(message="m" * 999),
+    }
+    conversations = [Conversation(id="1", **long), Conversation(id="2")]
+    inboxes = [Inbox(id="i" * 36, name="n" * 99, type="t" * 99, status="s" * 99), Inbox(id="2")]
+    for table in (show.conversation_table(conversations), show.inbox_table(inboxes)):
+        assert all(cell_len(line) <= width for line in _printed(table, width))
+
+
+def test_a_conversation_without_anything_but_an_id():
+    """What is not there is an empty cell."""
+    assert [line.strip() for line in _printed(show.conversation_table([Conversation(id="1")]))][
+        1:
+    ] == [""]
+
+
+def test_a_contact_without_a_name_is_shown_by_phone():
+    """Who has no name is shown by the phone number."""
+    table = show.conversation_table([Conversation(id="1", contact_phone="62811")])
+
+    assert _printed(table)[1].startswith("62811 ")
+
+
+def test_progress_lines_fit_at_any_size():
+    """A progress line of a long and busy export still fits 80 columns, behind its spinner."""
+    progress = ExportProgress(
+        conversations=12_345_678,
+        pages=123_457,
+        requests=123_999,
+        retries=542,
+        seconds=24_800.0,
+        rate_limit=RateLimit(300, 60),
+    )
+    console = Console(file=io.StringIO(), width=80)
+    with show.Bar(console) as bar:
+        bar.update(progress)
+        bar._progress.refresh()
+    report = ExportReport(
+        target="x.jsonl", **{f: getattr(progress, f) for f in progress.__struct_fields__}
+    )
+
+    assert (
+        show._standing(progress)
+        == "12,345,678 conversations, 29,869/min, 100% of the quota, 542 retries"
+    )
+    assert all(len(line) <= 80 for line in show.summary(report).splitlines())
+
+
+def test_lines_of_progress_keep_their_distance(monkeypatch):
+    """In a log there is a line now and then, not one a page."""
+    now = iter([10.0, 12.0, 14.9, 15.0, 19.0, 21.0])
+    monkeypatch.setattr(show, "_now", lambda: next(now))
+    console = Console(file=io.StringIO(), width=80)
+    with show.progress_display(console) as display:
+        for pages in range(1, 7):
+            display.update(ExportProgress(conversations=100 * pages, pages=pages))
+
+    assert console.file.getvalue().splitlines() == [
+        "100 conversations",
+        "400 conversations",
+        "600 conversations",
+    ]
+
+
+def test_one_is_not_many():
+    """Of one thing one speaks in the singular."""
+    report = ExportReport(target="x", conversations=1, pages=1, requests=2, retries=1)
+
+    assert show.summary(report).splitlines()[:2] == [
+        "x: 1 conversation, complete",
+        "1 page, 2 requests, 1 retry",
+    ]
