@@ -48,12 +48,22 @@ class UnpacedLimiter:
         """Make one that holds for ``default_hold`` seconds after a 429 that does not say."""
         self._default_hold = default_hold
         self._held_until = 0.0
+        self._queue: dict[asyncio.Timeout, float] = {}
 
     async def acquire(self, deadline: float) -> None:
-        """Wait until no hold is on. A hold may be prolonged while one waits for its end."""
-        while (wait := self._held_until - asyncio.get_running_loop().time()) > 0:
-            self._refuse_if_late(wait, deadline)
-            await asyncio.sleep(wait)
+        """Wait for a turn; fail as soon as a hold that outlasts ``deadline`` is on."""
+        if not self._outlasts(deadline):
+            # With no time set: a hold that comes on meanwhile sets one, and so ends the wait.
+            wait = asyncio.timeout(None)
+            try:
+                async with wait:
+                    self._queue[wait] = deadline
+                    return await self._turn()
+            except TimeoutError:
+                pass
+            finally:
+                self._queue.pop(wait, None)
+        raise self._refusal()
 
     def observe(self, reply: Reply) -> None:
         """Hold everyone when the reply asks for it."""
@@ -63,23 +73,35 @@ class UnpacedLimiter:
         fallback = self._default_hold if reply.status == HTTPStatus.TOO_MANY_REQUESTS else 0.0
         self._hold(fallback if said is None else said)
 
-    def _hold(self, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        # All that was in flight may be refused too: that is one hold, and one warning.
-        if seconds > 0 and self._held_until <= now:
-            _log.warning("the server asks for a pause: holding all requests for %.3g s", seconds)
-        self._held_until = max(self._held_until, now + seconds)
+    async def _turn(self) -> None:
+        """Wait until no hold is on. A hold may be prolonged while one waits for its end."""
+        while (seconds := self._held_for()) > 0:  # noqa: ASYNC110 - sleeps to its end, polls not
+            await asyncio.sleep(seconds)
 
-    @staticmethod
-    def _refuse_if_late(wait: float, deadline: float) -> None:
-        if asyncio.get_running_loop().time() + wait <= deadline:
-            return
+    def _held_for(self) -> float:
+        return self._held_until - asyncio.get_running_loop().time()
+
+    def _outlasts(self, deadline: float) -> bool:
+        return self._held_for() > 0 and self._held_until > deadline
+
+    def _hold(self, seconds: float) -> None:
+        # All that was in flight may be refused too: that is one hold, and one warning.
+        if seconds > 0 >= self._held_for():
+            _log.warning("the server asks for a pause: holding all requests for %.3g s", seconds)
+        now = asyncio.get_running_loop().time()
+        self._held_until = max(self._held_until, now + seconds)
+        for wait in [wait for wait, deadline in self._queue.items() if self._outlasts(deadline)]:
+            del self._queue[wait]
+            wait.reschedule(now)
+
+    def _refusal(self) -> RateLimitError:
         error = RateLimitError(
-            f"the server asked for a pause that outlasts the deadline: {wait:.0f} s are left of it",
+            "the server asked for a pause that outlasts the deadline: "
+            f"{self._held_for():.0f} s are left of it",
             status=HTTPStatus.TOO_MANY_REQUESTS,
         )
-        error.retry_after = wait
-        raise error
+        error.retry_after = self._held_for()
+        return error
 
 
 class PacedLimiter(UnpacedLimiter):
@@ -89,14 +111,15 @@ class PacedLimiter(UnpacedLimiter):
         super().__init__(default_hold=rate.per)
         self._bucket = AsyncLimiter(*bucket(rate))
 
-    async def acquire(self, deadline: float) -> None:
-        """Return when the pace allows one more request and no hold is on."""
+    async def _turn(self) -> None:
+        """Wait until the pace allows one more request and no hold is on."""
+        await super()._turn()
         await self._bucket.acquire()
         # The hold is looked at after the token is taken: it may have begun while one queued. The
         # token is then stale, as are those of everyone who queued; spent after the hold, together,
         # they would be a burst.
-        while self._held_until > asyncio.get_running_loop().time():
-            await super().acquire(deadline)
+        while self._held_for() > 0:
+            await super()._turn()
             await self._bucket.acquire()
 
 

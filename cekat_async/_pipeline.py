@@ -7,15 +7,15 @@ import math
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._retry import retried
-from cekat_async._wire import verdict
-from cekat_async.errors import CekatError, DeadlineExceededError, DecodeError
+from cekat_async._wire import Reply, verdict
+from cekat_async.errors import CekatError, DeadlineExceededError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cekat_async._limiter import Limiter
-    from cekat_async._wire import Reply, Request
-    from cekat_async.config import ClientConfig, Secret
+    from cekat_async._wire import Request
+    from cekat_async.config import ClientConfig
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]
 
@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 class Exchanger(Protocol):
     """What moves one request and one whole reply: the transport, or a script that plays it."""
+
+    def require_usable(self) -> None:
+        """Raise if it cannot send a request from here: closed, or of another event loop."""
+        ...
 
     async def exchange(self, request: Request) -> Reply:
         """Send a request and return its reply."""
@@ -64,13 +68,6 @@ class Pipeline:
             CekatError: What the last attempt failed with.
         """
         call = _Call(request, decode)
-        try:
-            return await self._within_deadline(call)
-        except CekatError as error:
-            call.label(error, self._config.api_key)
-            raise
-
-    async def _within_deadline(self, call: _Call[T]) -> T:
         seconds = self._config.timeout.deadline
         deadline = asyncio.get_running_loop().time() + (math.inf if seconds is None else seconds)
         cutoff = asyncio.timeout(seconds)
@@ -82,27 +79,45 @@ class Pipeline:
         except TimeoutError:
             if not cutoff.expired():
                 raise
-        raise DeadlineExceededError(f"no answer within {seconds:g} s") from call.failure
+        raise call.labelled(DeadlineExceededError(f"no answer within {seconds:g} s")) from (
+            call.failure
+        )
 
     async def _attempt(self, call: _Call[T], deadline: float) -> T:
         try:
+            # Before any wait: who is closed need not queue to hear it, and a semaphore and a
+            # limiter of another event loop would fail in their own ways.
+            self._transport.require_usable()
             async with self._slots:
                 await self._limiter.acquire(deadline)
                 self._count(call)
                 reply = await self._transport.exchange(call.request)
             self._limiter.observe(reply)
-            verdict(reply)
-            # A body that is cut short is worth another attempt, one of another shape is not; which
-            # of them it is, the one decode tells. So it stands here, and its errors decide.
-            return call.decode(reply)
+            return self._answer(reply, call.decode)
         except CekatError as error:
-            call.failure = error
+            call.failure = call.labelled(error)
             raise
 
     def _count(self, call: _Call[T]) -> None:
         self.traffic.requests += 1
         self.traffic.retries += call.attempts > 0
         call.attempts += 1
+
+    def _answer(self, reply: Reply, decode: Callable[[Reply], T]) -> T:
+        try:
+            return _judged(reply, decode)
+        except CekatError:
+            # A server may echo the key, and an error shows what the server sent: in its message,
+            # its attributes, the frames of its traceback. So it is made anew, of a reply without.
+            clean = Reply(reply.status, reply.headers, self._config.api_key.redact(reply.body))
+        return _judged(clean, decode)
+
+
+def _judged(reply: Reply, decode: Callable[[Reply], T]) -> T:
+    verdict(reply)
+    # A body that is cut short is worth another attempt, one of another shape is not; which of
+    # them it is, the one decode tells. So it stands inside of retry, and its errors decide.
+    return decode(reply)
 
 
 class _Call(Generic[T]):
@@ -114,11 +129,8 @@ class _Call(Generic[T]):
         self.attempts = 0
         self.failure: CekatError | None = None
 
-    def label(self, error: CekatError, key: Secret) -> None:
-        """Write on an error which request it is about, and strike out an echo of the key."""
+    def labelled(self, error: CekatError) -> CekatError:
+        """Write on an error which request it is about, and how often that went out."""
         error.path = self.request.path
         error.attempts = self.attempts
-        if error.request_id is not None:
-            error.request_id = key.redact_text(error.request_id)
-        if isinstance(error, DecodeError):
-            error.raw = key.redact(error.raw)
+        return error

@@ -2,18 +2,21 @@
 
 aiohttp's errors end here: their ``repr`` and ``args`` hold the request's headers, and with them
 the key, so ours are raised outside of the ``except`` that caught them and do not chain to them.
+What a server sent (it may have echoed the key) is in none of their messages.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import platform
-from http import HTTPStatus
+import re
 from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from cekat_async._version import __version__
@@ -46,21 +49,6 @@ class _ConnectionLostError(aiohttp.ClientConnectionError):
     """A lost connection under a name for which aiohttp does not send the request again."""
 
 
-async def _without_resend(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from sending a GET again by itself when a reused connection drops.
-
-    It would do so behind the limiter's and the retry's back. A middleware runs inside of that
-    loop, and what it raises decides.
-    """
-    try:
-        return await handler(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        lost = _ConnectionLostError(str(error) or type(error).__name__)
-    raise lost
-
-
 class Transport:
     """Moves one request and one reply at a time over a session, its own or the caller's.
 
@@ -82,8 +70,11 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._max_body = max_body
-        self._headers = _headers(config)
         self._proxy = _proxy(config.base_url) if config.trust_env and session is None else None
+        self._headers = {
+            "Accept": "application/json",
+            "User-Agent": f"cekat-async/{__version__} Python/{platform.python_version()}",
+        }
         self._timeout = aiohttp.ClientTimeout(
             total=None,  # it would also count what asyncio.timeout counts below, and costs more
             sock_connect=config.timeout.connect,
@@ -100,6 +91,24 @@ class Transport:
         """Whether there is something left to close."""
         return self._owns_session and self._session is not None and not self._closed
 
+    def require_usable(self) -> None:
+        """Let pass who can send from here; the first to ask ties it to the running event loop.
+
+        Raises:
+            ClientClosedError: The client, or the caller's session, is closed.
+            ConfigurationError: The client is at work in another event loop.
+        """
+        if self._closed:
+            raise ClientClosedError("the client is closed: make a new one")
+        if self._session is not None and self._session.closed:
+            raise ClientClosedError("the session given to the client is closed")
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise ConfigurationError(
+                "the client belongs to another event loop: make one client in each loop"
+            )
+
     async def exchange(self, request: Request) -> Reply:
         """Send a request and read its reply to the end, whatever its status.
 
@@ -107,7 +116,8 @@ class Transport:
             TransportError: It did not come to a whole reply; the subclass says how far it came.
             ClientClosedError: The client, or the caller's session, is closed.
         """
-        session = self._opened()
+        self.require_usable()
+        session = self._session = self._session or self._new_session()
         failure: Exception
         try:
             async with asyncio.timeout(self._config.timeout.attempt):
@@ -116,34 +126,23 @@ class Transport:
             failure = _timeout_error(error)
         except aiohttp.ClientError as error:
             failure = self._translated(error)
-        except RuntimeError:
-            # aiohttp has no class of its own for "Session is closed".
-            if not session.closed:
+        except ResponseTooLargeError as error:
+            # The frames it comes from hold the response, and that the headers as received.
+            failure = error.with_traceback(None)
+        except UnicodeError:
+            # What the system's resolver raises for a name that cannot be one.
+            failure = ConfigurationError(f"base_url {self._config.base_url!r} names no valid host")
+        except asyncio.CancelledError:
+            if not _is_stray_cancellation(session):
                 raise
-            failure = ClientClosedError("the session was closed while a request was under way")
-        raise failure
+            failure = _closed_under_way()
+        raise _closed_under_way() if session.closed else failure
 
     async def close(self) -> None:
         """Close the session, if it is our own; from now on exchanges are refused."""
         self._closed = True
         if self._owns_session and self._session is not None:
             await self._session.close()
-
-    def _opened(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClientClosedError("the client is closed: make a new one")
-        if self._loop is None:
-            self._loop = loop
-        if self._loop is not loop:
-            raise ConfigurationError(
-                "the client belongs to another event loop: make one client in each loop"
-            )
-        if self._session is None:
-            self._session = self._new_session()
-        if self._session.closed:
-            raise ClientClosedError("the session given to the client is closed")
-        return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -163,13 +162,29 @@ class Transport:
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=True,
-            middlewares=(_without_resend, *getattr(session, "_middlewares", ())),
+            # Those of the request replace the session's own, which are not public.
+            middlewares=(self._send, *getattr(session, "_middlewares", ())),
         ) as response:
             body = await self._body(response)
-        if response.status != HTTPStatus.OK:
-            body = self._config.api_key.redact(body)
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
-        return Reply(response.status, response.headers, body)
+        return Reply(response.status, self._redacted(response.headers), body)
+
+    async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Send a request with the key, once.
+
+        A middleware is the place for both. What sets the key here, behind all else, also outdoes
+        a ``.netrc``, and aiohttp's frames have no key to show in a traceback. And aiohttp sends
+        a GET again by itself when a reused connection drops, behind the limiter's and the retry's
+        back: a middleware runs inside of that loop, and what it raises decides.
+        """
+        request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
+        try:
+            return await handler(request)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            lost = _ConnectionLostError(str(error))
+        raise lost
 
     async def _body(self, response: ClientResponse) -> bytes:
         """Read the body to its end, so that its connection can be used again."""
@@ -183,9 +198,17 @@ class Transport:
                 raise _too_large(self._max_body)
         return b"".join(chunks)
 
+    def _redacted(self, headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
+        """Return the headers without an echo of the key: they end up in messages."""
+        redact = self._config.api_key.redact_text
+        return CIMultiDictProxy(
+            CIMultiDict((name, redact(value)) for name, value in headers.items())
+        )
+
     def _translated(self, error: aiohttp.ClientError) -> TransportError:
+        # A proxy's refusal is told in the proxy's words, and might echo anything.
         reason = self._config.api_key.redact_text(_reason(error))
-        if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError)):
+        if isinstance(error, _NEVER_SENT):
             return NotSentError(f"cannot reach {self._config.base_url}: {reason}")
         return ResponseLostError(f"the connection was lost before the whole answer: {reason}")
 
@@ -195,27 +218,46 @@ def _check_session(session: aiohttp.ClientSession) -> None:
         raise ConfigurationError(f"session must be an aiohttp.ClientSession, not {session!r}")
     if session.auth is not None:
         raise ConfigurationError(
-            "the session has an auth of its own, which would replace the API key: leave it away"
+            "the session has an auth of its own, where the API wants the key: leave it away"
         )
 
 
-def _headers(config: ClientConfig) -> dict[str, str]:
-    return {
-        "Authorization": f"Bearer {config.api_key.reveal()}",
-        "Accept": "application/json",
-        "User-Agent": f"cekat-async/{__version__} Python/{platform.python_version()}",
-    }
-
-
-def _proxy(base_url: str) -> str | None:
+def _proxy(base_url: str) -> URL | None:
     """Return the environment's proxy for the API's host.
 
-    Looked up once, as aiohttp would look at every request, in a thread.
+    Looked up once, as aiohttp would look at every request, in a thread. Loopback needs none, and
+    the key, which may go there unencrypted, is not to leave the machine in that state.
     """
     url = URL(base_url)
-    if proxy_bypass(url.authority):
+    text = getproxies().get(url.scheme)
+    if not text or _is_loopback(url.host or "") or proxy_bypass(url.authority):
         return None
-    return getproxies().get(url.scheme)
+    # The URL is not shown: it may hold a password.
+    refusal = f"the environment's proxy for {url.scheme} must be an http:// or https:// URL"
+    try:
+        proxy = URL(text if "://" in text else f"http://{text}")
+    except ValueError:
+        raise ConfigurationError(refusal) from None
+    if proxy.scheme not in {"http", "https"} or not proxy.host:
+        raise ConfigurationError(refusal)
+    return proxy
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_stray_cancellation(session: aiohttp.ClientSession) -> bool:
+    """Whether nobody cancelled the task: aiohttp cancels who waits for a connection at closing."""
+    task = asyncio.current_task()
+    return session.closed and task is not None and not task.cancelling()
+
+
+def _closed_under_way() -> ClientClosedError:
+    return ClientClosedError("the session was closed while a request was under way")
 
 
 def _timeout_error(error: TimeoutError) -> TransportError:
@@ -230,8 +272,18 @@ def _too_large(limit: int) -> ResponseTooLargeError:
     return ResponseTooLargeError(f"the answer is larger than {limit:,} bytes")
 
 
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ServerFingerprintMismatch,
+)
+
+# Behind this mark aiohttp repeats what the server sent.
+_QUOTED_BYTES = re.compile(r"\bb['\"]")
+
+
 def _reason(error: aiohttp.ClientError) -> str:
-    """Say what went wrong, without the request that an aiohttp error repeats."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return f"{type(error).__name__}: {error.message}"
-    return str(error) or type(error).__name__
+    """Say what went wrong in one line, without what an aiohttp error repeats of either side."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    said, *_ = _QUOTED_BYTES.split(" ".join(text.split()), maxsplit=1)
+    return said.rstrip(" :") or type(error).__name__

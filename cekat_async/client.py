@@ -41,7 +41,7 @@ class CekatClient:
         session: An ``aiohttp.ClientSession`` of your own, with its connector, proxy and TLS. It is
             used as it is and never closed. It must have no ``auth`` of its own.
         trust_env: Use the proxy that the environment names (``HTTPS_PROXY``, ``NO_PROXY``), for a
-            session of the client's own. Default off.
+            session of the client's own; a server on loopback is asked directly. Default off.
         allow_http: Allow plain HTTP to a host that is not loopback. The key then travels
             unencrypted. Default off.
 

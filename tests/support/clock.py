@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,7 +20,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not events and timeout is None:
             raise RuntimeError("nothing is scheduled and nothing is ready: the test would hang")
         if not events:
-            self.waited += max(timeout, 0)
+            # A nanosecond passes at least: a wait that is rounded down to nothing has an end too.
+            self.waited += max(timeout, 1e-9)
         return events
 
 
@@ -36,6 +37,50 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a virtual clock that begins at 0."""
+    """Run a coroutine to its end on a virtual clock that begins at 0; it may leave no task."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+        return runner.run(_leaving_nothing(main))
+
+
+async def _leaving_nothing(main: Coroutine[Any, Any, T]) -> T:
+    result = await main
+    await let_tasks_end()
+    return result
+
+
+async def let_tasks_end(turns: int = 20, *, but: str = "nothing") -> None:
+    """Give tasks that are about to end some turns of the loop, and fail if any is left.
+
+    Those whose coroutine's name has ``but`` in it may stay: those of a server that still runs.
+    """
+    left: set[asyncio.Task[Any]] = set()
+    for _ in range(turns):
+        left = {task for task in asyncio.all_tasks() if but not in repr(task.get_coro())}
+        left.discard(asyncio.current_task())
+        if not left:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError(f"tasks were left behind: {left}")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when a condition is met that no event tells of, such as what a server has seen."""
+    while not condition():  # noqa: ASYNC110 - see above
+        await asyncio.sleep(0.001)
+
+
+def now() -> float:
+    """Return the time on the running loop's clock, to the microsecond."""
+    return round(asyncio.get_running_loop().time(), 6)
+
+
+def most_in_any(times: list[float], seconds: float) -> int:
+    """Return the largest number of ``times`` in any half-open window of ``seconds``."""
+    most = first = 0
+    ordered = sorted(times)
+    for last, time in enumerate(ordered):
+        # A millionth less than the window: times are sums of floats.
+        while time - ordered[first] >= seconds - 1e-6:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

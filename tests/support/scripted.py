@@ -28,12 +28,17 @@ class ScriptedTransport:
         self.requests: list[Request] = []
         self.times: list[float] = []
         self.under_way = 0
+        self.most_under_way = 0
+
+    def require_usable(self) -> None:
+        """Take requests at any time, from any loop."""
 
     async def exchange(self, request: Request) -> Reply:
         self.requests.append(request)
         self.times.append(asyncio.get_running_loop().time())
         step = next(self._steps)
         self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             await asyncio.sleep(self._latency)
         finally:

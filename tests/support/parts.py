@@ -1,0 +1,75 @@
+"""The parts of a client, put together by hand, with options made for tests."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from cekat_async import RateLimit, RetryPolicy, Timeout
+from cekat_async._limiter import Limiter, UnpacedLimiter
+from cekat_async._pipeline import Pipeline
+from cekat_async._wire import Reply, Request
+from cekat_async.config import ClientConfig, client_config
+
+from .scripted import ScriptedTransport, reply
+
+PATIENT = Timeout(deadline=None)
+"""For tests in which no deadline is to play a part."""
+
+
+def make_config(
+    *,
+    api_key: str = "a-made-up-key",
+    base_url: str = "http://127.0.0.1:1",
+    rate_limit: RateLimit | None = None,
+    retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen values
+    timeout: Timeout = Timeout(),  # noqa: B008 - frozen values
+    concurrency: int = 8,
+    trust_env: bool = False,
+) -> ClientConfig:
+    """Return the options of a client, without a look at the environment."""
+    return client_config(
+        api_key=api_key,
+        base_url=base_url,
+        environ={},
+        rate_limit=rate_limit,
+        retry=retry,
+        timeout=timeout,
+        concurrency=concurrency,
+        trust_env=trust_env,
+        allow_http=True,
+    )
+
+
+def make_pipeline(
+    steps: Iterable[Reply | Exception | Callable[[Request], Reply]],
+    *,
+    limiter: Limiter | None = None,
+    latency: float = 0.0,
+    **options: Any,
+) -> tuple[Pipeline, ScriptedTransport]:
+    """Return a pipeline over a transport that plays ``steps``, and that transport."""
+    transport = ScriptedTransport(steps, latency)
+    return Pipeline(make_config(**options), limiter or UnpacedLimiter(), transport), transport
+
+
+def page_body(ids: Sequence[str], cursor: str | None = None, **changes: Any) -> bytes:
+    """Return the JSON of a page; ``cursor`` is its ``cursor_id``."""
+    pair = {"cursor_id": cursor, "cursor_ts": cursor and "2026-04-10T09:51:19.885"}
+    body = {"success": True, "data": [{"id": i} for i in ids], "metadata": {"next_cursor": pair}}
+    return json.dumps(body | changes).encode()
+
+
+def page_reply(ids: Sequence[str], cursor: str | None = None) -> Reply:
+    """Return the reply that a page comes in."""
+    return reply(body=page_body(ids, cursor))
+
+
+async def collect(items: Any) -> list[Any]:
+    """Return all that an async iterator yields."""
+    return [item async for item in items]
+
+
+async def collect_ids(items: Any, found: list[str]) -> None:
+    """Put the ids of what an async iterator yields into a list, also if it raises in the end."""
+    async for item in items:
+        found.append(item.id)  # noqa: PERF401 - a comprehension keeps nothing when it raises

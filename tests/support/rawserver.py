@@ -1,0 +1,96 @@
+"""An HTTP server of a few lines that sends any bytes, for what no proper server shows."""
+
+import asyncio
+import gzip
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
+
+
+class Cut(Exception):  # noqa: N818 - it is no error, but an answer
+    """Raised by an answer: send these bytes and close the connection."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(data)
+        self.data = data
+
+
+def http(body: bytes = b'{"data":[]}', status: int = 200, **headers: str) -> bytes:
+    """Return a whole answer; a header's underscores stand for dashes, and ``""`` leaves it away."""
+    named = {"Content_Length": str(len(body)), "Content_Type": "application/json"} | headers
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in named.items() if value]
+    return "\r\n".join([f"HTTP/1.1 {status} Said", *lines, "", ""]).encode() + body
+
+
+def zipped(body: bytes, keep: float = 1.0) -> bytes:
+    """Return an answer whose body is compressed, and cut to the share ``keep`` of its bytes."""
+    packed = gzip.compress(body)
+    return http(packed[: int(len(packed) * keep)], Content_Encoding="gzip")
+
+
+class RawServer:
+    """Answers each request with the bytes that ``answer`` makes of its head.
+
+    ``None`` for bytes means never. Connections stay open, unless ``answer`` raises :class:`Cut`.
+    """
+
+    def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+        self._answer = answer
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.heads: list[bytes] = []
+        self.connections = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._tasks)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            # Cancelled at the end of the server, and left by its clients at any time.
+            with suppress(asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
+                while await self._answer_next(reader, writer):
+                    pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _answer_next(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head)
+        try:
+            data = self._answer(head)
+        except Cut as cut:
+            writer.write(cut.data)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+            return False
+        if data is None:
+            await reader.read()
+            return False
+        writer.write(data)
+        await writer.drain()
+        return True

@@ -1,0 +1,237 @@
+"""The client: its options, its life and its end."""
+
+import asyncio
+import gc
+import warnings
+
+import aiohttp
+import pytest
+from support.clock import until
+from support.parts import collect
+from support.rawserver import RawServer, http
+
+from cekat_async import CekatClient, RateLimit, RetryPolicy, Timeout
+from cekat_async.errors import AuthenticationError, ClientClosedError, ConfigurationError
+from cekat_async.sandbox import Fault, Sandbox
+
+
+async def test_the_key_and_the_address_come_from_the_environment(sandbox, monkeypatch):
+    """Without arguments, the key and the base URL are those of the environment."""
+    monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
+    monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
+
+    async with CekatClient() as client:
+        page = await client.conversations.page()
+
+    assert len(page) == 100
+
+
+async def test_arguments_go_before_the_environment(sandbox, monkeypatch):
+    """What is passed counts, whatever the environment says."""
+    monkeypatch.setenv("CEKAT_API_KEY", "another")
+    monkeypatch.setenv("CEKAT_BASE_URL", "https://elsewhere.invalid")
+
+    async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
+        assert len(await client.conversations.page()) == 100
+
+
+def test_without_a_key_it_says_what_to_do():
+    """A client without a key names the argument and the variable."""
+    with pytest.raises(ConfigurationError, match=r"api_key=… or set CEKAT_API_KEY"):
+        CekatClient()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate_limit": 300},
+        {"retry": 3},
+        {"timeout": 10.0},
+        {"concurrency": 0},
+        {"concurrency": True},
+        {"base_url": "ftp://api.cekat.ai"},
+        {"base_url": "http://api.cekat.ai"},
+        {"session": object()},
+    ],
+    ids=repr,
+)
+def test_a_wrong_option_is_refused_when_the_client_is_made(options):
+    """A wrong option raises at the constructor, by name, and leaves nothing to close."""
+    (name,) = options
+
+    with pytest.raises(ConfigurationError, match=name):
+        CekatClient("key", **options)
+    gc.collect()
+
+
+def test_a_wrong_option_is_a_value_error():
+    """Who catches ValueError catches a wrong option."""
+    with pytest.raises(ValueError, match="concurrency"):
+        CekatClient("key", concurrency=-1)
+
+
+async def test_a_wrong_key_is_told(sandbox):
+    """A key that the server does not know is an AuthenticationError, after one request."""
+    async with CekatClient("wrong", base_url=sandbox.base_url) as client:
+        with pytest.raises(AuthenticationError, match="Not authenticated") as caught:
+            await client.conversations.page()
+
+    assert caught.value.status == 401
+    assert client.traffic.requests == 1
+
+
+async def test_leaving_closes_the_connections(sandbox):
+    """At the end of ``async with`` the client's connections are closed."""
+    async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
+        await client.conversations.page()
+        assert sandbox.log.open_connections == 1
+    await until(lambda: not sandbox.log.open_connections)
+
+    assert repr(client) == f"<CekatClient of {sandbox.base_url}, closed>"
+
+
+async def test_leaving_by_an_error_closes_too(sandbox):
+    """An exception in the body passes, and the client is closed all the same."""
+    client = CekatClient(sandbox.api_key, base_url=sandbox.base_url)
+
+    async def body() -> None:
+        async with client:
+            await client.conversations.page()
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await body()
+    assert client._transport.is_closed
+
+
+async def test_closing_twice_is_fine(sandbox):
+    """``aclose`` may be called any number of times, used or not."""
+    unused = CekatClient("key")
+    await unused.aclose()
+    await unused.aclose()
+    async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
+        await client.conversations.page()
+        await client.aclose()
+        await client.aclose()
+
+
+async def test_use_after_close_says_so(sandbox):
+    """Each way to use a closed client says that it is closed, and sends nothing."""
+    async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
+        walk = client.conversations.list(limit=10)
+        await anext(walk)
+        page_before = await client.conversations.page()
+
+    for use in (
+        client.conversations.page(),
+        client.conversations.page(cursor=page_before.next_cursor),
+        client.inboxes.page(),
+        collect(client.conversations.pages()),
+        collect(client.conversations.list()),
+        collect(client.inboxes.list()),
+        collect(walk),
+    ):
+        with pytest.raises(ClientClosedError, match="client is closed: make a new one") as caught:
+            await use
+        assert caught.value.attempts == 0
+    assert len(sandbox.log.requests) == 2
+
+
+async def test_entering_a_closed_client_says_so():
+    """A client that was closed cannot be entered."""
+    client = CekatClient("key")
+    await client.aclose()
+
+    with pytest.raises(ClientClosedError, match="make a new one"):
+        await client.__aenter__()
+
+
+async def test_entering_twice_says_so():
+    """A client can be entered once: the inner end would close it for the outer body."""
+    async with CekatClient("key") as client:
+        with pytest.raises(ConfigurationError, match="enter it once"):
+            async with client:
+                pass
+
+
+async def test_a_client_works_without_async_with(sandbox):
+    """A client can be used without ``async with`` and closed by hand."""
+    client = CekatClient(sandbox.api_key, base_url=sandbox.base_url)
+    try:
+        assert len(await client.conversations.page()) == 100
+        assert repr(client) == f"<CekatClient of {sandbox.base_url}, open>"
+    finally:
+        await client.aclose()
+
+
+async def test_a_client_that_was_never_closed_warns(sandbox):
+    """A client that is lost with open connections warns, and says what to write."""
+    clients = [CekatClient(sandbox.api_key, base_url=sandbox.base_url)]
+    await clients[0].conversations.page()
+    session = clients[0]._transport._session
+
+    with pytest.warns(ResourceWarning, match="was never closed: use 'async with'"):
+        clients.clear()
+    await session.close()
+
+
+async def test_a_client_that_opened_nothing_does_not_warn():
+    """A client that was never used, or lives on a session of the caller's, has nothing to close."""
+    async with RawServer(lambda _: http()) as server, aiohttp.ClientSession() as session:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            CekatClient("key")
+            client = CekatClient("key", base_url=server.base_url, session=session)
+            await client.conversations.page()
+            del client
+            gc.collect()
+
+
+async def test_options_can_be_read(sandbox):
+    """The rate of a client can be read, and what it has sent."""
+    async with CekatClient(
+        sandbox.api_key,
+        base_url=sandbox.base_url,
+        rate_limit=RateLimit(600),
+        retry=RetryPolicy(backoff=0.001),
+        timeout=Timeout(deadline=10),
+        concurrency=2,
+    ) as client:
+        sandbox.fail_next(Fault.status(500), Fault.drop())
+        await client.conversations.page()
+
+    assert client.rate_limit == RateLimit(600)
+    assert (client.traffic.requests, client.traffic.retries) == (3, 2)
+
+
+async def test_connections_grow_with_concurrency():
+    """However many call, there are no more connections than ``concurrency``."""
+    async with (
+        Sandbox(conversations=500, quota=None, latency=0.001) as sandbox,
+        CekatClient(
+            sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, concurrency=3
+        ) as client,
+    ):
+        await asyncio.gather(*(client.conversations.page(limit=1) for _ in range(60)))
+
+    assert sandbox.log.connections == 3
+
+
+async def test_tasks_share_the_pace_of_a_client(sandbox):
+    """Tasks that share a client share its rate: together they take as long as one would."""
+    async with CekatClient(
+        sandbox.api_key, base_url=sandbox.base_url, rate_limit=RateLimit(99, per=0.5)
+    ) as client:
+        await asyncio.gather(*(client.conversations.page(limit=1) for _ in range(50)))
+
+    times = [seen.time for seen in sandbox.log.requests]
+    assert max(times) - min(times) > 0.2
+
+
+def test_the_environment_is_read_at_the_constructor_only(monkeypatch):
+    """What the environment says later does not change a client."""
+    monkeypatch.setenv("CEKAT_API_KEY", "key")
+    client = CekatClient()
+    monkeypatch.setenv("CEKAT_BASE_URL", "https://elsewhere.invalid")
+
+    assert repr(client) == "<CekatClient of https://api.cekat.ai, open>"

@@ -1,0 +1,644 @@
+"""The conversations: one page, all pages, one after another, against the sandbox."""
+
+import asyncio
+import itertools
+import json
+from contextlib import aclosing
+from typing import get_args
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.clock import let_tasks_end, run_virtual
+from support.parts import collect, collect_ids, make_config, make_pipeline, page_body, page_reply
+from support.rawserver import RawServer, http
+from support.scripted import ScriptedTransport, reply
+
+from cekat_async import (
+    CekatClient,
+    Conversation,
+    ConversationPage,
+    Cursor,
+    OddRecord,
+    RateLimit,
+    RetryPolicy,
+    StageStatus,
+)
+from cekat_async._limiter import PacedLimiter
+from cekat_async._pipeline import Pipeline
+from cekat_async._wire import Request
+from cekat_async.conversations import Conversations
+from cekat_async.errors import (
+    BadRequestError,
+    CekatError,
+    ConfigurationError,
+    DecodeError,
+    OddRecordError,
+    PaginationError,
+    PermissionDeniedError,
+    ServerError,
+)
+from cekat_async.sandbox import Dialect, Fault, Sandbox
+from cekat_async.sandbox.options import End, Order, Timestamps
+
+
+def rooms(steps, **options) -> tuple[Conversations, ScriptedTransport]:
+    """Return conversations over a transport that plays ``steps``."""
+    pipeline, transport = make_pipeline(steps, **options)
+    return Conversations(pipeline), transport
+
+
+def client_of(sandbox: Sandbox, **options) -> CekatClient:
+    """Return a client of a sandbox, without pace and with next to no backoff."""
+    quick = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
+    return CekatClient(sandbox.api_key, base_url=sandbox.base_url, **quick | options)
+
+
+def ids_of(sandbox: Sandbox) -> list[str]:
+    return [id_ for id_, _ in sandbox.records()]
+
+
+# Three ways to read
+
+
+async def test_a_page_is_one_request(client, sandbox):
+    """A page holds typed conversations and the cursor to the next, and costs one request."""
+    page = await client.conversations.page()
+
+    assert isinstance(page, ConversationPage)
+    assert len(page) == 100
+    assert all(isinstance(conversation, Conversation) for conversation in page)
+    assert isinstance(page.next_cursor, Cursor)
+    assert [seen.query for seen in sandbox.log.requests] == ["limit=100"]
+
+
+async def test_pages_cover_the_listing(client, sandbox):
+    """The pages hold every record once, byte for byte, in the server's order."""
+    pages = await collect(client.conversations.pages())
+
+    raw = [bytes(record) for page in pages for record in page.raw]
+    assert [len(page) for page in pages] == [100, 100, 50]
+    assert raw == [record for _, record in sandbox.records()]
+    assert pages[-1].next_cursor is None
+
+
+async def test_list_yields_every_conversation(client, sandbox):
+    """The list yields every conversation once, in the server's order."""
+    found = await collect(client.conversations.list(limit=30))
+
+    assert [conversation.id for conversation in found] == ids_of(sandbox)
+    assert len(sandbox.log.requests) == 9
+
+
+async def test_a_walk_goes_on_from_a_cursor(client, sandbox):
+    """All three ways begin where a cursor of a page stands."""
+    first = await client.conversations.page(limit=40)
+
+    second = await client.conversations.page(limit=40, cursor=first.next_cursor)
+    rest = await collect(client.conversations.list(cursor=first.next_cursor))
+    pages = await collect(client.conversations.pages(cursor=first.next_cursor))
+
+    expected = ids_of(sandbox)[40:]
+    assert [conversation.id for conversation in second] == expected[:40]
+    assert [conversation.id for conversation in rest] == expected
+    assert [conversation.id for page in pages for conversation in page] == expected
+
+
+@pytest.mark.parametrize("status", ["assigned", StageStatus.RESOLVED, "open", "nobody-knows"])
+async def test_a_status_narrows_the_listing(client, sandbox, status):
+    """Only conversations of the status come; one that nobody knows is sent as it is."""
+    found = await collect(client.conversations.list(stage_status=status))
+
+    assert len(found) == sandbox.count(stage_status=str(status))
+    assert {conversation.stage_status for conversation in found} <= {status}
+    assert f"stage_status={status}" in sandbox.log.requests[0].query
+
+
+async def test_an_inbox_narrows_the_listing(client, sandbox):
+    """Only conversations of the inbox come, on every page of the walk."""
+    inbox = sandbox.inbox_ids[1]
+
+    found = await collect(client.conversations.list(inbox_id=inbox, limit=20))
+
+    assert len(found) == sandbox.count(inbox)
+    assert {conversation.inbox_id for conversation in found} == {inbox}
+    assert all(f"inbox_id={inbox}" in seen.query for seen in sandbox.log.requests)
+
+
+async def test_an_account_without_conversations():
+    """An empty account gives an empty page and an empty walk."""
+    async with Sandbox(conversations=0, inboxes=0) as sandbox, client_of(sandbox) as client:
+        assert len(await client.conversations.page()) == 0
+        assert await collect(client.conversations.list()) == []
+
+
+# The query on the wire
+
+NASTY = [
+    "a+b", "a%2Bb", "a&b=c", "a=b==", "two  blanks", " edge ", "ümläut", "日本語 🤖", "a/b", "a#b",
+    "a?b", "%", "%%20", "a;b", '"quoted"', "a\\b", "<tag>", "~._-", "a\nb", "\x00",
+]  # fmt: skip
+
+
+def queries(heads: list[bytes]) -> list[dict[str, str]]:
+    """Read the queries of requests, without the kindness of taking a plus for a blank."""
+    found = []
+    for head in heads:
+        target = head.split(b" ")[1].decode("ascii")
+        pairs = [part.split("=") for part in target.partition("?")[2].split("&")]
+        found.append({unquote(name): unquote(value, errors="strict") for name, value in pairs})
+    return found
+
+
+@pytest.mark.parametrize("text", NASTY)
+async def test_a_cursor_goes_back_as_it_came(text):
+    """Both halves of a cursor reach the server as the very characters that it had sent."""
+    metadata = {"next_cursor": {"cursor_id": text, "cursor_ts": f"{text}.000"}}
+    first = http(page_body(["1"], metadata=metadata))
+    answers = iter([first, http(page_body(["2"]))])
+    async with (
+        RawServer(lambda _: next(answers)) as server,
+        CekatClient("key", base_url=server.base_url) as client,
+    ):
+        found = await collect(client.conversations.list(limit=1))
+
+    assert [conversation.id for conversation in found] == ["1", "2"]
+    assert queries(server.heads) == [
+        {"limit": "1"},
+        {"limit": "1", "cursor_id": text, "cursor_ts": f"{text}.000"},
+    ]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip))
+def test_any_text_survives_the_query(text):
+    """Whatever an inbox id holds, the server reads the same."""
+    request = Request("/api", (("inbox_id", text), ("limit", "1")))
+
+    line = f"GET {request.target} HTTP/1.1"
+
+    assert queries([line.encode("ascii")]) == [{"inbox_id": text, "limit": "1"}]
+
+
+@pytest.mark.parametrize("text", [text for text in NASTY if text.strip()])
+async def test_an_inbox_id_goes_out_as_it_is(text):
+    """An inbox id with blanks, slashes, ampersands or letters of any script arrives as it is."""
+    async with (
+        RawServer(lambda _: http()) as server,
+        CekatClient("key", base_url=server.base_url) as client,
+    ):
+        await client.conversations.page(inbox_id=text, stage_status=text)
+
+    assert queries(server.heads) == [{"limit": "100", "inbox_id": text, "stage_status": text}]
+
+
+async def test_nothing_is_sent_that_was_not_asked_for(client, sandbox):
+    """Without arguments a query holds the limit and nothing else; a large limit goes as it is."""
+    await client.conversations.page()
+    await client.conversations.page(limit=7000)
+
+    assert [seen.query for seen in sandbox.log.requests] == ["limit=100", "limit=7000"]
+
+
+# Wrong arguments
+
+WRONG = [
+    {"limit": 0},
+    {"limit": -1},
+    {"limit": True},
+    {"limit": "10"},
+    {"limit": 10.0},
+    {"limit": None},
+    {"inbox_id": ""},
+    {"inbox_id": "  "},
+    {"inbox_id": 7},
+    {"stage_status": ""},
+    {"stage_status": b"assigned"},
+    {"cursor": ("id", "ts")},
+    {"cursor": {"cursor_id": "id", "cursor_ts": "ts"}},
+    {"cursor": "id"},
+    {"cursor": Cursor("id", "")},
+    {"cursor": Cursor("", "ts")},
+    {"cursor": Cursor("id", None)},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+async def test_a_wrong_argument_is_refused_at_the_call(wrong):
+    """A wrong argument raises where it is written, not at the first iteration; nothing is sent."""
+    conversations, transport = rooms([])
+    (name,) = wrong
+
+    with pytest.raises(ConfigurationError, match=name):
+        conversations.pages(**wrong)
+    with pytest.raises(ConfigurationError, match=name):
+        conversations.list(**wrong)
+    with pytest.raises(ConfigurationError, match=name):
+        await conversations.page(**wrong)
+    assert not transport.requests
+
+
+# Dialects
+
+
+async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> None:
+    """Walk a sandbox that speaks ``dialect``, and compare all of it."""
+    async with (
+        Sandbox(conversations=conversations, quota=None, dialect=dialect) as sandbox,
+        client_of(sandbox) as client,
+    ):
+        pages = await collect(client.conversations.pages(limit=limit))
+        raw = [bytes(record) for page in pages for record in page.raw]
+        found = [conversation.id for page in pages for conversation in page]
+        assert raw == [record for _, record in sandbox.records()]
+        assert found == ids_of(sandbox)
+
+
+@pytest.mark.parametrize("end", get_args(End))
+@pytest.mark.parametrize("conversations", [0, 1, 10, 20, 25])
+async def test_every_end_of_the_listing_ends_the_walk(end, conversations):
+    """However the server says that there is no more, the walk ends, with every record once."""
+    await walked(Dialect(end=end), conversations)
+
+
+@pytest.mark.parametrize("end", get_args(End))
+async def test_every_end_is_survived_from_a_cursor_on(end):
+    """A walk that begins at the very end finds nothing, and ends."""
+    async with (
+        Sandbox(conversations=20, quota=None, dialect=Dialect(end=end)) as sandbox,
+        client_of(sandbox) as client,
+    ):
+        last = Cursor("00000000-0000-0000-0000-000000000000", "2000-01-01T00:00:00.000")
+        assert await collect(client.conversations.list(cursor=last)) == []
+
+
+@pytest.mark.parametrize("timestamps", get_args(Timestamps))
+async def test_every_spelling_of_timestamps_is_read(timestamps):
+    """However timestamps are spelled, they are moments with a zone, and mean the same."""
+    async with (
+        Sandbox(conversations=30, quota=None, dialect=Dialect(timestamps=timestamps)) as sandbox,
+        Sandbox(conversations=30, quota=None) as plain,
+        client_of(sandbox) as client,
+        client_of(plain) as other,
+    ):
+        found = await collect(client.conversations.list(limit=10))
+        expected = await collect(other.conversations.list(limit=10))
+
+    for one, two in zip(found, expected, strict=True):
+        assert one.created_at.tzinfo is not None
+        assert abs((one.created_at - two.created_at).total_seconds()) < 1
+
+
+@pytest.mark.parametrize("order", get_args(Order))
+@pytest.mark.parametrize("tie", [1, 7, 40])
+async def test_every_order_and_ties(order, tie):
+    """In any order, and with many conversations of one moment, the walk misses none."""
+    await walked(Dialect(order=order, tie=tie))
+
+
+@pytest.mark.parametrize("compress", ["gzip", "deflate", None])
+async def test_compressed_answers(compress):
+    """Compressed answers are read like any other."""
+    await walked(Dialect(compress=compress))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+async def test_null_collections_and_unknown_fields(share):
+    """Null collections and fields that no documentation names cost nobody a record."""
+    await walked(Dialect(collections_null=share, unknown_fields=True))
+
+
+async def test_a_limit_that_the_server_lowers():
+    """Where the server gives fewer than asked for, the walk still sees all."""
+    await walked(Dialect(over_limit="clamp", max_limit=7), limit=1000)
+
+
+async def test_a_limit_that_the_server_refuses():
+    """Where the server refuses a large limit, the error has its own words on it."""
+    async with (
+        Sandbox(conversations=10, dialect=Dialect(over_limit="reject")) as sandbox,
+        client_of(sandbox) as client,
+    ):
+        with pytest.raises(BadRequestError) as caught:
+            await collect(client.conversations.list(limit=101))
+
+    (detail,) = caught.value.details
+    assert detail == {"field": "limit", "message": "limit must not be greater than 100"}
+    assert caught.value.attempts == 1
+
+
+# Cursors that lead nowhere
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 100])
+@pytest.mark.parametrize("back_to", [1, 2, 50])
+async def test_a_repeated_cursor_is_an_error(length, back_to):
+    """A cursor that comes again, at any distance, is an error after all records before it."""
+    back_to = min(back_to, length)
+    steps = [page_reply([str(n)], f"c{n}") for n in range(1, length + 1)]
+    again = page_reply(["last"], f"c{back_to}")
+    conversations, transport = rooms([*steps, again])
+    found: list[str] = []
+
+    with pytest.raises(PaginationError, match="for the second time") as caught:
+        await collect_ids(conversations.list(), found)
+
+    assert found == [*map(str, range(1, length + 1)), "last"]
+    assert caught.value.cursor == Cursor(f"c{back_to}", "2026-04-10T09:51:19.885")
+    assert len(transport.requests) == length + 1
+
+
+async def test_a_cursor_that_leads_back_to_the_start_is_an_error():
+    """A walk that began at a cursor notices when it comes back there."""
+    start = Cursor("c0", "2026-04-10T09:51:19.885")
+    conversations, _ = rooms([page_reply(["1"], "c1"), page_reply(["2"], "c0")])
+
+    with pytest.raises(PaginationError) as caught:
+        await collect(conversations.list(cursor=start))
+
+    assert caught.value.cursor == start
+
+
+async def test_a_server_that_repeats_itself_over_the_wire(client, sandbox):
+    """The same over a real connection: the loop is found, and the client stays usable."""
+    bodies = [page_body(["1"], "c1"), page_body(["2"], "c2"), page_body(["3"], "c1")]
+    sandbox.fail_next(*(Fault.raw(body=body) for body in bodies))
+
+    with pytest.raises(PaginationError):
+        await collect(client.conversations.list())
+
+    assert len(await client.conversations.page()) == 100
+
+
+async def test_half_a_cursor_is_an_error():
+    """Half a cursor cannot be followed: an error, at the cursor of the page that had it."""
+    half = {"next_cursor": {"cursor_id": "c2", "cursor_ts": None}}
+    conversations, _ = rooms([page_reply(["1"], "c1"), reply(body=page_body([], metadata=half))])
+
+    with pytest.raises(PaginationError, match="half a cursor") as caught:
+        await collect(conversations.list())
+
+    assert caught.value.cursor.cursor_id == "c1"
+    assert caught.value.path == "/api/conversations"
+
+
+def test_thousands_of_empty_pages():
+    """Five thousand empty pages in a row, each with a cursor of its own, are walked through."""
+    empty = (page_reply([], f"c{n}") for n in range(5000))
+    conversations, transport = rooms(itertools.chain(empty, [page_reply(["found"])]))
+
+    found = run_virtual(collect(conversations.list()))
+
+    assert [conversation.id for conversation in found] == ["found"]
+    assert len(transport.requests) == 5001
+
+
+# Errors in the middle
+
+
+@pytest.mark.parametrize("pages_before", [0, 1, 3])
+async def test_an_error_says_where_to_go_on(client, sandbox, pages_before):
+    """An error carries the cursor of its page, from which a new walk brings just the rest."""
+    sandbox.fail_next(*[Fault.ok()] * pages_before, Fault.status(403))
+    found: list[str] = []
+
+    with pytest.raises(PermissionDeniedError) as caught:
+        await collect_ids(client.conversations.list(limit=50), found)
+    rest = await collect(client.conversations.list(limit=50, cursor=caught.value.cursor))
+
+    assert len(found) == 50 * pages_before
+    assert (caught.value.cursor is None) == (pages_before == 0)
+    assert caught.value.path == "/api/conversations"
+    assert found + [conversation.id for conversation in rest] == ids_of(sandbox)
+
+
+async def test_the_server_names_the_exchange(client, sandbox):
+    """An error that stays after all attempts has the request id of the last one."""
+    sandbox.fail_next(*[Fault.status(500)] * 8)
+
+    with pytest.raises(ServerError) as caught:
+        await client.conversations.page()
+
+    assert caught.value.attempts == 8
+    assert caught.value.request_id.startswith("req_")
+    assert caught.value.cursor is None
+
+
+# Odd records
+
+
+def odd_page(count: int = 100, odd: tuple[int, ...] = (57,), cursor: str | None = None) -> bytes:
+    records = [{"id": f"id-{n}", "notes": 5 if n in odd else "fine"} for n in range(count)]
+    return page_body([], cursor, data=records)
+
+
+async def test_an_odd_record_does_not_cost_the_others(client, sandbox):
+    """A walk hands out the other 99 before it raises, and names record, field and bytes."""
+    sandbox.fail_next(Fault.raw(body=odd_page()))
+    found: list[str] = []
+
+    with pytest.raises(OddRecordError) as caught:
+        await collect_ids(client.conversations.list(), found)
+
+    error = caught.value
+    assert found == [f"id-{n}" for n in range(100) if n != 57]
+    assert (error.index, error.id, error.field) == (57, "id-57", "$.notes")
+    assert json.loads(error.raw) == {"id": "id-57", "notes": 5}
+    assert error.cursor is None
+    assert error.page.next_cursor is None
+
+
+async def test_an_odd_record_of_a_later_page_has_its_cursor(client, sandbox):
+    """The error of an odd record resumes at its page, and ``page.next_cursor`` behind it."""
+    sandbox.fail_next(
+        Fault.raw(body=page_body(["1"], "c1")), Fault.raw(body=odd_page(3, (1,), "c2"))
+    )
+
+    with pytest.raises(OddRecordError) as caught:
+        await collect(client.conversations.pages())
+
+    assert caught.value.cursor.cursor_id == "c1"
+    assert caught.value.page.next_cursor.cursor_id == "c2"
+
+
+async def test_a_page_with_an_odd_record(client, sandbox):
+    """A single page raises, with the page of the others on the error and its own cursor."""
+    sandbox.fail_next(Fault.raw(body=odd_page()))
+    start = Cursor("c0", "2026-04-10T09:51:19.885")
+
+    with pytest.raises(OddRecordError) as caught:
+        await client.conversations.page(cursor=start)
+
+    assert len(caught.value.page) == 99
+    assert caught.value.cursor == start
+
+
+async def test_odd_records_can_be_reported_instead(client, sandbox):
+    """With ``on_odd_record`` the walk goes on, and each odd record is reported once."""
+    faults = (odd_page(100, (0, 99), "c1"), odd_page(10, (5,), "c2"), odd_page(2, (0, 1)))
+    sandbox.fail_next(*(Fault.raw(body=body) for body in faults))
+    odd: list[OddRecord] = []
+
+    found = await collect(client.conversations.list(on_odd_record=odd.append))
+
+    assert len(found) == 98 + 9
+    assert [record.index for record in odd] == [0, 99, 5, 0, 1]
+
+
+async def test_odd_records_of_a_page_can_be_reported(client, sandbox):
+    """With ``on_odd_record`` a single page comes without its odd records."""
+    sandbox.fail_next(Fault.raw(body=odd_page()))
+    odd: list[OddRecord] = []
+
+    page = await client.conversations.page(on_odd_record=odd.append)
+
+    assert len(page) == 99
+    assert [record.id for record in odd] == ["id-57"]
+
+
+async def test_another_shape_is_an_error(client, sandbox):
+    """JSON of another shape altogether is told once, with its cursor, and not asked for again."""
+    sandbox.fail_next(Fault.raw(body=b'{"conversations": []}'))
+
+    with pytest.raises(DecodeError) as caught:
+        await client.conversations.page()
+
+    assert caught.value.raw == b'{"conversations": []}'
+    assert len(sandbox.log.requests) == 1
+
+
+# Leaving early
+
+
+async def leave_by(how: str, conversations: Conversations) -> None:
+    """Leave a walk in the middle of its second page."""
+    count = 0
+    walk = conversations.list(limit=10)
+    async with aclosing(walk):
+        async for _ in walk:
+            count += 1
+            if count == 15 and how == "break":
+                break
+            if count == 15 and how == "raise":
+                raise LookupError
+            if count == 15 and how == "close":
+                await walk.aclose()
+            if count == 15 and how == "throw":
+                await walk.athrow(LookupError)
+
+
+@pytest.mark.parametrize("how", ["break", "raise", "close", "throw"])
+async def test_a_walk_can_be_left_at_any_item(client, sandbox, how):
+    """Left by a break, an exception or a close, a walk leaves no task and no busy connection."""
+    for _ in range(5):
+        try:
+            await leave_by(how, client.conversations)
+        except LookupError:
+            assert how in {"raise", "throw"}
+
+    assert len(sandbox.log.requests) == 10
+    assert sandbox.log.connections == sandbox.log.open_connections == 1
+    await let_tasks_end(but="RequestHandler")
+
+
+async def test_a_walk_that_is_just_dropped(client, sandbox):
+    """A walk that is left by a plain break, and never closed, leaves nothing behind either."""
+    for _ in range(5):
+        async for _ in client.conversations.list(limit=10):
+            break
+    unused = client.conversations.list()
+    del unused
+    await let_tasks_end(but="RequestHandler")
+
+    assert sandbox.log.connections == sandbox.log.open_connections == 1
+    assert len(await client.conversations.page()) == 100
+
+
+@pytest.mark.parametrize("steps", range(0, 80, 2))
+def test_cancelled_at_any_step_of_a_script(steps):
+    """Cancelled after any number of steps, a walk gives its slot back and leaves no task."""
+
+    async def main() -> None:
+        script = [page_reply(["1"], "c1"), reply(503), page_reply(["2"], "c2"), page_reply(["3"])]
+        transport = ScriptedTransport(itertools.cycle(script), latency=0.01)
+        pipeline = Pipeline(
+            make_config(concurrency=1), PacedLimiter(RateLimit(6000, per=6)), transport
+        )
+        conversations = Conversations(pipeline)
+        task = asyncio.create_task(collect(conversations.list()))
+        for _ in range(steps):
+            await asyncio.sleep(0.005 if steps % 4 else 0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert transport.under_way == 0
+        assert pipeline._slots._value == 1
+        assert len(await conversations.page()) == 1
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("steps", range(0, 120, 3))
+async def test_cancelled_at_any_step_of_the_loop(steps):
+    """Cancelled at any moment of a real exchange, a walk leaves the client as it was."""
+    async with (
+        Sandbox(conversations=30, quota=None) as sandbox,
+        client_of(sandbox, concurrency=1) as client,
+    ):
+        task = asyncio.create_task(collect(client.conversations.list(limit=10)))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert client._pipeline._slots._value == 1
+        assert len(await collect(client.conversations.list(limit=10))) == 30
+        assert sandbox.log.open_connections <= 1
+
+
+async def test_many_walks_cancelled_together(client, sandbox):
+    """Twenty walks that are cancelled together leave every slot free."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(collect(client.conversations.list(limit=1))) for _ in range(20)]
+        await asyncio.sleep(0.02)
+        for task in tasks:
+            task.cancel()
+
+    assert all(task.cancelled() for task in tasks)
+    assert client._pipeline._slots._value == 8
+    assert len(await client.conversations.page()) == 100
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_the_middle_of_a_walk(error):
+    """Ctrl-C in the body of a loop ends the program without a warning or a lost task."""
+
+    async def main() -> None:
+        async with Sandbox(conversations=30, quota=None) as sandbox, client_of(sandbox) as client:
+            async for _ in client.conversations.list(limit=10):
+                raise error
+
+    with asyncio.Runner() as runner, pytest.raises(error):
+        runner.run(main())
+
+
+async def test_a_pause_between_two_items_holds_nothing(client, sandbox):
+    """While the caller takes its time over an item, no request is under way and no slot taken."""
+    async for _ in client.conversations.list(limit=100):
+        requests = len(sandbox.log.requests)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(sandbox.log.requests) == requests
+        assert client._pipeline._slots._value == 8
+        break
+    await let_tasks_end(but="RequestHandler")
+
+
+async def test_a_walk_that_failed_is_over(client, sandbox):
+    """After its error a walk is over; it does not begin anew."""
+    sandbox.fail_next(Fault.ok(), Fault.status(401))
+    walk = client.conversations.pages()
+    await anext(walk)
+    with pytest.raises(CekatError):
+        await anext(walk)
+
+    with pytest.raises(StopAsyncIteration):
+        await anext(walk)

@@ -1,0 +1,73 @@
+"""A walk over a bad line: whatever goes wrong on the way, every record comes, once."""
+
+import logging
+
+import pytest
+from support.parts import collect
+
+from cekat_async import CekatClient, RetryPolicy, Timeout
+from cekat_async.sandbox import Dialect, Fault, Faults, Sandbox
+
+# The drops of a bad line come in rows now and then; a walk is not to end with one of them.
+STUBBORN = RetryPolicy(attempts=30, backoff=0.001, backoff_max=0.01)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
+    """With a quarter of all answers lost, cut or refused, every record comes once, as it was."""
+    faults = Faults(
+        drop=0.05, drop_mid_body=0.05, error=0.05, truncate=0.05, too_many=0.05, seed=seed
+    )
+    dialect = Dialect(compress="gzip" if seed % 2 else None, tie=seed)
+    async with (
+        Sandbox(5000, seed=seed, quota=None, faults=faults, dialect=dialect) as sandbox,
+        CekatClient(
+            sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=STUBBORN
+        ) as client,
+    ):
+        pages = await collect(client.conversations.pages(limit=50))
+        raw = [bytes(record) for page in pages for record in page.raw]
+        ids = [conversation.id for page in pages for conversation in page]
+        records = list(sandbox.records())
+
+    assert raw == [record for _, record in records]
+    assert ids == [id_ for id_, _ in records]
+    assert len(sandbox.log.requests) == client.traffic.requests
+    assert client.traffic.retries == client.traffic.requests - len(pages) > 10
+
+
+async def test_each_kind_of_fault_is_survived_many_times(caplog):
+    """A page that meets each kind of fault twice in a row still comes."""
+    kinds = [
+        Fault.drop(),
+        Fault.drop_mid_body(),
+        Fault.drop_mid_body(keep=0),
+        Fault.truncate(),
+        Fault.truncate(keep=0),
+        Fault.status(500),
+        Fault.status(502, body="html"),
+        Fault.status(503, body="empty"),
+        Fault.status(504, body="html"),
+        Fault.status(429, headers={"Retry-After": "0"}),
+        Fault.raw(body=b"<html>all is well</html>"),
+        Fault.raw(body=b""),
+        Fault.wire(b"HTTP/1.1 200 OK\r\nContent-Le"),
+        Fault.wire(b"\x16\x03\x01\x02\x00"),
+        Fault.hang(),
+    ]
+    async with (
+        Sandbox(100, quota=None) as sandbox,
+        CekatClient(
+            sandbox.api_key,
+            base_url=sandbox.base_url,
+            rate_limit=None,
+            retry=RetryPolicy(attempts=31, backoff=0.001, backoff_max=0.001),
+            timeout=Timeout(read=0.1),
+        ) as client,
+    ):
+        sandbox.fail_next(*(kind for kind in kinds for _ in range(2)))
+        with caplog.at_level(logging.WARNING, "cekat_async"):
+            page = await client.conversations.page()
+
+    assert len(page) == 100
+    assert client.traffic.retries == len(caplog.records) == 30

@@ -1,0 +1,68 @@
+"""A long walk does not grow."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from support.rawserver import RawServer, http
+
+from cekat_async import CekatClient, RetryPolicy
+from cekat_async.sandbox import Dialect, Sandbox
+
+STATM = Path("/proc/self/statm")
+PAGES = 2000
+GROWTH = 10_000_000
+ONCE = RetryPolicy(attempts=1)
+
+
+def resident() -> int:
+    """Return the bytes of memory that the process holds."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Prepared:
+    """Answers with one and the same page, under a new cursor each time."""
+
+    def __init__(self, records: list[bytes]) -> None:
+        rest = json.dumps(
+            {"metadata": {"next_cursor": {"cursor_id": "********", "cursor_ts": "t"}}}
+        )
+        body = b'{"success":true,"data":[' + b",".join(records) + b"]," + rest.encode()[1:]
+        self._page = http(body)
+        self._last = http(body.replace(b'"********"', b"null").replace(b'"t"', b"null"))
+
+    def __call__(self, head: bytes) -> bytes:
+        found = re.search(rb"cursor_id=(\d+)", head)
+        number = int(found[1]) + 1 if found else 1
+        return self._last if number == PAGES else self._page.replace(b"*" * 8, b"%08d" % number)
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="the size of a process is read from /proc")
+async def test_a_long_walk_does_not_grow():
+    """From its hundredth page to its last, a walk of 200,000 conversations grows by no 10 MB."""
+    # Plain ones: what the time goes into here is pages, not healing.
+    plain = Dialect(unknown_fields=False, collections_null=0.0)
+    records = [record for _, record in Sandbox(100, dialect=plain).records()]
+    sizes: list[int] = []
+    async with (
+        RawServer(Prepared(records)) as server,
+        CekatClient("key", base_url=server.base_url, rate_limit=None, retry=ONCE) as client,
+    ):
+        server.heads = _Forgetful()
+        count = 0
+        async for _ in client.conversations.list():
+            count += 1
+            if count % 10_000 == 0:
+                sizes.append(resident())
+
+    assert count == 100 * PAGES
+    assert max(sizes) - sizes[0] < GROWTH
+
+
+class _Forgetful(list):
+    """Keeps the server's own list of what it saw from growing."""
+
+    def append(self, _: object) -> None:
+        pass

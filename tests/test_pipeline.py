@@ -1,0 +1,472 @@
+"""The one path of a request, with a scripted transport on a virtual clock."""
+
+import asyncio
+import itertools
+import logging
+import pickle
+import random
+
+import pytest
+from support.clock import most_in_any, now, run_virtual
+from support.parts import PATIENT, make_config, make_pipeline, page_body
+from support.scripted import ScriptedTransport, reply
+
+from cekat_async import RateLimit, RetryPolicy, Timeout
+from cekat_async._limiter import PacedLimiter, UnpacedLimiter
+from cekat_async._pipeline import Pipeline
+from cekat_async._wire import Reply, Request
+from cekat_async.errors import (
+    APIStatusError,
+    BadRequestError,
+    ClientClosedError,
+    DeadlineExceededError,
+    DecodeError,
+    MalformedBodyError,
+    NotSentError,
+    RateLimitError,
+    ResponseLostError,
+    ResponseTimeoutError,
+    ServerError,
+)
+
+REQUEST = Request("/api/things", (("limit", "1"),))
+KEY = "a-made-up-key"
+
+
+def body_of(reply: Reply) -> bytes:
+    """Decode nothing: what these tests fetch is the body itself."""
+    return reply.body
+
+
+def decode_whole(reply: Reply) -> str:
+    """Take anything but a body that is cut short or has another shape."""
+    if reply.body.startswith(b"cut"):
+        raise MalformedBodyError("cut short", raw=reply.body)
+    if reply.body.startswith(b"odd"):
+        raise DecodeError("another shape", field="$", raw=reply.body)
+    return reply.body.decode()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        NotSentError("refused"),
+        ResponseLostError("lost"),
+        ResponseTimeoutError("late"),
+        *(reply(status) for status in (408, 425, 429, 500, 502, 503, 504)),
+        reply(body=b"cut"),
+    ],
+    ids=repr,
+)
+def test_a_failure_that_may_heal_is_not_seen_by_the_caller(failure):
+    """A call returns the answer of a later attempt when the first one failed for the moment."""
+    pipeline, transport = make_pipeline([failure, failure, reply(body=b"yes")])
+
+    answer = run_virtual(pipeline.fetch(REQUEST, decode_whole))
+
+    assert answer == "yes"
+    assert transport.requests == [REQUEST] * 3
+    assert (pipeline.traffic.requests, pipeline.traffic.retries) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [*(reply(status) for status in (204, 302, 400, 401, 403, 404, 418, 422)), reply(body=b"odd")],
+    ids=repr,
+)
+def test_a_failure_that_cannot_heal_costs_one_request(failure):
+    """Another status and another shape of JSON are raised after the first attempt."""
+    pipeline, transport = make_pipeline([failure, reply()])
+
+    async def main() -> None:
+        with pytest.raises((APIStatusError, DecodeError)) as caught:
+            await pipeline.fetch(REQUEST, decode_whole)
+        assert caught.value.attempts == 1
+
+    run_virtual(main())
+    assert len(transport.requests) == 1
+
+
+def test_an_error_says_what_it_is_about():
+    """An error carries the path, the attempts, the request id and the server's own wish."""
+    refusals = [reply(429, b"", Retry_After="1", X_Request_Id=f"req-{n}") for n in range(3)]
+    pipeline, _ = make_pipeline(refusals, retry=RetryPolicy(attempts=3))
+
+    async def main() -> RateLimitError:
+        with pytest.raises(RateLimitError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        return caught.value
+
+    error = run_virtual(main())
+    for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own bytes
+        assert one.path == "/api/things"
+        assert one.attempts == 3
+        assert one.request_id == "req-2"
+        assert one.retry_after == 1.0
+        assert "3 attempts" in str(one)
+        assert "/api/things" in str(one)
+
+
+def test_a_retry_is_logged_with_its_path(caplog):
+    """What is logged before a retry says which request it was."""
+    pipeline, _ = make_pipeline([reply(503), reply()])
+
+    with caplog.at_level(logging.WARNING, "cekat_async"):
+        run_virtual(pipeline.fetch(REQUEST, body_of))
+
+    (record,) = caplog.records
+    assert "HTTP 503, /api/things" in record.getMessage()
+
+
+def test_each_of_many_failing_calls_gets_its_own_error():
+    """A hundred calls that fail at the same time each get the error of their own request."""
+
+    def refuse(request: Request) -> Reply:
+        return reply(500, b'{"error": {"message": "for %s"}}' % request.path.encode())
+
+    pipeline, _ = make_pipeline(itertools.repeat(refuse), retry=RetryPolicy(attempts=2))
+
+    async def call(number: int) -> None:
+        with pytest.raises(ServerError) as caught:
+            await pipeline.fetch(Request(f"/{number}"), body_of)
+        assert caught.value.path == f"/{number}"
+        assert caught.value.message == f"for /{number}"
+        assert caught.value.attempts == 2
+
+    async def main() -> None:
+        await asyncio.gather(*(call(number) for number in range(100)))
+
+    run_virtual(main())
+
+
+def test_no_more_than_concurrency_are_under_way():
+    """However many call, no more than ``concurrency`` requests are under way at once."""
+    pipeline, transport = make_pipeline(itertools.repeat(reply()), latency=1, concurrency=3)
+
+    async def main() -> None:
+        await asyncio.gather(*(pipeline.fetch(REQUEST, body_of) for _ in range(30)))
+        assert now() == pytest.approx(10)
+
+    run_virtual(main())
+    assert transport.most_under_way == 3
+
+
+def test_nothing_is_held_while_a_call_backs_off():
+    """With room for one request, another call gets through while the first one backs off."""
+    steps = [reply(503, b"", Retry_After="100"), reply(body=b"other"), reply(body=b"first")]
+    pipeline, transport = make_pipeline(
+        steps, latency=1, concurrency=1, limiter=_NoHolds(), timeout=PATIENT
+    )
+    done: list[tuple[float, bytes]] = []
+
+    async def call() -> None:
+        answer = await pipeline.fetch(REQUEST, body_of)
+        done.append((now(), answer))
+
+    async def main() -> None:
+        await asyncio.gather(call(), call())
+
+    run_virtual(main())
+    assert done == [(2.0, b"other"), (102.0, b"first")]
+    assert transport.under_way == 0
+
+
+class _NoHolds(UnpacedLimiter):
+    """Shows the backoff of one call alone, where a hold would stop all."""
+
+    def observe(self, reply: Reply) -> None:
+        pass
+
+
+def test_each_attempt_takes_a_token_of_its_own():
+    """With half of all requests failing, no window sees more requests than the rate."""
+    draw = random.Random(3)
+
+    def answer(_: Request) -> Reply:
+        return reply(500) if draw.random() < 0.5 else reply()
+
+    rate = RateLimit(60)
+    pipeline, transport = make_pipeline(
+        itertools.repeat(answer),
+        limiter=PacedLimiter(rate),
+        latency=0.05,
+        retry=RetryPolicy(attempts=20, backoff=0.1),
+        timeout=PATIENT,
+    )
+
+    async def main() -> None:
+        await asyncio.gather(*(pipeline.fetch(REQUEST, body_of) for _ in range(150)))
+
+    run_virtual(main())
+    assert len(transport.times) > 220
+    assert most_in_any(transport.times, 60) <= 60
+    assert pipeline.traffic.retries == len(transport.times) - 150
+
+
+@pytest.mark.parametrize("rate", [RateLimit(300), RateLimit(1000), None])
+def test_after_a_429_only_what_was_in_flight_is_refused_too(rate):
+    """From the first 429 on nothing more is sent until the server's pause is over."""
+    closed = (30.0, 45.0)
+    refused: list[float] = []
+
+    def answer(_: Request) -> Reply:
+        if closed[0] <= now() < closed[1]:
+            refused.append(now())
+            return reply(429, b"", Retry_After=str(closed[1] - now()))
+        return reply()
+
+    limiter = PacedLimiter(rate) if rate else UnpacedLimiter()
+    pipeline, transport = make_pipeline(
+        itertools.repeat(answer), limiter=limiter, latency=0.3, timeout=PATIENT
+    )
+
+    async def work() -> None:
+        while now() < 60:
+            await pipeline.fetch(REQUEST, body_of)
+
+    async def main() -> None:
+        await asyncio.gather(*(work() for _ in range(20)))
+
+    run_virtual(main())
+    assert 1 <= len(refused) <= 8
+    assert not [time for time in transport.times if min(refused) < time < closed[1] - 0.001]
+    if rate:
+        assert most_in_any(transport.times, 60) <= rate.requests
+
+
+def test_a_pause_beyond_the_deadline_fails_all_waiting_calls_at_once():
+    """When the day is spent, calls under way, in the queue and to come fail at that moment."""
+    spent = reply(429, b"", Retry_After="40000")
+    pipeline, transport = make_pipeline(
+        [spent] * 4, limiter=PacedLimiter(RateLimit(1)), concurrency=2, latency=1
+    )
+
+    async def main() -> None:
+        results = await asyncio.gather(
+            *(pipeline.fetch(REQUEST, body_of) for _ in range(30)), return_exceptions=True
+        )
+        assert now() == pytest.approx(1)
+        for error in results:
+            assert isinstance(error, RateLimitError)
+            assert error.retry_after == pytest.approx(40000)
+            assert error.path == "/api/things"
+            assert "outlast" in error.__notes__[0]
+        assert sorted(error.attempts for error in results) == [0] * 29 + [1]
+
+    run_virtual(main())
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("deadline", [1.5, 10.0, 61.0])
+def test_the_deadline_cuts_an_attempt(deadline):
+    """A deadline that comes during an attempt ends the call at that moment."""
+    pipeline, transport = make_pipeline([reply()], latency=3600, timeout=Timeout(deadline=deadline))
+
+    async def main() -> None:
+        with pytest.raises(DeadlineExceededError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert now() == deadline
+        assert caught.value.attempts == 1
+        assert caught.value.path == "/api/things"
+        assert caught.value.__cause__ is None
+        assert isinstance(caught.value, TimeoutError)
+
+    run_virtual(main())
+    assert transport.under_way == 0
+
+
+def test_the_deadline_names_the_last_failure_as_its_cause():
+    """A deadline that cuts a later attempt has the failure of the one before as its cause."""
+    pipeline, _ = make_pipeline(
+        [reply(500), reply(502, b"<html>"), reply()],
+        latency=4,
+        timeout=Timeout(deadline=11),
+        retry=RetryPolicy(backoff=0.5),
+    )
+
+    async def main() -> None:
+        with pytest.raises(DeadlineExceededError, match="no answer within 11 s") as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        cause = caught.value.__cause__
+        assert isinstance(cause, ServerError)
+        assert (cause.status, cause.path, cause.attempts) == (502, "/api/things", 2)
+        assert caught.value.attempts == 3
+
+    run_virtual(main())
+
+
+def test_the_deadline_cuts_the_wait_for_a_token():
+    """A call whose turn does not come in time fails at its deadline, unsent."""
+    pipeline, transport = make_pipeline(
+        [reply()] * 9, limiter=PacedLimiter(RateLimit(1)), timeout=Timeout(deadline=20)
+    )
+
+    async def main() -> None:
+        await pipeline.fetch(REQUEST, body_of)
+        with pytest.raises(DeadlineExceededError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert now() == 20
+        assert caught.value.attempts == 0
+
+    run_virtual(main())
+    assert len(transport.requests) == 1
+
+
+def test_the_deadline_cuts_the_wait_for_a_slot():
+    """A call that finds all slots taken fails at its deadline, and takes none with it."""
+    pipeline, transport = make_pipeline(
+        [reply()] * 9, latency=50, concurrency=1, timeout=Timeout(deadline=60)
+    )
+
+    async def main() -> None:
+        first = asyncio.create_task(pipeline.fetch(REQUEST, body_of))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(pipeline.fetch(REQUEST, body_of))
+        third = asyncio.create_task(pipeline.fetch(REQUEST, body_of))
+        await first
+        with pytest.raises(DeadlineExceededError):
+            await second
+        with pytest.raises(DeadlineExceededError):
+            await third
+        assert now() == 60
+        await pipeline.fetch(REQUEST, body_of)
+        assert now() == 110
+
+    run_virtual(main())
+    assert transport.under_way == 0
+
+
+def test_without_a_deadline_nothing_is_cut():
+    """``deadline=None`` lets a call wait for as long as the server asks."""
+    pipeline, _ = make_pipeline(
+        [reply(503, b"", Retry_After="100000"), reply(body=b"yes")], timeout=PATIENT
+    )
+
+    assert run_virtual(pipeline.fetch(REQUEST, body_of)) == b"yes"
+
+
+def test_a_timeout_that_is_not_ours_is_not_taken_for_the_deadline():
+    """A TimeoutError that comes from elsewhere passes as it is."""
+    mine = TimeoutError("mine")
+    pipeline, _ = make_pipeline([mine])
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert caught.value is mine
+
+    run_virtual(main())
+
+
+def test_the_callers_own_timeout_wins():
+    """``asyncio.timeout`` around a call raises its own TimeoutError, not ours."""
+    pipeline, _ = make_pipeline([reply()], latency=100)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(3):
+                await pipeline.fetch(REQUEST, body_of)
+        assert type(caught.value) is TimeoutError
+        assert now() == 3
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("steps", range(40))
+def test_cancelled_at_any_step_nothing_is_left_behind(steps):
+    """Cancelled after any number of steps of the loop, a call gives back slot and token."""
+    script = [reply(503), reply(body=b"cut"), NotSentError(), reply(body=b"yes")]
+    pipeline, transport = make_pipeline(
+        itertools.cycle(script), latency=0.1, concurrency=1, limiter=PacedLimiter(RateLimit(600))
+    )
+
+    async def main() -> None:
+        task = asyncio.create_task(pipeline.fetch(REQUEST, decode_whole))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+            if not any(handle for handle in asyncio.get_running_loop()._ready):
+                # Nothing is ready: let the clock jump to the next timer.
+                await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        assert transport.under_way == 0
+        assert pipeline._slots._value == 1
+        assert not pipeline._limiter._queue
+        began = now()
+        assert await pipeline.fetch(REQUEST, decode_whole) == "yes"
+        assert now() - began < 8
+
+    run_virtual(main())
+
+
+def test_who_is_closed_need_not_queue():
+    """A call on a closed client fails before any wait, and counts as no request."""
+
+    class Closed(ScriptedTransport):
+        def require_usable(self) -> None:
+            raise ClientClosedError("closed")
+
+    limiter = PacedLimiter(RateLimit(1))
+    pipeline = Pipeline(make_config(), limiter, Closed([]))
+
+    async def main() -> None:
+        limiter.observe(reply(429, b"", Retry_After="200"))
+        with pytest.raises(ClientClosedError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert now() == 0
+        assert caught.value.attempts == 0
+
+    run_virtual(main())
+    assert pipeline.traffic.requests == 0
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_an_echo_of_the_key_is_struck_out(status, caplog):
+    """Where a server echoes the key, an error says ``***`` in its place, and so does the log."""
+    echo = f'{{"success": false, "error": {{"message": "{KEY}", "code": "{KEY}"}}}}'.encode()
+    pipeline, _ = make_pipeline([reply(status, echo)] * 2, retry=RetryPolicy(attempts=2))
+
+    def decode(answer: Reply) -> bytes:
+        raise DecodeError(answer.body.decode(), raw=answer.body)
+
+    async def main() -> None:
+        with pytest.raises((DecodeError, APIStatusError)) as caught:
+            await pipeline.fetch(REQUEST, decode)
+        assert KEY not in repr(vars(caught.value)) + str(caught.value)
+        assert "***" in caught.value.message
+
+    with caplog.at_level(logging.DEBUG):
+        run_virtual(main())
+    assert KEY not in caplog.text
+
+
+def test_an_answer_with_the_key_in_it_is_left_as_it_came():
+    """What a 200 carries is the customer's data: it is handed out byte for byte."""
+    body = page_body([KEY])
+    pipeline, _ = make_pipeline([reply(body=body)])
+
+    assert run_virtual(pipeline.fetch(REQUEST, body_of)) == body
+
+
+def test_the_details_of_a_refusal_come_through():
+    """What a 400 says of its fields is on the error."""
+    body = b"""{"success": false, "error": {"code": "VALIDATION_ERROR", "message": "Wrong",
+        "details": [{"field": "limit", "message": "too large"}]}}"""
+    pipeline, _ = make_pipeline([reply(400, body)])
+
+    async def main() -> None:
+        with pytest.raises(BadRequestError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert caught.value.code == "VALIDATION_ERROR"
+        assert caught.value.details == ({"field": "limit", "message": "too large"},)
+
+    run_virtual(main())
+
+
+def test_the_traffic_can_be_read():
+    """The count of requests and retries shows itself in words."""
+    pipeline, _ = make_pipeline([reply(500), reply()])
+
+    run_virtual(pipeline.fetch(REQUEST, body_of))
+
+    assert repr(pipeline.traffic) == "<Traffic: 2 requests, 1 of them retries>"

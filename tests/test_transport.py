@@ -1,0 +1,760 @@
+"""One exchange over real sockets: bodies, timeouts, failures, sessions, proxies."""
+
+import asyncio
+import gc
+import gzip
+import itertools
+import json
+import socket
+import threading
+import tracemalloc
+import warnings
+import zlib
+
+import aiohttp
+import pytest
+from support.clock import until
+from support.parts import make_config
+from support.rawserver import Cut, RawServer, http, zipped
+
+from cekat_async import CekatClient, RetryPolicy, Timeout
+from cekat_async._transport import MAX_BODY, Transport
+from cekat_async._wire import Reply, Request
+from cekat_async.errors import (
+    CekatError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectTimeoutError,
+    MalformedBodyError,
+    NotSentError,
+    PermissionDeniedError,
+    ResponseLostError,
+    ResponseTimeoutError,
+    ResponseTooLargeError,
+    ServerError,
+)
+from cekat_async.sandbox import Dialect, Fault, Sandbox
+
+REQUEST = Request("/api/conversations", (("limit", "100"),))
+ONCE = RetryPolicy(attempts=1)
+QUICK = RetryPolicy(backoff=0.001)
+HASTE = Timeout(connect=0.05, read=0.05, attempt=0.1)
+
+
+async def exchange(base_url: str, *, max_body: int = MAX_BODY, **options) -> Reply:
+    """Make one exchange with a transport of its own."""
+    session = options.pop("session", None)
+    transport = Transport(make_config(base_url=base_url, **options), session, max_body=max_body)
+    try:
+        return await transport.exchange(REQUEST)
+    finally:
+        await transport.close()
+
+
+async def failure(base_url: str, **options) -> CekatError:
+    """Return what an exchange fails with; nothing of aiohttp may hang on it."""
+    with pytest.raises(CekatError) as caught:
+        await exchange(base_url, **options)
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert not [part for part in error.args if isinstance(part, BaseException)]
+    assert "\n" not in str(error)
+    return error
+
+
+# Bodies
+
+
+async def test_a_reply_is_status_headers_and_the_whole_body():
+    """An exchange returns the status, the headers and every byte of the body."""
+    body = bytes(range(256)) * 1000
+    async with RawServer(lambda _: http(body, 203, X_Thing="yes")) as server:
+        reply = await exchange(server.base_url)
+
+    assert (reply.status, reply.headers["x-thing"], reply.body) == (203, "yes", body)
+
+
+async def test_the_request_says_who_asks_and_for_what():
+    """A request carries the key, the package's name and version, and what it accepts."""
+    async with RawServer(lambda _: http()) as server:
+        await exchange(server.base_url + "/gateway", api_key="the-key")
+
+    line, *headers = server.heads[0].decode().splitlines()
+    named = dict(header.split(": ", 1) for header in headers if header)
+    assert line == "GET /gateway/api/conversations?limit=100 HTTP/1.1"
+    assert named["Authorization"] == "Bearer the-key"
+    assert named["Accept"] == "application/json"
+    assert named["User-Agent"].startswith("cekat-async/")
+    assert "gzip" in named["Accept-Encoding"]
+
+
+async def test_bodies_of_errors_are_read_to_their_end():
+    """Ten large error bodies in a row leave one connection, which is used again and again."""
+    answers = itertools.cycle([http(b"x" * 300_000, status) for status in (500, 404, 429, 302)])
+    async with RawServer(lambda _: next(answers)) as server:
+        transport = Transport(make_config(base_url=server.base_url))
+        for _ in range(10):
+            assert len((await transport.exchange(REQUEST)).body) == 300_000
+        await transport.close()
+
+    assert len(server.heads) == 10
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate"])
+async def test_compressed_bodies_are_unpacked(coding):
+    """Bodies packed with gzip and deflate, with a zlib header or without, arrive unpacked."""
+    body = b'{"data": "' + b"abc" * 10_000 + b'"}'
+    packed = {"gzip": gzip.compress(body), "deflate": zlib.compress(body)}.get(coding)
+    raw = packed or zlib.compress(body, wbits=-15)
+    answer = http(raw, Content_Encoding=coding.split()[-1])
+    async with RawServer(lambda _: answer) as server:
+        reply = await exchange(server.base_url)
+
+    assert reply.body == body
+
+
+async def test_a_body_in_chunks_is_put_together():
+    """A body that comes in chunks, of no announced length, arrives whole."""
+    chunks = b"".join(b"%x\r\n%s\r\n" % (n, b"a" * n) for n in (1, 5000, 17)) + b"0\r\n\r\n"
+    answer = http(chunks, Content_Length="", Transfer_Encoding="chunked")
+    async with RawServer(lambda _: answer) as server:
+        reply = await exchange(server.base_url)
+
+    assert reply.body == b"a" * 5018
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b"x" * 100_001),
+        http(b"%x\r\n%s\r\n0\r\n\r\n" % (100_001, b"x" * 100_001), Content_Length="",
+             Transfer_Encoding="chunked"),
+        zipped(b"x" * 100_001),
+    ],
+    ids=["announced", "unannounced", "packed"],
+)  # fmt: skip
+async def test_a_body_beyond_the_bound_is_refused(answer):
+    """A body larger than the bound is refused, announced or not, packed or not."""
+    async with RawServer(lambda _: answer) as server:
+        error = await failure(server.base_url, max_body=100_000)
+
+    assert type(error) is ResponseTooLargeError
+    assert "100,000 bytes" in str(error)
+
+
+@pytest.mark.parametrize("answer", [http(b"x" * 100_000), zipped(b"x" * 100_000)])
+async def test_a_body_at_the_bound_is_taken(answer):
+    """A body of just the bound is none too large."""
+    async with RawServer(lambda _: answer) as server:
+        reply = await exchange(server.base_url, max_body=100_000)
+
+    assert len(reply.body) == 100_000
+
+
+async def test_a_packed_bomb_does_not_fill_the_memory():
+    """A small body that unpacks to a huge one is given up at the bound, long before its end."""
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(60)) + packer.flush()
+    answer = http(bomb, Content_Encoding="gzip")
+    async with RawServer(lambda _: answer) as server:
+        gc.collect()
+        tracemalloc.start()
+        try:
+            error = await failure(server.base_url, max_body=2_000_000)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert type(error) is ResponseTooLargeError
+    assert peak < 8_000_000
+
+
+# Timeouts
+
+
+async def test_no_connection_in_time(monkeypatch):
+    """A server that cannot be reached within Timeout.connect is told as such, and as not sent."""
+
+    async def never(*_: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async with RawServer(lambda _: http()) as server:
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never, raising=False)
+        timeout = Timeout(connect=0.01)
+        error = await failure(server.base_url, timeout=timeout)
+        monkeypatch.undo()
+
+    assert type(error) is ConnectTimeoutError
+    assert isinstance(error, NotSentError)
+    assert "Timeout.connect" in str(error)
+    assert not server.heads
+
+
+async def test_silence_is_told():
+    """A server that sends nothing for Timeout.read is told as silent."""
+    async with RawServer(lambda _: None) as server:
+        error = await failure(server.base_url, timeout=Timeout(read=0.02))
+
+    assert type(error) is ResponseTimeoutError
+    assert "Timeout.read" in str(error)
+
+
+async def test_silence_in_mid_body_is_told():
+    """A server that falls silent in the middle of a body is told as silent too."""
+    async with RawServer(lambda _: http(b"{}", Content_Length="100")) as server:
+        error = await failure(server.base_url, timeout=Timeout(read=0.02))
+
+    assert type(error) is ResponseTimeoutError
+    assert "Timeout.read" in str(error)
+
+
+async def test_a_trickle_does_not_outlive_the_attempt():
+    """A server that sends a byte now and then is given up after Timeout.attempt."""
+    async with Sandbox(conversations=10, quota=None) as sandbox:
+        sandbox.fail_next(Fault.trickle(0.005))
+        timeout = Timeout(read=5, attempt=0.05)
+        error = await failure(sandbox.base_url, api_key=sandbox.api_key, timeout=timeout)
+
+    assert type(error) is ResponseTimeoutError
+    assert "Timeout.attempt" in str(error)
+
+
+async def test_after_a_timeout_the_next_request_gets_its_own_answer():
+    """An answer that came too late is never taken for that of the next request."""
+    answers = iter([None, http(b'{"data": "second"}')])
+    async with RawServer(lambda _: next(answers)) as server:
+        transport = Transport(make_config(base_url=server.base_url, timeout=Timeout(read=0.02)))
+        with pytest.raises(ResponseTimeoutError):
+            await transport.exchange(REQUEST)
+        assert (await transport.exchange(REQUEST)).body == b'{"data": "second"}'
+        await transport.close()
+
+    assert server.connections == 2
+
+
+# Failures
+
+
+async def test_a_refused_connection():
+    """Where nobody listens, nothing is sent; the error says where."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        error = await failure(f"http://127.0.0.1:{port}")
+
+    assert type(error) is NotSentError
+    assert f"cannot reach http://127.0.0.1:{port}: " in str(error)
+
+
+async def test_an_unknown_host():
+    """Where there is no such host, nothing is sent."""
+    error = await failure("http://nowhere.invalid")
+
+    assert type(error) is NotSentError
+    assert "nowhere.invalid" in str(error)
+
+
+async def test_a_name_that_no_host_can_have():
+    """A host that the system's resolver cannot even look up is a wrong base_url."""
+    error = await failure("http://api..cekat.test")
+
+    assert type(error) is ConfigurationError
+    assert "api..cekat.test" in str(error)
+
+
+async def test_a_server_that_speaks_no_tls():
+    """A failed TLS handshake is told as not sent."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(http())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        error = await failure(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    assert type(error) is NotSentError
+
+
+def cut(data: bytes):
+    """Return an answer that sends ``data`` and closes the connection."""
+
+    def answer(_: bytes) -> bytes:
+        raise Cut(data)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        http(b"x" * 50, Content_Length="100"),
+        http(b"5\r\nhello\r\n", Content_Length="", Transfer_Encoding="chunked"),
+        http(b"zz\r\nhello\r\n", Content_Length="", Transfer_Encoding="chunked"),
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 2000 Fine\r\n\r\n",
+        http(b"{}", Content_Length="many"),
+        http(X_Long="x" * 20_000),
+        http(b"this is not packed", Content_Encoding="gzip"),
+        http(b"this is not packed", Content_Encoding="deflate"),
+        http(b"this is not packed", Content_Encoding="br"),
+    ],
+    ids=[
+        "nothing", "half a head", "half a body", "half its chunks", "bad chunks", "no HTTP",
+        "bad status", "bad length", "long header", "bad gzip", "bad deflate", "unasked brotli",
+    ],
+)  # fmt: skip
+async def test_a_lost_or_damaged_answer(data):
+    """Whatever cuts or garbles an answer is told as a lost response, in one line."""
+    async with RawServer(cut(data)) as server:
+        error = await failure(server.base_url)
+
+    assert type(error) is ResponseLostError
+    assert str(error).startswith("the connection was lost before the whole answer: ")
+    # What the server sent is not repeated: it may hold anything.
+    assert "b'" not in str(error)
+
+
+async def test_a_packed_body_that_is_cut_short_is_asked_for_again():
+    """A truncated gzip body in a whole answer is noticed and tried again."""
+    whole = json.dumps({"data": [{"id": "1"}]}).encode()
+    answers = iter([zipped(whole, 0.3), zipped(whole, 0.5), zipped(whole)])
+    async with (
+        RawServer(lambda _: next(answers)) as server,
+        CekatClient("key", base_url=server.base_url, rate_limit=None, retry=QUICK) as client,
+    ):
+        page = await client.conversations.page()
+
+    assert [conversation.id for conversation in page] == ["1"]
+    assert client.traffic.retries == 2
+
+
+async def test_a_packed_body_that_stays_cut_short():
+    """A body that is cut short each time is told as malformed in the end."""
+    body = zipped(json.dumps({"data": [{"id": str(n)} for n in range(100)]}).encode(), 0.6)
+    async with (
+        RawServer(lambda _: body) as server,
+        CekatClient("key", base_url=server.base_url, rate_limit=None, retry=ONCE) as client,
+    ):
+        with pytest.raises((MalformedBodyError, ResponseLostError)):
+            await client.conversations.page()
+
+
+@pytest.mark.parametrize("session", ["own", "given"])
+async def test_nothing_is_sent_again_behind_our_back(session):
+    """Where each reused connection drops, the server sees exactly the requests that we count."""
+    seen = itertools.count()
+
+    def answer(_: bytes) -> bytes:
+        if next(seen) % 2:
+            raise Cut
+        return http(json.dumps({"data": []}).encode())
+
+    async with (
+        RawServer(answer) as server,
+        aiohttp.ClientSession() as given,
+        CekatClient(
+            "key",
+            base_url=server.base_url,
+            rate_limit=None,
+            retry=QUICK,
+            session=given if session == "given" else None,
+        ) as client,
+    ):
+        for _ in range(10):
+            await client.conversations.page()
+
+    assert client.traffic.retries == 9
+    assert len(server.heads) == client.traffic.requests == 19
+
+
+async def test_plain_aiohttp_does_send_again():
+    """What is switched off here exists: a plain session sends a dropped GET twice by itself."""
+    seen = itertools.count()
+
+    def answer(_: bytes) -> bytes:
+        if next(seen) == 1:
+            raise Cut
+        return http()
+
+    async with RawServer(answer) as server, aiohttp.ClientSession() as session:
+        for _ in range(2):
+            async with session.get(server.base_url) as response:
+                await response.read()
+
+    assert len(server.heads) == 3
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("where", ["same host", "other host"])
+async def test_redirects_are_not_followed(status, where):
+    """A redirect, to the same host or another, is an error that says so; nobody sees the key."""
+    async with RawServer(lambda _: http()) as other:
+        location = "/elsewhere" if where == "same host" else f"{other.base_url}/api?x=1"
+        answer = http(b"", status, Location=location)
+        async with (
+            RawServer(lambda _: answer) as server,
+            CekatClient("key", base_url=server.base_url, rate_limit=None) as client,
+        ):
+            with pytest.raises(CekatError, match="redirects are not followed") as caught:
+                await client.conversations.page()
+
+    assert caught.value.status == status
+    assert (f"127.0.0.1:{other.port}" in str(caught.value)) == (where == "other host")
+    assert len(server.heads) == 1
+    assert not other.heads
+
+
+# Sessions
+
+
+async def test_a_given_session_is_used_as_it_is():
+    """A caller's session keeps its headers, connector, cookies and middlewares, and stays open."""
+    passed: list[str] = []
+
+    async def middleware(request, handler):
+        passed.append(str(request.url))
+        request.headers["X-From-Middleware"] = "yes"
+        return await handler(request)
+
+    connector = aiohttp.TCPConnector(limit=1)
+    async with (
+        RawServer(lambda _: http(Set_Cookie="seen=yes")) as server,
+        aiohttp.ClientSession(
+            connector=connector,
+            headers={"X-Mine": "yes", "Authorization": "Basic bWluZQ=="},
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            middlewares=(middleware,),
+        ) as session,
+    ):
+        async with CekatClient("key", base_url=server.base_url, session=session) as client:
+            await client.conversations.page()
+            await client.conversations.page()
+        assert not session.closed
+        async with session.get(server.base_url) as response:
+            assert response.status == 200
+
+    first, second, _ = (head.decode() for head in server.heads)
+    assert "X-Mine: yes" in first
+    assert "X-From-Middleware: yes" in first
+    assert "Authorization: Bearer key" in first
+    assert "Basic" not in first
+    assert "Cookie: seen=yes" in second
+    assert len(passed) == 3
+    assert server.connections == 1
+
+
+async def test_a_given_sessions_defaults_do_not_change_what_comes_back():
+    """``raise_for_status``, a total timeout and no unpacking of the session's own do no harm."""
+    async with (
+        Sandbox(conversations=300, quota=None, dialect=Dialect(compress="gzip")) as sandbox,
+        aiohttp.ClientSession(
+            raise_for_status=True,
+            timeout=aiohttp.ClientTimeout(total=0.000_001),
+            auto_decompress=False,
+        ) as session,
+        CekatClient(
+            sandbox.api_key,
+            base_url=sandbox.base_url,
+            rate_limit=None,
+            retry=ONCE,
+            session=session,
+        ) as client,
+    ):
+        assert len(await client.conversations.page()) == 100
+        sandbox.fail_next(Fault.status(403))
+        with pytest.raises(PermissionDeniedError) as caught:
+            await client.conversations.page()
+
+    assert caught.value.code == "HTTP_403"
+
+
+async def test_a_session_with_auth_of_its_own_is_refused():
+    """A session whose auth would stand where the key belongs is refused at once."""
+    # aiohttp gives up that parameter, and says so.
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("me", "secret"))
+    async with session:
+        with pytest.raises(ConfigurationError, match="auth of its own"):
+            CekatClient("key", session=session)
+
+
+def test_something_else_than_a_session_is_refused():
+    """What is no aiohttp session is refused at once."""
+    with pytest.raises(ConfigurationError, match=r"must be an aiohttp\.ClientSession"):
+        CekatClient("key", session="session")
+
+
+async def test_a_netrc_does_not_replace_the_key(tmp_path, monkeypatch):
+    """The password that a ``.netrc`` has for the host does not go out in the key's place."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password mine\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with (
+        RawServer(lambda _: http()) as server,
+        aiohttp.ClientSession(trust_env=True) as session,
+        CekatClient("key", base_url=server.base_url, session=session) as client,
+    ):
+        await client.conversations.page()
+
+    assert b"Authorization: Bearer key\r\n" in server.heads[0]
+
+
+async def test_a_closed_session_is_told():
+    """A caller's session that is closed, before or between requests, is named as such."""
+    async with (
+        RawServer(lambda _: http()) as server,
+        aiohttp.ClientSession() as session,
+        CekatClient("key", base_url=server.base_url, session=session) as client,
+    ):
+        await client.conversations.page()
+        await session.close()
+        with pytest.raises(ClientClosedError, match="session given to the client is closed"):
+            await client.conversations.page()
+
+    assert len(server.heads) == 1
+
+
+@pytest.mark.parametrize("session", ["own", "given"])
+async def test_closing_fails_what_is_under_way(session):
+    """When client or session close, requests under way and in the pool's queue fail at once."""
+    connector = aiohttp.TCPConnector(limit=1)
+    async with (
+        RawServer(lambda _: None) as server,
+        aiohttp.ClientSession(connector=connector) as given,
+    ):
+        client = CekatClient(
+            "key", base_url=server.base_url, session=given if session == "given" else None
+        )
+        calls = [asyncio.create_task(client.conversations.page()) for _ in range(4)]
+        sent = 1 if session == "given" else 4
+        await until(lambda: len(server.heads) == sent)
+        await (given.close() if session == "given" else client.aclose())
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        await client.aclose()
+
+    assert [type(result) for result in results] == [ClientClosedError] * 4
+    assert client.traffic.retries == 0
+
+
+async def test_a_cancellation_that_is_meant_is_no_closed_session():
+    """Who is cancelled while the session closes is cancelled."""
+    async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
+        transport = Transport(make_config(base_url=server.base_url), session)
+        call = asyncio.create_task(transport.exchange(REQUEST))
+        await until(lambda: server.heads)
+        call.cancel()
+        await session.close()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+async def test_an_unknown_error_of_a_middleware_passes():
+    """What a caller's own middleware raises reaches the caller as it is."""
+
+    class MineError(Exception):
+        pass
+
+    async def middleware(request, handler):
+        raise MineError
+
+    async with aiohttp.ClientSession(middlewares=(middleware,)) as session:
+        with pytest.raises(MineError):
+            await exchange("http://127.0.0.1:1", session=session)
+
+
+# Proxies
+
+
+@pytest.mark.parametrize("spelling", ["http://127.0.0.1:{}", "127.0.0.1:{}"])
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
+async def test_the_environments_proxy_is_used_when_asked_for(monkeypatch, spelling, name):
+    """With ``trust_env`` requests go through the proxy that the environment names."""
+    async with RawServer(lambda _: http(b'{"data":[{"id":"1"}]}')) as proxy:
+        monkeypatch.setenv(name, spelling.format(proxy.port))
+        async with CekatClient(
+            "key", base_url="http://api.test", trust_env=True, allow_http=True, rate_limit=None
+        ) as client:
+            assert len(await client.conversations.page()) == 1
+
+    assert proxy.heads[0].startswith(b"GET http://api.test/api/conversations?limit=100 HTTP/1.1")
+
+
+async def test_a_proxy_that_refuses_a_tunnel():
+    """For https a proxy is asked for a tunnel, which shows it no key; its no is told."""
+    async with RawServer(lambda _: http(b"", 407)) as proxy:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HTTPS_PROXY", proxy.base_url)
+            error = await failure("https://api.test", trust_env=True)
+
+    assert type(error) is NotSentError
+    assert proxy.heads[0].startswith(b"CONNECT api.test:443 HTTP/1.1")
+    assert b"Authorization" not in proxy.heads[0]
+
+
+@pytest.mark.parametrize("unproxied", ["api.invalid", "*", ".invalid", "other.test,api.invalid:80"])
+async def test_no_proxy_is_honoured(monkeypatch, unproxied):
+    """Hosts that ``NO_PROXY`` names are asked directly."""
+    async with RawServer(lambda _: http()) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
+        monkeypatch.setenv("NO_PROXY", unproxied)
+        error = await failure("http://api.invalid", trust_env=True)
+
+    assert type(error) is NotSentError
+    assert not proxy.heads
+
+
+async def test_the_environments_proxy_is_ignored_unasked(monkeypatch):
+    """Without ``trust_env`` the environment's proxy is ignored."""
+    async with RawServer(lambda _: http()) as server, RawServer(lambda _: http()) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
+        error = await failure("http://api.invalid")
+        await exchange(server.base_url)
+
+    assert type(error) is NotSentError
+    assert not proxy.heads
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+async def test_loopback_is_never_asked_through_a_proxy(monkeypatch, host):
+    """The key for a server on this machine, sent unencrypted, does not leave it by a proxy."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+
+    transport = Transport(make_config(base_url=f"http://{host}:8080", trust_env=True))
+
+    assert transport._proxy is None
+
+
+async def test_a_given_session_decides_on_its_proxy_itself(monkeypatch):
+    """``trust_env`` is for the client's own session: a caller's goes the way it was told to."""
+    async with RawServer(lambda _: http()) as proxy, aiohttp.ClientSession() as session:
+        monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
+        error = await failure("http://api.invalid", trust_env=True, session=session)
+
+    assert type(error) is NotSentError
+    assert not proxy.heads
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http:///x", "http://[", "::::"])
+def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch, proxy):
+    """A proxy of another kind is refused when the client is made, without showing its URL."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    with pytest.raises(ConfigurationError, match="proxy for https must be") as caught:
+        CekatClient("key", trust_env=True)
+    assert proxy not in str(caught.value)
+
+
+# Loops
+
+
+async def test_two_clients_in_one_loop_do_not_disturb_each_other():
+    """One client's failures, pauses and end leave another client alone."""
+    async with RawServer(lambda _: http(b"", 500)) as bad, RawServer(lambda _: http()) as good:
+        ill = CekatClient("key-1", base_url=bad.base_url, retry=ONCE)
+        well = CekatClient("key-2", base_url=good.base_url)
+        with pytest.raises(ServerError):
+            await ill.conversations.page()
+        await well.conversations.page()
+        await ill.aclose()
+        await well.conversations.page()
+        await well.aclose()
+
+    assert b"key-1" in bad.heads[0]
+    assert b"key-2" in good.heads[0]
+
+
+def test_two_loops_in_two_threads_do_not_disturb_each_other():
+    """Clients in the event loops of several threads each get all of their answers."""
+    results: list[int] = []
+
+    async def main() -> None:
+        async with (
+            Sandbox(conversations=500, quota=None) as sandbox,
+            CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
+        ):
+            results.append(len([c async for c in client.conversations.list(limit=20)]))
+
+    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert results == [500] * 3
+
+
+def test_a_client_that_outlived_its_loop_says_so():
+    """Used in a second ``asyncio.run``, a client says that it belongs to the first."""
+
+    async def first() -> CekatClient:
+        async with RawServer(lambda _: http()) as server, aiohttp.ClientSession() as session:
+            client = CekatClient("key", base_url=server.base_url, session=session)
+            await client.conversations.page()
+            client._transport._session = None
+            return client
+
+    async def second(client: CekatClient) -> None:
+        with pytest.raises(ConfigurationError, match="belongs to another event loop"):
+            await client.conversations.page()
+
+    asyncio.run(second(asyncio.run(first())))
+
+
+def test_a_client_at_work_in_another_loop_says_so():
+    """Used from a second loop while the first is at work, a client names the way out."""
+    ready, over = threading.Event(), threading.Event()
+    clients: list[CekatClient] = []
+
+    async def first() -> None:
+        async with (
+            RawServer(lambda _: http()) as server,
+            CekatClient("key", base_url=server.base_url) as client,
+        ):
+            await client.conversations.page()
+            clients.append(client)
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    async def second() -> None:
+        with pytest.raises(ConfigurationError, match="make one client in each loop") as caught:
+            await clients[0].conversations.page()
+        assert caught.value.attempts == 0
+
+    thread = threading.Thread(target=asyncio.run, args=(first(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        asyncio.run(second())
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_transport_needs_no_loop_to_be_made():
+    """A client can be made before there is an event loop; it opens nothing until it is used."""
+    transport = Transport(make_config())
+
+    assert not transport.is_open
+    assert not transport.is_closed
+
+
+async def test_a_timeout_is_for_each_attempt_anew():
+    """After an attempt that timed out the next one has its whole time again."""
+    answers = iter([None, http()])
+    async with (
+        RawServer(lambda _: next(answers)) as server,
+        CekatClient(
+            "key", base_url=server.base_url, rate_limit=None, timeout=HASTE, retry=QUICK
+        ) as client,
+    ):
+        await client.conversations.page()
+
+    assert client.traffic.requests == 2
