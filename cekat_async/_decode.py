@@ -180,15 +180,28 @@ def _decode(shape: _Shape[R, M], reply: Reply) -> _Parts[R, M]:
 
 
 def _decode_tolerantly(shape: _Shape[R, M], reply: Reply) -> _Parts[R, M]:
-    body = mend_surrogates(reply.body)
-    answer = _raw_answer(shape, reply, body)
+    answer, is_mended = _raw_answer(shape, reply)
+    if answer.success is False:
+        raise refusal(reply)
     records = [_decode_record(shape, index, raw) for index, raw in enumerate(answer.data)]
     odd = [record for record in records if isinstance(record, OddRecord)]
-    if odd and body != reply.body:
+    if odd and is_mended:
         originals = cut_records(reply.body)
         odd = [msgspec.structs.replace(o, raw=bytes(originals[o.index])) for o in odd]
     items = (record for record in records if not isinstance(record, OddRecord))
     return _Parts(tuple(items), tuple(odd), answer.metadata)
+
+
+def _raw_answer(shape: _Shape[R, M], reply: Reply) -> tuple[_Answer[list[msgspec.Raw], M], bool]:
+    """Return the answer with its records as bytes, and whether its text had to be mended."""
+    with suppress(*_UNDECODABLE):
+        return shape.raw_page.decode(reply.body), False
+    body = mend_surrogates(reply.body)
+    try:
+        return shape.raw_page.decode(body), True
+    except _UNDECODABLE as error:
+        failure = refusal(reply) if _says_no(body) else _body_error(body, error)
+    raise failure
 
 
 class _OnlySuccess(msgspec.Struct):
@@ -204,18 +217,6 @@ def _says_no(body: bytes) -> bool:
         return _ONLY_SUCCESS.decode(body).success is False
     except _UNDECODABLE:
         return False
-
-
-def _raw_answer(shape: _Shape[R, M], reply: Reply, body: bytes) -> _Answer[list[msgspec.Raw], M]:
-    try:
-        answer = shape.raw_page.decode(body)
-    except _UNDECODABLE as error:
-        failure = refusal(reply) if _says_no(body) else _body_error(body, error)
-    else:
-        if answer.success is not False:
-            return answer
-        failure = refusal(reply)
-    raise failure
 
 
 def _body_error(body: bytes, error: Exception) -> DecodeError:

@@ -201,6 +201,9 @@ class Transport:
     def _redacted(self, headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
         """Return the headers without an echo of the key: they end up in messages."""
         redact = self._config.api_key.redact_text
+        together = "\n".join(headers.values())
+        if redact(together) == together:
+            return headers
         return CIMultiDictProxy(
             CIMultiDict((name, redact(value)) for name, value in headers.items())
         )

@@ -7,7 +7,7 @@ import math
 import re
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeGuard
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
 
@@ -171,11 +171,20 @@ class Secret:
 
     def redact(self, body: bytes) -> bytes:
         """Return ``body`` without the secret, which a server may have echoed."""
-        return body.replace(self._value.encode(), b"***")
+        for echo in self._echoes():
+            body = body.replace(echo.encode(), b"***")
+        return body
 
     def redact_text(self, text: str) -> str:
         """Return ``text`` without the secret."""
-        return text.replace(self._value, "***")
+        for echo in self._echoes():
+            text = text.replace(echo, "***")
+        return text
+
+    def _echoes(self) -> set[str]:
+        """Return how a server may repeat it: as it is, in JSON that escapes slashes, in a URL."""
+        quoted = quote(self._value, safe="")
+        return {self._value, self._value.replace("/", r"\/"), quoted, quoted.lower()}
 
     def __repr__(self) -> str:
         return "'***'"

@@ -167,6 +167,7 @@ class APIStatusError(CekatError):
         facts = [f"HTTP {self.status}"] if self.status else []
         if self.code:
             facts.append(self.code)
+        facts += [f"{part.get('field')}: {part.get('message')}" for part in self.details]
         return facts + super()._facts()
 
 

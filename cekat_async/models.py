@@ -375,8 +375,6 @@ def mend_surrogates(body: bytes) -> bytes:
     A server that cuts a message preview after so many UTF-16 units may cut an emoji in two. That
     is JSON, but not text, and :mod:`msgspec` refuses the whole body for it.
     """
-    if not any(half in body for half in (b"\\ud", b"\\uD")):
-        return body
     return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape["half"] else escape[0], body)
 
 

@@ -381,6 +381,14 @@ def test_redaction() -> None:
     assert secret.redact(b"\xff nothing") == b"\xff nothing"
 
 
+def test_redaction_of_escaped_echoes() -> None:
+    """A key is also struck out where JSON escapes its slashes, or a URL its reserved characters."""
+    secret = Secret("a/b+c")
+
+    assert secret.redact(rb'{"error":"a\/b+c"}') == b'{"error":"***"}'
+    assert secret.redact_text("?key=a%2Fb%2Bc&key=a%2fb%2bc") == "?key=***&key=***"
+
+
 # --- the base URL
 
 

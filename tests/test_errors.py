@@ -152,7 +152,8 @@ def test_str_without_facts() -> None:
 def test_str_shows_the_facts() -> None:
     """The text of an error shows status, code, path, attempts, pause and request id, in order."""
     assert str(filled(ServerError)) == (
-        "no (HTTP 418, TEAPOT, /api/conversations, 3 attempts, retry after 2.5 s, request id req-1)"
+        "no (HTTP 418, TEAPOT, limit: odd, /api/conversations, 3 attempts, "
+        "retry after 2.5 s, request id req-1)"
     )
 
 
