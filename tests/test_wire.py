@@ -130,7 +130,7 @@ def test_validation_error_of_the_api() -> None:
     error = refusal(reply(400, json.dumps(body | {"success": False}).encode()))
 
     assert type(error) is BadRequestError
-    assert str(error) == "Bad input (HTTP 400, VALIDATION_ERROR)"
+    assert str(error) == "Bad input (HTTP 400, VALIDATION_ERROR, inbox_id: must be a UUID)"
     assert error.details == tuple(details)
 
 
