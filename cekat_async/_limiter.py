@@ -38,7 +38,7 @@ class Limiter(Protocol):
         """
 
     def observe(self, reply: Reply) -> None:
-        """Learn from a reply."""
+        """Learn from a reply, whose status is what the verdict made of it."""
 
 
 class UnpacedLimiter:

@@ -7,8 +7,13 @@ import math
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._retry import retried
-from cekat_async._wire import Reply, verdict
-from cekat_async.errors import CekatError, DeadlineExceededError
+from cekat_async._wire import HEADERS_READ, Reply, verdict
+from cekat_async.errors import (
+    APIStatusError,
+    CekatError,
+    ClientClosedError,
+    DeadlineExceededError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +64,15 @@ class Pipeline:
         self._limiter = limiter
         self._transport = transport
         self._slots = asyncio.Semaphore(config.concurrency)
+        self._under_way: set[asyncio.Timeout] = set()
+        self._ended = False
+
+    def end(self) -> None:
+        """End all calls that are under way, whatever they wait for: the client is closed."""
+        self._ended = True
+        for cutoff in self._under_way:
+            if not cutoff.expired():
+                cutoff.reschedule(asyncio.get_running_loop().time())
 
     async def fetch(self, request: Request, decode: Callable[[Reply], T]) -> T:
         """Return what ``decode`` makes of the reply.
@@ -73,15 +87,30 @@ class Pipeline:
         cutoff = asyncio.timeout(seconds)
         try:
             async with cutoff:
+                self._under_way.add(cutoff)
                 return await retried(
                     self._config.retry, deadline, lambda: self._attempt(call, deadline)
                 )
         except TimeoutError:
             if not cutoff.expired():
                 raise
-        raise call.labelled(DeadlineExceededError(f"no answer within {seconds:g} s")) from (
-            call.failure
-        )
+        finally:
+            self._under_way.discard(cutoff)
+        raise call.labelled(self._cut_off(call)) from call.failure
+
+    def _cut_off(self, call: _Call[T]) -> CekatError:
+        if self._ended:
+            return ClientClosedError("the client was closed while a request was under way")
+        where = "" if call.attempts else ": it was still waiting for its turn"
+        return DeadlineExceededError(f"no answer within {self._config.timeout.deadline:g} s{where}")
+
+    def labelled(self, error: CekatError, path: str) -> CekatError:
+        """Write on an error of a walk what it is about, and strike out an echo of the key."""
+        key = self._config.api_key
+        error.path, error.attempts = path, max(error.attempts, 1)
+        error.message = key.redact_text(error.message)
+        error.args = (error.message,)
+        return error
 
     async def _attempt(self, call: _Call[T], deadline: float) -> T:
         try:
@@ -92,7 +121,6 @@ class Pipeline:
                 await self._limiter.acquire(deadline)
                 self._count(call)
                 reply = await self._transport.exchange(call.request)
-            self._limiter.observe(reply)
             return self._answer(reply, call.decode)
         except CekatError as error:
             call.failure = call.labelled(error)
@@ -105,12 +133,23 @@ class Pipeline:
 
     def _answer(self, reply: Reply, decode: Callable[[Reply], T]) -> T:
         try:
-            return _judged(reply, decode)
+            answer = _judged(reply, decode)
+        except APIStatusError as error:
+            # A 200 that says "success": false has its status in the body.
+            self._limiter.observe(Reply(error.status, reply.headers, reply.body))
         except CekatError:
-            # A server may echo the key, and an error shows what the server sent: in its message,
-            # its attributes, the frames of its traceback. So it is made anew, of a reply without.
-            clean = Reply(reply.status, reply.headers, self._config.api_key.redact(reply.body))
-        return _judged(clean, decode)
+            self._limiter.observe(reply)
+        else:
+            self._limiter.observe(reply)
+            return answer
+        # A server may echo the key, and an error shows what the server sent: in its message, its
+        # attributes, the frames of its traceback. So it is made anew, of a reply without.
+        return _judged(self._without_key(reply), decode)
+
+    def _without_key(self, reply: Reply) -> Reply:
+        key, said = self._config.api_key, reply.headers
+        headers = {name: key.redact_text(said[name]) for name in HEADERS_READ if name in said}
+        return Reply(reply.status, headers, key.redact(reply.body))
 
 
 def _judged(reply: Reply, decode: Callable[[Reply], T]) -> T:

@@ -8,7 +8,7 @@ What a server sent (it may have echoed the key) is in none of their messages.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import codecs
 import logging
 import platform
 import re
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from cekat_async._version import __version__
 from cekat_async._wire import Reply, Request
+from cekat_async.config import is_loopback
 from cekat_async.errors import (
     ClientClosedError,
     ConfigurationError,
@@ -167,7 +167,7 @@ class Transport:
         ) as response:
             body = await self._body(response)
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
-        return Reply(response.status, self._redacted(response.headers), body)
+        return Reply(response.status, response.headers, body)
 
     async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request with the key, once.
@@ -196,17 +196,8 @@ class Transport:
             size += len(chunk)
             if size > self._max_body:
                 raise _too_large(self._max_body)
-        return b"".join(chunks)
-
-    def _redacted(self, headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
-        """Return the headers without an echo of the key: they end up in messages."""
-        redact = self._config.api_key.redact_text
-        together = "\n".join(headers.values())
-        if redact(together) == together:
-            return headers
-        return CIMultiDictProxy(
-            CIMultiDict((name, redact(value)) for name, value in headers.items())
-        )
+        # Some servers put a byte order mark before their JSON, which is none of it.
+        return b"".join(chunks).removeprefix(codecs.BOM_UTF8)
 
     def _translated(self, error: aiohttp.ClientError) -> TransportError:
         # A proxy's refusal is told in the proxy's words, and might echo anything.
@@ -233,7 +224,7 @@ def _proxy(base_url: str) -> URL | None:
     """
     url = URL(base_url)
     text = getproxies().get(url.scheme)
-    if not text or _is_loopback(url.host or "") or proxy_bypass(url.authority):
+    if not text or is_loopback(url.host or "") or proxy_bypass(url.authority):
         return None
     # The URL is not shown: it may hold a password.
     refusal = f"the environment's proxy for {url.scheme} must be an http:// or https:// URL"
@@ -244,13 +235,6 @@ def _proxy(base_url: str) -> URL | None:
     if proxy.scheme not in {"http", "https"} or not proxy.host:
         raise ConfigurationError(refusal)
     return proxy
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_stray_cancellation(session: aiohttp.ClientSession) -> bool:

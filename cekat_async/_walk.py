@@ -15,6 +15,7 @@ from cekat_async.errors import OddRecordError, PaginationError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from cekat_async.errors import CekatError
     from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord, Page, Record
 
 __all__ = [
@@ -66,10 +67,13 @@ def _repeated(cursor: Cursor) -> PaginationError:
     return error
 
 
+_STALE_PAGES = 10
+
+
 class PageWalk:
     """Where a walk along page numbers stands. Ask with ``number`` until it is ``done``.
 
-    It ends at an empty page, at one that brings nothing new, or where the server's count of pages
+    It ends at an empty page, where pages bring nothing new, or where the server's count of pages
     *and* its count of items both say so: of the two, the API's own sample has one wrong (API.md).
     """
 
@@ -77,6 +81,7 @@ class PageWalk:
         self.number = 1
         self.done = False
         self._seen: set[str | bytes] = set()
+        self._stale = 0
 
     def advance(self, page: InboxPage) -> InboxPage:
         """Move on behind a page, and return it without the inboxes that were there before.
@@ -86,7 +91,8 @@ class PageWalk:
         fresh = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
         fresh_odd = tuple(odd for odd in page.odd_records if self._is_new(odd.id or odd.raw))
         self.number += 1
-        self.done = not (fresh or fresh_odd) or self._is_complete(page)
+        self._stale = 0 if fresh or fresh_odd else self._stale + 1
+        self.done = self._is_complete(page) or self._leads_nowhere(page)
         return msgspec.structs.replace(page, items=fresh, odd_records=fresh_odd)
 
     def _is_new(self, name: str | bytes) -> bool:
@@ -94,6 +100,15 @@ class PageWalk:
             return False
         self._seen.add(name)
         return True
+
+    def _leads_nowhere(self, page: InboxPage) -> bool:
+        if not self._stale:
+            return False
+        is_empty = not (page.items or page.odd_records)
+        # Nothing new on a page may also mean that so many inboxes came before it meanwhile: where
+        # the server counts more pages it is worth going on, but not for ever.
+        is_last = page.total_pages is None or self.number > page.total_pages
+        return is_empty or is_last or self._stale >= _STALE_PAGES
 
     def _is_complete(self, page: InboxPage) -> bool:
         if page.total_pages is None or page.total_items is None:
@@ -122,12 +137,20 @@ def odd_record_error(
     )
 
 
+def _as_it_is(error: CekatError) -> CekatError:
+    return error
+
+
 async def walk_conversations(
     fetch: Callable[[Cursor | None], Awaitable[ConversationPage]],
     start: Cursor | None,
     on_odd_record: Callable[[OddRecord], object] | None,
+    label: Callable[[CekatError], CekatError] = _as_it_is,
 ) -> AsyncGenerator[ConversationPage, None]:
-    """Yield page after page. An error surfaces behind the pages and records that came before it."""
+    """Yield page after page. An error surfaces behind the pages and records that came before it.
+
+    ``label`` writes on the walk's own errors which request they are about.
+    """
     walk = CursorWalk(start)
     while not walk.done:
         page = await fetch(walk.cursor)
@@ -135,22 +158,26 @@ async def walk_conversations(
         yield page
         if error is not None:
             error.cursor = walk.cursor
-            raise error
-        walk.advance(page.next_cursor, page_is_empty=not (page.items or page.odd_records))
+            raise label(error)
+        try:
+            walk.advance(page.next_cursor, page_is_empty=not (page.items or page.odd_records))
+        except PaginationError as repeated:
+            raise label(repeated) from None
 
 
 async def walk_inboxes(
     fetch: Callable[[int], Awaitable[InboxPage]],
     on_odd_record: Callable[[OddRecord], object] | None,
+    label: Callable[[CekatError], CekatError] = _as_it_is,
 ) -> AsyncGenerator[InboxPage, None]:
-    """Yield page after page, each inbox once."""
+    """Yield page after page, each inbox once; ``label`` as for conversations."""
     walk = PageWalk()
     while not walk.done:
         page = walk.advance(await fetch(walk.number))
         error = odd_record_error(page, on_odd_record)
         yield page
         if error is not None:
-            raise error
+            raise label(error)
 
 
 async def items_of(pages: AsyncGenerator[Page[R], None]) -> AsyncGenerator[R, None]:

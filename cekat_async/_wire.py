@@ -6,6 +6,7 @@ Nothing here does I/O: status, headers and bytes come in, a value or one of our 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,10 +18,22 @@ import msgspec
 
 from cekat_async.errors import APIStatusError, status_error_class
 
-__all__ = ["Reply", "Request", "refusal", "retry_after", "verdict"]
+__all__ = ["HEADERS_READ", "Reply", "Request", "refusal", "retry_after", "verdict"]
 
+HEADERS_READ = (
+    "Content-Type",
+    "Date",
+    "Location",
+    "Retry-After",
+    "X-Request-Id",
+    "CF-Ray",
+)
+"""What an error is made of, beside the body."""
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _MESSAGE_LIMIT = 500
 _BODY_LIMIT = 2_000
+_CODE_LIMIT = 100
 _REQUEST_ID_LIMIT = 200
 
 
@@ -71,7 +84,7 @@ def refusal(reply: Reply) -> APIStatusError:
     failure = status_error_class(status)(
         _message(reply, envelope, error)[:_MESSAGE_LIMIT],
         status=status,
-        code=_text(error.get("code")),
+        code=_one_line(_text(error.get("code")) or "")[:_CODE_LIMIT] or None,
         details=[part for part in _sequence(error.get("details")) if isinstance(part, Mapping)],
         body=reply.body[:_BODY_LIMIT],
     )
@@ -153,13 +166,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     not finite counts as not said.
     """
     said = headers.get("Retry-After", "").strip()
-    if not said:
-        return None
-    try:
-        seconds = float(said)
-    except ValueError:
-        return _seconds_until(said, headers.get("Date"))
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    # Not whatever float() reads: it also takes 1_000, other alphabets' digits, and infinity.
+    if not _SECONDS.fullmatch(said):
+        return _seconds_until(said, headers.get("Date")) if said else None
+    seconds = float(said)
+    return seconds if math.isfinite(seconds) else None
 
 
 def _seconds_until(date: str, now: str | None) -> float | None:

@@ -93,10 +93,13 @@ class CekatClient:
         return self._pipeline.traffic
 
     async def aclose(self) -> None:
-        """Close the connections. Requests under way fail, and later ones are refused.
+        """Close the connections. Calls under way fail at once, whatever they wait for.
+
+        Later ones are refused.
 
         A session that was given to the client stays open. Closing twice is no error.
         """
+        self._pipeline.end()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

@@ -45,6 +45,7 @@ class Conversations:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._label = partial(pipeline.labelled, path=_PATH)
 
     async def page(
         self,
@@ -60,7 +61,7 @@ class Conversations:
         page = await self._fetch(query, _checked_cursor(cursor))
         if error := odd_record_error(page, on_odd_record):
             error.cursor = cursor
-            raise error
+            raise self._label(error)
         return page
 
     def pages(
@@ -80,7 +81,7 @@ class Conversations:
             PaginationError: A cursor came for the second time, at whatever distance.
         """
         fetch = partial(self._fetch, _query(limit, inbox_id, stage_status))
-        return walk_conversations(fetch, _checked_cursor(cursor), on_odd_record)
+        return walk_conversations(fetch, _checked_cursor(cursor), on_odd_record, self._label)
 
     def list(
         self,

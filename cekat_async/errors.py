@@ -25,7 +25,8 @@
     ├── DeadlineExceededError       attempts and waits together took too long
     └── TargetError                 an export's target cannot be written
 
-Every error pickles, and none ever holds the API key.
+Every error pickles, and none ever holds the API key. (The records in an
+:class:`OddRecordError` are the account's own data, kept as it was sent.)
 """
 
 from __future__ import annotations
@@ -167,7 +168,8 @@ class APIStatusError(CekatError):
         facts = [f"HTTP {self.status}"] if self.status else []
         if self.code:
             facts.append(self.code)
-        facts += [f"{part.get('field')}: {part.get('message')}" for part in self.details]
+        # At a length that a log can bear; all of it is in the attribute.
+        facts += [_short(f"{d.get('field')}: {d.get('message')}") for d in self.details[:3]]
         return facts + super()._facts()
 
 
@@ -256,7 +258,7 @@ class OddRecordError(DecodeError):
 class PaginationError(CekatError):
     """The cursors do not lead to an end: one came again, or came by half.
 
-    Its ``cursor`` is the one that came again.
+    Its ``cursor`` is the one that came again; where half of one came, it is that of the page.
     """
 
 
@@ -274,6 +276,14 @@ class DeadlineExceededError(CekatError, TimeoutError):
     Its ``__cause__`` is what the last attempt failed with, if one had failed.
     """
 
+
+def _short(text: str) -> str:
+    """Return text of the server's in one line of at most 100 characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _SHORT else f"{line[: _SHORT - 1]}…"
+
+
+_SHORT = 100
 
 _CLASS_OF_STATUS: Mapping[int, type[APIStatusError]] = {
     400: BadRequestError,

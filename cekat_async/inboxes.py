@@ -26,6 +26,7 @@ class Inboxes:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._label = partial(pipeline.labelled, path=_PATH)
 
     async def page(
         self,
@@ -47,7 +48,7 @@ class Inboxes:
         """
         found = await self._fetch(require_count("limit", limit), require_count("page", page))
         if error := odd_record_error(found, on_odd_record):
-            raise error
+            raise self._label(error)
         return found
 
     def pages(
@@ -60,7 +61,7 @@ class Inboxes:
             CekatError: A request failed.
         """
         fetch = partial(self._fetch, require_count("limit", limit))
-        return walk_inboxes(fetch, on_odd_record)
+        return walk_inboxes(fetch, on_odd_record, self._label)
 
     def list(
         self, *, limit: int = 100, on_odd_record: Callable[[OddRecord], object] | None = None

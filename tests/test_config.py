@@ -381,12 +381,28 @@ def test_redaction() -> None:
     assert secret.redact(b"\xff nothing") == b"\xff nothing"
 
 
-def test_redaction_of_escaped_echoes() -> None:
-    """A key is also struck out where JSON escapes its slashes, or a URL its reserved characters."""
-    secret = Secret("a/b+c")
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "a/b+c&d==",
+        r"a\/b+c&d==",
+        r"a/b\u002bc\u0026d\u003d\u003D",
+        "a%2Fb%2bc%26d%3D%3d",
+        "a/b+c&#38;d&#x3d;&#x3D;",
+    ],
+    ids=["as it is", "slashes escaped", "JSON for HTML", "URL", "HTML"],
+)
+def test_redaction_of_escaped_echoes(echo: str) -> None:
+    """A key is struck out in every spelling in which a server may repeat it."""
+    secret = Secret("a/b+c&d==")
 
-    assert secret.redact(rb'{"error":"a\/b+c"}') == b'{"error":"***"}'
-    assert secret.redact_text("?key=a%2Fb%2Bc&key=a%2fb%2bc") == "?key=***&key=***"
+    assert secret.redact(b'{"error":"' + echo.encode() + b'"}') == b'{"error":"***"}'
+    assert secret.redact_text(f"?key={echo}.") == "?key=***."
+
+
+def test_redaction_of_a_key_that_is_none() -> None:
+    """A few letters keep nobody out and stand in every other word: they are left alone."""
+    assert Secret("k").redact_text("Name or service not known") == "Name or service not known"
 
 
 # --- the base URL

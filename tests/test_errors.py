@@ -232,3 +232,13 @@ def test_odd_record_error_about_nothing() -> None:
     assert (error.index, error.id, error.field, error.raw) == (None, None, None, b"")
     assert error.records == ()
     assert error.page is None
+
+
+def test_str_is_one_line_that_a_log_can_bear() -> None:
+    """Whatever a server says of the fields, the text of the error stays short and in one line."""
+    details = [{"field": "x\n\x1b[2J", "message": "y" * 100_000}] * 50
+    error = BadRequestError("no", status=400, details=details)
+
+    assert len(str(error)) < 500
+    assert str(error).isprintable()
+    assert len(error.details) == 50

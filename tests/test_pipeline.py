@@ -12,6 +12,7 @@ from support.parts import PATIENT, make_config, make_pipeline, page_body
 from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
+from cekat_async._decode import decode_conversation_page
 from cekat_async._limiter import PacedLimiter, UnpacedLimiter
 from cekat_async._pipeline import Pipeline
 from cekat_async._wire import Reply, Request
@@ -470,3 +471,78 @@ def test_the_traffic_can_be_read():
     run_virtual(pipeline.fetch(REQUEST, body_of))
 
     assert repr(pipeline.traffic) == "<Traffic: 2 requests, 1 of them retries>"
+
+
+def test_a_200_that_means_429_holds_everyone():
+    """A refusal in the body of a 200 is a refusal: all requests wait as long as it says."""
+    refused = b'{"success": false, "status_code": 429}'
+    pipeline, transport = make_pipeline([reply(200, refused, Retry_After="20"), reply(), reply()])
+
+    async def main() -> None:
+        first = asyncio.create_task(pipeline.fetch(REQUEST, decode_conversation_page))
+        await asyncio.sleep(1)
+        await pipeline.fetch(REQUEST, decode_conversation_page)
+        await first
+
+    run_virtual(main())
+    assert [round(time) for time in transport.times] == [0, 20, 20]
+
+
+@pytest.mark.parametrize(
+    "steps, options",
+    [
+        ([reply(429, b"", Retry_After="60")] * 9, {}),
+        ([reply(503)] * 9, {"retry": RetryPolicy(backoff=60.0, backoff_max=60.0)}),
+        ([reply()] * 9, {"limiter": PacedLimiter(RateLimit(1)), "concurrency": 1}),
+        ([reply()] * 9, {"latency": 60.0, "concurrency": 1}),
+    ],
+    ids=["a hold", "a backoff", "a token and a slot", "a reply and a slot"],
+)
+def test_closing_ends_every_wait(steps, options):
+    """Who waits when the client is closed hears of it at once, whatever the wait was for."""
+    pipeline, _ = make_pipeline(steps, **options)
+
+    async def main() -> None:
+        calls = [asyncio.create_task(pipeline.fetch(REQUEST, body_of)) for _ in range(3)]
+        await asyncio.sleep(1)
+        waiting = [call for call in calls if not call.done()]
+        pipeline.end()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert now() == 1
+        assert {type(result) for result in results} == {ClientClosedError}
+
+    run_virtual(main())
+
+
+def test_closing_twice_is_fine():
+    """A call that is being ended already is left to its end."""
+    pipeline, _ = make_pipeline([reply()], latency=60.0)
+
+    async def main() -> None:
+        call = asyncio.create_task(pipeline.fetch(REQUEST, body_of))
+        await asyncio.sleep(1)
+        pipeline.end()
+        await asyncio.sleep(0)
+        pipeline.end()
+        with pytest.raises(ClientClosedError):
+            await call
+
+    run_virtual(main())
+
+
+def test_a_deadline_in_the_queue_says_so():
+    """A call that was cut off before it was sent is told from one that was."""
+    pipeline, _ = make_pipeline(
+        [reply()] * 2, latency=5.0, concurrency=1, timeout=Timeout(deadline=6.0)
+    )
+
+    async def main() -> None:
+        results = await asyncio.gather(
+            *(pipeline.fetch(REQUEST, body_of) for _ in range(3)), return_exceptions=True
+        )
+        assert [str(result) for result in results[1:]] == [
+            "no answer within 6 s (/api/things)",
+            "no answer within 6 s: it was still waiting for its turn (/api/things)",
+        ]
+
+    run_virtual(main())

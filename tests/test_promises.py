@@ -12,7 +12,6 @@ import random
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.resources import files
 
 import aiohttp
 import pytest
@@ -71,11 +70,6 @@ async def test_one_import_one_async_with_typed_results(monkeypatch):
         assert len(seen) == sandbox.count(stage_status="assigned")
         assert all(conversation.stage_status is StageStatus.ASSIGNED for conversation in seen)
         assert {type(conversation.created_at) for conversation in seen} == {datetime}
-
-
-def test_types_are_shipped():
-    """The package tells type checkers that it is typed."""
-    assert files("cekat_async").joinpath("py.typed").is_file()
 
 
 async def test_unknown_values_and_fields_never_raise(client, sandbox):

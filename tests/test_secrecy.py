@@ -22,7 +22,7 @@ from support.clock import until
 from support.parts import collect
 from support.rawserver import Cut, RawServer, http
 
-from cekat_async import CekatClient, RetryPolicy, Timeout
+from cekat_async import CekatClient, Cursor, RetryPolicy, Timeout
 from cekat_async._transport import Transport
 from cekat_async.errors import CekatError, ConfigurationError, RateLimitError
 
@@ -142,6 +142,19 @@ def in_json(status: int) -> Callable[[bytes], bytes]:
     return answer
 
 
+def in_escaped_json(status: int) -> Callable[[bytes], bytes]:
+    """Echo the key in JSON of a server that escapes what could mean something in HTML."""
+
+    def answer(head: bytes) -> bytes:
+        echo = "".join(c if c.isalnum() else f"\\u{ord(c):04x}" for c in text(head))
+        body = (
+            '{"success":false,"error":{"message":"KEY","code":"KEY","details":[{"field":"KEY"}]}}'
+        )
+        return http(body.replace("KEY", echo).encode(), status)
+
+    return answer
+
+
 def in_html(status: int) -> Callable[[bytes], bytes]:
     """Echo the key in a gateway's page."""
 
@@ -182,6 +195,7 @@ def in_body(template: bytes) -> Callable:
 STATUSES = (200, 201, 301, 400, 401, 403, 404, 418, 422, 429, 500, 502, 503, 599)
 HOSTILE = {
     **{f"{status} in JSON": in_json(status) for status in STATUSES},
+    **{f"{status} in escaped JSON": in_escaped_json(status) for status in (200, 401, 500)},
     **{f"{status} in HTML": in_html(status) for status in STATUSES},
     **{
         f"{status} in {name}": in_header(status, name)
@@ -418,3 +432,24 @@ def test_the_echo_tests_would_notice():
     with pytest.raises(AssertionError, match="the key shows, plain"):
         assert_secret(spilled(CekatError(f"no such key: {KEY}")))
     assert Transport.__repr__ is object.__repr__
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"data": [{"id": "1"}], "metadata": {"next_cursor": {"cursor_id": KEY, "cursor_ts": "t"}}},
+        {"data": [{"id": KEY, "notes": 1}], "metadata": None},
+    ],
+    ids=["a repeated cursor", "an odd record"],
+)
+async def test_what_a_walk_quotes_does_not_show_the_key(page):
+    """An error of a walk quotes a cursor or an id, but not an echo of the key in them."""
+    async with (
+        RawServer(lambda _: http(json.dumps(page).encode())) as server,
+        CekatClient(KEY, base_url=server.base_url, rate_limit=None) as client,
+    ):
+        with pytest.raises(CekatError) as caught:
+            await collect(client.conversations.list(cursor=Cursor("a", "b")))
+
+    assert_secret(str(caught.value) + repr(caught.value))
+    assert (caught.value.path, caught.value.attempts) == ("/api/conversations", 1)

@@ -102,6 +102,14 @@ async def test_bodies_of_errors_are_read_to_their_end():
     assert server.connections == 1
 
 
+async def test_a_byte_order_mark_is_no_part_of_the_body():
+    """The mark that some servers put before their JSON is left away."""
+    async with RawServer(lambda _: http(b'\xef\xbb\xbf{"data":[]}')) as server:
+        reply = await exchange(server.base_url)
+
+    assert reply.body == b'{"data":[]}'
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate"])
 async def test_compressed_bodies_are_unpacked(coding):
     """Bodies packed with gzip and deflate, with a zlib header or without, arrive unpacked."""
