@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,20 +15,29 @@ from cekat_async.cli import show
 from cekat_async.cli.exits import ExitCode
 from cekat_async.cli.options import (
     Connection,
+    connection,
     connection_options,
     filter_options,
     make_sandbox,
     rate_limit_option,
     verbose_option,
 )
-from cekat_async.cli.running import log_to, run_async, write_out
-from cekat_async.export import ExportProgress, Sink, export_conversations, json_line, sink_for
+from cekat_async.cli.running import log_to, on_a_terminal, run_async, write_out
+from cekat_async.cli.stderr import optional_stderr
+from cekat_async.export import (
+    ExportProgress,
+    ExportReport,
+    Sink,
+    export_conversations,
+    json_line,
+    sink_for,
+)
 from cekat_async.models import Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from cekat_async import CekatClient, OddRecord, RateLimit
+    from cekat_async import CekatClient, ConversationPage, OddRecord, RateLimit
     from cekat_async.models import Page
 
 __all__ = ["app", "run"]
@@ -38,6 +46,7 @@ R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 _ON_A_TERMINAL = 20
+_ODD_RECORDS_SAID = 5
 _PAGE = 100
 
 
@@ -46,6 +55,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     # Everything for people goes to standard error; standard output carries data alone.
     console = Console(stderr=True)
     log_to(console)
+    with optional_stderr():
+        return _run(arguments, console)
+
+
+def _run(arguments: Sequence[str] | None, console: Console) -> int:
     try:
         # Without standalone mode click leaves exiting, and the form of its errors, to us.
         code = app.main(arguments, prog_name="cekat", standalone_mode=False, obj=console)
@@ -86,7 +100,7 @@ def export(
     The file takes its name when it is whole; until then it is TARGET.jsonl.partial.
     """
     job = _Export(console, target)
-    code = run_async(job.run(Connection(**where), inbox_id, stage_status), console)
+    code = run_async(job.run(connection(**where), inbox_id, stage_status), console)
     if code is not ExitCode.DONE:
         job.say_what_is_left()
     return code
@@ -100,21 +114,40 @@ class _Export:
         self._target = target
         self._sink: Sink | None = None
         self._progress = ExportProgress()
+        self._report: ExportReport | None = None
+        self._odd_records = 0
 
     async def run(
         self, connection: Connection, inbox_id: str | None, stage_status: str | None
     ) -> None:
-        self._sink = sink = sink_for(self._target)
+        which = {"inbox_id": inbox_id, "stage_status": stage_status}
+        try:
+            await self._export(connection, which)
+        except asyncio.CancelledError:
+            # The target is there: what comes now, while the client closes, comes too late.
+            if self._report is None:
+                raise
+        if self._report is not None:
+            show.say_plainly(self._console, show.summary(self._report))
+
+    async def _export(self, connection: Connection, which: dict[str, Any]) -> None:
+        self._sink = sink = _CarriedThrough(sink_for(self._target))
         async with connection.client() as client:
             with show.progress_display(self._console) as display:
-                report = await export_conversations(
+                self._report = await export_conversations(
                     client,
                     sink,
-                    inbox_id=inbox_id,
-                    stage_status=stage_status,
                     on_progress=lambda progress: self._show(display, progress),
+                    on_odd_record=self._say_odd,
+                    **which,
                 )
-        show.say_plainly(self._console, show.summary(report))
+
+    def _say_odd(self, odd: OddRecord) -> None:
+        self._odd_records += 1
+        if self._odd_records <= _ODD_RECORDS_SAID:
+            show.say(self._console, show.odd_record(odd))
+        elif self._odd_records == _ODD_RECORDS_SAID + 1:
+            show.say(self._console, "there are more odd records: from here they are only counted")
 
     def _show(self, display: show.ProgressDisplay, progress: ExportProgress) -> None:
         self._progress = progress
@@ -124,6 +157,39 @@ class _Export:
         if self._sink is not None and self._sink.unfinished:
             done = f"the first {self._progress.conversations:,} conversations"
             show.say(self._console, f"not finished: {done} are in {self._sink.unfinished}")
+
+
+class _CarriedThrough:
+    """A sink that, once it has begun to finish, finishes: then the export is done.
+
+    Whether there is a new target is then what the exit code says. A command has nothing else to do
+    that a cancellation should end; elsewhere swallowing one would not be right.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.target = sink.target
+
+    @property
+    def unfinished(self) -> str | None:
+        return self._sink.unfinished
+
+    async def open(self) -> None:
+        await self._sink.open()
+
+    async def write(self, page: ConversationPage) -> None:
+        await self._sink.write(page)
+
+    async def finish(self) -> None:
+        await asyncio.sleep(0)  # what was cancelled before this still stops here
+        finishing = asyncio.ensure_future(self._sink.finish())
+        while not finishing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([finishing])
+        finishing.result()
+
+    async def abort(self) -> None:
+        await self._sink.abort()
 
 
 @app.command(short_help="Show conversations: a table, or JSON Lines in a pipe.")
@@ -149,14 +215,15 @@ def conversations(
 ) -> int:
     """Show conversations: a table on a terminal, JSON Lines as the API sent them in a pipe."""
     which = {"inbox_id": inbox_id, "stage_status": stage_status}
-    return run_async(_conversations(console, Connection(**where), most, which), console)
+    return run_async(_conversations(console, connection(**where), most, which), console)
 
 
 async def _conversations(
     console: Console, connection: Connection, most: int | None, which: dict[str, Any]
 ) -> None:
+    terminal = on_a_terminal()
     async with connection.client() as client:
-        if sys.stdout.isatty():
+        if terminal:
             await _tabulate(console, client, most or _ON_A_TERMINAL, which)
             return
         # A limit is at most a page, whatever one asks for.
@@ -185,12 +252,13 @@ async def _tabulate(
 @click.pass_obj
 def inboxes(console: Console, /, **where: Any) -> int:
     """Show the account's inboxes: a table on a terminal, JSON Lines in a pipe."""
-    return run_async(_inboxes(console, Connection(**where)), console)
+    return run_async(_inboxes(console, connection(**where)), console)
 
 
 async def _inboxes(console: Console, connection: Connection) -> None:
+    terminal = on_a_terminal()
     async with connection.client() as client:
-        if not sys.stdout.isatty():
+        if not terminal:
             pages = client.inboxes.pages(on_odd_record=_pass)
             # Page numbers shift when an inbox comes or goes: one may be on two pages.
             write_out({json_line(raw): None async for page in pages for raw in page.raw})
@@ -227,7 +295,7 @@ def _pass(odd: OddRecord) -> None:
 
 def _say_odd(console: Console) -> Callable[[OddRecord], None]:
     def say_odd(odd: OddRecord) -> None:
-        show.say(console, f"not shown: record {odd.id} is odd at {odd.field}: {odd.reason}")
+        show.say(console, f"not shown: {show.odd_record(odd)}")
 
     return say_odd
 
@@ -280,7 +348,7 @@ async def _sandbox(console: Console, rate: RateLimit | None, options: dict[str, 
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise ConfigurationError(f"cannot listen at port {options['port']}: {reason}") from None
-        click.echo(show.sandbox_banner(server.base_url, server.api_key, server.curl()))
+        write_out([show.sandbox_banner(server.base_url, server.api_key, server.curl()).encode()])
         # Ctrl-C is not what stops a sandbox in the middle, it is how one ends.
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()

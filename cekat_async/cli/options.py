@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from cekat_async import CekatClient, ConfigurationError, RateLimit, RetryPolicy
 from cekat_async.cli.running import log_everything
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Connection",
+    "connection",
     "connection_options",
     "filter_options",
     "make_sandbox",
@@ -85,9 +87,35 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         rate = self.rate_limit
         async with (
             make_sandbox(rate, conversations=self.sandbox_size) as sandbox,
-            CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=rate) as client,
+            CekatClient(
+                sandbox.api_key,
+                base_url=sandbox.base_url,
+                rate_limit=rate,
+                retry=RetryPolicy(attempts=self.attempts),
+            ) as client,
         ):
             yield client
+
+
+def connection(**options: Any) -> Connection:
+    """Return what the connection options of the command at hand come to.
+
+    Raises:
+        click.UsageError: One was given that has no say beside the others.
+    """
+    context = click.get_current_context()
+    given = [name for name in options if _is_given(context, name)]
+    idle = {"base_url", "allow_http"} if options["sandbox"] else {"sandbox_size"}
+    for name in given:
+        if name in idle:
+            option = "--" + name.replace("_", "-")
+            without = "with" if options["sandbox"] else "without"
+            raise click.UsageError(f"{option} means nothing {without} --sandbox.", context)
+    return Connection(**options)
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def make_sandbox(

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cekat_async import CekatError, TargetError
 from cekat_async.cli.exits import ExitCode, advice, exit_code
 from cekat_async.cli.show import say
+from cekat_async.cli.stderr import lead_nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
     from rich.console import Console
 
-__all__ = ["log_everything", "log_to", "run_async", "write_out"]
+__all__ = ["log_everything", "log_to", "on_a_terminal", "run_async", "write_out"]
 
 _LOGGER = logging.getLogger("cekat_async")
 
@@ -76,6 +76,21 @@ async def _until_terminated(command: Coroutine[Any, Any, None]) -> None:
     await task
 
 
+def on_a_terminal() -> bool:
+    """Tell whether standard output is a terminal: asked first, so that nothing is fetched in vain.
+
+    Raises:
+        TargetError: There is no standard output.
+    """
+    return _stdout().isatty()
+
+
+def _stdout() -> TextIO:
+    if sys.stdout is None:  # closed before this process began, as by ``>&-``
+        raise TargetError("cannot write to standard output: it is closed")
+    return sys.stdout
+
+
 def write_out(lines: Iterable[bytes]) -> None:
     """Write to standard output, byte for byte.
 
@@ -83,9 +98,10 @@ def write_out(lines: Iterable[bytes]) -> None:
         BrokenPipeError: Who was reading it has gone.
         TargetError: It cannot be written, as with a full disk behind ``>``.
     """
+    stdout = _stdout().buffer
     try:
-        sys.stdout.buffer.writelines(lines)
-        sys.stdout.buffer.flush()
+        stdout.writelines(lines)
+        stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -96,4 +112,4 @@ def write_out(lines: Iterable[bytes]) -> None:
 
 def _drop_stdout() -> None:
     # What Python still wants to flush at its exit goes nowhere, instead of failing once more.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    lead_nowhere(sys.stdout)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from cekat_async import Conversation, Inbox
+    from cekat_async import Conversation, Inbox, OddRecord
     from cekat_async.export import ExportProgress, ExportReport
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ProgressDisplay",
     "conversation_table",
     "inbox_table",
+    "odd_record",
     "one_line",
     "print_table",
     "progress_display",
@@ -133,16 +134,17 @@ class Lines:
 
 
 def _standing(progress: ExportProgress) -> str:
+    done = _count(progress.conversations, "conversation")
+    # A speed of the first moment means nothing.
+    pace = f", {_pace(progress, '/min', 'the quota')}" if progress.seconds >= 1 else ""
     retries = f", {_count(progress.retries, 'retry', 'retries')}" if progress.retries else ""
-    return f"{_count(progress.conversations, 'conversation')}{_pace(progress)}{retries}"
+    return f"{done}{pace}{retries}"
 
 
-def _pace(progress: ExportProgress, unit: str = "/min", quota: str = "the quota") -> str:
-    if progress.seconds < 1:
-        return ""  # that of the first moment means nothing
+def _pace(progress: ExportProgress, unit: str, quota: str) -> str:
     share = progress.quota_share
     used = "" if share is None else f", {share:.0%} of {quota}"
-    return f", {progress.per_minute:,.0f}{unit}{used}"
+    return f"{progress.per_minute:,.0f}{unit}{used}"
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
@@ -161,7 +163,7 @@ def summary(report: ExportReport) -> str:
     lines = [
         f"{one_line(report.target)}: {_count(report.conversations, 'conversation')}, complete",
         ", ".join(counts),
-        f"{report.seconds:.1f} s{_pace(report, ' conversations/min', quota)}",
+        f"{report.seconds:.1f} s, {_pace(report, ' conversations/min', quota)}",
     ]
     if report.odd_records:
         lines.append(
@@ -169,6 +171,12 @@ def summary(report: ExportReport) -> str:
             "but not as the API documents them"
         )
     return "\n".join(lines)
+
+
+def odd_record(odd: OddRecord) -> str:
+    """Return which record is odd, and where, and why."""
+    which = "a record without an id" if odd.id is None else f"record {odd.id}"
+    return f"{which} is odd at {odd.field}: {odd.reason}"
 
 
 def conversation_table(conversations: Iterable[Conversation]) -> Table:
@@ -229,4 +237,5 @@ def sandbox_banner(base_url: str, api_key: str, curl: str) -> str:
   export CEKAT_API_KEY={api_key}
 
   {curl}
+
 """

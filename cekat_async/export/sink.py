@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import errno
 import os
+import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -17,8 +19,7 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from io import FileIO
+    from collections.abc import Callable, Generator
 
     import msgspec
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["JsonLinesSink", "Sink", "json_line", "sink_for"]
 
 T = TypeVar("T")
+
+_OWNER_ALONE = 0o600
 
 
 class Sink(Protocol):
@@ -70,13 +73,20 @@ class JsonLinesSink:
     ``.partial`` at its end. It holds whole pages: of a page that could not be written to its end,
     nothing is left. Only if the process is killed in the middle of a page its last line may be cut.
 
+    Conversations are nobody else's business: a new file, the unfinished one too, is for its owner
+    alone (mode 0600, less what the umask takes). A target that exists keeps its mode, and its owner
+    and group where the system allows it; where it does not keep the group, the group loses its
+    rights.
+
     Args:
-        path: The file. One that exists is replaced, when the export is whole.
+        path: The file. One that exists is replaced, when the export is whole. A symbolic link stays
+            one: the file it leads to is replaced, and the unfinished one is beside that.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
-        self._partial = self._path.with_name(self._path.name + ".partial")
+        self._real = self._path
+        self._partial = _partial_of(self._real)
         self._file: FileIO | None = None
         self._size = 0
         self._thread: ThreadPoolExecutor | None = None
@@ -102,9 +112,21 @@ class JsonLinesSink:
         self._size = await self._run(lambda: self._append(page))
 
     async def finish(self) -> None:
-        """Bring the file to the disk and give it its name."""
-        await self._run(self._publish)
-        self._end_thread()
+        """Bring the file to the disk and give it its name.
+
+        Once begun this is carried to its end. Who is cancelled meanwhile gets the cancellation
+        after that: the target may be there then.
+        """
+        # What was cancelled before stops here, where it is not too late yet.
+        await asyncio.sleep(0)
+        publishing = self._begin(self._publish)
+        cancelled = await _end_of(publishing)
+        if publishing.exception() is None:
+            self._end_thread()
+        if cancelled is not None:
+            raise cancelled
+        with self._told():
+            publishing.result()
 
     async def abort(self) -> None:
         """Close the unfinished file and leave it where it is, unless it is empty."""
@@ -116,10 +138,19 @@ class JsonLinesSink:
         await asyncio.shield(asyncio.wrap_future(closing))
 
     async def _run(self, work: Callable[[], T]) -> T:
+        with self._told():
+            return await self._begin(work)
+
+    def _begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
         if self._thread is None:
             raise TargetError(f"{self.target} is not open: call open() first")
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    @contextlib.contextmanager
+    def _told(self) -> Generator[None, None, None]:
+        """Tell of what the system refuses as the package's own error."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            yield
         except OSError as error:
             where = error.filename or self.target
             raise TargetError(f"cannot write {where}: {error.strerror or error}") from error
@@ -131,9 +162,15 @@ class JsonLinesSink:
             self._thread = None
 
     def _open(self) -> None:
-        folder = self._path.parent
-        if self._path.is_dir():
+        # Where the name leads is looked up once: what it leads to later is not what was opened.
+        self._real = _followed(self._path)
+        self._partial = _partial_of(self._real)
+        folder = self._real.parent
+        if self._real.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder", self.target)
+        if self._real.exists() and not self._real.is_file():
+            # A device or a pipe would be gone, with a file in its place.
+            raise OSError(errno.EINVAL, "it is not a regular file", self.target)
         if not folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
         self._file = _open_alone(self._partial)
@@ -148,14 +185,15 @@ class JsonLinesSink:
 
     def _publish(self) -> None:
         file = self._opened()
+        _take_rights(file, self._real)
         os.fsync(file.fileno())
         if sys.platform == "win32":  # which does not rename an open file
             file.close()
         # Open still, and so locked: nobody else begins a file under the name that goes away.
-        self._partial.replace(self._path)
+        self._partial.replace(self._real)
         self._file = None
         file.close()
-        _sync_folder(self._path.parent)
+        _sync_folder(self._real.parent)
 
     def _close(self) -> None:
         if self._file is None or self._file.closed:
@@ -174,13 +212,77 @@ class JsonLinesSink:
         return self._file
 
 
+async def _end_of(work: asyncio.Future[None]) -> asyncio.CancelledError | None:
+    """Wait until work is done, whoever is cancelled; return the last cancellation."""
+    cancelled = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
+
+
+def _partial_of(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _followed(path: Path) -> Path:
+    """Return what a symbolic link leads to, and any other path as it was given."""
+    if not path.is_symlink():
+        return path
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return real
+
+
+def _open_for_owner(path: str, flags: int) -> int:
+    # An unfinished file is never a link: what one leads to would be emptied in its place.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), _OWNER_ALONE)
+
+
+def _narrow(file: FileIO) -> None:
+    """Take an unfinished file that an earlier run left from all but its owner."""
+    mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    if sys.platform == "win32" or not mode & ~_OWNER_ALONE:
+        return
+    with contextlib.suppress(OSError):  # some file systems have no modes
+        os.fchmod(file.fileno(), mode & _OWNER_ALONE)
+
+
+def _take_rights(file: FileIO, path: Path) -> None:
+    """Give a file the mode, owner and group of the one whose place it takes, if there is one."""
+    if sys.platform == "win32" or not path.exists():
+        return
+    old = path.stat()
+    mode = old.st_mode & 0o777
+    if not _take_group(file, old):
+        # Other people are in the file's own group: the old one's rights are not for them.
+        mode &= ~stat.S_IRWXG
+    with contextlib.suppress(OSError):
+        os.fchmod(file.fileno(), mode)
+
+
+def _take_group(file: FileIO, old: os.stat_result) -> bool:
+    """Give a file another one's owner and group, or its group alone; whether it has that now."""
+    if sys.platform == "win32":
+        return False
+    for owner in (old.st_uid, -1):  # to give files away is for root
+        with contextlib.suppress(OSError):
+            os.fchown(file.fileno(), owner, old.st_gid)
+            return True
+    return False
+
+
 def _open_alone(path: Path) -> FileIO:
     """Open a file, emptied, for one writer at a time: two would mix their lines."""
     # Not "wb": until it is locked, what is in there may be somebody's. Not buffered: what was
     # written is in the file, whatever becomes of this process.
-    file = path.open("ab", buffering=0)
+    file = FileIO(path, "ab", opener=_open_for_owner)
     try:
         _lock(file, path)
+        _narrow(file)
         file.truncate(0)
     except BaseException:
         file.close()

@@ -5,6 +5,7 @@
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +30,21 @@ def _surroundings(monkeypatch, tmp_path):
     before = logger.handlers[:], logger.level, logger.propagate
     yield
     logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.fixture(autouse=True)
+def _signals_that_end():
+    """Ctrl-C and SIGTERM that end a process, although the one who runs the tests ignores them.
+
+    Processes inherit what is ignored: in a background job, or behind nohup, none would be ended.
+    """
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+    }
+    yield
+    for one, handler in before.items():
+        signal.signal(one, handler)
 
 
 class Ended:
@@ -108,8 +124,9 @@ def process():
     """A function that starts a command line as a process of its own."""
     started = []
 
-    def process(*arguments, **options):
-        command = [sys.executable, "-W", "error::ResourceWarning", "-m", "cekat_async", *arguments]
+    def process(*arguments, script=None, **options):
+        program = ["-m", "cekat_async"] if script is None else ["-c", script]
+        command = [sys.executable, "-W", "error::ResourceWarning", *program, *arguments]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         started.append(subprocess.Popen(command, **options))
         return started[-1]

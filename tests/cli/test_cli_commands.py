@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from cekat_async import __main__, __version__
+from cekat_async import CekatClient, __main__, __version__
 from cekat_async.cli import ExitCode
 from cekat_async.sandbox import Fault, Sandbox
 
@@ -52,16 +52,56 @@ def test_odd_records_are_in_the_summary(cekat, served):
 
     assert "2 conversations, complete" in ended.err
     assert "odd records: 1, written like the others" in ended.err
-    assert max(map(len, ended.err.splitlines())) <= 80
+    assert max(map(len, ended.err.splitlines()[-4:])) <= 80
+
+
+def test_the_first_odd_records_are_named(cekat, served):
+    """An export names the first five odd records, one a line, and from there only counts."""
+    odd = [b'{"id":"r%d","labels":%d}' % (number, number) for number in range(7)]
+    with served() as sandbox:
+        sandbox.fail_next(Fault.raw(body=b'{"data":[17,%s]}' % b",".join(odd)))
+        ended = cekat("export", "out.jsonl")
+    told = [line for line in ended.err.splitlines() if line.startswith("cekat: ")]
+
+    assert ended.code == 0
+    assert told[0].startswith("cekat: a record without an id is odd at $: ")
+    assert [line.partition(": Exp")[0] for line in told[1:5]] == [
+        f"cekat: record r{number} is odd at $.labels" for number in range(4)
+    ]
+    assert told[5:] == ["cekat: there are more odd records: from here they are only counted"]
+    assert "odd records: 8, written like the others" in ended.err
 
 
 def test_a_slow_export_tells_its_pace(cekat):
     """An export that takes a while says how fast it is and how much of the quota it uses."""
-    arguments = ("--sandbox", "--sandbox-size", "1200", "--rate-limit", "400/60")
+    arguments = ("--sandbox", "--sandbox-size", "1200", "--rate-limit", "8/1")
     ended = cekat("export", "out.jsonl", *arguments)
 
-    pace = r"s, [\d,]+ conversations/min, \d+% of the quota of 400 in 60 s$"
+    pace = r"s, [\d,]+ conversations/min, \d+% of the quota of 8 in 1 s$"
     assert re.search(pace, ended.err.splitlines()[-1])
+
+
+def test_a_short_export_tells_its_pace_too(cekat):
+    """However short it was, an export says how fast it was and how much of the quota it used."""
+    ended = cekat("export", "out.jsonl", "--sandbox", "--sandbox-size", "100")
+
+    pace = r"^0\.\d s, [\d,]+ conversations/min, 100% of the quota of 300 in 60 s$"
+    assert re.search(pace, ended.err.splitlines()[-1])
+
+
+def test_the_sandbox_is_tried_as_often_as_was_asked_for(cekat, monkeypatch):
+    """``--attempts`` counts with ``--sandbox`` too."""
+    made = []
+
+    def client(*arguments, **options):
+        made.append(options)
+        return CekatClient(*arguments, **options)
+
+    monkeypatch.setattr("cekat_async.cli.options.CekatClient", client)
+    ended = cekat("inboxes", "--sandbox", "--attempts", "3")
+
+    assert ended.code == 0
+    assert [options["retry"].attempts for options in made] == [3]
 
 
 def test_conversations_in_a_pipe_are_json_lines(cekat, served, records):

@@ -138,6 +138,9 @@ def test_a_target_whose_name_breaks_lines(cekat):
         (["conversations", "--base-url", "example.com"], "needs a scheme and a host"),
         (["conversations", "--base-url", "http://example.com"], "or pass --allow-http"),
         (["inboxes", "--sandbox", "--sandbox-size", "1000000000"], "no such sandbox: "),
+        (["inboxes", "--sandbox", "--base-url", "https://a.b"], "--base-url means nothing with"),
+        (["export", "x.jsonl", "--allow-http", "--sandbox"], "--allow-http means nothing with"),
+        (["conversations", "--sandbox-size", "5000"], "--sandbox-size means nothing without"),
         (["sandbox", "--inboxes", "1000000000"], "no such sandbox: inboxes must be"),
         (["sandbox", "--port", "70000"], "70000 is not in the range"),
     ],
@@ -160,7 +163,7 @@ def test_interrupted_before_anything_was_begun(cekat, monkeypatch):
     def interrupted(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cekat_async.cli.app.Connection", interrupted)
+    monkeypatch.setattr("cekat_async.cli.app.connection", interrupted)
     ended = cekat("inboxes")
 
     assert ended.code == ExitCode.INTERRUPTED == 130

@@ -20,6 +20,8 @@ from cekat_async.sandbox import Sandbox
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
+full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+
 SLOW = ("--sandbox", "--rate-limit", "300/15")  # twenty pages a second
 
 
@@ -30,11 +32,13 @@ SLOW = ("--sandbox", "--rate-limit", "300/15")  # twenty pages a second
         (signal.SIGTERM, ExitCode.TERMINATED, "terminated"),
     ],
 )
-def test_an_export_that_is_stopped(process, wait_until, tmp_path, sent, code, word):
+def test_an_export_that_is_stopped(process, tmp_path, sent, code, word):
     """Ctrl-C and SIGTERM end an export cleanly: no target, and a word on what there is of it."""
     partial = tmp_path / "x.jsonl.partial"
-    running = process("export", "x.jsonl", *SLOW)
-    wait_until(lambda: partial.exists() and partial.stat().st_size)
+    # Unbuffered: what was read beyond the first line would be missing in the end.
+    running = process("export", "x.jsonl", *SLOW, bufsize=0)
+    # That there is something in the file is too early: a page counts when the export knows of it.
+    assert running.stderr.readline() == b"100 conversations\n"
     running.send_signal(sent)
     _, err = running.communicate(timeout=60)
     *_, first, second = err.decode().splitlines()
@@ -47,6 +51,99 @@ def test_an_export_that_is_stopped(process, wait_until, tmp_path, sent, code, wo
     assert b"".join(r + b"\n" for _, r in Sandbox(5000).records()).startswith(written)
     assert not (tmp_path / "x.jsonl").exists()
     assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["publishing", "closing"])
+def test_an_export_that_is_stopped_too_late(process, tmp_path, sent, moment):
+    """Stopped while the target takes its name, or later, an export is done and says so."""
+    running = process(env=os.environ | {"MOMENT": moment}, script=STOPPED_LATE, bufsize=0)
+    assert running.stdout.readline() == b"now\n"
+    running.send_signal(sent)
+    # The thread goes on when the event loop has had the signal for a while.
+    _, err = running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.DONE
+    assert b"x.jsonl: 250 conversations, complete\n" in err
+    assert b"terminated" not in err
+    assert b"interrupted" not in err
+    assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == 250
+    assert not (tmp_path / "x.jsonl.partial").exists()
+
+
+STOPPED_LATE = """
+import asyncio, os, sys, time
+from cekat_async import CekatClient
+from cekat_async.cli import run
+from cekat_async.export import JsonLinesSink
+
+publish, leave = JsonLinesSink._publish, CekatClient.__aexit__
+
+def slow_publish(self):
+    if os.environ["MOMENT"] == "publishing":
+        print("now", flush=True)
+        time.sleep(0.5)
+    publish(self)
+
+async def slow_leave(self, *error):
+    await leave(self, *error)
+    if os.environ["MOMENT"] == "closing":
+        print("now", flush=True)
+        await asyncio.sleep(60)
+
+JsonLinesSink._publish, CekatClient.__aexit__ = slow_publish, slow_leave
+sys.exit(run(["export", "x.jsonl", "--sandbox", "--sandbox-size", "250"]))
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-v",)])
+def test_a_log_whose_reader_goes_away(process, tmp_path, records, arguments):
+    """An export goes on, and is done, when whoever read its log has read enough."""
+    running = process(*arguments, "export", "x.jsonl", "--sandbox", "--sandbox-size", "800")
+    running.stderr.readline()
+    running.stderr.close()
+    running.wait(60)
+
+    assert running.returncode == ExitCode.DONE
+    assert (tmp_path / "x.jsonl").read_bytes() == records(Sandbox(800))
+
+
+@full_disk
+@pytest.mark.parametrize(
+    "arguments, code",
+    [
+        (("export", "x.jsonl", "--sandbox"), ExitCode.DONE),
+        (("-v", "conversations", "--sandbox"), ExitCode.DONE),
+        (("inboxes",), ExitCode.USAGE),
+        (("exprot",), ExitCode.USAGE),
+        ((), ExitCode.USAGE),
+    ],
+)
+def test_a_log_on_a_full_disk(process, arguments, code):
+    """What cannot be said changes neither what is done nor the exit code."""
+    if "--sandbox" in arguments:
+        arguments += ("--sandbox-size", "250")
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        running = process(*arguments, stderr=full)
+    running.communicate(timeout=60)
+
+    assert running.returncode == code
+
+
+@pytest.mark.parametrize("descriptor", [1, 2])
+@pytest.mark.parametrize("command", [("conversations",), ("inboxes",), ("export", "x.jsonl")])
+def test_closed_from_the_beginning(process, command, descriptor):
+    """With no standard output a listing fails in one line; without standard error nothing does."""
+    started = f'exec "$0" -m cekat_async "$@" {descriptor}>&-'
+    shell = ["sh", "-c", started, sys.executable, *command, "--sandbox", "--sandbox-size", "50"]
+    done = subprocess.run(shell, capture_output=True, check=False)
+
+    if descriptor == 1 and command[0] != "export":
+        assert done.returncode == ExitCode.TARGET_FAILED
+        assert done.stderr == b"cekat: cannot write to standard output: it is closed\n"
+    else:
+        assert done.returncode == ExitCode.DONE
+        assert b"Traceback" not in done.stderr
 
 
 def test_a_listing_that_is_stopped(process):
@@ -74,7 +171,7 @@ def test_a_reader_that_goes_away(process, command):
     assert running.stderr.read() in {b"", b"cekat: the sandbox has ended\n"}
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110 - read at import
+@full_disk
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_standard_output_on_a_full_disk(process, command):
     """``cekat … > file`` on a full disk fails in one line, with the code of a failed target."""
