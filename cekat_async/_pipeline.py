@@ -132,16 +132,14 @@ class Pipeline:
         call.attempts += 1
 
     def _answer(self, reply: Reply, decode: Callable[[Reply], T]) -> T:
+        status = reply.status
         try:
-            answer = _judged(reply, decode)
-        except APIStatusError as error:
+            return _judged(reply, decode)
+        except CekatError as error:
             # A 200 that says "success": false has its status in the body.
-            self._limiter.observe(Reply(error.status, reply.headers, reply.body))
-        except CekatError:
-            self._limiter.observe(reply)
-        else:
-            self._limiter.observe(reply)
-            return answer
+            status = error.status if isinstance(error, APIStatusError) else status
+        finally:
+            self._limiter.observe(Reply(status, reply.headers, reply.body))
         # A server may echo the key, and an error shows what the server sent: in its message, its
         # attributes, the frames of its traceback. So it is made anew, of a reply without.
         return _judged(self._without_key(reply), decode)

@@ -77,6 +77,9 @@ class Transport:
         }
         self._timeout = aiohttp.ClientTimeout(
             total=None,  # it would also count what asyncio.timeout counts below, and costs more
+            # With the look-up of the name. In a pool of our own nobody waits for a connection; in
+            # a caller's one may, and that is no failure to connect.
+            connect=config.timeout.connect if session is None else None,
             sock_connect=config.timeout.connect,
             sock_read=config.timeout.read,
         )

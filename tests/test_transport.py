@@ -200,6 +200,18 @@ async def test_no_connection_in_time(monkeypatch):
     assert not server.heads
 
 
+async def test_a_slow_look_up_of_the_name_was_never_sent(monkeypatch):
+    """A name that nobody resolves in time counts as no connection, and not as a lost answer."""
+
+    async def never(*_, **__):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never, raising=False)
+    error = await failure("https://api.example", timeout=Timeout(connect=0.01, attempt=5.0))
+
+    assert type(error) is ConnectTimeoutError
+
+
 async def test_silence_is_told():
     """A server that sends nothing for Timeout.read is told as silent."""
     async with RawServer(lambda _: None) as server:
