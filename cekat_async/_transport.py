@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
+import os
 import platform
 import re
 from typing import TYPE_CHECKING
@@ -272,8 +273,18 @@ _NEVER_SENT = (
 _QUOTED_BYTES = re.compile(r"\bb['\"]")
 
 
+def _told(error: aiohttp.ClientError) -> str:
+    """Return an error's text, in the system's words where it was the system that refused."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return str(error.os_error.strerror or error.os_error).lower()
+    # TLS has classes of its own, and counts its errors in a way of its own.
+    if type(error) is aiohttp.ClientConnectorError and error.os_error.errno:
+        return os.strerror(error.os_error.errno).lower()
+    return str(error)
+
+
 def _reason(error: aiohttp.ClientError) -> str:
     """Say what went wrong in one line, without what an aiohttp error repeats of either side."""
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else _told(error)
     said, *_ = _QUOTED_BYTES.split(" ".join(text.split()), maxsplit=1)
     return said.rstrip(" :") or type(error).__name__

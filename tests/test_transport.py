@@ -265,7 +265,7 @@ async def test_a_refused_connection():
         error = await failure(f"http://127.0.0.1:{port}")
 
     assert type(error) is NotSentError
-    assert f"cannot reach http://127.0.0.1:{port}: " in str(error)
+    assert f"cannot reach http://127.0.0.1:{port}: connection refused" in str(error)
 
 
 async def test_an_unknown_host():
