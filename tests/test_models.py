@@ -551,7 +551,8 @@ def test_timestamps_are_printed_as_the_api_does(moment: datetime | None, text: s
 
 @given(
     moment=st.datetimes(
-        timezones=st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23))),
+        # Offsets of whole minutes, as there are: RFC 3339 can write no others.
+        timezones=st.integers(-23 * 60, 23 * 60).map(lambda m: timezone(timedelta(minutes=m))),
         min_value=datetime(2, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
         max_value=datetime(9998, 12, 31),  # noqa: DTZ001 - as above
     )
