@@ -7,6 +7,7 @@
 
 from cekat_async import errors
 from cekat_async._decode import decode_conversation
+from cekat_async._limiter import Limiter, LimiterSnapshot
 from cekat_async._version import __version__
 from cekat_async.client import CekatClient
 from cekat_async.config import RateLimit, RetryPolicy, Timeout
@@ -32,6 +33,8 @@ __all__ = [
     "Inbox",
     "InboxPage",
     "Label",
+    "Limiter",
+    "LimiterSnapshot",
     "MessagePreview",
     "OddRecord",
     "PlatformType",

@@ -1,142 +1,351 @@
-"""The pace of a client: how soon the next request may go out, and the holds the server asks for.
+"""The limiter of a client: lets requests out one after another, as soon as their turn has come.
 
-The one file that knows aiolimiter. The rest of the package sees :class:`Limiter`.
+What decides is pure and stands in ``_pace``; here it is waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from aiolimiter import AsyncLimiter
+import msgspec
 
+from cekat_async._even_pace import EvenPace
+from cekat_async._pace import Pace, Turn, Unpaced, is_long
+from cekat_async._quota import statements
+from cekat_async._sharing import Sharing
 from cekat_async._wire import retry_after
-from cekat_async.errors import RateLimitError
+from cekat_async.config import RateLimit, require_share
+from cekat_async.errors import ConfigurationError, RateLimitError
 
 if TYPE_CHECKING:
-    from cekat_async._wire import Reply
-    from cekat_async.config import RateLimit
+    from collections.abc import Awaitable, Sequence
 
-__all__ = ["Limiter", "PacedLimiter", "UnpacedLimiter", "limiter_for"]
+    from cekat_async._ledger import Permit
+    from cekat_async._quota import Statement
+    from cekat_async._sharing import SharedBudget
+    from cekat_async._wire import Reply
+
+__all__ = ["Limiter", "LimiterSnapshot"]
 
 _log = logging.getLogger("cekat_async")
 
-# Replies whose Retry-After speaks to everyone and not only to the request that met them.
-_HOLDING = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_PAUSE = "the server asks for a pause"
+_DAY_SPENT = "the quota of the day is spent"
+_SPENT = "the quota is spent"
+_AN_AGE = 100 * 365 * 86_400.0
 
 
-class Limiter(Protocol):
-    """What stands directly before the wire: asked before each request, told of each reply."""
+class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """How a limiter stands at a moment.
 
-    async def acquire(self, deadline: float) -> None:
-        """Return when a request may go out.
+    Attributes:
+        limit: Requests in any ``per`` seconds that it believes to have; ``None`` without a pace.
+        per: Those seconds.
+        source: Why it believes so: ``"documented"`` (API.md), ``"configured"``, ``"stated"`` (the
+            server's headers), ``"refusals"`` (it was refused, and probes), ``"unpaced"``.
+        used: Requests of its own in the window that ends now.
+        remaining: What the server last said is left, for all who share the quota; ``None`` if it
+            did not say, or that holds no longer.
+        under_way: Requests that have no reply yet.
+        waiting: Requests that wait for their turn.
+        next_in: Seconds until the next one may go, as far as is known; infinite if a reply has to
+            come first.
+        held_for: Seconds that are left of a hold; 0 without one.
+        why_held: Why there is a hold; empty without one.
+        sent: Requests so far.
+        refused: How many of them were answered with a 429.
+        earned: Requests that the limit would have let out since the first one.
+    """
+
+    limit: int | None
+    per: float
+    source: str
+    used: int
+    remaining: int | None
+    under_way: int
+    waiting: int
+    next_in: float
+    held_for: float
+    why_held: str
+    sent: int
+    refused: int
+    earned: float
+
+    @property
+    def share(self) -> float | None:
+        """Which part of the limit is in use, from 0 to 1; ``None`` without a pace."""
+        return None if self.limit is None else min(1.0, self.used / self.limit)
+
+
+class Limiter:
+    """The pace of one client, or of several clients that it is given to.
+
+    A client makes its own from its ``rate_limit``. To let several clients of one event loop share
+    a quota, make one and pass it to each, as ``CekatClient(rate_limit=limiter)``; to share it with
+    other processes, give it a budget of :mod:`cekat_async.budgets`.
+
+    Args:
+        rate_limit: How many requests at most; ``None`` for no pace, but for the holds that the
+            server asks for.
+        budget: What counts the requests of all processes that share the quota.
+        share: The part of the rate, above 0 and at most 1, that this process keeps to while the
+            budget is away. The shares of all processes should not add up to more than 1. Default
+            0.5.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    def __init__(
+        self,
+        rate_limit: RateLimit | None = RateLimit(),  # noqa: B008 - frozen values
+        *,
+        budget: SharedBudget | None = None,
+        share: float = 0.5,
+    ) -> None:
+        self._pace = _pace(rate_limit)
+        self._sharing = self._share(budget, require_share("share", share))
+        longest = (rate_limit or RateLimit()).longest_hold
+        self._longest_hold = math.inf if longest is None else longest
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Who has it is the next to go, and does all the waiting; the others come after, in order.
+        self._line = asyncio.Lock()
+        self._even_pace = EvenPace()
+        self._waits: dict[asyncio.Timeout, float] = {}
+        # The turn that the first in line waits for, and what cuts that wait short.
+        self._awaited = Turn(0.0)
+        self._cut: asyncio.Timeout | None = None
+        self._held_until, self._why_held = 0.0, ""
+        self._sent = 0
+
+    def snapshot(self) -> LimiterSnapshot:
+        """Return how it stands now."""
+        now, pace = self._now(), self._pace
+        held_for = max(0.0, self._held_until - now)
+        return LimiterSnapshot(
+            limit=pace.terms.limit or None,
+            per=pace.terms.per,
+            source=pace.terms.source,
+            used=pace.used(now),
+            remaining=pace.remaining(now),
+            under_way=pace.under_way,
+            waiting=len(self._waits),
+            next_in=max(held_for, pace.next(now).at - now, 0.0),
+            held_for=held_for,
+            why_held=self._why_held if held_for else "",
+            sent=self._sent,
+            refused=pace.refused,
+            earned=pace.earned(now),
+        )
+
+    async def acquire(self, deadline: float = math.inf) -> Permit:
+        """Return when a request may go out: first come, first served.
+
+        Whoever acquires must settle it, with :meth:`observe` or :meth:`lost`.
+
+        Args:
+            deadline: The time of the event loop's clock until which the caller can wait.
 
         Raises:
-            RateLimitError: A hold outlasts ``deadline`` (a time of the event loop's clock).
+            RateLimitError: The quota is spent, or a hold is on, for longer than the caller can
+                wait, or than ``RateLimit.longest_hold``.
+            ConfigurationError: The limiter is at work in another event loop.
         """
+        self._require_loop()
+        if not self._waits and self._sharing is None:
+            # Nobody is before us. What is due now needs none of the machinery of waiting.
+            turn, now = self._next()
+            if turn.at <= now and (not turn.paced or self._even_pace.has_token()):
+                if turn.paced:
+                    await self._even_pace.token()
+                return self._let_out(turn, now)
+        return await self._wait_in_line(deadline)
 
-    def observe(self, reply: Reply) -> None:
-        """Learn from a reply, whose status is what the verdict made of it."""
+    def observe(self, permit: Permit, reply: Reply) -> None:
+        """Settle a request that got a reply, whose status is what the verdict made of it."""
+        said, before = statements(reply.headers), self._pace.terms
+        refused = reply.status == HTTPStatus.TOO_MANY_REQUESTS
+        self._pace.answered(permit, said, self._now(), refused=refused)
+        if (now := self._pace.terms) != before:
+            _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *now, *before)
+        self._hold_as_asked(reply, said)
+        self._settled()
 
+    def lost(self, *, sent: bool) -> None:
+        """Settle a request that got no reply; ``sent`` unless it certainly never went out."""
+        self._pace.lost(self._now(), sent=sent)
+        self._settled()
 
-class UnpacedLimiter:
-    """No pace of its own; only the holds that the server asks for."""
+    def explain(self, error: RateLimitError, deadline: float) -> None:
+        """Write on the server's refusal when to come back, if that is too late for the call."""
+        if self._outlasts(deadline):
+            self._write_resumption(error, self._held_until)
 
-    def __init__(self, default_hold: float = 0.0) -> None:
-        """Make one that holds for ``default_hold`` seconds after a 429 that does not say."""
-        self._default_hold = default_hold
-        self._held_until = 0.0
-        self._queue: dict[asyncio.Timeout, float] = {}
-
-    async def acquire(self, deadline: float) -> None:
-        """Wait for a turn; fail as soon as a hold that outlasts ``deadline`` is on."""
+    async def _wait_in_line(self, deadline: float) -> Permit:
+        """Wait for one's turn; fail as soon as a hold that outlasts ``deadline`` is on."""
         if not self._outlasts(deadline):
             # With no time set: a hold that comes on meanwhile sets one, and so ends the wait.
             wait = asyncio.timeout(None)
             try:
                 async with wait:
-                    self._queue[wait] = deadline
-                    return await self._turn()
+                    self._waits[wait] = deadline
+                    async with self._line:
+                        return await self._wait_for_turn(deadline)
             except TimeoutError:
-                pass
+                if not wait.expired():
+                    raise
             finally:
-                self._queue.pop(wait, None)
-        raise self._refusal()
+                self._waits.pop(wait, None)
+                self._rest()
+        raise self._refusal(self._why_held, self._held_until)
 
-    def observe(self, reply: Reply) -> None:
-        """Hold everyone when the reply asks for it."""
-        if reply.status not in _HOLDING:
-            return
-        said = retry_after(reply.headers)
-        fallback = self._default_hold if reply.status == HTTPStatus.TOO_MANY_REQUESTS else 0.0
-        self._hold(fallback if said is None else said)
+    async def _wait_for_turn(self, deadline: float) -> Permit:
+        """Wait, as the first in line, until a request may go, and let it out."""
+        has_token = False
+        while True:
+            turn, now = self._next()
+            if turn.at > now:
+                await self._wait_for(turn, deadline)
+            elif turn.paced and not has_token:
+                has_token = await self._unless_cut(turn, self._even_pace.token())
+            elif self._sharing and (seconds := await self._sharing.take()):
+                await asyncio.sleep(seconds)
+            else:
+                # While the budget was waited for, a hold may have begun.
+                turn, now = self._next()
+                if turn.at <= now:
+                    return self._let_out(turn, now)
 
-    async def _turn(self) -> None:
-        """Wait until no hold is on. A hold may be prolonged while one waits for its end."""
-        while (seconds := self._held_for()) > 0:  # noqa: ASYNC110 - sleeps to its end, polls not
-            await asyncio.sleep(seconds)
+    async def _wait_for(self, turn: Turn, deadline: float) -> None:
+        """Wait for a turn, or for the reply that brings it forward."""
+        if turn.spent and turn.at > self._end_of_patience(deadline):
+            raise self._refusal(_SPENT, turn.at)
+        until = None if turn.at == math.inf else turn.at
+        await self._unless_cut(turn, asyncio.get_running_loop().create_future(), until)
 
-    def _held_for(self) -> float:
-        return self._held_until - asyncio.get_running_loop().time()
+    async def _unless_cut(
+        self, turn: Turn, wait: Awaitable[object], until: float | None = None
+    ) -> bool:
+        """Wait for something until a time, or until there is news; tell whether it came."""
+        self._awaited, self._cut = turn, asyncio.timeout_at(until)
+        try:
+            async with self._cut:
+                await wait
+        except TimeoutError:
+            return False
+        finally:
+            self._cut = None
+        return True
 
-    def _outlasts(self, deadline: float) -> bool:
-        return self._held_for() > 0 and self._held_until > deadline
+    def _next(self) -> tuple[Turn, float]:
+        now = self._now()
+        if self._held_until > now:
+            return Turn(self._held_until), now
+        turn = self._pace.next(now)
+        if turn.paced:
+            self._even_pace.keep_to(self._pace.terms)
+        return turn, now
 
-    def _hold(self, seconds: float) -> None:
-        # All that was in flight may be refused too: that is one hold, and one warning.
-        if seconds > 0 >= self._held_for():
-            _log.warning("the server asks for a pause: holding all requests for %.3g s", seconds)
-        now = asyncio.get_running_loop().time()
-        self._held_until = max(self._held_until, now + seconds)
-        for wait in [wait for wait, deadline in self._queue.items() if self._outlasts(deadline)]:
-            del self._queue[wait]
+    def _let_out(self, turn: Turn, now: float) -> Permit:
+        self._sent += 1
+        return self._pace.take(turn, now)
+
+    def _settled(self) -> None:
+        # Waking the first in line is dear, next to asking whether there is a reason.
+        if self._cut is not None and not self._cut.expired():
+            turn, now = self._next()
+            # Who waits for a token had its turn; it is news to need none.
+            is_early = turn.at < self._awaited.at
+            if is_early if self._awaited.at > now else turn.at <= now and not turn.paced:
+                self._cut.reschedule(now)
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._waits and not self._pace.under_way:
+            self._pace.rest(self._now())
+
+    def _hold_as_asked(self, reply: Reply, said: Sequence[Statement]) -> None:
+        """Hold everyone, if the reply asks for it or leaves nothing of the day."""
+        for part in said:
+            if part.remaining == 0 and part.reset and is_long(part):
+                self._hold(part.reset, _DAY_SPENT)
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            asked = retry_after(reply.headers)
+            self._hold(_reset(said, self._pace.terms.per) if asked is None else asked, _PAUSE)
+        elif reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._hold(retry_after(reply.headers) or 0.0, _PAUSE)
+
+    def _hold(self, seconds: float, why: str) -> None:
+        now = self._now()
+        # All that was under way may be refused too: that is one hold, and one warning.
+        if seconds > 0 and self._held_until <= now:
+            _log.warning("%s: holding all requests for %g s", why, round(seconds, 2))
+        if now + seconds > self._held_until:
+            self._held_until, self._why_held = now + seconds, why
+        for wait in [wait for wait, deadline in self._waits.items() if self._outlasts(deadline)]:
+            del self._waits[wait]
             wait.reschedule(now)
 
-    def _refusal(self) -> RateLimitError:
+    def _outlasts(self, deadline: float) -> bool:
+        """Whether there is a hold, and it ends too late for who can wait until ``deadline``."""
+        until = self._held_until
+        return until > self._now() and until > self._end_of_patience(deadline)
+
+    def _end_of_patience(self, deadline: float) -> float:
+        return min(deadline, self._now() + self._longest_hold)
+
+    def _refusal(self, why: str, until: float) -> RateLimitError:
         error = RateLimitError(
-            "the server asked for a pause that outlasts the deadline: "
-            f"{self._held_for():.0f} s are left of it",
+            f"{why}: {until - self._now():.0f} s to go",
             status=HTTPStatus.TOO_MANY_REQUESTS,
         )
-        error.retry_after = self._held_for()
+        self._write_resumption(error, until)
         return error
 
+    def _write_resumption(self, error: RateLimitError, until: float) -> None:
+        error.retry_after = until - self._now()
+        # Servers can say any number; a calendar ends some day.
+        error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(error.retry_after, _AN_AGE))
+        error.add_note(
+            f"not tried again: {error.retry_after:.0f} s would outlast the deadline of the call, "
+            "or RateLimit.longest_hold"
+        )
 
-class PacedLimiter(UnpacedLimiter):
-    """At most ``rate.requests`` in any window of ``rate.per`` seconds, and holds."""
+    def _share(self, budget: SharedBudget | None, share: float) -> Sharing | None:
+        if budget is None:
+            return None
+        if not isinstance(self._pace, Pace):
+            raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
+        return Sharing(budget, share, self._pace, self._hold)
 
-    def __init__(self, rate: RateLimit) -> None:
-        super().__init__(default_hold=rate.per)
-        self._bucket = AsyncLimiter(*bucket(rate))
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
-    async def _turn(self) -> None:
-        """Wait until the pace allows one more request and no hold is on."""
-        await super()._turn()
-        await self._bucket.acquire()
-        # The hold is looked at after the token is taken: it may have begun while one queued. The
-        # token is then stale, as are those of everyone who queued; spent after the hold, together,
-        # they would be a burst.
-        while self._held_for() > 0:
-            await super()._turn()
-            await self._bucket.acquire()
-
-
-def bucket(rate: RateLimit) -> tuple[float, float]:
-    """Return the size of a leaky bucket and the seconds in which it drains, for ``rate``.
-
-    A bucket of ``b`` that drains at ``r`` a second lets at most ``b + r * w`` requests into any
-    window ``w``, so b + r * (per + jitter) must not exceed the limit. A small ``b`` keeps nearly
-    all of the quota for the steady pace; 1 % of the limit makes up for late wake-ups.
-    """
-    size = max(1, rate.requests // 100)
-    # How much closer together requests may arrive than they left: a quarter of a second, and for
-    # scaled-down periods the same share of them.
-    jitter = min(0.25, rate.per / 240)
-    return size, size * (rate.per + jitter) / max(1, rate.requests - size)
+    def _require_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise ConfigurationError(
+                "the limiter belongs to another event loop: make one in each loop"
+            )
 
 
-def limiter_for(rate: RateLimit | None) -> Limiter:
-    """Return the limiter for a rate; ``None`` switches pacing off, but not the server's holds."""
-    return UnpacedLimiter() if rate is None else PacedLimiter(rate)
+def _pace(rate_limit: RateLimit | None) -> Pace | Unpaced:
+    if rate_limit is None:
+        return Unpaced()
+    if not isinstance(rate_limit, RateLimit):
+        raise ConfigurationError(
+            f"rate_limit must be a RateLimit, a Limiter or None, not {rate_limit!r}"
+        )
+    return Pace(rate_limit)
+
+
+def _reset(said: Sequence[Statement], otherwise: float) -> float:
+    """Return the seconds until what is spent is there again, if a refusal says so."""
+    spent = (part.reset for part in said if part.reset is not None and not part.remaining)
+    return max(spent, default=otherwise)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from cekat_async._retry import retried
+from cekat_async._retry import RetryBudget, retried
 from cekat_async._wire import HEADERS_READ, Reply, verdict
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
     ClientClosedError,
     DeadlineExceededError,
+    NotSentError,
+    RateLimitError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cekat_async._ledger import Permit
     from cekat_async._limiter import Limiter
     from cekat_async._wire import Request
     from cekat_async.config import ClientConfig
@@ -63,6 +67,7 @@ class Pipeline:
         self._config = config
         self._limiter = limiter
         self._transport = transport
+        self._budget = RetryBudget(config.retry.budget)
         self._slots = asyncio.Semaphore(config.concurrency)
         self._under_way: set[asyncio.Timeout] = set()
         self._ended = False
@@ -85,11 +90,12 @@ class Pipeline:
         seconds = self._config.timeout.deadline
         deadline = asyncio.get_running_loop().time() + (math.inf if seconds is None else seconds)
         cutoff = asyncio.timeout(seconds)
+        attempt = partial(self._attempt, call, deadline)
         try:
             async with cutoff:
                 self._under_way.add(cutoff)
                 return await retried(
-                    self._config.retry, deadline, lambda: self._attempt(call, deadline)
+                    self._config.retry, self._budget, deadline, attempt, lambda: call.attempts
                 )
         except TimeoutError:
             if not cutoff.expired():
@@ -118,12 +124,21 @@ class Pipeline:
             # limiter of another event loop would fail in their own ways.
             self._transport.require_usable()
             async with self._slots:
-                await self._limiter.acquire(deadline)
-                self._count(call)
-                reply = await self._transport.exchange(call.request)
-            return self._answer(reply, call.decode)
+                permit = await self._limiter.acquire(deadline)
+                reply = await self._exchange(call)
+            return self._answer(permit, reply, call.decode)
         except CekatError as error:
+            if isinstance(error, RateLimitError):
+                self._limiter.explain(error, deadline)
             call.failure = call.labelled(error)
+            raise
+
+    async def _exchange(self, call: _Call[T]) -> Reply:
+        self._count(call)
+        try:
+            return await self._transport.exchange(call.request)
+        except BaseException as error:  # a cancellation too: the request may have arrived
+            self._limiter.lost(sent=not isinstance(error, NotSentError))
             raise
 
     def _count(self, call: _Call[T]) -> None:
@@ -131,7 +146,7 @@ class Pipeline:
         self.traffic.retries += call.attempts > 0
         call.attempts += 1
 
-    def _answer(self, reply: Reply, decode: Callable[[Reply], T]) -> T:
+    def _answer(self, permit: Permit, reply: Reply, decode: Callable[[Reply], T]) -> T:
         status = reply.status
         try:
             return _judged(reply, decode)
@@ -139,7 +154,7 @@ class Pipeline:
             # A 200 that says "success": false has its status in the body.
             status = error.status if isinstance(error, APIStatusError) else status
         finally:
-            self._limiter.observe(Reply(status, reply.headers, reply.body))
+            self._limiter.observe(permit, Reply(status, reply.headers, reply.body))
         # A server may echo the key, and an error shows what the server sent: in its message, its
         # attributes, the frames of its traceback. So it is made anew, of a reply without.
         return _judged(self._without_key(reply), decode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +14,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
+    ConnectTimeoutError,
     MalformedBodyError,
+    RateLimitError,
+    ResponseLostError,
     ResponseTooLargeError,
     TransportError,
 )
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
     from cekat_async.config import RetryPolicy
 
-__all__ = ["backoff", "deserves_retry", "retried"]
+__all__ = ["RetryBudget", "backoff", "deserves_retry", "retried"]
 
 _log = logging.getLogger("cekat_async")
 
@@ -33,6 +37,11 @@ _RETRIED_STATUSES = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
 
+# In tokens, of which a retry of the budget is worth five: whole numbers add up without a rest.
+_RETRY_COST = 5
+_LOST_ANSWER_COST = 10
+_SUCCESS_REFILL = 1
+
 
 def deserves_retry(error: BaseException) -> bool:
     """Whether asking again may heal a failure.
@@ -40,6 +49,8 @@ def deserves_retry(error: BaseException) -> bool:
     Only our own classes do, named one by one: a predicate that says yes to all it does not know
     also says yes to a cancellation.
     """
+    if isinstance(error, RateLimitError) and error.resumes_at is not None:
+        return False  # the limiter has said that it would take too long
     if isinstance(error, APIStatusError):
         return error.status in _RETRIED_STATUSES or error.status in range(500, 600)
     if isinstance(error, ResponseTooLargeError):
@@ -58,22 +69,115 @@ def backoff(policy: RetryPolicy, retry: int, draw: Callable[[], float] = random.
     return ceiling * (1 + draw()) / 2
 
 
-async def retried(policy: RetryPolicy, deadline: float, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Return what ``attempt`` returns, trying again as the policy says.
+class RetryBudget:
+    """The retries that the calls of one client may still send while nothing heals.
+
+    A token bucket as botocore has it, with its ratios. It is refilled by calls that succeed and
+    not by time: a server that stays down is left alone.
+    """
+
+    def __init__(self, retries: int | None) -> None:
+        """Make a full one of so many ``retries``; ``None`` for no bound."""
+        self._retries = retries
+        self._capacity = math.inf if retries is None else retries * _RETRY_COST
+        self._balance = self._capacity
+        self._is_low = False
+
+    @property
+    def balance(self) -> float:
+        """Retries that are left of it."""
+        return self._balance / _RETRY_COST
+
+    def spend(self, tokens: int) -> bool:
+        """Take ``tokens``, or none and return ``False`` when there are not enough."""
+        if tokens > self._balance:
+            self._warn()
+            return False
+        self._balance -= tokens
+        return True
+
+    def give_back(self, tokens: int) -> None:
+        """Put ``tokens`` in, as far as there is room."""
+        if self._balance < self._capacity:
+            self._balance = min(self._capacity, self._balance + tokens)
+            # Until it is half full, and not until one fits: near the bottom each call would warn.
+            self._is_low = self._is_low and self._balance < self._capacity / 2
+
+    def _warn(self) -> None:
+        if not self._is_low:
+            _log.warning("%s is spent: failures are not tried again until requests succeed", self)
+        self._is_low = True
+
+    def __str__(self) -> str:
+        return f"the client's retry budget of {self._retries}"
+
+
+class _Charge:
+    """What the latest retry of one call has cost the client's budget."""
+
+    def __init__(self, budget: RetryBudget, sent: Callable[[], int]) -> None:
+        self.budget = budget
+        self._sent = sent
+        self._sent_before = sent()
+        self._tokens = 0
+
+    def pay_for_retry(self, error: CekatError) -> bool:
+        """Pay for a retry after ``error``, before its backoff: who waits has a claim already."""
+        self.refund_if_unsent()
+        tokens = _cost(error)
+        if not self.budget.spend(tokens):
+            return False
+        self._tokens, self._sent_before = tokens, self._sent()
+        return True
+
+    def refund_if_unsent(self) -> None:
+        """Take back what was paid for a retry that was cancelled, or refused, before it went out.
+
+        One that was cancelled later stays paid: the server has it.
+        """
+        if self._sent() == self._sent_before:
+            self.budget.give_back(self._tokens)
+            self._tokens = 0
+
+    def refund_of_success(self) -> None:
+        """Take back what was paid for the retry that healed."""
+        self.budget.give_back(max(self._tokens, _SUCCESS_REFILL))
+
+
+def _cost(error: CekatError) -> int:
+    if isinstance(error, RateLimitError):
+        return 0  # the limiter's hold paces these
+    # The server may have done the work, and may be at it still.
+    is_lost = isinstance(error, (ResponseLostError, ConnectTimeoutError))
+    return _LOST_ANSWER_COST if is_lost else _RETRY_COST
+
+
+async def retried(
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    deadline: float,
+    attempt: Callable[[], Awaitable[T]],
+    sent: Callable[[], int],
+) -> T:
+    """Return what ``attempt`` returns, trying again as the policy says and the budget allows.
 
     Nothing is held while it waits: ``attempt`` has let go of all it took. A wait that would end
-    behind ``deadline`` (a time of the event loop's clock) is not begun.
+    behind ``deadline`` (a time of the event loop's clock) is not begun. ``sent`` counts the
+    requests of this call that went out: only they are charged to the budget.
 
     Raises:
         CekatError: What the last attempt raised.
     """
     try:
         # Past tenacity, whose machinery costs a twentieth of a whole page.
-        return await attempt()
+        result = await attempt()
     except CekatError as error:
         if not deserves_retry(error):
             raise
         failures = [error]
+    else:
+        budget.give_back(_SUCCESS_REFILL)
+        return result
 
     async def again() -> T:
         # For tenacity the first attempt is yet to come: it is told how that one ended.
@@ -81,32 +185,58 @@ async def retried(policy: RetryPolicy, deadline: float, attempt: Callable[[], Aw
             raise failures.pop()
         return await attempt()
 
-    return await _retrying(policy, deadline)(again)
+    return await _charged(again, policy, deadline, _Charge(budget, sent))
 
 
-def _retrying(policy: RetryPolicy, deadline: float) -> AsyncRetrying:
+async def _charged(
+    again: Callable[[], Awaitable[T]], policy: RetryPolicy, deadline: float, charge: _Charge
+) -> T:
+    try:
+        result: T = await _retrying(policy, deadline, charge)(again)
+    except BaseException:  # a cancellation too
+        charge.refund_if_unsent()
+        raise
+    charge.refund_of_success()
+    return result
+
+
+def _retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRetrying:
     """Make one for a call: a shared one gives tasks each other's errors."""
 
     def wait(state: RetryCallState) -> float:
         return max(backoff(policy, state.attempt_number), _failure(state).retry_after or 0.0)
 
-    def is_too_late(state: RetryCallState) -> bool:
-        late = asyncio.get_running_loop().time() + state.upcoming_sleep > deadline
-        if late:
-            _failure(state).add_note(
-                f"not tried again: waiting {state.upcoming_sleep:.3g} s would outlast the deadline"
-            )
-        return late
-
     enough = stop_after_attempt(policy.attempts)
     return AsyncRetrying(
         retry=retry_if_exception(deserves_retry),
         wait=wait,
-        stop=lambda state: enough(state) or is_too_late(state),
+        # In this order: the budget is asked, and blamed, only when nothing else forbids a retry.
+        stop=lambda state: (
+            enough(state) or _is_too_late(state, deadline) or _is_unpaid(state, charge)
+        ),
         before_sleep=_log_retry,
         sleep=asyncio.sleep,
         reraise=True,
     )
+
+
+def _is_too_late(state: RetryCallState, deadline: float) -> bool:
+    late = asyncio.get_running_loop().time() + state.upcoming_sleep > deadline
+    if late:
+        _failure(state).add_note(
+            f"not tried again: waiting {state.upcoming_sleep:.3g} s would outlast the deadline"
+        )
+    return late
+
+
+def _is_unpaid(state: RetryCallState, charge: _Charge) -> bool:
+    error = _failure(state)
+    paid = charge.pay_for_retry(error)
+    if not paid:
+        error.add_note(
+            f"not tried again: {charge.budget} is spent; requests that succeed refill it"
+        )
+    return not paid
 
 
 def _failure(state: RetryCallState) -> CekatError:
@@ -118,8 +248,8 @@ def _failure(state: RetryCallState) -> CekatError:
 
 def _log_retry(state: RetryCallState) -> None:
     _log.warning(
-        "attempt %d failed, next in %.3g s: %s",
+        "attempt %d failed, next in %g s: %s",
         state.attempt_number,
-        state.upcoming_sleep,
+        round(state.upcoming_sleep, 2),
         _failure(state),
     )

@@ -6,7 +6,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Self
 
-from cekat_async._limiter import limiter_for
+from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline, Traffic
 from cekat_async._transport import Transport
 from cekat_async.config import RateLimit, RetryPolicy, Timeout, client_config
@@ -33,8 +33,10 @@ class CekatClient:
         api_key: The key; by default what ``CEKAT_API_KEY`` in the environment holds.
         base_url: Scheme and host, and the prefix of a gateway where there is one; by default
             ``CEKAT_BASE_URL``, or ``https://api.cekat.ai``.
-        rate_limit: Requests at the most in any window; ``None`` switches pacing off, but not the
-            pauses that the server asks for. Default 300 in 60 seconds.
+        rate_limit: Requests at the most in any window. The default needs no setting: it begins
+            with the documented 300 in 60 seconds and follows what the server says. A
+            :class:`~cekat_async.Limiter` shares one pace among several clients; ``None`` switches
+            pacing off, but not the pauses that the server asks for.
         retry: Which attempts, and the waits between them.
         timeout: For connecting, for silence, for an attempt, and for all of them together.
         concurrency: Requests under way at once, and so connections, at the most. Default 8.
@@ -51,13 +53,14 @@ class CekatClient:
 
     conversations: Conversations
     inboxes: Inboxes
+    limiter: Limiter
 
     def __init__(
         self,
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        rate_limit: RateLimit | None = RateLimit(),  # noqa: B008 - frozen values
+        rate_limit: RateLimit | Limiter | None = RateLimit(),  # noqa: B008 - frozen values
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008
         timeout: Timeout = Timeout(),  # noqa: B008
         concurrency: int = 8,
@@ -65,11 +68,11 @@ class CekatClient:
         trust_env: bool = False,
         allow_http: bool = False,
     ) -> None:
+        limiter = rate_limit if isinstance(rate_limit, Limiter) else Limiter(rate_limit)
         self._config = client_config(
             api_key=api_key,
             base_url=base_url,
             environ=os.environ,
-            rate_limit=rate_limit,
             retry=retry,
             timeout=timeout,
             concurrency=concurrency,
@@ -78,14 +81,10 @@ class CekatClient:
         )
         self._entered = False
         self._transport = Transport(self._config, session)
-        self._pipeline = Pipeline(self._config, limiter_for(rate_limit), self._transport)
+        self._pipeline = Pipeline(self._config, limiter, self._transport)
+        self.limiter = limiter
         self.conversations = Conversations(self._pipeline)
         self.inboxes = Inboxes(self._pipeline)
-
-    @property
-    def rate_limit(self) -> RateLimit | None:
-        """How many requests it sends at most; ``None`` if it does not pace itself."""
-        return self._config.rate_limit
 
     @property
     def traffic(self) -> Traffic:

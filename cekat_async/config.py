@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
@@ -26,6 +25,7 @@ __all__ = [
     "client_config",
     "is_loopback",
     "require_count",
+    "require_share",
     "require_text",
 ]
 
@@ -36,8 +36,10 @@ BASE_URL_VARIABLE = "CEKAT_BASE_URL"
 _OWN_PATH = re.compile(r"/api(/+(conversations|inboxes)\b.*)?$")
 
 
-def require_count(name: str, value: object, *, at_least: int = 1) -> int:
-    """Return ``value`` if it is a whole number of at least ``at_least``.
+def require_count(
+    name: str, value: object, *, at_least: int = 1, at_most: int | None = None
+) -> int:
+    """Return ``value`` if it is a whole number of at least ``at_least``, and at most ``at_most``.
 
     Raises:
         ConfigurationError: It is not, or it is a bool, which Python takes for a number.
@@ -46,6 +48,8 @@ def require_count(name: str, value: object, *, at_least: int = 1) -> int:
         raise ConfigurationError(
             f"{name} must be a whole number of at least {at_least}, not {value!r}"
         )
+    if at_most is not None and value > at_most:
+        raise ConfigurationError(f"{name} must be at most {at_most:,}")
     return value
 
 
@@ -77,6 +81,17 @@ def _require_seconds(name: str, value: object, *, zero: bool = False) -> None:
         )
 
 
+def require_share(name: str, value: object) -> float:
+    """Return ``value`` if it is a part of something: above 0, and at most 1.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if not _is_finite(value) or not 0 < value <= 1:
+        raise ConfigurationError(f"{name} must be a number above 0, and at most 1, not {value!r}")
+    return value
+
+
 def _is_finite(value: object) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
@@ -86,23 +101,47 @@ def _is_finite(value: object) -> TypeGuard[float]:
         return False
 
 
+# Beyond these a clock cannot tell requests apart; they are slips of the keyboard.
+_MOST_REQUESTS = 1_000_000_000
+_SHORTEST_PER = 0.001
+
+
 class RateLimit(msgspec.Struct, frozen=True):
     """How many requests the client sends at most, in any window of ``per`` seconds.
 
-    The default is the documented quota of this endpoint, 300 in 60 seconds per IP address
-    (API.md): other clients behind the same address share it.
+    It needs no setting: it begins with the documented quota of this endpoint, 300 in 60 seconds
+    per IP address (API.md), and follows what the server says of it, up and down.
+
+    Attributes:
+        requests: A ceiling of your own, which nothing that the server says raises. Default
+            ``None``: the server's word alone decides.
+        per: Seconds of the window. Default 60. A ``RateLimit-Policy`` of the server's outdoes it.
+        per_day: Requests at the most in any 24 hours, as far as this client has seen them. Default
+            ``None``: what the server says of its day.
+        longest_hold: Seconds of a pause that are waited out. A longer one, such as that of a spent
+            day, ends calls at once with :class:`~cekat_async.RateLimitError`. Default 900;
+            ``None`` to wait however long it takes (``Timeout.deadline`` still ends it).
 
     Raises:
-        ConfigurationError: ``requests`` is not a whole number of at least 1, or ``per`` is not a
-            finite number of seconds above 0.
+        ConfigurationError: ``requests`` or ``per_day`` is not a whole number from 1 to a billion,
+            or ``per`` (a millisecond at least) or ``longest_hold`` is not a finite number of
+            seconds above 0.
     """
 
-    requests: int = 300
+    requests: int | None = None
     per: float = 60.0
+    per_day: int | None = None
+    longest_hold: float | None = 900.0
 
     def __post_init__(self) -> None:
-        require_count("RateLimit.requests", self.requests)
         _require_seconds("RateLimit.per", self.per)
+        if self.per < _SHORTEST_PER:
+            raise ConfigurationError(f"RateLimit.per must be at least {_SHORTEST_PER} seconds")
+        for name in ("requests", "per_day"):
+            if (value := getattr(self, name)) is not None:
+                require_count(f"RateLimit.{name}", value, at_most=_MOST_REQUESTS)
+        if self.longest_hold is not None:
+            _require_seconds("RateLimit.longest_hold", self.longest_hold)
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +156,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         attempts: Requests at the most, the first included (1: never try again). Default 8.
         backoff: Seconds of the first wait at the most. Default 0.5.
         backoff_max: Seconds of any wait at the most. Default 30.
+        budget: Retries that the calls of one client may spend together while nothing heals, so
+            that a server that is down is not asked many times as often as one that is up. A lost
+            answer costs double, a 429 nothing (the limiter sees to it); what heals gives back.
+            Default 100, which suits the default concurrency; ``None`` for no bound.
 
     Raises:
         ConfigurationError: A value is of the wrong type or out of its range.
@@ -125,9 +168,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 8
     backoff: float = 0.5
     backoff_max: float = 30.0
+    budget: int | None = 100
 
     def __post_init__(self) -> None:
         require_count("RetryPolicy.attempts", self.attempts)
+        if self.budget is not None:
+            require_count("RetryPolicy.budget", self.budget)
         _require_seconds("RetryPolicy.backoff", self.backoff, zero=True)
         _require_seconds("RetryPolicy.backoff_max", self.backoff_max, zero=True)
 
@@ -205,7 +251,6 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     api_key: Secret
     base_url: str
-    rate_limit: RateLimit | None
     retry: RetryPolicy
     timeout: Timeout
     concurrency: int
@@ -217,7 +262,6 @@ def client_config(
     api_key: str | None,
     base_url: str | None,
     environ: Mapping[str, str],
-    rate_limit: RateLimit | None,
     retry: RetryPolicy,
     timeout: Timeout,
     concurrency: int,
@@ -232,7 +276,6 @@ def client_config(
     for name, value, kind, wanted in (
         ("retry", retry, RetryPolicy, "a RetryPolicy"),
         ("timeout", timeout, Timeout, "a Timeout"),
-        ("rate_limit", rate_limit, (RateLimit, NoneType), "a RateLimit or None"),
         ("trust_env", trust_env, bool, "True or False"),
         # Any text is true, "false" too, and this one guards the key.
         ("allow_http", allow_http, bool, "True or False"),
@@ -246,7 +289,6 @@ def client_config(
             (environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL) if base_url is None else base_url,
             allow_http=allow_http,
         ),
-        rate_limit=rate_limit,
         retry=retry,
         timeout=timeout,
         concurrency=require_count("concurrency", concurrency),

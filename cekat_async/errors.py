@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord
 
@@ -190,7 +191,17 @@ class NotFoundError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: the quota is spent. ``retry_after`` says when to come back, where it is known."""
+    """429, or a quota that is spent for longer than the call may wait.
+
+    ``retry_after`` has the seconds to come back after, where they are known.
+
+    Attributes:
+        resumes_at: The moment (UTC) from which on the quota is there again, if the limiter ended
+            the call because it lies behind ``Timeout.deadline`` or ``RateLimit.longest_hold``, as
+            that of a spent day does; else ``None``. Such an error is not tried again.
+    """
+
+    resumes_at: datetime | None = None
 
 
 class ServerError(APIStatusError):

@@ -200,7 +200,7 @@ async def test_options_can_be_read(sandbox):
         sandbox.fail_next(Fault.status(500), Fault.drop())
         await client.conversations.page()
 
-    assert client.rate_limit == RateLimit(600)
+    assert client.limiter.snapshot().limit == 600
     assert (client.traffic.requests, client.traffic.retries) == (3, 2)
 
 

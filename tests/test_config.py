@@ -23,6 +23,7 @@ from cekat_async.config import (
     Timeout,
     client_config,
     require_count,
+    require_share,
     require_text,
 )
 from cekat_async.errors import ConfigurationError
@@ -35,7 +36,6 @@ def config(**options) -> ClientConfig:
         "api_key": KEY,
         "base_url": None,
         "environ": {},
-        "rate_limit": RateLimit(),
         "retry": RetryPolicy(),
         "timeout": Timeout(),
         "concurrency": 8,
@@ -52,7 +52,20 @@ def refused(**options) -> str:
     return "".join(traceback.format_exception_only(caught.value)) + repr(caught.value)
 
 
-# --- counts and texts
+# --- counts, shares and texts
+
+
+@pytest.mark.parametrize("value", [1, 1.0, 0.5, 1e-9])
+def test_share(value: float) -> None:
+    """A part of something is above 0, and at most 1."""
+    assert require_share("share", value) == value
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, True, "1", None, 10**400])
+def test_share_refused(value: object) -> None:
+    """What is no part of something is refused with its name and what to write."""
+    with pytest.raises(ConfigurationError, match=r"^share must be a number above 0, and at most 1"):
+        require_share("share", value)
 
 
 @pytest.mark.parametrize("value", [1, 2, 100, 10**30])
@@ -123,6 +136,7 @@ BAD_SECONDS = [
     "make,name",
     [
         (lambda value: RateLimit(10, per=value), "RateLimit.per"),
+        (lambda value: RateLimit(longest_hold=value or -1), "RateLimit.longest_hold"),  # or None
         (lambda value: Timeout(connect=value), "Timeout.connect"),
         (lambda value: Timeout(read=value), "Timeout.read"),
         (lambda value: Timeout(attempt=value), "Timeout.attempt"),
@@ -142,6 +156,7 @@ def test_seconds_refused(make, name: str, value: object) -> None:
     "make",
     [
         lambda: RateLimit(10, per=0),
+        lambda: RateLimit(longest_hold=0),
         lambda: Timeout(connect=0),
         lambda: Timeout(read=0.0),
         lambda: Timeout(attempt=-0.0),
@@ -167,29 +182,53 @@ def test_backoff_may_be_nothing() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        RateLimit,
+        lambda value: RateLimit(value or 0),  # None leaves it to the server
+        lambda value: RateLimit(per_day=value or 0),
         lambda value: RetryPolicy(attempts=value),
+        lambda value: RetryPolicy(budget=value or 0),  # None switches it off
         lambda value: config(concurrency=value),
     ],
-    ids=["requests", "attempts", "concurrency"],
+    ids=["requests", "per_day", "attempts", "budget", "concurrency"],
 )
 def test_counts_refused(make, value: object) -> None:
-    """Requests, attempts and connections are whole numbers of at least 1."""
+    """Requests, attempts, retries and connections are whole numbers of at least 1."""
     with pytest.raises(ConfigurationError, match="must be a whole number of at least 1, not"):
         make(value)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RateLimit(10**9 + 1),
+        lambda: RateLimit(10**400),
+        lambda: RateLimit(per_day=10**10),
+        lambda: RateLimit(1, per=1e-320),
+    ],
+)
+def test_absurd_rates_are_refused(make) -> None:
+    """Numbers that no clock could keep are refused, with what is possible."""
+    with pytest.raises(
+        ConfigurationError, match=r"must be at (most 1,000,000,000|least 0\.001 sec)"
+    ):
+        make()
+
+
 def test_documented_defaults() -> None:
     """The defaults are those of the documentation: the quota of the endpoint, 8 attempts, …."""
-    assert RateLimit() == RateLimit(300, per=60.0)
-    assert RetryPolicy() == RetryPolicy(attempts=8, backoff=0.5, backoff_max=30.0)
+    assert RateLimit() == RateLimit(None, per=60.0, per_day=None, longest_hold=900.0)
+    assert RetryPolicy() == RetryPolicy(attempts=8, backoff=0.5, backoff_max=30.0, budget=100)
     assert Timeout() == Timeout(connect=10.0, read=30.0, attempt=60.0, deadline=300.0)
     assert DEFAULT_BASE_URL == "https://api.cekat.ai"
 
 
 def test_deadline_may_be_off() -> None:
-    """Only the deadline can be switched off."""
+    """Of the timeouts only the deadline can be switched off."""
     assert Timeout(deadline=None).deadline is None
+
+
+def test_budget_may_be_off() -> None:
+    """The budget of retries can be switched off."""
+    assert RetryPolicy(budget=None).budget is None
 
 
 @pytest.mark.parametrize(
@@ -212,8 +251,6 @@ def test_values_are_frozen(value: msgspec.Struct) -> None:
         ({"retry": None}, "retry must be a RetryPolicy, not None"),
         ({"retry": 3}, "retry must be a RetryPolicy, not 3"),
         ({"timeout": 30}, "timeout must be a Timeout, not 30"),
-        ({"rate_limit": 300}, "rate_limit must be a RateLimit or None, not 300"),
-        ({"rate_limit": False}, "rate_limit must be a RateLimit or None, not False"),
         ({"trust_env": "no"}, "trust_env must be True or False, not 'no'"),
         ({"allow_http": "false"}, "allow_http must be True or False, not 'false'"),
     ],
@@ -227,7 +264,6 @@ def test_all_options_arrive() -> None:
     """What is passed is what the config holds."""
     made = config(
         base_url="https://gw.example/cekat/",
-        rate_limit=None,
         retry=RetryPolicy(attempts=1),
         timeout=Timeout(deadline=None),
         concurrency=3,
@@ -236,7 +272,6 @@ def test_all_options_arrive() -> None:
 
     assert made.api_key.reveal() == KEY
     assert made.base_url == "https://gw.example/cekat"
-    assert made.rate_limit is None
     assert made.retry == RetryPolicy(attempts=1)
     assert made.timeout == Timeout(deadline=None)
     assert made.concurrency == 3

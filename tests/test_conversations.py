@@ -25,7 +25,7 @@ from cekat_async import (
     RetryPolicy,
     StageStatus,
 )
-from cekat_async._limiter import PacedLimiter
+from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline
 from cekat_async._wire import Request
 from cekat_async.conversations import Conversations
@@ -561,9 +561,7 @@ def test_cancelled_at_any_step_of_a_script(steps):
     async def main() -> None:
         script = [page_reply(["1"], "c1"), reply(503), page_reply(["2"], "c2"), page_reply(["3"])]
         transport = ScriptedTransport(itertools.cycle(script), latency=0.01)
-        pipeline = Pipeline(
-            make_config(concurrency=1), PacedLimiter(RateLimit(6000, per=6)), transport
-        )
+        pipeline = Pipeline(make_config(concurrency=1), Limiter(RateLimit(6000, per=6)), transport)
         conversations = Conversations(pipeline)
         task = asyncio.create_task(collect(conversations.list()))
         for _ in range(steps):

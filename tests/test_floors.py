@@ -20,26 +20,29 @@ ROOT = Path(cekat_async.__file__).parent
 # types. A folder stands on a floor as a whole.
 FLOORS = [
     {"errors", "models", "_version"},  # values
-    {"config", "_wire", "_walk"},  # rules
-    {"_decode"},  # rules as well, on top of _wire
-    {"_retry", "_limiter", "_transport"},  # mechanisms
+    {"config", "_wire", "_walk", "_ledger"},  # rules
+    {"_decode", "_quota", "_belief", "_reports"},  # rules as well, on top of those
+    {"_pace"},  # and on top of these
+    {"_retry", "_even_pace", "_sharing", "_transport"},  # mechanisms
+    {"_limiter"},  # on top of the pace and its mechanisms
     {"_pipeline"},  # the path of a request
     {"conversations", "inboxes"},  # rooms
     {"client"},  # the door
     {"__init__"},  # the door's name plate
-    {"export", "sandbox"},  # programs
+    {"export", "sandbox", "budgets"},  # programs
     {"cli"},  # the shell
     {"__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 CORE = set().union(*FLOORS[: FLOOR["__init__"] + 1])
-PURE = set().union(*FLOORS[: FLOOR["_decode"] + 1])
+PURE = set().union(*FLOORS[: FLOOR["_pace"] + 1])
 PROGRAMS = sorted(set().union(*FLOORS[FLOOR["__init__"] + 1 :]))
 
 # All that the pure floors may stand on. None of it reads, writes, waits or starts anything.
 HARMLESS = {
     "__future__",
     "collections.abc",
+    "collections.deque",
     "contextlib",
     "datetime",
     "email.utils",
@@ -170,7 +173,7 @@ def test_lower_floors_open_and_print_nothing(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "library,owner",
-    [("tenacity", "_retry"), ("aiolimiter", "_limiter"), ("aiohttp", "_transport")],
+    [("tenacity", "_retry"), ("aiolimiter", "_even_pace"), ("aiohttp", "_transport")],
 )
 def test_one_file_knows_a_library(library: str, owner: str) -> None:
     """Of the core, one file imports tenacity, one aiolimiter and one aiohttp."""

@@ -1,9 +1,12 @@
-"""The pace and the holds, on a virtual clock and with the real aiolimiter."""
+"""The limiter: pace, holds, days, and what it tells; on a virtual clock, with the real parts."""
 
 import asyncio
+import copy
 import itertools
 import logging
+import math
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -11,12 +14,39 @@ from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual
 from support.scripted import reply
 
-from cekat_async import RateLimit
-from cekat_async._limiter import Limiter, PacedLimiter, UnpacedLimiter, bucket, limiter_for
-from cekat_async.errors import RateLimitError
+from cekat_async import Limiter, LimiterSnapshot, RateLimit
+from cekat_async._ledger import Permit
+from cekat_async._wire import Reply
+from cekat_async.errors import ConfigurationError, RateLimitError
 
 NEVER = float("inf")
 RATES = [1, 2, 3, 10, 60, 300, 1000]
+OK = reply()
+
+
+def left(limit: int, remaining: int, reset: float = 60, status: int = 200, **more: str) -> Reply:
+    """Return a reply that says what is left of a quota."""
+    return reply(
+        status,
+        X_RateLimit_Limit=str(limit),
+        X_RateLimit_Remaining=str(remaining),
+        X_RateLimit_Reset=str(reset),
+        **more,
+    )
+
+
+async def call(limiter: Limiter, answer: Reply = OK, trip: float = 0.0) -> float:
+    """Send one request, and return when it went out."""
+    permit = await limiter.acquire(NEVER)
+    sent = now()
+    await asyncio.sleep(trip)
+    limiter.observe(permit, answer)
+    return sent
+
+
+async def calls(limiter: Limiter, count: int, answer: Reply = OK) -> list[float]:
+    """Send requests from as many tasks, and return when each went out, in order."""
+    return sorted(await asyncio.gather(*(call(limiter, answer) for _ in range(count))))
 
 
 async def saturate(limiter: Limiter, seconds: float, workers: int = 8) -> list[float]:
@@ -26,57 +56,165 @@ async def saturate(limiter: Limiter, seconds: float, workers: int = 8) -> list[f
 
     async def work() -> None:
         while now() < end:
-            await limiter.acquire(NEVER)
-            times.append(now())
+            times.append(await call(limiter))
             await asyncio.sleep(0)
 
     await asyncio.gather(*(work() for _ in range(workers)))
-    return times
+    return [time for time in times if time <= end]
 
 
-def arrivals(times: list[float], per: float = 60.0, seed: int = 1) -> list[float]:
-    """Return when requests that left at ``times`` arrive over a network that jitters."""
-    draw = random.Random(seed)
-    return [time + draw.uniform(0, min(0.25, per / 240)) for time in times]
+# --- the pace
 
 
 @pytest.mark.parametrize("requests", RATES)
 @pytest.mark.parametrize("workers", [1, 64])
 def test_no_window_ever_holds_more_than_the_rate(requests, workers):
-    """No window of ``per`` seconds sees more than ``requests``, though arrivals jitter."""
-    limiter = PacedLimiter(RateLimit(requests))
-
-    times = run_virtual(saturate(limiter, 130, workers))
+    """No window of ``per`` seconds sees more than ``requests``."""
+    times = run_virtual(saturate(Limiter(RateLimit(requests)), 130, workers))
 
     assert most_in_any(times, 60) <= requests
-    for seed in range(3):
-        assert most_in_any(arrivals(times, seed=seed), 60) <= requests
 
 
 @pytest.mark.parametrize("requests", RATES)
 @pytest.mark.parametrize("per", [0.5, 1.0, 3600.0])
 def test_other_periods_are_kept_too(requests, per):
     """The rate holds in windows of a part of a second and of an hour as well."""
-    limiter = PacedLimiter(RateLimit(requests, per=per))
+    times = run_virtual(saturate(Limiter(RateLimit(requests, per=per)), 3 * per))
 
-    times = run_virtual(saturate(limiter, 3 * per))
-
-    assert most_in_any(arrivals(times, per), per) <= requests
+    assert most_in_any(times, per) <= requests
 
 
-@pytest.mark.parametrize("requests", [60, 300, 1000])
+@pytest.mark.parametrize("requests", [1, 2, 10, 60, 300, 1000])
 @pytest.mark.parametrize("workers", [1, 8])
 def test_a_busy_client_uses_its_rate(requests, workers):
-    """When there is always something to fetch, at least 97 % of the rate is used."""
-    times = run_virtual(saturate(PacedLimiter(RateLimit(requests)), 300, workers))
+    """When there is always something to fetch, at least 98 % of the rate is used."""
+    times = run_virtual(saturate(Limiter(RateLimit(requests)), 600, workers))
 
-    assert len(times) >= 0.97 * 5 * requests
+    assert len(times) >= 0.98 * 10 * requests
+
+
+def test_without_headers_it_is_even():
+    """As long as the server says nothing, the rate is spread evenly over the period."""
+    times = run_virtual(saturate(Limiter(RateLimit(60)), 60))
+
+    gaps = [b - a for a, b in itertools.pairwise(times[2:])]
+    assert min(gaps) > 0.9
+    assert max(gaps) < 1.1
+
+
+def test_it_needs_no_setting():
+    """Without any setting it begins with the documented 300 a minute, and says so."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        snapshot = limiter.snapshot()
+        assert (snapshot.limit, snapshot.per, snapshot.source) == (300, 60.0, "documented")
+        assert len(await saturate(limiter, 59.9)) in range(294, 301)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("stated", [60, 1000])
+def test_it_follows_what_the_server_states(stated):
+    """Another plan is found by itself, up and down, and in the middle of things."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await call(limiter, left(stated, stated - 1))
+        assert limiter.snapshot().limit == stated
+        assert limiter.snapshot().source == "stated"
+        await call(limiter, left(120, 100))
+        assert limiter.snapshot().limit == 120
+
+    run_virtual(main())
+
+
+def test_a_ceiling_of_ones_own_is_never_raised():
+    """A configured rate holds though the server grants more, and gives way if it grants less."""
+
+    async def main() -> None:
+        limiter = Limiter(RateLimit(100))
+        await call(limiter, left(300, 299))
+        assert limiter.snapshot().limit == 100
+        assert limiter.snapshot().source == "configured"
+        await call(limiter, left(50, 49))
+        assert limiter.snapshot().limit == 50
+
+    run_virtual(main())
+
+
+def test_what_is_provably_free_is_spent_at_once():
+    """50 pages on an idle key wait for nothing but the first reply, which says they are free."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await call(limiter, left(300, 299))
+        times = await calls(limiter, 50, left(300, 240))
+        assert max(times) == 0
+
+    run_virtual(main())
+
+
+def test_before_the_first_reply_only_a_few_go():
+    """Nothing is known yet: a thirtieth of the limit goes at once, the others wait for a reply."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(40)]
+        await asyncio.sleep(0.01)
+        gone = [task.result() for task in waiting if task.done()]
+        # And the small burst that the even pace allows.
+        assert len(gone) == 10 + 3
+        limiter.observe(gone[0], left(300, 287))
+        await asyncio.sleep(0.01)
+        assert all(task.done() for task in waiting)
+
+    run_virtual(main())
+
+
+def test_what_is_left_has_to_last():
+    """When little is left in the server's window, it is spread over the time until the reset."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await call(limiter, left(300, 12, reset=60))
+        times: list[float] = []
+        for _ in range(5):
+            await limiter.acquire()
+            times.append(now())
+        assert min(b - a for a, b in itertools.pairwise(times)) > 4
+
+    run_virtual(main())
+
+
+def test_strangers_are_given_way():
+    """When others have taken all that was left, nobody goes until the server's reset."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await asyncio.gather(*(call(limiter, left(300, 250), trip=1) for _ in range(31)))
+        permit = await limiter.acquire()
+        limiter.observe(permit, left(300, 0, reset=40))
+        begin = now()
+        await limiter.acquire()
+        assert now() - begin == pytest.approx(40, abs=0.5)
+
+    run_virtual(main())
+
+
+def test_a_limit_below_the_concurrency_is_kept():
+    """More workers than the limit allows in a whole period wait, and lose nothing."""
+    times = run_virtual(calls(Limiter(RateLimit(3, per=6)), 12))
+
+    assert len(times) == 12
+    assert most_in_any(times, 6) <= 3
+    assert times[-1] == pytest.approx(18, abs=6)
 
 
 @pytest.mark.parametrize("requests", RATES)
-def test_idle_time_saves_up_no_more_than_a_small_burst(requests):
-    """After a pause the rate still holds in every window, and only the small bucket is at hand."""
-    limiter = PacedLimiter(RateLimit(requests))
+def test_idle_time_saves_up_no_more_than_the_first_few(requests):
+    """After a pause the rate still holds in every window, and there is no larger burst."""
+    limiter = Limiter(RateLimit(requests))
 
     async def main() -> list[float]:
         times = await saturate(limiter, 90)
@@ -84,103 +222,235 @@ def test_idle_time_saves_up_no_more_than_a_small_burst(requests):
             await asyncio.sleep(pause)
             start = now()
             burst = await saturate(limiter, 70)
-            assert sum(time == start for time in burst) <= max(1, requests // 100)
+            first = max(1, requests // 30) + max(1, requests // 100)
+            assert sum(time <= start + 1e-5 for time in burst) <= first
             times += burst
         return times
 
-    assert most_in_any(arrivals(run_virtual(main())), 60) <= requests
+    assert most_in_any(run_virtual(main()), 60) <= requests
+
+
+def test_a_stalled_loop_causes_no_burst():
+    """When the event loop stood still for long, nothing is caught up with at once."""
+
+    async def main() -> None:
+        limiter = Limiter(RateLimit(300))
+        running = asyncio.create_task(saturate(limiter, 120, workers=20))
+        await asyncio.sleep(30)
+        asyncio.get_running_loop()._jumping.waited += 20
+        times = await running
+        assert most_in_any(times, 60) <= 300
+        after = [time for time in times if 50 <= time < 51]
+        assert len(after) <= 5 + 3 + 1
+
+    run_virtual(main())
+
+
+def test_none_is_no_pace():
+    """``rate_limit=None`` lets any number of requests out at once."""
+
+    async def main() -> None:
+        limiter = Limiter(None)
+        assert await calls(limiter, 1000) == [0] * 1000
+        snapshot = limiter.snapshot()
+        assert (snapshot.limit, snapshot.share, snapshot.source) == (None, None, "unpaced")
+        assert (snapshot.sent, snapshot.earned, snapshot.used) == (1000, math.inf, 0)
+        assert snapshot.remaining is None
+
+    run_virtual(main())
+
+
+def test_a_request_that_was_never_sent_costs_nothing():
+    """What certainly did not reach the server takes no place; what may have, does."""
+
+    async def main() -> None:
+        limiter = Limiter(RateLimit(2, per=100))
+        await limiter.acquire()
+        limiter.lost(sent=False)
+        assert limiter.snapshot().used == 0
+        await limiter.acquire()
+        limiter.lost(sent=True)
+        assert limiter.snapshot().used == 1
+
+    run_virtual(main())
+
+
+# --- the line
+
+
+def test_first_come_first_served():
+    """Who waits is served in the order of coming, whoever comes in between."""
+
+    async def main() -> None:
+        limiter = Limiter(RateLimit(60))
+        order: list[int] = []
+
+        async def one(number: int) -> None:
+            await asyncio.sleep(number * 0.1)
+            await call(limiter)
+            order.append(number)
+
+        await asyncio.gather(*(one(number) for number in range(40)))
+        assert order == list(range(40))
+
+    run_virtual(main())
+
+
+def test_a_newcomer_does_not_overtake_after_a_stall():
+    """Though the loop stood still while several came due, the newcomer is served last."""
+
+    async def main() -> None:
+        limiter = Limiter(RateLimit(60))
+        order: list[str] = []
+
+        async def one(name: str) -> None:
+            await call(limiter)
+            order.append(name)
+
+        await asyncio.gather(*(call(limiter) for _ in range(4)))
+        first = [asyncio.create_task(one(name)) for name in "abcd"]
+        await asyncio.sleep(0.5)
+        asyncio.get_running_loop()._jumping.waited += 10
+        await asyncio.gather(*first, one("newcomer"))
+        assert order == ["a", "b", "c", "d", "newcomer"]
+
+    run_virtual(main())
 
 
 patterns = st.lists(
-    st.tuples(st.floats(0, 30), st.one_of(st.none(), st.floats(0, 30))), min_size=1, max_size=60
+    st.tuples(st.floats(0, 30), st.one_of(st.none(), st.floats(0, 30)), st.floats(0, 3)),
+    min_size=1,
+    max_size=60,
 )
 
 
 @settings(max_examples=60)
-@given(requests=st.sampled_from([1, 2, 3, 10, 300]), pattern=patterns)
-def test_any_pattern_of_arrivals_and_cancellations(requests, pattern):
-    """Whoever comes and gives up whenever, no window is too full and no token is lost."""
+@given(
+    requests=st.sampled_from([1, 2, 3, 10, 300]),
+    pattern=patterns,
+    stalls=st.lists(st.floats(0, 20), max_size=3),
+)
+def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, stalls):
+    """Whoever comes and gives up whenever, no window is too full, and nothing is lost."""
     rate = RateLimit(requests, per=6.0)
-    limiter = PacedLimiter(rate)
-    size, drain = bucket(rate)
+    limiter = Limiter(rate)
     out: list[float] = []
 
-    async def call(start: float, patience: float | None) -> None:
+    async def one(start: float, patience: float | None, trip: float) -> None:
         await asyncio.sleep(start)
         try:
             async with asyncio.timeout(patience):
-                await limiter.acquire(NEVER)
+                permit = await limiter.acquire(NEVER)
         except TimeoutError:
             return
         out.append(now())
+        await asyncio.sleep(trip)
+        limiter.observe(permit, OK)
+
+    async def stall(at: float) -> None:
+        await asyncio.sleep(at)
+        asyncio.get_running_loop()._jumping.waited += 3
 
     async def main() -> None:
-        await asyncio.gather(*(call(*one) for one in pattern))
+        await asyncio.gather(*(one(*each) for each in pattern), *map(stall, stalls))
+        assert limiter.snapshot().under_way == limiter.snapshot().waiting == 0
 
     run_virtual(main())
 
     assert most_in_any(out, rate.per) <= requests
-    assert len(out) >= sum(patience is None for _, patience in pattern)
-    # Had a token been lost, the last one would have gone out later than this.
-    last = max(start for start, _ in pattern)
-    assert max(out, default=0.0) <= last + len(out) * drain / size + 1e-6
+    assert len(out) >= sum(patience is None for _, patience, _ in pattern)
+    # Had a place been lost, the last one would have gone out later than this.
+    last = max(start for start, _, _ in pattern)
+    per_request = (rate.per + 3) / requests
+    assert max(out, default=0.0) <= last + (len(out) + 1) * per_request + 3 * len(stalls) + 3
 
 
 def test_a_cancelled_waiter_passes_its_turn_on():
     """Whoever gives up in the queue makes room: the next goes out when it would have."""
 
     async def main() -> None:
-        limiter = PacedLimiter(RateLimit(60))
-        await limiter.acquire(NEVER)
+        limiter = Limiter(RateLimit(10, per=10))
+        await call(limiter)
         first = asyncio.create_task(limiter.acquire(NEVER))
         second = asyncio.create_task(limiter.acquire(NEVER))
         await asyncio.sleep(0.5)
         first.cancel()
         await second
-        assert now() == pytest.approx(60.25 / 59)
+        assert now() == pytest.approx(1, abs=0.1)
         assert first.cancelled()
 
     run_virtual(main())
 
 
-@pytest.mark.parametrize("requests", [1, 2, 99, 100, 300, 1000, 100_000])
-def test_the_bucket_never_allows_more_than_the_rate(requests):
-    """What a bucket lets through in a window and its jitter is never more than the rate."""
-    size, drain = bucket(RateLimit(requests))
+@pytest.mark.parametrize("steps", range(12))
+def test_cancelled_at_any_step_nothing_is_lost(steps):
+    """Cancelled after any number of steps of the loop, a waiter leaves nothing behind."""
 
-    assert size + size / drain * 60.25 <= requests + 1e-6 or requests == 1
-    assert drain > 60 or requests > 1
+    async def main() -> None:
+        limiter = Limiter(RateLimit(10, per=10))
+        await calls(limiter, 2)
+        task = asyncio.create_task(limiter.acquire())
+        for _ in range(steps):
+            await asyncio.sleep(0.1 if steps > 6 else 0)
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            limiter.observe(task.result(), OK)
+        assert limiter.snapshot().waiting == limiter.snapshot().under_way == 0
+        assert not limiter._line.locked()
+        begin = now()
+        await call(limiter)
+        assert now() - begin <= 2
+
+    run_virtual(main())
+
+
+def test_a_limiter_belongs_to_one_loop():
+    """In another event loop it says so, and what to do."""
+    limiter = Limiter()
+    run_virtual(call(limiter))
+
+    with pytest.raises(ConfigurationError, match="another event loop: make one in each loop"):
+        run_virtual(call(limiter))
+
+
+# --- holds
 
 
 @pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize("rate", [RateLimit(300), None])
+@pytest.mark.parametrize("rate", [RateLimit(300), RateLimit(), None])
 def test_a_pause_that_the_server_asks_for_holds_everyone(status, rate):
     """A 429 or 503 with Retry-After holds all requests for that long, paced or not."""
 
-    times: list[float] = []
-
-    async def call(limiter: Limiter) -> None:
-        await limiter.acquire(NEVER)
-        times.append(now())
-
     async def main() -> None:
-        limiter = limiter_for(rate)
-        limiter.observe(reply(status, Retry_After="12"))
-        await asyncio.gather(*(call(limiter) for _ in range(20)))
+        limiter = Limiter(rate)
+        await call(limiter, reply(status, Retry_After="12"))
+        times = await calls(limiter, 20)
+        assert min(times) == pytest.approx(12)
 
     run_virtual(main())
-    assert len(times) == 20
-    assert min(times) == pytest.approx(12)
 
 
 def test_a_429_that_does_not_say_holds_for_one_period():
-    """A 429 without Retry-After holds everyone for one period of the rate."""
+    """A 429 that says nothing holds everyone for one period of the rate."""
 
     async def main() -> None:
-        limiter = PacedLimiter(RateLimit(300, per=17))
-        limiter.observe(reply(429))
-        await limiter.acquire(NEVER)
+        limiter = Limiter(RateLimit(300, per=17))
+        await call(limiter, reply(429))
+        await call(limiter)
         assert now() == pytest.approx(17)
+
+    run_virtual(main())
+
+
+def test_a_429_whose_headers_name_the_reset_holds_until_then():
+    """Without Retry-After, the reset of what is spent is the time that the server said."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await call(limiter, left(300, 0, reset=7, status=429))
+        await call(limiter)
+        assert now() == pytest.approx(7)
 
     run_virtual(main())
 
@@ -192,71 +462,64 @@ def test_other_replies_hold_nobody(answer):
     """Only a 429, and a 503 that says for how long, hold everyone."""
 
     async def main() -> None:
-        limiter = PacedLimiter(RateLimit(300))
-        limiter.observe(answer)
-        await limiter.acquire(NEVER)
+        limiter = Limiter(RateLimit(300))
+        await call(limiter, answer)
+        await call(limiter)
         assert now() == 0
 
     run_virtual(main())
 
 
 def test_without_a_pace_a_429_that_does_not_say_holds_nobody():
-    """With pacing off, a 429 without Retry-After is left to the backoff of its own call."""
+    """With pacing off, a 429 that says nothing is left to the backoff of its own call."""
 
     async def main() -> None:
-        limiter = limiter_for(None)
-        limiter.observe(reply(429))
-        await limiter.acquire(NEVER)
+        limiter = Limiter(None)
+        await call(limiter, reply(429))
+        await call(limiter)
         assert now() == 0
+        assert limiter.snapshot().refused == 1
 
     run_virtual(main())
 
 
 def test_a_hold_reaches_those_who_queue_already():
-    """A hold that begins while others wait for their token holds them as well."""
+    """A hold that begins while others wait for their turn holds them as well, then one by one."""
 
     async def main() -> None:
-        limiter = PacedLimiter(RateLimit(60))
-        times: list[float] = []
-
-        async def call() -> None:
-            await limiter.acquire(NEVER)
-            times.append(now())
-
-        calls = [asyncio.create_task(call()) for _ in range(10)]
+        limiter = Limiter(RateLimit(60))
+        permit = await limiter.acquire()
+        waiting = [asyncio.create_task(call(limiter)) for _ in range(10)]
         await asyncio.sleep(2.5)
-        limiter.observe(reply(429, Retry_After="30"))
-        await asyncio.gather(*calls)
-        assert len([time for time in times if time <= 2.5]) == 3
-        after = sorted(time for time in times if time > 2.5)
+        limiter.observe(permit, reply(429, Retry_After="30"))
+        times = sorted(await asyncio.gather(*waiting))
+        after = [time for time in times if time > 2.5]
+        assert 5 <= len(after) < 10
         assert after[0] == pytest.approx(32.5)
-        # One by one, though their tokens had fallen due during the hold.
         gaps = [b - a for a, b in itertools.pairwise(after)]
-        assert min(gaps) > 1
+        assert min(gaps[1:]) > 0.9
 
     run_virtual(main())
 
 
 @pytest.mark.parametrize("requests", [10, 300, 1000])
 def test_nobody_comes_back_in_a_burst(requests):
-    """After a hold no window is too full, and only the small bucket goes out at once."""
+    """After a hold no window is too full, and only the small burst goes out at once."""
 
     async def main() -> list[float]:
-        limiter = PacedLimiter(RateLimit(requests))
+        limiter = Limiter(RateLimit(requests))
         running = asyncio.create_task(saturate(limiter, 200, workers=64))
         for _ in range(3):
             await asyncio.sleep(23)
-            limiter.observe(reply(429, Retry_After="10"))
-            end = now() + 10
-            await asyncio.sleep(0)
+            limiter.observe(await limiter.acquire(), reply(429, Retry_After="10"))
+            holds.append(now() + 10)
             await asyncio.sleep(10.01)
-            holds.append(end)
         return await running
 
     holds: list[float] = []
     times = run_virtual(main())
 
-    assert most_in_any(arrivals(times), 60) <= requests
+    assert most_in_any(times, 60) <= requests
     for end in holds:
         assert not [time for time in times if end - 10 + 1e-6 < time < end - 1e-6]
         at_once = [time for time in times if end - 1e-6 <= time < end + 0.005]
@@ -267,14 +530,14 @@ def test_a_hold_can_be_prolonged():
     """A second 429 during a hold prolongs it for everyone, and a shorter one cuts nothing."""
 
     async def main() -> None:
-        limiter = PacedLimiter(RateLimit(300))
-        limiter.observe(reply(429, Retry_After="10"))
-        waiting = asyncio.create_task(limiter.acquire(NEVER))
+        limiter = Limiter(RateLimit(300))
+        one, two, three = [await limiter.acquire() for _ in range(3)]
+        limiter.observe(one, reply(429, Retry_After="10"))
+        waiting = asyncio.create_task(call(limiter))
         await asyncio.sleep(9)
-        limiter.observe(reply(429, Retry_After="20"))
-        limiter.observe(reply(429, Retry_After="1"))
-        await waiting
-        assert now() == pytest.approx(29)
+        limiter.observe(two, reply(429, Retry_After="20"))
+        limiter.observe(three, reply(429, Retry_After="1"))
+        assert await waiting == pytest.approx(29)
 
     run_virtual(main())
 
@@ -284,35 +547,41 @@ def test_a_hold_beyond_the_deadline_fails_at_once(rate):
     """Who cannot outwait a hold is told at once how long it lasts, and waits for nothing."""
 
     async def main() -> None:
-        limiter = limiter_for(rate)
-        limiter.observe(reply(429, Retry_After="500"))
+        limiter = Limiter(rate)
+        await call(limiter, reply(429, Retry_After="500"))
         await asyncio.sleep(100)
-        with pytest.raises(RateLimitError, match="400 s are left") as caught:
+        with pytest.raises(RateLimitError, match="400 s to go") as caught:
             await limiter.acquire(now() + 300)
         assert now() == 100
         assert caught.value.retry_after == pytest.approx(400)
         assert caught.value.status == 429
+        resumes_in = caught.value.resumes_at - datetime.now(UTC)
+        assert resumes_in == pytest.approx(timedelta(seconds=400), abs=timedelta(seconds=20))
+        assert "outlast the deadline" in caught.value.__notes__[0]
+        assert copy.copy(caught.value).resumes_at == caught.value.resumes_at
 
     run_virtual(main())
 
 
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(60)])
 def test_a_hold_beyond_the_deadline_fails_who_is_queueing(rate):
-    """Those who queue for a token when such a hold begins fail at that moment too."""
+    """Those who queue for their turn when such a hold begins fail at that moment too."""
 
     async def main() -> None:
-        limiter = PacedLimiter(rate)
-        await limiter.acquire(NEVER)
-        calls = [asyncio.create_task(limiter.acquire(300)) for _ in range(50)]
+        limiter = Limiter(rate)
+        one, two = await limiter.acquire(), Permit(0)
+        waiting = [asyncio.create_task(limiter.acquire(300)) for _ in range(50)]
         patient = asyncio.create_task(limiter.acquire(NEVER))
         await asyncio.sleep(0.5)
-        limiter.observe(reply(429, Retry_After="1000"))
-        limiter.observe(reply(429, Retry_After="1001"))
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        limiter._pace._ledger.open()  # the second of the two refusals is of a second request
+        limiter.observe(one, reply(429, Retry_After="800"))
+        limiter.observe(two, reply(429, Retry_After="801"))
+        results = await asyncio.gather(*waiting, return_exceptions=True)
         assert now() == 0.5
-        assert {type(result) for result in results} == {RateLimitError}
+        assert {type(result) for result in results} <= {RateLimitError, Permit}
+        assert sum(isinstance(result, RateLimitError) for result in results) >= 45
         await patient
-        assert now() == pytest.approx(1001.5)
+        assert now() >= 801.5
 
     run_virtual(main())
 
@@ -321,11 +590,12 @@ def test_a_hold_that_grows_beyond_the_deadline_fails_who_waits_for_its_end():
     """Those who wait for a hold to end fail when it is prolonged beyond their deadline."""
 
     async def main() -> None:
-        limiter = limiter_for(None)
-        limiter.observe(reply(429, Retry_After="10"))
+        limiter = Limiter(None)
+        one, two = await limiter.acquire(), await limiter.acquire()
+        limiter.observe(one, reply(429, Retry_After="10"))
         waiting = asyncio.create_task(limiter.acquire(60))
         await asyncio.sleep(4)
-        limiter.observe(reply(429, Retry_After="100"))
+        limiter.observe(two, reply(429, Retry_After="100"))
         with pytest.raises(RateLimitError) as caught:
             await waiting
         assert now() == 4
@@ -338,21 +608,20 @@ def test_a_hold_and_a_cancellation_at_the_same_moment():
     """Who is cancelled when such a hold begins is cancelled, and leaves nothing behind."""
 
     async def main() -> None:
-        limiter = PacedLimiter(RateLimit(1))
-        await limiter.acquire(NEVER)
-        calls = [asyncio.create_task(limiter.acquire(100)) for _ in range(4)]
+        limiter = Limiter(RateLimit(1))
+        one = await limiter.acquire()
+        waiting = [asyncio.create_task(limiter.acquire(100)) for _ in range(5)]
         await asyncio.sleep(1)
-        calls[0].cancel()
-        limiter.observe(reply(429, Retry_After="1000"))
-        calls[1].cancel()
+        waiting[1].cancel()
+        limiter.observe(one, reply(429, Retry_After="1000"))
+        waiting[2].cancel()
         await asyncio.sleep(0)
-        limiter.observe(reply(429, Retry_After="1000"))
-        calls[2].cancel()
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        waiting[3].cancel()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
         kinds = [type(result) for result in results]
-        assert kinds[:2] == [asyncio.CancelledError] * 2
-        assert set(kinds[2:]) <= {asyncio.CancelledError, RateLimitError}
-        assert not limiter._queue
+        assert kinds[1:3] == [asyncio.CancelledError] * 2
+        assert set(kinds) <= {asyncio.CancelledError, RateLimitError, Permit}
+        assert limiter.snapshot().waiting == 0
 
     run_virtual(main())
 
@@ -361,11 +630,11 @@ def test_one_warning_for_each_hold(caplog):
     """Eight 429s in a row are one hold and one warning; the next hold has its own."""
 
     async def main() -> None:
-        limiter = PacedLimiter(RateLimit(300))
-        for _ in range(8):
-            limiter.observe(reply(429, Retry_After="5"))
-        await limiter.acquire(NEVER)
-        limiter.observe(reply(503, Retry_After="2.5"))
+        limiter = Limiter(RateLimit(300))
+        permits = [await limiter.acquire() for _ in range(8)]
+        for permit in permits:
+            limiter.observe(permit, reply(429, Retry_After="5"))
+        await call(limiter, reply(503, Retry_After="2.5"))
 
     with caplog.at_level(logging.WARNING, "cekat_async"):
         run_virtual(main())
@@ -380,22 +649,275 @@ def test_a_retry_after_of_zero_holds_nobody(caplog):
     """A server that says to come back at once is taken at its word."""
 
     async def main() -> None:
-        limiter = PacedLimiter(RateLimit(300))
-        limiter.observe(reply(429, Retry_After="0"))
-        await limiter.acquire(NEVER)
+        limiter = Limiter(RateLimit(300))
+        await call(limiter, reply(429, Retry_After="0"))
+        await call(limiter)
         assert now() == 0
 
     run_virtual(main())
     assert not caplog.records
 
 
-def test_none_is_no_pace():
-    """``rate_limit=None`` lets any number of requests out at once."""
+def test_repeated_refusals_lower_the_belief_and_it_climbs_again(caplog):
+    """A rate at which one is refused again and again is too high: it is lowered, then probed."""
 
     async def main() -> None:
-        limiter = limiter_for(None)
-        await asyncio.gather(*(limiter.acquire(NEVER) for _ in range(1000)))
-        assert now() == 0
+        limiter = Limiter(RateLimit(100, per=10))
+        for _ in range(2):
+            await calls(limiter, 40)
+            await call(limiter, reply(429, Retry_After="1"))
+        lowered = limiter.snapshot()
+        assert lowered.limit < 100
+        assert lowered.source == "refusals"
+        await asyncio.sleep(2000)
+        for _ in range(60):
+            await asyncio.sleep(10)
+            limiter.snapshot()
+        assert limiter.snapshot().limit == 100
+        assert limiter.snapshot().source == "configured"
 
-    assert type(limiter_for(None)) is UnpacedLimiter
+    with caplog.at_level(logging.DEBUG, "cekat_async"):
+        run_virtual(main())
+    assert any("it was 100 in 10 s (configured)" in line for line in caplog.messages)
+
+
+# --- the day
+
+
+def test_a_hold_of_hours_ends_the_job_and_is_not_slept_out():
+    """A Retry-After of hours is a spent day: even who has no deadline is told when to come back."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await call(limiter, reply(429, Retry_After="30000"))
+        with pytest.raises(RateLimitError, match="30000 s to go") as caught:
+            await limiter.acquire(NEVER)
+        assert now() == 0
+        assert caught.value.resumes_at is not None
+
+    run_virtual(main())
+
+
+def test_a_pause_of_an_age_is_told_all_the_same():
+    """A server may name any number of seconds: who is refused is told a moment, and no more."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await call(limiter, reply(429, Retry_After="9" * 300))
+        with pytest.raises(RateLimitError) as caught:
+            await limiter.acquire()
+        assert caught.value.resumes_at.year > 2100
+
+    run_virtual(main())
+
+
+def test_who_wants_to_sleep_can_say_so():
+    """With ``longest_hold=None`` the day is slept out, and then it goes on."""
+
+    async def main() -> None:
+        limiter = Limiter(RateLimit(longest_hold=None))
+        await call(limiter, reply(429, Retry_After="30000"))
+        assert await call(limiter) == pytest.approx(30000)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        left(10_000, 0, reset=40_000),
+        reply(
+            200,
+            RateLimit='"minute";r=200;t=30, "day";r=0;t=40000',
+            RateLimit_Policy='"minute";q=300;w=60, "day";q=10000;w=86400',
+        ),
+    ],
+    ids=["X-RateLimit", "RateLimit"],
+)
+def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog):
+    """When headers say that the day is spent, nothing more is sent, and nothing is refused."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await call(limiter, answer)
+        with pytest.raises(RateLimitError, match="the quota of the day is spent") as caught:
+            await limiter.acquire(NEVER)
+        assert caught.value.retry_after == pytest.approx(40_000)
+        assert limiter.snapshot().limit == 300
+        assert limiter.snapshot().why_held == "the quota of the day is spent"
+
+    with caplog.at_level(logging.WARNING, "cekat_async"):
+        run_virtual(main())
+    assert len(caplog.records) == 1
+
+
+def test_a_configured_day_is_kept():
+    """After ``per_day`` requests the next one fails at once, until the first is a day old."""
+
+    async def main() -> None:
+        limiter = Limiter(RateLimit(1000, per_day=30))
+        times = await calls(limiter, 30)
+        with pytest.raises(RateLimitError, match="the quota is spent") as caught:
+            await limiter.acquire(NEVER)
+        assert caught.value.retry_after == pytest.approx(86_400, abs=60)
+        await asyncio.sleep(86_400 - now())
+        assert await call(limiter) >= times[0] + 86_400 - 1
+
+    run_virtual(main())
+
+
+def test_a_spent_window_beyond_the_deadline_fails_at_once():
+    """Who cannot wait for the server's reset is told at once when it is."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        await asyncio.gather(*(call(limiter, left(300, 200), trip=1) for _ in range(31)))
+        await call(limiter, left(300, 0, reset=50))
+        with pytest.raises(RateLimitError, match="the quota is spent: 50 s to go"):
+            await limiter.acquire(now() + 20)
+
+    run_virtual(main())
+
+
+# --- what it tells
+
+
+def test_a_snapshot_tells_how_it_stands():
+    """The limit and why, what is used, under way, waiting, held, refused: all can be read."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        permits = [await limiter.acquire() for _ in range(3)]
+        for permit in permits[:2]:
+            limiter.observe(permit, left(200, 150, reset=30))
+        waiting = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(1)
+        assert limiter.snapshot() == LimiterSnapshot(
+            limit=200,
+            per=60.0,
+            source="stated",
+            used=4,
+            remaining=150,
+            under_way=2,
+            waiting=0,
+            next_in=0.0,
+            held_for=0.0,
+            why_held="",
+            sent=4,
+            refused=0,
+            earned=pytest.approx(200 / 60),
+        )
+        assert limiter.snapshot().share == 4 / 200
+        limiter.observe(await waiting, left(200, 0, reset=20, status=429, Retry_After="20"))
+        queue = asyncio.create_task(limiter.acquire())
+        await asyncio.sleep(5)
+        held = limiter.snapshot()
+        assert (held.waiting, held.refused) == (1, 1)
+        assert held.held_for == held.next_in == pytest.approx(15)
+        assert held.why_held == "the server asks for a pause"
+        await queue
+
+    run_virtual(main())
+
+
+def test_each_change_of_belief_is_logged(caplog):
+    """A debug line tells of each change of the limit, and of nothing else."""
+
+    async def main() -> None:
+        limiter = Limiter()
+        for limit in (300, 300, 60, 60, 1000):
+            await call(limiter, left(limit, limit - 1))
+
+    with caplog.at_level(logging.DEBUG, "cekat_async"):
+        run_virtual(main())
+    assert caplog.messages == [
+        "the limit is 300 in 60 s now (stated), it was 300 in 60 s (documented)",
+        "the limit is 60 in 60 s now (stated), it was 300 in 60 s (stated)",
+        "the limit is 1000 in 60 s now (stated), it was 60 in 60 s (stated)",
+    ]
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("rate_limit", [300, False, "300/60", RateLimit])
+def test_what_is_no_rate_is_refused(rate_limit):
+    """Anything but a RateLimit or None is refused with what to pass."""
+    with pytest.raises(ConfigurationError, match="must be a RateLimit, a Limiter or None, not"):
+        Limiter(rate_limit)
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5, math.nan, None])
+def test_what_is_no_share_is_refused(share):
+    """A share is a part of the rate."""
+    with pytest.raises(ConfigurationError, match="share must be a number above 0"):
+        Limiter(share=share)
+
+
+def test_a_budget_without_a_rate_is_refused():
+    """What processes share is a rate; there is none to share without one."""
+    with pytest.raises(ConfigurationError, match="a shared budget needs a rate_limit"):
+        Limiter(None, budget=object())
+
+
+numbers = st.one_of(
+    st.integers(-(10**6), 10**6).map(str),
+    st.floats(-(10**6), 10**6).map(str),
+    st.integers(10**9, 10**15).map(lambda n: f"-{n}"),
+    st.sampled_from(["", "soon", "0", "1e9", "²", "300;w=60", "-0", "nan", "inf"]),
+)
+names = [
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit",
+    "RateLimit-Policy",
+    "RateLimit-Limit",
+    "Retry-After",
+]
+
+
+@settings(max_examples=60)
+@given(
+    answers=st.lists(
+        st.tuples(
+            st.sampled_from([200, 200, 200, 429]), st.dictionaries(st.sampled_from(names), numbers)
+        ),
+        max_size=30,
+    )
+)
+def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers):
+    """Whatever headers say, a ceiling of one's own holds, and without a hold it goes on."""
+    limiter = Limiter(RateLimit(20, per=5.0, longest_hold=None))
+
+    async def main() -> list[float]:
+        times: list[float] = []
+        for status, headers in itertools.chain(answers, [(200, {})] * 10):
+            permit = await limiter.acquire(NEVER)
+            times.append(now())
+            await asyncio.sleep(0.01)
+            limiter.observe(
+                permit, reply(status, **{k.replace("-", "_"): v for k, v in headers.items()})
+            )
+        return times
+
+    times = run_virtual(main())
+    assert most_in_any(times, 5.0) <= 20
+    assert limiter._pace.terms.limit <= 20
+
+
+def test_random_strangers_and_refusals_never_stop_it():
+    """Through a day of strangers, refusals and silence, requests keep going out."""
+    draw = random.Random(5)
+
+    async def main() -> None:
+        limiter = Limiter()
+        for _ in range(3000):
+            permit = await limiter.acquire(now() + 1000)
+            await asyncio.sleep(draw.uniform(0, 2))
+            refused = draw.random() < 0.02
+            answer = left(300, draw.randrange(300), draw.randrange(90), 429 if refused else 200)
+            limiter.observe(permit, answer if draw.random() < 0.7 else OK)
+        assert limiter.snapshot().sent == 3000
+
     run_virtual(main())

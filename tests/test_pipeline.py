@@ -13,7 +13,8 @@ from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
 from cekat_async._decode import decode_conversation_page
-from cekat_async._limiter import PacedLimiter, UnpacedLimiter
+from cekat_async._ledger import Permit
+from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline
 from cekat_async._wire import Reply, Request
 from cekat_async.errors import (
@@ -140,6 +141,82 @@ def test_each_of_many_failing_calls_gets_its_own_error():
     run_virtual(main())
 
 
+@pytest.mark.parametrize(
+    "failure, retries", [(reply(503), 10), (NotSentError("refused"), 10), (ResponseLostError(), 5)]
+)
+def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries):
+    """While nothing heals, calls send their first attempts and the retries of the budget."""
+    pipeline, transport = make_pipeline(
+        itertools.repeat(failure), latency=0.1, retry=RetryPolicy(budget=10)
+    )
+
+    async def main() -> None:
+        results = await asyncio.gather(
+            *(pipeline.fetch(REQUEST, body_of) for _ in range(50)), return_exceptions=True
+        )
+        assert now() < 5
+        notes = {note for error in results for note in getattr(error, "__notes__", ())}
+        (note,) = notes
+        assert "the client's retry budget of 10 is spent" in note
+
+    run_virtual(main())
+    assert len(transport.requests) == 50 + retries
+    assert pipeline.traffic.retries == retries
+
+
+def test_a_server_that_is_up_again_fills_the_budget():
+    """The budget that an outage has spent is there for the next one, if enough went well between.
+
+    Each client has its own: another one's outage takes nothing from it.
+    """
+    down = True
+    pipeline, transport = make_pipeline(
+        itertools.repeat(lambda _: reply(503 if down else 200)), retry=RetryPolicy(budget=4)
+    )
+    other, others_transport = make_pipeline([reply(503)] * 4 + [reply()])
+
+    async def outage() -> int:
+        before = len(transport.requests)
+        with pytest.raises(ServerError):
+            await pipeline.fetch(REQUEST, body_of)
+        return len(transport.requests) - before
+
+    async def main() -> None:
+        nonlocal down
+        assert [await outage(), await outage()] == [5, 1]
+        down = False
+        for _ in range(10):
+            await pipeline.fetch(REQUEST, body_of)
+        down = True
+        assert [await outage(), await outage()] == [3, 1]
+        await other.fetch(REQUEST, body_of)
+
+    run_virtual(main())
+    assert len(others_transport.requests) == 5
+
+
+@pytest.mark.parametrize("client_closes", [True, False])
+def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
+    """Retries that a hold kept from going out are not charged when deadline or close ends them."""
+    pipeline, transport = make_pipeline(
+        [reply(503, b"", Retry_After="20")] + [ResponseLostError()] * 4,
+        latency=0.1,
+        limiter=Limiter(None),
+        timeout=Timeout(deadline=15),
+    )
+
+    async def main() -> None:
+        calls = [asyncio.create_task(pipeline.fetch(REQUEST, body_of)) for _ in range(5)]
+        await asyncio.sleep(3)
+        if client_closes:
+            pipeline.end()
+        await asyncio.wait(calls)
+
+    run_virtual(main())
+    assert len(transport.requests) == 5
+    assert pipeline._budget.balance == 100
+
+
 def test_no_more_than_concurrency_are_under_way():
     """However many call, no more than ``concurrency`` requests are under way at once."""
     pipeline, transport = make_pipeline(itertools.repeat(reply()), latency=1, concurrency=3)
@@ -172,11 +249,11 @@ def test_nothing_is_held_while_a_call_backs_off():
     assert transport.under_way == 0
 
 
-class _NoHolds(UnpacedLimiter):
+class _NoHolds(Limiter):
     """Shows the backoff of one call alone, where a hold would stop all."""
 
-    def observe(self, reply: Reply) -> None:
-        pass
+    def observe(self, permit: Permit, reply: Reply) -> None:
+        super().observe(permit, Reply(200, {}, b""))
 
 
 def test_each_attempt_takes_a_token_of_its_own():
@@ -189,7 +266,7 @@ def test_each_attempt_takes_a_token_of_its_own():
     rate = RateLimit(60)
     pipeline, transport = make_pipeline(
         itertools.repeat(answer),
-        limiter=PacedLimiter(rate),
+        limiter=Limiter(rate),
         latency=0.05,
         retry=RetryPolicy(attempts=20, backoff=0.1),
         timeout=PATIENT,
@@ -216,7 +293,7 @@ def test_after_a_429_only_what_was_in_flight_is_refused_too(rate):
             return reply(429, b"", Retry_After=str(closed[1] - now()))
         return reply()
 
-    limiter = PacedLimiter(rate) if rate else UnpacedLimiter()
+    limiter = Limiter(rate)
     pipeline, transport = make_pipeline(
         itertools.repeat(answer), limiter=limiter, latency=0.3, timeout=PATIENT
     )
@@ -239,7 +316,7 @@ def test_a_pause_beyond_the_deadline_fails_all_waiting_calls_at_once():
     """When the day is spent, calls under way, in the queue and to come fail at that moment."""
     spent = reply(429, b"", Retry_After="40000")
     pipeline, transport = make_pipeline(
-        [spent] * 4, limiter=PacedLimiter(RateLimit(1)), concurrency=2, latency=1
+        [spent] * 4, limiter=Limiter(RateLimit(1)), concurrency=2, latency=1
     )
 
     async def main() -> None:
@@ -299,7 +376,7 @@ def test_the_deadline_names_the_last_failure_as_its_cause():
 def test_the_deadline_cuts_the_wait_for_a_token():
     """A call whose turn does not come in time fails at its deadline, unsent."""
     pipeline, transport = make_pipeline(
-        [reply()] * 9, limiter=PacedLimiter(RateLimit(1)), timeout=Timeout(deadline=20)
+        [reply()] * 9, limiter=Limiter(RateLimit(1)), timeout=Timeout(deadline=20)
     )
 
     async def main() -> None:
@@ -378,7 +455,7 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
     """Cancelled after any number of steps of the loop, a call gives back slot and token."""
     script = [reply(503), reply(body=b"cut"), NotSentError(), reply(body=b"yes")]
     pipeline, transport = make_pipeline(
-        itertools.cycle(script), latency=0.1, concurrency=1, limiter=PacedLimiter(RateLimit(600))
+        itertools.cycle(script), latency=0.1, concurrency=1, limiter=Limiter(RateLimit(600))
     )
 
     async def main() -> None:
@@ -392,7 +469,8 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
         await asyncio.wait([task])
         assert transport.under_way == 0
         assert pipeline._slots._value == 1
-        assert not pipeline._limiter._queue
+        assert not pipeline._limiter._waits
+        assert pipeline._limiter.snapshot().under_way == 0
         began = now()
         assert await pipeline.fetch(REQUEST, decode_whole) == "yes"
         assert now() - began < 8
@@ -407,11 +485,11 @@ def test_who_is_closed_need_not_queue():
         def require_usable(self) -> None:
             raise ClientClosedError("closed")
 
-    limiter = PacedLimiter(RateLimit(1))
+    limiter = Limiter(RateLimit(1))
     pipeline = Pipeline(make_config(), limiter, Closed([]))
 
     async def main() -> None:
-        limiter.observe(reply(429, b"", Retry_After="200"))
+        limiter.observe(await limiter.acquire(), reply(429, b"", Retry_After="200"))
         with pytest.raises(ClientClosedError) as caught:
             await pipeline.fetch(REQUEST, body_of)
         assert now() == 0
@@ -493,7 +571,7 @@ def test_a_200_that_means_429_holds_everyone():
     [
         ([reply(429, b"", Retry_After="60")] * 9, {}),
         ([reply(503)] * 9, {"retry": RetryPolicy(backoff=60.0, backoff_max=60.0)}),
-        ([reply()] * 9, {"limiter": PacedLimiter(RateLimit(1)), "concurrency": 1}),
+        ([reply()] * 9, {"limiter": Limiter(RateLimit(1)), "concurrency": 1}),
         ([reply()] * 9, {"latency": 60.0, "concurrency": 1}),
     ],
     ids=["a hold", "a backoff", "a token and a slot", "a reply and a slot"],

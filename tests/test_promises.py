@@ -32,7 +32,7 @@ from cekat_async import (
     decode_conversation,
     errors,
 )
-from cekat_async._limiter import PacedLimiter
+from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline
 from cekat_async._wire import Reply, Request
 from cekat_async.conversations import Conversations
@@ -185,7 +185,7 @@ def test_one_deadline_for_attempts_and_waits(deadline):
         itertools.cycle(script),
         latency=0.7,
         concurrency=2,
-        limiter=PacedLimiter(RateLimit(60)),
+        limiter=Limiter(RateLimit(60)),
         retry=RetryPolicy(attempts=1000, backoff=0.3),
         timeout=Timeout(deadline=deadline),
     )
@@ -201,9 +201,10 @@ def test_one_deadline_for_attempts_and_waits(deadline):
     assert transport.under_way == 0
 
 
-async def test_a_spent_day_is_told_with_its_end():
+@pytest.mark.parametrize("headers", ["x-ratelimit", None])
+async def test_a_spent_day_is_told_with_its_end(headers):
     """When the day's quota is spent, a call fails at once and says when to come back."""
-    quota = Quota(per_day=2, requests=100)
+    quota = Quota(per_day=2, requests=100, headers=headers)
     async with (
         Sandbox(conversations=500, quota=quota) as sandbox,
         CekatClient(
@@ -218,9 +219,11 @@ async def test_a_spent_day_is_told_with_its_end():
 
     assert len(found) == 200
     assert caught.value.retry_after > 80_000
-    assert caught.value.code == "DAILY_LIMIT_EXCEEDED"
+    assert caught.value.resumes_at is not None
+    assert caught.value.cursor is not None
     assert again.value.attempts == 0
-    assert len(sandbox.log.requests) == 3
+    # Who says that nothing is left need not be asked once more.
+    assert sandbox.log.refused == (headers is None)
 
 
 class CountingServer(ScriptedTransport):
@@ -248,7 +251,7 @@ def test_no_request_is_refused_for_our_own_doing(window, phase, requests):
     """Whichever kind of window the server counts in, its quota is used, and none is refused."""
     quota = Quota(requests=requests, window=window, phase=phase)
     server = CountingServer(quota)
-    limiter = PacedLimiter(RateLimit(requests))
+    limiter = Limiter(RateLimit(requests))
     pipeline = Pipeline(make_config(concurrency=32), limiter, server)
     conversations = Conversations(pipeline)
 

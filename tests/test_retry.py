@@ -1,9 +1,11 @@
 """Which failures are tried again, when, and how often."""
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
+from collections.abc import Awaitable
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from support.clock import now, run_virtual
 
 from cekat_async import RetryPolicy
-from cekat_async._retry import backoff, deserves_retry, retried
+from cekat_async._retry import RetryBudget, backoff, deserves_retry, retried
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -54,6 +56,18 @@ class Failing:
         if self._errors:
             raise self._errors.pop(0)
         return "done"
+
+
+def retrying(
+    attempt: Failing,
+    policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
+    *,
+    deadline: float = NEVER,
+    budget: RetryBudget | None = None,
+) -> Awaitable[str]:
+    """Return the call that retries ``attempt``, by a budget of its own unless one is given."""
+    budget = budget or RetryBudget(policy.budget)
+    return retried(policy, budget, deadline, attempt, lambda: len(attempt.times))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +114,7 @@ def test_what_cannot_heal_is_not_tried_again(error):
 
     async def main() -> None:
         with pytest.raises(type(error)) as caught:
-            await retried(RetryPolicy(), NEVER, attempt)
+            await retrying(attempt)
         assert caught.value is error
 
     if isinstance(error, KeyboardInterrupt):  # would end the loop
@@ -161,7 +175,7 @@ def test_waits_grow_between_attempts():
     """A call waits longer before each attempt, and returns what the last one returns."""
     attempt = Failing(*(status_error(503) for _ in range(4)))
 
-    result = run_virtual(retried(RetryPolicy(backoff=1, backoff_max=100), NEVER, attempt))
+    result = run_virtual(retrying(attempt, RetryPolicy(backoff=1, backoff_max=100)))
 
     assert result == "done"
     gaps = [b - a for a, b in zip(attempt.times, attempt.times[1:], strict=False)]
@@ -178,7 +192,7 @@ def test_attempts_are_bounded(attempts):
 
     async def main() -> None:
         with pytest.raises(ServerError) as caught:
-            await retried(RetryPolicy(attempts=attempts), NEVER, attempt)
+            await retrying(attempt, RetryPolicy(attempts=attempts))
         assert caught.value is errors[attempts - 1]
 
     run_virtual(main())
@@ -189,7 +203,7 @@ def test_the_server_is_not_asked_earlier_than_it_said():
     """A Retry-After that is longer than the backoff sets the wait."""
     attempt = Failing(status_error(503, 7.5), status_error(429, 0.001))
 
-    run_virtual(retried(RetryPolicy(backoff=1), NEVER, attempt))
+    run_virtual(retrying(attempt, RetryPolicy(backoff=1)))
 
     first, second, third = attempt.times
     assert second - first == pytest.approx(7.5)
@@ -202,7 +216,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
 
     async def main() -> None:
         with pytest.raises(RateLimitError) as caught:
-            await retried(RetryPolicy(), now() + 60, Failing(error))
+            await retrying(Failing(error), deadline=now() + 60)
         assert now() == 0
         assert caught.value is error
         assert caught.value.retry_after == 61.0
@@ -216,10 +230,11 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
 def test_backoff_beyond_the_deadline_is_not_begun():
     """A backoff that would outlive the deadline is not begun either."""
     attempt = Failing(*(status_error(500) for _ in range(99)))
+    policy = RetryPolicy(attempts=99, backoff=1, backoff_max=1)
 
     async def main() -> None:
         with pytest.raises(ServerError):
-            await retried(RetryPolicy(attempts=99, backoff=1, backoff_max=1), now() + 10, attempt)
+            await retrying(attempt, policy, deadline=now() + 10)
         assert 9 <= now() <= 10
 
     run_virtual(main())
@@ -231,7 +246,7 @@ def test_the_last_attempt_has_no_note():
 
     async def main() -> None:
         with pytest.raises(ServerError) as caught:
-            await retried(RetryPolicy(attempts=1), now(), Failing(status_error(500)))
+            await retrying(Failing(status_error(500)), RetryPolicy(attempts=1), deadline=now())
         assert not hasattr(caught.value, "__notes__")
 
     run_virtual(main())
@@ -242,7 +257,7 @@ def test_each_retry_is_logged(caplog):
     attempt = Failing(status_error(429, 3.0))
 
     with caplog.at_level(logging.WARNING, "cekat_async"):
-        run_virtual(retried(RetryPolicy(), NEVER, attempt))
+        run_virtual(retrying(attempt))
 
     assert [record.getMessage() for record in caplog.records] == [
         "attempt 1 failed, next in 3 s: no (HTTP 429, retry after 3 s)"
@@ -255,7 +270,7 @@ def test_concurrent_calls_do_not_share_errors():
     async def call(number: int) -> None:
         errors = [status_error(500 + number % 5) for _ in range(3)]
         with pytest.raises(ServerError) as caught:
-            await retried(RetryPolicy(attempts=3), NEVER, Failing(*errors))
+            await retrying(Failing(*errors), RetryPolicy(attempts=3))
         assert caught.value is errors[-1]
 
     async def main() -> None:
@@ -270,7 +285,7 @@ def test_cancellation_passes_at_once(after):
 
     async def main() -> None:
         attempt = Failing(*(status_error(503, 4) for _ in range(7)))
-        task = asyncio.create_task(retried(RetryPolicy(), NEVER, attempt))
+        task = asyncio.create_task(retrying(attempt))
         await asyncio.sleep(after)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -278,3 +293,331 @@ def test_cancellation_passes_at_once(after):
         assert now() == pytest.approx(after)
 
     run_virtual(main())
+
+
+# --- the budget
+
+LOST = [ResponseLostError, ResponseTimeoutError, ConnectTimeoutError]
+AGAIN = RetryPolicy(attempts=1000, backoff=1, backoff_max=1)
+
+
+def test_a_budget_counts_down_and_up():
+    """A budget gives what it has and not more, and takes back no more than it holds."""
+    budget = RetryBudget(2)
+
+    assert [budget.spend(5), budget.spend(5), budget.spend(5)] == [True, True, False]
+    assert budget.balance == 0
+    budget.give_back(1)
+    assert budget.balance == 0.2
+    budget.give_back(1000)
+    assert budget.balance == 2
+
+
+def test_a_budget_without_a_bound():
+    """``None`` lets every retry out, and says nothing."""
+    budget = RetryBudget(None)
+    attempt = Failing(*(ResponseLostError() for _ in range(500)))
+
+    assert run_virtual(retrying(attempt, AGAIN, budget=budget)) == "done"
+    assert len(attempt.times) == 501
+    assert budget.balance == math.inf
+
+
+@pytest.mark.parametrize(
+    "error, retries",
+    [
+        *((kind(), 5) for kind in LOST),
+        *((error, 10) for error in (NotSentError(), MalformedBodyError(), status_error(503))),
+        (status_error(429), 999),
+    ],
+    ids=repr,
+)
+def test_what_a_retry_costs(error, retries):
+    """A retry costs one, after a lost answer or a timeout two, and after a 429 nothing."""
+    attempt = Failing(*[error] * 2000)
+
+    async def main() -> None:
+        with pytest.raises(type(error)):
+            await retrying(attempt, AGAIN, budget=RetryBudget(10))
+
+    run_virtual(main())
+    assert len(attempt.times) == 1 + retries
+
+
+def test_a_spent_budget_ends_a_call_at_once():
+    """When the budget is spent the last attempt's error is raised at once, and says why."""
+    errors = [status_error(500 + number) for number in range(5)]
+    attempt = Failing(*errors)
+
+    async def main() -> None:
+        with pytest.raises(ServerError) as caught:
+            await retrying(attempt, AGAIN, budget=RetryBudget(3))
+        assert caught.value is errors[3]
+        assert now() == attempt.times[3]
+        (note,) = caught.value.__notes__
+        assert note == (
+            "not tried again: the client's retry budget of 3 is spent; "
+            "requests that succeed refill it"
+        )
+
+    run_virtual(main())
+    assert len(attempt.times) == 4
+
+
+@pytest.mark.parametrize("policy", [RetryPolicy(attempts=1), RetryPolicy(backoff=9)])
+@pytest.mark.parametrize("balance", [0, 3])
+def test_what_is_not_tried_again_anyway_is_not_the_budgets_business(policy, balance, caplog):
+    """A retry that the attempts or the deadline forbid is neither paid for nor missed."""
+    budget = RetryBudget(3)
+    budget.spend(5 * (3 - balance))
+
+    async def main() -> None:
+        with pytest.raises(ServerError) as caught:
+            await retrying(Failing(status_error(500)), policy, deadline=now() + 1, budget=budget)
+        assert "budget" not in str(getattr(caught.value, "__notes__", ""))
+
+    run_virtual(main())
+    assert budget.balance == balance
+    assert not warnings_of_budget(caplog)
+
+
+@pytest.mark.parametrize(
+    "errors, balance",
+    [
+        ([], 5.2),
+        ([status_error(500)], 5),
+        ([ResponseLostError()], 5),
+        ([status_error(500), ResponseLostError()], 4),
+        ([ResponseLostError(), status_error(500)], 3),
+        ([status_error(500)] * 3, 3),
+        ([status_error(429)] * 3, 5.2),
+        ([status_error(500), status_error(429)], 4.2),
+    ],
+    ids=repr,
+)
+def test_what_success_gives_back(errors, balance):
+    """Success gives back what its last retry cost, and a fifth of one where that was nothing."""
+    budget = RetryBudget(10)
+    budget.spend(25)
+
+    run_virtual(retrying(Failing(*errors), budget=budget))
+
+    assert budget.balance == balance
+
+
+def test_what_fails_in_the_end_gives_nothing_back():
+    """A call that fails for good has used up what its retries cost, and its error no more."""
+    budget = RetryBudget(10)
+    attempt = Failing(status_error(500), ResponseLostError(), status_error(404))
+
+    async def main() -> None:
+        with pytest.raises(APIStatusError):
+            await retrying(attempt, budget=budget)
+
+    run_virtual(main())
+    assert budget.balance == 7
+
+
+@pytest.mark.parametrize("patience", [0.1, 0.9])
+def test_cancelled_while_it_backs_off_a_retry_has_cost_nothing(patience):
+    """The retry that a cancelled call was waiting to send is not charged; those it sent are."""
+    budget = RetryBudget(10)
+    attempt = Failing(status_error(503, 1), ResponseLostError(), NotSentError())
+
+    async def main() -> None:
+        call = asyncio.ensure_future(retrying(attempt, AGAIN, budget=budget))
+        await asyncio.sleep(patience)
+        assert budget.balance == 9
+        call.cancel()
+        await asyncio.wait([call])
+        assert budget.balance == 10
+
+    run_virtual(main())
+    assert len(attempt.times) == 1
+
+
+def test_cancelled_at_work_a_retry_has_cost_what_it_cost():
+    """A retry that had gone out when its call was cancelled stays paid: the server has it."""
+    budget = RetryBudget(10)
+    attempt = Queueing(0, 60, ResponseLostError(), status_error(500))
+
+    async def main() -> None:
+        call = asyncio.ensure_future(retrying(attempt, AGAIN, budget=budget))
+        await asyncio.sleep(90)
+        call.cancel()
+        await asyncio.wait([call])
+
+    run_virtual(main())
+    assert len(attempt.times) == 2
+    assert budget.balance == 8
+
+
+def test_cancelled_in_the_queue_a_retry_has_cost_nothing():
+    """A retry that was cancelled while it waited for its turn is not charged either."""
+    budget = RetryBudget(10)
+    attempt = Queueing(60, 0, ResponseLostError(), ResponseLostError())
+
+    async def main() -> None:
+        call = asyncio.ensure_future(retrying(attempt, AGAIN, budget=budget))
+        await asyncio.sleep(90)
+        assert budget.balance == 8
+        call.cancel()
+        await asyncio.wait([call])
+
+    run_virtual(main())
+    assert len(attempt.times) == 1
+    assert budget.balance == 10
+
+
+@pytest.mark.parametrize(
+    "errors, others, balance",
+    [
+        ([ResponseLostError(), status_error(429, 99)], 0, 10),
+        ([ResponseLostError(), status_error(429), status_error(404)], 0, 10),
+        ([status_error(500), ResponseLostError()], 9, 1),
+    ],
+    ids=["it ends there", "it goes on", "the next one is too dear"],
+)
+def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balance):
+    """What was paid for a retry that came to a hold and not to the server is taken back, once."""
+    budget = RetryBudget(10)
+    budget.spend(5 * others)
+    requests = ["the first"]
+    left = iter(errors)
+
+    async def attempt() -> str:
+        raise next(left)
+
+    async def main() -> None:
+        with pytest.raises(CekatError) as caught:
+            await retried(AGAIN, budget, now() + 60, attempt, lambda: len(requests))
+        assert caught.value is errors[-1]
+
+    run_virtual(main())
+    assert budget.balance == balance
+
+
+class Queueing(Failing):
+    """Waits in a queue before it is sent, and for its answer after that."""
+
+    def __init__(self, queue: float, latency: float, *errors: BaseException) -> None:
+        super().__init__(*errors)
+        self._queue = queue
+        self._latency = latency
+
+    async def __call__(self) -> str:
+        await asyncio.sleep(self._queue)
+        self.times.append(now())
+        await asyncio.sleep(self._latency)
+        if self._errors:
+            raise self._errors.pop(0)
+        return "done"
+
+
+def test_a_spent_budget_warns_once(caplog):
+    """However many calls find the budget spent, one warning says so until it is half full."""
+    budget = RetryBudget(4)
+
+    async def fail() -> None:
+        with pytest.raises(ServerError):
+            await retrying(Failing(*[status_error(500)] * 99), AGAIN, budget=budget)
+
+    async def main() -> None:
+        await asyncio.gather(*(fail() for _ in range(20)))
+        for _ in range(9):
+            await retrying(Failing(), budget=budget)
+        await fail()
+        assert len(warnings_of_budget(caplog)) == 1
+        for _ in range(12):
+            await retrying(Failing(), budget=budget)
+        await fail()
+
+    run_virtual(main())
+    first, second = warnings_of_budget(caplog)
+    assert first == second
+    assert first == (
+        "the client's retry budget of 4 is spent: failures are not tried again until requests "
+        "succeed"
+    )
+
+
+def warnings_of_budget(caplog) -> list[str]:
+    said = [record.getMessage() for record in caplog.records]
+    return [line for line in said if "budget" in line]
+
+
+class Watched(RetryBudget):
+    """Looks at its balance after every change."""
+
+    def spend(self, tokens: int) -> bool:
+        spent = super().spend(tokens)
+        self.check()
+        return spent
+
+    def give_back(self, tokens: int) -> None:
+        super().give_back(tokens)
+        self.check()
+
+    def check(self) -> None:
+        assert 0 <= self._balance <= self._capacity
+
+
+OUTCOMES = {
+    "refused": (lambda: status_error(429), 0),
+    "failed": (lambda: status_error(503), 5),
+    "not sent": (NotSentError, 5),
+    "lost": (ResponseLostError, 10),
+    "late": (ResponseTimeoutError, 10),
+    "not found": (lambda: status_error(404), math.nan),
+}
+
+
+class PlannedCall:
+    """A call that begins, queues, fails and loses its patience as planned."""
+
+    def __init__(self, waits: tuple[float, ...], patience: float, outcomes: list[str]) -> None:
+        self._start, queue, latency = waits
+        self._patience = patience
+        self._prices = [OUTCOMES[name][1] for name in outcomes]
+        self._attempt = Queueing(queue, latency, *(OUTCOMES[name][0]() for name in outcomes))
+        self._succeeded = False
+
+    async def run(self, budget: RetryBudget) -> None:
+        await asyncio.sleep(self._start)
+        with contextlib.suppress(CekatError, TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await retrying(self._attempt, RetryPolicy(backoff=1, backoff_max=2), budget=budget)
+                self._succeeded = True
+
+    @property
+    def spent(self) -> int:
+        return sum(self._prices[: max(len(self._attempt.times) - 1, 0)])
+
+    @property
+    def given_back(self) -> int:
+        return max([1, *self._prices[-1:]]) if self._succeeded else 0
+
+
+@given(
+    retries=st.integers(1, 12),
+    calls=st.lists(
+        st.builds(
+            PlannedCall,
+            waits=st.tuples(*[st.sampled_from([0.0, 0.3, 1.7, 6.0])] * 3),
+            patience=st.sampled_from([0.5, 2.5, 9.0, 999.0]),
+            outcomes=st.lists(st.sampled_from(sorted(OUTCOMES)), max_size=7),
+        ),
+        max_size=20,
+    ),
+)
+def test_no_more_is_sent_than_the_budget_allows(retries, calls):
+    """Whatever becomes of any calls, retries <= budget + given back; the unsent cost nothing."""
+    budget = Watched(retries)
+
+    async def main() -> None:
+        await asyncio.gather(*(call.run(budget) for call in calls))
+
+    run_virtual(main())
+    spent = sum(call.spent for call in calls)
+    assert spent <= retries * 5 + sum(call.given_back for call in calls)
+    assert budget.balance >= retries - spent / 5

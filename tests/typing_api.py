@@ -26,6 +26,8 @@ from cekat_async import (
     Inbox,
     InboxPage,
     Label,
+    Limiter,
+    LimiterSnapshot,
     MessagePreview,
     OddRecord,
     OddRecordError,
@@ -61,7 +63,11 @@ async def clients(session: ClientSession) -> None:
         allow_http=False,
     )
     CekatClient(rate_limit=None, session=None)
-    assert_type(client.rate_limit, RateLimit | None)
+    assert_type(client.limiter, Limiter)
+    assert_type(client.limiter.snapshot(), LimiterSnapshot)
+    CekatClient(rate_limit=client.limiter)
+    Limiter(RateLimit(300, per_day=10_000, longest_hold=None), share=0.5)
+    Limiter(None)
     assert_type(client.traffic.requests, int)
     assert_type(client.traffic.retries, int)
     assert_type(await client.aclose(), None)

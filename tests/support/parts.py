@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from cekat_async import RateLimit, RetryPolicy, Timeout
-from cekat_async._limiter import Limiter, UnpacedLimiter
+from cekat_async import RetryPolicy, Timeout
+from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline
 from cekat_async._wire import Reply, Request
 from cekat_async.config import ClientConfig, client_config
@@ -20,7 +20,6 @@ def make_config(
     *,
     api_key: str = "a-made-up-key",
     base_url: str = "http://127.0.0.1:1",
-    rate_limit: RateLimit | None = None,
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen values
     timeout: Timeout = Timeout(),  # noqa: B008 - frozen values
     concurrency: int = 8,
@@ -31,7 +30,6 @@ def make_config(
         api_key=api_key,
         base_url=base_url,
         environ={},
-        rate_limit=rate_limit,
         retry=retry,
         timeout=timeout,
         concurrency=concurrency,
@@ -49,7 +47,7 @@ def make_pipeline(
 ) -> tuple[Pipeline, ScriptedTransport]:
     """Return a pipeline over a transport that plays ``steps``, and that transport."""
     transport = ScriptedTransport(steps, latency)
-    return Pipeline(make_config(**options), limiter or UnpacedLimiter(), transport), transport
+    return Pipeline(make_config(**options), limiter or Limiter(None), transport), transport
 
 
 def page_body(ids: Sequence[str], cursor: str | None = None, **changes: Any) -> bytes:

@@ -1,0 +1,420 @@
+"""When the next request may go out. Pure: every time is given, and nothing waits here.
+
+Three things decide, each with a file of its own: the *ledger*, what this client itself has sent;
+the *reports*, what the server says is left; and the *belief*, how much the server grants at all.
+The ledger alone guarantees that no window ever holds more than the limit. The reports can only
+slow it down further, for others who share the quota, or tell that there is no need to be slow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from cekat_async._belief import Belief
+from cekat_async._ledger import Ledger, Permit
+from cekat_async._reports import SLACK, Reports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cekat_async._quota import Statement
+    from cekat_async.config import RateLimit
+
+__all__ = ["Pace", "Terms", "Turn", "Unpaced", "is_long"]
+
+_DAY = 86_400.0
+# A statement about this much or more is about the day, and none to keep a pace by.
+_LONG = 3_600.0
+# Others count as present for so many periods after they were last noticed.
+_PRESENT = 2
+# Before the server has said anything, the part of the limit that may go at once: one in thirty.
+_FIRST = 30
+# The part of the limit that is never spent at once: one in twenty.
+_RESERVE = 20
+# The parts of the limit that are left to others when they are there, and when that did not do.
+_MARGIN, _MOST_CAUTION = 100, 60
+# The part of the limit by which one may be ahead of the even pace: one in a hundred.
+_AHEAD = 100
+# Grants in a row that left nothing, by the server's word, show that it says so whatever happens.
+_ZEROS = 6
+# What was caught lying is not believed for so many periods, and twice as many the next time.
+_DISTRUST = 10
+# A word that is doubted is put to the test so many times a period.
+_TESTS = 60
+
+
+class Turn(NamedTuple):
+    """When the next request may go out, as far as is known now.
+
+    Attributes:
+        at: The time; infinite if a reply has to come first.
+        paced: Whether it takes its place in an even pace; else it goes as soon as it is wanted.
+        spent: Whether it waits for the server to grant anything at all.
+        room: How much the server says is left; infinite if it does not.
+    """
+
+    at: float
+    paced: bool = True
+    spent: bool = False
+    room: float = math.inf
+
+
+class Terms(NamedTuple):
+    """What a pace keeps to.
+
+    Attributes:
+        limit: Requests in any ``per`` seconds that are believed to be ours.
+        per: Seconds of the window.
+        source: Where the limit comes from; see :class:`Belief`.
+    """
+
+    limit: int
+    per: float
+    source: str
+
+
+class Pace:
+    """Decides when the next request may go out, and learns from what becomes of each.
+
+    Attributes:
+        terms: What it keeps to now.
+        refused: How many requests were refused so far.
+    """
+
+    def __init__(self, rate: RateLimit) -> None:
+        self.refused = 0
+        self._belief = Belief(rate)
+        self._share = 1.0
+        self.terms = self._new_terms()
+        self._ledger = Ledger()
+        self._per_day, self._day = rate.per_day, Ledger()
+        self._earned, self._earned_until = 0.0, math.inf
+        self._reports = Reports()
+        self._last = -math.inf
+        # Requests that may go without an even pace: those of a period in which nothing was wanted.
+        self._credit = float(self.terms.limit)
+        self._resting_since: float | None = None
+        self._aged_when_heard = 0
+        self._others_until = -math.inf
+        self._caution = 0.0
+        self._refused_at = -math.inf
+        self._frees_from = self._heeds_from = self._tests_from = -math.inf
+        self._distrust = float(_DISTRUST)
+        self._zeros = 0
+        self._granted = 0
+
+    @property
+    def whole_limit(self) -> int:
+        """The limit for all together who share it."""
+        return self._belief.limit
+
+    @property
+    def under_way(self) -> int:
+        """Requests that are not settled yet."""
+        return self._ledger.under_way
+
+    def used(self, now: float) -> int:
+        """Return how many requests stand in the window that ends now."""
+        return self._ledger.spent(now, self.terms.per)
+
+    def keep_to_share(self, share: float, now: float) -> None:
+        """From now on keep to a part of the limit, from 0 to 1."""
+        self._share = share
+        self._renew_terms(now)
+
+    def remaining(self, now: float) -> int | None:
+        """Return what the server last said is left; ``None`` if that holds no longer."""
+        return int(self._reports.remaining) if self._hears(now) else None
+
+    def earned(self, now: float) -> float:
+        """Return how many requests the limit would have let out since the first one."""
+        if now > self._earned_until:
+            self._earned += (now - self._earned_until) * self.terms.limit / self.terms.per
+            self._earned_until = now
+        return self._earned
+
+    def next(self, now: float) -> Turn:
+        """Return when the next request may go out, if nothing happens until then."""
+        if now >= self._belief.climbs_at:
+            self._belief.climb(now)
+            self._renew_terms(now)
+        if self._per_day is not None and self._day.spent(now, _DAY) >= self._per_day:
+            return Turn(self._day.next_free(_DAY), spent=True)
+        limit, per, _ = self.terms
+        left = limit - self._ledger.spent(now, per)
+        if left <= 0:
+            return Turn(self._ledger.next_free(per))
+        room = self._room(now)
+        if room < 1 and not self._is_explained(now):
+            return self._exhausted(room, now)
+        if self._is_free(room, now):
+            return Turn(now, paced=False, room=room)
+        at = self._lasting(left, self._ledger.next_free(per), now)
+        if 1 <= room < math.inf and not self._reports.is_stream:
+            at = max(at, self._lasting(room, self._reports.resets_at - SLACK, now))
+        return Turn(at, room=room)
+
+    def take(self, turn: Turn, now: float) -> Permit:
+        """Let a request go out, whose turn it is."""
+        if self._resting_since is not None:
+            idle, self._resting_since = now - self._resting_since, None
+            limit, per, _ = self.terms
+            self._credit = min(self._credit + idle * limit / per, float(limit))
+        if not turn.paced:
+            self._credit -= 1
+        self._last = now
+        if self._earned_until == math.inf:
+            self._earned_until = now
+        self._open()
+        return Permit(now, turn.room)
+
+    def rest(self, now: float) -> None:
+        """Take notice that nothing is wanted: what is not used now may be used at once later."""
+        self._resting_since = now
+
+    def lost(self, now: float, *, sent: bool) -> None:
+        """Settle a request that got no reply: it counts, unless it was never sent."""
+        self._close(now, sent=sent)
+
+    def answered(
+        self, permit: Permit, said: Iterable[Statement], now: float, *, refused: bool
+    ) -> None:
+        """Settle a request that got a reply, and learn from it."""
+        self._close(now)
+        self._ledger.time(now - permit.sent)
+        scarcest = None
+        if short := [part for part in said if not is_long(part)]:
+            # Of several quotas the slowest sets the pace, and the scarcest says how much is left.
+            if self._belief.hear(min(short, key=self._rate_of), now):
+                self._renew_terms(now)
+            scarcest = min(short, key=_scarcity)
+            self._hear(scarcest, permit, now, refused=refused)
+        if refused:
+            self._refuse(permit, scarcest, now)
+
+    def _new_terms(self) -> Terms:
+        belief = self._belief
+        return Terms(max(1, int(belief.limit * self._share)), belief.per, belief.source)
+
+    def _renew_terms(self, now: float) -> None:
+        if (terms := self._new_terms()) != self.terms:
+            self.earned(now)  # until now at the old ones
+            self.terms = terms
+
+    def _open(self) -> None:
+        self._ledger.open()
+        if self._per_day is not None:
+            self._day.open()
+
+    def _close(self, now: float, *, sent: bool = True) -> None:
+        self._ledger.close(now, sent=sent)
+        if self._per_day is not None:
+            self._day.close(now, sent=sent)
+
+    def _hears(self, now: float) -> bool:
+        return now >= self._heeds_from and self._reports.is_live(now, self.terms.per)
+
+    def _room(self, now: float) -> float:
+        """Return how many requests the server would still grant, by its own newest word."""
+        if not self._hears(now):
+            return math.inf
+        room = self._reports.remaining - self._ledger.under_way - self._margin(now)
+        if self._reports.is_stream:
+            # What came back since: places of our own for certain, or at the rate of late.
+            aged = self._ledger.aged - self._aged_when_heard
+            room += max(aged, self._refill() * (now - self._reports.true_at))
+        return room
+
+    def _margin(self, now: float) -> float:
+        """Return what is left to others, who may take it while our request is on its way."""
+        if now > self._others_until:
+            return 0.0
+        margin = max(1.0, self.terms.limit / _MARGIN) + self._caution
+        # A small bucket never holds much: half of it has to do.
+        return min(margin, self._reports.most / 2)
+
+    def _refill(self) -> float:
+        """Return how fast places come back in a stream, less what others take."""
+        most = self.terms.limit / self.terms.per
+        # Of a bucket that is full one cannot see how much more would have come back.
+        return most if self._reports.is_full else min(self._reports.refill(), most)
+
+    def _exhausted(self, room: float, now: float) -> Turn:
+        """Return when there is room again."""
+        if self._is_doubtful(now):
+            return Turn(self._reports.heard_at + self.terms.per / _TESTS, room=room)
+        over = self._reports.resets_at
+        if not self._reports.is_stream:
+            return Turn(over, spent=self._reports.remaining <= 0)
+        if now >= over and not self._ledger.under_way:
+            return Turn(now)
+        refill = self._refill()
+        back = now + (1 - room) / refill if refill else math.inf
+        at = min(back, self._ledger.next_free(self.terms.per))
+        # All should be back by then; but that is put to one request, and not to many.
+        return Turn(at if self._ledger.under_way else min(at, over))
+
+    def _is_doubtful(self, now: float) -> bool:
+        """Whether a word of "nothing left" is to be put to the test: we ourselves used so little.
+
+        A server that always says so would else stop us for good.
+        """
+        return (
+            now >= self._tests_from
+            and self._reports.remaining <= 0
+            and not self._ledger.under_way
+            and self.used(now) <= max(self._zeros, self.terms.limit // 10)
+        )
+
+    def _is_free(self, room: float, now: float) -> bool:
+        """Whether a request may go as soon as it is wanted.
+
+        Only while the server says so, and only until little is left: that has to last. With a
+        window that is all ours, and no word of the server's yet, only a few.
+        """
+        if self._credit < 1 or now < self._frees_from:
+            return False
+        if room == math.inf:
+            is_first = self._ledger.under_way < self.terms.limit // _FIRST
+            return is_first and not self._ledger.has_counted
+        return room > self.terms.limit // _RESERVE
+
+    def _is_explained(self, now: float) -> bool:
+        """Whether nothing is left because of ourselves alone.
+
+        Then it is there again as soon as the ledger says so: the window in which our oldest
+        request stands cannot last longer than that. The reset may be said up to two seconds late.
+        """
+        return not self._reports.is_stream and now > self._others_until
+
+    def _lasting(self, left: float, until: float, now: float) -> float:
+        """Return when to go, for what is left to last until a time; an even pace is kept anyway."""
+        limit, per, _ = self.terms
+        if until == math.inf or left + limit // _AHEAD >= (until - now) * limit / per:
+            return -math.inf
+        return (self._last * left + until) / (left + 1)
+
+    def _rate_of(self, said: Statement) -> float:
+        return math.inf if said.limit is None else said.limit / (said.per or self.terms.per)
+
+    def _hear(self, said: Statement, permit: Permit, now: float, *, refused: bool) -> None:
+        was_stream, used = self._reports.is_stream, self.used(now)
+        if self._reports.hear(said, permit, now, self.terms.per):
+            self._aged_when_heard = self._ledger.aged
+        if said.remaining is None:
+            return
+        if self._reports.is_stream and not was_stream:
+            # A small bucket looks like a window of which others have taken most.
+            self._others_until = -math.inf
+        if said.limit is not None and self._taken(said.limit, said.remaining) > used + 1:
+            self._notice_others(now)
+        if not refused:
+            self._compare(said.remaining, now)
+        elif permit.room < 1:
+            # It was put to the test, and proved to be true.
+            self._tests_from = now + _DISTRUST * self.terms.per
+
+    def _taken(self, limit: int, remaining: int) -> int:
+        """Return how many requests are in the server's window, or have gone out of its bucket."""
+        whole = self._reports.most + 1 if self._reports.is_stream else limit
+        return whole - remaining
+
+    def _notice_others(self, now: float) -> None:
+        self._others_until = now + _PRESENT * self.terms.per
+
+    def _compare(self, remaining: int, now: float) -> None:
+        """See whether a word of "nothing left" can be true, when so much is granted after it."""
+        self._zeros = 0 if remaining else self._zeros + 1
+        if self._zeros >= _ZEROS:
+            self._heeds_from = now + self._distrust * self.terms.per
+            self._zeros, self._distrust = 0, 2 * self._distrust
+
+    def _refuse(self, permit: Permit, said: Statement | None, now: float) -> None:
+        """Learn from a refusal, and from what it says itself is left."""
+        self.refused += 1
+        self._credit = 0.0
+        # What was under way when the first one was refused tells nothing new.
+        if permit.sent <= self._refused_at:
+            return
+        repeated = now < self._refused_at + _PRESENT * self.terms.per
+        self._refused_at = now
+        if said is not None and said.remaining:
+            # It refuses what it says is left: its word is worth nothing.
+            self._frees_from = now + self._distrust * self.terms.per
+            self._belief.doubt(now)
+        elif self._hears(now):
+            # Others were faster.
+            self._notice_others(now)
+            self._caution = min(2 * self._caution + 1, self.terms.limit / _MOST_CAUTION)
+            return
+        granted, before = self.used(now) - self._ledger.under_way - 1, self._granted
+        self._granted = granted
+        if repeated:
+            self._belief.lower(max(granted, before), now)
+        self._renew_terms(now)
+
+
+def is_long(said: Statement) -> bool:
+    """Whether a statement is about a day, or as long a time, and none to keep a pace by."""
+    return (said.per or 0.0) > _LONG or (said.reset or 0.0) > _LONG
+
+
+def _scarcity(said: Statement) -> float:
+    return math.inf if said.remaining is None else said.remaining
+
+
+class Unpaced:
+    """No pace at all: each request goes as soon as it is wanted.
+
+    Attributes:
+        refused: How many requests were refused so far.
+        under_way: Requests that are not settled yet.
+    """
+
+    # A 429 that does not say for how long holds for a period: none, it is left to the backoff.
+    terms = Terms(0, 0.0, "unpaced")
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.under_way = 0
+
+    def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Pace's
+        """Return 0: nothing is counted."""
+        return 0
+
+    def remaining(self, now: float) -> int | None:  # noqa: ARG002
+        """Return ``None``: nobody asks."""
+        return None
+
+    def earned(self, now: float) -> float:  # noqa: ARG002
+        """Return infinity: nothing is bounded."""
+        return math.inf
+
+    def next(self, now: float) -> Turn:
+        """Return that it may go now."""
+        return Turn(now, paced=False)
+
+    def take(self, turn: Turn, now: float) -> Permit:  # noqa: ARG002
+        """Let a request go out."""
+        self.under_way += 1
+        return Permit(now)
+
+    def rest(self, now: float) -> None:
+        """Take no notice."""
+
+    def lost(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
+        """Settle a request that got no reply."""
+        self.under_way -= 1
+
+    def answered(
+        self,
+        permit: Permit,  # noqa: ARG002
+        said: Iterable[Statement],  # noqa: ARG002
+        now: float,  # noqa: ARG002
+        *,
+        refused: bool,
+    ) -> None:
+        """Settle a request that got a reply."""
+        self.under_way -= 1
+        self.refused += refused

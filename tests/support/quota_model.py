@@ -1,0 +1,262 @@
+"""A server that counts requests, strangers who use it too, and clients that want pages of it.
+
+All of it on a virtual clock. The counting and the headers are the sandbox's; the clients are the
+package's own path of a request (retry, limiter, verdict), with its limiter or a rival's in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiolimiter import AsyncLimiter
+from multidict import CIMultiDict
+
+from cekat_async import APIStatusError, Limiter, RateLimit, RetryPolicy, Timeout
+from cekat_async._ledger import Permit
+from cekat_async._pipeline import Pipeline
+from cekat_async._wire import Reply, Request
+from cekat_async.config import client_config
+from cekat_async.sandbox import Quota
+from cekat_async.sandbox.headers import quota_headers, retry_after
+from cekat_async.sandbox.quota import counter
+
+from .clock import VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PER = 60.0
+WINDOWS = ("fixed", "phase", "first hit", "sliding", "large bucket", "small bucket")
+HEADERS = ("none", "X-RateLimit", "RateLimit", "too much", "nothing left")
+LIMITS = (60, 300, 1000)
+TRIPS = (0.02, 0.15, 1.0, "jittered")
+WORKERS = (1, 8, 64)
+STRANGERS = ("alone", "30 %", "70 %", "bursts")
+
+_SHARES = {"30 %": 0.3, "70 %": 0.7}
+_BURST = 0.3
+_SLOWEST_WAY = 0.5
+_FASTEST_WAY = 0.02
+_EPOCH = 1.8e9
+_REQUEST = Request("/api/conversations", (("limit", "100"),))
+
+
+class Cell(NamedTuple):
+    """One place of the matrix."""
+
+    window: str
+    headers: str
+    limit: int
+    trip: float | str
+    workers: int
+    strangers: str
+
+    @property
+    def mean_trip(self) -> float:
+        """Seconds that a round trip takes on average."""
+        return _FASTEST_WAY + _SLOWEST_WAY if isinstance(self.trip, str) else self.trip
+
+    def quota(self) -> Quota:
+        """Return what the server grants."""
+        headers = {"X-RateLimit": "x-ratelimit", "RateLimit": "ratelimit-combined"}
+        said: dict[str, Any] = {"headers": headers.get(self.headers)}
+        match self.window:
+            case "fixed":
+                return Quota(self.limit, PER, **said)
+            case "phase":
+                return Quota(self.limit, PER, phase=0.37 * PER, **said)
+            case "first hit":
+                return Quota(self.limit, PER, "first_hit", **said)
+            case "sliding":
+                return Quota(self.limit, PER, "sliding", **said)
+            case "large bucket":
+                return Quota(self.limit, PER, "bucket", burst=self.limit, **said)
+            case _:
+                return Quota(self.limit, PER, "bucket", burst=max(2, self.limit // 30), **said)
+
+
+class Server:
+    """Counts what comes, and answers after a while; an exchanger for the path of a request."""
+
+    def __init__(self, cell: Cell, seed: int) -> None:
+        self.granted = self.refused = self.taken = self.wanted = 0
+        self._cell = cell
+        self._quota = cell.quota()
+        self._counter = counter(self._quota)
+        self._draw = random.Random(f"{cell} {seed}")
+
+    def require_usable(self) -> None:
+        """Take requests at any time."""
+
+    async def exchange(self, request: Request) -> Reply:
+        """Let a request arrive, be counted, and its reply come back."""
+        await asyncio.sleep(self._way())
+        reply = self._answer()
+        await asyncio.sleep(self._way())
+        return reply
+
+    async def strangers(self) -> None:
+        """Use up quota as others behind the same address do."""
+        limit = self._cell.limit
+        while True:
+            if self._cell.strangers == "bursts":
+                await asyncio.sleep(self._draw.uniform(0, 2 * PER))
+                self._take(int(_BURST * limit))
+            else:
+                rate = _SHARES[self._cell.strangers] * limit / PER
+                await asyncio.sleep(self._draw.expovariate(rate))
+                self._take(1)
+
+    def _take(self, count: int) -> None:
+        self.wanted += count
+        self.taken += self._counter.take(_now(), count).granted
+
+    def _way(self) -> float:
+        if isinstance(self._cell.trip, str):
+            return self._draw.uniform(_FASTEST_WAY, _SLOWEST_WAY)
+        return self._cell.trip / 2
+
+    def _answer(self) -> Reply:
+        now = _now()
+        standing = self._counter.take(now)
+        headers = CIMultiDict({"Date": formatdate(_EPOCH + now, usegmt=True)})
+        headers.update(quota_headers(self._quota, standing, _EPOCH + now))
+        headers.update(_lies(self._cell))
+        self.granted += standing.granted
+        self.refused += not standing.granted
+        if standing.granted:
+            return Reply(200, headers, b"")
+        headers.update(retry_after(self._quota, standing, _EPOCH + now))
+        return Reply(429, headers, b"")
+
+
+def _lies(cell: Cell) -> dict[str, str]:
+    much = str(4 * cell.limit)
+    match cell.headers:
+        case "too much":
+            return {"X-RateLimit-Limit": much, "X-RateLimit-Remaining": much}
+        case "nothing left":
+            return {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60"}
+        case _:
+            return {}
+
+
+class Rival:
+    """A limiter that knows no holds and hears nothing."""
+
+    def __init__(self, acquire: Callable[[], Any]) -> None:
+        self._acquire = acquire
+
+    async def acquire(self, deadline: float) -> Permit:
+        """Wait as the rival waits."""
+        await self._acquire()
+        return Permit(_now())
+
+    def observe(self, permit: Permit, reply: Reply) -> None:
+        """Hear nothing."""
+
+    def lost(self, *, sent: bool) -> None:
+        """Hear nothing."""
+
+    def explain(self, error: Exception, deadline: float) -> None:
+        """Know nothing."""
+
+
+def _ours(cell: Cell) -> Limiter:
+    # Where the server says what it grants, no setting; else what the rivals are told as well.
+    honest = cell.headers in {"X-RateLimit", "RateLimit"}
+    return Limiter(RateLimit() if honest else RateLimit(cell.limit))
+
+
+def _of_aiolimiter(rate: float, per: float) -> Rival:
+    return Rival(AsyncLimiter(rate, per).acquire)
+
+
+CONTENDERS: dict[str, Callable[[Cell], Any]] = {
+    "cekat_async": _ours,
+    "AsyncLimiter(N, 60)": lambda cell: _of_aiolimiter(cell.limit, PER),
+    "AsyncLimiter(1, 60/N)": lambda cell: _of_aiolimiter(1, PER / cell.limit),
+    "sleep(1)": lambda cell: Rival(lambda: asyncio.sleep(1)),
+    "backoff only": lambda cell: Rival(lambda: asyncio.sleep(0)),
+}
+
+
+class Outcome(NamedTuple):
+    """What came of a cell.
+
+    Attributes:
+        used: The share of what could be had that was had: by the client, and where there are
+            strangers, by both together.
+        refused: Replies of 429 to the client.
+        periods: In how many periods.
+        at_20: Seconds until 20 pages were there; -1: not in the time that was given.
+        at_50: The same for 50.
+        at_300: The same for 300.
+    """
+
+    used: float
+    refused: int
+    periods: int
+    at_20: float
+    at_50: float
+    at_300: float
+
+    @property
+    def refused_in_a_period(self) -> float:
+        """Replies of 429 in one period."""
+        return self.refused / self.periods
+
+
+def run(cell: Cell, contender: str, periods: int, seed: int = 1) -> Outcome:
+    """Run one cell on a virtual clock."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_run(cell, CONTENDERS[contender](cell), periods, seed))
+
+
+async def _run(cell: Cell, limiter: Any, periods: int, seed: int) -> Outcome:
+    # Not at the beginning of a window, nor of all time.
+    await asyncio.sleep(3 * PER)
+    server = Server(cell, seed)
+    pipeline = Pipeline(_config(cell), limiter, server)
+    done: list[float] = []
+    tasks = [asyncio.ensure_future(_work(pipeline, done)) for _ in range(cell.workers)]
+    if cell.strangers != "alone":
+        tasks.append(asyncio.ensure_future(server.strangers()))
+    begin = _now()
+    await asyncio.sleep(periods * PER)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    carried = cell.workers * periods * PER / cell.mean_trip
+    could = min(cell.limit * periods, carried + server.wanted)
+    times = [done[n - 1] - begin if len(done) >= n else -1.0 for n in (20, 50, 300)]
+    return Outcome((server.granted + server.taken) / could, server.refused, periods, *times)
+
+
+async def _work(pipeline: Pipeline, done: list[float]) -> None:
+    while True:
+        try:
+            await pipeline.fetch(_REQUEST, lambda reply: reply)
+        except APIStatusError:
+            continue  # a script would give up here
+        done.append(_now())
+
+
+def _config(cell: Cell) -> Any:
+    return client_config(
+        api_key="a-made-up-key",
+        base_url="http://127.0.0.1:1",
+        environ={},
+        retry=RetryPolicy(budget=None),
+        timeout=Timeout(deadline=None),
+        concurrency=cell.workers,
+        trust_env=False,
+        allow_http=False,
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
