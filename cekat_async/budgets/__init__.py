@@ -1,0 +1,13 @@
+"""Budgets that several processes share, on one machine or on many: an optional part.
+
+>>> async with FileBudget("cekat.sqlite") as budget:
+...     wait = await budget.take(300, 60.0)  # 0.0: taken; else ask again after that many seconds
+
+A budget counts, and nothing else. It keeps a log of what was taken, in a store that all can reach,
+and lets no more than the given number of requests into any window, whoever asks for them.
+"""
+
+from cekat_async.budgets.file import FileBudget
+from cekat_async.budgets.redis import RedisBudget
+
+__all__ = ["FileBudget", "RedisBudget"]

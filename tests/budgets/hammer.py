@@ -1,0 +1,35 @@
+"""A process that takes out of a budget as often as it may: `hammer.py KIND PLACE N PER FOR`."""
+
+import asyncio
+import json
+import sys
+import time
+
+from cekat_async.budgets import FileBudget, RedisBudget
+
+
+async def take_all(budget, requests, per, end):
+    """Return when each request was taken: a moment before, and one after."""
+    taken = []
+    while (asked := time.monotonic()) < end:
+        wait = await budget.take(requests, per)
+        if not wait:
+            taken.append((asked, time.monotonic()))
+        await asyncio.sleep(wait)
+    return taken
+
+
+async def main(kind, place, requests, per, lasting):
+    make = {"redis": RedisBudget, "file": FileBudget}[kind]
+    async with make(place) as budget:
+        print("ready", flush=True)  # noqa: T201 - what starts it waits for that, to start all
+        sys.stdin.readline()
+        end = time.monotonic() + lasting
+        tasks = [take_all(budget, requests, per, end) for _ in range(3)]
+        taken = await asyncio.gather(*tasks)
+    print(json.dumps([pair for one in taken for pair in one]))  # noqa: T201 - its result
+
+
+if __name__ == "__main__":
+    numbers = [float(text) for text in sys.argv[3:]]
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(numbers[0]), *numbers[1:]))

@@ -1,0 +1,163 @@
+"""What every budget promises, whatever its store."""
+
+import asyncio
+import time
+
+import pytest
+from support.clock import most_in_any
+
+from cekat_async import ClientClosedError, ConfigurationError
+from cekat_async.budgets import FileBudget, RedisBudget
+
+from .conftest import hammer
+
+
+async def taken_of(budget, count, requests, per):
+    """Return how many of some takes at once took something."""
+    waits = await asyncio.gather(*(budget.take(requests, per) for _ in range(count)))
+    return waits.count(0.0)
+
+
+async def test_no_window_holds_too_many_and_none_is_wasted(store):
+    """Processes that ask as they are told take the whole budget, and no more in any window."""
+    taken = await hammer(store, 3, requests=20, per=0.5, lasting=2.0)
+
+    stamps = store.stamps("cekat")
+    assert len(stamps) == len(taken)
+    assert most_in_any(stamps, 0.5) <= 20
+    assert len(taken) >= 0.95 * 4 * 20  # in 2 s there are 4 windows
+    # And by the clock of those who asked: no 21 of them were all served within a window.
+    taken.sort()
+    for first in range(len(taken) - 20):
+        some = taken[first : first + 21]
+        assert max(after for _, after in some) - some[0][0] >= 0.5
+
+
+async def test_all_tasks_may_take_at_once(store):
+    """Any number of tasks take at the same time, and get the budget and no more."""
+    async with store.budget() as budget:
+        assert await taken_of(budget, 100, 30, 60.0) == 30
+
+
+async def test_a_wait_is_the_time_until_there_is_room(store):
+    """What is not taken comes with a wait that is as long as it must be, and not much longer."""
+    async with store.budget() as budget:
+        assert await budget.take(1, 0.3) == 0.0
+        wait = await budget.take(1, 0.3)
+        assert 0 < wait <= 0.302
+        await asyncio.sleep(wait)
+
+        assert await budget.take(1, 0.3) == 0.0
+
+
+async def test_refusals_cost_nothing(store):
+    """Asking in vain, however often, does not push the next grant back."""
+    async with store.budget() as budget:
+        await budget.take(1, 0.2)
+        begin = time.monotonic()
+        while await budget.take(1, 0.2):  # noqa: ASYNC110 - that is what it is about
+            await asyncio.sleep(0.01)
+
+        assert time.monotonic() - begin < 2.0
+
+
+async def test_a_budget_grows_and_shrinks(store):
+    """New numbers hold at once, and count what was taken by the old ones."""
+    async with store.budget() as budget:
+        assert await taken_of(budget, 15, 10, 60.0) == 10
+        assert await taken_of(budget, 15, 14, 60.0) == 4
+        assert await taken_of(budget, 15, 5, 60.0) == 0
+        assert await taken_of(budget, 15, 16, 60.0) == 2
+
+
+async def test_a_window_grows_and_shrinks(store):
+    """A longer window counts what a shorter one no longer did, up to a minute back."""
+    async with store.budget() as budget:
+        assert await taken_of(budget, 5, 3, 0.05) == 3
+        await asyncio.sleep(0.1)
+        assert await taken_of(budget, 5, 2, 0.05) == 2
+
+        assert await taken_of(budget, 5, 6, 30.0) == 1
+        assert 20.0 < await budget.take(6, 30.0) <= 30.001
+
+
+async def test_names_are_budgets_of_their_own(store):
+    """Two names share nothing; two budgets of one name share all, whatever characters it has."""
+    name = 'Köln: it\'s "1"; --'
+    async with store.budget(name) as one, store.budget("two") as two, store.budget(name) as same:
+        assert await taken_of(one, 5, 3, 60.0) == 3
+        assert await taken_of(two, 5, 3, 60.0) == 3
+        assert await taken_of(same, 5, 3, 60.0) == 0
+
+
+async def test_a_cancelled_take_leaves_the_budget_usable(store):
+    """Wherever a take is cancelled, it ends at once, and the next one works."""
+    async with store.budget() as budget:
+        for turns in range(40):
+            task = asyncio.create_task(budget.take(10_000, 60.0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if turns % 4 == 3:
+                await asyncio.sleep(0.0002)
+            task.cancel()
+            await asyncio.wait([task])
+            assert await budget.take(10_000, 60.0) == 0.0
+
+    # Those that were cancelled may be counted, once.
+    assert 40 <= len(store.stamps("cekat")) <= 80
+
+
+async def test_many_cancelled_takes_do_not_block_the_rest(store):
+    """Takes that are cancelled while they wait for others let those go on."""
+    async with store.budget() as budget:
+        tasks = [asyncio.create_task(budget.take(10_000, 60.0)) for _ in range(60)]
+        await asyncio.sleep(0.003)
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+        assert {task.result() for task in tasks[1::2]} == {0.0}
+        assert await budget.take(10_000, 60.0) == 0.0
+
+
+async def test_a_closed_budget_says_so(store):
+    """A budget can be closed twice; to take from it afterwards is an error that says so."""
+    budget = store.budget()
+    async with budget:
+        await budget.take(1, 1.0)
+    await budget.aclose()
+
+    with pytest.raises(ClientClosedError, match="closed"):
+        await budget.take(1, 1.0)
+
+
+async def test_a_budget_that_was_never_used_is_closed(store):
+    """A budget that nothing was taken from opens nothing, and closes."""
+    async with store.budget():
+        pass
+
+
+@pytest.mark.parametrize(
+    "requests,per", [(0, 60.0), (1.5, 60.0), (True, 60.0), (1, 0), (1, float("inf")), (1, "1")]
+)
+async def test_odd_numbers_are_refused(store, requests, per):
+    """What is no number of requests or seconds raises, and says what is wanted."""
+    async with store.budget() as budget:
+        with pytest.raises(ConfigurationError, match="must be a"):
+            await budget.take(requests, per)
+
+
+@pytest.mark.parametrize("make", [RedisBudget, FileBudget])
+@pytest.mark.parametrize(
+    "option,value",
+    [
+        *[("name", odd) for odd in ("", " ", 1, None, "a\nb", "\ud800")],
+        *[("timeout", odd) for odd in (0, -1.0, "2", True, None, float("nan"))],
+    ],
+)
+def test_odd_options_are_refused(make, option, value):
+    """A wrong option raises where the budget is made, by its name, and says what to write."""
+    place = "redis://127.0.0.1" if make is RedisBudget else "cekat.sqlite"
+
+    with pytest.raises(ConfigurationError, match=f"^{option} must be"):
+        make(place, **{option: value})

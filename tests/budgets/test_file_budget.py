@@ -1,0 +1,136 @@
+"""What a budget in a file promises when the file does not play along."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+
+import pytest
+from support.clock import until
+
+from cekat_async import ConfigurationError
+from cekat_async.budgets import FileBudget
+
+from .conftest import FileStore, hammers
+
+
+async def test_a_deleted_file_is_noticed_and_made_again(tmp_path):
+    """A file that was deleted between two takes is said to be another, once, and then used."""
+    path = tmp_path / "cekat.sqlite"
+    async with FileBudget(path) as budget:
+        assert await budget.take(1, 60.0) == 0.0
+        path.unlink()
+        with pytest.raises(
+            OSError, match="is another file, and what was taken before is forgotten"
+        ):
+            await budget.take(2, 60.0)
+        assert await budget.take(2, 60.0) == 0.0
+        assert await budget.take(2, 60.0) > 0
+
+
+async def test_a_locked_file_is_given_up_without_blocking(tmp_path):
+    """A lock that another holds on to costs the timeout; meanwhile the event loop runs on."""
+    path = tmp_path / "cekat.sqlite"
+    turns = 0
+    async with FileBudget(path, timeout=0.2) as budget:
+        await budget.take(9, 60.0)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            begin = time.monotonic()
+            takes = asyncio.gather(
+                *(budget.take(9, 60.0) for _ in range(5)), return_exceptions=True
+            )
+            while not takes.done():
+                turns += 1
+                await asyncio.sleep(0.01)
+            assert {str(error) for error in takes.result()} == {f"{path} was not free within 0.2 s"}
+            assert all(isinstance(error, TimeoutError) for error in takes.result())
+            assert 0.15 < time.monotonic() - begin < 2.0
+        assert turns > 3
+
+        # Those that were given up may be counted.
+        assert await budget.take(9, 60.0) == 0.0
+
+
+async def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
+    """Whoever is killed in the middle of a take locks nobody out, and what it took counts."""
+    store = FileStore(tmp_path / "cekat.sqlite")
+    processes = await hammers(store, 2, requests=100_000, per=60.0, lasting=60.0)
+    async with store.budget() as budget:
+        await budget.take(100_000, 60.0)
+        await until(lambda: len(store.stamps("cekat")) > 100)
+        for process in processes:
+            process.kill()
+            await process.communicate()
+
+        assert await budget.take(100_000, 60.0) == 0.0
+        assert await budget.take(100, 60.0) > 0
+
+
+async def test_a_damaged_file_says_what_to_do(tmp_path):
+    """A file that is no database raises OSError that says to delete it; then it works."""
+    path = tmp_path / "cekat.sqlite"
+    path.write_text("this is no database at all" * 100, encoding="utf-8")
+    async with FileBudget(path) as budget:
+        with pytest.raises(OSError, match=r"is damaged, or no budget: .*; delete it"):
+            await budget.take(1, 60.0)
+        path.unlink()
+
+        assert await budget.take(1, 60.0) == 0.0
+
+
+async def test_a_folder_that_is_not_there(tmp_path):
+    """A file that cannot be opened raises OSError with its path, until it can be."""
+    path = tmp_path / "later" / "cekat.sqlite"
+    async with FileBudget(path) as budget:
+        with pytest.raises(OSError, match=f"{path}: unable to open"):
+            await budget.take(1, 60.0)
+        path.parent.mkdir()
+
+        assert await budget.take(1, 60.0) == 0.0
+
+
+async def test_a_clock_that_began_anew_forgets_nothing(tmp_path):
+    """What was taken before a restart of the machine is counted as taken now, and no longer."""
+    store = FileStore(tmp_path / "cekat.sqlite")
+    async with store.budget() as budget:
+        for _ in range(3):
+            await budget.take(4, 60.0)
+        with closing(sqlite3.connect(store.place)) as opened, opened:
+            table = f"budget_{b'cekat'.hex()}"
+            opened.execute(f"UPDATE {table} SET item_timestamp = item_timestamp + 1000000000")  # noqa: S608
+
+        assert await budget.take(4, 60.0) == 0.0
+        assert 50.0 < await budget.take(4, 60.0) <= 60.001
+
+
+async def test_a_file_stays_small(tmp_path):
+    """What counts no more is deleted."""
+    store = FileStore(tmp_path / "cekat.sqlite")
+    async with store.budget() as budget:
+        await budget.take(9, 60.0)
+        with closing(sqlite3.connect(store.place)) as opened, opened:
+            table = f"budget_{b'cekat'.hex()}"
+            opened.execute(f"UPDATE {table} SET item_timestamp = item_timestamp - 61000")  # noqa: S608
+        await budget.take(9, 60.0)
+
+    assert len(store.stamps("cekat")) == 1
+
+
+async def test_a_path_is_that_of_its_making(tmp_path, monkeypatch):
+    """A path is meant from the folder in which the budget was made, and is always a file's."""
+    monkeypatch.chdir(tmp_path)
+    budget = FileBudget(":memory:")
+    monkeypatch.chdir("/")
+    async with budget:
+        await budget.take(1, 60.0)
+
+    assert (tmp_path / ":memory:").stat().st_size
+    assert repr(budget) == f"FileBudget({str(tmp_path / ':memory:')!r}, name='cekat')"
+
+
+@pytest.mark.parametrize("path", ["", " ", None, b"cekat.sqlite", 3, "a\0b"])
+def test_odd_paths_are_refused(path):
+    """What is no path raises where the budget is made, and says what is wanted."""
+    with pytest.raises(ConfigurationError, match=r"^path must be the path of a file"):
+        FileBudget(path)
