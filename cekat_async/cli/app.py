@@ -133,7 +133,8 @@ class _Export:
     async def _export(self, connection: Connection, which: dict[str, Any]) -> None:
         self._sink = sink = _CarriedThrough(sink_for(self._target))
         async with connection.client() as client:
-            with show.progress_display(self._console) as display:
+            display = show.progress_display(self._console, client.limiter.snapshot)
+            with display, show.kept_fresh(display):
                 self._report = await export_conversations(
                     client,
                     sink,
@@ -333,7 +334,7 @@ def _say_odd(console: Console) -> Callable[[OddRecord], None]:
     metavar="N",
     help="Where it listens, on 127.0.0.1.",
 )
-@rate_limit_option("The quota it grants; off: none.")
+@rate_limit_option("The quota it grants; auto: 300 in 60 s; off: any number.")
 @verbose_option
 @click.pass_obj
 def sandbox(console: Console, /, rate_limit: RateLimit | None, **options: Any) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from cekat_async import errors
+from cekat_async.cli.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +48,6 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.AuthenticationError, "check the key in CEKAT_API_KEY"),
     (errors.PermissionDeniedError, "ask for a key that may see this"),
     (errors.NotFoundError, "check the base URL"),
-    (errors.RateLimitError, "try again later, or keep to fewer requests with --rate-limit"),
     (errors.NotSentError, "check the network and the base URL"),
     (errors.ResponseLostError, "try again, and if it stays so, ask the API's support"),
     (errors.ServerError, "try again later"),
@@ -58,6 +59,8 @@ _AS_TYPED: Mapping[str, str] = {
     "pass api_key=… or set CEKAT_API_KEY": "set CEKAT_API_KEY, or try it with --sandbox",
     "check api_key=… or CEKAT_API_KEY": "check CEKAT_API_KEY",
     "pass allow_http=True": "pass --allow-http",
+    # Which of the two it is, --wait takes away both.
+    "the deadline of the call, or RateLimit.longest_hold": "what the command may wait",
 }
 
 
@@ -71,5 +74,32 @@ def advice(error: errors.CekatError) -> str:
     text = "; ".join([str(error), *getattr(error, "__notes__", ())])
     for said, typed in _AS_TYPED.items():
         text = text.replace(said, typed)
-    hint = next((hint for kind, hint in _ADVICE if isinstance(error, kind)), None)
+    hint = _hint(error)
     return f"{text}: {hint}" if hint else text
+
+
+def _hint(error: errors.CekatError) -> str | None:
+    if isinstance(error, errors.RateLimitError):
+        return _when_to_come_back(error)
+    return next((hint for kind, hint in _ADVICE if isinstance(error, kind)), None)
+
+
+def _when_to_come_back(error: errors.RateLimitError) -> str:
+    if error.resumes_at is not None:
+        return f"come back {_at(error.resumes_at)}, or pass --wait"
+    if error.retry_after:
+        when = _at(_now() + timedelta(seconds=error.retry_after))
+        return f"come back {when}, or keep to fewer requests with --rate-limit"
+    return "try again later, or keep to fewer requests with --rate-limit"
+
+
+def _at(moment: datetime) -> str:
+    """Return a moment to come back at, for a calendar and for the clock on the wall."""
+    # Never early: what is said in minutes is the first whole one behind it.
+    minute = moment.astimezone(UTC) + timedelta(seconds=59, microseconds=999_999)
+    left = max(0.0, (moment - _now()).total_seconds())
+    return f"at {minute:%Y-%m-%d %H:%M} UTC (in {span(left)})"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -9,7 +9,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from cekat_async import CekatClient, ConfigurationError, RateLimit, RetryPolicy
+from cekat_async import CekatClient, ConfigurationError, RateLimit, RetryPolicy, Timeout
 from cekat_async.cli.running import log_everything
 from cekat_async.sandbox import Quota, Sandbox
 
@@ -30,16 +30,19 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 def _rate_limit(context: click.Context, param: click.Parameter, value: str) -> RateLimit | None:
-    """Read ``300/60``: so many requests in so many seconds; ``300`` means in 60; ``off``, none."""
-    if value == "off":
-        return None
+    """Read ``300/60``: so many requests in so many seconds; ``300`` means in 60.
+
+    ``auto`` is what the server says, and ``off`` none.
+    """
+    if value in {"auto", "off"}:
+        return RateLimit() if value == "auto" else None
     requests, _, seconds = value.partition("/")
     try:
         return RateLimit(int(requests), float(seconds or 60))
     except ValueError as error:  # a ConfigurationError is one, and says more than Python's own
         reason = str(error) if isinstance(error, ConfigurationError) else f"not {value!r}"
         raise click.BadParameter(
-            f"write it like 300/60, or off ({reason}).", context, param
+            f"write it like 300/60, or auto, or off ({reason}).", context, param
         ) from None
 
 
@@ -49,7 +52,7 @@ def rate_limit_option(help_text: str) -> Callable[[F], F]:
         "--rate-limit",
         metavar="N/SECONDS",
         callback=_rate_limit,
-        default="300/60",
+        default="auto",
         show_default=True,
         help=help_text,
     )
@@ -60,6 +63,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     base_url: str | None
     rate_limit: RateLimit | None
+    wait: bool
     attempts: int
     allow_http: bool
     sandbox: bool
@@ -74,27 +78,30 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
             return
         async with CekatClient(
             base_url=self.base_url,
-            rate_limit=self.rate_limit,
-            retry=RetryPolicy(attempts=self.attempts),
             allow_http=self.allow_http,
             # On a command line the environment's proxy is what one expects.
             trust_env=True,
+            **self._manners(),
         ) as client:
             yield client
 
     @asynccontextmanager
     async def _sandboxed(self) -> AsyncGenerator[CekatClient, None]:
-        rate = self.rate_limit
         async with (
-            make_sandbox(rate, conversations=self.sandbox_size) as sandbox,
-            CekatClient(
-                sandbox.api_key,
-                base_url=sandbox.base_url,
-                rate_limit=rate,
-                retry=RetryPolicy(attempts=self.attempts),
-            ) as client,
+            make_sandbox(self.rate_limit, conversations=self.sandbox_size) as sandbox,
+            CekatClient(sandbox.api_key, base_url=sandbox.base_url, **self._manners()) as client,
         ):
             yield client
+
+    def _manners(self) -> dict[str, Any]:
+        """Return the client's options that hold for whichever server it asks."""
+        rate, timeout = self.rate_limit, Timeout()
+        if self.wait:
+            # A hold may outlast the patience for any answer, so that both have to go.
+            timeout = msgspec.structs.replace(timeout, deadline=None)
+            rate = rate and msgspec.structs.replace(rate, longest_hold=None)
+        retry = RetryPolicy(attempts=self.attempts)
+        return {"rate_limit": rate, "timeout": timeout, "retry": retry}
 
 
 def connection(**options: Any) -> Connection:
@@ -111,6 +118,9 @@ def connection(**options: Any) -> Connection:
             option = "--" + name.replace("_", "-")
             without = "with" if options["sandbox"] else "without"
             raise click.UsageError(f"{option} means nothing {without} --sandbox.", context)
+    if options["wait"] and options["rate_limit"] is None:
+        # How long a hold may be is part of a rate limit: without one it cannot be changed.
+        raise click.UsageError("--wait means nothing with --rate-limit off.", context)
     return Connection(**options)
 
 
@@ -121,16 +131,22 @@ def _is_given(context: click.Context, name: str) -> bool:
 def make_sandbox(
     rate: RateLimit | None, *, conversations: int, inboxes: int = 8, seed: int = 1, port: int = 0
 ) -> Sandbox:
-    """Return a sandbox that grants a rate.
+    """Return a sandbox that grants a rate; the documented one where that is the server's to say.
 
     Raises:
         ConfigurationError: It cannot be as large as was asked for.
     """
-    quota = None if rate is None else Quota(rate.requests, per=rate.per)
     try:
-        return Sandbox(conversations, inboxes, seed, port=port, quota=quota)
+        return Sandbox(conversations, inboxes, seed, port=port, quota=_quota(rate))
     except ValueError as error:
         raise ConfigurationError(f"no such sandbox: {error}") from error
+
+
+def _quota(rate: RateLimit | None) -> Quota | None:
+    if rate is None or rate.requests is None:
+        return Quota() if rate else None
+    # Whole seconds would be too coarse for a window of a few.
+    return Quota(rate.requests, per=rate.per, reset_as="epoch_ms")
 
 
 def _verbose(context: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's own signature
@@ -150,7 +166,14 @@ verbose_option = click.option(
 
 _CONNECTION_OPTIONS = (
     click.option("--base-url", metavar="URL", help="The API's host, if not CEKAT_BASE_URL's."),
-    rate_limit_option("Requests at the most in so many seconds; off: as many as it takes."),
+    rate_limit_option(
+        "Requests at the most in so many seconds; auto: as the server says; off: any number."
+    ),
+    click.option(
+        "--wait",
+        is_flag=True,
+        help="Wait for a spent quota however long it takes, as until tomorrow.",
+    ),
     click.option(
         "--attempts",
         type=click.IntRange(min=1),

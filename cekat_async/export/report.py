@@ -2,8 +2,6 @@
 
 import msgspec
 
-from cekat_async import RateLimit
-
 __all__ = ["ExportProgress", "ExportReport"]
 
 
@@ -15,19 +13,28 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
         pages: Pages written.
         requests: Requests that the client sent meanwhile, retries included.
         retries: How many of the requests were retries.
+        refused: How many of the requests the server refused because of its quota (429). If other
+            clients share the limiter, theirs are among them.
         seconds: Time since the export began.
         odd_records: Records that do not have the documented shape. They are written like any
             other, but a reader may stumble over them.
-        rate_limit: The pace the client keeps, or ``None``.
+        limit: Requests in any ``per`` seconds that the client believes to have now; ``None``
+            without a pace.
+        per: Those seconds; 0 without a pace.
+        earned: Requests that the limit would have let out since the export began. The limit may
+            have changed meanwhile: each counts for the time that it held.
     """
 
     conversations: int = 0
     pages: int = 0
     requests: int = 0
     retries: int = 0
+    refused: int = 0
     seconds: float = 0.0
     odd_records: int = 0
-    rate_limit: RateLimit | None = None
+    limit: int | None = None
+    per: float = 0.0
+    earned: float = 0.0
 
     @property
     def per_minute(self) -> float:
@@ -36,14 +43,14 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def quota_share(self) -> float | None:
-        """Which share of the requests that the pace allows in this time were sent, from 0 to 1.
+        """Which share of the requests that the limit would have let out were sent, from 0 to 1.
 
-        The first few go out at once, ahead of the pace; they do not make it more than 1.
+        While the server says that there is enough left, requests run ahead of the pace; they do
+        not make it more than 1.
         """
-        if self.rate_limit is None:
+        if self.limit is None:
             return None
-        allowed = self.rate_limit.requests * self.seconds / self.rate_limit.per
-        return self.requests / max(allowed, self.requests, 1)
+        return self.requests / max(self.earned, self.requests, 1)
 
 
 class ExportReport(ExportProgress, frozen=True, kw_only=True):

@@ -82,6 +82,7 @@ class _Tally:
         self._began = self._clock()
         self._requests_before = client.traffic.requests
         self._retries_before = client.traffic.retries
+        self._limiter_before = client.limiter.snapshot()
         self._conversations = 0
         self._pages = 0
         self._odd_records = 0
@@ -96,12 +97,17 @@ class _Tally:
         self._conversations += len(page.items) + len(page.odd_records)
 
     def progress(self) -> ExportProgress:
+        limiter, before = self._client.limiter.snapshot(), self._limiter_before
         return ExportProgress(
             conversations=self._conversations,
             pages=self._pages,
             requests=self._client.traffic.requests - self._requests_before,
             retries=self._client.traffic.retries - self._retries_before,
+            refused=limiter.refused - before.refused,
             seconds=self._clock() - self._began,
             odd_records=self._odd_records,
-            rate_limit=self._client.rate_limit,
+            limit=limiter.limit,
+            per=limiter.per,
+            # Without a pace both are infinite, and their difference is no number.
+            earned=0.0 if limiter.limit is None else limiter.earned - before.earned,
         )

@@ -157,6 +157,8 @@ class Both:
         return msgspec.structs.replace(
             standing,
             remaining=min(day.remaining, standing.remaining),
+            # What is left is the day's: so is the time until there is more of it.
+            reset=day.reset,
             wait=max(day.wait, standing.wait),
             daily=refused_by_day,
         )

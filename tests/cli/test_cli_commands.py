@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from cekat_async import CekatClient, __main__, __version__
+from cekat_async import CekatClient, RateLimit, Timeout, __main__, __version__
 from cekat_async.cli import ExitCode
-from cekat_async.sandbox import Fault, Sandbox
+from cekat_async.cli.options import make_sandbox
+from cekat_async.sandbox import Fault, Quota, Sandbox
 
 
 def test_an_export_needs_no_key_with_the_sandbox(cekat, tmp_path, records):
@@ -89,19 +90,110 @@ def test_a_short_export_tells_its_pace_too(cekat):
     assert re.search(pace, ended.err.splitlines()[-1])
 
 
-def test_the_sandbox_is_tried_as_often_as_was_asked_for(cekat, monkeypatch):
-    """``--attempts`` counts with ``--sandbox`` too."""
+def test_nearly_all_of_a_quota_is_used(cekat):
+    """With the built-in sandbox's quota, however short its window, 98 % of it is used at least."""
+    arguments = ("--sandbox", "--sandbox-size", "30000", "--rate-limit", "100/2")
+    ended = cekat("export", "out.jsonl", *arguments)
+    *_, last = ended.err.splitlines()
+    share = re.search(r", (\d+)% of the quota of 100 in 2 s$", last)
+
+    assert "300 pages, 300 requests, 0 retries" in ended.err
+    assert int(share[1]) >= 98
+
+
+def test_the_limit_needs_no_setting(cekat, served):
+    """Without ``--rate-limit``, or with ``auto``, the client finds out what the server grants."""
+    with served(250, quota=Quota(120)):
+        for arguments in ((), ("--rate-limit", "auto")):
+            ended = cekat("export", "out.jsonl", *arguments)
+
+            assert ended.err.splitlines()[-1].endswith(", 100% of the quota of 120 in 60 s")
+
+
+def test_a_limit_of_ones_own_is_a_ceiling(cekat, served):
+    """A rate below what the server grants is kept, whatever the server says."""
+    with served(250, quota=Quota(300)):
+        ended = cekat("export", "out.jsonl", "--rate-limit", "150/60")
+
+    assert ended.err.splitlines()[-1].endswith(", 100% of the quota of 150 in 60 s")
+
+
+def test_refusals_are_in_the_summary(cekat, served):
+    """How often the server refused is told, and not at all if it never did."""
+    with served(250) as sandbox:
+        sandbox.fail_next(*[Fault.status(429, headers={"Retry-After": "0"})] * 2)
+        refused = cekat("export", "out.jsonl", "--rate-limit", "off")
+        granted = cekat("export", "out.jsonl", "--rate-limit", "off")
+
+    assert refused.err.splitlines()[-1] == "refused 2 times (429)"
+    assert "refused" not in granted.err
+
+
+@pytest.mark.parametrize(
+    "rate, quota",
+    [
+        (RateLimit(), Quota()),
+        (None, None),
+        (RateLimit(300, 3), Quota(300, per=3.0, reset_as="epoch_ms")),
+    ],
+)
+def test_what_a_sandbox_grants(monkeypatch, rate, quota):
+    """A sandbox grants the rate, says its resets to the millisecond, and has a default of its own.
+
+    Whole seconds would be too coarse for a window of a few.
+    """
+    made = []
+    monkeypatch.setattr("cekat_async.cli.options.Sandbox", lambda *_, **given: made.append(given))
+    make_sandbox(rate, conversations=5)
+
+    assert [options["quota"] for options in made] == [quota]
+
+
+@pytest.fixture
+def options_of(cekat, monkeypatch):
+    """A function that returns the options of the client that a command line makes."""
     made = []
 
     def client(*arguments, **options):
         made.append(options)
         return CekatClient(*arguments, **options)
 
-    monkeypatch.setattr("cekat_async.cli.options.CekatClient", client)
-    ended = cekat("inboxes", "--sandbox", "--attempts", "3")
+    def options_of(*arguments):
+        assert cekat(*arguments).code == 0
+        return made[-1]
 
-    assert ended.code == 0
-    assert [options["retry"].attempts for options in made] == [3]
+    monkeypatch.setattr("cekat_async.cli.options.CekatClient", client)
+    return options_of
+
+
+def test_the_sandbox_is_tried_as_often_as_was_asked_for(options_of):
+    """``--attempts`` counts with ``--sandbox`` too."""
+    assert options_of("inboxes", "--sandbox", "--attempts", "3")["retry"].attempts == 3
+
+
+@pytest.mark.parametrize(
+    "arguments, rate, timeout",
+    [
+        ((), RateLimit(), Timeout()),
+        (("--rate-limit", "9/2"), RateLimit(9, 2), Timeout()),
+        (("--rate-limit", "9"), RateLimit(9, 60), Timeout()),
+        (("--rate-limit", "off"), None, Timeout()),
+        (("--wait",), RateLimit(longest_hold=None), Timeout(deadline=None)),
+        (
+            ("--rate-limit", "9/2", "--wait"),
+            RateLimit(9, 2, longest_hold=None),
+            Timeout(deadline=None),
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",), ("inboxes",)])
+@pytest.mark.parametrize("sandbox", [("--sandbox", "--sandbox-size", "5"), ()])
+def test_how_long_a_command_waits(options_of, served, command, sandbox, arguments, rate, timeout):
+    """``--rate-limit`` is the pace, and ``--wait`` takes every bound off its waits."""
+    with served(5):
+        options = options_of(*command, *arguments, *sandbox)
+
+    assert (options["rate_limit"], options["timeout"]) == (rate, timeout)
 
 
 def test_conversations_in_a_pipe_are_json_lines(cekat, served, records):
@@ -195,6 +287,14 @@ def test_verbose_tells_each_request(cekat, served, arguments):
     assert ended.out.count(b"\n") == 250
 
 
+def test_verbose_tells_of_the_limit(cekat, served):
+    """``-v`` tells when the server's word changes what the client takes for its limit."""
+    with served(5, quota=Quota(120)):
+        ended = cekat("-v", "conversations")
+
+    assert "cekat: the limit is 120 in 60 s now (stated), it was 300 in 60 s" in ended.err
+
+
 def test_silent_without_verbose(cekat, served):
     """Verbosity ends with the command that asked for it."""
     with served(5):
@@ -229,6 +329,7 @@ def test_help_fits_a_terminal_and_explains_all(cekat, command):
 
     assert ended.code == 0
     assert max(map(len, lines)) <= 80
+    assert "[default: auto]" in ended.out.decode() or not command
     assert options
     for option in options:
         # Two blanks part an option from its text; "[default: …]" alone explains nothing.

@@ -2,15 +2,17 @@
 
 # ruff: noqa: S603 - the processes are our own program
 
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cekat_async import errors
-from cekat_async.cli import ExitCode
+from cekat_async.cli import ExitCode, exits
 from cekat_async.cli.exits import advice, exit_code
-from cekat_async.sandbox import Fault
+from cekat_async.sandbox import Fault, Quota
 
 KEY = "sk-0f3d-very-distinctive-9c71"
 
@@ -96,7 +98,56 @@ def test_a_spent_quota(cekat, served):
 
     assert ended.code == ExitCode.QUOTA_SPENT == 6
     assert "3600 s" in ended.complaint
-    assert "try again later" in ended.complaint
+    assert re.search(COME_BACK + r"\(in 1 h\), or pass --wait$", ended.complaint)
+
+
+COME_BACK = r": come back at \d{4}-\d\d-\d\d \d\d:\d\d UTC "
+
+
+def test_a_spent_day(cekat, served, tmp_path):
+    """A spent day ends an export at once: it says when to come back, and what there is."""
+    with served(1000, quota=Quota(per_day=3, headers=None)) as sandbox:
+        ended = cekat("export", "x.jsonl")
+
+        assert len(sandbox.log.requests) == 4
+    *_, reason, rest = ended.err.splitlines()
+
+    assert ended.code == ExitCode.QUOTA_SPENT
+    assert re.search(COME_BACK + r"\(in (24 h|23 h 59 min)\), or pass --wait$", reason)
+    assert "RateLimit." not in reason  # which is Python's word for it
+    assert rest == "cekat: not finished: the first 300 conversations are in x.jsonl.partial"
+    assert (tmp_path / "x.jsonl.partial").read_bytes().count(b"\n") == 300
+
+
+@pytest.mark.parametrize(
+    "seconds, when",
+    [
+        (29_492, "at 2026-11-26 00:00 UTC (in 8 h 12 min)"),
+        (29_493, "at 2026-11-26 00:01 UTC (in 8 h 12 min)"),
+        (23.2, "at 2026-11-25 15:49 UTC (in 24 s)"),
+        (-5, "at 2026-11-25 15:49 UTC (in 0 s)"),
+    ],
+)
+def test_when_to_come_back(monkeypatch, seconds, when):
+    """Whoever comes back at the minute that was told is not too early."""
+    now = datetime(2026, 11, 25, 15, 48, 28, tzinfo=UTC)
+    monkeypatch.setattr(exits, "_now", lambda: now)
+    error = errors.RateLimitError("spent")
+    error.resumes_at = now + timedelta(seconds=seconds)
+
+    assert advice(error) == f"spent: come back {when}, or pass --wait"
+
+
+def test_when_to_come_back_by_the_server_alone(monkeypatch):
+    """A refusal that was not waited out for another reason tells the server's own time."""
+    now = datetime(2026, 11, 25, 15, 48, 28, tzinfo=UTC)
+    monkeypatch.setattr(exits, "_now", lambda: now)
+    error = errors.RateLimitError("refused")
+    without = "or keep to fewer requests with --rate-limit"
+
+    assert advice(error) == f"refused: try again later, {without}"
+    error.retry_after = 90.0
+    assert advice(error).endswith(f": come back at 2026-11-25 15:50 UTC (in 2 min), {without}")
 
 
 @pytest.mark.parametrize("where", ["nofolder/x.jsonl", "taken.jsonl"])
@@ -130,9 +181,17 @@ def test_a_target_whose_name_breaks_lines(cekat):
         (["exprot"], "No such command 'exprot'"),
         (["export", "x.jsonl", "--sandbx"], "No such option"),
         (["conversations", "-n", "0"], "0 is not in the range"),
-        (["conversations", "--rate-limit", "many"], "write it like 300/60, or off (not 'many')"),
-        (["conversations", "--rate-limit", "0"], "write it like 300/60, or off (RateLimit.req"),
-        (["conversations", "--rate-limit", "5/nan"], "write it like 300/60, or off (RateLimit.per"),
+        (
+            ["conversations", "--rate-limit", "many"],
+            "write it like 300/60, or auto, or off (not 'm",
+        ),
+        (["export", "x.jsonl", "--rate-limit", "auto/60"], "or auto, or off (not 'auto/60')"),
+        (["inboxes", "--rate-limit", "-3/60"], "or auto, or off (RateLimit.requests must be"),
+        (["inboxes", "--rate-limit", ""], "or auto, or off (not '')"),
+        (["sandbox", "--rate-limit", "300/0"], "or auto, or off (RateLimit.per must be"),
+        (["export", "x.jsonl", "--wait", "--rate-limit", "off"], "--wait means nothing with"),
+        (["conversations", "--rate-limit", "0"], "300/60, or auto, or off (RateLimit.req"),
+        (["conversations", "--rate-limit", "5/nan"], "300/60, or auto, or off (RateLimit.per"),
         (["conversations", "--attempts", "0"], "0 is not in the range"),
         (["conversations", "--sandbox", "--inbox", ""], "inbox_id must be text"),
         (["conversations", "--base-url", "example.com"], "needs a scheme and a host"),

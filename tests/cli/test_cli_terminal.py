@@ -2,7 +2,9 @@
 
 # ruff: noqa: S603 - the processes are our own program
 
+import asyncio
 import io
+import math
 import os
 import re
 import signal
@@ -11,12 +13,15 @@ import subprocess
 import sys
 import threading
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from support.clock import now, run_virtual
 
-from cekat_async import Conversation, Inbox, MessagePreview, RateLimit
+from cekat_async import Conversation, Inbox, LimiterSnapshot, MessagePreview
 from cekat_async.cli import show
+from cekat_async.cli.spans import per, span
 from cekat_async.export import ExportProgress, ExportReport
 from cekat_async.sandbox import Fault
 
@@ -204,6 +209,17 @@ def test_warnings_do_not_break_the_moving_line(served):
     assert told[0].startswith("cekat: attempt 1 failed, next in ")
 
 
+def test_a_hold_is_seen_on_the_moving_line(served):
+    """While the server asks for a pause, the line counts down how long it is still."""
+    with served(150) as sandbox:
+        sandbox.fail_next(Fault.ok(), Fault.status(429, headers={"Retry-After": "2"}))
+        code, text = Terminal("export", "x.jsonl").end()
+
+    assert code == 0
+    assert "100 conversations, waiting 2 s: the server asks for a pause 0:00:0" in text
+    assert "refused 1 time (429)" in text
+
+
 def _printed(table, width=80):
     console = Console(file=io.StringIO(), width=width)
     console.print(table)
@@ -239,43 +255,185 @@ def test_a_contact_without_a_name_is_shown_by_phone():
     assert _printed(table)[1].startswith("62811 ")
 
 
-def test_progress_lines_fit_at_any_size():
-    """A progress line of a long and busy export still fits 80 columns, behind its spinner."""
-    progress = ExportProgress(
-        conversations=12_345_678,
-        pages=123_457,
-        requests=123_999,
-        retries=542,
-        seconds=24_800.0,
-        rate_limit=RateLimit(300, 60),
-    )
-    console = Console(file=io.StringIO(), width=80)
-    with show.Bar(console) as bar:
-        bar.update(progress)
-        bar._progress.refresh()
-    report = ExportReport(
-        target="x.jsonl", **{f: getattr(progress, f) for f in progress.__struct_fields__}
-    )
+AT_EASE = LimiterSnapshot(
+    limit=300,
+    per=60.0,
+    source="stated",
+    used=12,
+    remaining=288,
+    under_way=1,
+    waiting=0,
+    next_in=0.2,
+    held_for=0.0,
+    why_held="",
+    sent=12,
+    refused=0,
+    earned=12.0,
+)
 
-    assert (
-        show._standing(progress)
-        == "12,345,678 conversations, 29,869/min, 100% of the quota, 542 retries"
-    )
-    assert all(len(line) <= 80 for line in show.summary(report).splitlines())
+
+def at(limiter=AT_EASE, **changes):
+    """Return a snapshot of a limiter as it stands, but for some changes."""
+    return msgspec.structs.replace(limiter, **changes)
+
+
+WAITING = at(waiting=1, next_in=22.3)
+HELD = at(next_in=22.3, held_for=22.3, why_held="the server asks for a pause")
+DAY_SPENT = at(next_in=27_000.0, held_for=27_000.0, why_held="the quota of the day is spent")
+
+USUAL = ExportProgress(
+    conversations=12_300, pages=123, requests=123, seconds=25.36, limit=300, per=60.0, earned=126.8
+)
+HUGE = ExportProgress(
+    conversations=12_345_678,
+    pages=123_457,
+    requests=123_999,
+    retries=542,
+    refused=540,
+    seconds=24_800.0,
+    limit=300,
+    per=60.0,
+    earned=124_000.0,
+)
+
+
+@pytest.mark.parametrize(
+    "progress, limiter, told",
+    [
+        (HUGE, AT_EASE, "12,345,678 conversations, 29,869/min, 100% of the quota, 542 retries"),
+        (HUGE, WAITING, "12,345,678 conversations, 29,869/min, 100% of the quota, waiting 23 s"),
+        (USUAL, AT_EASE, "12,300 conversations, 29,101/min, 97% of the quota"),
+        (USUAL, HELD, "12,300 conversations, 29,101/min, 97% of the quota, waiting 23 s"),
+        (USUAL, DAY_SPENT, "12,300 conversations, 97% of the quota, waiting 7 h 30 min"),
+        (
+            ExportProgress(),
+            HELD,
+            "asking for the first page, waiting 23 s: the server asks for a pause",
+        ),
+    ],
+)
+def test_the_moving_line_fits(monkeypatch, progress, limiter, told):
+    """The moving line says the most important, and fits 80 columns with what stands around it."""
+    monkeypatch.setattr(show, "_now", lambda: 0.0)
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    bar = show.Bar(console, lambda: limiter)
+    bar.update(progress)
+
+    with console.capture() as seen:
+        console.print(bar._progress.get_renderable())
+    line = ESCAPES.sub("", seen.get()).rstrip("\n")
+    assert f" {told} " in line
+    assert "\n" not in line
+    assert cell_len(line) <= 80
+
+
+@pytest.mark.parametrize(
+    "limiter, told",
+    [
+        (AT_EASE, ""),
+        (WAITING, ", waiting 23 s for the quota (300/min)"),
+        (at(WAITING, limit=None, per=0.0), ", waiting 23 s for the quota"),
+        (HELD, ", waiting 23 s: the server asks for a pause"),
+        (DAY_SPENT, ", waiting 7 h 30 min: the quota of the day is spent"),
+        (at(WAITING, next_in=1.0), ", waiting 1 s for the quota (300/min)"),
+        # The distance of an even pace, a request under way, and a reply that has to come first.
+        (at(WAITING, next_in=0.99), ""),
+        (at(WAITING, waiting=0), ""),
+        (at(WAITING, next_in=math.inf), ""),
+    ],
+)
+def test_where_there_is_room_a_wait_has_its_reason(limiter, told):
+    """A wait of a second or more is told, with what it is for; a shorter one is none."""
+    begun = "12,300 conversations, 29,101/min, 97% of the quota"
+
+    assert show._standing(USUAL, limiter) == begun + told
+
+
+def test_the_moving_line_grows_old_with_the_wait(monkeypatch):
+    """Speed and share are those of the moment, also when no page has come for a while."""
+    clock, earned = iter([100.0, 100.0, 160.0]), iter([126.8, 126.8, 426.8])
+    monkeypatch.setattr(show, "_now", lambda: next(clock))
+    bar = show.Bar(Console(file=io.StringIO(), width=80), lambda: at(HELD, earned=next(earned)))
+    bar.update(USUAL)
+    bar.refresh()
+
+    (task,) = bar._progress.tasks
+    said = "12,300 conversations, 8,646/min, 29% of the quota, waiting 23 s"
+    assert task.description == said
+
+
+def test_a_display_is_refreshed_by_itself():
+    """A display is refreshed four times a second, for as long as the export is at work."""
+    refreshed = []
+
+    class Display:
+        def refresh(self):
+            refreshed.append(now())
+
+    async def main():
+        with show.kept_fresh(Display()):
+            await asyncio.sleep(0.9)
+        await asyncio.sleep(5)
+
+    run_virtual(main())
+    assert refreshed == pytest.approx([0, 0.25, 0.5, 0.75])
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (0, "0 s"),
+        (22.01, "22 s"),
+        (22.3, "23 s"),
+        (59.2, "1 min"),
+        (61, "2 min"),
+        (3600, "1 h"),
+        (3600.04, "1 h"),
+        (29_520, "8 h 12 min"),
+        (86_399, "24 h"),
+        (4_000_000, "1,111 h 7 min"),
+    ],
+)
+def test_a_span_in_words(seconds, words):
+    """A span is said in at most two units, and never shorter than it is."""
+    assert span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    "limit, seconds, words",
+    [(300, 60.0, "300/min"), (8, 1.0, "8/s"), (300, 3.0, "300/3 s"), (10_000, 86400.0, "10,000/d")],
+)
+def test_a_rate_in_few_letters(limit, seconds, words):
+    """A rate is said as short as it can be."""
+    assert per(limit, seconds) == words
+
+
+def test_a_summary_fits():
+    """The closing lines of a long and busy export fit 80 columns, refusals among them."""
+    report = ExportReport(target="x.jsonl", **msgspec.structs.asdict(HUGE))
+    lines = show.summary(report).splitlines()
+
+    assert lines[2:] == [
+        "24800.0 s, 29,869 conversations/min, 100% of the quota of 300 in 60 s",
+        "refused 540 times (429)",
+    ]
+    assert all(len(line) <= 80 for line in lines)
 
 
 def test_lines_of_progress_keep_their_distance(monkeypatch):
-    """In a log there is a line now and then, not one a page."""
+    """In a log there is a line now and then, not one a page, and none while nothing comes."""
     now = iter([10.0, 12.0, 14.9, 15.0, 19.0, 21.0])
     monkeypatch.setattr(show, "_now", lambda: next(now))
+    stands = iter([AT_EASE, WAITING, AT_EASE])
     console = Console(file=io.StringIO(), width=80)
-    with show.progress_display(console) as display:
+    with show.progress_display(console, lambda: next(stands)) as display:
         for pages in range(1, 7):
             display.update(ExportProgress(conversations=100 * pages, pages=pages))
+            display.refresh()
 
     assert console.file.getvalue().splitlines() == [
         "100 conversations",
-        "400 conversations",
+        "400 conversations, waiting 23 s for the quota (300/min)",
         "600 conversations",
     ]
 

@@ -34,9 +34,9 @@ def account():
     """A context manager that runs a sandbox and opens a client of it, both without a pace."""
 
     @asynccontextmanager
-    async def account(conversations=250, *, attempts=8, rate_limit=None, **options):
+    async def account(conversations=250, *, attempts=8, rate_limit=None, quota=None, **options):
         async with (
-            Sandbox(conversations, quota=None, **options) as sandbox,
+            Sandbox(conversations, quota=quota, **options) as sandbox,
             CekatClient(
                 sandbox.api_key,
                 base_url=sandbox.base_url,

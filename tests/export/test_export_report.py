@@ -1,10 +1,14 @@
 """Progress and report: what an export says about itself."""
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
 from cekat_async import RateLimit
 from cekat_async.export import ExportProgress, ExportReport, export_conversations
-from cekat_async.sandbox import Fault
+from cekat_async.export.runner import _Tally
+from cekat_async.sandbox import Fault, Quota
 
 
 async def test_progress_is_told_after_each_page(account, target):
@@ -34,7 +38,29 @@ async def test_the_report_tells_what_was_done(account, target):
     assert (report.conversations, report.pages) == (250, 3)
     # The page that was asked for before is not counted.
     assert (report.requests, report.retries) == (5, 2)
-    assert (report.odd_records, report.rate_limit) == (0, rate)
+    assert (report.odd_records, report.refused) == (0, 0)
+    assert (report.limit, report.per) == (100_000, 60)
+
+
+async def test_the_report_has_the_limit_that_was_found_out(account, target):
+    """What the server says of its quota, the report says too, as it was at the end."""
+    async with account(250, rate_limit=RateLimit(), quota=Quota(120)) as a:
+        report = await export_conversations(a.client, target)
+
+    assert (report.limit, report.per) == (120, 60)
+    assert report.quota_share == 1.0
+
+
+async def test_the_report_counts_refusals(account, target):
+    """Each 429 of this export counts, and none of those before it."""
+    refusal = Fault.status(429, headers={"Retry-After": "0"})
+    async with account(250) as a:
+        a.sandbox.fail_next(refusal)
+        await a.client.conversations.page(limit=1)
+        a.sandbox.fail_next(Fault.ok(), refusal, refusal)
+        report = await export_conversations(a.client, target)
+
+    assert (report.refused, report.retries) == (2, 2)
 
 
 async def test_without_a_pace_there_is_no_share_of_it(account, target):
@@ -42,8 +68,19 @@ async def test_without_a_pace_there_is_no_share_of_it(account, target):
     async with account(5) as a:
         report = await export_conversations(a.client, target)
 
-    assert report.rate_limit is None
+    assert (report.limit, report.earned) == (None, 0.0)
     assert report.quota_share is None
+
+
+async def test_only_this_export_earns(account, target):
+    """What the quota would have let out before the export began is not held against it."""
+    async with account(250, rate_limit=RateLimit(100_000, 60)) as a:
+        await a.client.conversations.page(limit=1)
+        await asyncio.sleep(0.05)
+        report = await export_conversations(a.client, target)
+
+    assert a.client.limiter.snapshot().sent == report.requests + 1
+    assert 0 < report.earned <= report.limit / report.per * report.seconds
 
 
 def test_conversations_a_minute():
@@ -52,12 +89,37 @@ def test_conversations_a_minute():
     assert ExportProgress().per_minute == 0
 
 
+class Scripted:
+    """A client whose limiter stands as it is told."""
+
+    def __init__(self):
+        self.limiter = self
+        self.traffic = SimpleNamespace(requests=0, retries=0)
+        self.limit, self.earned = 300, 1000.0
+
+    def snapshot(self):
+        return SimpleNamespace(limit=self.limit, per=60.0, earned=self.earned, refused=0)
+
+
+async def test_the_share_is_honest_when_the_limit_changes():
+    """The requests of a time count against the limit of that time, not against today's."""
+    client = Scripted()
+    tally = _Tally(client, None)
+    client.traffic.requests = 300 + 50
+    client.earned += 300 + 60  # a minute at 300, and one at 60
+    client.limit = 60
+    progress = tally.progress()
+
+    assert (progress.limit, progress.earned) == (60, 360.0)
+    assert progress.quota_share == pytest.approx(350 / 360)
+
+
 @pytest.mark.parametrize(
-    "requests, seconds, share",
-    [(0, 0.0, 0.0), (150, 60.0, 0.5), (300, 60.0, 1.0), (3, 0.1, 1.0), (900, 180.0, 1.0)],
+    "requests, earned, share",
+    [(0, 0.0, 0.0), (150, 300.0, 0.5), (300, 300.0, 1.0), (3, 0.5, 1.0), (900, 0.0, 1.0)],
 )
-def test_share_of_the_quota(requests, seconds, share):
-    """``quota_share`` is what went out of what the pace allows, at most 1."""
-    progress = ExportProgress(requests=requests, seconds=seconds, rate_limit=RateLimit(300, 60))
+def test_share_of_the_quota(requests, earned, share):
+    """``quota_share`` is what went out of what the limit would have let out, at most 1."""
+    progress = ExportProgress(requests=requests, earned=earned, limit=300, per=60.0)
 
     assert progress.quota_share == pytest.approx(share)
