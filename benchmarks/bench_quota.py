@@ -1,0 +1,235 @@
+"""How much of a quota a client uses, and how often it is refused: a matrix, on a virtual clock.
+
+Every kind of window, with every kind of headers, limit, round trip, number of workers and
+strangers, for ten periods; beside it the same for what people use today. ``--write`` puts the
+table into docs/quota.md and every single cell into benchmarks/quota.tsv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+# The tests have the same servers, strangers and clock.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support import quota_model as model
+from support.quota_model import Cell, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "docs" / "quota.md"
+CELLS = ROOT / "benchmarks" / "quota.tsv"
+OURS, *RIVALS = model.CONTENDERS
+BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
+_PERIODS, _PERIODS_OF_RIVALS = 10, 3
+_SEEDS = 20
+# What is aimed at (alone, beside strangers), and the headers with which it is possible.
+USED_ALONE, USED_TOGETHER = 0.98, 0.97
+HONEST = ("X-RateLimit", "RateLimit")
+LYING = ("too much", "nothing left")
+
+
+class Row(NamedTuple):
+    """A cell, and what became of it with each contender that was tried in it."""
+
+    cell: Cell
+    outcomes: dict[str, Outcome]
+
+
+def all_cells() -> Iterator[Cell]:
+    """Yield the whole matrix."""
+    parts = (
+        model.WINDOWS,
+        model.HEADERS,
+        model.LIMITS,
+        model.TRIPS,
+        model.WORKERS,
+        model.STRANGERS,
+    )
+    return itertools.starmap(Cell, itertools.product(*parts))
+
+
+def few_cells() -> Iterator[Cell]:
+    """Yield a part of it that takes seconds, with each kind of everything in it."""
+    return (
+        cell
+        for cell in all_cells()
+        if (cell.limit, cell.workers) == (60, 8) and cell.trip in {0.15, "jittered"}
+    )
+
+
+def run_cell(cell: Cell) -> Row:
+    """Run a cell for us, and for the rivals where they can tell it from the others."""
+    logging.disable(logging.CRITICAL)
+    # No rival hears what the headers say.
+    rivals = RIVALS if cell.headers == "none" else ()
+    periods = {OURS: _PERIODS} | dict.fromkeys(rivals, _PERIODS_OF_RIVALS)
+    return Row(cell, {name: model.run(cell, name, count) for name, count in periods.items()})
+
+
+def is_met(row: Row) -> bool:
+    """Whether a cell has the numbers that are aimed at."""
+    cell, ours = row.cell, row.outcomes[OURS]
+    if cell.strangers == "alone":
+        # A small bucket, or headers that lie: what is under way when that shows may be refused.
+        burst = cell.workers if cell.window == "small bucket" or cell.headers in LYING else 0
+        return ours.used >= USED_ALONE and ours.refused <= burst
+    return ours.used >= USED_TOGETHER and ours.refused <= _PERIODS
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the lines of a table: one for each window, headers and strangers."""
+    yield (
+        "| window | headers | strangers | used | 429s a period | 20, 50, 300 pages | "
+        + " | ".join(f"`{name}`" for name in RIVALS)
+        + " |"
+    )
+    yield "|---|---|---|---|---|---|" + "---|" * len(RIVALS)
+    groups = itertools.product(model.STRANGERS, model.HEADERS, model.WINDOWS)
+    for strangers, headers, window in groups:
+        group = [
+            row
+            for row in rows
+            if (row.cell.window, row.cell.headers, row.cell.strangers)
+            == (window, headers, strangers)
+        ]
+        if group:
+            yield line(group, same_without_headers(group, rows))
+
+
+def same_without_headers(group: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Return the cells in which the rivals were tried, for a group of others."""
+    wanted = {row.cell._replace(headers="none") for row in group}
+    return [row for row in rows if row.cell in wanted]
+
+
+def line(group: Sequence[Row], rivals: Sequence[Row]) -> str:
+    """Return one line: of each number the middle one and the worst."""
+    first, ours = group[0].cell, [row.outcomes[OURS] for row in group]
+    parts = [first.window, first.headers, first.strangers, used(ours), refused(ours), times(ours)]
+    for name in RIVALS:
+        theirs = [row.outcomes[name] for row in rivals]
+        parts.append(f"{used(theirs)}, {refused(theirs)}")
+    return "| " + " | ".join(parts) + " |"
+
+
+def used(outcomes: Iterable[Outcome]) -> str:
+    """Return the shares used, the middle one and the worst."""
+    shares = sorted(outcome.used for outcome in outcomes)
+    return f"{shares[len(shares) // 2]:.1%} ({shares[0]:.1%})"
+
+
+def refused(outcomes: Iterable[Outcome]) -> str:
+    """Return the replies of 429 in a period, the middle one and the most."""
+    counts = sorted(outcome.refused_in_a_period for outcome in outcomes)
+    return f"{counts[len(counts) // 2]:.1f} ({counts[-1]:.1f})"
+
+
+def times(outcomes: Iterable[Outcome]) -> str:
+    """Return the middle times until 20, 50 and 300 pages were there, in seconds."""
+    columns = zip(*((o.at_20, o.at_50, o.at_300) for o in outcomes if o.at_300 >= 0), strict=True)
+    return ", ".join(f"{sorted(column)[len(column) // 2]:.1f}" for column in columns) or "-"
+
+
+def missed(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the cells that do not have the numbers, where headers make them possible."""
+    for row in rows:
+        possible = row.cell.strangers == "alone" or row.cell.headers in HONEST
+        if possible and not is_met(row):
+            ours = row.outcomes[OURS]
+            yield f"{'  '.join(map(str, row.cell))}: {ours.used:.1%}, {ours.refused} of 429"
+
+
+def idle_starts() -> list[tuple[float, Cell]]:
+    """Return how 50 pages on an idle key compare with no limiter at all.
+
+    A bucket that is smaller than that is left away: it refuses who has no limiter. Where round
+    trips differ by chance it is the mean of several runs.
+    """
+    logging.disable(logging.CRITICAL)
+    found: list[tuple[float, Cell]] = []
+    for cell in all_cells():
+        is_idle = cell.strangers == "alone" and cell.headers in HONEST and cell.workers == 8
+        if is_idle and cell.window != "small bucket":
+            seeds = range(_SEEDS if isinstance(cell.trip, str) else 1)
+            ours, bare = (
+                fmean(model.run(cell, name, 1, seed).at_50 for seed in seeds)
+                for name in (OURS, "backoff only")
+            )
+            found.append((ours / bare - 1, cell))
+    return found
+
+
+def idle_start() -> str:
+    """Return the worst of them as a line."""
+    worst, where = max(idle_starts(), key=lambda pair: pair[0])
+    return f"50 pages on an idle key, 8 workers, beside no limiter: {worst:+.1%} at most ({where})"
+
+
+def summary(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield how many cells have the numbers that are aimed at."""
+    for strangers in ("alone", "beside strangers"):
+        for headers in model.HEADERS:
+            group = [
+                row
+                for row in rows
+                if (row.cell.strangers == "alone") == (strangers == "alone")
+                and row.cell.headers == headers
+            ]
+            if group:
+                met = sum(map(is_met, group))
+                yield f"{strangers}, headers {headers}: {met} of {len(group)} cells"
+
+
+def as_tsv(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield all that was measured, a cell a line."""
+    numbers = Outcome._fields
+    names = [f"{name} {number}" for name in model.CONTENDERS for number in numbers]
+    yield "\t".join([*Cell._fields, *names])
+    for cell, outcomes in rows:
+        values = [f"{value:.4g}" for name in model.CONTENDERS for value in outcomes.get(name, ())]
+        yield "\t".join([*map(str, cell), *values])
+
+
+def write(rows: Sequence[Row]) -> None:
+    """Put the table into the documentation, and the cells beside this script."""
+    head, _, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    facts = [f"- {text}" for text in (*summary(rows), idle_start())]
+    lost = [f"- {text}" for text in missed(rows)]
+    body = "\n".join(
+        [BEGIN, "", *facts, "", "Cells that miss:", "", *(lost or ["none"]), "", *table(rows), ""]
+    )
+    TABLE.write_text(f"{head}{body}\n{END}{tail}", encoding="utf-8")
+    CELLS.write_text("\n".join(as_tsv(rows)) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Run the matrix, print it, and fail if a number that is possible is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--few", action="store_true", help="a part that takes a minute")
+    parser.add_argument("--write", action="store_true", help="write it into the documentation")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
+    parser.add_argument("--at-most-missed", type=int, help="fail if more cells miss")
+    options = parser.parse_args()
+    cells = list(few_cells() if options.few else all_cells())
+    with ProcessPoolExecutor(options.jobs) as pool:
+        rows = list(pool.map(run_cell, cells, chunksize=4))
+    print("\n".join([*table(rows), "", *summary(rows), idle_start(), "", *missed(rows)]))
+    if options.write:
+        write(rows)
+    count = sum(1 for _ in missed(rows))
+    return int(options.at_most_missed is not None and count > options.at_most_missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
