@@ -213,6 +213,14 @@ def write(rows: Sequence[Row]) -> None:
     CELLS.write_text("\n".join(as_tsv(rows)) + "\n", encoding="utf-8")
 
 
+def followed(rows: Iterable[Row], count: int) -> Iterator[Row]:
+    """Pass rows on, and say now and then how many there are."""
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % 100 == 0:
+            print(f"{number} of {count}", file=sys.stderr, flush=True)
+
+
 def main() -> int:
     """Run the matrix, print it, and fail if a number that is possible is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -223,7 +231,7 @@ def main() -> int:
     options = parser.parse_args()
     cells = list(few_cells() if options.few else all_cells())
     with ProcessPoolExecutor(options.jobs) as pool:
-        rows = list(pool.map(run_cell, cells, chunksize=4))
+        rows = list(followed(pool.map(run_cell, cells, chunksize=4), len(cells)))
     print("\n".join([*table(rows), "", *summary(rows), idle_start(), "", *missed(rows)]))
     if options.write:
         write(rows)

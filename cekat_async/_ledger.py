@@ -14,13 +14,15 @@ class Permit:
     Attributes:
         sent: When it was granted; the server cannot have counted it sooner.
         room: How much the server had said to be left then; infinite where it had not said.
+        before: Requests that had gone out by then and stood in no window any more.
     """
 
-    __slots__ = ("room", "sent")
+    __slots__ = ("before", "room", "sent")
 
-    def __init__(self, sent: float, room: float = math.inf) -> None:
+    def __init__(self, sent: float, room: float = math.inf, before: int = 0) -> None:
         self.sent = sent
         self.room = room
+        self.before = before
 
 
 class Ledger:
@@ -33,11 +35,13 @@ class Ledger:
     into a window than is counted here.
 
     Attributes:
-        under_way: Requests that are not settled yet.
+        opened: Requests that went out so far.
+        under_way: Those of them that are not settled yet.
         aged: How many places have come free so far.
     """
 
     def __init__(self) -> None:
+        self.opened = 0
         self.under_way = 0
         self.aged = 0
         self._counted: deque[float] = deque()
@@ -50,6 +54,7 @@ class Ledger:
 
     def open(self) -> None:
         """Write down a request that goes out."""
+        self.opened += 1
         self.under_way += 1
 
     def close(self, now: float, *, sent: bool = True) -> None:

@@ -146,12 +146,13 @@ class Pace:
         if left <= 0:
             return Turn(self._ledger.next_free(per))
         room = self._room(now)
-        if room < 1 and not self._is_explained(now):
+        is_shared = room < math.inf and not self._is_explained(now)
+        if is_shared and room < 1:
             return self._exhausted(room, now)
         if self._is_free(room, now):
             return Turn(now, paced=False, room=room)
         at = self._lasting(left, self._ledger.next_free(per), now)
-        if 1 <= room < math.inf and not self._reports.is_stream:
+        if is_shared and not self._reports.is_stream:
             at = max(at, self._lasting(room, self._reports.resets_at - SLACK, now))
         return Turn(at, room=room)
 
@@ -167,7 +168,7 @@ class Pace:
         if self._earned_until == math.inf:
             self._earned_until = now
         self._open()
-        return Permit(now, turn.room)
+        return Permit(now, turn.room, self._ledger.opened - self.used(now))
 
     def rest(self, now: float) -> None:
         """Take notice that nothing is wanted: what is not used now may be used at once later."""
@@ -299,7 +300,8 @@ class Pace:
         return math.inf if said.limit is None else said.limit / (said.per or self.terms.per)
 
     def _hear(self, said: Statement, permit: Permit, now: float, *, refused: bool) -> None:
-        was_stream, used = self._reports.is_stream, self.used(now)
+        was_stream = self._reports.is_stream
+        self.used(now)  # counts what aged until now
         if self._reports.hear(said, permit, now, self.terms.per):
             self._aged_when_heard = self._ledger.aged
         if said.remaining is None:
@@ -307,7 +309,9 @@ class Pace:
         if self._reports.is_stream and not was_stream:
             # A small bucket looks like a window of which others have taken most.
             self._others_until = -math.inf
-        if said.limit is not None and self._taken(said.limit, said.remaining) > used + 1:
+        # Of ours there can be in it what was in it when this one went out, and what went out since.
+        ours = self._ledger.opened - permit.before
+        if said.limit is not None and self._taken(said.limit, said.remaining) > ours + 1:
             self._notice_others(now)
         if not refused:
             self._compare(said.remaining, now)

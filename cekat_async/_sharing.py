@@ -1,4 +1,19 @@
-"""One quota for several processes: a budget that they share, and what to do when it is away."""
+"""One quota for several processes: a budget that they share, and what to do when it is away.
+
+The budget is away for everyone, as a rule, and everyone finds out at another time: who asks just
+then at once, who wants nothing for an hour never. Two things have to be kept apart by time alone:
+what is sent *alone*, which the budget does not count, and what is taken out of the *whole*. Whoever
+sends alone must know that nobody has taken from the whole for a period, and the other way round.
+
+- Alone goes who has had no answer for a period, and the time that an answer may be under way.
+- The whole takes who has had answers for so long that nobody can still be alone, or have been so
+  within the last period. Until then it asks the budget and keeps to its share as well: after an
+  outage, after a pause in which there may have been one, and in the beginning, when there may.
+
+So no window holds too much, as long as the budget is away for all or for none, and for three
+periods at least is not away again. Whoever is cut off from it alone cannot tell, nor can the
+others, for whom it looks idle: then there may be its share too much.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +31,22 @@ __all__ = ["SharedBudget", "Sharing"]
 
 _log = logging.getLogger("cekat_async")
 
-# While the budget is away it is asked for again so many times a period: asking may take seconds,
-# in which nobody else can go.
-_ASKED = 2
+# All of these are periods.
+#
+# What is granted counts from then on, and arrives later, one request sooner than the other: so much
+# longer than it is the window is taken for. It costs as much of the quota.
+_MARGIN = 1 / 60
+# An answer that takes longer is none: all that is said above rests on a bound for that.
+_PATIENCE = 1 / 4
+# While one is alone, the time until one asks again: asking may take a while, and nobody can go.
+_ALONE = 1 / 2
+# When the budget is back, others are alone until they ask the next time, and have no answer; after
+# another period that has aged out. The rest is for requests that are long under way.
+_SETTLING = _ALONE + _PATIENCE + 1 + 1 / 4
+# Who has not asked for longer does not know whether the budget has been there meanwhile.
+_MEMORY = 2
+# A wait is cut to that: who has not asked for a period would take it for a pause.
+_LONGEST_WAIT = 1 / 2
 
 
 class SharedBudget(Protocol):
@@ -27,10 +55,12 @@ class SharedBudget(Protocol):
     async def take(self, requests: int, per: float) -> float:
         """Take one request out of a budget of ``requests`` in any ``per`` seconds.
 
-        Return 0 if it was taken, else the seconds after which to ask again.
+        Return 0 if it was taken, else the seconds after which to ask again. What does not come
+        within a quarter of ``per``, or is no such number, counts as no answer.
 
         Raises:
-            OSError: The budget cannot be reached, or does not answer in time.
+            OSError: The budget cannot be reached, does not answer in time, or has forgotten what
+                was taken.
         """
         ...
 
@@ -38,10 +68,15 @@ class SharedBudget(Protocol):
 class Sharing:
     """Asks the shared budget before each request, and goes on alone while it is away.
 
-    Nothing may be exceeded by that. What the others have sent is not known any more, so that it
-    waits for a period, in which all of it ages out, and then keeps to its own share. When the
-    budget is back, it does not know what was sent meanwhile, so that the share is kept to as well
-    until that has aged out too, of those who noticed later as well.
+    Only one may ask at a time, as the first in the limiter's line does.
+
+    Args:
+        budget: What counts for all.
+        share: The part of the limit to keep to alone, above 0 and at most 1. It is rounded down to
+            whole requests, but never to none: shares of a limit that is smaller than the number of
+            those who share it add up to more than the limit.
+        pace: What is made to keep to it.
+        hold: Holds all requests for some seconds, and says why.
     """
 
     def __init__(
@@ -56,38 +91,58 @@ class Sharing:
         self._pace = pace
         self._hold = hold
         self._is_away = False
-        self._asks_at, self._whole_at = 0.0, math.inf
+        self._heard_at = self._missed_at = -math.inf
+        # When one may go alone; and when to take the whole again.
+        self._alone_at, self._whole_at = math.inf, math.inf
 
     async def take(self) -> float:
         """Return 0 if a request may go out, else the seconds after which to ask again."""
-        now = asyncio.get_running_loop().time()
-        if self._is_away and now < self._asks_at:
+        if self._is_alone():
             return 0.0
+        per = self._pace.terms.per
         try:
-            seconds = await self._budget.take(self._pace.whole_limit, self._pace.terms.per)
+            async with asyncio.timeout(_PATIENCE * per):
+                seconds = await self._budget.take(self._pace.whole_limit, per + _MARGIN * per)
         except OSError as error:
-            return self._go_alone(error)
-        self._come_back()
-        return seconds
+            return self._miss(str(error) or "no answer in time")
+        if not 0 <= seconds < math.inf:
+            return self._miss(f"it asks to wait for {seconds} s")
+        self._hear()
+        return min(seconds, _LONGEST_WAIT * per)
 
-    def _go_alone(self, error: OSError) -> float:
-        now, per = asyncio.get_running_loop().time(), self._pace.terms.per
-        self._asks_at = now + per / _ASKED
-        if self._is_away:
-            return 0.0
-        self._is_away = True
-        self._pace.keep_to_share(self._share, now)
-        self._hold(
-            per, f"the shared budget is away ({error}), going on with {self._share:.0%} of it"
-        )
-        return per
+    def _is_alone(self) -> bool:
+        now = self._now()
+        asks_at = self._missed_at + _ALONE * self._pace.terms.per
+        return self._is_away and self._alone_at <= now < asks_at
 
-    def _come_back(self) -> None:
-        now, per = asyncio.get_running_loop().time(), self._pace.terms.per
+    def _miss(self, why: str) -> float:
+        """Hold everyone, when that is new; return how long it is until one may go alone."""
+        now, per = self._now(), self._pace.terms.per
+        is_new = not self._is_away or now - self._missed_at > _MEMORY * per
+        self._is_away, self._missed_at = True, now
+        if is_new:
+            seconds = per + _PATIENCE * per
+            self._alone_at = now + seconds
+            self._pace.keep_to_share(self._share, now)
+            self._hold(seconds, f"the shared budget is away ({why}), going on with {self._part}")
+        return max(0.0, self._alone_at - now)
+
+    def _hear(self) -> None:
+        now, per = self._now(), self._pace.terms.per
         if self._is_away:
-            self._is_away = False
-            self._whole_at = now + per + 2 * per / _ASKED
             _log.warning("the shared budget is back")
+        if self._is_away or now - self._heard_at > per:
+            self._is_away = False
+            self._whole_at = now + _SETTLING * per
+            self._pace.keep_to_share(self._share, now)
         elif now >= self._whole_at:
             self._whole_at = math.inf
             self._pace.keep_to_share(1.0, now)
+        self._heard_at = now
+
+    @property
+    def _part(self) -> str:
+        return f"{self._share:.0%} of the limit"
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

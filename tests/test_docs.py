@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import cekat_async
+import cekat_async.budgets
 import cekat_async.export
 import cekat_async.sandbox
 from cekat_async import CekatClient
@@ -57,7 +58,11 @@ def test_programs_of_the_docs_run(block, capsys):
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", [cekat_async, cekat_async.export], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module",
+    [cekat_async, cekat_async.export, cekat_async.budgets],
+    ids=lambda m: m.__name__,
+)
 async def test_examples_of_docstrings_run(module, names):
     """The examples in the docstrings of the packages run as they stand."""
     examples = doctest.DocTestParser().get_examples(inspect.getdoc(module) or "")

@@ -1,0 +1,132 @@
+"""What the limiter costs, beside aiolimiter's own: in microseconds of one core for each request."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiolimiter import AsyncLimiter
+from multidict import CIMultiDict
+
+from cekat_async import Limiter, RateLimit
+from cekat_async._wire import Reply
+
+# The tests' clock, which jumps: what is measured is work, and not waiting.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.clock import VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+MANY = 100_000_000
+SILENT = Reply(200, CIMultiDict(), b"")
+FREE = Reply(
+    200,
+    CIMultiDict(
+        {
+            "X-RateLimit-Limit": str(MANY),
+            "X-RateLimit-Remaining": str(MANY - 1),
+            "X-RateLimit-Reset": "60",
+        }
+    ),
+    b"",
+)
+
+
+async def uncontended(limiter: Limiter, reply: Reply, rounds: int) -> tuple[float, float]:
+    """Return what an acquire and an observe cost where nobody waits, each at its best round."""
+    acquires, observes = [], []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        permits = [await limiter.acquire() for _ in range(200)]
+        acquires.append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        for permit in permits:
+            limiter.observe(permit, reply)
+        observes.append(time.perf_counter() - begin)
+    return min(acquires) / 200 * 1e6, min(observes) / 200 * 1e6
+
+
+async def bare(rounds: int) -> float:
+    """Return what an acquire of aiolimiter costs where nobody waits."""
+    limiter, spans = AsyncLimiter(MANY, 60), []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        for _ in range(200):
+            await limiter.acquire()
+        spans.append(time.perf_counter() - begin)
+    return min(spans) / 200 * 1e6
+
+
+async def crowd(
+    acquire: Callable[[], Awaitable[Any]], waiters: int, *, half_gives_up: bool
+) -> float:
+    """Return what each of many waiters costs, from coming to going, or to giving up."""
+    begin = time.perf_counter()
+    tasks = [asyncio.ensure_future(acquire()) for _ in range(waiters)]
+    await asyncio.sleep(0)
+    if half_gives_up:
+        for task in tasks[1::2]:
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return (time.perf_counter() - begin) / waiters * 1e6
+
+
+def in_a_crowd(waiters: int, *, ours: bool, half_gives_up: bool) -> float:
+    """Return what each of many waiters costs, on a clock on which waiting takes no time."""
+
+    async def main() -> float:
+        limiter = Limiter(RateLimit(300))
+
+        async def acquire() -> None:
+            limiter.observe(await limiter.acquire(), SILENT)
+
+        rival = AsyncLimiter(3, 0.6).acquire
+        return await crowd(acquire if ours else rival, waiters, half_gives_up=half_gives_up)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
+
+
+def measure(waiters: int, rounds: int) -> dict[str, float]:
+    """Return all the numbers by name."""
+    rate = RateLimit(MANY)
+    found = {"aiolimiter, nobody waits": asyncio.run(bare(rounds))}
+    for name, reply in (("no headers", SILENT), ("headers", FREE)):
+        acquire, observe = asyncio.run(uncontended(Limiter(rate), reply, rounds))
+        found[f"acquire, nobody waits, {name}"] = acquire
+        found[f"observe, {name}"] = observe
+    for count in (waiters // 10, waiters):
+        for name, ours in (("cekat_async", True), ("aiolimiter", False)):
+            for how, gives_up in (("", False), (", half give up", True)):
+                found[f"{name}, each of {count:,} waiters{how}"] = in_a_crowd(
+                    count, ours=ours, half_gives_up=gives_up
+                )
+    return found
+
+
+def main() -> int:
+    """Print the numbers, and fail if an acquire that need not wait costs too much."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--waiters", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--at-most", type=float, help="microseconds of such an acquire")
+    options = parser.parse_args()
+    found = measure(options.waiters, options.rounds)
+    if options.json:
+        print(json.dumps(found))
+    else:
+        for name, microseconds in found.items():
+            print(f"{microseconds:9.1f} µs  {name}")
+    dearest = max(value for name, value in found.items() if name.startswith("acquire"))
+    return int(options.at_most is not None and dearest > options.at_most)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""How much of a quota is used over real sockets, and how often one is refused.
+
+The sandbox runs in a process of its own and grants 300 requests in 3 seconds; each contender asks
+for pages for some periods. Beside our client stands the loop that one writes by hand, paced by
+aiolimiter and by nothing; it sleeps as long as a 429 says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+
+from cekat_async import CekatClient, RateLimit, Timeout
+from cekat_async.sandbox import Quota, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from multiprocessing.connection import Connection
+
+WINDOWS = ("fixed", "first_hit", "sliding", "bucket")
+WORKERS = 8
+
+
+class Server(NamedTuple):
+    """Where a sandbox is, and the key to it."""
+
+    base_url: str
+    api_key: str
+
+
+class Outcome(NamedTuple):
+    """What a contender got: pages, and replies of 429."""
+
+    pages: int
+    refused: int
+
+
+def serve(pipe: Connection, quota: Quota) -> None:
+    """Run a sandbox until nobody needs it any more."""
+
+    async def main() -> None:
+        async with Sandbox(conversations=1000, quota=quota) as sandbox:
+            pipe.send(Server(sandbox.base_url, sandbox.api_key))
+            await asyncio.to_thread(pipe.recv)
+
+    asyncio.run(main())
+
+
+@contextmanager
+def server(quota: Quota) -> Generator[Server]:
+    """Start a sandbox in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, quota))
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send(None)
+        process.join()
+
+
+async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
+    """Ask through our client."""
+    pages = 0
+    async with CekatClient(
+        where.api_key,
+        base_url=where.base_url,
+        rate_limit=RateLimit(per=quota.per),
+        timeout=Timeout(deadline=None),
+    ) as client:
+
+        async def work() -> None:
+            nonlocal pages
+            while True:
+                await client.conversations.page(limit=1)
+                pages += 1
+
+        await for_a_while(work, seconds)
+        return Outcome(pages, client.limiter.snapshot().refused)
+
+
+async def by_hand(where: Server, seconds: float, limiter: AsyncLimiter | None) -> Outcome:
+    """Ask through the loop that one writes by hand."""
+    pages = refused = 0
+    headers = {"Authorization": f"Bearer {where.api_key}"}
+    async with aiohttp.ClientSession(where.base_url, headers=headers) as session:
+
+        async def work() -> None:
+            nonlocal pages, refused
+            while True:
+                if limiter is not None:
+                    await limiter.acquire()
+                async with session.get("/api/conversations?limit=1") as response:
+                    await response.read()
+                if response.status == 200:
+                    pages += 1
+                else:
+                    refused += 1
+                    await asyncio.sleep(float(response.headers["Retry-After"]))
+
+        await for_a_while(work, seconds)
+    return Outcome(pages, refused)
+
+
+async def for_a_while(work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Let all workers work, and stop them."""
+    tasks = [asyncio.ensure_future(work()) for _ in range(WORKERS)]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def contenders(quota: Quota, seconds: float) -> dict[str, Callable[[Server], Awaitable[Outcome]]]:
+    """Return what is compared, by name."""
+    return {
+        "cekat_async": lambda where: cekat(where, seconds, quota),
+        "AsyncLimiter(N, per)": lambda where: by_hand(
+            where, seconds, AsyncLimiter(quota.requests, quota.per)
+        ),
+        "AsyncLimiter(1, per/N)": lambda where: by_hand(
+            where, seconds, AsyncLimiter(1, quota.per / quota.requests)
+        ),
+        "no pacing": lambda where: by_hand(where, seconds, None),
+    }
+
+
+def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, float, int]]:
+    """Return the share used and the refusals, for each window and contender."""
+    found = []
+    for window in WINDOWS:
+        quota = Quota(requests, per=per, window=window, phase=time.monotonic() % per)
+        for name in contenders(quota, 0):
+            with server(quota) as where:
+                outcome = asyncio.run(contenders(quota, per * periods)[name](where))
+            share = outcome.pages / (requests * periods)
+            print(
+                f"{window:10} {name:24} {share:7.1%} used, {outcome.refused:4} of 429", flush=True
+            )
+            found.append((window, name, share, outcome.refused))
+    return found
+
+
+def main() -> int:
+    """Print the numbers, and fail if ours are not as they should be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--per", type=float, default=3.0)
+    parser.add_argument("--periods", type=int, default=10)
+    parser.add_argument("--at-least", type=float, help="the share that we have to use")
+    options = parser.parse_args()
+    found = measure(options.requests, options.per, options.periods)
+    ours = [(share, refused) for _, name, share, refused in found if name == "cekat_async"]
+    failed = any(refused for _, refused in ours) or (
+        options.at_least is not None and min(share for share, _ in ours) < options.at_least
+    )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""A process that walks all conversations: `walker.py KIND PLACE URL KEY REQUESTS PER SHARE`."""
+
+import asyncio
+import json
+import sys
+import time
+
+from cekat_async import CekatClient, Limiter, RateLimit
+from cekat_async.budgets import FileBudget, RedisBudget
+
+
+async def main(kind, place, url, key, *numbers):
+    requests, per, share = map(float, numbers)
+    make = {"redis": RedisBudget, "file": FileBudget}[kind]
+    async with make(place) as budget:
+        limiter = Limiter(RateLimit(int(requests), per), budget=budget, share=share)
+        async with CekatClient(key, base_url=url, rate_limit=limiter) as cekat:
+            print("ready", flush=True)  # noqa: T201 - what starts it waits for that, to start all
+            sys.stdin.readline()
+            # One conversation a page: requests are what it is about.
+            ids = [one.id async for one in cekat.conversations.list(limit=1)]
+    print(json.dumps({"ids": ids, "done": time.monotonic()}))  # noqa: T201 - its result
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""A part of the matrix of ``benchmarks/bench_quota.py``, small enough for each run of the tests.
+
+Model servers on a virtual clock, with the real path of a request; and the sandbox over sockets.
+"""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from support.quota_model import Cell, run
+
+from cekat_async import CekatClient, RateLimit, Timeout
+from cekat_async.sandbox import Quota, Sandbox
+
+WINDOWS = ["fixed", "phase", "first hit", "sliding", "large bucket"]
+HONEST = ["X-RateLimit", "RateLimit"]
+
+
+@pytest.mark.parametrize("window", [*WINDOWS, "small bucket"])
+@pytest.mark.parametrize("trip", [0.02, 1.0, "jittered"])
+def test_alone_without_headers(window, trip):
+    """No header, any window: 98 % of the quota over ten periods, and not one request refused."""
+    outcome = run(Cell(window, "none", 60, trip, 8, "alone"), "cekat_async", 10)
+
+    assert outcome.used >= 0.98
+    # Of a bucket of two, with requests that wait half a second on their way.
+    assert outcome.refused <= (window == "small bucket")
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("headers", HONEST)
+@pytest.mark.parametrize("limit", [60, 300])
+def test_alone_with_honest_headers(window, headers, limit):
+    """With headers, and no setting: 98 % of the quota over ten periods, and none refused."""
+    outcome = run(Cell(window, headers, limit, 0.15, 8, "alone"), "cekat_async", 10)
+
+    assert outcome.used >= 0.98
+    assert outcome.refused == 0
+
+
+@pytest.mark.parametrize("headers", [*HONEST, "too much"])
+@pytest.mark.parametrize("workers", [8, 64])
+def test_a_small_bucket_refuses_one_burst_at_most(headers, workers):
+    """Where a bucket is smaller than it seems, what is under way may be refused: once."""
+    outcome = run(Cell("small bucket", headers, 300, 0.15, workers, "alone"), "cekat_async", 10)
+
+    assert outcome.used >= 0.97
+    assert outcome.refused <= workers
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("headers", ["too much", "nothing left"])
+def test_lying_headers_cost_nothing(window, headers):
+    """Headers that promise too much, or deny everything, neither stop it nor get it refused."""
+    outcome = run(Cell(window, headers, 60, 0.15, 8, "alone"), "cekat_async", 10)
+
+    assert outcome.used >= 0.98
+    assert outcome.refused == 0
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("strangers", ["30 %", "70 %"])
+def test_beside_strangers(window, strangers):
+    """Strangers get what they want, we take the rest: 97 % together, at most one 429 a period."""
+    outcome = run(Cell(window, "X-RateLimit", 300, 0.15, 8, strangers), "cekat_async", 10)
+
+    assert outcome.used >= 0.97
+    assert outcome.refused <= 10
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("limit", [60, 300, 1000])
+def test_fifty_pages_on_an_idle_key(window, limit):
+    """What is provably free is spent at once: as fast as with no limiter at all."""
+    cell = Cell(window, "X-RateLimit", limit, 0.15, 8, "alone")
+
+    ours = run(cell, "cekat_async", 1).at_50
+    bare = run(cell, "backoff only", 1).at_50
+
+    assert ours <= 1.05 * bare
+
+
+@pytest.mark.parametrize("window", ["fixed", "first_hit", "sliding", "bucket"])
+@pytest.mark.parametrize("headers", ["x-ratelimit", "ratelimit-combined", None])
+async def test_over_sockets(window, headers):
+    """Against a real server, its period scaled down: no window too full, and nothing refused."""
+    quota = Quota(30, per=0.75, window=window, headers=headers)
+    async with (
+        Sandbox(conversations=70, quota=quota) as sandbox,
+        CekatClient(
+            sandbox.api_key, base_url=sandbox.base_url, rate_limit=RateLimit(30, per=0.75)
+        ) as client,
+    ):
+        found = [item.id async for item in client.conversations.list(limit=1)]
+
+    assert len(found) == 70
+    assert sandbox.log.refused == 0
+    assert client.limiter.snapshot().refused == 0
+
+
+async def test_over_sockets_beside_a_stranger():
+    """A stranger takes from the same quota: both go on, and the job ends whole."""
+    quota = Quota(40, per=1.0, window="sliding", retry_after="fraction", reset_as="epoch_ms")
+    async with (
+        Sandbox(conversations=100, quota=quota) as sandbox,
+        CekatClient(
+            sandbox.api_key,
+            base_url=sandbox.base_url,
+            rate_limit=RateLimit(40, per=1.0),
+            timeout=Timeout(deadline=60),
+        ) as client,
+    ):
+        found: list[str] = []
+        async with aclosing(client.conversations.list(limit=1)) as listing:
+            async for item in listing:
+                found.append(item.id)
+                if len(found) % 4 == 0:
+                    sandbox.take(1)
+
+    assert len(set(found)) == 100
+
+
+async def test_several_clients_share_one_limiter():
+    """Two clients that are given one limiter keep to one rate together, and read one snapshot."""
+    async with Sandbox(conversations=50, quota=None) as sandbox:
+        first = CekatClient(
+            sandbox.api_key, base_url=sandbox.base_url, rate_limit=RateLimit(20, per=0.5)
+        )
+        second = CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=first.limiter)
+        async with first, second:
+            pages = (client.conversations.page(limit=1) for client in [first, second] * 25)
+            await asyncio.gather(*pages)
+            assert second.limiter.snapshot().sent == 50
+
+    assert sandbox.log.most_in_any(0.45) <= 20

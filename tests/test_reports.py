@@ -1,0 +1,465 @@
+"""The reports: what the server says is left, which word is its newest, and which kind it is."""
+
+import math
+from email.utils import formatdate
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cekat_async._ledger import Permit
+from cekat_async._quota import Statement, statements
+from cekat_async._reports import SLACK, Reports
+from cekat_async.sandbox import Quota
+from cekat_async.sandbox.headers import quota_headers
+from cekat_async.sandbox.quota import counter
+
+PER = 60.0
+EPOCH = 1.8e9
+
+
+def hear(
+    reports: Reports, remaining: int | None, reset: float | None, sent: float, now: float
+) -> bool:
+    """Let a reply come to what went out at ``sent``; tell whether it is the newest word."""
+    return reports.hear(Statement(remaining=remaining, reset=reset), Permit(sent), now, PER)
+
+
+def word(reports: Reports) -> tuple[float, float, float]:
+    """Return what is left by the newest word, until when, and when that was said."""
+    return reports.remaining, reports.resets_at, reports.heard_at
+
+
+def window(*left: int, end: float = 100.0) -> Reports:
+    """Return what was heard of a window that ends at 100: a word a second from 60 on."""
+    reports = Reports()
+    for now, remaining in enumerate(left, 60):
+        hear(reports, remaining, end - now, now - 0.5, now)
+    return reports
+
+
+def stream(*left: int) -> Reports:
+    """Return what was heard of a server that names no reset: a word a second from 0 on."""
+    reports = Reports()
+    for now, remaining in enumerate(left):
+        hear(reports, remaining, None, now - 0.5, now)
+    return reports
+
+
+# --- before anything is said
+
+
+def test_before_the_first_word_nothing_is_known():
+    """No bound, nothing that holds, no stream, nothing that comes back."""
+    reports = Reports()
+
+    assert word(reports) == (math.inf, -math.inf, -math.inf)
+    assert not reports.is_live(-1e9, PER)
+    assert not reports.is_live(0.0, PER)
+    assert not reports.is_stream
+    assert reports.refill() == 0.0
+    assert reports.most == 0
+    assert reports.is_full
+
+
+def test_a_reply_that_says_nothing_is_no_word():
+    """Whatever else it says, what does not say what is left leaves everything as it was."""
+    reports = window(10)
+
+    assert not hear(reports, None, 5.0, 61.0, 62.0)
+    assert not hear(reports, None, None, 61.0, 62.0)
+    assert word(reports) == (10, 100.0, 60)
+    assert not reports.is_stream
+    assert reports.most == 10
+
+
+# --- windows
+
+
+def test_a_word_holds_until_the_window_ends():
+    """Until then, and not at that very moment."""
+    reports = Reports()
+
+    assert hear(reports, 10, 40.0, 59.0, 60.0)
+    assert word(reports) == (10, 100.0, 60.0)
+    assert reports.true_at == 59.5
+    assert reports.is_live(99.99, PER)
+    assert not reports.is_live(100.0, PER)
+
+
+def test_of_words_that_were_under_way_at_once_the_smaller_was_said_later():
+    """Nothing comes back in a window, so that replies may come in any order."""
+    reports = Reports()
+    hear(reports, 10, 40.0, 59.0, 60.0)
+
+    assert not hear(reports, 11, 39.9, 59.0, 60.1)
+    assert not hear(reports, 10, 39.8, 59.0, 60.2)
+    assert word(reports) == (10, 100.0, 60.0)
+    assert hear(reports, 9, 39.5, 59.9, 60.5)
+    assert word(reports) == (9, 100.0, 60.5)
+
+
+def test_who_left_after_the_newest_word_came_knows_better():
+    """Even if more is left by it: the server may have been given a larger limit meanwhile."""
+    reports = Reports()
+    hear(reports, 10, 40.0, 59.0, 60.0)
+
+    assert not hear(reports, 500, 39.0, 59.99, 61.0)
+    assert hear(reports, 500, 39.0, 60.0, 61.0)
+    assert reports.remaining == 500
+
+
+def test_a_straggler_of_the_window_before_says_nothing_of_this_one():
+    """It is the smaller number, but of a window that is over."""
+    reports = Reports()
+    hear(reports, 299, 60.0, 99.9, 100.5)
+
+    assert not hear(reports, 0, 0.0, 99.0, 100.6)
+    assert word(reports) == (299, 160.5, 100.5)
+
+
+def test_the_first_word_of_the_next_window_replaces_the_last_of_this_one():
+    """Though both were under way at once, and more is left by it."""
+    reports = Reports()
+    hear(reports, 0, 1.0, 99.0, 99.9)
+    assert hear(reports, 299, 60.0, 99.8, 100.1)
+
+    assert word(reports) == (299, 160.1, 100.1)
+
+
+@pytest.mark.parametrize("drift, is_newer", [(-1.5, True), (-1.51, False), (1.5, True)])
+def test_resets_may_differ_by_rounding(drift, is_newer):
+    """A second and a half is the same window; a smaller number counts within that, not before."""
+    reports = window(10)
+
+    assert hear(reports, 9, 40.0 + drift, 59.0, 60.0) is is_newer
+
+
+@pytest.mark.parametrize("drift, is_newer", [(1.5, False), (1.51, True)])
+def test_a_window_that_ends_later_is_a_later_one(drift, is_newer):
+    """By more than rounding can do; and then a larger number counts."""
+    reports = window(10)
+
+    assert hear(reports, 11, 40.0 + drift, 59.0, 60.0) is is_newer
+
+
+def test_when_the_newest_word_is_over_any_word_is_news():
+    """There is nothing that it could contradict."""
+    reports = window(10)
+
+    assert not hear(reports, 11, 1.0, 59.0, 99.99)
+    assert hear(reports, 11, 1.0, 59.0, 100.0)
+
+
+def test_a_reset_of_nothing_is_over_at_once():
+    """It says nothing of what is left from now on."""
+    reports = Reports()
+    assert hear(reports, 0, 0.0, 0.0, 1.0)
+
+    assert not reports.is_live(1.0, PER)
+
+
+# --- streams
+
+
+def test_a_server_without_resets_is_a_stream_at_once():
+    """There is no end to wait for; its word holds for a period."""
+    reports = stream(10)
+
+    assert reports.is_stream
+    assert word(reports) == (10, 60.0, 0)
+    assert reports.is_live(59.99, PER)
+    assert not reports.is_live(60.0, PER)
+    assert reports.is_live(60.0, 61.0)
+
+
+def test_the_word_of_a_stream_is_that_of_the_latest_departure():
+    """Numbers tell nothing: what is left goes up and down."""
+    reports = Reports()
+    hear(reports, 10, None, 5.0, 6.0)
+
+    assert not hear(reports, 9, None, 4.99, 6.1)
+    assert hear(reports, 9, None, 5.0, 6.2)
+    assert hear(reports, 12, None, 5.1, 6.3)
+    assert not hear(reports, 0, None, 5.0, 6.4)
+    assert word(reports) == (12, 66.3, 6.3)
+    assert reports.true_at == pytest.approx(5.7)
+
+
+def test_the_word_of_a_stream_with_resets_holds_for_a_period_as_well():
+    """All may be back much sooner, but none is lost by then either."""
+    reports = stream(10)
+    hear(reports, 9, 2.0, 1.0, 2.0)
+
+    assert reports.is_stream
+    assert word(reports) == (9, 4.0, 2.0)
+    assert reports.is_live(61.99, PER)
+    assert not reports.is_live(62.0, PER)
+
+
+def test_three_resets_that_moved_along_make_a_stream():
+    """Not one, nor two: by more than rounding, and less than from window to window."""
+    reports = Reports()
+    for sent, reset in [(0.0, 10.0), (1.0, 10.6), (2.0, 11.0)]:
+        hear(reports, 5, reset, sent, sent)
+        assert not reports.is_stream
+    hear(reports, 5, 60.0, 3.0, 3.0)
+
+    assert reports.is_stream
+
+
+@pytest.mark.parametrize("drift, moves", [(1.5, False), (1.51, True), (58.4, True), (58.5, False)])
+def test_what_counts_as_moving_along(drift, moves):
+    """More than a second and a half, and a second and a half less than a window at the most."""
+    reports = Reports()
+    hear(reports, 5, 10.0, 0.0, 0.0)
+    for _ in range(3):
+        hear(reports, 5, 10.0 + drift, 0.0, 0.0)
+
+    assert reports.is_stream is moves
+
+
+def test_one_window_after_the_other_is_no_stream():
+    """What was taken for one, for resets that moved along, is a window again."""
+    reports = Reports()
+    for now in (0.0, 3.0, 6.0, 9.0):
+        hear(reports, 5, 10.0, now, now)
+    assert reports.is_stream
+
+    hear(reports, 5, 20.0, 59.0, 59.0)
+
+    assert not reports.is_stream
+
+
+@pytest.mark.parametrize("drift, is_stream", [(58.5, False), (61.5, False), (61.6, True)])
+def test_after_a_longer_pause_a_reset_tells_nothing(drift, is_stream):
+    """It is later for want of requests; what is known of the server stays."""
+    reports = Reports()
+    for now in (0.0, 3.0, 6.0, 9.0):
+        hear(reports, 5, 10.0, now, now)
+
+    hear(reports, 5, drift - 41.0, 60.0, 60.0)
+
+    assert reports.is_stream is is_stream
+
+
+def test_pauses_do_not_hide_a_stream():
+    """A reset after a pause is what the next ones are compared with."""
+    reports = Reports()
+    for now in (0.0, 1000.0, 1003.0, 1006.0):
+        hear(reports, 5, 10.0, now, now)
+        assert not reports.is_stream
+    hear(reports, 5, 10.0, 1009.0, 1009.0)
+
+    assert reports.is_stream
+
+
+# --- what comes back
+
+
+def test_the_most_that_ever_was_left_is_remembered():
+    """By out-of-order words as well; whether the newest one is as much is told."""
+    reports = window(10)
+    assert reports.is_full
+
+    hear(reports, 12, 39.0, 59.0, 61.0)
+    assert (reports.remaining, reports.most) == (10, 12)
+    assert not reports.is_full
+
+    hear(reports, 12, 38.0, 61.5, 62.0)
+    assert reports.is_full
+
+
+def test_the_refill_is_what_is_left_and_what_was_taken_in_a_second():
+    """The level stays, though each word takes one: then one a second came back."""
+    assert stream(*[10] * 8).refill() == 1.0
+    assert stream(*range(10, 2, -1)).refill() == 0.0
+    assert stream(*range(10, 26, 2)).refill() == 3.0
+
+
+def test_few_words_do_not_tell_the_refill():
+    """Eight it takes."""
+    assert stream(*[10] * 7).refill() == 0.0
+
+
+def test_what_others_take_is_not_refill():
+    """It is never less than nothing."""
+    assert stream(*range(100, 20, -10)).refill() == 0.0
+
+
+def test_replies_that_say_nothing_took_their_places_too():
+    """Each reply is a place that was taken, whatever it says."""
+    reports = Reports()
+    for now in range(0, 16, 2):
+        hear(reports, 10, None, now, now)
+        hear(reports, None, None, now, now)
+
+    assert reports.refill() == 1.0
+
+
+def test_a_refill_that_stopped_is_not_counted_on():
+    """The slower of a long and a short look: the last eight words show it at once."""
+    assert stream(*[10] * 20, *range(9, 1, -1)).refill() == 0.0
+
+
+def test_a_refill_that_has_begun_is_trusted_slowly():
+    """The long look still holds what was before."""
+    assert stream(*range(30, 10, -1), *[11] * 20).refill() == pytest.approx(20 / 39)
+
+
+def test_the_long_look_is_sixty_four_words_long():
+    """What was longer ago is forgotten."""
+    assert stream(*range(30, 10, -1), *[11] * 63).refill() == pytest.approx(63 / 63)
+    assert stream(*range(30, 10, -1), *[11] * 62).refill() == pytest.approx(62 / 63)
+
+
+def test_time_that_stands_still_shows_no_refill():
+    """Nor is anything divided by it, in the long look or in the short one."""
+    reports = Reports()
+    for remaining in range(8):
+        hear(reports, remaining, None, 1.0, 1.0)
+    assert reports.refill() == 0.0
+
+    hear(reports, 100, None, 2.0, 2.0)
+    for _ in range(8):
+        hear(reports, 100, None, 2.0, 2.0)
+    assert reports.refill() == 0.0
+
+
+# --- real servers: the sandbox's counters, and its headers, read as they come over the wire
+
+RESETS = ["epoch", "epoch_ms", "delta", "ratelimit", "ratelimit-combined"]
+
+
+def quota_of(limit: int, said_as: str, **more: object) -> Quota:
+    """Return a quota that says its resets in one of the ways."""
+    headers = {"headers": said_as} if said_as.startswith("ratelimit") else {"reset_as": said_as}
+    return Quota(limit, PER, **headers, **more)
+
+
+def talk(quota: Quota, ways: list[tuple[float, float, float]], begin: float = 0.0) -> Reports:
+    """Send requests, each a while after the last, with a way there and one back."""
+    server, reports, heard = counter(quota), Reports(), []
+    now = 1000.0 + begin
+    arrivals = []
+    for wait, there, back in ways:
+        now += wait
+        arrivals.append((now + there, now, back))
+    for at, sent, back in sorted(arrivals):
+        headers = quota_headers(quota, server.take(at), EPOCH + at)
+        headers["Date"] = formatdate(EPOCH + at, usegmt=True)
+        heard.append((at + back, sent, headers))
+    for at, sent, headers in sorted(heard, key=lambda one: one[0]):
+        (said,) = statements(headers)
+        reports.hear(said, Permit(sent), at, PER)
+        if quota.window in {"fixed", "first_hit"}:
+            assert not reports.is_stream
+    return reports
+
+
+# A reset is late by the rounding and by the way back. Of the latter only the differences show; of
+# a second and a half that may be, the rounding of whole seconds has one.
+WAYS_BACK = st.floats(0, 0.49)
+PACES = st.floats(0, 1) | st.floats(0, 30) | st.floats(0, 200)
+
+
+@given(
+    said_as=st.sampled_from(RESETS),
+    kind=st.sampled_from(["fixed", "first_hit"]),
+    phase=st.floats(0, 59.999),
+    begin=st.floats(0, 60),
+    way_back=st.floats(0, 20),
+    ways=st.lists(st.tuples(PACES, st.floats(0, 20), WAYS_BACK), max_size=50),
+)
+@example("epoch", "fixed", 0.999, 0.0, 0.0, [(0.05, 0.0, 0.49 * (n % 2)) for n in range(2000)])
+@example("delta", "first_hit", 0.0, 0.3, 0.0, [(7.93, 0.0, 0.49 * (n % 2)) for n in range(200)])
+def test_windows_are_never_taken_for_streams(said_as, kind, phase, begin, way_back, ways):
+    """At any phase, with ``Date`` cut to whole seconds and resets rounded up to whole seconds.
+
+    As long as ways back differ by less than half a second; a reply that is seconds late moves the
+    reset as a stream does.
+    """
+    more = {"phase": phase} if kind == "fixed" else {}
+    quota = quota_of(5, said_as, window=kind, **more)
+
+    talk(quota, [(wait, there, way_back + back) for wait, there, back in ways], begin)
+
+
+@given(
+    said_as=st.sampled_from(RESETS),
+    begin=st.floats(0, 60),
+    gap=st.floats(0.05, 50),
+    jitters=st.lists(st.floats(0, 0.49), min_size=4, max_size=4),
+)
+def test_sliding_windows_are_recognised_within_a_few_reports(said_as, begin, gap, jitters):
+    """Three after the resets have moved by more than rounding and jitter can do: three seconds."""
+    quota = quota_of(1000, said_as, window="sliding")
+    still = int(3 / gap) + 1
+    ways = [(gap, 0.1, 0.1)] * still + [(gap, 0.1, 0.1 + jitter) for jitter in jitters]
+    # From time to time a sparse one falls just where the next window would begin.
+    reports = talk(quota, ways * (3 if gap > 10 else 1), begin)
+
+    assert reports.is_stream
+
+
+@pytest.mark.parametrize("said_as", RESETS)
+@pytest.mark.parametrize("burst", [10, 300])
+@pytest.mark.parametrize("gap", [0.05, 0.2, 0.25, 0.5, 1.0, 5.0])
+def test_buckets_are_recognised_within_a_few_reports(said_as, burst, gap):
+    """Drained, held level, or full: three after the resets have moved by three seconds."""
+    quota = quota_of(300, said_as, window="bucket", burst=burst)
+    # Each request moves the reset on by a fifth of a second, until the bucket is empty or full.
+    reports = talk(quota, [(gap, 0.05, 0.05)] * (int(3 / max(gap, 0.2)) + 4))
+
+    assert reports.is_stream
+
+
+@pytest.mark.parametrize("said_as", RESETS)
+def test_a_reset_is_never_believed_too_early(said_as):
+    """Nor later than by the slack and the way back, where only one thing is rounded."""
+    quota = quota_of(5, said_as, window="fixed", phase=17.3)
+    for tick in range(400):
+        begin = tick * 0.173
+        reports = talk(quota, [(0.0, 0.0, 0.25)], begin)
+        end = math.floor((1000 + begin - 17.3) / PER) * PER + 17.3 + PER
+        late = reports.resets_at - end
+        # An epoch is rounded up to whole seconds, and the date that it is compared with down.
+        most = {"epoch": 2.0, "epoch_ms": 1.001}.get(said_as, SLACK)
+        assert 0.25 - 1e-6 <= late <= most + 0.25
+
+
+@pytest.mark.xfail(strict=True, reason="a slow way back moves the reset as a stream does")
+@pytest.mark.parametrize("late", [0.98, 2.0, 10.0])
+def test_slow_replies_do_not_make_a_window_a_stream(late):
+    """What a reply says was said before it set out: how late it came moves no reset."""
+    ways = [(1.0, 0.05, 0.05 if n % 4 else late) for n in range(50)]
+
+    talk(quota_of(300, "delta", window="fixed", phase=0.5), ways)
+
+
+# --- whatever is said
+
+NUMBERS = st.none() | st.integers(0, 5) | st.integers(0, 999_999_999)
+RESET = st.none() | st.just(0.0) | st.floats(0.001, 3) | st.floats(0.001, 2_678_400)
+PERS = st.sampled_from([1e-9, 0.5, 1.0, 3.0, 60.0, 3600.0])
+WORDS = st.tuples(NUMBERS, RESET, st.just(0.0) | st.floats(0, 100), st.floats(0, 100), PERS)
+
+
+@given(words=st.lists(WORDS, max_size=30))
+def test_no_sequence_of_words_breaks_it(words):
+    """Contradictions, absurd numbers, clocks that stand still: what it tells stays sound."""
+    reports, now, most = Reports(), 0.0, 0
+    for remaining, reset, wait, trip, per in words:
+        now += wait
+        before = word(reports)
+        is_newest = reports.hear(Statement(None, remaining, reset), Permit(now - trip), now, per)
+        if is_newest:
+            assert word(reports) == (remaining, now + (per if reset is None else reset), now)
+            assert reports.true_at == pytest.approx(now - trip / 2)
+        else:
+            assert word(reports) == before
+        most = max(most, remaining or 0)
+        assert reports.most == most
+        assert 0 <= reports.refill() < math.inf
+        assert reports.true_at <= now
+        assert not reports.is_live(now + 1e9, per)
