@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cekat_async._even_pace import EvenPace
+from cekat_async._hold import Hold, refusal, write_resumption
 from cekat_async._pace import Pace, Turn, Unpaced, is_long
 from cekat_async._quota import statements
 from cekat_async._sharing import Sharing
 from cekat_async._wire import retry_after
 from cekat_async.config import RateLimit, require_share
-from cekat_async.errors import ConfigurationError, RateLimitError
+from cekat_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cekat_async._quota import Statement
     from cekat_async._sharing import SharedBudget
     from cekat_async._wire import Reply
+    from cekat_async.errors import RateLimitError
 
 __all__ = ["Limiter", "LimiterSnapshot"]
 
@@ -37,7 +38,6 @@ _log = logging.getLogger("cekat_async")
 _PAUSE = "the server asks for a pause"
 _DAY_SPENT = "the quota of the day is spent"
 _SPENT = "the quota is spent"
-_AN_AGE = 100 * 365 * 86_400.0
 
 
 class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,8 +110,7 @@ class Limiter:
     ) -> None:
         self._pace = _pace(rate_limit)
         self._sharing = self._share(budget, require_share("share", share))
-        longest = (rate_limit or RateLimit()).longest_hold
-        self._longest_hold = math.inf if longest is None else longest
+        self._hold = Hold((rate_limit or RateLimit()).longest_hold)
         self._loop: asyncio.AbstractEventLoop | None = None
         # Who has it is the next to go, and does all the waiting; the others come after, in order.
         self._line = asyncio.Lock()
@@ -120,13 +119,12 @@ class Limiter:
         # The turn that the first in line waits for, and what cuts that wait short.
         self._awaited = Turn(0.0)
         self._cut: asyncio.Timeout | None = None
-        self._held_until, self._why_held = 0.0, ""
         self._sent = 0
 
     def snapshot(self) -> LimiterSnapshot:
         """Return how it stands now."""
         now, pace = self._now(), self._pace
-        held_for = max(0.0, self._held_until - now)
+        held_for = self._hold.left(now)
         return LimiterSnapshot(
             limit=pace.terms.limit or None,
             per=pace.terms.per,
@@ -137,7 +135,7 @@ class Limiter:
             waiting=len(self._waits),
             next_in=max(held_for, pace.next(now).at - now, 0.0),
             held_for=held_for,
-            why_held=self._why_held if held_for else "",
+            why_held=self._hold.why if held_for else "",
             sent=self._sent,
             refused=pace.refused,
             earned=pace.earned(now),
@@ -171,8 +169,8 @@ class Limiter:
         said, before = statements(reply.headers), self._pace.terms
         refused = reply.status == HTTPStatus.TOO_MANY_REQUESTS
         self._pace.answered(permit, said, self._now(), refused=refused)
-        if (now := self._pace.terms) != before:
-            _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *now, *before)
+        if (terms := self._pace.terms) != before:
+            _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
         self._hold_as_asked(reply, said)
         self._settled()
 
@@ -183,12 +181,12 @@ class Limiter:
 
     def explain(self, error: RateLimitError, deadline: float) -> None:
         """Write on the server's refusal when to come back, if that is too late for the call."""
-        if self._outlasts(deadline):
-            self._write_resumption(error, self._held_until)
+        if self._hold.outlasts(deadline, self._now()):
+            write_resumption(error, self._hold.left(self._now()))
 
     async def _wait_in_line(self, deadline: float) -> Permit:
         """Wait for one's turn; fail as soon as a hold that outlasts ``deadline`` is on."""
-        if not self._outlasts(deadline):
+        if not self._hold.outlasts(deadline, self._now()):
             # With no time set: a hold that comes on meanwhile sets one, and so ends the wait.
             wait = asyncio.timeout(None)
             try:
@@ -202,7 +200,7 @@ class Limiter:
             finally:
                 self._waits.pop(wait, None)
                 self._rest()
-        raise self._refusal(self._why_held, self._held_until)
+        raise refusal(self._hold.why, self._hold.left(self._now()))
 
     async def _wait_for_turn(self, deadline: float) -> Permit:
         """Wait, as the first in line, until a request may go, and let it out."""
@@ -210,7 +208,9 @@ class Limiter:
         while True:
             turn, now = self._next()
             if turn.at > now:
-                await self._wait_for(turn, deadline)
+                if turn.spent and self._hold.is_too_late(turn.at, deadline, now):
+                    raise refusal(_SPENT, turn.at - now)
+                await self._wait_for(turn)
             elif turn.paced and not has_token:
                 has_token = await self._unless_cut(turn, self._even_pace.token())
             elif self._sharing and (seconds := await self._sharing.take()):
@@ -221,10 +221,8 @@ class Limiter:
                 if turn.at <= now:
                     return self._let_out(turn, now)
 
-    async def _wait_for(self, turn: Turn, deadline: float) -> None:
+    async def _wait_for(self, turn: Turn) -> None:
         """Wait for a turn, or for the reply that brings it forward."""
-        if turn.spent and turn.at > self._end_of_patience(deadline):
-            raise self._refusal(_SPENT, turn.at)
         until = None if turn.at == math.inf else turn.at
         await self._unless_cut(turn, asyncio.get_running_loop().create_future(), until)
 
@@ -244,8 +242,8 @@ class Limiter:
 
     def _next(self) -> tuple[Turn, float]:
         now = self._now()
-        if self._held_until > now:
-            return Turn(self._held_until), now
+        if self._hold.until > now:
+            return Turn(self._hold.until), now
         turn = self._pace.next(now)
         if turn.paced:
             self._even_pace.keep_to(self._pace.terms)
@@ -273,55 +271,30 @@ class Limiter:
         """Hold everyone, if the reply asks for it or leaves nothing of the day."""
         for part in said:
             if part.remaining == 0 and part.reset and is_long(part):
-                self._hold(part.reset, _DAY_SPENT)
+                self._hold_all(part.reset, _DAY_SPENT)
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             asked = retry_after(reply.headers)
-            self._hold(_reset(said, self._pace.terms.per) if asked is None else asked, _PAUSE)
+            self._hold_all(_reset(said, self._pace.terms.per) if asked is None else asked, _PAUSE)
         elif reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            self._hold(retry_after(reply.headers) or 0.0, _PAUSE)
+            self._hold_all(retry_after(reply.headers) or 0.0, _PAUSE)
 
-    def _hold(self, seconds: float, why: str) -> None:
+    def _hold_all(self, seconds: float, why: str) -> None:
         now = self._now()
         # All that was under way may be refused too: that is one hold, and one warning.
-        if seconds > 0 and self._held_until <= now:
+        if seconds > 0 and self._hold.until <= now:
             _log.warning("%s: holding all requests for %g s", why, round(seconds, 2))
-        if now + seconds > self._held_until:
-            self._held_until, self._why_held = now + seconds, why
-        for wait in [wait for wait, deadline in self._waits.items() if self._outlasts(deadline)]:
-            del self._waits[wait]
-            wait.reschedule(now)
-
-    def _outlasts(self, deadline: float) -> bool:
-        """Whether there is a hold, and it ends too late for who can wait until ``deadline``."""
-        until = self._held_until
-        return until > self._now() and until > self._end_of_patience(deadline)
-
-    def _end_of_patience(self, deadline: float) -> float:
-        return min(deadline, self._now() + self._longest_hold)
-
-    def _refusal(self, why: str, until: float) -> RateLimitError:
-        error = RateLimitError(
-            f"{why}: {until - self._now():.0f} s to go",
-            status=HTTPStatus.TOO_MANY_REQUESTS,
-        )
-        self._write_resumption(error, until)
-        return error
-
-    def _write_resumption(self, error: RateLimitError, until: float) -> None:
-        error.retry_after = until - self._now()
-        # Servers can say any number; a calendar ends some day.
-        error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(error.retry_after, _AN_AGE))
-        error.add_note(
-            f"not tried again: {error.retry_after:.0f} s would outlast the deadline of the call, "
-            "or RateLimit.longest_hold"
-        )
+        self._hold.prolong(seconds, why, now)
+        for wait, deadline in list(self._waits.items()):
+            if self._hold.outlasts(deadline, now):
+                del self._waits[wait]
+                wait.reschedule(now)
 
     def _share(self, budget: SharedBudget | None, share: float) -> Sharing | None:
         if budget is None:
             return None
         if not isinstance(self._pace, Pace):
             raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
-        return Sharing(budget, share, self._pace, self._hold)
+        return Sharing(budget, share, self._pace, self._hold_all)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
