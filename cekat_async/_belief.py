@@ -34,7 +34,7 @@ class Belief:
     """
 
     def __init__(self, rate: RateLimit) -> None:
-        self._ceiling = math.inf if rate.requests is None else rate.requests
+        self._is_free = rate.requests is None
         self._own = DOCUMENTED if rate.requests is None else rate.requests
         self._own_source = "documented" if rate.requests is None else "configured"
         self._top, self._top_source = self._own, self._own_source
@@ -47,24 +47,15 @@ class Belief:
     def hear(self, said: Statement, now: float) -> bool:
         """Follow what the server states, up and down; tell whether that changes anything."""
         before = self.limit, self.per, self.source
-        if said.per is not None and now >= self._doubts_until:
-            self.per = said.per
         if said.limit is not None:
-            self._follow(said.limit, now)
+            self._follow(said.limit, said.per or self._own_per, now)
         return before != (self.limit, self.per, self.source)
 
-    def _follow(self, stated: int, now: float) -> None:
-        # Who was caught promising too much may still take away.
-        ceiling = self._own if now < self._doubts_until else self._ceiling
-        top = int(min(stated, ceiling))
-        self._settle_on(top, "stated" if stated < ceiling else self._own_source)
-
     def doubt(self, now: float) -> None:
-        """Go back to one's own limit: the server refused what it had promised."""
-        self.per = self._own_per
-        self._doubts_until = now + _DISTRUST * self.per
-        if self._top > self._own:
-            self._settle_on(self._own, self._own_source)
+        """Go back to one's own limit, unless it is the faster one: a promise was broken."""
+        self._doubts_until = now + _DISTRUST * self._own_per
+        if self._top / self.per > self._own / self._own_per:
+            self._settle_on(self._own, self._own_per, self._own_source)
 
     def lower(self, granted: int, now: float) -> None:
         """Learn from a refusal that nothing explains but a limit set too high.
@@ -85,8 +76,18 @@ class Belief:
         if self.limit == self._top:
             self.source, self.climbs_at = self._top_source, math.inf
 
-    def _settle_on(self, top: int, source: str) -> None:
-        lowered = self.limit < self._top
-        self._top, self._top_source = top, source
+    def _follow(self, stated: int, per: float, now: float) -> None:
+        # Who was caught promising too much may still take away.
+        if self._is_free and now >= self._doubts_until:
+            self._settle_on(stated, per, "stated")
+            return
+        # Windows of another length do not compare, and one's own is to be kept in any case.
+        in_ours = max(1, int(stated * self._own_per / per))
+        source = "stated" if in_ours < self._own else self._own_source
+        self._settle_on(min(in_ours, self._own), self._own_per, source)
+
+    def _settle_on(self, top: int, per: float, source: str) -> None:
+        lowered = self.limit < self._top and per == self.per
+        self._top, self._top_source, self.per = top, source, per
         if top <= self.limit or not lowered:
             self.limit, self.source, self.climbs_at = top, source, math.inf

@@ -69,8 +69,8 @@ class Ledger:
 
     def spent(self, now: float, per: float) -> int:
         """Return how many requests a window of ``per`` seconds that ends now may hold."""
-        counted, edge = self._counted, now - self._held(per)
-        while counted and counted[0] <= edge:
+        counted, held = self._counted, self._held(per)
+        while counted and counted[0] + held <= now:
             counted.popleft()
             self.aged += 1
         return len(counted) + self.under_way

@@ -94,8 +94,9 @@ class Limiter:
             server asks for.
         budget: What counts the requests of all processes that share the quota.
         share: The part of the rate, above 0 and at most 1, that this process keeps to while the
-            budget is away. The shares of all processes should not add up to more than 1. Default
-            0.5.
+            budget is away, for two periods in the beginning and after an outage, and after more
+            than a period without requests; rounded down, but at least one request a period. The
+            shares of all processes should not add up to more than 1. Default 0.5.
 
     Raises:
         ConfigurationError: An argument is wrong.

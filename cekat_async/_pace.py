@@ -1,7 +1,8 @@
 """When the next request may go out. Pure: every time is given, and nothing waits here.
 
-Three things decide, each with a file of its own: the *ledger*, what this client itself has sent;
-the *reports*, what the server says is left; and the *belief*, how much the server grants at all.
+Four things decide, each with a file of its own: the *ledger*, what this client itself has sent;
+the *reports*, what the server says is left; *trust*, whether that is to be taken; and the *belief*,
+how much the server grants at all.
 The ledger alone guarantees that no window ever holds more than the limit. The reports can only
 slow it down further, for others who share the quota, or tell that there is no need to be slow.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cekat_async._belief import Belief
 from cekat_async._ledger import Ledger, Permit
 from cekat_async._reports import SLACK, Reports
+from cekat_async._trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,10 +38,6 @@ _RESERVE = 20
 _MARGIN, _MOST_CAUTION = 100, 60
 # The part of the limit by which one may be ahead of the even pace: one in a hundred.
 _AHEAD = 100
-# Grants in a row that left nothing, by the server's word, show that it says so whatever happens.
-_ZEROS = 6
-# What was caught lying is not believed for so many periods, and twice as many the next time.
-_DISTRUST = 10
 # A word that is doubted is put to the test so many times a period.
 _TESTS = 60
 
@@ -99,9 +97,7 @@ class Pace:
         self._others_until = -math.inf
         self._caution = 0.0
         self._refused_at = -math.inf
-        self._frees_from = self._heeds_from = self._tests_from = -math.inf
-        self._distrust = float(_DISTRUST)
-        self._zeros = 0
+        self._trust = Trust()
         self._granted = 0
 
     @property
@@ -154,7 +150,8 @@ class Pace:
         at = self._lasting(left, self._ledger.next_free(per), now)
         if is_shared and not self._reports.is_stream:
             at = max(at, self._lasting(room, self._reports.resets_at - SLACK, now))
-        return Turn(at, room=room)
+        # Where we alone explain that nothing is left, it is no test to go on.
+        return Turn(at, room=room if is_shared else max(room, 1.0))
 
     def take(self, turn: Turn, now: float) -> Permit:
         """Let a request go out, whose turn it is."""
@@ -214,7 +211,7 @@ class Pace:
             self._day.close(now, sent=sent)
 
     def _hears(self, now: float) -> bool:
-        return now >= self._heeds_from and self._reports.is_live(now, self.terms.per)
+        return now >= self._trust.denials_from and self._reports.is_live(now, self.terms.per)
 
     def _room(self, now: float) -> float:
         """Return how many requests the server would still grant, by its own newest word."""
@@ -262,10 +259,10 @@ class Pace:
         A server that always says so would else stop us for good.
         """
         return (
-            now >= self._tests_from
+            now >= self._trust.tests_from
             and self._reports.remaining <= 0
             and not self._ledger.under_way
-            and self.used(now) <= max(self._zeros, self.terms.limit // 10)
+            and self.used(now) <= max(self._trust.zeros, self.terms.limit // 10)
         )
 
     def _is_free(self, room: float, now: float) -> bool:
@@ -274,7 +271,7 @@ class Pace:
         Only while the server says so, and only until little is left: that has to last. With a
         window that is all ours, and no word of the server's yet, only a few.
         """
-        if self._credit < 1 or now < self._frees_from:
+        if self._credit < 1 or now < self._trust.promises_from:
             return False
         if room == math.inf:
             is_first = self._ledger.under_way < self.terms.limit // _FIRST
@@ -314,10 +311,9 @@ class Pace:
         if said.limit is not None and self._taken(said.limit, said.remaining) > ours + 1:
             self._notice_others(now)
         if not refused:
-            self._compare(said.remaining, now)
+            self._trust.granted(said.remaining, now, self.terms.per, against=permit.room < 1)
         elif permit.room < 1:
-            # It was put to the test, and proved to be true.
-            self._tests_from = now + _DISTRUST * self.terms.per
+            self._trust.proved_true(now, self.terms.per)
 
     def _taken(self, limit: int, remaining: int) -> int:
         """Return how many requests are in the server's window, or have gone out of its bucket."""
@@ -326,13 +322,6 @@ class Pace:
 
     def _notice_others(self, now: float) -> None:
         self._others_until = now + _PRESENT * self.terms.per
-
-    def _compare(self, remaining: int, now: float) -> None:
-        """See whether a word of "nothing left" can be true, when so much is granted after it."""
-        self._zeros = 0 if remaining else self._zeros + 1
-        if self._zeros >= _ZEROS:
-            self._heeds_from = now + self._distrust * self.terms.per
-            self._zeros, self._distrust = 0, 2 * self._distrust
 
     def _refuse(self, permit: Permit, said: Statement | None, now: float) -> None:
         """Learn from a refusal, and from what it says itself is left."""
@@ -345,7 +334,7 @@ class Pace:
         self._refused_at = now
         if said is not None and said.remaining:
             # It refuses what it says is left: its word is worth nothing.
-            self._frees_from = now + self._distrust * self.terms.per
+            self._trust.broke_a_promise(now, self.terms.per)
             self._belief.doubt(now)
         elif self._hears(now):
             # Others were faster.

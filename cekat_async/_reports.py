@@ -59,8 +59,8 @@ class Reports:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more was ever left than by the newest word."""
-        return self.remaining >= self.most
+        """Whether no more was ever left than by the newest word, and that is something."""
+        return 0 < self.most <= self.remaining
 
     @property
     def true_at(self) -> float:
@@ -80,7 +80,13 @@ class Reports:
         # That which is left and that which was taken, together, grow by what comes back.
         self._levels.append((now, said.remaining + self._answered))
         resets_at = now + (per if said.reset is None else said.reset)
-        self._tell_kind(resets_at, per, said_reset=said.reset is not None)
+        # A reset is said at some time on the way, and reckoned from the end of it.
+        tolerance = _TOLERANCE + (now - permit.sent)
+        if said.reset is None:
+            # Nothing to wait for the end of: places come back when they do.
+            self._moves = _MOVES
+        else:
+            self._tell_kind(resets_at, tolerance, per)
         if not self._is_newer(said.remaining, resets_at, permit.sent, now):
             return False
         self.remaining, self.resets_at = said.remaining, resets_at
@@ -112,18 +118,14 @@ class Reports:
         drift = resets_at - self.resets_at
         return drift > _TOLERANCE or (drift >= -_TOLERANCE and remaining < self.remaining)
 
-    def _tell_kind(self, resets_at: float, per: float, *, said_reset: bool) -> None:
-        if not said_reset:
-            # Nothing to wait for the end of: places come back when they do.
-            self._moves = _MOVES
-            return
+    def _tell_kind(self, resets_at: float, tolerance: float, per: float) -> None:
         drift = resets_at - self._anchor
-        if _TOLERANCE < drift < per - _TOLERANCE:
+        if tolerance < drift < per - tolerance:
             self._moves += 1
             if self.is_stream:
                 self._anchor = resets_at
-        elif drift >= per - _TOLERANCE:
+        elif drift >= per - tolerance:
             self._anchor = resets_at
             # One window after the other. After a longer pause it says nothing.
-            if drift <= per + _TOLERANCE:
+            if drift <= per + tolerance:
                 self._moves = 0

@@ -31,12 +31,16 @@ __all__ = ["SharedBudget", "Sharing"]
 
 _log = logging.getLogger("cekat_async")
 
-# All of these are periods.
+# All of these are periods, but for one.
 #
 # What is granted counts from then on, and arrives later, one request sooner than the other: so much
 # longer than it is the window is taken for. It costs as much of the quota.
 _MARGIN = 1 / 60
-# An answer that takes longer is none: all that is said above rests on a bound for that.
+# One half of that is for the answer. A grant that takes longer is dropped, and asked for anew.
+_LATE = _MARGIN / 2
+# So many in a row, and not periods.
+_DROPPED = 3
+# Who has no answer in time for so long has none: all that is said above rests on a bound for that.
 _PATIENCE = 1 / 4
 # While one is alone, the time until one asks again: asking may take a while, and nobody can go.
 _ALONE = 1 / 2
@@ -55,8 +59,9 @@ class SharedBudget(Protocol):
     async def take(self, requests: int, per: float) -> float:
         """Take one request out of a budget of ``requests`` in any ``per`` seconds.
 
-        Return 0 if it was taken, else the seconds after which to ask again. What does not come
-        within a quarter of ``per``, or is no such number, counts as no answer.
+        Return 0 if it was taken, else the seconds after which to ask again. It should not take
+        longer than a hundredth of ``per``: what was taken is not used then, and taken again. What
+        is not answered in a quarter of it, or by no such number, counts as not answered.
 
         Raises:
             OSError: The budget cannot be reached, does not answer in time, or has forgotten what
@@ -91,6 +96,7 @@ class Sharing:
         self._pace = pace
         self._hold = hold
         self._is_away = False
+        self._late = 0
         self._heard_at = self._missed_at = -math.inf
         # When one may go alone; and when to take the whole again.
         self._alone_at, self._whole_at = math.inf, math.inf
@@ -102,13 +108,28 @@ class Sharing:
         per = self._pace.terms.per
         try:
             async with asyncio.timeout(_PATIENCE * per):
-                seconds = await self._budget.take(self._pace.whole_limit, per + _MARGIN * per)
+                seconds = await self._ask(per)
         except OSError as error:
             return self._miss(str(error) or "no answer in time")
         if not 0 <= seconds < math.inf:
             return self._miss(f"it asks to wait for {seconds} s")
         self._hear()
         return min(seconds, _LONGEST_WAIT * per)
+
+    async def _ask(self, per: float) -> float:
+        """Take; drop what is granted late, and fail if that happens again and again."""
+        while self._late <= _DROPPED:
+            asked = self._now()
+            seconds = await self._budget.take(self._pace.whole_limit, per + _MARGIN * per)
+            if seconds:
+                return seconds
+            if self._now() - asked <= _LATE * per:
+                self._late = 0
+                return 0.0
+            self._late += 1
+        # The next time, one that is late will do to know that nothing has changed.
+        self._late = _DROPPED
+        raise TimeoutError("its grants come late")
 
     def _is_alone(self) -> bool:
         now = self._now()

@@ -20,7 +20,7 @@ ROOT = Path(cekat_async.__file__).parent
 # types. A folder stands on a floor as a whole.
 FLOORS = [
     {"errors", "models", "_version"},  # values
-    {"config", "_wire", "_walk", "_ledger", "_hold"},  # rules
+    {"config", "_wire", "_walk", "_ledger", "_hold", "_trust"},  # rules
     {"_decode", "_quota", "_belief", "_reports"},  # rules as well, on top of those
     {"_pace"},  # and on top of these
     {"_retry", "_even_pace", "_sharing", "_transport"},  # mechanisms

@@ -2,9 +2,10 @@
 
 import heapq
 import math
+from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.clock import most_in_any
 
@@ -95,9 +96,7 @@ class Client:
     def _shortest_way_there(self) -> float:
         # Only places that a whole window after the reply would still be taken matter.
         replaced = zip(self._settled, self._deducted, strict=False)
-        needed = [
-            half - back for (settled, back), half in replaced if settled > self.now - PER
-        ]
+        needed = [half - back for (settled, back), half in replaced if settled > self.now - PER]
         return max(needed, default=0.0)
 
 
@@ -133,7 +132,9 @@ def test_no_window_of_the_server_holds_more_than_the_limit_however_wild_the_dela
     limit=st.integers(1, 4),
     there=seconds(20) | seconds(1) | st.just(0.0),
     back=seconds(20) | seconds(1) | st.just(0.0),
-    jitters=st.lists(st.tuples(seconds(10) | st.just(0.0), seconds(10) | st.just(0.0)), max_size=40),
+    jitters=st.lists(
+        st.tuples(seconds(10) | st.just(0.0), seconds(10) | st.just(0.0)), max_size=40
+    ),
 )
 def test_ways_that_never_take_less_than_their_least_need_no_more_assumptions(
     limit, there, back, jitters
@@ -162,7 +163,7 @@ def test_constant_delays_cost_half_a_trip_a_window(limit, there, back):
     # The first period knows of no exchange yet.
     rounds = client.arrivals[limit::limit]
 
-    assert {later - sooner for sooner, later in zip(rounds, rounds[1:], strict=False)} == {60.5}
+    assert {later - sooner for sooner, later in pairwise(rounds)} == {60.5}
 
 
 @pytest.mark.parametrize("there, held", [(1.0, 1), (0.9, 2)])
@@ -236,6 +237,15 @@ def test_half_of_the_quickest_exchange_is_deducted():
     assert ledger.next_free(PER) == 59.5
     assert ledger.spent(59.49, PER) == 1
     assert ledger.spent(59.5, PER) == 0
+
+
+@given(closed=st.floats(0, 1e6), per=st.floats(0.001, 3600))
+@example(9.1, 59.9)
+def test_when_the_next_place_comes_free_it_is_free(closed, per):
+    """At the very time that is told: who comes then would else be told to come now, and wait."""
+    ledger = ledger_of(closed)
+
+    assert ledger.spent(ledger.next_free(per), per) == 0
 
 
 def test_an_exchange_that_took_no_time_deducts_nothing():

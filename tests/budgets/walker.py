@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import time
 
 from cekat_async import CekatClient, Limiter, RateLimit
 from cekat_async.budgets import FileBudget, RedisBudget
@@ -19,7 +18,7 @@ async def main(kind, place, url, key, *numbers):
             sys.stdin.readline()
             # One conversation a page: requests are what it is about.
             ids = [one.id async for one in cekat.conversations.list(limit=1)]
-    print(json.dumps({"ids": ids, "done": time.monotonic()}))  # noqa: T201 - its result
+    print(json.dumps(ids))  # noqa: T201 - its result
 
 
 if __name__ == "__main__":

@@ -1,0 +1,588 @@
+"""Limiters that share a budget: what they do while it is away, and when it is back."""
+
+import asyncio
+import itertools
+import logging
+import math
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.clock import most_in_any, now, run_virtual
+from support.scripted import reply
+
+from cekat_async import Limiter, RateLimit
+from cekat_async.errors import ConfigurationError, RateLimitError
+
+PER = 60.0
+HOLD = 75.0  # a period, and the quarter of one in which an answer may be under way
+SETTLING = 120.0  # two periods
+NEVER = math.inf
+
+
+class Store:
+    """A sliding log, exact to the last bit, that is away from time to time."""
+
+    def __init__(self, outages=()):
+        self.outages = list(outages)
+        self.taken = deque()
+
+    def is_away(self):
+        return any(begin <= now() < end for begin, end in self.outages)
+
+    def take(self, requests, per):
+        time = asyncio.get_running_loop().time()
+        while self.taken and self.taken[0] + per <= time:
+            self.taken.popleft()
+        if len(self.taken) >= requests:
+            return self.taken[-requests] + per - time
+        self.taken.append(time)
+        return 0.0
+
+
+class Budget:
+    """The way of one limiter to a store, which may be cut as well; its answers may be slow."""
+
+    def __init__(self, store, *, cuts=(), answers=(0.0,), silences=(0.0,)):
+        self._store = store
+        self._cuts = Store(cuts)
+        self._answers, self._silences = itertools.cycle(answers), itertools.cycle(silences)
+        self.asked = []
+
+    async def take(self, requests, per):
+        self.asked.append((now(), requests, per))
+        if self._store.is_away() or self._cuts.is_away():
+            # Some are refused at once, some hear nothing.
+            await asyncio.sleep(next(self._silences))
+            raise ConnectionError("nobody there")
+        wait = self._store.take(requests, per)
+        await asyncio.sleep(0.01 if wait else next(self._answers))
+        return wait
+
+
+class Silly:
+    """A budget that says what it is told to."""
+
+    def __init__(self, *answers):
+        self._answers = iter(answers)
+
+    async def take(self, requests, per):
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Blocked:
+    """A budget that does not answer; it writes down that it was left in peace again."""
+
+    def __init__(self):
+        self.given_up = []
+
+    async def take(self, requests, per):
+        try:
+            await asyncio.sleep(1e9)
+        finally:
+            self.given_up.append(now())
+
+
+async def call(limiter, answer=None):
+    """Send one request, and return when it went out."""
+    permit = await limiter.acquire(NEVER)
+    sent = now()
+    limiter.observe(permit, answer or reply())
+    return sent
+
+
+async def busy(limiter, until, begin=0.0):
+    """Return when requests went out, from ``begin`` on, of one that always wants to send."""
+    await asyncio.sleep(begin - now())
+    times = []
+    while now() < until:
+        times.append(await call(limiter))
+    return [time for time in times if time < until]
+
+
+async def together(*walks):
+    """Let limiters send at the same time; return when each sent."""
+    return await asyncio.gather(*walks)
+
+
+def limiter_of(budget, *, limit=60, share=0.5, **options):
+    return Limiter(RateLimit(limit, PER, **options), budget=budget, share=share)
+
+
+def sent_in(times, begin, end):
+    return sum(begin <= time < end for time in times)
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# --- while the budget is there
+
+
+def test_the_budget_decides():
+    """Of two who share a budget, both get their part, no window holds too much, little is lost."""
+
+    async def main():
+        store = Store()
+        return await together(
+            *(busy(limiter_of(Budget(store)), 900) for _ in range(2)),
+        )
+
+    one, two = run_virtual(main())
+    assert most_in_any(one + two, PER) <= 60
+    assert len(one) + len(two) >= 0.96 * 15 * 60
+    assert min(len(one), len(two)) > 0.3 * 15 * 60
+
+
+def test_one_who_is_alone_with_the_budget_takes_the_whole():
+    """When the others want nothing, one takes the whole, but for a sixtieth that is a margin."""
+
+    async def main():
+        return await busy(limiter_of(Budget(Store()), share=0.1), 1200)
+
+    times = run_virtual(main())
+    assert sent_in(times, 200, 1200) >= 0.97 * 1000
+
+
+def test_the_window_is_longer_than_it_is():
+    """The budget is asked for the limit in a period, and a sixtieth more of time for arrivals."""
+
+    async def main():
+        budget = Budget(Store())
+        await call(limiter_of(budget))
+        return budget.asked
+
+    assert run_virtual(main()) == [(0, 60, 61.0)]
+
+
+def test_a_jitter_of_a_sixtieth_is_no_harm():
+    """What arrives up to a sixtieth of a period after its grant never makes a window too full."""
+
+    async def main():
+        store = Store()
+        return await together(*(busy(limiter_of(Budget(store), share=0.3), 600) for _ in range(3)))
+
+    grants = sorted(itertools.chain(*run_virtual(main())))
+    for late in range(7):  # and one in seven is late
+        arrivals = [time + (number % 7 == late) for number, time in enumerate(grants)]
+        assert most_in_any(arrivals, PER) <= 60
+
+
+def test_it_begins_with_its_share():
+    """Who begins keeps to its share for two periods: others may be alone, after an outage."""
+
+    async def main():
+        return await busy(limiter_of(Budget(Store()), share=0.25), 600)
+
+    times = run_virtual(main())
+    assert most_in_any([time for time in times if time < SETTLING], PER) == 15
+    assert sent_in(times, SETTLING + 5, SETTLING + 65) > 50
+
+
+def test_after_a_pause_it_begins_again():
+    """Who wanted nothing for more than a period does not know what was, and begins again."""
+
+    async def main():
+        budget = Budget(Store())
+        limiter = limiter_of(budget, share=0.25)
+        await busy(limiter, 300)
+        return await busy(limiter, 600, begin=365)
+
+    times = run_virtual(main())
+    assert most_in_any([time for time in times if time < 365 + SETTLING], PER) == 15
+    assert sent_in(times, 365 + SETTLING + 5, 365 + SETTLING + 65) > 50
+
+
+def test_a_wait_is_no_pause():
+    """However long the budget lets one wait, it asks again twice a period and keeps in touch."""
+
+    async def main():
+        budget = Silly(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
+        limiter = limiter_of(budget, share=0.1)
+        return await busy(limiter, 700)
+
+    times = run_virtual(main())
+    (begin, end), *_ = [(a, b) for a, b in itertools.pairwise(times) if b - a > 100]
+    assert end - begin == pytest.approx(120, abs=2)
+    assert sent_in(times, end, end + PER) > 50
+
+
+def test_the_server_changes_the_limit():
+    """Another limit is asked for at once, and it is of that one that a share is kept."""
+
+    async def main():
+        store = Store([(900, NEVER)])
+        budget = Budget(store)
+        limiter = limiter_of(budget, limit=None)
+        await call(limiter, reply(X_RateLimit_Limit="40", X_RateLimit_Remaining="39"))
+        times = await busy(limiter, 1200)
+        assert {requests for _, requests, _ in budget.asked} == {300, 40}
+        assert budget.asked[1][1] == 40
+        assert most_in_any(times, PER) <= 40
+        assert most_in_any([time for time in times if time > 960], PER) == 20
+
+    run_virtual(main())
+
+
+# --- while it is away
+
+
+def test_it_goes_on_alone(caplog):
+    """When the budget goes away, it says so once, pauses until all has aged, keeps to its share."""
+
+    async def main():
+        limiter = limiter_of(Budget(Store([(300.25, NEVER)])))
+        times = await busy(limiter, 1000)
+        return times, limiter.snapshot()
+
+    times, snapshot = run_virtual(main())
+    before = [time for time in times if time < 300.25]
+    after = [time for time in times if time > 300.25]
+    assert HOLD <= after[0] - before[-1] < HOLD + 2
+    assert most_in_any(after, PER) == 30
+    assert len(after) >= 0.96 * (1000 - after[0]) / PER * 30
+    (warning,) = warnings(caplog)
+    assert warning.startswith("the shared budget is away (nobody there), going on with 50% of the")
+    assert warning.endswith("holding all requests for 75 s")
+    assert snapshot.limit == 30
+
+
+def test_the_pause_can_be_seen():
+    """While it pauses, a snapshot says why and for how long."""
+
+    async def main():
+        limiter = limiter_of(Budget(Store([(0, NEVER)])))
+        task = asyncio.create_task(call(limiter))
+        await asyncio.sleep(15)
+        snapshot = limiter.snapshot()
+        assert snapshot.held_for == pytest.approx(60)
+        assert "the shared budget is away" in snapshot.why_held
+        assert await task == HOLD
+
+    run_virtual(main())
+
+
+def test_it_may_be_away_from_the_start():
+    """Also who finds no budget in the beginning pauses first: others may have used the quota."""
+
+    async def main():
+        return await busy(limiter_of(Budget(Store([(0, NEVER)]))), 300)
+
+    times = run_virtual(main())
+    assert times[0] == HOLD
+    assert most_in_any(times, PER) == 30
+
+
+def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
+    """A call whose deadline the pause outlasts is told when to come back; who does, goes alone."""
+
+    async def main():
+        limiter = limiter_of(Budget(Store([(0, NEVER)])))
+        with pytest.raises(RateLimitError, match="the shared budget is away") as caught:
+            await limiter.acquire(30.0)
+        assert now() == 0
+        assert caught.value.retry_after == pytest.approx(HOLD)
+        await asyncio.sleep(caught.value.retry_after)
+        return await call(limiter)
+
+    assert run_virtual(main()) == HOLD
+
+
+def test_alone_it_asks_twice_a_period():
+    """While it is alone it asks again every half period, and not before each request."""
+
+    async def main():
+        budget = Budget(Store([(0, NEVER)]))
+        await busy(limiter_of(budget), 600)
+        return [time for time, *_ in budget.asked]
+
+    asked = run_virtual(main())
+    assert asked[:2] == [0, HOLD]
+    gaps = [b - a for a, b in itertools.pairwise(asked[1:])]
+    assert all(30 <= gap < 33 for gap in gaps)
+    assert len(gaps) >= 15
+
+
+def test_a_budget_that_does_not_answer_is_away(caplog):
+    """A take that lasts longer than a quarter of a period is given up, and counts as no answer."""
+
+    async def main():
+        budget = Blocked()
+        times = await busy(limiter_of(budget), 200)
+        return budget.given_up, times
+
+    given_up, times = run_virtual(main())
+    assert given_up[:2] == [15, 105]
+    assert times[0] == 105
+    assert "is away (no answer in time)" in warnings(caplog)[0]
+
+
+def test_an_answer_may_take_a_while(caplog):
+    """Takes may last for nearly half a second of a minute, and all of the quota is used."""
+
+    async def main():
+        return await busy(limiter_of(Budget(Store(), answers=[0.4]), limit=60), 600)
+
+    times = run_virtual(main())
+    assert sent_in(times, SETTLING, 600) >= 0.97 * 480
+    assert warnings(caplog) == []
+
+
+def test_a_grant_that_comes_late_is_asked_for_again():
+    """What was taken long before one hears of it is not used: its place would be free too soon."""
+
+    async def main():
+        budget = Budget(Store(), answers=[5.0, 5.0, 0.1])
+        return await call(limiter_of(budget)), len(budget.asked)
+
+    assert run_virtual(main()) == (10.1, 3)
+
+
+def test_a_budget_whose_grants_all_come_late_is_away(caplog):
+    """Who gets four late grants in a row takes the budget for away, and is not stopped by it.
+
+    Also if its refusals come in time. As soon as a grant does, the budget is back.
+    """
+
+    async def main():
+        return await busy(limiter_of(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
+
+    times = run_virtual(main())
+    assert times[0] == 8 + HOLD + 2
+    assert most_in_any(times, PER) > 50
+    assert warnings(caplog)[0].startswith("the shared budget is away (its grants come late)")
+    assert warnings(caplog)[1] == "the shared budget is back"
+
+
+@pytest.mark.parametrize("answer", [-1.0, math.nan, math.inf, -math.inf])
+def test_what_is_no_wait_is_no_answer(caplog, answer):
+    """A budget that asks for a wait that is none is taken for away, and what it said is shown."""
+
+    async def main():
+        limiter = limiter_of(Silly(answer, 0.0))
+        return await call(limiter)
+
+    assert run_virtual(main()) == HOLD
+    assert f"is away (it asks to wait for {answer} s)" in warnings(caplog)[0]
+
+
+def test_an_error_that_is_no_outage_is_raised():
+    """An error of another kind, such as that of a closed budget, ends the call, and no other."""
+
+    async def main():
+        limiter = limiter_of(Silly(ConfigurationError("closed"), 0.0))
+        with pytest.raises(ConfigurationError, match="closed"):
+            await call(limiter)
+        return await call(limiter)
+
+    assert run_virtual(main()) == 0
+
+
+def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
+    """A call that is cancelled while it asks lets the next one ask, and nothing counts as away."""
+
+    async def main():
+        budget = Budget(Store(), answers=[0.4])
+        limiter = limiter_of(budget)
+        tasks = [asyncio.create_task(call(limiter)) for _ in range(2)]
+        await asyncio.sleep(0.2)
+        tasks[0].cancel()
+        await asyncio.wait(tasks)
+        assert tasks[0].cancelled()
+        return tasks[1].result()
+
+    assert run_virtual(main()) == 0.6
+    assert warnings(caplog) == []
+
+
+def test_a_hold_that_comes_on_meanwhile_is_kept():
+    """A server's pause that begins while the budget is waited for, or asked, holds afterwards."""
+
+    async def main(budget):
+        limiter = limiter_of(budget)
+        first = await limiter.acquire()
+        task = asyncio.create_task(call(limiter))
+        await asyncio.sleep(0.3)
+        limiter.observe(first, reply(429, Retry_After="100"))
+        return await task
+
+    assert run_virtual(main(Silly(0.0, 20.0, 0.0))) == 100.3
+    assert run_virtual(main(Budget(Store(), answers=[0.0, 0.4]))) >= 100.3
+
+
+def test_a_share_is_never_nothing():
+    """Of a limit that cannot be divided, each keeps one request a period."""
+
+    async def main():
+        return await busy(limiter_of(Budget(Store([(0, NEVER)])), limit=1), 400)
+
+    times = run_virtual(main())
+    assert most_in_any(times, PER) == 1
+    assert len(times) == 6
+
+
+# --- when it is back
+
+
+def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
+    """When the budget is back, it says so, and takes the whole two periods later."""
+
+    async def main():
+        return await busy(limiter_of(Budget(Store([(300, 600)]))), 1000)
+
+    times = run_virtual(main())
+    back = 600 + 30  # it asks every half period
+    settled = [time for time in times if 375 <= time < back + SETTLING - 15]
+    assert most_in_any(settled, PER) == 30
+    assert sent_in(times, back + SETTLING + 5, back + SETTLING + 65) > 50
+    assert warnings(caplog)[1:] == ["the shared budget is back"]
+
+
+def test_a_short_outage_costs_a_pause(caplog):
+    """A budget that is back before the pause is over is asked after it, and nobody goes alone.
+
+    The pause is kept: it may have forgotten what was taken.
+    """
+
+    async def main():
+        budget = Budget(Store([(300, 310)]))
+        return await busy(limiter_of(budget), 600), budget.asked
+
+    times, asked = run_virtual(main())
+    before = max(time for time in times if time < 300)
+    after = min(time for time in times if time >= 300)
+    assert after - before >= HOLD
+    assert after in [time for time, *_ in asked]
+    assert len(warnings(caplog)) == 2
+
+
+def test_away_again_while_it_is_just_back(caplog):
+    """An outage that begins while the last one is being got over is one like any other."""
+
+    async def main():
+        return await busy(limiter_of(Budget(Store([(300, 600), (650, 900)]))), 1300)
+
+    times = run_virtual(main())
+    assert max(b - a for a, b in itertools.pairwise(times) if 640 < b < 800) >= HOLD
+    assert most_in_any([time for time in times if 300 <= time < 900 + SETTLING], PER) == 30
+    assert sent_in(times, 1060, 1120) > 50
+    assert len(warnings(caplog)) == 4
+
+
+def test_an_outage_long_ago_says_nothing_of_this_one():
+    """Who finds the budget away, and again after two periods without a look, pauses again.
+
+    It may have been there in between, and others may have taken the whole.
+    """
+
+    async def sent(outages, pause):
+        limiter = limiter_of(Budget(Store(outages)))
+        with pytest.raises(RateLimitError):
+            await limiter.acquire(1.0)
+        await asyncio.sleep(pause)
+        return await call(limiter)
+
+    assert run_virtual(sent([(0, NEVER)], 119)) == 119
+    assert run_virtual(sent([(0, NEVER)], 121)) == 121 + HOLD
+    assert run_virtual(sent([(0, 10), (190, NEVER)], 200)) == 200 + HOLD
+
+
+# --- all together
+
+
+def test_one_who_missed_the_outage_does_not_take_the_whole():
+    """Who wanted nothing during an outage keeps to its share when another may still be alone."""
+
+    async def main(begin):
+        store = Store([(300, 600.5)])
+        busy_one, late = (limiter_of(Budget(store)) for _ in range(2))
+        await busy(late, begin)
+        return await together(busy(busy_one, 900), busy(late, 900, begin=601))
+
+    for begin in (0, 200):
+        assert most_in_any(list(itertools.chain(*run_virtual(main(begin)))), PER) <= 60
+
+
+LIMITS = st.integers(6, 16)
+SECONDS = st.sampled_from([0.0, 0.5, 20.0, 29.5, 61.0, 77.0, 118.0, 200.0, 333.5])
+# Never all of them late: that would be one who is cut off.
+ANSWERS = st.lists(st.sampled_from([0.0, 0.01, 0.4, 4.0]), max_size=3).map(lambda some: [*some, 0])
+SILENCES = st.lists(st.sampled_from([0.0, 1.0, 100.0]), min_size=1, max_size=4)
+# In turns: how long one wants nothing, and how long one wants to send all the time.
+LASTING = st.sampled_from([20.0, 118.0, 333.5, 800.0])
+MOODS = st.lists(st.tuples(SECONDS, LASTING), min_size=1, max_size=3)
+GAP = 180.0
+
+
+@st.composite
+def outages(draw, least=GAP):
+    """Times at which a store is away, with at least so many seconds between them."""
+    times, begin = [], 0.0
+    for _ in range(draw(st.integers(1, 3))):
+        begin += draw(SECONDS)
+        end = begin + draw(SECONDS)
+        times.append((begin, end))
+        begin = end + least
+    return times
+
+
+@st.composite
+def processes(draw):
+    """A limit, and for each process its share, its moods, and its way to the budget."""
+    limit, count = draw(LIMITS), draw(st.integers(2, 4))
+    parts = draw(st.lists(st.integers(1, limit // count), min_size=count, max_size=count))
+    ways = st.tuples(MOODS, ANSWERS, SILENCES, outages(0.0))
+    return limit, [(part, *draw(ways)) for part in parts]
+
+
+async def moody(limiter, moods):
+    """Send all that may be sent, from time to time; return when."""
+    times = []
+    for idle, lasting in moods:
+        times += await busy(limiter, now() + idle + lasting, begin=now() + idle)
+    return times
+
+
+async def sent_by(store, limit, ways, *, are_cut):
+    """Let processes send; return all the times at which something went out."""
+    walks = []
+    for part, moods, answers, silences, cuts in ways:
+        way = Budget(store, answers=answers, silences=silences, cuts=cuts if are_cut else ())
+        share = (part + 1e-6) / limit  # which is rounded down
+        walks.append(moody(limiter_of(way, limit=limit, share=share), moods))
+    return list(itertools.chain(*await together(*walks)))
+
+
+@given(processes(), outages())
+@settings(max_examples=100)
+def test_an_outage_never_makes_a_window_too_full(some, away):
+    """No window holds more than the limit, whenever the budget goes and comes back.
+
+    Whoever wants to send at which time, however long answers take, at the edges of an outage as
+    well; and if some begin, or have a pause, in the middle of it. The budget is away for all, and
+    when it is back, it stays for three periods.
+    """
+    limit, ways = some
+    sent = run_virtual(sent_by(Store(away), limit, ways, are_cut=False))
+
+    assert most_in_any(sent, PER) <= limit
+
+
+@given(processes(), outages(0.0))
+@settings(max_examples=30)
+def test_who_is_cut_off_costs_no_more_than_its_share(some, away):
+    """Whatever each of them sees of the budget, a window holds the shares above the limit at most.
+
+    One who is cut off and one who wants nothing look the same to the others. So who must never
+    exceed a quota leaves room for the shares: a limit of 280 and three shares of 0.03 keep to 300.
+    """
+    limit, ways = some
+    sent = run_virtual(sent_by(Store(away), limit, ways, are_cut=True))
+
+    parts = [part for part, *_ in ways]
+    assert most_in_any(sent, PER) <= limit + sum(parts) - min(parts)
