@@ -82,9 +82,13 @@ class Belief:
             self._settle_on(stated, per, "stated")
             return
         # Windows of another length do not compare, and one's own is to be kept in any case.
-        in_ours = max(1, int(stated * self._own_per / per))
+        in_ours = int(stated * self._own_per / per)
+        if per > self._own_per and (stated <= self._own or not in_ours):
+            # So few in so long a time are no more in any shorter one.
+            self._settle_on(min(stated, self._own), per, "stated")
+            return
         source = "stated" if in_ours < self._own else self._own_source
-        self._settle_on(min(in_ours, self._own), self._own_per, source)
+        self._settle_on(max(1, min(in_ours, self._own)), self._own_per, source)
 
     def _settle_on(self, top: int, per: float, source: str) -> None:
         lowered = self.limit < self._top and per == self.per

@@ -372,7 +372,6 @@ def test_a_shorter_window_of_the_server_does_not_lift_the_ceiling(stated):
     assert belief.limit / belief.per <= 50 / 60.0
 
 
-@pytest.mark.xfail(strict=True, reason="one request in the own window is more than was stated")
 @pytest.mark.parametrize("stated, per", [(10, 3600.0), (1, 61.0), (59, 3600.0)])
 def test_under_a_ceiling_less_than_one_in_the_own_window_is_kept_to(stated, per):
     """A ceiling of 50 a minute lifts no limit of 10 an hour, and neither does doubt."""

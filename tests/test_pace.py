@@ -64,18 +64,21 @@ def beside_others(limit: int = 300, remaining: int = 0, reset: float = 31.0) -> 
 
 def due(pace: Pace, now: float) -> float:
     """Return when the next request may go, if nothing happens until then."""
-    while (at := pace.next(now).at) > now:
+    for _ in range(100):
+        if (at := pace.next(now).at) <= now:
+            return now
         now = at
-    return now
+    raise AssertionError("it stopped for good")
 
 
 def until_found_out(pace: Pace, now: float) -> float:
     """Say "nothing left" with each grant, until that is ignored; return when it was."""
-    while True:
+    for _ in range(20):
         now = due(pace, now)
         call(pace, now, left(300, 0))
         if pace.remaining(now) is None:
             return now
+    raise AssertionError("it is believed for ever")
 
 
 def refuse(pace: Pace, now: float, said: list[Statement] | None = None) -> None:
