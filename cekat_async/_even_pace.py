@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiolimiter import AsyncLimiter
 
 if TYPE_CHECKING:
-    from cekat_async._pace import Terms
+    from cekat_async._turn import Terms
 
 __all__ = ["EvenPace"]
 

@@ -15,9 +15,11 @@ import msgspec
 
 from cekat_async._even_pace import EvenPace
 from cekat_async._hold import Hold, refusal, write_resumption
-from cekat_async._pace import Pace, Turn, Unpaced, is_long
+from cekat_async._pace import Pace, is_long
 from cekat_async._quota import statements
 from cekat_async._sharing import Sharing
+from cekat_async._turn import Turn
+from cekat_async._unpaced import Unpaced
 from cekat_async._wire import retry_after
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError

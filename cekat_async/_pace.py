@@ -10,12 +10,13 @@ slow it down further, for others who share the quota, or tell that there is no n
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cekat_async._belief import Belief
 from cekat_async._ledger import Ledger, Permit
 from cekat_async._reports import SLACK, Reports
 from cekat_async._trust import Trust
+from cekat_async._turn import Terms, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cekat_async._quota import Statement
     from cekat_async.config import RateLimit
 
-__all__ = ["Pace", "Terms", "Turn", "Unpaced", "is_long"]
+__all__ = ["Pace", "is_long"]
 
 _DAY = 86_400.0
 # A statement about this much or more is about the day, and none to keep a pace by.
@@ -40,36 +41,6 @@ _MARGIN, _MOST_CAUTION = 100, 60
 _AHEAD = 100
 # A word that is doubted is put to the test so many times a period.
 _TESTS = 60
-
-
-class Turn(NamedTuple):
-    """When the next request may go out, as far as is known now.
-
-    Attributes:
-        at: The time; infinite if a reply has to come first.
-        paced: Whether it takes its place in an even pace; else it goes as soon as it is wanted.
-        spent: Whether it waits for the server to grant anything at all.
-        room: How much the server says is left; infinite if it does not.
-    """
-
-    at: float
-    paced: bool = True
-    spent: bool = False
-    room: float = math.inf
-
-
-class Terms(NamedTuple):
-    """What a pace keeps to.
-
-    Attributes:
-        limit: Requests in any ``per`` seconds that are believed to be ours.
-        per: Seconds of the window.
-        source: Where the limit comes from; see :class:`Belief`.
-    """
-
-    limit: int
-    per: float
-    source: str
 
 
 class Pace:
@@ -355,59 +326,3 @@ def is_long(said: Statement) -> bool:
 
 def _scarcity(said: Statement) -> float:
     return math.inf if said.remaining is None else said.remaining
-
-
-class Unpaced:
-    """No pace at all: each request goes as soon as it is wanted.
-
-    Attributes:
-        refused: How many requests were refused so far.
-        under_way: Requests that are not settled yet.
-    """
-
-    # A 429 that does not say for how long holds for a period: none, it is left to the backoff.
-    terms = Terms(0, 0.0, "unpaced")
-
-    def __init__(self) -> None:
-        self.refused = 0
-        self.under_way = 0
-
-    def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Pace's
-        """Return 0: nothing is counted."""
-        return 0
-
-    def remaining(self, now: float) -> int | None:  # noqa: ARG002
-        """Return ``None``: nobody asks."""
-        return None
-
-    def earned(self, now: float) -> float:  # noqa: ARG002
-        """Return infinity: nothing is bounded."""
-        return math.inf
-
-    def next(self, now: float) -> Turn:
-        """Return that it may go now."""
-        return Turn(now, paced=False)
-
-    def take(self, turn: Turn, now: float) -> Permit:  # noqa: ARG002
-        """Let a request go out."""
-        self.under_way += 1
-        return Permit(now)
-
-    def rest(self, now: float) -> None:
-        """Take no notice."""
-
-    def lost(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
-        """Settle a request that got no reply."""
-        self.under_way -= 1
-
-    def answered(
-        self,
-        permit: Permit,  # noqa: ARG002
-        said: Iterable[Statement],  # noqa: ARG002
-        now: float,  # noqa: ARG002
-        *,
-        refused: bool,
-    ) -> None:
-        """Settle a request that got a reply."""
-        self.under_way -= 1
-        self.refused += refused

@@ -7,7 +7,7 @@ import pytest
 from support.clock import most_in_any, now, run_virtual
 
 from cekat_async._even_pace import EvenPace
-from cekat_async._pace import Terms
+from cekat_async._turn import Terms
 
 PER = 60.0
 

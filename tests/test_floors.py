@@ -20,9 +20,9 @@ ROOT = Path(cekat_async.__file__).parent
 # types. A folder stands on a floor as a whole.
 FLOORS = [
     {"errors", "models", "_version"},  # values
-    {"config", "_wire", "_walk", "_ledger", "_hold", "_trust"},  # rules
+    {"config", "_wire", "_walk", "_ledger", "_hold", "_trust", "_turn"},  # rules
     {"_decode", "_quota", "_belief", "_reports"},  # rules as well, on top of those
-    {"_pace"},  # and on top of these
+    {"_pace", "_unpaced"},  # and on top of these
     {"_retry", "_even_pace", "_sharing", "_transport"},  # mechanisms
     {"_limiter"},  # on top of the pace and its mechanisms
     {"_pipeline"},  # the path of a request

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from cekat_async import RateLimit
 from cekat_async._ledger import Permit
-from cekat_async._pace import Pace, Terms, Turn, Unpaced, is_long
+from cekat_async._pace import Pace, is_long
 from cekat_async._quota import Statement
+from cekat_async._turn import Terms, Turn
+from cekat_async._unpaced import Unpaced
 
 DAY = 86_400.0
 
