@@ -32,7 +32,8 @@ class Ledger:
     its window is certain to be free one period after the *reply*. It is so a little sooner: the
     reply that began that period, and the request that takes the place, both need their time. Half
     of the quickest exchange so far is taken off for that. No jitter, however large, then puts more
-    into a window than is counted here.
+    into a window than is counted here, unless two ways together are that much quicker than any
+    exchange was.
 
     Attributes:
         opened: Requests that went out so far.

@@ -216,8 +216,6 @@ class Pace:
         over = self._reports.resets_at
         if not self._reports.is_stream:
             return Turn(over, spent=self._reports.remaining <= 0)
-        if now >= over and not self._ledger.under_way:
-            return Turn(now)
         refill = self._refill()
         back = now + (1 - room) / refill if refill else math.inf
         at = min(back, self._ledger.next_free(self.terms.per))

@@ -71,7 +71,7 @@ _REQUESTS = ("requests", "request")
 # No server has as many policies; reading thousands of them would hold up everybody else.
 _MOST_MEMBERS = 20
 _LONGEST_RESET = 31 * 86_400.0
-_LONGEST_WINDOW = 366 * 86_400.0
+_LONGEST_WINDOW, _SHORTEST = 366 * 86_400.0, 0.001
 # A moment that went by while the reply was on its way is now; an older one is a mistake.
 _JUST_OVER = 5.0
 # Below: seconds to go (up to three years). Between: seconds since 1970. Above: milliseconds since
@@ -233,7 +233,7 @@ def _once(text: str) -> str:
 
 def _window(text: str) -> float | None:
     seconds = _number(text)
-    return seconds if seconds is not None and 0 < seconds <= _LONGEST_WINDOW else None
+    return seconds if seconds is not None and _SHORTEST <= seconds <= _LONGEST_WINDOW else None
 
 
 def _until(text: str, date: str) -> float | None:

@@ -115,7 +115,8 @@ class RateLimit(msgspec.Struct, frozen=True):
     Attributes:
         requests: A ceiling of your own, which nothing that the server says raises. Default
             ``None``: the server's word alone decides.
-        per: Seconds of the window. Default 60. A ``RateLimit-Policy`` of the server's outdoes it.
+        per: Seconds of the window. Default 60. Without a ceiling of one's own, a
+            ``RateLimit-Policy`` of the server's outdoes it.
         per_day: Requests at the most in any 24 hours, as far as this client has seen them. Default
             ``None``: what the server says of its day.
         longest_hold: Seconds of a pause that are waited out. A longer one, such as that of a spent

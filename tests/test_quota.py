@@ -507,3 +507,9 @@ def test_statements_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Statement().limit = 1
     assert len({Statement(1, 2), Statement(1, 2)}) == 1
+
+
+@pytest.mark.parametrize("window", ["0", "0.0", "0.000000000000000000001", "0.0009"])
+def test_a_window_of_next_to_no_time_is_not_said(window) -> None:
+    """Less than a millisecond would be no limit at all: the limit counts, its window does not."""
+    assert statements({"RateLimit-Policy": f"300;w={window}"}) == (Statement(300),)
