@@ -280,7 +280,10 @@ class Pace:
         if said.limit is not None and self._taken(said.limit, said.remaining) > ours + 1:
             self._notice_others(now)
         if not refused:
-            self._trust.granted(said.remaining, now, self.terms.per, against=permit.room < 1)
+            # Who never said anything else may be lying, unless there is but one place.
+            is_mute = self._reports.most == 0 and self.terms.limit > 1
+            is_against = is_mute or permit.room < 1
+            self._trust.granted(said.remaining, now, self.terms.per, against=is_against)
         elif permit.room < 1:
             self._trust.proved_true(now, self.terms.per)
 

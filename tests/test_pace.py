@@ -423,26 +423,26 @@ def test_a_small_bucket_is_no_sign_of_others():
 
 
 def test_nothing_left_that_is_always_said_is_found_out():
-    """Six grants against its word: it is put to the test once a second, and then ignored."""
+    """Six grants that all left nothing: it is put to the test once a second, and then ignored."""
     pace = pace_of()
 
-    assert until_found_out(pace, 0.0) == 6.0
+    assert until_found_out(pace, 0.0) == 5.0
     assert pace.next(6.0) == Turn(-math.inf)
     # For ten periods; whatever it says then.
-    call(pace, 605.9, left(300, 0))
-    assert pace.next(605.9) == Turn(-math.inf)
-    assert pace.remaining(606.0) == 0
+    call(pace, 604.9, left(300, 0))
+    assert pace.next(604.9) == Turn(-math.inf)
+    assert pace.remaining(605.0) == 0
 
 
 def test_who_is_found_out_again_is_ignored_for_twice_as_long():
     """Ten periods, twenty, and so on."""
     pace = pace_of()
-    assert until_found_out(pace, 0.0) == 6.0
-    assert until_found_out(pace, 606.0) == 612.0
+    assert until_found_out(pace, 0.0) == 5.0
+    assert until_found_out(pace, 605.0) == 610.0
 
-    call(pace, 1811.9, left(300, 1))
-    assert pace.remaining(1811.9) is None
-    assert pace.remaining(1812.0) == 1
+    call(pace, 1809.9, left(300, 1))
+    assert pace.remaining(1809.9) is None
+    assert pace.remaining(1810.0) == 1
 
 
 def test_one_word_of_more_begins_the_count_anew():
