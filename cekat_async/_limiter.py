@@ -198,8 +198,7 @@ class Limiter:
                     async with self._line:
                         return await self._wait_for_turn(deadline)
             except TimeoutError:
-                if not wait.expired():
-                    raise
+                pass  # told below, with the hold that ended it
             finally:
                 self._waits.pop(wait, None)
                 self._rest()
