@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Pace", "is_long"]
 
 _DAY = 86_400.0
-# A statement about this much or more is about the day, and none to keep a pace by.
+# A statement about more seconds than this is about the day, and none to keep a pace by.
 _LONG = 3_600.0
 # Others count as present for so many periods after they were last noticed.
 _PRESENT = 2
