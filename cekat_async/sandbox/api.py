@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from .timeline import read_cursor, spell_cursor
+from .cursors import Cursors
+from .parameters import InvalidError, positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .world import World
 
 DEFAULT_LIMIT: Final = 10
-_LONGEST_NUMBER: Final = 18
 _NO_CURSOR: Final[dict[str, str | None]] = {"cursor_id": None, "cursor_ts": None}
 _JSON: Final = MappingProxyType({"Content-Type": "application/json; charset=utf-8"})
 
@@ -36,12 +36,6 @@ class Reply(msgspec.Struct, frozen=True):
         return Reply(self.status, self.body, {**self.headers, **headers})
 
 
-class _InvalidError(Exception):
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
-
-
 class Api:
     """Answers requests that carry the right key.
 
@@ -53,6 +47,7 @@ class Api:
     def __init__(self, world: World, dialect: Dialect) -> None:
         self._world = world
         self._dialect = dialect
+        self._cursors = Cursors(world.listing, dialect.made_up_cursors)
         self._routes = {"/api/conversations": self._conversations, "/api/inboxes": self._inboxes}
 
     def answer(self, method: str, path: str, query: str) -> Reply:
@@ -69,16 +64,16 @@ class Api:
         given = dict(reversed(parse_qsl(query, keep_blank_values=True, errors="replace")))
         try:
             return route(given)
-        except _InvalidError as invalid:
+        except InvalidError as invalid:
             return _invalid(invalid.field, str(invalid))
 
     def _conversations(self, given: Mapping[str, str]) -> Reply:
         limit = self._limit(given)
-        after = _place(given)
+        after = self._cursors.read(given)
         rows = self._page(given, after, limit)
         page, more = rows[:limit], len(rows) > limit
         bodies = [self._world.render(id_, number) for _, id_, number in page]
-        reply = _listed(bodies, self._metadata(page, given, more=more))
+        reply = _listed(bodies, self._metadata(page, None if after is None else given, more=more))
         self._world.events.after_page()
         return reply
 
@@ -91,15 +86,16 @@ class Api:
         rows = self._world.listing.rows(after, inbox=inbox, status=given.get("stage_status"))
         return [row for row, _ in zip(rows, range(limit + 1), strict=False)]
 
-    def _metadata(self, page: list[Row], given: Mapping[str, str], *, more: bool) -> dict[str, Any]:
+    def _metadata(
+        self, page: list[Row], asked: Mapping[str, str] | None, *, more: bool
+    ) -> dict[str, Any]:
+        """Return what stands beside a page; `asked` has the cursor that led to it, if one did."""
         end = self._dialect.end
         if page and (more or end in {"empty_page", "echo"}):
-            ts, id_, _ = page[-1]
-            cursor = {"cursor_id": id_, "cursor_ts": spell_cursor(ts)}
-            return {"metadata": {"next_cursor": cursor}}
-        if end == "echo" and "cursor_id" in given:
-            asked = {name: given[name] for name in ("cursor_id", "cursor_ts")}
-            return {"metadata": {"next_cursor": asked}}
+            return {"metadata": {"next_cursor": self._cursors.issue(page[-1][:2])}}
+        if end == "echo" and asked is not None:
+            echo = {name: asked[name] for name in ("cursor_id", "cursor_ts")}
+            return {"metadata": {"next_cursor": echo}}
         ends: dict[str, dict[str, Any]] = {
             "null_cursor": {"metadata": {"next_cursor": None}},
             "missing_cursor": {"metadata": {}},
@@ -110,7 +106,7 @@ class Api:
 
     def _inboxes(self, given: Mapping[str, str]) -> Reply:
         limit = self._limit(given)
-        page = _number(given, "page", 1)
+        page = positive(given, "page", 1)
         total = len(self._world.inboxes)
         shown = range(total)[(page - 1) * limit : page * limit]
         bodies = [self._world.inboxes.render(number) for number in shown]
@@ -123,9 +119,9 @@ class Api:
 
     def _limit(self, given: Mapping[str, str]) -> int:
         most = self._dialect.max_limit
-        limit = _number(given, "limit", min(DEFAULT_LIMIT, most))
+        limit = positive(given, "limit", min(DEFAULT_LIMIT, most))
         if limit > most and self._dialect.over_limit == "reject":
-            raise _InvalidError("limit", f"limit must not be greater than {most}")
+            raise InvalidError("limit", f"limit must not be greater than {most}")
         return min(limit, most)
 
 
@@ -151,27 +147,3 @@ def _listed(bodies: Iterable[bytes], rest: Mapping[str, Any]) -> Reply:
     tail = msgspec.json.encode(rest)[1:]
     data = b'{"success":true,"data":[' + b",".join(bodies) + b"]"
     return Reply(200, data + (b"," if rest else b"") + tail)
-
-
-def _number(given: Mapping[str, str], name: str, default: int) -> int:
-    text = given.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER and int(text)):
-        raise _InvalidError(name, f"{name} must be a positive integer")
-    return int(text)
-
-
-def _place(given: Mapping[str, str]) -> Place | None:
-    """Return the place a cursor points to; made-up ones point between rows."""
-    id_, ts = given.get("cursor_id"), given.get("cursor_ts")
-    if id_ is None and ts is None:
-        return None
-    if id_ is None or ts is None:
-        missing = "cursor_id" if id_ is None else "cursor_ts"
-        raise _InvalidError(missing, "cursor_id and cursor_ts belong together")
-    micro = read_cursor(ts)
-    if micro is None:
-        raise _InvalidError("cursor_ts", "cursor_ts must be a timestamp")
-    # Rows stand on whole milliseconds: between two of them, any id would mean the same place.
-    return (-(-micro // 1000), "") if micro % 1000 else (micro // 1000, id_)

@@ -89,6 +89,13 @@ class Listing:
         number = self._account.ids.number(id_)
         return number if number is not None and self._exists(number) else None
 
+    def place(self, number: int) -> Place:
+        """Return where an existing conversation stands now."""
+        at = self._placed_at(number)
+        if at is None:
+            at = self._account.timeline.at(number)
+        return at, self._account.ids.of(number)
+
     def nth(self, index: int) -> int | None:
         """Return some conversation for `index`, the same one for the same history, if it exists."""
         total = self._account.size + self._born

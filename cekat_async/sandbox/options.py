@@ -24,6 +24,7 @@ End: TypeAlias = Literal[
 OverLimit: TypeAlias = Literal["clamp", "reject"]
 Timestamps: TypeAlias = Literal["offset", "z", "micro", "naive", "space"]
 Order: TypeAlias = Literal["activity", "created", "ascending"]
+MadeUpCursors: TypeAlias = Literal["honour", "ignore", "reject", "by_id"]
 Compress: TypeAlias = Literal["gzip", "deflate"]
 
 _MOST_TIED: Final = 10_000
@@ -109,6 +110,14 @@ class Dialect(msgspec.Struct, frozen=True):
             `last_message` are null; drawn for each of the three by itself.
         tie: how many neighbouring conversations share one timestamp, and so differ in a cursor
             by their ids only.
+        made_up_cursors: how a cursor is taken that the server never handed out itself, to the
+            letter: it points between rows (`"honour"`), it is as good as none, which gives the
+            front page (`"ignore"`), or it gets a 400 (`"reject"`). For the last two the server
+            remembers every cursor that it hands out, so its memory grows with the pages it has
+            answered; cursors of another sandbox are made up to it. `"by_id"` looks up the
+            conversation `cursor_id` and goes on from where that stands now, whatever `cursor_ts`
+            says; an id of none gets a 400. Cursors that were handed out work in each of the four,
+            but for `"by_id"` when their conversation has been deleted.
 
     Raises:
         ValueError: an option makes no sense.
@@ -123,6 +132,7 @@ class Dialect(msgspec.Struct, frozen=True):
     unknown_fields: bool = True
     collections_null: float = 0.02
     tie: int = 1
+    made_up_cursors: MadeUpCursors = "honour"
 
     def __post_init__(self) -> None:
         checks.one_of("end", self.end, get_args(End))
@@ -133,6 +143,7 @@ class Dialect(msgspec.Struct, frozen=True):
         checks.one_of("compress", self.compress, (None, *get_args(Compress)))
         checks.number("collections_null", self.collections_null, most=1.0)
         checks.whole("tie", self.tie, least=1, most=_MOST_TIED)
+        checks.one_of("made_up_cursors", self.made_up_cursors, get_args(MadeUpCursors))
 
 
 class Live(msgspec.Struct, frozen=True):
