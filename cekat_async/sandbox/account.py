@@ -58,7 +58,13 @@ class Account:
     def __init__(self, conversations: int, inboxes: int, seed: int, dialect: Dialect) -> None:
         self.size = conversations
         self.ids = Ids(seed, "conversation", tie=dialect.tie)
-        self.timeline = Timeline(seed, self.ids, tie=dialect.tie)
+        self.timeline = Timeline(
+            seed,
+            self.ids,
+            tie=dialect.tie,
+            density=dialect.density,
+            conversations=conversations,
+        )
         self.spread = Spread(conversations, inboxes, seed)
         ids = Ids(seed, "inbox")
         self.inbox_ids = [ids.of(number) for number in range(inboxes)]

@@ -7,19 +7,18 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from .density import stretches
 from .mixing import mix, subkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .ids import Ids
-    from .options import Timestamps
+    from .options import Density, Timestamps
 
 _UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # 2026-04-10T09:51:19.885, the cursor of the API's own example.
 NEWEST: Final = 1_775_814_679_885
-# One group of conversations every 100 seconds: a week for 5,000, three years for a million.
-STEP: Final = 100_003
 
 
 class Timeline:
@@ -29,12 +28,26 @@ class Timeline:
         seed: seed of the sandbox.
         ids: the conversations' ids; they order the rows of one timestamp.
         tie: how many neighbouring conversations share one timestamp.
+        density: how the groups lie in time.
+        conversations: how many conversations there are before anything happens; only the density
+            asks for it.
     """
 
-    def __init__(self, seed: int, ids: Ids, *, tie: int = 1) -> None:
+    def __init__(
+        self,
+        seed: int,
+        ids: Ids,
+        *,
+        tie: int = 1,
+        density: Density = "even",
+        conversations: int = 0,
+    ) -> None:
         self._key = subkey(seed, "time")
         self._ids = ids
         self._tie = tie
+        self._stretches = stretches(density, -(-conversations // tie), subkey(seed, "density"))
+        self._firsts = [stretch.first for stretch in self._stretches]
+        self._starts = [stretch.start for stretch in self._stretches]
 
     def at(self, number: int) -> int:
         """Return the timestamp of conversation `number` before anything happens to it."""
@@ -62,11 +75,19 @@ class Timeline:
         return first + self._tie - below
 
     def _group_not_after(self, ts: int) -> int:
-        group = max(0, NEWEST - ts) // STEP
+        back = max(0, NEWEST - ts)
+        following = bisect_right(self._starts, back)
+        first, start, step = self._stretches[following - 1]
+        group = first + (back - start) // step
+        # Behind the last group of a stretch lies a void, and behind that the next stretch.
+        if following < len(self._firsts):
+            group = min(group, self._firsts[following])
         return group if self._of_group(group) <= ts else group + 1
 
     def _of_group(self, group: int) -> int:
-        return NEWEST - group * STEP - (mix(self._key, group) % STEP if group else 0)
+        first, start, step = self._stretches[bisect_right(self._firsts, group) - 1]
+        back = start + (group - first) * step
+        return NEWEST - back - (mix(self._key, group) % step if group else 0)
 
 
 def speller(timestamps: Timestamps) -> Callable[[int], str]:

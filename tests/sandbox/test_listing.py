@@ -19,6 +19,7 @@ sizes = st.integers(0, 120)
 seeds = st.integers(0, 2**32)
 orders = st.sampled_from(ORDERS)
 ties = st.integers(1, 40)
+densities = st.sampled_from(["even", "bursty", "recent"])
 statuses = st.sampled_from([None, *STATUSES])
 often = settings(max_examples=60, deadline=None)
 steps = st.lists(
@@ -27,8 +28,8 @@ steps = st.lists(
 )
 
 
-def listing_of(size, inboxes, seed, order, tie):
-    account = Account(size, inboxes, seed, Dialect(order=order, tie=tie))
+def listing_of(size, inboxes, seed, order, tie, density="even"):
+    account = Account(size, inboxes, seed, Dialect(order=order, tie=tie, density=density))
     return account, Listing(account, seed, order)
 
 
@@ -94,10 +95,10 @@ def test_a_walk_yields_exactly_the_matching_rows_once(size, inboxes, seed, order
 
 
 @often
-@given(sizes, seeds, orders, ties, st.data())
-def test_made_up_places_land_where_they_belong(size, seed, order, tie, data):
+@given(sizes, seeds, orders, ties, densities, st.data())
+def test_made_up_places_land_where_they_belong(size, seed, order, tie, density, data):
     """Any timestamp with any id is a place: what follows is strictly behind it."""
-    account, listing = listing_of(size, 4, seed, order, tie)
+    account, listing = listing_of(size, 4, seed, order, tie, density)
     model = model_of(account, order)
     known = [row[0] for row in model] or [NEWEST]
     ts = data.draw(st.sampled_from(known).flatmap(lambda at: st.integers(at - 2, at + 2)))

@@ -36,6 +36,7 @@ NAN = float("nan")
         (Dialect, {"collections_null": 1.1}, "collections_null"),
         (Dialect, {"tie": 0}, "tie"),
         (Dialect, {"tie": 10_001}, "tie"),
+        (Dialect, {"density": "sparse"}, "density"),
         (Dialect, {"made_up_cursors": "honor"}, "made_up_cursors"),
         (Live, {"messages": -0.1}, "messages"),
         (Live, {"created": NAN}, "created"),

@@ -1,0 +1,164 @@
+"""How conversations lie in time, and that any moment is found in it by arithmetic."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from itertools import pairwise
+from statistics import median
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cekat_async.sandbox import Dialect, Sandbox
+from cekat_async.sandbox.account import Account
+from cekat_async.sandbox.timeline import NEWEST, spell_cursor
+
+DENSITIES = ("even", "bursty", "recent")
+SIZES = (500, 40_000, 1_000_000)
+densities = st.sampled_from(DENSITIES)
+sizes = st.integers(0, 300)
+seeds = st.integers(0, 2**32)
+ties = st.integers(1, 40) | st.just(1)
+often = settings(max_examples=150, deadline=None)
+
+
+def account_of(density, size, *, seed=1, tie=1):
+    return Account(size, 3, seed, Dialect(density=density, tie=tie))
+
+
+def times_of(density, size, **options):
+    account = account_of(density, size, **options)
+    return [account.timeline.at(number) for number in range(size)]
+
+
+def bursts_of(times):
+    """Split falling timestamps where a gap is much longer than the usual one."""
+    usual = median(a - b for a, b in pairwise(times))
+    bursts = [times[:1]]
+    for before, at in pairwise(times):
+        if before - at > 8 * usual:
+            bursts.append([])
+        bursts[-1].append(at)
+    return bursts
+
+
+@often
+@given(densities, sizes, seeds, ties)
+@example("bursty", 1, 0, 1)
+@example("recent", 1, 0, 1)
+@example("recent", 9, 0, 1)
+def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
+    """Whatever the density: the newest is the documented one, `tie` share each, all fall."""
+    times = times_of(density, size, seed=seed, tie=tie)
+    assert times[:1] in ([], [NEWEST])
+    assert all((a == b) if n % tie else (a > b) for n, (a, b) in enumerate(pairwise(times), 1))
+
+
+@often
+@given(densities, sizes, seeds, ties, st.data())
+def test_the_rank_of_any_place_is_what_counting_says(density, size, seed, tie, data):
+    """Any timestamp, in a void, before or behind all rows, with any id: as many rows as counted."""
+    account = account_of(density, size, seed=seed, tie=tie)
+    rows = [(account.timeline.at(n), account.ids.of(n)) for n in range(size)]
+    known = [ts for ts, _ in rows] or [NEWEST]
+    nearby = st.sampled_from(known).flatmap(lambda at: st.integers(at - 2, at + 2))
+    anywhere = st.integers(known[-1] - 10**10, NEWEST + 10**6)
+    id_ = data.draw(st.sampled_from([id_ for _, id_ in rows] or [""]) | st.text(max_size=3))
+    for ts in (data.draw(nearby), data.draw(anywhere)):
+        newer, not_older = account.timeline.newer(ts, id_), account.timeline.not_older(ts, id_)
+        assert min(size, newer) == sum(row > (ts, id_) for row in rows)
+        assert min(size, not_older) == sum(row >= (ts, id_) for row in rows)
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("tie", [1, 7, 1000])
+@pytest.mark.parametrize("size", [*SIZES, 100_000_000])
+def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
+    """Rank and timestamp are each other's inverse at the edges of every stretch and elsewhere."""
+    account = account_of(density, size, tie=tie)
+    timeline, of = account.timeline, account.ids.of
+    edges = {first * tie + near for first in timeline._firsts for near in (-2, -1, 0, 1, tie)}
+    spread = {size * part // 97 for part in range(98)}
+    numbers = [number for number in edges | spread if 0 <= number < size]
+    started = time.perf_counter()
+    for number in numbers:
+        place = timeline.at(number), of(number)
+        assert (timeline.newer(*place), timeline.not_older(*place)) == (number, number + 1)
+    assert time.perf_counter() - started < 1.0
+    assert len(timeline._stretches) < 150
+
+
+@pytest.mark.parametrize("size, least, most", [(500, 4, 8), (40_000, 16, 24), (1_000_000, 36, 50)])
+def test_bursts_are_few_and_unlike_and_voids_are_long(size, least, most):
+    """Between two bursts lies a void about fifty times as long as the burst before it."""
+    bursts = bursts_of(times_of("bursty", size))
+    assert least <= len(bursts) <= most
+    lengths = [len(burst) for burst in bursts]
+    assert max(lengths) > 3 * min(lengths) > 0
+    for newer, older in pairwise(bursts):
+        if len(newer) > 20:
+            assert 40 < (newer[-1] - older[0]) / (newer[0] - newer[-1]) < 60
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_most_are_recent(size):
+    """Nine in ten lie within a hundredth of the time, and the others are spread over the rest."""
+    times = times_of("recent", size)
+    whole = times[0] - times[-1]
+    recent = sum(times[0] - at <= whole / 100 for at in times)
+    assert 0.9 <= recent / size < 0.905
+    rest = times[recent:]
+    thirds = [sum(whole * third / 3 <= times[0] - at for at in rest) for third in range(3)]
+    assert thirds[1] / len(rest) == pytest.approx(2 / 3, abs=0.05)
+    assert thirds[2] / len(rest) == pytest.approx(1 / 3, abs=0.05)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_whole_time_does_not_depend_on_the_density(size):
+    """Bursts and voids fill about the time that an even account takes."""
+    even, *others = (
+        NEWEST - account_of(density, size).timeline.at(size - 1) for density in DENSITIES
+    )
+    for whole in others:
+        assert 0.7 < whole / even < 1.1
+
+
+def test_another_seed_has_other_bursts():
+    """The sizes of bursts follow from the seed, as all else does."""
+    shapes = [[len(b) for b in bursts_of(times_of("bursty", 2000, seed=s))] for s in (1, 1, 2)]
+    assert shapes[0] == shapes[1] != shapes[2]
+
+
+def test_even_accounts_are_what_they_always_were():
+    """Without a density the bytes are those of the versions before there was one."""
+    digest = hashlib.sha256()
+    for dialect in (Dialect(), Dialect(tie=7, order="created"), Dialect(timestamps="micro")):
+        for id_, raw in Sandbox(300, 5, 7, dialect=dialect).records():
+            digest.update(id_.encode() + raw)
+    assert digest.hexdigest() == "d9f072400a1529aaf1b419241e17522b369abcab9aebf459b212c04b5efac1d6"
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("options", [{}, {"order": "ascending"}, {"order": "created", "tie": 9}])
+async def test_a_walk_sees_everything_once_in_every_density(calling, density, options):
+    """Over the wire too: all rows once, in the order of the cursors' timestamps."""
+    dialect = Dialect(density=density, **options)
+    async with Sandbox(400, 3, dialect=dialect) as sandbox, calling(sandbox) as caller:
+        assert await caller.ids(limit=50) == [id_ for id_, _ in sandbox.records()]
+        inbox = sandbox.inbox_ids[1]
+        assert len(await caller.ids(limit=50, inbox_id=inbox)) == sandbox.count(inbox)
+
+
+async def test_a_cursor_in_a_void_points_to_the_next_burst(calling):
+    """A made-up moment between two bursts: what follows is the older burst, from its start."""
+    bursts = bursts_of(times_of("bursty", 400))
+    dialect = Dialect(density="bursty")
+    async with Sandbox(400, dialect=dialect) as sandbox, calling(sandbox) as caller:
+        ids, passed = [id_ for id_, _ in sandbox.records()], 0
+        for newer, older in pairwise(bursts):
+            passed += len(newer)
+            middle = spell_cursor((newer[-1] + older[0]) // 2)
+            page = await caller.page(limit=1, cursor_id="any", cursor_ts=middle)
+            assert page["data"][0]["id"] == ids[passed]
