@@ -115,7 +115,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     @classmethod
     def delay(cls, seconds: float) -> Fault:
-        """Answer well, `seconds` late."""
+        """Answer well, `seconds` late, with what was so when the request arrived."""
         return cls("delay", "delay", seconds=seconds)
 
     @classmethod

@@ -42,6 +42,9 @@ class Gate:
     comes the fault: a scripted one, or else a random one unless the quota refuses. Then the key
     is looked at, and only then the request itself.
 
+    All of that happens when the request arrives, in one go. Only then does its answer wait, so that
+    making it is part of the latency, and requests meet the account in the order of the log.
+
     Args:
         api: answers what gets through.
         log: keeps what was seen.
@@ -71,11 +74,9 @@ class Gate:
         refusal = self._refusal(usual)
         fault = self._next_fault(refused=refusal is not None)
         seen.fault = fault.name or None
-        await self._wait(fault)
-        if fault.kind in _SPEECHLESS:
-            return await deliver(request, Reply(0, b""), fault)
         reply = self._reply(seen, fault, usual, refusal)
-        seen.status = reply.status
+        await self._wait(fault, seen.time)
+        seen.status = reply.status or None
         return await deliver(request, reply, fault)
 
     def _see(self, request: web.BaseRequest, connection: int) -> SeenRequest:
@@ -121,14 +122,16 @@ class Gate:
             return Fault.ok()
         return next(self._draws)
 
-    async def _wait(self, fault: Fault) -> None:
+    async def _wait(self, fault: Fault, arrived: float) -> None:
         seconds = self._options.latency + (fault.seconds if fault.kind == "delay" else 0.0)
         if seconds:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(arrived + seconds - asyncio.get_running_loop().time())
 
     def _reply(
         self, seen: SeenRequest, fault: Fault, usual: dict[str, str], refusal: Reply | None
     ) -> Reply:
+        if fault.kind in _SPEECHLESS:
+            return Reply(0, b"")
         if fault.kind == "raw":
             return Reply(fault.code, fault.body or b"", fault.headers)
         reply = _reply_of(fault) or refusal or self._api_reply(seen)

@@ -44,7 +44,9 @@ class Sandbox:
         faults: what goes wrong by chance; `None` for nothing.
         live: what happens in the account between pages; `None` for nothing.
         dialect: how the server behaves where the documentation is silent.
-        latency: seconds that every answer takes.
+        latency: seconds from a request's arrival to its answer; making the answer is part of them,
+            unless that alone takes longer. The answer says how things stood at the arrival, and
+            what is live happens right then, whether or not the client waits for the answer.
         host: the address to listen on.
         port: the port to listen on; 0 for any free one.
 

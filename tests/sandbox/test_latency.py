@@ -1,0 +1,124 @@
+"""How long answers take, and when the account is looked at for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import pairwise
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from support.clock import run_virtual
+
+from cekat_async.sandbox import Fault, Live, Log, Quota, Sandbox
+from cekat_async.sandbox.api import Reply
+from cekat_async.sandbox.gate import Gate, GateOptions
+
+REQUEST = SimpleNamespace(
+    raw_path="/api/conversations",
+    method="GET",
+    headers={"Authorization": "Bearer key"},
+    transport=None,
+)
+
+
+class SlowApi:
+    """An API that needs some time of the virtual clock for each answer."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def answer(self, *_):
+        asyncio.get_running_loop()._jumping.waited += self.seconds
+        return Reply(200, b"{}")
+
+
+def took(latency, making, *faults):
+    """Return how long each answer takes, one request after another on a virtual clock."""
+    gate = Gate(SlowApi(making), log := Log(), GateOptions("key", None, None, latency, None, 1))
+    gate.script.extend(faults)
+
+    async def main():
+        for _ in faults:
+            await gate.handle(REQUEST, 1)
+        times = [seen.time for seen in log.requests] + [asyncio.get_running_loop().time()]
+        return [round(after - before, 6) for before, after in pairwise(times)]
+
+    return run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    "latency, making, expected",
+    [(0.35, 0.0, 0.35), (0.35, 0.01, 0.35), (0.35, 0.3, 0.35), (0.1, 0.3, 0.3), (0.0, 0.3, 0.3)],
+)
+def test_the_whole_takes_the_latency(latency, making, expected):
+    """From arrival to sending it is the latency, or the time of making if that is longer."""
+    assert took(latency, making, Fault.ok(), Fault.ok()) == [expected] * 2
+
+
+def test_every_kind_of_answer_takes_the_latency():
+    """Errors and silence as well, and a delay comes on top."""
+    faults = (Fault.status(503), Fault.raw(), Fault.drop(), Fault.truncate(), Fault.delay(0.5))
+    assert took(0.25, 0.1, *faults) == [0.25, 0.25, 0.25, 0.25, 0.75]
+
+
+async def test_answers_wait_side_by_side(calling):
+    """Over sockets each answer takes at least the latency, and five at once not five times it."""
+    async with Sandbox(5, latency=0.1) as sandbox, calling(sandbox) as caller:
+        started = time.perf_counter()
+        await asyncio.gather(*(caller.get() for _ in range(5)))
+        assert 0.1 <= time.perf_counter() - started < 0.4
+
+
+@pytest.mark.parametrize("latency, faults", [(0.2, [Fault.ok()]), (0.0, [Fault.delay(0.2)])])
+async def test_an_answer_says_how_things_stood_at_the_arrival(calling, eventually, latency, faults):
+    """What happens while an answer waits is not in it; the log has no status until it is sent."""
+    async with Sandbox(30, latency=latency) as sandbox, calling(sandbox) as caller:
+        before = [id_ for id_, _ in sandbox.records()]
+        sandbox.fail_next(*faults)
+        asking = asyncio.create_task(caller.page(limit=30))
+        await eventually(lambda: sandbox.log.requests)
+        sandbox.touch(before[20])
+        sandbox.delete(before[3])
+        sandbox.create()
+        assert sandbox.log.requests[0].status is None
+        assert [row["id"] for row in (await asking)["data"]] == before
+        assert sandbox.log.requests[0].status == 200
+
+
+async def test_what_is_live_happens_at_the_arrival(calling, eventually):
+    """A page's events do not wait for its answer, and a client that gives up undoes none."""
+    async with Sandbox(30, latency=0.3, live=Live(created=1.0)) as sandbox:
+        async with calling(sandbox) as caller:
+            asking = asyncio.create_task(caller.page(limit=1))
+            await eventually(lambda: sandbox.log.requests)
+            assert sandbox.count() == 31
+            asking.cancel()
+            await eventually(lambda: not sandbox.log.open_connections)
+        assert sandbox.log.requests[0].status is None
+        assert sandbox.count() == 31
+
+
+async def test_requests_meet_the_account_in_the_order_of_the_log(calling):
+    """Of answers that wait side by side, each shows what the requests before it left."""
+    live = Live(created=1.0)
+    async with Sandbox(30, latency=0.05, live=live, quota=None) as sandbox:
+        async with calling(sandbox) as caller:
+            firsts = await asyncio.gather(*(caller.page(limit=n) for n in range(1, 9)))
+        created = {id_: n for n, (id_, _) in enumerate(sandbox.records())}
+    shown = {len(page["data"]): created[page["data"][0]["id"]] for page in firsts}
+    asked = [int(seen.query.partition("=")[2]) for seen in sandbox.log.requests]
+    assert [shown[limit] for limit in asked] == list(range(8, 0, -1))
+
+
+async def test_the_quota_counts_at_the_arrival(calling):
+    """Of three requests that wait side by side the third is refused, and all take their time."""
+    async with (
+        Sandbox(5, latency=0.05, quota=Quota(2, window="first_hit")) as sandbox,
+        calling(sandbox) as caller,
+    ):
+        replies = await asyncio.gather(*(caller.get() for _ in range(3)))
+        assert sorted(status for status, _, _ in replies) == [200, 200, 429]
+        assert [seen.status for seen in sandbox.log.requests] == [200, 200, 429]
+        assert all(msgspec.json.decode(body) for _, _, body in replies)
