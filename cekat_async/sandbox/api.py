@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -72,7 +73,7 @@ class Api:
         after = self._cursors.read(given)
         rows = self._page(given, after, limit)
         page, more = rows[:limit], len(rows) > limit
-        bodies = [self._world.render(id_, number) for _, id_, number in page]
+        bodies = [self._world.render(row) for row in page]
         reply = _listed(bodies, self._metadata(page, None if after is None else given, more=more))
         self._world.events.after_page()
         return reply
@@ -84,7 +85,7 @@ class Api:
         if inbox_id is not None and inbox is None:
             return []
         rows = self._world.listing.rows(after, inbox=inbox, status=given.get("stage_status"))
-        return [row for row, _ in zip(rows, range(limit + 1), strict=False)]
+        return list(islice(rows, limit + 1))
 
     def _metadata(
         self, page: list[Row], asked: Mapping[str, str] | None, *, more: bool

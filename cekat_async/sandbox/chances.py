@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from math import ceil
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +16,8 @@ _T = TypeVar("_T")
 _LAYOUT: Final = Struct("<BBBBBBI BBBBBB 16s HHH BBBBBBBBB BBB BBIBBBBB".replace(" ", ""))
 
 
-class Chances(NamedTuple):
+# A struct, since its fields are found faster than those of a named tuple, and there are many.
+class Chances(msgspec.Struct, frozen=True, gc=False):
     """Independent numbers, each 0 to 255 unless it says otherwise."""
 
     age: int
@@ -67,6 +71,7 @@ def pick(table: Sequence[_T], chance: int) -> _T:
     return table[chance % len(table)]
 
 
-def rare(chance: int, share: float, *, bits: int = 8) -> bool:
-    """Say whether a chance of so many bits meets a share between 0 and 1."""
-    return chance < share * (1 << bits)
+def below(share: float, *, bits: int = 8) -> int:
+    """Return what a chance of so many bits is below in a share, between 0 and 1, of all cases."""
+    # Rounded up, which is the same for whole numbers, and those compare faster to each other.
+    return ceil(share * (1 << bits))

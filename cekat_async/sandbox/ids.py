@@ -13,7 +13,8 @@ _ODD = 0x5851F42D4C957F2D & _NODE
 _INVERSE = pow(_ODD, -1, 1 << 48)
 _TEXT_LENGTH = 36
 _WORD = 0xFFFFFFFF
-_MIDDLE = (1 << 48) - 1
+# Version 4 in the third group; the fourth begins with the two bits of the variant.
+_UUID = "%08x-%04x-4%03x-%04x-%012x"
 _VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
@@ -39,8 +40,8 @@ class Ids:
         step = self._tie - 1 - number % self._tie
         head = step * self._width + (bits & _WORD) % self._width
         node = _scramble(number ^ self._veil)
-        middle = bits >> 16 & _MIDDLE
-        return spell_uuid((head << 96 | middle << 48 | node).to_bytes(16))
+        middle = bits >> 16
+        return _UUID % (head, middle >> 32, middle >> 16 & 0xFFF, middle & 0x3FFF | 0x8000, node)
 
     def number(self, text: str) -> int | None:
         """Return the number behind `text`, or `None` when it is no id of this kind."""

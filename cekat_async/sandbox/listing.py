@@ -62,7 +62,9 @@ class Listing:
         if status is not None and status not in STATUSES:
             return iter(())
         at, id_of = self._account.timeline.at, self._account.ids.of
-        standing = (n for n in self._standing(after, inbox) if self._wanted(n, status))
+        standing = self._standing(after, inbox)
+        if self._displaced or status is not None:
+            standing = (number for number in standing if self._wanted(number, status))
         computed = ((at(number), id_of(number), number) for number in standing)
         placed = [row for row in self._placed_after(after, inbox) if self._has(row[2], status)]
         return merge(computed, placed, reverse=not self._rising) if placed else computed

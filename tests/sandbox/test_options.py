@@ -59,6 +59,7 @@ NAN = float("nan")
         (Sandbox, {"conversations": 1, "inboxes": 0}, "inboxes"),
         (Sandbox, {"seed": "1"}, "seed"),
         (Sandbox, {"latency": -0.1}, "latency"),
+        (Sandbox, {"cache": -1}, "cache"),
         (Sandbox, {"port": 70_000}, "port"),
         (Sandbox, {"api_key": ""}, "api_key"),
         (Sandbox, {"api_key": "two words"}, "api_key"),
