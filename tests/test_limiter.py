@@ -75,6 +75,7 @@ def test_no_window_ever_holds_more_than_the_rate(requests, workers):
     assert most_in_any(times, 60) <= requests
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("requests", RATES)
 @pytest.mark.parametrize("per", [0.5, 1.0, 3600.0])
 def test_other_periods_are_kept_too(requests, per):
@@ -84,6 +85,7 @@ def test_other_periods_are_kept_too(requests, per):
     assert most_in_any(times, per) <= requests
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("requests", [1, 2, 10, 60, 300, 1000])
 @pytest.mark.parametrize("workers", [1, 8])
 def test_a_busy_client_uses_its_rate(requests, workers):

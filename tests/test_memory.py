@@ -39,6 +39,7 @@ class Prepared:
         return self._last if number == PAGES else self._page.replace(b"*" * 8, b"%08d" % number)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not STATM.exists(), reason="the size of a process is read from /proc")
 async def test_a_long_walk_does_not_grow():
     """From its hundredth page to its last, a walk of 200,000 conversations grows by no 10 MB."""

@@ -558,6 +558,7 @@ async def sent_by(store, limit, ways, *, are_cut):
     return list(itertools.chain(*await together(*walks)))
 
 
+@pytest.mark.once
 @given(processes(), outages())
 @settings(max_examples=100)
 def test_an_outage_never_makes_a_window_too_full(some, away):

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.once
 def test_a_users_code_type_checks(tmp_path):
     """`mypy --strict` is happy with code that uses the public names, and sees its wrong uses."""
     command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path}"]
