@@ -72,15 +72,14 @@ class Records:
         status = self._account.status(number, change)
         created, active = self._span(at, change, chances)
         said = active - (active - created) * chances.lag // 1024
+        solved = change.resolved or (said + active) // 2
         fields = [
             *self._who(id_, number, chances),
             self._handling[status][chances.agent],
             *self._content(number, change, chances, said),
             b'"created_at":"%b"' % self._spell(created).encode(),
-            _UNRESOLVED,
+            self._resolution(chances, solved) if status == "resolved" else _UNRESOLVED,
         ]
-        if status == "resolved":
-            fields[-1] = self._resolution(chances, change.resolved or (said + active) // 2)
         if self._unknown_fields:
             fields += self._unknown(chances)
         return b",".join(fields) + b"}"
