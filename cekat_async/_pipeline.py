@@ -72,6 +72,11 @@ class Pipeline:
         self._under_way: set[asyncio.Timeout] = set()
         self._ended = False
 
+    @property
+    def concurrency(self) -> int:
+        """How many requests may be under way at once."""
+        return self._config.concurrency
+
     def end(self) -> None:
         """End all calls that are under way, whatever they wait for: the client is closed."""
         self._ended = True

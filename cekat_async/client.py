@@ -83,8 +83,8 @@ class CekatClient:
         self._transport = Transport(self._config, session)
         self._pipeline = Pipeline(self._config, limiter, self._transport)
         self.limiter = limiter
-        self.conversations = Conversations(self._pipeline)
         self.inboxes = Inboxes(self._pipeline)
+        self.conversations = Conversations(self._pipeline, self.inboxes.pages)
 
     @property
     def traffic(self) -> Traffic:

@@ -26,6 +26,7 @@ __all__ = [
     "is_loopback",
     "require_count",
     "require_share",
+    "require_switch",
     "require_text",
 ]
 
@@ -50,6 +51,17 @@ def require_count(
         )
     if at_most is not None and value > at_most:
         raise ConfigurationError(f"{name} must be at most {at_most:,}")
+    return value
+
+
+def require_switch(name: str, value: object) -> bool:
+    """Return ``value`` if it is ``True`` or ``False``: any text is true, ``"false"`` too.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False, not {value!r}")
     return value
 
 
@@ -277,12 +289,10 @@ def client_config(
     for name, value, kind, wanted in (
         ("retry", retry, RetryPolicy, "a RetryPolicy"),
         ("timeout", timeout, Timeout, "a Timeout"),
-        ("trust_env", trust_env, bool, "True or False"),
-        # Any text is true, "false" too, and this one guards the key.
-        ("allow_http", allow_http, bool, "True or False"),
     ):
         if not isinstance(value, kind):
             raise ConfigurationError(f"{name} must be {wanted}, not {value!r}")
+    require_switch("allow_http", allow_http)
     return ClientConfig(
         api_key=_checked_key(api_key if api_key is not None else environ.get(KEY_VARIABLE)),
         base_url=_checked_base_url(
@@ -293,7 +303,7 @@ def client_config(
         retry=retry,
         timeout=timeout,
         concurrency=require_count("concurrency", concurrency),
-        trust_env=trust_env,
+        trust_env=require_switch("trust_env", trust_env),
     )
 
 

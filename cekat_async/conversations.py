@@ -1,24 +1,38 @@
-"""The conversations of an account: one page, all pages, or one after another."""
+"""The conversations of an account: one page, all pages, one after another, or of many inboxes."""
 
 from __future__ import annotations
 
+import logging
+from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from cekat_async._across import Across, each_once, ids_of_all, require_inbox_ids
 from cekat_async._decode import decode_conversation_page
+from cekat_async._stream import Line, streamed
 from cekat_async._walk import items_of, odd_record_error, walk_conversations
 from cekat_async._wire import Request
-from cekat_async.config import require_count, require_text
+from cekat_async.config import require_count, require_switch, require_text
 from cekat_async.errors import CekatError, ConfigurationError
 from cekat_async.models import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 
     from cekat_async._pipeline import Pipeline
-    from cekat_async.models import Conversation, ConversationPage, OddRecord, StageStatus
+    from cekat_async.models import (
+        Conversation,
+        ConversationPage,
+        InboxPage,
+        OddRecord,
+        StageStatus,
+    )
 
 __all__ = ["Conversations"]
+
+_log = logging.getLogger("cekat_async")
 
 _PATH = "/api/conversations"
 
@@ -26,7 +40,7 @@ _PATH = "/api/conversations"
 class Conversations:
     """``GET /api/conversations`` (API.md). Reached as ``client.conversations``.
 
-    All three ways to read it take the same arguments:
+    All ways to read it take the same arguments, so far as they make sense there:
 
     Args:
         limit: Results per page. The default, 100, is the documented maximum; the quota counts
@@ -37,14 +51,20 @@ class Conversations:
         on_odd_record: Called with each :class:`~cekat_async.OddRecord`, a record that does not
             have the documented shape. Without it such a record raises
             :class:`~cekat_async.OddRecordError`, in a walk after the page's other records.
+        prefetch: Pages of a walk that may be asked for before the caller wants them. With the
+            default, 1, the next page is under way while the caller works on this one, and who
+            stops early has paid for one page too many; 0 asks for a page when it is wanted.
 
     They raise :class:`~cekat_async.ConfigurationError` at once for a bad argument, and the rest of
     the family under :class:`~cekat_async.CekatError` when the request is made; its ``cursor``
     resumes the walk at the page that failed.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(
+        self, pipeline: Pipeline, all_inboxes: Callable[..., AsyncGenerator[InboxPage, None]]
+    ) -> None:
         self._pipeline = pipeline
+        self._all_inboxes = all_inboxes
         self._label = partial(pipeline.labelled, path=_PATH)
 
     async def page(
@@ -57,8 +77,8 @@ class Conversations:
         on_odd_record: Callable[[OddRecord], object] | None = None,
     ) -> ConversationPage:
         """Return one page, with one request (and its retries)."""
-        query = _query(limit, inbox_id, stage_status)
-        page = await self._fetch(query, _checked_cursor(cursor))
+        fetch = self._fetcher(limit, inbox_id, stage_status)
+        page = await fetch(_checked_cursor(cursor))
         if error := odd_record_error(page, on_odd_record):
             error.cursor = cursor
             raise self._label(error)
@@ -72,16 +92,22 @@ class Conversations:
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
+        prefetch: int = 1,
     ) -> AsyncGenerator[ConversationPage, None]:
         """Yield page after page until the server has no more.
 
-        Between two pages nothing is held: no connection, no task. It may be left at any point.
+        An error is raised behind all pages that came before it. The walk may be left at any point;
+        what was asked for ahead is given up then.
 
         Raises:
             PaginationError: A cursor came for the second time, at whatever distance.
         """
-        fetch = partial(self._fetch, _query(limit, inbox_id, stage_status))
-        return walk_conversations(fetch, _checked_cursor(cursor), on_odd_record, self._label)
+        fetch = self._fetcher(limit, inbox_id, stage_status)
+        start = _checked_cursor(cursor)
+        if not require_count("prefetch", prefetch, at_least=0):
+            return walk_conversations(fetch, start, on_odd_record, self._label)
+        walk = walk_conversations(fetch, start, _later(on_odd_record), self._label)
+        return _reported(streamed(partial(_put_all, walk), prefetch), on_odd_record)
 
     def list(
         self,
@@ -91,6 +117,7 @@ class Conversations:
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
+        prefetch: int = 1,
     ) -> AsyncGenerator[Conversation, None]:
         """Yield conversation after conversation, page by page behind the scenes.
 
@@ -104,20 +131,150 @@ class Conversations:
                 stage_status=stage_status,
                 cursor=cursor,
                 on_odd_record=on_odd_record,
+                prefetch=prefetch,
             )
         )
 
+    def across_pages(
+        self,
+        inbox_ids: Iterable[str] | AsyncIterable[str] | None = None,
+        *,
+        concurrency: int = 8,
+        keep_going: bool = False,
+        limit: int = 100,
+        stage_status: StageStatus | str | None = None,
+        on_odd_record: Callable[[OddRecord], object] | None = None,
+    ) -> AsyncGenerator[ConversationPage, None]:
+        """Yield the pages of many inboxes as they come; ``page.inbox_id`` says whose one is.
+
+        The pages of an inbox come in their order. At most ``2 * concurrency`` pages wait for the
+        caller; then the walks wait too. Memory, tasks and connections grow with ``concurrency``
+        and not with the number of inboxes.
+
+        Args:
+            inbox_ids: Which; one that comes twice is walked once. ``None`` for all inboxes of the
+                account. Of an iterable, an asynchronous one too, no more is taken than is walked.
+            concurrency: How many inboxes are walked at once. More than the client's own
+                ``concurrency`` does not help.
+            keep_going: Walk the other inboxes to their end when one fails, and say at the end
+                which failed. By default the first failure ends it all. What concerns all inboxes
+                (a wrong key, a spent day) always does.
+            limit: Results per page.
+            stage_status: Only this status.
+            on_odd_record: As for a single walk.
+
+        Raises:
+            InboxesFailedError: With ``keep_going``: some inboxes failed; the others are complete.
+            CekatError: An inbox failed; ``inbox_id`` says which, ``cursor`` where to resume it.
+        """
+        require_count("concurrency", concurrency)
+        if concurrency > self._pipeline.concurrency:
+            _log.warning(
+                "%d inboxes at once, but the client lets %d requests go at once: "
+                "pass CekatClient(concurrency=%d)",
+                *(concurrency, self._pipeline.concurrency, concurrency),
+            )
+        require_switch("keep_going", keep_going)
+        self._fetcher(limit, None, stage_status)  # refuses wrong arguments here and now
+        wanted = require_inbox_ids(inbox_ids)
+
+        def walk(inbox_id: str) -> AsyncGenerator[ConversationPage, None]:
+            fetch = self._fetcher(limit, inbox_id, stage_status)
+            return walk_conversations(fetch, None, _later(on_odd_record), self._label)
+
+        async def walk_all(line: Line[ConversationPage]) -> None:
+            ids = self._ids_of_all(on_odd_record) if wanted is None else wanted
+            await Across(walk, concurrency, keep_going=keep_going).into(line, each_once(ids))
+
+        return _reported(streamed(walk_all, concurrency), on_odd_record)
+
+    def across(
+        self,
+        inbox_ids: Iterable[str] | AsyncIterable[str] | None = None,
+        *,
+        concurrency: int = 8,
+        keep_going: bool = False,
+        limit: int = 100,
+        stage_status: StageStatus | str | None = None,
+        on_odd_record: Callable[[OddRecord], object] | None = None,
+    ) -> AsyncGenerator[Conversation, None]:
+        """Yield the conversations of many inboxes, which are walked at once.
+
+        The arguments, and what it raises, are those of :meth:`across_pages`. Those of one inbox
+        come in their order; those of different inboxes in the order of their arrival.
+        """
+        return items_of(
+            self.across_pages(
+                inbox_ids,
+                concurrency=concurrency,
+                keep_going=keep_going,
+                limit=limit,
+                stage_status=stage_status,
+                on_odd_record=on_odd_record,
+            )
+        )
+
+    def _ids_of_all(
+        self, on_odd_record: Callable[[OddRecord], object] | None
+    ) -> AsyncGenerator[str, None]:
+        return ids_of_all(self._all_inboxes(on_odd_record=_let_pass), on_odd_record)
+
+    def _fetcher(
+        self, limit: int, inbox_id: str | None, stage_status: StageStatus | str | None
+    ) -> Callable[[Cursor | None], Coroutine[Any, Any, ConversationPage]]:
+        return partial(self._fetch, _query(limit, inbox_id, stage_status), inbox_id)
+
     async def _fetch(
-        self, query: tuple[tuple[str, str], ...], cursor: Cursor | None
+        self, query: tuple[tuple[str, str], ...], inbox_id: str | None, cursor: Cursor | None
     ) -> ConversationPage:
         position = _position(cursor) if cursor else ()
         try:
-            return await self._pipeline.fetch(
+            page = await self._pipeline.fetch(
                 Request(_PATH, query + position), decode_conversation_page
             )
         except CekatError as error:
             error.cursor = cursor
             raise
+        return msgspec.structs.replace(page, inbox_id=inbox_id) if inbox_id else page
+
+
+async def _put_all(
+    walk: AsyncGenerator[ConversationPage, None], line: Line[ConversationPage]
+) -> None:
+    async with aclosing(walk):
+        async for page in walk:
+            await line.put(page)
+
+
+def _let_pass(_: OddRecord) -> None:
+    """Take no notice yet."""
+
+
+def _later(
+    on_odd_record: Callable[[OddRecord], object] | None,
+) -> Callable[[OddRecord], object] | None:
+    """Return what a walk ahead of the caller does with odd records.
+
+    Where nobody wants them they end the walk. Else the caller is told when it gets their page.
+    """
+    return None if on_odd_record is None else _let_pass
+
+
+def _reported(
+    pages: AsyncGenerator[ConversationPage, None],
+    on_odd_record: Callable[[OddRecord], object] | None,
+) -> AsyncGenerator[ConversationPage, None]:
+    return pages if on_odd_record is None else _reporting(pages, on_odd_record)
+
+
+async def _reporting(
+    pages: AsyncGenerator[ConversationPage, None], on_odd_record: Callable[[OddRecord], object]
+) -> AsyncGenerator[ConversationPage, None]:
+    async with aclosing(pages):
+        async for page in pages:
+            for record in page.odd_records:
+                on_odd_record(record)
+            yield page
 
 
 def _query(

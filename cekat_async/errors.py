@@ -22,6 +22,7 @@
     │   ├── MalformedBodyError      it is not JSON, or it is cut short
     │   └── OddRecordError          one or more records of a page are odd; the rest is here
     ├── PaginationError             the cursors do not lead to an end
+    ├── InboxesFailedError          some of many inboxes failed; the others are complete
     ├── DeadlineExceededError       attempts and waits together took too long
     └── TargetError                 an export's target cannot be written
 
@@ -49,6 +50,7 @@ __all__ = [
     "ConnectTimeoutError",
     "DeadlineExceededError",
     "DecodeError",
+    "InboxesFailedError",
     "MalformedBodyError",
     "NotFoundError",
     "NotSentError",
@@ -76,6 +78,7 @@ class CekatError(Exception):
         request_id: The server's own name for the exchange, where it gave one.
         cursor: Where to resume a walk: the cursor of the page that failed, or ``None``
             when it was the first page or no walk.
+        inbox_id: Which inbox it concerns, where many are walked at once.
     """
 
     # Set on the way out by whoever knows: the request path adds the path and the attempts,
@@ -85,6 +88,7 @@ class CekatError(Exception):
     retry_after: float | None = None
     request_id: str | None = None
     cursor: Cursor | None = None
+    inbox_id: str | None = None
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -93,6 +97,8 @@ class CekatError(Exception):
     def _facts(self) -> list[str]:
         """Return what is known beside the message, in reading order."""
         facts = [self.path] if self.path else []
+        if self.inbox_id:
+            facts.append(f"inbox {self.inbox_id}")
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
         if self.retry_after is not None:
@@ -271,6 +277,18 @@ class PaginationError(CekatError):
 
     Its ``cursor`` is the one that came again; where half of one came, it is that of the page.
     """
+
+
+class InboxesFailedError(CekatError):
+    """Some of the inboxes that were walked at once failed; the others were walked to their end.
+
+    Attributes:
+        errors: What each of them failed with; ``inbox_id`` says which, ``cursor`` where to resume.
+    """
+
+    def __init__(self, message: str = "", *, errors: Sequence[CekatError] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
 
 
 class TargetError(CekatError):

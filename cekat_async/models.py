@@ -316,10 +316,12 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
 class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
     """One page of the listing of conversations.
 
-    ``next_cursor`` leads to the next page; ``None`` says that this is the last.
+    ``next_cursor`` leads to the next page; ``None`` says that this is the last. ``inbox_id`` is
+    the inbox that was asked for; ``None`` where all were.
     """
 
     next_cursor: Cursor | None = None
+    inbox_id: str | None = None
 
 
 class InboxPage(Page[Inbox], frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ from cekat_async.errors import (
     PermissionDeniedError,
     ServerError,
 )
+from cekat_async.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Fault, Sandbox
 from cekat_async.sandbox.options import End, Order, Timestamps
 
@@ -46,7 +47,7 @@ from cekat_async.sandbox.options import End, Order, Timestamps
 def rooms(steps, **options) -> tuple[Conversations, ScriptedTransport]:
     """Return conversations over a transport that plays ``steps``."""
     pipeline, transport = make_pipeline(steps, **options)
-    return Conversations(pipeline), transport
+    return Conversations(pipeline, Inboxes(pipeline).pages), transport
 
 
 def client_of(sandbox: Sandbox, **options) -> CekatClient:
@@ -221,6 +222,7 @@ WRONG = [
     {"cursor": Cursor("", "ts")},
     {"cursor": Cursor("id", None)},
 ]
+WRONG_WALKS = [{"prefetch": -1}, {"prefetch": True}, {"prefetch": 1.0}, {"prefetch": None}]
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
@@ -236,6 +238,122 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
     with pytest.raises(ConfigurationError, match=name):
         await conversations.page(**wrong)
     assert not transport.requests
+
+
+@pytest.mark.parametrize("wrong", WRONG_WALKS, ids=repr)
+async def test_a_wrong_prefetch_is_refused_at_the_call(wrong):
+    """A prefetch that is no whole number of at least 0 raises where it is written."""
+    conversations, transport = rooms([])
+
+    with pytest.raises(ConfigurationError, match="prefetch"):
+        conversations.pages(**wrong)
+    with pytest.raises(ConfigurationError, match="prefetch"):
+        conversations.list(**wrong)
+    assert not transport.requests
+
+
+# Pages asked for ahead
+
+
+def chain_of(count: int) -> list:
+    """Return the replies of a listing of so many pages, of one conversation each."""
+    return [page_reply([str(n)], f"c{n}" if n < count else None) for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("prefetch, most", [(0, 1), (1, 2), (2, 3), (5, 6), (99, 10)])
+def test_prefetch_bounds_what_is_asked_for_ahead(prefetch, most):
+    """While the caller works on a page, so many more have been asked for, and never more."""
+    conversations, transport = rooms(chain_of(10), latency=0.1)
+
+    async def main() -> None:
+        async with aclosing(conversations.pages(prefetch=prefetch)) as pages:
+            await anext(pages)
+            await asyncio.sleep(60)
+            assert len(transport.requests) == most
+            await anext(pages)
+            await asyncio.sleep(60)
+            assert len(transport.requests) == min(most + 1, 10)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("work", [0.0, 0.02, 0.05, 0.1])
+@pytest.mark.parametrize("prefetch", [1, 3])
+def test_the_callers_work_and_the_latency_overlap(work, prefetch):
+    """A walk lasts as long as the longer of the two, and not as long as both together."""
+    conversations, _ = rooms(chain_of(20), latency=0.05)
+
+    async def main() -> float:
+        begin = asyncio.get_running_loop().time()
+        async for _ in conversations.pages(prefetch=prefetch):
+            await asyncio.sleep(work)
+        return asyncio.get_running_loop().time() - begin
+
+    assert run_virtual(main()) == pytest.approx(20 * max(work, 0.05) + min(work, 0.05), rel=0.001)
+
+
+def test_a_caller_that_never_awaits_is_helped_too():
+    """The next request is out before the caller gets a page, also where one was waiting."""
+    conversations, transport = rooms(chain_of(5), latency=0.1)
+
+    async def main() -> list[int]:
+        asked = []
+        async for _ in conversations.pages():
+            asked.append(len(transport.requests))
+            if len(asked) == 2:
+                await asyncio.sleep(1)  # from here on a page waits already
+        return asked
+
+    assert run_virtual(main()) == [2, 3, 4, 5, 5]
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 3, 99])
+def test_an_error_surfaces_behind_all_pages_before_it(prefetch):
+    """A page that failed ahead of the caller raises at its place, with its cursor."""
+    conversations, _ = rooms([*chain_of(9)[:4], reply(403)], latency=0.01)
+
+    async def main() -> None:
+        found: list[str] = []
+        with pytest.raises(PermissionDeniedError) as caught:
+            await collect_ids(conversations.list(prefetch=prefetch), found)
+        assert found == ["1", "2", "3", "4"]
+        assert caught.value.cursor.cursor_id == "c4"
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 99])
+def test_odd_records_are_told_of_with_their_page(prefetch):
+    """However far ahead pages are, the caller hears of an odd record when it gets its page."""
+    odd = reply(body=page_body([], "c2", data=[{"id": 7}]))
+    conversations, _ = rooms([page_reply(["1"], "c1"), odd, page_reply(["3"])])
+    told: list[OddRecord] = []
+
+    async def main() -> list[int]:
+        seen = []
+        async for _ in conversations.pages(prefetch=prefetch, on_odd_record=told.append):
+            await asyncio.sleep(1)
+            seen.append(len(told))
+        return seen
+
+    assert run_virtual(main()) == [0, 1, 1]
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 99])
+def test_an_odd_record_that_nobody_wants_ends_the_walk_at_its_page(prefetch):
+    """The walk raises behind the page, and asks for none behind it."""
+    odd = reply(body=page_body([], "c2", data=[{"id": "2"}, {"id": 7}]))
+    conversations, transport = rooms([page_reply(["1"], "c1"), odd, page_reply(["3"])])
+    found: list[str] = []
+
+    async def main() -> None:
+        with pytest.raises(OddRecordError) as caught:
+            await collect_ids(conversations.list(prefetch=prefetch), found)
+        assert caught.value.cursor.cursor_id == "c1"
+
+    run_virtual(main())
+    assert found == ["1", "2"]
+    assert len(transport.requests) == 2
 
 
 # Dialects
@@ -529,16 +647,19 @@ async def leave_by(how: str, conversations: Conversations) -> None:
 
 @pytest.mark.parametrize("how", ["break", "raise", "close", "throw"])
 async def test_a_walk_can_be_left_at_any_item(client, sandbox, how):
-    """Left by a break, an exception or a close, a walk leaves no task and no busy connection."""
+    """Left by a break, an exception or a close, a walk leaves no task and no busy connection.
+
+    It has cost one page too many at the most.
+    """
     for _ in range(5):
         try:
             await leave_by(how, client.conversations)
         except LookupError:
             assert how in {"raise", "throw"}
 
-    assert len(sandbox.log.requests) == 10
-    assert sandbox.log.connections == sandbox.log.open_connections == 1
     await let_tasks_end(but="RequestHandler")
+    assert len(sandbox.log.requests) <= 15
+    assert sandbox.log.open_connections <= 1
 
 
 async def test_a_walk_that_is_just_dropped(client, sandbox):
@@ -550,8 +671,16 @@ async def test_a_walk_that_is_just_dropped(client, sandbox):
     del unused
     await let_tasks_end(but="RequestHandler")
 
-    assert sandbox.log.connections == sandbox.log.open_connections == 1
+    assert sandbox.log.open_connections <= 1
     assert len(await client.conversations.page()) == 100
+
+
+@pytest.mark.parametrize("how", ["page", "inbox"])
+async def test_a_page_says_which_inbox_it_is_of(client, sandbox, how):
+    """A page carries the inbox that was asked for, and none where all were."""
+    inbox = sandbox.inbox_ids[0] if how == "inbox" else None
+
+    assert (await client.conversations.page(inbox_id=inbox)).inbox_id == inbox
 
 
 @pytest.mark.parametrize("steps", range(0, 80, 2))
@@ -562,7 +691,7 @@ def test_cancelled_at_any_step_of_a_script(steps):
         script = [page_reply(["1"], "c1"), reply(503), page_reply(["2"], "c2"), page_reply(["3"])]
         transport = ScriptedTransport(itertools.cycle(script), latency=0.01)
         pipeline = Pipeline(make_config(concurrency=1), Limiter(RateLimit(6000, per=6)), transport)
-        conversations = Conversations(pipeline)
+        conversations = Conversations(pipeline, Inboxes(pipeline).pages)
         task = asyncio.create_task(collect(conversations.list()))
         for _ in range(steps):
             await asyncio.sleep(0.005 if steps % 4 else 0)
@@ -619,8 +748,8 @@ def test_an_interrupt_in_the_middle_of_a_walk(error):
 
 
 async def test_a_pause_between_two_items_holds_nothing(client, sandbox):
-    """While the caller takes its time over an item, no request is under way and no slot taken."""
-    async for _ in client.conversations.list(limit=100):
+    """Without prefetch, no request is under way and no slot taken while the caller works."""
+    async for _ in client.conversations.list(limit=100, prefetch=0):
         requests = len(sandbox.log.requests)
         for _ in range(5):
             await asyncio.sleep(0)

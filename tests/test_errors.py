@@ -14,6 +14,7 @@ from cekat_async.errors import (
     ConfigurationError,
     DeadlineExceededError,
     DecodeError,
+    InboxesFailedError,
     OddRecordError,
     ServerError,
     status_error_class,
@@ -60,6 +61,7 @@ def filled(kind: type[CekatError]) -> CekatError:
     error.attempts = 3
     error.retry_after = 2.5
     error.request_id = "req-1"
+    error.inbox_id = "inbox-1"
     error.cursor = Cursor("id", "2026-04-10T09:51:19.885")
     return error
 
@@ -131,6 +133,16 @@ def test_errors_can_be_made_with_nothing(kind: type[CekatError]) -> None:
     assert error.message == ""
 
 
+def test_inboxes_that_failed_pickle_with_what_they_failed_with() -> None:
+    """The errors of single inboxes survive pickling inside of the one that holds them."""
+    error = InboxesFailedError("2 inboxes failed", errors=[filled(ServerError), CekatError("no")])
+
+    copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+
+    assert list(map(vars, error.errors)) == list(map(vars, copied.errors))
+    assert list(map(str, error.errors)) == list(map(str, copied.errors))
+
+
 def test_attributes_before_anybody_knows() -> None:
     """What nobody has set on an error is None, and no attempt was made."""
     error = CekatError("no")
@@ -152,7 +164,7 @@ def test_str_without_facts() -> None:
 def test_str_shows_the_facts() -> None:
     """The text of an error shows status, code, path, attempts, pause and request id, in order."""
     assert str(filled(ServerError)) == (
-        "no (HTTP 418, TEAPOT, limit: odd, /api/conversations, 3 attempts, "
+        "no (HTTP 418, TEAPOT, limit: odd, /api/conversations, inbox inbox-1, 3 attempts, "
         "retry after 2.5 s, request id req-1)"
     )
 

@@ -25,7 +25,7 @@ FLOORS = [
     {"_pace", "_unpaced"},  # and on top of these
     {"_retry", "_even_pace", "_sharing", "_transport"},  # mechanisms
     {"_limiter"},  # on top of the pace and its mechanisms
-    {"_pipeline"},  # the path of a request
+    {"_pipeline", "_stream", "_across"},  # the path of a request; tasks that walk ahead
     {"conversations", "inboxes"},  # rooms
     {"client"},  # the door
     {"__init__"},  # the door's name plate

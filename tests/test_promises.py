@@ -36,6 +36,7 @@ from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline
 from cekat_async._wire import Reply, Request
 from cekat_async.conversations import Conversations
+from cekat_async.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Fault, Quota, Sandbox
 from cekat_async.sandbox.quota import counter
 
@@ -191,7 +192,7 @@ def test_one_deadline_for_attempts_and_waits(deadline):
     )
 
     async def main() -> None:
-        conversations = Conversations(pipeline)
+        conversations = Conversations(pipeline, Inboxes(pipeline).pages)
         calls = (conversations.page() for _ in range(5))
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert now() <= deadline
@@ -253,7 +254,7 @@ def test_no_request_is_refused_for_our_own_doing(window, phase, requests):
     server = CountingServer(quota)
     limiter = Limiter(RateLimit(requests))
     pipeline = Pipeline(make_config(concurrency=32), limiter, server)
-    conversations = Conversations(pipeline)
+    conversations = Conversations(pipeline, Inboxes(pipeline).pages)
 
     async def work() -> None:
         while now() < 180:
@@ -303,7 +304,7 @@ async def test_a_cursor_that_repeats_is_no_endless_loop():
     pipeline, transport = make_pipeline(circle)
 
     with pytest.raises(errors.PaginationError):
-        await collect(Conversations(pipeline).list())
+        await collect(Conversations(pipeline, Inboxes(pipeline).pages).list())
 
     assert len(transport.requests) == 1001
 

@@ -229,7 +229,13 @@ async def _conversations(
             return
         # A limit is at most a page, whatever one asks for.
         limit = min(_PAGE, most or _PAGE)
-        pages = client.conversations.pages(limit=limit, on_odd_record=_pass, **which)
+        pages = client.conversations.pages(
+            # What is fetched ahead of a page that is the last would cost quota for nothing.
+            limit=limit,
+            on_odd_record=_pass,
+            prefetch=0 if most else 1,
+            **which,
+        )
         await _print_lines(pages, most)
 
 
@@ -240,6 +246,7 @@ async def _tabulate(
         # One more than is shown tells whether there are more.
         limit=min(_PAGE, most + 1),
         on_odd_record=_say_odd(console),
+        prefetch=0,
         **which,
     )
     found = await _first(listing, most + 1)

@@ -1,0 +1,406 @@
+"""Many inboxes at once: each whole and in order, bounded, and failing one by one or together."""
+
+import asyncio
+import gc
+from collections import defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.clock import let_tasks_end, run_virtual
+from support.parts import collect, collect_ids, make_pipeline, page_body, page_reply
+from support.scripted import reply
+
+from cekat_async import (
+    AuthenticationError,
+    CekatClient,
+    ConfigurationError,
+    InboxesFailedError,
+    OddRecordError,
+    PermissionDeniedError,
+    RateLimitError,
+    RetryPolicy,
+)
+from cekat_async.conversations import Conversations
+from cekat_async.inboxes import Inboxes
+from cekat_async.sandbox import Sandbox
+
+
+class Account:
+    """Inboxes as a transport that answers from a table: how many pages each has, or its error."""
+
+    def __init__(self, inboxes: dict, latency: float = 0.01, *, concurrency: int = 50) -> None:
+        self.inboxes = inboxes
+        steps = iter(lambda: self._answer, None)
+        self.pipeline, self.transport = make_pipeline(
+            steps, latency=latency, concurrency=concurrency, retry=RetryPolicy(attempts=1)
+        )
+        self.conversations = Conversations(self.pipeline, Inboxes(self.pipeline).pages)
+
+    def _answer(self, request):
+        query = dict(request.query)
+        if request.path == "/api/inboxes":
+            data = [{"id": id_} for id_ in self.inboxes] if query["page"] == "1" else []
+            return reply(body=page_body([], data=data, metadata={}))
+        inbox = query["inbox_id"]
+        number = int(query.get("cursor_id", "1"))
+        pages = self.inboxes[inbox]
+        if not isinstance(pages, int):
+            if number == 2:
+                return pages
+            pages = 99
+        if not pages:
+            return page_reply([])
+        return page_reply([f"{inbox}.{number}"], str(number + 1) if number < pages else None)
+
+
+def by_inbox(ids: list[str]) -> dict[str, list[int]]:
+    found = defaultdict(list)
+    for id_ in ids:
+        inbox, _, number = id_.rpartition(".")
+        found[inbox].append(int(number))
+    return found
+
+
+async def ids_across(account: Account, *arguments, **options) -> list[str]:
+    return [c.id async for c in account.conversations.across(*arguments, **options)]
+
+
+async def later(ids, pause: float = 0.0):
+    for id_ in ids:
+        await asyncio.sleep(pause)
+        yield id_
+
+
+@given(
+    sizes=st.lists(st.integers(0, 6), max_size=12),
+    concurrency=st.integers(1, 9),
+    latency=st.sampled_from([0.0, 1.0]),
+    work=st.sampled_from([0.0, 0.3, 5.0]),
+    form=st.sampled_from(["all", "list", "set", "generator", "async"]),
+)
+@settings(max_examples=120)
+def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form):
+    """Every conversation of every inbox comes once, each inbox's in order; walks are bounded."""
+    inboxes = {f"i{n}": size for n, size in enumerate(sizes)}
+    account = Account(inboxes, latency)
+    wanted = {
+        "all": lambda: None,
+        "list": lambda: list(inboxes),
+        "set": lambda: set(inboxes),
+        "generator": lambda: iter(inboxes),
+        "async": lambda: later(inboxes, 0.2),
+    }[form]()
+
+    async def main() -> list[str]:
+        found = []
+        async for page in account.conversations.across_pages(wanted, concurrency=concurrency):
+            assert {c.id.rpartition(".")[0] for c in page} <= {page.inbox_id}
+            found += [c.id for c in page]
+            await asyncio.sleep(work)
+            asked = sum("inbox_id" in dict(r.query) for r in account.transport.requests)
+            assert asked - len(found) <= 2 * concurrency + len(sizes)
+        return found
+
+    found = by_inbox(run_virtual(main()))
+    assert found == {f"i{n}": list(range(1, size + 1)) for n, size in enumerate(sizes) if size}
+    # The listing of the inboxes is a request as well.
+    assert account.transport.most_under_way <= concurrency + (form == "all")
+
+
+def test_a_slow_consumer_slows_the_walks():
+    """While the caller does nothing, at most two pages for each walk are fetched."""
+    account = Account({f"i{n}": 50 for n in range(20)})
+
+    async def main() -> None:
+        stream = account.conversations.across(list(account.inboxes), concurrency=4)
+        await anext(stream)
+        await asyncio.sleep(100)
+        assert len(account.transport.requests) <= 1 + 2 * 4
+        await stream.aclose()
+
+    run_virtual(main())
+
+
+def test_a_fast_consumer_does_not_wait_for_the_slowest_inbox():
+    """The inboxes that are done come, while one is still being walked."""
+    account = Account({"long": 100} | {f"i{n}": 3 for n in range(30)}, 1.0)
+
+    async def main() -> float:
+        begin, found = asyncio.get_running_loop().time(), 0
+        async for c in account.conversations.across(list(account.inboxes), concurrency=2):
+            found += not c.id.startswith("long")
+            if found == 90:
+                return asyncio.get_running_loop().time() - begin
+        raise AssertionError
+
+    assert run_virtual(main()) == pytest.approx(90.0, abs=1.1)
+
+
+def test_the_time_is_that_of_the_longest_or_of_all_shared_out():
+    """With enough to do no walker is ever idle."""
+    account = Account({f"i{n}": 5 for n in range(64)}, 1.0)
+
+    async def main() -> float:
+        begin = asyncio.get_running_loop().time()
+        await ids_across(account, list(account.inboxes), concurrency=16)
+        return asyncio.get_running_loop().time() - begin
+
+    assert run_virtual(main()) == pytest.approx(5 * 64 / 16)
+
+
+def test_ten_thousand_inboxes_cost_no_more_than_eight():
+    """Tasks are as many as walks at once, and memory does not grow with the inboxes."""
+
+    async def measured(count: int) -> tuple[int, int]:
+        account = Account({f"inbox-{n}": 0 for n in range(count)}, 0.0)
+        account.transport.requests = account.transport.times = _Forgetful()
+        most = 0
+
+        async def ids():
+            nonlocal most
+            for n in range(count):
+                most = max(most, len(asyncio.all_tasks()))
+                yield f"inbox-{n}"
+
+        gc.collect()
+        before = len(gc.get_objects())
+        assert await ids_across(account, ids(), concurrency=8) == []
+        gc.collect()
+        return most, len(gc.get_objects()) - before
+
+    few, _ = run_virtual(measured(20))
+    most, left = run_virtual(measured(10_000))
+    assert most == few <= 8 + 2
+    assert left < 500
+
+
+class _Forgetful(list):
+    def append(self, _: object) -> None:
+        pass
+
+
+# What goes wrong
+
+
+def test_one_failing_inbox_ends_the_stream():
+    """The error names the inbox and where to resume it; the other walks are given up."""
+    account = Account({"a": 50, "bad": reply(403), "c": 50, "d": 50})
+
+    async def main() -> None:
+        found: list[str] = []
+        with pytest.raises(PermissionDeniedError) as caught:
+            await collect_ids(account.conversations.across(list(account.inboxes)), found)
+        assert (caught.value.inbox_id, caught.value.cursor.cursor_id) == ("bad", "2")
+        assert "inbox bad" in str(caught.value)
+        assert "bad.1" in found
+        assert account.transport.under_way == 0
+
+    run_virtual(main())
+    assert len(account.transport.requests) < 20
+
+
+def test_others_can_finish_before_the_failures_are_told():
+    """When asked, all other inboxes are complete before one error tells which failed."""
+    bad = {"bad": reply(403), "worse": reply(500)}
+    account = Account({"a": 5, "bad": bad["bad"], "c": 7, "worse": bad["worse"], "e": 2})
+
+    async def main() -> None:
+        found: list[str] = []
+        stream = account.conversations.across(keep_going=True, concurrency=2)
+        with pytest.raises(InboxesFailedError, match="2 inboxes failed") as caught:
+            await collect_ids(stream, found)
+        assert {error.inbox_id for error in caught.value.errors} == set(bad)
+        assert all(error.cursor.cursor_id == "2" for error in caught.value.errors)
+        assert {name: len(n) for name, n in by_inbox(found).items()} == {
+            "a": 5, "bad": 1, "c": 7, "worse": 1, "e": 2
+        }  # fmt: skip
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    "answer, kind",
+    [(reply(401), AuthenticationError), (reply(429, Retry_After="90000"), RateLimitError)],
+)
+def test_what_concerns_all_ends_it_though_others_could_finish(answer, kind):
+    """A wrong key and a spent day end the stream at once, whatever was asked for."""
+    account = Account({f"i{n}": answer for n in range(50)})
+
+    async def main() -> None:
+        with pytest.raises(kind):
+            await ids_across(account, keep_going=True)
+
+    run_virtual(main())
+    assert len(account.transport.requests) < 30
+
+
+def test_an_iterable_that_raises_ends_the_stream():
+    """What the caller's iterable raises is raised as it is, and it is closed."""
+    account = Account({"a": 500})
+    closed = []
+
+    async def ids():
+        try:
+            yield "a"
+            await asyncio.sleep(0.1)
+            raise LookupError("no more")
+        finally:
+            closed.append(True)
+
+    async def main() -> None:
+        with pytest.raises(LookupError, match="no more"):
+            await ids_across(account, ids())
+
+    run_virtual(main())
+    assert closed == [True]
+    assert account.transport.under_way == 0
+
+
+def test_an_iterable_is_closed_when_the_stream_is_left():
+    """Leaving the stream closes the caller's iterable, before the stream has ended."""
+    account = Account({"a": 500, "b": 500})
+    closed = []
+
+    async def ids():
+        try:
+            yield "a"
+            await asyncio.sleep(1000)
+        finally:
+            closed.append(True)
+
+    async def main() -> None:
+        stream = account.conversations.across(ids())
+        await anext(stream)
+        await stream.aclose()
+        assert closed == [True]
+        await let_tasks_end(1)
+
+    run_virtual(main())
+
+
+WRONG = [
+    {"concurrency": 0},
+    {"concurrency": -1},
+    {"concurrency": True},
+    {"concurrency": 1.5},
+    {"keep_going": "no"},
+    {"limit": 0},
+    {"stage_status": ""},
+    {"inbox_ids": "one"},
+    {"inbox_ids": b"one"},
+    {"inbox_ids": 7},
+    {"inbox_ids": ["a", ""]},
+    {"inbox_ids": ["a", 7]},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+async def test_a_wrong_argument_is_refused_at_the_call(wrong):
+    """A wrong argument raises where it is written; nothing is sent."""
+    account = Account({"a": 1})
+    (name,) = wrong
+
+    for call in (account.conversations.across, account.conversations.across_pages):
+        with pytest.raises(ConfigurationError, match=name):
+            call(**wrong)
+    assert not account.transport.requests
+
+
+@pytest.mark.parametrize("lazy", [iter, later])
+def test_a_wrong_id_of_an_iterable_is_refused_when_it_comes(lazy):
+    """An id that is no text, and could not be seen before, ends the stream with a clear error."""
+    account = Account({"a": 1})
+
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match="each of inbox_ids"):
+            await ids_across(account, lazy(["a", None]))
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("lazy", [list, iter, later])
+def test_an_inbox_that_comes_twice_is_walked_once(lazy):
+    """Duplicate ids cost nothing and give nothing."""
+    account = Account({"a": 2, "b": 1})
+
+    found = run_virtual(ids_across(account, lazy(["a", "b", "a", "a"]), concurrency=1))
+
+    assert found == ["a.1", "a.2", "b.1"]
+
+
+@pytest.mark.parametrize("none", [list, iter, later, dict])
+def test_no_inboxes_are_an_empty_stream(none):
+    """Without any inbox the stream ends at once, and nothing is asked."""
+    account = Account({"a": 2})
+
+    assert run_virtual(ids_across(account, none([]))) == []
+    assert not account.transport.requests
+
+
+def test_odd_inboxes_are_walked_too():
+    """An inbox whose record is odd has an id all the same; one without is an error, or told of."""
+    odd = [{"id": "a", "name": 7}, {"id": "b"}, {"name": "nobody"}]
+    account = Account({"a": 1, "b": 2})
+    answer = account._answer
+
+    def with_odd(request):
+        if request.path == "/api/inboxes" and ("page", "1") in request.query:
+            return reply(body=page_body([], data=odd, metadata={}))
+        return answer(request)
+
+    account._answer = with_odd
+    told = []
+
+    async def main() -> None:
+        with pytest.raises(OddRecordError):
+            await ids_across(account)
+        assert sorted(await ids_across(account, on_odd_record=told.append)) == ["a.1", "b.1", "b.2"]
+
+    run_virtual(main())
+    assert [record.index for record in told] == [2]
+
+
+async def test_more_walks_than_the_client_lets_go_is_said(client, caplog):
+    """Who asks for more at once than the client's concurrency allows is told, once."""
+    await collect(client.conversations.across([], concurrency=9))
+
+    (record,) = caplog.records
+    assert "pass CekatClient(concurrency=9)" in record.getMessage()
+
+
+# Over sockets
+
+
+async def test_all_inboxes_of_an_account_over_sockets():
+    """Together the inboxes hold all conversations, over as many connections as walks at once."""
+    async with (
+        Sandbox(conversations=900, inboxes=20, quota=None, latency=0.002) as sandbox,
+        CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
+    ):
+        found = [c async for c in client.conversations.across(limit=20, concurrency=5)]
+
+        assert sorted(c.id for c in found) == sorted(id_ for id_, _ in sandbox.records())
+        assert sandbox.log.connections <= 5
+        for inbox in sandbox.inbox_ids:
+            expected = [c.id async for c in client.conversations.list(inbox_id=inbox)]
+            assert [c.id for c in found if c.inbox_id == inbox] == expected
+
+
+@pytest.mark.parametrize("turns", range(0, 200, 5))
+async def test_cancelled_at_any_step_over_sockets(turns):
+    """Cancelled at any moment, no task, no slot and no busy connection is left."""
+    async with (
+        Sandbox(conversations=60, inboxes=6, quota=None) as sandbox,
+        CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
+    ):
+        task = asyncio.create_task(collect(client.conversations.across(concurrency=3, limit=5)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert client._pipeline._slots._value == 8
+        assert len(await collect(client.conversations.across(concurrency=3))) == 60
+        await let_tasks_end(but="RequestHandler")
+        assert sandbox.log.open_connections <= 4
