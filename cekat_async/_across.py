@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -18,7 +19,7 @@ from cekat_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from cekat_async._stream import Line
     from cekat_async.models import InboxPage, OddRecord
@@ -107,14 +108,14 @@ def require_inbox_ids(
     Raises:
         ConfigurationError: They are one text, or nothing to iterate, or one of them is no text.
     """
-    if inbox_ids is None or hasattr(inbox_ids, "__aiter__"):
+    if inbox_ids is None or isinstance(inbox_ids, AsyncIterable):
         return inbox_ids
     if isinstance(inbox_ids, (str, bytes)):
         raise ConfigurationError(
             f"inbox_ids must be several, not one text: write [{inbox_ids!r}], "
             "or None for all inboxes of the account"
         )
-    if not hasattr(inbox_ids, "__iter__"):
+    if not isinstance(inbox_ids, Iterable):
         raise ConfigurationError(
             "inbox_ids must be a list, any other iterable of ids, or None for all inboxes of the "
             f"account, not {inbox_ids!r}"
@@ -141,7 +142,7 @@ async def each_once(
 
 
 async def _in_turn(inbox_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:
-    if not hasattr(inbox_ids, "__aiter__"):
+    if not isinstance(inbox_ids, AsyncIterable):
         for inbox_id in inbox_ids:
             yield inbox_id
         return

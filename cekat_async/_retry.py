@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
+    ConnectionDroppedError,
     ConnectTimeoutError,
     MalformedBodyError,
     RateLimitError,
@@ -204,6 +205,9 @@ def _retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRet
     """Make one for a call: a shared one gives tasks each other's errors."""
 
     def wait(state: RetryCallState) -> float:
+        if state.attempt_number == 1 and isinstance(_failure(state), ConnectionDroppedError):
+            # What was idle for too long: the next attempt goes out on another connection.
+            return 0.0
         return max(backoff(policy, state.attempt_number), _failure(state).retry_after or 0.0)
 
     enough = stop_after_attempt(policy.attempts)
@@ -247,7 +251,9 @@ def _failure(state: RetryCallState) -> CekatError:
 
 
 def _log_retry(state: RetryCallState) -> None:
-    _log.warning(
+    _log.log(
+        # That an idle connection was dropped is nothing to wake anybody for.
+        logging.WARNING if state.upcoming_sleep else logging.INFO,
         "attempt %d failed, next in %g s: %s",
         state.attempt_number,
         round(state.upcoming_sleep, 2),

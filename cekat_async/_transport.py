@@ -25,6 +25,7 @@ from cekat_async.config import is_loopback
 from cekat_async.errors import (
     ClientClosedError,
     ConfigurationError,
+    ConnectionDroppedError,
     ConnectTimeoutError,
     NotSentError,
     ResponseLostError,
@@ -208,6 +209,8 @@ class Transport:
         reason = self._config.api_key.redact_text(_reason(error))
         if isinstance(error, _NEVER_SENT):
             return NotSentError(f"cannot reach {self._config.base_url}: {reason}")
+        if isinstance(error, _ConnectionLostError):
+            return ConnectionDroppedError(f"the connection was lost before the answer: {reason}")
         return ResponseLostError(f"the connection was lost before the whole answer: {reason}")
 
 

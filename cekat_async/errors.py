@@ -9,6 +9,7 @@
     │   ├── NotSentError            the request never reached the server
     │   │   └── ConnectTimeoutError
     │   └── ResponseLostError       it may have been received; no whole answer came back
+    │       ├── ConnectionDroppedError
     │       ├── ResponseTimeoutError
     │       └── ResponseTooLargeError
     ├── APIStatusError              the server answered, and the answer is no
@@ -48,6 +49,7 @@ __all__ = [
     "ClientClosedError",
     "ConfigurationError",
     "ConnectTimeoutError",
+    "ConnectionDroppedError",
     "DeadlineExceededError",
     "DecodeError",
     "InboxesFailedError",
@@ -135,6 +137,10 @@ class ConnectTimeoutError(NotSentError):
 
 class ResponseLostError(TransportError):
     """The request may have been received, but no whole answer came back."""
+
+
+class ConnectionDroppedError(ResponseLostError):
+    """The connection was dropped before any answer began, as servers do with one that was idle."""
 
 
 class ResponseTimeoutError(ResponseLostError):

@@ -21,6 +21,7 @@ from cekat_async.errors import (
     APIStatusError,
     BadRequestError,
     ClientClosedError,
+    ConnectionDroppedError,
     DeadlineExceededError,
     DecodeError,
     MalformedBodyError,
@@ -69,6 +70,25 @@ def test_a_failure_that_may_heal_is_not_seen_by_the_caller(failure):
     assert answer == "yes"
     assert transport.requests == [REQUEST] * 3
     assert (pipeline.traffic.requests, pipeline.traffic.retries) == (3, 2)
+
+
+def test_a_dropped_idle_connection_costs_a_transparent_attempt(caplog):
+    """The first retry of what was dropped before the answer is at once, counted, and no warning."""
+    drop = ConnectionDroppedError("dropped")
+    pipeline, transport = make_pipeline([drop, reply(), drop, drop, reply()])
+
+    async def main() -> None:
+        await pipeline.fetch(REQUEST, body_of)
+        await pipeline.fetch(REQUEST, body_of)
+
+    with caplog.at_level(logging.WARNING, "cekat_async"):
+        run_virtual(main())
+
+    begin, *others, last = transport.times
+    assert others == pytest.approx([begin] * 3, abs=0.01)
+    assert last > begin + 0.1  # dropped twice in a row is not what happens to an idle connection
+    assert (pipeline.traffic.requests, pipeline.traffic.retries) == (5, 3)
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ async def test_errors_are_one_tree(status, body):
 @pytest.mark.parametrize(
     "fault, kind",
     [
-        (Fault.drop(), errors.ResponseLostError),
+        (Fault.drop(), errors.ConnectionDroppedError),
         (Fault.drop_mid_body(), errors.ResponseLostError),
         (Fault.wire(b"\x00\x01\r\n\r\n"), errors.ResponseLostError),
         (Fault.hang(), errors.ResponseTimeoutError),

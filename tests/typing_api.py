@@ -6,7 +6,7 @@ and the checker says so.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, assert_type
@@ -24,6 +24,7 @@ from cekat_async import (
     DeadlineExceededError,
     DecodeError,
     Inbox,
+    InboxesFailedError,
     InboxPage,
     Label,
     Limiter,
@@ -127,6 +128,24 @@ async def wrong_pages(client: CekatClient, page: ConversationPage) -> None:
     page.next_cursor.cursor_id  # type: ignore[union-attr]  # noqa: B018 - not asked for None
     page.next_cursor = None  # type: ignore[misc]
     Cursor("id")  # type: ignore[call-arg]
+
+
+async def many_inboxes(client: CekatClient, ids: AsyncIterable[str]) -> None:
+    assert_type(client.conversations.across(), AsyncGenerator[Conversation, None])
+    walk = client.conversations.across_pages(ids, concurrency=4, keep_going=True)
+    assert_type(walk, AsyncGenerator[ConversationPage, None])
+    client.conversations.across(["a"], stage_status="open", limit=10)
+    client.conversations.across({"a": 1}.keys())
+    client.conversations.across(inbox.id async for inbox in client.inboxes.list())
+    client.conversations.across([1])  # type: ignore[list-item]
+    client.conversations.across(concurrency="4")  # type: ignore[arg-type]
+    client.conversations.across(prefetch=1)  # type: ignore[call-arg]
+    try:
+        async for page in walk:
+            assert_type(page.inbox_id, str | None)
+    except InboxesFailedError as failed:
+        assert_type(failed.errors, tuple[CekatError, ...])
+        assert_type(failed.errors[0].inbox_id, str | None)
 
 
 async def conversations(client: CekatClient) -> None:
