@@ -7,6 +7,8 @@ from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import msgspec
+
 from cekat_async._walk import odd_record_error
 from cekat_async.config import require_text
 from cekat_async.errors import (
@@ -165,12 +167,13 @@ async def ids_of_all(
     """
     async with aclosing(pages):
         async for page in pages:
-            for inbox in page.items:
-                yield inbox.id
-            for odd in page.odd_records:
-                if odd.id is not None:
-                    yield odd.id
-                elif on_odd_record is not None:
-                    on_odd_record(odd)
-                elif (error := odd_record_error(page, None)) is not None:
-                    raise error
+            for inbox_id in (*(inbox.id for inbox in page.items), *_ids_of_odd(page)):
+                yield inbox_id
+            nameless = tuple(odd for odd in page.odd_records if odd.id is None)
+            rest = msgspec.structs.replace(page, odd_records=nameless)
+            if (error := odd_record_error(rest, on_odd_record)) is not None:
+                raise error
+
+
+def _ids_of_odd(page: InboxPage) -> Iterable[str]:
+    return (odd.id for odd in page.odd_records if odd.id is not None)

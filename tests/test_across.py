@@ -279,6 +279,30 @@ def test_an_iterable_is_closed_when_the_stream_is_left():
     run_virtual(main())
 
 
+class Plain:
+    """An async iterable that is no generator, and cannot be closed."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self._ids = iter(ids)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self) -> str:
+        for id_ in self._ids:
+            return id_
+        raise StopAsyncIteration
+
+
+def test_an_iterable_need_not_be_a_generator():
+    """Anything that ``async for`` takes will do."""
+    account = Account({"a": 2, "b": 1})
+
+    found = run_virtual(ids_across(account, Plain(["a", "b"]), concurrency=1))
+
+    assert found == ["a.1", "a.2", "b.1"]
+
+
 WRONG = [
     {"concurrency": 0},
     {"concurrency": -1},
