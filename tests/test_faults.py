@@ -68,7 +68,7 @@ async def test_each_kind_of_fault_is_survived_many_times(caplog):
         ) as client,
     ):
         sandbox.fail_next(*(kind for kind in kinds for _ in range(2)))
-        with caplog.at_level(logging.WARNING, "cekat_async"):
+        with caplog.at_level(logging.INFO, "cekat_async"):
             page = await client.conversations.page()
 
     assert len(page) == 100
