@@ -1,0 +1,220 @@
+"""What latency costs a walk, and many walks at once, beside the lower bound and the serial loop.
+
+The sandbox runs in a process of its own, takes 50 ms for each answer and grants any number of
+requests. A ratio is that of the measured time to the least that the network and the caller's own
+work allow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+
+from cekat_async import CekatClient
+from cekat_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Generator
+    from multiprocessing.connection import Connection
+
+LATENCY = 0.05
+PER_PAGE = 100
+WALKS = 16
+INBOXES = 64
+EMPTY = 10_000
+
+
+class Server(NamedTuple):
+    """Where a sandbox is, the key to it, and how many pages each inbox has."""
+
+    base_url: str
+    api_key: str
+    pages: dict[str, int]
+
+
+class Row(NamedTuple):
+    """One case: the least seconds it can take, what it took, and what the serial loop took."""
+
+    case: str
+    bound: float
+    ours: float
+    serial: float
+
+
+def serve(pipe: Connection, conversations: int, inboxes: int, latency: float) -> None:
+    """Run a sandbox until nobody needs it any more."""
+
+    async def main() -> None:
+        async with Sandbox(
+            conversations, inboxes, quota=None, latency=latency, cache=conversations
+        ) as sandbox:
+            for _ in sandbox.records():
+                pass  # what is measured is not how fast a sandbox makes records up
+            pages = {id_: max(1, -(-sandbox.count(id_) // PER_PAGE)) for id_ in sandbox.inbox_ids}
+            pipe.send(Server(sandbox.base_url, sandbox.api_key, pages))
+            await asyncio.to_thread(pipe.recv)
+
+    asyncio.run(main())
+
+
+@contextmanager
+def server(conversations: int, inboxes: int, latency: float = LATENCY) -> Generator[Server]:
+    """Start a sandbox in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, conversations, inboxes, latency))
+    process.start()
+    theirs.close()  # so that a server that fails ends the waiting for it
+    try:
+        yield ours.recv()
+    finally:
+        ours.send(None)
+        process.join()
+
+
+def client_of(where: Server, concurrency: int = 8) -> CekatClient:
+    """Return a client that nothing but the network and the machine holds up."""
+    return CekatClient(
+        where.api_key, base_url=where.base_url, rate_limit=None, concurrency=concurrency
+    )
+
+
+async def serial_pages(where: Server, inbox_id: str | None = None) -> AsyncGenerator[list, None]:
+    """Walk as people do: a page, then the work, then the next page."""
+    headers = {"Authorization": f"Bearer {where.api_key}"}
+    query = {"limit": str(PER_PAGE)} | ({"inbox_id": inbox_id} if inbox_id else {})
+    async with aiohttp.ClientSession(headers=headers) as session:
+        while True:
+            url = f"{where.base_url}/api/conversations"
+            async with session.get(url, params=query) as response:
+                answer = await response.json()
+            yield answer["data"]
+            cursor = answer["metadata"]["next_cursor"]
+            if cursor["cursor_id"] is None:
+                return
+            query |= cursor
+
+
+async def timed(work: Awaitable[int], expected: int) -> float:
+    """Return the seconds that some work takes, if it found all pages."""
+    begin = time.perf_counter()
+    found = await work
+    seconds = time.perf_counter() - begin
+    if found < expected:
+        sys.exit(f"{found} pages came, and there are {expected}")
+    return seconds
+
+
+async def worked(pages: AsyncGenerator[object, None], work: float) -> int:
+    """Count pages, and work on each of them for so many seconds."""
+    count = 0
+    async for _ in pages:
+        count += 1
+        if work:
+            await asyncio.sleep(work)
+    return count
+
+
+async def one_walk(where: Server, pages: int, work: float) -> Row:
+    """Walk all pages while the caller works on each."""
+    async with client_of(where) as cekat:
+        await cekat.conversations.page(limit=1)
+        ours = await timed(worked(cekat.conversations.pages(), work), pages)
+    serial = await timed(worked(serial_pages(where), work), pages)
+    bound = pages * max(LATENCY, work) + min(LATENCY, work)
+    return Row(f"one walk, {pages} pages, {1000 * work:.0f} ms of work each", bound, ours, serial)
+
+
+async def many_walks(where: Server) -> Row:
+    """Walk all inboxes at once."""
+    total, longest = sum(where.pages.values()), max(where.pages.values())
+    async with client_of(where, WALKS) as cekat:
+        stream = cekat.conversations.across_pages(list(where.pages), concurrency=WALKS)
+        ours = await timed(worked(stream, 0), total)
+
+    async def one_after_another() -> int:
+        return sum([await worked(serial_pages(where, id_), 0) for id_ in where.pages])
+
+    serial = await timed(one_after_another(), total)
+    bound = max(total / WALKS, longest) * LATENCY
+    case = f"{INBOXES} inboxes, {total} pages, the longest {longest}, {WALKS} at once"
+    return Row(case, bound, ours, serial)
+
+
+async def empty_inboxes(where: Server) -> str:
+    """Walk ten thousand inboxes without anything in them."""
+    most = before = 0
+    begin = time.perf_counter()
+
+    async def ids() -> AsyncGenerator[str, None]:
+        nonlocal most, before
+        for number, inbox_id in enumerate(where.pages):
+            most = max(most, len(asyncio.all_tasks()))
+            before = resident() if number == EMPTY // 10 else before
+            yield inbox_id
+
+    async with client_of(where) as cekat:
+        async for _ in cekat.conversations.across(ids(), concurrency=8):
+            pass
+    grown = (resident() - before) / 1e6
+    seconds = time.perf_counter() - begin
+    return f"{EMPTY:,} empty inboxes, 8 at once: {seconds:.1f} s, {most} tasks, {grown:+.1f} MB"
+
+
+def resident() -> int:
+    """Return the bytes of memory that the process holds; 0 where nobody tells."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+
+
+def measure(pages: int) -> list[Row]:
+    """Measure all cases that have a lower bound."""
+    rows = []
+    with server(PER_PAGE * pages, 1) as where:
+        rows += [asyncio.run(one_walk(where, pages, work)) for work in (0, 0.02, 0.05, 0.1)]
+    # Most inboxes end in the middle of a page: so many conversations are some 3 x `pages` pages.
+    with server(PER_PAGE * max(3 * pages - INBOXES // 2, INBOXES), INBOXES) as where:
+        rows.append(asyncio.run(many_walks(where)))
+    return rows
+
+
+def print_table(rows: list[Row]) -> None:
+    """Print what was measured, for a person."""
+    print(f"{'':58} {'bound':>7} {'ours':>7} {'ratio':>6} {'serial':>7} {'gain':>6}")
+    for row in rows:
+        print(
+            f"{row.case:58} {row.bound:>6.2f}s {row.ours:>6.2f}s {row.ours / row.bound:>6.3f}"
+            f" {row.serial:>6.2f}s {row.serial / row.ours:>5.1f}x"
+        )
+
+
+def main() -> int:
+    """Print the table, or JSON, and fail if a ratio is larger than it should be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pages", type=int, default=200, help="of 100 conversations")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--at-most", type=float, help="the ratio to the lower bound")
+    options = parser.parse_args()
+    rows = measure(options.pages)
+    if options.json:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+    else:
+        print_table(rows)
+        with server(0, EMPTY, 0.0) as where:
+            print(asyncio.run(empty_inboxes(where)))
+    worst = max(row.ours / row.bound for row in rows)
+    return int(options.at_most is not None and worst > options.at_most)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
