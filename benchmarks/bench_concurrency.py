@@ -89,20 +89,19 @@ def client_of(where: Server, concurrency: int = 8) -> CekatClient:
     )
 
 
-async def serial_pages(where: Server, inbox_id: str | None = None) -> AsyncGenerator[list, None]:
-    """Walk as people do: a page, then the work, then the next page."""
+async def serial_pages(where: Server, *inbox_ids: str) -> AsyncGenerator[list, None]:
+    """Walk as people do: a page, then the work, then the next page; one inbox after another."""
     headers = {"Authorization": f"Bearer {where.api_key}"}
-    query = {"limit": str(PER_PAGE)} | ({"inbox_id": inbox_id} if inbox_id else {})
+    url = f"{where.base_url}/api/conversations"
     async with aiohttp.ClientSession(headers=headers) as session:
-        while True:
-            url = f"{where.base_url}/api/conversations"
-            async with session.get(url, params=query) as response:
-                answer = await response.json()
-            yield answer["data"]
-            cursor = answer["metadata"]["next_cursor"]
-            if cursor["cursor_id"] is None:
-                return
-            query |= cursor
+        for inbox_id in inbox_ids:
+            query = {"limit": str(PER_PAGE), "inbox_id": inbox_id}
+            while query:
+                async with session.get(url, params=query) as response:
+                    answer = await response.json()
+                yield answer["data"]
+                cursor = answer["metadata"]["next_cursor"]
+                query = query | cursor if cursor["cursor_id"] else {}
 
 
 async def timed(work: Awaitable[int], expected: int) -> float:
@@ -110,7 +109,7 @@ async def timed(work: Awaitable[int], expected: int) -> float:
     begin = time.perf_counter()
     found = await work
     seconds = time.perf_counter() - begin
-    if found < expected:
+    if found != expected:
         sys.exit(f"{found} pages came, and there are {expected}")
     return seconds
 
@@ -130,7 +129,7 @@ async def one_walk(where: Server, pages: int, work: float) -> Row:
     async with client_of(where) as cekat:
         await cekat.conversations.page(limit=1)
         ours = await timed(worked(cekat.conversations.pages(), work), pages)
-    serial = await timed(worked(serial_pages(where), work), pages)
+    serial = await timed(worked(serial_pages(where, *where.pages), work), pages)
     bound = pages * max(LATENCY, work) + min(LATENCY, work)
     return Row(f"one walk, {pages} pages, {1000 * work:.0f} ms of work each", bound, ours, serial)
 
@@ -141,11 +140,7 @@ async def many_walks(where: Server) -> Row:
     async with client_of(where, WALKS) as cekat:
         stream = cekat.conversations.across_pages(list(where.pages), concurrency=WALKS)
         ours = await timed(worked(stream, 0), total)
-
-    async def one_after_another() -> int:
-        return sum([await worked(serial_pages(where, id_), 0) for id_ in where.pages])
-
-    serial = await timed(one_after_another(), total)
+    serial = await timed(worked(serial_pages(where, *where.pages), 0), total)
     bound = max(total / WALKS, longest) * LATENCY
     case = f"{INBOXES} inboxes, {total} pages, the longest {longest}, {WALKS} at once"
     return Row(case, bound, ours, serial)

@@ -72,9 +72,7 @@ class Across(Generic[P]):
 
     async def _walk_one(self, inbox_id: str, line: Line[P]) -> None:
         try:
-            async with aclosing(self._walk(inbox_id)) as pages:
-                async for page in pages:
-                    await line.put(page)
+            await line.put_all(self._walk(inbox_id))
         except CekatError as error:
             error.inbox_id = inbox_id
             if not self._keep_going or _concerns_all(error):

@@ -22,7 +22,10 @@ __all__ = [
     "CursorWalk",
     "PageWalk",
     "items_of",
+    "let_pass",
     "odd_record_error",
+    "told_in_time",
+    "told_later",
     "walk_conversations",
     "walk_inboxes",
 ]
@@ -135,6 +138,32 @@ def odd_record_error(
         records=page.odd_records,
         page=page,
     )
+
+
+def told_later(
+    on_odd_record: Callable[[OddRecord], object] | None,
+) -> Callable[[OddRecord], object] | None:
+    """Return what a walk ahead of its caller does with odd records: see :func:`told_in_time`.
+
+    Where nobody wants to be told of them, they end the walk, there as elsewhere.
+    """
+    return None if on_odd_record is None else let_pass
+
+
+def let_pass(_: OddRecord) -> None:
+    """Take no notice of an odd record yet."""
+
+
+async def told_in_time(
+    pages: AsyncGenerator[ConversationPage, None],
+    on_odd_record: Callable[[OddRecord], object] | None,
+) -> AsyncGenerator[ConversationPage, None]:
+    """Yield pages that were walked ahead, and tell of odd records when the caller gets theirs."""
+    async with aclosing(pages):
+        async for page in pages:
+            if on_odd_record is not None:
+                odd_record_error(page, on_odd_record)
+            yield page
 
 
 def _as_it_is(error: CekatError) -> CekatError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,15 @@ import msgspec
 
 from cekat_async._across import Across, each_once, ids_of_all, require_inbox_ids
 from cekat_async._decode import decode_conversation_page
-from cekat_async._stream import Line, streamed
-from cekat_async._walk import items_of, odd_record_error, walk_conversations
+from cekat_async._stream import streamed
+from cekat_async._walk import (
+    items_of,
+    let_pass,
+    odd_record_error,
+    told_in_time,
+    told_later,
+    walk_conversations,
+)
 from cekat_async._wire import Request
 from cekat_async.config import require_count, require_switch, require_text
 from cekat_async.errors import CekatError, ConfigurationError
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 
     from cekat_async._pipeline import Pipeline
+    from cekat_async._stream import Line
     from cekat_async.models import (
         Conversation,
         ConversationPage,
@@ -106,8 +113,12 @@ class Conversations:
         start = _checked_cursor(cursor)
         if not require_count("prefetch", prefetch, at_least=0):
             return walk_conversations(fetch, start, on_odd_record, self._label)
-        walk = walk_conversations(fetch, start, _later(on_odd_record), self._label)
-        return _reported(streamed(partial(_put_all, walk), prefetch), on_odd_record)
+        walk = walk_conversations(fetch, start, told_later(on_odd_record), self._label)
+
+        async def walk_ahead(line: Line[ConversationPage]) -> None:
+            await line.put_all(walk)
+
+        return told_in_time(streamed(walk_ahead, prefetch), on_odd_record)
 
     def list(
         self,
@@ -161,7 +172,8 @@ class Conversations:
                 (a wrong key, a spent day) always does.
             limit: Results per page.
             stage_status: Only this status.
-            on_odd_record: As for a single walk.
+            on_odd_record: As for a single walk. With ``None`` for ``inbox_ids`` also called with an
+                inbox that has no readable id, and so cannot be walked.
 
         Raises:
             InboxesFailedError: With ``keep_going``: some inboxes failed; the others are complete.
@@ -175,18 +187,18 @@ class Conversations:
                 *(concurrency, self._pipeline.concurrency, concurrency),
             )
         require_switch("keep_going", keep_going)
-        self._fetcher(limit, None, stage_status)  # refuses wrong arguments here and now
+        query = _query(limit, None, stage_status)
         wanted = require_inbox_ids(inbox_ids)
 
         def walk(inbox_id: str) -> AsyncGenerator[ConversationPage, None]:
-            fetch = self._fetcher(limit, inbox_id, stage_status)
-            return walk_conversations(fetch, None, _later(on_odd_record), self._label)
+            fetch = partial(self._fetch, (*query, ("inbox_id", inbox_id)), inbox_id)
+            return walk_conversations(fetch, None, told_later(on_odd_record), self._label)
 
         async def walk_all(line: Line[ConversationPage]) -> None:
             ids = self._ids_of_all(on_odd_record) if wanted is None else wanted
             await Across(walk, concurrency, keep_going=keep_going).into(line, each_once(ids))
 
-        return _reported(streamed(walk_all, concurrency), on_odd_record)
+        return told_in_time(streamed(walk_all, concurrency), on_odd_record)
 
     def across(
         self,
@@ -217,7 +229,7 @@ class Conversations:
     def _ids_of_all(
         self, on_odd_record: Callable[[OddRecord], object] | None
     ) -> AsyncGenerator[str, None]:
-        return ids_of_all(self._all_inboxes(on_odd_record=_let_pass), on_odd_record)
+        return ids_of_all(self._all_inboxes(on_odd_record=let_pass), on_odd_record)
 
     def _fetcher(
         self, limit: int, inbox_id: str | None, stage_status: StageStatus | str | None
@@ -236,45 +248,6 @@ class Conversations:
             error.cursor = cursor
             raise
         return msgspec.structs.replace(page, inbox_id=inbox_id) if inbox_id else page
-
-
-async def _put_all(
-    walk: AsyncGenerator[ConversationPage, None], line: Line[ConversationPage]
-) -> None:
-    async with aclosing(walk):
-        async for page in walk:
-            await line.put(page)
-
-
-def _let_pass(_: OddRecord) -> None:
-    """Take no notice yet."""
-
-
-def _later(
-    on_odd_record: Callable[[OddRecord], object] | None,
-) -> Callable[[OddRecord], object] | None:
-    """Return what a walk ahead of the caller does with odd records.
-
-    Where nobody wants them they end the walk. Else the caller is told when it gets their page.
-    """
-    return None if on_odd_record is None else _let_pass
-
-
-def _reported(
-    pages: AsyncGenerator[ConversationPage, None],
-    on_odd_record: Callable[[OddRecord], object] | None,
-) -> AsyncGenerator[ConversationPage, None]:
-    return pages if on_odd_record is None else _reporting(pages, on_odd_record)
-
-
-async def _reporting(
-    pages: AsyncGenerator[ConversationPage, None], on_odd_record: Callable[[OddRecord], object]
-) -> AsyncGenerator[ConversationPage, None]:
-    async with aclosing(pages):
-        async for page in pages:
-            for record in page.odd_records:
-                on_odd_record(record)
-            yield page
 
 
 def _query(

@@ -628,10 +628,10 @@ async def test_another_shape_is_an_error(client, sandbox):
 # Leaving early
 
 
-async def leave_by(how: str, conversations: Conversations) -> None:
+async def leave_by(how: str, conversations: Conversations, prefetch: int) -> None:
     """Leave a walk in the middle of its second page."""
     count = 0
-    walk = conversations.list(limit=10)
+    walk = conversations.list(limit=10, prefetch=prefetch)
     async with aclosing(walk):
         async for _ in walk:
             count += 1
@@ -646,20 +646,23 @@ async def leave_by(how: str, conversations: Conversations) -> None:
 
 
 @pytest.mark.parametrize("how", ["break", "raise", "close", "throw"])
-async def test_a_walk_can_be_left_at_any_item(client, sandbox, how):
+@pytest.mark.parametrize("prefetch", [0, 1])
+async def test_a_walk_can_be_left_at_any_item(client, sandbox, how, prefetch):
     """Left by a break, an exception or a close, a walk leaves no task and no busy connection.
 
-    It has cost one page too many at the most.
+    It has cost one page too many at the most, and none without prefetch.
     """
     for _ in range(5):
         try:
-            await leave_by(how, client.conversations)
+            await leave_by(how, client.conversations, prefetch)
         except LookupError:
             assert how in {"raise", "throw"}
 
     await let_tasks_end(but="RequestHandler")
-    assert len(sandbox.log.requests) <= 15
+    assert 10 <= len(sandbox.log.requests) <= 10 + 5 * prefetch
     assert sandbox.log.open_connections <= 1
+    # A request that was given up takes its connection with it.
+    assert sandbox.log.connections <= 1 + 5 * prefetch
 
 
 async def test_a_walk_that_is_just_dropped(client, sandbox):
