@@ -20,12 +20,23 @@ ROOT = Path(cekat_async.__file__).parent
 # types. A folder stands on a floor as a whole.
 FLOORS = [
     {"errors", "models", "_version"},  # values
-    {"config", "_wire", "_walk", "_ledger", "_hold", "_trust", "_turn"},  # rules
-    {"_decode", "_quota", "_belief", "_reports"},  # rules as well, on top of those
-    {"_pace", "_unpaced"},  # and on top of these
+    {
+        "config",
+        "_wire",
+        "_walk",
+        "_seen",
+        "_timeline",
+        "_ledger",
+        "_hold",
+        "_trust",
+        "_turn",
+    },  # rules
+    {"_decode", "_quota", "_belief", "_reports", "_segment"},  # rules as well, on top of those
+    {"_pace", "_unpaced", "_splits", "_follow_up"},  # and on top of these
+    {"_segments"},
     {"_retry", "_even_pace", "_sharing", "_transport"},  # mechanisms
     {"_limiter"},  # on top of the pace and its mechanisms
-    {"_pipeline", "_stream", "_across"},  # the path of a request; tasks that walk ahead
+    {"_pipeline", "_stream", "_listing", "_across"},  # the path of a request; tasks that walk ahead
     {"conversations", "inboxes"},  # rooms
     {"client"},  # the door
     {"__init__"},  # the door's name plate
@@ -35,12 +46,13 @@ FLOORS = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 CORE = set().union(*FLOORS[: FLOOR["__init__"] + 1])
-PURE = set().union(*FLOORS[: FLOOR["_pace"] + 1])
+PURE = set().union(*FLOORS[: FLOOR["_segments"] + 1])
 PROGRAMS = sorted(set().union(*FLOORS[FLOOR["__init__"] + 1 :]))
 
 # All that the pure floors may stand on. None of it reads, writes, waits or starts anything.
 HARMLESS = {
     "__future__",
+    "array",
     "collections.abc",
     "collections.deque",
     "contextlib",
@@ -49,6 +61,7 @@ HARMLESS = {
     "enum",
     "http.HTTPStatus",
     "ipaddress",
+    "itertools",
     "math",
     "msgspec",
     "re",

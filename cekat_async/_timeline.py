@@ -1,0 +1,105 @@
+"""Cursors as places in time, and back: a cursor into the middle of a listing, made up."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from math import nan
+
+from cekat_async.models import Cursor
+
+__all__ = ["Timeline"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d-\d\d(?P<gap>[T ])\d\d:\d\d:\d\d(?:\.(?P<digits>\d{1,9}))?"
+    r"(?P<zone>Z|[+-]\d\d:\d\d)?",
+    re.ASCII,
+)
+
+
+class Timeline:
+    """How deep in a listing a cursor points: microseconds behind the first cursor that came.
+
+    Whether the listing goes back in time or forward shows when a cursor with another timestamp
+    has come; until then its order is not known, and all depths are 0.
+    """
+
+    def __init__(self) -> None:
+        self._origin: Cursor | None = None
+        self._start = 0
+        self._sign = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the order of the listing has shown."""
+        return self._sign != 0
+
+    @property
+    def is_rising(self) -> bool:
+        """Whether the listing is known to go forward in time."""
+        return self._sign > 0
+
+    def learn(self, cursor: Cursor) -> None:
+        """Take note of a cursor that the walk from the front has met."""
+        place = _place(cursor.cursor_ts)
+        if place is None:
+            return
+        if self._origin is None:
+            self._origin, self._start = cursor, place
+        elif not self._sign:
+            self._sign = (place > self._start) - (place < self._start)
+
+    def settle(self) -> None:
+        """Take a listing whose order has not shown for one that goes back in time."""
+        self._sign = self._sign or -1
+
+    def depth(self, cursor: Cursor) -> float:
+        """Return how deep a cursor points: NaN where its timestamp cannot be read."""
+        place = _place(cursor.cursor_ts)
+        return nan if place is None else self._sign * (place - self._start)
+
+    def cursor_at(self, depth: int) -> Cursor | None:
+        """Return a cursor that points so deep, in the spelling of the server's own.
+
+        Its id is that of a cursor that the server has sent, so that it is a real one's. None where
+        nothing has been learned, or nothing can be: before 1970, or behind the end of time.
+        """
+        place = self._start + self._sign * depth
+        if self._origin is None or place < 0:
+            return None
+        try:
+            return Cursor(self._origin.cursor_id, _spelled(place, self._origin.cursor_ts))
+        except OverflowError:
+            return None
+
+
+def _place(timestamp: str) -> int | None:
+    """Return the microseconds from 1970 to a cursor's timestamp; one without a zone is UTC.
+
+    Whatever zone it means: one and the same is as good as another for telling earlier from later.
+    """
+    if not _TIMESTAMP.fullmatch(timestamp):
+        return None
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return None
+    return (_aware(moment) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _spelled(place: int, like: str) -> str:
+    """Spell a moment with the zone, the digits and the gap of another timestamp."""
+    parts = _TIMESTAMP.fullmatch(like)
+    zone = _aware(datetime.fromisoformat(like)).tzinfo
+    moment = (_EPOCH + timedelta(microseconds=place)).astimezone(zone)
+    gap, digits, suffix = parts.group("gap", "digits", "zone") if parts else ("T", None, None)
+    whole, _, fraction = (
+        moment.replace(tzinfo=None).isoformat(gap, timespec="microseconds").partition(".")
+    )
+    shown = f".{fraction[: len(digits)].ljust(len(digits), '0')}" if digits else ""
+    return f"{whole}{shown}{suffix or ''}"
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,129 @@
+"""A listing to walk without a network: rows in an order, cursors into it, and rows that move."""
+
+import heapq
+from bisect import bisect_left, bisect_right, insort
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from random import Random
+
+from cekat_async.errors import BadRequestError
+from cekat_async.models import Conversation, ConversationPage, Cursor
+
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def spelled(milli: int) -> str:
+    """Spell a time as the API's cursors do."""
+    moment = (_EPOCH + timedelta(milliseconds=milli)).replace(tzinfo=None)
+    return moment.isoformat(timespec="milliseconds")
+
+
+def read(timestamp: str) -> int:
+    """Return the milliseconds that a cursor's timestamp means."""
+    return (datetime.fromisoformat(timestamp).replace(tzinfo=UTC) - _EPOCH) // timedelta(
+        milliseconds=1
+    )
+
+
+class ModelListing:
+    """Rows of (milliseconds, id), newest or oldest first, that answers as the API does.
+
+    ``made_up`` says what it makes of a cursor that it did not send: "honour" it, "ignore" it,
+    "reject" it, find nothing behind it ("empty"), or look at its id only ("by_id"). ``end`` says
+    what the last page carries: no cursor ("null"), one behind which nothing comes ("empty"), or
+    one that comes back with nothing ("echo").
+    """
+
+    def __init__(self, times, *, limit=10, rising=False, made_up="honour", end="null", seed=0):
+        self.limit, self.rising, self.made_up, self.end = limit, rising, made_up, end
+        self._random = Random(seed)
+        self.times = {f"{self._random.getrandbits(40):010x}.{n}": t for n, t in enumerate(times)}
+        self._rows = sorted((time, id_) for id_, time in self.times.items())
+        self._now = max(times, default=0) + 1000
+        self._issued = set()
+        self.requests = []
+
+    def move(self, id_=None):
+        """Let a conversation get a message: it becomes the newest."""
+        id_ = id_ or self._random.choice(list(self.times))
+        self._rows.remove((self.times[id_], id_))
+        self._now += self._random.choice([1, 1000])
+        self.times[id_] = self._now
+        insort(self._rows, (self._now, id_))
+
+    def has_sent(self, cursor):
+        """Whether a cursor is one of its own."""
+        return cursor in self._issued
+
+    def page(self, cursor):
+        """Return the page behind a cursor.
+
+        Raises:
+            BadRequestError: it is refused.
+        """
+        self.requests.append(cursor)
+        rows = self._behind(cursor)
+        found = rows[: self.limit]
+        following = cursor if self.end == "echo" else None
+        if found and (len(rows) > self.limit or self.end != "null"):
+            following = Cursor(found[-1][1], spelled(found[-1][0]))
+            self._issued.add(following)
+        records = b",".join(b'{"id":"%s"}' % id_.encode() for _, id_ in found)
+        items = tuple(Conversation(id=id_) for _, id_ in found)
+        return ConversationPage(items=items, next_cursor=following, body=b'{"data":[%s]}' % records)
+
+    def _behind(self, cursor):
+        """Return the rows behind a cursor: one more than there is room for on a page."""
+        if cursor is None:
+            place = None
+        elif self.made_up == "by_id":
+            place = (self.times[cursor.cursor_id], cursor.cursor_id)
+        elif cursor in self._issued or self.made_up == "honour":
+            place = (read(cursor.cursor_ts), cursor.cursor_id)
+        elif self.made_up == "reject":
+            raise BadRequestError("no such cursor", status=400)
+        elif self.made_up == "empty":
+            return []
+        else:
+            place = None
+        if self.rising:
+            begin = 0 if place is None else bisect_right(self._rows, place)
+            return self._rows[begin : begin + self.limit + 1]
+        end = len(self._rows) if place is None else bisect_left(self._rows, place)
+        return self._rows[max(0, end - self.limit - 1) : end][::-1]
+
+
+def replay(walk, listing, *, walkers, random=None, between=lambda: None):
+    """Drive a walk to its end, answer by answer; ``between`` is called behind each.
+
+    An answer takes a second, or with ``random`` any time from 0.2 to 3 seconds.
+
+    Returns:
+        The pages in the order in which they came, and the seconds.
+    """
+    pages, under_way, ticket, now = [], [], count(), 0.0
+
+    def ask(segment):
+        took = random.uniform(0.2, 3.0) if random else 1.0
+        heapq.heappush(under_way, (now + took, next(ticket), segment))
+
+    ask(walk.begin())
+    while under_way:
+        now, _, segment = heapq.heappop(under_way)
+        try:
+            page = walk.advance(segment, listing.page(segment.walk.cursor))
+        except BadRequestError as error:
+            if not walk.excuses(segment, error):
+                raise
+            page = None
+        between()
+        if segment.error:
+            raise segment.error
+        pages += [page] if page is not None else []
+        if not segment.is_over:
+            ask(segment)
+        elif again := walk.follow_up():
+            ask(again)
+        while len(under_way) < walkers and (another := walk.split()):
+            ask(another)
+    return pages, now

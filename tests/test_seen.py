@@ -1,0 +1,118 @@
+"""What has been seen: a set in little memory, and pages without what was there before."""
+
+import sys
+from itertools import chain, compress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from support.scripted import reply
+
+from cekat_async._decode import decode_conversation_page
+from cekat_async._seen import Seen, names_of, only
+from cekat_async.models import ConversationPage
+
+MANY = 200_000
+
+# Runs of names, long enough to split buckets, that overlap; and a few of any kind.
+RUNS = st.lists(
+    st.builds(
+        lambda first, count, spell: [spell(number) for number in range(first, first + count)],
+        st.integers(0, 300),
+        st.integers(0, 150),
+        st.sampled_from([str, lambda number: b"%d" % number]),
+    ),
+    max_size=8,
+).map(lambda runs: [*chain(*runs)])
+NAMES = st.lists(st.text(max_size=2) | st.binary(max_size=2), max_size=20)
+
+# What a page may hold, by the name that each is known by: %d is its place.
+RECORDS = {
+    b'{"id":"plain-%d"}': "plain-%d",
+    b'\n {"id" : "spaced-%d" , "notes":"\\ud83d"}\t': "spaced-%d",
+    b'{"id":"odd-%d","labels":7}': "odd-%d",
+    b'{"id":"","labels":%d}': "",
+    b'{"labels":%d}': b'{"labels":%d}',
+    b"%d": b"%d",
+    b'{"id":%d, "notes":"\xff"}': b'{"id":%d, "notes":"\xff"}',
+}
+
+
+def page_of(records: list[bytes]) -> ConversationPage:
+    """Return a page as it is decoded, of records whose %d becomes their number."""
+    body = b'{"data":[%s],"metadata":{"next_cursor":{"cursor_id":"c","cursor_ts":"t"}}}'
+    return decode_conversation_page(reply(body=body % b",".join(records)))
+
+
+def numbered(kinds: list[bytes]) -> list[bytes]:
+    return [kind.replace(b"%d", b"%d" % number) for number, kind in enumerate(kinds)]
+
+
+# --- names
+
+
+@given(names=st.builds(list.__add__, RUNS, NAMES))
+@example(names=["", b"", "7", b"7", "ab", "\u6261"])
+def test_it_is_a_set(names):
+    """Whatever is added, it is new once, it is in from then on, and nothing else is.
+
+    Not the bytes of a text, nor another text that lies alike in memory: Python hashes them alike.
+    """
+    seen, expected = Seen(), set()
+    for name in names:
+        assert seen.has(name) == (name in expected)
+        assert seen.add(name) == (name not in expected)
+        expected.add(name)
+
+    assert len(seen) == len(expected)
+    assert all(map(seen.has, expected))
+    assert not any(map(seen.has, ["not there", b"neither", "1000"]))
+
+
+def test_many_names_take_little_memory_and_no_long_search():
+    """Less than 20 bytes each for 200,000 of them, and buckets as short for the last as first."""
+    seen = Seen()
+
+    assert all(seen.add(f"id-{number}") for number in range(MANY))
+    assert not any(seen.add(f"id-{number}") for number in range(MANY))
+    assert len(seen) == MANY
+    assert not any(seen.has(f"id-{number}") for number in range(MANY, 2 * MANY))
+    assert sum(map(sys.getsizeof, [seen._buckets, *seen._buckets])) < 20 * MANY
+    assert max(map(len, seen._buckets)) < 160
+
+
+# --- pages
+
+
+@given(kinds=st.lists(st.sampled_from([*RECORDS]), max_size=12))
+def test_each_record_of_a_page_has_its_name(kinds):
+    """In the page's order: the id, an odd record's too, and all its bytes where it has none."""
+    names = [
+        name.replace("%d", str(number)) if isinstance(name, str) else name % number
+        for number, name in enumerate(map(RECORDS.get, kinds))
+    ]
+
+    assert names_of(page_of(numbered(kinds))) == names
+
+
+@given(kinds=st.lists(st.tuples(st.sampled_from([*RECORDS]), st.booleans()), max_size=12))
+def test_a_page_of_what_is_wanted_is_as_if_nothing_else_had_come(kinds):
+    """Records, odd ones, bytes and cursor are those of a page that never had the others."""
+    records = numbered([kind for kind, _ in kinds])
+    wanted = [is_wanted for _, is_wanted in kinds]
+    expected = page_of([*compress(records, wanted)])
+
+    kept = only(page_of(records), wanted)
+
+    assert replace(kept, body=b"") == replace(expected, body=b"")
+    assert [bytes(raw) for raw in kept.raw] == [bytes(raw) for raw in expected.raw]
+    assert all(bytes(kept.raw[odd.index]) == odd.raw for odd in kept.odd_records)
+
+
+@pytest.mark.parametrize("records", [[], [b'{"id":"a"}', b"7"]])
+def test_a_page_that_is_wanted_whole_is_not_made_anew(records):
+    """It is the very same, its body with all that stands beside the records."""
+    page = page_of(records)
+
+    assert only(page, [True] * len(records)) is page

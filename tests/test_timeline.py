@@ -1,0 +1,198 @@
+"""Timelines: how deep a cursor points, and cursors of any depth in the server's own spelling."""
+
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cekat_async._timeline import Timeline
+from cekat_async.models import Cursor
+
+SECOND = 1_000_000
+# 50 years: from 2026 back to 1976, or forward to 2076.
+FAR = 50 * 365 * 86400 * SECOND
+SPELLINGS = [
+    "2026-03-01T10:20:30.123Z",
+    "2026-03-01T10:20:30.123456+07:00",
+    "2026-03-01T10:20:30.123456789Z",
+    "2026-03-01T10:20:30.1-03:30",
+    "2026-03-01 10:20:30.123456-00:00",
+    "2026-03-01T10:20:30Z",
+    "2026-03-01T10:20:30",
+    "2026-03-01 10:20:30+07:00",
+]
+UNREADABLE = [
+    "",
+    "ts-7",
+    "2026-03-01",
+    "20260301T102030Z",
+    "2026-03-01x10:20:30Z",
+    "2026-03-01T10:20:30+07:00:30",
+    "2026-03-01T10:20:30.1234567890Z",
+    # In the pattern, and no moments.
+    "2026-13-01T10:20:30Z",
+    "2026-03-01T10:20:60Z",
+    "0000-03-01T10:20:30Z",
+    "2026-03-01T10:20:30+24:00",
+]
+
+
+def cursor(timestamp: str, name: str = "a") -> Cursor:
+    return Cursor(name, timestamp)
+
+
+def timeline_of(*timestamps: str) -> Timeline:
+    """Return a timeline that has met cursors with these timestamps, in this order."""
+    timeline = Timeline()
+    for number, timestamp in enumerate(timestamps):
+        timeline.learn(cursor(timestamp, f"id-{number}"))
+    return timeline
+
+
+def shape_of(timestamp: str) -> str:
+    """Return a timestamp with its zone as it is, and a # for each digit before."""
+    moment, zone = re.fullmatch(r"(.{19}(?:\.\d+)?)(.*)", timestamp).groups()
+    return re.sub(r"\d", "#", moment) + zone
+
+
+@pytest.mark.parametrize("like", SPELLINGS)
+@given(depth=st.integers(0, FAR), is_rising=st.booleans())
+def test_a_made_up_cursor_is_spelled_like_the_servers_and_points_where_asked(
+    like, depth, is_rising
+):
+    """Gap, digits and zone are the first cursor's, the id too; off by less than its last digit."""
+    timeline = timeline_of(like, "2027-01-01T00:00:00Z" if is_rising else "2025-01-01T00:00:00Z")
+
+    made = timeline.cursor_at(depth)
+
+    assert (made.cursor_id, shape_of(made.cursor_ts)) == ("id-0", shape_of(like))
+    digits = len(re.search(r"(?:\.(\d+))?(?:Z|[+-].{5})?$", like)[1] or "")
+    assert abs(timeline.depth(made) - depth) < 10 ** max(6 - digits, 0)
+
+
+@pytest.mark.parametrize(
+    "like, made",
+    [
+        ("2026-03-01T10:20:30.123Z", "2026-03-01T10:20:31.623Z"),
+        ("2026-03-01 10:20:30.5-03:30", "2026-03-01 10:20:32.0-03:30"),
+        ("2026-03-01T10:20:30", "2026-03-01T10:20:31"),
+        ("2026-03-01T23:59:59+07:00", "2026-03-02T00:00:00+07:00"),
+        ("2026-03-01T10:20:30.123456789Z", "2026-03-01T10:20:31.623456000Z"),
+    ],
+)
+def test_what_a_made_up_cursor_looks_like(like, made):
+    """A second and a half behind the first one, on its clock; what has no digit is cut off."""
+    assert timeline_of(like, "2027-01-01T00:00:00Z").cursor_at(1_500_000).cursor_ts == made
+
+
+@pytest.mark.parametrize(
+    "timestamp, microseconds",
+    [
+        ("2026-03-01T10:20:29Z", SECOND),
+        ("2026-03-01 10:20:29.75", SECOND // 4),
+        ("2026-03-01T10:20:29.999999999Z", 1),
+        ("2026-03-01T10:20:30+07:00", 7 * 3600 * SECOND),
+        ("2026-03-01T10:20:30-03:30", -3.5 * 3600 * SECOND),
+        ("2026-02-28T10:20:30Z", 24 * 3600 * SECOND),
+    ],
+)
+def test_depths_are_microseconds_behind_the_first_cursor(timestamp, microseconds):
+    """Back in time in a falling listing, forward in a rising one, between any two spellings."""
+    falling = timeline_of("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
+    rising = timeline_of("2026-03-01T10:20:30Z", "2027-01-01T00:00:00Z")
+
+    assert falling.depth(cursor(timestamp)) == microseconds
+    assert rising.depth(cursor(timestamp)) == -microseconds
+
+
+def test_the_order_shows_with_the_first_other_timestamp_and_stays():
+    """Until then all depths are 0 and no other place is known; no later cursor turns it round."""
+    timeline = timeline_of("2026-03-01T10:20:30Z", "2026-03-01T10:20:30.000Z")
+    assert not timeline.is_known
+    assert not timeline.is_rising
+    assert timeline.depth(cursor("2026-01-01T00:00:00Z")) == 0
+    assert timeline.cursor_at(SECOND) == cursor("2026-03-01T10:20:30Z", "id-0")
+
+    timeline.learn(cursor("2026-03-01T10:20:29Z"))
+    timeline.learn(cursor("2026-03-01T10:20:31Z"))
+
+    assert timeline.is_known
+    assert not timeline.is_rising
+    assert timeline.depth(cursor("2026-03-01T10:20:31Z")) == -SECOND
+
+
+@pytest.mark.parametrize(
+    "timestamps, is_rising",
+    [
+        ([], False),
+        (["2026-03-01T10:20:30Z"], False),
+        (["2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z"], False),
+        (["2026-03-01T10:20:30Z", "2026-03-01T10:20:31Z"], True),
+    ],
+)
+def test_a_listing_whose_order_has_not_shown_is_settled_to_go_back_in_time(timestamps, is_rising):
+    """One that has shown its order keeps it, and one that has not can show no other afterwards."""
+    timeline = timeline_of(*timestamps)
+
+    timeline.settle()
+    timeline.learn(cursor("2026-03-01T10:20:30Z"))
+    timeline.learn(cursor("2026-03-01T10:20:33Z"))
+
+    assert (timeline.is_known, timeline.is_rising) == (True, is_rising)
+    deeper = "2026-03-01T10:20:31Z" if is_rising else "2026-03-01T10:20:29Z"
+    assert timeline.depth(cursor(deeper)) == SECOND
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_a_text_that_is_no_timestamp_has_no_depth_and_teaches_nothing(text):
+    """Its depth compares with nothing, and the next cursor that can be read is the first."""
+    timeline = timeline_of(text, "2026-03-01T10:20:30Z", text, "2026-03-01T10:20:29Z")
+
+    assert math.isnan(timeline.depth(cursor(text)))
+    assert timeline.cursor_at(SECOND) == cursor("2026-03-01T10:20:29Z", "id-1")
+    assert not timeline_of(text, text).is_known
+
+
+@pytest.mark.parametrize("timestamps", [[], ["ts-1", "ts-2"]])
+def test_no_cursor_is_made_up_where_none_was_learned(timestamps):
+    """Not at the front either, and not when the order is settled."""
+    timeline = timeline_of(*timestamps)
+    timeline.settle()
+
+    assert timeline.cursor_at(0) is None
+
+
+@pytest.mark.parametrize(
+    "first, second, last, deepest",
+    [
+        ("1970-01-01T00:00:02Z", "1970-01-01T00:00:01Z", "1970-01-01T00:00:00Z", 2 * SECOND),
+        (
+            "1970-01-01T07:00:02+07:00",
+            "1970-01-01T00:00:01Z",
+            "1970-01-01T07:00:00+07:00",
+            2 * SECOND,
+        ),
+        ("9999-12-31T23:59:58Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z", 1_999_999),
+        (
+            "9999-12-31 23:59:58.0+07:00",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31 23:59:59.9+07:00",
+            1_999_999,
+        ),
+        (
+            "9999-12-31T16:59:58-07:00",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T16:59:59-07:00",
+            1_999_999,
+        ),
+    ],
+)
+def test_no_cursor_points_before_1970_or_behind_the_year_9999(first, second, last, deepest):
+    """The last moment that has one is the very last there is, by the cursor's own clock or UTC."""
+    timeline = timeline_of(first, second)
+
+    assert timeline.cursor_at(deepest).cursor_ts == last
+    assert timeline.cursor_at(deepest + 1) is None
+    assert timeline.cursor_at(10**30) is None
