@@ -1,11 +1,11 @@
-"""Many inboxes walked at once, so many at a time, into one line."""
+"""Many inboxes walked at once, or one by many, so many walkers at a time, into one line."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,64 +23,112 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from cekat_async._listing import Listing
     from cekat_async._stream import Line
-    from cekat_async.models import InboxPage, OddRecord
+    from cekat_async.models import ConversationPage, InboxPage, OddRecord
 
 __all__ = ["Across", "each_once", "ids_of_all", "require_inbox_ids"]
 
-P = TypeVar("P")
 
+class Across:
+    """Walks listings, so many walkers at a time, and puts their pages into a line.
 
-class Across(Generic[P]):
-    """Walks inboxes, ``concurrency`` of them at a time, and puts their pages into a line.
+    A walker takes the next inbox, and when there are no more, a part of the listing that has most
+    left.
 
     Args:
-        walk: Makes the walk of an inbox.
-        concurrency: How many walks there are at once, and so tasks, however many inboxes.
+        line: Where the pages go.
+        listing: Makes the listing of an inbox.
+        walkers: How many there are, and so tasks, however many inboxes.
         keep_going: Whether the others go on when an inbox fails.
     """
 
     def __init__(
         self,
-        walk: Callable[[str], AsyncGenerator[P, None]],
-        concurrency: int,
+        line: Line[ConversationPage],
+        listing: Callable[[str | None], Listing],
+        walkers: int,
         *,
         keep_going: bool,
     ) -> None:
-        self._walk = walk
-        self._slots = asyncio.Semaphore(concurrency)
+        self._line = line
+        self._listing = listing
+        self._slots = asyncio.Semaphore(walkers)
         self._keep_going = keep_going
+        self._group = asyncio.TaskGroup()
+        self._open: set[_Inbox] = set()
         self._failures: list[CekatError] = []
 
-    async def into(self, line: Line[P], inbox_ids: AsyncGenerator[str, None]) -> None:
-        """Walk them all.
+    async def walk(self, inbox_ids: AsyncGenerator[str | None, None]) -> None:
+        """Walk them all; None is the listing of all conversations.
 
         Raises:
             InboxesFailedError: Some failed, and the others have been walked to their end.
             CekatError: What the first to fail failed with, where the others are not to go on.
         """
         try:
-            async with asyncio.TaskGroup() as group, aclosing(inbox_ids):
+            async with self._group, aclosing(inbox_ids):
                 async for inbox_id in inbox_ids:
                     await self._slots.acquire()
-                    group.create_task(self._walk_one(inbox_id, line))
+                    inbox = _Inbox(inbox_id, self._listing(inbox_id))
+                    self._start(inbox, inbox.listing.begin())
         except BaseExceptionGroup as failed:
             # Those that failed in the moment of being cancelled add nothing to the first.
             raise failed.exceptions[0] from None
         if self._failures:
             raise _all_that_failed(self._failures)
 
-    async def _walk_one(self, inbox_id: str, line: Line[P]) -> None:
+    def _start(self, inbox: _Inbox, pages: AsyncGenerator[ConversationPage, None]) -> None:
+        inbox.walkers += 1
+        self._open.add(inbox)
+        self._group.create_task(self._walk_part(inbox, pages))
+
+    async def _walk_part(
+        self, inbox: _Inbox, pages: AsyncGenerator[ConversationPage, None]
+    ) -> None:
         try:
-            await line.put_all(self._walk(inbox_id))
+            async with aclosing(pages):
+                async for page in pages:
+                    await self._share_out()
+                    await self._line.put(page)
         except CekatError as error:
-            error.inbox_id = inbox_id
-            if not self._keep_going or _concerns_all(error):
-                raise
-            # Without its traceback, whose frames hold pages: ten thousand may fail.
-            self._failures.append(error.with_traceback(None))
+            self._fail(inbox, error)
         finally:
             self._slots.release()
+            inbox.walkers -= 1
+        if not inbox.walkers:
+            self._open.remove(inbox)
+        await self._share_out()
+
+    async def _share_out(self) -> None:
+        """Let walkers that have no inbox take a part of one.
+
+        While an inbox waits for a walker, the slots count as locked, so that it comes first.
+        """
+        while self._open and not self._slots.locked():
+            inbox = max(self._open, key=lambda inbox: inbox.listing.most_left())
+            pages = inbox.listing.split()
+            if pages is None:
+                return
+            await self._slots.acquire()
+            self._start(inbox, pages)
+
+    def _fail(self, inbox: _Inbox, error: CekatError) -> None:
+        error.inbox_id = inbox.id
+        if not self._keep_going or _concerns_all(error):
+            raise error
+        inbox.listing.stop()
+        # Without its traceback, whose frames hold pages: ten thousand may fail.
+        self._failures.append(error.with_traceback(None))
+
+
+class _Inbox:
+    """An inbox that is being walked, and by how many."""
+
+    def __init__(self, id_: str | None, listing: Listing) -> None:
+        self.id = id_
+        self.listing = listing
+        self.walkers = 0
 
 
 def _all_that_failed(errors: Sequence[CekatError]) -> InboxesFailedError:

@@ -10,6 +10,8 @@ import msgspec
 
 from cekat_async._across import Across, each_once, ids_of_all, require_inbox_ids
 from cekat_async._decode import decode_conversation_page
+from cekat_async._listing import InSegments, Serially
+from cekat_async._segments import SegmentedWalk
 from cekat_async._stream import streamed
 from cekat_async._walk import (
     items_of,
@@ -27,6 +29,7 @@ from cekat_async.models import Cursor
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
 
+    from cekat_async._listing import Listing
     from cekat_async._pipeline import Pipeline
     from cekat_async._stream import Line
     from cekat_async.models import (
@@ -61,6 +64,17 @@ class Conversations:
         prefetch: Pages of a walk that may be asked for before the caller wants them. With the
             default, 1, the next page is under way while the caller works on this one, and who
             stops early has paid for one page too many; 0 asks for a page when it is wanted.
+        segments: How many parts of the listing are walked at once, where one walk is too slow
+            because each page waits for the one before; 1 walks in order. More is faster by about
+            as much in a listing of at least 20 pages for each, costs up to about a tenth more
+            requests, and some 10 bytes of memory for each conversation. Conversations come once,
+            in no order; with ``cursor`` those behind it. A page that partly came before is cut to
+            the rest, and its ``next_cursor`` is where a walk in order would find all that is left.
+
+            It rests on cursors that the server did not send, which the API's documentation does
+            not promise to honour: each is checked, and at the first doubt the walk goes on in
+            order, with a warning in the log and nothing lost. What moves to the front meanwhile is
+            read again at the end, until no request has missed anything.
 
     They raise :class:`~cekat_async.ConfigurationError` at once for a bad argument, and the rest of
     the family under :class:`~cekat_async.CekatError` when the request is made; its ``cursor``
@@ -84,7 +98,7 @@ class Conversations:
         on_odd_record: Callable[[OddRecord], object] | None = None,
     ) -> ConversationPage:
         """Return one page, with one request (and its retries)."""
-        fetch = self._fetcher(limit, inbox_id, stage_status)
+        fetch = self._fetcher(_query(limit, stage_status), _checked_inbox(inbox_id))
         page = await fetch(_checked_cursor(cursor))
         if error := odd_record_error(page, on_odd_record):
             error.cursor = cursor
@@ -100,6 +114,7 @@ class Conversations:
         cursor: Cursor | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
         prefetch: int = 1,
+        segments: int = 1,
     ) -> AsyncGenerator[ConversationPage, None]:
         """Yield page after page until the server has no more.
 
@@ -109,11 +124,17 @@ class Conversations:
         Raises:
             PaginationError: A cursor came for the second time, at whatever distance.
         """
-        fetch = self._fetcher(limit, inbox_id, stage_status)
-        start = _checked_cursor(cursor)
-        if not require_count("prefetch", prefetch, at_least=0):
-            return walk_conversations(fetch, start, on_odd_record, self._label)
-        walk = walk_conversations(fetch, start, told_later(on_odd_record), self._label)
+        require_count("prefetch", prefetch, at_least=0)
+        require_count("segments", segments)
+        make = partial(
+            self._listing, _query(limit, stage_status), _checked_cursor(cursor), segments
+        )
+        inbox = _checked_inbox(inbox_id)
+        if segments > 1:
+            return self._in_segments(make, inbox, segments, prefetch, on_odd_record)
+        if not prefetch:
+            return make(on_odd_record, inbox).begin()
+        walk = make(told_later(on_odd_record), inbox).begin()
 
         async def walk_ahead(line: Line[ConversationPage]) -> None:
             await line.put_all(walk)
@@ -129,6 +150,7 @@ class Conversations:
         cursor: Cursor | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
         prefetch: int = 1,
+        segments: int = 1,
     ) -> AsyncGenerator[Conversation, None]:
         """Yield conversation after conversation, page by page behind the scenes.
 
@@ -143,6 +165,7 @@ class Conversations:
                 cursor=cursor,
                 on_odd_record=on_odd_record,
                 prefetch=prefetch,
+                segments=segments,
             )
         )
 
@@ -155,6 +178,7 @@ class Conversations:
         limit: int = 100,
         stage_status: StageStatus | str | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
+        segments: int = 1,
     ) -> AsyncGenerator[ConversationPage, None]:
         """Yield the pages of many inboxes as they come; ``page.inbox_id`` says whose one is.
 
@@ -172,6 +196,9 @@ class Conversations:
                 (a wrong key, a spent day) always does.
             limit: Results per page.
             stage_status: Only this status.
+            segments: How many may walk one inbox at once, of the ``concurrency``, when there are no
+                more inboxes to begin with: the last and largest need not be waited for. As for a
+                single walk, conversations of one inbox come in no order then.
             on_odd_record: As for a single walk. With ``None`` for ``inbox_ids`` also called with an
                 inbox that has no readable id, and so cannot be walked.
 
@@ -180,23 +207,17 @@ class Conversations:
             CekatError: An inbox failed; ``inbox_id`` says which, ``cursor`` where to resume it.
         """
         require_count("concurrency", concurrency)
-        if concurrency > self._pipeline.concurrency:
-            _log.warning(
-                "%d inboxes at once, but the client lets %d requests go at once: "
-                "pass CekatClient(concurrency=%d)",
-                *(concurrency, self._pipeline.concurrency, concurrency),
-            )
+        require_count("segments", segments)
         require_switch("keep_going", keep_going)
-        query = _query(limit, None, stage_status)
+        self._warn_of_few_requests(concurrency)
+        make = partial(self._listing, _query(limit, stage_status), None, segments)
         wanted = require_inbox_ids(inbox_ids)
-
-        def walk(inbox_id: str) -> AsyncGenerator[ConversationPage, None]:
-            fetch = partial(self._fetch, (*query, ("inbox_id", inbox_id)), inbox_id)
-            return walk_conversations(fetch, None, told_later(on_odd_record), self._label)
+        told = told_later(on_odd_record)
 
         async def walk_all(line: Line[ConversationPage]) -> None:
             ids = self._ids_of_all(on_odd_record) if wanted is None else wanted
-            await Across(walk, concurrency, keep_going=keep_going).into(line, each_once(ids))
+            across = Across(line, partial(make, told), concurrency, keep_going=keep_going)
+            await across.walk(each_once(ids))
 
         return told_in_time(streamed(walk_all, concurrency), on_odd_record)
 
@@ -209,6 +230,7 @@ class Conversations:
         limit: int = 100,
         stage_status: StageStatus | str | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
+        segments: int = 1,
     ) -> AsyncGenerator[Conversation, None]:
         """Yield the conversations of many inboxes, which are walked at once.
 
@@ -223,6 +245,7 @@ class Conversations:
                 limit=limit,
                 stage_status=stage_status,
                 on_odd_record=on_odd_record,
+                segments=segments,
             )
         )
 
@@ -231,10 +254,54 @@ class Conversations:
     ) -> AsyncGenerator[str, None]:
         return ids_of_all(self._all_inboxes(on_odd_record=let_pass), on_odd_record)
 
+    def _in_segments(
+        self,
+        make: Callable[..., Listing],
+        inbox_id: str | None,
+        segments: int,
+        prefetch: int,
+        on_odd_record: Callable[[OddRecord], object] | None,
+    ) -> AsyncGenerator[ConversationPage, None]:
+        """Walk one listing in segments, each of which is as many pages ahead as a walk would be."""
+        if not prefetch:
+            raise ConfigurationError("segments are walked ahead: prefetch must be 1 at least")
+        self._warn_of_few_requests(segments)
+        told = told_later(on_odd_record)
+
+        async def walk_all(line: Line[ConversationPage]) -> None:
+            across = Across(line, partial(make, told), segments, keep_going=False)
+            await across.walk(_just(inbox_id))
+
+        return told_in_time(streamed(walk_all, segments * prefetch), on_odd_record)
+
+    def _warn_of_few_requests(self, wanted: int) -> None:
+        if wanted > (most := self._pipeline.concurrency):
+            _log.warning(
+                "%d walkers, but the client lets %d requests go at once: "
+                "pass CekatClient(concurrency=%d)",
+                *(wanted, most, wanted),
+            )
+
+    def _listing(
+        self,
+        query: tuple[tuple[str, str], ...],
+        start: Cursor | None,
+        segments: int,
+        on_odd_record: Callable[[OddRecord], object] | None,
+        inbox_id: str | None,
+    ) -> Listing:
+        fetch = self._fetcher(query, inbox_id)
+        if segments == 1:
+            return Serially(walk_conversations(fetch, start, on_odd_record, self._label))
+        warn = partial(_log.warning, "conversations of inbox %s: %s", inbox_id or "(all)")
+        walk = SegmentedWalk(start, segments, warn)
+        return InSegments(fetch, walk, on_odd_record, self._label)
+
     def _fetcher(
-        self, limit: int, inbox_id: str | None, stage_status: StageStatus | str | None
+        self, query: tuple[tuple[str, str], ...], inbox_id: str | None
     ) -> Callable[[Cursor | None], Coroutine[Any, Any, ConversationPage]]:
-        return partial(self._fetch, _query(limit, inbox_id, stage_status), inbox_id)
+        inbox = () if inbox_id is None else (("inbox_id", inbox_id),)
+        return partial(self._fetch, query + inbox, inbox_id)
 
     async def _fetch(
         self, query: tuple[tuple[str, str], ...], inbox_id: str | None, cursor: Cursor | None
@@ -250,15 +317,19 @@ class Conversations:
         return msgspec.structs.replace(page, inbox_id=inbox_id) if inbox_id else page
 
 
-def _query(
-    limit: int, inbox_id: str | None, stage_status: StageStatus | str | None
-) -> tuple[tuple[str, str], ...]:
+def _query(limit: int, stage_status: StageStatus | str | None) -> tuple[tuple[str, str], ...]:
     query = [("limit", str(require_count("limit", limit)))]
-    if inbox_id is not None:
-        query.append(("inbox_id", require_text("inbox_id", inbox_id)))
     if stage_status is not None:
         query.append(("stage_status", str(require_text("stage_status", stage_status))))
     return tuple(query)
+
+
+def _checked_inbox(inbox_id: str | None) -> str | None:
+    return None if inbox_id is None else require_text("inbox_id", inbox_id)
+
+
+async def _just(inbox_id: str | None) -> AsyncGenerator[str | None, None]:
+    yield inbox_id
 
 
 def _checked_cursor(cursor: Cursor | None) -> Cursor | None:

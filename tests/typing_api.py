@@ -140,6 +140,9 @@ async def many_inboxes(client: CekatClient, ids: AsyncIterable[str]) -> None:
     client.conversations.across([1])  # type: ignore[list-item]
     client.conversations.across(concurrency="4")  # type: ignore[arg-type]
     client.conversations.across(prefetch=1)  # type: ignore[call-arg]
+    client.conversations.across(segments="8")  # type: ignore[arg-type]
+    assert_type(client.conversations.list(segments=8), AsyncGenerator[Conversation, None])
+    assert_type(client.conversations.pages(segments=8), AsyncGenerator[ConversationPage, None])
     try:
         async for page in walk:
             assert_type(page.inbox_id, str | None)

@@ -1,0 +1,416 @@
+"""One listing walked by several walkers, on a virtual clock and over sockets."""
+
+import asyncio
+import json
+from contextlib import aclosing
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.clock import let_tasks_end, run_virtual
+from support.listing import ModelListing
+from support.parts import collect, make_pipeline
+from support.scripted import reply
+
+from cekat_async import (
+    CekatClient,
+    ConfigurationError,
+    Cursor,
+    InboxesFailedError,
+    OddRecordError,
+    PermissionDeniedError,
+    RetryPolicy,
+    ServerError,
+)
+from cekat_async.conversations import Conversations
+from cekat_async.errors import BadRequestError
+from cekat_async.inboxes import Inboxes
+from cekat_async.sandbox import Dialect, Live, Sandbox
+from cekat_async.sandbox.options import Density, End, MadeUpCursors, Order, get_args
+
+DAY = 86_400_000
+
+
+class Account:
+    """Listings behind a transport: one for each inbox, and None for all conversations."""
+
+    def __init__(self, listings: dict, *, latency: float = 1.0, concurrency: int = 8) -> None:
+        self.listings = listings
+        self.broken = {}
+        pipeline, self.transport = make_pipeline(
+            iter(lambda: self._answer, None),
+            latency=latency,
+            concurrency=concurrency,
+            retry=RetryPolicy(attempts=1),
+        )
+        self.conversations = Conversations(pipeline, Inboxes(pipeline).pages)
+
+    def _answer(self, request):
+        query = dict(request.query)
+        cursor = None
+        if "cursor_id" in query:
+            cursor = Cursor(query["cursor_id"], query["cursor_ts"])
+        inbox = query.get("inbox_id")
+        if status := self.broken.get((inbox, cursor is None)):
+            return reply(status, b"{}")
+        try:
+            page = self.listings[inbox].page(cursor)
+        except BadRequestError:
+            return reply(400, b'{"success":false,"error":{"message":"no such cursor"}}')
+        following = page.next_cursor
+        pair = following and {"cursor_id": following.cursor_id, "cursor_ts": following.cursor_ts}
+        metadata = json.dumps({"next_cursor": pair}).encode()
+        return reply(body=b'%s,"metadata":%s}' % (page.body[:-1], metadata))
+
+
+def even(pages: int, *, limit: int = 10, **options) -> ModelListing:
+    random = Random(pages)
+    times = [random.randrange(DAY * 30) for _ in range(pages * limit)]
+    return ModelListing(times, limit=limit, seed=pages, **options)
+
+
+async def timed(stream) -> tuple[list, float]:
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    return await collect(stream), loop.time() - begin
+
+
+def test_segments_are_walked_at_once():
+    """Eight walkers take an eighth of the time, and never more requests at once than they are."""
+    account = Account({None: even(200)})
+
+    found, seconds = run_virtual(timed_list(account, segments=8))
+
+    assert sorted(c.id for c in found) == sorted(account.listings[None].times)
+    assert seconds <= 200 / 8 * 1.35
+    assert account.transport.most_under_way == 8
+
+
+async def timed_list(account: Account, **options) -> tuple[list, float]:
+    return await timed(account.conversations.list(**options))
+
+
+def test_it_is_not_the_default():
+    """Without being asked, a walk sends no cursor of its own making, and keeps the order."""
+    account = Account({None: even(10)})
+
+    found, _ = run_virtual(timed_list(account))
+
+    newest_first = sorted(account.listings[None].times.items(), key=lambda row: row[::-1])[::-1]
+    assert [c.id for c in found] == [id_ for id_, _ in newest_first]
+    assert len(account.transport.requests) == 10
+
+
+@given(
+    pages=st.integers(0, 40),
+    made_up=st.sampled_from(["honour", "ignore", "reject", "empty"]),
+    segments=st.integers(2, 9),
+    prefetch=st.integers(1, 3),
+    work=st.sampled_from([0.0, 0.3, 5.0]),
+    stop=st.none() | st.integers(0, 300),
+)
+@settings(max_examples=80)
+def test_however_fast_the_caller_is(pages, made_up, segments, prefetch, work, stop):
+    """Everything comes once; who stops early, at any point, leaves no task and no request."""
+    account = Account({None: even(pages, limit=5, made_up=made_up)})
+
+    async def main() -> list[str]:
+        found = []
+        stream = account.conversations.pages(segments=segments, prefetch=prefetch)
+        async with aclosing(stream):
+            async for page in stream:
+                found += [c.id for c in page]
+                assert len(page.raw) == len(page)
+                if stop is not None and len(found) > stop:
+                    break
+                await asyncio.sleep(work)
+        await let_tasks_end(1)
+        assert account.transport.under_way == 0
+        return found
+
+    found = run_virtual(main())
+    assert len(found) == len(set(found))
+    if stop is None:
+        assert set(found) == set(account.listings[None].times)
+
+
+def test_a_slow_caller_slows_the_walkers():
+    """While the caller does nothing, at most two pages for each segment are fetched."""
+    account = Account({None: even(200)})
+
+    async def main() -> None:
+        stream = account.conversations.pages(segments=8)
+        for _ in range(20):
+            await anext(stream)
+        await asyncio.sleep(1000)
+        assert len(account.transport.requests) <= 20 + 2 * 8 + 8
+        await stream.aclose()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("steps", range(0, 400, 3))
+def test_cancelled_at_any_step(steps):
+    """Cancelled after any number of turns of the loop, nothing is left."""
+    account = Account({None: even(12)}, latency=0.0)
+
+    async def main() -> None:
+        task = asyncio.create_task(collect(account.conversations.list(segments=4)))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        await let_tasks_end(1)
+        assert account.transport.under_way == 0
+
+    run_virtual(main())
+
+
+def test_an_error_comes_behind_what_came_before_and_says_where_to_go_on():
+    """Its cursor resumes a walk in order that finds all that has not come."""
+    account = Account({None: even(60)})
+    listing = account.listings[None]
+
+    async def main() -> set[str]:
+        found = set()
+
+        async def walk_until_it_breaks() -> None:
+            async for c in account.conversations.list(segments=4):
+                found.add(c.id)
+                if len(found) == 200:
+                    account.broken[(None, False)] = 503
+
+        with pytest.raises(ServerError) as raised:
+            await walk_until_it_breaks()
+        account.broken.clear()
+        assert raised.value.cursor is not None
+        rest = account.conversations.list(cursor=raised.value.cursor)
+        return found | {c.id async for c in rest}
+
+    assert run_virtual(main()) == set(listing.times)
+
+
+def test_a_repeated_cursor_is_the_same_error_as_in_order():
+    """A listing that leads back to where it was: an error that names the request."""
+    account = Account({None: even(3)})
+    answers = iter(["a", "b", "a"])
+    account.transport._steps = iter(
+        lambda: (
+            lambda _: reply(
+                body=b'{"data":[{"id":"%s"}],"metadata":{"next_cursor":'
+                b'{"cursor_id":"%s","cursor_ts":"2026-04-10T09:51:19.885"}}}'
+                % (2 * (next(answers).encode(),))
+            )
+        ),
+        None,
+    )
+
+    with pytest.raises(Exception, match="second time") as raised:
+        run_virtual(timed_list(account, segments=4))
+    assert raised.value.path == "/api/conversations"
+
+
+def test_an_odd_record_ends_the_walk_or_is_told_of_once():
+    """Odd records behave as in a walk in order, and those that come twice are told of once."""
+    account = Account({None: even(30)})
+    listing = account.listings[None]
+    odd_id = sorted(listing.times)[40]
+    plain = listing.page
+
+    def with_odd(cursor):
+        page = plain(cursor)
+        odd = b'{"id":"%s","labels":7}' % odd_id.encode()
+        body = page.body.replace(b'{"id":"%s"}' % odd_id.encode(), odd)
+        return ConversationPageLike(page.next_cursor, body)
+
+    listing.page = with_odd
+
+    async def main() -> list:
+        told = []
+        found = await collect(account.conversations.list(segments=4, on_odd_record=told.append))
+        assert {c.id for c in found} == set(listing.times) - {odd_id}
+        with pytest.raises(OddRecordError) as raised:
+            await collect(account.conversations.list(segments=4))
+        assert raised.value.records[0].id == odd_id
+        return told
+
+    assert [odd.id for odd in run_virtual(main())] == [odd_id]
+
+
+class ConversationPageLike:
+    """What of a page the transport needs."""
+
+    def __init__(self, next_cursor, body) -> None:
+        self.next_cursor, self.body = next_cursor, body
+
+
+@given(
+    sizes=st.lists(st.integers(0, 30), max_size=8),
+    concurrency=st.integers(1, 9),
+    segments=st.integers(1, 9),
+    made_up=st.sampled_from(["honour", "reject"]),
+)
+@settings(max_examples=80)
+def test_across_gives_idle_walkers_a_part_of_the_largest(sizes, concurrency, segments, made_up):
+    """Every conversation of every inbox comes once, with no more walkers than were allowed."""
+    listings = {f"i{n}": even(size, limit=5, made_up=made_up) for n, size in enumerate(sizes)}
+    account = Account(listings, concurrency=20)
+
+    async def main() -> list:
+        stream = account.conversations.across_pages(
+            list(listings), concurrency=concurrency, segments=segments
+        )
+        return [(page.inbox_id, c.id) async for page in stream for c in page]
+
+    found = run_virtual(main())
+    expected = [(inbox, id_) for inbox, listing in listings.items() for id_ in listing.times]
+    assert sorted(found) == sorted(expected)
+    assert account.transport.most_under_way <= concurrency
+
+
+def test_the_largest_inbox_need_not_be_waited_for():
+    """One inbox that is larger than all others together takes no longer than its share."""
+    listings = {f"i{n}": even(5) for n in range(8)} | {"large": even(160)}
+
+    async def main(segments: int) -> float:
+        account = Account(listings)
+        stream = account.conversations.across(list(listings), concurrency=8, segments=segments)
+        found, seconds = await timed(stream)
+        assert len(found) == 2000
+        return seconds
+
+    assert run_virtual(main(1)) >= 160
+    assert run_virtual(main(8)) <= 200 / 8 * 1.5
+
+
+def test_an_inbox_that_fails_stops_all_its_walkers():
+    """With ``keep_going`` a failure is told once, and the other inboxes are complete."""
+    listings = {"good": even(20), "bad": even(60)}
+    account = Account(listings)
+
+    async def main() -> None:
+        found = set()
+
+        async def walk_to_the_end() -> None:
+            stream = account.conversations.across_pages(
+                list(listings), concurrency=8, segments=8, keep_going=True
+            )
+            async for page in stream:
+                found.update(c.id for c in page)
+                if len(found) > 150:
+                    account.broken[("bad", False)] = 403
+
+        with pytest.raises(InboxesFailedError) as raised:
+            await walk_to_the_end()
+        assert set(listings["good"].times) <= found
+        (error,) = raised.value.errors
+        assert isinstance(error, PermissionDeniedError)
+        assert error.inbox_id == "bad"
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "8", None])
+def test_a_wrong_number_of_segments_is_refused_at_the_call(wrong):
+    """``segments`` is a whole number from 1 up, in all calls that take it."""
+    conversations = Account({}).conversations
+
+    for call in (
+        conversations.pages,
+        conversations.list,
+        conversations.across,
+        conversations.across_pages,
+    ):
+        with pytest.raises(ConfigurationError, match="segments"):
+            call(segments=wrong)
+
+
+def test_segments_are_always_walked_ahead():
+    """``prefetch=0`` and segments exclude each other, and the error says so."""
+    with pytest.raises(ConfigurationError, match="prefetch must be 1 at least"):
+        Account({}).conversations.pages(segments=2, prefetch=0)
+
+
+def test_more_segments_than_requests_is_said(caplog):
+    """A client that lets fewer requests go at once than there are segments says so."""
+    account = Account({None: even(1)}, concurrency=4)
+    run_virtual(timed_list(account, segments=8))
+
+    assert "CekatClient(concurrency=8)" in caplog.text
+
+
+def test_a_doubt_is_logged_once(caplog):
+    """A server that refuses the cursors costs one line in the log, which names the inbox."""
+    account = Account({"i1": even(30, made_up="reject")})
+
+    run_virtual(timed_list(account, segments=8, inbox_id="i1"))
+
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "i1" in record.message
+    assert "does not answer a cursor" in record.message
+
+
+def client_of(sandbox: Sandbox, **options) -> CekatClient:
+    return CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, **options)
+
+
+@pytest.mark.parametrize("made_up", get_args(MadeUpCursors))
+@pytest.mark.parametrize("order", get_args(Order))
+@pytest.mark.parametrize("density", get_args(Density))
+async def test_over_sockets_whatever_the_server_is_like(made_up, order, density):
+    """In every dialect of the sandbox each record comes once, byte for byte."""
+    dialect = Dialect(made_up_cursors=made_up, order=order, density=density, tie=3)
+    async with (
+        Sandbox(600, 3, quota=None, dialect=dialect) as sandbox,
+        client_of(sandbox) as client,
+    ):
+        pages = await collect(client.conversations.pages(segments=5, limit=20))
+
+        raw = [bytes(record) for page in pages for record in page.raw]
+        assert sorted(raw) == sorted(record for _, record in sandbox.records())
+        assert sandbox.log.connections <= 5
+
+
+@pytest.mark.parametrize("end", get_args(End))
+async def test_over_sockets_wherever_it_ends(end):
+    """However the server says that there is no more, each segment knows it."""
+    async with (
+        Sandbox(400, 1, quota=None, dialect=Dialect(end=end)) as sandbox,
+        client_of(sandbox) as client,
+    ):
+        found = await collect(client.conversations.list(segments=4, limit=10))
+
+        assert sorted(c.id for c in found) == sorted(id_ for id_, _ in sandbox.records())
+
+
+@pytest.mark.parametrize("order", ["activity", "ascending"])
+@pytest.mark.parametrize("seed", range(4))
+async def test_over_sockets_while_conversations_move(order, seed):
+    """Every conversation that was there throughout comes, once, while others appear and move."""
+    live = Live(messages=0.8, created=0.2, resolved=0.2, seed=seed)
+    async with (
+        Sandbox(600, 2, quota=None, dialect=Dialect(order=order), live=live) as sandbox,
+        client_of(sandbox) as client,
+    ):
+        before = [id_ for id_, _ in sandbox.records()]
+        found = [c.id for c in await collect(client.conversations.list(segments=6, limit=20))]
+
+        assert len(found) == len(set(found))
+        assert set(before) <= set(found)
+
+
+@pytest.mark.parametrize("turns", range(0, 300, 20))
+async def test_over_sockets_cancelled_at_any_step(turns):
+    """Cancelled at any moment, no task, no slot and no busy connection is left."""
+    async with Sandbox(400, 1, quota=None) as sandbox, client_of(sandbox) as client:
+        task = asyncio.create_task(collect(client.conversations.list(segments=4, limit=10)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert client._pipeline._slots._value == 8
+        assert len(await collect(client.conversations.list(segments=4))) == 400
+        await let_tasks_end(but="RequestHandler")
