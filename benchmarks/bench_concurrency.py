@@ -54,13 +54,15 @@ class Server(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One case: the least seconds it can take, what it took, and what the serial loop took."""
+    """One case: the least seconds it can take, what it took, and what the serial loop took.
+
+    ``requests`` are those that it took, to those that a walk in order takes.
+    """
 
     case: str
     bound: float
     ours: float
     serial: float | None
-    # Requests to those that a serial walk takes.
     requests: float = 1.0
 
 
@@ -95,7 +97,7 @@ def serve(
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in a loop whose timers are exact.
 
-    The usual selectors wait whole milliseconds, rounded up: two percent of what is measured here.
+    The usual selectors wait whole milliseconds, rounded up: of 50 that is too much.
     """
     with asyncio.Runner(
         loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())

@@ -42,7 +42,7 @@ class FollowUp:
 
     @property
     def is_endless(self) -> bool:
-        """Whether it was given up."""
+        """Whether more had moved after each of the most passes that are made."""
         return self._passes > _MOST_PASSES
 
     def note(self, cursor: Cursor | None, answer: Answer) -> None:

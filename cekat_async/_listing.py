@@ -79,8 +79,6 @@ class InSegments:
         self._walk = walk
         self._on_odd_record = on_odd_record
         self._label = label
-        self.most_left = walk.most_left
-        self.stop = walk.stop
 
     def begin(self) -> AsyncGenerator[ConversationPage, None]:
         """Return the pages from the front on, up to the next part."""
@@ -90,6 +88,14 @@ class InSegments:
         """Return the pages of another part."""
         segment = self._walk.split()
         return None if segment is None else self._pages(segment)
+
+    def most_left(self) -> float:
+        """Return how many pages another part would be taken from."""
+        return self._walk.most_left()
+
+    def stop(self) -> None:
+        """Let all segments end at their next page."""
+        self._walk.stop()
 
     async def _pages(self, segment: Segment | None) -> AsyncGenerator[ConversationPage, None]:
         while segment is not None:

@@ -229,10 +229,12 @@ class SegmentedWalk:
         self._splits.note_waste()
 
     def _fail(self, segment: Segment, error: PaginationError) -> None:
+        """Keep the error of the walk from the front; what goes round elsewhere is a doubt."""
         if segment is self._segments[0]:
             segment.error = error
         else:
-            self._go_serial(str(error))
+            # Without its text, which quotes the server: nobody has struck the key out of that.
+            self._go_serial("a cursor came for the second time")
 
     def _go_serial(self, why: str) -> None:
         self._is_serial = True

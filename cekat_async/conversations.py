@@ -68,7 +68,8 @@ class Conversations:
             because each page waits for the one before; 1 walks in order. More is faster by about
             as much in a listing of at least 20 pages for each, costs up to about a tenth more
             requests, and some 10 bytes of memory for each conversation. Conversations come once,
-            in no order; with ``cursor`` those behind it. A page that partly came before is cut to
+            in no order; with ``cursor`` those behind it. More than the client's ``concurrency``
+            does not help, and ``prefetch=0`` excludes it. A page that partly came before is cut to
             the rest, and its ``next_cursor`` is where a walk in order would find all that is left.
 
             It rests on cursors that the server did not send, which the API's documentation does
@@ -293,7 +294,8 @@ class Conversations:
         fetch = self._fetcher(query, inbox_id)
         if segments == 1:
             return Serially(walk_conversations(fetch, start, on_odd_record, self._label))
-        warn = partial(_log.warning, "conversations of inbox %s: %s", inbox_id or "(all)")
+        which = "all inboxes" if inbox_id is None else f"inbox {inbox_id}"
+        warn = partial(_log.warning, "conversations of %s: %s", which)
         walk = SegmentedWalk(start, segments, warn)
         return InSegments(fetch, walk, on_odd_record, self._label)
 

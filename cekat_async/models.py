@@ -316,8 +316,9 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
 class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
     """One page of the listing of conversations.
 
-    ``next_cursor`` leads to the next page; ``None`` says that this is the last. ``inbox_id`` is
-    the inbox that was asked for; ``None`` where all were.
+    ``next_cursor`` leads to the next page; ``None`` says that this is the last. In a walk in
+    segments it leads to all that has not come yet. ``inbox_id`` is the inbox that was asked for;
+    ``None`` where all were.
     """
 
     next_cursor: Cursor | None = None

@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.clock import let_tasks_end, run_virtual
+from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.parts import collect, collect_ids, make_pipeline, page_body, page_reply
 from support.scripted import reply
 
@@ -418,11 +418,7 @@ async def test_cancelled_at_any_step_over_sockets(turns):
         Sandbox(conversations=60, inboxes=6, quota=None) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
     ):
-        task = asyncio.create_task(collect(client.conversations.across(concurrency=3, limit=5)))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
+        await cancelled_after(turns, collect(client.conversations.across(concurrency=3, limit=5)))
 
         assert client._pipeline._slots._value == 8
         assert len(await collect(client.conversations.across(concurrency=3))) == 60

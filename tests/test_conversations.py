@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.clock import let_tasks_end, run_virtual
+from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.parts import collect, collect_ids, make_config, make_pipeline, page_body, page_reply
 from support.rawserver import RawServer, http
 from support.scripted import ScriptedTransport, reply
@@ -714,11 +714,7 @@ async def test_cancelled_at_any_step_of_the_loop(steps):
         Sandbox(conversations=30, quota=None) as sandbox,
         client_of(sandbox, concurrency=1) as client,
     ):
-        task = asyncio.create_task(collect(client.conversations.list(limit=10)))
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
+        await cancelled_after(steps, collect(client.conversations.list(limit=10)))
         assert client._pipeline._slots._value == 1
         assert len(await collect(client.conversations.list(limit=10))) == 30
         assert sandbox.log.open_connections <= 1

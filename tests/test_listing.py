@@ -4,11 +4,12 @@ import asyncio
 import json
 from contextlib import aclosing
 from random import Random
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.clock import let_tasks_end, run_virtual
+from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.listing import ModelListing
 from support.parts import collect, make_pipeline
 from support.scripted import reply
@@ -19,6 +20,7 @@ from cekat_async import (
     Cursor,
     InboxesFailedError,
     OddRecordError,
+    PaginationError,
     PermissionDeniedError,
     RetryPolicy,
     ServerError,
@@ -27,7 +29,7 @@ from cekat_async.conversations import Conversations
 from cekat_async.errors import BadRequestError
 from cekat_async.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Live, Sandbox
-from cekat_async.sandbox.options import Density, End, MadeUpCursors, Order, get_args
+from cekat_async.sandbox.options import Density, End, MadeUpCursors, Order
 
 DAY = 86_400_000
 
@@ -156,11 +158,7 @@ def test_cancelled_at_any_step(steps):
     account = Account({None: even(12)}, latency=0.0)
 
     async def main() -> None:
-        task = asyncio.create_task(collect(account.conversations.list(segments=4)))
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
+        await cancelled_after(steps, collect(account.conversations.list(segments=4)))
         await let_tasks_end(1)
         assert account.transport.under_way == 0
 
@@ -206,7 +204,7 @@ def test_a_repeated_cursor_is_the_same_error_as_in_order():
         None,
     )
 
-    with pytest.raises(Exception, match="second time") as raised:
+    with pytest.raises(PaginationError, match="second time") as raised:
         run_virtual(timed_list(account, segments=4))
     assert raised.value.path == "/api/conversations"
 
@@ -401,15 +399,24 @@ async def test_over_sockets_while_conversations_move(order, seed):
         assert set(before) <= set(found)
 
 
+async def test_over_sockets_behind_a_cursor_and_with_filters():
+    """With a cursor and filters it is what a walk in order yields with them."""
+    async with Sandbox(900, 2, quota=None) as sandbox, client_of(sandbox) as client:
+        wanted = {"inbox_id": sandbox.inbox_ids[0], "stage_status": "assigned", "limit": 5}
+        first = await client.conversations.page(**wanted)
+        wanted |= {"cursor": first.next_cursor}
+        in_order = await collect(client.conversations.list(**wanted))
+        found = await collect(client.conversations.list(**wanted, segments=4))
+
+        assert len(in_order) > 50
+        assert sorted(c.id for c in found) == sorted(c.id for c in in_order)
+
+
 @pytest.mark.parametrize("turns", range(0, 300, 20))
 async def test_over_sockets_cancelled_at_any_step(turns):
     """Cancelled at any moment, no task, no slot and no busy connection is left."""
     async with Sandbox(400, 1, quota=None) as sandbox, client_of(sandbox) as client:
-        task = asyncio.create_task(collect(client.conversations.list(segments=4, limit=10)))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
+        await cancelled_after(turns, collect(client.conversations.list(segments=4, limit=10)))
 
         assert client._pipeline._slots._value == 8
         assert len(await collect(client.conversations.list(segments=4))) == 400

@@ -10,7 +10,7 @@ from contextlib import aclosing, suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.clock import let_tasks_end, run_virtual
+from support.clock import cancelled_after, let_tasks_end, run_virtual
 
 from cekat_async._stream import Line, streamed
 
@@ -95,11 +95,7 @@ def test_cancelled_at_any_step(steps):
                 async for _ in stream:
                     await asyncio.sleep(0)
 
-        task = asyncio.create_task(consume())
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
+        await cancelled_after(steps, consume())
         # It ends inside of the stream, and not some turns after it.
         await let_tasks_end(1)
 
@@ -203,7 +199,10 @@ print("over")
 """
 
 
-@pytest.mark.parametrize("stream", ["conversations.list()", "conversations.across()"])
+@pytest.mark.parametrize(
+    "stream",
+    ["conversations.list()", "conversations.across()", "conversations.list(segments=4, limit=10)"],
+)
 @pytest.mark.parametrize(
     "strike, said",
     [

@@ -63,6 +63,15 @@ async def let_tasks_end(turns: int = 20, *, but: str = "nothing") -> None:
     raise AssertionError(f"tasks were left behind: {left}")
 
 
+async def cancelled_after(turns: int, work: Coroutine[Any, Any, Any]) -> None:
+    """Start some work, cancel it after so many turns of the loop, and return when it has ended."""
+    task = asyncio.create_task(work)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Return when a condition is met that no event tells of, such as what a server has seen."""
     while not condition():  # noqa: ASYNC110 - see above
