@@ -24,6 +24,7 @@ from cekat_async.models import (
     PlatformType,
     StageStatus,
 )
+from cekat_async.positions import Position
 
 __all__ = [
     "CekatClient",
@@ -38,6 +39,7 @@ __all__ = [
     "MessagePreview",
     "OddRecord",
     "PlatformType",
+    "Position",
     "RateLimit",
     "RetryPolicy",
     "StageStatus",

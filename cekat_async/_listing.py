@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from cekat_async._segments import SegmentedWalk
     from cekat_async.models import ConversationPage, Cursor, OddRecord
 
+    Fetch = Callable[[Cursor | None], Awaitable[ConversationPage]]
+
 __all__ = ["InSegments", "Listing", "Serially"]
 
 
@@ -63,6 +65,7 @@ class InSegments:
 
     Args:
         fetch: Returns the page behind a cursor.
+        probe: Does so with no more than one conversation.
         walk: Says what to fetch next.
         on_odd_record: As for a single walk.
         label: Writes on the walk's own errors which request they are about.
@@ -70,12 +73,14 @@ class InSegments:
 
     def __init__(
         self,
-        fetch: Callable[[Cursor | None], Awaitable[ConversationPage]],
+        fetch: Fetch,
+        probe: Fetch,
         walk: SegmentedWalk,
         on_odd_record: Callable[[OddRecord], object] | None,
         label: Callable[[CekatError], CekatError],
     ) -> None:
         self._fetch = fetch
+        self._probe = probe
         self._walk = walk
         self._on_odd_record = on_odd_record
         self._label = label
@@ -115,8 +120,9 @@ class InSegments:
                 raise self._label(segment.error)
 
     async def _fetched(self, segment: Segment) -> ConversationPage | None:
+        fetch = self._probe if segment.is_probe else self._fetch
         try:
-            return await self._fetch(segment.walk.cursor)
+            return await fetch(segment.walk.cursor)
         except CekatError as error:
             if self._walk.excuses(segment, error):
                 return None

@@ -74,9 +74,10 @@ def _key(name: str | bytes) -> int:
 
 def names_of(page: ConversationPage) -> list[str | bytes]:
     """Return what each record of a page is known by, in order: its id, or all of it without one."""
-    names: list[str | bytes] = [item.id for item in page.items]
-    for odd in page.odd_records:  # their indices rise, so that each comes to stand in its place
-        names.insert(odd.index, odd.raw if odd.id is None else odd.id)
+    names: list[str | bytes] = []
+    odd_at = {odd.index: odd.raw for odd in page.odd_records}
+    for index, id_ in enumerate(page.ids):
+        names.append(odd_at[index] if id_ is None else id_)
     return names
 
 

@@ -47,6 +47,8 @@ class Segment:
         start: Where it begins; None for the front of the listing.
         begin: How deep that is.
         until: What the page said behind which it need not go on.
+        is_single: Whether one page is all that is wanted.
+        is_probe: Whether one conversation is.
 
     Attributes:
         at: How deep it is by now.
@@ -61,10 +63,20 @@ class Segment:
         is_dropped: Whether what it still fetches is to be forgotten.
     """
 
-    def __init__(self, start: Cursor | None, begin: int, until: Answer | None = None) -> None:
+    def __init__(
+        self,
+        start: Cursor | None,
+        begin: int,
+        until: Answer | None = None,
+        *,
+        is_single: bool = False,
+        is_probe: bool = False,
+    ) -> None:
         self.walk = CursorWalk(start)
         self.begin = begin
-        self._until = until
+        self.until = until
+        self.is_single = is_single or is_probe
+        self.is_probe = is_probe
         self.at = begin
         self.width = 0
         self.run = 0
@@ -111,7 +123,7 @@ class Segment:
             self.at = int(answer.depth)
         if not self.is_answered:
             self.landmarks, self.landmarks_end = frozenset(answer.names), answer.depth
-        if self._until and answer.reaches(self._until):
+        if self.is_single or (self.until and answer.reaches(self.until)):
             self.walk.done = True
 
     def _measure(self, width: int) -> None:

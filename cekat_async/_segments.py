@@ -31,6 +31,7 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cekat_async._catch_up import CatchUp
     from cekat_async._splits import Split
     from cekat_async.errors import CekatError
     from cekat_async.models import ConversationPage, Cursor
@@ -68,7 +69,7 @@ class SegmentedWalk:
         self._segments: list[Segment] = []
         self._seen = Seen()
         self._splits = Splits(most)
-        self._follow_up = FollowUp(start)
+        self._follow_up: FollowUp | CatchUp = FollowUp(start)
         self._timeline = Timeline()
         if start is not None:
             self._timeline.learn(start)
@@ -80,10 +81,11 @@ class SegmentedWalk:
         """Where a serial walk would find all that has not been handed out."""
         return self._segments[0].walk.cursor if self._segments else None
 
-    def begin(self) -> Segment:
-        """Return the segment at the front."""
-        self._segments.append(Segment(self._start, 0))
-        return self._segments[0]
+    def begin(self) -> Segment | None:
+        """Return the first segment, if there is anything to walk."""
+        segment = Segment(self._start, 0)
+        self._segments.append(segment)
+        return segment
 
     def most_left(self) -> float:
         """Return how many pages another segment would have a part of; 0 if it is not worth it."""
@@ -115,6 +117,10 @@ class SegmentedWalk:
         answer = self._read(segment, page)
         if not self._accepts(segment, answer):
             return None
+        return self._to_hand_out(page, answer)
+
+    def _to_hand_out(self, page: ConversationPage, answer: Answer) -> ConversationPage | None:
+        """Return what of a page was not handed out before; None if it is nothing."""
         fresh = [self._seen.add(name) for name in answer.names]
         if fresh and not any(fresh):
             return None
@@ -160,7 +166,7 @@ class SegmentedWalk:
         cursor, names = page.next_cursor, names_of(page)
         if cursor is None or (not names and cursor == segment.walk.cursor):
             return Answer(names, cursor, inf)
-        self._timeline.learn(cursor)
+        self._timeline.learn(cursor, segment.walk.cursor)
         return Answer(names, cursor, self._timeline.depth(cursor))
 
     def _accepts(self, segment: Segment, answer: Answer) -> bool:
@@ -182,7 +188,7 @@ class SegmentedWalk:
         following = self._following(segment)
         if following and following.is_met(answer):
             return None
-        if self._is_new(segment) and self._is_known(answer):
+        if self._is_new(segment) and self._is_known(segment, answer):
             return "a page from the middle brings what was there before"
         if following and following.is_passed(answer):
             return "two segments do not meet"
@@ -212,7 +218,7 @@ class SegmentedWalk:
         following = self._following(segment)
         if following and following.is_met(answer):
             segment.walk.done = True
-            if is_new and self._is_known(answer):
+            if is_new and self._is_known(segment, answer):
                 self._miss(segment, following)
         while self._segments and self._segments[0].is_over:
             self._segments.pop(0)
@@ -250,8 +256,8 @@ class SegmentedWalk:
         index = self._segments.index(segment) + 1
         return self._segments[index] if index < len(self._segments) else None
 
-    def _is_known(self, answer: Answer) -> bool:
-        """Whether a page has records, and all of them have been handed out."""
+    def _is_known(self, segment: Segment, answer: Answer) -> bool:  # noqa: ARG002 - see TrackedWalk
+        """Whether a page has records, and all of them came before, in other pages."""
         return bool(answer.names) and all(map(self._seen.has, answer.names))
 
     def _is_new(self, segment: Segment) -> bool:

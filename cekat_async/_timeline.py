@@ -11,6 +11,7 @@ from cekat_async.models import Cursor
 __all__ = ["Timeline"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = 1000
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d(?P<gap>[T ])\d\d:\d\d:\d\d(?:\.(?P<digits>\d{1,9}))?"
     r"(?P<zone>Z|[+-]\d\d:\d\d)?",
@@ -31,6 +32,22 @@ class Timeline:
         self._sign = 0
 
     @property
+    def origin(self) -> Cursor | None:
+        """The first cursor that came."""
+        return self._origin
+
+    @property
+    def order(self) -> int:
+        """Return -1 if the listing goes back in time, 1 if forward, 0 if it has not shown."""
+        return self._sign
+
+    def restore(self, origin: Cursor | None, order: int) -> None:
+        """Take on what another timeline of the same listing has learned."""
+        if origin is not None:
+            self.learn(origin)
+        self._sign = order
+
+    @property
     def is_known(self) -> bool:
         """Whether the order of the listing has shown."""
         return self._sign != 0
@@ -40,15 +57,17 @@ class Timeline:
         """Whether the listing is known to go forward in time."""
         return self._sign > 0
 
-    def learn(self, cursor: Cursor) -> None:
-        """Take note of a cursor that the walk from the front has met."""
+    def learn(self, cursor: Cursor, behind: Cursor | None = None) -> None:
+        """Take note of a cursor, and of the one that it came behind in the listing."""
         place = _place(cursor.cursor_ts)
         if place is None:
             return
         if self._origin is None:
             self._origin, self._start = cursor, place
-        elif not self._sign:
-            self._sign = (place > self._start) - (place < self._start)
+        # Between two requests for the front it may have changed: that tells nothing of the order.
+        before = None if behind is None else _place(behind.cursor_ts)
+        if not self._sign and before is not None:
+            self._sign = (place > before) - (place < before)
 
     def settle(self) -> None:
         """Take a listing whose order has not shown for one that goes back in time."""
@@ -58,6 +77,12 @@ class Timeline:
         """Return how deep a cursor points: NaN where its timestamp cannot be read."""
         place = _place(cursor.cursor_ts)
         return nan if place is None else self._sign * (place - self._start)
+
+    @staticmethod
+    def is_at(cursor: Cursor, moment: datetime | None) -> bool:
+        """Whether a cursor points at a moment, to the digit that it has."""
+        place, wanted = _place(cursor.cursor_ts), moment and _place(moment.isoformat())
+        return place is not None and wanted is not None and abs(place - wanted) < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
         """Return a cursor that points so deep, in the spelling of the server's own.

@@ -91,6 +91,14 @@ class CekatClient:
         """How many requests the client has sent, and how many of them were retries."""
         return self._pipeline.traffic
 
+    @property
+    def account(self) -> str:
+        """A name for the account that is asked: the same for the same host and key.
+
+        It tells nothing of the key: it holds 48 bits of a hash of it.
+        """
+        return self._config.account
+
     async def aclose(self) -> None:
         """Close the connections. Calls under way fail at once, whatever they wait for.
 

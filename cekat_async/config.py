@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
@@ -268,6 +269,12 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Timeout
     concurrency: int
     trust_env: bool
+
+    @property
+    def account(self) -> str:
+        """A name for the account: its host, and a few digits that follow from the key."""
+        digest = blake2b(self.api_key.reveal().encode(), digest_size=6, person=b"cekat_async")
+        return f"{self.base_url} #{digest.hexdigest()}"
 
 
 def client_config(

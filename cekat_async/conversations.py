@@ -13,6 +13,7 @@ from cekat_async._decode import decode_conversation_page
 from cekat_async._listing import InSegments, Serially
 from cekat_async._segments import SegmentedWalk
 from cekat_async._stream import streamed
+from cekat_async._tracked import TrackedWalk
 from cekat_async._walk import (
     items_of,
     let_pass,
@@ -27,7 +28,14 @@ from cekat_async.errors import CekatError, ConfigurationError
 from cekat_async.models import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        Callable,
+        Coroutine,
+        Iterable,
+        Mapping,
+    )
 
     from cekat_async._listing import Listing
     from cekat_async._pipeline import Pipeline
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
         OddRecord,
         StageStatus,
     )
+    from cekat_async.positions import Position
 
 __all__ = ["Conversations"]
 
@@ -250,6 +259,59 @@ class Conversations:
             )
         )
 
+    def tracked_pages(
+        self,
+        positions: Mapping[str | None, Position],
+        *,
+        concurrency: int = 8,
+        keep_going: bool = False,
+        limit: int = 100,
+        stage_status: StageStatus | str | None = None,
+        on_odd_record: Callable[[OddRecord], object] | None = None,
+    ) -> AsyncGenerator[ConversationPage, None]:
+        """Yield the pages of one or more listings, each with the position that it leads to.
+
+        For whoever must be able to go on in another process: keep each page, then its
+        ``page.position`` under its ``page.inbox_id``, and pass the positions to go on. Pages come
+        whole and in no order, and what has moved meanwhile comes again, as it is then. In the end
+        every conversation that was there throughout has come, and the last that came of each is
+        the latest.
+
+        Args:
+            positions: Where each listing is to be walked from: under its inbox id, or under
+                ``None`` for all conversations of the account. ``Position()`` is the front,
+                ``position.again()`` looks for what has moved since a walk ended, and
+                ``position.since()`` since it began.
+            concurrency: How many walk at once. When there are no more listings to begin with, they
+                take parts of the one with most left: see ``segments`` in :meth:`pages`.
+            keep_going: As for :meth:`across_pages`.
+            limit: Results per page.
+            stage_status: Only this status.
+            on_odd_record: As for a single walk.
+
+        Raises:
+            InboxesFailedError: With ``keep_going``: some listings failed; the others are complete.
+            PaginationError: One changes faster than it can be read, so that nobody knows whether
+                all has come.
+            CekatError: One failed; ``inbox_id`` says which.
+        """
+        require_count("concurrency", concurrency)
+        require_switch("keep_going", keep_going)
+        self._warn_of_few_requests(concurrency)
+        query, told = _query(limit, stage_status), told_later(on_odd_record)
+        probing = _query(1, stage_status)
+
+        def make(inbox_id: str | None) -> Listing:
+            walk = TrackedWalk(positions[inbox_id], concurrency, self._warner(inbox_id))
+            fetch, probe = self._fetcher(query, inbox_id), self._fetcher(probing, inbox_id)
+            return InSegments(fetch, probe, walk, told, self._label)
+
+        async def walk_all(line: Line[ConversationPage]) -> None:
+            across = Across(line, make, concurrency, keep_going=keep_going)
+            await across.walk(_each(positions))
+
+        return told_in_time(streamed(walk_all, concurrency), on_odd_record)
+
     def _ids_of_all(
         self, on_odd_record: Callable[[OddRecord], object] | None
     ) -> AsyncGenerator[str, None]:
@@ -271,7 +333,7 @@ class Conversations:
 
         async def walk_all(line: Line[ConversationPage]) -> None:
             across = Across(line, partial(make, told), segments, keep_going=False)
-            await across.walk(_just(inbox_id))
+            await across.walk(_each([inbox_id]))
 
         return told_in_time(streamed(walk_all, segments * prefetch), on_odd_record)
 
@@ -294,10 +356,12 @@ class Conversations:
         fetch = self._fetcher(query, inbox_id)
         if segments == 1:
             return Serially(walk_conversations(fetch, start, on_odd_record, self._label))
+        walk = SegmentedWalk(start, segments, self._warner(inbox_id))
+        return InSegments(fetch, fetch, walk, on_odd_record, self._label)
+
+    def _warner(self, inbox_id: str | None) -> Callable[[str], None]:
         which = "all inboxes" if inbox_id is None else f"inbox {inbox_id}"
-        warn = partial(_log.warning, "conversations of %s: %s", which)
-        walk = SegmentedWalk(start, segments, warn)
-        return InSegments(fetch, walk, on_odd_record, self._label)
+        return partial(_log.warning, "conversations of %s: %s", which)
 
     def _fetcher(
         self, query: tuple[tuple[str, str], ...], inbox_id: str | None
@@ -330,8 +394,9 @@ def _checked_inbox(inbox_id: str | None) -> str | None:
     return None if inbox_id is None else require_text("inbox_id", inbox_id)
 
 
-async def _just(inbox_id: str | None) -> AsyncGenerator[str | None, None]:
-    yield inbox_id
+async def _each(inbox_ids: Iterable[str | None]) -> AsyncGenerator[str | None, None]:
+    for inbox_id in inbox_ids:
+        yield inbox_id
 
 
 def _checked_cursor(cursor: Cursor | None) -> Cursor | None:

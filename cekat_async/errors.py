@@ -4,6 +4,7 @@
 
     CekatError
     ├── ConfigurationError          an argument or an option is wrong (also a ValueError)
+    │   └── MissingExtraError       a library that is not installed is needed for it
     ├── ClientClosedError           the client was used after it was closed
     ├── TransportError              the exchange did not come to a whole answer
     │   ├── NotSentError            the request never reached the server
@@ -25,7 +26,8 @@
     ├── PaginationError             the cursors do not lead to an end
     ├── InboxesFailedError          some of many inboxes failed; the others are complete
     ├── DeadlineExceededError       attempts and waits together took too long
-    └── TargetError                 an export's target cannot be written
+    ├── TargetError                 an export's target cannot be written
+    └── CheckpointError             an export cannot go on from its checkpoint
 
 Every error pickles, and none ever holds the API key. (The records in an
 :class:`OddRecordError` are the account's own data, kept as it was sent.)
@@ -46,6 +48,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "CekatError",
+    "CheckpointError",
     "ClientClosedError",
     "ConfigurationError",
     "ConnectTimeoutError",
@@ -54,6 +57,7 @@ __all__ = [
     "DecodeError",
     "InboxesFailedError",
     "MalformedBodyError",
+    "MissingExtraError",
     "NotFoundError",
     "NotSentError",
     "OddRecordError",
@@ -117,6 +121,10 @@ class CekatError(Exception):
 
 class ConfigurationError(CekatError, ValueError):
     """An argument or an option is wrong; the message says what to write instead."""
+
+
+class MissingExtraError(ConfigurationError):
+    """A part of the package needs a library that is not installed; the message has the command."""
 
 
 class ClientClosedError(CekatError):
@@ -302,6 +310,13 @@ class TargetError(CekatError):
 
     Its ``__cause__`` is the system's own error. What was written so far is still there, under the
     name of an unfinished target.
+    """
+
+
+class CheckpointError(CekatError):
+    """An export cannot go on from its checkpoint: it is of something else, or broken.
+
+    Nothing was changed. The message says what it is of, and what to do.
     """
 
 

@@ -30,6 +30,8 @@ from typing import (
 
 import msgspec
 
+from cekat_async.positions import Cursor, Position
+
 __all__ = [
     "Conversation",
     "ConversationPage",
@@ -254,16 +256,6 @@ class Inbox(Record, frozen=True, kw_only=True):
         return hash(self.id)
 
 
-class Cursor(msgspec.Struct, frozen=True):
-    """A position in the listing: two opaque strings of the server, kept byte for byte.
-
-    They are never parsed; to print a timestamp anew could change it.
-    """
-
-    cursor_id: str
-    cursor_ts: str
-
-
 class OddRecord(msgspec.Struct, frozen=True):
     """A record that does not have the documented shape.
 
@@ -318,11 +310,21 @@ class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
 
     ``next_cursor`` leads to the next page; ``None`` says that this is the last. In a walk in
     segments it leads to all that has not come yet. ``inbox_id`` is the inbox that was asked for;
-    ``None`` where all were.
+    ``None`` where all were. ``position`` is where a tracked walk stands behind this page; other
+    walks have none.
     """
 
     next_cursor: Cursor | None = None
     inbox_id: str | None = None
+    position: Position | None = None
+
+    @property
+    def ids(self) -> list[str | None]:
+        """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
+        ids: list[str | None] = [item.id for item in self.items]
+        for odd in self.odd_records:  # their indices rise, so that each comes to stand in its place
+            ids.insert(odd.index, odd.id)
+        return ids
 
 
 class InboxPage(Page[Inbox], frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ ROOT = Path(cekat_async.__file__).parent
 # From the ground up. What stands on one floor knows nothing of its neighbours, except for their
 # types. A folder stands on a floor as a whole.
 FLOORS = [
-    {"errors", "models", "_version"},  # values
+    {"positions", "_version"},  # values
+    {"errors", "models"},  # values as well
     {
         "config",
         "_wire",
@@ -32,8 +33,9 @@ FLOORS = [
         "_turn",
     },  # rules
     {"_decode", "_quota", "_belief", "_reports", "_segment"},  # rules as well, on top of those
-    {"_pace", "_unpaced", "_splits", "_follow_up"},  # and on top of these
+    {"_pace", "_unpaced", "_splits", "_follow_up", "_catch_up"},  # and on top of these
     {"_segments"},
+    {"_tracked"},
     {"_retry", "_even_pace", "_sharing", "_transport"},  # mechanisms
     {"_limiter"},  # on top of the pace and its mechanisms
     {"_pipeline", "_stream", "_listing", "_across"},  # the path of a request; tasks that walk ahead
@@ -46,7 +48,7 @@ FLOORS = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 CORE = set().union(*FLOORS[: FLOOR["__init__"] + 1])
-PURE = set().union(*FLOORS[: FLOOR["_segments"] + 1])
+PURE = set().union(*FLOORS[: FLOOR["_tracked"] + 1])
 PROGRAMS = sorted(set().union(*FLOORS[FLOOR["__init__"] + 1 :]))
 
 # All that the pure floors may stand on. None of it reads, writes, waits or starts anything.
@@ -59,6 +61,7 @@ HARMLESS = {
     "datetime",
     "email.utils",
     "enum",
+    "hashlib.blake2b",
     "http.HTTPStatus",
     "ipaddress",
     "itertools",

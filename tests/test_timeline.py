@@ -45,9 +45,10 @@ def cursor(timestamp: str, name: str = "a") -> Cursor:
 
 def timeline_of(*timestamps: str) -> Timeline:
     """Return a timeline that has met cursors with these timestamps, in this order."""
-    timeline = Timeline()
+    timeline, before = Timeline(), None
     for number, timestamp in enumerate(timestamps):
-        timeline.learn(cursor(timestamp, f"id-{number}"))
+        timeline.learn(cursor(timestamp, f"id-{number}"), before)
+        before = cursor(timestamp)
     return timeline
 
 
@@ -115,8 +116,8 @@ def test_the_order_shows_with_the_first_other_timestamp_and_stays():
     assert timeline.depth(cursor("2026-01-01T00:00:00Z")) == 0
     assert timeline.cursor_at(SECOND) == cursor("2026-03-01T10:20:30Z", "id-0")
 
-    timeline.learn(cursor("2026-03-01T10:20:29Z"))
-    timeline.learn(cursor("2026-03-01T10:20:31Z"))
+    timeline.learn(cursor("2026-03-01T10:20:29Z"), cursor("2026-03-01T10:20:30Z"))
+    timeline.learn(cursor("2026-03-01T10:20:31Z"), cursor("2026-03-01T10:20:30Z"))
 
     assert timeline.is_known
     assert not timeline.is_rising
@@ -138,7 +139,7 @@ def test_a_listing_whose_order_has_not_shown_is_settled_to_go_back_in_time(times
 
     timeline.settle()
     timeline.learn(cursor("2026-03-01T10:20:30Z"))
-    timeline.learn(cursor("2026-03-01T10:20:33Z"))
+    timeline.learn(cursor("2026-03-01T10:20:33Z"), cursor("2026-03-01T10:20:30Z"))
 
     assert (timeline.is_known, timeline.is_rising) == (True, is_rising)
     deeper = "2026-03-01T10:20:31Z" if is_rising else "2026-03-01T10:20:29Z"
@@ -148,7 +149,7 @@ def test_a_listing_whose_order_has_not_shown_is_settled_to_go_back_in_time(times
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_a_text_that_is_no_timestamp_has_no_depth_and_teaches_nothing(text):
     """Its depth compares with nothing, and the next cursor that can be read is the first."""
-    timeline = timeline_of(text, "2026-03-01T10:20:30Z", text, "2026-03-01T10:20:29Z")
+    timeline = timeline_of(text, "2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z", text)
 
     assert math.isnan(timeline.depth(cursor(text)))
     assert timeline.cursor_at(SECOND) == cursor("2026-03-01T10:20:29Z", "id-1")

@@ -43,12 +43,16 @@ class Api:
     Args:
         world: what is served.
         dialect: how to answer where the documentation is silent.
+
+    Attributes:
+        forbidden: the ids of inboxes whose conversations the key may not ask for.
     """
 
     def __init__(self, world: World, dialect: Dialect) -> None:
         self._world = world
         self._dialect = dialect
         self._cursors = Cursors(world.listing, dialect.made_up_cursors)
+        self.forbidden: set[str] = set()
         self._routes = {"/api/conversations": self._conversations, "/api/inboxes": self._inboxes}
 
     def answer(self, method: str, path: str, query: str) -> Reply:
@@ -69,6 +73,8 @@ class Api:
             return _invalid(invalid.field, str(invalid))
 
     def _conversations(self, given: Mapping[str, str]) -> Reply:
+        if given.get("inbox_id") in self.forbidden:
+            return error(403, "FORBIDDEN", "The key may not see this inbox")
         limit = self._limit(given)
         after = self._cursors.read(given)
         rows = self._page(given, after, limit)

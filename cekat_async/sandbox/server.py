@@ -80,7 +80,8 @@ class Sandbox:
         self._world = World(conversations, inboxes, seed, dialect, live or Live(), cache=cache)
         self._listing = self._world.listing
         options = GateOptions(self.api_key, quota, faults, latency, dialect.compress, seed)
-        self._gate = Gate(Api(self._world, dialect), self.log, options)
+        self._api = Api(self._world, dialect)
+        self._gate = Gate(self._api, self.log, options)
         self._host, self._port = host, port
         self._connections: Connections | None = None
         self._socket: asyncio.Server | None = None
@@ -170,6 +171,16 @@ class Sandbox:
         checks.whole("requests", requests)
         standing = self._gate.take(requests)
         return requests if standing is None else standing.granted
+
+    def forbid(self, *inbox_ids: str) -> None:
+        """Answer with a 403 whoever asks for the conversations of these inboxes by their id.
+
+        Their conversations stay in the listing of all. Without an id, nothing is forbidden any
+        more.
+        """
+        if not inbox_ids:
+            self._api.forbidden.clear()
+        self._api.forbidden.update(inbox_ids)
 
     def touch(self, id_: str) -> None:
         """Give a conversation a message, so that it becomes the most recently active one.

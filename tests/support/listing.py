@@ -4,6 +4,7 @@ import heapq
 from bisect import bisect_left, bisect_right, insort
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from math import inf
 from random import Random
 
 from cekat_async.errors import BadRequestError
@@ -55,7 +56,7 @@ class ModelListing:
         """Whether a cursor is one of its own."""
         return cursor in self._issued
 
-    def page(self, cursor):
+    def page(self, cursor, limit=None):
         """Return the page behind a cursor.
 
         Raises:
@@ -63,9 +64,9 @@ class ModelListing:
         """
         self.requests.append(cursor)
         rows = self._behind(cursor)
-        found = rows[: self.limit]
+        found = rows[: limit or self.limit]
         following = cursor if self.end == "echo" else None
-        if found and (len(rows) > self.limit or self.end != "null"):
+        if found and (len(rows) > len(found) or self.end != "null"):
             following = Cursor(found[-1][1], spelled(found[-1][0]))
             self._issued.add(following)
         records = b",".join(b'{"id":"%s"}' % id_.encode() for _, id_ in found)
@@ -93,10 +94,17 @@ class ModelListing:
         return self._rows[max(0, end - self.limit - 1) : end][::-1]
 
 
-def replay(walk, listing, *, walkers, random=None, between=lambda: None):
+def _answer(listing, segment):
+    return listing.page(segment.walk.cursor, *([1] if segment.is_probe else []))
+
+
+def replay(  # noqa: C901 - as a pool of walkers does it
+    walk, listing, *, walkers, random=None, between=lambda: None, most=inf
+):
     """Drive a walk to its end, answer by answer; ``between`` is called behind each.
 
-    An answer takes a second, or with ``random`` any time from 0.2 to 3 seconds.
+    An answer takes a second, or with ``random`` any time from 0.2 to 3 seconds. Behind ``most``
+    answers it is given up, with what is under way.
 
     Returns:
         The pages in the order in which they came, and the seconds.
@@ -107,11 +115,13 @@ def replay(walk, listing, *, walkers, random=None, between=lambda: None):
         took = random.uniform(0.2, 3.0) if random else 1.0
         heapq.heappush(under_way, (now + took, next(ticket), segment))
 
-    ask(walk.begin())
-    while under_way:
+    if (first := walk.begin()) is not None:
+        ask(first)
+    while under_way and most > 0:
+        most -= 1
         now, _, segment = heapq.heappop(under_way)
         try:
-            page = walk.advance(segment, listing.page(segment.walk.cursor))
+            page = walk.advance(segment, _answer(listing, segment))
         except BadRequestError as error:
             if not walk.excuses(segment, error):
                 raise
@@ -122,8 +132,12 @@ def replay(walk, listing, *, walkers, random=None, between=lambda: None):
         pages += [page] if page is not None else []
         if not segment.is_over:
             ask(segment)
-        elif again := walk.follow_up():
-            ask(again)
+        else:
+            while (again := walk.follow_up()) is not None and again.is_over:
+                pass
+            if again is not None:
+                ask(again)
         while len(under_way) < walkers and (another := walk.split()):
-            ask(another)
+            if not another.is_over:
+                ask(another)
     return pages, now

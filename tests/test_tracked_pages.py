@@ -1,0 +1,141 @@
+"""Tracked pages over sockets: gone on with in another process, and none missed."""
+
+import msgspec
+import pytest
+
+from cekat_async import (
+    CekatClient,
+    ConfigurationError,
+    InboxesFailedError,
+    PaginationError,
+    Position,
+    RetryPolicy,
+)
+from cekat_async.sandbox import Dialect, Live, Sandbox
+
+
+class Keeper:
+    """Keeps ids and positions, and can be stopped."""
+
+    def __init__(self, client):
+        self._client = client
+        self.ids = []
+        self.positions = {None: Position()}
+
+    async def walk(self, most=None, **options):
+        """Walk on, for so many pages."""
+        kept = {
+            inbox_id: msgspec.json.decode(msgspec.json.encode(position), type=Position)
+            for inbox_id, position in self.positions.items()
+        }
+        pages = self._client.conversations.tracked_pages(kept, **options)
+        count = 0
+        try:
+            async for page in pages:
+                self.ids += page.ids
+                self.positions[page.inbox_id] = page.position
+                count += 1
+                if count == most:
+                    break
+        finally:
+            await pages.aclose()
+        return count
+
+
+def client_of(sandbox, **options):
+    return CekatClient(
+        sandbox.api_key,
+        base_url=sandbox.base_url,
+        rate_limit=None,
+        retry=RetryPolicy(attempts=2, backoff=0.001),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        Dialect(),
+        Dialect(order="created"),
+        Dialect(order="ascending", end="echo"),
+        Dialect(density="bursty", tie=30, end="empty_page"),
+        Dialect(made_up_cursors="reject"),
+        Dialect(made_up_cursors="ignore", timestamps="space"),
+        Dialect(made_up_cursors="by_id"),
+    ],
+    ids=lambda d: f"{d.order}-{d.density}-{d.made_up_cursors}",
+)
+async def test_stopped_and_gone_on_with_all_comes(concurrency, dialect):
+    """However the server behaves, a walk that is stopped every few pages brings everything."""
+    # Where a cursor follows its conversation to the front, a walk goes round with it.
+    live = Live(messages=0 if dialect.made_up_cursors == "by_id" else 0.5, seed=3)
+    async with (
+        Sandbox(1500, quota=None, dialect=dialect, live=live) as sandbox,
+        client_of(sandbox) as client,
+    ):
+        there = {id_ for id_, _ in sandbox.records()}
+        keeper = Keeper(client)
+        while await keeper.walk(7, concurrency=concurrency, limit=20) == 7:
+            pass
+
+    assert set(keeper.ids) >= there
+
+
+async def test_many_inboxes_each_with_its_position():
+    """Each listing goes on from its own position, and pages say whose they are."""
+    async with Sandbox(800, 6, quota=None) as sandbox, client_of(sandbox) as client:
+        keeper = Keeper(client)
+        keeper.positions = dict.fromkeys(sandbox.inbox_ids, Position())
+        while await keeper.walk(5, concurrency=3, limit=20) == 5:
+            pass
+
+        assert set(keeper.ids) == {id_ for id_, _ in sandbox.records()}
+        assert {position.stage for position in keeper.positions.values()} <= {"settled", "pass"}
+
+
+async def test_an_account_that_goes_by_creation_tells_so():
+    """Where a changed conversation keeps its place, an incremental walk is a whole one."""
+    for order, is_so in (("created", True), ("activity", False)):
+        dialect = Dialect(order=order)
+        async with Sandbox(300, quota=None, dialect=dialect) as s, client_of(s) as client:
+            keeper = Keeper(client)
+            await keeper.walk()
+
+        position = keeper.positions[None]
+        assert position.goes_by_creation is is_so
+        assert (position.since() == Position()) is is_so
+
+
+async def test_what_fails_for_good_does_not_stop_the_others():
+    """With ``keep_going`` the others come to their ends, and the error says which did not."""
+    async with Sandbox(300, 3, quota=None) as sandbox, client_of(sandbox) as client:
+        keeper = Keeper(client)
+        forbidden = sandbox.inbox_ids[1]
+        sandbox.forbid(forbidden)
+        keeper.positions = dict.fromkeys(sandbox.inbox_ids, Position())
+        with pytest.raises(InboxesFailedError) as caught:
+            await keeper.walk(keep_going=True)
+
+        assert [error.inbox_id for error in caught.value.errors] == [forbidden]
+        assert len(set(keeper.ids)) == sandbox.count() - sandbox.count(forbidden)
+
+        sandbox.forbid()
+        await keeper.walk(keep_going=True)
+        assert set(keeper.ids) == {id_ for id_, _ in sandbox.records()}
+
+
+async def test_a_listing_that_changes_too_fast_is_an_error():
+    """When more moves between two requests than a page holds, nobody can say that all has come."""
+    live = Live(messages=200)
+    async with Sandbox(500, quota=None, live=live) as sandbox, client_of(sandbox) as client:
+        with pytest.raises(PaginationError, match="changes faster than it is read"):
+            await Keeper(client).walk()
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"limit": 0}, {"keep_going": 1}])
+async def test_bad_arguments_are_told_at_once(options):
+    """A wrong argument is told by the call itself."""
+    async with CekatClient("key") as client:
+        with pytest.raises(ConfigurationError):
+            client.conversations.tracked_pages({None: Position()}, **options)
