@@ -1,0 +1,115 @@
+"""What stands beside an exported target: which conversations it holds, and how they came there."""
+
+# No postponed annotations: msgspec reads them when a struct is made.
+
+from datetime import datetime
+
+import msgspec
+
+from cekat_async import Position
+
+__all__ = ["FORMAT", "Filters", "Manifest", "Partition"]
+
+FORMAT = 1
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which conversations an export is of.
+
+    Attributes:
+        inbox_ids: The inboxes that were named; empty for all conversations of the account.
+        by_inbox: Whether each inbox of the account was walked by itself.
+        stage_status: The status that was asked for; ``None`` for any.
+    """
+
+    inbox_ids: tuple[str, ...] = ()
+    by_inbox: bool = False
+    stage_status: str | None = None
+
+
+class Partition(msgspec.Struct, frozen=True, kw_only=True):
+    """One independent walk of an export.
+
+    Attributes:
+        inbox_id: Its inbox; ``None`` for the listing of all conversations.
+        records: Records that it brought, repeated ones included.
+        pages: Pages that it brought.
+        position: Where its walk stands; the next incremental export goes on from it.
+        error: What it failed with for good; ``None`` if it is complete.
+    """
+
+    inbox_id: str | None = None
+    records: int = 0
+    pages: int = 0
+    position: Position | None = None
+    error: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target holds: how much, of what, from when, and how it came there.
+
+    Attributes:
+        format: The version of this form.
+        version: The version of the package that wrote it.
+        account: Which account it is of: a name that was given, or the fingerprint of its key.
+        target: Where the conversations are.
+        filters: Which of the account's conversations.
+        incremental: Whether only what had moved was fetched, and merged into what was there.
+        complete: Whether every partition is. One that is not has an ``error``.
+        began: When its first request went out (UTC), in the first of its runs.
+        ended: When its last record had come (UTC).
+        runs: How many runs it took: one more for each time it was stopped or killed.
+        conversations: Conversations in the target; in one that others write to as well (a
+            database), those that this export brought.
+        fetched: Records that came, repeated ones included.
+        repeats: How many of those were replaced by a later version of the same conversation.
+        odd_records: Records that do not have the documented shape.
+        unknown_fields: The names of fields that no documentation has, with how many records had
+            each.
+        pages: Pages that came.
+        requests: Requests that were sent, retries included.
+        retries: How many of the requests were retries.
+        refused: How many of the requests were refused because of the quota (429).
+        seconds: How long all runs took together.
+        waited: For how many of the seconds the client waited for the quota.
+        partitions: The walks it is made of.
+        checksum: ``sha256:`` and a hexadecimal digest: of the file, or, for a folder, of the list
+            of its files that ``sha256sum`` prints; ``None`` for a database.
+    """
+
+    format: int = FORMAT
+    version: str
+    account: str
+    target: str
+    filters: Filters
+    incremental: bool = False
+    complete: bool = True
+    began: datetime
+    ended: datetime
+    runs: int = 1
+    conversations: int = 0
+    fetched: int = 0
+    repeats: int = 0
+    odd_records: int = 0
+    unknown_fields: dict[str, int] = {}
+    pages: int = 0
+    requests: int = 0
+    retries: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    partitions: tuple[Partition, ...] = ()
+    checksum: str | None = None
+
+    def to_json(self) -> bytes:
+        """Return it as JSON, for a file or a column."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @staticmethod
+    def from_json(text: bytes | str) -> "Manifest":
+        """Return what :meth:`to_json` wrote.
+
+        Raises:
+            msgspec.DecodeError: It is something else.
+        """
+        return msgspec.json.decode(text, type=Manifest)

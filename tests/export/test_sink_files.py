@@ -1,0 +1,346 @@
+"""Files as targets: the same records in every format, whole or not there, whatever happens."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import errno
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.odd_records import LOSSLESS, NOT_UTF_8
+from support.sinks import Given, a_manifest, publish, some_records
+
+from cekat_async import MissingExtraError, TargetError
+from cekat_async.export.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
+from cekat_async.export.csv_file import CsvSink
+from cekat_async.export.file_sink import Hashed
+from cekat_async.export.json_lines import JsonLinesSink
+from cekat_async.export.parquet import ParquetFolderSink, ParquetSink
+
+LINES = [JsonLinesSink, GzipJsonLinesSink, ZstdJsonLinesSink]
+SINKS = [*LINES, CsvSink, ParquetSink, ParquetFolderSink]
+PLAIN = {
+    JsonLinesSink: bytes,
+    GzipJsonLinesSink: gzip.decompress,
+    ZstdJsonLinesSink: lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
+}
+lines_only = pytest.mark.parametrize("kind", LINES)
+each_sink = pytest.mark.parametrize("kind", SINKS)
+
+
+def stored(sink):
+    return [record for batch in sink.stored() for record in batch]
+
+
+def tree(folder):
+    """Return all that is in a folder, with its content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@lines_only
+@pytest.mark.parametrize("records", [[], some_records(), LOSSLESS, [NOT_UTF_8]])
+def test_lines_are_the_records(tmp_path, kind, records):
+    """A file of lines holds each record byte for byte, whatever it is compressed with."""
+    target = tmp_path / "out"
+    publish(kind(target), records)
+
+    assert PLAIN[kind](target.read_bytes()) == b"".join(record + b"\n" for record in records)
+
+
+@each_sink
+@pytest.mark.parametrize("records", [[], some_records(), LOSSLESS])
+def test_what_was_published_is_read_back(tmp_path, kind, records):
+    """From each format all records come back byte for byte, in their order."""
+    sink = kind(tmp_path / "out")
+    manifest = publish(sink, records, conversations=len(records))
+
+    assert stored(sink) == records
+    assert sink.manifest() == manifest
+    assert manifest.conversations == len(records)
+
+
+@given(st.lists(st.text(), max_size=20))
+@settings(max_examples=15, deadline=None)
+@each_sink
+def test_any_text_comes_back(tmp_path_factory, kind, texts):
+    """Whatever somebody wrote in a note comes back from each format."""
+    records = [
+        json.dumps({"id": str(number), "notes": text}).encode() for number, text in enumerate(texts)
+    ]
+    sink = kind(tmp_path_factory.mktemp("any") / "out")
+    publish(sink, records)
+
+    assert stored(sink) == records
+
+
+@lines_only
+def test_the_same_records_make_the_same_file(tmp_path, kind):
+    """A file says nothing of when, or under which name, it was written."""
+    for name in ("one", "another"):
+        publish(kind(tmp_path / name), some_records())
+
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "another").read_bytes()
+
+
+def test_the_gzip_header_says_nothing(tmp_path):
+    """The header of a gzip file has no flags, and so no name, and no time."""
+    publish(GzipJsonLinesSink(tmp_path / "out"), [])
+
+    assert (tmp_path / "out").read_bytes()[:8] == b"\x1f\x8b\x08\0\0\0\0\0"
+
+
+def test_a_zstd_file_is_one_frame_with_a_checksum(tmp_path):
+    """A Zstandard file is one frame, and whoever unpacks it notices that it was changed."""
+    publish(ZstdJsonLinesSink(tmp_path / "out"), some_records())
+    data = (tmp_path / "out").read_bytes()
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    frame.decompress(data)
+
+    assert frame.eof
+    assert frame.unused_data == b""
+    assert zstandard.get_frame_parameters(data).has_checksum
+
+
+@pytest.mark.parametrize(
+    "kind, module, extra",
+    [
+        (ZstdJsonLinesSink, "zstandard", "zstd"),
+        (ParquetSink, "pyarrow", "parquet"),
+        (ParquetFolderSink, "pyarrow", "parquet"),
+    ],
+)
+def test_a_missing_extra_is_told_at_once(tmp_path, monkeypatch, kind, module, extra):
+    """Without its library a sink is not even made, and the message says what to install."""
+    monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(MissingExtraError, match=rf"pip install 'cekat-async\[{extra}\]'"):
+        kind(tmp_path / "out")
+
+
+@each_sink
+@pytest.mark.parametrize("fail_after", [0, 1, 2])
+def test_a_failure_changes_nothing(tmp_path, kind, fail_after):
+    """When the export is stopped in the middle, target and manifest are as they were."""
+    sink = kind(tmp_path / "out")
+    publish(sink, some_records(20))
+    before = tree(tmp_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(sink, Given(some_records(), fail_after=fail_after, error=KeyboardInterrupt))
+
+    assert tree(tmp_path) == before
+    assert sink.manifest() is not None
+
+
+@each_sink
+def test_a_first_export_that_fails_leaves_nothing(tmp_path, kind):
+    """When there was no target there is none after a failure, and nothing beside it."""
+    with pytest.raises(ValueError, match="stopped"):
+        publish(
+            kind(tmp_path / "out"), Given([b"1"] * 9, fail_after=0, error=ValueError("stopped"))
+        )
+
+    assert tree(tmp_path) == {}
+
+
+@each_sink
+def test_a_full_disk_is_told(tmp_path, kind):
+    """What the system refuses is told as it is, once, and nothing is left of the new target."""
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, "tests")
+from support.sinks import publish, some_records
+from {kind.__module__} import {kind.__name__} as kind
+from cekat_async import TargetError
+sink = kind({str(tmp_path / "out")!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    publish(sink, some_records(300))
+except TargetError as error:
+    print(error)
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert "cannot write" in process.stdout
+    assert "too large" in process.stdout
+    assert process.stderr == ""
+    assert tree(tmp_path) == {}
+
+
+@each_sink
+@pytest.mark.parametrize("nth", range(4))
+def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
+    """A write that failed is told, also when the ones behind it do not fail."""
+    write, left = Hashed.write, iter(range(nth))
+
+    def once(output, data):
+        if next(left, None) is None:
+            monkeypatch.undo()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(output, data)
+
+    monkeypatch.setattr(Hashed, "write", once)
+    with pytest.raises(TargetError, match="No space left"):
+        publish(kind(tmp_path / "out"), some_records(500))
+
+    assert tree(tmp_path) == {}
+
+
+@each_sink
+def test_a_target_that_was_changed_is_told(tmp_path, kind):
+    """A target that is not what the last export left is told, and not added to."""
+    sink = kind(tmp_path / "out")
+    publish(sink, some_records(20))
+    file = tmp_path / "out"
+    if file.is_dir():
+        file /= "part-00000.parquet"
+    file.write_bytes(file.read_bytes() + b"\n")
+
+    with pytest.raises(TargetError, match="is not what the last export left"):
+        sink.verify(sink.manifest())
+
+
+@each_sink
+def test_a_system_that_opens_no_folders(tmp_path, monkeypatch, kind):
+    """Where a folder cannot be opened, and so not be synced, all else is as elsewhere."""
+    monkeypatch.delattr(os, "O_DIRECTORY", raising=False)
+    sink = kind(tmp_path / "out")
+    publish(sink, some_records(5))
+
+    assert stored(sink) == some_records(5)
+
+
+@each_sink
+@pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+def test_all_of_it_is_for_its_owner(tmp_path, kind):
+    """No one else can read a new target, or what stands beside it, whatever the umask."""
+    old = os.umask(0)
+    try:
+        publish(kind(tmp_path / "out"), some_records(5))
+    finally:
+        os.umask(old)
+
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.rglob("*")} == {0}
+
+
+@pytest.mark.parametrize("kind", SINKS[:-1])
+@pytest.mark.parametrize("name, reason", [("folder", "it is a folder"), ("no/out", "no folder")])
+def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
+    """A target that is a folder, or is in none, is told before the first request."""
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(TargetError, match=reason):
+        kind(tmp_path / name).open()
+
+
+@each_sink
+def test_a_manifest_beside_its_place_gets_there(tmp_path, kind):
+    """When a kill came before the last rename the next export does that first of all."""
+    sink = kind(tmp_path / "out")
+    manifest = publish(sink, some_records(5))
+    place = tmp_path / "out.manifest.json"
+    place.rename(tmp_path / "out.manifest.json.new")
+
+    sink.open()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.manifest.json"]
+    assert sink.manifest() == manifest
+
+
+@each_sink
+def test_a_manifest_of_a_target_that_never_came_goes(tmp_path, kind):
+    """When a kill came before the target had its name the manifest for it is not kept."""
+    sink = kind(tmp_path / "out")
+    (tmp_path / "out.manifest.json.new").write_bytes(a_manifest(checksum="sha256:0").to_json())
+    sink.open()
+
+    assert sink.manifest() is None
+    assert tree(tmp_path) == {}
+
+
+@each_sink
+def test_a_target_without_a_manifest_has_none(tmp_path, kind):
+    """A target that came here without its manifest is not one that can be added to."""
+    sink = kind(tmp_path / "out")
+    publish(sink, some_records(5))
+    (tmp_path / "out.manifest.json").unlink()
+
+    assert sink.manifest() is None
+
+
+CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "open")
+
+
+def killed_at(kind, target, call, records):
+    """Publish in a process of its own, which ends at one of its writes or calls of the system."""
+    if (child := os.fork()) == 0:
+        try:
+            left = iter(range(call))
+            _die_in_time(left)
+            publish(kind(target), records, runs=2)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _die_in_time(left):
+    def counted(function):
+        def call(*args, **options):
+            if next(left, None) is None:
+                os._exit(9)
+            return function(*args, **options)
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, counted(getattr(os, name)))
+    Hashed.write = counted(Hashed.write)
+
+
+@each_sink
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a matter of POSIX systems")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("first", [True, False], ids=["first", "again"])
+def test_publishing_again_after_a_kill(tmp_path, kind, first):
+    """Killed anywhere, once or twice, the target is the old or the new one, and then the new."""
+    seeded = random.Random(f"{kind.__name__} {first}")
+    old, new = some_records(8), some_records(12)
+    whole = tmp_path / "whole" / "out"
+    whole.parent.mkdir()
+    publish(kind(whole), old)
+    publish(kind(whole), new, runs=2)
+    for number in range(10):
+        target = tmp_path / str(number) / "out"
+        target.parent.mkdir()
+        if not first:
+            publish(kind(target), old)
+        for _ in range(seeded.randint(1, 2)):
+            killed_at(kind, target, seeded.randrange(30), new)
+
+        sink = kind(target)
+        sink.open()
+        manifest = sink.manifest()
+        assert (target.exists() and stored(sink)) in ((new, False) if first else (new, old))
+        assert first or manifest.runs == (2 if stored(sink) == new else 1)
+        publish(sink, new, runs=2)
+
+        found = tree(target.parent)
+        assert {name: found[name] for name in found if "manifest" not in name} == {
+            name: data for name, data in tree(whole.parent).items() if "manifest" not in name
+        }
+        assert set(found) == set(tree(whole.parent))
+        assert sink.manifest() == a_manifest(
+            str(target), runs=2, checksum=kind(whole).manifest().checksum
+        )

@@ -1,0 +1,472 @@
+"""Parquet: one schema for all exports, and a folder that is the old one or the new one."""
+
+# ruff: noqa: S603 - the process is our own program
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.odd_records import HUGE, LOSSLESS, NOT_UTF_8, record
+from support.sinks import publish, some_records
+
+from cekat_async import ConfigurationError, TargetError
+from cekat_async.export import parquet
+from cekat_async.export.parquet import ParquetFolderSink, ParquetSink
+from cekat_async.export.table import COLUMNS, row_of
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "out.parquet"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "out"
+
+
+def stored(sink):
+    return [record for batch in sink.stored() for record in batch]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "records", [[], some_records(300), LOSSLESS, [b"17"], [record(labels=[], notes=None)]]
+)
+def test_the_schema_is_always_the_same(target, records):
+    """Whatever the records hold, or lack, each column has its type."""
+    publish(ParquetSink(target), records)
+
+    label = pa.struct([(name, pa.string()) for name in ("id", "name", "color")])
+    types = {"text": pa.string(), "json": pa.string(), "raw": pa.string()}
+    assert pq.read_schema(target) == pa.schema(
+        [
+            (
+                name,
+                pa.list_(label)
+                if name == "labels"
+                else types.get(kind, pa.timestamp("us", tz="UTC")),
+            )
+            for name, kind, _ in COLUMNS
+        ]
+    )
+
+
+def test_the_rows_are_those_of_every_table(target):
+    """A row has what the table has: text, moments in UTC, labels as structs, JSON as text."""
+    records = [*some_records(300), *LOSSLESS]
+    publish(ParquetSink(target), records)
+    table = pq.read_table(target)
+    table.validate(full=True)
+
+    for row, raw in zip(table.to_pylist(), records, strict=True):
+        expected = dict(zip(row, row_of(raw), strict=True))
+        labels, text = row.pop("labels"), expected.pop("labels")
+        assert row == expected
+        assert (labels is None) == (text is None)
+
+
+@pytest.mark.parametrize(
+    "sent, stored",
+    [
+        (None, []),
+        ([], []),
+        ([{"id": "1"}], [{"id": "1", "name": None, "color": None}]),
+        (
+            [{"id": "1", "name": "é\0", "color": "#fff"}, {"x": 1}],
+            [
+                {"id": "1", "name": "é\0", "color": "#fff"},
+                {"id": None, "name": None, "color": None},
+            ],
+        ),
+    ],
+)
+def test_labels_are_structs(target, sent, stored):
+    """A label is a struct of what it is known to have, and null is no label."""
+    publish(ParquetSink(target), [record(labels=sent), b"17", record(labels=sent)])
+
+    assert pq.read_table(target)["labels"].to_pylist() == [stored, None, stored]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00+00:00", "1969-12-31T23:59:59.999999+00:00", "9999-12-31T23:59:59+00:00"],
+)
+def test_every_moment_is_exact(target, moment):
+    """A time is stored to the microsecond, also before 1970."""
+    publish(ParquetSink(target), [record(created_at=moment)])
+
+    assert pq.read_table(target)["created_at"][0].as_py().isoformat() == moment
+
+
+def test_a_column_gets_its_first_value_late(target, monkeypatch):
+    """A column that is empty for whole row groups has its values in the later ones."""
+    monkeypatch.setattr(parquet, "_GROUP_ROWS", 100)
+    records = [record(id=str(n), notes=None, resolved_at=None) for n in range(250)]
+    records.append(record(id="last", notes="x", resolved_at="2026-01-01T00:00:00Z"))
+    publish(ParquetSink(target), records)
+
+    table = pq.ParquetFile(target)
+    assert table.num_row_groups == 3
+    assert table.read()["notes"].to_pylist() == [None] * 250 + ["x"]
+    assert stored(ParquetSink(target)) == records
+
+
+def test_large_records_make_small_row_groups(target, monkeypatch):
+    """A row group is written when it has so many bytes, however few rows that are."""
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", 100_000)
+    publish(ParquetSink(target), [record(notes="x" * 1000)] * 250)
+
+    assert pq.ParquetFile(target).num_row_groups == 3
+
+
+def test_bytes_that_are_no_text(target):
+    """What is not UTF-8 is a replacement character, since a string can be nothing else."""
+    publish(ParquetSink(target), [NOT_UTF_8])
+
+    assert stored(ParquetSink(target)) == [NOT_UTF_8.replace(b"\xe9", b"\xef\xbf\xbd")]
+
+
+@pytest.mark.parametrize("kind", [ParquetSink, ParquetFolderSink])
+def test_others_read_it(folder, kind):
+    """DuckDB, pandas and pyarrow find every record, and a moment is a moment."""
+    records = [*some_records(300), HUGE]
+    publish(kind(folder), records)
+    raws = [raw.decode() for raw in records]
+    where = folder / "*.parquet" if folder.is_dir() else folder
+
+    query = "select raw, year(created_at) from read_parquet(?)"
+    assert duckdb.execute(query, [str(where)]).fetchall() == [(raw, 2026) for raw in raws]
+    frame = pd.read_parquet(folder)
+    assert frame["raw"].tolist() == raws
+    assert str(frame["created_at"].dtype) == "datetime64[us, UTC]"
+    assert pq.read_table(folder)["raw"].to_pylist() == raws
+
+
+OTHERS = [
+    (pa.table({"x": [1]}), "has other columns than an export: .*and .* more; choose another"),
+    (None, "is not a Parquet file; choose another target"),
+]
+
+
+@pytest.mark.parametrize("kind", [ParquetSink, ParquetFolderSink])
+@pytest.mark.parametrize("content, reason", OTHERS, ids=["another table", "no table"])
+def test_what_no_export_made_is_refused(folder, kind, content, reason):
+    """A file of something else is told before the first request, and stays as it is."""
+    file = folder
+    if kind is ParquetFolderSink:
+        folder.mkdir()
+        file = folder / "part-00000.parquet"
+    if content:
+        pq.write_table(content, file)
+    else:
+        file.write_bytes(b"PAR1 or so")
+    before = file.read_bytes()
+
+    with pytest.raises(TargetError, match=reason):
+        kind(folder).open()
+    assert file.read_bytes() == before
+    assert names(folder.parent) == ["out"]
+
+
+@pytest.mark.parametrize(
+    "change, difference",
+    [
+        (lambda table: table.drop(["extra"]), "extra is missing"),
+        (lambda table: table.append_column("more", table["id"]), "more is not known"),
+        (lambda table: table.select(table.column_names[::-1]), "they are in another order"),
+        (
+            lambda table: table.set_column(0, "id", table["id"].cast(pa.large_string())),
+            "id is large_string, not string",
+        ),
+    ],
+)
+def test_what_is_different_is_told(target, change, difference):
+    """The message names the columns that are others than those of an export."""
+    publish(ParquetSink(target), some_records(3))
+    pq.write_table(change(pq.read_table(target)), target)
+
+    with pytest.raises(TargetError, match=f"than an export: {difference}; choose another target"):
+        ParquetSink(target).open()
+
+
+def test_a_folder_has_parts(folder):
+    """Each part holds so many records, the last one the rest, and none is empty."""
+    sink = ParquetFolderSink(folder, rows_per_part=40)
+    publish(sink, some_records(120))
+
+    parts = ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
+    assert names(folder) == parts
+    assert [pq.read_metadata(folder / part).num_rows for part in parts] == [40, 40, 40]
+    assert stored(sink) == some_records(120)
+
+    publish(sink, some_records(41))
+    assert [pq.read_metadata(folder / part).num_rows for part in names(folder)] == [40, 1]
+    assert names(folder.parent) == ["out", "out.manifest.json"]
+
+
+def test_the_checksum_of_a_folder_can_be_made_by_hand(folder):
+    """The checksum is that of what sha256sum prints of the parts."""
+    manifest = publish(ParquetFolderSink(folder, rows_per_part=10), some_records(25))
+
+    line = "sha256sum part-* | sha256sum"
+    output = subprocess.run(line, shell=True, cwd=folder, capture_output=True, check=True).stdout  # noqa: S602 - it is the claim
+    assert f"sha256:{output.split()[0].decode()}" == manifest.checksum
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "part-00001.parquet").unlink(),
+        lambda folder: (folder / "part-00002.parquet").write_bytes(b""),
+        lambda folder: (folder / "part-00001.parquet").rename(folder / "part-00003.parquet"),
+    ],
+    ids=["less", "more", "another name"],
+)
+def test_other_parts_are_another_folder(folder, change):
+    """A part more, or less, or under another name, is not what the last export left."""
+    sink = ParquetFolderSink(folder, rows_per_part=10)
+    publish(sink, some_records(20))
+    change(folder)
+
+    with pytest.raises(TargetError, match="is not what the last export left"):
+        sink.verify(sink.manifest())
+
+
+@pytest.mark.parametrize("stranger", ["notes.txt", "part-1.parquet", "part-000001.parquet", "sub/"])
+@pytest.mark.parametrize("where", ["out", "out.new"])
+def test_a_folder_with_other_files_is_refused(folder, stranger, where):
+    """A folder that holds anything of somebody else is told, and all of it stays."""
+    sink = ParquetFolderSink(folder)
+    publish(sink, some_records(5))
+    path = folder.with_name(where) / stranger
+    path.parent.mkdir(exist_ok=True)
+    if stranger == "sub/":
+        path.mkdir()
+    else:
+        path.write_bytes(b"mine")
+
+    with pytest.raises(TargetError, match=f"{where} holds {path.name}, which no export made"):
+        sink.open()
+    assert path.exists()
+    assert (folder / "part-00000.parquet").exists()
+
+
+def test_a_file_that_comes_meanwhile_stays(folder):
+    """A file that somebody puts into the folder while the export runs is not deleted."""
+    sink = ParquetFolderSink(folder)
+    publish(sink, some_records(5))
+    sink.open()
+    (folder / "notes.txt").write_bytes(b"mine")
+
+    with pytest.raises(TargetError, match=r"holds notes\.txt"):
+        publish(sink, some_records(9))
+    assert (folder / "notes.txt").read_bytes() == b"mine"
+    assert names(folder.parent) == ["out", "out.manifest.json"]
+
+
+def test_somebody_elses_backup_stays(folder):
+    """A copy that a person made under the name of the old folder is told, and not deleted."""
+    publish(ParquetFolderSink(folder), some_records(5))
+    backup = folder.with_name("out.old")
+    backup.mkdir()
+    (backup / "part-00000.parquet").write_bytes(b"mine")
+
+    with pytest.raises(TargetError, match=r"out\.old: it is in the way"):
+        ParquetFolderSink(folder).open()
+    assert (backup / "part-00000.parquet").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a matter of POSIX systems")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize(
+    "step, left, count",
+    [
+        ("rename out", ["out", "out.manifest.json", "out.manifest.json.new", "out.new"], 5),
+        ("rename out.new", ["out.manifest.json", "out.manifest.json.new", "out.new", "out.old"], 5),
+        ("rmdir out.old", ["out", "out.manifest.json", "out.manifest.json.new", "out.old"], 9),
+        ("replace out.manifest.json.new", ["out", "out.manifest.json", "out.manifest.json.new"], 9),
+    ],
+)
+def test_a_kill_between_two_names(folder, step, left, count):
+    """Wherever the swap is cut off, the next export finds the old folder or the new one, whole."""
+    publish(ParquetFolderSink(folder), some_records(5), runs=5)
+    if (child := os.fork()) == 0:
+        try:
+            die_at(*step.split())
+            publish(ParquetFolderSink(folder), some_records(9), runs=9)
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 9 << 8
+    assert names(folder.parent) == left
+
+    sink = ParquetFolderSink(folder)
+    sink.open()
+    assert names(folder.parent) == ["out", "out.manifest.json"]
+    assert sink.manifest().runs == count
+    assert stored(sink) == some_records(count)
+
+
+def test_an_old_folder_without_a_new_one_comes_back(folder):
+    """Where a kill left the old folder alone it is put back, and what was not finished goes."""
+    sink = ParquetFolderSink(folder)
+    publish(sink, some_records(5), runs=5)
+    folder.rename(folder.with_name("out.old"))
+    folder.with_name("out.manifest.json.new").write_bytes(b"{}")
+    folder.with_name("out.new").mkdir()
+    sink.open()
+
+    assert names(folder.parent) == ["out", "out.manifest.json"]
+    assert sink.manifest().runs == 5
+
+
+def test_an_old_folder_beside_a_new_one_goes(folder):
+    """Where a kill left both folders the old one is deleted, and the manifest gets its place."""
+    sink = ParquetFolderSink(folder)
+    publish(sink, some_records(9), runs=9)
+    publish(ParquetFolderSink(folder.with_name("out.old")), some_records(5))
+    folder.with_name("out.old.manifest.json").unlink()
+    manifest = folder.with_name("out.manifest.json")
+    manifest.rename(manifest.with_name("out.manifest.json.new"))
+    sink.open()
+
+    assert names(folder.parent) == ["out", "out.manifest.json"]
+    assert sink.manifest().runs == 9
+
+
+def die_at(function, name):
+    """End this process where a function of the system is called for a name."""
+    original = getattr(os, function)
+
+    def call(path, *args, **options):
+        if Path(path).name == name:
+            os._exit(9)
+        return original(path, *args, **options)
+
+    setattr(os, function, call)
+
+
+def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(folder, monkeypatch):
+    """When the system refuses the second rename, the first one is taken back."""
+    sink = ParquetFolderSink(folder)
+    publish(sink, some_records(5))
+    rename = os.rename
+
+    def refused(path, *args):
+        if os.fspath(path).endswith(".new"):
+            raise PermissionError(13, "refused", os.fspath(path))
+        return rename(path, *args)
+
+    monkeypatch.setattr(os, "rename", refused)
+    with pytest.raises(TargetError, match="refused"):
+        publish(sink, some_records(9))
+    monkeypatch.undo()
+
+    assert names(folder.parent) == ["out", "out.manifest.json"]
+    assert sink.manifest() is not None
+    assert stored(sink) == some_records(5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+def test_a_folder_keeps_its_rights(folder):
+    """Whoever could read the old folder and its parts can read the new ones."""
+    sink = ParquetFolderSink(folder)
+    publish(sink, some_records(5))
+    folder.chmod(0o750)
+    (folder / "part-00000.parquet").chmod(0o640)
+    publish(sink, some_records(9))
+
+    assert folder.stat().st_mode & 0o777 == 0o750
+    assert (folder / "part-00000.parquet").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+def test_a_link_to_a_folder_stays_a_link(folder, tmp_path):
+    """Through a symbolic link the folder it leads to is replaced, from beside that one."""
+    real = tmp_path / "elsewhere" / "real"
+    real.mkdir(parents=True)
+    folder.symlink_to(real)
+    sink = ParquetFolderSink(folder)
+    publish(sink, some_records(5))
+
+    assert folder.is_symlink()
+    assert names(real) == ["part-00000.parquet"]
+    assert sink.checkpoint == real.with_name("real.checkpoint")
+    assert sink.target == str(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+@pytest.mark.parametrize("name", ["out.new", "out.old"])
+def test_no_link_is_followed_beside_it(folder, tmp_path, name):
+    """A link under the name of the new or the old folder is told, and leads to no deletion."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "part-00000.parquet").write_bytes(b"mine")
+    folder.with_name(name).symlink_to(elsewhere)
+
+    with pytest.raises(TargetError, match=rf"{name}: it is (a symbolic link|in the way)"):
+        ParquetFolderSink(folder).open()
+    assert (elsewhere / "part-00000.parquet").read_bytes() == b"mine"
+
+
+def test_a_folder_that_cannot_be_written_is_refused(folder, monkeypatch):
+    """A folder whose parts we may not delete is told before the first request."""
+    publish(ParquetFolderSink(folder), some_records(5))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    with pytest.raises(TargetError, match="Permission denied"):
+        ParquetFolderSink(folder).open()
+
+
+@pytest.mark.parametrize("name", ["no/such", "file/out", "file"])
+def test_a_place_for_no_folder_is_refused(tmp_path, name):
+    """A target that is a file, or is in no folder, is told before the first request."""
+    (tmp_path / "file").write_bytes(b"mine")
+
+    with pytest.raises(TargetError, match=r"there is no folder|Not a directory"):
+        ParquetFolderSink(tmp_path / name).open()
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", "a/.."])
+def test_a_folder_needs_a_name(path):
+    """A folder that cannot be named anew is told."""
+    with pytest.raises(TargetError, match="has no name"):
+        ParquetFolderSink(path)
+
+
+def test_a_part_has_a_record(folder):
+    """A part of no records is an error of whoever wanted it."""
+    with pytest.raises(ConfigurationError, match="rows_per_part must be at least 1, not 0"):
+        ParquetFolderSink(folder, rows_per_part=0)
+
+
+def test_a_slash_at_the_end_is_the_same_folder(folder):
+    """A target with a slash at its end is the folder without it."""
+    publish(ParquetFolderSink(f"{folder}/"), some_records(5))
+
+    assert names(folder.parent) == ["out", "out.manifest.json"]
+
+
+def test_pandas_is_not_imported_for_it():
+    """Writing and reading Parquet costs nobody the memory of pandas."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from tempfile import TemporaryDirectory\n"
+        "from support.sinks import publish, some_records\n"
+        "from cekat_async.export.parquet import ParquetSink\n"
+        "with TemporaryDirectory() as folder:\n"
+        "    sink = ParquetSink(f'{folder}/out')\n"
+        "    publish(sink, some_records(5))\n"
+        "    assert list(sink.stored())\n"
+        "assert 'pyarrow' in sys.modules and 'pandas' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,151 @@
+"""Standard output as a target: every record once, and an error that says what happened."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import errno
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+from support.odd_records import LOSSLESS, NOT_UTF_8
+from support.sinks import Given, a_manifest, publish, some_records
+
+from cekat_async import TargetError
+from cekat_async.export.stdout import StdoutSink
+
+PROGRAM = """
+import sys
+sys.path.insert(0, "tests")
+from support.sinks import publish, some_records
+from cekat_async.export.stdout import StdoutSink
+publish(StdoutSink(), some_records(250))
+"""
+
+
+class Few(io.BytesIO):
+    """A raw stream that takes three bytes at a time, and then none."""
+
+    def __init__(self, room=1 << 30):
+        super().__init__()
+        self.room = room
+
+    def write(self, data):
+        count = min(3, self.room - self.tell())
+        return super().write(bytes(data[:count])) if count else None
+
+
+class Broken(io.BytesIO):
+    """A stream that fails."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, data):
+        raise self.error
+
+
+def lines(records):
+    return b"".join(record + b"\n" for record in records)
+
+
+@pytest.mark.parametrize("options", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_every_record_is_a_line(options):
+    """A program behind a pipe gets each record byte for byte."""
+    process = subprocess.run(
+        [sys.executable, *options, "-c", PROGRAM], capture_output=True, check=True
+    )
+
+    assert process.stdout == lines(some_records(250))
+
+
+def test_it_writes_to_what_stdout_is_then(capfdbinary):
+    """Standard output is looked up when it is written to, and is still open after that."""
+    sink = StdoutSink()
+    publish(sink, [*LOSSLESS, NOT_UTF_8])
+
+    assert capfdbinary.readouterr().out == lines([*LOSSLESS, NOT_UTF_8])
+    assert not sys.stdout.closed
+
+
+def test_nothing_comes_before_the_last_record(capfdbinary):
+    """An export that found nothing writes nothing."""
+    publish(StdoutSink(), [])
+
+    assert capfdbinary.readouterr().out == b""
+
+
+def test_it_keeps_nothing():
+    """Standard output has a name for people, no manifest, no place beside it, and no past."""
+    sink = StdoutSink(io.BytesIO())
+
+    assert publish(sink, [b"1"]) == a_manifest("standard output")
+    assert (sink.target, sink.checkpoint) == ("standard output", None)
+    assert sink.manifest() is None
+    assert sink.stored() is None
+
+
+def test_a_stream_that_takes_little_at_a_time_gets_all():
+    """Records are whole also where each write takes a part of them."""
+    stream = Few()
+    publish(StdoutSink(stream), some_records(3))
+
+    assert stream.getvalue() == lines(some_records(3))
+
+
+def test_a_stream_that_does_not_wait_is_told():
+    """A stream that takes nothing more is an error, and not waited for."""
+    with pytest.raises(TargetError, match="cannot write standard output: its reader is too slow"):
+        publish(StdoutSink(Few(room=6)), [b"1234567"])
+
+
+def test_a_reader_that_is_gone():
+    """A broken pipe is let through as it is: the command line has its own way with it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "wb", buffering=0)
+
+    with stream, pytest.raises(BrokenPipeError):
+        publish(StdoutSink(stream), some_records(3))
+
+
+def test_a_full_disk_is_told():
+    """What the system refuses is the package's own error."""
+    with pytest.raises(TargetError, match="cannot write standard output: No space") as told:
+        publish(StdoutSink(Broken(OSError(errno.ENOSPC, "No space left"))), [b"1"])
+
+    assert isinstance(told.value.__cause__, OSError)
+
+
+def test_a_stream_that_is_closed_meanwhile_is_told():
+    """A stream that somebody closed is the package's own error, also in the middle."""
+    with pytest.raises(TargetError, match="closed file"):
+        publish(StdoutSink(Broken(ValueError("write to closed file"))), [b"1"])
+
+
+@pytest.mark.parametrize("stdout", [None, io.StringIO()], ids=["none", "text alone"])
+def test_no_standard_output_is_told_first(monkeypatch, stdout):
+    """A process without a standard output is told before any request."""
+    monkeypatch.setattr(sys, "stdout", stdout)
+
+    with pytest.raises(TargetError, match="cannot write standard output"):
+        StdoutSink().open()
+
+
+def test_a_closed_standard_output_is_told_first():
+    """The same with one that is closed."""
+    stream = io.BytesIO()
+    stream.close()
+
+    with pytest.raises(TargetError, match="it is closed"):
+        StdoutSink(stream).open()
+
+
+def test_an_error_of_the_records_is_theirs():
+    """What the records raise is let through, also if it is an error of the system."""
+    error = OSError(errno.EIO, "the checkpoint cannot be read")
+
+    with pytest.raises(OSError, match="the checkpoint"):
+        publish(StdoutSink(io.BytesIO()), Given([b"1"], fail_after=0, error=error))

@@ -1,0 +1,33 @@
+"""Records that are not as documented, or hard to write down, in one list for all sinks."""
+
+import msgspec
+
+from cekat_async.sandbox import Sandbox
+
+_VALUES = msgspec.json.decode(next(Sandbox(1).records())[1])
+
+
+def record(**values):
+    """Return a documented record with other values in some fields."""
+    return msgspec.json.encode(_VALUES | values)
+
+
+NUL = record(id="nul", notes="a\0b")
+LONE_SURROGATE = record(id="lone", notes="HALF").replace(b"HALF", rb"\ud83d")
+HUGE = record(id="huge", notes='say "so",\r\n' * 30_000)
+NOT_UTF_8 = record(id="latin", notes="HALF").replace(b"HALF", b"caf\xe9")
+
+LOSSLESS = [
+    b"17",
+    b"-1",
+    b'"=x"',
+    b"null",
+    b"[]",
+    b'{"id":3}',
+    b'{"id":"a", "contact_name" : 7}',
+    record(id="unknown", x_new={"deep": [1, None, "\u2028"]}),
+    record(id="quotes", notes='"",\r\n"\r\n,\n\n"', contact_name="'=1"),
+    NUL,
+    LONE_SURROGATE,
+    HUGE,
+]

@@ -1,0 +1,53 @@
+"""What sinks are tested with: records without a network, and a manifest to go with them."""
+
+from datetime import UTC, datetime
+
+from cekat_async.export.manifest import Filters, Manifest
+from cekat_async.sandbox import Sandbox
+
+MOMENT = datetime(2026, 4, 10, 5, 47, 16, 771000, tzinfo=UTC)
+
+
+class Given:
+    """Records as an export hands them to its sink: in batches, as often as one likes.
+
+    ``fail_after`` batches the iteration raises ``error``, as it does when an export is stopped.
+    """
+
+    def __init__(self, records, *, batch=100, fail_after=None, error=None):
+        self.records = list(records)
+        self._batch, self._fail_after, self._error = batch, fail_after, error
+
+    def __iter__(self):
+        for number, begin in enumerate(range(0, len(self.records), self._batch)):
+            if number == self._fail_after:
+                raise self._error
+            yield self.records[begin : begin + self._batch]
+
+    def __len__(self):
+        return len(self.records)
+
+
+def some_records(count=250, **options):
+    """Return the bytes of a sandbox's conversations."""
+    return [record for _, record in Sandbox(count, **options).records()]
+
+
+def a_manifest(target="a target", **values):
+    """Return a manifest, as an export makes one for its sink."""
+    return Manifest(
+        version="0", account="an account", target=target, filters=Filters(), began=MOMENT,
+        ended=MOMENT, **values,
+    )  # fmt: skip
+
+
+def publish(sink, records, **values):
+    """Open a sink, give it records, and close it; return the manifest that it stored."""
+    try:
+        sink.open()
+        return sink.publish(
+            records if isinstance(records, Given) else Given(records),
+            a_manifest(sink.target, **values),
+        )
+    finally:
+        sink.close()
