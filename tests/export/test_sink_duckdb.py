@@ -1,0 +1,178 @@
+"""DuckDB: whose the file is, what SQL reads of it, and what is told when it is no use."""
+
+import os
+import stat
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from support.sinks import Given, publish, some_records
+
+from cekat_async import MissingExtraError, TargetError, decode_conversation
+from cekat_async.export.duckdb import DuckdbSink
+
+duckdb = pytest.importorskip("duckdb", reason="no duckdb: it comes with the extra 'duckdb'")
+
+HOLDER = """
+import duckdb, sys
+connection = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reads")
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "conversations.duckdb"
+
+
+def ask(path, statement):
+    with closing(duckdb.connect(str(path))) as connection:
+        return connection.execute(statement).fetchall()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+def test_the_file_is_for_its_owner_alone(path):
+    """A new file is for its owner alone; one that is there keeps its mode."""
+    publish(DuckdbSink(path), some_records(5))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    path.chmod(0o640)
+    publish(DuckdbSink(path), some_records(9))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+def test_what_stands_beside_the_file_meanwhile(path):
+    """Neither the log nor what does not fit into memory is for anybody else to read."""
+    modes = {}
+
+    class Watched(Given):
+        def __iter__(self):
+            yield from super().__iter__()
+            modes.update({p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()})
+
+    publish(DuckdbSink(path), Watched(some_records(600)))
+
+    assert modes == {path.name: 0o600, f"{path.name}.wal": 0o600, f"{path.name}.tmp": 0o700}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_nothing_stands_beside_the_file(path):
+    """Opened and closed, a sink leaves no file; after an export there is the file and no other."""
+    sink = DuckdbSink(path)
+    sink.open()
+    assert list(path.parent.iterdir()) == []
+    assert sink.manifest() is None
+
+    publish(sink, some_records(5))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_sql_reads_its_types(path):
+    """Times are times and JSON is JSON, for whatever SQL asks of them."""
+    records = some_records(200)
+    publish(DuckdbSink(path), records)
+    wanted = [decode_conversation(record) for record in records]
+
+    (found,) = ask(
+        path,
+        "SELECT epoch_us(min(created_at)), sum(json_array_length(labels)), "
+        "count(additional_data->>'business_name'), count(raw->>'$.id') FROM conversations",
+    )
+
+    first = min(c.created_at for c in wanted)
+    names = [c for c in wanted if "business_name" in (c.additional_data or {})]
+    assert found[0] == first.timestamp() * 1e6
+    assert found[1:] == (sum(len(c.labels) for c in wanted), len(names), len(wanted))
+
+
+@pytest.mark.parametrize("use", ["writes", "reads"])
+def test_a_file_that_another_process_has(path, use):
+    """A file that another process has open is told before any request, in one line."""
+    publish(DuckdbSink(path), some_records(5))
+    command = [sys.executable, "-c", HOLDER, str(path), use]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout.readline() == b"open\n"
+
+        with pytest.raises(TargetError, match=r"^cannot write .*lock.*") as told:
+            DuckdbSink(path).open()
+        holder.stdin.close()
+
+    assert "\n" not in str(told.value)
+    DuckdbSink(path).open()
+
+
+def test_settings_that_are_not_its_own(path):
+    """A connection that the process has to the same file keeps its own bound of memory."""
+    with closing(duckdb.connect(str(path))) as own:
+        own.execute("SET memory_limit = '2GB'")
+        setting = "SELECT current_setting('memory_limit')"
+        before = own.execute(setting).fetchall()
+
+        publish(DuckdbSink(path), some_records(5))
+
+        assert own.execute(setting).fetchall() == before
+
+
+def test_a_reader_that_comes_meanwhile(path):
+    """Whoever connects in the same process while the export is written reads the old."""
+    publish(DuckdbSink(path), some_records(100))
+    seen = []
+
+    class Watched(Given):
+        def __iter__(self):
+            for batch in super().__iter__():
+                seen.append(ask(path, "SELECT count(*) FROM conversations"))
+                yield batch
+
+    publish(DuckdbSink(path), Watched(some_records(200)))
+
+    assert seen == [[(100,)]] * 2
+
+
+def test_a_file_that_is_no_database(path):
+    """Any other file is told, and stays as it is."""
+    path.write_bytes(b"no database, " * 1000)
+
+    with pytest.raises(TargetError, match="not a valid DuckDB database"):
+        DuckdbSink(path).open()
+    assert path.read_bytes() == b"no database, " * 1000
+
+
+def test_paths_that_are_no_files(path, tmp_path):
+    """A folder and a folder that is not there are told."""
+    with pytest.raises(TargetError, match="it is a folder"):
+        DuckdbSink(tmp_path).open()
+    with pytest.raises(TargetError, match="there is no folder"):
+        DuckdbSink(path / "x").open()
+
+
+def test_another_writer_in_between(path):
+    """Rows that somebody else wrote meanwhile are told, and the old and theirs stay."""
+    records = some_records(300)
+    publish(DuckdbSink(path), records[:100])
+    with closing(duckdb.connect(str(path))) as other:
+
+        class Meddled(Given):
+            def __iter__(self):
+                for batch in super().__iter__():
+                    yield batch
+                    other.execute("UPDATE conversations SET notes = 'mine'")
+
+        with pytest.raises(TargetError, match="onflict"):
+            publish(DuckdbSink(path), Meddled(records))
+        notes = "SELECT DISTINCT notes, count(*) OVER () FROM conversations"
+        assert other.execute(notes).fetchall() == [("mine", 100)]
+
+
+def test_without_the_extra(path, monkeypatch):
+    """Without DuckDB the sink says how it is installed."""
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+
+    with pytest.raises(MissingExtraError) as told:
+        DuckdbSink(path)
+    assert str(told.value) == "DuckDB needs duckdb: pip install 'cekat-async[duckdb]'"

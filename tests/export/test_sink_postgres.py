@@ -1,0 +1,354 @@
+"""PostgreSQL: rights, schemas, locks, a server that goes away, and a password that is not shown."""
+
+import sys
+import threading
+from contextlib import closing
+from urllib.parse import quote
+
+import pytest
+from support.sinks import Given, a_manifest, publish, some_records
+
+from cekat_async import ConfigurationError, MissingExtraError, TargetError
+from cekat_async.export import postgres as module
+from cekat_async.export.postgres import PostgresSink
+
+psycopg = pytest.importorskip("psycopg", reason="no psycopg: it comes with the extra 'postgres'")
+
+
+def ask(database, statement):
+    with closing(psycopg.connect(database, autocommit=True)) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else None
+
+
+def count_of(database, table="conversations"):
+    return ask(database, f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
+
+
+def chain(error):
+    """Return an error and all that hang on it."""
+    found = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def test_sql_reads_its_types(database):
+    """Columns are what the documentation says, and what was sent is there letter by letter."""
+    raw = b'{ "id":"a","created_at":"2026-02-03T04:05:06+07:00","b" : 1.0,"b":2 }'
+    publish(PostgresSink(database), [raw])
+
+    assert ask(
+        database,
+        "SELECT raw::text, extra->>'b', created_at = '2026-02-02T21:05:06Z', "
+        "exported_at - created_at > '60 days' FROM conversations",
+    ) == [(raw.decode(), "2", True, True)]
+
+
+@pytest.mark.parametrize("table", ["crm.conversations", "Crm 100%s.Percakapan $1"])
+def test_a_table_in_a_schema(database, table):
+    """A table may be named with its schema, which has the manifests as well."""
+    schema, _, name = table.partition(".")
+    ask(database, f'CREATE SCHEMA "{schema}"')
+    manifest = publish(PostgresSink(database, table=table), some_records(5))
+
+    assert count_of(database, f'"{schema}"."{name}"') == 5
+    with closing(PostgresSink(database, table=table)) as sink:
+        sink.open()
+        assert sink.manifest() == manifest
+    with closing(PostgresSink(database)) as sink:
+        assert sink.manifest() is None
+
+
+def test_a_table_on_the_search_path(database):
+    """A name alone is that of the table which the search path leads to."""
+    ask(database, "CREATE SCHEMA crm")
+    publish(PostgresSink(database, table="crm.conversations"), some_records(5))
+    ask(database, 'ALTER ROLE ada SET search_path = "$user", public, crm')
+    try:
+        publish(PostgresSink(database), some_records(9))
+    finally:
+        ask(database, "ALTER ROLE ada RESET search_path")
+
+    assert count_of(database, "crm.conversations") == 9
+
+
+@pytest.fixture
+def bob(database, postgres):
+    """The URL of a role that has no rights but to connect."""
+    ask(database, "CREATE ROLE bob LOGIN PASSWORD 'pw-of-bob'")
+    yield postgres.url_of("bob", "pw-of-bob", database.rpartition("/")[2])
+    ask(database, "DROP OWNED BY bob; DROP ROLE bob")
+
+
+def test_rights_that_are_not_there(database, bob):
+    """A role that may not do what an export does is told before any request."""
+    assert str(refused(bob)).endswith("permission denied for schema public")
+    ask(database, "GRANT CREATE ON SCHEMA public TO bob")
+    publish(PostgresSink(bob), some_records(3))
+    ask(database, "REVOKE UPDATE ON conversations FROM bob")
+    assert str(refused(bob)).endswith("permission denied for table conversations")
+
+
+def test_a_table_that_others_made(database, bob):
+    """Rights to read and write both tables are enough: nothing is made that is there."""
+    publish(PostgresSink(database), some_records(3))
+    ask(database, "GRANT SELECT, INSERT, UPDATE ON conversations, cekat_exports TO bob")
+    publish(PostgresSink(bob), some_records(5))
+
+    assert count_of(database) == 5
+
+
+def test_a_second_export(database):
+    """A second export into the same table is refused, one into another table is not."""
+    with closing(PostgresSink(database)) as first, closing(PostgresSink(database)) as second:
+        first.open()
+        with pytest.raises(
+            TargetError, match=r"another export is writing the table conversations$"
+        ):
+            second.open()
+        with closing(PostgresSink(database, table="other")) as other:
+            other.open()
+        first.publish(Given(some_records(5)), a_manifest())
+        first.close()
+        second.open()
+
+
+@pytest.fixture(autouse=True)
+def _little_patience(monkeypatch):
+    monkeypatch.setattr(module, "_LOCK_PATIENCE", 1)
+    monkeypatch.setattr(module, "_PATIENCE", 1)
+
+
+def test_a_row_that_is_locked(database):
+    """A transaction of somebody else's that does not end is not waited for without end."""
+    records = some_records(5)
+    publish(PostgresSink(database), records)
+    with closing(psycopg.connect(database)) as other:
+        other.execute("UPDATE conversations SET notes = 'mine'")
+
+        with pytest.raises(TargetError, match="lock timeout"):
+            publish(PostgresSink(database), records)
+
+
+def cut(database):
+    """End all other connections to a database."""
+    ask(
+        database,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+def test_a_connection_that_was_lost_meanwhile(database):
+    """A connection that was cut while the export ran is made anew, and has the lock again."""
+    with closing(PostgresSink(database)) as sink, closing(PostgresSink(database)) as second:
+        sink.open()
+        cut(database)
+        assert sink.manifest() is None
+        cut(database)
+        sink.publish(Given(some_records(5)), a_manifest())
+
+        assert count_of(database) == 5
+        with pytest.raises(TargetError, match="another export"):
+            second.open()
+
+
+def test_a_lock_that_was_lost_meanwhile(database):
+    """Where another export took the table while the connection was lost, it is not disturbed."""
+    with closing(PostgresSink(database)) as sink, closing(PostgresSink(database)) as second:
+        sink.open()
+        cut(database)
+        second.open()
+
+        with pytest.raises(TargetError, match="another export"):
+            sink.publish(Given(some_records(5)), a_manifest())
+        second.publish(Given(some_records(3)), a_manifest())
+    assert count_of(database) == 3
+
+
+class Interrupted(Given):
+    """Records that do something after some batches."""
+
+    def __init__(self, records, do):
+        super().__init__(records)
+        self._do = do
+
+    def __iter__(self):
+        for number, batch in enumerate(super().__iter__()):
+            if number == 7:
+                self._do()
+            yield batch
+
+
+def test_a_connection_that_is_cut_in_the_middle(database):
+    """Cut in the middle the export fails in one line; publishing again does all of it."""
+    records = some_records(1_200)
+    publish(PostgresSink(database), records[:100])
+    before = ask(database, "SELECT id, exported_at FROM conversations ORDER BY id")
+    with closing(PostgresSink(database)) as sink:
+        sink.open()
+        with pytest.raises(TargetError, match=r"^cannot write postgresql://") as told:
+            sink.publish(Interrupted(records, lambda: cut(database)), a_manifest())
+
+        assert "\n" not in str(told.value)
+        assert before == ask(database, "SELECT id, exported_at FROM conversations ORDER BY id")
+        sink.publish(Given(records), a_manifest())
+    assert count_of(database) == 1_200
+
+
+@pytest.mark.once
+def test_a_server_that_stops(database, postgres):
+    """A server that crashes in the middle is told; when it is back the result is the same."""
+    records = some_records(1_200)
+    everything = "SELECT t::text FROM conversations t ORDER BY id"
+    publish(PostgresSink(database), records)
+    wanted = ask(database, everything)
+    publish(PostgresSink(database, table="other"), records[:100])
+    with closing(PostgresSink(database, table="other")) as sink:
+        sink.open()
+        with pytest.raises(TargetError, match=r"^cannot write postgresql://"):
+            sink.publish(Interrupted(records, postgres.stop), a_manifest())
+        with pytest.raises(TargetError, match="refused"):
+            sink.publish(Given(records), a_manifest())
+        postgres.start()
+        assert count_of(database, "other") == 100
+        sink.publish(Given(records), a_manifest())
+    assert ask(database, everything.replace("conversations", "other")) == wanted
+
+
+def test_exports_at_the_same_time(database):
+    """Exports into different tables of a new database do not fail each other."""
+    errors = []
+
+    def export(table):
+        try:
+            publish(PostgresSink(database, table=table), some_records(700))
+        except TargetError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=export, args=(f"t{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert errors == []
+    assert count_of(database, "cekat_exports") == 4
+
+
+def refused(url, **options):
+    with closing(PostgresSink(url, **options)) as sink, pytest.raises(TargetError) as told:
+        sink.open()
+    assert "\n" not in str(told.value)
+    return told.value
+
+
+def test_servers_that_do_not_let_one_in(database, postgres):
+    """Wrong passwords, databases, hosts, ports and schemas are told in one line."""
+    assert "password authentication failed" in str(refused(postgres.url_of(password="wrong")))
+    assert 'database "none" does not exist' in str(refused(postgres.url_of(database="none")))
+    assert "Connection refused" in str(refused("postgresql://ada:pw@127.0.0.1:1/x"))
+    assert "host" in str(refused("postgresql://ada:pw@no-such-host.invalid/x"))
+    assert 'schema "none" does not exist' in str(refused(database, table="none.conversations"))
+
+
+def test_a_database_in_another_encoding(postgres):
+    """A database that does not hold all characters is told before any request."""
+    with postgres.connect() as connection:
+        connection.execute("CREATE DATABASE latin ENCODING latin1 TEMPLATE template0")
+
+    assert "its encoding is LATIN1" in str(refused(postgres.url_of(database="latin")))
+
+
+@pytest.mark.parametrize("table", ["", "a.b.c", ".a", "a.", "cekat_exports", "x.pg_y", None])
+def test_names_that_no_table_has(table):
+    """A name that no table can have, in whatever schema, is told at once."""
+    with pytest.raises(ConfigurationError, match="table"):
+        PostgresSink("postgresql://h/x", table=table)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        None,
+        "mysql://ada:S3cret@host/x",
+        "host=h password=S3cret",
+        "postgresql://ada:S3cr@et@host/x",
+        "postgresql://ada:S3cr/et@host/x",
+        "postgresql://ada:S3cr/e@t@host/x",
+        "postgresql://ada@host/x?password=S3cr@et",
+        "postgresql://ada:S3cret%zz@host/x",
+        "postgresql://ada:S3cret@host/x?no_such_option=S3cret",
+        "postgresql://ada:S3cret@host:S3cret/x",
+        "postgresql://host:S3cret/x",
+    ],
+)
+def test_urls_that_are_none(url):
+    """A URL that is wrong, or would be taken apart at the wrong place, is told without itself."""
+    with pytest.raises(ConfigurationError, match=r"^url") as told:
+        PostgresSink(url)
+
+    for error in chain(told.value):
+        assert not {"S3c", "e@t", "et@"} & {str(error)[n : n + 3] for n in range(len(str(error)))}
+
+
+@pytest.mark.parametrize(
+    "url,shown",
+    [
+        ("postgresql://ada:S3cret@db.example:5433/crm", "postgresql://ada@db.example:5433/crm"),
+        ("postgres://db/crm?user=ada&password=S3cret", "postgresql://ada@db/crm"),
+        ("postgresql://db/crm?sslmode=require&sslpassword=S3cret", "postgresql://db/crm"),
+        ("postgresql:///crm?host=/run/postgres", "postgresql://%2Frun%2Fpostgres/crm"),
+        ("postgresql://a:S3cret@h1:1,h2:2/crm", "postgresql://a@h1:1,h2:2/crm"),
+        ("postgresql://a%40b:S3cret@[::1]:5/c%20m", "postgresql://a%40b@[::1]:5/c%20m"),
+        ("postgresql://?service=mine&passfile=S3cret", "postgresql:///?service=mine"),
+    ],
+)
+def test_the_target_has_no_secrets(url, shown):
+    """What is shown is a URL of the same database, with nothing secret."""
+    sink = PostgresSink(url)
+
+    assert sink.target == shown
+    assert repr(sink) == f"PostgresSink({shown!r}, table='conversations')"
+    assert sink.checkpoint is None
+
+
+def test_the_password_is_in_no_text(database, postgres):
+    """The password is in no error, no chain of errors, no manifest, and nowhere in the database."""
+    errors = []
+    with closing(PostgresSink(database)) as sink:
+        sink.open()
+        with pytest.raises(TargetError) as told:
+            sink.publish(Interrupted(some_records(900), lambda: cut(database)), a_manifest())
+        errors.append(told.value)
+    errors.append(refused(postgres.url_of("nobody")))
+    errors.append(refused(postgres.url_of("ada", postgres.password, "none")))
+    publish(PostgresSink(database), some_records(3))
+
+    texts = [f"{e} {e!r}" for error in errors for e in chain(error)]
+    texts += [str(ask(database, "SELECT * FROM cekat_exports")), repr(sink), sink.target]
+    for secret in (postgres.password, quote(postgres.password, safe=""), postgres.password[:6]):
+        assert not [text for text in texts if secret in text]
+
+
+def test_a_server_that_tells_the_password(monkeypatch):
+    """Not even a server that sends the password back makes it shown."""
+
+    def connect(**options):
+        raise psycopg.OperationalError(f"FATAL: no {options['password']}\nnor a%2Fb%2Bc")
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+
+    assert str(refused("postgresql://ada:a%2Fb+c@h/x")).endswith(": FATAL: no *** nor ***")
+
+
+def test_without_the_extra(monkeypatch):
+    """Without psycopg the sink says how it is installed."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(MissingExtraError) as told:
+        PostgresSink("postgresql://h/x")
+    assert str(told.value) == "PostgreSQL needs psycopg: pip install 'cekat-async[postgres]'"

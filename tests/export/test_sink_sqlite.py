@@ -1,0 +1,189 @@
+"""SQLite: whose the file is, what its own functions read, and what is told when it is no use."""
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from datetime import datetime
+
+import pytest
+from support.sinks import Given, a_manifest, publish, some_records
+
+from cekat_async import TargetError, decode_conversation
+from cekat_async.export import sqlite
+from cekat_async.export.sqlite import SqliteSink
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "conversations.sqlite"
+
+
+def ask(path, statement, *values):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(statement, values).fetchall()
+
+
+@posix_only
+@pytest.mark.parametrize("mode", [None, 0o640], ids=["new", "old"])
+def test_the_file_is_for_its_owner_alone(path, mode):
+    """A new file is for its owner alone; one that is there keeps its mode."""
+    if mode:
+        path.touch()
+        path.chmod(mode)
+    publish(SqliteSink(path), some_records(5))
+
+    assert stat.S_IMODE(path.stat().st_mode) == (mode or 0o600)
+
+
+def test_nothing_stands_beside_the_file(path):
+    """Opened and closed, a sink leaves no file; after an export there is the file and no other."""
+    sink = SqliteSink(path)
+    sink.open()
+    assert list(path.parent.iterdir()) == []
+    assert sink.manifest() is None
+
+    publish(sink, some_records(5))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_sqlites_own_functions_read_it(path):
+    """SQLite's date functions read the times, which sort as text, and its JSON functions JSON."""
+    records = some_records(100)
+    publish(SqliteSink(path), records)
+
+    rows = ask(
+        path,
+        "SELECT id, strftime('%s', created_at), json_array_length(labels), created_at "
+        "FROM conversations WHERE datetime(exported_at) = '2026-04-10 05:47:16' "
+        "AND json_valid(raw) ORDER BY created_at",
+    )
+    wanted = {c.id: c for c in map(decode_conversation, records)}
+    moments = [datetime.fromisoformat(row[3]) for row in rows]
+    assert moments == sorted(c.created_at for c in wanted.values())
+    assert {len(row[3]) for row in rows} == {len("2026-04-10T05:47:16.771000Z")}
+    for id_, seconds, labels, _ in rows:
+        assert int(seconds) == int(wanted[id_].created_at.timestamp())
+        assert labels == len(wanted[id_].labels)
+
+
+def test_the_journal_is_the_databases_own(path):
+    """A database with a write-ahead log keeps it, and what else is in it stays."""
+    ask(path, "PRAGMA journal_mode = wal")
+    ask(path, "CREATE TABLE mine (a)")
+    publish(SqliteSink(path), some_records(5))
+
+    assert ask(path, "PRAGMA journal_mode") == [("wal",)]
+    assert ask(path, "SELECT count(*) FROM mine") == [(0,)]
+
+
+def test_more_than_fits_into_memory(path, monkeypatch):
+    """With a rollback journal, what outgrows the memory is rolled back from the disk."""
+    publish(SqliteSink(path), some_records(50))
+    before = ask(path, "SELECT * FROM conversations")
+    large = [b'{"id":"%d","notes":"%s"}' % (n, b"x" * 300_000) for n in range(300)]
+
+    with pytest.raises(RuntimeError):
+        publish(SqliteSink(path), Given(large, batch=10, fail_after=29, error=RuntimeError()))
+
+    assert ask(path, "SELECT * FROM conversations") == before
+
+
+def test_a_locked_database(path, monkeypatch):
+    """A database that somebody else keeps locked is told, in one line, and left."""
+    publish(SqliteSink(path), some_records(5))
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(TargetError, match=r"database is locked$"):
+            SqliteSink(path).open()
+        with pytest.raises(TargetError, match=r"database is locked$"):
+            SqliteSink(path).publish(Given([]), a_manifest())
+        assert SqliteSink(path).manifest() is not None
+
+
+def test_a_reader_that_keeps_the_new_from_becoming_visible(path, monkeypatch):
+    """A reader that does not end fails the export at its end, and the old stays."""
+    publish(SqliteSink(path), some_records(5))
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(5,)]
+
+        with pytest.raises(TargetError, match=r"database is locked$"):
+            publish(SqliteSink(path), some_records(9))
+        other.execute("COMMIT")
+
+    assert ask(path, "SELECT count(*) FROM conversations") == [(5,)]
+    publish(SqliteSink(path), some_records(9))
+    assert ask(path, "SELECT count(*) FROM conversations") == [(9,)]
+
+
+def test_a_file_that_is_no_database(path):
+    """Any other file is told, and stays as it is."""
+    path.write_bytes(b"no database, " * 1000)
+
+    with pytest.raises(TargetError, match=r"file is not a database$"):
+        SqliteSink(path).open()
+    assert path.read_bytes() == b"no database, " * 1000
+
+
+def test_a_database_that_may_not_be_written(path, monkeypatch):
+    """A database that may only be read is told."""
+    publish(SqliteSink(path), some_records(5))
+    connect = sqlite3.connect  # what root may do is everything: a mode keeps nobody from it
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda p, **o: connect(f"file:{p}?mode=ro", uri=True, **o)
+    )
+
+    with pytest.raises(TargetError, match=r"attempt to write a readonly database$"):
+        SqliteSink(path).open()
+
+
+def test_paths_that_are_no_files(path, tmp_path):
+    """A folder, a pipe and a folder that is not there are told."""
+    with pytest.raises(TargetError, match="it is a folder"):
+        SqliteSink(tmp_path).open()
+    with pytest.raises(TargetError, match="there is no folder"):
+        SqliteSink(path / "x").open()
+    if os.name == "posix":
+        os.mkfifo(path)
+        with pytest.raises(TargetError, match="not a regular file"):
+            SqliteSink(path).open()
+
+
+@posix_only
+def test_a_link_is_followed(path, tmp_path):
+    """A symbolic link stays one: the database is where it leads, and the checkpoint beside that."""
+    real = tmp_path / "elsewhere" / "real"
+    real.parent.mkdir()
+    path.symlink_to("elsewhere/real")
+    sink = SqliteSink(path)
+
+    publish(sink, some_records(5))
+
+    assert path.is_symlink()
+    assert ask(real, "SELECT count(*) FROM conversations") == [(5,)]
+    assert sink.checkpoint == real.with_name("real.checkpoint")
+    assert sink.target == str(path)
+
+
+def test_what_the_records_fail_with_is_not_the_targets(path):
+    """An error of SQLite's that the records themselves end with is not told as the target's."""
+    error = sqlite3.OperationalError("the checkpoint's own")
+
+    with pytest.raises(sqlite3.OperationalError) as raised:
+        publish(SqliteSink(path), Given(some_records(500), fail_after=3, error=error))
+
+    assert raised.value is error
+
+
+def test_names_are_no_files_in_memory(tmp_path, monkeypatch):
+    """``:memory:`` is the name of a file as any other."""
+    monkeypatch.chdir(tmp_path)
+    publish(SqliteSink(":memory:"), some_records(5))
+
+    assert ask(tmp_path / ":memory:", "SELECT count(*) FROM conversations") == [(5,)]
