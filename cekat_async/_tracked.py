@@ -28,6 +28,9 @@ __all__ = ["TrackedWalk"]
 _LANDMARKS = 16
 # In which a listing shows that it does not go by time. Names are remembered as long.
 _PROBATION = 20
+# A page of less than a tenth of the largest one is a crumb; so many in a row are no chance.
+_CRUMBS_PER_PAGE = 10
+_MOST_CRUMBS = 1000
 
 
 class TrackedWalk(SegmentedWalk):
@@ -66,6 +69,8 @@ class TrackedWalk(SegmentedWalk):
         # Those of the parts that nobody walks as yet.
         self._waiting = [segment for segment in self._segments if not segment.is_over]
         self._answers = 0
+        self._largest = 0
+        self._crumbs = 0
         # Who goes on has forgotten what was new, and so must look once more.
         self._fresh = int(position.is_unordered)
 
@@ -146,6 +151,7 @@ class TrackedWalk(SegmentedWalk):
     def _read(self, segment: Segment, page: ConversationPage) -> Answer:
         answer = super()._read(segment, page)
         self._compare_with_creation(page)
+        self._count_crumbs(answer)
         # Other parts may begin with a cursor that was made up, behind which anything may come.
         if (
             segment is self._segments[0]
@@ -161,6 +167,19 @@ class TrackedWalk(SegmentedWalk):
         return isnan(answer.depth) or (
             cursor is not None and answer.depth < self._timeline.depth(cursor)
         )
+
+    def _count_crumbs(self, answer: Answer) -> None:
+        """Notice when a walk does nothing any more but run after what moves.
+
+        Where things go to the end, and the end is known by an empty page alone, there may be
+        another conversation whenever the last one has been read.
+        """
+        count = len(answer.names)
+        self._largest = max(self._largest, count)
+        is_crumb = answer.depth < inf and count * _CRUMBS_PER_PAGE <= self._largest
+        self._crumbs = self._crumbs + 1 if is_crumb else 0
+        if self._timeline.is_rising and self._crumbs > _MOST_CRUMBS:
+            raise _unsettled(f"{_MOST_CRUMBS} pages of next to nothing")
 
     def _compare_with_creation(self, page: ConversationPage) -> None:
         """Find out whether the cursor tells when its conversation was created, page by page."""
@@ -203,10 +222,10 @@ class TrackedWalk(SegmentedWalk):
         return bool(answer.names) and any(names.issuperset(answer.names) for names in others)
 
 
-def _unsettled() -> PaginationError:
+def _unsettled(after: str = f"{MOST_PASSES} more passes") -> PaginationError:
     return PaginationError(
-        f"the listing changes faster than it is read: after {MOST_PASSES} more passes there may "
-        "still be conversations that none of them has met"
+        f"the listing changes faster than it is read: after {after} there may still be "
+        "conversations that none of them has met"
     )
 
 

@@ -294,6 +294,15 @@ def test_a_listing_that_changes_faster_than_it_is_read_is_told():
         kept.run(between=live)
 
 
+def test_a_walk_that_only_runs_after_what_moves_is_given_up():
+    """Where each page brings one that has just moved to the end, it says so and ends."""
+    listing = ModelListing(even(300), limit=100, rising=True, end="empty")
+    kept = Kept(listing, 1)
+
+    with pytest.raises(PaginationError, match="changes faster than it is read"):
+        kept.run(between=listing.move)
+
+
 def test_an_unordered_listing_in_which_new_ones_keep_coming_is_told():
     """When each pass brings something new, the walk ends after twenty, and says so."""
     listing = Unordered(50)

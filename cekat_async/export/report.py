@@ -2,44 +2,63 @@
 
 import msgspec
 
+from cekat_async.export.manifest import Manifest
+
 __all__ = ["ExportProgress", "ExportReport"]
 
 
 class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far an export has come.
+    """How far an export has come. What it counts is durable.
 
     Attributes:
-        conversations: Records written, odd ones included.
-        pages: Pages written.
-        requests: Requests that the client sent meanwhile, retries included.
+        conversations: Records that are in the checkpoint, odd and repeated ones included.
+        pages: Pages that are in it.
+        resumed: How many of the conversations earlier runs have brought.
+        expected: How many conversations there probably are in all; ``None`` where nobody knows. As
+            many as in the last export, where that was of the same.
+        requests: Requests that the client sent in this run, retries included.
         retries: How many of the requests were retries.
         refused: How many of the requests the server refused because of its quota (429). If other
             clients share the limiter, theirs are among them.
-        seconds: Time since the export began.
-        odd_records: Records that do not have the documented shape. They are written like any
+        seconds: Time since this run began.
+        waited: For how many of the seconds all requests waited for the quota.
+        odd_records: Records that do not have the documented shape. They are exported like any
             other, but a reader may stumble over them.
         limit: Requests in any ``per`` seconds that the client believes to have now; ``None``
             without a pace.
         per: Those seconds; 0 without a pace.
-        earned: Requests that the limit would have let out since the export began. The limit may
+        earned: Requests that the limit would have let out since this run began. The limit may
             have changed meanwhile: each counts for the time that it held.
+        published: Records that have been written to the target; ``None`` while they are still
+            being fetched.
     """
 
     conversations: int = 0
     pages: int = 0
+    resumed: int = 0
+    expected: int | None = None
     requests: int = 0
     retries: int = 0
     refused: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
     odd_records: int = 0
     limit: int | None = None
     per: float = 0.0
     earned: float = 0.0
+    published: int | None = None
 
     @property
     def per_minute(self) -> float:
-        """Conversations a minute, on average since the export began."""
-        return 60 * self.conversations / self.seconds if self.seconds else 0.0
+        """Conversations a minute, on average since this run began."""
+        return 60 * (self.conversations - self.resumed) / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will take at this speed, as far as can be told; else ``None``."""
+        if self.expected is None or not self.per_minute:
+            return None
+        return 60 * max(0, self.expected - self.conversations) / self.per_minute
 
     @property
     def quota_share(self) -> float | None:
@@ -56,8 +75,17 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
 class ExportReport(ExportProgress, frozen=True, kw_only=True):
     """What a finished export has done.
 
+    ``conversations`` is how many different ones it has brought.
+
     Attributes:
         target: Where the conversations are now.
+        manifest: All there is to know of the target, over all runs of the export.
     """
 
-    target: str = ""
+    target: str
+    manifest: Manifest
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every partition is; ``manifest.partitions`` says which is not, and why."""
+        return self.manifest.complete

@@ -1,113 +1,347 @@
-"""The export itself: walk, write, finish."""
+"""The export itself: walk, keep, publish."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from cekat_async import (
+    CekatError,
+    ConversationPage,
+    DeadlineExceededError,
+    InboxesFailedError,
+    Position,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
+from cekat_async.config import require_count
+from cekat_async.export.checkpoint import Checkpoint, Fetched, Job
+from cekat_async.export.merging import one_line
+from cekat_async.export.plan import (
+    filters_of,
+    inboxes_of,
+    positions_of,
+    require_same_export,
+    require_same_kind,
+)
+from cekat_async.export.publishing import publish
 from cekat_async.export.report import ExportProgress, ExportReport
-from cekat_async.export.sink import Sink, sink_for
+from cekat_async.export.saver import Saver
+from cekat_async.export.tally import Tally
+from cekat_async.export.targets import sink_for
+from cekat_async.export.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+    from collections.abc import Callable, Iterable, Sequence
 
-    from cekat_async import CekatClient, ConversationPage, OddRecord, StageStatus
+    from cekat_async import CekatClient, OddRecord, StageStatus
+    from cekat_async.export.checkpoint import Totals
+    from cekat_async.export.manifest import Filters, Manifest
+    from cekat_async.export.sink import Sink
 
-__all__ = ["export_conversations"]
+__all__ = ["Export", "export_conversations"]
+
+# Pages that may wait for the disk: more than one only where the API is faster than that.
+_MOST_WAITING = 16
+# What another try may heal. Anything else a partition failed with, it failed with for good.
+_PASSING = (TransportError, ServerError, DeadlineExceededError, RateLimitError)
 
 
 async def export_conversations(
     client: CekatClient,
     target: str | os.PathLike[str] | Sink,
     *,
-    limit: int = 100,
-    inbox_id: str | None = None,
+    inbox_ids: Iterable[str] = (),
+    by_inbox: bool = False,
     stage_status: StageStatus | str | None = None,
+    incremental: bool = False,
+    restart: bool = False,
+    limit: int = 100,
+    concurrency: int = 8,
+    account: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     on_progress: Callable[[ExportProgress], object] | None = None,
     on_odd_record: Callable[[OddRecord], object] | None = None,
 ) -> ExportReport:
-    """Write every conversation to ``target`` and return what was done.
+    """Bring every conversation to ``target``, each once, and return what was done.
 
-    The memory it takes does not grow with the number of conversations.
+    Until all have come they are in a checkpoint, a file beside the target. Stopped or killed at any
+    moment, the same call goes on from there. The target is written at the end, and is visible when
+    it is whole. What moves in the account meanwhile is followed: every conversation that was there
+    when the export began, and still is, is in the target, as it was then or later. The memory that
+    it takes does not grow with their number.
 
     Args:
         client: An open client. Others may use it meanwhile, and share its pace.
-        target: A file name that ends in ``.jsonl``, or a :class:`Sink` of your own.
-        limit: Results per page.
-        inbox_id: Only this inbox.
+        target: A file name (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``, ``.csv``, ``.parquet``,
+            ``.sqlite``, ``.duckdb``), a folder (``….parquet/``), a database (``postgresql://…``),
+            ``-`` for standard output, or a :class:`Sink` of your own.
+        inbox_ids: Only these inboxes, each walked by itself.
+        by_inbox: Walk each inbox of the account by itself, so that one that fails does not end the
+            others. Conversations of an inbox that the account does not list are not in it.
         stage_status: Only this status.
-        on_progress: Called after each page.
+        incremental: Bring only what has moved since the last export to this target began, and
+            merge it into what is there. Where there was none, bring everything.
+        restart: Forget what an unfinished export has brought.
+        limit: Results per page.
+        concurrency: How many requests are under way at once. With 1, and nothing moving, records
+            come in the order of the listing.
+        account: A name for the account, for checkpoint and manifest to know it by. Default: its
+            host, and a few digits that follow from the key. A name outlives a change of the key.
+        checkpoint: Where to keep what has come until the export is whole. Default: beside the
+            target. Where there is no such place (a database elsewhere, standard output, most sinks
+            of your own) the default is a temporary file, from which no other run can go on.
+        on_progress: Called whenever more is durable.
         on_odd_record: Called with each record that does not have the documented shape. It is
-            written and counted all the same.
+            exported and counted all the same.
 
     Raises:
         ConfigurationError: An argument is wrong, before anything was asked or written.
-        TargetError: The target cannot be written.
-        CekatError: A request failed. The target is left unfinished, and does not look finished.
+        CheckpointError: There is a checkpoint, and it is of another export.
+        TargetError: The target or the checkpoint cannot be written.
+        InboxesFailedError: Some inboxes failed in a way that passes: the same call goes on.
+        CekatError: A request failed; the same call goes on.
     """
-    sink = sink_for(target) if isinstance(target, (str, os.PathLike)) else target
-    tally = _Tally(client, on_odd_record)
-    pages = client.conversations.pages(
-        limit=limit, inbox_id=inbox_id, stage_status=stage_status, on_odd_record=tally.odd
+    export = Export(
+        client,
+        target,
+        filters=filters_of(inbox_ids, stage_status, by_inbox=by_inbox),
+        account=account,
+        checkpoint=checkpoint,
     )
-    try:
-        await sink.open()
-        async with aclosing(pages):
-            async for page in pages:
-                await sink.write(page)
-                tally.count(page)
-                if on_progress is not None:
-                    on_progress(tally.progress())
-        await sink.finish()
-    except BaseException:
-        # Whatever it was, a cancellation too: the file is closed before it goes on its way.
-        await sink.abort()
-        raise
-    return ExportReport(target=sink.target, **msgspec.structs.asdict(tally.progress()))
+    return await export.run(
+        incremental=incremental,
+        restart=restart,
+        limit=limit,
+        concurrency=concurrency,
+        on_progress=on_progress,
+        on_odd_record=on_odd_record,
+    )
 
 
-class _Tally:
-    """Counts what an export does."""
+def _tell_nobody(_: object) -> None:
+    """Take no notice."""
+
+
+class Export:
+    """One export: what :func:`export_conversations` runs, once.
+
+    Attributes:
+        report: What was done, from the moment on when the target is whole; until then ``None``.
+    """
 
     def __init__(
-        self, client: CekatClient, on_odd_record: Callable[[OddRecord], object] | None
+        self,
+        client: CekatClient,
+        target: str | os.PathLike[str] | Sink,
+        *,
+        filters: Filters,
+        account: str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
+        self.report: ExportReport | None = None
         self._client = client
-        self._on_odd_record = on_odd_record
-        self._clock = asyncio.get_running_loop().time
-        self._began = self._clock()
-        self._requests_before = client.traffic.requests
-        self._retries_before = client.traffic.retries
-        self._limiter_before = client.limiter.snapshot()
-        self._conversations = 0
-        self._pages = 0
-        self._odd_records = 0
-
-    def odd(self, record: OddRecord) -> None:
-        self._odd_records += 1
-        if self._on_odd_record is not None:
-            self._on_odd_record(record)
-
-    def count(self, page: ConversationPage) -> None:
-        self._pages += 1
-        self._conversations += len(page.items) + len(page.odd_records)
+        self._sink: Sink = sink_for(target)
+        self._filters = filters
+        self._account = account or client.account
+        path = self._sink.checkpoint if checkpoint is None else Path(checkpoint)
+        self._is_lasting = path is not None
+        self._checkpoint = Checkpoint(path)
+        self._worker = Worker()
+        self._last: Manifest | None = None
+        self._base: Manifest | None = None
+        self._job: Job | None = None
+        self._tally: Tally | None = None
+        self._kept = 0
+        self._has_nothing = False
+        self._on_progress: Callable[[ExportProgress], object] = _tell_nobody
 
     def progress(self) -> ExportProgress:
-        limiter, before = self._client.limiter.snapshot(), self._limiter_before
-        return ExportProgress(
-            conversations=self._conversations,
-            pages=self._pages,
-            requests=self._client.traffic.requests - self._requests_before,
-            retries=self._client.traffic.retries - self._retries_before,
-            refused=limiter.refused - before.refused,
-            seconds=self._clock() - self._began,
-            odd_records=self._odd_records,
-            limit=limiter.limit,
-            per=limiter.per,
-            # Without a pace both are infinite, and their difference is no number.
-            earned=0.0 if limiter.limit is None else limiter.earned - before.earned,
+        """Return how far it has come, as of now: also while it waits, and while it publishes."""
+        return self._tally.progress() if self._tally else ExportProgress()
+
+    @property
+    def kept(self) -> int:
+        """How many records are in the checkpoint."""
+        return self._kept
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file that another run can go on from; ``None`` if there is none, or nothing in it."""
+        return self._checkpoint.path if self._is_lasting and self.kept and not self.report else None
+
+    async def run(
+        self,
+        *,
+        incremental: bool = False,
+        restart: bool = False,
+        limit: int = 100,
+        concurrency: int = 8,
+        on_progress: Callable[[ExportProgress], object] | None = None,
+        on_odd_record: Callable[[OddRecord], object] | None = None,
+    ) -> ExportReport:
+        """Bring everything to the target; the arguments are those of the function."""
+        self._on_progress = on_progress or _tell_nobody
+        told = on_odd_record or _tell_nobody
+        try:
+            # Where they are used it would be too late: something has been written by then.
+            require_count("limit", limit)
+            require_count("concurrency", concurrency)
+            job = await self._worker.do(self._open, incremental=incremental, restart=restart)
+            if self._job is None:
+                await self._begin(job, told)
+            tally = self._tally = await self._counted()
+            async with tally.looking():
+                await self._collect(tally, limit, concurrency, told)
+                await self._publish(tally, self._job or job)
+        finally:
+            try:
+                await self._worker.do(self._close)
+            finally:
+                # Also when it was in this very moment that it was cancelled.
+                self._worker.end()
+        assert self.report is not None  # noqa: S101 - for type checkers
+        return self.report
+
+    def _open(self, *, incremental: bool, restart: bool) -> Job:
+        """Make ready; return the export that is wanted, and note the one that is gone on with."""
+        found = self._checkpoint.open(restart=restart)
+        self._sink.open()
+        last = self._sink.manifest()
+        if found and last and last.began == found.began:
+            # It was killed when all was done but for letting go of the checkpoint.
+            self._checkpoint.open(restart=True)
+            found = None
+        if incremental and last:
+            require_same_kind(last, self._account, self._filters)
+            self._sink.verify(last)
+        self._last, self._job = last, found
+        wanted = self._wanted(last if incremental else None)
+        if found:
+            require_same_export(found, wanted, self._checkpoint.path)
+        return found or wanted
+
+    def _wanted(self, base: Manifest | None) -> Job:
+        self._base = base
+        return Job(
+            account=self._account,
+            target=self._name_of_target(),
+            filters=self._filters,
+            adds_to=base.began if base else None,
+            began=datetime.now(UTC),
         )
+
+    def _name_of_target(self) -> str:
+        """Return what a checkpoint knows the target by, from whatever folder it is called."""
+        beside = self._sink.checkpoint
+        if beside is None:
+            return self._sink.target
+        # One that stands beside its target goes with it, wherever both are moved.
+        is_beside = self._checkpoint.path.absolute() == beside.absolute()
+        return beside.name if is_beside else str(beside.absolute())
+
+    async def _begin(self, job: Job, on_odd_record: Callable[[OddRecord], object]) -> None:
+        inbox_ids = await inboxes_of(self._client, self._filters, on_odd_record)
+        positions = positions_of(inbox_ids, self._base)
+        await self._worker.do(self._checkpoint.begin, job, positions)
+        self._job = job
+        self._has_nothing = True
+
+    async def _counted(self) -> Tally:
+        before = await self._worker.do(self._checkpoint.totals)
+        self._kept = before.records
+        last = self._last
+        is_same = last and last.filters == self._filters and not self._base
+        return Tally(self._client, before, last.conversations if last and is_same else None)
+
+    async def _collect(
+        self,
+        tally: Tally,
+        limit: int,
+        concurrency: int,
+        on_odd_record: Callable[[OddRecord], object],
+    ) -> None:
+        """Walk all listings to their ends, and keep what comes."""
+        stands = await self._worker.do(self._checkpoint.stands)
+        pages = self._client.conversations.tracked_pages(
+            {inbox_id: stand.position.again() for inbox_id, stand in stands.items()},
+            concurrency=concurrency,
+            keep_going=len(stands) > 1,
+            limit=limit,
+            stage_status=self._filters.stage_status,
+            on_odd_record=on_odd_record,
+        )
+        saver = Saver[ConversationPage](lambda batch: self._keep(tally, batch), _MOST_WAITING)
+        failed: Sequence[CekatError] = ()
+        try:
+            async with aclosing(pages):
+                async for page in pages:
+                    await saver.put(page)
+        except InboxesFailedError as error:
+            if any(isinstance(one, _PASSING) for one in error.errors):
+                raise
+            if len(error.errors) == len(stands):
+                # Nothing is no export: it would take the place of one that is whole.
+                raise
+            failed = error.errors
+        finally:
+            await saver.end()
+        await self._worker.do(self._note_failures, failed)
+
+    async def _keep(self, tally: Tally, batch: list[ConversationPage]) -> None:
+        for page in batch:
+            tally.count(page)
+        totals = tally.totals()
+        await self._worker.do(self._keep_now, [_fetched(page) for page in batch], totals)
+        self._on_progress(tally.progress())
+
+    def _keep_now(self, pages: list[Fetched], totals: Totals) -> None:
+        self._checkpoint.keep(pages, totals)
+        # Here, where it is so although who waits for it is cancelled.
+        self._kept, self._has_nothing = totals.records, False
+
+    def _note_failures(self, failed: Sequence[CekatError]) -> None:
+        errors = {error.inbox_id: str(error) for error in failed}
+        for inbox_id, stand in self._checkpoint.stands().items():
+            if stand.error != errors.get(inbox_id):
+                self._checkpoint.fail(inbox_id, errors.get(inbox_id))
+
+    async def _publish(self, tally: Tally, job: Job) -> None:
+        """Give all records to the sink, and let go of the checkpoint when it has them."""
+        await self._worker.do(self._checkpoint.put_totals, tally.totals())
+        published: list[Manifest] = []
+
+        def work() -> None:
+            published.append(publish(self._checkpoint, self._sink, job, self._note_batch))
+            self._checkpoint.close(done=True)
+
+        try:
+            await self._worker.do(work)
+        finally:
+            # Who was cancelled meanwhile can tell whether it was too late.
+            for manifest in published:
+                progress = msgspec.structs.asdict(tally.progress())
+                progress["conversations"] = manifest.fetched - manifest.repeats
+                self.report = ExportReport(target=self._sink.target, manifest=manifest, **progress)
+
+    def _note_batch(self, count: int) -> None:
+        self._worker.check()
+        if self._tally is not None:
+            self._tally.published = (self._tally.published or 0) + count
+
+    def _close(self) -> None:
+        self._sink.close()
+        # One that has nothing would only be in the way: of a run with the right key, for instance.
+        self._checkpoint.close(done=self._has_nothing)
+
+
+def _fetched(page: ConversationPage) -> Fetched:
+    lines = [one_line(raw) for raw in page.raw]
+    names = [line if id_ is None else id_ for id_, line in zip(page.ids, lines, strict=True)]
+    return Fetched(page.inbox_id, lines, names, page.position or Position())

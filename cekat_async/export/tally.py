@@ -1,0 +1,119 @@
+"""Counts what an export does: this run of it, and all runs together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cekat_async.export.checkpoint import Totals
+from cekat_async.export.report import ExportProgress
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from cekat_async import CekatClient, ConversationPage
+
+__all__ = ["Tally"]
+
+_SECONDS_BETWEEN_LOOKS = 0.25
+
+
+class Tally:
+    """Counts what an export does.
+
+    Args:
+        client: Whose requests are counted.
+        before: What earlier runs have come to.
+        expected: How many conversations there probably are.
+    """
+
+    def __init__(self, client: CekatClient, before: Totals, expected: int | None) -> None:
+        self._client = client
+        self._before = before
+        self._expected = expected
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+        self._requests_before = client.traffic.requests
+        self._retries_before = client.traffic.retries
+        self._limiter_before = client.limiter.snapshot()
+        self._pages = before.pages
+        self._records = before.records
+        self._odd_records = before.odd_records
+        self._unknown = Counter(before.unknown_fields)
+        self._waited = 0.0
+        self.published: int | None = None
+
+    def count(self, page: ConversationPage) -> None:
+        """Count a page that is durable now."""
+        self._pages += 1
+        self._records += len(page.items) + len(page.odd_records)
+        self._odd_records += len(page.odd_records)
+        for item in page.items:
+            if item.extra:
+                self._unknown.update(item.extra.keys())
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncGenerator[None, None]:
+        """Look at the limiter now and then, to know how long it lets everybody wait."""
+        task = asyncio.create_task(self._look())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _look(self) -> None:
+        then = self._clock()
+        while True:
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            limiter, now = self._client.limiter.snapshot(), self._clock()
+            if limiter.waiting and not limiter.under_way:
+                self._waited += now - then
+            then = now
+
+    def totals(self) -> Totals:
+        """Return what all runs have come to."""
+        before, now = self._before, self.progress()
+        return Totals(
+            runs=before.runs + 1,
+            pages=self._pages,
+            records=self._records,
+            odd_records=self._odd_records,
+            unknown_fields=dict(self._unknown),
+            requests=before.requests + now.requests,
+            retries=before.retries + now.retries,
+            refused=before.refused + now.refused,
+            seconds=before.seconds + now.seconds,
+            waited=before.waited + now.waited,
+        )
+
+    def progress(self) -> ExportProgress:
+        """Return how far this run has come."""
+        limiter, before = self._client.limiter.snapshot(), self._limiter_before
+        return ExportProgress(
+            conversations=self._records,
+            pages=self._pages,
+            resumed=self._before.records,
+            expected=self._expected,
+            requests=self._client.traffic.requests - self._requests_before,
+            retries=self._client.traffic.retries - self._retries_before,
+            refused=limiter.refused - before.refused,
+            seconds=self._clock() - self._began,
+            waited=self._waited,
+            odd_records=self._odd_records,
+            limit=limiter.limit,
+            per=limiter.per,
+            # Without a pace both are infinite, and their difference is no number.
+            earned=0.0 if limiter.limit is None else limiter.earned - before.earned,
+            published=self.published,
+        )
+
+
+def with_counts(progress: ExportProgress, conversations: int) -> dict[str, object]:
+    """Return the fields of a progress, of which so many conversations have come out."""
+    return msgspec.structs.asdict(progress) | {"conversations": conversations}

@@ -1,0 +1,200 @@
+"""Incremental exports: only what has moved is asked for, and the target is as if all had been."""
+
+import json
+
+import pytest
+
+from cekat_async import CekatError, CheckpointError, ConfigurationError, TargetError
+from cekat_async.export import export_conversations, sink_for
+from cekat_async.sandbox import Dialect, Live
+
+TARGETS = ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.parquet", "x.parquet/"]
+
+
+def in_target(target):
+    return sorted(line for batch in sink_for(target).stored() for line in batch)
+
+
+def in_account(a):
+    return sorted(record for _, record in a.sandbox.records())
+
+
+async def days(a, target, count=3, **options):
+    """Export each day what has moved; return the reports."""
+    reports = []
+    for day in range(count):
+        ids = [id_ for id_, _ in a.sandbox.records()]
+        for id_ in ids[day * 40 : day * 40 + 30 : 3]:
+            a.sandbox.touch(id_)
+        a.sandbox.create()
+        reports.append(await export_conversations(a.client, target, incremental=True, **options))
+        if isinstance(target, str):
+            assert in_target(target) == in_account(a)
+    return reports
+
+
+@pytest.mark.parametrize("name", TARGETS)
+async def test_each_day_adds_what_has_moved(account, tmp_path, name):
+    """Behind each run the target is what a whole export would have made."""
+    async with account(1500) as a:
+        first, *others = await days(a, f"{tmp_path}/{name}")
+
+    assert first.requests >= 15
+    assert not first.manifest.incremental
+    assert all(report.manifest.incremental for report in others)
+    assert all(report.requests <= 4 for report in others)
+    assert [report.manifest.conversations for report in (first, *others)] == [1501, 1502, 1503]
+
+
+async def test_a_database_is_merged_into(account, store):
+    """In a database the rows that have moved are replaced, and the others stay as they are."""
+    async with account(600) as a:
+        reports = [
+            await export_conversations(a.client, store.sink(), incremental=True),
+        ]
+        before = store.rows()
+        moved = [id_ for id_, _ in a.sandbox.records()][200:260:3]
+        for id_ in moved:
+            a.sandbox.touch(id_)
+        reports.append(await export_conversations(a.client, store.sink(), incremental=True))
+
+        after = store.rows()
+        assert after.keys() == before.keys()
+        assert all(after[id_] != before[id_] for id_ in moved)
+        assert reports[1].requests <= 3
+        assert len([id_ for id_ in after if after[id_] == before[id_]]) >= 400
+
+
+async def test_nothing_has_moved(account, tmp_path):
+    """Two requests find out that there is nothing new."""
+    target = tmp_path / "x.jsonl"
+    async with account(3000) as a:
+        await export_conversations(a.client, target)
+        before = target.read_bytes()
+        report = await export_conversations(a.client, target, incremental=True)
+
+    # What is read once more comes behind what is there.
+    assert sorted(target.read_bytes().splitlines()) == sorted(before.splitlines())
+    assert report.requests <= 3
+
+
+@pytest.mark.parametrize("order", ["created", "ascending"])
+async def test_whatever_the_order(account, tmp_path, order):
+    """By creation all is asked for again, since what has changed does not move; else what moved."""
+    async with account(900, dialect=Dialect(order=order)) as a:
+        _, *others = await days(a, f"{tmp_path}/x.jsonl")
+
+    assert all((report.requests >= 9) == (order == "created") for report in others)
+
+
+async def test_what_moved_while_the_last_one_ran_comes_again(account, tmp_path):
+    """The watermark is where the newest was when the last export began, and not when it ended."""
+    target = f"{tmp_path}/x.jsonl"
+    async with account(1000, live=Live(messages=3)) as a:
+        await export_conversations(a.client, target)
+        for _ in range(4):
+            before = dict(a.sandbox.records())
+            await export_conversations(a.client, target, incremental=True)
+            found = dict.fromkeys(json.loads(line)["id"] for line in in_target(target))
+            assert found.keys() >= before.keys()
+
+
+async def test_a_change_that_does_not_move_anything_is_missed_and_a_whole_export_brings_it(
+    account, tmp_path
+):
+    """What is resolved without a message keeps its place: that is what a whole export is for."""
+    target = f"{tmp_path}/x.jsonl"
+    async with account(800) as a:
+        await export_conversations(a.client, target)
+        a.sandbox.resolve([id_ for id_, _ in a.sandbox.records()][-1])
+        await export_conversations(a.client, target, incremental=True)
+        assert in_target(target) != in_account(a)
+
+        await export_conversations(a.client, target)
+        assert in_target(target) == in_account(a)
+
+
+async def test_the_first_one_is_whole(account, tmp_path):
+    """Without an earlier export, or with one whose manifest is gone, everything is brought."""
+    target = tmp_path / "x.jsonl"
+    async with account(500) as a:
+        for _ in range(2):
+            report = await export_conversations(a.client, target, incremental=True)
+            assert report.requests >= 5
+            assert not report.manifest.incremental
+            (tmp_path / "x.jsonl.manifest.json").unlink()
+
+
+async def test_a_target_that_was_changed_is_not_added_to(account, tmp_path):
+    """What somebody else has edited is told before any request is spent, and left as it is."""
+    target = tmp_path / "x.jsonl"
+    async with account(300) as a:
+        await export_conversations(a.client, target)
+        target.write_bytes(target.read_bytes()[:-2])
+        edited, before = target.read_bytes(), len(a.sandbox.log.requests)
+        with pytest.raises(TargetError, match="is not what the last export left"):
+            await export_conversations(a.client, target, incremental=True)
+
+        assert len(a.sandbox.log.requests) == before
+        assert target.read_bytes() == edited
+        await export_conversations(a.client, target)
+        assert in_target(target) == in_account(a)
+
+
+@pytest.mark.parametrize("other", [{"account": "theirs"}, {"stage_status": "open"}])
+async def test_an_export_of_something_else_is_not_added_to(account, tmp_path, other):
+    """Another account's, or one with other filters, is told before any request is spent."""
+    target = tmp_path / "x.jsonl"
+    async with account(300) as a:
+        await export_conversations(a.client, target)
+        before = len(a.sandbox.log.requests)
+        with pytest.raises(ConfigurationError, match="nothing can be added to it"):
+            await export_conversations(a.client, target, incremental=True, **other)
+
+        assert len(a.sandbox.log.requests) == before
+
+
+async def test_one_that_was_stopped_goes_on(account, tmp_path):
+    """An incremental export that failed goes on as one, and not as a whole one."""
+    target = f"{tmp_path}/x.jsonl"
+
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    async with account(2000, attempts=1) as a:
+        await export_conversations(a.client, target)
+        for id_, _ in list(a.sandbox.records())[:1500:2]:
+            a.sandbox.touch(id_)
+        with pytest.raises(ZeroDivisionError):
+            await export_conversations(
+                a.client, target, incremental=True, on_progress=lambda p: 1 // 0
+            )
+        with pytest.raises(CheckpointError, match="another kind of export"):
+            await export_conversations(a.client, target)
+        report = await export_conversations(a.client, target, incremental=True)
+
+        assert report.manifest.runs == 2
+        assert report.manifest.incremental
+        assert in_target(target) == in_account(a)
+
+
+async def test_partitions_each_have_a_watermark(account, tmp_path):
+    """By inbox, a new inbox is brought whole, and the others as they have moved."""
+    target = f"{tmp_path}/x.jsonl"
+    async with account(1200, inboxes=4) as a:
+        first, second, third = a.sandbox.inbox_ids[:3]
+        whole = await export_conversations(a.client, target, inbox_ids=[first, second])
+        a.sandbox.touch(next(i for i, r in a.sandbox.records() if first.encode() in r))
+        with pytest.raises(CekatError):
+            await export_conversations(
+                a.client, target, inbox_ids=[first, second, third], incremental=True
+            )
+        report = await export_conversations(
+            a.client, target, inbox_ids=[first, second], incremental=True
+        )
+
+        wanted = sorted(
+            r for _, r in a.sandbox.records() if json.loads(r)["inbox_id"] in (first, second)
+        )
+        assert in_target(target) == wanted
+        assert report.requests <= 6 < whole.requests

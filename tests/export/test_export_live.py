@@ -1,0 +1,120 @@
+"""Accounts in which people go on chatting: nothing is lost, nothing is twice, nothing is stale."""
+
+import logging
+from collections import Counter
+
+import msgspec
+import pytest
+
+from cekat_async import PaginationError
+from cekat_async.export import export_conversations
+from cekat_async.sandbox import Dialect, Live
+
+
+def records_in(target):
+    """Return the records of a target by their ids, each of which must be there once."""
+    found = [(msgspec.json.decode(line)["id"], line) for line in target.read_bytes().splitlines()]
+    counts = Counter(id_ for id_, _ in found)
+    assert counts.most_common(1)[0][1] == 1
+    return dict(found)
+
+
+def activity(record):
+    """Return when a conversation was last spoken in, as text that sorts."""
+    message = msgspec.json.decode(record)["last_message"] or {}
+    return message.get("created_at") or ""
+
+
+# Moves behind each page. The sandbox answers some hundred pages a second, so that the last one is
+# about a thousand moves a second and more.
+@pytest.mark.parametrize("messages", [0.05, 1.0, 5.0, 12.0])
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.once
+async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messages, seed):
+    """All that was there when it began is there, once, and as it was then or later."""
+    live = Live(messages=messages, created=messages / 20, resolved=messages / 20, seed=seed)
+    async with account(1200, seed=seed, live=live) as a:
+        before = dict(a.sandbox.records())
+        report = await export_conversations(a.client, target, limit=50 if seed % 2 else 100)
+
+        found = records_in(target)
+        assert found.keys() >= before.keys()
+        assert all(activity(found[id_]) >= activity(before[id_]) for id_ in before)
+        assert report.conversations == len(found)
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        Dialect(order="created"),
+        Dialect(order="ascending"),
+        Dialect(order="ascending", end="empty_page"),
+        Dialect(end="echo", timestamps="space"),
+        Dialect(tie=40),
+        Dialect(density="bursty", made_up_cursors="reject"),
+        Dialect(made_up_cursors="ignore"),
+    ],
+    ids=lambda d: f"{d.order}-{d.end}-{d.tie}-{d.made_up_cursors}",
+)
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_it_holds_however_the_listing_is_ordered(account, target, dialect, concurrency):
+    """By activity, by creation, or the oldest first: all that was there is there, once."""
+    # Where things go to the end, a walk runs after what moves faster than it is read.
+    rate = 0.3 if dialect.end == "empty_page" else 1.0
+    live = Live(messages=rate, created=rate / 5, seed=5)
+    async with account(600, dialect=dialect, live=live) as a:
+        before = dict(a.sandbox.records())
+        await export_conversations(a.client, target, limit=20, concurrency=concurrency)
+
+        assert records_in(target).keys() >= before.keys()
+
+
+async def test_the_latest_version_is_what_is_kept(account, target):
+    """A conversation that comes several times is there as it came last."""
+
+    async with account(400) as a:
+
+        def on_progress(progress):
+            if progress.pages == 2:
+                a.sandbox.touch(oldest)
+                a.sandbox.resolve(newest)
+                a.sandbox.touch(newest)
+
+        ids = [id_ for id_, _ in a.sandbox.records()]
+        newest, oldest = ids[0], ids[-1]
+        report = await export_conversations(
+            a.client, target, limit=50, concurrency=1, on_progress=on_progress
+        )
+
+        found = records_in(target)
+        assert found[oldest] == a.sandbox.record(oldest)
+        assert found[newest] == a.sandbox.record(newest)
+        assert report.manifest.repeats == report.manifest.fetched - 400
+
+
+@pytest.mark.parametrize("messages", [0, 2])
+async def test_what_catching_up_costs(account, target, messages):
+    """On a calm account two requests; on a busy one as many as what has moved fills pages."""
+    async with account(5000, live=Live(messages=messages)) as a:
+        report = await export_conversations(a.client, target, concurrency=1)
+
+        # A probe and a look; and for a hundred moves a probe, two pages, and another look.
+        assert report.requests <= 50 + 2 + (4 if messages else 0)
+
+
+async def test_an_account_that_changes_too_fast_is_not_called_complete(account, target):
+    """Where more moves between two requests than a page holds, the export fails and says why."""
+    async with account(600, live=Live(messages=300)) as a:
+        with pytest.raises(PaginationError, match="changes faster than it is read"):
+            await export_conversations(a.client, target)
+
+    assert not target.exists()
+
+
+async def test_a_listing_without_an_order_is_told(account, target, caplog):
+    """An ordinary account says nothing of its order: the warning is for those that have none."""
+    caplog.set_level(logging.WARNING, "cekat_async")
+    async with account(400) as a:
+        await export_conversations(a.client, target)
+
+    assert caplog.records == []

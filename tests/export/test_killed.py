@@ -1,0 +1,185 @@
+"""Killed at any moment, the same export run again gives what an uninterrupted one gives."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import threading
+from contextlib import contextmanager, suppress
+from random import Random
+
+import pytest
+from support.killing import Zygote
+
+from cekat_async.export import sink_for
+from cekat_async.sandbox import Sandbox
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.name != "posix", reason="kills as POSIX systems do"),
+]
+
+# More for a night: each is a run that is killed, and one that goes on.
+RUNS = int(os.environ.get("CEKAT_TEST_KILLS", "12"))
+FILES = [".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet", ".parquet/"]
+CONVERSATIONS, INBOXES = 150, 3
+# What a run may ask for once more: what was under way, and a few to find out where it stands.
+ONCE_MORE = 16
+
+
+@contextmanager
+def served(sandbox):
+    """Run a sandbox in a thread."""
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve():
+        async with sandbox:
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield sandbox
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    """Where processes come from."""
+    with Zygote() as zygote:
+        yield zygote
+
+
+def in_file(target):
+    """Return the records of a file or a folder, in no order; None if there is none."""
+    if not os.path.exists(target):
+        return None
+    return sorted(line for batch in sink_for(target).stored() for line in batch)
+
+
+def in_database(target):
+    """Return the records of a database; None if there is no table."""
+    with suppress(sqlite3.OperationalError), sqlite3.connect(target) as database:
+        return sorted(raw.encode() for (raw,) in database.execute("SELECT raw FROM conversations"))
+    return None
+
+
+def in_duckdb(target):
+    """Return the records of a DuckDB file; None if there is no table."""
+    import duckdb
+
+    if not os.path.exists(target):
+        return None
+    with duckdb.connect(target) as database:
+        if not database.execute(
+            "SELECT 1 FROM duckdb_tables() WHERE table_name = 'conversations'"
+        ).fetchall():
+            return None
+        return sorted(
+            raw.encode() for (raw,) in database.execute("SELECT raw FROM conversations").fetchall()
+        )
+
+
+READERS = dict.fromkeys(FILES, in_file) | {".sqlite": in_database, ".duckdb": in_duckdb}
+
+
+def all_of(sandbox):
+    return sorted(record for _, record in sandbox.records())
+
+
+def some_kill(how, seeded, steps):
+    if how == "step":
+        return {"kill_at": seeded.randint(1, steps)}
+    return {"kill_after": seeded.uniform(0, 0.25)}
+
+
+@pytest.mark.parametrize("suffix", READERS)
+@pytest.mark.parametrize("how", ["step", "moment"])
+def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
+    """Whatever the target: no kill loses, doubles or shows half of anything, or asks all anew."""
+    read, seeded = READERS[suffix], Random(f"{suffix} {how}")
+    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None)) as sandbox:
+        whole = all_of(sandbox)
+        code, steps = zygote.export(sandbox, f"{tmp_path}/first{suffix}")
+        assert code == 0
+        needed, codes = len(sandbox.log.requests), []
+        for number in range(RUNS):
+            target, before = f"{tmp_path}/{number}{suffix}", len(sandbox.log.requests)
+            kills = seeded.choice([1, 1, 2])
+            for _ in range(kills):
+                code, _ = zygote.export(sandbox, target, **some_kill(how, seeded, steps))
+                codes.append(code)
+                assert read(target) in (None, whole)
+            code, _ = zygote.export(sandbox, target)
+
+            assert (code, read(target)) == (0, whole)
+            # A kill in the last moment of all is a finished export, and a new one is run.
+            asked = len(sandbox.log.requests) - before
+            assert asked <= needed * (1 + kills) + ONCE_MORE * kills
+            left = {name for name in os.listdir(tmp_path) if name.startswith(f"{number}.")}
+            assert not [name for name in left if name.endswith((".checkpoint", ".new", ".old"))]
+        assert codes.count(-signal.SIGKILL) > len(codes) / 4
+
+
+@pytest.mark.parametrize("how", ["step", "moment"])
+def test_killed_while_it_writes_to_postgresql(tmp_path, zygote, postgres, database, how):
+    """A table in a server has all rows or none, and has all of them behind the next run."""
+    seeded, checkpoint = Random(how), str(tmp_path / "checkpoint")
+    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None)) as sandbox:
+        whole = all_of(sandbox)
+        _, steps = zygote.export(sandbox, database, checkpoint=checkpoint)
+        for _ in range(RUNS):
+            forget(database)
+            zygote.export(sandbox, database, checkpoint=checkpoint, **some_kill(how, seeded, steps))
+            assert in_postgres(database) in (None, whole)
+            code, _ = zygote.export(sandbox, database, checkpoint=checkpoint)
+
+            assert (code, in_postgres(database)) == (0, whole)
+            assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet/", ".sqlite"])
+def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
+    """An incremental export that is killed leaves the earlier one, or has added all to it."""
+    read, seeded = READERS[suffix], Random(suffix)
+    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None)) as sandbox:
+        for number in range(max(RUNS // 2, 6)):
+            target = f"{tmp_path}/{number}{suffix}"
+            zygote.export(sandbox, target)
+            before = all_of(sandbox)
+            for id_, _ in list(sandbox.records())[number : 60 + number : 7]:
+                sandbox.touch(id_)
+            sandbox.create()
+            after = all_of(sandbox)
+            kill = some_kill("step", seeded, 900)
+            zygote.export(sandbox, target, incremental=True, **kill)
+            assert read(target) in (before, after)
+            code, _ = zygote.export(sandbox, target, incremental=True)
+
+            assert (code, read(target)) == (0, after)
+
+
+def in_postgres(url):
+    """Return the records of a table in a server; None if there is none."""
+    import psycopg
+
+    with psycopg.connect(url) as connection, suppress(psycopg.errors.UndefinedTable):
+        return sorted(
+            raw.encode() for (raw,) in connection.execute("SELECT raw::text FROM conversations")
+        )
+    return None
+
+
+def forget(url):
+    """Let there be no earlier export."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        connection.execute("DROP TABLE IF EXISTS conversations, cekat_exports")

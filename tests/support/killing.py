@@ -1,0 +1,120 @@
+"""Exports as processes that are killed, at any moment one likes, and cheap enough for hundreds.
+
+Run as a program this is the place that they are forked from: it has imported everything, and has
+one thread, so that a fork takes some milliseconds and copies no lock that is held.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+# What reaches the disk, a database or another process; and what runs the event loop's callbacks,
+# each of which goes on behind an await.
+_WRITING = frozenset(
+    "execute executemany commit write fsync flush replace rename unlink rmdir mkdir truncate close "
+    "copy write_batch write_table append register".split()
+)
+_STEPS = _WRITING | {"run"}
+
+
+class Zygote:
+    """Starts exports; use it in a ``with``."""
+
+    def __enter__(self):
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def export(self, sandbox, target, **job):
+        """Run an export; return its exit code, and how many steps it took.
+
+        Args:
+            sandbox: Where from.
+            target: Where to.
+            job: ``kill_at`` a step, counted from 1; ``kill_after`` so many seconds;
+                ``writing_only`` counts no awaits; the rest are arguments of the export.
+        """
+        job |= {"base_url": sandbox.base_url, "api_key": sandbox.api_key, "target": str(target)}
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+def _steps_counted(kill_at, names):
+    """Count calls of these names in all threads, and die at the one of a number."""
+    count = [0]
+
+    def look(_frame, event, called):
+        if event == "c_call" and called.__name__ in names:
+            count[0] += 1
+            if count[0] == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(look)
+    threading.setprofile(look)
+    return count
+
+
+async def _export(base_url, api_key, target, **options):
+    from cekat_async import CekatClient
+    from cekat_async.export import export_conversations
+
+    async with CekatClient(api_key, base_url=base_url, rate_limit=None) as client:
+        options = {"limit": 20, "account": "an account"} | options
+        await export_conversations(client, target, **options)
+
+
+def _run(job, out):
+    names = _WRITING if job.pop("writing_only", False) else _STEPS
+    count = _steps_counted(job.pop("kill_at", 0), names)
+    asyncio.run(_export(**job))
+    sys.setprofile(None)
+    os.write(out, str(count[0]).encode())
+
+
+def _forked(job):
+    kill_after = job.pop("kill_after", None)
+    reader, out = os.pipe()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.close(reader)
+            _run(job, out)
+            code = 0
+        except BaseException:  # noqa: BLE001 - a process ends here, whatever it was
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(out)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(reader) as steps:
+        return os.waitstatus_to_exitcode(status), int(steps.read() or 0)
+
+
+def main():
+    """Fork an export for each line."""
+    import cekat_async.export  # noqa: F401 - so that no child has to
+
+    for line in sys.stdin:
+        print(json.dumps(_forked(json.loads(line))), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
