@@ -81,8 +81,10 @@ class Timeline:
     @staticmethod
     def is_at(cursor: Cursor, moment: datetime | None) -> bool:
         """Whether a cursor points at a moment, to the digit that it has."""
-        place, wanted = _place(cursor.cursor_ts), moment and _place(moment.isoformat())
-        return place is not None and wanted is not None and abs(place - wanted) < _MILLISECOND
+        place = _place(cursor.cursor_ts)
+        if place is None or moment is None:
+            return False
+        return abs(place - _microseconds(moment)) < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
         """Return a cursor that points so deep, in the spelling of the server's own.
@@ -110,6 +112,10 @@ def _place(timestamp: str) -> int | None:
         moment = datetime.fromisoformat(timestamp)
     except ValueError:
         return None
+    return _microseconds(moment)
+
+
+def _microseconds(moment: datetime) -> int:
     return (_aware(moment) - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cekat_async import errors
 from cekat_async.cli.spans import span
@@ -12,7 +12,7 @@ from cekat_async.cli.spans import span
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ExitCode", "advice", "exit_code"]
+__all__ = ["ExitCode", "advice", "exit_code", "facts"]
 
 
 class ExitCode(IntEnum):
@@ -27,6 +27,8 @@ class ExitCode(IntEnum):
     QUOTA_SPENT = 6  # come back later
     TARGET_FAILED = 7
     MISSING_EXTRA = 8
+    CHECKPOINT_REFUSED = 9  # it is broken, or of another export
+    PARTIAL = 10  # done, but some of the inboxes failed for good
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
     PIPE_CLOSED = 141  # 128 + SIGPIPE
     TERMINATED = 143  # 128 + SIGTERM
@@ -34,20 +36,23 @@ class ExitCode(IntEnum):
 
 # The first that fits decides, so that a special case stands before what it is a case of.
 _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
+    (errors.MissingExtraError, ExitCode.MISSING_EXTRA),
     (errors.ConfigurationError, ExitCode.USAGE),
     (errors.AuthenticationError, ExitCode.KEY_REFUSED),
     (errors.PermissionDeniedError, ExitCode.KEY_REFUSED),
     (errors.RateLimitError, ExitCode.QUOTA_SPENT),
     (errors.TargetError, ExitCode.TARGET_FAILED),
+    (errors.CheckpointError, ExitCode.CHECKPOINT_REFUSED),
     (errors.TransportError, ExitCode.NOT_REACHED),
     (errors.DeadlineExceededError, ExitCode.NOT_REACHED),
     (errors.CekatError, ExitCode.API_FAILED),
 )
 
 _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
-    (errors.AuthenticationError, "check the key in CEKAT_API_KEY"),
+    (errors.AuthenticationError, "check the key in {key_from}"),
     (errors.PermissionDeniedError, "ask for a key that may see this"),
     (errors.NotFoundError, "check the base URL"),
+    (errors.InboxesFailedError, "the same command goes on"),
     (errors.NotSentError, "check the network and the base URL"),
     (errors.ResponseLostError, "try again, and if it stays so, ask the API's support"),
     (errors.ServerError, "try again later"),
@@ -61,21 +66,47 @@ _AS_TYPED: Mapping[str, str] = {
     "pass allow_http=True": "pass --allow-http",
     # Which of the two it is, --wait takes away both.
     "the deadline of the call, or RateLimit.longest_hold": "what the command may wait",
+    "restart=True": "--restart",
+    "incremental=False": "--full",
+    "by_inbox means": "--by-inbox means",
+    "leave it out, or inbox_ids": "leave it out, or --inbox",
+    "each of inbox_ids must be a text, and not empty": "what stands behind --inbox is empty",
+    "table=": "--table",
+    "defuse=": "--keep-formulas",
 }
 
 
 def exit_code(error: errors.CekatError) -> ExitCode:
     """Return the code that stands for an error."""
+    if isinstance(error, errors.InboxesFailedError) and error.errors:
+        # What all of them failed with is what one can do something about.
+        codes = {exit_code(one) for one in error.errors}
+        return codes.pop() if len(codes) == 1 else ExitCode.API_FAILED
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
-def advice(error: errors.CekatError) -> str:
-    """Return an error's text with what to do about it."""
+def advice(error: errors.CekatError, key_from: str = "CEKAT_API_KEY") -> str:
+    """Return an error's text with what to do about it.
+
+    Args:
+        error: What went wrong.
+        key_from: Where the API key came from.
+    """
     text = "; ".join([str(error), *getattr(error, "__notes__", ())])
     for said, typed in _AS_TYPED.items():
         text = text.replace(said, typed)
     hint = _hint(error)
-    return f"{text}: {hint}" if hint else text
+    return f"{text}: {hint.format(key_from=key_from)}" if hint else text
+
+
+def facts(error: errors.CekatError) -> dict[str, Any]:
+    """Return what a program may want to know of an error."""
+    found: dict[str, Any] = {"error": type(error).__name__, "exit_code": exit_code(error)}
+    if error.retry_after is not None:
+        found["retry_after"] = error.retry_after
+    if isinstance(error, errors.RateLimitError) and error.resumes_at is not None:
+        found["resumes_at"] = error.resumes_at
+    return found
 
 
 def _hint(error: errors.CekatError) -> str | None:

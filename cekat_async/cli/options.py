@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 import msgspec
 from click.core import ParameterSource
 
 from cekat_async import CekatClient, ConfigurationError, RateLimit, RetryPolicy, Timeout
+from cekat_async.cli.keys import KeySource, key_source
 from cekat_async.cli.running import log_everything
+from cekat_async.cli.settings import KEY_NAMES, Settings, read_settings
+from cekat_async.cli.voice import Voice
+from cekat_async.config import DEFAULT_BASE_URL, is_loopback
 from cekat_async.sandbox import Quota, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
 __all__ = [
+    "CONNECTION_NAMES",
     "Connection",
+    "Strength",
     "connection",
     "connection_options",
     "filter_options",
+    "is_typed",
     "make_sandbox",
     "rate_limit_option",
+    "setting",
+    "settings_at_hand",
+    "strength",
+    "switch",
     "verbose_option",
+    "with_options",
+    "wrong_value",
 ]
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -46,7 +61,7 @@ def _rate_limit(context: click.Context, param: click.Parameter, value: str) -> R
         ) from None
 
 
-def rate_limit_option(help_text: str) -> Callable[[F], F]:
+def rate_limit_option(help_text: str, **more: Any) -> Callable[[F], F]:
     """Return the option for a rate, which the client keeps or a sandbox grants."""
     return click.option(
         "--rate-limit",
@@ -55,12 +70,39 @@ def rate_limit_option(help_text: str) -> Callable[[F], F]:
         default="auto",
         show_default=True,
         help=help_text,
+        **more,
     )
+
+
+class _Switch(click.Option):
+    """A switch that can also be turned off, where a file or a variable has turned it on.
+
+    The ``--no-…`` for it is the same for all of them, and so not worth a place in each help.
+    """
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        off, self.secondary_opts = self.secondary_opts, []
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.secondary_opts = off
+
+
+def setting(name: str, *names: str, **how: Any) -> Callable[[F], F]:
+    """Return an option that may also be set in the environment: ``--a-b`` is ``CEKAT_A_B``."""
+    variable = "CEKAT_" + name.removeprefix("--").partition("/")[0].replace("-", "_").upper()
+    return click.option(name, *names, envvar=variable, **how)
+
+
+def switch(name: str, help_text: str) -> Callable[[F], F]:
+    """Return a setting that is on or off."""
+    return setting(f"{name}/--no-{name.removeprefix('--')}", cls=_Switch, help=help_text)
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """Where a command gets its conversations from."""
 
+    key: KeySource
     base_url: str | None
     rate_limit: RateLimit | None
     wait: bool
@@ -70,26 +112,33 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     sandbox_size: int
 
     @asynccontextmanager
-    async def client(self) -> AsyncGenerator[CekatClient, None]:
-        """Open the client: of the API, or of a sandbox that is up for as long."""
+    async def client(self, **more: Any) -> AsyncGenerator[CekatClient, None]:
+        """Open the client: of the API, or of a sandbox that is up for as long.
+
+        Args:
+            **more: Further options of the client.
+        """
         if self.sandbox:
-            async with self._sandboxed() as client:
+            async with self._sandboxed(more) as client:
                 yield client
             return
         async with CekatClient(
+            self.key.read(),
             base_url=self.base_url,
             allow_http=self.allow_http,
             # On a command line the environment's proxy is what one expects.
             trust_env=True,
             **self._manners(),
+            **more,
         ) as client:
             yield client
 
     @asynccontextmanager
-    async def _sandboxed(self) -> AsyncGenerator[CekatClient, None]:
+    async def _sandboxed(self, more: dict[str, Any]) -> AsyncGenerator[CekatClient, None]:
+        options = self._manners() | more
         async with (
             make_sandbox(self.rate_limit, conversations=self.sandbox_size) as sandbox,
-            CekatClient(sandbox.api_key, base_url=sandbox.base_url, **self._manners()) as client,
+            CekatClient(sandbox.api_key, base_url=sandbox.base_url, **options) as client,
         ):
             yield client
 
@@ -104,28 +153,98 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
         return {"rate_limit": rate, "timeout": timeout, "retry": retry}
 
 
-def connection(**options: Any) -> Connection:
+def connection(api_key_file: str | None, **options: Any) -> Connection:
     """Return what the connection options of the command at hand come to.
 
     Raises:
         click.UsageError: One was given that has no say beside the others.
+        ConfigurationError: The settings say what they may not.
     """
     context = click.get_current_context()
-    given = [name for name in options if _is_given(context, name)]
-    idle = {"base_url", "allow_http"} if options["sandbox"] else {"sandbox_size"}
-    for name in given:
-        if name in idle:
-            option = "--" + name.replace("_", "-")
+    idle = {"base_url", "allow_http", "api_key_file"} if options["sandbox"] else {"sandbox_size"}
+    for name in sorted(idle):
+        if is_typed(context, name):
             without = "with" if options["sandbox"] else "without"
-            raise click.UsageError(f"{option} means nothing {without} --sandbox.", context)
-    if options["wait"] and options["rate_limit"] is None:
+            raise click.UsageError(f"{_option(name)} means nothing {without} --sandbox.", context)
+    if options["wait"] and options["rate_limit"] is None and is_typed(context, "wait"):
         # How long a hold may be is part of a rate limit: without one it cannot be changed.
         raise click.UsageError("--wait means nothing with --rate-limit off.", context)
-    return Connection(**options)
+    key = KeySource() if options["sandbox"] else _key(context, api_key_file, options["base_url"])
+    return Connection(key=key, **options)
 
 
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+def _key(context: click.Context, file: str | None, base_url: str | None) -> KeySource:
+    settings = settings_at_hand(context)
+    is_from_file = strength(context, "base_url") is Strength.FILE
+    if is_from_file and settings.is_found_here and not _is_here(base_url):
+        # A folder that somebody else has filled would have the key sent to them.
+        raise ConfigurationError(
+            f"{settings.file}: base_url: for the key to go to another host, name the file: "
+            f"--config {settings.file}"
+        )
+    key = key_source(file, settings, profile_is_typed=is_typed(context, "profile"))
+    if (voice := context.find_object(Voice)) is not None:
+        voice.key_from = str(key)
+    return key
+
+
+def _is_here(base_url: str | None) -> bool:
+    host = urlsplit(base_url or "").hostname
+    return base_url == DEFAULT_BASE_URL or (host is not None and is_loopback(host))
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+class Strength(IntEnum):
+    """Who said what an option is: the greater outdoes the lesser."""
+
+    NOBODY = 0
+    FILE = 1
+    ENVIRONMENT = 2
+    COMMAND_LINE = 3
+
+
+_STRENGTHS = {
+    ParameterSource.COMMANDLINE: Strength.COMMAND_LINE,
+    ParameterSource.ENVIRONMENT: Strength.ENVIRONMENT,
+    ParameterSource.DEFAULT_MAP: Strength.FILE,
+}
+
+
+def strength(context: click.Context, name: str) -> Strength:
+    """Return who said what an option is."""
+    source = context.get_parameter_source(name)
+    return Strength.NOBODY if source is None else _STRENGTHS.get(source, Strength.NOBODY)
+
+
+def is_typed(context: click.Context, name: str) -> bool:
+    """Tell whether an option stands on the command line."""
+    return strength(context, name) is Strength.COMMAND_LINE
+
+
+def settings_at_hand(context: click.Context) -> Settings:
+    """Return the settings of the file, for the profile that was chosen."""
+    settings: Settings = context.meta.get(_SETTINGS, Settings())
+    return settings
+
+
+def wrong_value(error: click.BadParameter) -> str | None:
+    """Return what is wrong with a value that was not typed, and where it is from.
+
+    ``None`` if it was: then click's own text says it.
+    """
+    if error.ctx is None or error.param is None or error.param.name is None:
+        return None
+    name = error.param.name
+    match strength(error.ctx, name):
+        case Strength.FILE:
+            return f"{settings_at_hand(error.ctx).file}: {name}: {error.message}"
+        case Strength.ENVIRONMENT:
+            return f"{error.param.envvar}: {error.message}"
+        case _:
+            return None
 
 
 def make_sandbox(
@@ -154,6 +273,28 @@ def _verbose(context: click.Context, param: click.Parameter, value: bool) -> Non
         log_everything()
 
 
+_SETTINGS = "cekat.settings"
+_CHOSEN = "cekat.chosen"
+
+
+def _choose(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Read the settings as soon as it is known which, and before any other option is."""
+    chosen: dict[str, str | None] = context.meta.setdefault(_CHOSEN, {})
+    chosen[str(param.name)] = value
+    if len(chosen) == len(("config", "profile")):
+        settings = context.meta[_SETTINGS] = read_settings(chosen["config"], chosen["profile"])
+        # Where the key is stands beside the options: each place for it has a rank of its own.
+        context.default_map = {
+            name: value for name, value in settings.values.items() if name not in KEY_NAMES
+        }
+    return value
+
+
+def _log_format(context: click.Context, param: click.Parameter, value: str) -> None:  # noqa: ARG001 - click's own signature
+    if (voice := context.find_object(Voice)) is not None:
+        voice.as_json = value == "json"
+
+
 verbose_option = click.option(
     "-v",
     "--verbose",
@@ -165,16 +306,34 @@ verbose_option = click.option(
 """Known to the program and to each command: people write it behind either."""
 
 _CONNECTION_OPTIONS = (
-    click.option("--base-url", metavar="URL", help="The API's host, if not CEKAT_BASE_URL's."),
+    setting(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_choose,
+        help="Settings, if not in ./cekat.toml or ~/.config/cekat/config.toml.",
+    ),
+    setting(
+        "--profile",
+        metavar="NAME",
+        is_eager=True,
+        expose_value=False,
+        callback=_choose,
+        help="Which profile of the settings.",
+    ),
+    click.option(
+        "--api-key-file",
+        metavar="FILE",
+        help="A private file with the key, if not CEKAT_API_KEY's.",
+    ),
+    setting("--base-url", metavar="URL", help="The API's host."),
     rate_limit_option(
-        "Requests at the most in so many seconds; auto: as the server says; off: any number."
+        "Requests at the most in so many seconds; auto: as the server says; off: any number.",
+        envvar="CEKAT_RATE_LIMIT",
     ),
-    click.option(
-        "--wait",
-        is_flag=True,
-        help="Wait for a spent quota however long it takes, as until tomorrow.",
-    ),
-    click.option(
+    switch("--wait", "Wait for a spent quota however long it takes, as until tomorrow."),
+    setting(
         "--attempts",
         type=click.IntRange(min=1),
         default=RetryPolicy().attempts,
@@ -182,9 +341,7 @@ _CONNECTION_OPTIONS = (
         metavar="N",
         help="How often to try a request before giving up.",
     ),
-    click.option(
-        "--allow-http", is_flag=True, help="Send the key unencrypted, if the URL says so."
-    ),
+    switch("--allow-http", "Send the key unencrypted, if the URL says so."),
     click.option("--sandbox", is_flag=True, help="Use a built-in sandbox: no key, no network."),
     click.option(
         "--sandbox-size",
@@ -194,8 +351,22 @@ _CONNECTION_OPTIONS = (
         metavar="N",
         help="Conversations in that sandbox.",
     ),
+    setting(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        # Right behind the settings, so that all that is wrong with the others is said in it.
+        is_eager=True,
+        expose_value=False,
+        callback=_log_format,
+        help="How standard error is written.",
+    ),
     verbose_option,
 )
+
+CONNECTION_NAMES = ("api_key_file", *(n for n in Connection.__struct_fields__ if n != "key"))
+"""What :func:`connection` takes, among the options of a command."""
 
 _FILTER_OPTIONS = (
     click.option("--inbox", "inbox_id", metavar="ID", help="Only this inbox."),
@@ -210,15 +381,16 @@ _FILTER_OPTIONS = (
 
 def connection_options(command: F) -> F:
     """Add the options that make a :class:`Connection`, and ``--verbose``."""
-    return _with(_CONNECTION_OPTIONS, command)
+    return with_options(_CONNECTION_OPTIONS, command)
 
 
 def filter_options(command: F) -> F:
     """Add the options that say which conversations."""
-    return _with(_FILTER_OPTIONS, command)
+    return with_options(_FILTER_OPTIONS, command)
 
 
-def _with(options: tuple[Callable[[F], F], ...], command: F) -> F:
+def with_options(options: tuple[Callable[[F], F], ...], command: F) -> F:
+    """Add options to a command, in this order."""
     for option in reversed(options):
         command = option(command)
     return command

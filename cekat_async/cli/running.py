@@ -10,34 +10,43 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cekat_async import CekatError, TargetError
-from cekat_async.cli.exits import ExitCode, advice, exit_code
-from cekat_async.cli.show import say
+from cekat_async.cli.exits import ExitCode, advice, exit_code, facts
 from cekat_async.cli.stderr import lead_nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
-    from rich.console import Console
+    from cekat_async.cli.voice import Voice
 
-__all__ = ["log_everything", "log_to", "on_a_terminal", "run_async", "write_out"]
+__all__ = [
+    "drop_stdout",
+    "log_everything",
+    "log_to",
+    "on_a_terminal",
+    "run_async",
+    "say_failure",
+    "write_out",
+]
 
 _LOGGER = logging.getLogger("cekat_async")
 
 
-class _ConsoleHandler(logging.Handler):
-    """Prints what the package logs above a moving progress line, instead of into it."""
+class _VoiceHandler(logging.Handler):
+    """Says what the package logs above a moving progress line, instead of into it."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, voice: Voice) -> None:
         super().__init__()
-        self._console = console
+        self._voice = voice
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(self._console, record.getMessage())
+        level = record.levelname.lower()
+        event = "warning" if record.levelno >= logging.WARNING else "log"
+        self._voice.say(record.getMessage(), event=event, level=level)
 
 
-def log_to(console: Console) -> None:
+def log_to(voice: Voice) -> None:
     """Show the package's warnings."""
-    _LOGGER.handlers[:] = [_ConsoleHandler(console)]
+    _LOGGER.handlers[:] = [_VoiceHandler(voice)]
     _LOGGER.setLevel(logging.WARNING)
     _LOGGER.propagate = False
 
@@ -47,33 +56,40 @@ def log_everything() -> None:
     _LOGGER.setLevel(logging.DEBUG)
 
 
-def run_async(command: Coroutine[Any, Any, None], console: Console) -> ExitCode:
+def run_async(command: Coroutine[Any, Any, ExitCode | None], voice: Voice) -> ExitCode:
     """Run a command to its end and return its exit code, having said what went wrong."""
     try:
         with asyncio.Runner() as runner:
-            runner.run(_until_terminated(command))
+            return runner.run(_until_terminated(command)) or ExitCode.DONE
     except CekatError as error:
-        say(console, advice(error))
-        return exit_code(error)
+        return say_failure(error, voice)
     except asyncio.CancelledError:
-        say(console, "terminated")
-        return ExitCode.TERMINATED
+        return _say_stopped("terminated", ExitCode.TERMINATED, voice)
     except KeyboardInterrupt:
-        say(console, "interrupted")
-        return ExitCode.INTERRUPTED
+        return _say_stopped("interrupted", ExitCode.INTERRUPTED, voice)
     except BrokenPipeError:
-        _drop_stdout()
+        drop_stdout()
         return ExitCode.PIPE_CLOSED
-    return ExitCode.DONE
 
 
-async def _until_terminated(command: Coroutine[Any, Any, None]) -> None:
+def say_failure(error: CekatError, voice: Voice) -> ExitCode:
+    """Say what went wrong in one line, and return the code for it."""
+    voice.say(advice(error, voice.key_from), event="error", level="error", **facts(error))
+    return exit_code(error)
+
+
+def _say_stopped(word: str, code: ExitCode, voice: Voice) -> ExitCode:
+    voice.say(word, event="stopped", level="warning", exit_code=code)
+    return code
+
+
+async def _until_terminated(command: Coroutine[Any, Any, ExitCode | None]) -> ExitCode | None:
     """Await a command, and let SIGTERM end it as Ctrl-C would: cleanly."""
     task = asyncio.ensure_future(command)
     # Windows has no such handlers; there a process ends at once.
     with contextlib.suppress(NotImplementedError):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await task
+    return await task
 
 
 def on_a_terminal() -> bool:
@@ -105,11 +121,12 @@ def write_out(lines: Iterable[bytes]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _drop_stdout()
+        drop_stdout()
         reason = error.strerror or error
         raise TargetError(f"cannot write to standard output: {reason}") from error
 
 
-def _drop_stdout() -> None:
-    # What Python still wants to flush at its exit goes nowhere, instead of failing once more.
-    lead_nowhere(sys.stdout)
+def drop_stdout() -> None:
+    """Let what Python still wants to flush at its exit go nowhere, and not fail once more."""
+    if sys.stdout is not None:
+        lead_nowhere(sys.stdout)

@@ -17,6 +17,9 @@ import msgspec
 from cekat_async import TargetError
 from cekat_async.export.manifest import FORMAT, Manifest
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
@@ -252,11 +255,40 @@ def followed(path: Path) -> Path:
 
 
 def open_alone(path: Path) -> BinaryIO:
-    """Open an empty file for its owner alone, in place of what an earlier run left."""
+    """Open an empty file for its owner alone, in place of what an earlier run left.
+
+    As long as it is open it is locked, where the system has locks: an export with another
+    checkpoint would write to it as well.
+    """
     # Never through a link: what one leads to would be emptied in its place.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+        _require_unlocked(path)
     path.unlink(missing_ok=True)
-    return os.fdopen(os.open(path, flags, OWNER_ALONE), "wb", buffering=CHUNK)
+    file = os.fdopen(os.open(path, flags, OWNER_ALONE), "wb", buffering=CHUNK)
+    _lock(file.fileno())
+    return file
+
+
+def _require_unlocked(path: Path) -> None:
+    if path.is_symlink() or not path.is_file():
+        return
+    with path.open("rb") as file:
+        if not _lock(file.fileno()):
+            raise BlockingIOError(errno.EAGAIN, "another export is writing it", str(path))
+
+
+def _lock(file: int) -> bool:
+    """Lock a file as long as it is open; whether nobody else has."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network file systems have none
+        return True
+    return True
 
 
 def take_rights(file: int, path: Path) -> None:

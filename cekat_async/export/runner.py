@@ -53,7 +53,7 @@ _MOST_WAITING = 16
 _PASSING = (TransportError, ServerError, DeadlineExceededError, RateLimitError)
 
 
-async def export_conversations(
+async def export_conversations(  # noqa: PLR0913 - one door with many switches, all optional
     client: CekatClient,
     target: str | os.PathLike[str] | Sink,
     *,
@@ -90,8 +90,8 @@ async def export_conversations(
             merge it into what is there. Where there was none, bring everything.
         restart: Forget what an unfinished export has brought.
         limit: Results per page.
-        concurrency: How many requests are under way at once. With 1, and nothing moving, records
-            come in the order of the listing.
+        concurrency: How many requests are under way at once. With 1, records come in the order of
+            the listing, but those that came again behind all others.
         account: A name for the account, for checkpoint and manifest to know it by. Default: its
             host, and a few digits that follow from the key. A name outlives a change of the key.
         checkpoint: Where to keep what has come until the export is whole. Default: beside the
@@ -193,10 +193,11 @@ class Export:
             # Where they are used it would be too late: something has been written by then.
             require_count("limit", limit)
             require_count("concurrency", concurrency)
+            tally = self._tally = Tally(self._client)
             job = await self._worker.do(self._open, incremental=incremental, restart=restart)
             if self._job is None:
                 await self._begin(job, told)
-            tally = self._tally = await self._counted()
+            await self._resume(tally)
             async with tally.looking():
                 await self._collect(tally, limit, concurrency, told)
                 await self._publish(tally, self._job or job)
@@ -253,12 +254,13 @@ class Export:
         self._job = job
         self._has_nothing = True
 
-    async def _counted(self) -> Tally:
+    async def _resume(self, tally: Tally) -> None:
+        """Let the counting go on where earlier runs have left it."""
         before = await self._worker.do(self._checkpoint.totals)
         self._kept = before.records
         last = self._last
         is_same = last and last.filters == self._filters and not self._base
-        return Tally(self._client, before, last.conversations if last and is_same else None)
+        tally.resume(before, last.conversations if last and is_same else None)
 
     async def _collect(
         self,
@@ -297,12 +299,11 @@ class Export:
     async def _keep(self, tally: Tally, batch: list[ConversationPage]) -> None:
         for page in batch:
             tally.count(page)
-        totals = tally.totals()
-        await self._worker.do(self._keep_now, [_fetched(page) for page in batch], totals)
+        await self._worker.do(self._keep_now, batch, tally.totals())
         self._on_progress(tally.progress())
 
-    def _keep_now(self, pages: list[Fetched], totals: Totals) -> None:
-        self._checkpoint.keep(pages, totals)
+    def _keep_now(self, pages: list[ConversationPage], totals: Totals) -> None:
+        self._checkpoint.keep([_fetched(page) for page in pages], totals)
         # Here, where it is so although who waits for it is cancelled.
         self._kept, self._has_nothing = totals.records, False
 

@@ -56,7 +56,7 @@ class Sink(Protocol):
         ...
 
     def manifest(self) -> Manifest | None:
-        """Return what the target holds: the manifest of the last export into it, if there was one."""
+        """Return the manifest of the last export into the target, if there was one."""
         ...
 
     def verify(self, manifest: Manifest) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -22,7 +23,8 @@ Kind: TypeAlias = Literal["text", "time", "json", "raw"]
 Row: TypeAlias = "tuple[str | datetime | None, ...]"
 
 
-class Column(NamedTuple):
+@dataclass(frozen=True)
+class Column:
     """A column: its name, and what is in it.
 
     ``text`` is a string, ``time`` an aware datetime in UTC, ``json`` the text of a JSON value, and

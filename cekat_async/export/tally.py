@@ -7,8 +7,6 @@ from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from cekat_async.export.checkpoint import Totals
 from cekat_async.export.report import ExportProgress
 
@@ -26,26 +24,35 @@ class Tally:
     """Counts what an export does.
 
     Args:
-        client: Whose requests are counted.
-        before: What earlier runs have come to.
-        expected: How many conversations there probably are.
+        client: Whose requests are counted, from now on.
+
+    Attributes:
+        published: Records that the sink has been given; ``None`` before that.
     """
 
-    def __init__(self, client: CekatClient, before: Totals, expected: int | None) -> None:
+    def __init__(self, client: CekatClient) -> None:
         self._client = client
-        self._before = before
-        self._expected = expected
+        self._before = Totals()
+        self._expected: int | None = None
         self._clock = asyncio.get_running_loop().time
         self._began = self._clock()
         self._requests_before = client.traffic.requests
         self._retries_before = client.traffic.retries
         self._limiter_before = client.limiter.snapshot()
+        self._pages = 0
+        self._records = 0
+        self._odd_records = 0
+        self._unknown = Counter[str]()
+        self._waited = 0.0
+        self.published: int | None = None
+
+    def resume(self, before: Totals, expected: int | None) -> None:
+        """Go on from what earlier runs have come to, in all probably so many conversations."""
+        self._before, self._expected = before, expected
         self._pages = before.pages
         self._records = before.records
         self._odd_records = before.odd_records
         self._unknown = Counter(before.unknown_fields)
-        self._waited = 0.0
-        self.published: int | None = None
 
     def count(self, page: ConversationPage) -> None:
         """Count a page that is durable now."""
@@ -112,8 +119,3 @@ class Tally:
             earned=0.0 if limiter.limit is None else limiter.earned - before.earned,
             published=self.published,
         )
-
-
-def with_counts(progress: ExportProgress, conversations: int) -> dict[str, object]:
-    """Return the fields of a progress, of which so many conversations have come out."""
-    return msgspec.structs.asdict(progress) | {"conversations": conversations}

@@ -102,7 +102,8 @@ def _require_known(options: Iterable[str], known: frozenset[str], target: str) -
 
 
 def _is_folder(name: str) -> bool:
-    is_folder = name.endswith(("/", os.sep)) or Path(name).is_dir()
+    # Which, other than a path's own method, is false also for a name that the system refuses.
+    is_folder = name.endswith(("/", os.sep)) or os.path.isdir(name)  # noqa: PTH112
     return is_folder and Path(name).name.endswith(".parquet") and Path(name).name != ".parquet"
 
 

@@ -18,12 +18,15 @@ from cekat_async.sandbox import Sandbox
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(monkeypatch, tmp_path):
+def _surroundings(monkeypatch, tmp_path, tmp_path_factory):
     """An empty folder, no settings of the one who runs the tests, and logging put back behind."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:
-        if name.startswith("CEKAT_") or name.lower().endswith("_proxy"):
+        if name.startswith(("CEKAT_", "XDG_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    # A home of their own, beside the folder that they work in.
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
     for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     logger = logging.getLogger("cekat_async")
@@ -54,6 +57,12 @@ class Ended:
         self.code = code
         self.out = out
         self.err = err
+
+    @property
+    def pace(self):
+        """The line of the summary that says how fast it was."""
+        (line,) = [line for line in self.err.splitlines() if " conversations/min" in line]
+        return line
 
     @property
     def complaint(self):
@@ -158,6 +167,16 @@ def wait_until():
 def records_of(sandbox):
     """Return the lines that a sandbox's conversations make."""
     return b"".join(record + b"\n" for _, record in sandbox.records())
+
+
+@pytest.fixture
+def holds():
+    """A function that tells whether a file holds a sandbox's conversations, in any order."""
+
+    def holds(path, sandbox):
+        return sorted(path.read_bytes().splitlines()) == sorted(r for _, r in sandbox.records())
+
+    return holds
 
 
 @pytest.fixture

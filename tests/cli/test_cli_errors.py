@@ -14,6 +14,7 @@ from cekat_async.cli import ExitCode, exits
 from cekat_async.cli.exits import advice, exit_code
 from cekat_async.sandbox import Fault, Quota
 
+KEPT = "are in x.jsonl.checkpoint; the same command goes on"
 KEY = "sk-0f3d-very-distinctive-9c71"
 
 
@@ -80,14 +81,13 @@ def test_a_server_that_fails_in_the_middle(cekat, served, tmp_path):
     """What is there of an export that failed is told by number and name."""
     with served() as sandbox:
         sandbox.fail_next(Fault.ok(), Fault.ok(), Fault.status(500))
-        ended = cekat("export", "x.jsonl", "--attempts", "1")
+        ended = cekat("export", "x.jsonl", "--attempts", "1", "--concurrency", "1")
     *_, reason, rest = ended.err.splitlines()
 
     assert ended.code == ExitCode.API_FAILED
     assert "HTTP 500" in reason
-    assert rest == "cekat: not finished: the first 200 conversations are in x.jsonl.partial"
-    assert [path.name for path in tmp_path.iterdir()] == ["x.jsonl.partial"]
-    assert (tmp_path / "x.jsonl.partial").read_bytes().count(b"\n") == 200
+    assert rest == f"cekat: not finished: 100 conversations {KEPT}"
+    assert not (tmp_path / "x.jsonl").exists()
 
 
 def test_a_spent_quota(cekat, served):
@@ -107,7 +107,7 @@ COME_BACK = r": come back at \d{4}-\d\d-\d\d \d\d:\d\d UTC "
 def test_a_spent_day(cekat, served, tmp_path):
     """A spent day ends an export at once: it says when to come back, and what there is."""
     with served(1000, quota=Quota(per_day=3, headers=None)) as sandbox:
-        ended = cekat("export", "x.jsonl")
+        ended = cekat("export", "x.jsonl", "--concurrency", "1")
 
         assert len(sandbox.log.requests) == 4
     *_, reason, rest = ended.err.splitlines()
@@ -115,8 +115,8 @@ def test_a_spent_day(cekat, served, tmp_path):
     assert ended.code == ExitCode.QUOTA_SPENT
     assert re.search(COME_BACK + r"\(in (24 h|23 h 59 min)\), or pass --wait$", reason)
     assert "RateLimit." not in reason  # which is Python's word for it
-    assert rest == "cekat: not finished: the first 300 conversations are in x.jsonl.partial"
-    assert (tmp_path / "x.jsonl.partial").read_bytes().count(b"\n") == 300
+    assert rest == f"cekat: not finished: 200 conversations {KEPT}"
+    assert not (tmp_path / "x.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
 
         assert sandbox.log.requests == []
     assert ended.code == ExitCode.TARGET_FAILED == 7
-    assert ended.err.startswith(f"cekat: cannot write {where}: ")
+    assert ended.err.startswith(f"cekat: cannot write {where}")
     assert len(ended.err.splitlines()) == 1
 
 
@@ -175,9 +175,24 @@ def test_a_target_whose_name_breaks_lines(cekat):
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (["export"], "Missing argument 'TARGET.jsonl'"),
-        (["export", "x.csv", "--sandbox"], "give a file name that ends in .jsonl"),
-        (["export", "", "--sandbox"], "give a file name that ends in .jsonl"),
+        (["export"], "Missing argument 'TARGET'"),
+        (["export", "x.xlsx", "--sandbox"], "cannot export to 'x.xlsx': give one of .jsonl, "),
+        (["export", "", "--sandbox"], "cannot export to '': give one of .jsonl, "),
+        (["export", "mysql://me:secret@h/d"], "cannot export to 'mysql://…': give one of "),
+        (["export", "x.csv", "--table", "t"], "--table means nothing for 'x.csv': it is for .sq"),
+        (["export", "x.jsonl", "--keep-formulas"], "--keep-formulas means nothing for 'x.jsonl'"),
+        (["export", "-", "--table", "t"], "--table means nothing for '-'"),
+        (["export", "-", "--incremental"], "--incremental means nothing with -: use --full."),
+        (["export", "-", "--restart"], "--restart means nothing with -, without --checkpoint."),
+        (
+            ["export", "x.jsonl", "--by-inbox", "--inbox", "a"],
+            "--by-inbox means all inboxes: leave",
+        ),
+        (["export", "x.jsonl", "--inbox", ""], "what stands behind --inbox is empty"),
+        (["export", "x.jsonl", "--concurrency", "0"], "0 is not in the range"),
+        (["export", "x.sqlite", "--sandbox", "--table", ""], "table"),
+        (["inboxes", "--sandbox", "--api-key-file", "k"], "--api-key-file means nothing with"),
+        (["inboxes", "--log-format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["exprot"], "No such command 'exprot'"),
         (["export", "x.jsonl", "--sandbx"], "No such option"),
         (["conversations", "-n", "0"], "0 is not in the range"),
@@ -314,6 +329,9 @@ def test_another_missing_module_is_a_fault_of_the_installation():
     [
         (errors.CekatError, ExitCode.API_FAILED),
         (errors.ConfigurationError, ExitCode.USAGE),
+        (errors.MissingExtraError, ExitCode.MISSING_EXTRA),
+        (errors.CheckpointError, ExitCode.CHECKPOINT_REFUSED),
+        (errors.InboxesFailedError, ExitCode.API_FAILED),
         (errors.AuthenticationError, ExitCode.KEY_REFUSED),
         (errors.PermissionDeniedError, ExitCode.KEY_REFUSED),
         (errors.NotFoundError, ExitCode.API_FAILED),
@@ -331,6 +349,23 @@ def test_another_missing_module_is_a_fault_of_the_installation():
 def test_each_error_has_its_code(error, code):
     """Every error of the family comes to the exit code of what one can do about it."""
     assert exit_code(error("x")) is code
+
+
+@pytest.mark.parametrize(
+    "failed, code",
+    [
+        ([errors.ConnectTimeoutError(), errors.DeadlineExceededError()], ExitCode.NOT_REACHED),
+        ([errors.RateLimitError()], ExitCode.QUOTA_SPENT),
+        ([errors.PermissionDeniedError(), errors.PermissionDeniedError()], ExitCode.KEY_REFUSED),
+        ([errors.PermissionDeniedError(), errors.ResponseLostError()], ExitCode.API_FAILED),
+    ],
+)
+def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
+    """What all inboxes failed with decides; if each failed in its way, the API has failed."""
+    error = errors.InboxesFailedError("2 inboxes failed", errors=failed)
+
+    assert exit_code(error) is code
+    assert advice(error) == "2 inboxes failed: the same command goes on"
 
 
 def test_advice_has_the_notes_of_an_error():

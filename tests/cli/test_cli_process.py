@@ -33,24 +33,81 @@ SLOW = ("--sandbox", "--rate-limit", "300/15")  # twenty pages a second
     ],
 )
 def test_an_export_that_is_stopped(process, tmp_path, sent, code, word):
-    """Ctrl-C and SIGTERM end an export cleanly: no target, and a word on what there is of it."""
-    partial = tmp_path / "x.jsonl.partial"
+    """Ctrl-C and SIGTERM end an export within seconds: no target, and a word on how to go on."""
     # Unbuffered: what was read beyond the first line would be missing in the end.
     running = process("export", "x.jsonl", *SLOW, bufsize=0)
-    # That there is something in the file is too early: a page counts when the export knows of it.
-    assert running.stderr.readline() == b"100 conversations\n"
+    assert running.stderr.readline().endswith(b"00 conversations\n")
     running.send_signal(sent)
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=20)
     *_, first, second = err.decode().splitlines()
-    written = partial.read_bytes()
 
     assert running.returncode == code
     assert first == f"cekat: {word}"
-    done = f"{written.count(b'%c' % 10):,}"
-    assert second == f"cekat: not finished: the first {done} conversations are in {partial.name}"
-    assert b"".join(r + b"\n" for _, r in Sandbox(5000).records()).startswith(written)
+    done = (
+        r"cekat: not finished: [\d,]+ conversations are in x\.jsonl\.checkpoint; the same command"
+    )
+    assert re.fullmatch(rf"{done} goes on", second)
+    assert (tmp_path / "x.jsonl.checkpoint").exists()
     assert not (tmp_path / "x.jsonl").exists()
     assert b"Traceback" not in err
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_export_goes_on(process, cekat, tmp_path, holds, sent):
+    """The same command goes on where a stopped one stood, and ends like one that never was."""
+    size = ("--sandbox", "--sandbox-size", "3000")
+    running = process("export", "x.jsonl", *size, "--rate-limit", "300/15", bufsize=0)
+    assert running.stderr.readline().endswith(b"00 conversations\n")
+    running.send_signal(sent)
+    running.communicate(timeout=20)
+    ended = cekat("export", "x.jsonl", *size)
+    progress = ended.err.splitlines()[0]
+
+    assert ended.code == ExitCode.DONE
+    assert int(progress.split()[0].replace(",", "")) >= 100  # it says what there is already
+    assert ", 2 runs\n" in ended.err
+    assert "this run: " in ended.pace
+    assert holds(tmp_path / "x.jsonl", Sandbox(3000))
+    assert not (tmp_path / "x.jsonl.checkpoint").exists()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("target", ["x.jsonl", "x.csv", "x.sqlite"])
+def test_an_export_that_is_stopped_while_it_publishes(process, cekat, tmp_path, target):
+    """Stopped in the middle of writing the target it leaves at once, without one, and goes on."""
+    size = ("--sandbox", "--sandbox-size", "2000", "--rate-limit", "off")
+    running = process("export", target, *size, script=SLOW_PUBLISHING, bufsize=0)
+    assert running.stdout.readline() == b"now\n"
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=5)
+
+    assert running.returncode == ExitCode.TERMINATED
+    assert b" conversations are in " in err
+    # A database is there as soon as it can be written, and has no table until it has all.
+    assert not (tmp_path / target).exists() or not (tmp_path / target).stat().st_size
+    assert not (tmp_path / f"{target}.new").exists()
+    ended = cekat("export", target, *size)
+    assert ended.code == ExitCode.DONE
+    assert f"{target}: 2,000 conversations, complete\n" in ended.err
+
+
+SLOW_PUBLISHING = """
+import sys, time
+from cekat_async.cli import run
+from cekat_async.export.merging import Fresh
+
+def slowly(self):
+    for number, batch in enumerate(self._checkpoint.latest()):
+        if number == 1:
+            print("now", flush=True)
+        time.sleep(0.2)
+        self._on_batch(len(batch))
+        yield batch
+
+Fresh.__iter__ = slowly
+sys.exit(run(sys.argv[1:]))
+"""
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -68,22 +125,22 @@ def test_an_export_that_is_stopped_too_late(process, tmp_path, sent, moment):
     assert b"terminated" not in err
     assert b"interrupted" not in err
     assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == 250
-    assert not (tmp_path / "x.jsonl.partial").exists()
+    assert not (tmp_path / "x.jsonl.checkpoint").exists()
 
 
 STOPPED_LATE = """
 import asyncio, os, sys, time
 from cekat_async import CekatClient
 from cekat_async.cli import run
-from cekat_async.export import JsonLinesSink
+from cekat_async.export import file_sink
 
-publish, leave = JsonLinesSink._publish, CekatClient.__aexit__
+sync, leave = file_sink.sync_folder, CekatClient.__aexit__
 
-def slow_publish(self):
+def slow_sync(folder):
     if os.environ["MOMENT"] == "publishing":
         print("now", flush=True)
         time.sleep(0.5)
-    publish(self)
+    sync(folder)
 
 async def slow_leave(self, *error):
     await leave(self, *error)
@@ -91,13 +148,13 @@ async def slow_leave(self, *error):
         print("now", flush=True)
         await asyncio.sleep(60)
 
-JsonLinesSink._publish, CekatClient.__aexit__ = slow_publish, slow_leave
+file_sink.sync_folder, CekatClient.__aexit__ = slow_sync, slow_leave
 sys.exit(run(["export", "x.jsonl", "--sandbox", "--sandbox-size", "250"]))
 """
 
 
 @pytest.mark.parametrize("arguments", [(), ("-v",)])
-def test_a_log_whose_reader_goes_away(process, tmp_path, records, arguments):
+def test_a_log_whose_reader_goes_away(process, tmp_path, holds, arguments):
     """An export goes on, and is done, when whoever read its log has read enough."""
     running = process(*arguments, "export", "x.jsonl", "--sandbox", "--sandbox-size", "800")
     running.stderr.readline()
@@ -105,7 +162,7 @@ def test_a_log_whose_reader_goes_away(process, tmp_path, records, arguments):
     running.wait(60)
 
     assert running.returncode == ExitCode.DONE
-    assert (tmp_path / "x.jsonl").read_bytes() == records(Sandbox(800))
+    assert holds(tmp_path / "x.jsonl", Sandbox(800))
 
 
 @full_disk
@@ -131,16 +188,20 @@ def test_a_log_on_a_full_disk(process, arguments, code):
 
 
 @pytest.mark.parametrize("descriptor", [1, 2])
-@pytest.mark.parametrize("command", [("conversations",), ("inboxes",), ("export", "x.jsonl")])
+@pytest.mark.parametrize(
+    "command", [("conversations",), ("inboxes",), ("export", "x.jsonl"), ("export", "-")]
+)
 def test_closed_from_the_beginning(process, command, descriptor):
     """With no standard output a listing fails in one line; without standard error nothing does."""
     started = f'exec "$0" -m cekat_async "$@" {descriptor}>&-'
     shell = ["sh", "-c", started, sys.executable, *command, "--sandbox", "--sandbox-size", "50"]
     done = subprocess.run(shell, capture_output=True, check=False)
 
-    if descriptor == 1 and command[0] != "export":
+    if descriptor == 1 and command[-1] != "x.jsonl":
         assert done.returncode == ExitCode.TARGET_FAILED
-        assert done.stderr == b"cekat: cannot write to standard output: it is closed\n"
+        assert done.stderr.startswith(b"cekat: cannot write ")
+        assert done.stderr.endswith(b"standard output: it is closed\n")
+        assert done.stderr.count(b"\n") == 1
     else:
         assert done.returncode == ExitCode.DONE
         assert b"Traceback" not in done.stderr
@@ -169,6 +230,42 @@ def test_a_reader_that_goes_away(process, command):
 
     assert running.returncode in {ExitCode.PIPE_CLOSED, ExitCode.DONE}
     assert running.stderr.read() in {b"", b"cekat: the sandbox has ended\n"}
+
+
+def test_an_export_into_a_pipe(process):
+    """``cekat export -`` brings data alone on standard output."""
+    running = process("export", "-", "--sandbox", "--sandbox-size", "250")
+    out, err = running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.DONE
+    assert sorted(out.splitlines()) == sorted(record for _, record in Sandbox(250).records())
+    assert b"standard output: 250 conversations, complete\n" in err
+    assert b"manifest" not in err
+
+
+def test_a_reader_of_an_export_that_goes_away(process):
+    """``cekat export - | head -1`` ends with the code of a closed pipe, and says what is kept."""
+    running = process("export", "-", *SLOW[:1])
+    running.stdout.close()
+    _, err = running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.PIPE_CLOSED
+    assert err.splitlines()[-1] == (
+        b"cekat: not finished, and nothing is kept: --checkpoint FILE would keep it"
+    )
+
+
+@full_disk
+def test_an_export_to_standard_output_on_a_full_disk(process):
+    """``cekat export - > file`` on a full disk fails with the code of a failed target."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        running = process("export", "-", "--sandbox", "--sandbox-size", "250", stdout=full)
+        _, err = running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.TARGET_FAILED
+    assert b"cekat: cannot write standard output: No space left on device\n" in err
+    assert b"Traceback" not in err
+    assert b"Exception ignored" not in err
 
 
 @full_disk

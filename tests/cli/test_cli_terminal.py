@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -20,9 +21,13 @@ from rich.console import Console
 from support.clock import now, run_virtual
 
 from cekat_async import Conversation, Inbox, LimiterSnapshot, MessagePreview
+from cekat_async.cli import progress as progress_module
 from cekat_async.cli import show
+from cekat_async.cli.progress import Standing
 from cekat_async.cli.spans import per, span
-from cekat_async.export import ExportProgress, ExportReport
+from cekat_async.cli.summary import failures, summary
+from cekat_async.cli.voice import Voice
+from cekat_async.export import ExportProgress, ExportReport, Filters, Manifest, Partition
 from cekat_async.sandbox import Fault
 
 fcntl = pytest.importorskip("fcntl", reason="a terminal as POSIX has it")
@@ -157,20 +162,19 @@ def test_an_export_shows_a_moving_line():
     assert code == 0
     assert "asking for the first page" in text or "100 conversations" in text
     assert b"\x1b[2K" in terminal.seen  # the line is erased
-    assert terminal.seen.rstrip().endswith(b" s")
-    assert "x.jsonl: 1,500 conversations, complete\n15 pages, 15 requests" in text
+    assert terminal.seen.rstrip().endswith(b"manifest: x.jsonl.manifest.json")
+    assert "x.jsonl: 1,500 conversations, complete\n" in text
 
 
 def test_an_export_on_a_terminal_that_cannot_move(served):
     """A terminal without a movable cursor gets plain lines."""
     with served(150):
         code, text = Terminal("export", "x.jsonl", env={"TERM": "dumb"}).end()
+    first, second, *_ = text.splitlines()
 
     assert code == 0
-    assert text.splitlines()[:2] == [
-        "100 conversations",
-        "x.jsonl: 150 conversations, complete",
-    ]
+    assert first.endswith("0 conversations")
+    assert second == "x.jsonl: 150 conversations, complete"
 
 
 def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
@@ -192,7 +196,8 @@ def test_interrupting_an_export_leaves_a_clean_terminal(wait_until):
 
     assert code == 130
     assert first.endswith("cekat: interrupted")
-    assert second.startswith("cekat: not finished: the first ")
+    assert second.startswith("cekat: not finished: ")
+    assert second.endswith(" conversations are in x.jsonl.checkpoint; the same command goes on")
     assert terminal.seen.rindex(b"\x1b[?25h") > terminal.seen.rindex(b"\x1b[?25l")
     assert "Traceback" not in text
 
@@ -212,8 +217,9 @@ def test_warnings_do_not_break_the_moving_line(served):
 def test_a_hold_is_seen_on_the_moving_line(served):
     """While the server asks for a pause, the line counts down how long it is still."""
     with served(150) as sandbox:
-        sandbox.fail_next(Fault.ok(), Fault.status(429, headers={"Retry-After": "2"}))
-        code, text = Terminal("export", "x.jsonl").end()
+        again = Fault.status(429, headers={"Retry-After": "2"})
+        sandbox.fail_next(Fault.ok(), Fault.ok(), again)
+        code, text = Terminal("export", "x.jsonl", "--concurrency", "1").end()
 
     assert code == 0
     assert "100 conversations, waiting 2 s: the server asks for a pause 0:00:0" in text
@@ -297,6 +303,10 @@ HUGE = ExportProgress(
 )
 
 
+EXPECTED = msgspec.structs.replace(USUAL, expected=40_200)
+WRITING = msgspec.structs.replace(EXPECTED, conversations=40_200, published=12_000)
+
+
 @pytest.mark.parametrize(
     "progress, limiter, told",
     [
@@ -306,18 +316,34 @@ HUGE = ExportProgress(
         (USUAL, HELD, "12,300 conversations, 29,101/min, 97% of the quota, waiting 23 s"),
         (USUAL, DAY_SPENT, "12,300 conversations, 97% of the quota, waiting 7 h 30 min"),
         (
+            EXPECTED,
+            AT_EASE,
+            "12,300 of 40,200 conversations, 97% of the quota, 58 s left",
+        ),
+        (
+            EXPECTED,
+            HELD,
+            "12,300 of 40,200 conversations, 29,101/min, 2 min left, waiting 23 s",
+        ),
+        (
             ExportProgress(),
             HELD,
             "asking for the first page, waiting 23 s: the server asks for a pause",
         ),
+        (WRITING, AT_EASE, "writing 12,000 of 40,200 to x.jsonl"),
+        # An incremental one writes what was there as well, and nobody knows how much that is.
+        (
+            msgspec.structs.replace(WRITING, published=50_000),
+            AT_EASE,
+            "writing 50,000 to x.jsonl",
+        ),
     ],
 )
-def test_the_moving_line_fits(monkeypatch, progress, limiter, told):
+def test_the_moving_line_fits(progress, limiter, told):
     """The moving line says the most important, and fits 80 columns with what stands around it."""
-    monkeypatch.setattr(show, "_now", lambda: 0.0)
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    bar = show.Bar(console, lambda: limiter)
-    bar.update(progress)
+    bar = progress_module.Bar(Voice(console), lambda: Standing(progress, limiter, "x.jsonl"))
+    bar.refresh()
 
     with console.capture() as seen:
         console.print(bar._progress.get_renderable())
@@ -325,6 +351,52 @@ def test_the_moving_line_fits(monkeypatch, progress, limiter, told):
     assert f" {told} " in line
     assert "\n" not in line
     assert cell_len(line) <= 80
+
+
+def test_a_long_target_does_not_break_the_moving_line():
+    """A target for which there is no room is left out of the line."""
+    standing = Standing(WRITING, AT_EASE, "/very/long" * 9)
+
+    assert progress_module._wording(standing, 69) == "writing 12,000 of 40,200 conversations"
+
+
+@pytest.mark.parametrize(
+    "limiter, left",
+    [
+        (AT_EASE, 57.5),
+        (HELD, 57.5 + 22.3),
+        # 279 requests are to come, and 9 of them may go at once.
+        (at(WAITING, remaining=9), 54.0),
+        (at(WAITING, remaining=9, limit=30), 540.0),
+        (at(WAITING, remaining=None), 57.5),
+        (at(AT_EASE, limit=None, per=0.0), 57.5),
+    ],
+)
+def test_the_time_left_is_what_the_quota_allows(limiter, left):
+    """The speed of the begin, when requests went out at once, makes no promise for the rest."""
+    found = progress_module._seconds_left(Standing(EXPECTED, limiter, "x"))
+
+    assert found == pytest.approx(max(left, 57.5), abs=0.1)
+
+
+def test_data_on_a_terminal_has_the_screen_for_itself():
+    """The moving line is gone before the first record comes to the same terminal."""
+    terminal = Terminal("export", "-", "--sandbox", "--sandbox-size", "150")
+    code, text = terminal.end()
+    lines = [line.rpartition("\r")[2] for line in text.splitlines()]
+
+    assert code == 0
+    assert sum(line.startswith('{"id":"') for line in lines) == 150
+    assert terminal.seen.rindex(b"\x1b[?25h") < terminal.seen.index(b'{"id":"')
+
+
+def test_more_than_there_were_the_last_time():
+    """When more have come than were expected, nobody knows how many are left."""
+    grown = msgspec.structs.replace(USUAL, expected=12_000)
+
+    assert progress_module._wording(Standing(grown, AT_EASE, "x")) == (
+        "12,300 conversations, 29,101/min, 97% of the quota"
+    )
 
 
 @pytest.mark.parametrize(
@@ -346,20 +418,7 @@ def test_where_there_is_room_a_wait_has_its_reason(limiter, told):
     """A wait of a second or more is told, with what it is for; a shorter one is none."""
     begun = "12,300 conversations, 29,101/min, 97% of the quota"
 
-    assert show._standing(USUAL, limiter) == begun + told
-
-
-def test_the_moving_line_grows_old_with_the_wait(monkeypatch):
-    """Speed and share are those of the moment, also when no page has come for a while."""
-    clock, earned = iter([100.0, 100.0, 160.0]), iter([126.8, 126.8, 426.8])
-    monkeypatch.setattr(show, "_now", lambda: next(clock))
-    bar = show.Bar(Console(file=io.StringIO(), width=80), lambda: at(HELD, earned=next(earned)))
-    bar.update(USUAL)
-    bar.refresh()
-
-    (task,) = bar._progress.tasks
-    said = "12,300 conversations, 8,646/min, 29% of the quota, waiting 23 s"
-    assert task.description == said
+    assert progress_module._wording(Standing(USUAL, limiter, "x")) == begun + told
 
 
 def test_a_display_is_refreshed_by_itself():
@@ -371,7 +430,7 @@ def test_a_display_is_refreshed_by_itself():
             refreshed.append(now())
 
     async def main():
-        with show.kept_fresh(Display()):
+        with progress_module.kept_fresh(Display()):
             await asyncio.sleep(0.9)
         await asyncio.sleep(5)
 
@@ -408,27 +467,94 @@ def test_a_rate_in_few_letters(limit, seconds, words):
     assert per(limit, seconds) == words
 
 
-def test_a_summary_fits():
-    """The closing lines of a long and busy export fit 80 columns, refusals among them."""
-    report = ExportReport(target="x.jsonl", **msgspec.structs.asdict(HUGE))
-    lines = show.summary(report).splitlines()
+MANIFEST = Manifest(
+    version="1",
+    account="a",
+    target="x.jsonl",
+    filters=Filters(),
+    began=datetime(2026, 4, 10, tzinfo=UTC),
+    ended=datetime(2026, 4, 10, tzinfo=UTC),
+    conversations=12_345_678,
+    pages=123_457,
+    requests=123_999,
+    retries=542,
+    refused=540,
+    partitions=(Partition(),),
+)
 
-    assert lines[2:] == [
-        "24800.0 s, 29,869 conversations/min, 100% of the quota of 300 in 60 s",
+
+def report_of(progress=HUGE, **changes):
+    """Return a report with a manifest that is as it is, but for some changes."""
+    manifest = msgspec.structs.replace(MANIFEST, **changes)
+    return ExportReport(target="x.jsonl", manifest=manifest, **msgspec.structs.asdict(progress))
+
+
+def test_a_summary_fits():
+    """The closing lines of a long and busy export fit 80 columns, all remarks among them."""
+    report = report_of(
+        runs=3,
+        waited=4321.0,
+        fetched=12_345_999,
+        repeats=321,
+        odd_records=12,
+        incremental=True,
+        unknown_fields={f"x_a_field_with_a_long_name_{n}": n * 1000 for n in range(9)},
+    )
+
+    lines = summary(report, "x.jsonl.manifest.json").splitlines()
+    assert lines == [
+        "x.jsonl: 12,345,678 conversations, complete",
+        "123,457 pages, 123,999 requests, 542 retries, 3 runs",
+        "this run: 24800.0 s, 29,869 conversations/min, 100% of the quota of 300 in 60 s",
+        "incremental: 12,345,678 conversations fetched",
+        "waited 1 h 13 min for the quota",
         "refused 540 times (429)",
+        "321 repeats: of each conversation the last one counts",
+        "unknown fields: x_a_field_with_a_lon (8,000), and 8 more",
+        "odd records: 12, written like the others, but not as the API documents them",
+        "manifest: x.jsonl.manifest.json",
     ]
     assert all(len(line) <= 80 for line in lines)
 
 
+def test_a_summary_of_many_inboxes():
+    """Several inboxes have a line each, ten at the most, and the failed ones are marked."""
+    parts = tuple(
+        Partition(inbox_id=f"inbox-{n}", records=n, pages=1, error="no" if n == 1 else None)
+        for n in range(13)
+    )
+    lines = summary(report_of(partitions=parts, complete=False), None).splitlines()
+
+    assert lines[0] == "x.jsonl: 12,345,678 conversations, partial"
+    assert lines[4:6] == [
+        "inbox inbox-0: 0 records, 1 page",
+        "inbox inbox-1: 1 record, 1 page, failed",
+    ]
+    assert lines[14:] == ["and 3 more inboxes: see the manifest"]
+
+
+@pytest.mark.parametrize("failed, more", [(5, []), (6, ["and 1 more inbox"])])
+def test_inboxes_that_failed_are_told_with_their_reason(failed, more):
+    """Each inbox that failed is told, five at the most: the manifest has all."""
+    parts = tuple(Partition(inbox_id=f"i{n}", error="403") for n in range(failed))
+    told = [*failures(msgspec.structs.replace(MANIFEST, partitions=parts))]
+
+    assert told[:5] == [f"inbox i{n} failed: 403" for n in range(5)]
+    assert told[5:] == [f"{text} failed: the manifest has all" for text in more]
+
+
 def test_lines_of_progress_keep_their_distance(monkeypatch):
     """In a log there is a line now and then, not one a page, and none while nothing comes."""
-    now = iter([10.0, 12.0, 14.9, 15.0, 19.0, 21.0])
-    monkeypatch.setattr(show, "_now", lambda: next(now))
-    stands = iter([AT_EASE, WAITING, AT_EASE])
+    now = iter([10.0, 12.0, 14.9, 15.0, 21.0, 27.0, 33.0])
+    monkeypatch.setattr(progress_module, "_now", lambda: next(now))
+    pages = [1, 4, 4, 6, 6]  # it looks when it may print
+    looks = iter(
+        Standing(ExportProgress(conversations=100 * n, pages=n), limiter, "x")
+        for n, limiter in zip(pages, [AT_EASE, WAITING, HELD, AT_EASE, HELD], strict=True)
+    )
     console = Console(file=io.StringIO(), width=80)
-    with show.progress_display(console, lambda: next(stands)) as display:
-        for pages in range(1, 7):
-            display.update(ExportProgress(conversations=100 * pages, pages=pages))
+    with progress_module.progress_display(Voice(console), lambda: next(looks)) as display:
+        for _ in range(7):
             display.refresh()
 
     assert console.file.getvalue().splitlines() == [
@@ -440,9 +566,9 @@ def test_lines_of_progress_keep_their_distance(monkeypatch):
 
 def test_one_is_not_many():
     """Of one thing one speaks in the singular."""
-    report = ExportReport(target="x", conversations=1, pages=1, requests=2, retries=1)
+    report = report_of(conversations=1, pages=1, requests=2, retries=1)
 
-    assert show.summary(report).splitlines()[:2] == [
-        "x: 1 conversation, complete",
+    assert summary(report, None).splitlines()[:2] == [
+        "x.jsonl: 1 conversation, complete",
         "1 page, 2 requests, 1 retry",
     ]

@@ -78,12 +78,6 @@ def target(tmp_path):
     return tmp_path / "conversations.jsonl"
 
 
-@pytest.fixture
-def partial(tmp_path):
-    """The unfinished file that belongs to the target."""
-    return tmp_path / "conversations.jsonl.partial"
-
-
 class PostgresServer:
     """A PostgreSQL server of the tests' own, which they may stop and start.
 

@@ -1,29 +1,77 @@
-"""Progress and report: what an export says about itself."""
+"""Progress, report and manifest: what an export says about itself."""
 
 import asyncio
+import hashlib
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
-from cekat_async import RateLimit
-from cekat_async.export import ExportProgress, ExportReport, export_conversations
-from cekat_async.export.runner import _Tally
+from cekat_async import RateLimit, ServerError, __version__
+from cekat_async.export import (
+    ExportProgress,
+    ExportReport,
+    Filters,
+    Manifest,
+    export_conversations,
+)
+from cekat_async.export.checkpoint import Totals
+from cekat_async.export.tally import Tally
 from cekat_async.sandbox import Fault, Quota
 
+# A request for the place of the newest comes before the pages, and one more look at the front
+# behind them, if they are several.
+PROBE = LOOK = 1
 
-async def test_progress_is_told_after_each_page(account, target):
-    """Progress comes once a page, never goes back, and ends as the report begins."""
+
+@pytest.fixture
+def manifest_of():
+    """A function that reads the manifest beside a target."""
+
+    def manifest_of(target):
+        return Manifest.from_json(target.with_name(f"{target.name}.manifest.json").read_bytes())
+
+    return manifest_of
+
+
+async def test_progress_is_told_whenever_more_is_durable(account, target):
+    """Progress never goes back, and ends with all records that came, repeated ones included."""
     told = []
-    async with account(250) as a:
-        report = await export_conversations(a.client, target, on_progress=told.append)
+    async with account(1000) as a:
+        report = await export_conversations(a.client, target, limit=20, on_progress=told.append)
 
-    assert [p.conversations for p in told] == [100, 200, 250]
-    assert [p.pages for p in told] == [1, 2, 3]
-    # The next page is under way when one is told of.
-    assert [p.requests for p in told] == [2, 3, 3]
-    assert [p.seconds for p in told] == sorted(p.seconds for p in told)
-    assert (told[-1].conversations, told[-1].pages) == (report.conversations, report.pages)
+    assert len(told) > 3
+    for name in ("conversations", "pages", "requests", "retries", "seconds", "odd_records"):
+        values = [getattr(progress, name) for progress in told]
+        assert values == sorted(values)
+    assert all(progress.published is None for progress in told)
+    assert (told[-1].conversations, told[-1].pages) == (report.manifest.fetched, report.pages)
     assert report.seconds >= told[-1].seconds > 0
+
+
+async def test_what_progress_tells_of_is_durable(account, target):
+    """What is told of is in the checkpoint by then, as another connection to its file sees it."""
+    seen = []
+
+    def on_progress(progress):
+        copy = target.with_name("copy")
+        copy.write_bytes(target.with_name(f"{target.name}.checkpoint").read_bytes())
+        with closing(sqlite3.connect(copy)) as database:
+            (kept,) = database.execute("SELECT count(*) FROM names").fetchone()
+            (pages,) = database.execute("SELECT sum(pages) FROM partitions").fetchone()
+            (totals,) = database.execute("SELECT totals FROM job").fetchone()
+        totals = msgspec.json.decode(totals, type=Totals)
+        seen.append((kept, pages) == (progress.conversations, progress.pages))
+        seen.append((totals.records, totals.pages) == (kept, pages))
+
+    async with account(500) as a:
+        await export_conversations(a.client, target, limit=20, on_progress=on_progress)
+
+    assert len(seen) > 4
+    assert all(seen)
 
 
 async def test_the_report_tells_what_was_done(account, target):
@@ -32,15 +80,123 @@ async def test_the_report_tells_what_was_done(account, target):
     async with account(250, rate_limit=rate) as a:
         await a.client.conversations.page(limit=1)
         a.sandbox.fail_next(Fault.status(500), Fault.ok(), Fault.drop())
-        report = await export_conversations(a.client, target)
+        report = await export_conversations(a.client, target, concurrency=1)
 
     assert isinstance(report, ExportReport)
     assert report.target == str(target)
-    assert (report.conversations, report.pages) == (250, 3)
+    assert (report.conversations, report.pages) == (250, 3 + LOOK)
     # The page that was asked for before is not counted.
-    assert (report.requests, report.retries) == (5, 2)
-    assert (report.odd_records, report.refused) == (0, 0)
+    assert (report.requests, report.retries) == (PROBE + 3 + LOOK + 2, 2)
+    assert (report.odd_records, report.refused, report.resumed) == (0, 0, 0)
     assert (report.limit, report.per) == (100_000, 60)
+    assert report.published == 250
+
+
+@pytest.mark.parametrize("options", [{}, {"by_inbox": True}, {"concurrency": 1}], ids=str)
+async def test_report_and_manifest_agree(account, target, manifest_of, options):
+    """What the report says of the export is in the manifest beside the target, and is so."""
+    began = datetime.now(UTC)
+    async with account(500) as a:
+        refusal = Fault.status(429, headers={"Retry-After": "0"})
+        a.sandbox.fail_next(Fault.ok(), Fault.drop(), refusal)
+        report = await export_conversations(a.client, target, limit=30, **options)
+        requests, unknown = len(a.sandbox.log.requests), a.lines().count(b'"x_sla":')
+        account_name, inboxes = a.client.account, len(a.sandbox.inbox_ids)
+
+    manifest = manifest_of(target)
+    assert report.manifest == manifest
+    assert (manifest.target, manifest.account) == (report.target, account_name)
+    assert (manifest.format, manifest.version) == (1, __version__)
+    assert manifest.filters == Filters(by_inbox=options.get("by_inbox", False))
+    assert (manifest.incremental, manifest.complete, manifest.runs) == (False, True, 1)
+    assert began < manifest.began < manifest.ended < datetime.now(UTC)
+    lines = target.read_bytes().splitlines()
+    assert manifest.conversations == report.conversations == len(lines) == 500
+    assert manifest.fetched - manifest.repeats == 500
+    assert manifest.requests == report.requests == requests
+    assert (manifest.retries, manifest.refused) == (report.retries, report.refused) == (2, 1)
+    assert manifest.pages == report.pages
+    assert 0 < manifest.seconds <= report.seconds  # which has the writing of the target as well
+    assert manifest.unknown_fields.keys() == {"x_sla"}
+    assert manifest.unknown_fields["x_sla"] >= unknown > 0
+    assert manifest.checksum == f"sha256:{hashlib.sha256(target.read_bytes()).hexdigest()}"
+    assert sum(one.records for one in manifest.partitions) == manifest.fetched
+    assert sum(one.pages for one in manifest.partitions) == manifest.pages
+    assert len(manifest.partitions) == (inboxes if "by_inbox" in options else 1)
+    assert all(one.position is not None for one in manifest.partitions)
+
+
+async def test_the_requests_for_the_inboxes_count(account, target):
+    """With ``by_inbox`` the requests that list the inboxes are counted as all others are."""
+    async with account(60) as a:
+        report = await export_conversations(a.client, target, by_inbox=True)
+
+        assert report.requests == len(a.sandbox.log.requests)
+
+
+async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target, manifest_of):
+    """Of an export that was gone on with the report has this run, and the manifest all of them."""
+    async with account(500, attempts=2) as a:
+        a.sandbox.fail_next(*[Fault.ok()] * 6, Fault.status(500), Fault.status(500))
+        with pytest.raises(ServerError):
+            await export_conversations(a.client, target, limit=20, concurrency=1)
+        before = len(a.sandbox.log.requests)
+        told = []
+        report = await export_conversations(
+            a.client, target, limit=20, concurrency=1, on_progress=told.append
+        )
+        requests = len(a.sandbox.log.requests)
+
+    manifest = manifest_of(target)
+    assert (before, report.resumed) == (PROBE + 5 + 2, 100)
+    assert told[0].conversations == 120
+    assert told[0].per_minute == 60 * 20 / told[0].seconds
+    assert report.requests == requests - before
+    # But for the last request of the run that failed: behind it nothing was written down.
+    assert requests - 2 <= manifest.requests <= requests
+    assert manifest.pages == report.pages == 25 + LOOK
+    assert (manifest.runs, manifest.conversations) == (2, 500)
+    # All that came before the target was written.
+    assert manifest.seconds > told[-1].seconds
+
+
+async def test_the_next_export_knows_what_to_expect(account, tmp_path, target):
+    """How many conversations there were last time is how many are expected; else nobody knows."""
+    told = []
+    async with account(60) as a:
+        for options in ({}, {}, {"stage_status": "resolved"}):
+            await export_conversations(
+                a.client, target, limit=20, on_progress=told.append, **options
+            )
+            told.append(None)
+
+    runs = [set(), set(), set()]
+    for progress in told:
+        if progress is None:
+            runs.append(runs.pop(0))
+        else:
+            runs[0].add(progress.expected)
+    assert runs == [{None}, {60}, {None}]
+
+
+def test_how_long_it_will_take():
+    """``seconds_left`` follows from the speed of this run; with nothing to expect it is none."""
+    progress = ExportProgress(conversations=600, resumed=100, expected=850, seconds=50.0)
+
+    assert progress.seconds_left == 25
+    assert msgspec.structs.replace(progress, conversations=900).seconds_left == 0
+    assert msgspec.structs.replace(progress, expected=None).seconds_left is None
+    assert msgspec.structs.replace(progress, conversations=100).seconds_left is None
+
+
+async def test_an_account_may_have_a_name(account, target, manifest_of):
+    """The manifest knows the account by the name that was given, and never has the key in it."""
+    async with account(5) as a:
+        await export_conversations(a.client, target, account="the shop")
+        key = a.sandbox.api_key
+
+    assert manifest_of(target).account == "the shop"
+    assert key not in target.with_name(f"{target.name}.manifest.json").read_text()
 
 
 async def test_the_report_has_the_limit_that_was_found_out(account, target):
@@ -97,15 +253,19 @@ class Scripted:
         self.limiter = self
         self.traffic = SimpleNamespace(requests=0, retries=0)
         self.limit, self.earned = 300, 1000.0
+        self.waiting = self.under_way = 0
 
     def snapshot(self):
-        return SimpleNamespace(limit=self.limit, per=60.0, earned=self.earned, refused=0)
+        return SimpleNamespace(
+            limit=self.limit, per=60.0, earned=self.earned, refused=0,
+            waiting=self.waiting, under_way=self.under_way,
+        )  # fmt: skip
 
 
 async def test_the_share_is_honest_when_the_limit_changes():
     """The requests of a time count against the limit of that time, not against today's."""
     client = Scripted()
-    tally = _Tally(client, None)
+    tally = Tally(client)
     client.traffic.requests = 300 + 50
     client.earned += 300 + 60  # a minute at 300, and one at 60
     client.limit = 60
@@ -113,6 +273,25 @@ async def test_the_share_is_honest_when_the_limit_changes():
 
     assert (progress.limit, progress.earned) == (60, 360.0)
     assert progress.quota_share == pytest.approx(350 / 360)
+
+
+async def test_all_runs_are_summed_up():
+    """Totals are those of the runs before and of this one."""
+    client = Scripted()
+    before = Totals(
+        runs=2, pages=3, records=4, odd_records=1, unknown_fields={"x": 3}, requests=9, retries=2,
+        refused=1, seconds=1000.0, waited=30.0,
+    )  # fmt: skip
+    tally = Tally(client)
+    tally.resume(before, None)
+    client.traffic.requests, client.traffic.retries = 5, 1
+    totals = tally.totals()
+
+    assert totals.seconds >= 1000
+    assert msgspec.structs.replace(totals, seconds=0) == Totals(
+        runs=3, pages=3, records=4, odd_records=1, unknown_fields={"x": 3}, requests=14,
+        retries=3, refused=1, seconds=0, waited=30.0,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,143 +1,326 @@
-"""Sinks: the order they are called in, one's own among them, and where files are written."""
+"""Sinks: the order they are called in, one's own among them, and where they do their work."""
 
 import asyncio
 import threading
+from pathlib import Path
 
+import msgspec
 import pytest
 
-from cekat_async import TargetError
-from cekat_async.export import JsonLinesSink, Sink, export_conversations, json_line, sink_for
+from cekat_async import CekatError, ConfigurationError, ServerError, TargetError
+from cekat_async.export import Manifest, Records, Sink, export_conversations, sink_for
+from cekat_async.export.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault
 
 
-class Witness:
-    """A sink of one's own: it writes down what it is asked for, and fails where it is told to."""
+class Memory:
+    """A sink of one's own: it keeps records in memory, and fails where it is told to."""
 
-    target = "memory"
-    unfinished = None
-
-    def __init__(self, fails_at=None, error=None):
+    def __init__(self, *, fails_at=None, error=None, checkpoint=None, replaces=False):
+        self.target = "memory"
+        self.checkpoint = checkpoint
         self.calls = []
-        self.records = []
+        self.threads = set()
+        self.batches = []
+        self.kept = None
+        self._replaces = replaces
         self._fails_at = fails_at
         self._error = error
 
-    async def open(self):
-        await self._note("open")
+    @property
+    def records(self):
+        return [record for batch in self.batches for record in batch]
 
-    async def write(self, page):
-        await self._note("write")
-        self.records += [bytes(raw) for raw in page.raw]
+    def open(self):
+        self._note("open")
 
-    async def finish(self):
-        await self._note("finish")
+    def manifest(self):
+        self._note("manifest")
+        return self.kept
 
-    async def abort(self):
-        await self._note("abort")
+    def verify(self, manifest):
+        self._note("verify")
+        assert manifest is self.kept
 
-    async def _note(self, call):
+    def stored(self):
+        self._note("stored")
+        return None if self._replaces else iter(list(self.batches))
+
+    def publish(self, records: Records, manifest: Manifest) -> Manifest:
+        self._note("publish")
+        batches = list(records)
+        assert sum(map(len, batches)) == len(records)
+        assert batches == list(records)  # as often as one likes
+        self.batches = batches
+        self._note("published")
+        self.kept = msgspec.structs.replace(manifest, checksum="of my own")
+        return self.kept
+
+    def close(self):
+        self._note("close")
+
+    def _note(self, call):
         self.calls.append(call)
-        await asyncio.sleep(0)
-        if len(self.calls) - 1 == self._fails_at:
+        self.threads.add(threading.current_thread())
+        if call == self._fails_at:
             raise self._error
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """The folder for temporary files, with none of others in it, and nothing is left there."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
 async def test_a_sink_of_ones_own(account):
-    """Any class with the four methods is a sink: opened, written page by page, finished."""
-    sink = Witness()
+    """Any class with the six methods is a sink: opened, given all records once, and let go of."""
+    sink: Sink = Memory()
     async with account(250) as a:
         report = await export_conversations(a.client, sink)
 
-        assert b"".join(record + b"\n" for record in sink.records) == a.lines()
-    assert sink.calls == ["open", "write", "write", "write", "finish"]
-    assert report.target == "memory"
+        assert sorted(sink.records) == sorted(a.lines().splitlines())
+    assert sink.calls == ["open", "manifest", "publish", "published", "close"]
+    assert (report.target, report.conversations) == ("memory", 250)
+    assert report.manifest is sink.kept
+    assert report.manifest.checksum == "of my own"
 
 
-@pytest.mark.parametrize("fails_at", range(5))
-async def test_a_sink_that_fails_is_let_go_of(account, fails_at):
-    """Whatever a sink fails at, its error comes out, ``abort`` comes next and nothing after it."""
-    error = TargetError("the database has gone")
-    sink = Witness(fails_at, error)
+async def test_records_come_in_batches(account):
+    """A sink is given about a page at a time, never an empty batch, and records as plain bytes."""
+    sink = Memory()
     async with account(250) as a:
-        with pytest.raises(TargetError) as caught:
+        await export_conversations(a.client, sink, limit=20)
+
+    assert {type(record) for record in sink.records} == {bytes}
+    assert all(1 <= len(batch) <= 20 for batch in sink.batches)
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+async def test_what_moved_is_added_to_a_sink_of_ones_own(account, replaces):
+    """An incremental export gives all records to a sink that has them, or only the new ones."""
+    sink = Memory(replaces=replaces)
+    async with account(250) as a:
+        await export_conversations(a.client, sink, limit=20)
+        new = a.sandbox.create()
+        old, sink.calls = sink.records, []
+        report = await export_conversations(a.client, sink, limit=20, incremental=True)
+
+        record = a.sandbox.record(new)
+        assert record in sink.records
+        if replaces:
+            assert len(sink.records) == report.conversations < 100
+        else:
+            assert sorted(sink.records) == sorted(a.lines().splitlines())
+            assert sorted(sink.records) == sorted([*old, record])
+    assert sink.calls[:3] == ["open", "manifest", "verify"]
+    assert sink.calls[-1] == "close"
+    assert report.manifest.incremental
+    assert report.manifest.conversations == len(sink.records)
+
+
+ERRORS = [TargetError("the database has gone"), ValueError("a fault of the sink's own")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("fails_at", ["open", "manifest", "publish", "published"])
+async def test_a_sink_that_fails_is_let_go_of(account, fails_at, error):
+    """Whatever a sink fails at, its error comes out, ``close`` comes next and nothing after it."""
+    sink = Memory(fails_at=fails_at, error=error)
+    async with account(250) as a:
+        with pytest.raises(type(error)) as caught:
             await export_conversations(a.client, sink)
 
     assert caught.value is error
-    assert sink.calls == [*["open", "write", "write", "write", "finish"][: fails_at + 1], "abort"]
+    order = ["open", "manifest", "publish", "published"]
+    assert sink.calls == [*order[: order.index(fails_at) + 1], "close"]
+
+
+@pytest.mark.parametrize("fails_at", ["verify", "stored"])
+async def test_a_sink_that_cannot_be_added_to_is_let_go_of(account, fails_at):
+    """When what is there cannot be added to that comes out, and nothing is published."""
+    error = TargetError("somebody has changed it")
+    sink = Memory()
+    async with account(250) as a:
+        await export_conversations(a.client, sink)
+        sink.calls, sink._fails_at, sink._error = [], fails_at, error
+        with pytest.raises(TargetError) as caught:
+            await export_conversations(a.client, sink, incremental=True)
+
+    assert caught.value is error
+    assert sink.calls[-1] == "close"
+    assert "publish" not in sink.calls
+
+
+async def test_a_sink_that_failed_to_publish_is_given_all_again(account, tmp_path):
+    """With a checkpoint that lasts, the next run publishes the same without fetching it anew."""
+    place = tmp_path / "x.checkpoint"
+    sink = Memory(fails_at="published", error=TargetError("no"), checkpoint=place)
+    async with account(250) as a:
+        with pytest.raises(TargetError):
+            await export_conversations(a.client, sink)
+        assert place.exists()
+        first, before = sink.records, len(a.sandbox.log.requests)
+        sink._fails_at = None
+        report = await export_conversations(a.client, sink)
+
+        # Only whether anything has moved meanwhile is asked for.
+        assert len(a.sandbox.log.requests) - before <= 2
+        assert sorted(sink.records) == sorted(first) == sorted(a.lines().splitlines())
+    assert not place.exists()
+    assert (report.manifest.runs, report.resumed) == (2, 350)
 
 
 async def test_a_sink_is_let_go_of_when_the_server_fails(account):
-    """A request that fails for good ends in ``abort`` and never in ``finish``."""
-    sink = Witness()
+    """A request that fails for good ends in ``close`` and never in ``publish``."""
+    sink = Memory()
     async with account(250, attempts=1) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.status(500))
-        with pytest.raises(Exception, match="HTTP 500"):
+        a.sandbox.fail_next(Fault.ok(), Fault.ok(), Fault.status(500))
+        with pytest.raises(ServerError, match="HTTP 500"):
             await export_conversations(a.client, sink)
 
-    assert sink.calls == ["open", "write", "abort"]
+    assert sink.calls == ["open", "manifest", "close"]
 
 
-async def test_a_sink_that_does_not_open_costs_no_request(account):
+async def test_a_sink_is_let_go_of_when_cancelled(account):
+    """A cancelled export has let go of its sink before the cancellation comes out."""
+    sink = Memory()
+    async with account(250) as a:
+        export = asyncio.ensure_future(
+            export_conversations(a.client, sink, on_progress=lambda _: export.cancel())
+        )
+        await asyncio.wait([export])
+
+    assert export.cancelled()
+    assert sink.calls == ["open", "manifest", "close"]
+
+
+@pytest.mark.parametrize("fails_at", ["open", "manifest"])
+async def test_a_sink_that_does_not_open_costs_no_request(account, fails_at):
     """No request is spent on a sink that cannot take what it brings."""
     async with account() as a:
         with pytest.raises(TargetError):
-            await export_conversations(a.client, Witness(0, TargetError("no")))
+            await export_conversations(a.client, Memory(fails_at=fails_at, error=TargetError("no")))
 
         assert a.sandbox.log.requests == []
 
 
-async def test_files_are_written_in_a_thread_of_their_own(account, target):
-    """Not the event loop's thread writes the file, and always the same one does."""
-    threads = set()
+async def test_without_a_place_the_checkpoint_is_a_temporary_file(account, temporary):
+    """The checkpoint of a sink without a place is temporary, and no other run goes on from it."""
+    seen = set()
+    sink = Memory()
+    async with account(250, attempts=1) as a:
+        a.sandbox.fail_next(*[Fault.ok()] * 3, Fault.status(500))
+        for _ in range(2):
+            try:
+                await export_conversations(
+                    a.client,
+                    sink,
+                    limit=20,
+                    concurrency=1,
+                    on_progress=lambda progress: seen.add((*temporary.iterdir(), progress.resumed)),
+                )
+            except CekatError:
+                assert list(temporary.iterdir()) == []
 
-    class Watched(JsonLinesSink):
-        def _append(self, page):
-            threads.add(threading.current_thread())
-            return super()._append(page)
+    # Each run has a folder of its own, and none begins with what another has brought.
+    assert len(seen) == 2
+    assert {resumed for _, resumed in seen} == {0}
+    assert sink.kept.runs == 1
 
+
+async def test_a_place_for_the_checkpoint_may_be_given(account, tmp_path):
+    """With ``checkpoint=`` an export to a sink without a place can be gone on with as well."""
+    place = tmp_path / "anywhere"
+    sink = Memory()
+    async with account(250, attempts=1) as a:
+        a.sandbox.fail_next(*[Fault.ok()] * 3, Fault.status(500))
+        with pytest.raises(ServerError):
+            await export_conversations(a.client, sink, limit=20, checkpoint=place)
+        assert place.exists()
+        report = await export_conversations(a.client, sink, limit=20, checkpoint=str(place))
+
+        assert sorted(sink.records) == sorted(a.lines().splitlines())
+    assert (report.manifest.runs, report.resumed > 0) == (2, True)
+    assert not place.exists()
+
+
+async def test_a_sink_works_in_a_thread_of_its_own(account):
+    """Not the event loop's thread calls the sink, and always the same one does."""
+    sink = Memory()
     async with account(500) as a:
-        await export_conversations(a.client, Watched(target))
+        await export_conversations(a.client, sink)
 
-    assert len(threads) == 1
-    assert threads != {threading.main_thread()}
+    assert len(sink.threads) == 1
+    assert sink.threads != {threading.main_thread()}
 
 
-async def test_a_slow_disk_does_not_stop_the_event_loop(account, target):
-    """While a page is written other tasks of the event loop go on."""
-    may_go_on = threading.Event()
+async def test_a_slow_target_does_not_stop_the_event_loop(account):
+    """While a target is written other tasks of the event loop go on."""
+    may_go_on, began = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
 
-    class Slow(JsonLinesSink):
-        def _append(self, page):
+    class Slow(Memory):
+        def publish(self, records, manifest):
             # Only the event loop can set it: if it were blocked, this would time out.
+            loop.call_soon_threadsafe(began.set)
             assert may_go_on.wait(20)
-            return super()._append(page)
+            return super().publish(records, manifest)
 
+    sink = Slow()
     async with account(5) as a:
-        export = asyncio.create_task(export_conversations(a.client, Slow(target)))
-        await asyncio.sleep(0.005)
+        export = asyncio.create_task(export_conversations(a.client, sink))
+        await began.wait()
         may_go_on.set()
         await export
 
-        assert target.read_bytes() == a.lines()
+        assert sink.records == a.lines().splitlines()
+
+
+async def test_a_long_publishing_is_stopped_by_a_cancellation(account):
+    """When the export is cancelled the records stop coming, and the sink can clean up behind it."""
+    began, seen = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    class Long(Memory):
+        def publish(self, records, manifest):
+            loop.call_soon_threadsafe(began.set)
+            try:
+                while True:  # without an end of its own
+                    list(records)
+            except BaseException as error:
+                seen.append(error)
+                raise
+
+    sink = Long()
+    async with account(50) as a:
+        export = asyncio.create_task(export_conversations(a.client, sink))
+        await began.wait()
+        export.cancel()
+        await asyncio.wait([export])
+
+    assert export.cancelled()
+    assert len(seen) == 1
+    assert not isinstance(seen[0], Exception)
+    assert sink.calls == ["open", "manifest", "close"]
 
 
 def test_the_name_chooses_the_sink(tmp_path):
-    """``sink_for`` returns a sink of the package's protocol for the name."""
+    """``sink_for`` returns a sink for the name, and one that is a sink already as it is."""
     sink: Sink = sink_for(tmp_path / "x.jsonl")
 
     assert isinstance(sink, JsonLinesSink)
     assert sink.target == str(tmp_path / "x.jsonl")
-    assert sink.unfinished is None
+    assert sink.checkpoint == tmp_path / "x.jsonl.checkpoint"
+    own = Memory()
+    assert sink_for(own) is own
 
 
-@pytest.mark.parametrize(
-    "record, line",
-    [
-        (b"{}", b"{}\n"),
-        (b'{"a":\n  1}', b'{"a":  1}\n'),
-        (b'{\r\n"a":"\\n\\r"\r\n}', b'{"a":"\\n\\r"}\n'),
-    ],
-)
-def test_a_record_as_a_line(record, line):
-    """Only line breaks between tokens are left away; escaped ones are no line breaks."""
-    assert json_line(record) == line
+@pytest.mark.parametrize("name", ["x", "x.json", "", Path("x.xlsx"), "mysql://host/db"])
+def test_a_name_that_chooses_none(name):
+    """A name of no known kind is told with all kinds that there are."""
+    with pytest.raises(ConfigurationError, match=r"cannot export to .*: give one of .*\.jsonl"):
+        sink_for(name)

@@ -5,88 +5,257 @@
 import asyncio
 import errno
 import gc
+import hashlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from cekat_async import ServerError, TargetError
-from cekat_async.export import JsonLinesSink, export_conversations
+from cekat_async import (
+    CheckpointError,
+    ConfigurationError,
+    NotFoundError,
+    ServerError,
+    TargetError,
+)
+from cekat_async.export import Filters, Manifest, export_conversations
+from cekat_async.export.checkpoint import Checkpoint
+from cekat_async.export.json_lines import JsonLinesSink
+from cekat_async.export.runner import Export
 from cekat_async.sandbox import Fault, Sandbox
 
 OLD = b'{"id":"of an earlier export"}\n'
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+# One request for the place of the newest comes before the pages.
+PROBE = Fault.ok()
 
 
-async def test_the_old_target_is_replaced_at_the_end_and_not_before(account, target, partial):
-    """While an export runs the old target is whole, and so it is for a reader who opened it."""
-    target.write_bytes(OLD * 1000)
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The checkpoint that belongs to the target."""
+    return tmp_path / "conversations.jsonl.checkpoint"
+
+
+@pytest.fixture
+def new(tmp_path):
+    """What is to become the target, while it is written."""
+    return tmp_path / "conversations.jsonl.new"
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """The manifest that belongs to the target."""
+    return tmp_path / "conversations.jsonl.manifest.json"
+
+
+def _sorted(lines):
+    return sorted(lines.splitlines(keepends=True))
+
+
+def _is_whole(target, account):
+    """Whether the target holds all conversations, and its manifest is of it as it is."""
+    content = target.read_bytes()
+    manifest = Manifest.from_json(target.with_name(target.name + ".manifest.json").read_bytes())
+    assert manifest.checksum == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return _sorted(content) == _sorted(account.lines())
+
+
+def _left(folder):
+    """Return the names of what is in a folder, but for a journal without a byte."""
+    return {
+        path.name
+        for path in folder.iterdir()
+        if not (path.name.endswith("-journal") and path.stat().st_size == 0)
+    }
+
+
+FINISHED = {"conversations.jsonl", "conversations.jsonl.manifest.json"}
+UNFINISHED = {"conversations.jsonl.checkpoint"}
+
+
+def _kept(checkpoint):
+    """Return the records that are in a checkpoint, or None if there is none."""
+    if not checkpoint.exists():
+        return None
+    opened = Checkpoint(checkpoint)
+    try:
+        opened.open()
+        opened.settle()
+        return [record + b"\n" for batch in opened.latest() for record in batch]
+    finally:
+        opened.close()
+
+
+# What is where, and when
+
+
+async def test_the_old_target_is_replaced_at_the_end_and_not_before(account, target, manifest):
+    """While an export runs target and manifest are the old ones, also for who has opened them."""
     seen = []
+
+    def on_progress(_):
+        seen.append((target.read_bytes(), manifest.read_bytes()))
+
     async with account(300) as a:
+        await export_conversations(a.client, target, limit=20)
+        before = (target.read_bytes(), manifest.read_bytes())
+        a.sandbox.create()
         with target.open("rb") as reader:
-            await export_conversations(
-                a.client, target, on_progress=lambda _: seen.append(target.read_bytes())
-            )
+            await export_conversations(a.client, target, limit=20, on_progress=on_progress)
 
-            assert seen == [OLD * 1000] * 3
-            assert reader.read() == OLD * 1000
-            assert target.read_bytes() == a.lines()
-    assert not partial.exists()
+            assert set(seen) == {before}
+            assert reader.read() == before[0]
+        assert _is_whole(target, a)
+    assert target.read_bytes() != before[0]
+    assert manifest.read_bytes() != before[1]
 
 
-async def test_pages_are_in_the_unfinished_file_as_they_come(account, target, partial):
-    """What progress tells of is in the unfinished file by then, and there is no target yet."""
+async def test_pages_are_in_the_checkpoint_as_they_come(account, tmp_path, target):
+    """Until all have come there is nothing but the checkpoint; in the end it is gone."""
     sizes = []
 
     def on_progress(progress):
-        assert not target.exists()
-        assert partial.read_bytes().count(b"\n") == progress.conversations
-        sizes.append(partial.stat().st_size)
+        assert _left(tmp_path) <= UNFINISHED | {"conversations.jsonl.checkpoint-journal"}
+        sizes.append((tmp_path / "conversations.jsonl.checkpoint").stat().st_size)
 
     async with account(500) as a:
-        await export_conversations(a.client, target, on_progress=on_progress)
+        await export_conversations(
+            a.client, target, limit=20, concurrency=1, on_progress=on_progress
+        )
 
-    assert len(sizes) == 5
+    assert len(sizes) > 3
     assert sizes == sorted(sizes)
+    assert _left(tmp_path) == FINISHED
+    assert {path.name for path in tmp_path.iterdir()} == FINISHED
 
 
-async def test_what_an_earlier_failure_left_is_not_in_the_way(account, target, partial):
-    """An unfinished file of an earlier run is begun anew, and none of it is in the target."""
-    partial.write_bytes(OLD * 9999)
+async def test_what_an_earlier_kill_left_is_not_in_the_way(account, tmp_path, target, new):
+    """What a killed run had written of its target is begun anew, and none of it is in that."""
+    new.write_bytes(OLD * 9999)
+    (tmp_path / "conversations.jsonl.manifest.json.new").write_bytes(b"{")
     async with account(120) as a:
         await export_conversations(a.client, target)
 
-        assert target.read_bytes() == a.lines()
-    assert not partial.exists()
+        assert _is_whole(target, a)
+    assert {path.name for path in tmp_path.iterdir()} == FINISHED
+
+
+async def test_killed_behind_the_last_rename(account, tmp_path, target, checkpoint):
+    """A checkpoint that outlives its finished export is let go of, and the next begins anew."""
+
+    class Killed(JsonLinesSink):
+        def publish(self, records, manifest):
+            shutil.copy(checkpoint, tmp_path / "copy")
+            return super().publish(records, manifest)
+
+    async with account(250) as a:
+        await export_conversations(a.client, Killed(target))
+        (tmp_path / "copy").rename(checkpoint)
+        a.sandbox.create()
+        report = await export_conversations(a.client, target)
+
+        assert _is_whole(target, a)
+    assert (report.manifest.runs, report.resumed, report.conversations) == (1, 0, 251)
+    assert _left(tmp_path) == FINISHED
+
+
+async def test_another_export_is_not_gone_on_with(account, target, checkpoint):
+    """An unfinished export of something else is told before any request, and stays as it is."""
+    async with account(250, attempts=1) as a:
+        a.sandbox.fail_next(PROBE, Fault.ok(), Fault.status(500))
+        with pytest.raises(ServerError):
+            await export_conversations(a.client, target, limit=20, concurrency=1)
+        before = len(a.sandbox.log.requests)
+        for options in ({"by_inbox": True}, {"stage_status": "open"}, {"account": "another"}):
+            with pytest.raises(CheckpointError, match="restart=True"):
+                await export_conversations(a.client, target, **options)
+        assert len(a.sandbox.log.requests) == before
+        assert len(_kept(checkpoint)) == 20
+
+        report = await export_conversations(a.client, target, by_inbox=True, restart=True)
+
+        assert _is_whole(target, a)
+    assert (report.resumed, report.manifest.runs) == (0, 1)
+
+
+async def test_a_mistake_can_be_mended(account, tmp_path, target):
+    """What failed before its first page leaves nothing, and so does not bind the next export."""
+    async with account(30, attempts=1) as a:
+        a.sandbox.fail_next(Fault.status(404))
+        with pytest.raises(NotFoundError):
+            await export_conversations(a.client, target, inbox_ids=["mistaken"])
+        assert list(tmp_path.iterdir()) == []
+        await export_conversations(a.client, target, inbox_ids=a.sandbox.inbox_ids[:1])
+
+        assert _sorted(target.read_bytes()) == _sorted(a.lines(inbox_id=a.sandbox.inbox_ids[0]))
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
+async def test_a_file_of_somebody_elses_in_the_place_of_the_checkpoint(
+    account, tmp_path, target, checkpoint, restart
+):
+    """What is no checkpoint is told before any request and stays; ``restart`` replaces it."""
+    checkpoint.write_bytes(OLD * 99)
+    async with account(30) as a:
+        if restart:
+            await export_conversations(a.client, target, restart=True)
+            assert _is_whole(target, a)
+            assert _left(tmp_path) == FINISHED
+        else:
+            with pytest.raises(CheckpointError, match="broken"):
+                await export_conversations(a.client, target)
+            assert a.sandbox.log.requests == []
+            assert checkpoint.read_bytes() == OLD * 99
+
+
+async def test_a_relative_path_is_the_same_target(account, tmp_path, target, monkeypatch):
+    """An export goes on from wherever it is called, as long as it is to the same file."""
+    monkeypatch.chdir(tmp_path)
+    async with account(250, attempts=1) as a:
+        a.sandbox.fail_next(PROBE, Fault.ok(), Fault.status(500))
+        with pytest.raises(ServerError):
+            await export_conversations(a.client, target.name, limit=20, concurrency=1)
+        monkeypatch.chdir("/")
+        report = await export_conversations(a.client, target, limit=20)
+
+        assert _is_whole(target, a)
+    assert report.manifest.runs == 2
+
+
+# Links, pipes, folders
 
 
 @posix_only
 @pytest.mark.parametrize("old", [None, OLD], ids=["dangling", "old"])
-async def test_a_link_stays_a_link(account, tmp_path, target, partial, old):
-    """Through a symbolic link the file it leads to is replaced, from a file beside that one."""
+async def test_a_link_stays_a_link(account, tmp_path, target, old):
+    """Through a symbolic link the file it leads to is replaced, and all stands beside that one."""
     elsewhere = tmp_path / "elsewhere" / "real"
     elsewhere.parent.mkdir()
     if old:
         elsewhere.write_bytes(old)
     target.symlink_to("elsewhere/real")
-    beside = []
+    beside = set()
 
     async with account(5) as a:
-        sink = JsonLinesSink(target)
-        await export_conversations(
-            a.client, sink, on_progress=lambda _: beside.append(sink.unfinished)
+        report = await export_conversations(
+            a.client,
+            target,
+            on_progress=lambda _: beside.update(_left(elsewhere.parent), _left(tmp_path)),
         )
 
         assert elsewhere.read_bytes() == a.lines()
     assert target.is_symlink()
-    assert beside == [str(elsewhere.resolve()) + ".partial"]
-    assert not partial.exists()
-    assert sink.target == str(target)
+    assert "real.checkpoint" in beside
+    assert _left(tmp_path) == {"elsewhere", target.name}
+    assert _left(elsewhere.parent) == {"real", "real.manifest.json"}
+    assert report.target == str(target)
 
 
 @posix_only
@@ -102,20 +271,40 @@ async def test_a_link_in_a_circle(account, target):
 
 
 @posix_only
-async def test_an_unfinished_file_is_never_a_link(account, tmp_path, target, partial):
-    """A link under the unfinished file's name is told, and what it leads to is not emptied."""
+async def test_what_becomes_the_target_is_never_a_link(account, tmp_path, target, new):
+    """A link under the name of what becomes the target goes; what it leads to stays as it was."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(OLD)
-    partial.symlink_to(elsewhere)
-    async with account() as a:
-        with pytest.raises(TargetError, match=r"cannot write .*\.partial"):
-            await export_conversations(a.client, target)
+    new.symlink_to(elsewhere)
+    async with account(5) as a:
+        await export_conversations(a.client, target)
+
+        assert target.read_bytes() == a.lines()
+    assert not target.is_symlink()
+    assert elsewhere.read_bytes() == OLD
+
+
+@posix_only
+@pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
+async def test_what_a_checkpoint_leads_to_is_not_overwritten(
+    account, tmp_path, target, checkpoint, restart
+):
+    """What a link under the checkpoint's name leads to stays as it was, with ``restart`` too."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(OLD)
+    checkpoint.symlink_to(elsewhere)
+    async with account(5) as a:
+        if restart:
+            await export_conversations(a.client, target, restart=True)
+        else:
+            with pytest.raises((CheckpointError, TargetError)):
+                await export_conversations(a.client, target)
 
     assert elsewhere.read_bytes() == OLD
 
 
 @posix_only
-async def test_a_target_that_is_no_regular_file(account, target):
+async def test_a_target_that_is_no_regular_file(account, tmp_path, target):
     """A pipe or a device under the target's name is told before any request, and stays."""
     os.mkfifo(target)
     async with account() as a:
@@ -124,249 +313,7 @@ async def test_a_target_that_is_no_regular_file(account, target):
 
         assert a.sandbox.log.requests == []
     assert target.is_fifo()
-
-
-def _mode(path):
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-async def _modes(account, target, partial):
-    """Export, and return the modes of the unfinished file and of the target."""
-    modes = []
-    async with account(5) as a:
-        await export_conversations(
-            a.client, target, on_progress=lambda _: modes.append(_mode(partial))
-        )
-    return [*modes, _mode(target)]
-
-
-@posix_only
-@pytest.mark.parametrize("umask, mode", [(0o000, 0o600), (0o022, 0o600), (0o277, 0o400)])
-async def test_a_new_file_is_for_its_owner_alone(account, target, partial, umask, mode):
-    """Nobody else may read a new target or its unfinished file, whatever the umask allows."""
-    before = os.umask(umask)
-    try:
-        assert await _modes(account, target, partial) == [mode, mode]
-    finally:
-        os.umask(before)
-
-
-@posix_only
-@pytest.mark.parametrize("mode", [0o600, 0o644, 0o640, 0o400])
-async def test_a_target_keeps_its_mode(account, target, partial, mode):
-    """A target that is replaced keeps its mode; unfinished it is for its owner alone."""
-    target.write_bytes(OLD)
-    target.chmod(mode)
-
-    assert await _modes(account, target, partial) == [0o600, mode]
-
-
-@posix_only
-async def test_an_earlier_unfinished_file_is_taken_from_others(account, target, partial):
-    """An unfinished file that others could read is for its owner alone when it is begun anew."""
-    partial.write_bytes(OLD)
-    partial.chmod(0o666)
-
-    assert await _modes(account, target, partial) == [0o600, 0o600]
-
-
-@posix_only
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
-async def test_a_target_keeps_owner_and_group(account, target, partial):
-    """A target that root replaces still belongs to whom it belonged to."""
-    target.write_bytes(OLD)
-    os.chown(target, 12345, 54321)
-    target.chmod(0o640)
-
-    assert await _modes(account, target, partial) == [0o600, 0o640]
-    assert (target.stat().st_uid, target.stat().st_gid) == (12345, 54321)
-
-
-@posix_only
-async def test_a_group_that_cannot_be_kept_gives_no_rights_to_another(
-    account, monkeypatch, target, partial
-):
-    """Where the target's group cannot be kept, the group it has instead gets no rights."""
-
-    def fchown(*_):
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr("os.fchown", fchown)
-    target.write_bytes(OLD)
-    target.chmod(0o664)
-
-    assert await _modes(account, target, partial) == [0o600, 0o604]
-
-
-@pytest.mark.parametrize("old", [None, OLD], ids=["absent", "old"])
-async def test_a_server_that_fails_for_good_leaves_whole_pages(account, target, partial, old):
-    """After a failure the target is as before; the unfinished file holds the pages until then."""
-    if old:
-        target.write_bytes(old)
-    async with account(500, attempts=1) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.ok(), Fault.status(500))
-        with pytest.raises(ServerError) as caught:
-            await export_conversations(a.client, target)
-
-        assert partial.read_bytes() == b"".join(a.lines().splitlines(keepends=True)[:200])
-    assert caught.value.cursor is not None
-    assert (target.read_bytes() if target.exists() else None) == old
-
-
-async def test_a_failure_before_the_first_page_leaves_nothing(account, tmp_path, target):
-    """Where nothing was written, nothing is left."""
-    async with account(attempts=1) as a:
-        a.sandbox.fail_next(Fault.status(503))
-        with pytest.raises(ServerError):
-            await export_conversations(a.client, target)
-
-    assert list(tmp_path.iterdir()) == []
-
-
-async def test_a_failing_progress_function_ends_the_export_cleanly(account, target, partial):
-    """An error of the caller's own function comes out as it is, and the file is closed."""
-
-    def on_progress(progress):
-        raise ZeroDivisionError
-
-    async with account() as a:
-        with pytest.raises(ZeroDivisionError):
-            await export_conversations(a.client, target, on_progress=on_progress)
-
-        assert partial.read_bytes() == b"".join(a.lines().splitlines(keepends=True)[:100])
-    assert not target.exists()
-
-
-async def test_a_cancellation_at_any_moment_leaves_no_half_line(account, target, partial):
-    """Cancelled at any step of the event loop, the target is as before, or whole; so are lines."""
-    outcomes = set()
-    async with account(40) as a:
-        whole, step, done = a.lines(), 0, False
-        while not done:
-            target.write_bytes(OLD)
-            done = not await _cancelled(export_conversations(a.client, target, limit=20), step)
-            outcomes.add(_outcome(target, partial, whole))
-            partial.unlink(missing_ok=True)
-            # How many steps there are is for the thread and the machine to say.
-            step += 1 + step // 20
-    await _no_thread_is_left()
-
-    assert outcomes <= {("old", 0), ("old", 20), ("old", 40), ("new", 0)}
-
-
-@pytest.mark.parametrize(
-    "moment, outcome",
-    [
-        ("open", ("old", 0)),
-        ("page 1", ("old", 20)),
-        ("page 2", ("old", 40)),
-        ("publishing", ("new", 0)),
-    ],
-)
-async def test_a_cancellation_at_a_moment(account, target, partial, moment, outcome):
-    """Until the target takes its name a cancellation leaves the old one; then it waits for that."""
-
-    class Watched(JsonLinesSink):
-        def _open(self):
-            self._now("open")
-            super()._open()
-
-        def _publish(self):
-            self._now("publishing")
-            super()._publish()
-
-        def _now(self, what):
-            """Cancel from the sink's thread, and go on when the event loop has done that."""
-            if what == moment:
-                cancelled = threading.Event()
-                loop.call_soon_threadsafe(lambda: (export.cancel(), cancelled.set()))
-                assert cancelled.wait(20)
-
-    def on_progress(progress):
-        if f"page {progress.pages}" == moment:
-            export.cancel()
-
-    target.write_bytes(OLD)
-    loop = asyncio.get_running_loop()
-    async with account(40) as a:
-        export = asyncio.ensure_future(
-            export_conversations(a.client, Watched(target), limit=20, on_progress=on_progress)
-        )
-        await asyncio.wait([export])
-
-        assert export.cancelled()
-        assert _outcome(target, partial, a.lines()) == outcome
-    await _no_thread_is_left()
-
-
-async def test_a_publishing_that_fails_when_cancelled(account, target, partial):
-    """Who is cancelled while publishing fails gets the cancellation, and the file is closed."""
-
-    class Watched(JsonLinesSink):
-        def _publish(self):
-            loop.call_soon_threadsafe(export.cancel)
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    target.write_bytes(OLD)
-    loop = asyncio.get_running_loop()
-    async with account(40) as a:
-        export = asyncio.ensure_future(export_conversations(a.client, Watched(target), limit=20))
-        await asyncio.wait([export])
-
-        assert export.cancelled()
-        assert _outcome(target, partial, a.lines()) == ("old", 40)
-    await _no_thread_is_left()
-    gc.collect()
-
-
-async def _cancelled(export, step, again=None):
-    """Cancel an export after so many steps of the loop; whether it was still under way."""
-    task = asyncio.ensure_future(export)
-    for _ in range(step):
-        await asyncio.sleep(0)
-    task.cancel()
-    if again is not None:
-        for _ in range(again):
-            await asyncio.sleep(0)
-        task.cancel()
-    await asyncio.wait([task])
-    return task.cancelled()
-
-
-def _outcome(target, partial, whole):
-    """Say whose the target is, and how many lines are in the unfinished file."""
-    unfinished = partial.read_bytes() if partial.exists() else b""
-    assert whole.startswith(unfinished)
-    assert unfinished == b"" or unfinished.endswith(b"\n")
-    return {OLD: "old", whole: "new"}[target.read_bytes()], unfinished.count(b"\n")
-
-
-async def _no_thread_is_left():
-    for _ in range(2000):
-        if not any(thread.name.startswith("cekat-sink") for thread in threading.enumerate()):
-            return
-        await asyncio.sleep(0.001)
-    pytest.fail("a thread of the sink is still there")
-
-
-@pytest.mark.parametrize("again", [0, 1, 2, 3])
-async def test_a_second_cancellation_leaves_no_open_file(account, target, partial, again):
-    """Who is cancelled once more while it cleans up leaves no file open and no thread behind."""
-    async with account(60) as a:
-        for step in range(0, 60, 4):
-            target.write_bytes(OLD)
-            await _cancelled(export_conversations(a.client, target, limit=20), step, again)
-            await _no_thread_is_left()
-            _outcome(target, partial, a.lines())
-    gc.collect()  # an open file would say so now, and a warning is an error
-
-
-async def test_no_thread_and_no_file_is_left_behind(account, target):
-    """A finished export has closed its file and ended its thread."""
-    async with account(5) as a:
-        await export_conversations(a.client, target)
-    await _no_thread_is_left()
-    gc.collect()
+    assert _left(tmp_path) == {target.name}
 
 
 async def test_a_folder_that_is_not_there(account, tmp_path):
@@ -380,30 +327,34 @@ async def test_a_folder_that_is_not_there(account, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("occupied", ["target", "partial"])
+@pytest.mark.parametrize("occupied", ["target", "new", "checkpoint"])
 async def test_a_folder_in_the_place_of_the_file(account, request, tmp_path, target, occupied):
     """A folder under the name of a file to be written is told at once, and stays."""
     request.getfixturevalue(occupied).mkdir()
     async with account() as a:
-        with pytest.raises(TargetError, match="cannot write") as caught:
+        with pytest.raises((TargetError, ConfigurationError), match=r"cannot (write|export)"):
             await export_conversations(a.client, target)
 
         assert a.sandbox.log.requests == []
-    assert isinstance(caught.value.__cause__, (IsADirectoryError, PermissionError))
     assert len(list(tmp_path.iterdir())) == 1
 
 
-async def test_a_target_that_becomes_a_folder_meanwhile(account, target, partial):
+async def test_a_target_that_becomes_a_folder_meanwhile(account, tmp_path, target):
     """When the name is taken by a folder in the end, what was fetched is not lost."""
 
     def on_progress(progress):
         target.mkdir(exist_ok=True)
 
-    async with account() as a:
+    async with account(250) as a:
         with pytest.raises(TargetError):
             await export_conversations(a.client, target, on_progress=on_progress)
+        assert _left(tmp_path) == {target.name, *UNFINISHED}
+        target.rmdir()
+        before = len(a.sandbox.log.requests)
+        await export_conversations(a.client, target)
 
-        assert partial.read_bytes() == a.lines()
+        assert _is_whole(target, a)
+        assert len(a.sandbox.log.requests) - before <= 2
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
@@ -423,7 +374,7 @@ async def test_a_folder_one_may_not_write_to(account, tmp_path, target):
 async def test_a_place_where_nobody_may_write(account):
     """Where the system itself says no, its reason is in the message and in the cause."""
     async with account() as a:
-        with pytest.raises(TargetError, match=r"cannot write /sys/x\.jsonl\.partial") as caught:
+        with pytest.raises(TargetError, match=r"cannot write /sys/x\.jsonl") as caught:
             await export_conversations(a.client, "/sys/x.jsonl")
 
         assert a.sandbox.log.requests == []
@@ -439,77 +390,428 @@ async def test_a_name_that_is_too_long(account, tmp_path):
     assert caught.value.__cause__.errno == errno.ENAMETOOLONG
 
 
+# Rights
+
+
+def _mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def _modes(account, target):
+    """Export, and return the modes of checkpoint, of what becomes the target, target, manifest."""
+    modes = []
+
+    class Watched(JsonLinesSink):
+        def write(self, records, output):
+            modes.append({_mode(path) for path in target.parent.glob("*.checkpoint*")})
+            modes.append(_mode(target.with_name(f"{target.name}.new")))
+            super().write(records, output)
+
+    async with account(5) as a:
+        await export_conversations(a.client, Watched(target))
+    return [*modes, _mode(target), _mode(target.with_name(f"{target.name}.manifest.json"))]
+
+
+@posix_only
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+async def test_a_new_file_is_for_its_owner_alone(account, target, umask):
+    """Nobody else may read a new target or what stands beside it, whatever the umask allows."""
+    before = os.umask(umask)
+    try:
+        assert await _modes(account, target) == [{0o600}, 0o600, 0o600, 0o600]
+    finally:
+        os.umask(before)
+
+
+@posix_only
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o640, 0o400])
+async def test_a_target_keeps_its_mode(account, target, mode):
+    """A target that is replaced keeps its mode; unfinished it is for its owner alone."""
+    target.write_bytes(OLD)
+    target.chmod(mode)
+
+    assert await _modes(account, target) == [{0o600}, 0o600, mode, mode]
+
+
+@posix_only
+async def test_what_an_earlier_kill_left_is_taken_from_others(account, target, new):
+    """What others could read of an earlier run is for its owner alone when it is begun anew."""
+    new.write_bytes(OLD)
+    new.chmod(0o666)
+
+    assert await _modes(account, target) == [{0o600}, 0o600, 0o600, 0o600]
+
+
+@posix_only
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
+async def test_a_target_keeps_owner_and_group(account, target, manifest):
+    """A target that root replaces still belongs to whom it belonged to."""
+    target.write_bytes(OLD)
+    os.chown(target, 12345, 54321)
+    target.chmod(0o640)
+
+    assert await _modes(account, target) == [{0o600}, 0o600, 0o640, 0o640]
+    for path in (target, manifest):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+
+
+@posix_only
+async def test_a_group_that_cannot_be_kept_gives_no_rights_to_another(account, monkeypatch, target):
+    """Where the target's group cannot be kept, the group it has instead gets no rights."""
+
+    def fchown(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("os.fchown", fchown)
+    target.write_bytes(OLD)
+    target.chmod(0o664)
+
+    assert await _modes(account, target) == [{0o600}, 0o600, 0o604, 0o604]
+
+
+# Failures
+
+
+@pytest.mark.parametrize("old", [None, OLD], ids=["absent", "old"])
+async def test_a_server_that_fails_for_good_leaves_whole_pages(
+    account, tmp_path, target, checkpoint, old
+):
+    """After a failure the target is as before; the checkpoint holds the pages until then."""
+    if old:
+        target.write_bytes(old)
+    async with account(500, attempts=1) as a:
+        a.sandbox.fail_next(PROBE, Fault.ok(), Fault.ok(), Fault.status(500))
+        with pytest.raises(ServerError) as caught:
+            await export_conversations(a.client, target, concurrency=1)
+
+        assert _left(tmp_path) == UNFINISHED | ({target.name} if old else set())
+        assert _kept(checkpoint) == a.lines().splitlines(keepends=True)[:200]
+        assert caught.value.cursor is not None
+        assert (target.read_bytes() if target.exists() else None) == old
+
+        before = len(a.sandbox.log.requests)
+        report = await export_conversations(a.client, target, concurrency=1)
+
+        assert _is_whole(target, a)
+        # The pages that were left, and a look at the front.
+        assert len(a.sandbox.log.requests) - before == 3 + 1
+    assert report.resumed == 200
+    assert _left(tmp_path) == FINISHED
+
+
+@pytest.mark.parametrize("options", [{}, {"by_inbox": True}], ids=["one listing", "by inbox"])
+async def test_a_failure_before_the_first_page_leaves_nothing(account, tmp_path, target, options):
+    """Where nothing was written, nothing is left."""
+    async with account(attempts=1) as a:
+        a.sandbox.fail_next(Fault.status(503))
+        with pytest.raises(ServerError):
+            await export_conversations(a.client, target, **options)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_failing_progress_function_ends_the_export_cleanly(account, target, checkpoint):
+    """An error of the caller's own function comes out as it is, and what was told of is kept."""
+
+    def on_progress(progress):
+        raise ZeroDivisionError
+
+    async with account(250) as a:
+        with pytest.raises(ZeroDivisionError):
+            await export_conversations(a.client, target, on_progress=on_progress, concurrency=1)
+
+        kept = _kept(checkpoint)
+        assert kept
+        assert kept == a.lines().splitlines(keepends=True)[: len(kept)]
+        assert not target.exists()
+        report = await export_conversations(a.client, target)
+
+        assert _is_whole(target, a)
+    assert report.resumed == len(kept)
+
+
 @pytest.fixture
 def small_disk():
     """No file of this process can grow beyond 250,000 bytes; writing on fails halfway."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    def make_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    yield make_room
+    make_room()
 
 
 @posix_only
-async def test_a_disk_that_is_full(account, small_disk, target, partial):
-    """With no room left the old target is untouched; the unfinished file ends at a whole page."""
+async def test_a_disk_that_is_full(account, small_disk, target, checkpoint):
+    """With no room left the old target is untouched; when there is room the export goes on."""
     target.write_bytes(OLD)
     async with account(1000) as a:
-        with pytest.raises(TargetError, match="File too large") as caught:
-            await export_conversations(a.client, target)
+        with pytest.raises(TargetError, match=r"cannot write .*\.checkpoint: ") as caught:
+            await export_conversations(a.client, target, concurrency=1)
+        assert target.read_bytes() == OLD
+        small_disk()
+        kept = _kept(checkpoint)
+        assert kept == a.lines().splitlines(keepends=True)[: len(kept)]
+        assert 0 < len(kept) < 1000
+        assert len(kept) % 100 == 0
+        report = await export_conversations(a.client, target, concurrency=1)
 
-        unfinished = partial.read_bytes()
-        assert a.lines().startswith(unfinished)
-        assert unfinished.count(b"\n") == 200
-    assert caught.value.__cause__.errno == errno.EFBIG
-    assert target.read_bytes() == OLD
-
-
-@posix_only
-async def test_two_exports_to_one_target_do_not_mix(account, target):
-    """The second of two exports to the same target is refused, and the first is not disturbed."""
-    first = JsonLinesSink(target)
-    async with account(250) as a:
-        await first.open()
-        async for page in a.client.conversations.pages():
-            await first.write(page)
-            with pytest.raises(TargetError, match="another export is writing it") as caught:
-                await export_conversations(a.client, target)
-        await first.finish()
-
-        assert target.read_bytes() == a.lines()
-    assert isinstance(caught.value.__cause__, OSError)
+        assert _is_whole(target, a)
+    assert caught.value.__cause__ is not None
+    assert report.resumed == len(kept)
 
 
-@posix_only
-async def test_a_target_that_was_finished_between_opening_and_locking(
-    account, monkeypatch, target, partial
+# Cancellation
+
+
+async def _cancelled(export, step, again=None):
+    """Cancel an export after so many steps of the loop; whether it was still under way."""
+    task = asyncio.ensure_future(export)
+    for _ in range(step):
+        await asyncio.sleep(0)
+    task.cancel()
+    if again is not None:
+        for _ in range(again):
+            await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait([task])
+    return task.cancelled()
+
+
+async def _no_thread_is_left():
+    for _ in range(2000):
+        if not any(thread.name.startswith("cekat-export") for thread in threading.enumerate()):
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("a thread of the export is still there")
+
+
+def _no_file_is_open(folder):
+    """Make sure that this process has no file of a folder open, where the system tells."""
+    gc.collect()  # what was forgotten in Python would say so now, and a warning is an error
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        return
+    for link in descriptors.iterdir():
+        try:
+            name = os.readlink(link)  # noqa: PTH115 - not a path, for most of them
+        except OSError:
+            continue  # that of the listing itself
+        assert not name.startswith(str(folder))
+
+
+async def _outcome(target, account):
+    """Say whose the target is, and whether there is something to go on from; and go on."""
+    whose = "old" if target.read_bytes() == OLD else "new"
+    if whose == "new":
+        assert _is_whole(target, account)
+    left = _left(target.parent) - FINISHED
+    assert left in (set(), UNFINISHED)
+    report = await export_conversations(account.client, target, limit=20)
+    assert _is_whole(target, account)
+    assert _left(target.parent) == FINISHED
+    assert report.manifest.runs == 1 + bool(left)
+    return whose, bool(left)
+
+
+@pytest.mark.once
+async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
+    account, tmp_path, target, manifest
 ):
-    """A file that became another export's target at the last moment is left alone."""
+    """Cancelled at any step of the event loop, the target is the old or the new one, and whole."""
+    outcomes = set()
+    async with account(40) as a:
+        step, done = 0, False
+        while not done:
+            target.write_bytes(OLD)
+            manifest.unlink(missing_ok=True)
+            done = not await _cancelled(export_conversations(a.client, target, limit=20), step)
+            await _no_thread_is_left()
+            outcomes.add(await _outcome(target, a))
+            # How many steps there are is for the thread and the machine to say.
+            step += 1 + step // 20
+    _no_file_is_open(tmp_path)
 
-    def flock(file, operation):
-        partial.write_bytes(OLD)
-        partial.replace(target)
+    assert outcomes <= {("old", False), ("old", True), ("new", False)}
+    assert {("old", False), ("old", True)} <= outcomes
 
-    monkeypatch.setattr("fcntl.flock", flock)
-    async with account() as a:
-        with pytest.raises(TargetError, match="another export is writing it"):
+
+@pytest.mark.parametrize(
+    "moment, outcome",
+    [
+        ("open", ("old", False)),
+        ("page 1", ("old", True)),
+        ("page 3", ("old", True)),
+        ("write", ("old", True)),
+        ("publishing", ("old", True)),
+        ("renaming", ("new", False)),
+    ],
+)
+async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target, moment, outcome):
+    """Until the target takes its name a cancellation leaves the old one; then it waits for that."""
+
+    class Watched(JsonLinesSink):
+        def open(self):
+            now("open")
+            super().open()
+
+        def publish(self, records, manifest):
+            now("publishing")
+            return super().publish(records, manifest)
+
+        def write(self, records, output):
+            now("write")
+            super().write(records, output)
+
+    def now(what):
+        """Cancel from the sink's thread, and go on when the event loop has done that."""
+        if what == moment:
+            cancelled = threading.Event()
+            loop.call_soon_threadsafe(lambda: (task.cancel(), loop.call_soon(cancelled.set)))
+            assert cancelled.wait(20)
+
+    def sync_folder(folder):
+        now("renaming")
+
+    def on_progress(progress):
+        if f"page {progress.pages}" == moment:
+            task.cancel()
+
+    monkeypatch.setattr("cekat_async.export.file_sink.sync_folder", sync_folder)
+    target.write_bytes(OLD)
+    loop = asyncio.get_running_loop()
+    async with account(40) as a:
+        export = Export(a.client, Watched(target), filters=Filters())
+        task = asyncio.ensure_future(export.run(limit=20, concurrency=1, on_progress=on_progress))
+        await asyncio.wait([task])
+
+        assert task.cancelled()
+        await _no_thread_is_left()
+        _no_file_is_open(tmp_path)
+        # Whether there is something to go on from, and whether it was too late, can be told.
+        assert (export.checkpoint is not None) == outcome[1]
+        assert (export.report is not None) == (outcome[0] == "new")
+        moment = "over"
+        assert await _outcome(target, a) == outcome
+
+
+async def test_a_publishing_that_fails_when_cancelled(account, tmp_path, target):
+    """Who is cancelled while publishing fails gets the cancellation, and the files are closed."""
+
+    class Watched(JsonLinesSink):
+        def write(self, records, output):
+            loop.call_soon_threadsafe(export.cancel)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    target.write_bytes(OLD)
+    loop = asyncio.get_running_loop()
+    async with account(40) as a:
+        export = asyncio.ensure_future(export_conversations(a.client, Watched(target), limit=20))
+        await asyncio.wait([export])
+
+        assert export.cancelled()
+        await _no_thread_is_left()
+        _no_file_is_open(tmp_path)
+        assert await _outcome(target, a) == ("old", True)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("again", [0, 1, 2, 3])
+async def test_a_second_cancellation_leaves_no_open_file(
+    account, tmp_path, target, manifest, again
+):
+    """Who is cancelled once more while it cleans up leaves no file open and no thread behind."""
+    async with account(60) as a:
+        for step in range(0, 60, 4):
+            target.write_bytes(OLD)
+            manifest.unlink(missing_ok=True)
+            await _cancelled(export_conversations(a.client, target, limit=20), step, again)
+            await _no_thread_is_left()
+            _no_file_is_open(tmp_path)
+            await _outcome(target, a)
+
+
+async def test_cancelled_while_it_lets_go_it_leaves_no_thread(account, target):
+    """Cancelled in its last moment, when all is done but for letting go, its thread ends, too."""
+
+    class Watched(JsonLinesSink):
+        def close(self):
+            cancelled = threading.Event()
+            loop.call_soon_threadsafe(lambda: (task.cancel(), loop.call_soon(cancelled.set)))
+            assert cancelled.wait(20)
+
+    loop = asyncio.get_running_loop()
+    async with account(40) as a:
+        export = Export(a.client, Watched(target), filters=Filters())
+        task = asyncio.ensure_future(export.run())
+        await asyncio.wait([task])
+
+        assert task.cancelled()
+        assert export.report is not None
+        await _no_thread_is_left()  # although the export, and so its thread, is still known
+        assert _is_whole(target, a)
+
+
+async def test_no_thread_and_no_file_is_left_behind(account, tmp_path, target):
+    """A finished export has closed its files and ended its thread; so has one that failed."""
+    async with account(5, attempts=1) as a:
+        await export_conversations(a.client, target)
+        await _no_thread_is_left()
+        _no_file_is_open(tmp_path)
+        a.sandbox.fail_next(PROBE, Fault.status(500))
+        with pytest.raises(ServerError):
             await export_conversations(a.client, target)
+        await _no_thread_is_left()
+        _no_file_is_open(tmp_path)
 
-    assert target.read_bytes() == OLD
+
+# Several exports
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
+async def test_two_exports_to_one_target_do_not_mix(account, target, restart):
+    """The second of two exports to the same target is refused, and the first is not disturbed."""
+    refused = []
+
+    async def begin_another():
+        with pytest.raises(TargetError, match="another export is writing it"):
+            await export_conversations(a.client, target, restart=restart)
+        refused.append(True)
+
+    async with account(500) as a, asyncio.TaskGroup() as others:
+        await export_conversations(
+            a.client,
+            target,
+            limit=20,
+            on_progress=lambda _: others.create_task(begin_another()),
+        )
+        assert _is_whole(target, a)
+
+    assert len(refused) > 3
 
 
 @posix_only
-async def test_a_file_system_without_locks(account, monkeypatch, target):
-    """Where the file system has no locks, exports work without them."""
+@pytest.mark.once
+async def test_two_processes_with_one_target_do_not_mix(account, target):
+    """An export of another process to the same target is refused, and the first goes on."""
+    said = []
 
-    def flock(file, operation):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    def on_progress(_):
+        if not said:
+            done = subprocess.run(
+                [sys.executable, "-c", EXPORT, str(target), "0"],
+                check=False, capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            said.append(done.stderr)
 
-    monkeypatch.setattr("fcntl.flock", flock)
-    async with account(120) as a:
-        await export_conversations(a.client, target)
+    async with account(500) as a:
+        await export_conversations(a.client, target, limit=20, on_progress=on_progress)
 
-        assert target.read_bytes() == a.lines()
+        assert _is_whole(target, a)
+    assert "TargetError: another export is writing it" in said[0]
 
 
 async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):
@@ -518,7 +820,7 @@ async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):
     async with account(300) as a:
         await asyncio.gather(*(export_conversations(a.client, path, limit=20) for path in targets))
 
-        assert [path.read_bytes() for path in targets] == [a.lines()] * 4
+        assert all(_is_whole(path, a) for path in targets)
 
 
 async def test_a_sink_can_be_used_again(account, target):
@@ -529,34 +831,59 @@ async def test_a_sink_can_be_used_again(account, target):
         a.sandbox.create()
         await export_conversations(a.client, sink)
 
-        assert target.read_bytes() == a.lines()
+        assert _is_whole(target, a)
 
 
-async def test_a_sink_out_of_turn_says_so(account, target, tmp_path):
-    """Writing before opening is told by name; letting go of what was never opened is no error."""
-    sink = JsonLinesSink(target)
-    async with account(5) as a:
-        page = await a.client.conversations.page()
+async def test_what_moved_is_added(account, target, manifest):
+    """An incremental export asks for little, and the target is as if all had been exported anew."""
+    async with account(500) as a:
+        await export_conversations(a.client, target, limit=20)
+        a.sandbox.touch([id_ for id_, _ in a.sandbox.records()][300])
+        a.sandbox.create()
+        before = len(a.sandbox.log.requests)
+        report = await export_conversations(a.client, target, limit=20, incremental=True)
 
-    with pytest.raises(TargetError, match=r"call open\(\) first"):
-        await sink.write(page)
-    with pytest.raises(TargetError, match=r"call open\(\) first"):
-        await sink.finish()
-    await sink.abort()
-    assert list(tmp_path.iterdir()) == []
+        assert _is_whole(target, a)
+        assert len(a.sandbox.log.requests) - before < 10
+    assert report.manifest.incremental
+    assert report.manifest.conversations == 501
+    assert report.conversations < 100
 
 
-async def test_a_sink_that_did_not_open_says_so(account, tmp_path):
-    """Writing to a sink whose opening failed is told by name."""
-    sink = JsonLinesSink(tmp_path / "nowhere" / "x.jsonl")
-    async with account(5) as a:
-        page = await a.client.conversations.page()
+async def test_a_target_without_an_export_is_exported_whole(account, target):
+    """Where there was no export to add to, an incremental one brings everything."""
+    async with account(120) as a:
+        report = await export_conversations(a.client, target, limit=20, incremental=True)
 
-    with pytest.raises(TargetError, match="there is no folder"):
-        await sink.open()
-    with pytest.raises(TargetError, match=r"call open\(\) first"):
-        await sink.write(page)
-    await sink.abort()
+        assert _is_whole(target, a)
+    assert not report.manifest.incremental
+
+
+async def test_a_target_that_was_changed_is_not_added_to(account, tmp_path, target):
+    """What somebody else has changed is told before any request, and stays as it is."""
+    async with account(120) as a:
+        await export_conversations(a.client, target)
+        target.write_bytes(OLD)
+        before = len(a.sandbox.log.requests)
+        with pytest.raises(TargetError, match="not what the last export left"):
+            await export_conversations(a.client, target, incremental=True)
+
+        assert len(a.sandbox.log.requests) == before
+    assert target.read_bytes() == OLD
+    assert _left(tmp_path) == FINISHED
+
+
+async def test_a_target_that_was_changed_is_replaced(account, target):
+    """What somebody else has changed does not keep a whole export from taking its place."""
+    async with account(120) as a:
+        await export_conversations(a.client, target)
+        target.write_bytes(OLD)
+        await export_conversations(a.client, target)
+
+        assert _is_whole(target, a)
+
+
+# Killed
 
 
 EXPORT = """
@@ -570,32 +897,36 @@ async def main(target, latency):
         Sandbox(2000, quota=None, latency=float(latency)) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
     ):
-        await export_conversations(client, target)
+        await export_conversations(client, target, limit=20, account="the sandbox")
 
 asyncio.run(main(*sys.argv[1:]))
 """
 
 
 @posix_only
+@pytest.mark.once
 @pytest.mark.parametrize("old", [None, OLD], ids=["absent", "old"])
-def test_killed_in_the_middle(target, partial, old):
-    """After ``kill -9`` the target is as before; the same export run again is whole."""
+def test_killed_in_the_middle(target, checkpoint, old):
+    """After ``kill -9`` the target is as before, and the same export run again goes on."""
     if old:
         target.write_bytes(old)
     command = [sys.executable, "-c", EXPORT, str(target)]
     with subprocess.Popen([*command, "0.01"]) as process:
-        _wait_until(lambda: partial.exists() and partial.stat().st_size > 500_000)
+        _wait_until(lambda: checkpoint.exists() and checkpoint.stat().st_size > 500_000)
         process.send_signal(signal.SIGKILL)
-    whole = b"".join(record + b"\n" for _, record in Sandbox(2000).records())
+    whole = [record + b"\n" for _, record in Sandbox(2000).records()]
 
     assert (target.read_bytes() if target.exists() else None) == old
-    assert whole.startswith(partial.read_bytes())
-    assert len(partial.read_bytes()) < len(whole)
+    kept = _kept(checkpoint)
+    assert set(kept) <= set(whole)
+    assert 100 < len(kept) < len(whole)
 
     subprocess.run([*command, "0"], check=True)
 
-    assert target.read_bytes() == whole
-    assert not partial.exists()
+    assert _sorted(target.read_bytes()) == sorted(whole)
+    assert _left(target.parent) == FINISHED
+    found = Manifest.from_json(target.with_name(f"{target.name}.manifest.json").read_bytes())
+    assert found.runs == 2
 
 
 def _wait_until(condition, seconds=30):

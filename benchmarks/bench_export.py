@@ -1,0 +1,234 @@
+"""What an export costs: memory, speed, and how long it holds the event loop, beside the script.
+
+The sandbox is a process of its own; each export is another, as is the obvious script that people
+write for it (``requests``, ``pandas``, ``to_parquet``). All ask without a pace, on one connection
+after the other, so that the machine is measured and not the quota.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cekat_async import CekatClient
+from cekat_async.export import ExportProgress, export_conversations
+from cekat_async.sandbox import Sandbox
+
+TARGETS = (".jsonl", ".jsonl.zst", ".parquet", ".csv", ".sqlite", ".duckdb")
+RIVAL = "the script"
+_MEGABYTE = 1_000_000
+_HEADINGS = (
+    "target",
+    "conversations/s",
+    "of the script's",
+    "CPU",
+    "memory, first to last tenth",
+    "peak",
+    "loop held: 99.9 % / longest",
+)
+_PLAIN = {
+    "id",
+    "inbox_id",
+    "contact_id",
+    "contact_name",
+    "contact_phone",
+    "inbox_name",
+    "platform_type",
+    "stage_status",
+    "handled_by_id",
+    "handled_by_name",
+    "notes",
+    "created_at",
+    "resolved_at",
+    "resolved_by_id",
+    "resolved_by_name",
+    "labels",
+    "first_message",
+    "last_message",
+}
+
+
+async def serve(conversations: int) -> None:
+    """Run a sandbox until standard input ends, having printed where it is."""
+    async with Sandbox(conversations, quota=None) as sandbox:
+        print(json.dumps([sandbox.base_url, sandbox.api_key]), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+@contextmanager
+def sandbox(conversations: int) -> Iterator[tuple[str, str]]:
+    """Run a sandbox in a process of its own."""
+    command = [sys.executable, __file__, "serve", str(conversations)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        if process.stdin is not None and process.stdout is not None:
+            base_url, api_key = json.loads(process.stdout.readline())
+            yield base_url, api_key
+            process.stdin.close()
+
+
+def resident() -> float:
+    """Return this process's memory in megabytes."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
+
+
+def peak() -> float:
+    """Return the most that it ever was."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _MEGABYTE
+
+
+class Loop:
+    """Measures how long the event loop is held: how much later than a millisecond it wakes up."""
+
+    def __init__(self) -> None:
+        self.late: list[float] = []
+
+    async def watch(self) -> None:
+        """Look every millisecond."""
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            self.late.append((time.perf_counter() - before) * 1000 - 1)
+
+    def figures(self) -> dict[str, float]:
+        """Return the longest, and the one that a thousandth was longer than."""
+        late = sorted(self.late) or [0.0]
+        return {"longest": late[-1], "p99.9": late[int(len(late) * 0.999) - 1]}
+
+
+async def ours(base_url: str, api_key: str, target: str, conversations: int) -> dict[str, Any]:
+    """Export to a target; return what it took."""
+    loop, tenths = Loop(), list[float]()
+    began, cpu = time.perf_counter(), time.process_time()
+    walked: list[float] = []
+
+    def on_progress(progress: ExportProgress) -> None:
+        if progress.conversations >= conversations * (len(tenths) + 1) / 10:
+            tenths.append(resident())
+        walked[:] = [time.perf_counter() - began]
+
+    watching = asyncio.create_task(loop.watch())
+    async with CekatClient(api_key, base_url=base_url, rate_limit=None) as client:
+        report = await export_conversations(client, target, on_progress=on_progress)
+    watching.cancel()
+    return {
+        "conversations": report.conversations,
+        "seconds": time.perf_counter() - began,
+        "walked": walked[0],
+        "cpu": (time.process_time() - cpu) / report.conversations * _MEGABYTE,
+        "tenths": tenths,
+        "peak": peak(),
+        "late": loop.figures(),
+    }
+
+
+def theirs(base_url: str, api_key: str, target: str) -> dict[str, Any]:
+    """Do the same as one does it first: all pages into a list, the list into a frame."""
+    import pandas as pd  # noqa: PLC0415 - a rival's
+    import requests  # noqa: PLC0415
+
+    began, cpu, tenths = time.perf_counter(), time.process_time(), list[float]()
+    rows: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {api_key}"
+        while True:
+            page = session.get(
+                f"{base_url}/api/conversations", params={"limit": 100} | cursor, timeout=60
+            ).json()
+            rows += page["data"]
+            cursor = page["metadata"]["next_cursor"]
+            if not cursor["cursor_id"]:
+                break
+    tenths.append(resident())
+    frame = pd.DataFrame(rows)
+    # Fields that come in more than one type, the undocumented ones among them, end in an error.
+    for name in {"additional_data", *frame.columns} - _PLAIN:
+        frame[name] = frame[name].map(json.dumps)
+    frame.to_parquet(target)
+    return {
+        "conversations": len(rows),
+        "seconds": time.perf_counter() - began,
+        "cpu": (time.process_time() - cpu) / len(rows) * _MEGABYTE,
+        "tenths": tenths,
+        "peak": peak(),
+    }
+
+
+def measured(what: str, where: tuple[str, str], conversations: int) -> dict[str, Any]:
+    """Run one export, or the script, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "one", what, *where, folder, str(conversations)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+def one(what: str, base_url: str, api_key: str, folder: str, conversations: int) -> dict[str, Any]:
+    """Do what a process of its own is for."""
+    if what == RIVAL:
+        return theirs(base_url, api_key, f"{folder}/x.parquet")
+    return asyncio.run(ours(base_url, api_key, f"{folder}/x{what}", conversations))
+
+
+def line(what: str, found: dict[str, Any], script: float) -> str:
+    """Return a row of the table."""
+    late = found.get("late")
+    tenths = found["tenths"]
+    cells = (
+        what,
+        f"{found['conversations'] / found['seconds']:,.0f}",
+        f"{found['conversations'] / found['seconds'] / script:.2f}" if script else "",
+        f"{found['cpu']:.1f}",
+        f"{tenths[0]:.0f} to {tenths[-1]:.0f}" if tenths else "",
+        f"{found['peak']:.0f}",
+        f"{late['p99.9']:.1f} / {late['longest']:.0f}" if late else "",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--conversations", type=int, default=1_000_000)
+    parser.add_argument("--targets", nargs="*", default=TARGETS, choices=TARGETS)
+    parser.add_argument("--no-script", action="store_true", help="without the rival")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found = dict[str, Any]()
+    with sandbox(options.conversations) as where:
+        for what in (*([] if options.no_script else [RIVAL]), *options.targets):
+            found[what] = measured(what, where, options.conversations)
+            if found[what]["conversations"] != options.conversations:
+                sys.exit(f"{what} has {found[what]['conversations']:,} conversations")
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    script = found.get(RIVAL)
+    speed = script["conversations"] / script["seconds"] if script else 0.0
+    print(f"{options.conversations:,} conversations; memory in MB, times in ms, CPU in µs for each")
+    print("| " + " | ".join(_HEADINGS) + " |")
+    print("|---" * len(_HEADINGS) + "|")
+    for what, figures in found.items():
+        print(line(what, figures, speed))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        asyncio.run(serve(int(sys.argv[2])))
+    elif sys.argv[1:2] == ["one"]:
+        what, base_url, api_key, folder, conversations = sys.argv[2:]
+        print(json.dumps(one(what, base_url, api_key, folder, int(conversations))))
+    else:
+        main()

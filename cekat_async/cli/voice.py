@@ -1,0 +1,69 @@
+"""What is said to people: lines of text, or for a scheduler one JSON object a line."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Voice", "one_line"]
+
+
+class Voice:
+    """Says everything for people on standard error: standard output carries data alone.
+
+    Args:
+        console: Standard error, and what moves on it.
+
+    Attributes:
+        as_json: Whether each thing that is said is a JSON object on a line of its own.
+        key_from: Where the API key came from, for the advice of what to look at.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.as_json = False
+        self.key_from = "CEKAT_API_KEY"
+
+    def say(self, text: str, *, event: str = "message", level: str = "info", **fields: Any) -> None:
+        """Say one line, under the command's name.
+
+        Args:
+            text: For a person.
+            event: What it is, for a program.
+            level: How bad it is: one of logging's names, in small letters.
+            **fields: What a program may want to know beside the text.
+        """
+        line = one_line(text)
+        if self.as_json:
+            self._write(line, event, level, fields)
+        else:
+            self._print(f"cekat: {line}")
+
+    def show(self, text: str, *, event: str, **fields: Any) -> None:
+        """Say text of one or several lines as it is; the arguments are those of ``say``."""
+        if self.as_json:
+            self._write(text, event, "info", fields)
+        else:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        # Nothing in it is markup, and long lines are the terminal's to wrap.
+        self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def _write(self, text: str, event: str, level: str, fields: dict[str, Any]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        said = {"time": now, "level": level, "event": event, "message": text}
+        # Looked up now, because what standard error is changes while the command runs.
+        sys.stderr.write(msgspec.json.encode(said | fields).decode() + "\n")
+        sys.stderr.flush()
+
+
+def one_line(text: str) -> str:
+    """Return text that strangers may have written as one line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,0 +1,375 @@
+"""Exports that are resumed, partial, incremental or refused, and the log that a scheduler reads."""
+
+import json
+import re
+import sqlite3
+import sys
+
+import pytest
+
+from cekat_async import CekatClient
+from cekat_async.cli import ExitCode
+from cekat_async.sandbox import Fault, Quota, Sandbox
+
+FAST = ("--rate-limit", "off")
+SIZE = ("--sandbox", "--sandbox-size", "250")
+
+
+def said(ended):
+    """Return what was said as JSON, each line of it."""
+    return [json.loads(line) for line in ended.err.splitlines()]
+
+
+def test_a_spent_day_and_the_next(cekat, served, tmp_path, holds):
+    """When the day's quota is spent, the next run goes on, and ends like one that never stopped."""
+    with served(900, quota=Quota(per_day=4, headers=None)) as sandbox:
+        stopped = cekat("export", "x.jsonl", *FAST, "--log-format", "json", "--account", "Acme")
+        kept = said(stopped)[-1]
+    with served(900) as sandbox:
+        ended = cekat("export", "x.jsonl", *FAST, "--log-format", "json", "--account", "Acme")
+        assert holds(tmp_path / "x.jsonl", sandbox)
+    error = said(stopped)[-2]
+
+    assert stopped.code == ExitCode.QUOTA_SPENT
+    assert error["event"] == "error"
+    assert error["error"] == "RateLimitError"
+    assert error["exit_code"] == 6
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*Z", error["resumes_at"])
+    assert kept["event"] == "unfinished"
+    assert kept["checkpoint"] == "x.jsonl.checkpoint"
+    assert kept["conversations"] >= 100
+    assert ended.code == ExitCode.DONE
+    assert said(ended)[-1]["manifest"]["runs"] == 2
+    assert said(ended)[0]["resumed"] == kept["conversations"]
+
+
+def test_one_inbox_that_fails_for_good(cekat, served, tmp_path):
+    """A 403 on one inbox is told, the others are there, and the exit code says partial."""
+    with served(250) as sandbox:
+        sandbox.fail_next(Fault.status(403))
+        inboxes = sandbox.inbox_ids[:2]
+        typed = [word for inbox in inboxes for word in ("--inbox", inbox)]
+        ended = cekat("export", "x.jsonl", *typed, "--concurrency", "1")
+        expected = sandbox.count(inboxes[1])
+    manifest = json.loads((tmp_path / "x.jsonl.manifest.json").read_bytes())
+
+    assert ended.code == ExitCode.PARTIAL == 10
+    assert f"x.jsonl: {expected} conversations, partial\n" in ended.err
+    assert ended.err.splitlines()[-1].startswith(f"cekat: inbox {inboxes[0]} failed: ")
+    assert "HTTP 403" in ended.err.splitlines()[-1]
+    assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == expected
+    failed = [one["inbox_id"] for one in manifest["partitions"] if one["error"]]
+    assert failed == [inboxes[0]]
+    assert manifest["complete"] is False
+
+
+def test_inboxes_that_all_fail_replace_nothing(cekat, served, tmp_path):
+    """If every inbox is refused, what was there stays."""
+    (tmp_path / "x.jsonl").write_text("old\n")
+    with served(250) as sandbox:
+        sandbox.fail_next(*[Fault.status(403)] * 4)
+        typed = [word for inbox in sandbox.inbox_ids[:2] for word in ("--inbox", inbox)]
+        ended = cekat("export", "x.jsonl", *typed, "--concurrency", "1")
+
+    assert ended.code == ExitCode.KEY_REFUSED
+    assert ended.complaint.startswith("cekat: 2 inboxes failed, ")
+    assert (tmp_path / "x.jsonl").read_text() == "old\n"
+
+
+def test_inboxes_that_fail_for_the_time_being(cekat, served, tmp_path):
+    """What may pass ends the export unfinished, and the same command goes on."""
+    with served(250) as sandbox:
+        typed = [word for inbox in sandbox.inbox_ids[:2] for word in ("--inbox", inbox)]
+        typed += ["--concurrency", "1", "--attempts", "1"]
+        sandbox.fail_next(Fault.drop())
+        stopped = cekat("export", "x.jsonl", *typed)
+        ended = cekat("export", "x.jsonl", *typed)
+    reason, left = stopped.err.splitlines()[-2:]
+
+    assert stopped.code == ExitCode.NOT_REACHED
+    assert reason.endswith(": the same command goes on")
+    assert left.endswith(" are in x.jsonl.checkpoint; the same command goes on")
+    assert ended.code == ExitCode.DONE
+
+
+def test_an_incremental_export(cekat, served, tmp_path):
+    """``--incremental`` brings what has moved, says so, and ``--full`` brings all again."""
+    with served(600) as sandbox:
+        cekat("export", "x.jsonl", *FAST)
+        moved = sandbox.create()
+        added = cekat("export", "x.jsonl", *FAST, "--incremental")
+        held = (tmp_path / "x.jsonl").read_bytes()
+        whole = cekat("export", "x.jsonl", *FAST, "--incremental", "--full")
+
+    assert added.code == 0
+    assert "x.jsonl: 601 conversations, complete\n" in added.err
+    assert re.search(r"\nincremental: [\d,]+ conversations fetched\n", added.err)
+    assert str(moved).encode() in held
+    assert "incremental: " not in whole.err
+
+
+def test_an_export_of_each_inbox(cekat, tmp_path, holds):
+    """``--by-inbox`` walks each inbox, and tells what each has brought."""
+    ended = cekat("export", "x.jsonl", *SIZE, "--by-inbox")
+
+    assert ended.code == 0
+    assert len(re.findall(r"^inbox \S+: \d+ records?, \d+ pages?$", ended.err, re.MULTILINE)) == 8
+    assert holds(tmp_path / "x.jsonl", Sandbox(250))
+
+
+def test_a_table_of_ones_own(cekat, tmp_path):
+    """``--table`` names the table, and the summary says where the manifest is."""
+    ended = cekat("export", "x.sqlite", *SIZE, "--table", "talks")
+    with sqlite3.connect(tmp_path / "x.sqlite") as database:
+        found = database.execute("SELECT count(*) FROM talks").fetchone()
+    database.close()
+
+    assert ended.code == 0
+    assert found == (250,)
+    assert ended.err.splitlines()[-1] == "manifest: in the table cekat_exports"
+
+
+@pytest.mark.parametrize("typed, cell", [((), b"'=1+1"), (("--keep-formulas",), b"=1+1")])
+def test_formulas_are_defused_unless_they_are_to_be_kept(cekat, served, tmp_path, typed, cell):
+    """A cell that a spreadsheet would run is text, but for ``--keep-formulas``."""
+    with served(0) as sandbox:
+        record = b'{"data":[{"id":"a","contact_name":"=1+1"}]}'
+        sandbox.fail_next(*[Fault.raw(body=record)] * 2)
+        assert cekat("export", "x.csv", *typed).code == 0
+
+    assert b"," + cell + b"," in (tmp_path / "x.csv").read_bytes()
+
+
+def test_an_account_is_known_by_its_name(cekat, served):
+    """With ``--account`` an unfinished export survives a change of the key, and without not."""
+    day = Quota(per_day=4, headers=None)
+    for name, code in (("Acme", ExitCode.DONE), (None, ExitCode.CHECKPOINT_REFUSED)):
+        typed = ["--account", name] if name else []
+        with served(900, quota=day):
+            cekat("export", "x.jsonl", *FAST, *typed)
+        with served(900, api_key="another-key-of-theirs"):
+            ended = cekat("export", "x.jsonl", *FAST, *typed)
+
+        assert ended.code == code
+    assert ended.complaint.endswith("finish that one as it was begun, or begin anew with --restart")
+
+
+@pytest.fixture
+def unfinished(cekat, served, tmp_path):
+    """The checkpoint of an export that was stopped by a spent day."""
+    with served(900, quota=Quota(per_day=4, headers=None)):
+        cekat("export", "x.jsonl", *FAST, "--account", "a")
+    return tmp_path / "x.jsonl.checkpoint"
+
+
+def test_a_broken_checkpoint(cekat, served, unfinished, tmp_path, holds):
+    """A broken checkpoint is told and kept as it is, and ``--restart`` begins anew."""
+    unfinished.write_bytes(b"no database" * 1000)
+    with served(900) as sandbox:
+        refused = cekat("export", "x.jsonl", *FAST, "--account", "a")
+        assert unfinished.read_bytes() == b"no database" * 1000
+        ended = cekat("export", "x.jsonl", *FAST, "--account", "a", "--restart")
+
+        assert refused.code == ExitCode.CHECKPOINT_REFUSED == 9
+        assert refused.complaint.endswith(": begin anew with --restart")
+        assert ended.code == ExitCode.DONE
+        assert holds(tmp_path / "x.jsonl", sandbox)
+
+
+def test_a_checkpoint_of_a_newer_version(cekat, served, unfinished):
+    """A checkpoint that a newer version wrote is refused, and stays what it is."""
+    with sqlite3.connect(unfinished) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    before = unfinished.read_bytes()
+    with served(900):
+        ended = cekat("export", "x.jsonl", *FAST, "--account", "a")
+
+    assert ended.code == ExitCode.CHECKPOINT_REFUSED
+    assert "is of another version of cekat_async (format 99, " in ended.complaint
+    assert unfinished.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "typed, says",
+    [
+        (("--account", "b"), "belongs to another account (a; this is b)"),
+        (("--account", "a", "--status", "open"), "belongs to an export with other filters"),
+    ],
+)
+def test_a_checkpoint_of_another_export(cekat, served, unfinished, typed, says):
+    """An unfinished export of something else is not gone on with, and not lost."""
+    before = unfinished.read_bytes()
+    with served(900):
+        ended = cekat("export", "x.jsonl", *FAST, *typed)
+
+    assert ended.code == ExitCode.CHECKPOINT_REFUSED
+    assert says in ended.complaint
+    assert unfinished.read_bytes() == before
+
+
+def test_a_folder_that_was_moved(cekat, served, unfinished, tmp_path, monkeypatch):
+    """An unfinished export goes on wherever its folder is, and from wherever it is called."""
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    unfinished.rename(moved / unfinished.name)
+    with served(900):
+        ended = cekat("export", str(moved / "x.jsonl"), *FAST, "--account", "a")
+
+    assert ended.code == ExitCode.DONE
+    assert ", 2 runs\n" in ended.err
+
+
+def test_after_a_wrong_key_nothing_is_in_the_way(cekat, served, monkeypatch, tmp_path):
+    """An export that brought nothing leaves nothing: the right key comes after a wrong one."""
+    with served(50) as sandbox:
+        monkeypatch.setenv("CEKAT_API_KEY", "sk-wrong-and-long-enough")
+        assert cekat("export", "x.jsonl").code == ExitCode.KEY_REFUSED
+        assert list(tmp_path.iterdir()) == []
+        monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
+
+        assert cekat("export", "x.jsonl").code == ExitCode.DONE
+
+
+def test_a_parquet_file_with_other_columns(cekat, tmp_path):
+    """A Parquet file that no export made is refused before any request, and stays what it is."""
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"id": [1]}), tmp_path / "x.parquet")
+    before = (tmp_path / "x.parquet").read_bytes()
+    ended = cekat("export", "x.parquet", *SIZE)
+
+    assert ended.code == ExitCode.TARGET_FAILED
+    assert "x.parquet has other columns than an export: " in ended.complaint
+    assert len(ended.err.splitlines()) == 1
+    assert (tmp_path / "x.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "url, code",
+    [
+        ("postgresql://u:geheim@127.0.0.1:9/d", ExitCode.TARGET_FAILED),
+        ("postgresql://u:ge/heim@127.0.0.1/d", ExitCode.USAGE),
+        ("postgresql://u:geheim@h:port/d", ExitCode.USAGE),
+    ],
+)
+def test_a_database_that_is_not_there(cekat, url, code):
+    """A wrong URL, or a database that cannot be reached, is told in a line, without password."""
+    pytest.importorskip("psycopg")
+    ended = cekat("export", url, *SIZE)
+
+    assert ended.code == code
+    assert len(ended.err.splitlines()) == 1
+    assert "heim" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "target, module, extra",
+    [
+        ("x.parquet", "pyarrow", "parquet"),
+        ("x.jsonl.zst", "zstandard", "zstd"),
+        ("x.duckdb", "duckdb", "duckdb"),
+        ("postgresql://h/d", "psycopg", "postgres"),
+    ],
+)
+def test_a_target_whose_extra_is_missing(cekat, monkeypatch, target, module, extra):
+    """A target that needs an extra names the command that installs it."""
+    monkeypatch.setitem(sys.modules, module, None)
+    ended = cekat("export", target, *SIZE)
+
+    assert ended.code == ExitCode.MISSING_EXTRA == 8
+    assert ended.complaint.endswith(f"pip install 'cekat-async[{extra}]'")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_progress_counts_up_to_the_last_total(cekat, served):
+    """With a manifest of an earlier export the progress says of how many, and how long still."""
+    with served(1200):
+        cekat("export", "x.jsonl", *FAST)
+        again = cekat("export", "x.jsonl", *FAST, "--log-format", "json")
+    first = said(again)[0]
+
+    assert first["event"] == "progress"
+    assert first["expected"] == 1200
+    assert re.fullmatch(r"[\d,]+ of 1,200 conversations", first["message"])
+    assert first["seconds_left"] >= 0
+
+
+def test_a_log_in_json(cekat, served):
+    """With ``--log-format json`` every line is an object with time, level, event and message."""
+    with served(150) as sandbox:
+        sandbox.fail_next(Fault.ok(), Fault.status(503))
+        ended = cekat("export", "x.jsonl", "--log-format", "json", "-v")
+    events = {one["event"] for one in said(ended)}
+    summary = said(ended)[-1]
+    progress = next(one for one in said(ended) if one["event"] == "progress")
+
+    assert ended.code == 0
+    assert all([*one][:4] == ["time", "level", "event", "message"] for one in said(ended))
+    assert {"log", "progress", "summary"} <= events
+    assert summary["manifest"]["conversations"] == 150
+    assert summary["message"].startswith("x.jsonl: 150 conversations, complete\n")
+    assert {"per_minute", "quota_share", "waiting", "waiting_for", "retries"} <= set(progress)
+
+
+@pytest.mark.parametrize(
+    "arguments, error, code",
+    [
+        (("export", "x.xlsx"), "ConfigurationError", 2),
+        (("inboxes", "--wait", "--rate-limit", "off"), "UsageError", 2),
+        (("inboxes", "--attempts", "0"), "BadParameter", 2),
+        (("export", "no/x.jsonl", "--sandbox"), "TargetError", 7),
+        (("inboxes",), "ConfigurationError", 2),
+    ],
+)
+def test_what_goes_wrong_in_json(cekat, arguments, error, code):
+    """What goes wrong is one object, with the error's class and the exit code."""
+    ended = cekat(*arguments, "--log-format", "json")
+    (only,) = said(ended)
+
+    assert ended.code == only["exit_code"] == code
+    assert (only["event"], only["level"], only["error"]) == ("error", "error", error)
+
+
+@pytest.mark.once
+def test_a_hold_is_seen_in_json(cekat, served, monkeypatch):
+    """While it waits, JSON goes on saying so, and what for."""
+    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LINES", 0.5)
+    with served(150) as sandbox:
+        pause = Fault.status(429, headers={"Retry-After": "3"})
+        sandbox.fail_next(Fault.ok(), Fault.ok(), pause)
+        ended = cekat("export", "x.jsonl", "--log-format", "json", "--concurrency", "1")
+    held = [one for one in said(ended) if one.get("waiting")]
+
+    assert len(held) >= 2
+    assert held[0]["waiting_for"] == "the server asks for a pause"
+    assert held[0]["waiting"] > held[-1]["waiting"]
+
+
+def test_the_connections_are_as_many_as_the_requests(cekat, monkeypatch):
+    """``--concurrency`` is that of the client as well: 8 without it."""
+    made = []
+
+    def client(*arguments, **options):
+        made.append(options["concurrency"])
+        return CekatClient(*arguments, **options)
+
+    monkeypatch.setattr("cekat_async.cli.options.CekatClient", client)
+    cekat("export", "x.jsonl", *SIZE)
+    cekat("export", "x.jsonl", *SIZE, "--concurrency", "32")
+
+    assert made == [8, 32]
+
+
+def test_no_standard_output_goes_on_without_a_checkpoint(cekat, served):
+    """A stopped export to standard output begins anew, unless it has a checkpoint."""
+    for typed, code in (((), "begins anew"), (("--checkpoint", "kept"), "goes on")):
+        with served(900, quota=Quota(per_day=4, headers=None)):
+            stopped = cekat("export", "-", *FAST, "--account", "a", *typed)
+        with served(900):
+            ended = cekat("export", "-", *FAST, "--account", "a", *typed)
+
+        assert stopped.code == ExitCode.QUOTA_SPENT
+        assert stopped.out == b""
+        assert ended.out.count(b"\n") == 900
+        assert (", 2 runs\n" in ended.err) == (code == "goes on")

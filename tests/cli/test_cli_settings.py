@@ -1,0 +1,414 @@
+"""Settings: from options, the environment and a file with profiles; and where the key is."""
+
+import json
+import os
+
+import pytest
+
+from cekat_async import CekatClient
+from cekat_async.cli import ExitCode
+from cekat_async.cli.places import checkpoint_of
+
+KEY = "sk-0f3d-very-distinctive-9c71"
+posix = pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A function that writes the settings of the current folder."""
+
+    def settings(text, name="cekat.toml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return settings
+
+
+@pytest.fixture
+def key_file(tmp_path):
+    """A function that writes a key into a file of its own."""
+
+    def key_file(key, mode=0o600, name="key"):
+        path = tmp_path / name
+        path.write_bytes(key.encode() + b"\n")
+        path.chmod(mode)
+        return path
+
+    return key_file
+
+
+@pytest.fixture
+def clients(monkeypatch):
+    """The keys and options of the clients that commands make."""
+    made = []
+
+    def client(*arguments, **options):
+        made.append((arguments[0] if arguments else None, options))
+        return CekatClient(*arguments, **options)
+
+    monkeypatch.setattr("cekat_async.cli.options.CekatClient", client)
+    return made
+
+
+@pytest.mark.parametrize(
+    "option, variable, profile, wins",
+    [("3", "4", 5, 3), (None, "4", 5, 4), (None, None, 5, 5), (None, None, None, 6)],
+)
+def test_what_outdoes_what(cekat, clients, monkeypatch, settings, option, variable, profile, wins):
+    """An option outdoes the environment, that the profile, and that the file's defaults."""
+    own = "" if profile is None else f"attempts = {profile}"
+    settings(f"attempts = 6\n[profiles.acme]\n{own}\n")
+    if variable:
+        monkeypatch.setenv("CEKAT_ATTEMPTS", variable)
+    typed = ["--attempts", option] if option else []
+    ended = cekat("inboxes", "--sandbox", "--profile", "acme", *typed)
+
+    assert ended.code == 0
+    ((_, options),) = clients
+    assert options["retry"].attempts == wins
+
+
+def test_an_export_may_stand_in_the_file_as_a_whole(cekat, served, clients, settings, tmp_path):
+    """With a target in the settings ``cekat export`` needs no argument."""
+    settings(
+        """
+        log-format = "json"
+        keep_formulas = true  # which a database does not have: it is passed over
+        [profiles.acme]
+        target = "out.sqlite"
+        account = "Acme"
+        by_inbox = true
+        concurrency = 3
+        rate_limit = 200
+        table = "talks"
+        status = "resolved"
+        incremental = true
+        checkpoint = "elsewhere"
+        """
+    )
+    with served(90):
+        ended = cekat("export", "--profile", "acme")
+    last = json.loads(ended.err.splitlines()[-1])
+
+    assert ended.code == 0
+    assert last["manifest"]["account"] == "Acme"
+    assert last["manifest"]["filters"] == {
+        "inbox_ids": [],
+        "by_inbox": True,
+        "stage_status": "resolved",
+    }
+    ((_, options),) = clients
+    assert options["concurrency"] == 3
+    assert options["rate_limit"].requests == 200
+    assert (tmp_path / "out.sqlite").exists()
+
+
+def test_the_environment_alone_can_say_all(cekat, served, monkeypatch, tmp_path):
+    """Each setting has a variable: what it is called, in capitals, behind CEKAT_."""
+    for name, value in {
+        "TARGET": "out.csv",
+        "INBOX": "a b",
+        "KEEP_FORMULAS": "1",
+        "LOG_FORMAT": "json",
+        "CONCURRENCY": "2",
+        "INCREMENTAL": "true",
+    }.items():
+        monkeypatch.setenv(f"CEKAT_{name}", value)
+    with served(9):
+        ended = cekat("export")
+
+    assert ended.code == 0
+    manifest = json.loads(ended.err.splitlines()[-1])["manifest"]
+    assert manifest["filters"]["inbox_ids"] == ["a", "b"]
+    assert (tmp_path / "out.csv").exists()
+
+
+def test_a_sandbox_takes_nothing_of_what_is_real(cekat, settings, tmp_path):
+    """Neither target nor account of the settings are for a sandbox's made-up conversations."""
+    settings('target = "real.jsonl"\naccount = "Acme"')
+    refused = cekat("export", "--sandbox")
+    ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "9")
+
+    assert refused.code == ExitCode.USAGE
+    assert "--sandbox needs a TARGET that is typed" in refused.complaint
+    assert not (tmp_path / "real.jsonl").exists()
+    assert ended.code == 0
+    manifest = json.loads((tmp_path / "x.jsonl.manifest.json").read_bytes())
+    assert manifest["account"] == "sandbox of 9"
+
+
+def test_waiting_is_not_for_a_pace_that_is_off(cekat, settings):
+    """A ``wait`` of the settings is passed over where it means nothing."""
+    settings("wait = true")
+
+    assert cekat("inboxes", "--sandbox", "--rate-limit", "off").code == 0
+
+
+@pytest.mark.parametrize(
+    "typed, inboxes, by_inbox",
+    [((), [], True), (("--inbox", "a"), ["a"], False), (("--no-by-inbox",), [], False)],
+)
+def test_what_is_typed_sets_the_other_filter_aside(cekat, settings, typed, inboxes, by_inbox):
+    """``--inbox`` and ``--by-inbox`` exclude each other: the one that was typed counts."""
+    settings("by-inbox = true")
+    ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "9", *typed)
+
+    assert ended.code == 0
+    with open("x.jsonl.manifest.json") as file:  # noqa: PTH123 - in the current folder
+        filters = json.load(file)["filters"]
+    assert (filters["inbox_ids"], filters["by_inbox"]) == (inboxes, by_inbox)
+
+
+def test_where_the_file_is_looked_for(cekat, settings, monkeypatch, clients, tmp_path_factory):
+    """``--config``, ``CEKAT_CONFIG``, the current folder, the person's own: the first counts."""
+    own = tmp_path_factory.mktemp("own")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(own))
+    (own / "cekat").mkdir()
+    seen = []
+    for attempts, place in enumerate(
+        (own / "cekat" / "config.toml", "cekat.toml", "by_variable", "by_option"), 2
+    ):
+        settings(f"attempts = {attempts}", place)
+        if place == "by_variable":
+            monkeypatch.setenv("CEKAT_CONFIG", place)
+        typed = ["--config", place] if place == "by_option" else []
+        assert cekat("inboxes", "--sandbox", *typed).code == 0
+        seen.append(clients[-1][1]["retry"].attempts)
+
+    assert seen == [2, 3, 4, 5]
+
+
+def test_the_profile_may_be_named_in_the_environment(cekat, settings, monkeypatch, clients):
+    """``CEKAT_PROFILE`` chooses the profile, and ``--profile`` comes before it."""
+    settings("[profiles.a]\nattempts = 2\n[profiles.b]\nattempts = 3")
+    monkeypatch.setenv("CEKAT_PROFILE", "a")
+    cekat("inboxes", "--sandbox")
+    cekat("inboxes", "--sandbox", "--profile", "b")
+
+    assert [options["retry"].attempts for _, options in clients] == [2, 3]
+
+
+def test_filters_of_the_file_are_the_exports(cekat, settings):
+    """``cekat conversations`` shows the account as it is, whatever an export is to hold."""
+    settings('inbox = ["a", "b"]\nstatus = "resolved"\ntarget = "x.jsonl"')
+    ended = cekat("conversations", "--sandbox", "--sandbox-size", "9")
+
+    assert ended.code == 0
+    assert ended.out.count(b"\n") == 9
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("concurency = 8", "cekat.toml: concurency: there is no such setting: did you mean concur"),
+        ("colour = 'red'", "cekat.toml: colour: there is no such setting: there are account, "),
+        ("concurrency = '8'", "cekat.toml: concurrency: write a whole number, as in concurrency"),
+        ("concurrency = true", "cekat.toml: concurrency: write a whole number"),
+        ("concurrency = 0", "cekat.toml: concurrency: 0 is not in the range"),
+        ("wait = 'yes'", "cekat.toml: wait: write true or false"),
+        ("target = 7", "cekat.toml: target: write a text, as in target = "),
+        ("inbox = [7]", "cekat.toml: inbox: write a list of texts"),
+        ("rate_limit = 'many'", "cekat.toml: rate_limit: write it like 300/60, or auto, or off"),
+        ("rate_limit = [3]", "cekat.toml: rate_limit: write as in rate_limit = "),
+        ("log_format = 'xml'", "cekat.toml: log_format: 'xml' is not one of 'text', 'json'"),
+        ("target", "cekat.toml is not TOML: "),
+        ("\\xff", "cekat.toml is not TOML: "),
+        ("profiles = 3", "cekat.toml: profiles: write each as a table, [profiles.NAME]"),
+        ("[profiles]\na = 3", "cekat.toml: profiles: write each as a table, [profiles.NAME]"),
+        ("[profiles.a]\nx = 3", "cekat.toml: a: x: there is no such setting"),
+        ("api_key = 'sk-1'", "cekat.toml: api_key: no key belongs into this file; put it into"),
+        ("[profiles.a]\napi-key = 's'", "cekat.toml: a: api_key: no key belongs into this file"),
+        ("api_key_file='a'\napi_key_env='B'", "write either api_key_file or api_key_env, not both"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_told_in_one_line(cekat, settings, text, says):
+    """File, key and what to write: in one line, with exit code 2, before anything is done."""
+    settings(text)
+    ended = cekat("export", "x.jsonl", "--sandbox")
+
+    assert ended.code == ExitCode.USAGE
+    assert says in ended.complaint
+    assert len(ended.err.splitlines()) == 1
+    assert "sk-1" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (("--config", "nowhere.toml"), "cannot read nowhere.toml: No such file or directory"),
+        (("--config", "."), "cannot read .: Is a directory"),
+        (("--profile", "acme"), "there is no profile 'acme', since there are no settings"),
+    ],
+)
+def test_settings_that_are_not_there(cekat, arguments, says):
+    """A file or a profile that was named must be there."""
+    ended = cekat("inboxes", "--sandbox", *arguments)
+
+    assert ended.code == ExitCode.USAGE
+    assert says in ended.complaint
+
+
+def test_an_unknown_profile(cekat, settings):
+    """A profile that is not in the file is told with those that are."""
+    settings("[profiles.acme]\n[profiles.globex]")
+    ended = cekat("inboxes", "--sandbox", "--profile", "acne")
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.complaint == "cekat: cekat.toml has no profile 'acne': there are: acme, globex"
+
+
+@pytest.mark.parametrize(
+    "way", ["--api-key-file", "CEKAT_API_KEY_FILE", "api_key_file", "api_key_env", "home"]
+)
+def test_where_the_key_may_be(cekat, served, monkeypatch, settings, key_file, clients, way):
+    """The key may be in a file or a variable, which an option, a variable or a profile names."""
+    with served(5, api_key=KEY) as sandbox:
+        monkeypatch.delenv("CEKAT_API_KEY")
+        typed, profile = [], ""
+        if way == "--api-key-file":
+            typed = [way, str(key_file(KEY))]
+        elif way == "CEKAT_API_KEY_FILE":
+            monkeypatch.setenv(way, str(key_file(KEY)))
+        elif way == "home":
+            monkeypatch.setenv("HOME", os.path.dirname(key_file(KEY)))  # noqa: PTH120
+            profile = 'api_key_file = "~/key"'
+        elif way == "api_key_file":
+            profile = f'{way} = "{key_file(KEY)}"'
+        else:
+            monkeypatch.setenv("ACME_KEY", KEY)
+            profile = f'{way} = "ACME_KEY"'
+        settings(f'api_key_file = "not this"\n[profiles.a]\n{profile}')
+        ended = cekat("inboxes", "--profile", "a", *typed)
+
+        assert (ended.code, ended.err) == (0, "")
+        assert sandbox.log.requests[0].authorized
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_key_file_that_others_may_read(cekat, served, key_file, mode):
+    """A key that is not for its owner alone is refused, with what to do."""
+    with served(5) as sandbox:
+        path = key_file(sandbox.api_key, mode)
+        ended = cekat("inboxes", "--api-key-file", str(path))
+
+        assert sandbox.log.requests == []
+    assert ended.code == ExitCode.USAGE
+    assert ended.complaint == f"cekat: others may read the key in {path}: chmod 600 {path}"
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("empty", "empty is empty: its first line must be the API key"),
+        ("nowhere", "cannot read the key in nowhere: No such file or directory"),
+        ("strange", "the API key has a line break, a blank at an end, or a character that no"),
+    ],
+)
+def test_a_key_file_without_a_key(cekat, key_file, name, says):
+    """A file that is not there, or has no key in its first line, is told in one line."""
+    key_file("\nsecond", name="empty")
+    key_file("k\u00e9y", name="strange")
+    ended = cekat("inboxes", "--api-key-file", name)
+
+    assert ended.code == ExitCode.USAGE
+    assert says in ended.complaint
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_variable_that_was_named_and_is_not_set(cekat, settings):
+    """A profile's variable that is not there is told with who named it."""
+    settings('api_key_env = "ACME_KEY"')
+    ended = cekat("inboxes")
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.complaint == (
+        "cekat: cekat.toml: api_key_env says that the key is in the variable ACME_KEY: set it"
+    )
+
+
+def test_two_keys_in_the_environment(cekat, monkeypatch):
+    """Of two keys in the environment none is guessed to be the right one."""
+    monkeypatch.setenv("CEKAT_API_KEY", KEY)
+    monkeypatch.setenv("CEKAT_API_KEY_FILE", "key")
+    ended = cekat("inboxes")
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.complaint == "cekat: CEKAT_API_KEY and CEKAT_API_KEY_FILE are both set: unset one"
+
+
+@pytest.mark.parametrize(
+    "typed, profile, used",
+    [
+        (("--profile", "acme"), 'api_key_env = "ACME_KEY"', "acme's"),
+        ((), 'api_key_env = "ACME_KEY"', "usual"),
+        (("--profile", "acme"), "", "usual"),
+    ],
+)
+def test_which_of_two_keys(cekat, served, monkeypatch, settings, clients, typed, profile, used):
+    """The environment's key outdoes the file's, but not that of a profile that was asked for."""
+    with served(5):
+        settings(f'api_key_env = "DEFAULT"\n[profiles.acme]\n{profile}')
+        monkeypatch.setenv("CEKAT_API_KEY", "usual")
+        monkeypatch.setenv("ACME_KEY", "acme's")
+        cekat("inboxes", *typed)
+
+    assert clients[0][0] == used
+
+
+def test_a_wrong_key_is_told_for_where_it_is_from(cekat, served, key_file):
+    """Whoever has to correct a key is told where it stands."""
+    with served(5):
+        path = key_file(KEY)
+        ended = cekat("inboxes", "--api-key-file", str(path))
+
+    assert ended.code == ExitCode.KEY_REFUSED
+    assert ended.complaint.endswith(f": check the key in {path}")
+
+
+def test_a_file_that_only_lies_there_sends_no_key_elsewhere(cekat, settings, monkeypatch):
+    """The key goes to another host for a file that somebody named, not for one that lay there."""
+    monkeypatch.setenv("CEKAT_API_KEY", KEY)
+    settings('base_url = "https://nowhere.invalid"\nattempts = 1')
+    found, named = cekat("inboxes"), cekat("inboxes", "--config", "cekat.toml")
+
+    assert found.code == ExitCode.USAGE
+    assert found.complaint.endswith("name the file: --config cekat.toml")
+    assert named.code == ExitCode.NOT_REACHED
+
+
+def test_what_is_wrong_in_the_environment_is_told_for_its_variable(cekat, monkeypatch):
+    """A wrong value of a variable is told with the variable's name."""
+    monkeypatch.setenv("CEKAT_CONCURRENCY", "many")
+    ended = cekat("export", "x.jsonl", "--sandbox")
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.complaint == "cekat: CEKAT_CONCURRENCY: 'many' is not a valid integer range."
+
+
+@posix
+def test_the_place_of_a_checkpoint_that_has_none(monkeypatch, tmp_path):
+    """A database's checkpoint has a readable name without a password, in a folder of one's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = checkpoint_of("postgresql://ada@db.example:5432/crm, table public.talks")
+    other = checkpoint_of("postgresql://bob@db.example:5432/crm, table public.talks")
+
+    assert path.parent == tmp_path / "state" / "cekat"
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert path.name.startswith("db.example-5432-crm-table-public.talks-")
+    assert path.name.endswith(".checkpoint")
+    assert path != other
+
+
+def test_a_place_that_cannot_be_made(cekat, monkeypatch, tmp_path):
+    """Where no checkpoint can be kept, one is told to name a place."""
+    pytest.importorskip("psycopg")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    ended = cekat("export", "postgresql://u:geheim@127.0.0.1:9/d", "--sandbox")
+
+    assert ended.code == ExitCode.TARGET_FAILED
+    assert ended.complaint.endswith("name a place for it with --checkpoint")
+    assert "geheim" not in ended.err

@@ -1,0 +1,211 @@
+"""The plan: which arguments make sense, where walks begin, and what an export may go on from."""
+
+import msgspec
+import pytest
+from support.sinks import MOMENT, a_manifest
+
+from cekat_async import CheckpointError, ConfigurationError, Cursor, Position, StageStatus
+from cekat_async.export.checkpoint import Job
+from cekat_async.export.manifest import Filters, Partition
+from cekat_async.export.plan import (
+    filters_of,
+    inboxes_of,
+    positions_of,
+    require_same_export,
+    require_same_kind,
+)
+from cekat_async.sandbox import Fault
+
+WALKED = Position(stage="settled", order=-1, watermark=Cursor("an id", "2026-04-10T07:04:55.465"))
+LATER = MOMENT.replace(year=2027)
+
+
+def _said(caught):
+    """Return a message, which is one line."""
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    "inbox_ids, stage_status, by_inbox, filters",
+    [
+        ((), None, False, Filters()),
+        ([], "resolved", False, Filters(stage_status="resolved")),
+        (iter(["b", "a", "b"]), None, False, Filters(inbox_ids=("b", "a"))),
+        ({"a": 1}, None, False, Filters(inbox_ids=("a",))),
+        ((), None, True, Filters(by_inbox=True)),
+        ((), "open", True, Filters(by_inbox=True, stage_status="open")),
+    ],
+)
+def test_filters(inbox_ids, stage_status, by_inbox, filters):
+    """Inboxes are named in their order and each once; what is not asked for is not filtered."""
+    assert filters_of(inbox_ids, stage_status, by_inbox=by_inbox) == filters
+
+
+@pytest.mark.parametrize("status", list(StageStatus))
+def test_a_status_of_the_enumeration_is_as_good_as_its_text(status):
+    """``StageStatus`` and its text make the same filter, also when written down and read."""
+    filters = filters_of((), status, by_inbox=False)
+
+    assert filters == filters_of((), status.value, by_inbox=False)
+    assert type(filters.stage_status) is str
+    assert msgspec.json.decode(msgspec.json.encode(filters), type=Filters) == filters
+
+
+@pytest.mark.parametrize(
+    "inbox_ids, stage_status, by_inbox, message",
+    [
+        ("ab", None, False, "inbox_ids must be several, not one text: write ['ab']"),
+        (["a", ""], None, False, "each of inbox_ids must be a text, and not empty: ('a', '')"),
+        ([" "], None, False, "each of inbox_ids must be a text, and not empty: (' ',)"),
+        ([7], None, False, "each of inbox_ids must be a text, and not empty: (7,)"),
+        ([None], None, False, "each of inbox_ids must be a text, and not empty: (None,)"),
+        (["a"], None, True, "by_inbox means all inboxes: leave it out, or inbox_ids"),
+        ((), "", False, "stage_status must be a text or None, not ''"),
+        ((), " ", False, "stage_status must be a text or None, not ' '"),
+        ((), 7, False, "stage_status must be a text or None, not 7"),
+    ],
+)
+def test_filters_that_make_no_sense(inbox_ids, stage_status, by_inbox, message):
+    """A wrong filter is told by name, in one line, with what is wrong or what to write instead."""
+    with pytest.raises(ConfigurationError) as caught:
+        filters_of(inbox_ids, stage_status, by_inbox=by_inbox)
+
+    assert _said(caught) == message
+
+
+async def test_the_listings_that_are_walked(account):
+    """All conversations are one listing; named inboxes are one each, and so are all there are."""
+    told = []
+    async with account(30) as a:
+        assert await inboxes_of(a.client, Filters(), told.append) == [None]
+        assert await inboxes_of(a.client, Filters(inbox_ids=("b", "a")), told.append) == ["b", "a"]
+        assert a.sandbox.log.requests == []
+        found = await inboxes_of(a.client, Filters(by_inbox=True), told.append)
+        assert sorted(found) == sorted(a.sandbox.inbox_ids)
+    assert told == []
+
+
+async def test_an_odd_inbox_is_walked_if_it_has_an_id(account):
+    """An inbox of another shape is walked like any other; one without an id is told of."""
+    body = b'{"success":true,"data":[{"id":"a"},{"id":"b","name":7},{"name":"x"}]}'
+    told = []
+    async with account(0) as a:
+        a.sandbox.fail_next(Fault.raw(body=body))
+        found = await inboxes_of(a.client, Filters(by_inbox=True), told.append)
+
+    assert sorted(found) == ["a", "b"]
+    assert [odd.raw for odd in told] == [b'{"name":"x"}']
+
+
+def test_without_an_earlier_export_walks_begin_at_the_front():
+    """Where there is nothing to add to every walk is one of everything, in the given order."""
+    assert positions_of([None], None) == {None: Position()}
+    assert list(positions_of(["b", "a"], None).items()) == [("b", Position()), ("a", Position())]
+
+
+def test_behind_an_earlier_export_walks_go_down_to_it():
+    """A walk goes down to where the earlier one of the same listing had begun."""
+    base = a_manifest(
+        partitions=(
+            Partition(inbox_id="walked", position=WALKED),
+            Partition(inbox_id="failed", position=WALKED, error="HTTP 404"),
+            Partition(inbox_id="no longer there", position=WALKED),
+            Partition(inbox_id="nowhere"),
+        )
+    )
+    positions = positions_of(["new", "walked", "failed", "nowhere"], base)
+
+    assert list(positions) == ["new", "walked", "failed", "nowhere"]
+    assert positions.pop("walked") == WALKED.since() != Position()
+    # One that failed for good has not been walked to its end, so that nothing can be left away.
+    assert set(positions.values()) == {Position()}
+
+
+def a_job(**values):
+    return Job(
+        **{"account": "an account", "target": "a target", "filters": Filters(), "began": MOMENT}
+        | values
+    )
+
+
+def test_the_same_export_is_gone_on_with():
+    """When it began, and with which version, is no reason not to go on."""
+    require_same_export(a_job(), a_job(began=LATER, version="another"), "a checkpoint")
+    require_same_export(a_job(adds_to=MOMENT), a_job(adds_to=MOMENT, began=LATER), "a checkpoint")
+
+
+@pytest.mark.parametrize(
+    "found, wanted, message",
+    [
+        (
+            {"account": "x"}, {}, "another account (x; this is an account)",
+        ),
+        (
+            {"target": "x.csv"}, {}, "another target (x.csv; this is a target)",
+        ),
+        (
+            {"filters": Filters(stage_status="open")}, {"filters": Filters(inbox_ids=("a", "b"))},
+            "an export with other filters (all inboxes, status open; this is inboxes a, b)",
+        ),
+        (
+            {"filters": Filters(by_inbox=True)}, {},
+            "an export with other filters (each inbox by itself; this is all inboxes)",
+        ),
+        (
+            {"adds_to": MOMENT}, {},
+            "another kind of export (an incremental one; this is a whole one)",
+        ),
+        (
+            {}, {"adds_to": MOMENT},
+            "another kind of export (a whole one; this is an incremental one)",
+        ),
+        (
+            {"adds_to": MOMENT}, {"adds_to": LATER},
+            f"an export that adds to what is no longer there ({MOMENT}; this is {LATER})",
+        ),
+    ],
+)  # fmt: skip
+def test_another_export_is_not_gone_on_with(found, wanted, message):
+    """What an unfinished export differs in is told, with both sides of it and what to do."""
+    with pytest.raises(CheckpointError) as caught:
+        require_same_export(a_job(**found), a_job(**wanted), "a/checkpoint")
+
+    assert _said(caught) == (
+        f"the checkpoint a/checkpoint belongs to {message}: "
+        "finish that one as it was begun, or begin anew with restart=True"
+    )
+
+
+def test_what_is_of_the_same_kind_can_be_added_to():
+    """The same account and the same filters are all that it takes."""
+    filters = Filters(inbox_ids=("a",), stage_status="open")
+    base = msgspec.structs.replace(a_manifest(), filters=filters)
+
+    require_same_kind(base, "an account", filters)
+
+
+@pytest.mark.parametrize(
+    "account, filters, message",
+    [
+        ("x", Filters(), "another account (an account; this is x)"),
+        (
+            "an account", Filters(inbox_ids=("a",)),
+            "other filters (all inboxes; this is inboxes a)",
+        ),
+        (
+            "an account", Filters(stage_status="open"),
+            "other filters (all inboxes; this is all inboxes, status open)",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_kind_cannot_be_added_to(account, filters, message):
+    """What the target holds of another kind is told, with both sides of it and what to do."""
+    with pytest.raises(ConfigurationError) as caught:
+        require_same_kind(a_manifest("x.jsonl"), account, filters)
+
+    assert _said(caught) == (
+        f"x.jsonl holds an export of {message}: nothing can be added to it; export all of it anew "
+        "with incremental=False"
+    )

@@ -1,0 +1,200 @@
+"""The worker: one thing after the other, each to its end, in a thread that ends with it."""
+
+import asyncio
+import contextlib
+import gc
+import threading
+import time
+
+import pytest
+
+from cekat_async.export.worker import Stopped, Worker
+
+
+@pytest.fixture
+async def worker():
+    """A worker whose thread has ended when the test has."""
+    worker = Worker()
+    yield worker
+    worker.end()
+    await _no_thread_is_left()
+
+
+def _threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("cekat-export")]
+
+
+async def _no_thread_is_left():
+    for _ in range(2000):
+        if not _threads():
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("the worker's thread is still there")
+
+
+class Work:
+    """Something to do that takes until it may end."""
+
+    def __init__(self, result=None):
+        self.began = asyncio.Event()
+        self.done = False
+        self._loop = asyncio.get_running_loop()
+        self._may_end = threading.Event()
+        self._result = result
+
+    def __call__(self):
+        self._loop.call_soon_threadsafe(self.began.set)
+        assert self._may_end.wait(20)
+        self.done = True
+        if isinstance(self._result, BaseException):
+            raise self._result
+        return self._result
+
+    def end(self):
+        self._may_end.set()
+
+
+async def test_what_is_done_comes_back(worker):
+    """The work's result is returned, and its arguments are those that were given."""
+    assert await worker.do(divmod, 17, 5) == (3, 2)
+    assert await worker.do(sorted, [1, 3, 2], reverse=True) == [3, 2, 1]
+    assert await worker.do(lambda: None) is None
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), OSError(5, "why"), KeyError("x")])
+async def test_what_it_raises_comes_out(worker, error):
+    """The work's own error is raised as it is, and the next thing is done all the same."""
+
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        await worker.do(fail)
+
+    assert caught.value is error
+    assert await worker.do(int, "7") == 7
+
+
+async def test_all_is_done_in_one_thread(worker):
+    """It is always the same thread, and never that of the event loop."""
+    threads = {await worker.do(threading.current_thread) for _ in range(20)}
+
+    assert len(threads) == 1
+    assert threads != {threading.current_thread()}
+
+
+async def test_one_thing_at_a_time(worker):
+    """What is asked for at once is done one after the other, in the order it was asked for."""
+    under_way, order = [], []
+
+    def work(number):
+        under_way.append(number)
+        assert under_way == [number]
+        time.sleep(0.001)
+        under_way.remove(number)
+        order.append(number)
+
+    await asyncio.gather(*(worker.do(work, number) for number in range(20)))
+
+    assert order == list(range(20))
+
+
+async def test_the_event_loop_goes_on(worker):
+    """While the thread is blocked the event loop is not."""
+    work = Work("done")
+    doing = asyncio.create_task(worker.do(work))
+    await work.began.wait()
+    await asyncio.sleep(0)
+    work.end()
+
+    assert await doing == "done"
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("result", ["done", ValueError("no")], ids=["done", "failed"])
+async def test_a_cancellation_waits_for_the_end(worker, times, result):
+    """Who is cancelled, however often, is so when the thread has ended what it was doing."""
+    work = Work(result)
+    doing = asyncio.create_task(worker.do(work))
+    await work.began.wait()
+    for _ in range(times):
+        doing.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not doing.done()
+    work.end()
+    await asyncio.wait([doing])
+
+    assert doing.cancelled()
+    assert work.done
+    gc.collect()  # a failure that nobody has asked for would say so now
+
+
+async def test_cancelled_before_it_begins_nothing_is_done(worker):
+    """Who is cancelled before the first step has not begun anything."""
+    done = []
+    doing = asyncio.create_task(worker.do(done.append, 1))
+    doing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await doing
+
+    assert doing.cancelled()
+    assert await worker.do(list, done) == []
+
+
+async def test_what_checks_is_stopped(worker):
+    """Work that looks whether it is still wanted ends when it is not, as if it were cancelled."""
+    began, caught = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def work():
+        loop.call_soon_threadsafe(began.set)
+        try:
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                worker.check()
+        except BaseException as error:
+            caught.append(error)
+            raise
+
+    doing = asyncio.create_task(worker.do(work))
+    await began.wait()
+    doing.cancel()
+    await asyncio.wait([doing])
+
+    assert doing.cancelled()
+    assert [type(error) for error in caught] == [Stopped]
+    assert not isinstance(caught[0], Exception)
+    gc.collect()
+
+
+async def test_what_comes_after_a_cancellation_is_not_stopped(worker):
+    """A cancellation stops what was being done, and not what is done to clean up behind it."""
+    work = Work()
+    doing = asyncio.create_task(worker.do(work))
+    await work.began.wait()
+    doing.cancel()
+    await asyncio.sleep(0)
+    work.end()
+    await asyncio.wait([doing])
+
+    assert await worker.do(worker.check) is None
+
+
+async def test_nothing_is_stopped_where_nobody_is_cancelled(worker):
+    """``check`` does nothing as long as whoever waits still does."""
+    assert await worker.do(worker.check) is None
+    worker.check()
+
+
+async def test_the_end_of_the_thread():
+    """When the worker is at its end its thread is, too; one that did nothing never had one."""
+    idle, busy = Worker(), Worker()
+    await busy.do(int)
+    assert len(_threads()) == 1
+    idle.end()
+    busy.end()
+    await _no_thread_is_left()
+
+    with pytest.raises(RuntimeError):
+        await busy.do(int)
