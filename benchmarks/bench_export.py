@@ -19,12 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cekat_async import CekatClient
+from cekat_async import CekatClient, Position
 from cekat_async.export import ExportProgress, export_conversations
 from cekat_async.sandbox import Sandbox
 
 TARGETS = (".jsonl", ".jsonl.zst", ".parquet", ".csv", ".sqlite", ".duckdb")
 RIVAL = "the script"
+ALONE = "the walk alone"
 _MEGABYTE = 1_000_000
 _HEADINGS = (
     "target",
@@ -33,7 +34,8 @@ _HEADINGS = (
     "CPU",
     "memory, first to last tenth",
     "peak",
-    "loop held: 99.9 % / longest",
+    "loop held while fetching: 99.9 % / longest",
+    "while writing",
 )
 _PLAIN = {
     "id",
@@ -92,18 +94,19 @@ class Loop:
     """Measures how long the event loop is held: how much later than a millisecond it wakes up."""
 
     def __init__(self) -> None:
-        self.late: list[float] = []
+        self._late: list[tuple[float, float]] = []
 
     async def watch(self) -> None:
         """Look every millisecond."""
         while True:
             before = time.perf_counter()
             await asyncio.sleep(0.001)
-            self.late.append((time.perf_counter() - before) * 1000 - 1)
+            now = time.perf_counter()
+            self._late.append((now, (now - before) * 1000 - 1))
 
-    def figures(self) -> dict[str, float]:
-        """Return the longest, and the one that a thousandth was longer than."""
-        late = sorted(self.late) or [0.0]
+    def figures(self, begin: float, end: float = float("inf")) -> dict[str, float]:
+        """Return the longest of a time, and what one in a thousand was longer than."""
+        late = sorted(late for at, late in self._late if begin < at <= end) or [0.0]
         return {"longest": late[-1], "p99.9": late[int(len(late) * 0.999) - 1]}
 
 
@@ -111,12 +114,12 @@ async def ours(base_url: str, api_key: str, target: str, conversations: int) -> 
     """Export to a target; return what it took."""
     loop, tenths = Loop(), list[float]()
     began, cpu = time.perf_counter(), time.process_time()
-    walked: list[float] = []
+    walked = [began]
 
     def on_progress(progress: ExportProgress) -> None:
         if progress.conversations >= conversations * (len(tenths) + 1) / 10:
             tenths.append(resident())
-        walked[:] = [time.perf_counter() - began]
+        walked[:] = [time.perf_counter()]
 
     watching = asyncio.create_task(loop.watch())
     async with CekatClient(api_key, base_url=base_url, rate_limit=None) as client:
@@ -125,11 +128,32 @@ async def ours(base_url: str, api_key: str, target: str, conversations: int) -> 
     return {
         "conversations": report.conversations,
         "seconds": time.perf_counter() - began,
-        "walked": walked[0],
+        "walked": walked[0] - began,
         "cpu": (time.process_time() - cpu) / report.conversations * _MEGABYTE,
         "tenths": tenths,
         "peak": peak(),
-        "late": loop.figures(),
+        "fetching": loop.figures(began, walked[0]),
+        "writing": loop.figures(walked[0]),
+    }
+
+
+async def alone(base_url: str, api_key: str) -> dict[str, Any]:
+    """Walk as an export does, and keep nothing: what the rest is to be compared with."""
+    loop, count = Loop(), 0
+    began, cpu = time.perf_counter(), time.process_time()
+    watching = asyncio.create_task(loop.watch())
+    async with CekatClient(api_key, base_url=base_url, rate_limit=None) as client:
+        async for page in client.conversations.tracked_pages({None: Position()}):
+            count += len(page)
+    watching.cancel()
+    seconds = time.perf_counter() - began
+    return {
+        "conversations": count,
+        "seconds": seconds,
+        "cpu": (time.process_time() - cpu) / count * _MEGABYTE,
+        "tenths": [],
+        "peak": peak(),
+        "fetching": loop.figures(began),
     }
 
 
@@ -170,21 +194,26 @@ def measured(what: str, where: tuple[str, str], conversations: int) -> dict[str,
     """Run one export, or the script, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "one", what, *where, folder, str(conversations)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        # As the command line has it.
+        environ = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
 
 def one(what: str, base_url: str, api_key: str, folder: str, conversations: int) -> dict[str, Any]:
     """Do what a process of its own is for."""
+    if what == ALONE:
+        return asyncio.run(alone(base_url, api_key))
     if what == RIVAL:
         return theirs(base_url, api_key, f"{folder}/x.parquet")
+    # It is the rival's: Arrow imports it where it is, and an export never needs it.
+    sys.modules["numpy"] = None  # type: ignore[assignment]
     return asyncio.run(ours(base_url, api_key, f"{folder}/x{what}", conversations))
 
 
 def line(what: str, found: dict[str, Any], script: float) -> str:
     """Return a row of the table."""
-    late = found.get("late")
     tenths = found["tenths"]
     cells = (
         what,
@@ -193,9 +222,13 @@ def line(what: str, found: dict[str, Any], script: float) -> str:
         f"{found['cpu']:.1f}",
         f"{tenths[0]:.0f} to {tenths[-1]:.0f}" if tenths else "",
         f"{found['peak']:.0f}",
-        f"{late['p99.9']:.1f} / {late['longest']:.0f}" if late else "",
+        *(_held(found.get(phase)) for phase in ("fetching", "writing")),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _held(late: dict[str, float] | None) -> str:
+    return f"{late['p99.9']:.0f} / {late['longest']:.0f}" if late else ""
 
 
 def main() -> None:
@@ -208,9 +241,10 @@ def main() -> None:
     options = parser.parse_args()
     found = dict[str, Any]()
     with sandbox(options.conversations) as where:
-        for what in (*([] if options.no_script else [RIVAL]), *options.targets):
+        rivals = [ALONE] if options.no_script else [RIVAL, ALONE]
+        for what in (*rivals, *options.targets):
             found[what] = measured(what, where, options.conversations)
-            if found[what]["conversations"] != options.conversations:
+            if what != ALONE and found[what]["conversations"] != options.conversations:
                 sys.exit(f"{what} has {found[what]['conversations']:,} conversations")
     if options.json:
         print(json.dumps(found, indent=2))

@@ -264,8 +264,8 @@ class DatabaseFileSink(DatabaseSink):
         self.checkpoint = beside(self._real, f"{_own_suffix(table)}.checkpoint")
 
     @abstractmethod
-    def create(self) -> None:
-        """Make an empty database, for its owner alone."""
+    def create(self, path: Path) -> None:
+        """Make an empty database in a file, for its owner alone."""
 
     def open(self) -> None:
         """Make sure that an export can be written; a file that was not there is not left."""
@@ -300,9 +300,20 @@ class DatabaseFileSink(DatabaseSink):
                 raise OSError(errno.EINVAL, "it is not a regular file", self.target)
             if not (folder := self._real.parent).is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
-            with self.told():
-                self.create()
+            self._make_file(beside(self._real, ".new"))
         return True
+
+    def _make_file(self, new: Path) -> None:
+        """Make the file whole or not at all: half of one would be in the way of every later run."""
+        try:
+            new.unlink(missing_ok=True)
+            with self.told():
+                self.create(new)
+            new.rename(self._real)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise
 
 
 def require_table(name: object) -> str:

@@ -13,6 +13,7 @@ from cekat_async.export.table import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
 
     from cekat_async.export.database import Connection
     from cekat_async.export.table import Kind, Row
@@ -60,10 +61,10 @@ class DuckdbSink(DatabaseFileSink):
         self._log = beside(self._real, ".wal")
         self._spilled = beside(self._real, ".tmp")
 
-    def create(self) -> None:
+    def create(self, path: Path) -> None:
         """Make an empty database. It takes no empty file, so its mode is set afterwards."""
-        self._duckdb.connect(str(self._real)).close()
-        self._real.chmod(OWNER_ALONE)
+        self._duckdb.connect(str(path)).close()
+        path.chmod(OWNER_ALONE)
 
     @contextlib.contextmanager
     def connection(self) -> Generator[Connection, None, None]:

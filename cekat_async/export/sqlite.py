@@ -19,6 +19,7 @@ from cekat_async.export.database import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
 
     from cekat_async.export.database import Connection
     from cekat_async.export.table import Kind, Row
@@ -47,9 +48,9 @@ class SqliteSink(DatabaseFileSink):
     # Locked at once: a lock that is asked for later may be refused without any patience.
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
 
-    def create(self) -> None:
+    def create(self, path: Path) -> None:
         """Make an empty file, which is an empty database."""
-        create_alone(self._real)
+        create_alone(path)
 
     @contextlib.contextmanager
     def connection(self) -> Generator[Connection, None, None]:

@@ -177,6 +177,21 @@ def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
             assert (code, read(target)) == (0, after)
 
 
+@pytest.mark.parametrize("suffix", READERS)
+def test_a_disk_that_is_full(tmp_path, zygote, suffix):
+    """With no room at any point an export fails, shows nothing of itself, and goes on with room."""
+    read = READERS[suffix]
+    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None)) as sandbox:
+        whole, codes = all_of(sandbox), []
+        for number, largest in enumerate([0, 4096, 30_000, 90_000, 180_000, 230_000, 300_000]):
+            target = f"{tmp_path}/{number}{suffix}"
+            codes.append(zygote.export(sandbox, target, largest_file=largest)[0])
+            assert read(target) in (None, whole)
+            code, _ = zygote.export(sandbox, target)
+            assert (code, read(target)) == (0, whole)
+    assert codes[0] == 1
+
+
 def in_postgres(url):
     """Return the records of a table in a server; None if there is none."""
     import psycopg  # noqa: PLC0415 - an extra

@@ -51,12 +51,12 @@ def test_the_schema_is_always_the_same(target, records):
     assert pq.read_schema(target) == pa.schema(
         [
             (
-                name,
+                column.name,
                 pa.list_(label)
-                if name == "labels"
-                else types.get(kind, pa.timestamp("us", tz="UTC")),
+                if column.name == "labels"
+                else types.get(column.kind, pa.timestamp("us", tz="UTC")),
             )
-            for name, kind, _ in COLUMNS
+            for column in COLUMNS
         ]
     )
 

@@ -7,6 +7,7 @@ one thread, so that a fork takes some milliseconds and copies no lock that is he
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,11 +17,10 @@ import traceback
 
 # What reaches the disk, a database or another process; and what runs the event loop's callbacks,
 # each of which goes on behind an await.
-_WRITING = frozenset(
+_STEPS = frozenset(
     {"execute", "executemany", "commit", "write", "fsync", "flush", "replace", "rename", "unlink"}
-    | {"rmdir", "mkdir", "truncate", "close", "copy", "write_batch", "write_table", "append"}
+    | {"rmdir", "mkdir", "truncate", "close", "copy", "write_batch", "write_table", "append", "run"}
 )
-_STEPS = _WRITING | {"run"}
 
 
 class Zygote:
@@ -44,7 +44,8 @@ class Zygote:
             sandbox: Where from.
             target: Where to.
             job: ``kill_at`` a step, counted from 1; ``kill_after`` so many seconds;
-                ``writing_only`` counts no awaits; the rest are arguments of the export.
+                ``largest_file`` lets no file grow beyond so many bytes; the rest are arguments of
+                the export.
         """
         job |= {"base_url": sandbox.base_url, "api_key": sandbox.api_key, "target": str(target)}
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -52,12 +53,12 @@ class Zygote:
         return json.loads(self._process.stdout.readline())
 
 
-def _steps_counted(kill_at, names):
-    """Count calls of these names in all threads, and die at the one of a number."""
+def _steps_counted(kill_at):
+    """Count what is a step in all threads, and die at the one of a number."""
     count = [0]
 
     def look(_frame, event, called):
-        if event == "c_call" and called.__name__ in names:
+        if event == "c_call" and called.__name__ in _STEPS:
             count[0] += 1
             if count[0] == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -77,8 +78,9 @@ async def _export(base_url, api_key, target, **options):
 
 
 def _run(job, out):
-    names = _WRITING if job.pop("writing_only", False) else _STEPS
-    count = _steps_counted(job.pop("kill_at", 0), names)
+    if (largest := job.pop("largest_file", None)) is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+    count = _steps_counted(job.pop("kill_at", 0))
     asyncio.run(_export(**job))
     sys.setprofile(None)
     os.write(out, str(count[0]).encode())

@@ -1,0 +1,93 @@
+"""What stands between an export and its target goes away, and comes back."""
+
+import pytest
+
+from cekat_async import AuthenticationError, NotSentError, TargetError
+from cekat_async.export import export_conversations
+from cekat_async.sandbox import Fault
+
+
+def rows_in(url):
+    import psycopg  # noqa: PLC0415 - an extra
+
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT raw::text FROM conversations").fetchall()
+    return sorted(raw.encode() for (raw,) in found)
+
+
+@pytest.mark.once
+async def test_a_database_server_that_stops_and_starts_again(account, postgres, database, tmp_path):
+    """What was fetched while the server was away is written when it is back."""
+    checkpoint = tmp_path / "checkpoint"
+    async with account(1500) as a:
+
+        def stop(progress):
+            if progress.pages == 5:
+                postgres.stop()
+
+        with pytest.raises(TargetError, match="cannot write postgresql://"):
+            await export_conversations(
+                a.client, database, concurrency=1, checkpoint=checkpoint, on_progress=stop
+            )
+        with pytest.raises(TargetError):
+            await export_conversations(a.client, database, checkpoint=checkpoint)
+        asked = len(a.sandbox.log.requests)
+        postgres.start()
+        report = await export_conversations(a.client, database, checkpoint=checkpoint)
+
+        assert len(a.sandbox.log.requests) - asked <= 2
+        assert rows_in(database) == sorted(record for _, record in a.sandbox.records())
+        assert report.manifest.runs == 2
+        assert not checkpoint.exists()
+
+
+async def test_a_server_that_goes_away_costs_what_was_under_way(account, target):
+    """When the API is not to be reached any more, the next run goes on from the last page."""
+    async with account(3000, attempts=1) as a:
+
+        def drop(progress):
+            if progress.pages >= 10:
+                a.sandbox.fail_next(*[Fault.status(503)] * 50)
+
+        with pytest.raises(Exception, match="503"):
+            await export_conversations(a.client, target, on_progress=drop)
+        assert not target.exists()
+        asked = len(a.sandbox.log.requests)
+        a.sandbox._gate.script.clear()
+        report = await export_conversations(a.client, target)
+
+        assert len(a.sandbox.log.requests) - asked <= 30 - 10 + 8 + 8
+        assert sorted(target.read_bytes().splitlines()) == sorted(
+            record for _, record in a.sandbox.records()
+        )
+        assert report.manifest.runs == 2
+
+
+async def test_a_key_that_is_revoked_meanwhile(account, target):
+    """A 401 in the middle ends the run at once, and keeps what has come."""
+    async with account(1000) as a:
+
+        def revoke(progress):
+            if progress.pages >= 3:
+                a.sandbox.fail_next(*[Fault.status(401)] * 8)
+
+        with pytest.raises(AuthenticationError):
+            await export_conversations(a.client, target, on_progress=revoke, concurrency=1)
+        a.sandbox._gate.script.clear()
+        report = await export_conversations(a.client, target, concurrency=1)
+
+        assert report.resumed >= 300
+        assert report.manifest.conversations == 1000
+
+
+async def test_a_network_that_is_not_there(account, target):
+    """Where the API cannot be reached at all nothing is left behind."""
+    async with account(10, attempts=1) as a:
+        pass  # the sandbox has ended
+    async with account(10) as other:
+        client = type(other.client)("key", base_url=a.sandbox.base_url, rate_limit=None)
+        async with client:
+            with pytest.raises(NotSentError):
+                await export_conversations(client, target)
+
+    assert [*target.parent.iterdir()] == []
