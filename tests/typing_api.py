@@ -6,9 +6,10 @@ and the checker says so.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
 import msgspec
@@ -34,6 +35,7 @@ from cekat_async import (
     OddRecordError,
     PaginationError,
     PlatformType,
+    Position,
     RateLimit,
     RateLimitError,
     RetryPolicy,
@@ -43,6 +45,15 @@ from cekat_async import (
     __version__,
     decode_conversation,
     errors,
+)
+from cekat_async.export import (
+    ExportProgress,
+    ExportReport,
+    Manifest,
+    Partition,
+    Records,
+    Sink,
+    export_conversations,
 )
 
 if TYPE_CHECKING:
@@ -289,3 +300,55 @@ def kinships(wrong: ConfigurationError, late: DeadlineExceededError) -> None:
     family: type[CekatError] = errors.ServerError
     not_family: type[CekatError] = ValueError  # type: ignore[assignment]
     print(value_error, timeout_error, family, not_family)  # noqa: T201 - used, for the checkers
+
+
+async def tracked(client: CekatClient) -> None:
+    positions: dict[str | None, Position] = {None: Position()}
+    async for page in client.conversations.tracked_pages(positions):
+        assert_type(page, ConversationPage)
+        assert_type(page.position, Position | None)
+        assert_type(page.ids, list[str | None])
+    client.conversations.tracked_pages({"inbox": Position().since(overlap=60)})
+    client.conversations.tracked_pages({None: None})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+
+class MemorySink:
+    """A store of a user's own."""
+
+    target = "memory"
+    checkpoint: Path | None = None
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+
+    def open(self) -> None: ...
+
+    def manifest(self) -> Manifest | None:
+        return None
+
+    def verify(self, manifest: Manifest) -> None: ...
+
+    def stored(self) -> Iterable[list[bytes]] | None:
+        return None
+
+    def publish(self, records: Records, manifest: Manifest) -> Manifest:
+        for batch in records:
+            assert_type(batch, list[bytes])
+            self.records += batch
+        return manifest
+
+    def close(self) -> None: ...
+
+
+async def exports(client: CekatClient) -> None:
+    sink: Sink = MemorySink()
+    report = await export_conversations(client, sink, inbox_ids=["a"], incremental=True)
+    assert_type(report, ExportReport)
+    assert_type(report.manifest.partitions, tuple[Partition, ...])
+    assert_type(report.seconds_left, float | None)
+    await export_conversations(client, Path("x.parquet"), on_progress=tell)
+    await export_conversations(client, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def tell(progress: ExportProgress) -> None:
+    assert_type(progress.per_minute, float)

@@ -62,7 +62,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     setting(
         "--concurrency",
         type=click.IntRange(min=1),
-        default=8,
+        default=4,
         show_default=True,
         metavar="N",
         help="Requests under way at once.",

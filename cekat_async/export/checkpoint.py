@@ -160,7 +160,7 @@ class Checkpoint:
             return msgspec.json.decode(self._value("SELECT totals FROM job"), type=Totals)
 
     def stands(self) -> dict[str | None, Stand]:
-        """Return where each walk stands, in the order of the first run."""
+        """Return where each walk stands."""
         with self._told():
             rows = self._opened().execute(
                 "SELECT inbox_id, position, pages, records, error FROM partitions"
@@ -266,12 +266,9 @@ class Checkpoint:
         self._database = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
-        for setting in (
-            "locking_mode = EXCLUSIVE",
-            "synchronous = FULL",
-        ):
-            self._database.execute(f"PRAGMA {setting}")
-        # Once taken, the lock stays until the file is closed.
+        self._database.execute("PRAGMA synchronous = FULL")
+        # So that a lock, once it is taken, stays until the file is closed.
+        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._database.execute("BEGIN EXCLUSIVE")
         self._database.execute("COMMIT")
         if not self.path.exists() or not os.path.samestat(found, self.path.stat()):

@@ -347,7 +347,7 @@ def test_a_hold_is_seen_in_json(cekat, served, monkeypatch):
 
 
 def test_the_connections_are_as_many_as_the_requests(cekat, monkeypatch):
-    """``--concurrency`` is that of the client as well: 8 without it."""
+    """``--concurrency`` is that of the client as well: 4 without it."""
     made = []
 
     def client(*arguments, **options):
@@ -358,7 +358,7 @@ def test_the_connections_are_as_many_as_the_requests(cekat, monkeypatch):
     cekat("export", "x.jsonl", *SIZE)
     cekat("export", "x.jsonl", *SIZE, "--concurrency", "32")
 
-    assert made == [8, 32]
+    assert made == [4, 32]
 
 
 def test_no_standard_output_goes_on_without_a_checkpoint(cekat, served):
