@@ -81,9 +81,9 @@ def target(tmp_path):
 class PostgresServer:
     """A PostgreSQL server of the tests' own, which they may stop and start.
 
-    It refuses to be run by root. Then it is run by ``nobody``, in a folder that is nobody's: the
-    tests' own folders are for their owner alone. (The library that its programs come from would add
-    a user to the system, and open every folder on the way to its data to everybody.)
+    It refuses to be run by root. Then it is run by ``nobody``, with its programs, in a folder that
+    is nobody's: those of root may be closed to others. (The library that the programs come from
+    would add a user to the system, and open every folder on the way to its data to everybody.)
     """
 
     password = "g3heim:/@ s3hr%"
@@ -97,6 +97,7 @@ class PostgresServer:
 
             nobody = pwd.getpwnam("nobody")
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            self._programs = _copied(programs, self._folder)
             os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -144,6 +145,16 @@ class PostgresServer:
             stderr=subprocess.DEVNULL, timeout=60, **self._as,
         )  # fmt: skip
         assert done.returncode == 0, f"{program} failed; see {self._folder}"
+
+
+def _copied(programs, folder):
+    """Copy a server's programs, and the libraries that they look for beside their package."""
+    installed, package = programs.parent, programs.parents[1]
+    shutil.copytree(installed, folder / package.name / installed.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name)
+    return folder / package.name / installed.name / programs.name
 
 
 @pytest.fixture(scope="session")
