@@ -2,7 +2,7 @@
 
 import pytest
 
-from cekat_async import AuthenticationError, NotSentError, TargetError
+from cekat_async import AuthenticationError, NotSentError, ServerError, TargetError
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Fault
 
@@ -44,13 +44,9 @@ async def test_a_database_server_that_stops_and_starts_again(account, postgres, 
 async def test_a_server_that_goes_away_costs_what_was_under_way(account, target):
     """When the API is not to be reached any more, the next run goes on from the last page."""
     async with account(3000, attempts=1) as a:
-
-        def drop(progress):
-            if progress.pages >= 10:
-                a.sandbox.fail_next(*[Fault.status(503)] * 50)
-
-        with pytest.raises(Exception, match="503"):
-            await export_conversations(a.client, target, on_progress=drop)
+        a.sandbox.fail_next(*[Fault.ok()] * 12, *[Fault.status(503)] * 50)
+        with pytest.raises(ServerError):
+            await export_conversations(a.client, target)
         assert not target.exists()
         asked = len(a.sandbox.log.requests)
         a.sandbox._gate.script.clear()
@@ -66,13 +62,9 @@ async def test_a_server_that_goes_away_costs_what_was_under_way(account, target)
 async def test_a_key_that_is_revoked_meanwhile(account, target):
     """A 401 in the middle ends the run at once, and keeps what has come."""
     async with account(1000) as a:
-
-        def revoke(progress):
-            if progress.pages >= 3:
-                a.sandbox.fail_next(*[Fault.status(401)] * 8)
-
+        a.sandbox.fail_next(*[Fault.ok()] * 5, *[Fault.status(401)] * 8)
         with pytest.raises(AuthenticationError):
-            await export_conversations(a.client, target, on_progress=revoke, concurrency=1)
+            await export_conversations(a.client, target, concurrency=1)
         a.sandbox._gate.script.clear()
         report = await export_conversations(a.client, target, concurrency=1)
 
