@@ -2,7 +2,7 @@
 
 A conversation that gets a message leaves its place for the newest end, where the walk perhaps was
 already. If that is the front, it lies there before all that was the newest when the walk began. So
-the place of the newest is noted before each pass (a *probe*: one request for one conversation), and
+the place of the newest is noted before each pass (a *probe*: one request for a few of them), and
 behind the pass one page is asked for from the front. If that goes down to the place that was noted,
 it has all that has moved meanwhile, at one moment: nothing can have been missed. If it does not,
 more has moved than it could hold, and there is another pass, down to that place, with a probe of

@@ -65,7 +65,7 @@ class InSegments:
 
     Args:
         fetch: Returns the page behind a cursor.
-        probe: Does so with no more than one conversation.
+        probe: Does so with a few conversations.
         walk: Says what to fetch next.
         on_odd_record: As for a single walk.
         label: Writes on the walk's own errors which request they are about.

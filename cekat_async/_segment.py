@@ -48,7 +48,7 @@ class Segment:
         begin: How deep that is.
         until: What the page said behind which it need not go on.
         is_single: Whether one page is all that is wanted.
-        is_probe: Whether one conversation is.
+        is_probe: Whether a few conversations are.
 
     Attributes:
         at: How deep it is by now.

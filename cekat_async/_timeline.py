@@ -12,9 +12,11 @@ __all__ = ["Timeline"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1000
+# Zones differ by whole quarters of an hour.
+_ZONES = 15 * 60 * 1_000_000
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d(?P<gap>[T ])\d\d:\d\d:\d\d(?:\.(?P<digits>\d{1,9}))?"
-    r"(?P<zone>Z|[+-]\d\d:\d\d)?",
+    r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?",
     re.ASCII,
 )
 
@@ -79,12 +81,12 @@ class Timeline:
         return nan if place is None else self._sign * (place - self._start)
 
     @staticmethod
-    def is_at(cursor: Cursor, moment: datetime | None) -> bool:
-        """Whether a cursor points at a moment, to the digit that it has."""
+    def is_at(cursor: Cursor, moment: datetime) -> bool:
+        """Whether a cursor points at a moment, whatever zone it means where it names none."""
         place = _place(cursor.cursor_ts)
-        if place is None or moment is None:
+        if place is None:
             return False
-        return abs(place - _microseconds(moment)) < _MILLISECOND
+        return (place - _microseconds(moment)) % _ZONES < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
         """Return a cursor that points so deep, in the spelling of the server's own.

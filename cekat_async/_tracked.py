@@ -28,6 +28,8 @@ __all__ = ["TrackedWalk"]
 _LANDMARKS = 16
 # In which a listing shows that it does not go by time. Names are remembered as long.
 _PROBATION = 20
+# Each costs as many requests as the listing has pages.
+_MOST_WHOLE_PASSES = 5
 # A page of less than a tenth of the largest one is a crumb; so many in a row are no chance.
 _CRUMBS_PER_PAGE = 10
 _MOST_CRUMBS = 1000
@@ -57,7 +59,8 @@ class TrackedWalk(SegmentedWalk):
         self._down_to = position.down_to
         self._overlap = position.overlap
         self._watermark = position.watermark
-        self._goes_by_creation = position.goes_by_creation
+        self._by_creation = position.by_creation
+        self._by_activity = position.by_activity
         self._follow_up = self._catch_up = CatchUp()
         self._catch_up.stage = position.stage
         self._catch_up.top = _answer_of(position.top)
@@ -66,13 +69,16 @@ class TrackedWalk(SegmentedWalk):
         self._catch_up.requests = position.requests
         self._catch_up.passes = position.passes
         self._segments = [_segment_of(part) for part in position.parts]
+        self._is_stopped = False
         # Those of the parts that nobody walks as yet.
         self._waiting = [segment for segment in self._segments if not segment.is_over]
         self._answers = 0
         self._largest = 0
         self._crumbs = 0
-        # Who goes on has forgotten what was new, and so must look once more.
+        # Who goes on without an order has forgotten what was new, and begins to look anew.
         self._fresh = int(position.is_unordered)
+        if position.is_unordered:
+            self._catch_up.passes = 0
 
     @property
     def position(self) -> Position:
@@ -84,7 +90,8 @@ class TrackedWalk(SegmentedWalk):
             overlap=self._overlap,
             origin=self._timeline.origin,
             order=self._timeline.order,
-            goes_by_creation=self._goes_by_creation,
+            by_creation=self._by_creation,
+            by_activity=self._by_activity,
             is_unordered=self._is_unordered,
             is_honoured=self._is_honoured,
             is_serial=self._is_serial,
@@ -109,11 +116,17 @@ class TrackedWalk(SegmentedWalk):
         """Return a part that nobody walks as yet, or another one."""
         return self._waiting.pop(0) if self._waiting else super().split()
 
+    def stop(self) -> None:
+        """Forget all parts: nothing more is wanted, and the last position stays what it is."""
+        super().stop()
+        self._waiting.clear()
+        self._is_stopped = True
+
     def follow_up(self) -> Segment | None:
         """Return what else there is to walk for one who has come to the end of a part."""
         if self._waiting:
             return self._waiting.pop(0)
-        if self._segments:
+        if self._segments or self._is_stopped:
             return None
         return self._whole_pass() if self._is_unordered else self._next_pass()
 
@@ -138,8 +151,8 @@ class TrackedWalk(SegmentedWalk):
             return None
         self._fresh = 0
         self._catch_up.passes += 1
-        if self._catch_up.passes > MOST_PASSES:
-            raise _unsettled()
+        if self._catch_up.passes > _MOST_WHOLE_PASSES:
+            raise _unsettled(f"{_MOST_WHOLE_PASSES} passes over all of it")
         self._segments.append(Segment(None, 0))
         return self._segments[0]
 
@@ -182,19 +195,21 @@ class TrackedWalk(SegmentedWalk):
             raise _unsettled(f"{_MOST_CRUMBS} pages of next to nothing")
 
     def _compare_with_creation(self, page: ConversationPage) -> None:
-        """Find out whether the cursor tells when its conversation was created, page by page."""
-        if page.next_cursor is None or not page.items or self._goes_by_creation is False:
+        """Count whether cursors tell when their conversations were created, or something else."""
+        cursor, last = page.next_cursor, page.items[-1] if page.items else None
+        if cursor is None or last is None or last.id != page.ids[-1] or last.created_at is None:
             return
-        last = page.items[-1]
-        created, spoken = last.created_at, last.last_message and last.last_message.created_at
-        if (is_created := self._timeline.is_at(page.next_cursor, created)) and created == spoken:
-            return  # it may be the one time or the other
-        self._goes_by_creation = is_created
+        spoken = last.last_message and last.last_message.created_at
+        if not self._timeline.is_at(cursor, last.created_at):
+            self._by_activity += 1
+        elif spoken != last.created_at:  # else it may be the one time or the other
+            self._by_creation += 1
 
     def _give_up_order(self, segment: Segment) -> None:
         """Take the listing for one in which anything may lie anywhere."""
         self._go_serial("the listing does not go by time, and is walked until nothing new comes")
         self._is_unordered = True
+        self._catch_up.passes = 0
         self._down_to = segment.until = None
         # What had come by then may have been forgotten, and so counts as new.
         self._fresh += self._answers > _PROBATION

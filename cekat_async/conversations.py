@@ -54,6 +54,9 @@ __all__ = ["Conversations"]
 _log = logging.getLogger("cekat_async")
 
 _PATH = "/api/conversations"
+# A probe is a tenth of a page, so that a few conversations with a time in the future, which would
+# be the newest for ever, are not what everything is measured by.
+_PAGES_PER_PROBE = 10
 
 
 class Conversations:
@@ -299,7 +302,7 @@ class Conversations:
         require_switch("keep_going", keep_going)
         self._warn_of_few_requests(concurrency)
         query, told = _query(limit, stage_status), told_later(on_odd_record)
-        probing = _query(1, stage_status)
+        probing = _query(-(-limit // _PAGES_PER_PROBE), stage_status)
 
         def make(inbox_id: str | None) -> Listing:
             walk = TrackedWalk(positions[inbox_id], concurrency, self._warner(inbox_id))

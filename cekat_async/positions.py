@@ -77,8 +77,9 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         overlap: How much deeper than that it is to go all the same, in microseconds.
         origin: The first cursor that came: depths are counted from it.
         order: -1 if the listing goes back in time, 1 if it goes forward, 0 if it has not shown.
-        goes_by_creation: Whether it goes by when conversations were created, so that what is
-            changed does not move; ``None`` if that has not shown.
+        by_creation: Pages whose cursor is the time at which their last conversation was created.
+            In a listing that goes by that, what is changed does not move.
+        by_activity: Pages whose cursor is another time.
         is_unordered: Whether the listing was found to go by something else than time.
         is_honoured: Whether the server is known to honour cursors that it did not send.
         is_serial: Whether no further parts are begun.
@@ -97,7 +98,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     overlap: float = 0
     origin: Cursor | None = None
     order: int = 0
-    goes_by_creation: bool | None = None
+    by_creation: int = 0
+    by_activity: int = 0
     is_unordered: bool = False
     is_honoured: bool = False
     is_serial: bool = False
@@ -131,9 +133,14 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
             overlap: How many seconds before the watermark are read once more, for messages that
                 come to be listed later than others with a later timestamp.
         """
-        if self.is_unordered or self.goes_by_creation or not self.order:
+        if self.is_unordered or self.by_creation >= self.by_activity or not self.order:
             return Position()
-        known = Position(order=self.order, is_serial=True)
+        known = Position(
+            order=self.order,
+            is_serial=True,
+            by_creation=self.by_creation,
+            by_activity=self.by_activity,
+        )
         if self.order > 0 and self.tail is not None:
             # What moves goes to the end: behind where the last page began.
             return msgspec.structs.replace(known, stage="pass", tail=self.tail, requests=2)

@@ -312,6 +312,26 @@ def test_an_unordered_listing_in_which_new_ones_keep_coming_is_told():
         kept.run(between=lambda: listing.rename(listing.ids[0], f"zz{next(names):06}"))
 
 
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_a_few_times_in_the_future_do_not_hide_what_moves(ahead):
+    """Conversations that are the newest for ever do not make all others look unmoved."""
+    times = even(2000)
+    future = [max(times) + 400 * DAY + number for number in range(ahead)]
+    listing = ModelListing([*times, *future], limit=50)
+    listing._now = max(times) + 1000
+    kept = Kept(listing, 1)
+    kept.run()
+    moved = sorted(listing.times)[:300]
+    for id_ in moved:
+        if listing.times[id_] <= max(times):
+            listing.move(id_)
+
+    again = Kept(listing, 1, kept.position.since(overlap=0))
+    again.run()
+
+    assert again.found >= {id_ for id_ in moved if listing.times[id_] < future[0]}
+
+
 def test_since_a_single_page_or_an_unknown_order_is_everything():
     """Where no watermark tells what has moved, all is brought again."""
     kept = Kept(ModelListing(even(5)), 1)
@@ -321,6 +341,32 @@ def test_since_a_single_page_or_an_unknown_order_is_everything():
     assert Position().since() == Position()
     assert Position(order=-1).since() == Position(order=1).since() == Position()
     assert Position().again() == Position()
+
+
+@given(
+    stop=st.integers(1, 60),
+    walkers=walker_counts,
+    random=interleavings,
+    seed=st.integers(0, 2**32),
+)
+def test_a_walk_that_is_told_to_stop_is_not_at_its_end(stop, walkers, random, seed):
+    """What is under way then moves nothing on: the last position leads to all that is missing."""
+    listing = ModelListing(even(300, seed), limit=7, seed=seed)
+    kept, count_ = Kept(listing, walkers), count(1)
+    walk = TrackedWalk(Position(), walkers, kept.warnings.append)
+
+    def between():
+        if next(count_) == stop:
+            walk.stop()
+
+    pages, _ = replay(walk, listing, walkers=walkers, random=random, between=between)
+    for page in pages:
+        kept.ids += [item.id for item in page]
+    kept.position = pages[-1].position if pages else Position()
+    kept.position = kept.position.again()
+    kept.run()
+
+    assert kept.found == set(listing.times)
 
 
 def test_a_position_is_small():

@@ -69,6 +69,8 @@ _AS_TYPED: Mapping[str, str] = {
     "restart=True": "--restart",
     "incremental=False": "--full",
     "by_inbox means": "--by-inbox means",
+    "by_inbox finds": "--by-inbox finds",
+    "unless the account has a name": "unless --account gives it a name",
     "leave it out, or inbox_ids": "leave it out, or --inbox",
     "each of inbox_ids must be a text, and not empty": "what stands behind --inbox is empty",
     "table=": "--table",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "Fetched", "Job", "Stand", "Totals"]
 
 FORMAT = 1
+_SUFFIX = ".checkpoint"
 _APPLICATION = 0x43454B41  # "CEKA": so that no other program's file is taken for a checkpoint
 _SCHEMA = """
 CREATE TABLE job (job BLOB NOT NULL, totals BLOB NOT NULL);
@@ -118,6 +119,12 @@ class Checkpoint:
             TargetError: It cannot be written, or another process has it.
             CheckpointError: It is broken, or of a newer version.
         """
+        found = self._open(restart=restart)
+        if self._folder is not None and os.name == "posix":
+            self._hide()
+        return found
+
+    def _open(self, *, restart: bool) -> Job | None:
         with self._told():
             if not (folder := self.path.parent).is_dir():
                 why = f"there is no folder {folder}"
@@ -294,14 +301,37 @@ class Checkpoint:
 
     def _empty(self) -> None:
         """Begin a new file in the place of one that nobody else has."""
+        is_ours = self.path.name.endswith(_SUFFIX) or self._folder or self._is_known()
         if self._database is not None:
             self._database.close()
+        if not is_ours:
+            raise CheckpointError(
+                f"{self.path} is no checkpoint of an export, and is not removed: move it away, or "
+                "name another file"
+            )
         with self._told():
             self._remove()
             _create(self.path)
             self._connect()
             self._keep_journal()
         self._is_blank, self._seq = True, 0
+
+    def _hide(self) -> None:
+        """Take a temporary file's name away: so it is gone with the process, however that ends."""
+        with self._told():
+            self._opened().execute("PRAGMA journal_mode = MEMORY")
+            self._remove()
+        if self._folder is not None:
+            self._folder.rmdir()
+            self._folder = None
+
+    def _is_known(self) -> bool:
+        """Whether it is a checkpoint, of whatever version, or has nothing in it."""
+        with contextlib.suppress(sqlite3.Error, TargetError):
+            if not self._value("SELECT count(*) FROM sqlite_master"):
+                return True
+            return bool(self._value("PRAGMA application_id") == _APPLICATION)
+        return False
 
     def _keep_journal(self) -> None:
         """Let the journal stay from one write to the next."""

@@ -10,12 +10,22 @@ from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from cekat_async import CekatClient, OddRecord, StageStatus
     from cekat_async.export.checkpoint import Job
     from cekat_async.export.manifest import Manifest
+    from cekat_async.export.sink import Sink
 
-__all__ = ["filters_of", "inboxes_of", "positions_of", "require_same_export", "require_same_kind"]
+__all__ = [
+    "filters_of",
+    "goes_on",
+    "inboxes_of",
+    "positions_of",
+    "require_own_checkpoint",
+    "require_same_export",
+    "require_same_kind",
+]
 
 
 def filters_of(
@@ -46,7 +56,11 @@ def _is_text(value: object) -> bool:
 async def inboxes_of(
     client: CekatClient, filters: Filters, on_odd_record: Callable[[OddRecord], object]
 ) -> list[str | None]:
-    """Return whose listings are to be walked; ``None`` stands for that of all conversations."""
+    """Return whose listings are to be walked; ``None`` stands for that of all conversations.
+
+    Raises:
+        ConfigurationError: All inboxes are wanted, and there are none.
+    """
     if not filters.by_inbox:
         return [*filters.inbox_ids] or [None]
     found = list[str | None]()
@@ -58,6 +72,11 @@ async def inboxes_of(
             for odd in page.odd_records:
                 if odd.id is None:
                     on_odd_record(odd)
+    if not found:
+        # Nothing is no export: it would take the place of one that is whole.
+        raise ConfigurationError(
+            "by_inbox finds no inbox that the key may see: leave it out, or check the key"
+        )
     return found
 
 
@@ -83,15 +102,22 @@ def require_same_export(found: Job, wanted: Job, where: object) -> None:
         ("another account", found.account, wanted.account),
         ("another target", found.target, wanted.target),
         ("an export with other filters", _words(found.filters), _words(wanted.filters)),
-        ("another kind of export", _kind(found), _kind(wanted)),
-        ("an export that adds to what is no longer there", found.adds_to, wanted.adds_to),
     )
     for what, theirs, ours in pairs:
         if theirs != ours:
             raise CheckpointError(
-                f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours}): "
+                f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours}{_why(what)}): "
                 "finish that one as it was begun, or begin anew with restart=True"
             )
+
+
+def goes_on(found: Job, wanted: Job) -> bool:
+    """Whether an unfinished export, of the same, is one to go on with.
+
+    A whole one brings what an incremental one would, and more. An incremental one adds to one
+    certain export, and is nothing where that has been replaced, or all is wanted.
+    """
+    return found.adds_to is None or found.adds_to == wanted.adds_to
 
 
 def require_same_kind(base: Manifest, account: str, filters: Filters) -> None:
@@ -107,13 +133,15 @@ def require_same_kind(base: Manifest, account: str, filters: Filters) -> None:
     for what, theirs, ours in pairs:
         if theirs != ours:
             raise ConfigurationError(
-                f"{base.target} holds an export of {what} ({theirs}; this is {ours}): nothing can "
-                "be added to it; export all of it anew with incremental=False"
+                f"{base.target} holds an export of {what} ({theirs}; this is {ours}{_why(what)}): "
+                "nothing can be added to it; export all of it anew with incremental=False"
             )
 
 
-def _kind(job: Job) -> str:
-    return "a whole one" if job.adds_to is None else "an incremental one"
+def _why(what: str) -> str:
+    """Return what may have happened, where a person could not tell."""
+    is_account = what == "another account"
+    return "; a new key counts as one, unless the account has a name" if is_account else ""
 
 
 def _words(filters: Filters) -> str:
@@ -122,3 +150,20 @@ def _words(filters: Filters) -> str:
     else:
         which = f"inboxes {', '.join(filters.inbox_ids)}" if filters.inbox_ids else "all inboxes"
     return f"{which}, status {filters.stage_status}" if filters.stage_status else which
+
+
+def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
+    """Raise if a checkpoint would be in the place of what belongs to the target.
+
+    Raises:
+        ConfigurationError: It would.
+    """
+    if sink.checkpoint is None:
+        return
+    target = sink.checkpoint.with_name(sink.checkpoint.name.removesuffix(".checkpoint"))
+    suffixes = ("", ".new", ".manifest.json", ".manifest.json.new")
+    taken = {target.with_name(target.name + suffix).absolute() for suffix in suffixes}
+    if {checkpoint.absolute(), checkpoint.resolve()} & taken:
+        raise ConfigurationError(
+            f"the checkpoint cannot be {checkpoint}: that is the target's; name another file"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async import (
+    APIStatusError,
     CekatError,
     ConversationPage,
     DeadlineExceededError,
     InboxesFailedError,
+    MalformedBodyError,
+    PaginationError,
     Position,
     RateLimitError,
     ServerError,
@@ -24,8 +28,10 @@ from cekat_async.export.checkpoint import Checkpoint, Fetched, Job
 from cekat_async.export.merging import one_line
 from cekat_async.export.plan import (
     filters_of,
+    goes_on,
     inboxes_of,
     positions_of,
+    require_own_checkpoint,
     require_same_export,
     require_same_kind,
 )
@@ -47,10 +53,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Export", "export_conversations"]
 
+_log = logging.getLogger("cekat_async")
+
 # Pages that may wait for the disk: more than one only where the API is faster than that.
 _MOST_WAITING = 16
-# What another try may heal. Anything else a partition failed with, it failed with for good.
-_PASSING = (TransportError, ServerError, DeadlineExceededError, RateLimitError)
+# What another run may heal. Anything else a partition failed with, it failed with for good.
+_PASSING = (
+    TransportError,
+    ServerError,
+    DeadlineExceededError,
+    RateLimitError,
+    MalformedBodyError,  # as a page in HTML is that says that the API is down
+    PaginationError,  # as when more moves than can be read
+)
+_PASSING_STATUS = {408, 425}
 
 
 async def export_conversations(  # noqa: PLR0913 - one door with many switches, all optional
@@ -152,6 +168,8 @@ class Export:
         self._filters = filters
         self._account = account or client.account
         path = self._sink.checkpoint if checkpoint is None else Path(checkpoint)
+        if checkpoint is not None:
+            require_own_checkpoint(Path(checkpoint), self._sink)
         self._is_lasting = path is not None
         self._checkpoint = Checkpoint(path)
         self._worker = Worker()
@@ -215,22 +233,24 @@ class Export:
         """Make ready; return the export that is wanted, and note the one that is gone on with."""
         found = self._checkpoint.open(restart=restart)
         self._sink.open()
-        last = self._sink.manifest()
+        self._last = last = self._sink.manifest()
         if found and last and last.began == found.began:
             # It was killed when all was done but for letting go of the checkpoint.
-            self._checkpoint.open(restart=True)
-            found = None
-        if incremental and last:
-            require_same_kind(last, self._account, self._filters)
-            self._sink.verify(last)
-        self._last, self._job = last, found
+            found = self._checkpoint.open(restart=True)
         wanted = self._wanted(last if incremental else None)
         if found:
             require_same_export(found, wanted, self._checkpoint.path)
-        return found or wanted
+            if not goes_on(found, wanted):
+                found = self._checkpoint.open(restart=True)
+        self._job = found
+        job = found or wanted
+        self._base = last if job.adds_to else None
+        if self._base is not None:
+            require_same_kind(self._base, self._account, self._filters)
+            self._sink.verify(self._base)
+        return job
 
     def _wanted(self, base: Manifest | None) -> Job:
-        self._base = base
         return Job(
             account=self._account,
             target=self._name_of_target(),
@@ -287,7 +307,7 @@ class Export:
                 async for page in pages:
                     await saver.put(page)
         except InboxesFailedError as error:
-            if any(isinstance(one, _PASSING) for one in error.errors):
+            if any(_may_pass(one) for one in error.errors):
                 raise
             if len(error.errors) == len(stands):
                 # Nothing is no export: it would take the place of one that is whole.
@@ -296,6 +316,11 @@ class Export:
         finally:
             await saver.end()
         await self._worker.do(self._note_failures, failed)
+        if self._last and self._last.conversations and not tally.totals().records:
+            _log.warning(
+                "nothing has come, and the last export had %d conversations",
+                self._last.conversations,
+            )
 
     async def _keep(self, tally: Tally, batch: list[ConversationPage]) -> None:
         for page in batch:
@@ -341,6 +366,11 @@ class Export:
         self._sink.close()
         # One that has nothing would only be in the way: of a run with the right key, for instance.
         self._checkpoint.close(done=self._has_nothing)
+
+
+def _may_pass(error: CekatError) -> bool:
+    is_passing_status = isinstance(error, APIStatusError) and error.status in _PASSING_STATUS
+    return isinstance(error, _PASSING) or is_passing_status
 
 
 def _fetched(page: ConversationPage) -> Fetched:

@@ -120,5 +120,10 @@ def _unknown(name: object) -> ConfigurationError:
 
 def _shown(name: object) -> object:
     """Return a target without what may be a password in it."""
-    scheme, is_url, _ = name.partition("://") if isinstance(name, str) else ("", "", "")
-    return f"{scheme}://…" if is_url else name
+    if not isinstance(name, str):
+        return name
+    scheme, is_url, _ = name.partition("://")
+    if is_url:
+        return f"{scheme}://…"
+    # As those that forget a slash, or give libpq's own form.
+    return "…" if "@" in name or "password" in name.lower() else name

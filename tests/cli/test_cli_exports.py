@@ -193,7 +193,10 @@ def test_a_checkpoint_of_a_newer_version(cekat, served, unfinished):
 @pytest.mark.parametrize(
     "typed, says",
     [
-        (("--account", "b"), "belongs to another account (a; this is b)"),
+        (
+            ("--account", "b"),
+            "belongs to another account (a; this is b; a new key counts as one, unless --account",
+        ),
         (("--account", "a", "--status", "open"), "belongs to an export with other filters"),
     ],
 )

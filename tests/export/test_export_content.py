@@ -110,16 +110,28 @@ async def test_each_inbox_by_itself(account, target):
     assert report.is_complete
 
 
-async def test_an_account_without_inboxes_gives_an_empty_file(account, target):
-    """With ``by_inbox``, and no inbox to walk, the export is a finished one of nothing."""
+async def test_an_account_without_inboxes_does_not_empty_the_target(account, target):
+    """With ``by_inbox``, and no inbox to walk, the export fails: nothing is no export."""
+    target.write_bytes(b"of an earlier export")
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=b'{"success":true,"data":[]}'))
-        report = await export_conversations(a.client, target, by_inbox=True)
+        with pytest.raises(ConfigurationError, match="finds no inbox"):
+            await export_conversations(a.client, target, by_inbox=True)
 
         assert len(a.sandbox.log.requests) == 1
+    assert target.read_bytes() == b"of an earlier export"
+
+
+async def test_nothing_where_there_was_something_is_told(account, target, caplog):
+    """An account that is empty all of a sudden is exported as it is, with a warning."""
+    async with account(3) as a:
+        await export_conversations(a.client, target)
+        for id_, _ in list(a.sandbox.records()):
+            a.sandbox.delete(id_)
+        await export_conversations(a.client, target)
+
     assert target.read_bytes() == b""
-    assert (report.conversations, report.is_complete) == (0, True)
-    assert report.manifest.partitions == ()
+    assert "nothing has come, and the last export had 3" in caplog.text
 
 
 @pytest.mark.parametrize("status", ["resolved", StageStatus.RESOLVED])

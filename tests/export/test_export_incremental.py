@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cekat_async import CekatError, CheckpointError, ConfigurationError, TargetError
+from cekat_async import CekatError, ConfigurationError, TargetError
 from cekat_async.export import export_conversations, sink_for
 from cekat_async.sandbox import Dialect, Live
 
@@ -157,10 +157,6 @@ async def test_an_export_of_something_else_is_not_added_to(account, tmp_path, ot
 async def test_one_that_was_stopped_goes_on(account, tmp_path):
     """An incremental export that failed goes on as one, and not as a whole one."""
     target = f"{tmp_path}/x.jsonl"
-
-    def stop(progress):
-        raise KeyboardInterrupt
-
     async with account(2000, attempts=1) as a:
         await export_conversations(a.client, target)
         for id_, _ in list(a.sandbox.records())[:1500:2]:
@@ -169,8 +165,6 @@ async def test_one_that_was_stopped_goes_on(account, tmp_path):
             await export_conversations(
                 a.client, target, incremental=True, on_progress=lambda p: 1 // 0
             )
-        with pytest.raises(CheckpointError, match="another kind of export"):
-            await export_conversations(a.client, target)
         report = await export_conversations(a.client, target, incremental=True)
 
         assert report.manifest.runs == 2
@@ -198,3 +192,49 @@ async def test_partitions_each_have_a_watermark(account, tmp_path):
         )
         assert in_target(target) == wanted
         assert report.requests <= 6 < whole.requests
+
+
+async def stopped(a, target, **options):
+    """Begin an export, and leave it unfinished."""
+    with pytest.raises(ZeroDivisionError):
+        await export_conversations(a.client, target, on_progress=lambda _: 1 // 0, **options)
+
+
+async def test_a_whole_export_that_was_stopped_is_finished_by_an_incremental_one(account, tmp_path):
+    """Nightly runs go on with a weekly whole one that was cut off: it brings all they want."""
+    target = f"{tmp_path}/x.jsonl"
+    async with account(900) as a:
+        await export_conversations(a.client, target)
+        await stopped(a, target)
+        a.sandbox.resolve([id_ for id_, _ in a.sandbox.records()][-1])
+        report = await export_conversations(a.client, target, incremental=True)
+
+        assert (report.manifest.incremental, report.manifest.runs) == (False, 2)
+        assert in_target(target) == in_account(a)
+
+
+async def test_a_whole_export_takes_the_place_of_an_incremental_one_that_was_stopped(
+    account, tmp_path
+):
+    """Who wants all gets all, whatever an incremental run has left."""
+    target = f"{tmp_path}/x.jsonl"
+    async with account(900) as a:
+        await export_conversations(a.client, target)
+        await stopped(a, target, incremental=True)
+        report = await export_conversations(a.client, target)
+
+        assert (report.manifest.incremental, report.manifest.runs) == (False, 1)
+        assert in_target(target) == in_account(a)
+
+
+async def test_an_incremental_one_that_was_stopped_and_a_target_that_is_gone(account, tmp_path):
+    """What it was to be added to is not there any more: everything is brought."""
+    target = tmp_path / "x.jsonl"
+    async with account(900) as a:
+        await export_conversations(a.client, target)
+        await stopped(a, target, incremental=True)
+        target.unlink()
+        report = await export_conversations(a.client, target, incremental=True)
+
+        assert not report.manifest.incremental
+        assert in_target(target) == in_account(a)

@@ -70,7 +70,7 @@ class ModelListing:
             following = Cursor(found[-1][1], spelled(found[-1][0]))
             self._issued.add(following)
         records = b",".join(b'{"id":"%s"}' % id_.encode() for _, id_ in found)
-        items = tuple(Conversation(id=id_) for _, id_ in found)
+        items = tuple(Conversation(id=id_, created_at=_EPOCH) for _, id_ in found)
         return ConversationPage(items=items, next_cursor=following, body=b'{"data":[%s]}' % records)
 
     def _behind(self, cursor):
@@ -95,7 +95,7 @@ class ModelListing:
 
 
 def _answer(listing, segment):
-    return listing.page(segment.walk.cursor, *([1] if segment.is_probe else []))
+    return listing.page(segment.walk.cursor, -(-listing.limit // 10) if segment.is_probe else None)
 
 
 def replay(  # noqa: C901 - as a pool of walkers does it

@@ -1,0 +1,88 @@
+"""Partitions: each inbox by itself, and what becomes of the others when one fails."""
+
+import json
+from contextlib import suppress
+
+import pytest
+
+from cekat_async import (
+    ConfigurationError,
+    InboxesFailedError,
+    PermissionDeniedError,
+)
+from cekat_async.export import export_conversations
+from cekat_async.sandbox import Fault
+
+
+def records_in(target):
+    return sorted(target.read_bytes().splitlines())
+
+
+def records_of(a):
+    return sorted(record for _, record in a.sandbox.records())
+
+
+async def test_one_that_is_refused_does_not_stop_the_others(account, target):
+    """A 403 on one inbox is in the manifest; the others are complete, and all is called partial."""
+    async with account(600, inboxes=4) as a:
+        forbidden = a.sandbox.inbox_ids[2]
+        a.sandbox.forbid(forbidden)
+        report = await export_conversations(a.client, target, by_inbox=True)
+
+        assert not report.is_complete
+        failed = [one for one in report.manifest.partitions if one.error]
+        assert [one.inbox_id for one in failed] == [forbidden]
+        assert "403" in failed[0].error
+        wanted = [r for r in records_of(a) if json.loads(r)["inbox_id"] != forbidden]
+        assert records_in(target) == wanted
+
+        a.sandbox.forbid()
+        assert (await export_conversations(a.client, target, by_inbox=True)).is_complete
+        assert records_in(target) == records_of(a)
+
+
+async def test_when_all_are_refused_the_target_stays(account, target):
+    """An export of nothing is none: it does not take the place of a whole one."""
+    async with account(200, inboxes=2) as a:
+        await export_conversations(a.client, target, by_inbox=True)
+        a.sandbox.forbid(*a.sandbox.inbox_ids)
+        with pytest.raises(InboxesFailedError) as caught:
+            await export_conversations(a.client, target, by_inbox=True)
+
+        assert all(isinstance(error, PermissionDeniedError) for error in caught.value.errors)
+        assert records_in(target) == records_of(a)
+
+
+HTML = Fault.raw(body=b"<html>be back soon</html>")
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 8])
+@pytest.mark.parametrize("fault", [Fault.status(502), HTML, Fault.status(408)], ids=str)
+@pytest.mark.parametrize("at", [4, 9, 20, 33])
+async def test_one_that_fails_for_now_is_gone_on_with(account, target, concurrency, fault, at):
+    """Wherever it fails, with however many walkers, the next run brings all that is missing."""
+    async with account(2000, inboxes=2, attempts=1) as a:
+        a.sandbox.fail_next(*[Fault.ok()] * at, fault)
+        # A cursor that was made up may fail: then the walk goes on in order, and all is well.
+        with suppress(InboxesFailedError):
+            await export_conversations(
+                a.client, target, by_inbox=True, limit=50, concurrency=concurrency
+            )
+            assert concurrency > 1
+        report = await export_conversations(
+            a.client, target, by_inbox=True, limit=50, concurrency=concurrency
+        )
+
+        assert report.is_complete
+        assert records_in(target) == records_of(a)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.new", "x.jsonl.manifest.json"])
+async def test_a_checkpoint_in_the_place_of_the_target(account, tmp_path, name):
+    """It would be removed in the end: refused before anything is asked or written."""
+    async with account(5) as a:
+        with pytest.raises(ConfigurationError, match="that is the target's"):
+            await export_conversations(a.client, tmp_path / "x.jsonl", checkpoint=tmp_path / name)
+
+        assert a.sandbox.log.requests == []
+    assert not [*tmp_path.iterdir()]
