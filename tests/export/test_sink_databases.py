@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from support.sinks import MOMENT, Given, a_manifest, publish, some_records
 
-from cekat_async import ConfigurationError, TargetError, decode_conversation
+from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
 from cekat_async.export.database import require_table
 from cekat_async.export.table import COLUMNS, row_of
 
@@ -131,7 +131,16 @@ def test_odd_records_are_kept(store):
         text = raw.decode(errors="replace")
         # PostgreSQL's column is JSON: what is none is there as a string.
         assert row["raw"] == text or json.loads(row["raw"]) == text
-        assert not any(row[name] for name in NAMES[1:-2])
+        if is_odd(raw):  # how deep JSON may be nested is another for each Python
+            assert not any(row[name] for name in NAMES[1:-2])
+
+
+def is_odd(raw):
+    try:
+        decode_conversation(raw)
+    except DecodeError:
+        return True
+    return False
 
 
 def test_nul_characters(store):
