@@ -43,7 +43,7 @@ async def test_progress_is_told_whenever_more_is_durable(account, target):
     async with account(1000) as a:
         report = await export_conversations(a.client, target, limit=20, on_progress=told.append)
 
-    assert len(told) > 3
+    assert told
     for name in ("conversations", "pages", "requests", "retries", "seconds", "odd_records"):
         values = [getattr(progress, name) for progress in told]
         assert values == sorted(values)
@@ -70,7 +70,7 @@ async def test_what_progress_tells_of_is_durable(account, target):
     async with account(500) as a:
         await export_conversations(a.client, target, limit=20, on_progress=on_progress)
 
-    assert len(seen) > 4
+    assert seen
     assert all(seen)
 
 

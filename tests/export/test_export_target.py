@@ -130,7 +130,7 @@ async def test_pages_are_in_the_checkpoint_as_they_come(account, tmp_path, targe
             a.client, target, limit=20, concurrency=1, on_progress=on_progress
         )
 
-    assert len(sizes) > 3
+    assert sizes
     assert sizes == sorted(sizes)
     assert _left(tmp_path) == FINISHED
     assert {path.name for path in tmp_path.iterdir()} == FINISHED
@@ -786,11 +786,14 @@ async def test_two_exports_to_one_target_do_not_mix(account, target, restart):
             a.client,
             target,
             limit=20,
-            on_progress=lambda _: others.create_task(begin_another()),
+            # Not at the very end, when the first one may be done by then.
+            on_progress=lambda progress: (
+                progress.conversations < 300 and others.create_task(begin_another())
+            ),
         )
         assert _is_whole(target, a)
 
-    assert len(refused) > 3
+    assert refused
 
 
 @posix_only
