@@ -2,6 +2,7 @@
 
 import math
 import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -197,3 +198,19 @@ def test_no_cursor_points_before_1970_or_behind_the_year_9999(first, second, las
     assert timeline.cursor_at(deepest).cursor_ts == last
     assert timeline.cursor_at(deepest + 1) is None
     assert timeline.cursor_at(10**30) is None
+
+
+@pytest.mark.parametrize(
+    "timestamp, is_at",
+    [
+        ("2026-04-10T05:47:16.771", True),
+        ("2026-04-10T12:47:16.771", True),  # in Jakarta
+        ("2026-04-10T05:47:16.773", False),
+        ("soon", False),
+    ],
+)
+def test_a_cursor_points_at_a_moment_whatever_zone_it_means(timestamp, is_at):
+    """A cursor without a zone may mean any; one that cannot be read points at none."""
+    moment = datetime(2026, 4, 10, 5, 47, 16, 771_000, tzinfo=UTC)
+
+    assert Timeline.is_at(cursor(timestamp), moment) is is_at

@@ -1,5 +1,6 @@
 """Tracked walks: stopped anywhere and gone on from the last position, nothing is missed."""
 
+from datetime import UTC, datetime
 from itertools import count
 from math import inf
 from random import Random
@@ -12,7 +13,7 @@ from support.listing import ModelListing, replay
 
 from cekat_async._tracked import TrackedWalk
 from cekat_async.errors import PaginationError
-from cekat_async.models import Conversation, ConversationPage, Cursor
+from cekat_async.models import Conversation, ConversationPage, Cursor, MessagePreview
 from cekat_async.positions import Edge, Part, Position
 
 DAY = 86_400_000
@@ -340,6 +341,22 @@ def test_since_a_single_page_or_an_unknown_order_is_everything():
     assert kept.position.since() == Position()
     assert Position().since() == Position()
     assert Position(order=-1).since() == Position(order=1).since() == Position()
+    assert Position(order=-1, by_activity=1).since() == Position()
+
+
+def test_conversations_of_a_single_message_tell_nothing_of_the_order():
+    """Where creation and activity are one moment, nobody knows which of them it goes by."""
+    moment = datetime(2026, 4, 10, 5, 47, 16, tzinfo=UTC)
+    alone = Conversation(id="a", created_at=moment, last_message=MessagePreview(created_at=moment))
+    page = ConversationPage(
+        items=(alone,),
+        next_cursor=Cursor("a", "2026-04-10T05:47:16"),
+        body=b'{"data":[{"id":"a"}]}',
+    )
+    walk = TrackedWalk(Position(), 1, print)
+    walk.advance(walk.begin(), page)
+
+    assert (walk.position.by_creation, walk.position.by_activity) == (0, 0)
     assert Position().again() == Position()
 
 
