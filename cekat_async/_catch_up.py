@@ -34,9 +34,9 @@ class CatchUp:
 
     Attributes:
         stage: What the latest request was for.
-        top: How deep a pass has to go: where the newest was when the pass before it began. None for
-            all of the listing.
-        coming: Where the newest was when this pass began.
+        top: How deep a pass has to go: where the newest were when the pass before it began. None
+            for all of the listing.
+        coming: Where they were when this pass began.
         tail: The cursor that led to the last page.
         requests: Requests of this pass.
         passes: Passes that have followed the first.

@@ -8,7 +8,7 @@ import msgspec
 
 __all__ = ["Cursor", "Edge", "Part", "Position", "Stage"]
 
-# What the latest request of a walk was for: nothing so far; to note where the newest is; a pass
+# What the latest request of a walk was for: nothing so far; to note where the newest are; a pass
 # over the listing; a look at what has moved during it, which has shown that nothing more has, or
 # that too much has; one more pass over the end of a listing that goes forward in time.
 Stage: TypeAlias = Literal["new", "probe", "pass", "look", "settled", "behind", "tail"]
@@ -83,11 +83,11 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         is_unordered: Whether the listing was found to go by something else than time.
         is_honoured: Whether the server is known to honour cursors that it did not send.
         is_serial: Whether no further parts are begun.
-        watermark: Where the newest conversation was when the walk began: what the next incremental
-            walk goes down to.
+        watermark: Where the newest conversations were when the walk began, the last of the few that
+            were asked for: what the next incremental walk goes down to.
         stage: What the latest request was for.
-        top: Where the newest was when the pass before the latest began.
-        coming: Where it was when the latest pass began.
+        top: Where the newest were when the pass before the latest began.
+        coming: Where they were when the latest pass began.
         tail: The cursor that led to the last page.
         requests: Requests of the latest pass.
         passes: Passes that have followed the first.
@@ -126,8 +126,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         """Return where to begin a walk that brings what has moved since this one *began*.
 
         What that one brought is not brought again, but for an overlap. Where that cannot be told
-        apart, everything is: in a listing that does not go by time, or by the creation of the
-        conversations, or that had a single page.
+        apart, everything is: in a listing that does not go by time, or not by activity as far as
+        has shown, or that had a single page.
 
         Args:
             overlap: How many seconds before the watermark are read once more, for messages that

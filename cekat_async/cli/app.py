@@ -28,7 +28,7 @@ from cekat_async.cli.options import (
 from cekat_async.cli.running import log_to, on_a_terminal, run_async, say_failure, write_out
 from cekat_async.cli.stderr import optional_stderr
 from cekat_async.cli.voice import Voice
-from cekat_async.export.merging import one_line
+from cekat_async.export.record import one_line
 from cekat_async.models import Record
 
 if TYPE_CHECKING:

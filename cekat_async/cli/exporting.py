@@ -18,6 +18,7 @@ from cekat_async.cli.progress import Standing, kept_fresh, progress_display
 from cekat_async.cli.running import drop_stdout
 from cekat_async.cli.summary import count, failures, summary
 from cekat_async.export.database import MANIFESTS, DatabaseSink
+from cekat_async.export.file_sink import CHECKPOINT
 from cekat_async.export.manifest import Filters
 from cekat_async.export.plan import filters_of
 from cekat_async.export.runner import Export
@@ -255,7 +256,7 @@ class Exporting:
         if isinstance(sink, DatabaseSink):
             return f"in the table {MANIFESTS}"
         beside = self._sink and self._sink.checkpoint
-        return f"{str(beside).removesuffix('.checkpoint')}.manifest.json" if beside else None
+        return f"{str(beside).removesuffix(CHECKPOINT)}.manifest.json" if beside else None
 
     def say_what_is_left(self) -> None:
         """Say what there is of an export that came to no end, and how to go on."""

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from cekat_async import TargetError
+from cekat_async.export.file_sink import CHECKPOINT
 
 __all__ = ["checkpoint_of", "settings_file"]
 
@@ -35,7 +36,7 @@ def checkpoint_of(target: str) -> Path:
     name = _UNSAFE.sub("-", place).strip("-.")[:_LONGEST]
     # Two targets may come to the same readable name.
     digest = blake2b(target.encode(), digest_size=4).hexdigest()
-    return _state_folder() / f"{name}-{digest}.checkpoint"
+    return _state_folder() / f"{name}-{digest}{CHECKPOINT}"
 
 
 def _state_folder() -> Path:

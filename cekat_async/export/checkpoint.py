@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import msgspec
 
 from cekat_async import CheckpointError, Position, TargetError, __version__
-from cekat_async.export.file_sink import OWNER_ALONE
+from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE
 from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "Fetched", "Job", "Stand", "Totals"]
 
 FORMAT = 1
-_SUFFIX = ".checkpoint"
 _APPLICATION = 0x43454B41  # "CEKA": so that no other program's file is taken for a checkpoint
 _SCHEMA = """
 CREATE TABLE job (job BLOB NOT NULL, totals BLOB NOT NULL);
@@ -253,6 +252,7 @@ class Checkpoint:
     def close(self, *, done: bool = False) -> None:
         """Let go of the file; if the export is done, or has no page yet, there is none any more."""
         if self._database is not None:
+            # One without a page would only be in the way: of a run with the right key, say.
             if done or self._is_blank or self._folder:
                 # While it is locked, so that nobody begins with what goes away.
                 self._remove()
@@ -301,7 +301,7 @@ class Checkpoint:
 
     def _empty(self) -> None:
         """Begin a new file in the place of one that nobody else has."""
-        is_ours = self.path.name.endswith(_SUFFIX) or self._folder or self._is_known()
+        is_ours = self.path.name.endswith(CHECKPOINT) or self._folder or self._is_known()
         if self._database is not None:
             self._database.close()
         if not is_ours:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from cekat_async import ConfigurationError, TargetError
-from cekat_async.export.file_sink import OWNER_ALONE, beside, followed, told_of
+from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE, beside, followed, told_of
 from cekat_async.export.manifest import FORMAT, Manifest
 from cekat_async.export.table import COLUMNS, row_of
 
@@ -261,7 +261,7 @@ class DatabaseFileSink(DatabaseSink):
         with told_of(self.target):
             # As it is now, should the program go to another folder.
             self._real = followed(Path(path)).absolute()
-        self.checkpoint = beside(self._real, f"{_own_suffix(table)}.checkpoint")
+        self.checkpoint = beside(self._real, f"{_own_suffix(table)}{CHECKPOINT}")
 
     @abstractmethod
     def create(self, path: Path) -> None:

@@ -26,17 +26,18 @@ if TYPE_CHECKING:
     from cekat_async.export.sink import Records
 
 __all__ = [
+    "CHECKPOINT",
     "CHUNK",
+    "OWNER_ALONE",
     "FileSink",
     "Hashed",
     "Output",
+    "ReplacedSink",
     "beside",
     "followed",
-    "manifest_in",
     "next_of",
     "open_alone",
     "put_manifest",
-    "require_checksum",
     "settle_manifest",
     "sync_folder",
     "take_rights",
@@ -44,6 +45,8 @@ __all__ = [
 ]
 
 OWNER_ALONE = 0o600
+CHECKPOINT = ".checkpoint"
+"""What the name of a checkpoint ends in, behind that of its target."""
 
 # Each time that a file is read or written other threads are let in, and so briefly that most of
 # them miss it and wait anew: it is better done seldom.
@@ -58,7 +61,50 @@ class Output(Protocol):
         ...
 
 
-class FileSink(ABC):
+class ReplacedSink(ABC):
+    """A target that each export makes anew, with a manifest beside it that has its checksum.
+
+    Args:
+        path: The target. A symbolic link stays one: what it leads to is replaced, and all that
+            stands beside the target stands beside that.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.target = str(path)
+        with told_of(self.target):
+            # Looked up once: what it leads to later is not what was asked for.
+            self._real = followed(Path(path))
+        if self._real.name in {"", ".."}:
+            raise TargetError(f"{self.target} has no name that a new one could take: name it")
+        self.checkpoint: Path | None = beside(self._real, CHECKPOINT)
+        self._new = beside(self._real, ".new")
+        self._manifest = beside(self._real, ".manifest.json")
+
+    @abstractmethod
+    def checksum(self) -> str:
+        """Return the checksum of the target as it is; empty if it is not there."""
+
+    def manifest(self) -> Manifest | None:
+        """Return the manifest that stands beside the target."""
+        with told_of(self.target):
+            return _manifest_in(self._manifest) if self._real.exists() else None
+
+    def verify(self, manifest: Manifest) -> None:
+        """Make sure that the target has the checksum that its manifest says."""
+        with told_of(self.target):
+            if manifest.checksum == self.checksum():
+                return
+        raise TargetError(
+            f"nothing can be added to {self.target}: it is not what the last export left (its "
+            "checksum is another one than in its manifest); export all of it anew with "
+            "incremental=False"
+        )
+
+    def close(self) -> None:  # noqa: B027 - what a sink without a connection does
+        """Do nothing: no file is open between two calls."""
+
+
+class FileSink(ReplacedSink):
     """A target that is one file, made anew by each export.
 
     It is written beside the target, as ``TARGET.new``, and takes its name when it is whole and on
@@ -73,16 +119,6 @@ class FileSink(ABC):
         path: The file. A symbolic link stays one: the file it leads to is replaced, and all that
             stands beside the target stands beside that.
     """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        self.target = str(self._path)
-        with told_of(self.target):
-            # Looked up once: what it leads to later is not what was asked for.
-            self._real = followed(self._path)
-        self.checkpoint: Path | None = beside(self._real, ".checkpoint")
-        self._new = beside(self._real, ".new")
-        self._manifest = beside(self._real, ".manifest.json")
 
     @abstractmethod
     def write(self, records: Records, output: Output) -> None:
@@ -104,17 +140,7 @@ class FileSink(ABC):
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
             open_alone(self._new).close()
             self._new.unlink()
-            settle_manifest(self._manifest, self._checksum)
-
-    def manifest(self) -> Manifest | None:
-        """Return the manifest that stands beside the file."""
-        with told_of(self.target):
-            return manifest_in(self._manifest) if self._real.exists() else None
-
-    def verify(self, manifest: Manifest) -> None:
-        """Make sure that the file has the checksum that its manifest says."""
-        with told_of(self.target):
-            require_checksum(self.target, manifest, self._checksum())
+            settle_manifest(self._manifest, self.checksum)
 
     def stored(self) -> Iterator[list[bytes]]:
         """Return the records that the file holds."""
@@ -144,10 +170,8 @@ class FileSink(ABC):
                 raise
         return manifest
 
-    def close(self) -> None:  # noqa: B027 - what a sink without a connection does
-        """Do nothing: no file is open between two calls."""
-
-    def _checksum(self) -> str:
+    def checksum(self) -> str:
+        """Return the SHA-256 of the file, as a manifest has it."""
         return _checksum_of(self._real) if self._real.exists() else ""
 
 
@@ -184,19 +208,6 @@ def next_of(manifest: Path) -> Path:
     return beside(manifest, ".new")
 
 
-def require_checksum(target: str, manifest: Manifest, checksum: str) -> None:
-    """Raise unless a target is still what an export left.
-
-    Raises:
-        TargetError: It has another checksum than its manifest says.
-    """
-    if manifest.checksum != checksum:
-        raise TargetError(
-            f"nothing can be added to {target}: it is not what the last export left (its checksum "
-            "is another one than in its manifest); export all of it anew with incremental=False"
-        )
-
-
 def put_manifest(path: Path, manifest: Manifest, *, like: Path) -> None:
     """Write a manifest beside its place, with the rights of another file."""
     with open_alone(next_of(path)) as file:
@@ -214,13 +225,13 @@ def settle_manifest(path: Path, checksum: Callable[[], str]) -> None:
     new = next_of(path)
     if not new.exists():
         return
-    if (manifest := manifest_in(new)) and manifest.checksum == checksum():
+    if (manifest := _manifest_in(new)) and manifest.checksum == checksum():
         new.replace(path)
     else:
         new.unlink()
 
 
-def manifest_in(path: Path) -> Manifest | None:
+def _manifest_in(path: Path) -> Manifest | None:
     """Return the manifest in a file; None if there is none that this version can read."""
     try:
         manifest = Manifest.from_json(path.read_bytes())

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from cekat_async import DecodeError, decode_conversation
+from cekat_async.export.record import id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +12,7 @@ if TYPE_CHECKING:
     from cekat_async.export.checkpoint import Checkpoint, Name
     from cekat_async.export.sink import Sink
 
-__all__ = ["Fresh", "Merged", "name_of", "one_line"]
+__all__ = ["Fresh", "Merged"]
 
 
 class Fresh:
@@ -76,32 +73,13 @@ class Merged:
         stored: Iterable[list[bytes]] | None = self._sink.stored()
         for batch in stored or ():
             self._on_batch(0)
-            named = [(name_of(record), record) for record in batch]
+            named = [(_name_of(record), record) for record in batch]
             known = self._checkpoint.known([name for name, _ in named])
             if kept := [record for name, record in named if name not in known]:
                 yield kept
 
 
-class _OnlyId(msgspec.Struct):
-    id: str
-
-
-_ONLY_ID = msgspec.json.Decoder(_OnlyId)
-
-
-def name_of(record: bytes) -> Name:
-    """Return what a record is known by: its id, or all of it without one."""
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _ONLY_ID.decode(record).id
-    with suppress(DecodeError):  # which reads what has half an emoji in it
-        return decode_conversation(record).id
-    return record
-
-
-def one_line(raw: msgspec.Raw) -> bytes:
-    """Return a record without line breaks: as sent, but for those between its tokens."""
-    record = bytes(raw)
-    # Inside of a string JSON has no raw line breaks, so that what is left away is between tokens.
-    if b"\n" in record or b"\r" in record:
-        record = record.replace(b"\n", b"").replace(b"\r", b"")
-    return record
+def _name_of(record: bytes) -> Name:
+    """Return what a checkpoint knows a record by: its id, or all of it without one."""
+    id_ = id_of(record)
+    return record if id_ is None else id_

@@ -21,13 +21,11 @@ from cekat_async.export.file_sink import (
     CHUNK,
     FileSink,
     Hashed,
+    ReplacedSink,
     beside,
-    followed,
-    manifest_in,
     next_of,
     open_alone,
     put_manifest,
-    require_checksum,
     settle_manifest,
     sync_folder,
     take_rights,
@@ -93,7 +91,7 @@ class ParquetSink(FileSink):
         return self._format.read(file)
 
 
-class ParquetFolderSink:
+class ParquetFolderSink(ReplacedSink):
     """A folder of Parquet files ``part-00000.parquet``, …, made anew by each export.
 
     The parts are as :class:`ParquetSink` makes them. They are written to ``TARGET.new``, and when
@@ -117,17 +115,10 @@ class ParquetFolderSink:
     def __init__(self, path: str | os.PathLike[str], *, rows_per_part: int = 100_000) -> None:
         if rows_per_part < 1:
             raise ConfigurationError(f"rows_per_part must be at least 1, not {rows_per_part}")
+        super().__init__(path)
         self._format = _Parquet()
         self._rows_per_part = rows_per_part
-        self.target = str(path)
-        with told_of(self.target):
-            self._real = followed(Path(path))
-        if self._real.name in {"", ".."}:
-            raise TargetError(f"{self.target} has no name that a new folder could take: name it")
-        self.checkpoint: Path | None = beside(self._real, ".checkpoint")
-        self._new = beside(self._real, ".new")
         self._old = beside(self._real, ".old")
-        self._manifest = beside(self._real, ".manifest.json")
 
     def open(self) -> None:
         """Make sure that the folder can be replaced, and put in order what a crash left."""
@@ -139,16 +130,6 @@ class ParquetFolderSink:
             _remove(self._new)
             self._new.mkdir(_OWNER_ALONE)
             self._new.rmdir()
-
-    def manifest(self) -> Manifest | None:
-        """Return the manifest that stands beside the folder."""
-        with told_of(self.target):
-            return manifest_in(self._manifest) if self._real.exists() else None
-
-    def verify(self, manifest: Manifest) -> None:
-        """Make sure that no part was changed, added or taken away."""
-        with told_of(self.target):
-            require_checksum(self.target, manifest, self._checksum())
 
     def stored(self) -> Iterator[list[bytes]]:
         """Return the records of all parts, in order."""
@@ -173,8 +154,11 @@ class ParquetFolderSink:
             self._finish()
         return manifest
 
-    def close(self) -> None:
-        """Do nothing: no file is open between two calls."""
+    def checksum(self) -> str:
+        """Return the checksum of the list of parts, each with its own."""
+        if not self._real.exists():
+            return ""
+        return _checksum_of((part.name, _digest_of(part)) for part in _parts_of(self._real))
 
     def _write_parts(self, records: Records) -> str:
         """Write the new folder, and return its checksum."""
@@ -237,7 +221,7 @@ class ParquetFolderSink:
                 _remove(self._old)
             else:
                 self._old.rename(self._real)
-        settle_manifest(self._manifest, self._checksum)
+        settle_manifest(self._manifest, self.checksum)
 
     def _check_replaceable(self) -> None:
         if self._old.exists():  # somebody else's, or it would have been settled
@@ -248,11 +232,6 @@ class ParquetFolderSink:
             self._format.check(part)
         if not os.access(self._real, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.target)
-
-    def _checksum(self) -> str:
-        if not self._real.exists():
-            return ""
-        return _checksum_of((part.name, _digest_of(part)) for part in _parts_of(self._real))
 
 
 class _Parquet:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from cekat_async import CheckpointError, ConfigurationError, Position
+from cekat_async.export.file_sink import CHECKPOINT
 from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
     """
     if sink.checkpoint is None:
         return
-    target = sink.checkpoint.with_name(sink.checkpoint.name.removesuffix(".checkpoint"))
+    target = sink.checkpoint.with_name(sink.checkpoint.name.removesuffix(CHECKPOINT))
     suffixes = ("", ".new", ".manifest.json", ".manifest.json.new")
     taken = {target.with_name(target.name + suffix).absolute() for suffix in suffixes}
     if {checkpoint.absolute(), checkpoint.resolve()} & taken:

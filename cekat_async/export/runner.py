@@ -18,14 +18,12 @@ from cekat_async import (
     InboxesFailedError,
     MalformedBodyError,
     PaginationError,
-    Position,
     RateLimitError,
     ServerError,
     TransportError,
 )
 from cekat_async.config import require_count
 from cekat_async.export.checkpoint import Checkpoint, Fetched, Job
-from cekat_async.export.merging import one_line
 from cekat_async.export.plan import (
     filters_of,
     goes_on,
@@ -36,6 +34,7 @@ from cekat_async.export.plan import (
     require_same_kind,
 )
 from cekat_async.export.publishing import publish
+from cekat_async.export.record import one_line
 from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.saver import Saver
 from cekat_async.export.tally import Tally
@@ -44,7 +43,7 @@ from cekat_async.export.worker import Worker
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from cekat_async import CekatClient, OddRecord, StageStatus
     from cekat_async.export.checkpoint import Totals
@@ -151,6 +150,7 @@ class Export:
 
     Attributes:
         report: What was done, from the moment on when the target is whole; until then ``None``.
+        kept: How many records are in the checkpoint.
     """
 
     def __init__(
@@ -163,6 +163,7 @@ class Export:
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         self.report: ExportReport | None = None
+        self.kept = 0
         self._client = client
         self._sink: Sink = sink_for(target)
         self._filters = filters
@@ -177,18 +178,11 @@ class Export:
         self._base: Manifest | None = None
         self._job: Job | None = None
         self._tally: Tally | None = None
-        self._kept = 0
-        self._has_nothing = False
         self._on_progress: Callable[[ExportProgress], object] = _tell_nobody
 
     def progress(self) -> ExportProgress:
         """Return how far it has come, as of now: also while it waits, and while it publishes."""
         return self._tally.progress() if self._tally else ExportProgress()
-
-    @property
-    def kept(self) -> int:
-        """How many records are in the checkpoint."""
-        return self._kept
 
     @property
     def checkpoint(self) -> Path | None:
@@ -273,12 +267,11 @@ class Export:
         positions = positions_of(inbox_ids, self._base)
         await self._worker.do(self._checkpoint.begin, job, positions)
         self._job = job
-        self._has_nothing = True
 
     async def _resume(self, tally: Tally) -> None:
         """Let the counting go on where earlier runs have left it."""
         before = await self._worker.do(self._checkpoint.totals)
-        self._kept = before.records
+        self.kept = before.records
         last = self._last
         is_same = last and last.filters == self._filters and not self._base
         tally.resume(before, last.conversations if last and is_same else None)
@@ -300,27 +293,29 @@ class Export:
             stage_status=self._filters.stage_status,
             on_odd_record=on_odd_record,
         )
-        saver = Saver[ConversationPage](lambda batch: self._keep(tally, batch), _MOST_WAITING)
         failed: Sequence[CekatError] = ()
         try:
-            async with aclosing(pages):
-                async for page in pages:
-                    await saver.put(page)
+            await self._keep_all(tally, pages)
         except InboxesFailedError as error:
-            if any(_may_pass(one) for one in error.errors):
-                raise
-            if len(error.errors) == len(stands):
-                # Nothing is no export: it would take the place of one that is whole.
+            # Nothing at all is no export: it would take the place of one that is whole.
+            if any(map(_may_pass, error.errors)) or len(error.errors) == len(stands):
                 raise
             failed = error.errors
-        finally:
-            await saver.end()
         await self._worker.do(self._note_failures, failed)
         if self._last and self._last.conversations and not tally.totals().records:
             _log.warning(
                 "nothing has come, and the last export had %d conversations",
                 self._last.conversations,
             )
+
+    async def _keep_all(self, tally: Tally, pages: AsyncGenerator[ConversationPage, None]) -> None:
+        saver = Saver[ConversationPage](lambda batch: self._keep(tally, batch), _MOST_WAITING)
+        try:
+            async with aclosing(pages):
+                async for page in pages:
+                    await saver.put(page)
+        finally:
+            await saver.end()
 
     async def _keep(self, tally: Tally, batch: list[ConversationPage]) -> None:
         for page in batch:
@@ -331,7 +326,7 @@ class Export:
     def _keep_now(self, pages: list[ConversationPage], totals: Totals) -> None:
         self._checkpoint.keep([_fetched(page) for page in pages], totals)
         # Here, where it is so although who waits for it is cancelled.
-        self._kept, self._has_nothing = totals.records, False
+        self.kept = totals.records
 
     def _note_failures(self, failed: Sequence[CekatError]) -> None:
         errors = {error.inbox_id: str(error) for error in failed}
@@ -364,8 +359,7 @@ class Export:
 
     def _close(self) -> None:
         self._sink.close()
-        # One that has nothing would only be in the way: of a run with the right key, for instance.
-        self._checkpoint.close(done=self._has_nothing)
+        self._checkpoint.close()
 
 
 def _may_pass(error: CekatError) -> bool:
@@ -376,4 +370,5 @@ def _may_pass(error: CekatError) -> bool:
 def _fetched(page: ConversationPage) -> Fetched:
     lines = [one_line(raw) for raw in page.raw]
     names = [line if id_ is None else id_ for id_, line in zip(page.ids, lines, strict=True)]
-    return Fetched(page.inbox_id, lines, names, page.position or Position())
+    assert page.position is not None  # noqa: S101 - every page of a tracked walk has one
+    return Fetched(page.inbox_id, lines, names, page.position)

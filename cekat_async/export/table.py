@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 from cekat_async import DecodeError, decode_conversation
+from cekat_async.export.record import id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,15 +107,6 @@ def row_of(raw: bytes) -> Row:
     return (*[value(conversation) for value in _FIELDS], text)
 
 
-class _OnlyId(msgspec.Struct):
-    id: str
-
-
-_ONLY_ID = msgspec.json.Decoder(_OnlyId)
-
-
 def _id_of_odd(raw: bytes) -> str:
-    try:
-        return _ONLY_ID.decode(raw).id
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return f"odd:{blake2b(raw, digest_size=16).hexdigest()}"
+    id_ = id_of(raw)
+    return f"odd:{blake2b(raw, digest_size=16).hexdigest()}" if id_ is None else id_

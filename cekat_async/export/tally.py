@@ -55,7 +55,7 @@ class Tally:
         self._unknown = Counter(before.unknown_fields)
 
     def count(self, page: ConversationPage) -> None:
-        """Count a page that is durable now."""
+        """Count a page, whose counts are then kept together with it."""
         self._pages += 1
         self._records += len(page.items) + len(page.odd_records)
         self._odd_records += len(page.odd_records)

@@ -2,7 +2,6 @@
 
 # ruff: noqa: S603 - the processes are our own program
 
-import asyncio
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from support.served import served as in_a_thread
 
 from cekat_async.cli import run
 from cekat_async.sandbox import Sandbox
@@ -86,46 +86,19 @@ def cekat(capsysbinary):
     return cekat
 
 
-class Served:
-    """A sandbox that runs in a thread, for commands that bring an event loop of their own."""
-
-    def __init__(self, sandbox):
-        self.sandbox = sandbox
-
-    @contextmanager
-    def running(self):
-        ready, loop = threading.Event(), asyncio.new_event_loop()
-        stop = asyncio.Event()
-
-        async def serve():
-            async with self.sandbox:
-                ready.set()
-                await stop.wait()
-
-        thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-        thread.start()
-        assert ready.wait(20)
-        try:
-            yield self.sandbox
-        finally:
-            loop.call_soon_threadsafe(stop.set)
-            thread.join()
-            loop.close()
-
-
 @pytest.fixture
 def served(monkeypatch):
     """A context manager: a sandbox in a thread, which the environment names as the API."""
 
     @contextmanager
-    def served(conversations=250, **options):
+    def named(conversations=250, **options):
         options.setdefault("quota", None)
-        with Served(Sandbox(conversations, **options)).running() as sandbox:
+        with in_a_thread(Sandbox(conversations, **options)) as sandbox:
             monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
             monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
             yield sandbox
 
-    return served
+    return named
 
 
 @pytest.fixture

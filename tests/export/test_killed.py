@@ -1,17 +1,16 @@
 """Killed at any moment, the same export run again gives what an uninterrupted one gives."""
 
-import asyncio
 import os
 import signal
 import sqlite3
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
 from support.killing import Zygote
+from support.served import served
 
 from cekat_async.export import sink_for
 from cekat_async.sandbox import Sandbox
@@ -28,28 +27,6 @@ FILES = [".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet", ".parquet/"]
 CONVERSATIONS, INBOXES = 150, 3
 # What a run may ask for once more: what was under way, and a few to find out where it stands.
 ONCE_MORE = 16
-
-
-@contextmanager
-def served(sandbox):
-    """Run a sandbox in a thread."""
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def serve():
-        async with sandbox:
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert ready.wait(20)
-    try:
-        yield sandbox
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture(scope="module")
