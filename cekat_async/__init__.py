@@ -5,26 +5,31 @@
 ...         print(conversation.contact_name, conversation.last_message)
 """
 
+import importlib
+import typing
+
 from cekat_async import errors
-from cekat_async._decode import decode_conversation
-from cekat_async._limiter import Limiter, LimiterSnapshot
 from cekat_async._version import __version__
-from cekat_async.client import CekatClient
-from cekat_async.config import RateLimit, RetryPolicy, Timeout
 from cekat_async.errors import *  # noqa: F403 - the family is listed once, in errors.__all__
-from cekat_async.models import (
-    Conversation,
-    ConversationPage,
-    Cursor,
-    Inbox,
-    InboxPage,
-    Label,
-    MessagePreview,
-    OddRecord,
-    PlatformType,
-    StageStatus,
-)
-from cekat_async.positions import Position
+
+if typing.TYPE_CHECKING:
+    from cekat_async._decode import decode_conversation
+    from cekat_async._limiter import Limiter, LimiterSnapshot
+    from cekat_async.client import CekatClient
+    from cekat_async.config import RateLimit, RetryPolicy, Timeout
+    from cekat_async.models import (
+        Conversation,
+        ConversationPage,
+        Cursor,
+        Inbox,
+        InboxPage,
+        Label,
+        MessagePreview,
+        OddRecord,
+        PlatformType,
+        StageStatus,
+    )
+    from cekat_async.positions import Position
 
 __all__ = [
     "CekatClient",
@@ -49,3 +54,35 @@ __all__ = [
     "errors",
 ]
 __all__ += errors.__all__
+
+# Where the names above are at home. A home is imported when the first of its names is wanted:
+# asyncio and msgspec alone take longer than all else that many a program does.
+_HOMES = {
+    "client": ["CekatClient"],
+    "config": ["RateLimit", "RetryPolicy", "Timeout"],
+    "models": [
+        *("Conversation", "ConversationPage", "Inbox", "InboxPage", "Label", "MessagePreview"),
+        *("OddRecord", "PlatformType", "StageStatus"),
+    ],
+    "positions": ["Cursor", "Position"],
+    "_decode": ["decode_conversation"],
+    "_limiter": ["Limiter", "LimiterSnapshot"],
+    "conversations": [],
+    "inboxes": [],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+# Type checkers are not to see it: to them any name whatsoever would be one of the package's.
+if not typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = importlib.import_module(f"{__name__}.{_HOME_OF[name]}")
+        value = globals()[name] = getattr(home, name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOME_OF})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from cekat_async._cutoffs import Cutoffs
 from cekat_async._retry import RetryBudget, retried
 from cekat_async._wire import HEADERS_READ, Reply, verdict
 from cekat_async.errors import (
@@ -69,7 +70,7 @@ class Pipeline:
         self._transport = transport
         self._budget = RetryBudget(config.retry.budget)
         self._slots = asyncio.Semaphore(config.concurrency)
-        self._under_way: set[asyncio.Timeout] = set()
+        self._cutoffs = Cutoffs(config.timeout.deadline)
         self._ended = False
 
     @property
@@ -80,25 +81,32 @@ class Pipeline:
     def end(self) -> None:
         """End all calls that are under way, whatever they wait for: the client is closed."""
         self._ended = True
-        for cutoff in self._under_way:
-            if not cutoff.expired():
-                cutoff.reschedule(asyncio.get_running_loop().time())
+        self._cutoffs.cut_all()
 
-    async def fetch(self, request: Request, decode: Callable[[Reply], T]) -> T:
+    async def fetch(
+        self,
+        request: Request,
+        decode: Callable[[Reply], T],
+        on_sight: Callable[[Reply], bool] | None = None,
+    ) -> T:
         """Return what ``decode`` makes of the reply.
+
+        Args:
+            request: What to ask.
+            decode: Called with a reply that is no refusal; its errors decide about a retry.
+            on_sight: Called with the reply before that. It returns true if it sees that the reply
+                is a good one, and has begun something that is to go out before it is decoded.
 
         Raises:
             DeadlineExceededError: Attempts and waits together outlasted ``Timeout.deadline``.
             CekatError: What the last attempt failed with.
         """
-        call = _Call(request, decode)
-        seconds = self._config.timeout.deadline
-        deadline = asyncio.get_running_loop().time() + (math.inf if seconds is None else seconds)
-        cutoff = asyncio.timeout(seconds)
-        attempt = partial(self._attempt, call, deadline)
+        call = _Call(request, decode, on_sight)
+        cutoff = asyncio.timeout(None)
         try:
             async with cutoff:
-                self._under_way.add(cutoff)
+                deadline = self._cutoffs.add(cutoff)
+                attempt = partial(self._attempt, call, deadline)
                 return await retried(
                     self._config.retry, self._budget, deadline, attempt, lambda: call.attempts
                 )
@@ -106,7 +114,7 @@ class Pipeline:
             if not cutoff.expired():
                 raise
         finally:
-            self._under_way.discard(cutoff)
+            self._cutoffs.discard(cutoff)
         raise call.labelled(self._cut_off(call)) from call.failure
 
     def _cut_off(self, call: _Call[T]) -> CekatError:
@@ -131,7 +139,12 @@ class Pipeline:
             async with self._slots:
                 permit = await self._limiter.acquire(deadline)
                 reply = await self._exchange(call)
-            return self._answer(permit, reply, call.decode)
+            if call.on_sight is None or not call.on_sight(reply):
+                return self._answer(permit, reply, call.decode)
+            # The limiter hears of it first: what has been begun is the next to ask it.
+            self._limiter.observe(permit, reply)
+            await asyncio.sleep(0)
+            return self._decoded(reply, call.decode)
         except CekatError as error:
             if isinstance(error, RateLimitError):
                 self._limiter.explain(error, deadline)
@@ -154,12 +167,17 @@ class Pipeline:
     def _answer(self, permit: Permit, reply: Reply, decode: Callable[[Reply], T]) -> T:
         status = reply.status
         try:
-            return _judged(reply, decode)
-        except CekatError as error:
+            return self._decoded(reply, decode)
+        except APIStatusError as error:
             # A 200 that says "success": false has its status in the body.
-            status = error.status if isinstance(error, APIStatusError) else status
+            status = error.status
+            raise
         finally:
             self._limiter.observe(permit, Reply(status, reply.headers, reply.body))
+
+    def _decoded(self, reply: Reply, decode: Callable[[Reply], T]) -> T:
+        with suppress(CekatError):
+            return _judged(reply, decode)
         # A server may echo the key, and an error shows what the server sent: in its message, its
         # attributes, the frames of its traceback. So it is made anew, of a reply without.
         return _judged(self._without_key(reply), decode)
@@ -180,9 +198,15 @@ def _judged(reply: Reply, decode: Callable[[Reply], T]) -> T:
 class _Call(Generic[T]):
     """One request on its way, with what has become of it so far."""
 
-    def __init__(self, request: Request, decode: Callable[[Reply], T]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        decode: Callable[[Reply], T],
+        on_sight: Callable[[Reply], bool] | None,
+    ) -> None:
         self.request = request
         self.decode = decode
+        self.on_sight = on_sight
         self.attempts = 0
         self.failure: CekatError | None = None
 

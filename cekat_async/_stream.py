@@ -11,12 +11,12 @@ import asyncio
 from collections import deque
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-__all__ = ["Line", "streamed"]
+__all__ = ["Line", "ended", "streamed"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,10 @@ class Line(Generic[T]):
         self._news = asyncio.Event()
         self._ended = False
         self._error: BaseException | None = None
+
+    def has_room(self) -> bool:
+        """Whether an item that is put now need not wait."""
+        return not self._places.locked()
 
     async def put(self, item: T) -> None:
         """Add an item, and return when the next one may be fetched."""
@@ -94,7 +98,7 @@ async def streamed(
         async for item in line:
             yield item
     finally:
-        await _ended(task)
+        await ended(task)
 
 
 def _tell(line: Line[T], task: asyncio.Future[None]) -> None:
@@ -106,8 +110,11 @@ def _tell(line: Line[T], task: asyncio.Future[None]) -> None:
         line.end(task.exception())
 
 
-async def _ended(task: asyncio.Future[None]) -> None:
-    """Cancel a task, and return when it has ended, even if one is cancelled meanwhile."""
+async def ended(task: asyncio.Future[Any]) -> None:
+    """Cancel a task, and return when it has ended, even if one is cancelled meanwhile.
+
+    What it raised is taken notice of, and is of no interest.
+    """
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         task.cancel()
@@ -115,5 +122,7 @@ async def _ended(task: asyncio.Future[None]) -> None:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
+    if not task.cancelled():
+        task.exception()
     if cancelled is not None:
         raise cancelled

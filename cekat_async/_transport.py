@@ -13,12 +13,13 @@ import logging
 import os
 import platform
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
 
+from cekat_async._cutoffs import Cutoffs
 from cekat_async._version import __version__
 from cekat_async._wire import Reply, Request
 from cekat_async.config import is_loopback
@@ -72,19 +73,9 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._max_body = max_body
-        self._proxy = _proxy(config.base_url) if config.trust_env and session is None else None
-        self._headers = {
-            "Accept": "application/json",
-            "User-Agent": f"cekat-async/{__version__} Python/{platform.python_version()}",
-        }
-        self._timeout = aiohttp.ClientTimeout(
-            total=None,  # it would also count what asyncio.timeout counts below, and costs more
-            # With the look-up of the name. In a pool of our own nobody waits for a connection; in
-            # a caller's one may, and that is no failure to connect.
-            connect=config.timeout.connect if session is None else None,
-            sock_connect=config.timeout.connect,
-            sock_read=config.timeout.read,
-        )
+        self._cutoffs = Cutoffs(config.timeout.attempt)
+        self._base = URL(config.base_url, encoded=True)
+        self._options = self._request_options(session)
 
     @property
     def is_closed(self) -> bool:
@@ -124,8 +115,10 @@ class Transport:
         self.require_usable()
         session = self._session = self._session or self._new_session()
         failure: Exception
+        cutoff = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(self._config.timeout.attempt):
+            async with cutoff:
+                self._cutoffs.add(cutoff)
                 return await self._exchange(session, request)
         except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
             failure = _timeout_error(error)
@@ -141,6 +134,8 @@ class Transport:
             if not _is_stray_cancellation(session):
                 raise
             failure = _closed_under_way()
+        finally:
+            self._cutoffs.discard(cutoff)
         raise _closed_under_way() if session.closed else failure
 
     async def close(self) -> None:
@@ -155,24 +150,50 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Reply:
-        async with session.get(
-            # Encoded already: to be sent byte for byte.
-            URL(self._config.base_url + request.target, encoded=True),
-            headers=self._headers,
-            timeout=self._timeout,
-            proxy=self._proxy,
-            # Neither of these is left to the defaults of a caller's session: a redirect could lead
+    def _request_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
+        """Return what is the same for each request."""
+        config = self._config
+        timeout = aiohttp.ClientTimeout(
+            total=None,  # it would also count what the cutoffs count, and costs more
+            # With the look-up of the name. In a pool of our own nobody waits for a connection; in
+            # a caller's one may, and that is no failure to connect.
+            connect=config.timeout.connect if session is None else None,
+            sock_connect=config.timeout.connect,
+            sock_read=config.timeout.read,
+        )
+        return {
+            "headers": {
+                "Accept": "application/json",
+                "User-Agent": f"cekat-async/{__version__} Python/{platform.python_version()}",
+            },
+            "timeout": timeout,
+            "proxy": _proxy(config.base_url) if config.trust_env and session is None else None,
+            # None of these is left to the defaults of a caller's session: a redirect could lead
             # the key elsewhere, and an error's body must be read like any other.
-            allow_redirects=False,
-            raise_for_status=False,
-            auto_decompress=True,
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "auto_decompress": True,
             # Those of the request replace the session's own, which are not public.
-            middlewares=(self._send, *getattr(session, "_middlewares", ())),
-        ) as response:
+            "middlewares": (self._send, *getattr(session, "_middlewares", ())),
+        }
+
+    async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Reply:
+        async with session.get(self._url(request), **self._options) as response:
             body = await self._body(response)
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
         return Reply(response.status, response.headers, body)
+
+    def _url(self, request: Request) -> URL:
+        # From its parts, which are encoded and to be sent byte for byte: quicker than to take a
+        # text apart.
+        base = self._base
+        return URL.build(
+            scheme=base.scheme,
+            authority=base.raw_authority,
+            path=base.raw_path.rstrip("/") + request.path,
+            query_string=request.query,
+            encoded=True,
+        )
 
     async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request with the key, once.

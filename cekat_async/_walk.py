@@ -43,6 +43,10 @@ class CursorWalk:
         # 100,000 cursors in some 8 MB, and two of them collide once in 3 billion such walks.
         self._seen = {hash(start)}
 
+    def is_new(self, cursor: Cursor) -> bool:
+        """Whether the walk has not come by a cursor yet."""
+        return hash(cursor) not in self._seen
+
     def advance(self, next_cursor: Cursor | None, *, page_is_empty: bool) -> None:
         """Move on behind a page.
 
@@ -55,7 +59,7 @@ class CursorWalk:
         if next_cursor is None or (page_is_empty and next_cursor == self.cursor):
             self.done = True
             return
-        if hash(next_cursor) in self._seen:
+        if not self.is_new(next_cursor):
             raise _repeated(next_cursor)
         self._seen.add(hash(next_cursor))
         self.cursor = next_cursor
@@ -154,15 +158,20 @@ def let_pass(_: OddRecord) -> None:
     """Take no notice of an odd record yet."""
 
 
-async def told_in_time(
+def told_in_time(
     pages: AsyncGenerator[ConversationPage, None],
     on_odd_record: Callable[[OddRecord], object] | None,
 ) -> AsyncGenerator[ConversationPage, None]:
     """Yield pages that were walked ahead, and tell of odd records when the caller gets theirs."""
+    return pages if on_odd_record is None else _told(pages, on_odd_record)
+
+
+async def _told(
+    pages: AsyncGenerator[ConversationPage, None], on_odd_record: Callable[[OddRecord], object]
+) -> AsyncGenerator[ConversationPage, None]:
     async with aclosing(pages):
         async for page in pages:
-            if on_odd_record is not None:
-                odd_record_error(page, on_odd_record)
+            odd_record_error(page, on_odd_record)
             yield page
 
 
@@ -172,7 +181,7 @@ def _as_it_is(error: CekatError) -> CekatError:
 
 async def walk_conversations(
     fetch: Callable[[Cursor | None], Awaitable[ConversationPage]],
-    start: Cursor | None,
+    walk: CursorWalk,
     on_odd_record: Callable[[OddRecord], object] | None,
     label: Callable[[CekatError], CekatError] = _as_it_is,
 ) -> AsyncGenerator[ConversationPage, None]:
@@ -180,7 +189,6 @@ async def walk_conversations(
 
     ``label`` writes on the walk's own errors which request they are about.
     """
-    walk = CursorWalk(start)
     while not walk.done:
         page = await fetch(walk.cursor)
         error = odd_record_error(page, on_odd_record)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -22,6 +22,7 @@ __all__ = [
     "HEADERS_READ",
     "Reply",
     "Request",
+    "encoded",
     "http_date",
     "refusal",
     "retry_after",
@@ -48,20 +49,19 @@ _REQUEST_ID_LIMIT = 200
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One GET of the API: a path and its query, in order."""
+    """One GET of the API: a path and its query, both as they go on the wire."""
 
     path: str
-    query: tuple[tuple[str, str], ...] = ()
+    query: str = ""
 
-    @property
-    def target(self) -> str:
-        """Path and query as they go on the wire, every reserved character percent-encoded.
 
-        A cursor is opaque (API.md): what the server reads must be what it sent, so that a ``+``
-        must not arrive as a blank, nor anything be encoded twice.
-        """
-        query = urlencode(self.query, quote_via=quote, safe="")
-        return f"{self.path}?{query}" if query else self.path
+def encoded(*pairs: tuple[str, str]) -> str:
+    """Return names and values as a query, in order, every reserved character percent-encoded.
+
+    A cursor is opaque (API.md): what the server reads must be what it sent, so that a ``+`` must
+    not arrive as a blank, nor anything be encoded twice.
+    """
+    return "&".join([f"{name}={quote(value, safe='')}" for name, value in pairs])
 
 
 class Reply(msgspec.Struct, frozen=True):

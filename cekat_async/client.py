@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 
 from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline, Traffic
-from cekat_async._transport import Transport
 from cekat_async.config import RateLimit, RetryPolicy, Timeout, client_config
 from cekat_async.conversations import Conversations
 from cekat_async.errors import ClientClosedError, ConfigurationError
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiohttp import ClientSession
+
+    from cekat_async._transport import Transport
 
 __all__ = ["CekatClient"]
 
@@ -68,6 +69,10 @@ class CekatClient:
         trust_env: bool = False,
         allow_http: bool = False,
     ) -> None:
+        # With it comes aiohttp, which takes longer to import than all the rest: not before there is
+        # somebody who needs it.
+        from cekat_async._transport import Transport  # noqa: PLC0415
+
         limiter = rate_limit if isinstance(rate_limit, Limiter) else Limiter(rate_limit)
         self._config = client_config(
             api_key=api_key,

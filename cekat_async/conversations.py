@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cekat_async._across import Across, each_once, ids_of_all, require_inbox_ids
+from cekat_async._ahead import AskAhead
 from cekat_async._decode import decode_conversation_page
 from cekat_async._listing import InSegments, Serially
 from cekat_async._segments import SegmentedWalk
 from cekat_async._stream import streamed
 from cekat_async._tracked import TrackedWalk
 from cekat_async._walk import (
+    CursorWalk,
     items_of,
     let_pass,
     odd_record_error,
@@ -22,7 +24,7 @@ from cekat_async._walk import (
     told_later,
     walk_conversations,
 )
-from cekat_async._wire import Request
+from cekat_async._wire import Request, encoded
 from cekat_async.config import require_count, require_switch, require_text
 from cekat_async.errors import CekatError, ConfigurationError
 from cekat_async.models import Cursor
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from cekat_async._listing import Listing
     from cekat_async._pipeline import Pipeline
     from cekat_async._stream import Line
+    from cekat_async._wire import Reply
     from cekat_async.models import (
         Conversation,
         ConversationPage,
@@ -139,20 +142,15 @@ class Conversations:
         """
         require_count("prefetch", prefetch, at_least=0)
         require_count("segments", segments)
-        make = partial(
-            self._listing, _query(limit, stage_status), _checked_cursor(cursor), segments
-        )
-        inbox = _checked_inbox(inbox_id)
+        query, inbox = _query(limit, stage_status), _checked_inbox(inbox_id)
+        start = _checked_cursor(cursor)
         if segments > 1:
+            make = partial(self._listing, query, start, segments)
             return self._in_segments(make, inbox, segments, prefetch, on_odd_record)
+        fetch = self._fetcher(query, inbox)
         if not prefetch:
-            return make(on_odd_record, inbox).begin()
-        walk = make(told_later(on_odd_record), inbox).begin()
-
-        async def walk_ahead(line: Line[ConversationPage]) -> None:
-            await line.put_all(walk)
-
-        return told_in_time(streamed(walk_ahead, prefetch), on_odd_record)
+            return walk_conversations(fetch, CursorWalk(start), on_odd_record, self._label)
+        return self._walked_ahead(fetch, start, prefetch, on_odd_record)
 
     def list(
         self,
@@ -320,6 +318,25 @@ class Conversations:
     ) -> AsyncGenerator[str, None]:
         return ids_of_all(self._all_inboxes(on_odd_record=let_pass), on_odd_record)
 
+    def _walked_ahead(
+        self,
+        fetch: Callable[..., Coroutine[Any, Any, ConversationPage]],
+        start: Cursor | None,
+        prefetch: int,
+        on_odd_record: Callable[[OddRecord], object] | None,
+    ) -> AsyncGenerator[ConversationPage, None]:
+        """Walk one listing in order, so many pages ahead of the caller."""
+        walk, told = CursorWalk(start), told_later(on_odd_record)
+
+        async def walk_ahead(line: Line[ConversationPage]) -> None:
+            def may_ask(cursor: Cursor) -> bool:
+                return line.has_room() and walk.is_new(cursor)
+
+            async with AskAhead(fetch, may_ask) as ahead:
+                await line.put_all(walk_conversations(ahead.page, walk, told, self._label))
+
+        return told_in_time(streamed(walk_ahead, prefetch), on_odd_record)
+
     def _in_segments(
         self,
         make: Callable[..., Listing],
@@ -350,7 +367,7 @@ class Conversations:
 
     def _listing(
         self,
-        query: tuple[tuple[str, str], ...],
+        query: str,
         start: Cursor | None,
         segments: int,
         on_odd_record: Callable[[OddRecord], object] | None,
@@ -358,7 +375,8 @@ class Conversations:
     ) -> Listing:
         fetch = self._fetcher(query, inbox_id)
         if segments == 1:
-            return Serially(walk_conversations(fetch, start, on_odd_record, self._label))
+            pages = walk_conversations(fetch, CursorWalk(start), on_odd_record, self._label)
+            return Serially(pages)
         walk = SegmentedWalk(start, segments, self._warner(inbox_id))
         return InSegments(fetch, fetch, walk, on_odd_record, self._label)
 
@@ -367,30 +385,33 @@ class Conversations:
         return partial(_log.warning, "conversations of %s: %s", which)
 
     def _fetcher(
-        self, query: tuple[tuple[str, str], ...], inbox_id: str | None
-    ) -> Callable[[Cursor | None], Coroutine[Any, Any, ConversationPage]]:
-        inbox = () if inbox_id is None else (("inbox_id", inbox_id),)
+        self, query: str, inbox_id: str | None
+    ) -> Callable[..., Coroutine[Any, Any, ConversationPage]]:
+        inbox = "" if inbox_id is None else "&" + encoded(("inbox_id", inbox_id))
         return partial(self._fetch, query + inbox, inbox_id)
 
     async def _fetch(
-        self, query: tuple[tuple[str, str], ...], inbox_id: str | None, cursor: Cursor | None
+        self,
+        query: str,
+        inbox_id: str | None,
+        cursor: Cursor | None,
+        on_sight: Callable[[Reply], bool] | None = None,
     ) -> ConversationPage:
-        position = _position(cursor) if cursor else ()
+        position = "" if cursor is None else "&" + encoded(*_pair(cursor))
+        request = Request(_PATH, query + position)
         try:
-            page = await self._pipeline.fetch(
-                Request(_PATH, query + position), decode_conversation_page
-            )
+            page = await self._pipeline.fetch(request, decode_conversation_page, on_sight)
         except CekatError as error:
             error.cursor = cursor
             raise
         return msgspec.structs.replace(page, inbox_id=inbox_id) if inbox_id else page
 
 
-def _query(limit: int, stage_status: StageStatus | str | None) -> tuple[tuple[str, str], ...]:
+def _query(limit: int, stage_status: StageStatus | str | None) -> str:
     query = [("limit", str(require_count("limit", limit)))]
     if stage_status is not None:
         query.append(("stage_status", str(require_text("stage_status", stage_status))))
-    return tuple(query)
+    return encoded(*query)
 
 
 def _checked_inbox(inbox_id: str | None) -> str | None:
@@ -412,5 +433,5 @@ def _checked_cursor(cursor: Cursor | None) -> Cursor | None:
     return cursor
 
 
-def _position(cursor: Cursor) -> tuple[tuple[str, str], ...]:
+def _pair(cursor: Cursor) -> tuple[tuple[str, str], tuple[str, str]]:
     return (("cursor_id", cursor.cursor_id), ("cursor_ts", cursor.cursor_ts))

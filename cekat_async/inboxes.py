@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cekat_async._decode import decode_inbox_page
 from cekat_async._walk import items_of, odd_record_error, walk_inboxes
-from cekat_async._wire import Request
+from cekat_async._wire import Request, encoded
 from cekat_async.config import require_count
 
 if TYPE_CHECKING:
@@ -75,5 +75,5 @@ class Inboxes:
         return items_of(self.pages(limit=limit, on_odd_record=on_odd_record))
 
     async def _fetch(self, limit: int, number: int) -> InboxPage:
-        request = Request(_PATH, (("page", str(number)), ("limit", str(limit))))
+        request = Request(_PATH, encoded(("page", str(number)), ("limit", str(limit))))
         return await self._pipeline.fetch(request, partial(decode_inbox_page, number=number))

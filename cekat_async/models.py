@@ -13,7 +13,7 @@ is of ``09:24:23+00:00``; read in the zone of Jakarta it would lie before both.
 # No postponed annotations here: msgspec reads them when a struct is made, and so does a reader.
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import (
@@ -182,7 +182,7 @@ if TYPE_CHECKING:
     _FreeForm: TypeAlias = dict[str, Any]
 else:
     # On the wire both may be null. In a record they are empty then, so that nobody has to ask
-    # before looping over them: see Conversation.__post_init__.
+    # before looping over them: see empty_for_null().
     _Labels = tuple[Label, ...] | None
     _FreeForm = dict[str, Any] | None
 
@@ -221,15 +221,22 @@ class Conversation(Record, frozen=True, kw_only=True):
     collaborators: Any = None
     last_message_by_human: Any = None
 
-    def __post_init__(self) -> None:
-        # Null on the wire, which the types above keep from type checkers.
-        if self.labels is None:
-            msgspec.structs.force_setattr(self, "labels", ())  # type: ignore[unreachable]
-        if self.additional_data is None:
-            msgspec.structs.force_setattr(self, "additional_data", {})  # type: ignore[unreachable]
-
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+def empty_for_null(conversations: Iterable[Conversation]) -> None:
+    """Put an empty collection wherever the wire had null, in conversations that were just decoded.
+
+    A ``__post_init__`` would do it by itself, and cost 7 % of decoding a page; this costs 1 %.
+    """
+    for conversation in conversations:
+        # The types above keep it from type checkers that these may be None.
+        if conversation.labels is None:
+            msgspec.structs.force_setattr(conversation, "labels", ())  # type: ignore[unreachable]
+        if conversation.additional_data is None:
+            empty: dict[str, Any] = {}  # type: ignore[unreachable]
+            msgspec.structs.force_setattr(conversation, "additional_data", empty)
 
 
 class Inbox(Record, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections import defaultdict
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
@@ -38,7 +39,7 @@ class Account:
         self.conversations = Conversations(self.pipeline, Inboxes(self.pipeline).pages)
 
     def _answer(self, request):
-        query = dict(request.query)
+        query = dict(parse_qsl(request.query))
         if request.path == "/api/inboxes":
             data = [{"id": id_} for id_ in self.inboxes] if query["page"] == "1" else []
             return reply(body=page_body([], data=data, metadata={}))
@@ -98,7 +99,7 @@ def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form)
             assert {c.id.rpartition(".")[0] for c in page} <= {page.inbox_id}
             found += [c.id for c in page]
             await asyncio.sleep(work)
-            asked = sum("inbox_id" in dict(r.query) for r in account.transport.requests)
+            asked = sum("inbox_id=" in r.query for r in account.transport.requests)
             assert asked - len(found) <= 2 * concurrency + len(sizes)
         return found
 
@@ -369,7 +370,7 @@ def test_odd_inboxes_are_walked_too():
     answer = account._answer
 
     def with_odd(request):
-        if request.path == "/api/inboxes" and ("page", "1") in request.query:
+        if request.path == "/api/inboxes" and request.query.startswith("page=1&"):
             return reply(body=page_body([], data=odd, metadata={}))
         return answer(request)
 

@@ -5,6 +5,7 @@ import json
 from contextlib import aclosing
 from random import Random
 from typing import get_args
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
@@ -49,7 +50,7 @@ class Account:
         self.conversations = Conversations(pipeline, Inboxes(pipeline).pages)
 
     def _answer(self, request):
-        query = dict(request.query)
+        query = dict(parse_qsl(request.query))
         cursor = None
         if "cursor_id" in query:
             cursor = Cursor(query["cursor_id"], query["cursor_ts"])

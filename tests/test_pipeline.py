@@ -32,7 +32,7 @@ from cekat_async.errors import (
     ServerError,
 )
 
-REQUEST = Request("/api/things", (("limit", "1"),))
+REQUEST = Request("/api/things", "limit=1")
 KEY = "a-made-up-key"
 
 

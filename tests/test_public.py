@@ -1,6 +1,8 @@
 """The public names: all there, all documented, and nothing else."""
 
 import importlib
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -133,3 +135,43 @@ def test_version() -> None:
 def test_types_are_shipped() -> None:
     """The marker that makes type checkers look at the package's types is part of it."""
     assert (Path(cekat_async.__file__).parent / "py.typed").read_bytes() == b""
+
+
+def run(code: str) -> str:
+    """Run some code in a Python of its own and return what it prints."""
+    return subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_importing_costs_little() -> None:
+    """Importing the package imports nothing that is not wanted yet; aiohttp waits for a client."""
+    heavy = {"aiohttp", "asyncio", "msgspec", "tenacity", "aiolimiter", "uvloop"}
+    loaded = "import sys; print(*sys.modules)"
+
+    assert not heavy & set(run(f"import cekat_async; {loaded}").split())
+    after = set(run(f"from cekat_async import *; {loaded}").split())
+    assert heavy & after == heavy - {"aiohttp", "uvloop"}
+    opened = run(f"import cekat_async; cekat_async.CekatClient('a-made-up-key'); {loaded}")
+    assert "aiohttp" in opened.split()
+
+
+def test_dir_tells_all() -> None:
+    """`dir()` shows every public name, before any of them has been used."""
+    shown = run("import cekat_async; print(*dir(cekat_async))").split()
+
+    assert set(cekat_async.__all__) <= set(shown)
+
+
+@pytest.mark.parametrize("name", ["client", "config", "conversations", "inboxes", "models"])
+def test_public_modules_need_no_import_of_their_own(name: str) -> None:
+    """After `import cekat_async`, its public modules are there."""
+    assert run(f"import cekat_async; print(cekat_async.{name}.__name__)") == f"cekat_async.{name}\n"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A name that the package does not have is refused as that of any module is."""
+    with pytest.raises(AttributeError, match="module 'cekat_async' has no attribute 'Client'"):
+        _ = cekat_async.Client
+    with pytest.raises(ImportError, match="cannot import name 'Client'"):
+        exec("from cekat_async import Client")  # noqa: S102 - an import that fails

@@ -36,7 +36,7 @@ from cekat_async.errors import (
 )
 from cekat_async.sandbox import Dialect, Fault, Sandbox
 
-REQUEST = Request("/api/conversations", (("limit", "100"),))
+REQUEST = Request("/api/conversations", "limit=100")
 ONCE = RetryPolicy(attempts=1)
 QUICK = RetryPolicy(backoff=0.001)
 HASTE = Timeout(connect=0.05, read=0.05, attempt=0.1)
@@ -651,7 +651,7 @@ async def test_loopback_is_never_asked_through_a_proxy(monkeypatch, host):
 
     transport = Transport(make_config(base_url=f"http://{host}:8080", trust_env=True))
 
-    assert transport._proxy is None
+    assert transport._options["proxy"] is None
 
 
 async def test_a_given_session_decides_on_its_proxy_itself(monkeypatch):

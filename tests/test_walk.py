@@ -87,7 +87,7 @@ def walked(walk: Callable, answer: Callable, *arguments: object, at_most: int = 
 
 
 def along_cursors(answer: Callable, start: Cursor | None = None, on_odd_record=None) -> Walked:
-    return walked(walk_conversations, answer, start, on_odd_record)
+    return walked(walk_conversations, answer, CursorWalk(start), on_odd_record)
 
 
 def along_pages(answer: Callable, on_odd_record=None, at_most: int = 10_000) -> Walked:
@@ -283,7 +283,7 @@ def test_walk_asks_only_when_asked() -> None:
         return conversation_page("x", to=len(asked))
 
     async def drive() -> None:
-        async with aclosing(walk_conversations(fetch, None, None)) as pages:
+        async with aclosing(walk_conversations(fetch, CursorWalk(), None)) as pages:
             assert asked == []
             await anext(pages)
             assert len(asked) == 1

@@ -41,7 +41,7 @@ _BURST = 0.3
 _SLOWEST_WAY = 0.5
 _FASTEST_WAY = 0.02
 _EPOCH = 1.8e9
-_REQUEST = Request("/api/conversations", (("limit", "100"),))
+_REQUEST = Request("/api/conversations", "limit=100")
 
 
 class Cell(NamedTuple):

@@ -1,0 +1,234 @@
+"""Asking ahead: the next page is under way while this one is decoded, and nothing else changes."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.clock import run_virtual
+from support.parts import collect, collect_ids, make_pipeline, page_body
+from support.scripted import reply
+
+from cekat_async import APIStatusError, PaginationError, RetryPolicy, conversations
+from cekat_async._decode import cursor_on_sight, decode_conversation_page
+from cekat_async._wire import Reply, Request
+from cekat_async.conversations import Conversations
+
+NO_WAIT = RetryPolicy(attempts=3, backoff=0.001)
+
+
+class Server:
+    """Has so many pages of two, each under the number in its cursor.
+
+    ``answers`` is called with a page's number, how often that was asked for, and its right body.
+    """
+
+    def __init__(self, pages: int, answers=lambda number, time, body: reply(body=body)) -> None:
+        self.pages = pages
+        self.answers = answers
+        self.asked: list[int] = []
+
+    def __call__(self, request: Request) -> Reply:
+        number = int(request.query.partition("cursor_id=")[2].partition("&")[0] or 0)
+        self.asked.append(number)
+        return self.answers(number, self.asked.count(number), self.body(number))
+
+    def body(self, number: int, **changes) -> bytes:
+        cursor = str(number + 1) if number + 1 < self.pages else None
+        return page_body([f"{number}a", f"{number}b"], cursor, **changes)
+
+    def ids(self) -> list[str]:
+        return [f"{number}{letter}" for number in range(self.pages) for letter in "ab"]
+
+
+def rooms(server: Server, latency: float = 0.1, **options) -> Conversations:
+    pipeline, _ = make_pipeline([server] * 1000, latency=latency, retry=NO_WAIT, **options)
+    return Conversations(pipeline, None)
+
+
+def walked(server: Server, **options) -> list[str]:
+    async def main() -> list[str]:
+        return [item.id for item in await collect(rooms(server, **options).list())]
+
+    return run_virtual(main())
+
+
+def broken_once(number: int, time: int, body: bytes) -> Reply:
+    """Return a page that looks right at both ends, and is no JSON in between, the first time."""
+    return reply(body=body.replace(b'"id"', b'"id', 1) if time == 1 else body)
+
+
+def test_the_next_request_goes_out_before_a_page_is_decoded(monkeypatch):
+    """By the time that a page is decoded, the one behind it has been asked for."""
+    server, sent = Server(5), []
+    pipeline, transport = make_pipeline([server] * 5, latency=0.1)
+
+    def decode(answer: Reply):
+        sent.append(len(transport.requests))
+        return decode_conversation_page(answer)
+
+    monkeypatch.setattr(conversations, "decode_conversation_page", decode)
+    run_virtual(collect(Conversations(pipeline, None).list()))
+
+    assert sent == [2, 3, 4, 5, 5]
+
+
+def test_each_page_is_asked_for_once():
+    """A walk to the end costs as many requests as there are pages."""
+    server = Server(7)
+
+    assert walked(server) == server.ids()
+    assert server.asked == list(range(7))
+
+
+def test_a_page_that_only_looks_right_is_asked_for_again():
+    """A body that is broken between its ends is a failed attempt like any other."""
+    server = Server(4, broken_once)
+
+    assert walked(server) == server.ids()
+    assert sorted(server.asked) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_wrong_guess_is_given_up():
+    """Where the second attempt leads elsewhere than the first one did, the walk goes there."""
+
+    def answers(number: int, time: int, body: bytes) -> Reply:
+        if number == 1 and time == 1:
+            return reply(body=body.replace(b'"id"', b'"id', 1).replace(b'"2"', b'"5"'))
+        return reply(body=body)
+
+    server = Server(8, answers)
+
+    assert walked(server) == server.ids()
+    assert server.asked.count(2) == 1
+
+
+def test_a_guess_fails_at_its_page():
+    """What a page fails with that was asked for ahead is raised behind the pages before it."""
+    server = Server(4, lambda number, _, body: reply(400 if number == 2 else 200, body))
+    found: list[str] = []
+
+    async def main() -> None:
+        with pytest.raises(APIStatusError) as caught:
+            await collect_ids(rooms(server).list(), found)
+        assert caught.value.cursor.cursor_id == "2"
+
+    run_virtual(main())
+    assert found == ["0a", "0b", "1a", "1b"]
+
+
+def test_a_failed_guess_that_nobody_wants_makes_no_noise(caplog):
+    """A page fails for good while the guess behind it fails too: only the first is told of."""
+
+    def answers(number: int, time: int, body: bytes) -> Reply:
+        if number == 1:
+            return reply(body=body.replace(b'"data": [', b'"data": 7, "other": ['))
+        return reply(400 if number > 1 else 200, body)
+
+    async def main() -> None:
+        with pytest.raises(Exception, match="another shape") as caught:
+            await collect(rooms(Server(4, answers), latency=0.0).list())
+        assert caught.value.cursor.cursor_id == "1"
+
+    run_virtual(main())
+    assert not caplog.records
+
+
+def test_a_circle_is_an_error():
+    """A cursor that comes again ends the walk, also when its page was asked for ahead."""
+
+    def answers(number: int, _: int, body: bytes) -> Reply:
+        return reply(body=body.replace(b'"cursor_id": "3"', b'"cursor_id": "1"'))
+
+    with pytest.raises(PaginationError):
+        walked(Server(6, answers))
+
+
+ORDERS = st.permutations(["success", "data", "metadata"])
+TRAPS = st.sampled_from(
+    [
+        *('"metadata"', 'x"metadata":', '{"metadata":{"next_cursor":null}}', "metadata"),
+        *('\\"metadata":{"next_cursor":{"cursor_id":"9","cursor_ts":"9"}}}', "é\\", ""),
+    ]
+)
+TRAP_VALUES = st.one_of(
+    TRAPS,
+    st.just({"metadata": {"next_cursor": {"cursor_id": "no", "cursor_ts": "no"}}}),
+    st.just([{"metadata": {"next_cursor": {"cursor_id": "no", "cursor_ts": "no"}}}]),
+)
+CURSORS = st.sampled_from(
+    [None, {}, {"cursor_id": "a"}, {"cursor_id": "", "cursor_ts": ""}]
+    + [{"cursor_id": "a", "cursor_ts": "b"}] * 4
+)
+
+
+@given(
+    order=ORDERS,
+    parts=st.fixed_dictionaries(
+        {
+            "data": st.lists(
+                st.fixed_dictionaries({"id": TRAPS, "notes": TRAPS, "additional_data": TRAP_VALUES})
+            ),
+            "metadata": st.one_of(
+                st.none(),
+                st.fixed_dictionaries({"next_cursor": CURSORS}, optional={"x": TRAP_VALUES}),
+            ),
+            "success": st.sampled_from([True, True, False, None]),
+        }
+    ),
+    indent=st.sampled_from([None, 2]),
+    tight=st.booleans(),
+)
+@settings(max_examples=400)
+def test_what_is_seen_is_what_is_there(order, parts, indent, tight):
+    """A cursor that is told on sight is the page's own, whatever the page holds, in any order."""
+    body = json.dumps(
+        {name: parts[name] for name in order},
+        indent=indent,
+        separators=(",", ":") if tight else None,
+    ).encode()
+    seen = cursor_on_sight(reply(body=body))
+
+    if seen is not None:
+        assert parts["success"] is True
+        assert seen == (decode_conversation_page(reply(body=body))).next_cursor
+
+
+def test_the_documented_form_is_read_on_sight():
+    """The form on the API's page (API.md) leads on without being decoded, with blanks or not."""
+    body = page_body(["a"], "next")
+
+    for form in (body, body.replace(b" ", b"")):
+        assert cursor_on_sight(reply(body=form)).cursor_id == "next"
+        assert cursor_on_sight(reply(500, form)) is None
+    assert cursor_on_sight(reply(body=page_body(["a"]))) is None
+
+
+@given(st.binary(max_size=60), st.integers(0, 200))
+def test_any_bytes_can_be_looked_at(noise, place):
+    """Whatever a server sends, a look at it raises nothing."""
+    body = page_body(["a"], "next")
+
+    cursor_on_sight(reply(body=body[:place] + noise + body[place:]))
+    cursor_on_sight(reply(body=noise))
+    cursor_on_sight(reply(body=body[:place]))
+
+
+@given(
+    pages=st.integers(1, 8),
+    broken=st.sets(st.integers(0, 7)),
+    refused=st.sets(st.integers(0, 7)),
+    latency=st.sampled_from([0.0, 0.1]),
+)
+@settings(max_examples=100, deadline=None)
+def test_nothing_is_lost_or_doubled(pages, broken, refused, latency):
+    """Whichever pages are broken or refused the first time, all come, once, in order."""
+
+    def answers(number: int, time: int, body: bytes) -> Reply:
+        if time == 1 and number in refused:
+            return reply(500, b"")
+        return broken_once(number, time, body) if number in broken else reply(body=body)
+
+    server = Server(pages, answers)
+
+    assert walked(server, latency=latency) == server.ids()
