@@ -27,6 +27,7 @@ if typing.TYPE_CHECKING:
         MessagePreview,
         OddRecord,
         PlatformType,
+        RawPage,
         StageStatus,
     )
     from cekat_async.positions import Position
@@ -46,6 +47,7 @@ __all__ = [
     "PlatformType",
     "Position",
     "RateLimit",
+    "RawPage",
     "RetryPolicy",
     "StageStatus",
     "Timeout",
@@ -62,7 +64,7 @@ _HOMES = {
     "config": ["RateLimit", "RetryPolicy", "Timeout"],
     "models": [
         *("Conversation", "ConversationPage", "Inbox", "InboxPage", "Label", "MessagePreview"),
-        *("OddRecord", "PlatformType", "StageStatus"),
+        *("OddRecord", "PlatformType", "RawPage", "StageStatus"),
     ],
     "positions": ["Cursor", "Position"],
     "_decode": ["decode_conversation"],

@@ -1,9 +1,10 @@
-"""Asking ahead: the next page is asked for before this one is decoded."""
+"""Asking ahead: the next pages of a walk are asked for while the caller works on this one."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from collections import deque
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from cekat_async._decode import cursor_on_sight
 from cekat_async._stream import ended
@@ -14,54 +15,102 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cekat_async._wire import Reply
-    from cekat_async.models import ConversationPage, Cursor
+    from cekat_async.models import ConversationPage, Cursor, RawPage
 
-__all__ = ["AskAhead"]
+__all__ = ["AskAhead", "Fetch"]
 
 
-class AskAhead:
-    """Fetches pages one after another, each while the one before is being decoded.
+P = TypeVar("P", bound="ConversationPage | RawPage")
+P_co = TypeVar("P_co", covariant=True)
 
-    So the wire is at work while we are, which on a quick one is a fifth of the time of a walk, and
-    spares the process a wait for each page. What was asked for is a guess until that page is
-    decoded: it is taken if the walk then wants it, and given up else.
+
+class Fetch(Protocol[P_co]):
+    """Returns the page behind a cursor.
+
+    It shows the reply to ``on_sight`` before that is decoded, and if that says so, lets go out
+    first what has been begun.
+    """
+
+    def __call__(
+        self, cursor: Cursor | None, on_sight: Callable[[Reply], bool] | None = None
+    ) -> Coroutine[Any, Any, P_co]:
+        """Fetch it."""
+        ...
+
+
+class AskAhead(Generic[P]):
+    """Fetches pages one after another, and asks for those behind them before they are wanted.
+
+    Where a page leads is seen on its reply, before that is decoded: so the wire is at work while
+    we are, which on a quick one is a fifth of the time of a walk. A page that was asked for ahead
+    is a guess. It is taken if it is the one that the walk wants, and given up else.
 
     Args:
-        fetch: Returns the page behind a cursor; shows its reply to a function before decoding it,
-            and lets go out what that has begun if it says so.
-        may_ask: Whether the page behind a cursor may be asked for yet.
+        fetch: Returns the page behind a cursor.
+        prefetch: How many pages may be asked for before they are wanted.
+        is_new: Whether a cursor leads on, and not back.
     """
 
     def __init__(
         self,
-        fetch: Callable[
-            [Cursor | None, Callable[[Reply], bool]], Coroutine[Any, Any, ConversationPage]
-        ],
-        may_ask: Callable[[Cursor], bool],
+        fetch: Fetch[P],
+        prefetch: int,
+        is_new: Callable[[Cursor], bool],
     ) -> None:
         self._fetch = fetch
-        self._may_ask = may_ask
-        self._cursor: Cursor | None = None
-        self._guess: asyncio.Task[ConversationPage] | None = None
+        self._prefetch = prefetch
+        self._is_new = is_new
+        self._asked: deque[tuple[Cursor | None, asyncio.Task[P]]] = deque()
+        # Of the pages asked for the newest, and where that leads as soon as it is known.
+        self._newest: Cursor | None = None
+        self._behind: Cursor | None = None
 
-    async def page(self, cursor: Cursor | None) -> ConversationPage:
+    async def page(self, cursor: Cursor | None) -> P:
         """Return the page behind a cursor."""
-        guess, self._guess = self._guess, None
-        if guess is not None:
-            if cursor == self._cursor:
-                return await guess
-            await ended(guess)
-        return await self._fetch(cursor, self._see)
+        if self._asked and self._asked[0][0] != cursor:
+            await self.give_up()
+        if not self._asked:
+            self._ask(cursor)
+        _, page = self._asked.popleft()
+        if self._go_on() and page.done():
+            # A caller that never awaits anything would keep it from going out.
+            await asyncio.sleep(0)
+        return await page
 
-    def _see(self, reply: Reply) -> bool:
-        """Ask for the page that a reply leads to, if that can be told on sight."""
-        if self._guess is not None:
-            return False  # it is a second attempt, and the first one's guess is out already
-        cursor = cursor_on_sight(reply)
-        if cursor is None or not self._may_ask(cursor):
+    async def give_up(self) -> None:
+        """Give up what was asked for and is not wanted."""
+        while self._asked:
+            _, page = self._asked.popleft()
+            await ended(page)
+
+    def _ask(self, cursor: Cursor | None) -> None:
+        self._newest, self._behind = cursor, None
+        self._asked.append((cursor, asyncio.ensure_future(self._fetched(cursor))))
+
+    async def _fetched(self, cursor: Cursor | None) -> P:
+        def see(reply: Reply) -> bool:
+            return self._leads(cursor, cursor_on_sight(reply))
+
+        page = await self._fetch(cursor, see)
+        if self._leads(cursor, page.next_cursor):
+            await asyncio.sleep(0)  # as in page()
+        return page
+
+    def _leads(self, cursor: Cursor | None, behind: Cursor | None) -> bool:
+        """Learn where a page leads, and return whether that has been asked for now."""
+        # If it is not the newest, one behind it is asked for already: it is seen a second time, or
+        # is a second attempt.
+        if self._newest != cursor:
             return False
-        self._cursor = cursor
-        self._guess = asyncio.ensure_future(self._fetch(cursor, self._see))
+        self._behind = behind
+        return self._go_on()
+
+    def _go_on(self) -> bool:
+        """Ask for the page behind the newest one, if there is room for it."""
+        behind = self._behind
+        if behind is None or len(self._asked) >= self._prefetch or not self._is_new(behind):
+            return False
+        self._ask(behind)
         return True
 
     async def __aenter__(self) -> Self:
@@ -73,5 +122,4 @@ class AskAhead:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._guess is not None:
-            await ended(self._guess)
+        await self.give_up()

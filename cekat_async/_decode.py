@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from cekat_async._wire import Reply, refusal
+from cekat_async._wire import OK, Reply, refusal
 from cekat_async.errors import DecodeError, MalformedBodyError, PaginationError
 from cekat_async.models import (
     Conversation,
@@ -27,6 +26,7 @@ from cekat_async.models import (
     Label,
     MessagePreview,
     OddRecord,
+    RawPage,
     Record,
     cut_records,
     empty_for_null,
@@ -41,6 +41,7 @@ __all__ = [
     "decode_conversation",
     "decode_conversation_page",
     "decode_inbox_page",
+    "decode_raw_page",
 ]
 
 D = TypeVar("D")
@@ -142,7 +143,7 @@ def cursor_on_sight(reply: Reply) -> Cursor | None:
     ``"metadata"`` is the envelope's own if what follows, in a bracket of its own, is whole JSON.
     Were it a record's, a bracket would be closed that was not opened.
     """
-    if reply.status != HTTPStatus.OK:
+    if reply.status != OK:
         return None
     begin = max(reply.body.rfind(b'"metadata"'), 0)
     try:
@@ -155,6 +156,23 @@ def cursor_on_sight(reply: Reply) -> Cursor | None:
     if not says_yes or pair is None or not pair.cursor_id or not pair.cursor_ts:
         return None
     return Cursor(pair.cursor_id, pair.cursor_ts)
+
+
+def decode_raw_page(reply: Reply) -> RawPage:
+    """Return the page of a reply to the listing of conversations, with its records as bytes.
+
+    Raises:
+        CekatError: As :func:`decode_conversation_page`.
+    """
+    answer, is_mended = _raw_answer(_CONVERSATIONS, reply)
+    if answer.success is False:
+        raise refusal(reply)
+    pair = answer.metadata.next_cursor if answer.metadata else None
+    return RawPage(
+        raw=cut_records(reply.body) if is_mended else answer.data,
+        body=reply.body,
+        next_cursor=_cursor(pair) if pair else None,
+    )
 
 
 def decode_inbox_page(reply: Reply, number: int) -> InboxPage:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,7 +19,7 @@ from cekat_async._quota import statements
 from cekat_async._sharing import Sharing
 from cekat_async._turn import Turn
 from cekat_async._unpaced import Unpaced
-from cekat_async._wire import retry_after
+from cekat_async._wire import SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS, retry_after
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
 
@@ -170,7 +169,7 @@ class Limiter:
     def observe(self, permit: Permit, reply: Reply) -> None:
         """Settle a request that got a reply, whose status is what the verdict made of it."""
         said, before = statements(reply.headers), self._pace.terms
-        refused = reply.status == HTTPStatus.TOO_MANY_REQUESTS
+        refused = reply.status == TOO_MANY_REQUESTS
         self._pace.answered(permit, said, self._now(), refused=refused)
         if (terms := self._pace.terms) != before:
             _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
@@ -274,10 +273,10 @@ class Limiter:
         for part in said:
             if part.remaining == 0 and part.reset and is_long(part):
                 self._hold_all(part.reset, _DAY_SPENT)
-        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        if reply.status == TOO_MANY_REQUESTS:
             asked = retry_after(reply.headers)
             self._hold_all(_reset(said, self._pace.terms.per) if asked is None else asked, _PAUSE)
-        elif reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        elif reply.status == SERVICE_UNAVAILABLE:
             self._hold_all(retry_after(reply.headers) or 0.0, _PAUSE)
 
     def _hold_all(self, seconds: float, why: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -176,8 +175,10 @@ class Pipeline:
             self._limiter.observe(permit, Reply(status, reply.headers, reply.body))
 
     def _decoded(self, reply: Reply, decode: Callable[[Reply], T]) -> T:
-        with suppress(CekatError):
+        try:
             return _judged(reply, decode)
+        except CekatError:
+            pass  # told below
         # A server may echo the key, and an error shows what the server sent: in its message, its
         # attributes, the frames of its traceback. So it is made anew, of a reply without.
         return _judged(self._without_key(reply), decode)

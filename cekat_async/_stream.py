@@ -37,10 +37,6 @@ class Line(Generic[T]):
         self._ended = False
         self._error: BaseException | None = None
 
-    def has_room(self) -> bool:
-        """Whether an item that is put now need not wait."""
-        return not self._places.locked()
-
     async def put(self, item: T) -> None:
         """Add an item, and return when the next one may be fetched."""
         self._items.append(item)

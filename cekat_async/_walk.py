@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from cekat_async.errors import CekatError
-    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord, Page, Record
+    from cekat_async.models import (
+        ConversationPage,
+        Cursor,
+        InboxPage,
+        OddRecord,
+        Page,
+        RawPage,
+        Record,
+    )
 
 __all__ = [
     "CursorWalk",
@@ -26,11 +34,12 @@ __all__ = [
     "odd_record_error",
     "told_in_time",
     "told_later",
-    "walk_conversations",
     "walk_inboxes",
+    "walk_pages",
 ]
 
 R = TypeVar("R", bound="Record")
+P = TypeVar("P", bound="ConversationPage | RawPage")
 
 
 class CursorWalk:
@@ -111,11 +120,10 @@ class PageWalk:
     def _leads_nowhere(self, page: InboxPage) -> bool:
         if not self._stale:
             return False
-        is_empty = not (page.items or page.odd_records)
         # Nothing new on a page may also mean that so many inboxes came before it meanwhile: where
         # the server counts more pages it is worth going on, but not for ever.
         is_last = page.total_pages is None or self.number > page.total_pages
-        return is_empty or is_last or self._stale >= _STALE_PAGES
+        return page.is_empty or is_last or self._stale >= _STALE_PAGES
 
     def _is_complete(self, page: InboxPage) -> bool:
         if page.total_pages is None or page.total_items is None:
@@ -179,25 +187,29 @@ def _as_it_is(error: CekatError) -> CekatError:
     return error
 
 
-async def walk_conversations(
-    fetch: Callable[[Cursor | None], Awaitable[ConversationPage]],
+async def walk_pages(
+    fetch: Callable[[Cursor | None], Awaitable[P]],
     walk: CursorWalk,
-    on_odd_record: Callable[[OddRecord], object] | None,
+    error_of: Callable[[P], CekatError | None],
     label: Callable[[CekatError], CekatError] = _as_it_is,
-) -> AsyncGenerator[ConversationPage, None]:
+) -> AsyncGenerator[P, None]:
     """Yield page after page. An error surfaces behind the pages and records that came before it.
 
-    ``label`` writes on the walk's own errors which request they are about.
+    Args:
+        fetch: Returns the page behind a cursor.
+        walk: Where to begin, and what has come.
+        error_of: Says what is to be raised behind a page.
+        label: Writes on the walk's own errors which request they are about.
     """
     while not walk.done:
         page = await fetch(walk.cursor)
-        error = odd_record_error(page, on_odd_record)
+        error = error_of(page)
         yield page
         if error is not None:
             error.cursor = walk.cursor
             raise label(error)
         try:
-            walk.advance(page.next_cursor, page_is_empty=not (page.items or page.odd_records))
+            walk.advance(page.next_cursor, page_is_empty=page.is_empty)
         except PaginationError as repeated:
             raise label(repeated) from None
 

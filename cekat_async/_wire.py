@@ -20,6 +20,9 @@ from cekat_async.errors import APIStatusError, status_error_class
 
 __all__ = [
     "HEADERS_READ",
+    "OK",
+    "SERVICE_UNAVAILABLE",
+    "TOO_MANY_REQUESTS",
     "Reply",
     "Request",
     "encoded",
@@ -38,6 +41,11 @@ HEADERS_READ = (
     "CF-Ray",
 )
 """What an error is made of, beside the body."""
+
+# As plain numbers: each look at a member of the enum costs 0.3 µs on Python 3.11.
+OK = HTTPStatus.OK.value
+TOO_MANY_REQUESTS = HTTPStatus.TOO_MANY_REQUESTS.value
+SERVICE_UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE.value
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _MONTHS = (" ", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -82,7 +90,7 @@ def verdict(reply: Reply) -> None:
     Raises:
         APIStatusError: Or the class of the family that stands for the status.
     """
-    if reply.status != HTTPStatus.OK:
+    if reply.status != OK:
         raise refusal(reply)
 
 
@@ -111,7 +119,7 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
 def _status(reply: Reply, envelope: Mapping[str, Any]) -> int:
     # A 200 can say "success": false (API.md, ?); the body's own status is the better one then.
     inner = envelope.get("status_code")
-    if reply.status == HTTPStatus.OK and isinstance(inner, int) and inner in range(400, 600):
+    if reply.status == OK and isinstance(inner, int) and inner in range(400, 600):
         return inner
     return reply.status
 
@@ -122,7 +130,7 @@ def _message(reply: Reply, envelope: Mapping[str, Any], error: Mapping[str, Any]
             return message
     if reply.status in range(300, 400):
         return _redirect_message(reply)
-    if reply.status == HTTPStatus.OK:
+    if reply.status == OK:
         return 'the API says "success": false and gives no reason'
     kind = reply.headers.get("Content-Type", "no content type")
     return f"{_phrase(reply.status)}: {_one_line(kind)}, {len(reply.body):,} bytes, no reason given"

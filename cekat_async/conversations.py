@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
 from cekat_async._across import Across, each_once, ids_of_all, require_inbox_ids
 from cekat_async._ahead import AskAhead
-from cekat_async._decode import decode_conversation_page
+from cekat_async._decode import decode_conversation_page, decode_raw_page
 from cekat_async._listing import InSegments, Serially
 from cekat_async._segments import SegmentedWalk
 from cekat_async._stream import streamed
@@ -22,7 +23,7 @@ from cekat_async._walk import (
     odd_record_error,
     told_in_time,
     told_later,
-    walk_conversations,
+    walk_pages,
 )
 from cekat_async._wire import Request, encoded
 from cekat_async.config import require_count, require_switch, require_text
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
         AsyncGenerator,
         AsyncIterable,
         Callable,
-        Coroutine,
         Iterable,
         Mapping,
     )
 
+    from cekat_async._ahead import Fetch
     from cekat_async._listing import Listing
     from cekat_async._pipeline import Pipeline
     from cekat_async._stream import Line
@@ -48,11 +49,14 @@ if TYPE_CHECKING:
         ConversationPage,
         InboxPage,
         OddRecord,
+        RawPage,
         StageStatus,
     )
     from cekat_async.positions import Position
 
 __all__ = ["Conversations"]
+
+P = TypeVar("P", bound="ConversationPage | RawPage")
 
 _log = logging.getLogger("cekat_async")
 
@@ -147,10 +151,8 @@ class Conversations:
         if segments > 1:
             make = partial(self._listing, query, start, segments)
             return self._in_segments(make, inbox, segments, prefetch, on_odd_record)
-        fetch = self._fetcher(query, inbox)
-        if not prefetch:
-            return walk_conversations(fetch, CursorWalk(start), on_odd_record, self._label)
-        return self._walked_ahead(fetch, start, prefetch, on_odd_record)
+        error_of = partial(odd_record_error, on_odd_record=on_odd_record)
+        return self._walked(self._fetcher(query, inbox), CursorWalk(start), prefetch, error_of)
 
     def list(
         self,
@@ -179,6 +181,27 @@ class Conversations:
                 segments=segments,
             )
         )
+
+    def raw_pages(
+        self,
+        *,
+        limit: int = 100,
+        inbox_id: str | None = None,
+        stage_status: StageStatus | str | None = None,
+        cursor: Cursor | None = None,
+        prefetch: int = 1,
+    ) -> AsyncGenerator[RawPage, None]:
+        """Yield page after page with the records as bytes: for who keeps them as they came.
+
+        No record is decoded, which is half of the work of a page, and so none is odd.
+
+        Raises:
+            PaginationError: A cursor came for the second time, at whatever distance.
+        """
+        require_count("prefetch", prefetch, at_least=0)
+        query, inbox = _query(limit, stage_status), _checked_inbox(inbox_id)
+        fetch = self._fetcher(query, inbox, decode_raw_page)
+        return self._walked(fetch, CursorWalk(_checked_cursor(cursor)), prefetch, _nothing_odd)
 
     def across_pages(
         self,
@@ -318,24 +341,19 @@ class Conversations:
     ) -> AsyncGenerator[str, None]:
         return ids_of_all(self._all_inboxes(on_odd_record=let_pass), on_odd_record)
 
-    def _walked_ahead(
+    async def _walked(
         self,
-        fetch: Callable[..., Coroutine[Any, Any, ConversationPage]],
-        start: Cursor | None,
+        fetch: Fetch[P],
+        walk: CursorWalk,
         prefetch: int,
-        on_odd_record: Callable[[OddRecord], object] | None,
-    ) -> AsyncGenerator[ConversationPage, None]:
+        error_of: Callable[[P], CekatError | None],
+    ) -> AsyncGenerator[P, None]:
         """Walk one listing in order, so many pages ahead of the caller."""
-        walk, told = CursorWalk(start), told_later(on_odd_record)
-
-        async def walk_ahead(line: Line[ConversationPage]) -> None:
-            def may_ask(cursor: Cursor) -> bool:
-                return line.has_room() and walk.is_new(cursor)
-
-            async with AskAhead(fetch, may_ask) as ahead:
-                await line.put_all(walk_conversations(ahead.page, walk, told, self._label))
-
-        return told_in_time(streamed(walk_ahead, prefetch), on_odd_record)
+        async with AskAhead(fetch, prefetch, walk.is_new) as ahead:
+            pages = walk_pages(ahead.page, walk, error_of, self._label)
+            async with aclosing(pages):
+                async for page in pages:
+                    yield page
 
     def _in_segments(
         self,
@@ -375,8 +393,8 @@ class Conversations:
     ) -> Listing:
         fetch = self._fetcher(query, inbox_id)
         if segments == 1:
-            pages = walk_conversations(fetch, CursorWalk(start), on_odd_record, self._label)
-            return Serially(pages)
+            error_of = partial(odd_record_error, on_odd_record=on_odd_record)
+            return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label))
         walk = SegmentedWalk(start, segments, self._warner(inbox_id))
         return InSegments(fetch, fetch, walk, on_odd_record, self._label)
 
@@ -384,27 +402,38 @@ class Conversations:
         which = "all inboxes" if inbox_id is None else f"inbox {inbox_id}"
         return partial(_log.warning, "conversations of %s: %s", which)
 
+    @overload
+    def _fetcher(self, query: str, inbox_id: str | None) -> Fetch[ConversationPage]: ...
+    @overload
     def _fetcher(
-        self, query: str, inbox_id: str | None
-    ) -> Callable[..., Coroutine[Any, Any, ConversationPage]]:
+        self, query: str, inbox_id: str | None, decode: Callable[[Reply], P]
+    ) -> Fetch[P]: ...
+    def _fetcher(
+        self, query: str, inbox_id: str | None, decode: Any = decode_conversation_page
+    ) -> Fetch[Any]:
         inbox = "" if inbox_id is None else "&" + encoded(("inbox_id", inbox_id))
-        return partial(self._fetch, query + inbox, inbox_id)
+        return partial(self._fetch, decode, query + inbox, inbox_id)
 
     async def _fetch(
         self,
+        decode: Callable[[Reply], P],
         query: str,
         inbox_id: str | None,
         cursor: Cursor | None,
         on_sight: Callable[[Reply], bool] | None = None,
-    ) -> ConversationPage:
+    ) -> P:
         position = "" if cursor is None else "&" + encoded(*_pair(cursor))
         request = Request(_PATH, query + position)
         try:
-            page = await self._pipeline.fetch(request, decode_conversation_page, on_sight)
+            page = await self._pipeline.fetch(request, decode, on_sight)
         except CekatError as error:
             error.cursor = cursor
             raise
         return msgspec.structs.replace(page, inbox_id=inbox_id) if inbox_id else page
+
+
+def _nothing_odd(_: RawPage) -> None:
+    """Say that there is nothing to be raised behind a page of which no record was looked at."""
 
 
 def _query(limit: int, stage_status: StageStatus | str | None) -> str:

@@ -42,6 +42,7 @@ __all__ = [
     "MessagePreview",
     "OddRecord",
     "PlatformType",
+    "RawPage",
     "StageStatus",
 ]
 
@@ -305,6 +306,23 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
         """
         return cut_records(self.body)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no record in it, not even an odd one."""
+        return not (self.items or self.odd_records)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Each record as a line of JSON, odd ones included, without a line break at its end.
+
+        As received, but for line breaks between its tokens.
+        """
+        return _lines(self.raw, self.body)
+
+    def json_lines(self) -> bytes:
+        """Return all ``lines`` as one text, each with a line break at its end."""
+        return _json_lines(self.raw, self.body)
+
     def __iter__(self) -> Iterator[_R]:
         return iter(self.items)
 
@@ -344,6 +362,39 @@ class InboxPage(Page[Inbox], frozen=True, kw_only=True):
     page: int = 1
     total_pages: int | None = None
     total_items: int | None = None
+
+
+class RawPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the listing of conversations whose records are only cut apart, and not decoded.
+
+    Attributes:
+        raw: Each record's bytes exactly as received; see :attr:`Page.raw`.
+        body: The whole answer as received.
+        next_cursor: Leads to the next page; ``None`` says that this is the last.
+        inbox_id: The inbox that was asked for; ``None`` where all were.
+    """
+
+    raw: list[msgspec.Raw] = []
+    body: bytes = b'{"data":[]}'
+    next_cursor: Cursor | None = None
+    inbox_id: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no record in it."""
+        return not self.raw
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Each record as a line of JSON; see :attr:`Page.lines`."""
+        return _lines(self.raw, self.body)
+
+    def json_lines(self) -> bytes:
+        """Return all ``lines`` as one text, each with a line break at its end."""
+        return _json_lines(self.raw, self.body)
+
+    def __len__(self) -> int:
+        return len(self.raw)
 
 
 def _plain(value: Any) -> Any:
@@ -405,3 +456,18 @@ def _cut_mended(body: bytes) -> list[msgspec.Raw]:
     records = _RAW_DATA.decode(buffer).data
     buffer[:] = body
     return records
+
+
+def _lines(records: list[msgspec.Raw], body: bytes) -> list[bytes]:
+    """Return each record on one line: as sent, but for line breaks between its tokens."""
+    lines = [bytes(raw) for raw in records]
+    if not (b"\n" in body or b"\r" in body):
+        return lines
+    # Inside of a string JSON has no raw line breaks, so that what is left away is between tokens.
+    return [line.replace(b"\n", b"").replace(b"\r", b"") for line in lines]
+
+
+def _json_lines(records: list[msgspec.Raw], body: bytes) -> bytes:
+    """Return records as JSON Lines, straight from their bytes where there is no break in them."""
+    has_breaks = b"\n" in body or b"\r" in body
+    return b"\n".join([*(_lines(records, body) if has_breaks else records), b""])

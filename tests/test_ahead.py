@@ -9,8 +9,9 @@ from support.clock import run_virtual
 from support.parts import collect, collect_ids, make_pipeline, page_body
 from support.scripted import reply
 
-from cekat_async import APIStatusError, PaginationError, RetryPolicy, conversations
+from cekat_async import APIStatusError, PaginationError, RetryPolicy
 from cekat_async._decode import cursor_on_sight, decode_conversation_page
+from cekat_async._walk import CursorWalk
 from cekat_async._wire import Reply, Request
 from cekat_async.conversations import Conversations
 
@@ -58,18 +59,21 @@ def broken_once(number: int, time: int, body: bytes) -> Reply:
     return reply(body=body.replace(b'"id"', b'"id', 1) if time == 1 else body)
 
 
-def test_the_next_request_goes_out_before_a_page_is_decoded(monkeypatch):
+def test_the_next_request_goes_out_before_a_page_is_decoded():
     """By the time that a page is decoded, the one behind it has been asked for."""
-    server, sent = Server(5), []
-    pipeline, transport = make_pipeline([server] * 5, latency=0.1)
+    pipeline, transport = make_pipeline([Server(5)] * 5, latency=0.1)
+    sent: list[int] = []
 
     def decode(answer: Reply):
         sent.append(len(transport.requests))
         return decode_conversation_page(answer)
 
-    monkeypatch.setattr(conversations, "decode_conversation_page", decode)
-    run_virtual(collect(Conversations(pipeline, None).list()))
+    async def main() -> None:
+        room, walk = Conversations(pipeline, None), CursorWalk()
+        fetch = room._fetcher("limit=100", None, decode)
+        assert len(await collect(room._walked(fetch, walk, 1, lambda _: None))) == 5
 
+    run_virtual(main())
     assert sent == [2, 3, 4, 5, 5]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +14,8 @@ from cekat_async._walk import (
     PageWalk,
     items_of,
     odd_record_error,
-    walk_conversations,
     walk_inboxes,
+    walk_pages,
 )
 from cekat_async.errors import CekatError, OddRecordError, PaginationError
 from cekat_async.models import (
@@ -87,7 +88,8 @@ def walked(walk: Callable, answer: Callable, *arguments: object, at_most: int = 
 
 
 def along_cursors(answer: Callable, start: Cursor | None = None, on_odd_record=None) -> Walked:
-    return walked(walk_conversations, answer, CursorWalk(start), on_odd_record)
+    error_of = partial(odd_record_error, on_odd_record=on_odd_record)
+    return walked(walk_pages, answer, CursorWalk(start), error_of)
 
 
 def along_pages(answer: Callable, on_odd_record=None, at_most: int = 10_000) -> Walked:
@@ -283,7 +285,7 @@ def test_walk_asks_only_when_asked() -> None:
         return conversation_page("x", to=len(asked))
 
     async def drive() -> None:
-        async with aclosing(walk_conversations(fetch, CursorWalk(), None)) as pages:
+        async with aclosing(walk_pages(fetch, CursorWalk(), lambda _: None)) as pages:
             assert asked == []
             await anext(pages)
             assert len(asked) == 1

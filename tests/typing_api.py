@@ -38,6 +38,7 @@ from cekat_async import (
     Position,
     RateLimit,
     RateLimitError,
+    RawPage,
     RetryPolicy,
     StageStatus,
     Timeout,
@@ -124,6 +125,19 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
             if each.next_cursor is not None:
                 assert_type(each.next_cursor.cursor_id, str)
                 assert_type(each.next_cursor.cursor_ts, str)
+
+
+async def raw_pages(client: CekatClient, cursor: Cursor) -> None:
+    """Raw pages have bytes, and no records."""
+    walk = client.conversations.raw_pages(limit=50, cursor=cursor, prefetch=0)
+    assert_type(walk, AsyncGenerator[RawPage, None])
+    async for page in walk:
+        assert_type(page.raw, list[msgspec.Raw])
+        assert_type(page.lines, list[bytes])
+        assert_type(page.json_lines(), bytes)
+        assert_type(page.next_cursor, Cursor | None)
+        page.items  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    client.conversations.raw_pages(segments=2)  # type: ignore[call-arg]
 
 
 async def wrong_pages(client: CekatClient, page: ConversationPage) -> None:

@@ -1,4 +1,4 @@
-"""A record as the bytes that the API sent: its id, and how it stands on one line."""
+"""A record as the bytes that the API sent: its id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from cekat_async import DecodeError, decode_conversation
 
-__all__ = ["id_of", "one_line"]
+__all__ = ["id_of"]
 
 
 class _OnlyId(msgspec.Struct):
@@ -25,12 +25,3 @@ def id_of(record: bytes) -> str | None:
     with suppress(DecodeError):  # which reads what has half an emoji in it
         return decode_conversation(record).id
     return None
-
-
-def one_line(raw: msgspec.Raw) -> bytes:
-    """Return a record without line breaks: as sent, but for those between its tokens."""
-    record = bytes(raw)
-    # Inside of a string JSON has no raw line breaks, so that what is left away is between tokens.
-    if b"\n" in record or b"\r" in record:
-        record = record.replace(b"\n", b"").replace(b"\r", b"")
-    return record

@@ -34,7 +34,6 @@ from cekat_async.export.plan import (
     require_same_kind,
 )
 from cekat_async.export.publishing import publish
-from cekat_async.export.record import one_line
 from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.saver import Saver
 from cekat_async.export.tally import Tally
@@ -368,7 +367,7 @@ def _may_pass(error: CekatError) -> bool:
 
 
 def _fetched(page: ConversationPage) -> Fetched:
-    lines = [one_line(raw) for raw in page.raw]
+    lines = page.lines
     names = [line if id_ is None else id_ for id_, line in zip(page.ids, lines, strict=True)]
     assert page.position is not None  # noqa: S101 - every page of a tracked walk has one
     return Fetched(page.inbox_id, lines, names, page.position)

@@ -1,0 +1,153 @@
+"""Raw pages: every record as it came, none looked at, and the walk as safe as any."""
+
+import json
+
+import pytest
+from support.clock import run_virtual
+from support.odd_records import LOSSLESS
+from support.parts import collect, make_pipeline, page_body
+from support.scripted import reply
+
+from cekat_async import (
+    APIStatusError,
+    CekatClient,
+    ConfigurationError,
+    ConversationPage,
+    Cursor,
+    DecodeError,
+    PaginationError,
+    RawPage,
+)
+from cekat_async.conversations import Conversations
+from cekat_async.sandbox import Sandbox
+
+
+def rooms(*bodies: bytes) -> Conversations:
+    pipeline, _ = make_pipeline([reply(body=body) for body in bodies])
+    return Conversations(pipeline, None)
+
+
+def walked(*bodies: bytes, **options) -> list[RawPage]:
+    return run_virtual(collect(rooms(*bodies).raw_pages(**options)))
+
+
+async def keep_lines(pages, found: list[bytes]) -> None:
+    """Put the lines of pages into a list, also if they end in an error."""
+    async for page in pages:
+        found.extend(page.lines)
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 5])
+async def test_they_are_the_records_of_pages(prefetch):
+    """Raw pages hold what ``pages()`` holds, byte for byte, in the same order."""
+    async with (
+        Sandbox(conversations=250, quota=None) as sandbox,
+        CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
+    ):
+        typed = await collect(client.conversations.pages(limit=30, on_odd_record=lambda _: None))
+        raw = await collect(client.conversations.raw_pages(limit=30, prefetch=prefetch))
+        inbox = (await client.inboxes.page(on_odd_record=lambda _: None)).items[0].id
+        of_inbox = await collect(
+            client.conversations.raw_pages(inbox_id=inbox, stage_status="assigned")
+        )
+
+    assert [page.body for page in raw] == [page.body for page in typed]
+    assert [bytes(r) for page in raw for r in page.raw] == [raw for _, raw in sandbox.records()]
+    assert [page.next_cursor for page in raw] == [page.next_cursor for page in typed]
+    assert b"".join(page.json_lines() for page in raw) == b"".join(
+        page.json_lines() for page in typed
+    )
+    assert {page.inbox_id for page in of_inbox} == {inbox}
+    for line in [line for page in of_inbox for line in page.lines]:
+        assert json.loads(line)["stage_status"] == "assigned"
+
+
+@pytest.mark.parametrize("kind", [RawPage, ConversationPage])
+def test_a_record_is_one_line(kind):
+    """However a server lays out its JSON, a record is one line, and its text is as it was."""
+    record = {"id": "a", "notes": "two\nlines\r\n", "labels": [{"name": "x  y"}]}
+    body = json.dumps({"success": True, "data": [record, {"id": "b"}]}, indent=2).encode()
+    room = rooms(body.replace(b"\n", b"\r\n"))
+    walk = room.raw_pages() if kind is RawPage else room.pages()
+    (page,) = run_virtual(collect(walk))
+
+    assert isinstance(page, kind)
+    assert page.json_lines().endswith(b"}\n")
+    assert [json.loads(line) for line in page.json_lines().splitlines()] == [record, {"id": "b"}]
+    assert b"".join(line + b"\n" for line in page.lines) == page.json_lines()
+    assert len(page) == len(page.raw) == 2
+
+
+def test_odd_records_come_like_others():
+    """A record of whatever shape is one of the page's, and raises nothing."""
+    body = b'{"success":true,"data":[%s],"metadata":null}' % b",".join(LOSSLESS)
+    (page,) = walked(body)
+
+    assert page.lines == LOSSLESS
+
+
+def test_half_an_emoji_is_kept_as_it_came():
+    """A text that was cut in the middle of an emoji is no reason to change or lose its record."""
+    body = page_body([], data=[{"id": "a", "notes": "\ud83d"}, {"id": "b"}])
+    (page,) = walked(body)
+
+    assert page.lines == [b'{"id": "a", "notes": "\\ud83d"}', b'{"id": "b"}']
+
+
+@pytest.mark.parametrize(
+    "body,error",
+    [
+        (b'{"success":false,"error":{"message":"no"}}', APIStatusError),
+        (b'{"success":false,"data":[]}', APIStatusError),
+        (b'{"success":true,"data":7}', DecodeError),
+        (b'{"data":[]', DecodeError),
+        (page_body(["a"], "c", metadata={"next_cursor": {"cursor_id": "c"}}), PaginationError),
+    ],
+)
+def test_what_is_no_page_is_an_error(body, error):
+    """An answer that is a refusal, no JSON or of another shape raises as it does elsewhere."""
+    with pytest.raises(error):
+        walked(*[body] * 20)
+
+
+def test_an_empty_page_is_empty():
+    """An empty page that leads nowhere ends the walk, one that leads on does not."""
+    pages = walked(page_body([], "c1"), page_body(["a"], "c2"), page_body([], "c2"))
+
+    assert [page.is_empty for page in pages] == [True, False, True]
+    assert [page.json_lines() for page in pages] == [b"", b'{"id": "a"}\n', b""]
+
+
+def test_a_repeated_cursor_is_an_error():
+    """A server that leads in a circle is found out, behind all records before it."""
+    found: list[bytes] = []
+
+    async def main() -> None:
+        bodies = page_body(["a"], "c1"), page_body(["b"], "c2"), page_body(["c"], "c1")
+        pages = rooms(*bodies, page_body([])).raw_pages()
+        with pytest.raises(PaginationError):
+            await keep_lines(pages, found)
+
+    run_virtual(main())
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"limit": 0}, {"prefetch": -1}, {"inbox_id": ""}, {"cursor": "x"}, {"prefetch": True}]
+)
+def test_wrong_arguments_are_refused_at_the_call(wrong):
+    """A wrong argument raises where it is written, before anything is awaited."""
+    with pytest.raises(ConfigurationError):
+        rooms().raw_pages(**wrong)
+
+
+def test_it_goes_on_at_a_cursor():
+    """``cursor`` begins where a page or an error said."""
+    pipeline, transport = make_pipeline([reply(body=page_body(["a"]))])
+    cursor = Cursor("x", "2026-04-10T09:51:19+00:00")
+
+    run_virtual(collect(Conversations(pipeline, None).raw_pages(cursor=cursor)))
+
+    assert transport.requests[0].query == (
+        "limit=100&cursor_id=x&cursor_ts=2026-04-10T09%3A51%3A19%2B00%3A00"
+    )
