@@ -12,7 +12,9 @@ from cekat_async.cli.spans import span
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ExitCode", "advice", "exit_code", "facts"]
+    from cekat_async.cli.voice import Voice
+
+__all__ = ["ExitCode", "advice", "exit_code", "facts", "say_failure"]
 
 
 class ExitCode(IntEnum):
@@ -109,6 +111,12 @@ def facts(error: errors.CekatError) -> dict[str, Any]:
     if isinstance(error, errors.RateLimitError) and error.resumes_at is not None:
         found["resumes_at"] = error.resumes_at
     return found
+
+
+def say_failure(error: errors.CekatError, voice: Voice) -> ExitCode:
+    """Say what went wrong in one line, and return the code for it."""
+    voice.say(advice(error, voice.key_from), event="error", level="error", **facts(error))
+    return exit_code(error)
 
 
 def _hint(error: errors.CekatError) -> str | None:

@@ -1,8 +1,7 @@
-"""The options that several commands share, and the client they lead to."""
+"""The options of the commands, and what those come to that several commands share."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -11,37 +10,41 @@ import click
 import msgspec
 from click.core import ParameterSource
 
-from cekat_async import CekatClient, ConfigurationError, RateLimit, RetryPolicy, Timeout
+from cekat_async import ConfigurationError, RateLimit, RetryPolicy
 from cekat_async.cli.keys import KeySource, key_source
-from cekat_async.cli.running import log_everything
+from cekat_async.cli.logs import log_everything
 from cekat_async.cli.settings import KEY_NAMES, Settings, read_settings
 from cekat_async.cli.voice import Voice
 from cekat_async.config import DEFAULT_BASE_URL, is_loopback
-from cekat_async.sandbox import Quota, Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
 
 __all__ = [
     "CONNECTION_NAMES",
+    "ON_A_TERMINAL",
     "Connection",
     "Strength",
     "connection",
     "connection_options",
+    "export_options",
     "filter_options",
     "is_typed",
-    "make_sandbox",
     "rate_limit_option",
     "setting",
     "settings_at_hand",
     "strength",
     "switch",
     "verbose_option",
-    "with_options",
     "wrong_value",
 ]
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+_TABLE = "conversations"
+
+ON_A_TERMINAL = 20
+"""How many conversations a table shows, if nobody says."""
 
 
 def _rate_limit(context: click.Context, param: click.Parameter, value: str) -> RateLimit | None:
@@ -110,47 +113,6 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     allow_http: bool
     sandbox: bool
     sandbox_size: int
-
-    @asynccontextmanager
-    async def client(self, **more: Any) -> AsyncGenerator[CekatClient, None]:
-        """Open the client: of the API, or of a sandbox that is up for as long.
-
-        Args:
-            **more: Further options of the client.
-        """
-        if self.sandbox:
-            async with self._sandboxed(more) as client:
-                yield client
-            return
-        async with CekatClient(
-            self.key.read(),
-            base_url=self.base_url,
-            allow_http=self.allow_http,
-            # On a command line the environment's proxy is what one expects.
-            trust_env=True,
-            **self._manners(),
-            **more,
-        ) as client:
-            yield client
-
-    @asynccontextmanager
-    async def _sandboxed(self, more: dict[str, Any]) -> AsyncGenerator[CekatClient, None]:
-        options = self._manners() | more
-        async with (
-            make_sandbox(self.rate_limit, conversations=self.sandbox_size) as sandbox,
-            CekatClient(sandbox.api_key, base_url=sandbox.base_url, **options) as client,
-        ):
-            yield client
-
-    def _manners(self) -> dict[str, Any]:
-        """Return the client's options that hold for whichever server it asks."""
-        rate, timeout = self.rate_limit, Timeout()
-        if self.wait:
-            # A hold may outlast the patience for any answer, so that both have to go.
-            timeout = msgspec.structs.replace(timeout, deadline=None)
-            rate = rate and msgspec.structs.replace(rate, longest_hold=None)
-        retry = RetryPolicy(attempts=self.attempts)
-        return {"rate_limit": rate, "timeout": timeout, "retry": retry}
 
 
 def connection(api_key_file: str | None, **options: Any) -> Connection:
@@ -245,27 +207,6 @@ def wrong_value(error: click.BadParameter) -> str | None:
             return f"{error.param.envvar}: {error.message}"
         case _:
             return None
-
-
-def make_sandbox(
-    rate: RateLimit | None, *, conversations: int, inboxes: int = 8, seed: int = 1, port: int = 0
-) -> Sandbox:
-    """Return a sandbox that grants a rate; the documented one where that is the server's to say.
-
-    Raises:
-        ConfigurationError: It cannot be as large as was asked for.
-    """
-    try:
-        return Sandbox(conversations, inboxes, seed, port=port, quota=_quota(rate))
-    except ValueError as error:
-        raise ConfigurationError(f"no such sandbox: {error}") from error
-
-
-def _quota(rate: RateLimit | None) -> Quota | None:
-    if rate is None or rate.requests is None:
-        return Quota() if rate else None
-    # Whole seconds would be too coarse for a window of a few.
-    return Quota(rate.requests, per=rate.per, reset_as="epoch_ms")
 
 
 def _verbose(context: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's own signature
@@ -379,17 +320,59 @@ _FILTER_OPTIONS = (
 )
 
 
+_EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    setting(
+        "--inbox", metavar="ID", multiple=True, help="Only this inbox; may be given several times."
+    ),
+    switch("--by-inbox", "Walk each inbox by itself: one that fails ends no other."),
+    setting(
+        "--status",
+        metavar="STATUS",
+        help="Only this status: assigned, resolved, pending, open.",
+    ),
+    setting(
+        "--incremental/--full",
+        default=False,
+        help="Bring what has moved since the last export, or all.  [default: full]",
+    ),
+    click.option(
+        "--restart", is_flag=True, help="Forget what a stopped export has brought, and begin anew."
+    ),
+    setting(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        default=4,
+        show_default=True,
+        metavar="N",
+        help="Requests under way at once.",
+    ),
+    setting("--account", metavar="NAME", help="A name for the account, for the manifest."),
+    setting(
+        "--checkpoint",
+        metavar="FILE",
+        help="Where to keep what has come until all has.  [default: beside the target]",
+    ),
+    setting("--table", metavar="NAME", help=f"The table in a database.  [default: {_TABLE}]"),
+    switch("--keep-formulas", "In CSV, leave cells as they are that a spreadsheet would run."),
+)
+
+
 def connection_options(command: F) -> F:
     """Add the options that make a :class:`Connection`, and ``--verbose``."""
-    return with_options(_CONNECTION_OPTIONS, command)
+    return _with_options(_CONNECTION_OPTIONS, command)
 
 
 def filter_options(command: F) -> F:
     """Add the options that say which conversations."""
-    return with_options(_FILTER_OPTIONS, command)
+    return _with_options(_FILTER_OPTIONS, command)
 
 
-def with_options(options: tuple[Callable[[F], F], ...], command: F) -> F:
+def export_options(command: F) -> F:
+    """Add the options that the other commands do not have."""
+    return _with_options(_EXPORT_OPTIONS, command)
+
+
+def _with_options(options: tuple[Callable[[F], F], ...], command: F) -> F:
     """Add options to a command, in this order."""
     for option in reversed(options):
         command = option(command)

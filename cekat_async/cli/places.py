@@ -9,7 +9,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 from cekat_async import TargetError
-from cekat_async.export.file_sink import CHECKPOINT
 
 __all__ = ["checkpoint_of", "settings_file"]
 
@@ -23,11 +22,12 @@ def settings_file() -> Path:
     return _base("XDG_CONFIG_HOME", ".config") / "cekat" / "config.toml"
 
 
-def checkpoint_of(target: str) -> Path:
+def checkpoint_of(target: str, ending: str) -> Path:
     """Return the file for the checkpoint of a target that is not on this machine.
 
     Args:
         target: What it is called, with its table, and without a password.
+        ending: What the names of checkpoints end in.
 
     Raises:
         TargetError: The folder cannot be made.
@@ -36,7 +36,7 @@ def checkpoint_of(target: str) -> Path:
     name = _UNSAFE.sub("-", place).strip("-.")[:_LONGEST]
     # Two targets may come to the same readable name.
     digest = blake2b(target.encode(), digest_size=4).hexdigest()
-    return _state_folder() / f"{name}-{digest}{CHECKPOINT}"
+    return _state_folder() / f"{name}-{digest}{ending}"
 
 
 def _state_folder() -> Path:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cekat_async import CekatError, TargetError
-from cekat_async.cli.exits import ExitCode, advice, exit_code, facts
+from cekat_async.cli.exits import ExitCode, say_failure
+from cekat_async.cli.loops import loop_factory
 from cekat_async.cli.stderr import lead_nowhere
 
 if TYPE_CHECKING:
@@ -20,46 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "drop_stdout",
-    "log_everything",
-    "log_to",
     "on_a_terminal",
     "run_async",
-    "say_failure",
     "write_out",
 ]
 
 _LOGGER = logging.getLogger("cekat_async")
-
-
-class _VoiceHandler(logging.Handler):
-    """Says what the package logs above a moving progress line, instead of into it."""
-
-    def __init__(self, voice: Voice) -> None:
-        super().__init__()
-        self._voice = voice
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = record.levelname.lower()
-        event = "warning" if record.levelno >= logging.WARNING else "log"
-        self._voice.say(record.getMessage(), event=event, level=level)
-
-
-def log_to(voice: Voice) -> None:
-    """Show the package's warnings."""
-    _LOGGER.handlers[:] = [_VoiceHandler(voice)]
-    _LOGGER.setLevel(logging.WARNING)
-    _LOGGER.propagate = False
-
-
-def log_everything() -> None:
-    """Show all that the package logs, and not its warnings alone."""
-    _LOGGER.setLevel(logging.DEBUG)
+_STANDARD_ERROR = 2
 
 
 def run_async(command: Coroutine[Any, Any, ExitCode | None], voice: Voice) -> ExitCode:
     """Run a command to its end and return its exit code, having said what went wrong."""
+    _fill_standard_descriptors()
     try:
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_until_terminated(command)) or ExitCode.DONE
     except CekatError as error:
         return say_failure(error, voice)
@@ -72,10 +48,16 @@ def run_async(command: Coroutine[Any, Any, ExitCode | None], voice: Voice) -> Ex
         return ExitCode.PIPE_CLOSED
 
 
-def say_failure(error: CekatError, voice: Voice) -> ExitCode:
-    """Say what went wrong in one line, and return the code for it."""
-    voice.say(advice(error, voice.key_from), event="error", level="error", **facts(error))
-    return exit_code(error)
+def _fill_standard_descriptors() -> None:
+    """Let those of 0, 1 and 2 lead nowhere that were closed before this process began.
+
+    Else what is opened next would get one of their numbers: a connection, a checkpoint. Whatever
+    writes to a number would write into it, and uvloop ends a process that it finds so.
+    """
+    with contextlib.suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+            pass
+        os.close(descriptor)
 
 
 def _say_stopped(word: str, code: ExitCode, voice: Voice) -> ExitCode:
@@ -86,9 +68,12 @@ def _say_stopped(word: str, code: ExitCode, voice: Voice) -> ExitCode:
 async def _until_terminated(command: Coroutine[Any, Any, ExitCode | None]) -> ExitCode | None:
     """Await a command, and let SIGTERM end it as Ctrl-C would: cleanly."""
     task = asyncio.ensure_future(command)
-    # Windows has no such handlers; there a process ends at once.
-    with contextlib.suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    loop = asyncio.get_running_loop()
+    _LOGGER.debug("the event loop is that of %s", type(loop).__module__.partition(".")[0])
+    # On Windows a process that is terminated ends at once. There asyncio has no such handlers, and
+    # winloop's would take Ctrl-C away from asyncio.
+    if sys.platform != "win32":
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
     return await task
 
 

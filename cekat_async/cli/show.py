@@ -1,4 +1,4 @@
-"""What a person sees: tables on a terminal, odd records, the sandbox's lines."""
+"""What a person sees: tables on a terminal, odd records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ __all__ = [
     "inbox_table",
     "odd_record",
     "print_table",
-    "sandbox_banner",
 ]
 
 
@@ -80,15 +79,3 @@ def _cell(value: str | None) -> Text:
 def print_table(table: Table) -> None:
     """Print a table to standard output."""
     Console().print(table)
-
-
-def sandbox_banner(base_url: str, api_key: str, curl: str) -> str:
-    """Return what to do with a sandbox that is up."""
-    return f"""The sandbox is up; Ctrl-C ends it.
-
-  export CEKAT_BASE_URL={base_url}
-  export CEKAT_API_KEY={api_key}
-
-  {curl}
-
-"""

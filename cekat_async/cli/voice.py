@@ -18,17 +18,26 @@ class Voice:
     """Says everything for people on standard error: standard output carries data alone.
 
     Args:
-        console: Standard error, and what moves on it.
+        console: Standard error, and what moves on it; made when it is first asked for.
 
     Attributes:
         as_json: Whether each thing that is said is a JSON object on a line of its own.
         key_from: Where the API key came from, for the advice of what to look at.
     """
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
         self.as_json = False
         self.key_from = "CEKAT_API_KEY"
+
+    @property
+    def console(self) -> Console:
+        """Standard error, and what moves on it."""
+        if self._console is None:
+            from rich.console import Console  # noqa: PLC0415 - one line of help needs no screen
+
+            self._console = Console(stderr=True)
+        return self._console
 
     def say(self, text: str, *, event: str = "message", level: str = "info", **fields: Any) -> None:
         """Say one line, under the command's name.
@@ -53,15 +62,22 @@ class Voice:
             self._print(text)
 
     def _print(self, text: str) -> None:
+        if self._console is None:
+            _write_err(text)
+            return
         # Nothing in it is markup, and long lines are the terminal's to wrap.
-        self.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _write(self, text: str, event: str, level: str, fields: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         said = {"time": now, "level": level, "event": event, "message": text}
-        # Looked up now, because what standard error is changes while the command runs.
-        sys.stderr.write(msgspec.json.encode(said | fields).decode() + "\n")
-        sys.stderr.flush()
+        _write_err(msgspec.json.encode(said | fields).decode())
+
+
+def _write_err(line: str) -> None:
+    # Looked up now, because what standard error is changes while the command runs.
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def one_line(text: str) -> str:

@@ -50,6 +50,18 @@ def _signals_that_end():
         signal.signal(one, handler)
 
 
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop(request, monkeypatch, tmp_path_factory):
+    """The event loop of processes: uvloop's, and asyncio's own, as where that is not installed."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+        return
+    hiding = tmp_path_factory.mktemp("hiding")
+    (hiding / "uvloop.py").write_text("raise ModuleNotFoundError('hidden', name='uvloop')")
+    before = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(hiding), before])))
+
+
 class Ended:
     """What a command left: its exit code and what it wrote."""
 

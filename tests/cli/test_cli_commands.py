@@ -6,8 +6,7 @@ import re
 import pytest
 
 from cekat_async import CekatClient, RateLimit, Timeout, __main__, __version__
-from cekat_async.cli import ExitCode
-from cekat_async.cli.options import make_sandbox
+from cekat_async.cli import ExitCode, sandboxing
 from cekat_async.sandbox import Fault, Quota, Sandbox
 
 
@@ -144,8 +143,8 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
     Whole seconds would be too coarse for a window of a few.
     """
     made = []
-    monkeypatch.setattr("cekat_async.cli.options.Sandbox", lambda *_, **given: made.append(given))
-    make_sandbox(rate, conversations=5)
+    monkeypatch.setattr(sandboxing, "Sandbox", lambda *_, **given: made.append(given))
+    sandboxing.make_sandbox(rate, conversations=5)
 
     assert [options["quota"] for options in made] == [quota]
 
@@ -163,7 +162,7 @@ def options_of(cekat, monkeypatch):
         assert cekat(*arguments).code == 0
         return made[-1]
 
-    monkeypatch.setattr("cekat_async.cli.options.CekatClient", client)
+    monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
     return options_of
 
 

@@ -357,7 +357,7 @@ def test_the_connections_are_as_many_as_the_requests(cekat, monkeypatch):
         made.append(options["concurrency"])
         return CekatClient(*arguments, **options)
 
-    monkeypatch.setattr("cekat_async.cli.options.CekatClient", client)
+    monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
     cekat("export", "x.jsonl", *SIZE)
     cekat("export", "x.jsonl", *SIZE, "--concurrency", "32")
 

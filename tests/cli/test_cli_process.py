@@ -25,6 +25,7 @@ full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/f
 SLOW = ("--sandbox", "--rate-limit", "300/15")  # twenty pages a second
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize(
     "sent, code, word",
     [
@@ -110,6 +111,7 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["publishing", "closing"])
 def test_an_export_that_is_stopped_too_late(process, tmp_path, sent, moment):
@@ -187,12 +189,12 @@ def test_a_log_on_a_full_disk(process, arguments, code):
     assert running.returncode == code
 
 
-@pytest.mark.parametrize("descriptor", [1, 2])
+@pytest.mark.parametrize("descriptor", [0, 1, 2])
 @pytest.mark.parametrize(
     "command", [("conversations",), ("inboxes",), ("export", "x.jsonl"), ("export", "-")]
 )
 def test_closed_from_the_beginning(process, command, descriptor):
-    """With no standard output a listing fails in one line; without standard error nothing does."""
+    """With no standard output a listing fails in one line; without the other two nothing does."""
     started = f'exec "$0" -m cekat_async "$@" {descriptor}>&-'
     shell = ["sh", "-c", started, sys.executable, *command, "--sandbox", "--sandbox-size", "50"]
     done = subprocess.run(shell, capture_output=True, check=False)
@@ -207,6 +209,7 @@ def test_closed_from_the_beginning(process, command, descriptor):
         assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("loop")
 def test_a_listing_that_is_stopped(process):
     """Ctrl-C ends a listing with one line and the code that shells know."""
     running = process("conversations", *SLOW)
@@ -293,6 +296,7 @@ def sandbox(process):
     return running, "".join(banner)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_sandbox_ends_well(sandbox, sent):
     """Ctrl-C is how a sandbox ends, and no failure."""

@@ -48,7 +48,7 @@ def clients(monkeypatch):
         made.append((arguments[0] if arguments else None, options))
         return CekatClient(*arguments, **options)
 
-    monkeypatch.setattr("cekat_async.cli.options.CekatClient", client)
+    monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
     return made
 
 
@@ -392,8 +392,8 @@ def test_what_is_wrong_in_the_environment_is_told_for_its_variable(cekat, monkey
 def test_the_place_of_a_checkpoint_that_has_none(monkeypatch, tmp_path):
     """A database's checkpoint has a readable name without a password, in a folder of one's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    path = checkpoint_of("postgresql://ada@db.example:5432/crm, table public.talks")
-    other = checkpoint_of("postgresql://bob@db.example:5432/crm, table public.talks")
+    path = checkpoint_of("postgresql://ada@db.example:5432/crm, table public.talks", ".checkpoint")
+    other = checkpoint_of("postgresql://bob@db.example:5432/crm, table public.talks", ".checkpoint")
 
     assert path.parent == tmp_path / "state" / "cekat"
     assert path.parent.stat().st_mode & 0o777 == 0o700

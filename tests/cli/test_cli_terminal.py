@@ -186,6 +186,7 @@ def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
     assert "\r" not in ended.err
 
 
+@pytest.mark.usefixtures("loop")
 def test_interrupting_an_export_leaves_a_clean_terminal(wait_until):
     """After Ctrl-C the moving line is gone, the cursor is back, and two lines say what is."""
     terminal = Terminal("export", "x.jsonl", "--sandbox", "--rate-limit", "300/15")

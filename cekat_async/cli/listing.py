@@ -1,0 +1,123 @@
+"""The commands that list: a table on a terminal, JSON Lines as the API sent them in a pipe."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cekat_async.cli import show
+from cekat_async.cli.connecting import open_client
+from cekat_async.cli.options import ON_A_TERMINAL
+from cekat_async.cli.running import on_a_terminal, run_async, write_out
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from cekat_async import CekatClient, OddRecord, RawPage
+    from cekat_async.cli.exits import ExitCode
+    from cekat_async.cli.options import Connection
+    from cekat_async.cli.voice import Voice
+
+__all__ = ["list_conversations", "list_inboxes"]
+
+T = TypeVar("T")
+
+_PAGE = 100
+
+
+def list_conversations(
+    voice: Voice, connection: Connection, most: int | None, which: dict[str, Any]
+) -> ExitCode:
+    """List conversations.
+
+    Args:
+        voice: Says what is not shown.
+        connection: Where they come from.
+        most: How many at the most; ``None`` for as many as is usual where they go.
+        which: The filters of ``conversations.list``.
+    """
+    return run_async(_conversations(voice, connection, most, which), voice)
+
+
+async def _conversations(
+    voice: Voice, connection: Connection, most: int | None, which: dict[str, Any]
+) -> None:
+    terminal = on_a_terminal()
+    async with open_client(connection) as client:
+        if terminal:
+            await _tabulate(voice, client, most or ON_A_TERMINAL, which)
+            return
+        # A limit is at most a page, whatever one asks for.
+        limit = min(_PAGE, most or _PAGE)
+        # What is fetched ahead of a page that is the last would cost quota for nothing.
+        pages = client.conversations.raw_pages(limit=limit, prefetch=0 if most else 1, **which)
+        await _print_lines(pages, most)
+
+
+async def _tabulate(voice: Voice, client: CekatClient, most: int, which: dict[str, Any]) -> None:
+    listing = client.conversations.list(
+        # One more than is shown tells whether there are more.
+        limit=min(_PAGE, most + 1),
+        on_odd_record=_say_odd(voice),
+        prefetch=0,
+        **which,
+    )
+    found = await _first(listing, most + 1)
+    show.print_table(show.conversation_table(found[:most]))
+    if len(found) > most:
+        voice.say(f"these are the first {most}: -n N shows more, a pipe gets all")
+
+
+def list_inboxes(voice: Voice, connection: Connection) -> ExitCode:
+    """List inboxes.
+
+    Args:
+        voice: Says what is not shown.
+        connection: Where they come from.
+    """
+    return run_async(_inboxes(voice, connection), voice)
+
+
+async def _inboxes(voice: Voice, connection: Connection) -> None:
+    terminal = on_a_terminal()
+    async with open_client(connection) as client:
+        if not terminal:
+            pages = client.inboxes.pages(on_odd_record=_pass)
+            # Page numbers shift when an inbox comes or goes: one may be on two pages.
+            write_out({line + b"\n": None async for page in pages for line in page.lines})
+            return
+        found = [inbox async for inbox in client.inboxes.list(on_odd_record=_say_odd(voice))]
+    show.print_table(show.inbox_table(found))
+
+
+async def _first(listing: AsyncGenerator[T, None], most: int) -> list[T]:
+    found = list[T]()
+    async with aclosing(listing):
+        async for item in listing:
+            found.append(item)
+            if len(found) == most:
+                break
+    return found
+
+
+async def _print_lines(pages: AsyncGenerator[RawPage, None], most: int | None) -> None:
+    """Print records as the API sent them."""
+    left = most
+    async with aclosing(pages):
+        async for page in pages:
+            lines = page.lines[:left]
+            write_out(line + b"\n" for line in lines)
+            left = None if left is None else left - len(lines)
+            if left == 0:
+                return
+
+
+def _pass(odd: OddRecord) -> None:
+    """Take no notice of an odd record, because its bytes are printed all the same."""
+
+
+def _say_odd(voice: Voice) -> Callable[[OddRecord], None]:
+    def say_odd(odd: OddRecord) -> None:
+        voice.say(f"not shown: {show.odd_record(odd)}", event="odd_record", level="warning")
+
+    return say_odd

@@ -1,0 +1,169 @@
+"""How a command begins: at once where nothing is to be done, and on the faster event loop."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from cekat_async.cli import ExitCode
+
+# What the event loop is taken from.
+LIBRARY = "winloop" if sys.platform == "win32" else "uvloop"
+
+# What a command is at work with: the network, the screen, databases, an event loop.
+AT_WORK = {
+    "aiohttp",
+    "asyncio",
+    "duckdb",
+    "pandas",
+    "psycopg",
+    "pyarrow",
+    "rich",
+    "sqlite3",
+    "cekat_async.sandbox",
+    LIBRARY,
+}
+EXPORT = {"cekat_async.export"}
+
+NAMES_WHAT_IS_LOADED = """
+import sys
+from cekat_async.__main__ import main
+code = main()
+print("loaded:", *sys.modules)
+sys.exit(code)
+"""
+
+
+def loaded_by(*arguments):
+    """Return the exit code of a command line and the modules that it has imported."""
+    command = [sys.executable, "-c", NAMES_WHAT_IS_LOADED, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    _, _, names = done.stdout.rpartition("loaded: ")
+    assert "cekat_async.cli.app" in names
+    return done.returncode, {*names.split()}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        *((command, "--help") for command in ("export", "conversations", "inboxes", "sandbox")),
+    ],
+)
+def test_help_comes_at_once(arguments):
+    """Help and the version wait for nothing that only commands at work need."""
+    code, loaded = loaded_by(*arguments)
+
+    assert code == ExitCode.DONE
+    assert not loaded & (AT_WORK | EXPORT)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("exprot",),
+        ("export",),
+        ("export", "x.jsonl", "--sandbx"),
+        ("export", "x.jsonl", "--rate-limit", "many"),
+        ("conversations", "-n", "0"),
+        ("conversations", "--sandbox-size", "5"),
+        ("inboxes", "--profile", "nobodys"),
+        ("sandbox", "--port", "70000"),
+    ],
+)
+def test_a_misuse_is_told_at_once(arguments):
+    """The word on what was typed wrong waits for nothing of that either."""
+    code, loaded = loaded_by(*arguments)
+
+    assert code == ExitCode.USAGE
+    assert not loaded & (AT_WORK | EXPORT)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("x.xlsx",), ("x.csv", "--table", "t"), ("x.jsonl", "--inbox", "")]
+)
+def test_a_target_that_is_none_is_told_at_once(arguments):
+    """What is wrong with the target of an export is found without all that an export needs."""
+    code, loaded = loaded_by("export", *arguments)
+
+    assert code == ExitCode.USAGE
+    assert not loaded & AT_WORK
+
+
+def test_commands_run_on_uvloop(cekat):
+    """Where uvloop is installed commands run on it, and ``-v`` says so."""
+    pytest.importorskip(LIBRARY)
+    ended = cekat("-v", "inboxes", "--sandbox", "--sandbox-size", "0")
+
+    assert ended.code == ExitCode.DONE
+    assert f"cekat: the event loop is that of {LIBRARY}\n" in ended.err
+
+
+def test_commands_run_without_uvloop(cekat, monkeypatch):
+    """Where it is not installed they run on asyncio's own event loop, and say no word of it."""
+    monkeypatch.setitem(sys.modules, LIBRARY, None)
+    verbose, silent = (cekat(*v, "inboxes", "--sandbox") for v in (("-v",), ()))
+
+    assert verbose.code == silent.code == ExitCode.DONE
+    assert "cekat: the event loop is that of asyncio\n" in verbose.err
+    assert silent.err == ""
+
+
+@pytest.mark.parametrize(
+    "module, reason",
+    [
+        ("raise ImportError('no libuv.so.1')", "no libuv.so.1"),
+        ("import surely_not_there", "No module named 'surely_not_there'"),
+        ("raise AttributeError('no such policy')", "no such policy"),
+        ("", "has no attribute 'new_event_loop'"),
+    ],
+)
+def test_a_broken_uvloop_is_told(cekat, monkeypatch, tmp_path, module, reason):
+    """One that is installed and does not work ends no command, and is told in one line."""
+    (tmp_path / f"{LIBRARY}.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, LIBRARY, raising=False)
+    ended = cekat("inboxes", "--sandbox")
+    monkeypatch.delitem(sys.modules, LIBRARY, raising=False)
+
+    assert ended.code == ExitCode.DONE
+    assert ended.err.startswith(f"cekat: {LIBRARY} is installed but does not work (")
+    assert ended.err.endswith(f"{reason}): going on without it\n")
+    assert len(ended.err.splitlines()) == 1
+    assert len(ended.out.splitlines()) == 8
+
+
+def test_a_command_leaves_other_loops_alone(cekat):
+    """Who runs a command inside of a program finds the event loops there as they were."""
+    assert cekat("inboxes", "--sandbox").code == ExitCode.DONE
+    with asyncio.Runner() as runner:
+        assert type(runner.get_loop()).__module__.startswith("asyncio.")
+
+
+AS_A_LIBRARY = """
+import asyncio, sys
+from cekat_async import CekatClient
+from cekat_async.export import export_conversations
+from cekat_async.sandbox import Sandbox
+
+async def main():
+    async with Sandbox(5) as sandbox:
+        async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
+            await export_conversations(client, "x.jsonl")
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+print(asyncio.run(main()), "uvloop" in sys.modules or "winloop" in sys.modules)
+"""
+
+
+def test_the_library_leaves_the_loop_alone(tmp_path):
+    """In Python the event loop is the caller's: the package neither chooses nor imports one."""
+    done = subprocess.run([sys.executable, "-c", AS_A_LIBRARY], capture_output=True, check=True)
+
+    assert done.stdout == b"asyncio False\n"
+    assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == 5
