@@ -8,9 +8,7 @@ network and the caller's own work allow.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import multiprocessing
 import os
 import selectors
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+from suite import Metric, Result, Sample, argument_parser, show
 
 from cekat_async import CekatClient, RateLimit
 from cekat_async.sandbox import Dialect, Quota, Sandbox
@@ -43,6 +42,14 @@ INBOXES = 64
 EMPTY = 10_000
 SEGMENTS = 8
 WALKERS = 64
+
+_METRICS = [
+    Metric(key="bound", heading="bound, s", digits=2),
+    Metric(key="ours", heading="ours, s", digits=2),
+    Metric(key="ratio", heading="ratio", digits=2),
+    Metric(key="requests", heading="requests", digits=2),
+    Metric(key="serial", heading="serial loop, s", digits=2),
+]
 
 
 class Server(NamedTuple):
@@ -293,37 +300,36 @@ def measure_segments(pages: int, latency: float) -> list[Row]:
     return rows
 
 
-def print_table(rows: list[Row]) -> None:
-    """Print what was measured, for a person."""
-    print(
-        f"{'':54} {'bound':>7} {'ours':>7} {'ratio':>6} {'requests':>8} {'serial':>7} {'gain':>6}"
+def result_of(rows: list[Row], notes: list[str]) -> Result:
+    """Return what was measured in the form that all benchmarks have."""
+    return Result(
+        title=f"latency of {1000 * LATENCY:.0f} ms: one walk, many at once, and in segments",
+        metrics=_METRICS,
+        samples={row.case: [_sample(row)] for row in rows},
+        notes=notes,
     )
-    for row in rows:
-        serial = f"{row.serial:>6.2f}s {row.serial / row.ours:>5.1f}x" if row.serial else ""
-        print(
-            f"{row.case:54} {row.bound:>6.2f}s {row.ours:>6.2f}s {row.ours / row.bound:>6.3f}"
-            f" {row.requests:>8.3f} {serial}"
-        )
+
+
+def _sample(row: Row) -> Sample:
+    sample = {"bound": row.bound, "ours": row.ours, "ratio": row.ours / row.bound}
+    sample["requests"] = row.requests
+    return sample | ({"serial": row.serial} if row.serial else {})
 
 
 def main() -> int:
-    """Print the table, or JSON, and fail if a ratio is larger than it should be."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure and print, and fail if a ratio is larger than it should be."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--pages", type=int, default=200, help="of 100 conversations")
     parser.add_argument("--segment-pages", type=int, default=400, help="of a walk in segments")
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--at-most", type=float, help="ratio to the lower bound of walks in order")
     options = parser.parse_args()
     late = lateness()
     walks = measure(options.pages, LATENCY - late)
     rows = walks + measure_segments(options.segment_pages, LATENCY - late)
-    if options.json:
-        print(json.dumps([row._asdict() for row in rows], indent=2))
-    else:
-        print(f"a bare socket sees its answers {1000 * late:.1f} ms late; this is made up for")
-        print_table(rows)
-        with server(0, EMPTY, 0.0) as where:
-            print(run(empty_inboxes(where)))
+    with server(0, EMPTY, 0.0) as where:
+        notes = [run(empty_inboxes(where))]
+    notes.append(f"A bare socket sees its answers {1000 * late:.1f} ms late; this is made up for.")
+    show([result_of(rows, notes)], as_json=options.json)
     worst = max(row.ours / row.bound for row in walks)
     return int(options.at_most is not None and worst > options.at_most)
 

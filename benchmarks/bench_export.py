@@ -5,7 +5,6 @@ write for it (``requests``, ``pandas``, ``to_parquet``). All ask without a pace,
 after the other, so that the machine is measured and not the quota.
 """
 
-import argparse
 import asyncio
 import json
 import os
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from suite import Metric, Result, Sample, argument_parser, show
+
 from cekat_async import CekatClient, Position
 from cekat_async.export import ExportProgress, export_conversations
 from cekat_async.sandbox import Sandbox
@@ -27,16 +28,17 @@ TARGETS = (".jsonl", ".jsonl.zst", ".parquet", ".csv", ".sqlite", ".duckdb")
 RIVAL = "the script"
 ALONE = "the walk alone"
 _MEGABYTE = 1_000_000
-_HEADINGS = (
-    "target",
-    "conversations/s",
-    "of the script's",
-    "CPU",
-    "memory, first to last tenth",
-    "peak",
-    "loop held while fetching: 99.9 % / longest",
-    "while writing",
-)
+_METRICS = [
+    Metric(key="per_second", heading="conversations/s", ratio=True),
+    Metric(key="cpu", heading="CPU µs each", digits=1),
+    Metric(key="first", heading="memory MB, first tenth"),
+    Metric(key="last", heading="last tenth"),
+    Metric(key="peak", heading="peak"),
+    Metric(key="fetching_p999", heading="loop held ms while fetching, 99.9 %"),
+    Metric(key="fetching_longest", heading="longest"),
+    Metric(key="writing_p999", heading="while writing, 99.9 %"),
+    Metric(key="writing_longest", heading="longest"),
+]
 _PLAIN = {
     "id",
     "inbox_id",
@@ -212,32 +214,27 @@ def one(what: str, base_url: str, api_key: str, folder: str, conversations: int)
     return asyncio.run(ours(base_url, api_key, f"{folder}/x{what}", conversations))
 
 
-def line(what: str, found: dict[str, Any], script: float) -> str:
-    """Return a row of the table."""
-    tenths = found["tenths"]
-    cells = (
-        what,
-        f"{found['conversations'] / found['seconds']:,.0f}",
-        f"{found['conversations'] / found['seconds'] / script:.2f}" if script else "",
-        f"{found['cpu']:.1f}",
-        f"{tenths[0]:.0f} to {tenths[-1]:.0f}" if tenths else "",
-        f"{found['peak']:.0f}",
-        *(_held(found.get(phase)) for phase in ("fetching", "writing")),
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _held(late: dict[str, float] | None) -> str:
-    return f"{late['p99.9']:.0f} / {late['longest']:.0f}" if late else ""
+def sample_of(found: dict[str, Any]) -> Sample:
+    """Return the numbers of a run in the form that all benchmarks have."""
+    sample = {
+        "per_second": found["conversations"] / found["seconds"],
+        "cpu": found["cpu"],
+        "peak": found["peak"],
+    }
+    if found["tenths"]:
+        sample |= {"first": found["tenths"][0], "last": found["tenths"][-1]}
+    for phase in ("fetching", "writing"):
+        if late := found.get(phase):
+            sample |= {f"{phase}_p999": late["p99.9"], f"{phase}_longest": late["longest"]}
+    return sample
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--conversations", type=int, default=1_000_000)
     parser.add_argument("--targets", nargs="*", default=TARGETS, choices=TARGETS)
     parser.add_argument("--no-script", action="store_true", help="without the rival")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = dict[str, Any]()
     with sandbox(options.conversations) as where:
@@ -246,16 +243,13 @@ def main() -> None:
             found[what] = measured(what, where, options.conversations)
             if what != ALONE and found[what]["conversations"] != options.conversations:
                 sys.exit(f"{what} has {found[what]['conversations']:,} conversations")
-    if options.json:
-        print(json.dumps(found, indent=2))
-        return
-    script = found.get(RIVAL)
-    speed = script["conversations"] / script["seconds"] if script else 0.0
-    print(f"{options.conversations:,} conversations; memory in MB, times in ms, CPU in µs for each")
-    print("| " + " | ".join(_HEADINGS) + " |")
-    print("|---" * len(_HEADINGS) + "|")
-    for what, figures in found.items():
-        print(line(what, figures, speed))
+    result = Result(
+        title=f"an export, {options.conversations:,} conversations",
+        metrics=_METRICS,
+        samples={what: [sample_of(figures)] for what, figures in found.items()},
+        reference=RIVAL,
+    )
+    show([result], as_json=options.json)
 
 
 if __name__ == "__main__":

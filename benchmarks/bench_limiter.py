@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sys
 import time
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiolimiter import AsyncLimiter
 from multidict import CIMultiDict
+from suite import Metric, Result, argument_parser, show
 
 from cekat_async import Limiter, RateLimit
 from cekat_async._wire import Reply
@@ -112,18 +111,18 @@ def measure(waiters: int, rounds: int) -> dict[str, float]:
 
 def main() -> int:
     """Print the numbers, and fail if an acquire that need not wait costs too much."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--waiters", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--at-most", type=float, help="microseconds of such an acquire")
     options = parser.parse_args()
     found = measure(options.waiters, options.rounds)
-    if options.json:
-        print(json.dumps(found))
-    else:
-        for name, microseconds in found.items():
-            print(f"{microseconds:9.1f} µs  {name}")
+    result = Result(
+        title="the limiter, for each request",
+        metrics=[Metric(key="us", heading="µs", digits=1)],
+        samples={name: [{"us": microseconds}] for name, microseconds in found.items()},
+    )
+    show([result], as_json=options.json)
     dearest = max(value for name, value in found.items() if name.startswith("acquire"))
     return int(options.at_most is not None and dearest > options.at_most)
 

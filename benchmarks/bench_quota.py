@@ -7,7 +7,6 @@ table into docs/quota.md and every single cell into benchmarks/quota.tsv.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import logging
 import os
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 # The tests have the same servers, strangers and clock.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from suite import Metric, Result, Sample, argument_parser, show
 from support import quota_model as model
 from support.quota_model import Cell, Outcome
 
@@ -33,6 +33,12 @@ BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
 # For how long, and the rivals; where a period takes long to compute, for less.
 _PERIODS, _PERIODS_OF_RIVALS = {60: 10, 300: 10, 1000: 3}, {60: 3, 300: 2, 1000: 1}
 _SEEDS = 20
+_METRICS = [
+    Metric(key="used", heading="% used without headers, the middle", digits=1),
+    Metric(key="least", heading="the worst", digits=1),
+    Metric(key="refused", heading="429s a period, the middle", digits=1),
+    Metric(key="most", heading="the most", digits=1),
+]
 # What is aimed at (alone, beside strangers), and the headers with which it is possible.
 USED_ALONE, USED_TOGETHER = 0.98, 0.97
 HONEST = ("X-RateLimit", "RateLimit")
@@ -120,7 +126,7 @@ def line(group: Sequence[Row], rivals: Sequence[Row]) -> str:
     parts = [first.window, first.headers, first.strangers, used(ours), refused(ours), times(ours)]
     for name in RIVALS:
         theirs = [row.outcomes[name] for row in rivals]
-        parts.append(f"{used(theirs)}, {refused(theirs)}")
+        parts.append(f"{used(theirs)}, {refused(theirs)}" if theirs else "")
     return "| " + " | ".join(parts) + " |"
 
 
@@ -202,14 +208,49 @@ def as_tsv(rows: Sequence[Row]) -> Iterator[str]:
         yield "\t".join([*map(str, cell), *values])
 
 
+def facts(rows: Sequence[Row], every: int) -> Iterator[str]:
+    """Yield what the table does not say; the idle start takes a minute, whatever the cells are."""
+    yield from summary(rows)
+    if every == 1:
+        yield idle_start()
+
+
+def results(rows: Sequence[Row], every: int) -> list[Result]:
+    """Return the same in the form that all benchmarks have, a contender or a kind of cell a row."""
+    contenders = {name: _contender(name, rows) for name in (OURS, *RIVALS)}
+    return [
+        Result(
+            title=f"the quota, {len(rows):,} kinds of servers on a virtual clock",
+            metrics=_METRICS,
+            samples={name: [sample] for name, sample in contenders.items() if sample},
+            notes=[*facts(rows, every), *(f"missed: {text}" for text in missed(rows))],
+        )
+    ]
+
+
+def _contender(name: str, rows: Sequence[Row]) -> Sample:
+    """Return the middle and the worst of a contender, where no headers help anybody."""
+    outcomes = [row.outcomes[name] for row in rows if row.cell.headers == "none"]
+    if not outcomes:
+        return {}
+    shares = sorted(outcome.used for outcome in outcomes)
+    counts = sorted(outcome.refused_in_a_period for outcome in outcomes)
+    return {
+        "used": 100 * shares[len(shares) // 2],
+        "least": 100 * shares[0],
+        "refused": counts[len(counts) // 2],
+        "most": counts[-1],
+    }
+
+
 def write(rows: Sequence[Row]) -> None:
     """Put the table into the documentation, and the cells beside this script."""
     head, _, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
-    facts = [f"- {text}" for text in (*summary(rows), idle_start())]
+    known = [f"- {text}" for text in facts(rows, every=1)]
     lost = [f"- {text}" for text in missed(rows)]
     body = "\n".join(
-        [BEGIN, "", *facts, "", "Cells that miss:", "", *(lost or ["none"]), "", *table(rows), ""]
+        [BEGIN, "", *known, "", "Cells that miss:", "", *(lost or ["none"]), "", *table(rows), ""]
     )
     TABLE.write_text(f"{head}{body}\n{END}{tail}", encoding="utf-8")
     CELLS.write_text("\n".join(as_tsv(rows)) + "\n", encoding="utf-8")
@@ -225,16 +266,20 @@ def followed(rows: Iterable[Row], count: int) -> Iterator[Row]:
 
 def main() -> int:
     """Run the matrix, print it, and fail if a number that is possible is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--few", action="store_true", help="a part that takes a minute")
+    parser.add_argument("--every", type=int, default=1, help="only one of so many cells")
     parser.add_argument("--write", action="store_true", help="write it into the documentation")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     parser.add_argument("--at-most-missed", type=int, help="fail if more cells miss")
     options = parser.parse_args()
-    cells = list(few_cells() if options.few else all_cells())
+    cells = list(few_cells() if options.few else all_cells())[:: options.every]
     with ProcessPoolExecutor(options.jobs) as pool:
         rows = list(followed(pool.map(run_cell, cells, chunksize=4), len(cells)))
-    print("\n".join([*table(rows), "", *summary(rows), idle_start(), "", *missed(rows)]))
+    if options.json:
+        show(results(rows, options.every), as_json=True)
+    else:
+        print("\n".join([*table(rows), "", *facts(rows, options.every), "", *missed(rows)]))
     if options.write:
         write(rows)
     count = sum(1 for _ in missed(rows))

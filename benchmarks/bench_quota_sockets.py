@@ -7,7 +7,6 @@ aiolimiter and by nothing; it sleeps as long as a 429 says.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import multiprocessing
 import sys
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 from aiolimiter import AsyncLimiter
+from suite import Metric, Result, argument_parser, show
 
 from cekat_async import CekatClient, RateLimit, Timeout
 from cekat_async.sandbox import Quota, Sandbox
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 WINDOWS = ("fixed", "first_hit", "sliding", "bucket")
 WORKERS = 8
+
+_METRICS = [
+    Metric(key="used", heading="% of the quota used", digits=1),
+    Metric(key="refused", heading="replies of 429"),
+]
 
 
 class Server(NamedTuple):
@@ -143,22 +148,29 @@ def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, flo
             with server(quota) as where:
                 outcome = asyncio.run(contenders(quota, per * periods)[name](where))
             share = outcome.pages / (requests * periods)
-            print(
-                f"{window:10} {name:24} {share:7.1%} used, {outcome.refused:4} of 429", flush=True
-            )
             found.append((window, name, share, outcome.refused))
+            print(f"{window}: {name}", file=sys.stderr, flush=True)
     return found
 
 
 def main() -> int:
     """Print the numbers, and fail if ours are not as they should be."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--per", type=float, default=3.0)
     parser.add_argument("--periods", type=int, default=10)
     parser.add_argument("--at-least", type=float, help="the share that we have to use")
     options = parser.parse_args()
     found = measure(options.requests, options.per, options.periods)
+    result = Result(
+        title=f"the quota over sockets, {options.requests} in {options.per:g} s",
+        metrics=_METRICS,
+        samples={
+            f"{name}, {window}": [{"used": 100 * share, "refused": refused}]
+            for window, name, share, refused in found
+        },
+    )
+    show([result], as_json=options.json)
     ours = [(share, refused) for _, name, share, refused in found if name == "cekat_async"]
     failed = any(refused for _, refused in ours) or (
         options.at_least is not None and min(share for share, _ in ours) < options.at_least

@@ -1,49 +1,117 @@
-"""A server that is no bottleneck: prepared pages over a raw asyncio protocol.
+"""A server that is no bottleneck: prepared pages, from nginx or over a raw asyncio protocol.
 
-It answers each GET with the page that the number in ``cursor_id`` names, and knows nothing else of
-HTTP. Run it in a process of its own; it prints its port and serves until its standard input ends.
+It knows nothing of the API but its cursor: nginx goes by the id, which is the number of a page, the
+bundled server by the time, a minute a page. Each listing has a port of its own. Run it in a process
+of its own (``serving`` does); it prints the ports and serves until its standard input ends.
 """
+
+from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
 import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote_to_bytes
 
-from cekat_async.sandbox import Dialect, Sandbox
+from child import use_cpu
 
-PER_PAGE = 100
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVERS = ("auto", "nginx", "raw")
+RECORDS = ("documented", "unknown", "odd")
+# Different records, some 1 kB each; all pages are made of them.
+_MOST_RECORDS = 10_000
+# nginx serves files: more of them than this are 200 MB and not worth it.
+_MOST_FILES = 2_000
+_BEGIN = datetime(2026, 4, 10, 9, 51, 19, 885_000, tzinfo=UTC)
+_STEP = timedelta(minutes=1)
+# What a record begins with, and how many digits of its id are replaced.
+_HEAD, _DIGITS = b'{"id":"', 8
+_ENOUGH = 1 << 20
 
 
-def pages(count: int, *, unknown_fields: bool) -> list[bytes]:
-    """Return whole replies: ``count`` pages of a hundred conversations, some 1 kB each."""
-    dialect = Dialect(unknown_fields=unknown_fields)
-    sandbox = Sandbox(conversations=PER_PAGE * min(count, 100), dialect=dialect)
+class Listing(NamedTuple):
+    """What is served at one port: so many pages of so many records, each of one kind.
+
+    ``documented`` records are as on the API's page, of ``unknown`` ones 15 % have fields that are
+    not there, and ``odd`` ones have a number for a name.
+    """
+
+    name: str
+    pages: int
+    per_page: int = 100
+    records: str = "documented"
+
+
+class Pages:
+    """The bodies of a listing, put together when they are asked for.
+
+    They are made of few records over and over, each time with other ids.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        self._count = listing.pages
+        size = listing.per_page
+        records = make_records(listing.records, min(size * listing.pages, _MOST_RECORDS))
+        tails = [raw[len(_HEAD) + _DIGITS :] for raw in records]
+        self._tails = [tails[i : i + size] for i in range(0, len(tails), size)]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def body(self, number: int) -> bytes:
+        """Return a page; behind the last one there is nothing."""
+        if number >= self._count:
+            return b'{"success":true,"data":[' + _end(number, 0)
+        turn, place = divmod(number, len(self._tails))
+        head = b"%b%08x" % (_HEAD, turn)
+        records = (b"," + head).join(self._tails[place])
+        return b"".join((b'{"success":true,"data":[', head, records, _end(number + 1, self._count)))
+
+
+def make_records(kind: str, count: int) -> list[bytes]:
+    """Return the JSON of different conversations."""
+    from cekat_async.sandbox import Dialect, Sandbox  # noqa: PLC0415 - rivals import this file too
+
+    sandbox = Sandbox(conversations=count, dialect=Dialect(unknown_fields=kind == "unknown"))
     records = [raw for _, raw in sandbox.records()]
-    hundreds = [records[i : i + PER_PAGE] for i in range(0, len(records), PER_PAGE)]
-    return [_reply(hundreds[n % len(hundreds)], n + 1, count) for n in range(count)]
+    return [_with_odd_name(raw) for raw in records] if kind == "odd" else records
 
 
-def _reply(records: list[bytes], following: int, count: int) -> bytes:
-    cursor = b'{"cursor_id":null,"cursor_ts":null}'
+def _with_odd_name(raw: bytes) -> bytes:
+    return json.dumps(json.loads(raw) | {"contact_name": 5}, separators=(",", ":")).encode()
+
+
+def _end(following: int, count: int) -> bytes:
+    cursor = '{"cursor_id":null,"cursor_ts":null}'
     if following < count:
-        cursor = b'{"cursor_id":"%d","cursor_ts":"2026-04-10T09:51:19.885"}' % following
-    body = b'{"success":true,"data":[%s],"metadata":{"next_cursor":%s}}' % (
-        b",".join(records),
-        cursor,
-    )
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-    return head % len(body) + body
+        moment = (_BEGIN - following * _STEP).isoformat(timespec="milliseconds")
+        cursor = f'{{"cursor_id":"{following}","cursor_ts":"{moment[:23]}"}}'
+    return f'],"metadata":{{"next_cursor":{cursor}}}}}'.encode()
 
 
-class PageServer(asyncio.Protocol):
-    """One connection."""
+class RawProtocol(asyncio.Protocol):
+    """One connection of the bundled server."""
 
-    def __init__(self, replies: list[bytes]) -> None:
-        self._replies = replies
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
         self._transport: asyncio.WriteTransport | None = None
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way to answer."""
+        """Make room for a whole page, so that it goes in one call, and keep the way to answer."""
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ENOUGH)
         self._transport = transport  # type: ignore[assignment] - a TCP one, which can be written to
 
     def data_received(self, data: bytes) -> None:
@@ -51,27 +119,161 @@ class PageServer(asyncio.Protocol):
         self._received += data
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
-            self._transport.write(self._replies[_page_asked_for(head)])
+            body = self._pages.body(_page_asked_for(head))
+            self._transport.write(_REPLY % len(body) + body)
+
+
+_REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
 def _page_asked_for(head: bytes) -> int:
-    _, found, rest = head.partition(b"cursor_id=")
-    return int(rest.split(b"&")[0].split()[0]) if found else 0
+    """Return the page that a cursor's time lies in: also of one that an export has made up."""
+    _, found, rest = head.partition(b"cursor_ts=")
+    if not found:
+        return 0
+    timestamp = unquote_to_bytes(rest.split(b"&", 1)[0].split(None, 1)[0]).decode()
+    return max(0, (_BEGIN - datetime.fromisoformat(timestamp).replace(tzinfo=UTC)) // _STEP)
 
 
-async def serve(count: int, *, unknown_fields: bool) -> None:
-    """Serve until standard input ends."""
+async def serve_raw(listings: list[Listing]) -> None:
+    """Serve with the bundled server until standard input ends."""
     loop = asyncio.get_running_loop()
-    replies = pages(count, unknown_fields=unknown_fields)
-    server = await loop.create_server(lambda: PageServer(replies), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    async with server:
-        await loop.run_in_executor(None, sys.stdin.read)
+    ports = {}
+    for listing in listings:
+        pages = Pages(listing)
+        server = await loop.create_server(lambda pages=pages: RawProtocol(pages), "127.0.0.1", 0)
+        ports[listing.name] = server.sockets[0].getsockname()[1]
+    print(json.dumps(ports), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+def serve_nginx(listings: list[Listing], program: str) -> None:
+    """Serve with nginx, from files, until standard input ends."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ports = dict(zip([one.name for one in listings], _free_ports(len(listings)), strict=True))
+        for listing in listings:
+            _write_pages(folder / listing.name, Pages(listing))
+        (folder / "nginx.conf").write_text(_configuration(folder, ports), encoding="utf-8")
+        errors = str(folder / "error.log")
+        command = [program, "-p", name, "-e", errors, "-c", str(folder / "nginx.conf")]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as nginx:
+            try:
+                _wait_for(nginx, ports)
+                print(json.dumps(ports), flush=True)
+                sys.stdin.read()
+            finally:
+                nginx.terminate()
+
+
+def _write_pages(folder: Path, pages: Pages) -> None:
+    folder.mkdir()
+    for number in range(len(pages)):
+        (folder / str(number)).write_bytes(pages.body(number))
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens at: all are taken at once, so that they differ."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _wait_for(nginx: subprocess.Popen[bytes], ports: dict[str, int]) -> None:
+    for port in ports.values():
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                if nginx.poll() is not None:
+                    sys.exit("nginx ended")
+                time.sleep(0.01)
+
+
+def _configuration(folder: Path, ports: dict[str, int]) -> str:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    scratch = "\n".join(f"  {kind}_temp_path {folder}/{kind};" for kind in kinds)
+    # Started by root it would serve as somebody who cannot read the folder.
+    user = "user root;" if os.geteuid() == 0 else ""
+    servers = "".join(
+        _SERVER.format(folder=folder, name=name, port=port) for name, port in ports.items()
+    )
+    return _NGINX.format(folder=folder, scratch=scratch, user=user, servers=servers)
+
+
+_NGINX = """
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+{user}
+events {{ worker_connections 512; }}
+http {{
+{scratch}
+  access_log off;
+  default_type application/json;
+  sendfile on;
+  tcp_nopush on;
+  keepalive_timeout 1h;
+  keepalive_requests 1000000000;
+  open_file_cache max=8192 inactive=1h;
+  open_file_cache_valid 1h;
+  map $arg_cursor_id $page {{ "" 0; default $arg_cursor_id; }}
+{servers}
+}}
+"""
+_SERVER = """
+  server {{
+    listen 127.0.0.1:{port};
+    location = /api/conversations {{ alias {folder}/{name}/$page; }}
+  }}
+"""
+
+
+def nginx_program() -> str | None:
+    """Return where nginx is, if it is installed."""
+    return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+def chosen(server: str, listings: list[Listing]) -> str:
+    """Return which server it is to be: with ``auto``, nginx if it is there and pages are few."""
+    if server != "auto":
+        return server
+    few = sum(listing.pages for listing in listings) <= _MOST_FILES + 100
+    return "nginx" if few and nginx_program() else "raw"
+
+
+@contextmanager
+def serving(*listings: Listing, server: str = "auto") -> Iterator[dict[str, str]]:
+    """Run a server in a process of its own; yield the base URL of each listing."""
+    command = [sys.executable, __file__, "--server", chosen(server, [*listings])]
+    command += [json.dumps(listing) for listing in listings]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            ports = json.loads(process.stdout.readline() or sys.exit("the server did not start"))
+            yield {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        finally:
+            process.stdin.close()
+
+
+def main() -> None:
+    """Serve the listings that are named, each a JSON array of what a Listing is made of."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--server", choices=SERVERS, default="auto")
+    parser.add_argument("listings", nargs="+", help='["name", pages, records of each, kind]')
+    options = parser.parse_args()
+    listings = [Listing(*json.loads(text)) for text in options.listings]
+    use_cpu(last=True)
+    if chosen(options.server, listings) == "raw":
+        asyncio.run(serve_raw(listings))
+        return
+    serve_nginx(listings, nginx_program() or sys.exit("there is no nginx; take --server raw"))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pages", type=int, default=200)
-    parser.add_argument("--unknown-fields", action="store_true")
-    options = parser.parse_args()
-    asyncio.run(serve(options.pages, unknown_fields=options.unknown_fields))
+    main()

@@ -1,0 +1,152 @@
+"""How long one page holds the event loop, so that nothing else can run.
+
+A selector sees it: from when it hands out what has happened until it is asked again, the loop runs
+callbacks and nothing else. Of each page the longest such time counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import statistics
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from page_server import SERVERS, Listing, serving
+from suite import Claim, Metric, Result, Sample, argument_parser, fresh, interleaved, show, values
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+OURS, BY_HAND, READ = "cekat_async pages()", "hand-written loop", "aiohttp get + read"
+UNKNOWN = f"{OURS}, 15 % with fields that the API's page lacks"
+ODD = f"{OURS}, all records odd"
+_WARM_UP = 5
+_METRICS = [
+    Metric(key="median", heading="median ms", digits=2),
+    Metric(key="p99", heading="99th percentile", digits=2),
+    Metric(key="longest", heading="longest", digits=2),
+    Metric(key="longest_cpu", heading="longest, CPU ms", digits=2),
+]
+_NOTE = (
+    "Of each page the longest that the loop was held, in milliseconds. What else the machine did "
+    "is in the longest of all; its CPU time is free of that, but has the collector's runs."
+)
+
+
+class Probe(selectors.DefaultSelector):
+    """Notes for how long the loop has not asked what has happened: seconds, and those of CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._awake = (time.perf_counter(), time.thread_time())
+        self._longest = (0.0, 0.0)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Note how long the loop was held, and wait."""
+        wall, cpu = time.perf_counter() - self._awake[0], time.thread_time() - self._awake[1]
+        self._longest = (max(self._longest[0], wall), max(self._longest[1], cpu))
+        events = super().select(timeout)
+        self._awake = (time.perf_counter(), time.thread_time())
+        return events
+
+    def take(self) -> tuple[float, float]:
+        """Return the longest since the last time, and begin anew."""
+        found, self._longest = self._longest, (0.0, 0.0)
+        return found
+
+
+async def ours(base_url: str) -> AsyncIterator[object]:
+    """Walk page by page."""
+    from cekat_async import CekatClient  # noqa: PLC0415 - each process has what it needs
+
+    async with CekatClient("benchmark", base_url=base_url, rate_limit=None) as cekat:
+        async for page in cekat.conversations.pages(on_odd_record=_let_pass):
+            yield page
+
+
+def _let_pass(_: object) -> None:
+    """Take no notice of an odd record."""
+
+
+async def by_hand(base_url: str, *, decode: bool = True) -> AsyncIterator[object]:
+    """Walk with aiohttp, and msgspec for the whole page or for its cursor alone."""
+    import aiohttp  # noqa: PLC0415
+    import msgspec  # noqa: PLC0415
+    from rivals.by_hand import Metadata, Page  # noqa: PLC0415
+
+    cursor_alone = msgspec.defstruct("CursorAlone", [("metadata", Metadata)])
+    decoder, query = msgspec.json.Decoder(Page if decode else cursor_alone), {"limit": "100"}
+    async with aiohttp.ClientSession() as session:
+        while query:
+            async with session.get(f"{base_url}/api/conversations", params=query) as response:
+                page = decoder.decode(await response.read())
+            yield page
+            cursor = msgspec.structs.asdict(page.metadata.next_cursor)
+            query = {"limit": "100", **cursor} if cursor["cursor_id"] else {}
+
+
+_WALKS: dict[str, Callable[[str], AsyncIterator[object]]] = {
+    OURS: ours,
+    UNKNOWN: ours,
+    ODD: ours,
+    BY_HAND: by_hand,
+    READ: partial(by_hand, decode=False),
+}
+_RECORDS = {UNKNOWN: "unknown", ODD: "odd"}
+
+
+def measure(walk: str, base_url: str) -> Sample:
+    """Walk, and return for how long pages hold the loop, in milliseconds."""
+    probe = Probe()
+
+    async def holds() -> list[tuple[float, float]]:
+        return [probe.take() async for _ in _WALKS[walk](base_url)]
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(probe)) as runner:
+        found = runner.run(holds())[_WARM_UP:]
+    walls, cpus = zip(*sorted(found), strict=True)
+    seconds = {
+        "median": statistics.median(walls),
+        "p99": walls[min(len(walls) - 1, int(len(walls) * 0.99))],
+        "longest": walls[-1],
+        "longest_cpu": max(cpus),
+    }
+    return {name: 1000 * value for name, value in seconds.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argument_parser(__doc__, rounds=5)
+    parser.add_argument("--pages", type=int, default=500, help="of 100 conversations")
+    parser.add_argument("--server", choices=SERVERS, default="auto")
+    options = parser.parse_args()
+    kinds = ("documented", "unknown", "odd")
+    listings = [Listing(kind, options.pages, records=kind) for kind in kinds]
+    with serving(*listings, server=options.server) as urls:
+        cases = {
+            name: partial(
+                fresh, measure, walk=name, base_url=urls[_RECORDS.get(name, "documented")]
+            )
+            for name in _WALKS
+        }
+        samples = interleaved(cases, options.rounds)
+    result = Result(
+        title=f"the loop held, {options.pages:,} pages of 100, rounds: {options.rounds}",
+        metrics=_METRICS,
+        samples=samples,
+        notes=[_NOTE],
+    )
+    result.claims = [
+        Claim(what=f"longest of {what}, CPU", values=values(result, name, "longest_cpu"), **bound)
+        for name, what, bound in (
+            (OURS, "a page", {"wanted": 2, "unit": "ms"}),
+            (ODD, "a page of 100 odd records", {"wanted": 10, "unit": "ms"}),
+        )
+    ]
+    show([result], as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""What memory a long walk takes, and what a conversation takes that is kept.
+
+A walk is looked at while it goes on: the most memory that it ever had, and what it had during its
+first and its last tenth.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import threading
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rivals
+from page_server import Listing, Pages, serving
+from rivals import BY_HAND, OURS, RIVALS
+from suite import (
+    Claim,
+    Metric,
+    Result,
+    Sample,
+    argument_parser,
+    differences,
+    fresh,
+    interleaved,
+    ratios,
+    show,
+    values,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONVERSATION, DICT = "cekat_async Conversation", "dict from json.loads"
+STRUCT, MODEL = "hand-written struct", "pydantic model"
+_MEGABYTE = 1_000_000
+_WALK_METRICS = [
+    Metric(key="peak", heading="peak MB", digits=1),
+    Metric(key="first", heading="first tenth", digits=1),
+    Metric(key="last", heading="last tenth", digits=1),
+    Metric(key="growth", heading="growth", digits=1),
+]
+
+
+def resident() -> int:
+    """Return the bytes that the process holds, where the system says so."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+
+
+def peak() -> int:
+    """Return the most bytes that it ever held."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts what the parent held, too
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return 1024 * int(line.split()[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def measure_walk(rival: str, base_url: str, warm_up_url: str) -> Sample:
+    """Walk, and return the megabytes that it took."""
+    rivals.walk(rival, warm_up_url)  # behind it all is imported
+    over, found = threading.Event(), list[int]()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            found.append(resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    rivals.walk(rival, base_url)
+    over.set()
+    watcher.join()
+    tenth = len(found) // 10 or 1
+    first, last = (statistics.median(part) for part in (found[:tenth], found[-tenth:]))
+    sample = {"peak": peak(), "first": first, "last": last, "growth": last - first}
+    return {name: value / _MEGABYTE for name, value in sample.items()}
+
+
+def decoder(kind: str) -> Callable[[bytes], object]:
+    """Return what makes a page of records of one kind, and keeps nothing else."""
+    import msgspec  # noqa: PLC0415 - each process has what its own kind needs
+
+    if kind == DICT:
+        return lambda body: json.loads(body)["data"]
+    if kind == STRUCT:
+        from rivals.by_hand import Page  # noqa: PLC0415
+
+        return lambda body: msgspec.json.decode(body, type=Page).data
+    if kind == MODEL:
+        from rivals import httpx_pydantic  # noqa: PLC0415
+
+        return lambda body: httpx_pydantic.Page.model_validate_json(body).data
+    from cekat_async._decode import decode_conversation_page  # noqa: PLC0415
+    from cekat_async._wire import Reply  # noqa: PLC0415
+
+    return lambda body: decode_conversation_page(Reply(200, {}, body)).items
+
+
+def measure_kept(kind: str, path: str) -> Sample:
+    """Keep all records of a file of pages, and return the bytes that each takes."""
+    decode = decoder(kind)
+    with Path(path).open("rb") as lines:
+        decode(lines.readline())
+        lines.seek(0)
+        gc.collect()
+        before = resident()
+        kept = [record for line in lines for record in decode(line)]
+        gc.collect()
+        return {"bytes": (resident() - before) / len(kept)}
+
+
+def walks(names: list[str], pages: int, rounds: int) -> Result:
+    """Measure walks."""
+    with serving(Listing("walk", pages), Listing("warm_up", 20), server="raw") as urls:
+        where = {"base_url": urls["walk"], "warm_up_url": urls["warm_up"]}
+        cases = {
+            RIVALS[name].title: partial(fresh, measure_walk, rival=name, **where) for name in names
+        }
+        samples = interleaved(cases, rounds)
+    result = Result(
+        title=f"memory of a walk, {100 * pages:,} conversations, rounds: {rounds}",
+        metrics=_WALK_METRICS,
+        samples=samples,
+    )
+    result.claims = list(_claims_of_walks(result, names))
+    return result
+
+
+def _claims_of_walks(result: Result, names: list[str]) -> Iterator[Claim]:
+    if OURS in names:
+        ours = RIVALS[OURS].title
+        growth = values(result, ours, "growth")
+        yield Claim(what="from the first tenth to the last", values=growth, wanted=2, unit="MB")
+        if BY_HAND in names:
+            more = differences(result, ours, RIVALS[BY_HAND].title, "peak")
+            what = "peak, more than the hand-written loop's"
+            yield Claim(what=what, values=more, wanted=10, unit="MB")
+
+
+def kept(records: int, rounds: int) -> Result:
+    """Measure records that are kept."""
+    kinds = [CONVERSATION, DICT, STRUCT]
+    kinds += [MODEL] if find_spec("pydantic") and find_spec("httpx") else []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pages"
+        pages = Pages(Listing("kept", -(-records // 100)))
+        with path.open("wb") as lines:
+            lines.writelines(pages.body(number) + b"\n" for number in range(len(pages)))
+        cases = {kind: partial(fresh, measure_kept, kind=kind, path=str(path)) for kind in kinds}
+        samples = interleaved(cases, rounds)
+    result = Result(
+        title=f"memory of what is kept, {records:,} conversations, rounds: {rounds}",
+        metrics=[Metric(key="bytes", heading="bytes each", ratio=True)],
+        samples=samples,
+        reference=DICT,
+    )
+    compared = ratios(result, CONVERSATION, DICT, "bytes")
+    result.claims = [Claim(what="a Conversation to a dict", values=compared, wanted=0.75)]
+    return result
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argument_parser(__doc__, rounds=5)
+    parser.add_argument("--pages", type=int, default=10_000, help="of a walk")
+    parser.add_argument("--records", type=int, default=20_000, help="that are kept")
+    parser.add_argument("--rivals", nargs="*", default=[OURS, BY_HAND], choices=RIVALS)
+    options = parser.parse_args()
+    names = [name for name in options.rivals if not RIVALS[name].missing]
+    results = [
+        walks(names, options.pages, options.rounds),
+        kept(options.records, options.rounds),
+    ]
+    show(results, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The rivals of a walk: each walks all pages, touches the id of each record and counts them.
+
+A rival is a function of a module here, which imports what it needs: so a process has only what its
+own rival needs, and who has not installed a package can measure all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+OURS, OURS_UVLOOP = "cekat", "cekat-uvloop"
+BY_HAND, BY_HAND_UVLOOP = "by-hand", "by-hand-uvloop"
+WARM_HEAP, PYDANTIC, OPENAI = "by-hand-warm-heap", "httpx-pydantic", "openai"
+
+
+class Rival(NamedTuple):
+    """Where a rival is, what it is called in a table, and which packages it needs."""
+
+    title: str
+    module: str
+    function: str = "walk"
+    packages: tuple[str, ...] = ()
+    uvloop: bool = False
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages that it needs and that are not installed."""
+        needed = (*self.packages, "uvloop") if self.uvloop else self.packages
+        return [package for package in needed if find_spec(package) is None]
+
+
+RIVALS = {
+    OURS: Rival("cekat_async `list()`", "ours"),
+    BY_HAND: Rival("hand-written loop: aiohttp + msgspec", "by_hand", "by_hand"),
+    WARM_HEAP: Rival("hand-written loop, warm heap", "by_hand", "with_warm_heap"),
+    "by-hand-paced": Rival("hand-written loop, tenacity + aiolimiter", "by_hand_paced"),
+    OURS_UVLOOP: Rival("cekat_async `list()`, uvloop", "ours", uvloop=True),
+    BY_HAND_UVLOOP: Rival("hand-written loop, uvloop", "by_hand", "by_hand", uvloop=True),
+    "aiohttp-json": Rival("aiohttp + json", "aiohttp_json"),
+    "requests-json": Rival("requests + json", "requests_json", packages=("requests",)),
+    "httpx-json": Rival("httpx + json", "httpx_json", packages=("httpx",)),
+    PYDANTIC: Rival("httpx + pydantic", "httpx_pydantic", packages=("httpx", "pydantic")),
+    OPENAI: Rival("openai's generic client", "openai_client", packages=("openai",)),
+    "dlt": Rival("dlt's REST source", "dlt_source", packages=("dlt",)),
+}
+
+
+def load(name: str) -> Callable[[str], int | Awaitable[int]]:
+    """Import a rival and return its function, which takes a base URL."""
+    rival = RIVALS[name]
+    return getattr(import_module(f"rivals.{rival.module}"), rival.function)
+
+
+def walk(name: str, base_url: str) -> int:
+    """Walk all pages with a rival, in an event loop if it wants one."""
+    function = load(name)
+    if not inspect.iscoroutinefunction(function):
+        return function(base_url)
+    with asyncio.Runner(loop_factory=_uvloop() if RIVALS[name].uvloop else None) as runner:
+        return runner.run(function(base_url))
+
+
+def _uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
+    return import_module("uvloop").new_event_loop

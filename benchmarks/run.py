@@ -1,0 +1,105 @@
+"""Run all benchmarks, or those that are named, one after another, each in a process of its own.
+
+What they find comes into one document, with the versions of all that was measured. ``--write``
+makes docs/benchmarks.md of it, with a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import report
+from suite import HERE, Result, machine, show, versions
+
+
+class Bench(NamedTuple):
+    """A script, and its options for each size."""
+
+    script: str
+    tiny: str
+    full: str = ""
+
+    def command(self, size: str) -> list[str]:
+        """Return the command that runs it and prints JSON."""
+        options = self.tiny if size == "tiny" else self.full
+        return [sys.executable, str(HERE / self.script), "--json", *options.split()]
+
+
+BENCHES = {
+    "walk": Bench("bench_walk.py", "--pages 20 --rounds 1"),
+    "decode": Bench("bench_decode.py", "--turns 1 --rounds 1"),
+    "raw": Bench("bench_raw.py", "--pages 20 --rounds 1"),
+    "latency": Bench("bench_latency.py", "--calls 100 --rounds 1"),
+    "hold": Bench("bench_hold.py", "--pages 20 --rounds 1"),
+    "import": Bench("bench_import.py", "--rounds 1"),
+    "memory": Bench("bench_memory.py", "--pages 50 --records 1000 --rounds 1"),
+    "concurrency": Bench("bench_concurrency.py", "--pages 5 --segment-pages 10"),
+    "export": Bench("bench_export.py", "--conversations 2000"),
+    "limiter": Bench("bench_limiter.py", "--waiters 500 --rounds 5"),
+    "quota": Bench("bench_quota.py", "--few --every 23", "--few"),
+    "quota_sockets": Bench("bench_quota_sockets.py", "--requests 20 --per 0.5 --periods 1"),
+}
+
+
+def run(name: str, size: str) -> tuple[list[dict[str, Any]], bool]:
+    """Run a benchmark; return what it found, and whether it failed, which says why by itself."""
+    print(f"--- {name}", file=sys.stderr, flush=True)
+    done = subprocess.run(
+        BENCHES[name].command(size), stdout=subprocess.PIPE, text=True, check=False
+    )
+    return json.loads(done.stdout or "[]"), done.returncode != 0
+
+
+def document(names: list[str], size: str) -> dict[str, Any]:
+    """Run benchmarks, print their tables, and return all that is to be known of them."""
+    found = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "size": size,
+        "machine": machine(),
+        "versions": versions(),
+        "failed": [],
+        "benches": {},
+    }
+    for name in names:
+        found["benches"][name], failed = run(name, size)
+        found["failed"] += [name] if failed else []
+        show(msgspec.convert(found["benches"][name], list[Result]), as_json=False)
+    return found
+
+
+def main() -> None:
+    """Run them, and fail if one of them does."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help=", ".join(BENCHES))
+    parser.add_argument("--size", choices=("tiny", "full"), default="full")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the document there")
+    parser.add_argument("--write", action="store_true", help="make docs/benchmarks.md of it")
+    parser.add_argument(
+        "--from", type=Path, metavar="FILE", dest="earlier", help="take what such a document has"
+    )
+    options = parser.parse_args()
+    if unknown := {*options.benches} - {*BENCHES}:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    earlier = json.loads(options.earlier.read_text("utf-8")) if options.earlier else None
+    names = options.benches or ([] if earlier else [*BENCHES])
+    found = document(names, options.size) if names else earlier
+    if earlier and names:
+        found["benches"] = earlier["benches"] | found["benches"]
+        found["size"] = min(earlier["size"], found["size"], key=("tiny", "full").index)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.write:
+        report.write(found)
+    if found["failed"]:
+        sys.exit(f"failed: {', '.join(found['failed'])}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""What all benchmarks share: rounds, processes, ratios, claims and tables.
+
+A rival is measured in a process of its own, and all of them one after another in each round. What
+comes of it is a ``Result``: samples by rival and round, from which medians, ranges and ratios
+follow. A ratio is taken between two samples of the same round, and then the median of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+HERE = Path(__file__).parent
+PACKAGES = (
+    *("cekat-async", "aiohttp", "msgspec", "tenacity", "aiolimiter", "uvloop", "requests", "httpx"),
+    *("pydantic", "openai", "dlt", "pandas", "pyarrow", "duckdb", "matplotlib"),
+)
+
+Sample: TypeAlias = dict[str, float]
+Samples: TypeAlias = dict[str, list[Sample]]
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of a sample, and how it is shown; with ``ratio`` beside that of the reference."""
+
+    key: str
+    heading: str
+    digits: int = 0
+    ratio: bool = False
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wanted of a number, and what it is: the median of all rounds, and the range."""
+
+    what: str
+    values: list[float]
+    wanted: float
+    unit: str = "x"
+    at_least: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the median is as it is wanted."""
+        reached = statistics.median(self.values)
+        return reached >= self.wanted if self.at_least else reached <= self.wanted
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """What one benchmark, or a part of it, has found: samples by rival, one for each round."""
+
+    title: str
+    metrics: list[Metric]
+    samples: Samples
+    reference: str | None = None
+    claims: list[Claim] = []
+    notes: list[str] = []
+
+
+class Spread(NamedTuple):
+    """The median of some values, the least and the most."""
+
+    median: float
+    least: float
+    most: float
+
+    def shown(self, digits: int) -> str:
+        """Return it as text, the range in brackets where there is one."""
+        middle, least, most = (f"{value:,.{digits}f}" for value in self)
+        return middle if least == most else f"{middle} ({least} to {most})"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return median and range."""
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def ratios(result: Result, mine: str, theirs: str, key: str) -> list[float]:
+    """Return a number of one rival to that of another, round by round."""
+    pairs = zip(result.samples[mine], result.samples[theirs], strict=True)
+    return [ours[key] / other[key] for ours, other in pairs]
+
+
+def differences(result: Result, mine: str, theirs: str, key: str) -> list[float]:
+    """Return how much larger a number of one rival is than that of another, round by round."""
+    pairs = zip(result.samples[mine], result.samples[theirs], strict=True)
+    return [ours[key] - other[key] for ours, other in pairs]
+
+
+def values(result: Result, name: str, key: str) -> list[float]:
+    """Return a number of one rival, round by round."""
+    return [sample[key] for sample in result.samples[name]]
+
+
+def fresh(function: Callable[..., Any], **arguments: Any) -> Any:
+    """Call a function of a benchmark in a process of its own; return what it returns, as JSON."""
+    where = f"{Path(inspect.getfile(function)).stem}:{function.__name__}"
+    command = [sys.executable, str(HERE / "child.py"), where, json.dumps(arguments)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def interleaved(cases: Mapping[str, Callable[[], Sample]], rounds: int) -> Samples:
+    """Run all cases in each round, each round beginning with another one."""
+    names, found = list(cases), Samples()
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            found.setdefault(name, []).append(cases[name]())
+            print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
+    return {name: found[name] for name in names}
+
+
+def together(rounds: Iterable[Mapping[str, Sample]]) -> Samples:
+    """Return the samples of rounds in each of which one process measured all cases."""
+    found = Samples()
+    for samples in rounds:
+        for name, sample in samples.items():
+            found.setdefault(name, []).append(sample)
+    return found
+
+
+def table(result: Result) -> list[list[str]]:
+    """Return a table of text cells, the headings first."""
+    columns = [
+        metric
+        for metric in result.metrics
+        if any(_has(result, name, metric) for name in result.samples)
+    ]
+    headings = [""]
+    for metric in columns:
+        headings += [metric.heading, "x"] if _is_compared(result, metric) else [metric.heading]
+    return [headings, *([name, *_cells(result, name, columns)] for name in result.samples)]
+
+
+def _has(result: Result, name: str, metric: Metric) -> bool:
+    return all(metric.key in sample for sample in result.samples[name])
+
+
+def _is_compared(result: Result, metric: Metric) -> bool:
+    return metric.ratio and result.reference in result.samples
+
+
+def _cells(result: Result, name: str, columns: list[Metric]) -> Iterator[str]:
+    for metric in columns:
+        known = _has(result, name, metric)
+        yield spread(values(result, name, metric.key)).shown(metric.digits) if known else ""
+        if _is_compared(result, metric):
+            yield spread(ratios(result, name, result.reference, metric.key)).shown(2)
+
+
+def claims_table(claims: Iterable[Claim]) -> list[list[str]]:
+    """Return what is wanted beside what was reached, as text cells."""
+    rows = [["", "wanted", "reached", ""]]
+    for claim in claims:
+        bound = "at least" if claim.at_least else "at most"
+        wanted = f"{bound} {claim.wanted:g} {claim.unit}"
+        reached = f"{spread(claim.values).shown(_digits(claim.wanted))} {claim.unit}"
+        rows.append([claim.what, wanted, reached, "met" if claim.is_met else "missed"])
+    return rows
+
+
+def _digits(wanted: float) -> int:
+    return 3 if wanted < 0.1 else 2 if wanted < 5 else 1
+
+
+def as_text(rows: list[list[str]]) -> str:
+    """Return a table for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def as_markdown(rows: list[list[str]]) -> str:
+    """Return a table for a page, our own rows in bold."""
+    lines = [f"| {' | '.join(map(_bold, row) if _is_ours(row[0]) else row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("cekat_async")
+
+
+def _bold(cell: str) -> str:
+    return f"**{cell}**" if cell else ""
+
+
+def as_data(result: Result) -> dict[str, Any]:
+    """Return a result as plain values, with the numbers that follow from its samples."""
+    summary = {name: _summary(result, name) for name in result.samples}
+    claims = [
+        msgspec.to_builtins(claim)
+        | {"reached": statistics.median(claim.values), "is_met": claim.is_met}
+        for claim in result.claims
+    ]
+    return msgspec.to_builtins(result) | {"summary": summary, "claims": claims}
+
+
+def _summary(result: Result, name: str) -> dict[str, Any]:
+    found = {}
+    for metric in result.metrics:
+        if _has(result, name, metric):
+            found[metric.key] = spread(values(result, name, metric.key))._asdict()
+            if _is_compared(result, metric):
+                compared = ratios(result, name, result.reference, metric.key)
+                found[metric.key]["ratio"] = spread(compared)._asdict()
+    return found
+
+
+def show(results: Iterable[Result], *, as_json: bool) -> None:
+    """Print what was found, for a person or as JSON."""
+    if as_json:
+        print(json.dumps([as_data(result) for result in results], indent=2))
+        return
+    for result in results:
+        print(f"\n{result.title}\n\n{as_text(table(result))}")
+        if result.claims:
+            print(f"\n{as_text(claims_table(result.claims))}")
+        print("".join(f"\n{note}" for note in result.notes))
+
+
+def argument_parser(about: str | None, *, rounds: int | None = None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--json", action="store_true", help="all samples, for a machine")
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds)
+    return parser
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of all packages that are installed of those measured."""
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return what is known of the machine."""
+    return {
+        "system": platform.system(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "implementation": platform.python_implementation(),
+    }
+
+
+def _processor() -> str:
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
