@@ -168,18 +168,19 @@ class Limiter:
 
     def observe(self, permit: Permit, reply: Reply) -> None:
         """Settle a request that got a reply, whose status is what the verdict made of it."""
-        said, before = statements(reply.headers), self._pace.terms
+        said, before, now = statements(reply.headers), self._pace.terms, self._now()
         refused = reply.status == TOO_MANY_REQUESTS
-        self._pace.answered(permit, said, self._now(), refused=refused)
+        self._pace.answered(permit, said, now, refused=refused)
         if (terms := self._pace.terms) != before:
             _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
         self._hold_as_asked(reply, said)
-        self._settled()
+        self._settled(now)
 
     def lost(self, *, sent: bool) -> None:
         """Settle a request that got no reply; ``sent`` unless it certainly never went out."""
-        self._pace.lost(self._now(), sent=sent)
-        self._settled()
+        now = self._now()
+        self._pace.lost(now, sent=sent)
+        self._settled(now)
 
     def explain(self, error: RateLimitError, deadline: float) -> None:
         """Write on the server's refusal when to come back, if that is too late for the call."""
@@ -200,7 +201,7 @@ class Limiter:
                 pass  # told below, with the hold that ended it
             finally:
                 self._waits.pop(wait, None)
-                self._rest()
+                self._rest(self._now())
         raise refusal(self._hold.why, self._hold.left(self._now()))
 
     async def _wait_for_turn(self, deadline: float) -> Permit:
@@ -254,7 +255,7 @@ class Limiter:
         self._sent += 1
         return self._pace.take(turn, now)
 
-    def _settled(self) -> None:
+    def _settled(self, now: float) -> None:
         # Waking the first in line is dear, next to asking whether there is a reason.
         if self._cut is not None and not self._cut.expired():
             turn, now = self._next()
@@ -262,11 +263,11 @@ class Limiter:
             is_early = turn.at < self._awaited.at
             if is_early if self._awaited.at > now else turn.at <= now and not turn.paced:
                 self._cut.reschedule(now)
-        self._rest()
+        self._rest(now)
 
-    def _rest(self) -> None:
+    def _rest(self, now: float) -> None:
         if not self._waits and not self._pace.under_way:
-            self._pace.rest(self._now())
+            self._pace.rest(now)
 
     def _hold_as_asked(self, reply: Reply, said: Sequence[Statement]) -> None:
         """Hold everyone, if the reply asks for it or leaves nothing of the day."""

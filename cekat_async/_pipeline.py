@@ -101,19 +101,16 @@ class Pipeline:
             CekatError: What the last attempt failed with.
         """
         call = _Call(request, decode, on_sight)
-        cutoff = asyncio.timeout(None)
+        cutoff = self._cutoffs.begin()
+        attempt = partial(self._attempt, call, cutoff.end)
         try:
-            async with cutoff:
-                deadline = self._cutoffs.add(cutoff)
-                attempt = partial(self._attempt, call, deadline)
+            with cutoff:
                 return await retried(
-                    self._config.retry, self._budget, deadline, attempt, lambda: call.attempts
+                    self._config.retry, self._budget, cutoff.end, attempt, lambda: call.attempts
                 )
         except TimeoutError:
-            if not cutoff.expired():
+            if not cutoff.is_cut:
                 raise
-        finally:
-            self._cutoffs.discard(cutoff)
         raise call.labelled(self._cut_off(call)) from call.failure
 
     def _cut_off(self, call: _Call[T]) -> CekatError:
@@ -135,9 +132,12 @@ class Pipeline:
             # Before any wait: who is closed need not queue to hear it, and a semaphore and a
             # limiter of another event loop would fail in their own ways.
             self._transport.require_usable()
-            async with self._slots:
+            await self._slots.acquire()
+            try:
                 permit = await self._limiter.acquire(deadline)
                 reply = await self._exchange(call)
+            finally:
+                self._slots.release()
             if call.on_sight is None or not call.on_sight(reply):
                 return self._answer(permit, reply, call.decode)
             # The limiter hears of it first: what has been begun is the next to ask it.

@@ -121,10 +121,8 @@ class Transport:
         self.require_usable()
         session = self._session = self._session or self._new_session()
         failure: Exception
-        cutoff = asyncio.timeout(None)
         try:
-            async with cutoff:
-                self._cutoffs.add(cutoff)
+            with self._cutoffs.begin():
                 return await self._exchange(session, request)
         except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
             failure = _timeout_error(error)
@@ -140,8 +138,6 @@ class Transport:
             if not _is_stray_cancellation(session):
                 raise
             failure = _closed_under_way()
-        finally:
-            self._cutoffs.discard(cutoff)
         raise _closed_under_way() if session.closed else failure
 
     async def close(self) -> None:

@@ -12,16 +12,12 @@ from cekat_async._cutoffs import Cutoffs
 
 async def call(cutoffs: Cutoffs, seconds: float) -> float | None:
     """Be busy for so many seconds; return when one was cut off, or None."""
-    cutoff = asyncio.timeout(None)
     try:
-        async with cutoff:
-            cutoffs.add(cutoff)
+        with cutoffs.begin() as cutoff:
             await asyncio.sleep(seconds)
     except TimeoutError:
-        assert cutoff.expired()
+        assert cutoff.is_cut
         return now()
-    finally:
-        cutoffs.discard(cutoff)
     return None
 
 
@@ -67,16 +63,13 @@ def test_there_is_one_timer():
     run_virtual(main())
 
 
-def test_the_time_it_returns_is_the_end():
-    """``add`` returns when a call will be cut off, and infinity for never."""
+def test_it_knows_its_end():
+    """A cutoff says when it will cut off, and infinity for never."""
 
     async def main() -> None:
         await asyncio.sleep(5)
-        for seconds, end in ((10, 15), (None, float("inf"))):
-            async with asyncio.timeout(None) as cutoff:
-                found = Cutoffs(seconds).add(cutoff)
-                await asyncio.sleep(0)
-            assert round(found, 6) == end
+        assert round(Cutoffs(10).begin().end, 6) == 15
+        assert Cutoffs(None).begin().end == float("inf")
 
     run_virtual(main())
 
@@ -96,15 +89,86 @@ def test_all_can_be_cut_off_at_once():
     run_virtual(main())
 
 
-def test_a_cancellation_is_no_cutoff():
-    """Who is cancelled in the same moment is cancelled, and does not time out."""
+@pytest.mark.parametrize("cancelled_first", [True, False])
+def test_a_cancellation_is_no_timeout(cancelled_first):
+    """Who is cancelled in the very moment of the cutoff is cancelled, whichever came first."""
 
     async def main() -> None:
         cutoffs = Cutoffs(10)
         task = asyncio.create_task(call(cutoffs, 3600))
-        await asyncio.sleep(9.999999)
-        task.cancel()
+        await asyncio.sleep(1)
+        for end in (task.cancel, cutoffs.cut_all)[:: 1 if cancelled_first else -1]:
+            end()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert task.cancelled()
 
     run_virtual(main())
+
+
+def test_it_leaves_the_task_as_it_was():
+    """Who was cut off can go on, and is not taken for cancelled."""
+
+    async def main() -> None:
+        assert await call(Cutoffs(1), 5) == 1
+        assert asyncio.current_task().cancelling() == 0
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(1))
+
+    run_virtual(main())
+
+
+async def nested(outer: Cutoffs, inner: Cutoffs) -> None:
+    """Be busy under two cutoffs, and again under the outer one when the inner one has cut."""
+    with outer.begin() as outermost:
+        try:
+            with inner.begin() as innermost:
+                await asyncio.sleep(60)
+        except TimeoutError:
+            assert innermost.is_cut
+            assert not outermost.is_cut
+            await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("outer,inner", [(5, 2), (2, 5)])
+def test_an_inner_one_leaves_the_outer_alone(outer, inner):
+    """Of two, the one whose time is over ends, and the other goes on to its own end."""
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await nested(Cutoffs(outer), Cutoffs(inner))
+        assert now() == outer
+
+    run_virtual(main())
+
+
+def test_what_fails_by_itself_fails_as_it_does():
+    """An error of the call's own, a TimeoutError too, comes through as it is."""
+
+    async def main() -> None:
+        for mine in (ValueError("mine"), TimeoutError("mine")):
+            with pytest.raises(type(mine)) as caught, Cutoffs(10).begin() as cutoff:
+                raise mine
+            assert caught.value is mine
+            assert not cutoff.is_cut
+
+    run_virtual(main())
+
+
+def test_it_needs_a_task():
+    """Outside of a task there is nothing to be cut off, which is said at once."""
+    loop = asyncio.new_event_loop()
+    failed: list[Exception] = []
+
+    def begin() -> None:
+        try:
+            with Cutoffs(1).begin():
+                pass
+        except RuntimeError as error:
+            failed.append(error)
+        loop.stop()
+
+    loop.call_soon(begin)
+    loop.run_forever()
+    loop.close()
+    assert "task" in str(failed[0])
