@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cekat_async._clock import time_now
 from cekat_async._even_pace import EvenPace
 from cekat_async._hold import Hold, refusal, write_resumption
 from cekat_async._pace import Pace, is_long
@@ -125,7 +126,7 @@ class Limiter:
 
     def snapshot(self) -> LimiterSnapshot:
         """Return how it stands now."""
-        now, pace = self._now(), self._pace
+        now, pace = time_now(), self._pace
         held_for = self._hold.left(now)
         return LimiterSnapshot(
             limit=pace.terms.limit or None,
@@ -168,7 +169,7 @@ class Limiter:
 
     def observe(self, permit: Permit, reply: Reply) -> None:
         """Settle a request that got a reply, whose status is what the verdict made of it."""
-        said, before, now = statements(reply.headers), self._pace.terms, self._now()
+        said, before, now = statements(reply.headers), self._pace.terms, time_now()
         refused = reply.status == TOO_MANY_REQUESTS
         self._pace.answered(permit, said, now, refused=refused)
         if (terms := self._pace.terms) != before:
@@ -178,18 +179,18 @@ class Limiter:
 
     def lost(self, *, sent: bool) -> None:
         """Settle a request that got no reply; ``sent`` unless it certainly never went out."""
-        now = self._now()
+        now = time_now()
         self._pace.lost(now, sent=sent)
         self._settled(now)
 
     def explain(self, error: RateLimitError, deadline: float) -> None:
         """Write on the server's refusal when to come back, if that is too late for the call."""
-        if self._hold.outlasts(deadline, self._now()):
-            write_resumption(error, self._hold.left(self._now()))
+        if self._hold.outlasts(deadline, time_now()):
+            write_resumption(error, self._hold.left(time_now()))
 
     async def _wait_in_line(self, deadline: float) -> Permit:
         """Wait for one's turn; fail as soon as a hold that outlasts ``deadline`` is on."""
-        if not self._hold.outlasts(deadline, self._now()):
+        if not self._hold.outlasts(deadline, time_now()):
             # With no time set: a hold that comes on meanwhile sets one, and so ends the wait.
             wait = asyncio.timeout(None)
             try:
@@ -201,8 +202,8 @@ class Limiter:
                 pass  # told below, with the hold that ended it
             finally:
                 self._waits.pop(wait, None)
-                self._rest(self._now())
-        raise refusal(self._hold.why, self._hold.left(self._now()))
+                self._rest(time_now())
+        raise refusal(self._hold.why, self._hold.left(time_now()))
 
     async def _wait_for_turn(self, deadline: float) -> Permit:
         """Wait, as the first in line, until a request may go, and let it out."""
@@ -243,7 +244,7 @@ class Limiter:
         return True
 
     def _next(self) -> tuple[Turn, float]:
-        now = self._now()
+        now = time_now()
         if self._hold.until > now:
             return Turn(self._hold.until), now
         turn = self._pace.next(now)
@@ -281,7 +282,7 @@ class Limiter:
             self._hold_all(retry_after(reply.headers) or 0.0, _PAUSE)
 
     def _hold_all(self, seconds: float, why: str) -> None:
-        now = self._now()
+        now = time_now()
         # All that was under way may be refused too: that is one hold, and one warning.
         if seconds > 0 and self._hold.until <= now:
             _log.warning("%s: holding all requests for %g s", why, round(seconds, 2))
@@ -297,9 +298,6 @@ class Limiter:
         if not isinstance(self._pace, Pace):
             raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
         return Sharing(budget, share, self._pace, self._hold_all)
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     def _require_loop(self) -> None:
         loop = asyncio.get_running_loop()

@@ -22,6 +22,8 @@ import logging
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from cekat_async._clock import time_now
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -119,11 +121,11 @@ class Sharing:
     async def _ask(self, per: float) -> float:
         """Take; drop what is granted late, and fail if that happens again and again."""
         while self._late <= _DROPPED:
-            asked = self._now()
+            asked = time_now()
             seconds = await self._budget.take(self._pace.whole_limit, per + _MARGIN * per)
             if seconds:
                 return seconds
-            if self._now() - asked <= _LATE * per:
+            if time_now() - asked <= _LATE * per:
                 self._late = 0
                 return 0.0
             self._late += 1
@@ -132,13 +134,13 @@ class Sharing:
         raise TimeoutError("its grants come late")
 
     def _is_alone(self) -> bool:
-        now = self._now()
+        now = time_now()
         asks_at = self._missed_at + _ALONE * self._pace.terms.per
         return self._is_away and self._alone_at <= now < asks_at
 
     def _miss(self, why: str) -> float:
         """Hold everyone, when that is new; return how long it is until one may go alone."""
-        now, per = self._now(), self._pace.terms.per
+        now, per = time_now(), self._pace.terms.per
         is_new = not self._is_away or now - self._missed_at > _MEMORY * per
         self._is_away, self._missed_at = True, now
         if is_new:
@@ -149,7 +151,7 @@ class Sharing:
         return max(0.0, self._alone_at - now)
 
     def _hear(self) -> None:
-        now, per = self._now(), self._pace.terms.per
+        now, per = time_now(), self._pace.terms.per
         if self._is_away:
             _log.warning("the shared budget is back")
         if self._is_away or now - self._heard_at > per:
@@ -164,6 +166,3 @@ class Sharing:
     @property
     def _part(self) -> str:
         return f"{self._share:.0%} of the limit"
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()

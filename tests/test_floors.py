@@ -36,7 +36,7 @@ FLOORS = [
     {"_pace", "_unpaced", "_splits", "_follow_up", "_catch_up"},  # and on top of these
     {"_segments"},
     {"_tracked"},
-    {"_cutoffs"},  # mechanisms
+    {"_clock", "_cutoffs"},  # mechanisms
     {"_retry", "_even_pace", "_sharing", "_transport"},  # mechanisms as well
     {"_limiter"},  # on top of the pace and its mechanisms
     {"_pipeline", "_stream", "_listing", "_across"},  # the path of a request; tasks that walk ahead

@@ -136,7 +136,7 @@ async def raw_pages(client: CekatClient, cursor: Cursor) -> None:
         assert_type(page.lines, list[bytes])
         assert_type(page.json_lines(), bytes)
         assert_type(page.next_cursor, Cursor | None)
-        page.items  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        _ = page.items  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     client.conversations.raw_pages(segments=2)  # type: ignore[call-arg]
 
 
