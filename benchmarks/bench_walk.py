@@ -38,11 +38,19 @@ _WANTED = (
     (OURS, PYDANTIC, "that of httpx + pydantic", 0.2, None),
     (OURS, OPENAI, "that of openai's generic client", 0.042, None),
 )
-_NOTE = (
-    "Warm heap: the same loop after one large block was made and dropped. The malloc of glibc then "
-    "keeps the memory that asyncio reads into instead of mapping it anew for each read. That row "
-    "says how much of a gain can come from there."
-)
+_NOTES = {
+    rivals.WARM_HEAP: "Warm heap: the same loop after one large block was made and dropped. The "
+    "malloc of glibc then keeps the memory that asyncio reads into, instead of mapping it anew for "
+    "each read. cekat_async does that when a client is made, and so does any program that has once "
+    "freed a large block: that row says how much of the gain comes from there.",
+    rivals.AHEAD: "Asking ahead: the next page is asked for before this one is decoded, with no "
+    "retry, no deadline, no limiter and no check. It is all that a client on aiohttp can gain in "
+    "this way; what our row has less is what its safety costs.",
+    rivals.AHEAD_UVLOOP: "With uvloop the heap is warm for everybody, and of what asking ahead "
+    "gains the safety takes the larger part: it is a hundred small functions of Python for each "
+    "page, as dear on one loop as on the other. Less would take a client without aiohttp's request "
+    "machinery, or a part of ours in C.",
+}
 
 
 def measure(rival: str, base_url: str, warm_up_url: str) -> dict[str, float]:
@@ -97,7 +105,7 @@ def claims(result: Result, names: list[str]) -> list[Claim]:
 
 def notes(names: list[str]) -> list[str]:
     """Return what a reader has to know of rivals, and which could not be measured."""
-    found = [_NOTE] if rivals.WARM_HEAP in names else []
+    found = [note for rival, note in _NOTES.items() if rival in names]
     return found + [
         f"Left out for want of {' and '.join(RIVALS[name].missing)}: {RIVALS[name].title}."
         for name in names

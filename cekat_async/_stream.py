@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -42,12 +41,6 @@ class Line(Generic[T]):
         self._items.append(item)
         self._news.set()
         await self._places.acquire()
-
-    async def put_all(self, items: AsyncGenerator[T, None]) -> None:
-        """Add what a generator yields, which is asked for no more than there is room for."""
-        async with aclosing(items):
-            async for item in items:
-                await self.put(item)
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that nothing more comes, and which error is to be raised behind the last item."""
