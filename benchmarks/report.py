@@ -26,6 +26,7 @@ _TITLES = {
     "decode": "Decoding",
     "raw": "Raw export",
     "latency": "One call",
+    "request": "The parts of a request",
     "hold": "The event loop",
     "import": "Starting",
     "memory": "Memory",

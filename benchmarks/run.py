@@ -38,6 +38,7 @@ BENCHES = {
     "decode": Bench("bench_decode.py", "--turns 1 --rounds 1"),
     "raw": Bench("bench_raw.py", "--pages 20 --rounds 1"),
     "latency": Bench("bench_latency.py", "--calls 100 --rounds 1"),
+    "request": Bench("bench_request.py", "--turns 2 --rounds 1"),
     "hold": Bench("bench_hold.py", "--pages 20 --rounds 1"),
     "import": Bench("bench_import.py", "--rounds 1"),
     "memory": Bench("bench_memory.py", "--pages 50 --records 1000 --rounds 1"),

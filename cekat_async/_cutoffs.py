@@ -39,9 +39,13 @@ class Cutoffs:
         return cutoff
 
     def cut_all(self) -> None:
-        """End all calls now, and need no timer any more."""
+        """End all calls now."""
         for cutoff in list(self._under_way):
             cutoff.cut()
+        self.rest()
+
+    def rest(self) -> None:
+        """Need no timer any more: all calls have ended, and there will be no other."""
         if self._timer is not None:
             self._timer.cancel()
 

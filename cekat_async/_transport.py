@@ -145,6 +145,7 @@ class Transport:
         self._closed = True
         if self._owns_session and self._session is not None:
             await self._session.close()
+        self._cutoffs.rest()
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
