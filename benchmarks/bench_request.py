@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-LEAST = "aiohttp, at its least: a ready URL, no cookies, no total timeout"
+LEAST = "aiohttp, at its least: a URL of parts, no cookies, no total timeout"
 TRANSPORT = "cekat_async, the transport"
 PIPELINE = "cekat_async, with retry, deadline and limiter"
 PACED = "cekat_async, with a pace that is never reached"
@@ -66,15 +66,26 @@ def _of_aiohttp(
 
     path, numbers = f"{base_url}/api/conversations", count()
 
+    parts = URL(path)
+
     def url() -> URL:
         # Another one each time, as cursors are.
-        return URL(f"{path}?limit=1&number={next(numbers)}", encoded=True)
+        return URL.build(
+            scheme=parts.scheme,
+            authority=parts.raw_authority,
+            path=parts.raw_path,
+            query_string=f"limit=1&number={next(numbers)}",
+            encoded=True,
+        )
+
+    async def with_text() -> bytes:
+        return await get(url=URL(f"{path}?limit=1&number={next(numbers)}", encoded=True))
 
     async def get(session: aiohttp.ClientSession = least, **options: Any) -> bytes:
         async with session.get(options.pop("url", None) or url(), **options) as response:
             return await response.read()
 
-    async def with_text() -> bytes:
+    async def with_query() -> bytes:
         return await get(url=path, params={"limit": "1", "number": str(next(numbers))})
 
     async def with_timeout() -> bytes:
@@ -83,7 +94,8 @@ def _of_aiohttp(
 
     return {
         LEAST: get,
-        "+ a URL as text, and params=": with_text,
+        "+ a URL that is one text": with_text,
+        "+ a URL as text, and params=": with_query,
         "+ cookies and a total timeout, as it comes": partial(get, usual),
         "+ sock_read=": partial(get, timeout=aiohttp.ClientTimeout(total=None, sock_read=60)),
         "+ asyncio.timeout": with_timeout,
