@@ -5,10 +5,10 @@
 ...         print(conversation.contact_name, conversation.last_message)
 """
 
-import importlib
 import typing
 
 from cekat_async import errors
+from cekat_async._at_first_use import at_first_use as _late
 from cekat_async._version import __version__
 from cekat_async.errors import *  # noqa: F403 - the family is listed once, in errors.__all__
 
@@ -57,8 +57,7 @@ __all__ = [
 ]
 __all__ += errors.__all__
 
-# Where the names above are at home. A home is imported when the first of its names is wanted:
-# asyncio and msgspec alone take longer than all else that many a program does.
+# asyncio and msgspec alone take longer to import than all else that many a program does.
 _HOMES = {
     "client": ["CekatClient"],
     "config": ["RateLimit", "RetryPolicy", "Timeout"],
@@ -72,19 +71,6 @@ _HOMES = {
     "conversations": [],
     "inboxes": [],
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-# Type checkers are not to see it: to them any name whatsoever would be one of the package's.
 if not typing.TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        if name in _HOMES:
-            return importlib.import_module(f"{__name__}.{name}")
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = importlib.import_module(f"{__name__}.{_HOME_OF[name]}")
-        value = globals()[name] = getattr(home, name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOME_OF})
+    __getattr__, __dir__ = _late(__name__, _HOMES)

@@ -7,8 +7,9 @@ Stopped or killed at any moment, the same call goes on where it stood: what has 
 checkpoint. The target is visible when it is whole, with a manifest of what it holds.
 """
 
-import importlib
 import typing
+
+from cekat_async._at_first_use import at_first_use as _late
 
 if typing.TYPE_CHECKING:
     from cekat_async.export.manifest import Filters, Manifest, Partition
@@ -29,8 +30,7 @@ __all__ = [
     "sink_for",
 ]
 
-# Where the names above are at home. A home is imported when the first of its names is wanted: what
-# a target is called can be checked without a database, and a manifest be read.
+# What a target is called can be checked without a database, and a manifest be read.
 _HOMES = {
     "manifest": ["Filters", "Manifest", "Partition"],
     "report": ["ExportProgress", "ExportReport"],
@@ -38,17 +38,6 @@ _HOMES = {
     "sink": ["Records", "Sink"],
     "targets": ["sink_for"],
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-# Type checkers are not to see it: to them any name whatsoever would be one of the package's.
 if not typing.TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = importlib.import_module(f"{__name__}.{_HOME_OF[name]}")
-        value = globals()[name] = getattr(home, name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOME_OF})
+    __getattr__, __dir__ = _late(__name__, _HOMES)
