@@ -38,7 +38,7 @@ _TITLES = {
 }
 _INTRODUCTION = """# Benchmarks
 
-What this package costs, beside what others do for the same work, measured in one run by
+What this package costs, beside what others do for the same work, each table from one run of
 `benchmarks/run.py`, which has written this page. Trust the ratios (`x`, to the row that has 1.00)
 and not the absolute numbers: a ratio is taken between two samples of one round, and the median of
 all rounds is here, with the least and the most in brackets.
