@@ -1,0 +1,57 @@
+"""Names that are imported late: there when they are used, and not before."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from cekat_async._at_first_use import at_first_use
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of three modules, whose names are imported late."""
+    folder = tmp_path / "late_package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "first.py").write_text("class Thing: pass\nother = 7")
+    (folder / "second.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield __import__("late_package")
+    for name in [name for name in sys.modules if name.startswith("late_package")]:
+        del sys.modules[name]
+
+
+def test_a_name_is_imported_when_it_is_used(package):
+    """Its home is imported with the first use, and the name then stays."""
+    get, _ = at_first_use("late_package", {"first": ["Thing"], "second": []})
+
+    assert "late_package.first" not in sys.modules
+    assert get("Thing") is sys.modules["late_package.first"].Thing
+    assert vars(package)["Thing"] is get("Thing")
+    assert "late_package.second" not in sys.modules
+
+
+def test_a_home_is_an_attribute(package):
+    """A module that is a home can be reached from the package without an import of its own."""
+    get, _ = at_first_use("late_package", {"first": ["Thing"], "second": []})
+
+    assert isinstance(get("second"), ModuleType)
+    assert get("first").other == 7
+
+
+def test_what_is_not_there_is_an_attribute_error(package):
+    """Only what is named is there: not all that a home has."""
+    get, _ = at_first_use("late_package", {"first": ["Thing"]})
+
+    for name in ("other", "second", "nothing"):
+        with pytest.raises(AttributeError, match=f"'late_package' has no attribute '{name}'"):
+            get(name)
+
+
+def test_all_names_are_shown(package):
+    """``dir()`` has them before any is used."""
+    _, names = at_first_use("late_package", {"first": ["Thing"], "second": []})
+
+    assert {"Thing", "__name__"} <= set(names())
+    assert names() == sorted(names())
