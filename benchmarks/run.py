@@ -47,7 +47,7 @@ BENCHES = {
     "limiter": Bench("bench_limiter.py", "--waiters 2000 --rounds 50 --at-most 25"),
     "quota": Bench("bench_quota.py", "--few --every 23", "--few"),
     "quota_sockets": Bench(
-        "bench_quota_sockets.py", "--requests 20 --per 0.5 --periods 1 --at-least 0.3"
+        "bench_quota_sockets.py", "--requests 10 --per 0.3 --periods 1 --at-least 0.3"
     ),
 }
 

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has
 
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 
-# Of its fifty pages twenty come at once, and then one every three seconds: whatever is sent to it
-# comes while it is under way.
+# Of its fifty pages less than twenty come at once, and the others within minutes: whatever is sent
+# to it comes while it is under way.
 SLOW = ("--sandbox", "--rate-limit", "20/60")
 
 
@@ -39,7 +39,7 @@ def test_an_export_that_is_stopped(process, tmp_path, sent, code, word):
     """Ctrl-C and SIGTERM end an export within seconds: no target, and a word on how to go on."""
     # Unbuffered: what was read beyond the first line would be missing in the end.
     running = process("export", "x.jsonl", *SLOW, bufsize=0)
-    assert running.stderr.readline().endswith(b"00 conversations\n")
+    assert b"00 conversations" in running.stderr.readline()
     running.send_signal(sent)
     _, err = running.communicate(timeout=20)
     *_, first, second = err.decode().splitlines()
@@ -61,7 +61,7 @@ def test_a_stopped_export_goes_on(process, cekat, tmp_path, holds, sent):
     """The same command goes on where a stopped one stood, and ends like one that never was."""
     size = ("--sandbox", "--sandbox-size", "3000")
     running = process("export", "x.jsonl", *size, "--rate-limit", "20/60", bufsize=0)
-    assert running.stderr.readline().endswith(b"00 conversations\n")
+    assert b"00 conversations" in running.stderr.readline()
     running.send_signal(sent)
     running.communicate(timeout=20)
     ended = cekat("export", "x.jsonl", *size)
@@ -223,7 +223,9 @@ def test_a_listing_that_is_stopped(process):
     assert err == b"cekat: interrupted\n"
 
 
-@pytest.mark.parametrize("command", [("conversations", *SLOW), ("sandbox",), ("export", "--help")])
+@pytest.mark.parametrize(
+    "command", [("conversations", "--sandbox"), ("sandbox",), ("export", "--help")]
+)
 def test_a_reader_that_goes_away(process, command):
     """``cekat … | head -1`` ends without a word."""
     running = process(*command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
