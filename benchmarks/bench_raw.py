@@ -26,7 +26,7 @@ _WARM_UP = 50
 _NOTE = (
     "An export does more than to write: it keeps each record durably in a checkpoint first, looks "
     "for what came again, and writes from there, so that it can be killed at any moment and misses "
-    "nothing of a live account. Each of the two ways through SQLite costs more than the wire."
+    "nothing of a live account. The two ways through SQLite cost more than the wire."
 )
 _METRICS = [
     Metric(key="cpu", heading="CPU µs each", digits=2, ratio=True),

@@ -47,7 +47,7 @@ _NOTES = {
     "retry, no deadline, no limiter and no check. It is all that a client on aiohttp can gain in "
     "this way; what our row has less is what its safety costs.",
     rivals.AHEAD_UVLOOP: "With uvloop the heap is warm for everybody, and of what asking ahead "
-    "gains the safety takes the larger part: it is a hundred small functions of Python for each "
+    "gains the safety takes all, and more: it is a hundred small functions of Python for each "
     "page, as dear on one loop as on the other. Less would take a client without aiohttp's request "
     "machinery, or a part of ours in C.",
 }

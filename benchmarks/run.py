@@ -42,12 +42,12 @@ BENCHES = {
     "hold": Bench("bench_hold.py", "--pages 20 --rounds 1"),
     "import": Bench("bench_import.py", "--rounds 1"),
     "memory": Bench("bench_memory.py", "--pages 50 --records 1000 --rounds 1"),
-    "concurrency": Bench("bench_concurrency.py", "--pages 6 --segment-pages 6 --at-most 2"),
+    "concurrency": Bench("bench_concurrency.py", "--pages 6 --segment-pages 6 --at-most 1.6"),
     "export": Bench("bench_export.py", "--conversations 2000"),
     "limiter": Bench("bench_limiter.py", "--waiters 2000 --rounds 50 --at-most 25"),
     "quota": Bench("bench_quota.py", "--few --every 23", "--few"),
     "quota_sockets": Bench(
-        "bench_quota_sockets.py", "--requests 10 --per 0.3 --periods 1 --at-least 0.3"
+        "bench_quota_sockets.py", "--requests 20 --per 0.5 --periods 1 --at-least 0.5"
     ),
 }
 

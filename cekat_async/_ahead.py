@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._decode import cursor_on_sight
 from cekat_async._stream import ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from types import TracebackType
     from typing import Any
 
     from cekat_async._wire import Reply
     from cekat_async.models import ConversationPage, Cursor, RawPage
 
 __all__ = ["AskAhead", "Fetch"]
-
 
 P = TypeVar("P", bound="ConversationPage | RawPage")
 P_co = TypeVar("P_co", covariant=True)
@@ -68,7 +66,7 @@ class AskAhead(Generic[P]):
     async def page(self, cursor: Cursor | None) -> P:
         """Return the page behind a cursor."""
         if self._asked and self._asked[0][0] != cursor:
-            await self.give_up()
+            await self.aclose()
         if not self._asked:
             self._ask(cursor)
         _, page = self._asked.popleft()
@@ -77,8 +75,8 @@ class AskAhead(Generic[P]):
             await asyncio.sleep(0)
         return await page
 
-    async def give_up(self) -> None:
-        """Give up what was asked for and is not wanted."""
+    async def aclose(self) -> None:
+        """Give up what was asked for and is not wanted; it can be used on."""
         while self._asked:
             _, page = self._asked.popleft()
             await ended(page)
@@ -112,14 +110,3 @@ class AskAhead(Generic[P]):
             return False
         self._ask(behind)
         return True
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.give_up()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -118,7 +118,9 @@ class Conversations:
         on_odd_record: Callable[[OddRecord], object] | None = None,
     ) -> ConversationPage:
         """Return one page, with one request (and its retries)."""
-        fetch = self._fetcher(_query(limit, stage_status), _checked_inbox(inbox_id))
+        fetch = self._fetcher(
+            decode_conversation_page, _query(limit, stage_status), _checked_inbox(inbox_id)
+        )
         page = await fetch(_checked_cursor(cursor))
         if error := odd_record_error(page, on_odd_record):
             error.cursor = cursor
@@ -152,7 +154,12 @@ class Conversations:
             make = partial(self._listing, query, start, segments)
             return self._in_segments(make, inbox, segments, prefetch, on_odd_record)
         error_of = partial(odd_record_error, on_odd_record=on_odd_record)
-        return self._walked(self._fetcher(query, inbox), CursorWalk(start), prefetch, error_of)
+        return self._walked(
+            self._fetcher(decode_conversation_page, query, inbox),
+            CursorWalk(start),
+            prefetch,
+            error_of,
+        )
 
     def list(
         self,
@@ -200,7 +207,7 @@ class Conversations:
         """
         require_count("prefetch", prefetch, at_least=0)
         query, inbox = _query(limit, stage_status), _checked_inbox(inbox_id)
-        fetch = self._fetcher(query, inbox, decode_raw_page)
+        fetch = self._fetcher(decode_raw_page, query, inbox)
         return self._walked(fetch, CursorWalk(_checked_cursor(cursor)), prefetch, _nothing_odd)
 
     def across_pages(
@@ -327,7 +334,10 @@ class Conversations:
 
         def make(inbox_id: str | None) -> Listing:
             walk = TrackedWalk(positions[inbox_id], concurrency, self._warner(inbox_id))
-            fetch, probe = self._fetcher(query, inbox_id), self._fetcher(probing, inbox_id)
+            fetch, probe = (
+                self._fetcher(decode_conversation_page, query, inbox_id),
+                self._fetcher(decode_conversation_page, probing, inbox_id),
+            )
             return InSegments(fetch, probe, walk, told, self._label)
 
         async def walk_all(line: Line[ConversationPage]) -> None:
@@ -349,7 +359,7 @@ class Conversations:
         error_of: Callable[[P], CekatError | None],
     ) -> AsyncGenerator[P, None]:
         """Walk one listing in order, so many pages ahead of the caller."""
-        async with AskAhead(fetch, prefetch, walk.is_new) as ahead:
+        async with aclosing(AskAhead(fetch, prefetch, walk.is_new)) as ahead:
             pages = walk_pages(ahead.page, walk, error_of, self._label)
             async with aclosing(pages):
                 async for page in pages:
@@ -391,7 +401,7 @@ class Conversations:
         on_odd_record: Callable[[OddRecord], object] | None,
         inbox_id: str | None,
     ) -> Listing:
-        fetch = self._fetcher(query, inbox_id)
+        fetch = self._fetcher(decode_conversation_page, query, inbox_id)
         if segments == 1:
             error_of = partial(odd_record_error, on_odd_record=on_odd_record)
             return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label))
@@ -402,15 +412,7 @@ class Conversations:
         which = "all inboxes" if inbox_id is None else f"inbox {inbox_id}"
         return partial(_log.warning, "conversations of %s: %s", which)
 
-    @overload
-    def _fetcher(self, query: str, inbox_id: str | None) -> Fetch[ConversationPage]: ...
-    @overload
-    def _fetcher(
-        self, query: str, inbox_id: str | None, decode: Callable[[Reply], P]
-    ) -> Fetch[P]: ...
-    def _fetcher(
-        self, query: str, inbox_id: str | None, decode: Any = decode_conversation_page
-    ) -> Fetch[Any]:
+    def _fetcher(self, decode: Callable[[Reply], P], query: str, inbox_id: str | None) -> Fetch[P]:
         inbox = "" if inbox_id is None else "&" + encoded(("inbox_id", inbox_id))
         return partial(self._fetch, decode, query + inbox, inbox_id)
 

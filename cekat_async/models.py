@@ -461,7 +461,7 @@ def _cut_mended(body: bytes) -> list[msgspec.Raw]:
 def _lines(records: list[msgspec.Raw], body: bytes) -> list[bytes]:
     """Return each record on one line: as sent, but for line breaks between its tokens."""
     lines = [bytes(raw) for raw in records]
-    if not (b"\n" in body or b"\r" in body):
+    if not _has_breaks(body):
         return lines
     # Inside of a string JSON has no raw line breaks, so that what is left away is between tokens.
     return [line.replace(b"\n", b"").replace(b"\r", b"") for line in lines]
@@ -469,5 +469,8 @@ def _lines(records: list[msgspec.Raw], body: bytes) -> list[bytes]:
 
 def _json_lines(records: list[msgspec.Raw], body: bytes) -> bytes:
     """Return records as JSON Lines, straight from their bytes where there is no break in them."""
-    has_breaks = b"\n" in body or b"\r" in body
-    return b"\n".join([*(_lines(records, body) if has_breaks else records), b""])
+    return b"\n".join([*(_lines(records, body) if _has_breaks(body) else records), b""])
+
+
+def _has_breaks(body: bytes) -> bool:
+    return b"\n" in body or b"\r" in body

@@ -1,15 +1,17 @@
 """Asking ahead: the next page is under way while this one is decoded, and nothing else changes."""
 
+import asyncio
 import json
+from contextlib import aclosing
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.clock import run_virtual
+from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.parts import collect, collect_ids, make_pipeline, page_body
 from support.scripted import reply
 
-from cekat_async import APIStatusError, PaginationError, RetryPolicy
+from cekat_async import APIStatusError, Limiter, PaginationError, RateLimit, RetryPolicy
 from cekat_async._decode import cursor_on_sight, decode_conversation_page
 from cekat_async._walk import CursorWalk
 from cekat_async._wire import Reply, Request
@@ -70,11 +72,55 @@ def test_the_next_request_goes_out_before_a_page_is_decoded():
 
     async def main() -> None:
         room, walk = Conversations(pipeline, None), CursorWalk()
-        fetch = room._fetcher("limit=100", None, decode)
+        fetch = room._fetcher(decode, "limit=100", None)
         assert len(await collect(room._walked(fetch, walk, 1, lambda _: None))) == 5
 
     run_virtual(main())
     assert sent == [2, 3, 4, 5, 5]
+
+
+def test_the_limiter_hears_of_a_reply_before_the_next_request():
+    """What a reply says of the quota holds for the request that is begun on sight of it."""
+
+    def answers(number: int, _: int, body: bytes) -> Reply:
+        left = "0" if number == 0 else "299"
+        return reply(
+            body=body,
+            X_RateLimit_Limit="300",
+            X_RateLimit_Remaining=left,
+            X_RateLimit_Reset="30",
+        )
+
+    server = Server(2, answers)
+    pipeline, transport = make_pipeline([server] * 2, limiter=Limiter(RateLimit(300)))
+
+    # It might be a lie, and is put to the test after a second; but not at once.
+    run_virtual(collect(Conversations(pipeline, None).list()))
+
+    first, second = transport.times
+    assert second - first >= 1
+
+
+@pytest.mark.parametrize("turns", range(25))
+@pytest.mark.parametrize("latency", [0.0, 0.1])
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+def test_it_can_be_cancelled_at_any_turn(turns, latency, prefetch):
+    """Cancelled after any number of turns, a walk leaves no task and no request behind."""
+    pipeline, transport = make_pipeline([Server(6)] * 6, latency=latency)
+
+    async def main() -> None:
+        walk = Conversations(pipeline, None).list(prefetch=prefetch)
+
+        async def consume() -> None:
+            async with aclosing(walk):
+                async for _ in walk:
+                    await asyncio.sleep(latency)
+
+        await cancelled_after(turns, consume())
+        await let_tasks_end(1)
+        assert not transport.under_way
+
+    run_virtual(main())
 
 
 def test_each_page_is_asked_for_once():

@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 # More for a night: each is a run that is killed, and one that goes on.
-RUNS = int(os.environ.get("CEKAT_TEST_KILLS", "5"))
+RUNS = int(os.environ.get("CEKAT_TEST_KILLS", "8"))
 FILES = [".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet", ".parquet/"]
 CONVERSATIONS, INBOXES = 150, 3
 # What a run may ask for once more: what was under way, and a few to find out where it stands.
