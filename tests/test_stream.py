@@ -183,6 +183,8 @@ from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
 async def main():
+    # Development mode warns about each step that takes long, as all do on a busy machine.
+    asyncio.get_running_loop().slow_callback_duration = 3600
     async with (
         Sandbox(conversations=500, quota=None, latency=0.02) as api,
         CekatClient(api.api_key, base_url=api.base_url) as cekat,
@@ -220,7 +222,7 @@ def test_a_program_that_stops_in_the_middle_says_nothing(stream, strike, said):
         [sys.executable, "-X", "dev", "-W", "error", "-c", source],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
 

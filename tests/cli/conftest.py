@@ -4,7 +4,6 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -33,21 +32,6 @@ def _surroundings(monkeypatch, tmp_path, tmp_path_factory):
     before = logger.handlers[:], logger.level, logger.propagate
     yield
     logger.handlers[:], logger.level, logger.propagate = before
-
-
-@pytest.fixture(autouse=True)
-def _signals_that_end():
-    """Ctrl-C and SIGTERM that end a process, although the one who runs the tests ignores them.
-
-    Processes inherit what is ignored: in a background job, or behind nohup, none would be ended.
-    """
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
-    }
-    yield
-    for one, handler in before.items():
-        signal.signal(one, handler)
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
