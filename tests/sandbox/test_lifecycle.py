@@ -52,7 +52,9 @@ async def test_a_port_can_be_chosen_and_a_taken_one_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.hang(), Fault.delay(3600.0), Fault.trickle(3600.0)], ids=lambda fault: fault.name
+    "fault",
+    [Fault.hang(), Fault.delay(3600.0), Fault.trickle(3600.0)],
+    ids=lambda fault: fault.name,
 )
 async def test_closing_waits_for_nobody_and_leaves_nothing(calling, eventually, fault):
     """Open requests and idle connections are cut at once; no task, connection or warning stays."""
