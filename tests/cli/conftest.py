@@ -122,7 +122,7 @@ def process():
 def wait_until():
     """A function that waits until a condition holds, as long as a slow machine needs."""
 
-    def wait_until(condition, seconds=60):
+    def wait_until(condition, seconds=300):
         pause = threading.Event()
         for _ in range(int(seconds / 0.005)):
             if condition():

@@ -67,7 +67,7 @@ class Terminal:
 
     def end(self):
         """Wait for the end and return the exit code and what was printed, without colours."""
-        code = self.process.wait(60)
+        code = self.process.wait(300)
         self._reader.join()
         os.close(self._master)
         return code, ESCAPES.sub("", self.seen.decode()).replace("\r\n", "\n")

@@ -288,7 +288,7 @@ def test_killed_while_it_writes(path):
 def _run(code, *arguments, **options):
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=60, **options
+        command, check=False, capture_output=True, text=True, timeout=300, **options
     )
 
 

@@ -398,7 +398,7 @@ class Publishers:
         return float(self._process.stdout.readline())
 
     def close(self):
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=300)
 
 
 @pytest.mark.once
