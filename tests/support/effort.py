@@ -1,6 +1,13 @@
-"""How much work something is, on any machine: it is counted, not timed."""
+"""How much work something is, counted and not timed; and how much of it the tests should do."""
 
+import os
 import sys
+
+EFFORT = int(os.environ.get("CEKAT_TEST_EFFORT", "1"))
+"""A factor for tests whose repetitions take long, such as kills at random moments.
+
+1 is for every day. ``.ci/run all`` and a search for something rare set more.
+"""
 
 
 def calls_in(work):
