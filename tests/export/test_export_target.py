@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.effort import EFFORT
 
 from cekat_async import (
     CheckpointError,
@@ -632,7 +633,7 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
             await _no_thread_is_left()
             outcomes.add(await _outcome(target, a))
             # How many steps there are is for the thread and the machine to say.
-            step += 1 + step // 20
+            step += 1 + step // (10 * EFFORT)
     _no_file_is_open(tmp_path)
 
     assert outcomes <= {("old", False), ("old", True), ("new", False)}
@@ -725,7 +726,7 @@ async def test_a_second_cancellation_leaves_no_open_file(
 ):
     """Who is cancelled once more while it cleans up leaves no file open and no thread behind."""
     async with account(60) as a:
-        for step in range(0, 60, 4):
+        for step in range(4 * again, 60, max(1, 16 // EFFORT)):
             target.write_bytes(OLD)
             manifest.unlink(missing_ok=True)
             await _cancelled(export_conversations(a.client, target, limit=20), step, again)
