@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual
+from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import Limiter, LimiterSnapshot, RateLimit
@@ -326,7 +327,7 @@ patterns = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40 * EFFORT)
 @given(
     requests=st.sampled_from([1, 2, 3, 10, 300]),
     pattern=patterns,
@@ -879,7 +880,7 @@ names = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40 * EFFORT)
 @given(
     answers=st.lists(
         st.tuples(
