@@ -347,9 +347,14 @@ def write(rows: Sequence[Row]) -> None:
     head, _, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
     known = [f"- {text}" for text in facts(rows, every=1)]
-    lost = [f"- {text}" for text in missed(rows)]
+    alone = [row for row in rows if row.cell.strangers == "alone"]
+    heading = (
+        "Cells that miss, where headers (or nobody else) make the numbers possible: "
+        f"{sum(1 for _ in missed(rows))}. Alone they are:"
+    )
+    lost = [f"- {text}" for text in missed(alone)]
     body = "\n".join(
-        [BEGIN, "", *known, "", "Cells that miss:", "", *(lost or ["none"]), "", *table(rows), ""]
+        [BEGIN, "", *known, "", heading, "", *(lost or ["none"]), "", *table(rows), ""]
     )
     TABLE.write_text(f"{head}{body}\n{END}{tail}", encoding="utf-8")
     CELLS.write_text("\n".join(as_tsv(rows)) + "\n", encoding="utf-8")
