@@ -34,14 +34,14 @@ _BUDGETS = {"file": FileBudget, "redis": RedisBudget}
 
 
 class Job(NamedTuple):
-    """What each process does.
+    """The task of each process.
 
     Attributes:
         where: The server.
         kind: The kind of the budget.
         place: The budget's file, or its server.
-        quota: What the server grants.
-        share: What a process keeps to while the budget cannot be reached.
+        quota: The quota of the server.
+        share: The part of it that a process uses while the budget cannot be reached.
     """
 
     where: Server
@@ -52,7 +52,7 @@ class Job(NamedTuple):
 
 
 def walk(pipe: Connection, job: Job) -> None:
-    """Walk all conversations when told to; report when each came, and how many were refused."""
+    """Walk all conversations; report the time of each, and how many requests were refused."""
 
     async def main() -> None:
         times: list[float] = []
@@ -90,7 +90,7 @@ def run(job: Job, processes: int) -> tuple[float, int]:
 
 
 def measure(quota: Quota, processes: int, pages: int, redis: str | None) -> dict[str, list[dict]]:
-    """Return what came of each kind of budget."""
+    """Return the samples of each kind of budget."""
     samples = {}
     with tempfile.TemporaryDirectory() as folder:
         places = {"file": str(Path(folder) / "budget.sqlite")} | ({"redis": redis} if redis else {})
