@@ -219,6 +219,8 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SHORTEST_SECRET = 8
+# Characters that one character of a secret may take in a text, as in "&#123;".
+_LONGEST_SPELLING = 8
 
 
 class Secret:
@@ -236,6 +238,18 @@ class Secret:
     def redact(self, body: bytes) -> bytes:
         """Return ``body`` without the secret, which a server may have echoed."""
         return re.sub(self._echo().encode(), b"***", body) if self._is_secret else body
+
+    def excerpt(self, body: bytes, most: int) -> bytes:
+        """Return the first ``most`` bytes of ``body``, without the secret.
+
+        The body is cut before it is redacted, because redacting megabytes takes seconds.
+        """
+        if len(body) <= most:
+            return self.redact(body)
+        # The cut may leave the beginning of the secret at the end, so that end is dropped.
+        margin = _LONGEST_SPELLING * len(self._value)
+        redacted = self.redact(body[: most + margin])
+        return redacted[: max(0, len(redacted) - margin)][:most]
 
     def redact_text(self, text: str) -> str:
         """Return ``text`` without the secret."""

@@ -8,7 +8,7 @@ import random
 
 import pytest
 from support.clock import most_in_any, now, run_virtual
-from support.parts import PATIENT, make_config, make_pipeline, page_body
+from support.parts import PATIENT, in_one_step, make_config, make_pipeline, page_body
 from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
@@ -36,11 +36,13 @@ REQUEST = Request("/api/things", "limit=1")
 KEY = "a-made-up-key"
 
 
+@in_one_step
 def body_of(reply: Reply) -> bytes:
     """Decode nothing: what these tests fetch is the body itself."""
     return reply.body
 
 
+@in_one_step
 def decode_whole(reply: Reply) -> str:
     """Take anything but a body that is cut short or has another shape."""
     if reply.body.startswith(b"cut"):
@@ -525,6 +527,7 @@ def test_an_echo_of_the_key_is_struck_out(status, caplog):
     echo = f'{{"success": false, "error": {{"message": "{KEY}", "code": "{KEY}"}}}}'.encode()
     pipeline, _ = make_pipeline([reply(status, echo)] * 2, retry=RetryPolicy(attempts=2))
 
+    @in_one_step
     def decode(answer: Reply) -> bytes:
         raise DecodeError(answer.body.decode(), raw=answer.body)
 
@@ -537,6 +540,16 @@ def test_an_echo_of_the_key_is_struck_out(status, caplog):
     with caplog.at_level(logging.DEBUG):
         run_virtual(main())
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 304, 400, 404, 599])
+def test_only_a_200_is_decoded(status):
+    """Any status but 200 is an error, even with the body of a good page."""
+    pipeline, _ = make_pipeline([reply(status, page_body(["a"]))], retry=RetryPolicy(attempts=1))
+
+    with pytest.raises(APIStatusError) as caught:
+        run_virtual(pipeline.fetch(REQUEST, body_of))
+    assert caught.value.status == status
 
 
 def test_an_answer_with_the_key_in_it_is_left_as_it_came():
