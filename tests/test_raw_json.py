@@ -45,6 +45,12 @@ def test_records_are_cut_by_their_borders(records: list, metadata: object, space
     assert bytes(envelope.success) == b"true"
 
 
+def test_records_are_cut_from_a_body_that_msgspec_rejects() -> None:
+    """Records are cut out one by one from a body that is no JSON because of one of them."""
+    assert [bytes(raw) for raw in cut_records(b'{"data":[{"a":1}, NaN]}')] == [b'{"a":1}', b"NaN"]
+    assert cut_records(b'{"data":NaN}') == []
+
+
 @given(body=st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
 @settings(max_examples=200)
 def test_any_bytes_are_cut_or_refused(body: bytes) -> None:

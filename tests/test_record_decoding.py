@@ -190,6 +190,34 @@ def test_a_record_with_too_many_values_is_malformed() -> None:
     assert page.ids == ["a", "x"]
 
 
+def test_large_records_are_read_in_steps() -> None:
+    """A record of megabytes is read as any other, with pauses between its fields and labels."""
+    sent = {
+        "id": "x",
+        "notes": "n" * 600_000,
+        "labels": [{"id": str(number)} for number in range(1200)] + [5],
+        "created_at": "soon",
+    } | {f"x_{number}": number for number in range(2000)}
+    steps, pauses = CONVERSATION.decode(0, json.dumps(sent).encode()), 0
+    try:
+        while True:
+            next(steps)
+            pauses += 1
+    except StopIteration as end:
+        record = end.value
+
+    assert pauses >= 5
+    assert (len(record.labels), record.notes) == (1200, sent["notes"])
+    assert record.extra.keys() == sent.keys() - {"id", "notes"}
+
+
+def test_a_large_record_with_an_unknown_field_is_a_record() -> None:
+    """A record of megabytes with an unknown field keeps it, and its other fields."""
+    record = read(b'{"id":"x","new":1,"notes":"' + b"n" * 600_000 + b'"}')
+
+    assert (record.id, record.extra, len(record.notes)) == ("x", {"new": 1}, 600_000)
+
+
 @given(
     fields=st.dictionaries(st.sampled_from(KNOWN) | TEXTS.filter(lambda t: t != "id"), VALUES),
     hostile=st.dictionaries(st.sampled_from([*KNOWN, "x_new"]), HOSTILE, max_size=2),
