@@ -99,4 +99,5 @@ def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
             if index in odd_at
         ),
         body=b'{"data":[%s]}' % b",".join(bytes(raw[index]) for index in indices),
+        kept_raw=None if page.kept_raw is None else [raw[index] for index in indices],
     )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord
+    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord, RawPage
 
 __all__ = [
     "APIStatusError",
@@ -233,8 +233,8 @@ class DecodeError(CekatError):
 
     Attributes:
         field: Where in the answer, as ``$.data[7].labels[0].id``; ``None`` if nowhere in it.
-        raw: The bytes that do not fit. They hold customers' data, so they are not part of the
-            message.
+        raw: The bytes that do not fit, cut at 64 KiB. They hold customers' data, so they are not
+            part of the message.
     """
 
     def __init__(self, message: str = "", *, field: str | None = None, raw: bytes = b"") -> None:
@@ -287,10 +287,20 @@ class OddRecordError(DecodeError):
 
 
 class PaginationError(CekatError):
-    """The cursors do not lead to an end: one came again, or came by half.
+    """The cursors do not lead to an end: one was repeated, or cannot be used.
 
-    Its ``cursor`` is the one that came again; where half of one came, it is that of the page.
+    Its ``cursor`` is the repeated one; if one cannot be used, it is the cursor of its page.
+
+    Attributes:
+        page: The page whose cursor cannot be used, with all its records; else ``None``. A walk has
+            yielded it before it raised. Its ``body`` holds the records alone.
     """
+
+    def __init__(
+        self, message: str = "", *, page: ConversationPage | RawPage | None = None
+    ) -> None:
+        super().__init__(message)
+        self.page = page
 
 
 class InboxesFailedError(CekatError):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from support.scripted import reply
 
 from cekat_async._decode import decode_conversation_page
+from cekat_async._raw_json import completed
 from cekat_async._seen import Seen, names_of, only
 from cekat_async.models import ConversationPage
 
@@ -32,7 +33,7 @@ RECORDS = {
     b'{"id":"plain-%d"}': "plain-%d",
     b'\n {"id" : "spaced-%d" , "notes":"\\ud83d"}\t': "spaced-%d",
     b'{"id":"odd-%d","labels":7}': "odd-%d",
-    b'{"id":"","labels":%d}': "",
+    b'{"id":"","labels":%d}': b'{"id":"","labels":%d}',
     b'{"labels":%d}': b'{"labels":%d}',
     b"%d": b"%d",
     b'{"id":%d, "notes":"\xff"}': b'{"id":%d, "notes":"\xff"}',
@@ -42,7 +43,7 @@ RECORDS = {
 def page_of(records: list[bytes]) -> ConversationPage:
     """Return a page as it is decoded, of records whose %d becomes their number."""
     body = b'{"data":[%s],"metadata":{"next_cursor":{"cursor_id":"c","cursor_ts":"t"}}}'
-    return decode_conversation_page(reply(body=body % b",".join(records)))
+    return completed(decode_conversation_page(reply(body=body % b",".join(records))))
 
 
 def numbered(kinds: list[bytes]) -> list[bytes]:
@@ -105,7 +106,7 @@ def test_a_page_of_what_is_wanted_is_as_if_nothing_else_had_come(kinds):
 
     kept = only(page_of(records), wanted)
 
-    assert replace(kept, body=b"") == replace(expected, body=b"")
+    assert replace(kept, body=b"", kept_raw=None) == replace(expected, body=b"", kept_raw=None)
     assert [bytes(raw) for raw in kept.raw] == [bytes(raw) for raw in expected.raw]
     assert all(bytes(kept.raw[odd.index]) == odd.raw for odd in kept.odd_records)
 
