@@ -254,7 +254,8 @@ def _row(values: Mapping[str, str]) -> Row:
     for name in model.CONTENDERS:
         numbers = [values[f"{name} {number}"] for number in Outcome._fields]
         if all(numbers):  # rivals were not tried in every cell
-            outcomes[name] = Outcome(*map(float, numbers))
+            used, refused, periods, *times = map(float, numbers)
+            outcomes[name] = Outcome(used, int(refused), int(periods), *times)
     return Row(cell, outcomes)
 
 

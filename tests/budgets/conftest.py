@@ -18,6 +18,8 @@ import cekat_async
 from cekat_async.budgets import FileBudget, RedisBudget
 
 HAMMER = Path(__file__).parent / "hammer.py"
+# Seconds that a take may need on a busy machine, where many wait for each other.
+PATIENCE = 300.0
 
 
 def server_program():
@@ -84,7 +86,7 @@ class RedisStore:
         self._server = server
 
     def budget(self, name="cekat", **options):
-        return RedisBudget(self.place, name=name, **options)
+        return RedisBudget(self.place, name=name, **{"timeout": PATIENCE} | options)
 
     def stamps(self, name):
         """Return when each request was taken, by the server's clock, in seconds."""
@@ -110,7 +112,7 @@ class FileStore:
         self.place = str(path)
 
     def budget(self, name="cekat", **options):
-        return FileBudget(self.place, name=name, **options)
+        return FileBudget(self.place, name=name, **{"timeout": PATIENCE} | options)
 
     def stamps(self, name):
         """Return when each request was taken, by the machine's clock, in seconds."""

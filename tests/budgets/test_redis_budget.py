@@ -101,7 +101,7 @@ async def test_a_silent_server_is_given_up():
 async def test_a_paused_server_is_waited_for(shared_server):
     """A server that answers too late costs one take; the next gets an answer of its own."""
     shared_server.ask("FLUSHALL")
-    async with RedisBudget(shared_server.url, timeout=1.0) as budget:
+    async with RedisBudget(shared_server.url, timeout=2.0) as budget:
         await budget.take(3, 60.0)
         shared_server.ask("CLIENT", "PAUSE", 600_000, "WRITE")
         with pytest.raises(TimeoutError):

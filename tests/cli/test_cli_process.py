@@ -113,10 +113,17 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-@pytest.mark.usefixtures("loop")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["publishing", "closing"])
-def test_an_export_that_is_stopped_too_late(process, tmp_path, sent, moment):
+@pytest.mark.parametrize(
+    "loop, sent, moment",  # each with each of another kind
+    [
+        ("uvloop", signal.SIGINT, "publishing"),
+        ("uvloop", signal.SIGTERM, "closing"),
+        ("asyncio", signal.SIGINT, "closing"),
+        ("asyncio", signal.SIGTERM, "publishing"),
+    ],
+    indirect=["loop"],
+)
+def test_an_export_that_is_stopped_too_late(process, tmp_path, loop, sent, moment):
     """Stopped while the target takes its name, or later, an export is done and says so."""
     running = process(env=os.environ | {"MOMENT": moment}, script=STOPPED_LATE, bufsize=0)
     assert running.stdout.readline() == b"now\n"
