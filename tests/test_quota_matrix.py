@@ -34,7 +34,7 @@ def test_alone_without_headers(window, trip):
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("headers", HONEST)
-@pytest.mark.parametrize("limit", [60, 300])
+@pytest.mark.parametrize("limit", [60, 300] if EFFORT > 1 else [60])
 def test_alone_with_honest_headers(window, headers, limit):
     """With headers, and no setting: 98 % of the quota over some periods, and none refused."""
     outcome = run(Cell(window, headers, limit, 0.15, 8, "alone"), "cekat_async", PERIODS)
