@@ -20,7 +20,7 @@ from cekat_async.sandbox import Sandbox
 settings.register_profile(
     "calm",
     deadline=None,
-    max_examples=50 * EFFORT,
+    max_examples=30 * EFFORT,
     derandomize="CI" in os.environ and EFFORT == 1,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 # Each is a run that is killed, and one that goes on.
-RUNS = 2 * EFFORT
+RUNS = EFFORT
 FILES = [".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet", ".parquet/"]
 CONVERSATIONS, INBOXES = 150, 3
 # No file may grow larger. The largest leaves room for any target, the smallest for none.

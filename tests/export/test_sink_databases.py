@@ -415,7 +415,7 @@ def test_killed_at_any_moment(store):
     with closing(Publishers(store, 200)) as publishers:
         latest = publishers.publish()
         after = state_of(store)
-        while runs < 4 * EFFORT or interrupted < EFFORT:
+        while runs < 2 * EFFORT or interrupted < EFFORT:
             store.do("DELETE FROM conversations")
             publish(store.sink(), old)
             moment = moments.uniform(0, latest)

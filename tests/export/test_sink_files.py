@@ -322,7 +322,7 @@ def test_publishing_again_after_a_kill(tmp_path, kind, first):
     whole.parent.mkdir()
     publish(kind(whole), old)
     publish(kind(whole), new, runs=2)
-    for number in range(4 * EFFORT):
+    for number in range(2 * EFFORT):
         target = tmp_path / str(number) / "out"
         target.parent.mkdir()
         if not first:
