@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cekat_async.models import RawPage
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -72,13 +74,30 @@ def _key(name: str | bytes) -> int:
     return (hash(name.encode()) if isinstance(name, str) else ~hash(name)) % _SIZE
 
 
-def names_of(page: ConversationPage) -> list[str | bytes]:
+def names_of(page: ConversationPage | RawPage) -> list[str | bytes]:
     """Return what each record of a page is known by, in order: its id, or all of it without one."""
+    if isinstance(page, RawPage):
+        return [_record_id(raw) or bytes(raw) for raw in page.raw]
     names: list[str | bytes] = []
     odd_at = {odd.index: odd.raw for odd in page.odd_records}
     for index, id_ in enumerate(page.ids):
         names.append(odd_at[index] if id_ is None else id_)
     return names
+
+
+class _OnlyId(msgspec.Struct):
+    id: str | None = None
+
+
+_ONLY_ID = msgspec.json.Decoder(_OnlyId)
+
+
+def _record_id(raw: msgspec.Raw) -> str | None:
+    """Return a record's id, or ``None`` if it has no readable one."""
+    try:
+        return _ONLY_ID.decode(raw).id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:

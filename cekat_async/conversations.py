@@ -11,13 +11,13 @@ import msgspec
 
 from cekat_async._across import Across, each_once, ids_of_all, require_inbox_ids
 from cekat_async._ahead import AskAhead
+from cekat_async._cursor_walk import CursorWalk
 from cekat_async._decode import decode_conversation_page, decode_raw_page
 from cekat_async._listing import InSegments, Serially
 from cekat_async._segments import SegmentedWalk
 from cekat_async._stream import streamed
 from cekat_async._tracked import TrackedWalk
 from cekat_async._walk import (
-    CursorWalk,
     items_of,
     let_pass,
     odd_record_error,
@@ -144,7 +144,8 @@ class Conversations:
         what was asked for ahead is given up then.
 
         Raises:
-            PaginationError: A cursor came for the second time, at whatever distance.
+            PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
+                cursors do not advance: the walk would never end.
         """
         require_count("prefetch", prefetch, at_least=0)
         require_count("segments", segments)
@@ -159,6 +160,7 @@ class Conversations:
             CursorWalk(start),
             prefetch,
             error_of,
+            self._warner(inbox),
         )
 
     def list(
@@ -175,7 +177,8 @@ class Conversations:
         """Yield conversation after conversation, page by page behind the scenes.
 
         Raises:
-            PaginationError: A cursor came for the second time, at whatever distance.
+            PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
+                cursors do not advance: the walk would never end.
         """
         return items_of(
             self.pages(
@@ -203,12 +206,14 @@ class Conversations:
         No record is decoded, which is half of the work of a page, and so none is odd.
 
         Raises:
-            PaginationError: A cursor came for the second time, at whatever distance.
+            PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
+                cursors do not advance: the walk would never end.
         """
         require_count("prefetch", prefetch, at_least=0)
         query, inbox = _query(limit, stage_status), _checked_inbox(inbox_id)
         fetch = self._fetcher(decode_raw_page, query, inbox)
-        return self._walked(fetch, CursorWalk(_checked_cursor(cursor)), prefetch, _nothing_odd)
+        walk = CursorWalk(_checked_cursor(cursor))
+        return self._walked(fetch, walk, prefetch, _nothing_odd, self._warner(inbox))
 
     def across_pages(
         self,
@@ -357,10 +362,11 @@ class Conversations:
         walk: CursorWalk,
         prefetch: int,
         error_of: Callable[[P], CekatError | None],
+        warn: Callable[[str], None],
     ) -> AsyncGenerator[P, None]:
         """Walk one listing in order, so many pages ahead of the caller."""
-        async with aclosing(AskAhead(fetch, prefetch, walk.is_new)) as ahead:
-            pages = walk_pages(ahead.page, walk, error_of, self._label)
+        async with aclosing(AskAhead(fetch, prefetch, walk.can_follow)) as ahead:
+            pages = walk_pages(ahead.page, walk, error_of, self._label, warn)
             async with aclosing(pages):
                 async for page in pages:
                     yield page
@@ -402,10 +408,11 @@ class Conversations:
         inbox_id: str | None,
     ) -> Listing:
         fetch = self._fetcher(decode_conversation_page, query, inbox_id)
+        warn = self._warner(inbox_id)
         if segments == 1:
             error_of = partial(odd_record_error, on_odd_record=on_odd_record)
-            return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label))
-        walk = SegmentedWalk(start, segments, self._warner(inbox_id))
+            return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label, warn))
+        walk = SegmentedWalk(start, segments, warn)
         return InSegments(fetch, fetch, walk, on_odd_record, self._label)
 
     def _warner(self, inbox_id: str | None) -> Callable[[str], None]:

@@ -21,18 +21,17 @@ ROOT = Path(cekat_async.__file__).parent
 FLOORS = [
     {"positions", "_version"},  # values
     {"errors", "models"},  # values as well
+    {"_seen", "_timeline"},  # rules
     {
         "config",
         "_wire",
-        "_walk",
-        "_seen",
-        "_timeline",
+        "_cursor_walk",
         "_ledger",
         "_hold",
         "_trust",
         "_turn",
-    },  # rules
-    {"_decode", "_quota", "_belief", "_reports", "_segment"},  # rules as well, on top of those
+    },  # rules as well
+    {"_walk", "_decode", "_quota", "_belief", "_reports", "_segment"},  # on top of those
     {"_pace", "_unpaced", "_splits", "_follow_up", "_catch_up"},  # and on top of these
     {"_segments"},
     {"_tracked"},

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _NAME: Final = "endless"
 _DAY: Final = 86_400_000
+# So that a listing which advances comes to 2015, where no conversation is older, within 200 pages.
+_STEP: Final = 30 * _DAY
 _IN_1970: Final = 180 * _DAY
 _IN_2200: Final = 84_006 * _DAY
 
@@ -59,5 +61,5 @@ class Endless:
         if self._times == "unreadable":
             return f"page {number}"
         begin = {"past": _IN_1970, "future": _IN_2200}.get(self._times, end)
-        days = {"still": 0, "backwards": -number}.get(self._times, number)
-        return spell_cursor(begin + self._direction * days * _DAY)
+        steps = {"still": 0, "backwards": -number}.get(self._times, number)
+        return spell_cursor(begin + self._direction * steps * _STEP)

@@ -133,9 +133,9 @@ class Dialect(msgspec.Struct, frozen=True):
             (`"repeat"`), or all pages from the first to the last again and again (`"cycle"`).
             `end` has no effect then. Listings of inboxes claim one more page on each page.
         endless_times: the timestamps of those cursors: that of the last conversation
-            (`"still"`), a day further in the direction of the listing on each page (`"advance"`)
-            or a day back (`"backwards"`), no timestamps at all (`"unreadable"`), or days in 1970
-            (`"past"`) or from 2200 on (`"future"`).
+            (`"still"`), 30 days further in the direction of the listing on each page (`"advance"`)
+            or 30 days back (`"backwards"`), no timestamps at all (`"unreadable"`), or times about
+            1970 (`"past"`) or 2200 (`"future"`).
 
     Raises:
         ValueError: an option makes no sense.

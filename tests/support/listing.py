@@ -32,11 +32,13 @@ class ModelListing:
     ``made_up`` says what it makes of a cursor that it did not send: "honour" it, "ignore" it,
     "reject" it, find nothing behind it ("empty"), or look at its id only ("by_id"). ``end`` says
     what the last page carries: no cursor ("null"), one behind which nothing comes ("empty"), or
-    one that comes back with nothing ("echo").
+    one that comes back with nothing ("echo"). A page has only those of its ``limit`` rows that
+    ``shows`` wants, as if the server applied a filter after it had read a page.
     """
 
     def __init__(self, times, *, limit=10, rising=False, made_up="honour", end="null", seed=0):
         self.limit, self.rising, self.made_up, self.end = limit, rising, made_up, end
+        self.shows = lambda _: True
         self._random = Random(seed)
         self.times = {f"{self._random.getrandbits(40):010x}.{n}": t for n, t in enumerate(times)}
         self._rows = sorted((time, id_) for id_, time in self.times.items())
@@ -69,8 +71,9 @@ class ModelListing:
         if found and (len(rows) > len(found) or self.end != "null"):
             following = Cursor(found[-1][1], spelled(found[-1][0]))
             self._issued.add(following)
-        records = b",".join(b'{"id":"%s"}' % id_.encode() for _, id_ in found)
-        items = tuple(Conversation(id=id_, created_at=_EPOCH) for _, id_ in found)
+        shown = [id_ for _, id_ in found if self.shows(id_)]
+        records = b",".join(b'{"id":"%s"}' % id_.encode() for id_ in shown)
+        items = tuple(Conversation(id=id_, created_at=_EPOCH) for id_ in shown)
         return ConversationPage(items=items, next_cursor=following, body=b'{"data":[%s]}' % records)
 
     def _behind(self, cursor):
