@@ -455,6 +455,73 @@ def test_pages_pushed_back_whole_are_not_the_end() -> None:
     assert result.ids == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize("page", [inbox_page(pages=10**9), inbox_page("a", pages=10**9)])
+def test_fifty_pages_that_claim_more_and_bring_nothing_are_an_error(page: InboxPage) -> None:
+    """Empty or repeated, pages that say that there are more end in an error, and not silently."""
+    result = along_pages(lambda number: inbox_page("a", pages=10**9) if number == 1 else page)
+
+    assert result.ids == ["a"]
+    assert len(result.asked) == len(result.pages) == 51
+    assert isinstance(result.error, PaginationError)
+    assert "counts 1,000,000,000 pages, but 50 pages in a row brought nothing" in str(result.error)
+
+
+def test_a_cycle_of_100_inbox_pages_is_an_error_after_150() -> None:
+    """Inboxes that begin anew under later page numbers come once."""
+    result = along_pages(lambda number: inbox_page(f"i-{(number - 1) % 100}", pages=number + 1))
+
+    assert len(result.asked) == 150
+    assert len(result.ids) == 100
+    assert isinstance(result.error, PaginationError)
+
+
+def test_empty_and_repeated_inbox_pages_count_together() -> None:
+    """A server that alternates between them is left after fifty of both."""
+    result = along_pages(lambda number: inbox_page(*"a" * (number % 2), pages=number + 1))
+
+    assert len(result.asked) == 51
+    assert isinstance(result.error, PaginationError)
+
+
+def test_an_empty_page_in_the_middle_is_not_the_end() -> None:
+    """A page without inboxes is passed over, as long as the server counts more pages."""
+    pages = {1: ["a"], 2: [], 3: [], 4: ["b"], 5: []}
+
+    result = along_pages(lambda number: inbox_page(*pages[number], pages=4))
+
+    assert (result.asked, result.ids) == ([1, 2, 3, 4, 5], ["a", "b"])
+    assert result.error is None
+
+
+def test_an_empty_page_behind_all_items_is_the_end() -> None:
+    """Too large a count of pages, as in the API's own sample, costs one request."""
+    ids = [f"i-{number}" for number in range(15)]
+
+    result = along_pages(numbered(ids, 10, pages=8, items=15))
+
+    assert (result.asked, result.ids, result.error) == ([1, 2, 3], ids, None)
+
+
+@pytest.mark.parametrize("extra", [1, 48])
+def test_a_count_of_pages_that_is_too_large_is_no_error(extra: int) -> None:
+    """Where nothing else shows that it is, the walk goes to the last page that is counted."""
+    result = along_pages(numbered(["a", "b", "c"], 1, pages=3 + extra))
+
+    assert (len(result.asked), result.ids, result.error) == (3 + extra, ["a", "b", "c"], None)
+
+
+def test_an_error_of_an_inbox_listing_comes_after_odd_records() -> None:
+    """An odd inbox on the last page before the error is told, and is not what is raised."""
+    handed: list[OddRecord] = []
+
+    result = along_pages(
+        lambda number: inbox_page(pages=10**9, odd_records=(odd(0, "o"),)), handed.append
+    )
+
+    assert isinstance(result.error, PaginationError)
+    assert [record.id for record in handed] == ["o"]
+
+
 PAGE = st.builds(
     lambda ids, odd_ids, pages, items: inbox_page(
         *ids,
