@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from cekat_async.models import Cursor
 
-__all__ = ["MOST_IDLE_PAGES", "CursorWalk"]
+__all__ = ["LONGEST_CURSOR", "MOST_IDLE_PAGES", "CursorWalk"]
 
 # A walk ends with an error after this many pages that bring it no further.
 MOST_IDLE_PAGES = 50
 # A sparse listing is worth a warning if the rest of it may take more requests than this.
 _MANY_REQUESTS = 100_000
 # Servers and proxies accept URLs of about 8,000 characters, and percent-encoding triples some.
-_LONGEST_CURSOR = 4_096
+LONGEST_CURSOR = 4_096
 _LONGEST_QUOTE = 100
 
 
@@ -46,7 +46,7 @@ class CursorWalk:
 
     def can_follow(self, cursor: Cursor) -> bool:
         """Whether a cursor leads on: the walk has not received it yet, and it can be sent."""
-        return hash(cursor) not in self._cursors and _longest(cursor) <= _LONGEST_CURSOR
+        return hash(cursor) not in self._cursors and _longest(cursor) <= LONGEST_CURSOR
 
     def advance(self, next_cursor: Cursor | None, names: Sequence[str | bytes]) -> None:
         """Move on after a page.
@@ -65,7 +65,7 @@ class CursorWalk:
         if next_cursor is None or (not names and next_cursor == self.cursor):
             self.done = True
             return
-        if _longest(next_cursor) > _LONGEST_CURSOR:
+        if _longest(next_cursor) > LONGEST_CURSOR:
             raise self._error_of_length(next_cursor)
         if hash(next_cursor) in self._cursors:
             raise _repeated_cursor(next_cursor)
@@ -92,7 +92,7 @@ class CursorWalk:
     def _error_of_length(self, cursor: Cursor) -> PaginationError:
         error = PaginationError(
             f"the server sent a cursor of {_longest(cursor):,} characters, and more than "
-            f"{_LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
+            f"{LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
         )
         error.cursor = self.cursor
         return error

@@ -75,6 +75,7 @@ HARMLESS = {
     "types",
     "typing",
     "urllib.parse",
+    "uuid.UUID",
 }
 
 
