@@ -54,6 +54,12 @@ class ModelListing:
         self.times[id_] = self._now
         insort(self._rows, (self._now, id_))
 
+    def add(self, id_):
+        """Let a conversation appear, as the newest."""
+        self._now += 1000
+        self.times[id_] = self._now
+        insort(self._rows, (self._now, id_))
+
     def has_sent(self, cursor):
         """Whether a cursor is one of its own."""
         return cursor in self._issued
