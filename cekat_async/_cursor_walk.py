@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cekat_async._timeline import parse_cursor_ts
+from cekat_async._timeline import parse_cursor_ts, to_microseconds
 from cekat_async.errors import PaginationError
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class CursorWalk:
 
         Args:
             next_cursor: The cursor on the page.
-            names: What identifies each record of the page, in order: its id, or its bytes if it
-                has none.
+            names: The ids of the page's records, in order. A record without an id is identified by
+                its bytes.
 
         Raises:
             PaginationError: The walk would never end, or the cursor cannot be sent.
@@ -183,17 +183,13 @@ class _EmptyPages:
             )
 
 
-def _microseconds(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
 # No conversation is older than the API, and a cursor without a zone may be hours ahead of UTC.
-_EARLIEST = _microseconds(datetime(2015, 1, 1, tzinfo=UTC))
+_EARLIEST = to_microseconds(datetime(2015, 1, 1, tzinfo=UTC))
 _DAY = 24 * 3600 * 1_000_000
 
 
 def _now() -> int:
-    return _microseconds(datetime.now(UTC))
+    return to_microseconds(datetime.now(UTC))
 
 
 def _time_of(cursor: Cursor) -> int | None:
@@ -207,9 +203,13 @@ def _longest(cursor: Cursor) -> int:
 
 
 def _quoted(cursor: Cursor) -> str:
-    """Return a cursor for an error's text: whole, since a part of an echoed key would show it."""
+    """Return a cursor for an error's text: whole, or only its length.
+
+    It may hold an echo of the API key. A part of the key could not be redacted.
+    """
     text = f"{cursor.cursor_ts}, {cursor.cursor_id}"
-    return text if len(text) <= _LONGEST_QUOTE else f"{len(text):,} characters"
+    fits = len(text) <= _LONGEST_QUOTE and text.isprintable()
+    return text if fits else f"{len(text):,} characters"
 
 
 def _error(cursor: Cursor, what: str) -> PaginationError:

@@ -8,7 +8,7 @@ from math import nan
 
 from cekat_async.models import Cursor
 
-__all__ = ["Timeline", "parse_cursor_ts"]
+__all__ = ["Timeline", "parse_cursor_ts", "to_microseconds"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1000
@@ -86,7 +86,7 @@ class Timeline:
         place = parse_cursor_ts(cursor.cursor_ts)
         if place is None:
             return False
-        return (place - _microseconds(moment)) % _ZONES < _MILLISECOND
+        return (place - to_microseconds(moment)) % _ZONES < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
         """Return a cursor that points so deep, in the spelling of the server's own.
@@ -115,10 +115,11 @@ def parse_cursor_ts(timestamp: str) -> int | None:
         moment = datetime.fromisoformat(timestamp)
     except ValueError:
         return None
-    return _microseconds(moment)
+    return to_microseconds(moment)
 
 
-def _microseconds(moment: datetime) -> int:
+def to_microseconds(moment: datetime) -> int:
+    """Return the microseconds from 1970 to a moment; one without a zone is UTC."""
     return (_aware(moment) - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -54,7 +54,7 @@ class PageWalk:
     Attributes:
         number: The page to request next, from 1.
         done: Whether nothing more is to be requested.
-        error: What is to be raised after the page that :meth:`advance` has returned.
+        error: The error to raise after the page that :meth:`advance` has returned.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class PageWalk:
         self._idle = 0
 
     def advance(self, page: InboxPage) -> InboxPage:
-        """Move on behind a page, and return it without the inboxes that were there before.
+        """Move on after a page, and return it without the inboxes that were there before.
 
         Page numbers shift when an inbox is added or removed while the walk is under way.
         """
@@ -87,8 +87,8 @@ class PageWalk:
     def _claims_more(self, page: InboxPage) -> bool:
         """Whether the server says that there are more pages.
 
-        A page without anything new need not be the last: so many inboxes may have been added
-        before it that everything has moved to the next page.
+        A page without anything new need not be the last: enough inboxes may have been added before
+        it to move all new ones to the next page.
         """
         if page.total_pages is None or self.number > page.total_pages:
             return False

@@ -118,7 +118,7 @@ class CekatError(Exception):
         return facts
 
     def __str__(self) -> str:
-        """Return the message, and behind it the facts and the advice a person needs to act."""
+        """Return the message, followed by the facts and the advice a person needs to act."""
         facts = self._facts()
         text = f"{self.message} ({', '.join(facts)})" if facts else self.message
         return f"{text}: {self.advice}" if text and self.advice else text

@@ -24,7 +24,7 @@ MILLISECOND = timedelta(milliseconds=1)
 @pytest.fixture(autouse=True)
 def _at_a_fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let "a day in the future" be the same day in every run."""
-    monkeypatch.setattr(_cursor_walk, "_now", lambda: _cursor_walk._microseconds(NOW))
+    monkeypatch.setattr(_cursor_walk, "_now", lambda: _cursor_walk.to_microseconds(NOW))
 
 
 def at(moment: datetime | str, name: object = "id") -> Cursor:
@@ -304,6 +304,15 @@ def test_errors_quote_a_cursor_whole_or_not_at_all() -> None:
         assert (name in str(caught.value)) == is_quoted
         assert ("iii" in str(caught.value)) == is_quoted
         assert len(str(caught.value)) < 250
+
+
+def test_errors_are_one_line() -> None:
+    """A cursor with line breaks or control characters is not quoted."""
+    walk = CursorWalk(at(NEWEST, "a\n\x1b[31mb"))
+    with pytest.raises(PaginationError) as caught:
+        walk.advance(at(NEWEST, "a\n\x1b[31mb"), ["a"])
+
+    assert str(caught.value).isprintable()
 
 
 # --- honest listings

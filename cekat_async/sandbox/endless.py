@@ -49,7 +49,7 @@ class Endless:
         return self._cursor(self.number(given) + 1, int(end))
 
     def page_shown(self, number: int, pages: int) -> int | None:
-        """Return which page of the listing, from 1, stands at a number; `None` for an empty one."""
+        """Return which page of the listing, from 1, is sent as this page; `None` for none."""
         if self._pages == "empty":
             return None
         return 1 if self._pages == "repeat" else (number - 1) % max(pages, 1) + 1
