@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cekat_async._raw_json import AT_ONCE, UNDECODABLE
 from cekat_async.models import RawPage
 
 if TYPE_CHECKING:
@@ -77,12 +78,19 @@ def _key(name: str | bytes) -> int:
 def names_of(page: ConversationPage | RawPage) -> list[str | bytes]:
     """Return what each record of a page is known by, in order: its id, or all of it without one."""
     if isinstance(page, RawPage):
-        return [_record_id(raw) or bytes(raw) for raw in page.raw]
+        return _raw_names_of(page)
     names: list[str | bytes] = []
     odd_at = {odd.index: odd.raw for odd in page.odd_records}
     for index, id_ in enumerate(page.ids):
         names.append(odd_at[index] if id_ is None else id_)
     return names
+
+
+def _raw_names_of(page: RawPage) -> list[str | bytes]:
+    # The ids of a larger page could take too long to read at once. Then its bytes must do.
+    if len(page.body) > AT_ONCE:
+        return [bytes(raw) for raw in page.raw]
+    return [_quick_id(raw) or bytes(raw) for raw in page.raw]
 
 
 class _OnlyId(msgspec.Struct):
@@ -92,11 +100,11 @@ class _OnlyId(msgspec.Struct):
 _ONLY_ID = msgspec.json.Decoder(_OnlyId)
 
 
-def _record_id(raw: msgspec.Raw) -> str | None:
-    """Return a record's id, or ``None`` if it has no readable one."""
+def _quick_id(raw: msgspec.Raw) -> str | None:
+    """Return a record's id, or ``None`` if it would take repairs to read it."""
     try:
         return _ONLY_ID.decode(raw).id
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 
@@ -118,4 +126,5 @@ def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
             if index in odd_at
         ),
         body=b'{"data":[%s]}' % b",".join(bytes(raw[index]) for index in indices),
+        kept_raw=None if page.kept_raw is None else [raw[index] for index in indices],
     )

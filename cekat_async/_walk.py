@@ -20,27 +20,30 @@ if TYPE_CHECKING:
     from cekat_async._cursor_walk import CursorWalk
     from cekat_async.errors import CekatError
     from cekat_async.models import (
+        Conversation,
         ConversationPage,
         Cursor,
+        Inbox,
         InboxPage,
         OddRecord,
         Page,
         RawPage,
-        Record,
     )
 
 __all__ = [
     "PageWalk",
+    "cursor_error",
     "items_of",
     "let_pass",
     "odd_record_error",
+    "page_error",
     "told_in_time",
     "told_later",
     "walk_inboxes",
     "walk_pages",
 ]
 
-R = TypeVar("R", bound="Record")
+R = TypeVar("R", "Conversation", "Inbox")
 P = TypeVar("P", bound="ConversationPage | RawPage")
 
 
@@ -128,6 +131,26 @@ def odd_record_error(
         records=page.odd_records,
         page=page,
     )
+
+
+def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
+    """Return the error to raise after a page whose cursor cannot be used."""
+    if page.cursor_error is None:
+        return None
+    # The rest of the body is not the account's data, and may echo the key.
+    records = b'{"data":[%s]}' % b",".join(bytes(raw) for raw in page.raw)
+    return PaginationError(
+        f"the server sent a cursor that cannot be used: {page.cursor_error}. The records of its "
+        "page are complete; what comes after them is not known",
+        page=msgspec.structs.replace(page, body=records),
+    )
+
+
+def page_error(
+    page: ConversationPage, on_odd_record: Callable[[OddRecord], object] | None
+) -> CekatError | None:
+    """Return the error to raise after a page; hand its odd records to the caller's function."""
+    return odd_record_error(page, on_odd_record) or cursor_error(page)
 
 
 def told_later(

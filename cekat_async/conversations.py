@@ -18,9 +18,10 @@ from cekat_async._segments import SegmentedWalk
 from cekat_async._stream import streamed
 from cekat_async._tracked import TrackedWalk
 from cekat_async._walk import (
+    cursor_error,
     items_of,
     let_pass,
-    odd_record_error,
+    page_error,
     told_in_time,
     told_later,
     walk_pages,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from cekat_async._ahead import Fetch
     from cekat_async._listing import Listing
     from cekat_async._pipeline import Pipeline
+    from cekat_async._raw_json import Steps
     from cekat_async._stream import Line
     from cekat_async._wire import Reply
     from cekat_async.models import (
@@ -125,7 +127,7 @@ class Conversations:
             decode_conversation_page, _query(limit, stage_status), _checked_inbox(inbox_id)
         )
         page = await fetch(_checked_cursor(cursor))
-        if error := odd_record_error(page, on_odd_record):
+        if error := page_error(page, on_odd_record):
             error.cursor = cursor
             raise self._label(error)
         return page
@@ -157,7 +159,7 @@ class Conversations:
         if segments > 1:
             make = partial(self._listing, query, start, segments)
             return self._in_segments(make, inbox, segments, prefetch, on_odd_record)
-        error_of = partial(odd_record_error, on_odd_record=on_odd_record)
+        error_of = partial(page_error, on_odd_record=on_odd_record)
         return self._walked(
             self._fetcher(decode_conversation_page, query, inbox),
             CursorWalk(start),
@@ -216,7 +218,7 @@ class Conversations:
         query, inbox = _query(limit, stage_status), _checked_inbox(inbox_id)
         fetch = self._fetcher(decode_raw_page, query, inbox)
         walk = CursorWalk(_checked_cursor(cursor))
-        return self._walked(fetch, walk, prefetch, _nothing_odd, self._warner(inbox))
+        return self._walked(fetch, walk, prefetch, cursor_error, self._warner(inbox))
 
     def across_pages(
         self,
@@ -416,7 +418,7 @@ class Conversations:
         fetch = self._fetcher(decode_conversation_page, query, inbox_id)
         warn = self._warner(inbox_id)
         if segments == 1:
-            error_of = partial(odd_record_error, on_odd_record=on_odd_record)
+            error_of = partial(page_error, on_odd_record=on_odd_record)
             return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label, warn))
         walk = SegmentedWalk(start, segments, warn)
         return InSegments(fetch, fetch, walk, on_odd_record, self._label)
@@ -425,13 +427,15 @@ class Conversations:
         which = "all inboxes" if inbox_id is None else f"inbox {inbox_id}"
         return partial(_log.warning, "conversations of %s: %s", which)
 
-    def _fetcher(self, decode: Callable[[Reply], P], query: str, inbox_id: str | None) -> Fetch[P]:
+    def _fetcher(
+        self, decode: Callable[[Reply], Steps[P]], query: str, inbox_id: str | None
+    ) -> Fetch[P]:
         inbox = "" if inbox_id is None else "&" + encoded(("inbox_id", inbox_id))
         return partial(self._fetch, decode, query + inbox, inbox_id)
 
     async def _fetch(
         self,
-        decode: Callable[[Reply], P],
+        decode: Callable[[Reply], Steps[P]],
         query: str,
         inbox_id: str | None,
         cursor: Cursor | None,
@@ -445,10 +449,6 @@ class Conversations:
             error.cursor = cursor
             raise
         return msgspec.structs.replace(page, inbox_id=inbox_id) if inbox_id else page
-
-
-def _nothing_odd(_: RawPage) -> None:
-    """Say that there is nothing to be raised behind a page of which no record was looked at."""
 
 
 def _query(limit: int, stage_status: StageStatus | str | None) -> str:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord
+    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord, RawPage
 
 __all__ = [
     "APIStatusError",
@@ -244,8 +244,8 @@ class DecodeError(CekatError):
 
     Attributes:
         field: Where in the answer, as ``$.data[7].labels[0].id``; ``None`` if nowhere in it.
-        raw: The bytes that do not fit. They hold customers' data, so they are not part of the
-            message.
+        raw: The bytes that do not fit, cut at 64 KiB. They hold customers' data, so they are not
+            part of the message.
     """
 
     def __init__(self, message: str = "", *, field: str | None = None, raw: bytes = b"") -> None:
@@ -306,7 +306,17 @@ class PaginationError(CekatError):
 
     Its ``cursor`` is the last one that the server sent, from which a new walk continues. If that
     one cannot be used, it is the cursor of the page that had it.
+
+    Attributes:
+        page: The page whose cursor cannot be used, with all its records; else ``None``. A walk has
+            yielded it before it raised. Its ``body`` holds the records alone.
     """
+
+    def __init__(
+        self, message: str = "", *, page: ConversationPage | RawPage | None = None
+    ) -> None:
+        super().__init__(message)
+        self.page = page
 
 
 class InboxesFailedError(CekatError):

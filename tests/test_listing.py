@@ -220,7 +220,7 @@ def test_an_odd_record_ends_the_walk_or_is_told_of_once():
 
     def with_odd(cursor):
         page = plain(cursor)
-        odd = b'{"id":"%s","labels":7}' % odd_id.encode()
+        odd = b'{"id":"%s","labels":NaN}' % odd_id.encode()
         body = page.body.replace(b'{"id":"%s"}' % odd_id.encode(), odd)
         return ConversationPageLike(page.next_cursor, body)
 

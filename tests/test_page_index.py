@@ -4,6 +4,7 @@ import pytest
 
 from cekat_async import Conversation, ConversationPage, Inbox, InboxPage, OddRecord, RawPage
 from cekat_async._decode import decode_conversation_page
+from cekat_async._raw_json import completed
 from cekat_async._wire import Reply
 
 BODY = b'{"data":[{"id":"a"},{"id":"b"},{"id":"c"}]}'
@@ -61,7 +62,7 @@ def test_a_raw_page_has_bytes():
 
 def test_raw_counts_malformed_records_and_an_index_does_not():
     """Where the first record is malformed, ``page[0]`` is the second one of ``page.raw``."""
-    page = decode_conversation_page(Reply(200, {}, b'{"data":[7,{"id":"b"}]}'))
+    page = completed(decode_conversation_page(Reply(200, {}, b'{"data":[7,{"id":"b"}]}')))
 
     assert isinstance(page.odd_records[0], OddRecord)
     assert page[0].id == "b"
