@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._raw_json import AT_ONCE, UNDECODABLE
+from cekat_async._raw_json import AT_ONCE, record_id
 from cekat_async.models import RawPage
 
 if TYPE_CHECKING:
@@ -90,22 +90,7 @@ def _raw_names_of(page: RawPage) -> list[str | bytes]:
     # The ids of a larger page could take too long to read at once. Then its bytes must do.
     if len(page.body) > AT_ONCE:
         return [bytes(raw) for raw in page.raw]
-    return [_quick_id(raw) or bytes(raw) for raw in page.raw]
-
-
-class _OnlyId(msgspec.Struct):
-    id: str | None = None
-
-
-_ONLY_ID = msgspec.json.Decoder(_OnlyId)
-
-
-def _quick_id(raw: msgspec.Raw) -> str | None:
-    """Return a record's id, or ``None`` if it would take repairs to read it."""
-    try:
-        return _ONLY_ID.decode(raw).id
-    except UNDECODABLE:
-        return None
+    return [record_id(raw) or bytes(raw) for raw in page.raw]
 
 
 def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:

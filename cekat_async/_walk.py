@@ -126,11 +126,20 @@ def odd_record_error(
     first, *others = page.odd_records
     more = f" (and {len(others)} more of this page)" if others else ""
     return OddRecordError(
-        f"record {first.index} of the page, id {first.id}, is odd at {first.field}: "
-        f"{first.reason}{more}",
+        f"record {first.index} of the page, id {_quoted(first.id)}, is malformed at "
+        f"{first.field}: {first.reason}{more}",
         records=page.odd_records,
         page=page,
     )
+
+
+_LONGEST_QUOTE = 100
+
+
+def _quoted(id_: str | None) -> str | None:
+    # Whole or not at all: a part of an echo of the API key could not be redacted.
+    is_short = id_ is None or len(id_) <= _LONGEST_QUOTE
+    return id_ if is_short else f"of {len(id_ or ''):,} characters"
 
 
 def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
