@@ -314,7 +314,8 @@ def test_odd_record_raises_behind_its_page() -> None:
     assert result.error.cursor == cursor("A")
     assert (result.error.records, result.error.page) == (records, second)
     assert str(result.error) == (
-        "record 1 of the page, id o-1, is malformed at $.notes: Expected `str` (and 1 more of this page)"
+        "record 1 of the page, id o-1, is malformed at $.notes: Expected `str` "
+        "(and 1 more of this page)"
     )
 
 
