@@ -261,7 +261,7 @@ class DatabaseFileSink(DatabaseSink):
         with told_of(self.target):
             # As it is now, should the program go to another folder.
             self._real = followed(Path(path)).absolute()
-        self.checkpoint = beside(self._real, f"{_own_suffix(table)}{CHECKPOINT}")
+        self.checkpoint: Path | None = beside(self._real, f"{_own_suffix(table)}{CHECKPOINT}")
 
     @abstractmethod
     def create(self, path: Path) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import time
-from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -240,7 +239,9 @@ class _Parquet:
     def __init__(self) -> None:
         self._arrow = Arrow()
         self._schema = self._arrow.schema
-        self._parquet: Any = import_module("pyarrow.parquet")
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+        self._parquet: Any = pq
 
     def write(self, records: Iterator[bytes], output: Output) -> None:
         """Write a whole file of records."""

@@ -26,6 +26,7 @@ from cekat_async.export.table import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import psycopg
 
@@ -104,7 +105,7 @@ class PostgresSink(DatabaseSink):
         self._schema = self._named_schema or ""
         self._options = _options_of(url)
         self.target = f"{_shown(self._options)}{shown(table)}"
-        self.checkpoint = None
+        self.checkpoint: Path | None = None
         self._opened: psycopg.Connection[Any] | None = None
 
     def name_of(self, table: str) -> str:
