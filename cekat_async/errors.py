@@ -27,6 +27,7 @@
     ├── InboxesFailedError          some of many inboxes failed; the others are complete
     ├── DeadlineExceededError       attempts and waits together took too long
     ├── TargetError                 an export's target cannot be written
+    │   └── TargetBusyError         another export is writing it
     └── CheckpointError             an export cannot go on from its checkpoint
 
 Every error pickles, and none ever holds the API key. (The records in an
@@ -68,6 +69,7 @@ __all__ = [
     "ResponseTimeoutError",
     "ResponseTooLargeError",
     "ServerError",
+    "TargetBusyError",
     "TargetError",
     "TransportError",
 ]
@@ -310,6 +312,13 @@ class TargetError(CekatError):
 
     Its ``__cause__`` is the system's own error. What was written so far is still there, under the
     name of an unfinished target.
+    """
+
+
+class TargetBusyError(TargetError):
+    """Another export is writing the target, or has its checkpoint or its database table.
+
+    Nothing was changed. Run this export again when the other one has ended.
     """
 
 

@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     MISSING_EXTRA = 8
     CHECKPOINT_REFUSED = 9  # it is broken, or of another export
     PARTIAL = 10  # done, but some of the inboxes failed for good
+    TARGET_BUSY = 12  # another export is writing it: run it again later
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
     PIPE_CLOSED = 141  # 128 + SIGPIPE
     TERMINATED = 143  # 128 + SIGTERM
@@ -43,6 +44,7 @@ _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
     (errors.AuthenticationError, ExitCode.KEY_REFUSED),
     (errors.PermissionDeniedError, ExitCode.KEY_REFUSED),
     (errors.RateLimitError, ExitCode.QUOTA_SPENT),
+    (errors.TargetBusyError, ExitCode.TARGET_BUSY),
     (errors.TargetError, ExitCode.TARGET_FAILED),
     (errors.CheckpointError, ExitCode.CHECKPOINT_REFUSED),
     (errors.TransportError, ExitCode.NOT_REACHED),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from cekat_async import CheckpointError, Position, TargetError, __version__
+from cekat_async import CheckpointError, Position, TargetBusyError, TargetError, __version__
 from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE
 from cekat_async.export.manifest import Filters
 
@@ -115,7 +115,8 @@ class Checkpoint:
             restart: Empty it first, whatever is in it.
 
         Raises:
-            TargetError: It cannot be written, or another process has it.
+            TargetBusyError: Another export has it.
+            TargetError: It cannot be written.
             CheckpointError: It is broken, or of a newer version.
         """
         found = self._open(restart=restart)
@@ -280,7 +281,9 @@ class Checkpoint:
         self._database.execute("COMMIT")
         if not self.path.exists() or not os.path.samestat(found, self.path.stat()):
             # What is locked has no name any more: another could make a new file beside it.
-            raise TargetError(f"another export has just finished with {self.path}: call it again")
+            raise TargetBusyError(
+                f"another export has just finished with {self.path}: run this one again"
+            )
 
     def _found(self) -> Job | None:
         if not self._value("SELECT count(*) FROM sqlite_master"):
@@ -406,7 +409,10 @@ class Checkpoint:
 
     def _of_operation(self, error: sqlite3.Error) -> TargetError | CheckpointError:
         if "locked" in str(error):
-            return TargetError(f"another export is writing it: {self.path} is locked")
+            return TargetBusyError(
+                f"another export has the checkpoint {self.path}: run this one again when that one "
+                "has ended, or name another file"
+            )
         if "no such" in str(error):
             return self._is_broken(error)
         return TargetError(f"cannot write {self.path}: {error}")

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from urllib.parse import quote
 
 import msgspec
 
 from cekat_async import ConfigurationError, TargetError
-from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE, beside, followed, told_of
 from cekat_async.export.manifest import FORMAT, Manifest
 from cekat_async.export.table import COLUMNS, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from cekat_async.export.sink import Records
     from cekat_async.export.table import Kind, Row
@@ -30,10 +27,9 @@ __all__ = [
     "NAMES",
     "TABLE",
     "Connection",
-    "DatabaseFileSink",
     "DatabaseSink",
     "Shape",
-    "create_alone",
+    "own_suffix",
     "quoted",
     "require_table",
     "shown",
@@ -129,8 +125,8 @@ class DatabaseSink(ABC):
 
     def open(self) -> None:
         """Make sure that an export can be written, by writing an empty one that does not stay."""
-        with self.connection() as opened, self._transaction(opened, "ROLLBACK"):
-            self._fill(opened, (), datetime.now(UTC), "{}")
+        with self.connection() as opened:
+            self.rehearse(opened)
 
     def manifest(self) -> Manifest | None:
         """Return the manifest of the last export into the table.
@@ -145,7 +141,7 @@ class DatabaseSink(ABC):
                 return None
             if not self._is_there(opened, MANIFESTS, _MANIFEST_KINDS):
                 return None
-            return self._filled(opened, self._stored_manifest(opened))
+            return self._filled(opened, self.stored_manifest(opened))
 
     def verify(self, manifest: Manifest) -> None:  # noqa: B027 - a no-op for all
         """Do nothing: others may have written to the table, and what they wrote is merged with."""
@@ -156,9 +152,24 @@ class DatabaseSink(ABC):
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Merge all records into the table, and store the manifest, in one transaction."""
-        with self.connection() as opened, self._transaction(opened, "COMMIT"):
-            self._fill(opened, records, manifest.began, manifest.to_json().decode())
+        with self.connection() as opened:
+            self.merge(opened, records, manifest)
         return manifest
+
+    def rehearse(self, opened: Connection) -> None:
+        """Write an empty export, and roll it back."""
+        with self._transaction(opened, "ROLLBACK"):
+            self._fill(opened, (), datetime.now(UTC), "{}")
+
+    def merge(self, opened: Connection, records: Records, manifest: Manifest) -> None:
+        """Merge all records and store the manifest, in one transaction."""
+        with self._transaction(opened, "COMMIT"):
+            self._fill(opened, records, manifest.began, manifest.to_json().decode())
+
+    def count(self, opened: Connection) -> int:
+        """Return how many rows the table has."""
+        rows = f"SELECT count(*) FROM {self.name_of(self._table)}"  # noqa: S608 - quoted
+        return int(opened.execute(rows).fetchall()[0][0])
 
     @abstractmethod
     def close(self) -> None:
@@ -212,7 +223,8 @@ class DatabaseSink(ABC):
             )
         return shape is not None
 
-    def _stored_manifest(self, opened: Connection) -> Manifest | None:
+    def stored_manifest(self, opened: Connection) -> Manifest | None:
+        """Return the manifest that is stored for the table, if this version can read it."""
         rows = opened.execute(
             f"SELECT CAST(manifest AS TEXT) FROM {self.name_of(MANIFESTS)} "  # noqa: S608 - quoted
             f"WHERE table_name = {self.marks[0]}",
@@ -242,80 +254,6 @@ class DatabaseSink(ABC):
             raise
 
 
-class DatabaseFileSink(DatabaseSink):
-    """A table in a database that is one file.
-
-    The file is open only while it is looked at or written, so that others can have it meanwhile.
-    Beside it stands the export's checkpoint, ``PATH.checkpoint`` (for another table than the usual
-    one ``PATH.TABLE.checkpoint``), until the export is whole.
-
-    Args:
-        path: The file. It is made if there is none, for its owner alone (mode 0600). A symbolic
-            link is followed.
-        table: The table's name.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], *, table: str = TABLE) -> None:
-        super().__init__(table)
-        self.target = f"{Path(path)}{shown(table)}"
-        with told_of(self.target):
-            # As it is now, should the program go to another folder.
-            self._real = followed(Path(path)).absolute()
-        self.checkpoint: Path | None = beside(self._real, f"{_own_suffix(table)}{CHECKPOINT}")
-
-    @abstractmethod
-    def create(self, path: Path) -> None:
-        """Make an empty database in a file, for its owner alone."""
-
-    def open(self) -> None:
-        """Make sure that an export can be written; a file that was not there is not left."""
-        new = self._ensure_file()
-        try:
-            super().open()
-        finally:
-            if new:
-                with contextlib.suppress(OSError):
-                    self._real.unlink()
-
-    def manifest(self) -> Manifest | None:
-        """Return the manifest of the last export into the table."""
-        return super().manifest() if self._real.exists() else None
-
-    def publish(self, records: Records, manifest: Manifest) -> Manifest:
-        """Merge all records into the table, and store the manifest, in one transaction."""
-        self._ensure_file()
-        return super().publish(records, manifest)
-
-    def close(self) -> None:
-        """Do nothing: no file is open between two calls."""
-
-    def _ensure_file(self) -> bool:
-        """Make the file if there is none; whether there was none."""
-        with told_of(self.target):
-            if self._real.is_file():
-                return False
-            if self._real.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "it is a folder", self.target)
-            if self._real.exists():
-                raise OSError(errno.EINVAL, "it is not a regular file", self.target)
-            if not (folder := self._real.parent).is_dir():
-                raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
-            self._make_file(beside(self._real, ".new"))
-        return True
-
-    def _make_file(self, new: Path) -> None:
-        """Make the file whole or not at all: half of one would be in the way of every later run."""
-        try:
-            new.unlink(missing_ok=True)
-            with self.told():
-                self.create(new)
-            new.rename(self._real)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                new.unlink(missing_ok=True)
-            raise
-
-
 def require_table(name: object) -> str:
     """Return the name of a table, if it is one in every database."""
     if not isinstance(name, str) or not name.strip() or set(name) & set('\0."'):
@@ -334,7 +272,7 @@ def shown(table: str) -> str:
     return "" if table == TABLE else f", table {table}"
 
 
-def _own_suffix(table: str) -> str:
+def own_suffix(table: str) -> str:
     """Return what tells files of one table from those of another in the same database."""
     return "" if table == TABLE else f".{quote(table, safe='')}"
 
@@ -413,8 +351,3 @@ def _rows(records: Iterable[list[bytes]], began: datetime) -> Iterator[list[Row]
                 rows, size = [], 0
     if rows:
         yield rows
-
-
-def create_alone(path: Path) -> None:
-    """Make an empty file, for its owner alone."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ALONE))

@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 from cekat_async import MissingExtraError, TargetError
-from cekat_async.export.database import NAMES, DatabaseFileSink, Shape, quoted, upsert
+from cekat_async.export.database import NAMES, Shape, quoted, upsert
+from cekat_async.export.database_file import DatabaseFileSink
 from cekat_async.export.file_sink import OWNER_ALONE, beside
 from cekat_async.export.table import COLUMNS
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DuckdbSink"]
 
 _MEMORY = "512MB"
+_LOG, _SPILLED = ".wal", ".tmp"
 # Columns, not rows: a list for each is what DuckDB takes fastest without another library.
 _KINDS = (*["TIMESTAMPTZ" if c.kind == "time" else "VARCHAR" for c in COLUMNS], "TIMESTAMPTZ")
 _COLUMNS = "SELECT " + ", ".join(
@@ -48,6 +50,7 @@ class DuckdbSink(DatabaseFileSink):
         "json": "JSON",
         "raw": "VARCHAR",
     }
+    companions: ClassVar[Sequence[str]] = (_LOG, _SPILLED)
 
     def __init__(self, path: str | os.PathLike[str], *, table: str = "conversations") -> None:
         try:
@@ -58,8 +61,7 @@ class DuckdbSink(DatabaseFileSink):
             ) from None
         self._duckdb = duckdb
         super().__init__(path, table=table)
-        self._log = beside(self._real, ".wal")
-        self._spilled = beside(self._real, ".tmp")
+        self._writing = self._real
 
     def create(self, path: Path) -> None:
         """Make an empty database. It takes no empty file, so its mode is set afterwards."""
@@ -67,20 +69,20 @@ class DuckdbSink(DatabaseFileSink):
         path.chmod(OWNER_ALONE)
 
     @contextlib.contextmanager
-    def connection(self) -> Generator[Connection, None, None]:
-        """Open the file."""
+    def connect(self, path: Path) -> Generator[Connection, None, None]:
+        """Open a file to write it."""
         with self.told():
-            opened = self._connect()
+            opened = self._connect(str(path))
+        self._writing = path
         try:
             yield opened
         finally:
             opened.close()
             with contextlib.suppress(OSError):  # it is not empty: somebody else has it
-                self._spilled.rmdir()
+                beside(path, _SPILLED).rmdir()
 
-    def _connect(self) -> Connection:
+    def _connect(self, path: str) -> Connection:
         """Connect, with a bound on what the content takes of the memory."""
-        path = str(self._real)
         try:
             # Connections of one process share their settings. If there is one already this is
             # refused, and the settings stay what they are.
@@ -91,6 +93,28 @@ class DuckdbSink(DatabaseFileSink):
         opened = self._duckdb.connect(path)
         opened.execute(f"SET memory_limit = '{_MEMORY}'")
         return opened
+
+    @contextlib.contextmanager
+    def connect_to_read(self, path: Path) -> Generator[Connection, None, None]:
+        """Open a file that nobody else has, only to read it."""
+        with self.told():
+            opened = self._duckdb.connect(
+                str(path), read_only=True, config={"memory_limit": _MEMORY}
+            )
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def settle(self, opened: Connection) -> None:
+        """Write everything into the file: on closing, DuckDB does it too, but hides a failure."""
+        opened.execute("CHECKPOINT")
+
+    def damage(self, opened: Connection) -> str | None:
+        """Read every value: DuckDB compares the checksum of each block, and raises."""
+        table = self.name_of(self._table)
+        opened.execute(f"SELECT bit_xor(hash(t)) FROM {table} AS t").fetchall()  # noqa: S608
+        return None
 
     @contextlib.contextmanager
     def told(self) -> Generator[None, None, None]:
@@ -128,8 +152,9 @@ class DuckdbSink(DatabaseFileSink):
         """Let what stands beside the file meanwhile be for those alone whom the file is for."""
         # DuckDB makes them with the first row that goes there, for everybody to read, unless they
         # are there. It throws away an empty log when it connects, so this is not done before.
-        mode = self._real.stat().st_mode
+        mode = self._writing.stat().st_mode
+        log = beside(self._writing, _LOG)
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o666))
+            os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o666))
         with contextlib.suppress(FileExistsError):
-            self._spilled.mkdir(0o700)
+            beside(self._writing, _SPILLED).mkdir(0o700)

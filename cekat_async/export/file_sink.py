@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import msgspec
 
 from cekat_async import TargetError
+from cekat_async.export.lock import LOCK, TargetLock
 from cekat_async.export.manifest import FORMAT, Manifest
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -79,6 +77,7 @@ class ReplacedSink(ABC):
         self.checkpoint: Path | None = beside(self._real, CHECKPOINT)
         self._new = beside(self._real, ".new")
         self._manifest = beside(self._real, ".manifest.json")
+        self._lock = TargetLock(beside(self._real, LOCK), self.target)
 
     @abstractmethod
     def checksum(self) -> str:
@@ -100,8 +99,9 @@ class ReplacedSink(ABC):
             "incremental=False"
         )
 
-    def close(self) -> None:  # noqa: B027 - what a sink without a connection does
-        """Do nothing: no file is open between two calls."""
+    def close(self) -> None:
+        """Release the lock of the target."""
+        self._lock.release()
 
 
 class FileSink(ReplacedSink):
@@ -138,9 +138,14 @@ class FileSink(ReplacedSink):
                 raise OSError(errno.EINVAL, "it is not a regular file", self.target)
             if not (folder := self._real.parent).is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
-            open_alone(self._new).close()
-            self._new.unlink()
-            settle_manifest(self._manifest, self.checksum)
+            with self._lock.kept():
+                self.prepare()
+
+    def prepare(self) -> None:
+        """Make sure that the file can be written, and put in order what a crash left."""
+        open_alone(self._new).close()
+        self._new.unlink()
+        settle_manifest(self._manifest, self.checksum)
 
     def stored(self) -> Iterator[list[bytes]]:
         """Return the records that the file holds."""
@@ -266,40 +271,11 @@ def followed(path: Path) -> Path:
 
 
 def open_alone(path: Path) -> BinaryIO:
-    """Open an empty file for its owner alone, in place of what an earlier run left.
-
-    As long as it is open it is locked, where the system has locks: an export with another
-    checkpoint would write to it as well.
-    """
+    """Open an empty file for its owner alone, in place of what an earlier run left."""
     # Never through a link: what one leads to would be emptied in its place.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
-        _require_unlocked(path)
     path.unlink(missing_ok=True)
-    file = os.fdopen(os.open(path, flags, OWNER_ALONE), "wb", buffering=CHUNK)
-    _lock(file.fileno())
-    return file
-
-
-def _require_unlocked(path: Path) -> None:
-    if path.is_symlink() or not path.is_file():
-        return
-    with path.open("rb") as file:
-        if not _lock(file.fileno()):
-            raise BlockingIOError(errno.EAGAIN, "another export is writing it", str(path))
-
-
-def _lock(file: int) -> bool:
-    """Lock a file as long as it is open; whether nobody else has."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # some network file systems have none
-        return True
-    return True
+    return os.fdopen(os.open(path, flags, OWNER_ALONE), "wb", buffering=CHUNK)
 
 
 def take_rights(file: int, path: Path) -> None:

@@ -74,12 +74,11 @@ class ParquetSink(FileSink):
         super().__init__(path)
         self._format = _Parquet()
 
-    def open(self) -> None:
+    def prepare(self) -> None:
         """Make sure that the file can be written, and that no other table is in its place."""
-        super().open()
-        with told_of(self.target):
-            if self._real.exists():
-                self._format.check(self._real)
+        super().prepare()
+        if self._real.exists():
+            self._format.check(self._real)
 
     def write(self, records: Records, output: Output) -> None:
         """Write all records as one file."""
@@ -124,11 +123,12 @@ class ParquetFolderSink(ReplacedSink):
         with told_of(self.target):
             if not (folder := self._real.parent).is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
-            self._settle()
-            self._check_replaceable()
-            _remove(self._new)
-            self._new.mkdir(_OWNER_ALONE)
-            self._new.rmdir()
+            with self._lock.kept():
+                self._settle()
+                self._check_replaceable()
+                _remove(self._new)
+                self._new.mkdir(_OWNER_ALONE)
+                self._new.rmdir()
 
     def stored(self) -> Iterator[list[bytes]]:
         """Return the records of all parts, in order."""

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from cekat_async import ConfigurationError, MissingExtraError, TargetError
+from cekat_async import ConfigurationError, MissingExtraError, TargetBusyError, TargetError
 from cekat_async.export.database import (
     MANIFESTS,
     NAMES,
@@ -240,8 +240,8 @@ class PostgresSink(DatabaseSink):
             pass
         else:
             return
-        raise TargetError(
-            f"cannot write {self.target}: another export is writing the table {self._table}"
+        raise TargetBusyError(
+            f"another export is writing {self.target}: run this one again when that one has ended"
         )
 
     def _without_secrets(self, text: str) -> str:

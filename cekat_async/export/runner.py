@@ -119,6 +119,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
     Raises:
         ConfigurationError: An argument is wrong, before anything was asked or written.
         CheckpointError: There is a checkpoint, and it is of another export.
+        TargetBusyError: Another export is writing the target, or has the checkpoint.
         TargetError: The target or the checkpoint cannot be written.
         InboxesFailedError: Some inboxes failed in a way that passes: the same call goes on.
         CekatError: A request failed; the same call goes on.
@@ -224,8 +225,9 @@ class Export:
 
     def _open(self, *, incremental: bool, restart: bool) -> Job:
         """Make ready; return the export that is wanted, and note the one that is gone on with."""
-        found = self._checkpoint.open(restart=restart)
+        # First of all the lock of the target: another export may have another checkpoint.
         self._sink.open()
+        found = self._checkpoint.open(restart=restart)
         self._last = last = self._sink.manifest()
         if found and last and last.began == found.began:
             # It was killed when all was done but for letting go of the checkpoint.
