@@ -99,6 +99,7 @@ class DatabaseFileSink(DatabaseSink):
                 self._rehearse()
 
     def _rehearse(self) -> None:
+        self._remove_new()
         if self._has_database():
             with self.connection() as opened:
                 self.rehearse(opened)

@@ -165,6 +165,8 @@ class FileSink(ReplacedSink):
                 manifest = msgspec.structs.replace(manifest, checksum=output.checksum)
                 put_manifest(self._manifest, manifest, like=self._real)
                 self._new.replace(self._real)
+                # Before the manifest takes its place: the old one is wanted for the old target.
+                sync_folder(self._real.parent)
                 next_of(self._manifest).replace(self._manifest)
                 sync_folder(self._real.parent)
             except BaseException:
@@ -214,12 +216,16 @@ def next_of(manifest: Path) -> Path:
 
 
 def put_manifest(path: Path, manifest: Manifest, *, like: Path) -> None:
-    """Write a manifest beside its place, with the rights of another file."""
+    """Write a manifest next to its place, with the rights of another file.
+
+    It is on the disk before the target takes its name. After a crash it says whose the target is.
+    """
     with open_alone(next_of(path)) as file:
         file.write(manifest.to_json())
         take_rights(file.fileno(), like)
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path.parent)
 
 
 def settle_manifest(path: Path, checksum: Callable[[], str]) -> None:

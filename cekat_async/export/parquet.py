@@ -210,6 +210,7 @@ class ParquetFolderSink(ReplacedSink):
         sync_folder(self._real.parent)
         # The manifest goes last: where it is still beside its place, the old folder is ours.
         _remove(self._old)
+        sync_folder(self._real.parent)
         next_of(self._manifest).replace(self._manifest)
         sync_folder(self._real.parent)
 
