@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cekat_async.export.sink import Records
-    from cekat_async.export.table import Kind, Row
+    from cekat_async.export.table import Kind
 
 __all__ = [
+    "KINDS",
     "MANIFESTS",
-    "NAMES",
     "TABLE",
     "Connection",
     "DatabaseSink",
     "Shape",
+    "Values",
+    "lacks",
     "own_suffix",
     "quoted",
     "require_table",
@@ -41,18 +43,20 @@ TABLE = "conversations"
 MANIFESTS = "cekat_exports"
 """The table that has a row for each table of conversations: the manifest of its last export."""
 
-_KINDS: Mapping[str, Kind] = {**{c.name: c.kind for c in COLUMNS}, "exported_at": "time"}
+KINDS: Mapping[str, Kind] = {**{c.name: c.kind for c in COLUMNS}, "exported_at": "time"}
+"""The columns of a table of conversations in every database, each with what is in it."""
 _MANIFEST_KINDS: Mapping[str, Kind] = {
     "table_name": "text",
     "exported_at": "time",
     "manifest": "raw",
 }
-NAMES = tuple(_KINDS)
-"""The columns of a table of conversations: those of every table, and when the export began."""
-
 # To make a chunk's rows holds up other threads in no single call, and takes little memory.
 _ROWS = 500
 _BYTES = 2 << 20
+
+
+Values: TypeAlias = tuple[Any, ...]
+"""The values of a row, for each column one."""
 
 
 class Connection(Protocol):
@@ -93,6 +97,8 @@ class DatabaseSink(ABC):
     marks: ClassVar[Sequence[str]] = ("?", "?", "?")
     """What stands for the first, second and third value in a statement."""
     begin: ClassVar[str] = "BEGIN"
+    kinds: ClassVar[Mapping[str, Kind]] = KINDS
+    """The columns of a table of conversations, each with what is in it."""
 
     target: str
     checkpoint: Path | None
@@ -116,8 +122,19 @@ class DatabaseSink(ABC):
         """Return the shape of a table, or None if there is none of this name."""
 
     @abstractmethod
-    def write(self, opened: Connection, rows: Sequence[Row]) -> None:
-        """Write a chunk of rows, each with the columns :data:`NAMES`."""
+    def write(self, opened: Connection, rows: Sequence[Values]) -> None:
+        """Write a chunk of rows, each with all columns."""
+
+    def row(self, record: bytes, began: datetime) -> Values:
+        """Return the row of a record, in an export that began then."""
+        return (*row_of(record), began)
+
+    def refusal(self, table: str, differences: Sequence[str]) -> str:
+        """Return what to say, and what to do, about a table that is not one of an export."""
+        return (
+            f"{self.target}: the table {table} is not one of an export: {'; '.join(differences)}. "
+            f"Nothing was changed: {_ADVICE[table == MANIFESTS]}"
+        )
 
     def name_of(self, table: str) -> str:
         """Return a table's name as it stands in a statement."""
@@ -137,7 +154,7 @@ class DatabaseSink(ABC):
             TargetError: The table has another shape than that export left.
         """
         with self.connection() as opened, self.told():
-            if not self._is_there(opened, self._table, _KINDS):
+            if not self._is_there(opened, self._table, self.kinds):
                 return None
             if not self._is_there(opened, MANIFESTS, _MANIFEST_KINDS):
                 return None
@@ -164,7 +181,11 @@ class DatabaseSink(ABC):
     def merge(self, opened: Connection, records: Records, manifest: Manifest) -> None:
         """Merge all records and store the manifest, in one transaction."""
         with self._transaction(opened, "COMMIT"):
-            self._fill(opened, records, manifest.began, manifest.to_json().decode())
+            self._fill(opened, records, manifest.began, self.manifest_text(manifest))
+
+    def manifest_text(self, manifest: Manifest) -> str:
+        """Return a manifest as it is stored."""
+        return manifest.to_json().decode()
 
     def count(self, opened: Connection) -> int:
         """Return how many rows the table has."""
@@ -175,7 +196,7 @@ class DatabaseSink(ABC):
     def close(self) -> None:
         """Let go of everything. It raises nothing."""
 
-    def write_all(self, opened: Connection, chunks: Iterable[Sequence[Row]]) -> None:
+    def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
         """Write all rows."""
         for rows in chunks:
             # Not around the loop: what the records themselves fail with is no matter of the target.
@@ -195,8 +216,8 @@ class DatabaseSink(ABC):
         manifest: str,
     ) -> None:
         with self.told():
-            self.ensure(opened, self._table, _KINDS)
-        self.write_all(opened, _rows(records, began))
+            self.ensure(opened, self._table, self.kinds)
+        self.write_all(opened, self._rows(records, began))
         with self.told():
             # Made last: others who make it have to wait for this one.
             self.ensure(opened, MANIFESTS, _MANIFEST_KINDS)
@@ -205,6 +226,20 @@ class DatabaseSink(ABC):
                 upsert(self.name_of(MANIFESTS), tuple(_MANIFEST_KINDS), values),
                 (self._table, self.time(began), manifest),
             )
+
+    def _rows(self, records: Iterable[list[bytes]], began: datetime) -> Iterator[list[Values]]:
+        """Return the rows of all records, in chunks of a bounded size."""
+        rows: list[Values] = []
+        size = 0
+        for batch in records:
+            for record in batch:
+                rows.append(self.row(record, began))
+                size += len(record)
+                if len(rows) == _ROWS or size > _BYTES:
+                    yield rows
+                    rows, size = [], 0
+        if rows:
+            yield rows
 
     def time(self, moment: datetime) -> Any:
         """Return a time as it is given to the database."""
@@ -216,11 +251,7 @@ class DatabaseSink(ABC):
     def _is_there(self, opened: Connection, table: str, kinds: Mapping[str, Kind]) -> bool:
         shape = self.shape_of(opened, table)
         if shape is not None and (differences := _differences(shape, self._columns(kinds))):
-            raise TargetError(
-                f"{self.target}: the table {table} is not one of an export: "
-                f"{'; '.join(differences)}. Nothing was changed: "
-                f"{_ADVICE[table == MANIFESTS]}"
-            )
+            raise TargetError(self.refusal(table, differences))
         return shape is not None
 
     def stored_manifest(self, opened: Connection) -> Manifest | None:
@@ -311,11 +342,16 @@ def _create(table: str, columns: Mapping[str, str]) -> str:
     return f"CREATE TABLE {table} ({', '.join([f'{key} NOT NULL PRIMARY KEY', *others])})"
 
 
+def lacks(*names: str) -> str:
+    """Return what is said of a table that has no columns of these names."""
+    return f"it has no column {', '.join(names)}"
+
+
 def _differences(found: Shape, wanted: Mapping[str, str]) -> list[str]:
     """Return what a table has otherwise than wanted, each for a person."""
     lacking = [name for name in wanted if name not in found.columns]
     besides = [name for name in found.columns if name not in wanted]
-    differences = [f"it has no column {', '.join(lacking)}"] if lacking else []
+    differences = [lacks(*lacking)] if lacking else []
     if besides:
         differences.append(f"it also has {', '.join(besides)}")
     differences += [
@@ -336,18 +372,3 @@ def _manifest_in(text: str) -> Manifest | None:
     except msgspec.DecodeError:
         return None
     return manifest if manifest.format == FORMAT else None
-
-
-def _rows(records: Iterable[list[bytes]], began: datetime) -> Iterator[list[Row]]:
-    """Return the rows of all records, in chunks of a bounded size."""
-    rows: list[Row] = []
-    size = 0
-    for batch in records:
-        for raw in batch:
-            rows.append((*row_of(raw), began))
-            size += len(raw)
-            if len(rows) == _ROWS or size > _BYTES:
-                yield rows
-                rows, size = [], 0
-    if rows:
-        yield rows

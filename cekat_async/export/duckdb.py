@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 from cekat_async import MissingExtraError, TargetError
-from cekat_async.export.database import NAMES, Shape, quoted, upsert
+from cekat_async.export.database import Shape, quoted, upsert
 from cekat_async.export.database_file import DatabaseFileSink
 from cekat_async.export.file_sink import OWNER_ALONE, beside
 from cekat_async.export.table import COLUMNS
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
-    from cekat_async.export.database import Connection
-    from cekat_async.export.table import Kind, Row
+    from cekat_async.export.database import Connection, Values
+    from cekat_async.export.table import Kind
 
 __all__ = ["DuckdbSink"]
 
@@ -142,10 +142,10 @@ class DuckdbSink(DatabaseFileSink):
         ).fetchall()
         return Shape(dict(columns), [name for (name,) in keys]) if columns else None
 
-    def write(self, opened: Connection, rows: Sequence[Row]) -> None:
+    def write(self, opened: Connection, rows: Sequence[Values]) -> None:
         """Write a chunk of rows."""
         self._keep_private()
-        statement = upsert(quoted(self._table), NAMES, _COLUMNS)
+        statement = upsert(quoted(self._table), tuple(self.kinds), _COLUMNS)
         opened.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
     def _keep_private(self) -> None:

@@ -8,22 +8,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cekat_async import TargetError
-from cekat_async.export.database import NAMES, Shape, quoted, upsert
+from cekat_async.export.database import KINDS, Shape, quoted, upsert
 from cekat_async.export.database_file import DatabaseFileSink, create_alone
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
-    from cekat_async.export.database import Connection
-    from cekat_async.export.table import Kind, Row
+    from cekat_async.export.database import Connection, Values
+    from cekat_async.export.table import Kind
 
 __all__ = ["SqliteSink"]
 
 PATIENCE = 10.0
 """Seconds until a database that others have locked is given up."""
 
-_VALUES = f"VALUES ({', '.join('?' * len(NAMES))})"
+_VALUES = f"VALUES ({', '.join('?' * len(KINDS))})"
 
 
 class SqliteSink(DatabaseFileSink):
@@ -103,9 +103,9 @@ class SqliteSink(DatabaseFileSink):
             [name for _, name, _, _, _, key, *_ in found if key],
         )
 
-    def write(self, opened: Connection, rows: Sequence[Row]) -> None:
+    def write(self, opened: Connection, rows: Sequence[Values]) -> None:
         """Write a chunk of rows."""
-        statement = upsert(self.name_of(self._table), NAMES, _VALUES)
+        statement = upsert(self.name_of(self._table), tuple(self.kinds), _VALUES)
         values = [[self._value(value) for value in row] for row in rows]
         cast("sqlite3.Connection", opened).executemany(statement, values)
 

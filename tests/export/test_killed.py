@@ -107,7 +107,9 @@ def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
             asked = len(sandbox.log.requests) - before
             assert asked <= needed * (1 + kills) + ONCE_MORE * kills
             left = {path.name for path in tmp_path.iterdir() if path.name.startswith(f"{number}.")}
-            assert not [name for name in left if name.endswith((".checkpoint", ".new", ".old", ".lock"))]
+            assert not [
+                name for name in left if name.endswith((".checkpoint", ".new", ".old", ".lock"))
+            ]
         assert codes.count(-signal.SIGKILL) > len(codes) / 4
 
 

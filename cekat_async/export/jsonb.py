@@ -1,0 +1,81 @@
+"""JSON that PostgreSQL can query: its ``jsonb`` holds less than JSON allows."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+__all__ = ["queryable"]
+
+# Far below what a server refuses, with the settings that it comes with: 131,072 digits before the
+# decimal point and 16,383 after it; some thousand levels.
+_NUMBER_FITS = re.compile(r"-?[0-9.]{1,5000}(?:[eE][+-]?0*[0-9]{1,4})?")
+_DEEPEST = 1_000
+
+# Whatever has none of this needs no closer look. (The run of digits is looked for where it begins:
+# from each of its digits on, this would take quadratic time.)
+_SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[eE][+-]?[0-9]{5}|(?<![0-9.])[0-9.]{5000}")
+_TOKEN = re.compile(
+    r'"(?:[^"\\]++|\\.)*+"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|[\[{]|[\]}]',
+    re.DOTALL,
+)
+# What is kept is taken in pieces, between which other threads can run.
+_ESCAPES = re.compile(
+    r"(?P<kept>(?:[^\\]++|\\[^u]|\\u(?!0000|[dD][89a-fA-F])){1,1000}+"
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})",
+    re.DOTALL,
+)
+_REPLACEMENT = r"\ufffd"
+_JSON = msgspec.json.Decoder(msgspec.Raw)
+
+
+def queryable(text: str) -> str:
+    """Return JSON that every function of PostgreSQL takes, whatever the text is.
+
+    In place of U+0000 and of half a surrogate pair there is U+FFFD. A number out of range becomes a
+    string of its digits. What is no JSON, or is nested more than 1,000 levels deep, becomes a JSON
+    string of the whole text. Other JSON is returned as it is.
+    """
+    held = _TOKEN.sub(_held, text) if _SUSPECT.search(text) else text
+    if _is_json(held) and not _is_too_deep(held):
+        return held
+    return msgspec.json.encode(text.replace("\0", "\ufffd")).decode()
+
+
+def _held(token: re.Match[str]) -> str:
+    """Return what is held in place of a string, a number or a bracket."""
+    text = token[0]
+    if text.startswith('"'):
+        return _ESCAPES.sub(_held_escape, text) if r"\u" in text else text
+    if text in "[]{}" or _NUMBER_FITS.fullmatch(text):
+        return text
+    return f'"{text}"'
+
+
+def _held_escape(escape: re.Match[str]) -> str:
+    kept: str | None = escape["kept"]
+    return _REPLACEMENT if kept is None else kept
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _JSON.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _is_too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return False
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth > _DEEPEST:
+                return True
+        elif token[0] in "]}":
+            depth -= 1
+    return False
