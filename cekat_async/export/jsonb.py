@@ -13,9 +13,16 @@ __all__ = ["queryable"]
 _NUMBER_FITS = re.compile(r"-?[0-9.]{1,5000}(?:[eE][+-]?0*[0-9]{1,4})?")
 _DEEPEST = 1_000
 
-# Whatever has none of this needs no closer look. (The run of digits is looked for where it begins:
-# from each of its digits on, this would take quadratic time.)
-_SUSPECT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[eE][+-]?[0-9]{5}|(?<![0-9.])[0-9.]{5000}")
+# Texts without any of these need no closer look. Each has the length of the longest thing it finds.
+# (A run of digits is looked for where it begins: at each of its digits, that takes quadratic time.)
+_SUSPECTS = (
+    (re.compile(r"\\u(?:0000|[dD][89a-fA-F])"), 6),
+    (re.compile(r"[0-9.][eE][+-]?[0-9]{5}"), 8),
+    (re.compile(r"(?<![0-9.])[0-9.]{5000}"), 5000),
+)
+# Other threads wait while a pattern is looked for, so it is done for this many characters at a time.
+_PIECE = 1 << 18
+
 _TOKEN = re.compile(
     r'"(?:[^"\\]++|\\.)*+"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|[\[{]|[\]}]',
     re.DOTALL,
@@ -38,10 +45,22 @@ def queryable(text: str) -> str:
     string of its digits. What is no JSON, or is nested more than 1,000 levels deep, becomes a JSON
     string of the whole text. Other JSON is returned as it is.
     """
-    held = _TOKEN.sub(_held, text) if _SUSPECT.search(text) else text
+    held = _TOKEN.sub(_held, text) if _is_suspect(text) else text
     if _is_json(held) and not _is_too_deep(held):
         return held
     return msgspec.json.encode(text.replace("\0", "\ufffd")).decode()
+
+
+def _is_suspect(text: str) -> bool:
+    return any(_is_in(text, pattern, length) for pattern, length in _SUSPECTS)
+
+
+def _is_in(text: str, pattern: re.Pattern[str], length: int) -> bool:
+    """Return whether a pattern is in a text, piece by piece."""
+    ends = range(min(_PIECE, len(text)), len(text) + _PIECE, _PIECE)
+    return len(text) >= length and any(
+        pattern.search(text, max(0, end - _PIECE - length), end) for end in ends
+    )
 
 
 def _held(token: re.Match[str]) -> str:

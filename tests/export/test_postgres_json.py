@@ -14,6 +14,7 @@ from support.odd_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError
+from cekat_async.export import jsonb
 from cekat_async.export.jsonb import queryable
 from cekat_async.export.postgres import PostgresSink
 from cekat_async.export.sqlite import SqliteSink
@@ -198,6 +199,21 @@ def test_a_long_text_of_backslashes():
     assert queryable(text) == text.replace("\\u0000", "\\ufffd")
     digits = '{"a":[' + ",".join(["1" * 4_999] * 200) + "]}"
     assert queryable(digits) == digits
+
+
+@pytest.mark.parametrize("bad", [r"\u0000", r"\ud83d", "1e10000", "1" * 5_001])
+@pytest.mark.parametrize("shift", range(-12, 13, 3))
+def test_what_is_bad_is_found_wherever_it_is(bad, shift):
+    """A text is looked at in pieces; what is at the border of two of them is found as well."""
+    begin, piece = '{"a":"', jsonb._PIECE
+    for border in (piece, 2 * piece):
+        filling = "x" * (border - len(begin) - len('","b":"') - len(bad) // 2 + shift)
+        value = f'"{bad}"' if bad.startswith("\\") else bad
+        text = f'{begin}{filling}","b":{value}}}'
+
+        assert queryable(text) != text
+        good = text.replace(bad, "1" if value == bad else "a")
+        assert queryable(good) == good
 
 
 # Tables of 0.1
