@@ -75,6 +75,26 @@ __all__ = [
 ]
 
 
+def readable(text: str) -> str:
+    r"""Return text that every encoding of Unicode has: without surrogates.
+
+    The system hands out file names with bytes that are not UTF-8, or that a program in another
+    locale cannot read, as surrogates. Those that are UTF-8 become characters, others ``\xe9``.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _bytes_of(text).decode(errors="backslashreplace")
+    return text
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, which stands for no byte
+        return text.encode(errors="surrogatepass")
+
+
 class CekatError(Exception):
     """The root of the family: ``except CekatError`` catches all that this package raises.
 
@@ -99,6 +119,8 @@ class CekatError(Exception):
     inbox_id: str | None = None
 
     def __init__(self, message: str = "") -> None:
+        # Whoever prints it, or writes it to a log, need not be able to write surrogates.
+        message = readable(message)
         super().__init__(message)
         self.message = message
 

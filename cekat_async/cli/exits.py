@@ -71,6 +71,7 @@ _AS_TYPED: Mapping[str, str] = {
     # Which of the two it is, --wait takes away both.
     "the deadline of the call, or RateLimit.longest_hold": "what the command may wait",
     "restart=True": "--restart",
+    "pass checkpoint=…": "pass --checkpoint FILE",
     "incremental=False": "--full",
     "by_inbox means": "--by-inbox means",
     "by_inbox finds": "--by-inbox finds",

@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from cekat_async import CheckpointError, Position, TargetBusyError, TargetError, __version__
+from cekat_async import (
+    CheckpointError,
+    ConfigurationError,
+    Position,
+    TargetBusyError,
+    TargetError,
+    __version__,
+)
 from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE
 from cekat_async.export.manifest import Filters
+from cekat_async.export.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -99,10 +107,16 @@ class Checkpoint:
 
     Args:
         path: The file; ``None`` for a temporary one, from which nobody can go on.
+
+    Raises:
+        ConfigurationError: No file can have this name.
+        TargetError: There is no folder for temporary files.
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._folder = None if path else Path(mkdtemp(prefix="cekat-export-"))
+        self._folder = None if path else _temporary_folder()
+        if path is not None:
+            require_name(str(path))
         self.path = path or Path(str(self._folder)) / "checkpoint"
         self._database: sqlite3.Connection | None = None
         self._is_blank = False
@@ -146,7 +160,18 @@ class Checkpoint:
         return None
 
     def begin(self, job: Job, positions: dict[str | None, Position]) -> None:
-        """Make it the checkpoint of an export that begins."""
+        """Make it the checkpoint of an export that begins.
+
+        Raises:
+            ConfigurationError: A name of the job is not text.
+        """
+        try:
+            encoded = msgspec.json.encode(job)
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(
+                "the names of the account, the inboxes and the status must be text that UTF-8 has: "
+                f"{error.object!a} has a surrogate"
+            ) from error
         with self._written() as database:
             for statement in _SCHEMA.split(";"):
                 database.execute(statement)
@@ -154,7 +179,7 @@ class Checkpoint:
             database.execute(f"PRAGMA user_version = {FORMAT}")
             database.execute(
                 "INSERT INTO job VALUES (?, ?)",
-                (msgspec.json.encode(job), msgspec.json.encode(Totals())),
+                (encoded, msgspec.json.encode(Totals())),
             )
             database.executemany(
                 "INSERT INTO partitions (inbox_id, position) VALUES (?, ?)",
@@ -416,6 +441,16 @@ class Checkpoint:
         if "no such" in str(error):
             return self._is_broken(error)
         return TargetError(f"cannot write {self.path}: {error}")
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(mkdtemp(prefix="cekat-export-"))
+    except OSError as error:
+        raise TargetError(
+            f"cannot make a temporary checkpoint ({error.strerror or error}): set TMPDIR to a "
+            "folder that can be written, or pass checkpoint=…"
+        ) from error
 
 
 def _create(path: Path) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from cekat_async import ConfigurationError, TargetError
+from cekat_async.errors import readable
 from cekat_async.export.manifest import FORMAT, Manifest
 from cekat_async.export.table import COLUMNS, row_of
 
@@ -293,7 +294,9 @@ def require_table(name: object) -> str:
         )
     if name.lower() == MANIFESTS or name.lower().startswith(("sqlite_", "pg_")):
         raise ConfigurationError(f"table must not be {name!r}: that is a table of another kind")
-    if len(name.encode(errors="replace")) > _LONGEST:
+    if name != readable(name):
+        raise ConfigurationError(f"the name of a table must be text in UTF-8, not {name!a}")
+    if len(name.encode()) > _LONGEST:
         raise ConfigurationError(f"the name of a table has at most {_LONGEST} bytes, not {name!r}")
     return name
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cekat_async import TargetError
+from cekat_async.errors import readable
 from cekat_async.export.database import TABLE, DatabaseSink, own_suffix, shown
 from cekat_async.export.file_sink import (
     CHECKPOINT,
@@ -22,6 +23,7 @@ from cekat_async.export.file_sink import (
     told_of,
 )
 from cekat_async.export.lock import LOCK, TargetLock
+from cekat_async.export.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -58,7 +60,8 @@ class DatabaseFileSink(DatabaseSink):
 
     def __init__(self, path: str | os.PathLike[str], *, table: str = TABLE) -> None:
         super().__init__(table)
-        self.target = f"{Path(path)}{shown(table)}"
+        require_name(str(path))
+        self.target = readable(f"{Path(path)}{shown(table)}")
         with told_of(self.target):
             # As it is now, should the program go to another folder.
             self._real = followed(Path(path)).absolute()

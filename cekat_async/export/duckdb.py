@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, ClassVar
 
-from cekat_async import MissingExtraError, TargetError
+from cekat_async import ConfigurationError, MissingExtraError, TargetError
 from cekat_async.export.database import Shape, quoted, upsert
 from cekat_async.export.database_file import DatabaseFileSink
 from cekat_async.export.file_sink import OWNER_ALONE, beside
@@ -62,17 +62,18 @@ class DuckdbSink(DatabaseFileSink):
         self._duckdb = duckdb
         super().__init__(path, table=table)
         self._writing = self._real
+        self._name_of(self._real)
 
     def create(self, path: Path) -> None:
         """Make an empty database. It takes no empty file, so its mode is set afterwards."""
-        self._duckdb.connect(str(path)).close()
+        self._duckdb.connect(self._name_of(path)).close()
         path.chmod(OWNER_ALONE)
 
     @contextlib.contextmanager
     def connect(self, path: Path) -> Generator[Connection, None, None]:
         """Open a file to write it."""
         with self.told():
-            opened = self._connect(str(path))
+            opened = self._connect(self._name_of(path))
         self._writing = path
         try:
             yield opened
@@ -80,6 +81,15 @@ class DuckdbSink(DatabaseFileSink):
             opened.close()
             with contextlib.suppress(OSError):  # it is not empty: somebody else has it
                 beside(path, _SPILLED).rmdir()
+
+    def _name_of(self, path: Path) -> str:
+        """Return a file's name as DuckDB takes it: in UTF-8, whatever the locale is."""
+        try:
+            return os.fsencode(path).decode()
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                f"DuckDB has no files whose names are not UTF-8: choose another than {self.target}"
+            ) from None
 
     def _connect(self, path: str) -> Connection:
         """Connect, with a bound on what the content takes of the memory."""
@@ -99,7 +109,7 @@ class DuckdbSink(DatabaseFileSink):
         """Open a file that nobody else has, only to read it."""
         with self.told():
             opened = self._duckdb.connect(
-                str(path), read_only=True, config={"memory_limit": _MEMORY}
+                self._name_of(path), read_only=True, config={"memory_limit": _MEMORY}
             )
         try:
             yield opened

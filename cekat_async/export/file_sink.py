@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import msgspec
 
 from cekat_async import TargetError
+from cekat_async.errors import readable
 from cekat_async.export.lock import LOCK, TargetLock
 from cekat_async.export.manifest import FORMAT, Manifest
+from cekat_async.export.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -68,7 +70,8 @@ class ReplacedSink(ABC):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.target = str(path)
+        require_name(str(path))
+        self.target = readable(str(path))
         with told_of(self.target):
             # Looked up once: what it leads to later is not what was asked for.
             self._real = followed(Path(path))

@@ -20,7 +20,7 @@ _SUSPECTS = (
     (re.compile(r"[0-9.][eE][+-]?[0-9]{5}"), 8),
     (re.compile(r"(?<![0-9.])[0-9.]{5000}"), 5000),
 )
-# Other threads wait while a pattern is looked for, so it is done for this many characters at a time.
+# Other threads wait while a pattern is looked for: in at most this many characters at a time.
 _PIECE = 1 << 18
 
 _TOKEN = re.compile(

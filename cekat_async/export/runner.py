@@ -23,6 +23,7 @@ from cekat_async import (
     TransportError,
 )
 from cekat_async.config import require_count
+from cekat_async.errors import readable
 from cekat_async.export.checkpoint import Checkpoint, Fetched, Job
 from cekat_async.export.plan import (
     filters_of,
@@ -261,7 +262,7 @@ class Export:
             return self._sink.target
         # One that stands beside its target goes with it, wherever both are moved.
         is_beside = self._checkpoint.path.absolute() == beside.absolute()
-        return beside.name if is_beside else str(beside.absolute())
+        return readable(beside.name if is_beside else str(beside.absolute()))
 
     async def _begin(self, job: Job, on_odd_record: Callable[[OddRecord], object]) -> None:
         inbox_ids = await inboxes_of(self._client, self._filters, on_odd_record)
