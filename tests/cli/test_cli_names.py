@@ -209,9 +209,10 @@ def test_a_table_on_a_terminal_that_lacks_characters(encoding):
     lines = shown.splitlines()
 
     assert len(lines) == 13
-    times = [line.rstrip()[-11:] for line in lines[1:]]
-    assert all(re.fullmatch(r"[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}", time) for time in times)
     assert ("…" in shown) == (encoding == "utf-8")
+    if encoding != "utf-8":  # where a character may be as wide as two
+        times = {line[lines[0].index("at (UTC)") :].strip() for line in lines[1:]} - {""}
+        assert all(re.fullmatch(r"[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}", time) for time in times)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
