@@ -91,7 +91,7 @@ def readable(text: str) -> str:
 def _bytes_of(text: str) -> bytes:
     try:
         return text.encode(errors="surrogateescape")
-    except UnicodeEncodeError:  # half of a surrogate pair, which stands for no byte
+    except UnicodeEncodeError:  # half of a surrogate pair, which encodes no byte
         return text.encode(errors="surrogatepass")
 
 
@@ -119,7 +119,7 @@ class CekatError(Exception):
     inbox_id: str | None = None
 
     def __init__(self, message: str = "") -> None:
-        # Whoever prints it, or writes it to a log, need not be able to write surrogates.
+        # Code that prints or logs an error need not be able to write surrogates.
         message = readable(message)
         super().__init__(message)
         self.message = message

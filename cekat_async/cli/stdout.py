@@ -25,7 +25,7 @@ def lenient_stdout() -> Generator[None, None, None]:
     try:
         yield
     finally:
-        # It may be closed by now, or on a full disk: whoever wrote to it reports that.
+        # It may be closed by now, or on a full disk. The code that wrote to it reports that.
         with contextlib.suppress(OSError, ValueError):
             stream.reconfigure(errors=errors)
 

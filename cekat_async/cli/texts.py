@@ -1,4 +1,4 @@
-"""What is typed, as text and as names of files, whatever the locale is."""
+"""Command-line arguments as text and as file names, in any locale."""
 
 from __future__ import annotations
 

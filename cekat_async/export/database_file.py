@@ -1,4 +1,4 @@
-"""What all targets have in common that are a table in a database file."""
+"""The common part of targets that are a table in a database file: SQLite and DuckDB."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class DuckdbSink(DatabaseFileSink):
         self._duckdb = duckdb
         super().__init__(path, table=table)
         self._writing = self._real
-        self._name_of(self._real)
+        self._name_of(self._real)  # raises if DuckDB has no such files
 
     def create(self, path: Path) -> None:
         """Make an empty database. It takes no empty file, so its mode is set afterwards."""

@@ -42,8 +42,8 @@ def queryable(text: str) -> str:
     """Return JSON that every function of PostgreSQL takes, whatever the text is.
 
     In place of U+0000 and of half a surrogate pair there is U+FFFD. A number out of range becomes a
-    string of its digits. What is no JSON, or is nested more than 1,000 levels deep, becomes a JSON
-    string of the whole text. Other JSON is returned as it is.
+    string of its digits. Text that is not JSON, or is nested more than 1,000 levels deep, becomes a
+    JSON string of all of it. Other JSON is returned unchanged.
     """
     held = _TOKEN.sub(_held, text) if _is_suspect(text) else text
     if _is_json(held) and not _is_too_deep(held):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cekat_async import CheckpointError, ConfigurationError, Position
 from cekat_async.export.file_sink import CHECKPOINT
+from cekat_async.export.lock import LOCK
 from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
     if sink.checkpoint is None:
         return
     target = sink.checkpoint.with_name(sink.checkpoint.name.removesuffix(CHECKPOINT))
-    suffixes = ("", ".new", ".manifest.json", ".manifest.json.new")
+    suffixes = ("", ".new", ".manifest.json", ".manifest.json.new", LOCK)
     taken = {target.with_name(target.name + suffix).absolute() for suffix in suffixes}
     if {checkpoint.absolute(), checkpoint.resolve()} & taken:
         raise ConfigurationError(
