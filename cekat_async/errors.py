@@ -27,6 +27,7 @@
     ├── InboxesFailedError          some of many inboxes failed; the others are complete
     ├── DeadlineExceededError       attempts and waits together took too long
     ├── TargetError                 an export's target cannot be written
+    │   └── TargetBusyError         another export is writing it
     └── CheckpointError             an export cannot go on from its checkpoint
 
 Every error pickles, and none ever holds the API key. (The records in an
@@ -68,9 +69,30 @@ __all__ = [
     "ResponseTimeoutError",
     "ResponseTooLargeError",
     "ServerError",
+    "TargetBusyError",
     "TargetError",
     "TransportError",
 ]
+
+
+def readable(text: str) -> str:
+    r"""Return text that every encoding of Unicode has: without surrogates.
+
+    The system hands out file names with bytes that are not UTF-8, or that a program in another
+    locale cannot read, as surrogates. Those that are UTF-8 become characters, others ``\xe9``.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _bytes_of(text).decode(errors="backslashreplace")
+    return text
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, which encodes no byte
+        return text.encode(errors="surrogatepass")
 
 
 class CekatError(Exception):
@@ -101,6 +123,8 @@ class CekatError(Exception):
     inbox_id: str | None = None
 
     def __init__(self, message: str = "") -> None:
+        # Code that prints or logs an error need not be able to write surrogates.
+        message = readable(message)
         super().__init__(message)
         self.message = message
 
@@ -336,6 +360,13 @@ class TargetError(CekatError):
 
     Its ``__cause__`` is the system's own error. What was written so far is still there, under the
     name of an unfinished target.
+    """
+
+
+class TargetBusyError(TargetError):
+    """Another export is writing the target, or has its checkpoint or its database table.
+
+    Nothing was changed. Run this export again when the other one has ended.
     """
 
 

@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     MISSING_EXTRA = 8
     CHECKPOINT_REFUSED = 9  # it is broken, or of another export
     PARTIAL = 10  # done, but some of the inboxes failed for good
+    TARGET_BUSY = 12  # another export is writing it: run it again later
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
     PIPE_CLOSED = 141  # 128 + SIGPIPE
     TERMINATED = 143  # 128 + SIGTERM
@@ -43,6 +44,7 @@ _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
     (errors.AuthenticationError, ExitCode.KEY_REFUSED),
     (errors.PermissionDeniedError, ExitCode.KEY_REFUSED),
     (errors.RateLimitError, ExitCode.QUOTA_SPENT),
+    (errors.TargetBusyError, ExitCode.TARGET_BUSY),
     (errors.TargetError, ExitCode.TARGET_FAILED),
     (errors.CheckpointError, ExitCode.CHECKPOINT_REFUSED),
     (errors.TransportError, ExitCode.NOT_REACHED),
@@ -67,6 +69,7 @@ _AS_TYPED: Mapping[str, str] = {
     # Which of the two it is, --wait takes away both.
     "the deadline of the call, or RateLimit.longest_hold": "what the command may wait",
     "restart=True": "--restart",
+    "pass checkpoint=…": "pass --checkpoint FILE",
     "incremental=False": "--full",
     "by_inbox means": "--by-inbox means",
     "by_inbox finds": "--by-inbox finds",

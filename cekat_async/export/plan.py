@@ -8,6 +8,7 @@ from uuid import UUID
 
 from cekat_async import CheckpointError, ConfigurationError, Position
 from cekat_async.export.file_sink import CHECKPOINT
+from cekat_async.export.lock import LOCK
 from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
     if sink.checkpoint is None:
         return
     target = sink.checkpoint.with_name(sink.checkpoint.name.removesuffix(CHECKPOINT))
-    suffixes = ("", ".new", ".manifest.json", ".manifest.json.new")
+    suffixes = ("", ".new", ".manifest.json", ".manifest.json.new", LOCK)
     taken = {target.with_name(target.name + suffix).absolute() for suffix in suffixes}
     if {checkpoint.absolute(), checkpoint.resolve()} & taken:
         raise ConfigurationError(

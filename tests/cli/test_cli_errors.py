@@ -384,6 +384,7 @@ def test_another_missing_module_is_a_fault_of_the_installation():
         (errors.PaginationError, ExitCode.API_FAILED),
         (errors.RateLimitError, ExitCode.QUOTA_SPENT),
         (errors.TargetError, ExitCode.TARGET_FAILED),
+        (errors.TargetBusyError, ExitCode.TARGET_BUSY),
         (errors.ConnectTimeoutError, ExitCode.NOT_REACHED),
         (errors.ResponseLostError, ExitCode.NOT_REACHED),
         (errors.DeadlineExceededError, ExitCode.NOT_REACHED),
