@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
+from support.effort import EFFORT
 from support.parts import collect, collect_ids, make_pipeline, page_body, page_reply
 from support.scripted import reply
 
@@ -80,7 +81,7 @@ async def later(ids, pause: float = 0.0):
     work=st.sampled_from([0.0, 0.3, 5.0]),
     form=st.sampled_from(["all", "list", "set", "generator", "async"]),
 )
-@settings(max_examples=120)
+@settings(max_examples=60 * EFFORT)
 def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form):
     """Every conversation of every inbox comes once, each inbox's in order; walks are bounded."""
     inboxes = {f"i{n}": size for n, size in enumerate(sizes)}

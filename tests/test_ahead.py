@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
+from support.effort import EFFORT
 from support.parts import collect, collect_ids, make_pipeline, page_body
 from support.scripted import reply
 
@@ -230,7 +231,7 @@ CURSORS = st.sampled_from(
     indent=st.sampled_from([None, 2]),
     tight=st.booleans(),
 )
-@settings(max_examples=400)
+@settings(max_examples=150 * EFFORT)
 def test_what_is_seen_is_what_is_there(order, parts, indent, tight):
     """A cursor that is told on sight is the page's own, whatever the page holds, in any order."""
     body = json.dumps(

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from support.parts import collect
+from support.served import hangs_skipped
 
 from cekat_async import CekatClient, RetryPolicy, Timeout
 from cekat_async.sandbox import Dialect, Fault, Faults, Sandbox
@@ -64,8 +65,9 @@ async def test_each_kind_of_fault_is_survived_many_times(caplog):
             base_url=sandbox.base_url,
             rate_limit=None,
             retry=RetryPolicy(attempts=31, backoff=0.001, backoff_max=0.001),
-            timeout=Timeout(read=0.1),
+            timeout=Timeout(read=30.0),
         ) as client,
+        hangs_skipped(sandbox, 31.0),
     ):
         sandbox.fail_next(*(kind for kind in kinds for _ in range(2)))
         with caplog.at_level(logging.INFO, "cekat_async"):

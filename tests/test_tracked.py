@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.listing import EndlessListing, ModelListing, replay
 
 from cekat_async._tracked import TrackedWalk
@@ -73,7 +74,7 @@ interleavings = st.none() | st.integers(0, 2**32).map(Random)
 
 
 @given(listing=listings, walkers=walker_counts, random=interleavings)
-@settings(max_examples=200)
+@settings(max_examples=80 * EFFORT)
 def test_without_a_stop_all_comes(listing, walkers, random):
     """Every conversation comes, and the last position says that all has come."""
     kept = Kept(listing, walkers)
@@ -91,7 +92,7 @@ def test_without_a_stop_all_comes(listing, walkers, random):
     rate=st.sampled_from([0, 0.05, 0.3]),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=500)
+@settings(max_examples=150 * EFFORT)
 def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     listing, walkers, random, stops, rate, seed
 ):
@@ -121,7 +122,7 @@ def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     moves=st.integers(0, 30),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=300)
+@settings(max_examples=100 * EFFORT)
 def test_again_brings_what_moved_since_the_end(listing, walkers, stop, moves, seed):
     """A walk that has ended, and is asked again, brings everything that has moved since."""
     kept, chances = Kept(listing, walkers), Random(seed)
@@ -145,7 +146,7 @@ def test_again_brings_what_moved_since_the_end(listing, walkers, stop, moves, se
     during=st.sampled_from([0, 0.1, 0.3]),
     stops=st.lists(st.integers(0, 60), max_size=3),
 )
-@settings(max_examples=300)
+@settings(max_examples=100 * EFFORT)
 def test_since_brings_what_moved_since_the_walk_began(listing, walkers, seed, during, stops):
     """An incremental walk, killed or not, brings all that moved since the last one's first page."""
     chances, moved = Random(seed), set[str]()

@@ -13,7 +13,7 @@ import zlib
 
 import aiohttp
 import pytest
-from support.clock import until
+from support.clock import skip, until
 from support.parts import make_config
 from support.rawserver import Cut, RawServer, http, zipped
 
@@ -39,7 +39,6 @@ from cekat_async.sandbox import Dialect, Fault, Sandbox
 REQUEST = Request("/api/conversations", "limit=100")
 ONCE = RetryPolicy(attempts=1)
 QUICK = RetryPolicy(backoff=0.001)
-HASTE = Timeout(connect=0.05, read=0.05, attempt=0.1)
 
 
 async def exchange(base_url: str, *, max_body: int = MAX_BODY, **options) -> Reply:
@@ -246,9 +245,12 @@ async def test_after_a_timeout_the_next_request_gets_its_own_answer():
     """An answer that came too late is never taken for that of the next request."""
     answers = iter([None, http(b'{"data": "second"}')])
     async with RawServer(lambda _: next(answers)) as server:
-        transport = Transport(make_config(base_url=server.base_url, timeout=Timeout(read=0.02)))
+        transport = Transport(make_config(base_url=server.base_url, timeout=Timeout(read=30.0)))
+        exchanging = asyncio.create_task(transport.exchange(REQUEST))
+        await until(lambda: server.heads)
+        skip(31.0)
         with pytest.raises(ResponseTimeoutError):
-            await transport.exchange(REQUEST)
+            await exchanging
         assert (await transport.exchange(REQUEST)).body == b'{"data": "second"}'
         await transport.close()
 
@@ -753,7 +755,7 @@ def test_a_client_at_work_in_another_loop_says_so():
     thread = threading.Thread(target=asyncio.run, args=(first(),))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(300)
         asyncio.run(second())
     finally:
         over.set()
@@ -774,9 +776,16 @@ async def test_a_timeout_is_for_each_attempt_anew():
     async with (
         RawServer(lambda _: next(answers)) as server,
         CekatClient(
-            "key", base_url=server.base_url, rate_limit=None, timeout=HASTE, retry=QUICK
+            "key",
+            base_url=server.base_url,
+            rate_limit=None,
+            timeout=Timeout(connect=30.0, read=30.0, attempt=45.0),
+            retry=QUICK,
         ) as client,
     ):
-        await client.conversations.page()
+        asking = asyncio.create_task(client.conversations.page())
+        await until(lambda: server.heads)
+        skip(31.0)
+        await asking
 
     assert client.traffic.requests == 2

@@ -75,9 +75,12 @@ def raw_column(target: Path) -> list[str]:
         case ".jsonl":
             return [text_of(line) for line in target.read_bytes().split(b"\n")[:-1]]
         case ".csv":
-            csv.field_size_limit(10**9)
-            with target.open(encoding="utf-8-sig", newline="") as file:
-                return [row["raw"] for row in csv.DictReader(file)]
+            limit = csv.field_size_limit(10**9)
+            try:
+                with target.open(encoding="utf-8-sig", newline="") as file:
+                    return [row["raw"] for row in csv.DictReader(file)]
+            finally:
+                csv.field_size_limit(limit)
         case ".parquet":
             return pq.read_table(target, columns=["raw"]).column(0).to_pylist()
         case ".sqlite":
