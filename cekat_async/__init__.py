@@ -5,6 +5,8 @@
 ...         print(conversation.contact_name, conversation.last_message)
 """
 
+# ruff: noqa: PLC0415 - modules are imported when one of their names is first used
+
 import typing
 
 from cekat_async import errors
@@ -76,4 +78,24 @@ _HOMES = {
 }
 
 if not typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _late(__name__, _HOMES)
+
+    def _load(home: str) -> None:
+        match home:
+            case "client":
+                import cekat_async.client
+            case "config":
+                import cekat_async.config
+            case "models":
+                import cekat_async.models
+            case "positions":
+                import cekat_async.positions
+            case "_decode":
+                import cekat_async._decode
+            case "_limiter":
+                import cekat_async._limiter
+            case "conversations":
+                import cekat_async.conversations
+            case "inboxes":
+                import cekat_async.inboxes  # noqa: F401
+
+    __getattr__, __dir__ = _late(__name__, _HOMES, _load)

@@ -8,6 +8,7 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
 
 import msgspec
 
@@ -26,6 +27,7 @@ __all__ = [
     "client_config",
     "is_loopback",
     "require_count",
+    "require_inbox_id",
     "require_share",
     "require_switch",
     "require_text",
@@ -77,6 +79,15 @@ def require_text(name: str, value: object) -> str:
     if not value.isascii():
         _require_encodable(name, value)
     return value
+
+
+def require_inbox_id(name: str, value: object) -> str:
+    """Return an inbox id as text; a :class:`uuid.UUID` is one, too.
+
+    Raises:
+        ConfigurationError: It is neither a UUID nor text with something in it.
+    """
+    return str(value) if isinstance(value, UUID) else require_text(name, value)
 
 
 def _require_encodable(name: str, value: str) -> None:

@@ -23,10 +23,11 @@
     ├── DecodeError                 the answer does not have the documented shape
     │   ├── MalformedBodyError      it is not JSON, or it is cut short
     │   └── OddRecordError          one or more records of a page are odd; the rest is here
-    ├── PaginationError             the cursors do not lead to an end
+    ├── PaginationError             the pages do not lead to an end
     ├── InboxesFailedError          some of many inboxes failed; the others are complete
     ├── DeadlineExceededError       attempts and waits together took too long
     ├── TargetError                 an export's target cannot be written
+    │   └── TargetBusyError         another export is writing it
     └── CheckpointError             an export cannot go on from its checkpoint
 
 Every error pickles, and none ever holds the API key. (The records in an
@@ -35,7 +36,7 @@ Every error pickles, and none ever holds the API key. (The records in an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,9 +69,30 @@ __all__ = [
     "ResponseTimeoutError",
     "ResponseTooLargeError",
     "ServerError",
+    "TargetBusyError",
     "TargetError",
     "TransportError",
 ]
+
+
+def readable(text: str) -> str:
+    r"""Return text that every encoding of Unicode has: without surrogates.
+
+    The system hands out file names with bytes that are not UTF-8, or that a program in another
+    locale cannot read, as surrogates. Those that are UTF-8 become characters, others ``\xe9``.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _bytes_of(text).decode(errors="backslashreplace")
+    return text
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, which encodes no byte
+        return text.encode(errors="surrogatepass")
 
 
 class CekatError(Exception):
@@ -85,7 +107,11 @@ class CekatError(Exception):
         cursor: Where to resume a walk: the cursor of the page that failed, or ``None``
             when it was the first page or no walk.
         inbox_id: Which inbox it concerns, where many are walked at once.
+        advice: What a caller can do, where that follows from the class. ``str(error)`` ends with
+            it.
     """
+
+    advice: ClassVar[str | None] = None
 
     # Set on the way out by whoever knows: the request path adds the path and the attempts,
     # the walk adds the cursor. Class defaults keep the constructor, and so pickling, simple.
@@ -97,6 +123,8 @@ class CekatError(Exception):
     inbox_id: str | None = None
 
     def __init__(self, message: str = "") -> None:
+        # Code that prints or logs an error need not be able to write surrogates.
+        message = readable(message)
         super().__init__(message)
         self.message = message
 
@@ -114,9 +142,10 @@ class CekatError(Exception):
         return facts
 
     def __str__(self) -> str:
-        """Return the message, and behind it the facts a person needs to act."""
+        """Return the message, followed by the facts and the advice a person needs to act."""
         facts = self._facts()
-        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+        text = f"{self.message} ({', '.join(facts)})" if facts else self.message
+        return f"{text}: {self.advice}" if text and self.advice else text
 
 
 class ConfigurationError(CekatError, ValueError):
@@ -201,13 +230,19 @@ class BadRequestError(APIStatusError):
 class AuthenticationError(APIStatusError):
     """401: the key is missing, wrong or revoked."""
 
+    advice = "check api_key=… or CEKAT_API_KEY"
+
 
 class PermissionDeniedError(APIStatusError):
     """403: the key is known, but not allowed to see this."""
 
+    advice = "ask for a key that may see this"
+
 
 class NotFoundError(APIStatusError):
     """404: no such thing, or not the API's host."""
+
+    advice = "check base_url=… or CEKAT_BASE_URL"
 
 
 class RateLimitError(APIStatusError):
@@ -287,9 +322,14 @@ class OddRecordError(DecodeError):
 
 
 class PaginationError(CekatError):
-    """The cursors do not lead to an end: one was repeated, or cannot be used.
+    """The pages of a listing do not lead to an end, or the listing changes faster than it is read.
 
-    Its ``cursor`` is the repeated one; if one cannot be used, it is the cursor of its page.
+    A server that repeats a cursor, or whose cursor cannot be used, ends a walk at once. Pages that
+    bring nothing new end it after 50 in a row: repeated pages, and empty pages whose cursors do not
+    advance. Everything that was received has been yielded by then.
+
+    Its ``cursor`` is the last one that the server sent, from which a new walk continues. If that
+    one cannot be used, it is the cursor of the page that had it.
 
     Attributes:
         page: The page whose cursor cannot be used, with all its records; else ``None``. A walk has
@@ -320,6 +360,13 @@ class TargetError(CekatError):
 
     Its ``__cause__`` is the system's own error. What was written so far is still there, under the
     name of an unfinished target.
+    """
+
+
+class TargetBusyError(TargetError):
+    """Another export is writing the target, or has its checkpoint or its database table.
+
+    Nothing was changed. Run this export again when the other one has ended.
     """
 
 

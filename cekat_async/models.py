@@ -32,8 +32,10 @@ from typing import (
     Generic,
     NoReturn,
     Self,
+    SupportsIndex,
     TypeAlias,
     TypeVar,
+    overload,
 )
 
 import msgspec
@@ -362,6 +364,18 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
         """Return all ``lines`` as one text, each with a line break at its end."""
         return join_lines(self.raw, self.body)
 
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> _R: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[_R, ...]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> _R | tuple[_R, ...]:
+        """Return one of the records, or a tuple of those in a slice.
+
+        ``page[0]`` is ``page.items[0]``. ``page.raw`` also counts malformed records, so that
+        ``page.raw[0]`` is another record if the first one of the page is malformed.
+        """
+        return self.items[index]
+
     def __iter__(self) -> Iterator[_R]:
         return iter(self.items)
 
@@ -437,6 +451,14 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
     def json_lines(self) -> bytes:
         """Return all ``lines`` as one text, each with a line break at its end."""
         return join_lines(self.raw, self.body)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> msgspec.Raw: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[msgspec.Raw]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> msgspec.Raw | list[msgspec.Raw]:
+        """Return the bytes of one record, or a list of those in a slice; as ``raw`` does."""
+        return self.raw[index]
 
     def __len__(self) -> int:
         return len(self.raw)

@@ -629,7 +629,7 @@ def test_200_that_says_no(read, body: bytes) -> None:
     assert caught.type in {AuthenticationError, APIStatusError}
     assert body == caught.value.body
     if b"ud83d" not in body:
-        assert str(caught.value) == "Not authenticated (HTTP 401)"
+        assert str(caught.value).startswith("Not authenticated (HTTP 401): ")
 
 
 @READERS

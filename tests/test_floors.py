@@ -21,24 +21,24 @@ ROOT = Path(cekat_async.__file__).parent
 FLOORS = [
     {"positions", "_version", "_raw_json"},  # values
     {"errors", "models"},  # values as well
+    {"_seen", "_timeline"},  # rules
     {
         "config",
         "_wire",
-        "_walk",
-        "_seen",
-        "_timeline",
+        "_cursor_walk",
         "_ledger",
         "_hold",
         "_trust",
         "_turn",
-    },  # rules
+    },  # rules as well
     {
+        "_walk",
         "_record_decoding",
         "_quota",
         "_belief",
         "_reports",
         "_segment",
-    },  # rules as well, on top of those
+    },  # on top of those
     {"_decode"},
     {"_pace", "_unpaced", "_splits", "_follow_up", "_catch_up"},  # and on top of these
     {"_segments"},
@@ -84,6 +84,7 @@ HARMLESS = {
     "types",
     "typing",
     "urllib.parse",
+    "uuid.UUID",
 }
 
 

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from support.scripted import reply
 
 from cekat_async._decode import decode_conversation_page
-from cekat_async._raw_json import completed
+from cekat_async._raw_json import AT_ONCE, completed
 from cekat_async._seen import Seen, names_of, only
-from cekat_async.models import ConversationPage
+from cekat_async.models import ConversationPage, RawPage
 
 MANY = 200_000
 
@@ -95,6 +95,20 @@ def test_each_record_of_a_page_has_its_name(kinds):
     ]
 
     assert names_of(page_of(numbered(kinds))) == names
+
+
+@given(kinds=st.lists(st.sampled_from([*RECORDS]), max_size=12))
+def test_raw_records_are_known_by_what_can_be_read_quickly(kinds):
+    """The id where one decode reads it; all of the bytes else, or of a page that is too large."""
+    page = page_of(numbered(kinds))
+    raw_page = RawPage(raw=page.raw, body=page.body)
+
+    for name, raw, id_ in zip(names_of(raw_page), page.raw, page.ids, strict=True):
+        assert name in {id_, bytes(raw)}
+        assert (name == id_) or id_ is None or b"\\ud" in bytes(raw)
+
+    large = RawPage(raw=page.raw, body=page.body + b" " * AT_ONCE)
+    assert names_of(large) == [bytes(raw) for raw in page.raw]
 
 
 @given(kinds=st.lists(st.tuples(st.sampled_from([*RECORDS]), st.booleans()), max_size=12))

@@ -112,7 +112,7 @@ def test_401_of_the_api() -> None:
     error = refusal(reply(401, body))
 
     assert type(error) is AuthenticationError
-    assert str(error) == "Not authenticated (HTTP 401)"
+    assert str(error).startswith("Not authenticated (HTTP 401): ")
     assert (error.status, error.code, error.details, error.body) == (401, None, (), body)
 
 

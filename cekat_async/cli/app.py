@@ -24,6 +24,8 @@ from cekat_async.cli.options import (
     wrong_value,
 )
 from cekat_async.cli.stderr import optional_stderr
+from cekat_async.cli.stdout import lenient_stdout
+from cekat_async.cli.texts import target
 from cekat_async.cli.voice import Voice
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     # Everything for people goes to standard error; standard output carries data alone.
     voice = Voice()
     log_to(voice)
-    with optional_stderr():
+    with optional_stderr(), lenient_stdout():
         return _run(arguments, voice)
 
 
@@ -84,7 +86,7 @@ def app(context: click.Context, /) -> None:
     short_help="Write all conversations to a file or a database.",
     epilog="Each of them may be set in the environment or in a file, and TARGET too: docs/cli.md.",
 )
-@click.argument("target", metavar="TARGET", envvar="CEKAT_TARGET")
+@click.argument("target", type=target, metavar="TARGET", envvar="CEKAT_TARGET")
 @export_options
 @connection_options
 @click.pass_context

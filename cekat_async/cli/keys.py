@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async import ConfigurationError
+from cekat_async.export.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +97,7 @@ def _in_settings(settings: Settings) -> KeySource | None:
 
 def _read_private(name: str) -> str:
     """Return the first line of a file that is for its owner alone."""
+    require_name(name)
     try:
         with Path(name).open("rb") as file:
             # Asked of the file that is open: another one may have its name by now.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +23,11 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     which goes on as if it were not there: more slowly, but to the same end.
     """
     try:
-        make: Callable[[], asyncio.AbstractEventLoop] = import_module(_LIBRARY).new_event_loop
+        if sys.platform == "win32":
+            import winloop as library  # noqa: PLC0415 - optional
+        else:
+            import uvloop as library  # noqa: PLC0415 - optional
+        make: Callable[[], asyncio.AbstractEventLoop] = library.new_event_loop
     # An attribute is what one misses that is older than this Python.
     except (ImportError, AttributeError) as error:
         if not (isinstance(error, ModuleNotFoundError) and error.name == _LIBRARY):

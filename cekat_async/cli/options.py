@@ -14,6 +14,7 @@ from cekat_async import ConfigurationError, RateLimit, RetryPolicy
 from cekat_async.cli.keys import KeySource, key_source
 from cekat_async.cli.logs import log_everything
 from cekat_async.cli.settings import KEY_NAMES, Settings, read_settings
+from cekat_async.cli.texts import file, text
 from cekat_async.cli.voice import Voice
 from cekat_async.config import DEFAULT_BASE_URL, is_loopback
 
@@ -249,6 +250,7 @@ verbose_option = click.option(
 _CONNECTION_OPTIONS = (
     setting(
         "--config",
+        type=file,
         metavar="FILE",
         is_eager=True,
         expose_value=False,
@@ -257,6 +259,7 @@ _CONNECTION_OPTIONS = (
     ),
     setting(
         "--profile",
+        type=text,
         metavar="NAME",
         is_eager=True,
         expose_value=False,
@@ -265,10 +268,11 @@ _CONNECTION_OPTIONS = (
     ),
     click.option(
         "--api-key-file",
+        type=file,
         metavar="FILE",
         help="A private file with the key, if not CEKAT_API_KEY's.",
     ),
-    setting("--base-url", metavar="URL", help="The API's host."),
+    setting("--base-url", type=text, metavar="URL", help="The API's host."),
     rate_limit_option(
         "Requests at the most in so many seconds; auto: as the server says; off: any number.",
         envvar="CEKAT_RATE_LIMIT",
@@ -310,10 +314,11 @@ CONNECTION_NAMES = ("api_key_file", *(n for n in Connection.__struct_fields__ if
 """What :func:`connection` takes, among the options of a command."""
 
 _FILTER_OPTIONS = (
-    click.option("--inbox", "inbox_id", metavar="ID", help="Only this inbox."),
+    click.option("--inbox", "inbox_id", type=text, metavar="ID", help="Only this inbox."),
     click.option(
         "--status",
         "stage_status",
+        type=text,
         metavar="STATUS",
         help="Only this status: assigned, resolved, pending, open.",
     ),
@@ -322,11 +327,16 @@ _FILTER_OPTIONS = (
 
 _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     setting(
-        "--inbox", metavar="ID", multiple=True, help="Only this inbox; may be given several times."
+        "--inbox",
+        type=text,
+        metavar="ID",
+        multiple=True,
+        help="Only this inbox; may be given several times.",
     ),
     switch("--by-inbox", "Walk each inbox by itself: one that fails ends no other."),
     setting(
         "--status",
+        type=text,
         metavar="STATUS",
         help="Only this status: assigned, resolved, pending, open.",
     ),
@@ -346,13 +356,18 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="N",
         help="Requests under way at once.",
     ),
-    setting("--account", metavar="NAME", help="A name for the account, for the manifest."),
+    setting(
+        "--account", type=text, metavar="NAME", help="A name for the account, for the manifest."
+    ),
     setting(
         "--checkpoint",
+        type=file,
         metavar="FILE",
         help="Where to keep what has come until all has.  [default: beside the target]",
     ),
-    setting("--table", metavar="NAME", help=f"The table in a database.  [default: {_TABLE}]"),
+    setting(
+        "--table", type=text, metavar="NAME", help=f"The table in a database.  [default: {_TABLE}]"
+    ),
     switch("--keep-formulas", "In CSV, leave cells as they are that a spreadsheet would run."),
 )
 

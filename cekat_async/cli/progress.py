@@ -12,6 +12,7 @@ import msgspec
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from cekat_async.cli.spans import per, span
+from cekat_async.cli.stdout import has
 from cekat_async.cli.voice import one_line
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Bar:
         self._console = voice.console
         self._look = look
         self._progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("dots" if has(voice.console.encoding, "⠋") else "line"),
             TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             console=voice.console,

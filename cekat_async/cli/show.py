@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cekat_async.cli.stdout import has
 from cekat_async.cli.voice import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    from rich.console import OverflowMethod
 
     from cekat_async import Conversation, Inbox, OddRecord
 
@@ -34,11 +38,12 @@ def odd_record(odd: OddRecord) -> str:
 def conversation_table(conversations: Iterable[Conversation]) -> Table:
     """Return a table as wide as the terminal; the message takes what the others leave."""
     table = _table()
-    table.add_column("contact", no_wrap=True, max_width=20)
-    table.add_column("channel", no_wrap=True, max_width=9)
-    table.add_column("status", no_wrap=True, max_width=8)
-    table.add_column("last message", no_wrap=True, ratio=1)
-    table.add_column("at (UTC)", no_wrap=True)
+    cut = _cut()
+    table.add_column("contact", no_wrap=True, overflow=cut, max_width=20)
+    table.add_column("channel", no_wrap=True, overflow=cut, max_width=9)
+    table.add_column("status", no_wrap=True, overflow=cut, max_width=8)
+    table.add_column("last message", no_wrap=True, overflow=cut, ratio=1)
+    table.add_column("at (UTC)", no_wrap=True, overflow=cut)
     for conversation in conversations:
         preview = conversation.last_message
         table.add_row(
@@ -58,9 +63,10 @@ def _moment(moment: datetime | None) -> str | None:
 def inbox_table(inboxes: Iterable[Inbox]) -> Table:
     """Return a table as wide as the terminal. Ids are whole: one copies them from here."""
     table = _table()
-    table.add_column("name", no_wrap=True, ratio=1)
-    table.add_column("channel", no_wrap=True, max_width=9)
-    table.add_column("status", no_wrap=True, max_width=8)
+    cut = _cut()
+    table.add_column("name", no_wrap=True, overflow=cut, ratio=1)
+    table.add_column("channel", no_wrap=True, overflow=cut, max_width=9)
+    table.add_column("status", no_wrap=True, overflow=cut, max_width=8)
     table.add_column("id", overflow="fold")
     for inbox in inboxes:
         table.add_row(_cell(inbox.name), _cell(inbox.type), _cell(inbox.status), _cell(inbox.id))
@@ -69,6 +75,11 @@ def inbox_table(inboxes: Iterable[Inbox]) -> Table:
 
 def _table() -> Table:
     return Table(box=None, pad_edge=False, header_style="bold", expand=True)
+
+
+def _cut() -> OverflowMethod:
+    """Return how to shorten text that is too long for its column: with … where there is one."""
+    return "ellipsis" if has(getattr(sys.stdout, "encoding", None), "…") else "crop"
 
 
 def _cell(value: str | None) -> Text:

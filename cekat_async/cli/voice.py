@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cekat_async.errors import readable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Voice", "one_line"]
+
+
+_UTF_8 = {"utf-8", "utf8"}
 
 
 class Voice:
@@ -70,8 +76,23 @@ class Voice:
 
     def _write(self, text: str, event: str, level: str, fields: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        said = {"time": now, "level": level, "event": event, "message": text}
-        _write_err(msgspec.json.encode(said | fields).decode())
+        said = {"time": now, "level": level, "event": event, "message": text} | fields
+        _write_err(_json(msgspec.to_builtins(said)))
+
+
+def _json(said: Any) -> str:
+    """Return a line of JSON that standard error can be written, and any program can read."""
+    line = msgspec.json.encode(_readable(said)).decode()
+    # An encoding that lacks a character would have it escaped in a way that JSON does not know.
+    return line if sys.stderr.encoding.lower() in _UTF_8 else json.dumps(json.loads(line))
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {_readable(key): _readable(one) for key, one in value.items()}
+    return [_readable(one) for one in value] if isinstance(value, list) else value
 
 
 def _write_err(line: str) -> None:
@@ -82,4 +103,5 @@ def _write_err(line: str) -> None:
 
 def one_line(text: str) -> str:
     """Return text that strangers may have written as one line without control characters."""
+    text = readable(text)
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -7,6 +7,8 @@ Stopped or killed at any moment, the same call goes on where it stood: what has 
 checkpoint. The target is visible when it is whole, with a manifest of what it holds.
 """
 
+# ruff: noqa: PLC0415 - modules are imported when one of their names is first used
+
 import typing
 
 from cekat_async._at_first_use import at_first_use as _late
@@ -40,4 +42,18 @@ _HOMES = {
 }
 
 if not typing.TYPE_CHECKING:
-    __getattr__, __dir__ = _late(__name__, _HOMES)
+
+    def _load(home: str) -> None:
+        match home:
+            case "manifest":
+                import cekat_async.export.manifest
+            case "report":
+                import cekat_async.export.report
+            case "runner":
+                import cekat_async.export.runner
+            case "sink":
+                import cekat_async.export.sink
+            case "targets":
+                import cekat_async.export.targets  # noqa: F401
+
+    __getattr__, __dir__ = _late(__name__, _HOMES, _load)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +35,12 @@ class Arrow:
 
     def __init__(self) -> None:
         try:
-            self.arrow: Any = import_module("pyarrow")
+            import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise MissingExtraError(
                 "Parquet needs pyarrow: pip install 'cekat-async[parquet]'"
             ) from error
+        self.arrow: Any = pa
         self._text = self.arrow.string()
         self._time = self.arrow.timestamp("us", tz="UTC")
         self._label = self.arrow.struct([(field, self._text) for field in _LABEL])

@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from cekat_async import CheckpointError, Position, TargetError, __version__
+from cekat_async import (
+    CheckpointError,
+    ConfigurationError,
+    Position,
+    TargetBusyError,
+    TargetError,
+    __version__,
+)
 from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE
 from cekat_async.export.manifest import Filters
+from cekat_async.export.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -100,10 +108,16 @@ class Checkpoint:
 
     Args:
         path: The file; ``None`` for a temporary one, from which nobody can go on.
+
+    Raises:
+        ConfigurationError: No file can have this name.
+        TargetError: There is no folder for temporary files.
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._folder = None if path else Path(mkdtemp(prefix="cekat-export-"))
+        self._folder = None if path else _temporary_folder()
+        if path is not None:
+            require_name(str(path))
         self.path = path or Path(str(self._folder)) / "checkpoint"
         self._database: sqlite3.Connection | None = None
         self._is_blank = False
@@ -116,7 +130,8 @@ class Checkpoint:
             restart: Empty it first, whatever is in it.
 
         Raises:
-            TargetError: It cannot be written, or another process has it.
+            TargetBusyError: Another export has it.
+            TargetError: It cannot be written.
             CheckpointError: It is broken, or of a newer version.
         """
         found = self._open(restart=restart)
@@ -146,7 +161,18 @@ class Checkpoint:
         return None
 
     def begin(self, job: Job, positions: dict[str | None, Position]) -> None:
-        """Make it the checkpoint of an export that begins."""
+        """Make it the checkpoint of an export that begins.
+
+        Raises:
+            ConfigurationError: A name of the job is not text.
+        """
+        try:
+            encoded = msgspec.json.encode(job)
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(
+                "the names of the account, the inboxes and the status must be text that UTF-8 has: "
+                f"{error.object!a} has a surrogate"
+            ) from error
         with self._written() as database:
             for statement in _SCHEMA.split(";"):
                 database.execute(statement)
@@ -154,7 +180,7 @@ class Checkpoint:
             database.execute(f"PRAGMA user_version = {FORMAT}")
             database.execute(
                 "INSERT INTO job VALUES (?, ?)",
-                (msgspec.json.encode(job), msgspec.json.encode(Totals())),
+                (encoded, msgspec.json.encode(Totals())),
             )
             database.executemany(
                 "INSERT INTO partitions (inbox_id, position) VALUES (?, ?)",
@@ -281,7 +307,9 @@ class Checkpoint:
         self._database.execute("COMMIT")
         if not self.path.exists() or not os.path.samestat(found, self.path.stat()):
             # What is locked has no name any more: another could make a new file beside it.
-            raise TargetError(f"another export has just finished with {self.path}: call it again")
+            raise TargetBusyError(
+                f"another export has just finished with {self.path}: run this one again"
+            )
 
     def _found(self) -> Job | None:
         if not self._value("SELECT count(*) FROM sqlite_master"):
@@ -407,10 +435,23 @@ class Checkpoint:
 
     def _of_operation(self, error: sqlite3.Error) -> TargetError | CheckpointError:
         if "locked" in str(error):
-            return TargetError(f"another export is writing it: {self.path} is locked")
+            return TargetBusyError(
+                f"another export has the checkpoint {self.path}: run this one again when that one "
+                "has ended, or name another file"
+            )
         if "no such" in str(error):
             return self._is_broken(error)
         return TargetError(f"cannot write {self.path}: {error}")
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(mkdtemp(prefix="cekat-export-"))
+    except OSError as error:
+        raise TargetError(
+            f"cannot make a temporary checkpoint ({error.strerror or error}): set TMPDIR to a "
+            "folder that can be written, or pass checkpoint=…"
+        ) from error
 
 
 def _create(path: Path) -> None:

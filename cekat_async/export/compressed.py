@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from cekat_async import MissingExtraError
 from cekat_async.export.file_sink import FileSink
@@ -66,11 +65,12 @@ class ZstdJsonLinesSink(FileSink):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
         try:
-            self._zstd: Any = import_module("zstandard")
+            import zstandard  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise MissingExtraError(
                 "zstd files need zstandard: pip install 'cekat-async[zstd]'"
             ) from error
+        self._zstd = zstandard
 
     def write(self, records: Records, output: Output) -> None:
         """Write a record a line, as one frame."""

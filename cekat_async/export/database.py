@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 
 from cekat_async import ConfigurationError, TargetError
-from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE, beside, followed, told_of
+from cekat_async.errors import readable
 from cekat_async.export.manifest import FORMAT, Manifest
 from cekat_async.export.table import COLUMNS, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from cekat_async.export.sink import Records
-    from cekat_async.export.table import Kind, Row
+    from cekat_async.export.table import Kind
 
 __all__ = [
+    "KINDS",
     "MANIFESTS",
-    "NAMES",
     "TABLE",
     "Connection",
-    "DatabaseFileSink",
     "DatabaseSink",
     "Shape",
-    "create_alone",
+    "Values",
+    "lacks",
+    "own_suffix",
     "quoted",
     "require_table",
     "shown",
@@ -45,18 +44,20 @@ TABLE = "conversations"
 MANIFESTS = "cekat_exports"
 """The table that has a row for each table of conversations: the manifest of its last export."""
 
-_KINDS: Mapping[str, Kind] = {**{c.name: c.kind for c in COLUMNS}, "exported_at": "time"}
+KINDS: Mapping[str, Kind] = {**{c.name: c.kind for c in COLUMNS}, "exported_at": "time"}
+"""The columns of a table of conversations in every database, each with what is in it."""
 _MANIFEST_KINDS: Mapping[str, Kind] = {
     "table_name": "text",
     "exported_at": "time",
     "manifest": "raw",
 }
-NAMES = tuple(_KINDS)
-"""The columns of a table of conversations: those of every table, and when the export began."""
-
 # To make a chunk's rows holds up other threads in no single call, and takes little memory.
 _ROWS = 500
 _BYTES = 2 << 20
+
+
+Values: TypeAlias = tuple[Any, ...]
+"""The values of a row, for each column one."""
 
 
 class Connection(Protocol):
@@ -97,6 +98,8 @@ class DatabaseSink(ABC):
     marks: ClassVar[Sequence[str]] = ("?", "?", "?")
     """What stands for the first, second and third value in a statement."""
     begin: ClassVar[str] = "BEGIN"
+    kinds: ClassVar[Mapping[str, Kind]] = KINDS
+    """The columns of a table of conversations, each with what is in it."""
 
     target: str
     checkpoint: Path | None
@@ -120,8 +123,19 @@ class DatabaseSink(ABC):
         """Return the shape of a table, or None if there is none of this name."""
 
     @abstractmethod
-    def write(self, opened: Connection, rows: Sequence[Row]) -> None:
-        """Write a chunk of rows, each with the columns :data:`NAMES`."""
+    def write(self, opened: Connection, rows: Sequence[Values]) -> None:
+        """Write a chunk of rows, each with all columns."""
+
+    def row(self, record: bytes, began: datetime) -> Values:
+        """Return the row of a record, in an export that began then."""
+        return (*row_of(record), began)
+
+    def refusal(self, table: str, differences: Sequence[str]) -> str:
+        """Return what to say, and what to do, about a table that is not one of an export."""
+        return (
+            f"{self.target}: the table {table} is not one of an export: {'; '.join(differences)}. "
+            f"Nothing was changed: {_ADVICE[table == MANIFESTS]}"
+        )
 
     def name_of(self, table: str) -> str:
         """Return a table's name as it stands in a statement."""
@@ -129,8 +143,8 @@ class DatabaseSink(ABC):
 
     def open(self) -> None:
         """Make sure that an export can be written, by writing an empty one that does not stay."""
-        with self.connection() as opened, self._transaction(opened, "ROLLBACK"):
-            self._fill(opened, (), datetime.now(UTC), "{}")
+        with self.connection() as opened:
+            self.rehearse(opened)
 
     def manifest(self) -> Manifest | None:
         """Return the manifest of the last export into the table.
@@ -141,11 +155,11 @@ class DatabaseSink(ABC):
             TargetError: The table has another shape than that export left.
         """
         with self.connection() as opened, self.told():
-            if not self._is_there(opened, self._table, _KINDS):
+            if not self._is_there(opened, self._table, self.kinds):
                 return None
             if not self._is_there(opened, MANIFESTS, _MANIFEST_KINDS):
                 return None
-            return self._filled(opened, self._stored_manifest(opened))
+            return self._filled(opened, self.stored_manifest(opened))
 
     def verify(self, manifest: Manifest) -> None:  # noqa: B027 - a no-op for all
         """Do nothing: others may have written to the table, and what they wrote is merged with."""
@@ -156,15 +170,34 @@ class DatabaseSink(ABC):
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Merge all records into the table, and store the manifest, in one transaction."""
-        with self.connection() as opened, self._transaction(opened, "COMMIT"):
-            self._fill(opened, records, manifest.began, manifest.to_json().decode())
+        with self.connection() as opened:
+            self.merge(opened, records, manifest)
         return manifest
+
+    def rehearse(self, opened: Connection) -> None:
+        """Write an empty export, and roll it back."""
+        with self._transaction(opened, "ROLLBACK"):
+            self._fill(opened, (), datetime.now(UTC), "{}")
+
+    def merge(self, opened: Connection, records: Records, manifest: Manifest) -> None:
+        """Merge all records and store the manifest, in one transaction."""
+        with self._transaction(opened, "COMMIT"):
+            self._fill(opened, records, manifest.began, self.manifest_text(manifest))
+
+    def manifest_text(self, manifest: Manifest) -> str:
+        """Return a manifest as it is stored."""
+        return manifest.to_json().decode()
+
+    def count(self, opened: Connection) -> int:
+        """Return how many rows the table has."""
+        rows = f"SELECT count(*) FROM {self.name_of(self._table)}"  # noqa: S608 - quoted
+        return int(opened.execute(rows).fetchall()[0][0])
 
     @abstractmethod
     def close(self) -> None:
         """Let go of everything. It raises nothing."""
 
-    def write_all(self, opened: Connection, chunks: Iterable[Sequence[Row]]) -> None:
+    def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
         """Write all rows."""
         for rows in chunks:
             # Not around the loop: what the records themselves fail with is no matter of the target.
@@ -184,8 +217,8 @@ class DatabaseSink(ABC):
         manifest: str,
     ) -> None:
         with self.told():
-            self.ensure(opened, self._table, _KINDS)
-        self.write_all(opened, _rows(records, began))
+            self.ensure(opened, self._table, self.kinds)
+        self.write_all(opened, self._rows(records, began))
         with self.told():
             # Made last: others who make it have to wait for this one.
             self.ensure(opened, MANIFESTS, _MANIFEST_KINDS)
@@ -194,6 +227,20 @@ class DatabaseSink(ABC):
                 upsert(self.name_of(MANIFESTS), tuple(_MANIFEST_KINDS), values),
                 (self._table, self.time(began), manifest),
             )
+
+    def _rows(self, records: Iterable[list[bytes]], began: datetime) -> Iterator[list[Values]]:
+        """Return the rows of all records, in chunks of a bounded size."""
+        rows: list[Values] = []
+        size = 0
+        for batch in records:
+            for record in batch:
+                rows.append(self.row(record, began))
+                size += len(record)
+                if len(rows) == _ROWS or size > _BYTES:
+                    yield rows
+                    rows, size = [], 0
+        if rows:
+            yield rows
 
     def time(self, moment: datetime) -> Any:
         """Return a time as it is given to the database."""
@@ -205,14 +252,11 @@ class DatabaseSink(ABC):
     def _is_there(self, opened: Connection, table: str, kinds: Mapping[str, Kind]) -> bool:
         shape = self.shape_of(opened, table)
         if shape is not None and (differences := _differences(shape, self._columns(kinds))):
-            raise TargetError(
-                f"{self.target}: the table {table} is not one of an export: "
-                f"{'; '.join(differences)}. Nothing was changed: "
-                f"{_ADVICE[table == MANIFESTS]}"
-            )
+            raise TargetError(self.refusal(table, differences))
         return shape is not None
 
-    def _stored_manifest(self, opened: Connection) -> Manifest | None:
+    def stored_manifest(self, opened: Connection) -> Manifest | None:
+        """Return the manifest that is stored for the table, if this version can read it."""
         rows = opened.execute(
             f"SELECT CAST(manifest AS TEXT) FROM {self.name_of(MANIFESTS)} "  # noqa: S608 - quoted
             f"WHERE table_name = {self.marks[0]}",
@@ -242,80 +286,6 @@ class DatabaseSink(ABC):
             raise
 
 
-class DatabaseFileSink(DatabaseSink):
-    """A table in a database that is one file.
-
-    The file is open only while it is looked at or written, so that others can have it meanwhile.
-    Beside it stands the export's checkpoint, ``PATH.checkpoint`` (for another table than the usual
-    one ``PATH.TABLE.checkpoint``), until the export is whole.
-
-    Args:
-        path: The file. It is made if there is none, for its owner alone (mode 0600). A symbolic
-            link is followed.
-        table: The table's name.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], *, table: str = TABLE) -> None:
-        super().__init__(table)
-        self.target = f"{Path(path)}{shown(table)}"
-        with told_of(self.target):
-            # As it is now, should the program go to another folder.
-            self._real = followed(Path(path)).absolute()
-        self.checkpoint = beside(self._real, f"{_own_suffix(table)}{CHECKPOINT}")
-
-    @abstractmethod
-    def create(self, path: Path) -> None:
-        """Make an empty database in a file, for its owner alone."""
-
-    def open(self) -> None:
-        """Make sure that an export can be written; a file that was not there is not left."""
-        new = self._ensure_file()
-        try:
-            super().open()
-        finally:
-            if new:
-                with contextlib.suppress(OSError):
-                    self._real.unlink()
-
-    def manifest(self) -> Manifest | None:
-        """Return the manifest of the last export into the table."""
-        return super().manifest() if self._real.exists() else None
-
-    def publish(self, records: Records, manifest: Manifest) -> Manifest:
-        """Merge all records into the table, and store the manifest, in one transaction."""
-        self._ensure_file()
-        return super().publish(records, manifest)
-
-    def close(self) -> None:
-        """Do nothing: no file is open between two calls."""
-
-    def _ensure_file(self) -> bool:
-        """Make the file if there is none; whether there was none."""
-        with told_of(self.target):
-            if self._real.is_file():
-                return False
-            if self._real.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "it is a folder", self.target)
-            if self._real.exists():
-                raise OSError(errno.EINVAL, "it is not a regular file", self.target)
-            if not (folder := self._real.parent).is_dir():
-                raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
-            self._make_file(beside(self._real, ".new"))
-        return True
-
-    def _make_file(self, new: Path) -> None:
-        """Make the file whole or not at all: half of one would be in the way of every later run."""
-        try:
-            new.unlink(missing_ok=True)
-            with self.told():
-                self.create(new)
-            new.rename(self._real)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                new.unlink(missing_ok=True)
-            raise
-
-
 def require_table(name: object) -> str:
     """Return the name of a table, if it is one in every database."""
     if not isinstance(name, str) or not name.strip() or set(name) & set('\0."'):
@@ -324,7 +294,9 @@ def require_table(name: object) -> str:
         )
     if name.lower() == MANIFESTS or name.lower().startswith(("sqlite_", "pg_")):
         raise ConfigurationError(f"table must not be {name!r}: that is a table of another kind")
-    if len(name.encode(errors="replace")) > _LONGEST:
+    if name != readable(name):
+        raise ConfigurationError(f"the name of a table must be text in UTF-8, not {name!a}")
+    if len(name.encode()) > _LONGEST:
         raise ConfigurationError(f"the name of a table has at most {_LONGEST} bytes, not {name!r}")
     return name
 
@@ -334,7 +306,7 @@ def shown(table: str) -> str:
     return "" if table == TABLE else f", table {table}"
 
 
-def _own_suffix(table: str) -> str:
+def own_suffix(table: str) -> str:
     """Return what tells files of one table from those of another in the same database."""
     return "" if table == TABLE else f".{quote(table, safe='')}"
 
@@ -373,11 +345,16 @@ def _create(table: str, columns: Mapping[str, str]) -> str:
     return f"CREATE TABLE {table} ({', '.join([f'{key} NOT NULL PRIMARY KEY', *others])})"
 
 
+def lacks(*names: str) -> str:
+    """Return what is said of a table that has no columns of these names."""
+    return f"it has no column {', '.join(names)}"
+
+
 def _differences(found: Shape, wanted: Mapping[str, str]) -> list[str]:
     """Return what a table has otherwise than wanted, each for a person."""
     lacking = [name for name in wanted if name not in found.columns]
     besides = [name for name in found.columns if name not in wanted]
-    differences = [f"it has no column {', '.join(lacking)}"] if lacking else []
+    differences = [lacks(*lacking)] if lacking else []
     if besides:
         differences.append(f"it also has {', '.join(besides)}")
     differences += [
@@ -398,23 +375,3 @@ def _manifest_in(text: str) -> Manifest | None:
     except msgspec.DecodeError:
         return None
     return manifest if manifest.format == FORMAT else None
-
-
-def _rows(records: Iterable[list[bytes]], began: datetime) -> Iterator[list[Row]]:
-    """Return the rows of all records, in chunks of a bounded size."""
-    rows: list[Row] = []
-    size = 0
-    for batch in records:
-        for raw in batch:
-            rows.append((*row_of(raw), began))
-            size += len(raw)
-            if len(rows) == _ROWS or size > _BYTES:
-                yield rows
-                rows, size = [], 0
-    if rows:
-        yield rows
-
-
-def create_alone(path: Path) -> None:
-    """Make an empty file, for its owner alone."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ALONE))

@@ -6,8 +6,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, ClassVar
 
-from cekat_async import MissingExtraError, TargetError
-from cekat_async.export.database import NAMES, DatabaseFileSink, Shape, quoted, upsert
+from cekat_async import ConfigurationError, MissingExtraError, TargetError
+from cekat_async.export.database import Shape, quoted, upsert
+from cekat_async.export.database_file import DatabaseFileSink
 from cekat_async.export.file_sink import OWNER_ALONE, beside
 from cekat_async.export.table import COLUMNS
 
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
-    from cekat_async.export.database import Connection
-    from cekat_async.export.table import Kind, Row
+    from cekat_async.export.database import Connection, Values
+    from cekat_async.export.table import Kind
 
 __all__ = ["DuckdbSink"]
 
 _MEMORY = "512MB"
+_LOG, _SPILLED = ".wal", ".tmp"
 # Columns, not rows: a list for each is what DuckDB takes fastest without another library.
 _KINDS = (*["TIMESTAMPTZ" if c.kind == "time" else "VARCHAR" for c in COLUMNS], "TIMESTAMPTZ")
 _COLUMNS = "SELECT " + ", ".join(
@@ -48,6 +50,7 @@ class DuckdbSink(DatabaseFileSink):
         "json": "JSON",
         "raw": "VARCHAR",
     }
+    companions: ClassVar[Sequence[str]] = (_LOG, _SPILLED)
 
     def __init__(self, path: str | os.PathLike[str], *, table: str = "conversations") -> None:
         try:
@@ -58,29 +61,38 @@ class DuckdbSink(DatabaseFileSink):
             ) from None
         self._duckdb = duckdb
         super().__init__(path, table=table)
-        self._log = beside(self._real, ".wal")
-        self._spilled = beside(self._real, ".tmp")
+        self._writing = self._real
+        self._name_of(self._real)  # raises if DuckDB has no such files
 
     def create(self, path: Path) -> None:
         """Make an empty database. It takes no empty file, so its mode is set afterwards."""
-        self._duckdb.connect(str(path)).close()
+        self._duckdb.connect(self._name_of(path)).close()
         path.chmod(OWNER_ALONE)
 
     @contextlib.contextmanager
-    def connection(self) -> Generator[Connection, None, None]:
-        """Open the file."""
+    def connect(self, path: Path) -> Generator[Connection, None, None]:
+        """Open a file to write it."""
         with self.told():
-            opened = self._connect()
+            opened = self._connect(self._name_of(path))
+        self._writing = path
         try:
             yield opened
         finally:
             opened.close()
             with contextlib.suppress(OSError):  # it is not empty: somebody else has it
-                self._spilled.rmdir()
+                beside(path, _SPILLED).rmdir()
 
-    def _connect(self) -> Connection:
+    def _name_of(self, path: Path) -> str:
+        """Return a file's name as DuckDB takes it: in UTF-8, whatever the locale is."""
+        try:
+            return os.fsencode(path).decode()
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                f"DuckDB has no files whose names are not UTF-8: choose another than {self.target}"
+            ) from None
+
+    def _connect(self, path: str) -> Connection:
         """Connect, with a bound on what the content takes of the memory."""
-        path = str(self._real)
         try:
             # Connections of one process share their settings. If there is one already this is
             # refused, and the settings stay what they are.
@@ -91,6 +103,28 @@ class DuckdbSink(DatabaseFileSink):
         opened = self._duckdb.connect(path)
         opened.execute(f"SET memory_limit = '{_MEMORY}'")
         return opened
+
+    @contextlib.contextmanager
+    def connect_to_read(self, path: Path) -> Generator[Connection, None, None]:
+        """Open a file that nobody else has, only to read it."""
+        with self.told():
+            opened = self._duckdb.connect(
+                self._name_of(path), read_only=True, config={"memory_limit": _MEMORY}
+            )
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def settle(self, opened: Connection) -> None:
+        """Write everything into the file: on closing, DuckDB does it too, but hides a failure."""
+        opened.execute("CHECKPOINT")
+
+    def damage(self, opened: Connection) -> str | None:
+        """Read every value: DuckDB compares the checksum of each block, and raises."""
+        table = self.name_of(self._table)
+        opened.execute(f"SELECT bit_xor(hash(t)) FROM {table} AS t").fetchall()  # noqa: S608
+        return None
 
     @contextlib.contextmanager
     def told(self) -> Generator[None, None, None]:
@@ -118,18 +152,19 @@ class DuckdbSink(DatabaseFileSink):
         ).fetchall()
         return Shape(dict(columns), [name for (name,) in keys]) if columns else None
 
-    def write(self, opened: Connection, rows: Sequence[Row]) -> None:
+    def write(self, opened: Connection, rows: Sequence[Values]) -> None:
         """Write a chunk of rows."""
         self._keep_private()
-        statement = upsert(quoted(self._table), NAMES, _COLUMNS)
+        statement = upsert(quoted(self._table), tuple(self.kinds), _COLUMNS)
         opened.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
     def _keep_private(self) -> None:
         """Let what stands beside the file meanwhile be for those alone whom the file is for."""
         # DuckDB makes them with the first row that goes there, for everybody to read, unless they
         # are there. It throws away an empty log when it connects, so this is not done before.
-        mode = self._real.stat().st_mode
+        mode = self._writing.stat().st_mode
+        log = beside(self._writing, _LOG)
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o666))
+            os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o666))
         with contextlib.suppress(FileExistsError):
-            self._spilled.mkdir(0o700)
+            beside(self._writing, _SPILLED).mkdir(0o700)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import msgspec
 
 from cekat_async import TargetError
+from cekat_async.errors import readable
+from cekat_async.export.lock import LOCK, TargetLock
 from cekat_async.export.manifest import FORMAT, Manifest
-
-if sys.platform != "win32":
-    import fcntl
+from cekat_async.export.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -70,7 +70,8 @@ class ReplacedSink(ABC):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.target = str(path)
+        require_name(str(path))
+        self.target = readable(str(path))
         with told_of(self.target):
             # Looked up once: what it leads to later is not what was asked for.
             self._real = followed(Path(path))
@@ -79,6 +80,7 @@ class ReplacedSink(ABC):
         self.checkpoint: Path | None = beside(self._real, CHECKPOINT)
         self._new = beside(self._real, ".new")
         self._manifest = beside(self._real, ".manifest.json")
+        self._lock = TargetLock(beside(self._real, LOCK), self.target)
 
     @abstractmethod
     def checksum(self) -> str:
@@ -100,8 +102,9 @@ class ReplacedSink(ABC):
             "incremental=False"
         )
 
-    def close(self) -> None:  # noqa: B027 - what a sink without a connection does
-        """Do nothing: no file is open between two calls."""
+    def close(self) -> None:
+        """Release the lock of the target."""
+        self._lock.release()
 
 
 class FileSink(ReplacedSink):
@@ -138,9 +141,14 @@ class FileSink(ReplacedSink):
                 raise OSError(errno.EINVAL, "it is not a regular file", self.target)
             if not (folder := self._real.parent).is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
-            open_alone(self._new).close()
-            self._new.unlink()
-            settle_manifest(self._manifest, self.checksum)
+            with self._lock.kept():
+                self.prepare()
+
+    def prepare(self) -> None:
+        """Make sure that the file can be written, and put in order what a crash left."""
+        open_alone(self._new).close()
+        self._new.unlink()
+        settle_manifest(self._manifest, self.checksum)
 
     def stored(self) -> Iterator[list[bytes]]:
         """Return the records that the file holds."""
@@ -160,6 +168,8 @@ class FileSink(ReplacedSink):
                 manifest = msgspec.structs.replace(manifest, checksum=output.checksum)
                 put_manifest(self._manifest, manifest, like=self._real)
                 self._new.replace(self._real)
+                # Before the manifest takes its place: the old one is wanted for the old target.
+                sync_folder(self._real.parent)
                 next_of(self._manifest).replace(self._manifest)
                 sync_folder(self._real.parent)
             except BaseException:
@@ -209,12 +219,16 @@ def next_of(manifest: Path) -> Path:
 
 
 def put_manifest(path: Path, manifest: Manifest, *, like: Path) -> None:
-    """Write a manifest beside its place, with the rights of another file."""
+    """Write a manifest next to its place, with the rights of another file.
+
+    It is on the disk before the target takes its name. After a crash it says whose the target is.
+    """
     with open_alone(next_of(path)) as file:
         file.write(manifest.to_json())
         take_rights(file.fileno(), like)
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path.parent)
 
 
 def settle_manifest(path: Path, checksum: Callable[[], str]) -> None:
@@ -266,40 +280,11 @@ def followed(path: Path) -> Path:
 
 
 def open_alone(path: Path) -> BinaryIO:
-    """Open an empty file for its owner alone, in place of what an earlier run left.
-
-    As long as it is open it is locked, where the system has locks: an export with another
-    checkpoint would write to it as well.
-    """
+    """Open an empty file for its owner alone, in place of what an earlier run left."""
     # Never through a link: what one leads to would be emptied in its place.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
-        _require_unlocked(path)
     path.unlink(missing_ok=True)
-    file = os.fdopen(os.open(path, flags, OWNER_ALONE), "wb", buffering=CHUNK)
-    _lock(file.fileno())
-    return file
-
-
-def _require_unlocked(path: Path) -> None:
-    if path.is_symlink() or not path.is_file():
-        return
-    with path.open("rb") as file:
-        if not _lock(file.fileno()):
-            raise BlockingIOError(errno.EAGAIN, "another export is writing it", str(path))
-
-
-def _lock(file: int) -> bool:
-    """Lock a file as long as it is open; whether nobody else has."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # some network file systems have none
-        return True
-    return True
+    return os.fdopen(os.open(path, flags, OWNER_ALONE), "wb", buffering=CHUNK)
 
 
 def take_rights(file: int, path: Path) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import time
-from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -75,12 +74,11 @@ class ParquetSink(FileSink):
         super().__init__(path)
         self._format = _Parquet()
 
-    def open(self) -> None:
+    def prepare(self) -> None:
         """Make sure that the file can be written, and that no other table is in its place."""
-        super().open()
-        with told_of(self.target):
-            if self._real.exists():
-                self._format.check(self._real)
+        super().prepare()
+        if self._real.exists():
+            self._format.check(self._real)
 
     def write(self, records: Records, output: Output) -> None:
         """Write all records as one file."""
@@ -125,11 +123,12 @@ class ParquetFolderSink(ReplacedSink):
         with told_of(self.target):
             if not (folder := self._real.parent).is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
-            self._settle()
-            self._check_replaceable()
-            _remove(self._new)
-            self._new.mkdir(_OWNER_ALONE)
-            self._new.rmdir()
+            with self._lock.kept():
+                self._settle()
+                self._check_replaceable()
+                _remove(self._new)
+                self._new.mkdir(_OWNER_ALONE)
+                self._new.rmdir()
 
     def stored(self) -> Iterator[list[bytes]]:
         """Return the records of all parts, in order."""
@@ -211,6 +210,7 @@ class ParquetFolderSink(ReplacedSink):
         sync_folder(self._real.parent)
         # The manifest goes last: where it is still beside its place, the old folder is ours.
         _remove(self._old)
+        sync_folder(self._real.parent)
         next_of(self._manifest).replace(self._manifest)
         sync_folder(self._real.parent)
 
@@ -240,7 +240,9 @@ class _Parquet:
     def __init__(self) -> None:
         self._arrow = Arrow()
         self._schema = self._arrow.schema
-        self._parquet: Any = import_module("pyarrow.parquet")
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+        self._parquet: Any = pq
 
     def write(self, records: Iterator[bytes], output: Output) -> None:
         """Write a whole file of records."""

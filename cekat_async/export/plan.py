@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from cekat_async import CheckpointError, ConfigurationError, Position
 from cekat_async.export.file_sink import CHECKPOINT
+from cekat_async.export.lock import LOCK
 from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ __all__ = [
 
 
 def filters_of(
-    inbox_ids: Iterable[str], stage_status: StageStatus | str | None, *, by_inbox: bool
+    inbox_ids: Iterable[str | UUID], stage_status: StageStatus | str | None, *, by_inbox: bool
 ) -> Filters:
     """Return checked filters.
 
@@ -39,7 +41,8 @@ def filters_of(
     """
     if isinstance(inbox_ids, str):
         raise ConfigurationError(f"inbox_ids must be several, not one text: write [{inbox_ids!r}]")
-    wanted = tuple(dict.fromkeys(inbox_ids))  # each once, in their order
+    texts = (str(each) if isinstance(each, UUID) else each for each in inbox_ids)
+    wanted = tuple(dict.fromkeys(texts))  # each once, in their order
     if not all(_is_text(inbox_id) for inbox_id in wanted):
         raise ConfigurationError(f"each of inbox_ids must be a text, and not empty: {wanted!r}")
     if wanted and by_inbox:
@@ -162,7 +165,7 @@ def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
     if sink.checkpoint is None:
         return
     target = sink.checkpoint.with_name(sink.checkpoint.name.removesuffix(CHECKPOINT))
-    suffixes = ("", ".new", ".manifest.json", ".manifest.json.new")
+    suffixes = ("", ".new", ".manifest.json", ".manifest.json.new", LOCK)
     taken = {target.with_name(target.name + suffix).absolute() for suffix in suffixes}
     if {checkpoint.absolute(), checkpoint.resolve()} & taken:
         raise ConfigurationError(

@@ -8,34 +8,37 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import quote, urlencode
 
-import msgspec
-
-from cekat_async import ConfigurationError, MissingExtraError, TargetError
+from cekat_async import ConfigurationError, MissingExtraError, TargetBusyError, TargetError
 from cekat_async.export.database import (
+    KINDS,
     MANIFESTS,
-    NAMES,
     TABLE,
     DatabaseSink,
     Shape,
+    lacks,
     quoted,
     require_table,
     shown,
     upsert,
 )
-from cekat_async.export.table import COLUMNS
+from cekat_async.export.jsonb import queryable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
 
     import psycopg
 
-    from cekat_async.export.database import Connection
-    from cekat_async.export.table import Kind, Row
+    from cekat_async.export.database import Connection, Values
+    from cekat_async.export.manifest import Manifest
+    from cekat_async.export.table import Kind
 
 __all__ = ["PostgresSink"]
 
 _STAGED = quoted("pg_temp", "cekat_async_new")
-_KINDS = (*[column.kind for column in COLUMNS], "time")
+_EXACT = "raw_exact"
+_RAW = [*KINDS].index("raw")
 # All that is asked of libpq beside what the URL says. What is idle for an hour is easily forgotten
 # by what lies between, or gone without a word.
 _DEFAULTS: Mapping[str, Any] = {
@@ -63,8 +66,13 @@ class PostgresSink(DatabaseSink):
     """A table in a PostgreSQL database (12 or later), whose encoding is UTF-8.
 
     Texts are ``text``, times ``timestamptz``, JSON is ``jsonb``; ``raw`` is ``json``, which keeps
-    the text as it was sent. PostgreSQL holds no U+0000: in texts and in ``jsonb`` U+FFFD stands in
-    its place. In ``raw`` it stays. A record that is no JSON is there as a JSON string of its text.
+    the text as it was sent.
+
+    JSON can say what PostgreSQL cannot read: one U+0000, one half of a surrogate pair or one number
+    out of range fails every query that touches it, for all rows. So U+FFFD is in the place of such
+    a character, a string of its digits in that of such a number, and a record that is no JSON, or
+    is nested too deep, is a JSON string of its text. Whenever ``raw`` is not the record to the
+    byte, the column ``raw_exact`` has its bytes (``bytea``); else that is NULL.
 
     While an export runs it holds an advisory lock, so that no other one writes the same table. A
     connection that was lost meanwhile is made anew, once. Behind PgBouncer, this needs pooling by
@@ -86,7 +94,9 @@ class PostgresSink(DatabaseSink):
         "time": "timestamp with time zone",
         "json": "jsonb",
         "raw": "json",
+        "bytes": "bytea",
     }
+    kinds: ClassVar[Mapping[str, Kind]] = {**KINDS, _EXACT: "bytes"}
     marks: ClassVar[Sequence[str]] = ("$1", "$2", "$3")
 
     def __init__(self, url: str, *, table: str = TABLE) -> None:
@@ -104,7 +114,7 @@ class PostgresSink(DatabaseSink):
         self._schema = self._named_schema or ""
         self._options = _options_of(url)
         self.target = f"{_shown(self._options)}{shown(table)}"
-        self.checkpoint = None
+        self.checkpoint: Path | None = None
         self._opened: psycopg.Connection[Any] | None = None
 
     def name_of(self, table: str) -> str:
@@ -160,23 +170,43 @@ class PostgresSink(DatabaseSink):
             opened.execute("SELECT pg_advisory_xact_lock($1)", (key,))
         super().ensure(opened, table, kinds)
 
-    def write_all(self, opened: Connection, chunks: Iterable[Sequence[Row]]) -> None:
+    def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
         """Copy all rows to a table of this connection, and from there where they belong."""
         table = self.name_of(self._table)
         with self.told():
             opened.execute(f"CREATE TEMP TABLE cekat_async_new (LIKE {table}) ON COMMIT DROP")
         super().write_all(opened, chunks)
-        source = f"SELECT {', '.join(map(quoted, NAMES))} FROM {_STAGED}"  # noqa: S608 - quoted
+        source = f"SELECT {', '.join(map(quoted, self.kinds))} FROM {_STAGED}"  # noqa: S608 - quoted
         with self.told():
-            opened.execute(upsert(table, NAMES, source))
+            opened.execute(upsert(table, tuple(self.kinds), source))
 
-    def write(self, opened: Connection, rows: Sequence[Row]) -> None:
+    def row(self, record: bytes, began: datetime) -> Values:
+        """Return the row of a record, with nothing in it that PostgreSQL cannot hold or read."""
+        values = super().row(record, began)
+        held = [_HELD[kind](one) for kind, one in zip(KINDS.values(), values, strict=True)]
+        return (*held, None if held[_RAW].encode() == record else record)
+
+    def manifest_text(self, manifest: Manifest) -> str:
+        """Return a manifest as it is stored: it may have field names that strangers chose."""
+        return queryable(super().manifest_text(manifest))
+
+    def refusal(self, table: str, differences: Sequence[str]) -> str:
+        """Return what to say of a table; for one that version 0.1 made, the statement it needs."""
+        if [*differences] != [lacks(_EXACT)]:
+            return super().refusal(table, differences)
+        return (
+            f"{self.target}: the table {table} was made by version 0.1 and has no column {_EXACT}, "
+            "for records that PostgreSQL cannot hold as JSON. Add it, and run the export again: "
+            f"ALTER TABLE {self.name_of(table)} ADD COLUMN {quoted(_EXACT)} {self.types['bytes']};"
+        )
+
+    def write(self, opened: Connection, rows: Sequence[Values]) -> None:
         """Copy a chunk of rows."""
-        statement = f"COPY {_STAGED} ({', '.join(map(quoted, NAMES))}) FROM STDIN"
+        statement = f"COPY {_STAGED} ({', '.join(map(quoted, self.kinds))}) FROM STDIN"
         cursor = cast("psycopg.Connection[Any]", opened).cursor()
         with cursor.copy(statement.encode()) as copy:
             for row in rows:
-                copy.write_row([_HELD[kind](v) for kind, v in zip(_KINDS, row, strict=True)])
+                copy.write_row(row)
 
     def _is_alive(self, opened: Connection) -> bool:
         try:
@@ -239,8 +269,8 @@ class PostgresSink(DatabaseSink):
             pass
         else:
             return
-        raise TargetError(
-            f"cannot write {self.target}: another export is writing the table {self._table}"
+        raise TargetBusyError(
+            f"another export is writing {self.target}: run this one again when that one has ended"
         )
 
     def _without_secrets(self, text: str) -> str:
@@ -297,52 +327,26 @@ def _key_of(schema: str, table: str) -> int:
     return int.from_bytes(blake2b(name, digest_size=8).digest(), signed=True)
 
 
-def _without_nul(text: str | None) -> str | None:
-    return text if text is None else text.replace("\0", "\ufffd")
+# Half of a surrogate pair is no character: it cannot even be sent.
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-_ESCAPES = re.compile(r"\\u0000|\\.")
+def _text(text: str | None) -> str | None:
+    return text and _NOT_TEXT.sub("\ufffd", text)
 
 
-def _json_without_nul(text: str | None) -> str | None:
-    if text is None or "\\u0000" not in text:
-        return text
-    # Escape by escape: in `\\u0000` it is the backslash that is escaped.
-    return _ESCAPES.sub(lambda m: "\ufffd" if m[0] == "\\u0000" else m[0], text)
-
-
-_JSON = msgspec.json.Decoder(msgspec.Raw)
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\.")
-
-
-def _json_or_string(text: str) -> str:
-    """Return the text of a record, or a JSON string of it if it is no JSON."""
-    # Halves of surrogate pairs are as good as any escape to PostgreSQL, but msgspec refuses them.
-    if _is_json(text) or _is_json(_SURROGATE.sub(_plain, text)):
-        return text
-    return msgspec.json.encode(text).decode()
-
-
-def _is_json(text: str) -> bool:
-    try:
-        _JSON.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return True
-
-
-def _plain(escape: re.Match[str]) -> str:
-    return "?" if len(escape[0]) == len(r"\ud83d") else escape[0]
+def _json(text: str | None) -> str | None:
+    return None if text is None else queryable(text)
 
 
 def _as_it_is(value: Any) -> Any:
     return value
 
 
-_HELD: Mapping[str, Any] = {
-    "text": _without_nul,
+_HELD: Mapping[Kind, Callable[[Any], Any]] = {
+    "text": _text,
     "time": _as_it_is,
-    "json": _json_without_nul,
-    "raw": _json_or_string,
+    "json": _json,
+    "raw": _json,
 }
-"""What makes a value of each kind one that PostgreSQL can hold."""
+"""What makes a value of each kind one that PostgreSQL can hold and read."""

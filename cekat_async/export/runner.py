@@ -23,6 +23,7 @@ from cekat_async import (
     TransportError,
 )
 from cekat_async.config import require_count
+from cekat_async.errors import readable
 from cekat_async.export.checkpoint import Checkpoint, Fetched, Job
 from cekat_async.export.plan import (
     filters_of,
@@ -43,6 +44,7 @@ from cekat_async.export.worker import Worker
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from uuid import UUID
 
     from cekat_async import CekatClient, OddRecord, StageStatus
     from cekat_async.export.checkpoint import Totals
@@ -71,7 +73,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
     client: CekatClient,
     target: str | os.PathLike[str] | Sink,
     *,
-    inbox_ids: Iterable[str] = (),
+    inbox_ids: Iterable[str | UUID] = (),
     by_inbox: bool = False,
     stage_status: StageStatus | str | None = None,
     incremental: bool = False,
@@ -96,7 +98,8 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
         target: A file name (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``, ``.csv``, ``.parquet``,
             ``.sqlite``, ``.duckdb``), a folder (``….parquet/``), a database (``postgresql://…``),
             ``-`` for standard output, or a :class:`Sink` of your own.
-        inbox_ids: Only these inboxes, each walked by itself.
+        inbox_ids: Only these inboxes, each walked by itself: ids as text, or as
+            :class:`uuid.UUID`.
         by_inbox: Walk each inbox of the account by itself, so that one that fails does not end the
             others. Conversations of an inbox that the account does not list are not in it.
         stage_status: Only this status.
@@ -119,6 +122,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
     Raises:
         ConfigurationError: An argument is wrong, before anything was asked or written.
         CheckpointError: There is a checkpoint, and it is of another export.
+        TargetBusyError: Another export is writing the target, or has the checkpoint.
         TargetError: The target or the checkpoint cannot be written.
         InboxesFailedError: Some inboxes failed in a way that passes: the same call goes on.
         CekatError: A request failed; the same call goes on.
@@ -224,8 +228,9 @@ class Export:
 
     def _open(self, *, incremental: bool, restart: bool) -> Job:
         """Make ready; return the export that is wanted, and note the one that is gone on with."""
-        found = self._checkpoint.open(restart=restart)
+        # First of all the lock of the target: another export may have another checkpoint.
         self._sink.open()
+        found = self._checkpoint.open(restart=restart)
         self._last = last = self._sink.manifest()
         if found and last and last.began == found.began:
             # It was killed when all was done but for letting go of the checkpoint.
@@ -259,7 +264,7 @@ class Export:
             return self._sink.target
         # One that stands beside its target goes with it, wherever both are moved.
         is_beside = self._checkpoint.path.absolute() == beside.absolute()
-        return beside.name if is_beside else str(beside.absolute())
+        return readable(beside.name if is_beside else str(beside.absolute()))
 
     async def _begin(self, job: Job, on_odd_record: Callable[[OddRecord], object]) -> None:
         inbox_ids = await inboxes_of(self._client, self._filters, on_odd_record)

@@ -8,28 +8,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cekat_async import TargetError
-from cekat_async.export.database import (
-    NAMES,
-    DatabaseFileSink,
-    Shape,
-    create_alone,
-    quoted,
-    upsert,
-)
+from cekat_async.export.database import KINDS, Shape, quoted, upsert
+from cekat_async.export.database_file import DatabaseFileSink, create_alone
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
-    from cekat_async.export.database import Connection
-    from cekat_async.export.table import Kind, Row
+    from cekat_async.export.database import Connection, Values
+    from cekat_async.export.table import Kind
 
 __all__ = ["SqliteSink"]
 
 PATIENCE = 10.0
 """Seconds until a database that others have locked is given up."""
 
-_VALUES = f"VALUES ({', '.join('?' * len(NAMES))})"
+_VALUES = f"VALUES ({', '.join('?' * len(KINDS))})"
 
 
 class SqliteSink(DatabaseFileSink):
@@ -42,29 +36,54 @@ class SqliteSink(DatabaseFileSink):
     (``PRAGMA journal_mode = wal``) see what was there until the new is whole. With a rollback
     journal SQLite lets them wait while an export of more than some ten thousand conversations is
     written.
+
+    After the merge, a write-ahead log is emptied into the file. Where another connection is in the
+    middle of reading, SQLite cannot do that: then the rows are in ``PATH-wal`` until the last
+    connection closes, as after any other commit.
     """
 
     types: ClassVar[Mapping[Kind, str]] = dict.fromkeys(("text", "time", "json", "raw"), "TEXT")
     # Locked at once: a lock that is asked for later may be refused without any patience.
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
+    companions: ClassVar[Sequence[str]] = ("-journal", "-wal", "-shm")
 
     def create(self, path: Path) -> None:
         """Make an empty file, which is an empty database."""
         create_alone(path)
 
     @contextlib.contextmanager
-    def connection(self) -> Generator[Connection, None, None]:
-        """Open the file."""
+    def connect(self, path: Path) -> Generator[Connection, None, None]:
+        """Open a file to write it."""
         with self.told():
-            opened = sqlite3.connect(self._real, timeout=PATIENCE, isolation_level=None)
+            opened = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
         try:
             with self.told():
                 # Ids are random: with the usual 2 MB each of them would be looked for on the disk.
                 opened.execute("PRAGMA cache_size = -65536")
-                opened.execute("PRAGMA synchronous = FULL")
+                # A commit is on the disk, and so is the end of its journal.
+                opened.execute("PRAGMA synchronous = EXTRA")
             yield opened
         finally:
             opened.close()
+
+    @contextlib.contextmanager
+    def connect_to_read(self, path: Path) -> Generator[Connection, None, None]:
+        """Open a file that nobody else has, only to read it."""
+        with self.told():
+            opened = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def settle(self, opened: Connection) -> None:
+        """Empty a write-ahead log into the file, if nobody is reading; a no-op without one."""
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def damage(self, opened: Connection) -> str | None:
+        """Return what SQLite's own check finds."""
+        ((found,),) = opened.execute("PRAGMA integrity_check(1)").fetchall()
+        return None if found == "ok" else str(found)
 
     @contextlib.contextmanager
     def told(self) -> Generator[None, None, None]:
@@ -84,9 +103,9 @@ class SqliteSink(DatabaseFileSink):
             [name for _, name, _, _, _, key, *_ in found if key],
         )
 
-    def write(self, opened: Connection, rows: Sequence[Row]) -> None:
+    def write(self, opened: Connection, rows: Sequence[Values]) -> None:
         """Write a chunk of rows."""
-        statement = upsert(self.name_of(self._table), NAMES, _VALUES)
+        statement = upsert(self.name_of(self._table), tuple(self.kinds), _VALUES)
         values = [[self._value(value) for value in row] for row in rows]
         cast("sqlite3.Connection", opened).executemany(statement, values)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Column", "Kind", "Row", "row_of"]
 
-Kind: TypeAlias = Literal["text", "time", "json", "raw"]
+Kind: TypeAlias = Literal["text", "time", "json", "raw", "bytes"]
 Row: TypeAlias = "tuple[str | datetime | None, ...]"
 
 
@@ -28,8 +28,8 @@ class Column:
     """A column: its name, and what is in it.
 
     ``text`` is a string, ``time`` an aware datetime in UTC, ``json`` the text of a JSON value, and
-    ``raw`` the whole record exactly as the API sent it, as text. Any but ``id`` and ``raw`` may be
-    ``None``.
+    ``raw`` the whole record exactly as the API sent it, as text. ``bytes`` are bytes, which only
+    some databases have a column for. Any but ``id`` and ``raw`` may be ``None``.
     """
 
     name: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+# ruff: noqa: PLC0415 - the sinks: see the end of this file
 import os
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cekat_async import ConfigurationError
 
@@ -20,20 +20,7 @@ TARGETS = (
     ".jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet (a file; with a slash behind it a folder), "
     ".sqlite, .duckdb, postgresql://…, or - for standard output"
 )
-_SUFFIXES = {
-    ".jsonl": "json_lines:JsonLinesSink",
-    ".jsonl.gz": "compressed:GzipJsonLinesSink",
-    ".jsonl.zst": "compressed:ZstdJsonLinesSink",
-    ".csv": "csv_file:CsvSink",
-    ".parquet": "parquet:ParquetSink",
-    ".sqlite": "sqlite:SqliteSink",
-    ".duckdb": "duckdb:DuckdbSink",
-}
 _SCHEMES = ("postgresql://", "postgres://")
-_OPTIONS = {
-    "csv_file": frozenset({"defuse"}),
-    **dict.fromkeys(("sqlite", "duckdb", "postgres"), frozenset({"table"})),
-}
 _MEANT_FOR = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://…"}
 
 
@@ -58,9 +45,9 @@ def sink_for(
     if not isinstance(target, (str, os.PathLike)):
         _require_known(options, frozenset(), "a sink of one's own")
         return target
-    where, arguments = _kind_of(target)
-    _require_known(options, _options_at(where), repr(_shown(arguments[0] if arguments else "-")))
-    return _make(where, *arguments, **options)
+    kind = _kind_of(target)
+    _require_known(options, kind.options, repr(_shown(target)))
+    return kind.make(os.fspath(target), **options)
 
 
 def options_of(target: str) -> frozenset[str]:
@@ -69,28 +56,24 @@ def options_of(target: str) -> frozenset[str]:
     Raises:
         ConfigurationError: It looks like nothing that can be exported to.
     """
-    return _options_at(_kind_of(target)[0])
+    return _kind_of(target).options
 
 
-def _kind_of(target: str | os.PathLike[Any]) -> tuple[str, tuple[str, ...]]:
-    """Return where the kind of sink is that a target is for, and what it is made with."""
+def _kind_of(target: str | os.PathLike[Any]) -> _Kind:
+    """Return the kind of sink that a target is for."""
     name = os.fspath(target)
     if not isinstance(name, str) or "\0" in name:  # a path may be of bytes
         raise _unknown(name)
     if name == "-":
-        return "stdout:StdoutSink", ()
+        return _Kind(_stdout)
     if name.startswith(_SCHEMES):
-        return "postgres:PostgresSink", (name,)
+        return _Kind(_postgres, _TABLE)
     if _is_folder(name):
-        return "parquet:ParquetFolderSink", (name,)
-    for suffix, where in _SUFFIXES.items():
+        return _Kind(_parquet_folder)
+    for suffix, kind in _SUFFIXES.items():
         if name.endswith(suffix) and Path(name).name != suffix:
-            return where, (name,)
+            return kind
     raise _unknown(name)
-
-
-def _options_at(where: str) -> frozenset[str]:
-    return _OPTIONS.get(where.partition(":")[0], frozenset())
 
 
 def _require_known(options: Iterable[str], known: frozenset[str], target: str) -> None:
@@ -107,13 +90,6 @@ def _is_folder(name: str) -> bool:
     return is_folder and Path(name).name.endswith(".parquet") and Path(name).name != ".parquet"
 
 
-def _make(where: str, *arguments: str, **options: object) -> Sink:
-    # Imported only for a target that needs it: each has libraries of its own.
-    module, _, name = where.partition(":")
-    kind = getattr(import_module(f"cekat_async.export.{module}"), name)
-    return cast("Callable[..., Sink]", kind)(*arguments, **options)
-
-
 def _unknown(name: object) -> ConfigurationError:
     return ConfigurationError(f"cannot export to {_shown(name)!r}: give one of {TARGETS}")
 
@@ -127,3 +103,86 @@ def _shown(name: object) -> object:
         return f"{scheme}://…"
     # As those that forget a slash, or give libpq's own form.
     return "…" if "@" in name or "password" in name.lower() else name
+
+
+# Each sink is imported only for a target that needs it, because each has libraries of its own. The
+# import is a statement, so that tools that bundle programs (PyInstaller) find the module.
+
+
+def _json_lines(path: str) -> Sink:
+    from cekat_async.export.json_lines import JsonLinesSink
+
+    return JsonLinesSink(path)
+
+
+def _gzip_json_lines(path: str) -> Sink:
+    from cekat_async.export.compressed import GzipJsonLinesSink
+
+    return GzipJsonLinesSink(path)
+
+
+def _zstd_json_lines(path: str) -> Sink:
+    from cekat_async.export.compressed import ZstdJsonLinesSink
+
+    return ZstdJsonLinesSink(path)
+
+
+def _csv(path: str, **options: bool) -> Sink:
+    from cekat_async.export.csv_file import CsvSink
+
+    return CsvSink(path, **options)
+
+
+def _parquet(path: str) -> Sink:
+    from cekat_async.export.parquet import ParquetSink
+
+    return ParquetSink(path)
+
+
+def _parquet_folder(path: str) -> Sink:
+    from cekat_async.export.parquet import ParquetFolderSink
+
+    return ParquetFolderSink(path)
+
+
+def _sqlite(path: str, **options: str) -> Sink:
+    from cekat_async.export.sqlite import SqliteSink
+
+    return SqliteSink(path, **options)
+
+
+def _duckdb(path: str, **options: str) -> Sink:
+    from cekat_async.export.duckdb import DuckdbSink
+
+    return DuckdbSink(path, **options)
+
+
+def _postgres(url: str, **options: str) -> Sink:
+    from cekat_async.export.postgres import PostgresSink
+
+    return PostgresSink(url, **options)
+
+
+def _stdout(_: str) -> Sink:
+    from cekat_async.export.stdout import StdoutSink
+
+    return StdoutSink()
+
+
+class _Kind(NamedTuple):
+    """A kind of target: what makes its sink, and which options of :func:`sink_for` it has."""
+
+    make: Callable[..., Sink]
+    options: frozenset[str] = frozenset()
+
+
+_TABLE = frozenset({"table"})
+_SUFFIXES = {
+    ".jsonl": _Kind(_json_lines),
+    ".jsonl.gz": _Kind(_gzip_json_lines),
+    ".jsonl.zst": _Kind(_zstd_json_lines),
+    ".csv": _Kind(_csv, frozenset({"defuse"})),
+    ".parquet": _Kind(_parquet),
+    ".sqlite": _Kind(_sqlite, _TABLE),
+    ".duckdb": _Kind(_duckdb, _TABLE),
+}

@@ -186,6 +186,10 @@ class Store:
 
     kind = ""
 
+    def exact(self):
+        """Return the text of each record as it was sent, as far as the database keeps it."""
+        return dict(self.ask("SELECT id, raw FROM conversations"))
+
     def ask(self, statement):
         """Return the rows that a statement brings."""
         with closing(self.connect()) as connection:
@@ -256,6 +260,12 @@ class PostgresStore(Store):
 
     def __init__(self, url):
         self.url = self.arguments = url
+
+    def exact(self):
+        rows = self.ask(
+            "SELECT id, coalesce(raw_exact, convert_to(raw::text, 'UTF8')) FROM conversations"
+        )
+        return {id_: bytes(record).decode(errors="replace") for id_, record in rows}
 
     def sink(self, **options):
         from cekat_async.export.postgres import PostgresSink  # noqa: PLC0415

@@ -24,6 +24,7 @@ from cekat_async import (
     ConfigurationError,
     NotFoundError,
     ServerError,
+    TargetBusyError,
     TargetError,
 )
 from cekat_async.export import Filters, Manifest, export_conversations
@@ -79,6 +80,7 @@ def _left(folder):
 
 FINISHED = {"conversations.jsonl", "conversations.jsonl.manifest.json"}
 UNFINISHED = {"conversations.jsonl.checkpoint"}
+RUNNING = {"conversations.jsonl.checkpoint-journal", "conversations.jsonl.cekat.lock"}
 
 
 def _kept(checkpoint):
@@ -123,7 +125,7 @@ async def test_pages_are_in_the_checkpoint_as_they_come(account, tmp_path, targe
     sizes = []
 
     def on_progress(progress):
-        assert _left(tmp_path) <= UNFINISHED | {"conversations.jsonl.checkpoint-journal"}
+        assert _left(tmp_path) <= UNFINISHED | RUNNING
         sizes.append((tmp_path / "conversations.jsonl.checkpoint").stat().st_size)
 
     async with account(500) as a:
@@ -743,6 +745,7 @@ async def test_cancelled_while_it_lets_go_it_leaves_no_thread(account, target):
             cancelled = threading.Event()
             loop.call_soon_threadsafe(lambda: (task.cancel(), loop.call_soon(cancelled.set)))
             assert cancelled.wait(300)
+            super().close()
 
     loop = asyncio.get_running_loop()
     async with account(40) as a:
@@ -778,7 +781,7 @@ async def test_two_exports_to_one_target_do_not_mix(account, target, restart):
     refused = []
 
     async def begin_another():
-        with pytest.raises(TargetError, match="another export is writing it"):
+        with pytest.raises(TargetBusyError, match="another export is writing "):
             await export_conversations(a.client, target, restart=restart)
         refused.append(True)
 
@@ -815,7 +818,7 @@ async def test_two_processes_with_one_target_do_not_mix(account, target):
         await export_conversations(a.client, target, limit=20, on_progress=on_progress)
 
         assert _is_whole(target, a)
-    assert "TargetError: another export is writing it" in said[0]
+    assert "TargetBusyError: another export is writing " in said[0]
 
 
 async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):

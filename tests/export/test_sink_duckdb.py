@@ -46,23 +46,28 @@ def test_the_file_is_for_its_owner_alone(path):
 @pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 def test_what_stands_beside_the_file_meanwhile(path):
     """Neither the log nor what does not fit into memory is for anybody else to read."""
-    modes = {}
+    modes, new = {}, path.with_name(f"{path.name}.new")
 
     class Watched(Given):
         def __iter__(self):
             yield from super().__iter__()
             modes.update({p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()})
 
-    publish(DuckdbSink(path), Watched(some_records(600)))
+    for written in (new, path):  # the first time, and into the one that is there
+        modes.clear()
+        publish(DuckdbSink(path), Watched(some_records(600)))
 
-    assert modes == {path.name: 0o600, f"{path.name}.wal": 0o600, f"{path.name}.tmp": 0o700}
-    assert list(path.parent.iterdir()) == [path]
+        wanted = {written.name: 0o600, f"{written.name}.wal": 0o600, f"{written.name}.tmp": 0o700}
+        modes.pop(f"{path.name}.cekat.lock")
+        assert modes == wanted
+        assert list(path.parent.iterdir()) == [path]
 
 
 def test_nothing_stands_beside_the_file(path):
     """Opened and closed, a sink leaves no file; after an export there is the file and no other."""
     sink = DuckdbSink(path)
-    sink.open()
+    with closing(sink):
+        sink.open()
     assert list(path.parent.iterdir()) == []
     assert sink.manifest() is None
 
@@ -103,7 +108,8 @@ def test_a_file_that_another_process_has(path, use):
         holder.stdin.close()
 
     assert "\n" not in str(told.value)
-    DuckdbSink(path).open()
+    with closing(DuckdbSink(path)) as sink:
+        sink.open()
 
 
 def test_settings_that_are_not_its_own(path):

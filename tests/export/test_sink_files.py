@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 import zstandard
@@ -255,7 +256,8 @@ def test_a_manifest_beside_its_place_gets_there(tmp_path, kind):
     place = tmp_path / "out.manifest.json"
     place.rename(tmp_path / "out.manifest.json.new")
 
-    sink.open()
+    with closing(sink):
+        sink.open()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.manifest.json"]
     assert sink.manifest() == manifest
 
@@ -265,7 +267,8 @@ def test_a_manifest_of_a_target_that_never_came_goes(tmp_path, kind):
     """When a kill came before the target had its name the manifest for it is not kept."""
     sink = kind(tmp_path / "out")
     (tmp_path / "out.manifest.json.new").write_bytes(a_manifest(checksum="sha256:0").to_json())
-    sink.open()
+    with closing(sink):
+        sink.open()
 
     assert sink.manifest() is None
     assert tree(tmp_path) == {}
@@ -331,8 +334,9 @@ def test_publishing_again_after_a_kill(tmp_path, kind, first):
             killed_at(kind, target, seeded.randrange(30), new)
 
         sink = kind(target)
-        sink.open()
-        manifest = sink.manifest()
+        with closing(sink):
+            sink.open()
+            manifest = sink.manifest()
         assert (target.exists() and stored(sink)) in ((new, False) if first else (new, old))
         assert first or manifest.runs == (2 if stored(sink) == new else 1)
         publish(sink, new, runs=2)

@@ -41,7 +41,8 @@ def test_the_file_is_for_its_owner_alone(path, mode):
 def test_nothing_stands_beside_the_file(path):
     """Opened and closed, a sink leaves no file; after an export there is the file and no other."""
     sink = SqliteSink(path)
-    sink.open()
+    with closing(sink):
+        sink.open()
     assert list(path.parent.iterdir()) == []
     assert sink.manifest() is None
 

@@ -57,14 +57,14 @@ class Zygote:
         return json.loads(self._process.stdout.readline())
 
 
-def _steps_counted(kill_at):
+def steps_counted(kill_at, steps=_STEPS):
     """Count what is a step in all threads, and die at the one of a number; None counts none."""
     count = [0]
     if kill_at is None:  # counting takes most of the time
         return count
 
     def look(_frame, event, called):
-        if event == "c_call" and called.__name__ in _STEPS:
+        if event == "c_call" and called.__name__ in steps:
             count[0] += 1
             if count[0] == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -86,7 +86,7 @@ async def _export(base_url, api_key, target, **options):
 def _run(job, out):
     if (largest := job.pop("largest_file", None)) is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
-    count = _steps_counted(job.pop("kill_at", None))
+    count = steps_counted(job.pop("kill_at", None))
     asyncio.run(_export(**job))
     sys.setprofile(None)
     os.write(out, str(count[0]).encode())

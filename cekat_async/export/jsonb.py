@@ -1,0 +1,100 @@
+"""JSON that PostgreSQL can query: its ``jsonb`` holds less than JSON allows."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+__all__ = ["queryable"]
+
+# Far below what a server refuses, with the settings that it comes with: 131,072 digits before the
+# decimal point and 16,383 after it; some thousand levels.
+_NUMBER_FITS = re.compile(r"-?[0-9.]{1,5000}(?:[eE][+-]?0*[0-9]{1,4})?")
+_DEEPEST = 1_000
+
+# Texts without any of these need no closer look. Each has the length of the longest thing it finds.
+# (A run of digits is looked for where it begins: at each of its digits, that takes quadratic time.)
+_SUSPECTS = (
+    (re.compile(r"\\u(?:0000|[dD][89a-fA-F])"), 6),
+    (re.compile(r"[0-9.][eE][+-]?[0-9]{5}"), 8),
+    (re.compile(r"(?<![0-9.])[0-9.]{5000}"), 5000),
+)
+# Other threads wait while a pattern is looked for: in at most this many characters at a time.
+_PIECE = 1 << 18
+
+_TOKEN = re.compile(
+    r'"(?:[^"\\]++|\\.)*+"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|[\[{]|[\]}]',
+    re.DOTALL,
+)
+# What is kept is taken in pieces, between which other threads can run.
+_ESCAPES = re.compile(
+    r"(?P<kept>(?:[^\\]++|\\[^u]|\\u(?!0000|[dD][89a-fA-F])){1,1000}+"
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})",
+    re.DOTALL,
+)
+_REPLACEMENT = r"\ufffd"
+_JSON = msgspec.json.Decoder(msgspec.Raw)
+
+
+def queryable(text: str) -> str:
+    """Return JSON that every function of PostgreSQL takes, whatever the text is.
+
+    In place of U+0000 and of half a surrogate pair there is U+FFFD. A number out of range becomes a
+    string of its digits. Text that is not JSON, or is nested more than 1,000 levels deep, becomes a
+    JSON string of all of it. Other JSON is returned unchanged.
+    """
+    held = _TOKEN.sub(_held, text) if _is_suspect(text) else text
+    if _is_json(held) and not _is_too_deep(held):
+        return held
+    return msgspec.json.encode(text.replace("\0", "\ufffd")).decode()
+
+
+def _is_suspect(text: str) -> bool:
+    return any(_is_in(text, pattern, length) for pattern, length in _SUSPECTS)
+
+
+def _is_in(text: str, pattern: re.Pattern[str], length: int) -> bool:
+    """Return whether a pattern is in a text, piece by piece."""
+    ends = range(min(_PIECE, len(text)), len(text) + _PIECE, _PIECE)
+    return len(text) >= length and any(
+        pattern.search(text, max(0, end - _PIECE - length), end) for end in ends
+    )
+
+
+def _held(token: re.Match[str]) -> str:
+    """Return what is held in place of a string, a number or a bracket."""
+    text = token[0]
+    if text.startswith('"'):
+        return _ESCAPES.sub(_held_escape, text) if r"\u" in text else text
+    if text in "[]{}" or _NUMBER_FITS.fullmatch(text):
+        return text
+    return f'"{text}"'
+
+
+def _held_escape(escape: re.Match[str]) -> str:
+    kept: str | None = escape["kept"]
+    return _REPLACEMENT if kept is None else kept
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _JSON.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _is_too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return False
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth > _DEEPEST:
+                return True
+        elif token[0] in "]}":
+            depth -= 1
+    return False

@@ -1,0 +1,399 @@
+"""Databases that are one file: under the target's name there is all of an export, or none of it."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from support.sinks import Given, a_manifest, publish, some_records
+
+from cekat_async import TargetError
+from cekat_async.export import sink_for
+
+TESTS = Path(__file__).parents[1]
+NAMES = ["x.sqlite", "x.duckdb"]
+each_name = pytest.mark.parametrize("name", NAMES)
+posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+
+
+def connect(path):
+    if path.suffix == ".sqlite":
+        return closing(sqlite3.connect(path, isolation_level=None))
+    import duckdb  # noqa: PLC0415 - an extra
+
+    return closing(duckdb.connect(str(path)))
+
+
+def rows_in(path, table="conversations"):
+    """Return how many rows a table has; None if the file is not there."""
+    if not path.exists():
+        return None
+    with connect(path) as database:
+        return database.execute(f'SELECT count(*) FROM "{table}"').fetchall()[0][0]  # noqa: S608
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Under the target's name
+
+
+@each_name
+def test_the_name_appears_when_the_database_is_complete(tmp_path, name):
+    """While the first export is written there is no target, whatever has been written of it."""
+    path, seen = tmp_path / name, set()
+
+    class Watched(Given):
+        def __iter__(self):
+            for batch in super().__iter__():
+                seen.add(path.exists())
+                yield batch
+            seen.add(path.exists())
+
+    with closing(sink_for(path)) as sink:
+        publish(sink, Watched(some_records(700)))
+
+    assert seen == {False}
+    assert rows_in(path) == 700
+    assert names_in(tmp_path) == [name]
+
+
+PUBLISHING = """
+import json, os, resource, sys
+from support import killing
+from support.sinks import publish, some_records
+from cekat_async import TargetError
+from cekat_async.export import sink_for
+import cekat_async.export.sqlite, cekat_async.export.duckdb
+calls = {"execute", "executemany", "fetchall", "connect", "fsync", "replace", "unlink", "close"}
+records = some_records(700)
+for line in sys.stdin:
+    job = json.loads(line)
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        said = ""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"], resource.RLIM_INFINITY))
+        steps = killing.steps_counted(job["kill_at"], calls)
+        try:
+            publish(sink_for(job["target"]), records[:job["count"]])
+        except TargetError as error:
+            said = str(error)
+        sys.setprofile(None)
+        os.write(writer, json.dumps([steps[0], said]).encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as answer:
+        print(answer.read() or "null", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def publishing():
+    """A function that publishes in a process of its own, and returns how that ended.
+
+    It returns how many steps there were and what error, or None if the process was killed.
+    """
+    command = [sys.executable, "-c", PUBLISHING]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS
+    ) as process:
+
+        def publishing(target, count=300, *, kill_at=0, largest=-1):
+            job = {"target": str(target), "count": count, "kill_at": kill_at, "largest": largest}
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield publishing
+        process.stdin.close()
+
+
+@posix_only
+@pytest.mark.once
+@pytest.mark.timeout(600)
+@each_name
+def test_killed_at_any_step_of_the_first_export(tmp_path, name, publishing):
+    """Killed anywhere there is no target or a whole one; the next export leaves nothing else."""
+    steps, _ = publishing(tmp_path / name, 60)
+    outcomes = []
+    for step in range(1, steps + 1, max(1, steps // 15)):
+        path = tmp_path / str(step) / name
+        path.parent.mkdir()
+        assert publishing(path, 60, kill_at=step) is None
+        outcomes.append(rows_in(path))
+        left = set(names_in(path.parent)) - {name, f"{name}.cekat.lock"}
+        assert {one for one in left if not one.startswith(f"{name}.new")} == set()
+        publishing(path, 60)
+        assert (rows_in(path), names_in(path.parent)) == (60, [name])
+
+    assert None in outcomes
+    assert {*outcomes} <= {None, 60}
+
+
+@posix_only
+@each_name
+@pytest.mark.parametrize("largest", [1, 100_000, 600_000])
+def test_files_that_may_not_grow(tmp_path, name, largest, publishing):
+    """Where no file may be as large as the database is, there is no target, and an error."""
+    path = tmp_path / name
+    _, said = publishing(path, largest=largest)
+
+    assert rows_in(path) == (None if said else 300)
+    assert names_in(tmp_path) == ([] if said else [name])
+    if said:
+        assert re.match(rf"cannot write .*{re.escape(name)}", said)
+        assert "\n" not in said
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A function that makes a file system of its own, with so much room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def disk(kilobytes):
+        command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+        with suppress(OSError):
+            if not subprocess.run(command, check=False, capture_output=True).returncode:
+                return folder
+        pytest.skip("this user may not mount a file system")
+
+    def room(kilobytes):
+        command = ["mount", "-o", f"remount,size={kilobytes}k", str(folder)]
+        subprocess.run(command, check=True)
+
+    disk.room = room
+    yield disk
+    subprocess.run(["umount", str(folder)], check=False, capture_output=True)  # noqa: S607
+
+
+@posix_only
+@each_name
+@pytest.mark.parametrize("kilobytes", [8, 500, 900, 1_300])
+def test_a_full_disk_at_the_first_export(disk, name, kilobytes, publishing):
+    """On a disk without room there is no target, and nothing is left that takes room."""
+    folder = disk(kilobytes)
+    _, said = publishing(folder / name)
+
+    assert rows_in(folder / name) == (None if said else 300)
+    assert names_in(folder) == ([] if said else [name])
+    assert not said or said.startswith("cannot write ")
+    disk.room(8_000)
+    assert publishing(folder / name)[1] == ""
+    assert names_in(folder) == [name]
+
+
+@posix_only
+@each_name
+@pytest.mark.parametrize("more", [0, 60, 250, 1_000])
+def test_a_full_disk_while_it_is_merged(disk, name, more, publishing):
+    """An export that reports success is in the file itself; after a failure the next run is."""
+    folder = disk(8_000)
+    path = folder / name
+    publishing(path, 100)
+    disk.room(sum(one.stat().st_size for one in folder.iterdir()) // 1024 + more)
+    _, said = publishing(path, 700)
+
+    if said:
+        assert said.startswith("cannot write ")
+    else:
+        assert names_in(folder) == [name]
+    # Wherever the rows are after a failure: there are the old ones, or all.
+    disk.room(8_000)
+    assert rows_in(path) in ([100, 700] if said else [700])
+    assert publishing(path, 700)[1] == ""
+    assert (names_in(folder), rows_in(path)) == ([name], 700)
+
+
+# Verified
+
+
+@each_name
+def test_a_database_that_does_not_read_as_it_was_written(tmp_path, name, monkeypatch):
+    """What cannot be read back does not take the target's name, and the export fails."""
+    path = tmp_path / name
+    sink = sink_for(path)
+    settle = type(sink).settle
+
+    def damaging(self, opened):
+        settle(self, opened)
+        opened.execute("DELETE FROM conversations WHERE id = (SELECT min(id) FROM conversations)")
+
+    monkeypatch.setattr(type(sink), "settle", damaging)
+    with closing(sink), pytest.raises(TargetError, match="299 rows instead of 300"):
+        publish(sink, some_records(300))
+    assert names_in(tmp_path) == []
+
+
+@each_name
+@pytest.mark.parametrize("first", [True, False])
+def test_a_database_that_has_the_manifest_of_another_export(tmp_path, name, monkeypatch, first):
+    """Success is reported when the manifest of this very export is read from the file."""
+    path = tmp_path / name
+    if not first:
+        publish(sink_for(path), some_records(3))
+    sink = sink_for(path)
+    settle = type(sink).settle
+
+    def damaging(self, opened):
+        opened.execute("UPDATE cekat_exports SET manifest = '{}'")
+        settle(self, opened)
+
+    monkeypatch.setattr(type(sink), "settle", damaging)
+    with closing(sink), pytest.raises(TargetError, match="does not read as it was written"):
+        publish(sink, some_records(300))
+
+
+@each_name
+def test_damaged_pages_are_noticed(tmp_path, name, monkeypatch):
+    """A file in which bytes changed on their way to the disk does not take the target's name."""
+    path = tmp_path / name
+    sink = sink_for(path)
+    read = type(sink).connect_to_read
+
+    def damaging(self, new):
+        data = bytearray(new.read_bytes())
+        for place in range(len(data) // 4, len(data) * 3 // 4, 4096):
+            data[place] ^= 0xFF
+        new.write_bytes(data)
+        return read(self, new)
+
+    monkeypatch.setattr(type(sink), "connect_to_read", damaging)
+    with closing(sink), pytest.raises(TargetError):
+        publish(sink, some_records(300))
+    assert names_in(tmp_path) == []
+
+
+# What is there already
+
+
+@each_name
+def test_an_empty_file_is_replaced(tmp_path, name):
+    """An empty file, as ``touch`` makes one, becomes the database, and keeps its rights."""
+    path = tmp_path / name
+    path.touch()
+    if os.name == "posix":
+        path.chmod(0o640)
+    with closing(sink_for(path)) as sink:
+        sink.open()
+        assert sink.manifest() is None
+        assert path.stat().st_size == 0
+        sink.publish(Given(some_records(5)), a_manifest())
+
+    assert (rows_in(path), names_in(tmp_path)) == (5, [name])
+    assert os.name != "posix" or path.stat().st_mode & 0o777 == 0o640
+
+
+@each_name
+def test_another_table_comes_into_the_same_file(tmp_path, name):
+    """The first export into another table is merged into the file, and leaves the first table."""
+    path = tmp_path / name
+    publish(sink_for(path), some_records(5))
+    inode = path.stat().st_ino
+    publish(sink_for(path, table="other"), some_records(7))
+
+    assert (rows_in(path), rows_in(path, "other")) == (5, 7)
+    assert path.stat().st_ino == inode
+    assert names_in(tmp_path) == [name]
+
+
+@each_name
+def test_a_database_without_tables(tmp_path, name):
+    """A database that somebody made, or that an export of 0.1 left, is merged into in place."""
+    path = tmp_path / name
+    with connect(path) as database:
+        database.execute("CREATE TABLE mine (a INTEGER)")
+        database.execute("DROP TABLE mine")
+    publish(sink_for(path), some_records(5))
+
+    assert (rows_in(path), names_in(tmp_path)) == (5, [name])
+
+
+@posix_only
+@each_name
+def test_a_link_to_nothing_yet(tmp_path, name):
+    """A link to a file that is not there stays one; the database is made where it leads."""
+    (tmp_path / "real").mkdir()
+    path = tmp_path / name
+    path.symlink_to(f"real/{name}")
+    publish(sink_for(path), some_records(5))
+
+    assert path.is_symlink()
+    assert (rows_in(path), names_in(tmp_path / "real")) == (5, [name])
+
+
+REMAINS = [("x.sqlite", "-journal"), ("x.sqlite", "-wal"), ("x.duckdb", ".wal")]
+
+
+@pytest.mark.parametrize("name, suffix", REMAINS)
+@pytest.mark.parametrize("empty", [True, False], ids=["empty file", "no file"])
+def test_a_log_without_its_database(tmp_path, name, suffix, empty):
+    """A log that is left of another database is not applied to the new one: it is reported."""
+    path = tmp_path / name
+    if empty:
+        path.touch()
+    (tmp_path / f"{name}{suffix}").write_bytes(b"of an earlier one")
+
+    with closing(sink_for(path)) as sink, pytest.raises(TargetError, match="move it away"):
+        sink.open()
+    assert (tmp_path / f"{name}{suffix}").read_bytes() == b"of an earlier one"
+
+
+@each_name
+def test_what_a_kill_left_of_a_new_database_goes(tmp_path, name):
+    """What a killed export had written next to the target is removed by the next one."""
+    suffixes = ["-journal", "-wal", "-shm"] if name == "x.sqlite" else [".wal"]
+    path = tmp_path / name
+    for there in (False, True):
+        for suffix in ["", *suffixes]:
+            (tmp_path / f"{name}.new{suffix}").write_bytes(b"half of it")
+        if name == "x.duckdb":
+            (tmp_path / f"{name}.new.tmp").mkdir()
+            (tmp_path / f"{name}.new.tmp" / "duckdb_temp_storage-0.tmp").write_bytes(b"spilled")
+        assert path.exists() == there
+        publish(sink_for(path), some_records(5))
+
+        assert (rows_in(path), names_in(tmp_path)) == (5, [name])
+
+
+# A write-ahead log
+
+
+def test_a_write_ahead_log_is_emptied_into_the_file(tmp_path):
+    """After a merge the rows are in the SQLite file itself, although another connection is open."""
+    path = tmp_path / "x.sqlite"
+    publish(sink_for(path), some_records(5))
+    with connect(path) as other:
+        other.execute("PRAGMA journal_mode = wal")
+        other.execute("SELECT count(*) FROM conversations").fetchall()
+        publish(sink_for(path), some_records(300))
+
+        assert (tmp_path / "x.sqlite-wal").stat().st_size == 0
+        (tmp_path / "copy.sqlite").write_bytes(path.read_bytes())
+    assert rows_in(tmp_path / "copy.sqlite") == 300
+
+
+def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):
+    """While another connection reads, the rows are in the log, and the export is done."""
+    monkeypatch.setattr("cekat_async.export.sqlite.PATIENCE", 0.05)
+    path = tmp_path / "x.sqlite"
+    publish(sink_for(path), some_records(5))
+    with connect(path) as other:
+        other.execute("PRAGMA journal_mode = wal")
+        other.execute("BEGIN")
+        assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(5,)]
+        publish(sink_for(path), some_records(300))
+
+        assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(5,)]
+        other.execute("COMMIT")
+        assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(300,)]
+    assert names_in(tmp_path) == ["x.sqlite"]

@@ -1,0 +1,92 @@
+"""Names as Python has them: what no file can be called is refused, all else can be written."""
+
+import os
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cekat_async import CekatError, ConfigurationError, TargetError
+from cekat_async.errors import readable
+from cekat_async.export import export_conversations, sink_for
+from cekat_async.export.checkpoint import Checkpoint
+from cekat_async.export.database import require_table
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+SUFFIXES = [".jsonl", ".jsonl.zst", ".csv", ".parquet", ".parquet/", ".sqlite", ".duckdb"]
+
+
+@given(ANY_TEXT)
+def test_any_text_becomes_text_that_can_be_written(text):
+    """Whatever a name is, what is said of it can be written as UTF-8; good text stays as it is."""
+    said = readable(text)
+
+    said.encode()
+    assert readable(said) == said
+    assert said == text or any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@given(st.binary())
+def test_a_file_name_is_said_as_it_is_in_utf_8(name):
+    """In whatever locale Python read a name, the same is said of it."""
+    utf_8, ascii_ = (name.decode(locale, "surrogateescape") for locale in ("utf-8", "ascii"))
+
+    assert readable(utf_8) == readable(ascii_) == name.decode(errors="backslashreplace")
+
+
+@given(ANY_TEXT)
+def test_every_error_can_be_written(text):
+    """The text of an error can be printed and logged, whatever is in it, also when pickled."""
+    error = TargetError(f"cannot write {text}: no")
+
+    str(error).encode()
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) == error.message  # noqa: S301
+    assert isinstance(error, CekatError)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", ["a\0b", "a\ud83db"])
+def test_what_no_file_can_be_called(tmp_path, suffix, name):
+    """A name with a NUL, or with what no locale has bytes for, is refused at once."""
+    with pytest.raises(ConfigurationError, match="cannot"):
+        sink_for(f"{tmp_path}/{name}{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud83db"])
+def test_what_no_checkpoint_can_be_called(tmp_path, name):
+    """The same holds for a checkpoint."""
+    with pytest.raises(ConfigurationError, match=r"cannot|no file can"):
+        Checkpoint(tmp_path / name)
+
+
+def test_a_table_has_a_name_in_unicode():
+    """The name of a table must be text that every database can be asked for."""
+    with pytest.raises(ConfigurationError, match="text in UTF-8"):
+        require_table("caf\udce9")
+
+
+@pytest.mark.parametrize(
+    "options", [{"account": "a\udce9"}, {"inbox_ids": ["a\udce9"]}, {"stage_status": "a\udce9"}]
+)
+async def test_names_that_no_request_can_carry(account, tmp_path, options):
+    """Such an account, inbox or status is refused before any request, and leaves nothing."""
+    async with account(20) as a:
+        with pytest.raises(ConfigurationError, match="surrogate"):
+            await export_conversations(a.client, tmp_path / "x.jsonl", **options)
+
+        assert a.sandbox.log.requests == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names as POSIX has them")
+async def test_a_file_whose_name_is_not_utf_8(account, tmp_path):
+    """In Python such a target is given as ``os.fsdecode`` has it, and reported readably."""
+    target = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+    async with account(20) as a:
+        report = await export_conversations(a.client, target)
+        again = await export_conversations(a.client, target, incremental=True)
+
+    assert [os.fsencode(path.name)[:4] for path in tmp_path.iterdir()] == [b"caf\xe9"] * 2
+    assert report.target == again.manifest.target == f"{tmp_path}/caf\\xe9.jsonl"

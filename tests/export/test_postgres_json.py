@@ -1,0 +1,330 @@
+"""JSON in PostgreSQL: whatever was exported, queries over all rows work, and nothing is lost."""
+
+# ruff: noqa: S608 - the statements are our own
+
+import json
+import re
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.odd_records import LOSSLESS, NOT_UTF_8
+from support.sinks import Given, a_manifest, publish, some_records
+
+from cekat_async import TargetError
+from cekat_async.export import jsonb
+from cekat_async.export.jsonb import queryable
+from cekat_async.export.postgres import PostgresSink
+from cekat_async.export.sqlite import SqliteSink
+
+psycopg = pytest.importorskip("psycopg", reason="no psycopg: it comes with the extra 'postgres'")
+
+DOCS = Path(__file__).parents[2] / "docs" / "export.md"
+
+# Each of these, in one row, fails a query over all rows where it is kept as it is.
+HARD = {
+    "NUL": rb'{"id":"x","notes":"a\u0000b","new":"\\u0000"}',
+    "NUL as a name": rb'{"id":"x","\u0000":1,"additional_data":{"\u0000":["\u0000"]}}',
+    "half a pair": rb'{"id":"x","notes":"Budi \ud83d"}',
+    "the other half": rb'{"id":"x","notes":"\uDE00 Budi","extra":{"\udc00":"\ud83d"}}',
+    "two halves": rb'{"id":"x","notes":"\ude00\ud83d \ud83d\ude00"}',
+    "a large number": b'{"id":"x","new":1e400000}',
+    "a small number": b'{"id":"x","new":-1E-400000}',
+    "a huge exponent": b'{"id":"x","new":1e99999999999999999999}',
+    "many digits": b'{"id":"x","new":%s,"more":0.%s}' % (b"9" * 140_000, b"1" * 20_000),
+    "1e999": b'{"id":"x","additional_data":{"credit":1e999}}',
+    "too deep": b'{"id":"x","new":%s%s}' % (b"[" * 20_000, b"]" * 20_000),
+    "deep": b'{"id":"x","new":%s1%s}' % (b'{"a":' * 900, b"}" * 900),
+    "no JSON": b'{"id":"x","notes":"',
+    "NaN": b'{"id":"x","new":NaN}',
+    "NUL itself": b'{"id":"x","notes":"a\x00b"}',
+    "not UTF-8": b'{"id":"x","notes":"caf\xe9"}',
+    "a wrong escape": rb'{"id":"x","new":"\ud8zz"}',
+    "nothing": b"",
+}
+
+
+def named(records):
+    return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
+
+
+def ask(database, statement, *values):
+    with closing(psycopg.connect(database, autocommit=True)) as connection:
+        cursor = connection.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else None
+
+
+ALL_JSON = "VALUES (labels), (additional_data), (extra), (pipeline), (collaborators)"
+OBJECT = "CASE json_typeof(raw) WHEN 'object' THEN raw ELSE '{}' END"
+QUERIES = [
+    "SELECT raw->>'notes', raw->'id', raw#>>'{labels,0}' FROM conversations",
+    "SELECT raw->>'stage_status', count(*) FROM conversations GROUP BY 1",
+    "SELECT raw::jsonb ? 'id', raw::jsonb @> '{}' FROM conversations",
+    "SELECT jsonb_path_query(raw::jsonb, '$.**') FROM conversations",
+    f"SELECT jsonb_path_query(x, '$.**') FROM conversations, LATERAL ({ALL_JSON}) t (x)",
+    f"SELECT key, value FROM conversations, json_each_text({OBJECT})",
+    "SELECT DISTINCT raw::jsonb, extra, additional_data FROM conversations",
+    "SELECT manifest->>'conversations', manifest::jsonb FROM cekat_exports",
+]
+
+
+def test_queries_over_all_rows(database):
+    """Whatever was exported, all functions for JSON read all rows of the table."""
+    records = [*named(HARD).values(), *LOSSLESS, NOT_UTF_8, *some_records(20)]
+    publish(PostgresSink(database), records, unknown_fields={"\0": 1, "x": 2})
+
+    for query in QUERIES:
+        assert ask(database, query), query
+    (notes,) = ask(database, "SELECT raw->>'notes' FROM conversations WHERE id = 'half a pair'")
+    assert notes == ("Budi \ufffd",)
+    ask(database, "CREATE INDEX ON conversations USING gin ((raw::jsonb))")
+
+
+def test_every_record_is_there_to_the_byte(database):
+    """``raw_exact`` has the bytes of each record that ``raw`` does not have, and of no other."""
+    plain = some_records(20)
+    records = [*named(HARD).values(), *LOSSLESS, NOT_UTF_8, *plain]
+    publish(PostgresSink(database), records)
+
+    held = ask(
+        database, "SELECT coalesce(raw_exact, convert_to(raw::text, 'UTF8')) FROM conversations"
+    )
+    assert sorted(bytes(record) for (record,) in held) == sorted(records)
+    beside = ask(database, "SELECT convert_to(raw::text, 'UTF8'), raw_exact FROM conversations")
+    assert all(exact is None or exact != raw for raw, exact in beside)
+    assert sum(exact is None for _, exact in beside) >= len(plain) + 5
+
+
+def test_what_can_be_kept_is_kept(database):
+    """In a record with one bad character all else is what it was, and can be asked for."""
+    raw = (
+        rb'{ "id":"a","bad":"\u0000","n":1.0,"big":1e999,"n":2, "s":"\u00e9\"\\u0000\ud83d\ude00" }'
+    )
+    publish(PostgresSink(database), [raw])
+
+    ((text,),) = ask(database, "SELECT raw::text FROM conversations")
+    assert text == raw.decode().replace(r'"bad":"\u0000"', r'"bad":"\ufffd"')
+    assert ask(
+        database, "SELECT raw->>'bad', raw->>'n', raw->>'s', length(raw->>'big') FROM conversations"
+    ) == [("\ufffd", "2", 'é"\\u0000😀', 5)]
+
+
+def test_a_number_out_of_range_is_text(database):
+    """A number that PostgreSQL has no room for is there as a string of its digits."""
+    publish(PostgresSink(database), [b'{"id":"a","new":[1e400000,-2.5E-20000,3]}'])
+
+    assert ask(database, "SELECT raw->'new' FROM conversations") == [
+        (["1e400000", "-2.5E-20000", 3],)
+    ]
+
+
+def nested(inner):
+    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=8)
+VALUES = st.recursive(st.none() | st.booleans() | NUMBERS | TEXTS, nested, max_leaves=8)
+PIECES = st.sampled_from(
+    [
+        *(r"\u0000", r"\ud83d", r"\ude00", r"\ud83d\ude00", "\\", '"', "\n", "\0", "\x07", " "),
+        *("1e400000", "1e99999", "01", "1.", "-", "+", "e", "1e5", "9" * 5001),
+        *("[", "]", "{", "}", ",", ":", "NaN", "true"),
+    ]
+)
+
+
+@st.composite
+def nearly_json(draw):
+    """Return JSON into which pieces were put at random places, or which was cut."""
+    text = json.dumps(draw(VALUES), ensure_ascii=draw(st.booleans()))
+    for piece in draw(st.lists(PIECES, max_size=3)):
+        place = draw(st.integers(0, len(text)))
+        text = text[:place] + piece + text[place + draw(st.integers(0, 2)) :]
+    return text.encode(errors="surrogatepass").decode(errors="replace")
+
+
+@pytest.fixture(scope="module")
+def server(postgres):
+    with postgres.connect() as connection:
+        yield connection
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=nearly_json())
+def test_any_text_becomes_json_that_can_be_queried(server, text):
+    """Whatever the text is, the server takes what becomes of it; good JSON stays as it is."""
+    held = queryable(text)
+    ask = "SELECT %s::json->>'a', jsonb_path_exists(%s::jsonb, '$.**')"
+    server.execute(ask, (held, held)).fetchall()
+
+    if "\0" not in text:
+        good = "SELECT pg_input_is_valid(%s, 'jsonb')"
+        ((is_good,),) = server.execute(good, (text,)).fetchall()
+        if is_good and _plain(text):
+            assert held == text
+
+
+def _plain(text):
+    """Whether JSON has no number that is near to what a server refuses."""
+    return not re.search(r"[eE][+-]?\d{4}|\d{5000}", text)
+
+
+@pytest.mark.parametrize("levels, stays", [(999, True), (1_001, False), (20_000, False)])
+@pytest.mark.parametrize("opens, closes", [("[", "]"), ('{"a":', "}")])
+def test_how_deep_json_may_be(server, levels, stays, opens, closes):
+    """JSON of a thousand levels is read by the server; what is deeper is a string."""
+    text = opens * levels + "1" + closes * levels
+    held = queryable(text)
+
+    query = "SELECT jsonb_path_exists(%s::jsonb, '$.**'), %s::jsonb::text"
+    server.execute(query, (held, held)).fetchall()
+    # How deep JSON may be is for each Python another, and for none less than 900.
+    assert not stays or held == text or levels > 900
+    assert stays or held == json.dumps(text)
+
+
+def test_brackets_in_a_text_are_no_levels():
+    """Thousands of brackets within strings, or beside each other, make JSON not deep."""
+    for text in (json.dumps({"id": "a", "notes": "[{" * 3_000}), json.dumps([[]] * 3_000)):
+        assert queryable(text) == text
+
+
+def test_a_long_text_of_backslashes():
+    """Megabytes of escapes are looked at in a time that grows with their number alone."""
+    text = '{"a":"' + "\\\\" * 500_000 + '\\u0000"}'
+
+    assert queryable(text) == text.replace("\\u0000", "\\ufffd")
+    digits = '{"a":[' + ",".join(["1" * 4_999] * 200) + "]}"
+    assert queryable(digits) == digits
+
+
+@pytest.mark.parametrize("bad", [r"\u0000", r"\ud83d", "1e10000", "1" * 5_001])
+@pytest.mark.parametrize("shift", range(-12, 13, 3))
+def test_what_is_bad_is_found_wherever_it_is(bad, shift):
+    """A text is looked at in pieces; what is at the border of two of them is found as well."""
+    begin, piece = '{"a":"', jsonb._PIECE
+    for border in (piece, 2 * piece):
+        filling = "x" * (border - len(begin) - len('","b":"') - len(bad) // 2 + shift)
+        value = f'"{bad}"' if bad.startswith("\\") else bad
+        text = f'{begin}{filling}","b":{value}}}'
+
+        assert queryable(text) != text
+        good = text.replace(bad, "1" if value == bad else "a")
+        assert queryable(good) == good
+
+
+# Tables of 0.1
+
+
+OLD_COLUMNS = """
+    id text NOT NULL PRIMARY KEY, inbox_id text, inbox_name text, platform_type text,
+    stage_status text, contact_id text, contact_name text, contact_phone text, handled_by_id text,
+    handled_by_name text, notes text, labels jsonb, first_message text,
+    first_message_at timestamp with time zone, last_message text,
+    last_message_at timestamp with time zone, additional_data jsonb,
+    created_at timestamp with time zone, resolved_at timestamp with time zone, resolved_by_id text,
+    resolved_by_name text, pipeline jsonb, collaborators jsonb, last_message_by_human jsonb,
+    extra jsonb, raw json, exported_at timestamp with time zone
+"""
+OLD_MANIFESTS = """
+    CREATE TABLE cekat_exports (table_name text NOT NULL PRIMARY KEY,
+    exported_at timestamp with time zone, manifest json)
+"""
+
+
+@pytest.fixture
+def old(database):
+    """A database with the tables of version 0.1, and a row that cannot be queried."""
+    ask(database, f"CREATE TABLE conversations ({OLD_COLUMNS})")
+    ask(database, OLD_MANIFESTS)
+    raw = r'{"id":"old","notes":"a\u0000b"}'
+    ask(database, "INSERT INTO conversations (id, raw) VALUES ('old', %s)", raw)
+    return database
+
+
+def statement_in(error):
+    return re.search(r"ALTER TABLE .*;", str(error)).group()
+
+
+def test_a_table_of_version_0_1(old):
+    """A table of 0.1 is refused with the statement that it needs; after that it is written."""
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+        sink.open()
+    assert "\n" not in str(told.value)
+    statement = statement_in(told.value)
+    ask(old, statement)
+
+    publish(PostgresSink(old), [HARD["NUL"], *some_records(5)])
+    assert ask(old, "SELECT count(*) FROM conversations") == [(7,)]
+    publish(PostgresSink(old), [rb'{"id":"old","notes":"a\u0000c"}'])
+    assert ask(old, "SELECT raw->>'notes' FROM conversations WHERE id = 'old'") == [("a\ufffdc",)]
+    assert statement in DOCS.read_text(encoding="utf-8")
+
+
+def test_rows_of_version_0_1(old):
+    """The statement of the documentation makes old rows queryable, and keeps what they were."""
+    (repair,) = re.findall(r"^UPDATE [^;]*;", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+        sink.manifest()
+    ask(old, statement_in(told.value))
+    good = '{"id":"good","notes":"as it was"}'
+    ask(old, "INSERT INTO conversations (id, raw) VALUES ('good', %s)", good)
+    ask(old, repair)
+
+    for query in QUERIES[:-1]:
+        ask(old, query)
+    assert ask(old, "SELECT raw_exact FROM conversations WHERE id = 'old'") == [
+        (rb'{"id":"old","notes":"a\u0000b"}',)
+    ]
+    assert ask(old, "SELECT raw::text, raw_exact FROM conversations WHERE id = 'good'") == [
+        (good, None)
+    ]
+
+
+def test_the_statement_names_the_table_at_hand(database):
+    """The statement is for the table and the schema that were asked for, whatever their names."""
+    ask(database, 'CREATE SCHEMA "My crm"')
+    ask(database, f'CREATE TABLE "My crm"."All of them" ({OLD_COLUMNS})')
+    table = "My crm.All of them"
+    with closing(PostgresSink(database, table=table)) as sink, pytest.raises(TargetError) as told:
+        sink.open()
+    ask(database, statement_in(told.value))
+
+    publish(PostgresSink(database, table=table), some_records(3))
+
+
+def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
+    """A table that differs in anything else is refused as any other, without a statement."""
+    ask(old, "ALTER TABLE conversations DROP COLUMN notes")
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+        sink.open()
+
+    assert "ALTER" not in str(told.value)
+    assert "it has no column notes, raw_exact" in str(told.value)
+
+
+# Files
+
+
+def test_malformed_records_in_a_sqlite_file(tmp_path):
+    """In SQLite and DuckDB ``json_valid`` keeps queries over all rows from malformed records."""
+    publish(SqliteSink(tmp_path / "x.sqlite"), [*named(HARD).values(), *some_records(5)])
+    duckdb = pytest.importorskip("duckdb")
+    from cekat_async.export.duckdb import DuckdbSink  # noqa: PLC0415 - an extra
+
+    publish(DuckdbSink(tmp_path / "x.duckdb"), [*named(HARD).values(), *some_records(5)])
+    query = "SELECT raw->>'$.notes' FROM conversations WHERE json_valid(raw)"
+    with closing(duckdb.connect(str(tmp_path / "x.duckdb"))) as opened:
+        assert len(opened.execute(query).fetchall()) > 5
+
+
+def test_publishing_with_a_manifest_that_strangers_shaped(database):
+    """Names of unknown fields, which strangers choose, do not break queries of the manifests."""
+    with closing(PostgresSink(database)) as sink:
+        sink.open()
+        sink.publish(Given([]), a_manifest(unknown_fields={"\0": 1, "\ufffd": 2}))
+        assert sink.manifest().unknown_fields == {"\ufffd": 2}
+    assert ask(database, "SELECT manifest->'unknown_fields' FROM cekat_exports")

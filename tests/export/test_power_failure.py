@@ -1,0 +1,82 @@
+"""When the power fails, at any moment, a target is the old one or the new one, and whole."""
+
+import os
+from contextlib import closing
+
+import pytest
+from support.power import Disk, laid_out
+from support.sinks import publish, some_records
+
+from cekat_async.export import sink_for
+
+FILES = ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.parquet", "x.parquet/"]
+OLD, NEW = sorted(some_records(8)), sorted(some_records(12))
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="folders are synced on POSIX systems")
+
+
+def records_in(sink):
+    """Return the records that a target holds, sorted; None if it is not there."""
+    if not os.path.exists(sink.target):  # noqa: PTH110 - a name with a slash behind it
+        return None
+    if (stored := sink.stored()) is not None:
+        return sorted(record for batch in stored for record in batch)
+    with sink.connection() as opened:
+        rows = opened.execute("SELECT raw FROM conversations").fetchall()
+    return sorted(raw.encode() for (raw,) in rows)
+
+
+def published(folder, name, first):
+    """Publish, twice if it is not the first time; return the disk as it was the last time."""
+    folder.mkdir()
+    if not first:
+        with closing(sink_for(f"{folder}/{name}")) as sink:
+            publish(sink, OLD, runs=1)
+    with Disk(folder) as disk, closing(sink_for(f"{folder}/{name}")) as sink:
+        publish(sink, NEW, runs=2)
+    return disk
+
+
+CASES = [(name, True) for name in [*FILES, "x.sqlite", "x.duckdb"]]
+CASES += [(name, False) for name in FILES]
+each_case = pytest.mark.parametrize(
+    "name,first", CASES, ids=[f"{name}-{'first' if first else 'again'}" for name, first in CASES]
+)
+
+
+@each_case
+def test_a_power_failure_at_any_moment(tmp_path, name, first):
+    """The target is the old or the new one, with the manifest of that one, and can be replaced."""
+    disk = published(tmp_path / "disk", name, first)
+    found = set()
+    for number, state in enumerate(disk.states):
+        folder = laid_out(state, tmp_path / str(number))
+        with closing(sink_for(f"{folder}/{name}")) as sink:
+            assert records_in(sink) in (None, OLD, NEW)
+            sink.open()
+            content = content_of(sink)
+        found.add(content == (NEW, 2))
+        assert content in ((NEW, 2), (None, None) if first else (OLD, 1))
+        assert names_in(folder) == (set() if content[0] is None else names_in(tmp_path / "disk"))
+
+    assert found == {True, False}
+
+
+@each_case
+def test_when_it_is_done_it_is_on_the_disk(tmp_path, name, first):
+    """When an export says that it is done, target and manifest outlive a power failure."""
+    disk = published(tmp_path / "disk", name, first)
+    for number, state in enumerate(disk.last):
+        folder = laid_out(state, tmp_path / str(number))
+        with closing(sink_for(f"{folder}/{name}")) as sink:
+            assert content_of(sink) == (NEW, 2)
+
+
+def content_of(sink):
+    """Return what a target holds, and what its manifest says of the export that it is from."""
+    manifest = sink.manifest()
+    return records_in(sink), manifest and manifest.runs
+
+
+def names_in(folder):
+    return {path.name for path in folder.iterdir()}
