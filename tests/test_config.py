@@ -720,3 +720,10 @@ def test_any_key(key: object) -> None:
         assert made.isascii()
         assert made.isprintable()
         assert made == made.strip() != ""
+
+
+def test_a_secret_whose_beginning_repeats_is_redacted_once():
+    """A long key that begins the same way in its middle is one echo, and leaves nothing behind."""
+    key = "k3y-" * 20
+
+    assert Secret(key).redact_text(f"a {key} b") == "a *** b"
