@@ -1,6 +1,6 @@
 """The decoder against anything: no record is lost, changed, or counted twice.
 
-``tests/fuzz.py`` runs these for as long as one likes.
+``CEKAT_TEST_EFFORT=100`` tries more records: see CONTRIBUTING.md.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Exports of records that no documentation allows: each is in the target once, in its last version.
 
-``tests/fuzz.py`` runs these for as long as one likes.
+``CEKAT_TEST_EFFORT=100`` tries more records: see CONTRIBUTING.md.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.hostile import Sent, body_of, records
 
 from cekat_async import CekatClient, RetryPolicy
@@ -96,7 +97,7 @@ def raw_column(target: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.parquet", "x.sqlite", "x.duckdb"])
 @given(pages=PAGES)
-@settings(max_examples=8)
+@settings(max_examples=8 * EFFORT)
 def test_each_record_is_there_once(name, pages):
     """Whatever the records are, the target has the last version of each, byte for byte, once."""
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +113,7 @@ def test_each_record_is_there_once(name, pages):
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.sqlite"])
 @given(first=PAGES, second=PAGES)
-@settings(max_examples=8)
+@settings(max_examples=8 * EFFORT)
 def test_a_second_export_replaces_what_it_brings(name, first, second):
     """An export that adds to a target replaces the records that arrive again, and no others."""
     with tempfile.TemporaryDirectory() as folder:
