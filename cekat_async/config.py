@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "DEFAULT_MAX_PAGE_BYTES",
     "ClientConfig",
     "RateLimit",
     "RetryPolicy",
@@ -34,6 +35,8 @@ __all__ = [
 DEFAULT_BASE_URL = "https://api.cekat.ai"
 KEY_VARIABLE = "CEKAT_API_KEY"
 BASE_URL_VARIABLE = "CEKAT_BASE_URL"
+
+DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 _OWN_PATH = re.compile(r"/api(/+(conversations|inboxes)\b.*)?$")
 
@@ -268,6 +271,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy
     timeout: Timeout
     concurrency: int
+    max_page_bytes: int
     trust_env: bool
 
     @property
@@ -287,6 +291,7 @@ def client_config(
     concurrency: int,
     trust_env: bool,
     allow_http: bool,
+    max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
 ) -> ClientConfig:
     """Return the checked options; what is ``None`` of key and base URL comes from ``environ``.
 
@@ -310,6 +315,7 @@ def client_config(
         retry=retry,
         timeout=timeout,
         concurrency=require_count("concurrency", concurrency),
+        max_page_bytes=require_count("max_page_bytes", max_page_bytes),
         trust_env=require_switch("trust_env", trust_env),
     )
 

@@ -39,6 +39,7 @@ def config(**options) -> ClientConfig:
         "retry": RetryPolicy(),
         "timeout": Timeout(),
         "concurrency": 8,
+        "max_page_bytes": 8 * 1024 * 1024,
         "trust_env": False,
         "allow_http": False,
     }
@@ -187,8 +188,9 @@ def test_backoff_may_be_nothing() -> None:
         lambda value: RetryPolicy(attempts=value),
         lambda value: RetryPolicy(budget=value or 0),  # None switches it off
         lambda value: config(concurrency=value),
+        lambda value: config(max_page_bytes=value),
     ],
-    ids=["requests", "per_day", "attempts", "budget", "concurrency"],
+    ids=["requests", "per_day", "attempts", "budget", "concurrency", "max_page_bytes"],
 )
 def test_counts_refused(make, value: object) -> None:
     """Requests, attempts, retries and connections are whole numbers of at least 1."""
@@ -267,6 +269,7 @@ def test_all_options_arrive() -> None:
         retry=RetryPolicy(attempts=1),
         timeout=Timeout(deadline=None),
         concurrency=3,
+        max_page_bytes=1_000_000,
         trust_env=True,
     )
 
@@ -275,6 +278,7 @@ def test_all_options_arrive() -> None:
     assert made.retry == RetryPolicy(attempts=1)
     assert made.timeout == Timeout(deadline=None)
     assert made.concurrency == 3
+    assert made.max_page_bytes == 1_000_000
     assert made.trust_env is True
 
 
