@@ -38,11 +38,25 @@ class ConnectionLostError(aiohttp.ClientConnectionError):
     """A connection that was lost before the answer.
 
     aiohttp sends a request again by itself when it sees its own error. It does not know this one.
+
+    Args:
+        error: What aiohttp raised.
+        was_idle: Whether the connection may have been open from an earlier request.
     """
 
-    def __init__(self, reason: str, *, was_idle: bool) -> None:
-        super().__init__(reason)
+    def __init__(self, error: aiohttp.ClientError, *, was_idle: bool) -> None:
+        super().__init__(str(error))
         self.was_idle = was_idle
+        # With TLS 1.3, a server rejects the client's certificate only after the handshake.
+        self.alert = _certificate_alert(error.__cause__)
+
+
+def _certificate_alert(error: BaseException | None) -> str | None:
+    reason = str(error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    return _spaced(reason) if _ABOUT_CERTIFICATES.search(reason) else None
+
+
+_ABOUT_CERTIFICATES = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
 
 
 def timeout_error(error: TimeoutError) -> TransportError:
@@ -56,7 +70,7 @@ def timeout_error(error: TimeoutError) -> TransportError:
 
 def invalid_host(base_url: str) -> ConfigurationError:
     """Return the error for a host that no resolver can look up."""
-    return ConfigurationError(f"base_url {base_url!r} names no valid host")
+    return ConfigurationError(f"base_url {base_url!r}, or the proxy's URL, names no valid host")
 
 
 def error_from_aiohttp(error: aiohttp.ClientError, config: ClientConfig) -> CekatError:
@@ -66,12 +80,25 @@ def error_from_aiohttp(error: aiohttp.ClientError, config: ClientConfig) -> Ceka
     # A proxy's refusal has the proxy's own words, which may hold anything.
     reason = config.api_key.redact_text(_reason(error))
     if isinstance(error, ConnectionLostError):
-        dropped = ConnectionDroppedError(f"the connection was lost before the answer: {reason}")
-        dropped.was_idle = error.was_idle
-        return dropped
+        return _lost(error, config.base_url, reason)
     if isinstance(error, _NEVER_SENT):
         return _not_sent(error, config.base_url, reason)
     return ResponseLostError(f"the connection was lost before the whole answer: {reason}")
+
+
+def _lost(error: ConnectionLostError, base_url: str, reason: str) -> TransportError:
+    if error.alert is not None:
+        return _no_tls(base_url, error.alert)
+    dropped = ConnectionDroppedError(f"the connection was lost before the answer: {reason}")
+    dropped.was_idle = error.was_idle
+    return dropped
+
+
+def _no_tls(base_url: str, reason: str) -> TLSError:
+    return TLSError(
+        f"no TLS connection to {base_url}: {reason}. Check the scheme and the port of base_url. "
+        "If the server asks for a client certificate, pass a session= whose connector has one"
+    )
 
 
 _NEVER_SENT = (
@@ -98,9 +125,7 @@ def _not_sent(error: aiohttp.ClientError, base_url: str, reason: str) -> NotSent
             "session= asks for: check it with whoever runs the server"
         )
     if isinstance(error, aiohttp.ClientConnectorSSLError) and not _was_cut_off(error):
-        return TLSError(
-            f"no TLS connection to {base_url}: {reason}. Check the scheme and the port of base_url"
-        )
+        return _no_tls(base_url, reason)
     if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
         return UnknownHostError(
             f"cannot reach {base_url}: there is no host named {error.host!r}. Check base_url, "
@@ -150,17 +175,32 @@ def _reason(error: aiohttp.ClientError) -> str:
     """Say what went wrong in one line, without what an aiohttp error repeats of either side."""
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else _text(error)
     said, *_ = _QUOTED_BYTES.split(" ".join(text.split()), maxsplit=1)
-    return said.rstrip(" :") or type(error).__name__
+    return said.rstrip(" :.") or type(error).__name__
 
 
 def _text(error: aiohttp.ClientError) -> str:
     """Return an error's text, in the system's words where it was the system that refused."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return str(error.os_error.strerror or error.os_error).lower()
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(getattr(error.certificate_error, "verify_message", error.certificate_error))
     if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return str(getattr(error.os_error, "reason", "") or error.os_error).replace("_", " ").lower()
-    if type(error) is aiohttp.ClientConnectorError and error.os_error.errno:
-        return os.strerror(error.os_error.errno).lower()
+        return _spaced(str(getattr(error.os_error, "reason", None) or error.os_error))
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy {error.host}:{error.port} cannot be reached: {_system(error.os_error)}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _system(error.os_error)
     return str(error)
+
+
+def _system(error: OSError) -> str:
+    """Return an error of the system in the system's own words."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        text = str(error.strerror or error)
+    else:
+        text = os.strerror(error.errno)
+    # asyncio gives no reason for a connection that was closed while it was made.
+    return text.lower() if text not in {"", "None"} else "the connection was closed at once"
+
+
+def _spaced(reason: str) -> str:
+    """Return OpenSSL's name of an error as words."""
+    return reason.replace("_", " ").lower()

@@ -26,7 +26,7 @@ from cekat_async._failures import (
 from cekat_async._idle import Connector, IdleConnections
 from cekat_async._version import __version__
 from cekat_async._wire import OK, Reply, Request
-from cekat_async.config import is_loopback
+from cekat_async.config import is_host, is_loopback
 from cekat_async.errors import (
     ClientClosedError,
     ConfigurationError,
@@ -222,7 +222,7 @@ class Transport:
         except (aiohttp.ClientConnectorError, TimeoutError):
             raise
         except _LOST as error:
-            lost = ConnectionLostError(str(error), was_idle=was_idle)
+            lost = ConnectionLostError(error, was_idle=was_idle)
         raise lost
 
     async def _body(self, response: ClientResponse) -> bytes:
@@ -295,7 +295,7 @@ def _proxy(base_url: str) -> URL | None:
         proxy = URL(text if "://" in text else f"http://{text}")
     except ValueError:
         raise ConfigurationError(refusal) from None
-    if proxy.scheme not in {"http", "https"} or not proxy.host:
+    if proxy.scheme not in {"http", "https"} or not is_host(proxy.raw_host or ""):
         raise ConfigurationError(refusal)
     return proxy
 

@@ -25,6 +25,7 @@ __all__ = [
     "Secret",
     "Timeout",
     "client_config",
+    "is_host",
     "is_loopback",
     "require_count",
     "require_share",
@@ -367,6 +368,11 @@ def _split(text: str) -> SplitResult:
         raise ConfigurationError(f"base_url {text!r} is not a URL ({error}); {example}") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port_is_bad:
         raise ConfigurationError(f"base_url {text!r} needs a scheme and a host; {example}")
+    if not is_host(parts.hostname):
+        raise ConfigurationError(
+            f"base_url {text!r} names no valid host: write a full name, or an IP address with all "
+            "of its numbers"
+        )
     return parts
 
 
@@ -380,6 +386,31 @@ def _checked_path(text: str, path: str) -> str:
             "follows away"
         )
     return prefix
+
+
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+_ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE)
+_LONGEST_NAME = 253
+
+
+def is_host(host: str) -> bool:
+    """Whether a host is a name that can be looked up, or an address that is written in full.
+
+    What ends in a number is an address. Resolvers also take short and octal forms of those, such
+    as ``127.1``, and then a URL does not lead where it seems to lead; aiohttp refuses them.
+    """
+    if ":" in host or _ENDS_IN_NUMBER.fullmatch(host):
+        return _is_address(host)
+    name = host.removesuffix(".")
+    return len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, name.split(".")))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

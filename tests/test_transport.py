@@ -29,6 +29,7 @@ from cekat_async.errors import (
     MalformedBodyError,
     NotSentError,
     PermissionDeniedError,
+    ProxyError,
     ResponseLostError,
     ResponseTimeoutError,
     ResponseTooLargeError,
@@ -580,14 +581,14 @@ async def test_the_environments_proxy_is_used_when_asked_for(monkeypatch, spelli
     assert proxy.heads[0].startswith(b"GET http://api.test/api/conversations?limit=100 HTTP/1.1")
 
 
-async def test_a_proxy_that_refuses_a_tunnel():
-    """For https a proxy is asked for a tunnel, which shows it no key; its no is told."""
+async def test_a_tunnel_shows_the_proxy_no_key():
+    """For https the environment's proxy is asked for a tunnel, without the key."""
     async with RawServer(lambda _: http(b"", 407)) as proxy:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HTTPS_PROXY", proxy.base_url)
             error = await failure("https://api.test", trust_env=True)
 
-    assert type(error) is NotSentError
+    assert type(error) is ProxyError
     assert proxy.heads[0].startswith(b"CONNECT api.test:443 HTTP/1.1")
     assert b"Authorization" not in proxy.heads[0]
 
@@ -635,7 +636,7 @@ async def test_a_given_session_decides_on_its_proxy_itself(monkeypatch):
     assert not proxy.heads
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http:///x", "http://[", "::::"])
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http:///x", "http://[", "::::", "http://127.1:3128"])
 def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch, proxy):
     """A proxy of another kind is refused when the client is made, without showing its URL."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
