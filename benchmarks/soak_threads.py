@@ -40,6 +40,8 @@ _PACKAGES = ("cekat-async", "aiohttp", "yarl", "multidict", "msgspec", "tenacity
 # Python's own interval, and two at which threads switch a hundred times as often.
 _SWITCH_INTERVALS = (0.005, 0.000_05, 0.000_001)
 _REPORT_EVERY = 60.0
+# Ends with its parent, however that ends.
+_BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 @dataclass
@@ -211,9 +213,7 @@ def main() -> None:
     if options.collect:
         gc.set_threshold(25, 2, 2)
         gc.callbacks.append(_let_others_run)
-    busy = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)
-    ]
+    busy = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(options.busy)]
     soak = Soak(options)
     try:
         _run(soak, options.seconds)

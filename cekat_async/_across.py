@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async._walk import odd_record_error
+from cekat_async._wire import SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from cekat_async.config import require_text
 from cekat_async.errors import (
+    APIStatusError,
     AuthenticationError,
     CekatError,
     ClientClosedError,
     ConfigurationError,
     InboxesFailedError,
-    RateLimitError,
 )
 
 if TYPE_CHECKING:
@@ -138,12 +139,15 @@ def _all_that_failed(errors: Sequence[CekatError]) -> InboxesFailedError:
     )
 
 
+_PAUSES_ALL = (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
+
+
 def _concerns_all(error: CekatError) -> bool:
     """Whether an error says nothing of the inbox, and each further one would fail in the same way.
 
     So does a wrong key, a closed client, and a quota that is spent for the day.
     """
-    if isinstance(error, RateLimitError):
+    if isinstance(error, APIStatusError) and error.status in _PAUSES_ALL:
         return error.resumes_at is not None
     return isinstance(error, (AuthenticationError, ClientClosedError, ConfigurationError))
 

@@ -45,8 +45,12 @@ class ConnectionLostError(aiohttp.ClientConnectionError):
     """
 
     def __init__(self, error: aiohttp.ClientError, *, was_idle: bool) -> None:
-        super().__init__(str(error))
-        self.was_idle = was_idle
+        # Then its message is what has arrived, headers and all.
+        is_cut = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(
+            error.message, str
+        )
+        super().__init__("its head was cut short" if is_cut else str(error))
+        self.was_idle = was_idle and not is_cut
         # With TLS 1.3, a server rejects the client's certificate only after the handshake.
         self.alert = _certificate_alert(error.__cause__)
 
@@ -147,7 +151,7 @@ def _was_cut_off(error: aiohttp.ClientConnectorSSLError) -> bool:
 
 
 _UNKNOWN = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
-_UNKNOWN_TO_ARES = {1, 4}  # ARES_ENODATA and ARES_ENOTFOUND
+_UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as first argument
 
 
 def _is_unknown(error: OSError) -> bool:
@@ -155,8 +159,8 @@ def _is_unknown(error: OSError) -> bool:
     if isinstance(error, socket.gaierror):
         return error.errno in _UNKNOWN
     # With aiodns installed aiohttp asks that, and puts its error below one without a number.
-    code, *_ = (*getattr(error.__cause__, "args", ()), None)
-    return code in _UNKNOWN_TO_ARES
+    cause = error.__cause__
+    return cause is not None and cause.args[:1] in _UNKNOWN_TO_ARES
 
 
 _MAY_PASS_LATER = {408, 425, 429}

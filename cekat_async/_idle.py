@@ -8,7 +8,6 @@ connection unasked would be taken for the answer to the next request.
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,10 @@ class Connector(aiohttp.TCPConnector):
     """The pool of a client's own session. It skips connections on which something has arrived."""
 
     async def connect(
-        self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's own name
     ) -> Connection:
         """Return a connection on which nothing was received since the last answer."""
         # No more than ``limit`` of them are idle, so that the last one is new.
@@ -57,7 +59,7 @@ class IdleConnections:
         self._are_suspect = True
 
     async def close_if_suspect(
-        self, session: ClientSession, request: ClientRequest, timeout: ClientTimeout
+        self, session: ClientSession, request: ClientRequest, limits: ClientTimeout
     ) -> None:
         """Close those that were there when an answer was lost, and leave a new one in the pool.
 
@@ -66,11 +68,11 @@ class IdleConnections:
         if not self._are_suspect:
             return
         self._are_suspect = self.may_exist = False
-        await _replace_idle(session, request, timeout)
+        await _replace_idle(session, request, limits)
 
 
 async def _replace_idle(
-    session: ClientSession, request: ClientRequest, timeout: ClientTimeout
+    session: ClientSession, request: ClientRequest, limits: ClientTimeout
 ) -> None:
     """Take connections from the pool and close them, until the pool makes a new one."""
     connector = session.connector
@@ -80,7 +82,7 @@ async def _replace_idle(
     trace = _trace_of_reuse(session, reuses)
     while True:
         before = len(reuses)
-        connection = await _connect(connector, request, trace, timeout)
+        connection = await _connect(connector, request, trace, limits)
         if len(reuses) == before:
             connection.release()
             return
@@ -88,11 +90,11 @@ async def _replace_idle(
 
 
 async def _connect(
-    connector: aiohttp.BaseConnector, request: ClientRequest, trace: Trace, timeout: ClientTimeout
+    connector: aiohttp.BaseConnector, request: ClientRequest, trace: Trace, limits: ClientTimeout
 ) -> Connection:
     try:
-        return await connector.connect(request, [trace], timeout)
-    except asyncio.TimeoutError as error:  # as aiohttp names it where it connects itself
+        return await connector.connect(request, [trace], limits)
+    except TimeoutError as error:  # as aiohttp names it where it connects itself
         raise aiohttp.ConnectionTimeoutError(str(error)) from None
 
 

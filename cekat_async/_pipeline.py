@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._cutoffs import Cutoffs
-from cekat_async._retry import RetryBudget, retried
+from cekat_async._retry import RetryBudget, deserves_retry, retried
 from cekat_async._wire import HEADERS_READ, Reply, verdict
 from cekat_async.errors import (
     APIStatusError,
@@ -15,7 +15,6 @@ from cekat_async.errors import (
     ClientClosedError,
     DeadlineExceededError,
     NotSentError,
-    RateLimitError,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ class Pipeline:
             await asyncio.sleep(0)
             return self._decoded(reply, call.decode)
         except CekatError as error:
-            if isinstance(error, RateLimitError):
+            if isinstance(error, APIStatusError) and deserves_retry(error):
                 self._limiter.explain(error, deadline)
             call.failure = call.labelled(error)
             raise

@@ -240,7 +240,9 @@ def _retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRet
         wait=wait,
         # In this order: the budget is asked, and blamed, only when nothing else forbids a retry.
         stop=lambda state: (
-            _were_enough(state, policy) or _is_too_late(state, deadline) or _is_unpaid(state, charge)
+            _were_enough(state, policy)
+            or _is_too_late(state, deadline)
+            or _is_unpaid(state, charge)
         ),
         before_sleep=_log_retry,
         sleep=asyncio.sleep,
@@ -281,7 +283,9 @@ def _failure(state: RetryCallState) -> CekatError:
 
 
 def _log_retry(state: RetryCallState) -> None:
-    _log.info(
+    _log.log(
+        # An idle connection that was dropped is of no interest: servers do that all the time.
+        logging.INFO if state.upcoming_sleep else logging.DEBUG,
         "attempt %d failed, next in %g s: %s",
         state.attempt_number,
         round(state.upcoming_sleep, 2),

@@ -173,7 +173,10 @@ def drop(_: bytes) -> bytes:
 async def test_a_server_that_drops_new_connections_gets_no_more_than_the_budget(session):
     """A drop is free only where the connection was idle: a server that is down is left alone."""
     budget = RetryPolicy(backoff=0.001, backoff_max=0.001, budget=20)
-    async with RawServer(lambda _: PAGE) as server, client_of(server, session, retry=budget) as client:
+    async with (
+        RawServer(lambda _: PAGE) as server,
+        client_of(server, session, retry=budget) as client,
+    ):
         await warm(client, server)
         server.answer = drop
         before = len(server.heads)

@@ -286,6 +286,14 @@ def test_each_retry_is_logged(caplog):
     ]
 
 
+def test_the_drop_of_an_idle_connection_is_hardly_logged(caplog):
+    """Servers drop idle connections all the time: that is for those who look for it."""
+    with caplog.at_level(logging.DEBUG, "cekat_async"):
+        run_virtual(retrying(Failing(idle_drop())))
+
+    assert [record.levelno for record in caplog.records] == [logging.DEBUG]
+
+
 def test_concurrent_calls_do_not_share_errors():
     """A hundred calls that fail at the same time each get the error of their own."""
 

@@ -1,4 +1,4 @@
-"""Servers that cannot be reached: what a retry may fix is tried again, and the rest is explained."""
+"""Servers that cannot be reached: a retry where it may help, an explanation where not."""
 
 import asyncio
 import socket
@@ -27,7 +27,9 @@ QUICK = RetryPolicy(attempts=4, backoff=0.001, backoff_max=0.001)
 async def refusal(base_url, session=None, **options) -> tuple[CekatError, int]:
     """Return what a call fails with, and after how many attempts."""
     options = {"rate_limit": None, "retry": QUICK} | options
-    async with CekatClient("a-made-up-key", base_url=base_url, session=session, **options) as client:
+    async with CekatClient(
+        "a-made-up-key", base_url=base_url, session=session, **options
+    ) as client:
         with pytest.raises(CekatError) as caught:
             await client.conversations.page()
     error = caught.value
