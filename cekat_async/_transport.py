@@ -48,7 +48,7 @@ _LARGE_BLOCK = 1024 * 1024
 _MAX_ERROR_BODY = 1024 * 1024
 """Bytes of an error's body that are read. An error of the API has a few hundred."""
 
-_PIECE = 256 * 1024
+_PIECE = 64 * 1024
 """Bytes that are unpacked in one step: a millisecond of work, and more than a page has."""
 
 
@@ -179,6 +179,7 @@ class Transport:
             "allow_redirects": False,
             "raise_for_status": False,
             "auto_decompress": True,
+            "read_bufsize": _PIECE,
             # Those of the request replace the session's own, which are not public.
             "middlewares": (self._send, *getattr(session, "_middlewares", ())),
         }
@@ -254,7 +255,7 @@ async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
     while size <= limit and not content.at_eof():
         if size:
             await asyncio.sleep(0)
-        pieces.append(await content.read(_PIECE))
+        pieces.append(await content.readany())
         size += len(pieces[-1])
     return b"".join(pieces)
 
