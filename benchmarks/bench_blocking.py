@@ -213,8 +213,7 @@ def results(names: list[str], rounds: int) -> Iterator[Result]:
     for name in names:
         with served(RESPONSES[name]()) as base_url:
             cases = {
-                rival: partial(fresh, measure, rival=rival, base_url=base_url)
-                for rival in _RIVALS
+                rival: partial(fresh, measure, rival=rival, base_url=base_url) for rival in _RIVALS
             }
             samples = interleaved(cases, rounds)
         result = Result(title=name, metrics=_METRICS, samples=samples, notes=[_NOTE])

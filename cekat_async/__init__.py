@@ -5,6 +5,7 @@
 ...         print(conversation.contact_name, conversation.last_message)
 """
 
+import logging
 import typing
 
 from cekat_async import errors
@@ -71,6 +72,9 @@ _HOMES = {
     "conversations": [],
     "inboxes": [],
 }
+
+# Without a handler of its own, Python prints a library's warnings to standard error.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if not typing.TYPE_CHECKING:
     __getattr__, __dir__ = _late(__name__, _HOMES)

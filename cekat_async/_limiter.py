@@ -294,7 +294,8 @@ class Limiter:
         now = time_now()
         # All that was under way may be refused too: that is one hold, and one warning.
         if seconds > 0 and self._hold.until <= now:
-            level = logging.WARNING if seconds > _LONG_PAUSE else logging.INFO
+            is_usual = why == _PAUSE and seconds <= _LONG_PAUSE
+            level = logging.INFO if is_usual else logging.WARNING
             _log.log(level, "%s: holding all requests for %g s", why, round(seconds, 2))
         self._hold.prolong(seconds, why, now)
         for wait, deadline in list(self._waits.items()):
