@@ -298,6 +298,30 @@ def test_a_request_whose_answer_was_lost_uses_up_quota():
     assert transport.times[2] >= transport.times[0] + 60
 
 
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
+    """Thousands of calls succeed, each after some retries: what heals gives back what it cost."""
+    draw = random.Random(4)
+    failures = [reply(503), reply(body=b"cut"), ResponseLostError("lost"), NotSentError("refused")]
+
+    def steps():
+        while True:
+            yield draw.choice(failures) if draw.random() < share else reply()
+
+    policy = RetryPolicy(attempts=100, backoff=0.001, backoff_max=0.001)
+    pipeline, _ = make_pipeline(steps(), retry=policy, timeout=PATIENT)
+
+    async def work() -> None:
+        for _ in range(400):
+            await pipeline.fetch(REQUEST, decode_whole)
+
+    async def main() -> None:
+        await asyncio.gather(*(work() for _ in range(8)))
+
+    run_virtual(main())
+    assert pipeline.traffic.retries > 1_500
+
+
 def test_a_server_that_is_up_again_fills_the_budget():
     """The budget that an outage has spent is there for the next one, if enough went well between.
 
