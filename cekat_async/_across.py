@@ -59,6 +59,7 @@ class Across:
         self._group = asyncio.TaskGroup()
         self._open: set[_Inbox] = set()
         self._failures: list[CekatError] = []
+        self._is_cut_short = False
 
     async def walk(self, inbox_ids: AsyncGenerator[str | None, None]) -> None:
         """Walk them all; None is the listing of all conversations.
@@ -76,6 +77,10 @@ class Across:
         except BaseExceptionGroup as failed:
             # Those that failed in the moment of being cancelled add nothing to the first.
             raise failed.exceptions[0] from None
+        if self._is_cut_short:
+            # A group takes a task that somebody else cancelled for one that is done. Its listing
+            # was not read to the end, and that must not look like the end.
+            raise asyncio.CancelledError
         if self._failures:
             raise _all_that_failed(self._failures)
 
@@ -94,6 +99,9 @@ class Across:
                     await self._line.put(page)
         except CekatError as error:
             self._fail(inbox, error)
+        except asyncio.CancelledError:
+            self._is_cut_short = True
+            raise
         finally:
             self._slots.release()
             inbox.walkers -= 1

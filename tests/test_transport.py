@@ -163,22 +163,90 @@ async def test_a_body_at_the_bound_is_taken(answer):
     assert len(reply.body) == 100_000
 
 
-async def test_a_packed_bomb_does_not_fill_the_memory():
+def packed(body: bytes, coding: str) -> bytes:
+    """Return an answer whose body is compressed."""
+    if coding == "gzip":
+        data = gzip.compress(body)
+    elif coding == "deflate":
+        data = zlib.compress(body)
+    elif coding == "br":
+        data = pytest.importorskip("brotli").compress(body, quality=1)
+    else:
+        data = pytest.importorskip("backports.zstd").compress(body)
+    return http(data, Content_Encoding=coding)
+
+
+CODINGS = ["gzip", "deflate", "br", "zstd"]
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_packed_bomb_does_not_fill_the_memory(coding, status):
     """A small body that unpacks to a huge one is given up at the bound, long before its end."""
-    packer = zlib.compressobj(wbits=31)
-    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(60)) + packer.flush()
-    answer = http(bomb, Content_Encoding="gzip")
+    answer = packed(bytes(60_000_000), coding).replace(b" 200 ", b" %d " % status, 1)
     async with RawServer(lambda _: answer) as server:
         gc.collect()
         tracemalloc.start()
         try:
-            error = await failure(server.base_url, max_page_bytes=2_000_000)
+            if status == 200:
+                error = await failure(server.base_url, max_page_bytes=2_000_000)
+                assert type(error) is ResponseTooLargeError
+            else:
+                assert len((await exchange(server.base_url)).body) == 1024 * 1024
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
-    assert type(error) is ResponseTooLargeError
     assert peak < 8_000_000
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_other_tasks_run_while_a_body_is_unpacked(coding):
+    """However little is received, it is unpacked in steps, and the loop has turns in between."""
+    answer, turns = packed(bytes(4 * 1024 * 1024), coding), 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with RawServer(lambda _: answer) as server:
+        transport = Transport(make_config(base_url=server.base_url))
+        await transport.exchange(REQUEST)  # so that connecting does not count
+        counting = asyncio.create_task(count())
+        turns = 0
+        await transport.exchange(REQUEST)
+        counting.cancel()
+        await transport.close()
+
+    assert turns > 15
+
+
+async def test_of_an_endless_error_the_beginning_is_read():
+    """An error is an error however long it is: a mebibyte of it is read, and the rest is not."""
+    endless = http(b"x" * 3_000_000, 500, Content_Length=str(10**12))
+    async with RawServer(lambda _: endless) as server:
+        transport = Transport(make_config(base_url=server.base_url, max_page_bytes=1000))
+        replies = [await transport.exchange(REQUEST) for _ in range(2)]
+        await transport.close()
+
+    assert [reply.status for reply in replies] == [500, 500]
+    assert [len(reply.body) for reply in replies] == [1024 * 1024] * 2
+    assert server.connections == 2
+
+
+async def test_a_large_error_keeps_its_class():
+    """An error of more than a page's bound is raised as what it is, with its status."""
+    body = json.dumps({"error": {"message": "no", "code": "NO"}, "more": "x" * 9_000_000}).encode()
+    async with (
+        RawServer(lambda _: http(body, 403)) as server,
+        CekatClient("key", base_url=server.base_url, rate_limit=None) as client,
+    ):
+        with pytest.raises(PermissionDeniedError) as caught:
+            await client.conversations.page()
+
+    assert (caught.value.status, caught.value.attempts) == (403, 1)
 
 
 # Timeouts
@@ -254,6 +322,53 @@ async def test_after_a_timeout_the_next_request_gets_its_own_answer():
         await transport.close()
 
     assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 200 OK\r\n", http(b"{}", Content_Length="100")],
+    ids=["nothing", "half a head", "half a body"],
+)  # fmt: skip
+async def test_after_a_cancellation_the_next_request_gets_its_own_answer(begun):
+    """What comes on a connection whose call was cancelled is never taken for another answer."""
+    second = http(b'{"data": "second"}')
+    answers = iter([begun, second])
+    async with RawServer(lambda _: next(answers)) as server:
+        transport = Transport(make_config(base_url=server.base_url))
+        call = asyncio.create_task(transport.exchange(REQUEST))
+        await until(lambda: server.heads)
+        await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await server.say(http(b'{"data": "first"}'))
+        assert (await transport.exchange(REQUEST)).body == b'{"data": "second"}'
+        await transport.close()
+
+    assert server.connections == 2
+
+
+async def test_two_answers_to_one_request():
+    """Of two answers that come at once the second one is not taken for the next request's."""
+    first, second = http(b'{"data": "first"}'), http(b'{"data": "second"}')
+    answers = iter([first + second, http(b'{"data": "third"}')])
+    async with RawServer(lambda _: next(answers)) as server:
+        transport = Transport(make_config(base_url=server.base_url))
+        bodies = [(await transport.exchange(REQUEST)).body for _ in range(2)]
+        await transport.close()
+
+    assert bodies == [b'{"data": "first"}', b'{"data": "third"}']
+
+
+async def test_an_answer_that_was_announced():
+    """What says that an answer is on its way, as a 103 does, is not the answer."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+    answers = iter([hints + http(b'{"data": "first"}'), http(b'{"data": "second"}')])
+    async with RawServer(lambda _: next(answers)) as server:
+        transport = Transport(make_config(base_url=server.base_url))
+        bodies = [(await transport.exchange(REQUEST)).body for _ in range(2)]
+        await transport.close()
+
+    assert bodies == [b'{"data": "first"}', b'{"data": "second"}']
 
 
 # Failures
