@@ -35,7 +35,11 @@ async def session(request):
 
 async def warm(client: CekatClient, server: RawServer) -> None:
     """Leave eight idle connections in the pool."""
-    await asyncio.gather(*(client.conversations.page() for _ in range(WARM)))
+    server.gate.clear()
+    calls = [asyncio.create_task(client.conversations.page()) for _ in range(WARM)]
+    await until(lambda: len(server.heads) == WARM)
+    server.gate.set()
+    await asyncio.gather(*calls)
     assert server.open_connections == WARM
 
 
@@ -153,7 +157,7 @@ async def test_no_connection_within_the_time_for_a_new_one(session, monkeypatch)
     async def never(*_: object) -> None:
         await asyncio.get_running_loop().create_future()
 
-    timeout = Timeout(connect=0.01)
+    timeout = Timeout(connect=0.5)
     async with (
         RawServer(lambda _: PAGE) as server,
         client_of(server, session, retry=quick, timeout=timeout) as client,

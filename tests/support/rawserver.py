@@ -42,6 +42,9 @@ class RawServer:
         self._dead: set[asyncio.Task[None]] = set()
         self._mute: set[asyncio.Task[None]] = set()
         self.heads: list[bytes] = []
+        # Cleared, answers wait for it.
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.connections = 0
         self.resets = 0
 
@@ -111,6 +114,7 @@ class RawServer:
             await reader.read()
             return False
         self.heads.append(head)
+        await self.gate.wait()
         try:
             data = self.answer(head)
         except Cut as cut:
