@@ -46,7 +46,7 @@ class Traffic:
     """What a client has sent so far.
 
     Attributes:
-        requests: Requests that went out, retries included.
+        requests: Attempts, retries included, and those too that could not connect.
         retries: Those that were not the first attempt of their call.
     """
 

@@ -136,9 +136,12 @@ class RateLimit(msgspec.Struct, frozen=True):
             ``RateLimit-Policy`` of the server's outdoes it.
         per_day: Requests at the most in any 24 hours, as far as this client has seen them. Default
             ``None``: what the server says of its day.
-        longest_hold: Seconds of a pause that are waited out. A longer one, such as that of a spent
-            day, ends calls at once with :class:`~cekat_async.RateLimitError`. Default 900;
-            ``None`` to wait however long it takes (``Timeout.deadline`` still ends it).
+        longest_hold: The longest pause in seconds that the client waits for, whatever the status
+            is with which the server asked for it. A longer pause, such as that after a used-up
+            daily quota, ends calls at once: with :class:`~cekat_async.RateLimitError`, or for the
+            call that was answered so, with the error for that status. ``resumes_at`` of the error
+            says when the pause ends. Default 900; ``None`` to wait however long it takes
+            (``Timeout.deadline`` still ends it).
 
     Raises:
         ConfigurationError: ``requests`` or ``per_day`` is not a whole number from 1 to a billion,
@@ -163,21 +166,29 @@ class RateLimit(msgspec.Struct, frozen=True):
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a failed request is tried again, and how long it waits before.
+    """How often the client retries a failed request, and how long it waits before each retry.
 
-    Tried again are transport failures, 408, 425, 429, 5xx, and an answer that is not JSON or is
-    cut short. The n-th wait is drawn evenly from the upper half of ``backoff * 2**(n-1)`` seconds,
-    at most ``backoff_max``; it is never shorter than what the server asked for. The whole, waits
-    included, is bounded by ``Timeout.deadline``.
+    The client retries transport failures, 408, 425, 429, 5xx, and an answer that is not JSON or is
+    cut short. It does not retry what a retry cannot fix: a rejected certificate, a proxy that
+    refuses, a page that is too large. It asks for an unknown host twice more, within two seconds.
+
+    The n-th wait is drawn evenly from the upper half of ``backoff * 2**(n-1)`` seconds, at most
+    ``backoff_max``; it is never shorter than what the server asked for. After an idle connection
+    was dropped there is no wait: the next attempt uses a new connection. ``Timeout.deadline``
+    bounds all attempts and waits together.
 
     Attributes:
         attempts: Requests at the most, the first included (1: never try again). Default 8.
         backoff: Seconds of the first wait at the most. Default 0.5.
         backoff_max: Seconds of any wait at the most. Default 30.
-        budget: Retries that the calls of one client may spend together while nothing heals, so
-            that a server that is down is not asked many times as often as one that is up. A lost
-            answer costs double, a 429 nothing (the limiter sees to it); what heals gives back.
-            Default 100, which suits the default concurrency; ``None`` for no bound.
+        budget: Retries that the calls of one client may spend together on calls that have not
+            succeeded, so that a server that is down does not get many times as many requests as
+            one that is up. A retry after a lost answer costs two, after a 429 nothing (the limiter
+            paces it), and after the drop of an idle connection nothing. A call that succeeds gives
+            back what its retries cost; one that succeeds at its first attempt refills a fifth of
+            a retry. When the budget is used up, failures are raised without a retry, and a note on
+            the error says so. Default 100, which suits the default concurrency; ``None`` for no
+            bound.
 
     Raises:
         ConfigurationError: A value is of the wrong type or out of its range.
