@@ -34,7 +34,6 @@ OURS, NAIVE = "cekat_async", "aiohttp + json"
 _MIB = 1024 * 1024
 # The default of CekatClient(max_page_bytes=…), and what compressed responses unpack to.
 _BOUND, _BOMB = 8 * _MIB, 256 * _MIB
-_LONGEST_MS = 100.0
 _METRICS = [
     Metric(key="longest", heading="longest, CPU ms", digits=1),
     Metric(key="memory", heading="peak MiB"),
@@ -46,11 +45,7 @@ _NOTE = (
 
 
 class Response(NamedTuple):
-    """A response as it is sent: its status, its headers, and the parts of its body in order.
-
-    The last part is repeated without an end if there is no ``Content-Length``, unless the body is
-    chunked.
-    """
+    """A response as it is sent. An endless one repeats its body until the client hangs up."""
 
     body: bytes
     status: int = 200
@@ -87,24 +82,23 @@ def _encoded(body: bytes, coding: str, status: int = 200) -> Response:
     return Response(body, status, (f"Content-Encoding: {coding}",))
 
 
-# One row for each. They are made when they are asked for: some take a while.
+# One row for each. They are made when they are asked for: some take a while. "page" and "page-gzip"
+# are at the bound, "page-beyond" is of eight times its size.
 RESPONSES: dict[str, Callable[[], Response]] = {
-    "a page at the bound": lambda: Response(_page(_BOUND)),
-    "a page at the bound, gzip": lambda: _encoded(gzip.compress(_page(_BOUND), 1), "gzip"),
-    "a page beyond the bound": lambda: Response(_page(8 * _BOUND)),
-    "a page in chunks of one byte": lambda: Response(
+    "page": lambda: Response(_page(_BOUND)),
+    "page-gzip": lambda: _encoded(gzip.compress(_page(_BOUND), 1), "gzip"),
+    "page-beyond": lambda: Response(_page(8 * _BOUND)),
+    "page-one-byte-chunks": lambda: Response(
         _chunked(_page(_MIB), 1), headers=("Transfer-Encoding: chunked",)
     ),
-    "a page without an end": lambda: Response(_page(_MIB), is_endless=True),
-    "a gzip bomb": lambda: _encoded(_bomb(lambda: zlib.compressobj(wbits=31)), "gzip"),
-    "a deflate bomb": lambda: _encoded(_bomb(zlib.compressobj), "deflate"),
-    "a brotli bomb": lambda: _encoded(_packed_by("brotli"), "br"),
-    "a zstd bomb": lambda: _encoded(_packed_by("backports.zstd"), "zstd"),
-    "gzip in a million members": lambda: _encoded(gzip.compress(b"", 1) * 100_000, "gzip"),
-    "an error without an end": lambda: Response(b"x" * _MIB, 500, is_endless=True),
-    "an error that is a gzip bomb": lambda: _encoded(
-        _bomb(lambda: zlib.compressobj(wbits=31)), "gzip", 500
-    ),
+    "page-endless": lambda: Response(_page(_MIB), is_endless=True),
+    "gzip-bomb": lambda: _encoded(_bomb(lambda: zlib.compressobj(wbits=31)), "gzip"),
+    "deflate-bomb": lambda: _encoded(_bomb(zlib.compressobj), "deflate"),
+    "brotli-bomb": lambda: _encoded(_packed_by("brotli"), "br"),
+    "zstd-bomb": lambda: _encoded(_packed_by("backports.zstd"), "zstd"),
+    "gzip-members": lambda: _encoded(gzip.compress(b"", 1) * 100_000, "gzip"),
+    "error-endless": lambda: Response(b"x" * _MIB, 500, is_endless=True),
+    "error-gzip-bomb": lambda: _encoded(_bomb(lambda: zlib.compressobj(wbits=31)), "gzip", 500),
 }
 
 
@@ -208,17 +202,22 @@ async def _sent(response: Response) -> AsyncIterator[bytes]:
         yield response.body
 
 
-def results(names: list[str], rounds: int) -> Iterator[Result]:
+def results(names: list[str], rounds: int, at_most: float) -> Iterator[Result]:
     """Measure each kind of response."""
     for name in names:
-        with served(RESPONSES[name]()) as base_url:
+        try:
+            response = RESPONSES[name]()
+        except ImportError as missing:
+            print(f"{name} is left out: {missing.name} is not installed", file=sys.stderr)
+            continue
+        with served(response) as base_url:
             cases = {
                 rival: partial(fresh, measure, rival=rival, base_url=base_url) for rival in _RIVALS
             }
             samples = interleaved(cases, rounds)
         result = Result(title=name, metrics=_METRICS, samples=samples, notes=[_NOTE])
         longest = values(result, OURS, "longest")
-        result.claims = [Claim(what=name, values=longest, wanted=_LONGEST_MS, unit="ms")]
+        result.claims = [Claim(what=name, values=longest, wanted=at_most, unit="ms")]
         yield result
 
 
@@ -226,14 +225,15 @@ def main() -> None:
     """Measure and print; fail if a response kept the loop busy for too long."""
     parser = argument_parser(__doc__, rounds=3)
     parser.add_argument("responses", nargs="*", metavar="RESPONSE", help=", ".join(RESPONSES))
+    parser.add_argument("--at-most", type=float, default=100.0, metavar="MS", help="fail above it")
     options = parser.parse_args()
     if unknown := {*options.responses} - {*RESPONSES}:
         parser.error(f"no such response: {', '.join(sorted(unknown))}")
-    found = [*results(options.responses or [*RESPONSES], options.rounds)]
+    found = [*results(options.responses or [*RESPONSES], options.rounds, options.at_most)]
     show(found, as_json=options.json)
     missed = [result.title for result in found if not all(c.is_met for c in result.claims)]
     if missed:
-        sys.exit(f"longer than {_LONGEST_MS:g} ms: {', '.join(missed)}")
+        sys.exit(f"longer than {options.at_most:g} ms: {', '.join(missed)}")
 
 
 if __name__ == "__main__":
