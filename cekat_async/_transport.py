@@ -48,8 +48,8 @@ _LARGE_BLOCK = 1024 * 1024
 _MAX_ERROR_BODY = 1024 * 1024
 """Bytes of an error's body that are read. An error of the API has a few hundred."""
 
-_PIECE = 64 * 1024
-"""Bytes that are unpacked in one step: a millisecond of work, and more than a page has."""
+_STEP = 64 * 1024
+"""Bytes that aiohttp unpacks in one step. It keeps twice as many before it stops receiving."""
 
 
 # What aiohttp raises for a connection that is lost before the head of an answer.
@@ -179,7 +179,7 @@ class Transport:
             "allow_redirects": False,
             "raise_for_status": False,
             "auto_decompress": True,
-            "read_bufsize": _PIECE,
+            "read_bufsize": _STEP,
             # Those of the request replace the session's own, which are not public.
             "middlewares": (self._send, *getattr(session, "_middlewares", ())),
         }
@@ -251,13 +251,12 @@ async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
     aiohttp unpacks a compressed body as it is read. Without a turn of the loop in between, all of
     it would be one long block.
     """
-    pieces, size = list[bytes](), 0
-    while size <= limit and not content.at_eof():
-        if size:
+    body = bytearray()
+    while len(body) <= limit and not content.at_eof():
+        if body:
             await asyncio.sleep(0)
-        pieces.append(await content.readany())
-        size += len(pieces[-1])
-    return b"".join(pieces)
+        body += await content.readany()
+    return bytes(body)
 
 
 def _keep_heap_warm() -> None:
