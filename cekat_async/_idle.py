@@ -31,13 +31,18 @@ class Connector(aiohttp.TCPConnector):
         timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's own name
     ) -> Connection:
         """Return a connection on which nothing was received since the last answer."""
-        # No more than ``limit`` of them are idle, so that the last one is new.
-        for _ in range(self.limit):
-            connection = await super().connect(req, traces, timeout)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
+        connection = await super().connect(req, traces, timeout)
+        # No more of them can be idle than this; a server that speaks first would never end it.
+        left = self.limit
+        while left and _has_received(connection):
+            left -= 1
             connection.close()
-        return await super().connect(req, traces, timeout)
+            connection = await super().connect(req, traces, timeout)
+        return connection
+
+
+def _has_received(connection: Connection) -> bool:
+    return connection.protocol is not None and connection.protocol.should_close
 
 
 class IdleConnections:

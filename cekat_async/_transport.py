@@ -119,7 +119,7 @@ class Transport:
             ClientClosedError: The client, or the caller's session, is closed.
         """
         self.require_usable()
-        session = self._session = self._session or self._new_session()
+        session = self._open_session()
         failure: Exception
         try:
             with self._cutoffs.begin():
@@ -150,11 +150,13 @@ class Transport:
             await self._session.close()
         self._cutoffs.rest()
 
-    def _new_session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=Connector(limit=self._config.concurrency),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=Connector(limit=self._config.concurrency),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
 
     def _request_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
         """Return what is the same for each request."""
@@ -215,8 +217,7 @@ class Transport:
         back: a middleware runs inside of that loop, and what it raises decides.
         """
         request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
-        if (session := self._session) is not None:
-            await self._idle.close_if_suspect(session, request, self._options["timeout"])
+        await self._idle.close_if_suspect(self._open_session(), request, self._options["timeout"])
         was_idle = self._idle.may_exist
         try:
             return await handler(request)
