@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
