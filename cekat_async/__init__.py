@@ -7,6 +7,7 @@
 
 # ruff: noqa: PLC0415 - modules are imported when one of their names is first used
 
+import logging
 import typing
 
 from cekat_async import errors
@@ -76,6 +77,9 @@ _HOMES = {
     "conversations": [],
     "inboxes": [],
 }
+
+# Without a handler of its own, Python prints a library's warnings to standard error.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if not typing.TYPE_CHECKING:
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async._walk import odd_record_error
+from cekat_async._wire import SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import (
+    APIStatusError,
     AuthenticationError,
     CekatError,
     ClientClosedError,
     ConfigurationError,
     InboxesFailedError,
-    RateLimitError,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Across:
         self._group = asyncio.TaskGroup()
         self._open: set[_Inbox] = set()
         self._failures: list[CekatError] = []
+        self._is_cut_short = False
 
     async def walk(self, inbox_ids: AsyncGenerator[str | None, None]) -> None:
         """Walk them all; None is the listing of all conversations.
@@ -76,6 +78,10 @@ class Across:
         except BaseExceptionGroup as failed:
             # Those that failed in the moment of being cancelled add nothing to the first.
             raise failed.exceptions[0] from None
+        if self._is_cut_short:
+            # A group takes a task that somebody else cancelled for one that is done. Its listing
+            # was not read to the end, and that must not look like the end.
+            raise asyncio.CancelledError
         if self._failures:
             raise _all_that_failed(self._failures)
 
@@ -94,6 +100,9 @@ class Across:
                     await self._line.put(page)
         except CekatError as error:
             self._fail(inbox, error)
+        except asyncio.CancelledError:
+            self._is_cut_short = True
+            raise
         finally:
             self._slots.release()
             inbox.walkers -= 1
@@ -139,12 +148,15 @@ def _all_that_failed(errors: Sequence[CekatError]) -> InboxesFailedError:
     )
 
 
+_PAUSES_ALL = (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
+
+
 def _concerns_all(error: CekatError) -> bool:
     """Whether an error says nothing of the inbox, and each further one would fail in the same way.
 
     So does a wrong key, a closed client, and a quota that is spent for the day.
     """
-    if isinstance(error, RateLimitError):
+    if isinstance(error, APIStatusError) and error.status in _PAUSES_ALL:
         return error.resumes_at is not None
     return isinstance(error, (AuthenticationError, ClientClosedError, ConfigurationError))
 

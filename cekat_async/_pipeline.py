@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._cutoffs import Cutoffs
-from cekat_async._retry import RetryBudget, retried
+from cekat_async._retry import RetryBudget, deserves_retry, retried
 from cekat_async._wire import HEADERS_READ, MOST_READ, OK, Reply, refusal
 from cekat_async.errors import (
     APIStatusError,
@@ -16,7 +16,6 @@ from cekat_async.errors import (
     DeadlineExceededError,
     DecodeError,
     NotSentError,
-    RateLimitError,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Traffic:
     """What a client has sent so far.
 
     Attributes:
-        requests: Requests that went out, retries included.
+        requests: Attempts, retries included, and those too that could not connect.
         retries: Those that were not the first attempt of their call.
     """
 
@@ -147,7 +146,7 @@ class Pipeline:
             await asyncio.sleep(0)
             return await self._decoded(reply, call.decode)
         except CekatError as error:
-            if isinstance(error, RateLimitError):
+            if isinstance(error, APIStatusError) and deserves_retry(error):
                 self._limiter.explain(error, deadline)
             call.failure = call.labelled(error)
             raise

@@ -52,6 +52,7 @@ _MONTHS = (" ", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 _MONTH = {name: f"{number:02}" for number, name in enumerate(_MONTHS)}
 _SHRINKING = 4
 _MESSAGE_LIMIT = 500
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BODY_LIMIT = 2_000
 _CODE_LIMIT = 100
 _REQUEST_ID_LIMIT = 200
@@ -128,7 +129,7 @@ def _message(reply: Reply, envelope: Mapping[str, Any], error: Mapping[str, Any]
     for said in (error.get("message"), envelope.get("error"), envelope.get("message")):
         if message := _one_line(_text(said) or "", _MESSAGE_LIMIT):
             return message
-    if reply.status in range(300, 400):
+    if reply.status in _REDIRECTS:
         return _redirect_message(reply)
     if reply.status == OK:
         return 'the API says "success": false and gives no reason'

@@ -8,7 +8,10 @@
     ├── ClientClosedError           the client was used after it was closed
     ├── TransportError              the exchange did not come to a whole answer
     │   ├── NotSentError            the request never reached the server
-    │   │   └── ConnectTimeoutError
+    │   │   ├── ConnectTimeoutError
+    │   │   ├── UnknownHostError    the host's name does not exist
+    │   │   ├── TLSError            no trusted TLS connection: a certificate, another protocol
+    │   │   └── ProxyError          the proxy refuses to pass requests on
     │   └── ResponseLostError       it may have been received; no whole answer came back
     │       ├── ConnectionDroppedError
     │       ├── ResponseTimeoutError
@@ -64,14 +67,17 @@ __all__ = [
     "OddRecordError",
     "PaginationError",
     "PermissionDeniedError",
+    "ProxyError",
     "RateLimitError",
     "ResponseLostError",
     "ResponseTimeoutError",
     "ResponseTooLargeError",
     "ServerError",
+    "TLSError",
     "TargetBusyError",
     "TargetError",
     "TransportError",
+    "UnknownHostError",
 ]
 
 
@@ -172,12 +178,38 @@ class ConnectTimeoutError(NotSentError):
     """No connection within ``Timeout.connect``; the request was not sent."""
 
 
+class UnknownHostError(NotSentError):
+    """The name service does not know the host.
+
+    The client asks again twice within about two seconds, in case the name service is starting.
+    """
+
+
+class TLSError(NotSentError):
+    """There is no trusted TLS connection to the server. The client does not retry this.
+
+    The certificate was rejected, or the server speaks no TLS or no common version of it.
+    """
+
+
+class ProxyError(NotSentError):
+    """The proxy refused to connect to the server. The client does not retry this."""
+
+
 class ResponseLostError(TransportError):
     """The request may have been received, but no whole answer came back."""
 
 
 class ConnectionDroppedError(ResponseLostError):
-    """The connection was dropped before any answer began, as servers do with one that was idle."""
+    """The connection was dropped before any answer began.
+
+    Attributes:
+        was_idle: Whether the connection may have been open from an earlier request. Servers close
+            idle connections, and a failover breaks all of them. The client then closes the other
+            idle connections, and sends the request again at once over a new one.
+    """
+
+    was_idle: bool = False
 
 
 class ResponseTimeoutError(ResponseLostError):
@@ -197,7 +229,13 @@ class APIStatusError(CekatError):
         code: The API's own code, as ``VALIDATION_ERROR``, where it gives one.
         details: The API's list of ``{"field": …, "message": …}``, as sent; often empty.
         body: The body as received, cut at 2,000 bytes.
+        resumes_at: When (UTC) the server takes requests again, if the pause that it asked for is
+            longer than ``RateLimit.longest_hold`` or ends after ``Timeout.deadline``, as the pause
+            after a used-up daily quota does. The client does not retry such an error. Else
+            ``None``.
     """
+
+    resumes_at: datetime | None = None
 
     def __init__(
         self,
@@ -246,17 +284,11 @@ class NotFoundError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429, or a quota that is spent for longer than the call may wait.
+    """429, or a pause that lasts longer than the call may wait.
 
-    ``retry_after`` has the seconds to come back after, where they are known.
-
-    Attributes:
-        resumes_at: The moment (UTC) from which on the quota is there again, if the limiter ended
-            the call because it lies behind ``Timeout.deadline`` or ``RateLimit.longest_hold``, as
-            that of a spent day does; else ``None``. Such an error is not tried again.
+    ``retry_after`` has the seconds to come back after, where they are known, and ``resumes_at``
+    the moment, if the client does not wait for it.
     """
-
-    resumes_at: datetime | None = None
 
 
 class ServerError(APIStatusError):

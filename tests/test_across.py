@@ -237,6 +237,30 @@ def test_what_concerns_all_ends_it_though_others_could_finish(answer, kind):
     assert len(account.transport.requests) < 30
 
 
+@pytest.mark.parametrize("keep_going", [True, False])
+def test_a_cancellation_from_elsewhere_is_no_end(keep_going):
+    """A walk that somebody cancels, such as a caller's middleware, does not end without a word."""
+    account = Account({"a": 3, "b": 3, "c": asyncio.CancelledError()})
+
+    def answer(request):
+        found = account._answer(request)
+        if isinstance(found, asyncio.CancelledError):
+            raise found
+        return found
+
+    account.transport._steps = iter(lambda: answer, None)
+    found: list[str] = []
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await collect_ids(
+                account.conversations.across(["a", "b", "c"], keep_going=keep_going), found
+            )
+
+    run_virtual(main())
+    assert by_inbox(found) == {"a": [1, 2, 3], "b": [1, 2, 3], "c": [1]}
+
+
 def test_an_iterable_that_raises_ends_the_stream():
     """What the caller's iterable raises is raised as it is, and it is closed."""
     account = Account({"a": 500})

@@ -5,6 +5,7 @@ import itertools
 import logging
 import pickle
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.clock import most_in_any, now, run_virtual
@@ -22,9 +23,11 @@ from cekat_async.errors import (
     BadRequestError,
     ClientClosedError,
     ConnectionDroppedError,
+    ConnectTimeoutError,
     DeadlineExceededError,
     DecodeError,
     MalformedBodyError,
+    NotFoundError,
     NotSentError,
     RateLimitError,
     ResponseLostError,
@@ -74,23 +77,33 @@ def test_a_failure_that_may_heal_is_not_seen_by_the_caller(failure):
     assert (pipeline.traffic.requests, pipeline.traffic.retries) == (3, 2)
 
 
-def test_a_dropped_idle_connection_costs_a_transparent_attempt(caplog):
-    """The first retry of what was dropped before the answer is at once, counted, and no warning."""
-    drop = ConnectionDroppedError("dropped")
-    pipeline, transport = make_pipeline([drop, reply(), drop, drop, reply()])
+def test_a_dropped_idle_connection_costs_a_transparent_attempt():
+    """The first retry of what an idle connection dropped is sent at once, and counted."""
+    drops = [ConnectionDroppedError("dropped") for _ in range(3)]
+    for drop in drops:
+        drop.was_idle = True
+    pipeline, transport = make_pipeline([drops[0], reply(), *drops[1:], reply()])
 
     async def main() -> None:
         await pipeline.fetch(REQUEST, body_of)
         await pipeline.fetch(REQUEST, body_of)
 
-    with caplog.at_level(logging.WARNING, "cekat_async"):
-        run_virtual(main())
+    run_virtual(main())
 
     begin, *others, last = transport.times
     assert others == pytest.approx([begin] * 3, abs=0.01)
     assert last > begin + 0.1  # dropped twice in a row is not what happens to an idle connection
     assert (pipeline.traffic.requests, pipeline.traffic.retries) == (5, 3)
-    assert len(caplog.records) == 1
+
+
+def test_a_new_connection_that_is_dropped_is_backed_off_for():
+    """A connection that was not idle says that the server is ill: it is left alone for a moment."""
+    pipeline, transport = make_pipeline([ConnectionDroppedError("dropped"), reply()])
+
+    run_virtual(pipeline.fetch(REQUEST, body_of))
+
+    begin, again = transport.times
+    assert again > begin + 0.1
 
 
 @pytest.mark.parametrize(
@@ -135,7 +148,7 @@ def test_a_retry_is_logged_with_its_path(caplog):
     """What is logged before a retry says which request it was."""
     pipeline, _ = make_pipeline([reply(503), reply()])
 
-    with caplog.at_level(logging.WARNING, "cekat_async"):
+    with caplog.at_level(logging.INFO, "cekat_async"):
         run_virtual(pipeline.fetch(REQUEST, body_of))
 
     (record,) = caplog.records
@@ -184,6 +197,131 @@ def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries
     run_virtual(main())
     assert len(transport.requests) == 50 + retries
     assert pipeline.traffic.retries == retries
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_pause_that_is_too_long_ends_the_call(status):
+    """A Retry-After beyond ``longest_hold`` is not waited out, whatever the status is."""
+    pipeline, transport = make_pipeline(
+        [reply(status, Retry_After="3600"), reply()], timeout=PATIENT
+    )
+
+    async def main() -> None:
+        with pytest.raises(APIStatusError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert now() == 0
+        assert caught.value.status == status
+        assert caught.value.retry_after == 3600
+        assert caught.value.resumes_at > datetime.now(UTC) + timedelta(minutes=50)
+        assert "not tried again: 3600 s" in caught.value.__notes__[0]
+
+    run_virtual(main())
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_pause_that_is_too_long_ends_the_calls_that_wait(status):
+    """What asks everyone to wait for too long ends the calls that queue, and later ones too."""
+    limiter = Limiter(RateLimit(1, per=10))
+    pipeline, transport = make_pipeline(
+        [reply(status, Retry_After="3600")], limiter=limiter, timeout=PATIENT
+    )
+
+    async def main() -> None:
+        calls = [pipeline.fetch(REQUEST, body_of) for _ in range(5)]
+        first, *others = await asyncio.gather(*calls, return_exceptions=True)
+        assert first.status == status
+        assert {type(error) for error in others} == {RateLimitError}
+        assert now() == 0
+
+    run_virtual(main())
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_long_pause_is_waited_out_where_that_is_wanted(status):
+    """With ``longest_hold=None`` and no deadline a call comes back after an hour."""
+    limiter = Limiter(RateLimit(longest_hold=None))
+    pipeline, transport = make_pipeline(
+        [reply(status, Retry_After="3600"), reply()], limiter=limiter, timeout=PATIENT
+    )
+
+    run_virtual(pipeline.fetch(REQUEST, body_of))
+
+    assert transport.times[1] >= 3600
+
+
+def test_what_is_not_tried_again_anyway_needs_no_reason():
+    """A 404 that says Retry-After is a 404."""
+    pipeline, _ = make_pipeline([reply(404, Retry_After="3600")])
+
+    async def main() -> None:
+        with pytest.raises(NotFoundError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert caught.value.resumes_at is None
+        assert not hasattr(caught.value, "__notes__")
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("failure", [NotSentError("refused"), ConnectTimeoutError("late")])
+def test_a_request_that_never_left_uses_up_no_quota(failure):
+    """What was never sent is not counted: ten such attempts take nothing of minute and day."""
+    limiter = Limiter(RateLimit(100, per_day=2))
+    retry = RetryPolicy(attempts=11, backoff=0.001, backoff_max=0.001)
+    pipeline, transport = make_pipeline(
+        [failure] * 10 + [reply(), reply()], limiter=limiter, retry=retry
+    )
+
+    async def main() -> None:
+        await pipeline.fetch(REQUEST, body_of)
+        assert limiter.snapshot().used == 1
+        await pipeline.fetch(REQUEST, body_of)
+        assert limiter.snapshot().used == 2
+        with pytest.raises(RateLimitError, match="quota is spent"):
+            await pipeline.fetch(REQUEST, body_of)
+
+    run_virtual(main())
+    assert len(transport.requests) == 12
+
+
+def test_a_request_whose_answer_was_lost_uses_up_quota():
+    """What may have arrived counts: the server has counted it too."""
+    limiter = Limiter(RateLimit(2, per=60))
+    retry = RetryPolicy(backoff=0.001, backoff_max=0.001)
+    pipeline, transport = make_pipeline(
+        [ResponseLostError("lost"), ResponseLostError("lost"), reply()],
+        limiter=limiter,
+        retry=retry,
+    )
+
+    run_virtual(pipeline.fetch(REQUEST, body_of))
+
+    assert transport.times[2] >= transport.times[0] + 60
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
+    """Thousands of calls succeed, each after some retries: what heals gives back what it cost."""
+    draw = random.Random(4)
+    failures = [reply(503), reply(body=b"cut"), ResponseLostError("lost"), NotSentError("refused")]
+
+    def steps():
+        while True:
+            yield draw.choice(failures) if draw.random() < share else reply()
+
+    policy = RetryPolicy(attempts=100, backoff=0.001, backoff_max=0.001)
+    pipeline, _ = make_pipeline(steps(), retry=policy, timeout=PATIENT)
+
+    async def work() -> None:
+        for _ in range(400):
+            await pipeline.fetch(REQUEST, decode_whole)
+
+    async def main() -> None:
+        await asyncio.gather(*(work() for _ in range(8)))
+
+    run_virtual(main())
+    assert pipeline.traffic.retries > 1_500
 
 
 def test_a_server_that_is_up_again_fills_the_budget():
@@ -437,9 +575,11 @@ def test_the_deadline_cuts_the_wait_for_a_slot():
 
 
 def test_without_a_deadline_nothing_is_cut():
-    """``deadline=None`` lets a call wait for as long as the server asks."""
+    """Without a deadline and a longest pause a call waits for as long as the server asks."""
     pipeline, _ = make_pipeline(
-        [reply(503, b"", Retry_After="100000"), reply(body=b"yes")], timeout=PATIENT
+        [reply(503, b"", Retry_After="100000"), reply(body=b"yes")],
+        limiter=Limiter(RateLimit(longest_hold=None)),
+        timeout=PATIENT,
     )
 
     assert run_virtual(pipeline.fetch(REQUEST, body_of)) == b"yes"

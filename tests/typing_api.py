@@ -73,6 +73,7 @@ async def clients(session: ClientSession) -> None:
         retry=RetryPolicy(attempts=3, backoff=1, backoff_max=10),
         timeout=Timeout(connect=5, read=10, attempt=30, deadline=None),
         concurrency=2,
+        max_page_bytes=1_000_000,
         session=session,
         trust_env=True,
         allow_http=False,

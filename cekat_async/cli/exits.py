@@ -54,6 +54,10 @@ _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
 
 _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.InboxesFailedError, "the same command goes on"),
+    # These say by themselves what to check.
+    (errors.TLSError, ""),
+    (errors.ProxyError, ""),
+    (errors.UnknownHostError, ""),
     (errors.NotSentError, "check the network and the base URL"),
     (errors.ResponseLostError, "try again, and if it stays so, ask the API's support"),
     (errors.ServerError, "try again later"),
@@ -109,7 +113,7 @@ def facts(error: errors.CekatError) -> dict[str, Any]:
     found: dict[str, Any] = {"error": type(error).__name__, "exit_code": exit_code(error)}
     if error.retry_after is not None:
         found["retry_after"] = error.retry_after
-    if isinstance(error, errors.RateLimitError) and error.resumes_at is not None:
+    if isinstance(error, errors.APIStatusError) and error.resumes_at is not None:
         found["resumes_at"] = error.resumes_at
     return found
 
@@ -123,10 +127,12 @@ def say_failure(error: errors.CekatError, voice: Voice) -> ExitCode:
 def _hint(error: errors.CekatError) -> str | None:
     if isinstance(error, errors.RateLimitError):
         return _when_to_come_back(error)
+    if isinstance(error, errors.APIStatusError) and error.resumes_at is not None:
+        return _when_to_come_back(error)
     return next((hint for kind, hint in _ADVICE if isinstance(error, kind)), None)
 
 
-def _when_to_come_back(error: errors.RateLimitError) -> str:
+def _when_to_come_back(error: errors.APIStatusError) -> str:
     if error.resumes_at is not None:
         return f"come back {_at(error.resumes_at)}, or pass --wait"
     if error.retry_after:

@@ -84,15 +84,21 @@ def test_a_server_whose_listings_never_end(cekat, served, command, endless):
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("host", ["http://127.0.0.1:9", "https://nowhere.invalid"])
-def test_a_host_that_is_not_there(cekat, monkeypatch, host):
+@pytest.mark.parametrize(
+    "host, advice",
+    [
+        ("http://127.0.0.1:9", ": check the network and the base URL"),
+        ("https://nowhere.invalid", "whether this machine has a network (/api/conversations)"),
+    ],
+)
+def test_a_host_that_is_not_there(cekat, monkeypatch, host, advice):
     """A host that cannot be reached is named."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     ended = cekat("conversations", "--base-url", host, "--attempts", "1")
 
     assert ended.code == ExitCode.NOT_REACHED == 4
     assert ended.complaint.startswith(f"cekat: cannot reach {host}: ")
-    assert ended.complaint.endswith(": check the network and the base URL")
+    assert ended.complaint.endswith(advice)
     assert len(ended.err.splitlines()) == 1
 
 

@@ -9,7 +9,7 @@ from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline
 from cekat_async._raw_json import Steps
 from cekat_async._wire import Reply, Request
-from cekat_async.config import ClientConfig, client_config
+from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, ClientConfig, client_config
 
 from .scripted import ScriptedTransport, reply
 
@@ -26,6 +26,7 @@ def make_config(
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen values
     timeout: Timeout = Timeout(),  # noqa: B008 - frozen values
     concurrency: int = 8,
+    max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
     trust_env: bool = False,
 ) -> ClientConfig:
     """Return the options of a client, without a look at the environment."""
@@ -36,6 +37,7 @@ def make_config(
         retry=retry,
         timeout=timeout,
         concurrency=concurrency,
+        max_page_bytes=max_page_bytes,
         trust_env=trust_env,
         allow_http=True,
     )
