@@ -97,6 +97,8 @@ if not typing.TYPE_CHECKING:
                 import cekat_async._decode
             case "_limiter":
                 import cekat_async._limiter
+            case "_raw_json":
+                import cekat_async._raw_json
             case "conversations":
                 import cekat_async.conversations
             case "inboxes":
