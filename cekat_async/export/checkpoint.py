@@ -18,7 +18,7 @@ from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE
 from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
 __all__ = ["Checkpoint", "Fetched", "Job", "Stand", "Totals"]
 
@@ -42,7 +42,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Which export a checkpoint is of.
 
     Attributes:
-        account: Which account.
+        account: Which account, for a person: a name that was given, or the fingerprint of its key.
+        key_fingerprint: The fingerprint of the key of the latest run; ``None`` in a checkpoint of
+            version 0.1.
+        business_id: The business of the account: see :class:`Manifest`.
         target: Where to.
         filters: Which of its conversations.
         adds_to: When the export began that this one adds to; ``None`` if it is a whole one.
@@ -51,6 +54,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     account: str
+    key_fingerprint: str | None = None
+    business_id: str | None = None
     target: str
     filters: Filters
     adds_to: datetime | None = None
@@ -160,6 +165,11 @@ class Checkpoint:
                 [(key or _ALL, msgspec.json.encode(value)) for key, value in positions.items()],
             )
 
+    def put_job(self, job: Job) -> None:
+        """Note that the export goes on as another job, for instance under a new key."""
+        with self._written() as database:
+            database.execute("UPDATE job SET job = ?", (msgspec.json.encode(job),))
+
     def totals(self) -> Totals:
         """Return what all runs have come to."""
         with self._told():
@@ -248,6 +258,10 @@ class Checkpoint:
                 names,
             )
             return {name for (name,) in rows}
+
+    def has_any(self, names: Collection[Name]) -> bool:
+        """Whether any of some names has come."""
+        return bool(names) and bool(self.known([*names]))
 
     def close(self, *, done: bool = False) -> None:
         """Let go of the file; if the export is done, or has no page yet, there is none any more."""

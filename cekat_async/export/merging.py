@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from cekat_async.export.record import id_of
+from cekat_async.export.record import id_of, inbox_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from cekat_async.export.checkpoint import Checkpoint, Name
     from cekat_async.export.sink import Sink
 
-__all__ = ["Fresh", "Merged"]
+__all__ = ["Carried", "Fresh", "Merged"]
 
 
 class Fresh:
@@ -58,7 +59,13 @@ class Merged:
         self._on_batch = on_batch
         checkpoint.index_names()
         # Nobody has counted how many of the old ones stay.
-        self._count = len(fresh) + sum(len(batch) for batch in self._old())
+        self._count = len(fresh) + self._count_old()
+
+    def _count_old(self) -> int:
+        return sum(len(batch) for batch in self._old())
+
+    def _stays(self, record: bytes) -> bool:  # noqa: ARG002 - a subclass looks at it
+        return True
 
     def __len__(self) -> int:
         return self._count
@@ -75,8 +82,45 @@ class Merged:
             self._on_batch(0)
             named = [(_name_of(record), record) for record in batch]
             known = self._checkpoint.known([name for name, _ in named])
-            if kept := [record for name, record in named if name not in known]:
+            fresh = [record for name, record in named if name not in known]
+            if kept := [record for record in fresh if self._stays(record)]:
                 yield kept
+
+
+class Carried(Merged):
+    """What was fetched, and from the target what no walk could fetch again.
+
+    Args:
+        fresh: The records that were fetched.
+        checkpoint: As for :class:`Merged`.
+        sink: As for :class:`Merged`.
+        on_batch: As for :class:`Fresh`.
+        walked: The inboxes that were walked to their end. Their old records are left out: those
+            that were not fetched again are gone. A record whose inbox is not known stays.
+
+    Attributes:
+        counts: How many old records stay, by inbox.
+    """
+
+    def __init__(
+        self,
+        fresh: Fresh,
+        checkpoint: Checkpoint,
+        sink: Sink,
+        on_batch: Callable[[int], None],
+        walked: Collection[str | None],
+    ) -> None:
+        self._walked = walked
+        self.counts = Counter[str | None]()
+        super().__init__(fresh, checkpoint, sink, on_batch)
+
+    def _count_old(self) -> int:
+        for batch in self._old():
+            self.counts.update(map(inbox_of, batch))
+        return self.counts.total()
+
+    def _stays(self, record: bytes) -> bool:
+        return inbox_of(record) not in self._walked
 
 
 def _name_of(record: bytes) -> Name:

@@ -1,0 +1,122 @@
+"""The first requests of an export: which listings, of which account."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cekat_async.export.accounts import (
+    Claim,
+    Identity,
+    ask_business_id,
+    front_ids,
+    recognize,
+)
+from cekat_async.export.plan import inboxes_of, positions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from cekat_async import CekatClient, OddRecord, Position
+    from cekat_async.export.checkpoint import Checkpoint, Job
+    from cekat_async.export.opening import Opened
+    from cekat_async.export.worker import Worker
+
+__all__ = ["Beginning"]
+
+
+class Beginning:
+    """Begins an export that was opened, or resumes it.
+
+    Args:
+        client: Asks for the inboxes, and for the first page where that has to show something.
+        checkpoint: Gets the job.
+        worker: Does what blocks.
+        opened: What is to be done.
+    """
+
+    def __init__(
+        self, client: CekatClient, checkpoint: Checkpoint, worker: Worker, opened: Opened
+    ) -> None:
+        self._client = client
+        self._checkpoint = checkpoint
+        self._worker = worker
+        self._opened = opened
+
+    async def run(
+        self,
+        account: str,
+        limit: int,
+        on_odd_record: Callable[[OddRecord], object],
+        *,
+        is_comparable: bool,
+    ) -> Job:
+        """Return the job, when it is in the checkpoint.
+
+        Args:
+            account: What people are told is the account.
+            limit: Results per page.
+            on_odd_record: Called with an inbox that has no id.
+            is_comparable: Whether a later export may look at what this one leaves.
+
+        Raises:
+            CekatError: Checkpoint or target are of another account, or a request failed. Nothing
+                was changed.
+        """
+        filters = self._opened.job.filters
+        if self._opened.resumes:
+            inbox_ids, listed = [*await self._worker.do(self._checkpoint.stands)], None
+        else:
+            inbox_ids, listed = await inboxes_of(self._client, filters, on_odd_record)
+        business_id = await self._business_id(listed, is_comparable=is_comparable)
+        identity = await recognize(
+            Identity(self._client.account, business_id),
+            await self._worker.do(self._claims, account),
+            partial(front_ids, self._client, inbox_ids, filters.stage_status, limit),
+        )
+        job = msgspec.structs.replace(
+            self._opened.job,
+            account=account,
+            key_fingerprint=identity.key,
+            business_id=identity.business_id,
+        )
+        positions = positions_of(inbox_ids, self._opened.base)
+        await self._worker.do(self._put, job, positions)
+        return job
+
+    async def _business_id(self, listed: str | None, *, is_comparable: bool) -> str | None:
+        """Return the business of the account. It is asked for only if it is not recorded."""
+        known = self._opened.business_id(self._client.account) if listed is None else listed
+        if known is None and is_comparable:
+            return await ask_business_id(self._client)
+        return known
+
+    def _claims(self, account: str) -> list[Claim]:
+        """Return what the export may use only if it is of the client's account."""
+        opened, key, claims = self._opened, self._client.account, list[Claim]()
+        if opened.found and (theirs := Identity.recorded_in(opened.found)).key != key:
+            refuse = partial(opened.refuse_checkpoint, self._checkpoint.path, account)
+            claims.append(Claim(theirs, self._in_worker(self._checkpoint.has_any), refuse))
+        if opened.last and opened.depends_on_target(key):
+            theirs, holds_any = Identity.recorded_in(opened.last), opened.held.holds_any
+            refuse = partial(opened.refuse_target, account)
+            claims.append(Claim(theirs, self._in_worker(holds_any), refuse))
+        return claims
+
+    def _in_worker(
+        self, holds_any: Callable[[Collection[str]], bool]
+    ) -> Callable[[Collection[str]], Awaitable[bool]]:
+        async def holds_any_now(ids: Collection[str]) -> bool:
+            return await self._worker.do(holds_any, ids)
+
+        return holds_any_now
+
+    def _put(self, job: Job, positions: dict[str | None, Position]) -> None:
+        if not self._opened.resumes:
+            if self._opened.found:  # of a kind that this export makes superfluous
+                self._checkpoint.open(restart=True)
+            self._checkpoint.begin(job, positions)
+        elif job != self._opened.job:
+            self._checkpoint.put_job(job)

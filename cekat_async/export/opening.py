@@ -1,0 +1,159 @@
+"""The begin of an export: what the checkpoint and the target hold, and what may be done with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from cekat_async import CheckpointError, ConfigurationError, ReplacementRefusedError
+from cekat_async.export.accounts import Identity
+from cekat_async.export.held import Held
+from cekat_async.export.plan import (
+    goes_on,
+    is_same_selection,
+    require_replaceable,
+    require_same_export,
+    require_same_filters,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from cekat_async import CekatError
+    from cekat_async.export.checkpoint import Checkpoint, Job
+    from cekat_async.export.manifest import Manifest
+    from cekat_async.export.plan import Policy
+    from cekat_async.export.sink import Sink
+
+__all__ = ["Opened", "open_export"]
+
+
+class Opened(NamedTuple):
+    """An export that may begin, as far as its account is right.
+
+    Attributes:
+        job: What is to be done.
+        found: The unfinished export in the checkpoint; ``None`` if there is none.
+        held: What the target holds.
+        policy: What may be done with what is there.
+    """
+
+    job: Job
+    found: Job | None
+    held: Held
+    policy: Policy
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the unfinished export is resumed. Else it is dropped when the new one begins."""
+        return self.found is not None and self.found is self.job
+
+    @property
+    def last(self) -> Manifest | None:
+        """The manifest of the last export to the target."""
+        return self.held.last
+
+    @property
+    def base(self) -> Manifest | None:
+        """What an incremental export adds to; ``None`` for a whole export."""
+        return self.last if self.job.adds_to else None
+
+    def business_id(self, key: str) -> str | None:
+        """Return the business that is recorded for a key; ``None`` if it is not."""
+        recorded = [Identity.recorded_in(one) for one in (self.found, self.last) if one]
+        known = [one.business_id for one in recorded if one.key == key]
+        return next((one for one in known if one is not None), None)
+
+    def depends_on_target(self, key: str) -> bool:
+        """Whether the target must be shown to be of the account, because its key is another."""
+        if self.last is None or Identity.recorded_in(self.last).key == key:
+            return False
+        if self.base is not None:
+            return True
+        return not self.policy.replace and self.held.is_replaced and not self.held.is_empty()
+
+    def refuse_target(self, account: str, why: str) -> CekatError:
+        """Return the error for a target that is of another account."""
+        assert self.last is not None  # noqa: S101 - for type checkers
+        text = (
+            f"{self.last.target} holds an export of another account ({self.last.account}; this is "
+            f"{account}; the keys differ, and {why})"
+        )
+        if self.held.is_replaced:
+            return ReplacementRefusedError(
+                f"{text}: choose another target, or pass replace=True to replace it"
+            )
+        return ConfigurationError(
+            f"{text}: nothing can be added to it; export all of it anew with incremental=False"
+        )
+
+    def refuse_checkpoint(self, where: object, account: str, why: str) -> CekatError:
+        """Return the error for a checkpoint that is of another account."""
+        assert self.found is not None  # noqa: S101 - for type checkers
+        return CheckpointError(
+            f"the checkpoint {where} belongs to another account ({self.found.account}; this is "
+            f"{account}; the keys differ, and {why}): finish it with the other account's key, or "
+            "begin anew with restart=True"
+        )
+
+
+def open_export(
+    checkpoint: Checkpoint, sink: Sink, wanted: Job, policy: Policy, check: Callable[[], None]
+) -> Opened:
+    """Open checkpoint and target, and return what is to be done.
+
+    Everything that can be refused without a request is refused here, before anything is changed.
+
+    Args:
+        checkpoint: Is opened, and emptied if its content is not needed.
+        sink: Is opened.
+        wanted: The export that is asked for, as a whole one.
+        policy: What may be done with what is there.
+        check: As for :class:`Held`.
+
+    Raises:
+        CekatError: The export is refused.
+    """
+    found, is_stale = _find(checkpoint, restart=policy.restart)
+    sink.open()
+    held = Held(sink, sink.manifest(), check)
+    if found and held.last and held.last.began == found.began:
+        # It was killed when all was done but for letting go of the checkpoint.
+        found, is_stale = None, True
+    wanted = msgspec.structs.replace(wanted, adds_to=_adds_to(held, wanted, policy))
+    if found:
+        require_same_export(found, wanted, checkpoint.path)
+    job = found if found and goes_on(found, wanted) else wanted
+    if job.adds_to is not None and held.last is not None:
+        require_same_filters(held.last, wanted.filters)
+        sink.verify(held.last)
+    elif not policy.replace:
+        require_replaceable(held, wanted.filters)
+    if is_stale:
+        checkpoint.open(restart=True)
+    return Opened(job, found, held, policy)
+
+
+def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:
+    """Return the unfinished export to go on with, and whether there is one to be forgotten."""
+    try:
+        found = checkpoint.open()
+    except CheckpointError:
+        if not restart:
+            raise
+        return None, True
+    return (None, found is not None) if restart else (found, False)
+
+
+def _adds_to(held: Held, wanted: Job, policy: Policy) -> datetime | None:
+    """Return when the export began that is to be added to; ``None`` if all is to be fetched."""
+    last = held.last
+    if not policy.incremental or last is None:
+        return None
+    if policy.replace and held.is_replaced:
+        is_ours = Identity.recorded_in(last).key == wanted.key_fingerprint
+        if not is_ours or not is_same_selection(last.filters, wanted.filters):
+            return None
+    return last.began
