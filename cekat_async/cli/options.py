@@ -338,6 +338,12 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--restart", is_flag=True, help="Forget what a stopped export has brought, and begin anew."
     ),
+    click.option(
+        "--replace",
+        is_flag=True,
+        help="Replace the target although it is of other filters or of another account.",
+    ),
+    switch("--allow-empty", "Let an export that finds nothing empty the target."),
     setting(
         "--concurrency",
         type=click.IntRange(min=1),
@@ -346,7 +352,7 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="N",
         help="Requests under way at once.",
     ),
-    setting("--account", metavar="NAME", help="A name for the account, for the manifest."),
+    setting("--account", metavar="NAME", help="A name for the account, for people to read."),
     setting(
         "--checkpoint",
         metavar="FILE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cekat_async.export.sink import Sink
 
 __all__ = ["Publication"]
+
+_log = logging.getLogger("cekat_async")
 
 _NOT_LISTED = "the account does not list this inbox any more"
 
@@ -129,7 +132,12 @@ class Publication:
         partitions: Collection[Partition],
         failed: Collection[Partition],
     ) -> Fresh | Merged:
-        if (len(fresh) and not failed) or not self._held.is_replaced or self._held.is_empty():
+        if len(fresh) and not failed:
+            return fresh
+        if not self._held.is_replaced:
+            self._warn_of_nothing(fresh)
+            return fresh
+        if self._held.is_empty():
             return fresh
         records: Fresh | Merged = fresh
         if failed and not self._policy.replace:
@@ -140,6 +148,13 @@ class Publication:
         if not len(records):
             require_not_emptied(self._held, self._sink.target, job.filters, self._policy)
         return records
+
+    def _warn_of_nothing(self, fresh: Fresh) -> None:
+        if not len(fresh) and self._held.last and self._held.last.conversations:
+            _log.warning(
+                "no conversation was found, and the last export to %s had %d: what is there stays",
+                *(self._sink.target, self._held.last.conversations),
+            )
 
     def _merged(self, fresh: Fresh) -> Merged:
         return Merged(fresh, self._checkpoint, self._sink, self._on_batch)

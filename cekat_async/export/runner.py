@@ -14,10 +14,15 @@ from cekat_async import ConversationPage, InboxesFailedError
 from cekat_async.config import require_count, require_switch
 from cekat_async.export.accounts import may_pass
 from cekat_async.export.beginning import Beginning
-from cekat_async.export.checkpoint import Checkpoint, Fetched, Job
+from cekat_async.export.checkpoint import Checkpoint, Fetched, Job, count_conversations
 from cekat_async.export.held import Held
 from cekat_async.export.opening import Opened, open_export
-from cekat_async.export.plan import Policy, filters_of, require_own_checkpoint
+from cekat_async.export.plan import (
+    Policy,
+    filters_of,
+    is_same_selection,
+    require_own_checkpoint,
+)
 from cekat_async.export.publishing import Publication
 from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.saver import Saver
@@ -136,7 +141,8 @@ class Export:
 
     Attributes:
         report: What was done, from the moment on when the target is whole; until then ``None``.
-        kept: How many records are in the checkpoint.
+        kept: How many records are in the checkpoint. A conversation that was fetched again counts
+            again.
     """
 
     def __init__(
@@ -160,7 +166,6 @@ class Export:
         self._is_lasting = path is not None
         self._checkpoint = Checkpoint(path)
         self._worker = Worker()
-        self._opened: Opened | None = None
         self._tally: Tally | None = None
         self._on_progress: Callable[[ExportProgress], object] = _tell_nobody
 
@@ -172,6 +177,14 @@ class Export:
     def checkpoint(self) -> Path | None:
         """The file that another run can go on from; ``None`` if there is none, or nothing in it."""
         return self._checkpoint.path if self._is_lasting and self.kept and not self.report else None
+
+    def kept_conversations(self) -> int | None:
+        """Return how many conversations are in the checkpoint, each once.
+
+        It reads the checkpoint, and so is to be called when :meth:`run` has ended. ``None`` if
+        there is none, or if counting takes too long.
+        """
+        return None if self.checkpoint is None else count_conversations(self.checkpoint)
 
     async def run(
         self,
@@ -199,7 +212,7 @@ class Export:
                 allow_empty=require_switch("allow_empty", allow_empty),
             )
             tally = self._tally = Tally(self._client)
-            opened = self._opened = await self._worker.do(self._open, policy)
+            opened = await self._worker.do(self._open, policy)
             beginning = Beginning(self._client, self._checkpoint, self._worker, opened)
             job = await beginning.run(
                 self._account, limit, told, is_comparable=self._is_lasting or bool(opened.last)
@@ -242,7 +255,7 @@ class Export:
         before = await self._worker.do(self._checkpoint.totals)
         self.kept = before.records
         last = opened.last
-        is_same = last and last.filters == self._filters and not opened.base
+        is_same = last and is_same_selection(last.filters, self._filters) and not opened.base
         tally.resume(before, last.conversations if last and is_same else None)
 
     async def _collect(
@@ -271,11 +284,6 @@ class Export:
                 raise
             failed = error.errors
         await self._worker.do(self._note_failures, failed)
-        last = self._opened and self._opened.last
-        if last and last.conversations and not tally.totals().records:
-            _log.warning(
-                "nothing has come, and the last export had %d conversations", last.conversations
-            )
 
     async def _keep_all(self, tally: Tally, pages: AsyncGenerator[ConversationPage, None]) -> None:
         saver = Saver[ConversationPage](lambda batch: self._keep(tally, batch), _MOST_WAITING)
@@ -308,9 +316,12 @@ class Export:
         await self._worker.do(self._checkpoint.put_totals, tally.totals())
         # Looked at once more: hours may have passed since the export began.
         held = Held(self._sink, opened.last, self._worker.check)
-        publication = Publication(
-            self._checkpoint, self._sink, held, opened.policy, self._note_batch
-        )
+
+        def note_batch(count: int) -> None:
+            self._worker.check()
+            tally.published, tally.to_publish = (tally.published or 0) + count, publication.size
+
+        publication = Publication(self._checkpoint, self._sink, held, opened.policy, note_batch)
         published: list[Manifest] = []
 
         def work() -> None:
@@ -322,18 +333,21 @@ class Export:
         finally:
             # Who was cancelled meanwhile can tell whether it was too late.
             for manifest in published:
-                progress = msgspec.structs.asdict(tally.progress())
-                progress["conversations"] = manifest.fetched - manifest.repeats
-                self.report = ExportReport(target=self._sink.target, manifest=manifest, **progress)
-
-    def _note_batch(self, count: int) -> None:
-        self._worker.check()
-        if self._tally is not None:
-            self._tally.published = (self._tally.published or 0) + count
+                self.report = _report(tally.progress(), manifest, self._sink.target)
 
     def _close(self) -> None:
         self._sink.close()
         self._checkpoint.close()
+
+
+def _report(progress: ExportProgress, manifest: Manifest, target: str) -> ExportReport:
+    _log.debug(
+        "%d pages brought %d records, %d of them again, in %d requests",
+        *(manifest.pages, manifest.fetched, manifest.repeats, manifest.requests),
+    )
+    facts = msgspec.structs.asdict(progress)
+    facts["conversations"] = manifest.fetched - manifest.repeats
+    return ExportReport(target=target, manifest=manifest, **facts)
 
 
 def _fetched(page: ConversationPage) -> Fetched:
