@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from cekat_async import ConfigurationError
 from cekat_async.export.accounts import (
     Claim,
     Identity,
     ask_business_id,
     front_ids,
+    get_business_id,
     recognize,
 )
-from cekat_async.export.plan import inboxes_of, positions_of
+from cekat_async.export.plan import positions_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
-    from cekat_async import CekatClient, OddRecord, Position
+    from cekat_async import CekatClient, Inbox, OddRecord, Position
     from cekat_async.export.checkpoint import Checkpoint, Job
+    from cekat_async.export.manifest import Filters
     from cekat_async.export.opening import Opened
     from cekat_async.export.worker import Worker
 
-__all__ = ["Beginning"]
+__all__ = ["Beginning", "Listings", "inboxes_of"]
+
+
+class Listings(NamedTuple):
+    """The listings that an export walks.
+
+    Attributes:
+        inbox_ids: The inboxes; ``None`` stands for the listing of all conversations.
+        business_id: The business that the inboxes belong to: see :class:`Identity`.
+    """
+
+    inbox_ids: list[str | None]
+    business_id: str | None = None
+
+
+async def inboxes_of(
+    client: CekatClient, filters: Filters, on_odd_record: Callable[[OddRecord], object]
+) -> Listings:
+    """Return the listings that are to be walked.
+
+    Raises:
+        ConfigurationError: All inboxes are wanted, and there are none.
+    """
+    if not filters.by_inbox:
+        return Listings([*filters.inbox_ids] or [None])
+    found = list[str | None]()
+    inboxes: list[Inbox] = []
+    # An odd one that has an id can be walked like any other.
+    async with aclosing(client.inboxes.pages(on_odd_record=lambda _: None)) as pages:
+        async for page in pages:
+            inboxes += page.items
+            found += [inbox.id for inbox in page.items]
+            found += [odd.id for odd in page.odd_records if odd.id is not None]
+            for odd in page.odd_records:
+                if odd.id is None:
+                    on_odd_record(odd)
+    if not found:
+        # Nothing is no export: it would take the place of one that is whole.
+        raise ConfigurationError(
+            "by_inbox finds no inbox that the key may see: leave it out, or check the key"
+        )
+    return Listings(found, get_business_id(inboxes))
 
 
 class Beginning:

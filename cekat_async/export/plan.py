@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,26 +13,23 @@ from cekat_async import (
     ReplacementRefusedError,
 )
 from cekat_async.config import describe_unknown_status
-from cekat_async.export.accounts import get_business_id
 from cekat_async.export.file_sink import CHECKPOINT
 from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from cekat_async import CekatClient, Inbox, OddRecord, StageStatus
+    from cekat_async import StageStatus
     from cekat_async.export.checkpoint import Job
     from cekat_async.export.held import Held
     from cekat_async.export.manifest import Manifest, Partition
     from cekat_async.export.sink import Sink
 
 __all__ = [
-    "Listings",
     "Policy",
     "filters_of",
     "goes_on",
-    "inboxes_of",
     "is_same_selection",
     "positions_of",
     "require_carriable",
@@ -59,18 +55,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     restart: bool = False
     replace: bool = False
     allow_empty: bool = False
-
-
-class Listings(NamedTuple):
-    """The listings that an export walks.
-
-    Attributes:
-        inbox_ids: The inboxes; ``None`` stands for the listing of all conversations.
-        business_id: The business that the inboxes belong to: see :class:`Identity`.
-    """
-
-    inbox_ids: list[str | None]
-    business_id: str | None = None
 
 
 def filters_of(
@@ -105,35 +89,6 @@ def is_same_selection(one: Filters, other: Filters) -> bool:
 
 def _selection(filters: Filters) -> tuple[frozenset[str], bool, str | None]:
     return frozenset(filters.inbox_ids), filters.by_inbox, filters.stage_status
-
-
-async def inboxes_of(
-    client: CekatClient, filters: Filters, on_odd_record: Callable[[OddRecord], object]
-) -> Listings:
-    """Return the listings that are to be walked.
-
-    Raises:
-        ConfigurationError: All inboxes are wanted, and there are none.
-    """
-    if not filters.by_inbox:
-        return Listings([*filters.inbox_ids] or [None])
-    found = list[str | None]()
-    inboxes: list[Inbox] = []
-    # An odd one that has an id can be walked like any other.
-    async with aclosing(client.inboxes.pages(on_odd_record=lambda _: None)) as pages:
-        async for page in pages:
-            inboxes += page.items
-            found += [inbox.id for inbox in page.items]
-            found += [odd.id for odd in page.odd_records if odd.id is not None]
-            for odd in page.odd_records:
-                if odd.id is None:
-                    on_odd_record(odd)
-    if not found:
-        # Nothing is no export: it would take the place of one that is whole.
-        raise ConfigurationError(
-            "by_inbox finds no inbox that the key may see: leave it out, or check the key"
-        )
-    return Listings(found, get_business_id(inboxes))
 
 
 def positions_of(

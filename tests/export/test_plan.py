@@ -7,12 +7,12 @@ import pytest
 from support.sinks import MOMENT, a_manifest
 
 from cekat_async import CheckpointError, ConfigurationError, Cursor, Position, StageStatus
+from cekat_async.export.beginning import inboxes_of
 from cekat_async.export.checkpoint import Job
 from cekat_async.export.manifest import Filters, Partition
 from cekat_async.export.plan import (
     filters_of,
     goes_on,
-    inboxes_of,
     positions_of,
     require_same_export,
     require_same_filters,
