@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cekat_async import TargetError
 from cekat_async.cli import show
 from cekat_async.cli.connecting import open_client
 from cekat_async.cli.exits import ExitCode
+from cekat_async.cli.paces import paces
 from cekat_async.cli.places import checkpoint_of
 from cekat_async.cli.progress import Standing, kept_fresh, progress_display
 from cekat_async.cli.running import drop_stdout, run_async
@@ -130,7 +133,7 @@ class _Exporting:
         report = self._export.report
         assert report is not None  # noqa: S101
         text = summary(report, self._manifest_in())
-        self._voice.show(text, event="summary", manifest=report.manifest)
+        self._voice.show(text, event="summary", **msgspec.structs.asdict(report) | paces(report))
         for line in failures(report.manifest):
             self._voice.say(line, event="partial", level="error")
         return ExitCode.DONE if report.is_complete else ExitCode.PARTIAL

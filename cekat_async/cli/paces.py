@@ -1,13 +1,13 @@
-"""Whether a run took long enough for its speed to mean something."""
+"""How fast a run is, and whether it took long enough for that to mean something."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cekat_async.export import ExportProgress
 
-__all__ = ["has_pace"]
+__all__ = ["has_pace", "paces"]
 
 _A_FEW_SECONDS = 10.0
 # Requests never arrive exactly as the quota is earned.
@@ -22,3 +22,11 @@ def has_pace(progress: ExportProgress) -> bool:
     """
     is_burst = progress.limit is not None and progress.requests > progress.earned * _TOLERANCE
     return progress.seconds >= _A_FEW_SECONDS and not is_burst
+
+
+def paces(progress: ExportProgress) -> dict[str, Any]:
+    """Return how fast a run is, for a program: whether that means anything is for it to say."""
+    return {
+        "per_minute": round(progress.per_minute, 1),
+        "quota_share": progress.quota_share,
+    }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import msgspec
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from cekat_async.cli.paces import has_pace
+from cekat_async.cli.paces import has_pace, paces
 from cekat_async.cli.spans import per, span
 from cekat_async.cli.voice import one_line
 
@@ -174,8 +174,7 @@ def _fields(standing: Standing) -> dict[str, Any]:
     progress, limiter, _ = standing
     waits = bool(_wait(limiter)[0])
     return msgspec.structs.asdict(progress) | {
-        "per_minute": round(progress.per_minute, 1),
-        "quota_share": progress.quota_share,
+        **paces(progress),
         "seconds_left": _seconds_left(standing),
         "waiting": limiter.next_in if waits else 0.0,
         "waiting_for": (limiter.why_held or "the quota") if waits else None,

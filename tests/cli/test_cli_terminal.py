@@ -160,7 +160,7 @@ def test_an_export_shows_a_moving_line():
     code, text = terminal.end()
 
     assert code == 0
-    assert "asking for the first page" in text or "100 conversations" in text
+    assert "asking for the first page" in text or "100 records" in text
     assert b"\x1b[2K" in terminal.seen  # the line is erased
     assert terminal.seen.rstrip().endswith(b"manifest: x.jsonl.manifest.json")
     assert "x.jsonl: 1,500 conversations, complete\n" in text
@@ -173,7 +173,7 @@ def test_an_export_on_a_terminal_that_cannot_move(served):
     first, second, *_ = text.splitlines()
 
     assert code == 0
-    assert first.endswith("0 conversations")
+    assert first.endswith("0 records")
     assert second == "x.jsonl: 150 conversations, complete"
 
 
@@ -191,7 +191,7 @@ def test_interrupting_an_export_leaves_a_clean_terminal(wait_until):
     """After Ctrl-C the moving line is gone, the cursor is back, and two lines say what is."""
     # Fifty pages, of which twenty come at once: it is under way however late the signal comes.
     terminal = Terminal("export", "x.jsonl", "--sandbox", "--rate-limit", "20/60")
-    wait_until(lambda: b"00 conversations" in terminal.seen)
+    wait_until(lambda: b"00 records" in terminal.seen)
     terminal.process.send_signal(signal.SIGINT)
     code, text = terminal.end()
     *_, first, second = text.splitlines()
@@ -220,11 +220,11 @@ def test_a_hold_is_seen_on_the_moving_line(served):
     """While the server asks for a pause, the line counts down how long it is still."""
     with served(150) as sandbox:
         again = Fault.status(429, headers={"Retry-After": "2"})
-        sandbox.fail_next(Fault.ok(), Fault.ok(), again)
+        sandbox.fail_next(*[Fault.ok()] * 3, again)
         code, text = Terminal("export", "x.jsonl", "--concurrency", "1").end()
 
     assert code == 0
-    assert "100 conversations, waiting 2 s: the server asks for a pause 0:00:0" in text
+    assert "100 records, waiting 2 s: the server asks for a pause 0:00:0" in text
     assert "refused 1 time (429)" in text
 
 
@@ -306,38 +306,40 @@ HUGE = ExportProgress(
 
 
 EXPECTED = msgspec.structs.replace(USUAL, expected=40_200)
-WRITING = msgspec.structs.replace(EXPECTED, conversations=40_200, published=12_000)
+WRITING = msgspec.structs.replace(
+    EXPECTED, conversations=40_200, published=12_000, to_publish=40_100
+)
 
 
 @pytest.mark.parametrize(
     "progress, limiter, told",
     [
-        (HUGE, AT_EASE, "12,345,678 conversations, 29,869/min, 100% of the quota, 542 retries"),
-        (HUGE, WAITING, "12,345,678 conversations, 29,869/min, 100% of the quota, waiting 23 s"),
-        (USUAL, AT_EASE, "12,300 conversations, 29,101/min, 97% of the quota"),
-        (USUAL, HELD, "12,300 conversations, 29,101/min, 97% of the quota, waiting 23 s"),
-        (USUAL, DAY_SPENT, "12,300 conversations, 97% of the quota, waiting 7 h 30 min"),
+        (HUGE, AT_EASE, "12,345,678 records, 29,869/min, 100% of the quota, 542 retries"),
+        (HUGE, WAITING, "12,345,678 records, 29,869/min, 100% of the quota, waiting 23 s"),
+        (USUAL, AT_EASE, "12,300 records, 29,101/min, 97% of the quota"),
+        (USUAL, HELD, "12,300 records, 29,101/min, 97% of the quota, waiting 23 s"),
+        (USUAL, DAY_SPENT, "12,300 records, 29,101/min, 97% of the quota, waiting 7 h 30 min"),
         (
             EXPECTED,
             AT_EASE,
-            "12,300 of 40,200 conversations, 97% of the quota, 58 s left",
+            "12,300 of about 40,200 records, 29,101/min, 97% of the quota, 58 s left",
         ),
         (
             EXPECTED,
             HELD,
-            "12,300 of 40,200 conversations, 29,101/min, 2 min left, waiting 23 s",
+            "12,300 of about 40,200 records, 29,101/min, 2 min left, waiting 23 s",
         ),
         (
             ExportProgress(),
             HELD,
             "asking for the first page, waiting 23 s: the server asks for a pause",
         ),
-        (WRITING, AT_EASE, "writing 12,000 of 40,200 to x.jsonl"),
-        # An incremental one writes what was there as well, and nobody knows how much that is.
+        (WRITING, AT_EASE, "writing 12,000 of 40,100 conversations to x.jsonl"),
+        # An incremental one counts what was there before it writes anything.
         (
-            msgspec.structs.replace(WRITING, published=50_000),
+            msgspec.structs.replace(WRITING, published=0, to_publish=None),
             AT_EASE,
-            "writing 50,000 to x.jsonl",
+            "writing to x.jsonl",
         ),
     ],
 )
@@ -359,7 +361,7 @@ def test_a_long_target_does_not_break_the_moving_line():
     """A target for which there is no room is left out of the line."""
     standing = Standing(WRITING, AT_EASE, "/very/long" * 9)
 
-    assert progress_module._wording(standing, 69) == "writing 12,000 of 40,200 conversations"
+    assert progress_module._wording(standing, 69) == "writing 12,000 of 40,100 conversations"
 
 
 @pytest.mark.parametrize(
@@ -397,7 +399,7 @@ def test_more_than_there_were_the_last_time():
     grown = msgspec.structs.replace(USUAL, expected=12_000)
 
     assert progress_module._wording(Standing(grown, AT_EASE, "x")) == (
-        "12,300 conversations, 29,101/min, 97% of the quota"
+        "12,300 records, 29,101/min, 97% of the quota"
     )
 
 
@@ -418,7 +420,7 @@ def test_more_than_there_were_the_last_time():
 )
 def test_where_there_is_room_a_wait_has_its_reason(limiter, told):
     """A wait of a second or more is told, with what it is for; a shorter one is none."""
-    begun = "12,300 conversations, 29,101/min, 97% of the quota"
+    begun = "12,300 records, 29,101/min, 97% of the quota"
 
     assert progress_module._wording(Standing(USUAL, limiter, "x")) == begun + told
 
@@ -494,7 +496,6 @@ def report_of(progress=HUGE, **changes):
 def test_a_summary_fits():
     """The closing lines of a long and busy export fit 80 columns, all remarks among them."""
     report = report_of(
-        runs=3,
         waited=4321.0,
         fetched=12_345_999,
         repeats=321,
@@ -506,13 +507,12 @@ def test_a_summary_fits():
     lines = summary(report, "x.jsonl.manifest.json").splitlines()
     assert lines == [
         "x.jsonl: 12,345,678 conversations, complete",
-        "123,457 pages, 123,999 requests, 542 retries, 3 runs",
-        "this run: 24800.0 s, 29,869 conversations/min, 100% of the quota of 300 in 60 s",
+        "123,999 requests (542 retries)",
+        "6 h 54 min, 29,869 conversations/min, 100% of the quota of 300 in 60 s",
         "incremental: 12,345,678 conversations fetched",
         "waited 1 h 13 min for the quota",
         "refused 540 times (429)",
-        "321 repeats: of each conversation the last one counts",
-        "unknown fields: x_a_field_with_a_lon (8,000), and 8 more",
+        "unknown fields: x_a_field_with_a_lon (8,000 records), and 8 more",
         "odd records: 12, written like the others, but not as the API documents them",
         "manifest: x.jsonl.manifest.json",
     ]
@@ -560,9 +560,9 @@ def test_lines_of_progress_keep_their_distance(monkeypatch):
             display.refresh()
 
     assert console.file.getvalue().splitlines() == [
-        "100 conversations",
-        "400 conversations, waiting 23 s for the quota (300/min)",
-        "600 conversations",
+        "100 records",
+        "400 records, waiting 23 s for the quota (300/min)",
+        "600 records",
     ]
 
 
@@ -572,5 +572,5 @@ def test_one_is_not_many():
 
     assert summary(report, None).splitlines()[:2] == [
         "x.jsonl: 1 conversation, complete",
-        "1 page, 2 requests, 1 retry",
+        "2 requests (1 retry)",
     ]

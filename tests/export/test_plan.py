@@ -193,8 +193,10 @@ def test_what_has_the_same_filters_can_be_added_to():
         (Filters(stage_status="open"), "all inboxes; this is all inboxes, status open"),
         (
             Filters(stage_status="opne"),
-            "all inboxes; this is all inboxes, status opne; unknown status 'opne': did you mean "
-            "'open'?",
+            (
+                "all inboxes; this is all inboxes, status opne; unknown status 'opne': "
+                "did you mean 'open'?"
+            ),
         ),
     ],
 )
