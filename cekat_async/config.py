@@ -95,7 +95,7 @@ def describe_unknown_status(status: str) -> str | None:
     known = [one.value for one in StageStatus]
     close = get_close_matches(status.strip().lower(), known, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"the known ones are {', '.join(known)}"
-    return f"unknown status {status!r}: {hint}"
+    return f"unknown status {str(status)!r}: {hint}"
 
 
 def _require_encodable(name: str, value: str) -> None:

@@ -152,8 +152,14 @@ def _adds_to(held: Held, wanted: Job, policy: Policy) -> datetime | None:
     last = held.last
     if not policy.incremental or last is None:
         return None
-    if policy.replace and held.is_replaced:
-        is_ours = Identity.recorded_in(last).key == wanted.key_fingerprint
-        if not is_ours or not is_same_selection(last.filters, wanted.filters):
-            return None
-    return last.began
+    return None if _may_be_replaced(held, last, wanted, policy) else last.began
+
+
+def _may_be_replaced(held: Held, last: Manifest, wanted: Job, policy: Policy) -> bool:
+    """Whether what is there need not be added to, because something else may take its place."""
+    if not held.is_replaced:
+        return False
+    if Identity.recorded_in(last).key != wanted.key_fingerprint:
+        # Nothing can be added to what may be of another account, but it may be replaced.
+        return policy.replace or held.is_empty()
+    return policy.replace and not is_same_selection(last.filters, wanted.filters)

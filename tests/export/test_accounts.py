@@ -186,13 +186,17 @@ async def test_a_name_is_for_people(world, target):
         assert manifest_of(target).account == (name or manifest_of(target).key_fingerprint)
 
 
-async def test_the_place_of_nothing_may_be_taken(world, target):
-    """There is nothing to lose in a target without a conversation."""
+@pytest.mark.parametrize("options", [{}, {"incremental": True}], ids=str)
+async def test_the_place_of_nothing_may_be_taken(world, target, options):
+    """In a target without a conversation there is nothing to lose, nor to be added to."""
     world.close_inboxes()
-    await world.export(target, stage_status="snoozed")
-    await world.export(target, world.theirs, stage_status="snoozed")
+    options |= {"stage_status": "snoozed"}
+    await world.export(target, **options)
+    await world.export(target, world.theirs, **options)
+    report = await world.export(target, world.theirs, **options)
 
     assert in_target(target) == []
+    assert report.manifest.incremental == options.get("incremental", False)
 
 
 async def test_the_inboxes_that_are_closed_are_passed_over(world, target):

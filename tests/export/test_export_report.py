@@ -19,12 +19,15 @@ from cekat_async.export import (
     export_conversations,
 )
 from cekat_async.export.checkpoint import Totals
+from cekat_async.export.json_lines import JsonLinesSink
+from cekat_async.export.runner import Export
 from cekat_async.export.tally import Tally
 from cekat_async.sandbox import Fault, Quota
 
 # A first export asks for the account's business. A request for the place of the newest comes before
 # the pages, and one more look at the front after them, if they are several.
 ASK = PROBE = LOOK = 1
+NOW = datetime(2026, 4, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -303,3 +306,39 @@ def test_share_of_the_quota(requests, earned, share):
     progress = ExportProgress(requests=requests, earned=earned, limit=300, per=60.0)
 
     assert progress.quota_share == pytest.approx(share)
+
+
+async def test_what_is_to_be_written_is_known_while_it_is(account, target):
+    """While the target is written progress says how many conversations there are, each once."""
+    seen = []
+
+    class Watched(JsonLinesSink):
+        def write(self, records, output):
+            super().write(_watched(records), output)
+
+    def _watched(records):
+        for batch in records:
+            seen.append((export._tally.published, export._tally.to_publish))
+            yield batch
+
+    async with account(500) as a:
+        export = Export(a.client, Watched(target), filters=Filters())
+        report = await export.run(limit=20)
+
+    assert seen[-1] == (500, 500)
+    assert {to_publish for _, to_publish in seen} == {500}
+    assert (report.published, report.to_publish) == (500, 500)
+
+
+def test_the_speed_of_a_run_counts_what_came_in_it():
+    """``per_minute`` of a report is of the records of this run, and of the time that it took."""
+    manifest = Manifest(
+        version="0", account="a", target="t", filters=Filters(), began=NOW, ended=NOW,
+        fetched=700, repeats=200, conversations=500,
+    )  # fmt: skip
+    report = ExportReport(
+        target="t", manifest=manifest, conversations=500, resumed=100, seconds=60.0
+    )
+
+    assert report.per_minute == 600
+    assert msgspec.structs.replace(report, seconds=0.0).per_minute == 0
