@@ -1,4 +1,4 @@
-"""How fast a run is, and whether it took long enough for that to mean something."""
+"""The speed of a run, and whether it is meaningful."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 __all__ = ["has_pace", "paces"]
 
 _A_FEW_SECONDS = 10.0
-# Requests never arrive exactly as the quota is earned.
+# Even pacing runs a little ahead of the quota.
 _TOLERANCE = 1.05
 
 
 def has_pace(progress: ExportProgress) -> bool:
-    """Whether speed and share of the quota say how fast the export is.
+    """Whether speed and share of the quota are meaningful.
 
-    They do not for a few seconds, and not while requests that were free at the beginning decide
-    them: a server that has 300 requests left lets all of them go at once.
+    They are not for a run of a few seconds, nor while a burst at the beginning decides them: a
+    server with 300 requests left lets the client send all of them at once.
     """
     is_burst = progress.limit is not None and progress.requests > progress.earned * _TOLERANCE
     return progress.seconds >= _A_FEW_SECONDS and not is_burst
 
 
 def paces(progress: ExportProgress) -> dict[str, Any]:
-    """Return how fast a run is, for a program: whether that means anything is for it to say."""
+    """Return the speed of a run for a program, whether it is meaningful or not."""
     return {
         "per_minute": round(progress.per_minute, 1),
         "quota_share": progress.quota_share,

@@ -21,7 +21,7 @@ _PARTITIONS_SHOWN = 10
 _FAILURES_SHOWN = 5
 _FIELDS_SHOWN = 5
 _COLUMNS = 80
-# Up to here a duration is said in seconds.
+# Shorter durations are shown in seconds.
 _SECONDS_SHOWN = 120.0
 
 
@@ -54,7 +54,7 @@ def failures(manifest: Manifest) -> Iterator[str]:
 
 
 def _kept(partition: Partition) -> str:
-    """Return what the target has of an inbox that failed, from an earlier export."""
+    """Return how much of a failed inbox the target keeps from an earlier export."""
     if partition.as_of is None:
         return ""
     kept = "what was there is kept"
@@ -70,15 +70,15 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def _requests(manifest: Manifest) -> str:
-    """Return what it took, over all runs."""
+    """Return how many requests all runs sent."""
     retries = f" ({count(manifest.retries, 'retry', 'retries')})" if manifest.retries else ""
     return f"{count(manifest.requests, 'request')}{retries}"
 
 
 def _pace(report: ExportReport) -> str:
-    """Return how long it took, and how fast it was where that means something."""
+    """Return how long the export took, and how fast it was if that is meaningful."""
     manifest = report.manifest
-    if manifest.runs > 1:  # of the others neither the burst nor the quota is known
+    if manifest.runs > 1:  # Only the last run's quota is known.
         return f"{_duration(manifest.seconds)} in {manifest.runs:,} runs"
     if not has_pace(report):
         return _duration(report.seconds)

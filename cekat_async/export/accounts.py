@@ -43,12 +43,12 @@ __all__ = [
 
 _log = logging.getLogger("cekat_async")
 
-# The question is optional: it must not hold up an export.
+# The export works without an answer, so it does not wait long for one.
 _SECONDS_FOR_BUSINESS = 10.0
-# Some inboxes may be empty or closed to the key. More than these are not asked.
+# Some inboxes may be empty, or closed to the key.
 _MOST_FRONTS = 3
 _MOST_IDS = 300
-# Another run may succeed where these were raised. Anything else is a failure for good.
+# After these errors another run may succeed. All others are permanent.
 _PASSING = (
     TransportError,
     ServerError,
@@ -61,9 +61,9 @@ _PASSING_STATUS = {408, 425}
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What tells one account from another.
+    """The facts that identify an account.
 
-    Its name is no part of it: two accounts may be given the same name.
+    Its name is not one of them, because two accounts may be given the same name.
 
     Attributes:
         key: The fingerprint of the key, which contains the host.
@@ -81,10 +81,10 @@ class Identity(msgspec.Struct, frozen=True):
         return cls(record.key_fingerprint or record.account, record.business_id)
 
     def is_same(self, other: Identity) -> bool | None:
-        """Whether both are the same account. ``None`` if that cannot be told from this.
+        """Whether both are the same account; ``None`` if these facts do not show it.
 
-        The same key is always the same account. Different keys are the same account if their
-        inboxes belong to the same business, and different accounts if they do not.
+        The same key always means the same account. With different keys the business of the inboxes
+        decides, if both sides know it.
         """
         if self.key == other.key:
             return True
@@ -94,12 +94,12 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Claim(NamedTuple):
-    """Something that an export may only use if it is of the same account.
+    """A checkpoint or a target that an export may use only if it is of the same account.
 
     Attributes:
-        identity: The account that it is of.
-        holds_any: Finds out whether it holds a conversation with one of some ids.
-        refusal: Makes the error to raise if it is of another account, from the reason.
+        identity: The account that it records.
+        holds_any: Returns whether it holds a conversation with one of the given ids.
+        refusal: Returns the error for another account, given the reason.
     """
 
     identity: Identity
@@ -112,10 +112,16 @@ async def recognize(
     claims: Sequence[Claim],
     ask_front_ids: Callable[[], Awaitable[Collection[str]]],
 ) -> Identity:
-    """Return our identity, with what is known about the same account from earlier exports.
+    """Return our identity, completed from the claims, if all of them are of our account.
+
+    Args:
+        ours: The account that the client asks.
+        claims: The checkpoint and the target, if they record another key.
+        ask_front_ids: Returns the ids of the first page. It is called only if the identities
+            alone do not decide.
 
     Raises:
-        CekatError: Something is of another account, or nothing shows that it is of the same one.
+        CekatError: A claim is of another account, or nothing shows that it is of ours.
     """
     doubtful = [claim for claim in claims if _is_doubtful(claim, ours)]
     if doubtful:
@@ -134,9 +140,9 @@ def _is_doubtful(claim: Claim, ours: Identity) -> bool:
 async def _require_known(
     claims: Sequence[Claim], doubtful: Sequence[Claim], ids: Collection[str]
 ) -> None:
-    """Raise unless the first page of the listing shows that each claim is of our account."""
+    """Raise unless the ids of the first page show that each doubtful claim is of our account."""
     for claim in doubtful:
-        # What is of the same account as the claim can show it as well.
+        # Ids in a claim of the same account prove this one as well.
         witnesses = [one for one in claims if one.identity.is_same(claim.identity)]
         for witness in witnesses:
             if await witness.holds_any(ids):
@@ -146,7 +152,7 @@ async def _require_known(
 
 
 def get_business_id(inboxes: Iterable[Inbox]) -> str:
-    """Return the business that all inboxes belong to; empty if they name none, or several."""
+    """Return the business that all inboxes belong to; empty if they name none or several."""
     named = {inbox.business_id for inbox in inboxes if inbox.business_id}
     return named.pop() if len(named) == 1 else ""
 
@@ -154,11 +160,11 @@ def get_business_id(inboxes: Iterable[Inbox]) -> str:
 async def ask_business_id(client: CekatClient) -> str | None:
     """Return the business of the account, with one request.
 
-    A failure is no error, because exports work without it: the result is empty if the API will
-    not say, and ``None`` if it may say so later.
+    Exports work without it, so a failed request is no error. The result is empty if the API does
+    not say, and ``None`` if the request may succeed later.
 
     Raises:
-        NotSentError: The server cannot be reached, and so nothing else can be asked either.
+        NotSentError: The server cannot be reached, so no other request would succeed either.
     """
     try:
         async with asyncio.timeout(_SECONDS_FOR_BUSINESS):
@@ -178,10 +184,16 @@ async def front_ids(
     stage_status: StageStatus | str | None,
     limit: int,
 ) -> set[str]:
-    """Return the ids of the first page of a few listings.
+    """Return the ids on the first page of a few listings.
+
+    Args:
+        client: Sends the requests.
+        inbox_ids: The listings of the export; ``None`` is that of all conversations.
+        stage_status: The status that the export is limited to.
+        limit: Results per page.
 
     Raises:
-        CekatError: A request failed. Inboxes that are closed to the key are passed over.
+        CekatError: A request failed. Inboxes that the key may not see are skipped.
     """
     ids = set[str]()
     for inbox_id in inbox_ids[:_MOST_FRONTS]:

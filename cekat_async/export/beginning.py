@@ -1,4 +1,4 @@
-"""The first requests of an export: which listings, of which account."""
+"""The first requests of an export: they find the listings, and identify the account."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Listings(NamedTuple):
     """The listings that an export walks.
 
     Attributes:
-        inbox_ids: The inboxes; ``None`` stands for the listing of all conversations.
+        inbox_ids: The inboxes; ``None`` is the listing of all conversations.
         business_id: The business that the inboxes belong to: see :class:`Identity`.
     """
 
@@ -73,13 +73,13 @@ async def inboxes_of(
 
 
 class Beginning:
-    """Begins an export that was opened, or resumes it.
+    """Begins or resumes an export.
 
     Args:
-        client: Asks for the inboxes, and for the first page where that has to show something.
-        checkpoint: Gets the job.
-        worker: Does what blocks.
-        opened: What is to be done.
+        client: Lists the inboxes, and fetches the first page if the account is in doubt.
+        checkpoint: Stores the job.
+        worker: Runs blocking calls.
+        opened: The export.
     """
 
     def __init__(
@@ -98,17 +98,17 @@ class Beginning:
         *,
         is_comparable: bool,
     ) -> Job:
-        """Return the job, when it is in the checkpoint.
+        """Store the job in the checkpoint, and return it.
 
         Args:
-            account: What people are told is the account.
+            account: The name of the account, for people.
             limit: Results per page.
             on_odd_record: Called with an inbox that has no id.
-            is_comparable: Whether a later export may look at what this one leaves.
+            is_comparable: Whether a later export can read the identity that this one records.
 
         Raises:
-            CekatError: Checkpoint or target are of another account, or a request failed. Nothing
-                was changed.
+            CekatError: The checkpoint or the target is of another account, or a request failed.
+                Nothing was changed.
         """
         filters = self._opened.job.filters
         if self._opened.resumes:
@@ -132,14 +132,14 @@ class Beginning:
         return job
 
     async def _business_id(self, listed: str | None, *, is_comparable: bool) -> str | None:
-        """Return the business of the account. It is asked for only if it is not recorded."""
+        """Return the business of the account. Ask the API only if it is not recorded."""
         known = self._opened.business_id(self._client.account) if listed is None else listed
         if known is None and is_comparable:
             return await ask_business_id(self._client)
         return known
 
     def _claims(self, account: str) -> list[Claim]:
-        """Return what the export may use only if it is of the client's account."""
+        """Return the checkpoint and the target, as far as they record another key."""
         opened, key, claims = self._opened, self._client.account, list[Claim]()
         if opened.found and (theirs := Identity.recorded_in(opened.found)).key != key:
             refuse = partial(opened.refuse_checkpoint, self._checkpoint.path, account)
@@ -160,7 +160,7 @@ class Beginning:
 
     def _put(self, job: Job, positions: dict[str | None, Position]) -> None:
         if not self._opened.resumes:
-            if self._opened.found:  # of a kind that this export makes superfluous
+            if self._opened.found:  # This export fetches everything that it was to fetch.
                 self._checkpoint.open(restart=True)
             self._checkpoint.begin(job, positions)
         elif job != self._opened.job:

@@ -36,7 +36,7 @@ CREATE TABLE names (seq INTEGER PRIMARY KEY, name NOT NULL);
 """
 # What a record comes to be called whose id cannot be read: itself.
 Name: TypeAlias = str | bytes
-# Each is some thousandths of a second.
+# SQLite's own steps: this many take some milliseconds.
 _STEPS_BETWEEN_LOOKS = 100_000
 _ALL = ""  # the listing of all conversations, among inbox ids
 
@@ -169,7 +169,7 @@ class Checkpoint:
             )
 
     def put_job(self, job: Job) -> None:
-        """Note that the export goes on as another job, for instance under a new key."""
+        """Replace the job, for instance when the export resumes under a new key."""
         with self._written() as database:
             database.execute("UPDATE job SET job = ?", (msgspec.json.encode(job),))
 
@@ -263,7 +263,7 @@ class Checkpoint:
             return {name for (name,) in rows}
 
     def has_any(self, names: Collection[Name]) -> bool:
-        """Whether any of some names has come."""
+        """Whether it holds a record with any of these names."""
         return bool(names) and bool(self.known([*names]))
 
     def close(self, *, done: bool = False) -> None:
@@ -430,16 +430,20 @@ class Checkpoint:
 
 
 def count_conversations(path: Path, *, patience: float = 5.0) -> int | None:
-    """Return how many conversations a closed checkpoint has, each once.
+    """Return how many different conversations a closed checkpoint holds.
 
-    ``None`` if it cannot be read, or not within some seconds. A million take about two.
+    ``None`` if it cannot be read, or if counting takes too long. A million take about two seconds.
+
+    Args:
+        path: The checkpoint.
+        patience: The most seconds that counting may take.
     """
     end = time.monotonic() + patience
     try:
         with contextlib.closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         ) as (database):
-            # What it returns ends the query, if it is not 0.
+            # A result other than 0 ends the query.
             database.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
             # Sorting is several times as fast as count(DISTINCT name).
             query = "SELECT count(*) FROM (SELECT 1 FROM names GROUP BY name)"

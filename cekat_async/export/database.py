@@ -156,7 +156,7 @@ class DatabaseSink(ABC):
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of some ids that the table has a row for."""
-        # "?" stays what it is, and "$1" counts up.
+        # Some databases number their placeholders ("$1"), others do not ("?").
         marks = ", ".join(self.marks[0].replace("1", str(n + 1)) for n in range(len(ids)))
         query = f"SELECT id FROM {self.name_of(self._table)} WHERE id IN ({marks})"  # noqa: S608 - quoted
         with self.connection() as opened, self.told():

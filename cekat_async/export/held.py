@@ -1,4 +1,4 @@
-"""What a target holds before an export replaces it."""
+"""The content of a target, before an export replaces it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CHECKSUM_OF_NOTHING = f"sha256:{sha256().hexdigest()}"
 
 
 class Held:
-    """What a target holds.
+    """The content of a target.
 
     Args:
         sink: The target, opened.
         last: The manifest of the export that wrote it; ``None`` if there is none.
-        check: Called now and then while the target is read. What it raises ends the reading.
+        check: Called repeatedly while the target is read. It raises to stop the reading.
     """
 
     def __init__(self, sink: Sink, last: Manifest | None, check: Callable[[], None]) -> None:
@@ -56,7 +56,7 @@ class Held:
         return True
 
     def count(self) -> int | None:
-        """Return how many records the target holds; ``None`` if that is not known."""
+        """Return how many records the target holds; ``None`` if this is unknown."""
         return self.last.conversations if self.last and self.is_unchanged() else None
 
     def is_empty(self) -> bool:
@@ -64,7 +64,7 @@ class Held:
         if isinstance(self._sink, ReplacedSink):
             if (count := self.count()) is not None:
                 return count == 0
-            # Nobody knows what wrote it, and so whether its records can be read.
+            # Another program may have written it, so its records may be unreadable.
             return self._sink.checksum() in {"", _CHECKSUM_OF_NOTHING}
         return not any(self._sink.stored() or ())
 

@@ -36,10 +36,10 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         pages: Pages that it brought.
         position: Where its walk stands; the next incremental export goes on from it.
         error: What it failed with for good; ``None`` if it is complete.
-        carried: How many conversations of this inbox were carried over from the target as it was
-            before, because the walk failed. Always 0 in a database, where rows stay in place.
-        as_of: How old the oldest of them may be: when the export began that fetched them (UTC).
-            ``None`` if the target holds nothing of an earlier export for this inbox.
+        carried: How many conversations of this inbox the target keeps from an earlier export,
+            because the walk failed. Always 0 in a database, where rows stay in place.
+        as_of: The age of those: when the export began that fetched them (UTC). If they were kept
+            several times, it is the first of these exports. ``None`` if there are none.
     """
 
     inbox_id: str | None = None

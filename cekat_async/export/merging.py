@@ -88,18 +88,19 @@ class Merged:
 
 
 class Carried(Merged):
-    """What was fetched, and from the target what no walk could fetch again.
+    """The fetched records, and the old ones of inboxes that could not be fetched again.
 
     Args:
         fresh: The records that were fetched.
         checkpoint: As for :class:`Merged`.
         sink: As for :class:`Merged`.
         on_batch: As for :class:`Fresh`.
-        walked: The inboxes that were walked to their end. Their old records are left out: those
-            that were not fetched again are gone. A record whose inbox is not known stays.
+        walked: The inboxes that were walked to their end. An old record of theirs that was not
+            fetched again does not exist any more, and is left out. An old record without a
+            readable inbox is kept.
 
     Attributes:
-        counts: How many old records stay, by inbox.
+        counts: How many old records are kept, by inbox.
     """
 
     def __init__(

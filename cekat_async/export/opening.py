@@ -1,4 +1,4 @@
-"""The begin of an export: what the checkpoint and the target hold, and what may be done with it."""
+"""Opening an export: everything that can be decided or refused before the first request."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = ["Opened", "open_export"]
 
 
 class Opened(NamedTuple):
-    """An export that may begin, as far as its account is right.
+    """An export that may begin, unless it turns out to be of another account.
 
     Attributes:
-        job: What is to be done.
+        job: The export: a new one, or the unfinished one.
         found: The unfinished export in the checkpoint; ``None`` if there is none.
-        held: What the target holds.
-        policy: What may be done with what is there.
+        held: The content of the target.
+        policy: The options that say what may happen to existing data.
     """
 
     job: Job
@@ -47,7 +47,7 @@ class Opened(NamedTuple):
 
     @property
     def resumes(self) -> bool:
-        """Whether the unfinished export is resumed. Else it is dropped when the new one begins."""
+        """Whether the unfinished export is resumed. If not, the new one replaces it."""
         return self.found is not None and self.found is self.job
 
     @property
@@ -57,17 +57,17 @@ class Opened(NamedTuple):
 
     @property
     def base(self) -> Manifest | None:
-        """What an incremental export adds to; ``None`` for a whole export."""
+        """The manifest that an incremental export adds to; ``None`` for a whole export."""
         return self.last if self.job.adds_to else None
 
     def business_id(self, key: str) -> str | None:
-        """Return the business that is recorded for a key; ``None`` if it is not."""
+        """Return the business that is recorded for a key; ``None`` if none is."""
         recorded = [Identity.recorded_in(one) for one in (self.found, self.last) if one]
         known = [one.business_id for one in recorded if one.key == key]
         return next((one for one in known if one is not None), None)
 
     def depends_on_target(self, key: str) -> bool:
-        """Whether the target must be shown to be of the account, because its key is another."""
+        """Whether the target may be used only if it is of the account of this key."""
         if self.last is None or Identity.recorded_in(self.last).key == key:
             return False
         if self.base is not None:
@@ -102,15 +102,15 @@ class Opened(NamedTuple):
 def open_export(
     checkpoint: Checkpoint, sink: Sink, wanted: Job, policy: Policy, check: Callable[[], None]
 ) -> Opened:
-    """Open checkpoint and target, and return what is to be done.
+    """Open checkpoint and target, and decide what the export does.
 
-    Everything that can be refused without a request is refused here, before anything is changed.
+    An export that can be refused without a request is refused here, before anything changes.
 
     Args:
-        checkpoint: Is opened, and emptied if its content is not needed.
-        sink: Is opened.
-        wanted: The export that is asked for, as a whole one.
-        policy: What may be done with what is there.
+        checkpoint: The checkpoint. It is emptied if the caller wants to restart.
+        sink: The target.
+        wanted: The export that the caller wants, as if it were not incremental.
+        policy: The options that say what may happen to existing data.
         check: As for :class:`Held`.
 
     Raises:
@@ -120,7 +120,7 @@ def open_export(
     sink.open()
     held = Held(sink, sink.manifest(), check)
     if found and held.last and held.last.began == found.began:
-        # It was killed when all was done but for letting go of the checkpoint.
+        # That export was killed after it had published, before it removed its checkpoint.
         found, is_stale = None, True
     wanted = msgspec.structs.replace(wanted, adds_to=_adds_to(held, wanted, policy))
     if found:
@@ -137,7 +137,7 @@ def open_export(
 
 
 def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:
-    """Return the unfinished export to go on with, and whether there is one to be forgotten."""
+    """Return the unfinished export, and whether the checkpoint has one to be dropped."""
     try:
         found = checkpoint.open()
     except CheckpointError:
@@ -148,7 +148,7 @@ def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:
 
 
 def _adds_to(held: Held, wanted: Job, policy: Policy) -> datetime | None:
-    """Return when the export began that is to be added to; ``None`` if all is to be fetched."""
+    """Return when the export began that this one adds to; ``None`` to fetch everything."""
     last = held.last
     if not policy.incremental or last is None:
         return None
@@ -156,10 +156,11 @@ def _adds_to(held: Held, wanted: Job, policy: Policy) -> datetime | None:
 
 
 def _may_be_replaced(held: Held, last: Manifest, wanted: Job, policy: Policy) -> bool:
-    """Whether what is there need not be added to, because something else may take its place."""
+    """Whether an incremental export may replace the target instead of adding to it."""
     if not held.is_replaced:
         return False
     if Identity.recorded_in(last).key != wanted.key_fingerprint:
-        # Nothing can be added to what may be of another account, but it may be replaced.
+        # It may be of another account, so that nothing can be added to it.
         return policy.replace or held.is_empty()
-    return policy.replace and not is_same_selection(last.filters, wanted.filters)
+    is_same = is_same_selection(last.filters, wanted.filters)
+    return policy.replace and not (is_same and held.is_unchanged())

@@ -42,7 +42,7 @@ __all__ = [
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export may do with what is already there.
+    """The options that say what may happen to existing data.
 
     Attributes:
         incremental: Add to the last export.
@@ -83,7 +83,7 @@ def _is_text(value: object) -> bool:
 
 
 def is_same_selection(one: Filters, other: Filters) -> bool:
-    """Whether two filters select the same conversations, in whatever order their inboxes are."""
+    """Whether two filters select the same conversations. The order of inboxes is irrelevant."""
     return _selection(one) == _selection(other)
 
 
@@ -104,10 +104,12 @@ def positions_of(
 
 
 def require_same_export(found: Job, wanted: Job, where: object) -> None:
-    """Raise unless an unfinished export is the one that is wanted, but for its account.
+    """Raise unless an unfinished export has the wanted target and filters.
+
+    Its account is checked later, because that may take a request.
 
     Raises:
-        CheckpointError: It is another one; the message says in what.
+        CheckpointError: It has others. The message names both.
     """
     if found.target != wanted.target:
         raise _another_export(where, "another target", found.target, wanted.target)
@@ -136,11 +138,11 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
     """Raise unless an incremental export has the filters of the export that it adds to.
 
     Raises:
-        ConfigurationError: It has others; the message says which.
+        ConfigurationError: It has others. The message names both.
     """
     if not is_same_selection(base.filters, filters):
         raise ConfigurationError(
-            f"{base.target} holds an export of other filters ({_words(base.filters)}; "
+            f"{base.target} holds an export with other filters ({_words(base.filters)}; "
             f"this is {_words(filters)}{_doubt(filters)}): nothing can be added to it; "
             "export all of it anew with incremental=False"
         )
@@ -150,23 +152,23 @@ def require_replaceable(held: Held, filters: Filters) -> None:
     """Raise if an export would replace one with other filters.
 
     Raises:
-        ReplacementRefusedError: It would; the message says which.
+        ReplacementRefusedError: It would. The message names both.
     """
     last = held.last
     if last is None or is_same_selection(last.filters, filters) or not held.is_replaced:
         return
     raise ReplacementRefusedError(
-        f"{last.target} holds an export of other filters ({_words(last.filters)}; "
+        f"{last.target} holds an export with other filters ({_words(last.filters)}; "
         f"this is {_words(filters)}{_doubt(filters)}), which this one would replace: "
         "choose another target, or pass replace=True"
     )
 
 
 def require_carriable(held: Held, target: str, failed: Collection[Partition]) -> None:
-    """Raise unless the old records of inboxes that failed can be carried over from the target.
+    """Raise unless the old records of failed inboxes can be carried over from the target.
 
     Raises:
-        ReplacementRefusedError: They cannot; the message says why.
+        ReplacementRefusedError: They cannot. The message says why.
     """
     if held.last is not None and held.is_unchanged():
         return
@@ -174,18 +176,18 @@ def require_carriable(held: Held, target: str, failed: Collection[Partition]) ->
     first = next(iter(failed))
     count = f"{len(failed):,} inboxes" if len(failed) > 1 else "1 inbox"
     raise ReplacementRefusedError(
-        f"{count} failed (the first is {first.inbox_id}: {first.error}), and their records cannot "
-        f"be kept, because {target} {why}: try again when they work, or pass replace=True to "
-        "replace it without them"
+        f"{count} failed (the first is {first.inbox_id}: {first.error}), and the old records "
+        f"cannot be kept, because {target} {why}: run it again when all inboxes can be read, or "
+        "pass replace=True to replace the target without them"
     )
 
 
 def require_not_emptied(held: Held, target: str, filters: Filters, policy: Policy) -> None:
-    """Raise if an export without any conversation would replace a target that has some.
+    """Raise if an empty export may not replace a target that holds conversations.
 
     Raises:
-        ReplacementRefusedError: It would, and neither ``allow_empty`` nor a ``replace`` of other
-            filters allows it.
+        ReplacementRefusedError: Neither ``allow_empty``, nor ``replace`` with other filters than
+            before, allows it.
     """
     last = held.last
     is_another = last is not None and not is_same_selection(last.filters, filters)
@@ -201,7 +203,7 @@ def require_not_emptied(held: Held, target: str, filters: Filters, policy: Polic
 
 
 def _doubt(filters: Filters) -> str:
-    """Return what may be wrong with the status, where it is not a known one."""
+    """Return a remark on a status that is not known; empty for a known one."""
     doubt = filters.stage_status and describe_unknown_status(filters.stage_status)
     return f"; {doubt}" if doubt else ""
 

@@ -28,17 +28,17 @@ _NOT_LISTED = "the account does not list this inbox any more"
 
 
 class Publication:
-    """All that a checkpoint has, to be given to a sink.
+    """Writes a finished checkpoint to a sink.
 
     Args:
-        checkpoint: Has all that was to be fetched.
-        sink: Gets each conversation once, in its latest version.
-        held: What the target holds so far.
-        policy: What may become of that.
-        on_batch: Called with the number of records of each batch that the sink takes.
+        checkpoint: The records, all of them fetched.
+        sink: Receives each conversation once, in its latest version.
+        held: The content of the target so far.
+        policy: The options that say what may happen to it.
+        on_batch: Called with the number of records in each batch that the sink takes.
 
     Attributes:
-        size: How many records the sink is given; ``None`` until that is known.
+        size: How many records the sink receives; ``None`` until it is known.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Publication:
         self.size: int | None = None
 
     def run(self, job: Job) -> Manifest:
-        """Give the sink all records, and return the manifest that it stored.
+        """Write all records, and return the manifest that the sink stored.
 
         Raises:
             ReplacementRefusedError: The target would lose records. Nothing was changed.
@@ -97,9 +97,10 @@ class Publication:
             )
 
     def _vanished(self, job: Job) -> Iterator[Partition]:
-        """Yield a failed partition for each inbox of the target that is not listed any more.
+        """Yield a failed partition for each inbox that the account does not list any more.
 
-        It may be gone, or closed to the key by mistake: its records are kept until ``replace``.
+        The inbox may be gone, or hidden from the key by mistake. The target keeps its records
+        until an export with ``replace``.
         """
         last = self._held.last
         if last is None or not job.filters.by_inbox or not last.filters.by_inbox:
@@ -112,10 +113,10 @@ class Publication:
                 yield Partition(inbox_id=one.inbox_id, position=one.position, error=_NOT_LISTED)
 
     def _records(self, job: Job, fetched: int, partitions: Collection[Partition]) -> Fresh | Merged:
-        """Return what the target is to hold.
+        """Return the records that the target is to hold.
 
         Raises:
-            ReplacementRefusedError: It would lose records, and nobody has allowed that.
+            ReplacementRefusedError: It would lose records without the matching option.
         """
         fresh = Fresh(self._checkpoint, fetched, self._on_batch)
         failed = [one for one in partitions if one.error is not None]
@@ -165,7 +166,7 @@ class Publication:
     def _aged(
         self, job: Job, partitions: Collection[Partition], records: Fresh | Merged
     ) -> Iterator[Partition]:
-        """Yield partitions with the age of what the target has of them from an earlier export."""
+        """Yield the partitions; those that failed with the number and age of their old records."""
         last = self._held.last
         counts = records.counts if isinstance(records, Carried) else None
         for one in partitions:
@@ -183,7 +184,7 @@ class Publication:
 
 
 def _age(inbox_id: str | None, last: Manifest) -> datetime | None:
-    """Return from when the records are that a target has of an inbox; ``None`` without any."""
+    """Return how old the records of an inbox in the target may be; ``None`` if it has none."""
     for one in last.partitions:
         if one.inbox_id == inbox_id:
             return one.as_of or (last.began if one.error is None else None)

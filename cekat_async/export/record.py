@@ -33,7 +33,7 @@ def id_of(record: bytes) -> str | None:
 
 
 def inbox_of(record: bytes) -> str | None:
-    """Return the inbox that a record is of, if it has one that can be read."""
+    """Return the inbox id of a record; ``None`` if it has none that can be read."""
     with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _ONLY_INBOX.decode(record).inbox_id
     with suppress(DecodeError):

@@ -15,9 +15,9 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
             because it moved or because two parts of the listing overlap, counts again. In an
             :class:`ExportReport` each conversation counts once.
         pages: Pages that are in it.
-        resumed: How many of the records earlier runs have brought.
-        expected: About how many conversations there are in all: as many as in the last export,
-            where that was of the same. ``None`` where nobody knows.
+        resumed: How many of the records were fetched by earlier runs.
+        expected: About how many conversations there are: the number in the last export with the
+            same filters. ``None`` if there was none.
         requests: Requests that the client sent in this run, retries included.
         retries: How many of the requests were retries.
         refused: How many of the requests the server refused because of its quota (429). If other

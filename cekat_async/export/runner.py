@@ -85,17 +85,16 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
         incremental: Bring only what has moved since the last export to this target began, and
             merge it into what is there. Where there was none, bring everything.
         restart: Forget what an unfinished export has brought.
-        replace: Replace the target although it holds an export of another account or with other
-            filters, and although inboxes failed whose records cannot be kept. Nothing is carried
-            over from the target. It has no effect on a database, which is never replaced.
-        allow_empty: Replace a target that holds conversations by an empty one, if there are none
-            any more.
+        replace: Replace the target even if it holds an export of another account or with other
+            filters. Nothing is carried over from it, even if some inboxes failed. It has no effect
+            on a database, which is never replaced.
+        allow_empty: Let an export that finds no conversation replace a target that holds some.
         limit: Results per page.
         concurrency: How many requests are under way at once. The default is enough for the
             documented quota unless an answer takes longer than 0.8 seconds. With 1, records come
             in the order of the listing, but those that came again behind all others.
         account: A name for the account, for people who read the manifest. Default: its host, and
-            a few digits that follow from the key. It has no part in recognizing the account.
+            a few digits that follow from the key. The account is recognized without it.
         checkpoint: Where to keep what has come until the export is whole. Default: beside the
             target. Where there is no such place (a database elsewhere, standard output, most sinks
             of your own) the default is a temporary file, from which no other run can go on.
@@ -179,10 +178,10 @@ class Export:
         return self._checkpoint.path if self._is_lasting and self.kept and not self.report else None
 
     def kept_conversations(self) -> int | None:
-        """Return how many conversations are in the checkpoint, each once.
+        """Return how many different conversations are in the checkpoint.
 
-        It reads the checkpoint, and so is to be called when :meth:`run` has ended. ``None`` if
-        there is none, or if counting takes too long.
+        Call it after :meth:`run` has ended, because it opens the checkpoint. ``None`` if there is
+        no checkpoint, or if counting takes too long. It blocks for at most some seconds.
         """
         return None if self.checkpoint is None else count_conversations(self.checkpoint)
 
@@ -314,7 +313,7 @@ class Export:
     async def _publish(self, tally: Tally, opened: Opened, job: Job) -> None:
         """Give all records to the sink, and let go of the checkpoint when it has them."""
         await self._worker.do(self._checkpoint.put_totals, tally.totals())
-        # Looked at once more: hours may have passed since the export began.
+        # Hours may have passed since the target was looked at.
         held = Held(self._sink, opened.last, self._worker.check)
 
         def note_batch(count: int) -> None:

@@ -93,10 +93,10 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Lookup(Protocol):
-    """What a sink may offer in addition, if it can find records by id without reading all.
+    """An optional method of a sink that can look up records by id.
 
-    An export asks when the API key has changed: ids that the target knows show that it still is
-    the same account.
+    An export calls it when the API key has changed: an id that the target knows proves that the
+    account is still the same. Without it an export reads what :meth:`Sink.stored` returns.
     """
 
     def known(self, ids: Sequence[str]) -> set[str]:

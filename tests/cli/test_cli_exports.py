@@ -449,7 +449,7 @@ def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
 
     assert refused.code == ExitCode.REPLACEMENT_REFUSED
     assert reason.startswith(f"cekat: 1 inbox failed (the first is {closed}: ")
-    assert reason.endswith("or pass --replace to replace it without them")
+    assert reason.endswith("or pass --replace to replace the target without them")
     assert left == (
         f"cekat: not written, but not lost: {fetched} conversations are in x.jsonl.checkpoint"
     )

@@ -19,6 +19,7 @@ from cekat_async import (
     InboxesFailedError,
     PermissionDeniedError,
     ReplacementRefusedError,
+    TargetError,
 )
 from cekat_async.export import export_conversations, sink_for
 from cekat_async.sandbox import Sandbox
@@ -32,7 +33,7 @@ REFUSALS = (
     ConfigurationError,
     InboxesFailedError,
     PermissionDeniedError,
-    ReplacementRefusedError,
+    TargetError,
 )
 
 exports = st.fixed_dictionaries(
@@ -171,6 +172,10 @@ class Model:
                 )
         except (ZeroDivisionError, *REFUSALS) as error:
             assert self.content() == before, "a failure has changed the target"
+            if type(error) is TargetError:
+                assert self.is_edited
+                assert job["incremental"]
+                assert not job["replace"]
             return error
         self.check(report, number, filters, options, closed | hidden, old, had_manifest)
         return None

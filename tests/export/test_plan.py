@@ -206,7 +206,7 @@ def test_what_has_other_filters_cannot_be_added_to(filters, message):
         require_same_filters(a_manifest("x.jsonl"), filters)
 
     assert _said(caught) == (
-        f"x.jsonl holds an export of other filters ({message}): nothing can be added to it; "
+        f"x.jsonl holds an export with other filters ({message}): nothing can be added to it; "
         "export all of it anew with incremental=False"
     )
 

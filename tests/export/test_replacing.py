@@ -81,7 +81,7 @@ async def test_other_filters_are_refused_before_the_first_request(account, tmp_p
         assert len(a.sandbox.log.requests) == asked
         assert contents(tmp_path) == before
         assert error.option == "replace"
-        assert str(error).startswith(f"{target} holds an export of other filters (all inboxes; ")
+        assert str(error).startswith(f"{target} holds an export with other filters (all inboxes; ")
         assert str(error).endswith("choose another target, or pass replace=True")
 
 
