@@ -128,7 +128,7 @@ def _partitions(partitions: tuple[Partition, ...]) -> Iterator[str]:
     if len(partitions) == 1:
         return
     for one in islice(partitions, _PARTITIONS_SHOWN):
-        done = f"{count(one.records, 'record')}, {count(one.pages, 'page')}"
-        yield one_line(f"inbox {one.inbox_id}: {done}{', failed' if one.error is not None else ''}")
+        failed = ", failed" if one.error is not None else ""
+        yield one_line(f"inbox {one.inbox_id}: {count(one.records, 'record')} fetched{failed}")
     if (more := len(partitions) - _PARTITIONS_SHOWN) > 0:
         yield f"and {count(more, 'more inbox', 'more inboxes')}: see the manifest"

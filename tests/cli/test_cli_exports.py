@@ -113,7 +113,7 @@ def test_an_export_of_each_inbox(cekat, tmp_path, holds):
     ended = cekat("export", "x.jsonl", *SIZE, "--by-inbox")
 
     assert ended.code == 0
-    assert len(re.findall(r"^inbox \S+: \d+ records?, \d+ pages?$", ended.err, re.MULTILINE)) == 8
+    assert len(re.findall(r"^inbox \S+: \d+ records? fetched$", ended.err, re.MULTILINE)) == 8
     assert holds(tmp_path / "x.jsonl", Sandbox(250))
 
 

@@ -529,8 +529,8 @@ def test_a_summary_of_many_inboxes():
 
     assert lines[0] == "x.jsonl: 12,345,678 conversations, partial"
     assert lines[4:6] == [
-        "inbox inbox-0: 0 records, 1 page",
-        "inbox inbox-1: 1 record, 1 page, failed",
+        "inbox inbox-0: 0 records fetched",
+        "inbox inbox-1: 1 record fetched, failed",
     ]
     assert lines[14:] == ["and 3 more inboxes: see the manifest"]
 
@@ -574,3 +574,56 @@ def test_one_is_not_many():
         "x.jsonl: 1 conversation, complete",
         "2 requests (1 retry)",
     ]
+
+
+@pytest.mark.parametrize(
+    "carried, as_of, kept",
+    [
+        (0, None, ""),
+        (1, MANIFEST.began, "; 1 conversation is kept, as of 2026-04-10 00:00 UTC"),
+        (1839, MANIFEST.began, "; 1,839 conversations are kept, as of 2026-04-10 00:00 UTC"),
+        # A database does not count them.
+        (0, MANIFEST.began, "; what was there is kept, as of 2026-04-10 00:00 UTC"),
+    ],
+)
+def test_what_is_kept_of_an_inbox_that_failed_is_told_with_its_age(carried, as_of, kept):
+    """Behind the reason it says how much the target has of that inbox, and from when."""
+    part = Partition(inbox_id="i", error="403", carried=carried, as_of=as_of)
+
+    assert [*failures(msgspec.structs.replace(MANIFEST, partitions=(part,)))] == [
+        f"inbox i failed: 403{kept}"
+    ]
+
+
+def test_a_summary_of_several_runs_has_the_time_of_all():
+    """Of several runs it says how long they took together, and nothing of a speed."""
+    lines = summary(report_of(runs=3, seconds=81.64), None).splitlines()
+
+    assert lines[1:3] == ["123,999 requests (542 retries)", "81.6 s in 3 runs"]
+
+
+@pytest.mark.parametrize(
+    "requests, earned, seconds, limit, means_something",
+    [
+        (60, 6.0, 1.2, 300, False),  # the README's first export: all at once
+        (300, 150.0, 30.0, 300, False),  # the burst of a minute, and half of that minute
+        (300, 300.0, 60.0, 300, True),
+        (305, 300.0, 61.0, 300, True),  # a little ahead, as a pace is
+        (40, 45.0, 9.0, 300, False),
+        (50, 50.0, 10.0, 300, True),
+        (9_000, 0.0, 9.0, None, False),
+        (9_000, 0.0, 11.0, None, True),  # without a pace nothing is ahead of it
+    ],
+)
+def test_a_speed_is_told_when_it_means_something(requests, earned, seconds, limit, means_something):
+    """Not of a few seconds, and not while requests that were free at the beginning decide it."""
+    progress = ExportProgress(
+        conversations=100 * requests, pages=requests, requests=requests, seconds=seconds,
+        limit=limit, per=60.0 if limit else 0.0, earned=earned,
+    )  # fmt: skip
+    text = progress_module._wording(Standing(progress, AT_EASE, "x"))
+    lines = summary(report_of(progress, requests=requests), None).splitlines()
+
+    assert ("/min" in text) is means_something
+    assert ("%" in text) is (means_something and limit is not None)
+    assert ("conversations/min" in lines[2]) is means_something
