@@ -133,7 +133,8 @@ class Beginning:
 
     async def _business_id(self, listed: str | None, *, is_comparable: bool) -> str | None:
         """Return the business of the account. Ask the API only if it is not recorded."""
-        known = self._opened.business_id(self._client.account) if listed is None else listed
+        recorded = self._opened.business_id(self._client.account)
+        known = listed if listed or recorded is None else recorded
         if known is None and is_comparable:
             return await ask_business_id(self._client)
         return known

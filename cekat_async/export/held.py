@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cekat_async import TargetError
-from cekat_async.export.file_sink import ReplacedSink
+from cekat_async.export.file_sink import ReplacedSink, told_of
 from cekat_async.export.record import id_of
 from cekat_async.export.sink import Lookup
 
@@ -65,7 +65,8 @@ class Held:
             if (count := self.count()) is not None:
                 return count == 0
             # Another program may have written it, so its records may be unreadable.
-            return self._sink.checksum() in {"", _CHECKSUM_OF_NOTHING}
+            with told_of(self._sink.target):
+                return self._sink.checksum() in {"", _CHECKSUM_OF_NOTHING}
         return not any(self._sink.stored() or ())
 
     def holds_any(self, ids: Collection[str]) -> bool:

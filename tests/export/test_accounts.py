@@ -485,6 +485,16 @@ async def test_several_businesses_show_nothing(world, target):
     assert in_target(target) == world.records()
 
 
+async def test_a_known_business_outlasts_a_list_that_names_none(world, target):
+    """With ``by_inbox`` a list of inboxes without a business takes nothing away."""
+    await world.export(target, by_inbox=True)
+    business_id = manifest_of(target).business_id
+    change_inboxes(world.ours, lambda data: [one | {"business_id": None} for one in data])
+    await world.export(target, by_inbox=True)
+
+    assert manifest_of(target).business_id == business_id != ""
+
+
 @pytest.mark.parametrize(
     "one, other, is_same",
     [

@@ -1,6 +1,8 @@
 """A good target is never replaced by a worse one by accident."""
 
+import errno
 import json
+import os
 
 import msgspec
 import pytest
@@ -14,6 +16,7 @@ from cekat_async import (
     TargetError,
 )
 from cekat_async.export import Manifest, export_conversations, sink_for
+from cekat_async.export.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault
 
 FILES = ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.parquet", "x.parquet/"]
@@ -281,6 +284,21 @@ async def test_nothing_may_replace_nothing(account, target, old):
             await export_conversations(a.client, target)
 
     assert target.read_bytes() == b""
+
+
+async def test_a_target_that_cannot_be_read_is_told_as_that(account, target):
+    """Where nobody can see what would be lost, the system's reason is told, and nothing is."""
+
+    class Unreadable(JsonLinesSink):
+        def checksum(self):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    target.write_bytes(b"of somebody")
+    async with account(0) as a:
+        with pytest.raises(TargetError, match="Permission denied"):
+            await export_conversations(a.client, Unreadable(target))
+
+    assert target.read_bytes() == b"of somebody"
 
 
 async def test_a_refused_empty_export_is_in_nobodys_way(account, target):
