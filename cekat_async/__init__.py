@@ -15,6 +15,7 @@ from cekat_async.errors import *  # noqa: F403 - the family is listed once, in e
 if typing.TYPE_CHECKING:
     from cekat_async._decode import decode_conversation
     from cekat_async._limiter import Limiter, LimiterSnapshot
+    from cekat_async._raw_json import record_id
     from cekat_async.client import CekatClient
     from cekat_async.config import RateLimit, RetryPolicy, Timeout
     from cekat_async.models import (
@@ -54,6 +55,7 @@ __all__ = [
     "__version__",
     "decode_conversation",
     "errors",
+    "record_id",
 ]
 __all__ += errors.__all__
 
@@ -68,6 +70,7 @@ _HOMES = {
     "positions": ["Cursor", "Position"],
     "_decode": ["decode_conversation"],
     "_limiter": ["Limiter", "LimiterSnapshot"],
+    "_raw_json": ["record_id"],
     "conversations": [],
     "inboxes": [],
 }

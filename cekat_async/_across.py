@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async._walk import odd_record_error
-from cekat_async.config import require_text
+from cekat_async.config import require_inbox_id
 from cekat_async.errors import (
     AuthenticationError,
     CekatError,
@@ -22,6 +22,7 @@ from cekat_async.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
+    from uuid import UUID
 
     from cekat_async._listing import Listing
     from cekat_async._stream import Line
@@ -149,8 +150,8 @@ def _concerns_all(error: CekatError) -> bool:
 
 
 def require_inbox_ids(
-    inbox_ids: Iterable[str] | AsyncIterable[str] | None,
-) -> Iterable[str] | AsyncIterable[str] | None:
+    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID] | None,
+) -> Iterable[str | UUID] | AsyncIterable[str | UUID] | None:
     """Return inbox ids that may be iterated, each checked that can be checked before that.
 
     Raises:
@@ -169,27 +170,30 @@ def require_inbox_ids(
             f"account, not {inbox_ids!r}"
         )
     if isinstance(inbox_ids, (list, tuple, set, frozenset)):
-        return tuple(require_text("each of inbox_ids", inbox_id) for inbox_id in inbox_ids)
+        return tuple(require_inbox_id("each of inbox_ids", inbox_id) for inbox_id in inbox_ids)
     return inbox_ids
 
 
 async def each_once(
-    inbox_ids: Iterable[str] | AsyncIterable[str],
+    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID],
 ) -> AsyncGenerator[str, None]:
-    """Yield each id when it comes for the first time.
+    """Yield each id, as text, when it comes for the first time.
 
     Raises:
-        ConfigurationError: What comes is no text.
+        ConfigurationError: What comes is neither text nor a UUID.
     """
     seen = set[str]()
     async with aclosing(_in_turn(inbox_ids)) as found:
-        async for inbox_id in found:
-            if require_text("each of inbox_ids", inbox_id) not in seen:
+        async for given in found:
+            inbox_id = require_inbox_id("each of inbox_ids", given)
+            if inbox_id not in seen:
                 seen.add(inbox_id)
                 yield inbox_id
 
 
-async def _in_turn(inbox_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:
+async def _in_turn(
+    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID],
+) -> AsyncGenerator[str | UUID, None]:
     if not isinstance(inbox_ids, AsyncIterable):
         for inbox_id in inbox_ids:
             yield inbox_id

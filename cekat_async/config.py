@@ -8,6 +8,7 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
 
 import msgspec
 
@@ -27,6 +28,7 @@ __all__ = [
     "describe_unknown_status",
     "is_loopback",
     "require_count",
+    "require_inbox_id",
     "require_share",
     "require_switch",
     "require_text",
@@ -78,6 +80,15 @@ def require_text(name: str, value: object) -> str:
     if not value.isascii():
         _require_encodable(name, value)
     return value
+
+
+def require_inbox_id(name: str, value: object) -> str:
+    """Return an inbox id as text; a :class:`uuid.UUID` is one, too.
+
+    Raises:
+        ConfigurationError: It is neither a UUID nor text with something in it.
+    """
+    return str(value) if isinstance(value, UUID) else require_text(name, value)
 
 
 def describe_unknown_status(status: str) -> str | None:
@@ -238,6 +249,18 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SHORTEST_SECRET = 8
+# Characters of a secret that are looked for. A pattern for all of a long one takes long to compile.
+_PROBE = 40
+# Characters that one character of a secret may take in a text, as in "&#123;".
+_LONGEST_SPELLING = 8
+
+
+def _spelled(secret: str) -> str:
+    """Return a pattern for a text however a server spells it: in JSON, in a URL, in HTML."""
+    return "".join(
+        rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
+        for c in secret
+    )
 
 
 class Secret:
@@ -252,25 +275,41 @@ class Secret:
         """Return the text itself."""
         return self._value
 
-    def redact(self, body: bytes) -> bytes:
-        """Return ``body`` without the secret, which a server may have echoed."""
-        return re.sub(self._echo().encode(), b"***", body) if self._is_secret else body
-
     def redact_text(self, text: str) -> str:
-        """Return ``text`` without the secret."""
-        return re.sub(self._echo(), "***", text) if self._is_secret else text
+        """Return ``text`` without the secret, which a server may have echoed."""
+        if len(self._value) < _SHORTEST_SECRET:
+            return text  # it is part of half of all texts, and keeps nobody out
+        pieces, at = list[str](), 0
+        for found in re.finditer(_spelled(self._value[:_PROBE]), text):
+            if found.start() >= at:
+                pieces += [text[at : found.start()], "***"]
+                at = self._end_of_echo(text, found.end())
+        return "".join([*pieces, text[at:]])
 
-    @property
-    def _is_secret(self) -> bool:
-        # What is shorter stands in half of all texts, and keeps nobody out.
-        return len(self._value) >= _SHORTEST_SECRET
+    def redact(self, body: bytes) -> bytes:
+        """Return ``body`` without the secret."""
+        # Each byte is a character of Latin-1, and the secret is ASCII.
+        return self.redact_text(body.decode("latin-1")).encode("latin-1")
 
-    def _echo(self) -> str:
-        """Return what matches the secret however a server spells it: in JSON, in a URL, in HTML."""
-        return "".join(
-            rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
-            for c in self._value
-        )
+    def excerpt(self, body: bytes, most: int) -> bytes:
+        """Return the first ``most`` bytes of ``body``, without the secret.
+
+        The body is cut before it is redacted, because redacting megabytes takes seconds.
+        """
+        if len(body) <= most:
+            return self.redact(body)
+        # The cut may leave the beginning of the secret at the end, so that end is dropped.
+        margin = _LONGEST_SPELLING * len(self._value)
+        redacted = self.redact(body[: most + margin])
+        return redacted[: max(0, len(redacted) - margin)][:most]
+
+    def _end_of_echo(self, text: str, at: int) -> int:
+        """Return where an echo ends whose first :data:`_PROBE` characters end at ``at``."""
+        for character in self._value[_PROBE:]:
+            if not (found := re.compile(_spelled(character)).match(text, at)):
+                break
+            at = found.end()
+        return at
 
     def __repr__(self) -> str:
         return "'***'"

@@ -435,6 +435,48 @@ def test_redaction_of_escaped_echoes(echo: str) -> None:
     assert secret.redact_text(f"?key={echo}.") == "?key=***."
 
 
+LONG_KEY = "eyJhbGciOiJIUzI1NiJ9." + "".join(f"{n:x}_" for n in range(400))
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        lambda key: "".join(f"\\u{ord(c):04x}" for c in key),
+        lambda key: "".join(f"%{ord(c):02X}" for c in key),
+        lambda key: "".join(f"&#{ord(c)};" for c in key),
+        lambda key: "".join(c if i % 3 else f"&#x{ord(c):x};" for i, c in enumerate(key)),
+    ],
+    ids=["plain", "JSON", "URL", "HTML", "mixed"],
+)
+def test_redaction_of_a_long_key(spell) -> None:
+    """A key of a thousand characters is redacted to its last one, however it is spelled."""
+    secret, echo = Secret(LONG_KEY), spell(LONG_KEY)
+
+    assert secret.redact_text(f"a {echo}{echo} b {echo}") == "a ****** b ***"
+    part = secret.redact_text(f"a {spell(LONG_KEY[:-8])}!")
+    assert part == "a ***!"
+
+
+@given(
+    key=st.sampled_from([KEY, LONG_KEY]),
+    texts=st.lists(st.binary(max_size=300) | st.just(b"x" * 900), max_size=4),
+    most=st.integers(0, 3000),
+)
+def test_an_excerpt_never_shows_the_key(key: str, texts: list[bytes], most: int) -> None:
+    """The beginning of a body has no key and no large part of one, wherever the body is cut."""
+    body = key.encode().join(texts)
+    excerpt = Secret(key).excerpt(body, most)
+
+    assert len(excerpt) <= max(most, len(body))
+    half = key[: len(key) // 2].encode()
+    assert half not in excerpt or half in b"".join(texts)
+    if len(body) <= most:
+        assert excerpt == Secret(key).redact(body)
+    if len(texts) < 2 and len(body) > most:
+        assert body.startswith(excerpt)
+
+
 def test_redaction_of_a_key_that_is_none() -> None:
     """A few letters keep nobody out and stand in every other word: they are left alone."""
     assert Secret("k").redact_text("Name or service not known") == "Name or service not known"

@@ -19,20 +19,27 @@ ROOT = Path(cekat_async.__file__).parent
 # From the ground up. What stands on one floor knows nothing of its neighbours, except for their
 # types. A folder stands on a floor as a whole.
 FLOORS = [
-    {"positions", "_version"},  # values
+    {"positions", "_version", "_raw_json"},  # values
     {"errors", "models"},  # values as well
+    {"_seen", "_timeline"},  # rules
     {
         "config",
         "_wire",
-        "_walk",
-        "_seen",
-        "_timeline",
+        "_cursor_walk",
         "_ledger",
         "_hold",
         "_trust",
         "_turn",
-    },  # rules
-    {"_decode", "_quota", "_belief", "_reports", "_segment"},  # rules as well, on top of those
+    },  # rules as well
+    {
+        "_walk",
+        "_record_decoding",
+        "_quota",
+        "_belief",
+        "_reports",
+        "_segment",
+    },  # on top of those
+    {"_decode"},
     {"_pace", "_unpaced", "_splits", "_follow_up", "_catch_up"},  # and on top of these
     {"_segments"},
     {"_tracked"},
@@ -60,6 +67,7 @@ NAME_PLATE = {"_at_first_use"}
 HARMLESS = {
     "__future__",
     "array",
+    "collections.Counter",
     "collections.abc",
     "collections.deque",
     "contextlib",
@@ -77,6 +85,7 @@ HARMLESS = {
     "types",
     "typing",
     "urllib.parse",
+    "uuid.UUID",
 }
 
 

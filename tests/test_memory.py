@@ -23,15 +23,17 @@ def resident() -> int:
 
 
 class Prepared:
-    """Answers with one and the same page, under a new cursor each time."""
+    """Answers with one page, but with another id of its first record and a new cursor each time."""
 
     def __init__(self, records: list[bytes]) -> None:
         rest = json.dumps(
             {"metadata": {"next_cursor": {"cursor_id": "********", "cursor_ts": "t"}}}
         )
-        body = b'{"success":true,"data":[' + b",".join(records) + b"]," + rest.encode()[1:]
+        first = re.sub(rb'^{"id":"[^"]{8}', b'{"id":"********', records[0])
+        data = b",".join([first, *records[1:]])
+        body = b'{"success":true,"data":[' + data + b"]," + rest.encode()[1:]
         self._page = http(body)
-        self._last = http(body.replace(b'"********"', b"null").replace(b'"t"', b"null"))
+        self._last = http(re.sub(rb'"cursor_id":.*', b'"cursor_id":null}}}', body))
 
     def __call__(self, head: bytes) -> bytes:
         found = re.search(rb"cursor_id=(\d+)", head)

@@ -8,7 +8,7 @@ import random
 
 import pytest
 from support.clock import most_in_any, now, run_virtual
-from support.parts import PATIENT, make_config, make_pipeline, page_body
+from support.parts import PATIENT, in_one_step, make_config, make_pipeline, page_body
 from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
@@ -36,11 +36,13 @@ REQUEST = Request("/api/things", "limit=1")
 KEY = "a-made-up-key"
 
 
+@in_one_step
 def body_of(reply: Reply) -> bytes:
     """Decode nothing: what these tests fetch is the body itself."""
     return reply.body
 
 
+@in_one_step
 def decode_whole(reply: Reply) -> str:
     """Take anything but a body that is cut short or has another shape."""
     if reply.body.startswith(b"cut"):
@@ -525,6 +527,7 @@ def test_an_echo_of_the_key_is_struck_out(status, caplog):
     echo = f'{{"success": false, "error": {{"message": "{KEY}", "code": "{KEY}"}}}}'.encode()
     pipeline, _ = make_pipeline([reply(status, echo)] * 2, retry=RetryPolicy(attempts=2))
 
+    @in_one_step
     def decode(answer: Reply) -> bytes:
         raise DecodeError(answer.body.decode(), raw=answer.body)
 
@@ -537,6 +540,57 @@ def test_an_echo_of_the_key_is_struck_out(status, caplog):
     with caplog.at_level(logging.DEBUG):
         run_virtual(main())
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("cut_at", [2_000, 64 * 1024])
+def test_a_long_body_shows_no_part_of_the_key(status, cut_at):
+    """An error made of a long body has no part of an echoed key, also where the body is cut."""
+    for before in (cut_at - len(KEY), cut_at - len(KEY) // 2, cut_at - 1):
+        body = b"[" + b"x" * (before - 1) + KEY.encode() + b"y" * 100_000
+        pipeline, _ = make_pipeline([reply(status, body)], retry=RetryPolicy(attempts=1))
+        with pytest.raises((MalformedBodyError, APIStatusError)) as caught:
+            run_virtual(pipeline.fetch(REQUEST, decode_conversation_page))
+        shown = repr(vars(caught.value))
+
+        assert KEY[: len(KEY) // 2] not in shown
+        assert "xxxx" in shown
+        assert len(shown) < 200_000
+
+
+def test_a_large_reply_is_decoded_in_turns():
+    """While a large page is decoded, other tasks of the event loop have turns, and can cancel."""
+    body = b'{"data":[{"id":"x","a":[' + b"[[]]," * 300_000 + b"[]]}]}"
+    pipeline, _ = make_pipeline([reply(body=body)] * 2)
+
+    async def main() -> tuple[int, bool]:
+        call = asyncio.create_task(pipeline.fetch(REQUEST, decode_conversation_page))
+        turns = 0
+        while not call.done():
+            turns += 1
+            await asyncio.sleep(0)
+        page = await call
+        cancelled = asyncio.create_task(pipeline.fetch(REQUEST, decode_conversation_page))
+        for _ in range(turns // 2):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        return turns, page.ids == ["x"] and cancelled.cancelled()
+
+    turns, is_right = run_virtual(main())
+
+    assert is_right
+    assert turns > len(body) / 200_000
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 304, 400, 404, 599])
+def test_only_a_200_is_decoded(status):
+    """Any status but 200 is an error, even with the body of a good page."""
+    pipeline, _ = make_pipeline([reply(status, page_body(["a"]))], retry=RetryPolicy(attempts=1))
+
+    with pytest.raises(APIStatusError) as caught:
+        run_virtual(pipeline.fetch(REQUEST, body_of))
+    assert caught.value.status == status
 
 
 def test_an_answer_with_the_key_in_it_is_left_as_it_came():

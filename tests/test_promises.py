@@ -301,7 +301,7 @@ async def test_a_response_cannot_fill_the_memory():
 
 async def test_a_cursor_that_repeats_is_no_endless_loop():
     """A server that leads in a circle of a thousand pages is found out after one round."""
-    circle = itertools.cycle([reply(body=page_body([], f"c{n}")) for n in range(1000)])
+    circle = itertools.cycle([reply(body=page_body([f"{n}"], f"c{n}")) for n in range(1000)])
     pipeline, transport = make_pipeline(circle)
 
     with pytest.raises(errors.PaginationError):

@@ -9,6 +9,7 @@ import base64
 import gc
 import json
 import logging
+import math
 import pickle
 import re
 import traceback
@@ -438,7 +439,7 @@ def test_the_echo_tests_would_notice():
     "page",
     [
         {"data": [{"id": "1"}], "metadata": {"next_cursor": {"cursor_id": KEY, "cursor_ts": "t"}}},
-        {"data": [{"id": KEY, "notes": 1}], "metadata": None},
+        {"data": [{"id": KEY, "notes": math.nan}], "metadata": None},
     ],
     ids=["a repeated cursor", "an odd record"],
 )

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.listing import ModelListing, replay
+from support.listing import EndlessListing, ModelListing, replay
 
 from cekat_async._segments import SegmentedWalk
 from cekat_async.errors import (
@@ -370,7 +370,7 @@ def test_a_cursor_that_repeats_is_an_error_in_order():
     walk.advance(middle, page("n", at(2)))
 
     assert middle.is_over
-    assert "second time" in warnings[0]
+    assert "would never end" in warnings[0]
     # What the server wrote into a cursor, perhaps the key, is in no log.
     assert at(2).cursor_ts not in warnings[0]
 
@@ -401,6 +401,35 @@ def test_a_listing_that_changes_too_fast_is_told_of():
     replay(walk, listing, walkers=2, between=live)
 
     assert "faster than it is read" in warnings[-1]
+
+
+@given(
+    size=st.sampled_from([0, 1, 40, 150]),
+    kinds=st.lists(st.sampled_from(["empty", "repeat", "cycle"]), min_size=1, max_size=4),
+    moments=st.lists(
+        st.sampled_from(["?", "1970-01-01T00:00:00", "2200-01-01T00:00:00", "2026-01-01T00:00:00"]),
+        min_size=1,
+        max_size=4,
+    ),
+    rising=st.booleans(),
+    walkers=walker_counts,
+    random=interleavings,
+)
+@settings(max_examples=100)
+def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
+    size, kinds, moments, rising, walkers, random
+):
+    """Whatever pages come after the end: all conversations come once, and then an error."""
+    times = spread(size, "even", Random(size))
+    listing = EndlessListing(times, kinds=kinds, moments=moments, limit=5, rising=rising)
+    walk, _ = walk_of(walkers)
+    pages = []
+
+    with pytest.raises(PaginationError, match="would never end"):
+        replay(walk, listing, walkers=walkers, random=random, pages=pages)
+
+    assert sorted(ids_of(pages)) == sorted(listing.times)
+    assert len(listing.requests) <= 2 * size / 5 + 150 * len(kinds) + 5 * walkers
 
 
 def test_an_empty_listing_is_one_empty_page():

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.listing import ModelListing, replay
+from support.listing import EndlessListing, ModelListing, replay
 
 from cekat_async._tracked import TrackedWalk
 from cekat_async.errors import PaginationError
@@ -384,6 +384,56 @@ def test_a_walk_that_is_told_to_stop_is_not_at_its_end(stop, walkers, random, se
     kept.run()
 
     assert kept.found == set(listing.times)
+
+
+@given(
+    size=st.sampled_from([1, 40, 150]),
+    kinds=st.lists(st.sampled_from(["empty", "repeat", "cycle"]), min_size=1, max_size=4),
+    moments=st.lists(
+        st.sampled_from(["?", "1970-01-01T00:00:00", "2200-01-01T00:00:00", "2026-01-01T00:00:00"]),
+        min_size=1,
+        max_size=4,
+    ),
+    rising=st.booleans(),
+    walkers=walker_counts,
+    random=interleavings,
+)
+@settings(max_examples=100)
+def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
+    size, kinds, moments, rising, walkers, random
+):
+    """Whatever pages come after the end: all conversations come, and then an error."""
+    listing = EndlessListing(even(size), kinds=kinds, moments=moments, limit=5, rising=rising)
+    walk, pages = TrackedWalk(Position(), walkers, lambda _: None), []
+
+    with pytest.raises(PaginationError):
+        replay(walk, listing, walkers=walkers, random=random, pages=pages)
+
+    assert {item.id for page in pages for item in page} == set(listing.times)
+    assert len(listing.requests) <= 2 * size / 5 + 150 * len(kinds) + 5 * walkers
+
+
+def test_a_sparse_listing_that_does_not_go_by_time_is_read():
+    """Where the first page of a listing is empty, and its cursor is no time, the rest comes."""
+    listing = ModelListing(even(300), limit=10, seed=1)
+    last = min(listing.times, key=listing.times.get)
+    listing.shows = last.__eq__
+    plain = listing.page
+
+    def page(cursor, limit=None):
+        place = cursor and Cursor(cursor.cursor_id, cursor.cursor_ts.removeprefix("at "))
+        found = plain(place, limit)
+        following = found.next_cursor
+        return msgspec.structs.replace(
+            found,
+            next_cursor=following and Cursor(following.cursor_id, f"at {following.cursor_ts}"),
+        )
+
+    listing.page = page
+    kept = Kept(listing, 1)
+    kept.run()
+
+    assert kept.found == {last}
 
 
 def test_a_position_is_small():

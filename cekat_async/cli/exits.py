@@ -53,9 +53,6 @@ _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
 )
 
 _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
-    (errors.AuthenticationError, "check the key in {key_from}"),
-    (errors.PermissionDeniedError, "ask for a key that may see this"),
-    (errors.NotFoundError, "check the base URL"),
     (errors.InboxesFailedError, "the same command goes on"),
     (errors.NotSentError, "check the network and the base URL"),
     (errors.ResponseLostError, "try again, and if it stays so, ask the API's support"),
@@ -66,7 +63,8 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
 # What the errors say for Python, said for a command line.
 _AS_TYPED: Mapping[str, str] = {
     "pass api_key=… or set CEKAT_API_KEY": "set CEKAT_API_KEY, or try it with --sandbox",
-    "check api_key=… or CEKAT_API_KEY": "check CEKAT_API_KEY",
+    "check api_key=… or CEKAT_API_KEY": "check the key in {key_from}",
+    "check base_url=… or CEKAT_BASE_URL": "check the base URL",
     "pass allow_http=True": "pass --allow-http",
     # Which of the two it is, --wait takes away both.
     "the deadline of the call, or RateLimit.longest_hold": "what the command may wait",
@@ -101,9 +99,9 @@ def advice(error: errors.CekatError, key_from: str = "CEKAT_API_KEY") -> str:
     """
     text = "; ".join([str(error), *getattr(error, "__notes__", ())])
     for said, typed in _AS_TYPED.items():
-        text = text.replace(said, typed)
+        text = text.replace(said, typed.format(key_from=key_from))
     hint = _hint(error)
-    return f"{text}: {hint.format(key_from=key_from)}" if hint else text
+    return f"{text}: {hint}" if hint else text
 
 
 def facts(error: errors.CekatError) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from cekat_async import TargetError
+from cekat_async import TargetError, record_id
 from cekat_async.export.file_sink import ReplacedSink, told_of
-from cekat_async.export.record import id_of
 from cekat_async.export.sink import Lookup
 
 if TYPE_CHECKING:
@@ -77,6 +76,6 @@ class Held:
             return bool(self._sink.known([*ids]))
         for batch in self._sink.stored() or ():
             self._check()
-            if any(id_of(record) in ids for record in batch):
+            if any(record_id(record) in ids for record in batch):
                 return True
         return False

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cekat_async.export.record import id_of, inbox_of
+import msgspec
+
+from cekat_async import DecodeError, decode_conversation, record_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -14,6 +17,13 @@ if TYPE_CHECKING:
     from cekat_async.export.sink import Sink
 
 __all__ = ["Carried", "Fresh", "Merged"]
+
+
+class _OnlyInbox(msgspec.Struct):
+    inbox_id: str | None = None
+
+
+_ONLY_INBOX = msgspec.json.Decoder(_OnlyInbox)
 
 
 class Fresh:
@@ -117,14 +127,23 @@ class Carried(Merged):
 
     def _count_old(self) -> int:
         for batch in self._old():
-            self.counts.update(map(inbox_of, batch))
+            self.counts.update(map(_inbox_of, batch))
         return self.counts.total()
 
     def _stays(self, record: bytes) -> bool:
-        return inbox_of(record) not in self._walked
+        return _inbox_of(record) not in self._walked
 
 
 def _name_of(record: bytes) -> Name:
     """Return what a checkpoint knows a record by: its id, or all of it without one."""
-    id_ = id_of(record)
+    id_ = record_id(record)
     return record if id_ is None else id_
+
+
+def _inbox_of(record: bytes) -> str | None:
+    """Return the inbox id of a record; ``None`` if it has none that can be read."""
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _ONLY_INBOX.decode(record).inbox_id
+    with suppress(DecodeError):  # It is slower, and reads records that are broken elsewhere.
+        return decode_conversation(record).inbox_id
+    return None

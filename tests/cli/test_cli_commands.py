@@ -53,13 +53,13 @@ def test_odd_records_are_in_the_summary(cekat, served):
         ended = cekat("export", "out.jsonl")
 
     assert "2 conversations, complete" in ended.err
-    assert "odd records: 1, written like the others" in ended.err
+    assert "malformed records: 1, in tables with only their id and raw" in ended.err
     assert max(map(len, ended.err.splitlines()[-4:])) <= 80
 
 
 def test_the_first_odd_records_are_named(cekat, served):
     """An export names the first five odd records, one a line, and from there only counts."""
-    odd = [b'{"id":"r%d","labels":%d}' % (number, number) for number in range(7)]
+    odd = [b'{"id":"r%d","score":NaN}' % number for number in range(7)]
     with served(0) as sandbox:
         page = Fault.raw(body=b'{"data":[17,%s]}' % b",".join(odd))
         sandbox.fail_next(Fault.ok(), page, page)
@@ -68,11 +68,22 @@ def test_the_first_odd_records_are_named(cekat, served):
 
     assert ended.code == 0
     assert told[0].startswith("cekat: a record without an id is odd at $: ")
-    assert [line.partition(": Exp")[0] for line in told[1:5]] == [
-        f"cekat: record r{number} is odd at $.labels" for number in range(4)
+    assert [line.partition(": JSON")[0] for line in told[1:5]] == [
+        f"cekat: record r{number} is odd at $" for number in range(4)
     ]
     assert told[5:] == ["cekat: there are more odd records: from here they are only counted"]
-    assert "odd records: 8, written like the others" in ended.err
+    assert "malformed records: 8, in tables with only their id and raw" in ended.err
+
+
+def test_mistyped_fields_are_in_the_summary(cekat, served):
+    """The summary names the fields of another type than documented, and how many records have."""
+    with served(0) as sandbox:
+        records = b'{"data":[{"id":"a","notes":7},{"id":"b","notes":8,"labels":7}]}'
+        sandbox.fail_next(*[Fault.raw(body=records)] * 2)
+        ended = cekat("export", "out.jsonl")
+
+    assert "mistyped fields: notes (2), labels (1)" in ended.err
+    assert "malformed" not in ended.err
 
 
 def test_a_slow_export_tells_its_pace(cekat, monkeypatch):

@@ -141,14 +141,14 @@ def test_what_strangers_wrote_does_no_harm_to_a_table(served):
 
 def test_odd_records_are_not_shown_but_told(served):
     """A table has no place for odd records: each is told in a line, as text and nothing more."""
-    odd = rb'{"data":[{"id":"\u001b[31m\n[b]","labels":7},{"id":"a","contact_name":"Budi"}]}'
+    odd = rb'{"data":[{"id":"\u001b[31m\n[b]","a":NaN},{"id":"a","contact_name":"Budi"}]}'
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=odd))
         terminal = Terminal("conversations")
         code, text = terminal.end()
 
     assert code == 0
-    assert "cekat: not shown: record [31m [b] is odd at $.labels: " in text
+    assert "cekat: not shown: record [31m [b] is odd at $: " in text
     assert b"\x1b[31m" not in terminal.seen
     assert any(line.startswith("Budi ") for line in text.splitlines())
 
@@ -501,6 +501,7 @@ def test_a_summary_fits():
         repeats=321,
         odd_records=12,
         incremental=True,
+        mistyped_fields={"labels": 4, "notes": 31},
         unknown_fields={f"x_a_field_with_a_long_name_{n}": n * 1000 for n in range(9)},
     )
 
@@ -513,7 +514,8 @@ def test_a_summary_fits():
         "waited 1 h 13 min for the quota",
         "refused 540 times (429)",
         "unknown fields: x_a_field_with_a_lon (8,000 records), and 8 more",
-        "odd records: 12, written like the others, but not as the API documents them",
+        "mistyped fields: notes (31 records), labels (4)",
+        "malformed records: 12, in tables with only their id and raw",
         "manifest: x.jsonl.manifest.json",
     ]
     assert all(len(line) <= 80 for line in lines)

@@ -24,6 +24,7 @@ from cekat_async.sandbox.headers import quota_headers, retry_after
 from cekat_async.sandbox.quota import counter
 
 from .clock import VirtualLoop
+from .parts import in_one_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,10 +237,13 @@ async def _run(cell: Cell, limiter: Any, periods: int, seed: int) -> Outcome:
     return Outcome((server.granted + server.taken) / could, server.refused, periods, *times)
 
 
+_DECODE = in_one_step(lambda reply: reply)
+
+
 async def _work(pipeline: Pipeline, done: list[float]) -> None:
     while True:
         try:
-            await pipeline.fetch(_REQUEST, lambda reply: reply)
+            await pipeline.fetch(_REQUEST, _DECODE)
         except APIStatusError:
             continue  # a script would give up here
         done.append(_now())
