@@ -79,10 +79,10 @@ def test_mistyped_fields_are_in_the_summary(cekat, served):
     """The summary names the fields of another type than documented, and how many records have."""
     with served(0) as sandbox:
         records = b'{"data":[{"id":"a","notes":7},{"id":"b","notes":8,"labels":7}]}'
-        sandbox.fail_next(*[Fault.raw(body=records)] * 2)
+        sandbox.fail_next(Fault.ok(), *[Fault.raw(body=records)] * 2)
         ended = cekat("export", "out.jsonl")
 
-    assert "mistyped fields: notes (2), labels (1)" in ended.err
+    assert "mistyped fields: notes (2 records), labels (1)" in ended.err
     assert "malformed" not in ended.err
 
 

@@ -55,7 +55,8 @@ def test_a_wrong_key(cekat, served, monkeypatch, tmp_path, command):
 def test_what_to_do_about_a_refusal(cekat, served, command, status, code, says, body):
     """A refusal ends with what to do about it, once, in words for a command line."""
     with served() as sandbox:
-        sandbox.fail_next(Fault.status(status, body=body))
+        # An export does without an answer to its first question, which is about the account.
+        sandbox.fail_next(*[Fault.status(status, body=body)] * (1 + (command[0] == "export")))
         ended = cekat(*command)
 
     assert ended.code == code
