@@ -27,7 +27,13 @@ from cekat_async._walk import (
     walk_pages,
 )
 from cekat_async._wire import Request, encoded
-from cekat_async.config import require_count, require_inbox_id, require_switch, require_text
+from cekat_async.config import (
+    describe_unknown_status,
+    require_count,
+    require_inbox_id,
+    require_switch,
+    require_text,
+)
 from cekat_async.errors import CekatError, ConfigurationError
 from cekat_async.models import Cursor
 
@@ -80,7 +86,8 @@ class Conversations:
         limit: Results per page. The default, 100, is the documented maximum; the quota counts
             requests, not results. What the server makes of more is up to the server.
         inbox_id: Only this inbox: its id as text, or as a :class:`uuid.UUID`.
-        stage_status: Only this status; one that the package does not know is sent as it is.
+        stage_status: Only this status. One that the package does not know is sent as it is; each
+            call with one logs a warning that suggests the nearest known status.
         cursor: Where to begin, as a page or an error gave it; ``None`` is the front.
         on_odd_record: Called with each :class:`~cekat_async.OddRecord`, a record that does not
             have the documented shape. Without it such a record raises
@@ -126,6 +133,8 @@ class Conversations:
         fetch = self._fetcher(
             decode_conversation_page, _query(limit, stage_status), _checked_inbox(inbox_id)
         )
+        if cursor is None:  # once for all pages of a caller that follows the cursors itself
+            _warn_of_unknown(stage_status)
         page = await fetch(_checked_cursor(cursor))
         if error := page_error(page, on_odd_record):
             error.cursor = cursor
@@ -155,6 +164,7 @@ class Conversations:
         require_count("prefetch", prefetch, at_least=0)
         require_count("segments", segments)
         query, inbox = _query(limit, stage_status), _checked_inbox(inbox_id)
+        _warn_of_unknown(stage_status)
         start = _checked_cursor(cursor)
         if segments > 1:
             make = partial(self._listing, query, start, segments)
@@ -216,6 +226,7 @@ class Conversations:
         """
         require_count("prefetch", prefetch, at_least=0)
         query, inbox = _query(limit, stage_status), _checked_inbox(inbox_id)
+        _warn_of_unknown(stage_status)
         fetch = self._fetcher(decode_raw_page, query, inbox)
         walk = CursorWalk(_checked_cursor(cursor))
         return self._walked(fetch, walk, prefetch, cursor_error, self._warner(inbox))
@@ -263,6 +274,7 @@ class Conversations:
         require_switch("keep_going", keep_going)
         self._warn_of_few_requests(concurrency)
         make = partial(self._listing, _query(limit, stage_status), None, segments)
+        _warn_of_unknown(stage_status)
         wanted = require_inbox_ids(inbox_ids)
         told = told_later(on_odd_record)
 
@@ -344,6 +356,7 @@ class Conversations:
         query, told = _query(limit, stage_status), told_later(on_odd_record)
         wanted = _checked_positions(positions)
         probing = _query(-(-limit // _PAGES_PER_PROBE), stage_status)
+        _warn_of_unknown(stage_status)
 
         def make(inbox_id: str | None) -> Listing:
             walk = TrackedWalk(wanted[inbox_id], concurrency, self._warner(inbox_id))
@@ -456,6 +469,11 @@ def _query(limit: int, stage_status: StageStatus | str | None) -> str:
     if stage_status is not None:
         query.append(("stage_status", str(require_text("stage_status", stage_status))))
     return encoded(*query)
+
+
+def _warn_of_unknown(stage_status: StageStatus | str | None) -> None:
+    if stage_status is not None and (warning := describe_unknown_status(stage_status)):
+        _log.warning("%s", warning)
 
 
 def _checked_inbox(inbox_id: str | UUID | None) -> str | None:

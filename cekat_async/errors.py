@@ -30,6 +30,7 @@
     ├── InboxesFailedError          some of many inboxes failed; the others are complete
     ├── DeadlineExceededError       attempts and waits together took too long
     ├── TargetError                 an export's target cannot be written
+    │   ├── ReplacementRefusedError the export would replace the target by something worse
     │   └── TargetBusyError         another export is writing it
     └── CheckpointError             an export cannot go on from its checkpoint
 
@@ -69,6 +70,7 @@ __all__ = [
     "PermissionDeniedError",
     "ProxyError",
     "RateLimitError",
+    "ReplacementRefusedError",
     "ResponseLostError",
     "ResponseTimeoutError",
     "ResponseTooLargeError",
@@ -393,6 +395,21 @@ class TargetError(CekatError):
     Its ``__cause__`` is the system's own error. What was written so far is still there, under the
     name of an unfinished target.
     """
+
+
+class ReplacementRefusedError(TargetError):
+    """An export would replace its target by something that may be worse.
+
+    The target is unchanged. Records that were already fetched are kept in the checkpoint. The same
+    call with ``option`` set to true publishes them without fetching them again.
+
+    Attributes:
+        option: The argument that allows it: ``"replace"`` or ``"allow_empty"``.
+    """
+
+    def __init__(self, message: str = "", *, option: str = "replace") -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class TargetBusyError(TargetError):

@@ -72,6 +72,7 @@ HARMLESS = {
     "collections.deque",
     "contextlib",
     "datetime",
+    "difflib.get_close_matches",
     "email.utils",
     "enum",
     "hashlib.blake2b",

@@ -31,6 +31,7 @@ class ExitCode(IntEnum):
     MISSING_EXTRA = 8
     CHECKPOINT_REFUSED = 9  # it is broken, or of another export
     PARTIAL = 10  # done, but some of the inboxes failed for good
+    REPLACEMENT_REFUSED = 11  # the target would be replaced by something that may be worse
     TARGET_BUSY = 12  # another export is writing it: run it again later
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
     PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -45,6 +46,7 @@ _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
     (errors.PermissionDeniedError, ExitCode.KEY_REFUSED),
     (errors.RateLimitError, ExitCode.QUOTA_SPENT),
     (errors.TargetBusyError, ExitCode.TARGET_BUSY),
+    (errors.ReplacementRefusedError, ExitCode.REPLACEMENT_REFUSED),
     (errors.TargetError, ExitCode.TARGET_FAILED),
     (errors.CheckpointError, ExitCode.CHECKPOINT_REFUSED),
     (errors.TransportError, ExitCode.NOT_REACHED),
@@ -74,10 +76,11 @@ _AS_TYPED: Mapping[str, str] = {
     "the deadline of the call, or RateLimit.longest_hold": "what the command may wait",
     "restart=True": "--restart",
     "pass checkpoint=…": "pass --checkpoint FILE",
+    "replace=True": "--replace",
+    "allow_empty=True": "--allow-empty",
     "incremental=False": "--full",
     "by_inbox means": "--by-inbox means",
     "by_inbox finds": "--by-inbox finds",
-    "unless the account has a name": "unless --account gives it a name",
     "leave it out, or inbox_ids": "leave it out, or --inbox",
     "each of inbox_ids must be a text, and not empty": "what stands behind --inbox is empty",
     "table=": "--table",
@@ -115,6 +118,8 @@ def facts(error: errors.CekatError) -> dict[str, Any]:
         found["retry_after"] = error.retry_after
     if isinstance(error, errors.APIStatusError) and error.resumes_at is not None:
         found["resumes_at"] = error.resumes_at
+    if isinstance(error, errors.ReplacementRefusedError):
+        found["option"] = f"--{error.option.replace('_', '-')}"
     return found
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cekat_async import TargetError
 from cekat_async.cli import show
 from cekat_async.cli.connecting import open_client
 from cekat_async.cli.exits import ExitCode
+from cekat_async.cli.paces import paces
 from cekat_async.cli.places import checkpoint_of
 from cekat_async.cli.progress import Standing, kept_fresh, progress_display
 from cekat_async.cli.running import drop_stdout, run_async
@@ -40,7 +43,7 @@ def export_to_the_end(voice: Voice, asked: Wanted, connection: Connection) -> Ex
     job = _Exporting(voice, asked)
     code = run_async(job.run(connection), voice)
     if code not in {ExitCode.DONE, ExitCode.PARTIAL}:
-        job.say_what_is_left()
+        job.say_what_is_left(code)
     return code
 
 
@@ -101,6 +104,8 @@ class _Exporting:
                 await export.run(
                     incremental=asked.incremental,
                     restart=asked.restart,
+                    replace=asked.replace,
+                    allow_empty=asked.allow_empty,
                     concurrency=asked.concurrency,
                     on_progress=lambda _: display.refresh(),
                     on_odd_record=self._say_odd,
@@ -128,7 +133,7 @@ class _Exporting:
         report = self._export.report
         assert report is not None  # noqa: S101
         text = summary(report, self._manifest_in())
-        self._voice.show(text, event="summary", manifest=report.manifest)
+        self._voice.show(text, event="summary", **msgspec.structs.asdict(report) | paces(report))
         for line in failures(report.manifest):
             self._voice.say(line, event="partial", level="error")
         return ExitCode.DONE if report.is_complete else ExitCode.PARTIAL
@@ -140,26 +145,32 @@ class _Exporting:
         beside = self._sink and self._sink.checkpoint
         return f"{str(beside).removesuffix(CHECKPOINT)}.manifest.json" if beside else None
 
-    def say_what_is_left(self) -> None:
+    def say_what_is_left(self, code: ExitCode) -> None:
         """Say what there is of an export that came to no end, and how to go on."""
         export = self._export
         if export is None or export.report is not None or not export.kept:
             return
+        conversations = export.kept_conversations()
         self._voice.say(
-            self._left(export),
+            self._left(export, conversations, code),
             event="unfinished",
             level="warning",
-            conversations=export.kept,
+            conversations=conversations,
+            records=export.kept,
             checkpoint=None if export.checkpoint is None else str(export.checkpoint),
         )
 
-    def _left(self, export: Export) -> str:
+    def _left(self, export: Export, conversations: int | None, code: ExitCode) -> str:
         if export.checkpoint is None:
             return "not finished, and nothing is kept: --checkpoint FILE would keep it"
-        kept = count(export.kept, "conversation")
+        number = export.kept if conversations is None else conversations
+        kept = count(number, "record" if conversations is None else "conversation")
+        verb = "is" if number == 1 else "are"
+        said = f"{kept} {verb} in {export.checkpoint}"
+        if code is ExitCode.REPLACEMENT_REFUSED:
+            return f"not written, but not lost: {said}"
         again = "the same command without --restart" if self._asked.restart else "the same command"
-        verb = "is" if export.kept == 1 else "are"
-        return f"not finished: {kept} {verb} in {export.checkpoint}; {again} goes on"
+        return f"not finished: {said}; {again} goes on"
 
 
 def _standing(export: Export, client: CekatClient, sink: Sink) -> Standing:

@@ -348,6 +348,12 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--restart", is_flag=True, help="Forget what a stopped export has brought, and begin anew."
     ),
+    click.option(
+        "--replace",
+        is_flag=True,
+        help="Replace the target although it is of other filters or of another account.",
+    ),
+    switch("--allow-empty", "Let an export that finds nothing empty the target."),
     setting(
         "--concurrency",
         type=click.IntRange(min=1),
@@ -357,7 +363,7 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Requests under way at once.",
     ),
     setting(
-        "--account", type=text, metavar="NAME", help="A name for the account, for the manifest."
+        "--account", type=text, metavar="NAME", help="A name for the account, for people to read."
     ),
     setting(
         "--checkpoint",

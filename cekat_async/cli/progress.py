@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import msgspec
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from cekat_async.cli.paces import has_pace, paces
 from cekat_async.cli.spans import per, span
 from cekat_async.cli.stdout import has
 from cekat_async.cli.voice import one_line
@@ -174,8 +175,7 @@ def _fields(standing: Standing) -> dict[str, Any]:
     progress, limiter, _ = standing
     waits = bool(_wait(limiter)[0])
     return msgspec.structs.asdict(progress) | {
-        "per_minute": round(progress.per_minute, 1),
-        "quota_share": progress.quota_share,
+        **paces(progress),
         "seconds_left": _seconds_left(standing),
         "waiting": limiter.next_in if waits else 0.0,
         "waiting_for": (limiter.why_held or "the quota") if waits else None,
@@ -190,20 +190,18 @@ def _wording(standing: Standing, room: float = math.inf) -> str:
 
 
 def _of_publishing(standing: Standing) -> list[str]:
-    progress = standing.progress
-    written = f"writing {progress.published or 0:,}"
-    # An export that adds to what is there writes that once more: nobody knows how much it is.
-    if (progress.published or 0) <= progress.conversations:
-        written = f"{written} of {progress.conversations:,}"
-    return [f"{written} to {one_line(standing.target)}", f"{written} conversations"]
+    progress, target = standing.progress, one_line(standing.target)
+    if progress.to_publish is None:
+        return [f"writing to {target}", "writing"]
+    written = f"writing {progress.published:,} of {progress.to_publish:,} conversations"
+    return [f"{written} to {target}", written]
 
 
 def _of_fetching(standing: Standing) -> list[str]:
     progress = standing.progress
     done, left = _done(progress), _left(standing)
     wait, why = _wait(standing.limiter)
-    # A speed of the first moment means nothing.
-    speed, share = _speed_and_share(progress) if progress.seconds >= 1 else ("", "")
+    speed, share = _speed_and_share(progress)
     retries = f"{progress.retries:,} {'retry' if progress.retries == 1 else 'retries'}"
     wordings = (
         (done, speed, share, left, retries if progress.retries else "", wait + why),
@@ -220,11 +218,12 @@ def _of_fetching(standing: Standing) -> list[str]:
 def _done(progress: ExportProgress) -> str:
     if not progress.pages:
         return "asking for the first page"
+    # Records, because a conversation that moves is fetched again.
     expected = progress.expected
     # More than there were the last time: then nobody knows any more.
     if expected is not None and expected >= progress.conversations:
-        return f"{progress.conversations:,} of {expected:,} conversations"
-    return f"{progress.conversations:,} conversation{'s' * (progress.conversations != 1)}"
+        return f"{progress.conversations:,} of about {expected:,} records"
+    return f"{progress.conversations:,} record{'s' * (progress.conversations != 1)}"
 
 
 def _left(standing: Standing) -> str:
@@ -251,6 +250,8 @@ def _seconds_left(standing: Standing) -> float | None:
 
 
 def _speed_and_share(progress: ExportProgress) -> tuple[str, str]:
+    if not has_pace(progress):
+        return "", ""
     share = progress.quota_share
     used = "" if share is None else f"{share:.0%} of the quota"
     return f"{progress.per_minute:,.0f}/min", used

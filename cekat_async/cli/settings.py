@@ -59,6 +59,7 @@ KEY_NAMES = ("api_key_file", "api_key_env")
 
 _KINDS = {
     "account": _TEXT,
+    "allow_empty": _SWITCH,
     "allow_http": _SWITCH,
     "api_key_env": _TEXT,
     "api_key_file": _TEXT,

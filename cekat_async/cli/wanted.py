@@ -27,6 +27,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     sink_options: dict[str, Any]
     incremental: bool
     restart: bool
+    replace: bool
+    allow_empty: bool
     concurrency: int
     account: str | None
     checkpoint: str | None
@@ -44,7 +46,7 @@ def wanted(context: click.Context, **options: Any) -> Wanted:
     # Before Arrow is imported: its own allocators keep some ten megabytes more.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     _require_meant(context, target, options)
-    names = ("incremental", "restart", "concurrency", "checkpoint")
+    names = ("incremental", "restart", "replace", "allow_empty", "concurrency", "checkpoint")
     return Wanted(
         target=target,
         filters=_filters(context, options),
@@ -77,12 +79,23 @@ def _require_meant(context: click.Context, target: str, options: dict[str, Any])
             "--sandbox needs a TARGET that is typed: that of the settings is for what is real.",
             context,
         )
+    for name in ("replace", "allow_empty"):
+        if options[name] and is_typed(context, name) and not _is_replaced(target):
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(
+                f"{option} is for files and folders: it has no use here.", context
+            )
     if target != STDOUT:
         return
     if options["incremental"] and is_typed(context, "incremental"):
         raise click.UsageError("--incremental means nothing with -: use --full.", context)
     if options["restart"] and not options["checkpoint"]:
         raise click.UsageError("--restart means nothing with -, without --checkpoint.", context)
+
+
+def _is_replaced(target: str) -> bool:
+    """Whether each export replaces the target: standard output and databases are not."""
+    return target != STDOUT and "table" not in options_of(target)
 
 
 def _sink_options(context: click.Context, target: str, options: dict[str, Any]) -> dict[str, Any]:

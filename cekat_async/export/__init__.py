@@ -17,13 +17,14 @@ if typing.TYPE_CHECKING:
     from cekat_async.export.manifest import Filters, Manifest, Partition
     from cekat_async.export.report import ExportProgress, ExportReport
     from cekat_async.export.runner import export_conversations
-    from cekat_async.export.sink import Records, Sink
+    from cekat_async.export.sink import Lookup, Records, Sink
     from cekat_async.export.targets import sink_for
 
 __all__ = [
     "ExportProgress",
     "ExportReport",
     "Filters",
+    "Lookup",
     "Manifest",
     "Partition",
     "Records",
@@ -37,7 +38,7 @@ _HOMES = {
     "manifest": ["Filters", "Manifest", "Partition"],
     "report": ["ExportProgress", "ExportReport"],
     "runner": ["export_conversations"],
-    "sink": ["Records", "Sink"],
+    "sink": ["Lookup", "Records", "Sink"],
     "targets": ["sink_for"],
 }
 

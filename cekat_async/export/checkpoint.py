@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+import time
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -26,9 +27,9 @@ from cekat_async.export.manifest import Filters
 from cekat_async.export.names import require_name
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 
-__all__ = ["Checkpoint", "Fetched", "Job", "Stand", "Totals"]
+__all__ = ["Checkpoint", "Fetched", "Job", "Stand", "Totals", "count_conversations"]
 
 FORMAT = 1
 _APPLICATION = 0x43454B41  # "CEKA": so that no other program's file is taken for a checkpoint
@@ -43,6 +44,8 @@ CREATE TABLE names (seq INTEGER PRIMARY KEY, name NOT NULL);
 """
 # What a record comes to be called whose id cannot be read: itself.
 Name: TypeAlias = str | bytes
+# SQLite's own steps: this many take some milliseconds.
+_STEPS_BETWEEN_LOOKS = 100_000
 _ALL = ""  # the listing of all conversations, among inbox ids
 
 
@@ -50,7 +53,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Which export a checkpoint is of.
 
     Attributes:
-        account: Which account.
+        account: Which account, for a person: a name that was given, or the fingerprint of its key.
+        key_fingerprint: The fingerprint of the key of the latest run; ``None`` in a checkpoint of
+            version 0.1.
+        business_id: The business of the account: see :class:`Manifest`.
         target: Where to.
         filters: Which of its conversations.
         adds_to: When the export began that this one adds to; ``None`` if it is a whole one.
@@ -59,6 +65,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     account: str
+    key_fingerprint: str | None = None
+    business_id: str | None = None
     target: str
     filters: Filters
     adds_to: datetime | None = None
@@ -187,6 +195,11 @@ class Checkpoint:
                 [(key or _ALL, msgspec.json.encode(value)) for key, value in positions.items()],
             )
 
+    def put_job(self, job: Job) -> None:
+        """Replace the job, for instance when the export resumes under a new key."""
+        with self._written() as database:
+            database.execute("UPDATE job SET job = ?", (msgspec.json.encode(job),))
+
     def totals(self) -> Totals:
         """Return what all runs have come to."""
         with self._told():
@@ -275,6 +288,10 @@ class Checkpoint:
                 names,
             )
             return {name for (name,) in rows}
+
+    def has_any(self, names: Collection[Name]) -> bool:
+        """Whether it holds a record with any of these names."""
+        return bool(names) and bool(self.known([*names]))
 
     def close(self, *, done: bool = False) -> None:
         """Let go of the file; if the export is done, or has no page yet, there is none any more."""
@@ -452,6 +469,29 @@ def _temporary_folder() -> Path:
             f"cannot make a temporary checkpoint ({error.strerror or error}): set TMPDIR to a "
             "folder that can be written, or pass checkpoint=…"
         ) from error
+
+
+def count_conversations(path: Path, *, patience: float = 5.0) -> int | None:
+    """Return how many different conversations a closed checkpoint holds.
+
+    ``None`` if it cannot be read, or if counting takes too long. A million take about two seconds.
+
+    Args:
+        path: The checkpoint.
+        patience: The most seconds that counting may take.
+    """
+    end = time.monotonic() + patience
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as (database):
+            # A result other than 0 ends the query.
+            database.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
+            # Sorting is several times as fast as count(DISTINCT name).
+            query = "SELECT count(*) FROM (SELECT 1 FROM names GROUP BY name)"
+            return int(database.execute(query).fetchone()[0])
+    except sqlite3.Error:
+        return None
 
 
 def _create(path: Path) -> None:

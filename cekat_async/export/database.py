@@ -168,6 +168,14 @@ class DatabaseSink(ABC):
         """Return nothing: what is there stays in place."""
         return
 
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of some ids that the table has a row for."""
+        # Some databases number their placeholders ("$1"), others do not ("?").
+        marks = ", ".join(self.marks[0].replace("1", str(n + 1)) for n in range(len(ids)))
+        query = f"SELECT id FROM {self.name_of(self._table)} WHERE id IN ({marks})"  # noqa: S608 - quoted
+        with self.connection() as opened, self.told():
+            return {id_ for (id_,) in opened.execute(query, tuple(ids)).fetchall()}
+
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Merge all records into the table, and store the manifest, in one transaction."""
         with self.connection() as opened:

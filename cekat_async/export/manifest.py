@@ -36,6 +36,10 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         pages: Pages that it brought.
         position: Where its walk stands; the next incremental export goes on from it.
         error: What it failed with for good; ``None`` if it is complete.
+        carried: How many conversations of this inbox the target keeps from an earlier export,
+            because the walk failed. Always 0 in a database, where rows stay in place.
+        as_of: The age of those: when the export began that fetched them (UTC). If they were kept
+            several times, it is the first of these exports. ``None`` if there are none.
     """
 
     inbox_id: str | None = None
@@ -43,6 +47,8 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     pages: int = 0
     position: Position | None = None
     error: str | None = None
+    carried: int = 0
+    as_of: datetime | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +57,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         format: The version of this form.
         version: The version of the package that wrote it.
-        account: Which account it is of: a name that was given, or the fingerprint of its key.
+        account: Which account it is of, for a person: a name that was given, or the fingerprint of
+            its key.
+        key_fingerprint: The fingerprint of the key: the host, and 48 bits of a hash. ``None`` in a
+            manifest of version 0.1.
+        business_id: The business that the account's inboxes belong to. It stays the same when the
+            key changes. Empty if the API does not say, ``None`` if it was not asked.
         target: Where the conversations are.
         filters: Which of the account's conversations.
         incremental: Whether only what had moved was fetched, and merged into what was there.
@@ -82,6 +93,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     version: str
     account: str
+    key_fingerprint: str | None = None
+    business_id: str | None = None
     target: str
     filters: Filters
     incremental: bool = False

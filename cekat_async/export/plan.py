@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from cekat_async import CheckpointError, ConfigurationError, Position
+import msgspec
+
+from cekat_async import (
+    CheckpointError,
+    ConfigurationError,
+    Position,
+    ReplacementRefusedError,
+)
+from cekat_async.config import describe_unknown_status
 from cekat_async.export.file_sink import CHECKPOINT
 from cekat_async.export.lock import LOCK
 from cekat_async.export.manifest import Filters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from cekat_async import CekatClient, OddRecord, StageStatus
+    from cekat_async import StageStatus
     from cekat_async.export.checkpoint import Job
-    from cekat_async.export.manifest import Manifest
+    from cekat_async.export.held import Held
+    from cekat_async.export.manifest import Manifest, Partition
     from cekat_async.export.sink import Sink
 
 __all__ = [
+    "Policy",
     "filters_of",
     "goes_on",
-    "inboxes_of",
+    "is_same_selection",
     "positions_of",
+    "require_carriable",
+    "require_not_emptied",
     "require_own_checkpoint",
+    "require_replaceable",
     "require_same_export",
-    "require_same_kind",
+    "require_same_filters",
 ]
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The options that say what may happen to existing data.
+
+    Attributes:
+        incremental: Add to the last export.
+        restart: Forget an unfinished export.
+        replace: Replace the target, whatever it holds.
+        allow_empty: Replace the target by an empty one.
+    """
+
+    incremental: bool = False
+    restart: bool = False
+    replace: bool = False
+    allow_empty: bool = False
 
 
 def filters_of(
@@ -57,31 +85,13 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-async def inboxes_of(
-    client: CekatClient, filters: Filters, on_odd_record: Callable[[OddRecord], object]
-) -> list[str | None]:
-    """Return whose listings are to be walked; ``None`` stands for that of all conversations.
+def is_same_selection(one: Filters, other: Filters) -> bool:
+    """Whether two filters select the same conversations. The order of inboxes is irrelevant."""
+    return _selection(one) == _selection(other)
 
-    Raises:
-        ConfigurationError: All inboxes are wanted, and there are none.
-    """
-    if not filters.by_inbox:
-        return [*filters.inbox_ids] or [None]
-    found = list[str | None]()
-    # An odd one that has an id can be walked like any other.
-    async with aclosing(client.inboxes.pages(on_odd_record=lambda _: None)) as pages:
-        async for page in pages:
-            found += [inbox.id for inbox in page.items]
-            found += [odd.id for odd in page.odd_records if odd.id is not None]
-            for odd in page.odd_records:
-                if odd.id is None:
-                    on_odd_record(odd)
-    if not found:
-        # Nothing is no export: it would take the place of one that is whole.
-        raise ConfigurationError(
-            "by_inbox finds no inbox that the key may see: leave it out, or check the key"
-        )
-    return found
+
+def _selection(filters: Filters) -> tuple[frozenset[str], bool, str | None]:
+    return frozenset(filters.inbox_ids), filters.by_inbox, filters.stage_status
 
 
 def positions_of(
@@ -97,22 +107,25 @@ def positions_of(
 
 
 def require_same_export(found: Job, wanted: Job, where: object) -> None:
-    """Raise unless an unfinished export is the one that is wanted.
+    """Raise unless an unfinished export has the wanted target and filters.
+
+    Its account is checked later, because that may take a request.
 
     Raises:
-        CheckpointError: It is another one; the message says in what.
+        CheckpointError: It has others. The message names both.
     """
-    pairs = (
-        ("another account", found.account, wanted.account),
-        ("another target", found.target, wanted.target),
-        ("an export with other filters", _words(found.filters), _words(wanted.filters)),
+    if found.target != wanted.target:
+        raise _another_export(where, "another target", found.target, wanted.target)
+    if not is_same_selection(found.filters, wanted.filters):
+        what = "an export with other filters"
+        raise _another_export(where, what, _words(found.filters), _words(wanted.filters))
+
+
+def _another_export(where: object, what: str, theirs: str, ours: str) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours}): "
+        "finish that one as it was begun, or begin anew with restart=True"
     )
-    for what, theirs, ours in pairs:
-        if theirs != ours:
-            raise CheckpointError(
-                f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours}{_why(what)}): "
-                "finish that one as it was begun, or begin anew with restart=True"
-            )
 
 
 def goes_on(found: Job, wanted: Job) -> bool:
@@ -124,28 +137,78 @@ def goes_on(found: Job, wanted: Job) -> bool:
     return found.adds_to is None or found.adds_to == wanted.adds_to
 
 
-def require_same_kind(base: Manifest, account: str, filters: Filters) -> None:
-    """Raise unless what a target holds is what is to be added to it.
+def require_same_filters(base: Manifest, filters: Filters) -> None:
+    """Raise unless an incremental export has the filters of the export that it adds to.
 
     Raises:
-        ConfigurationError: It is something else; the message says what.
+        ConfigurationError: It has others. The message names both.
     """
-    pairs = (
-        ("another account", base.account, account),
-        ("other filters", _words(base.filters), _words(filters)),
+    if not is_same_selection(base.filters, filters):
+        raise ConfigurationError(
+            f"{base.target} holds an export with other filters ({_words(base.filters)}; "
+            f"this is {_words(filters)}{_doubt(filters)}): nothing can be added to it; "
+            "export all of it anew with incremental=False"
+        )
+
+
+def require_replaceable(held: Held, filters: Filters) -> None:
+    """Raise if an export would replace one with other filters.
+
+    Raises:
+        ReplacementRefusedError: It would. The message names both.
+    """
+    last = held.last
+    if last is None or is_same_selection(last.filters, filters) or not held.is_replaced:
+        return
+    raise ReplacementRefusedError(
+        f"{last.target} holds an export with other filters ({_words(last.filters)}; "
+        f"this is {_words(filters)}{_doubt(filters)}), which this one would replace: "
+        "choose another target, or pass replace=True"
     )
-    for what, theirs, ours in pairs:
-        if theirs != ours:
-            raise ConfigurationError(
-                f"{base.target} holds an export of {what} ({theirs}; this is {ours}{_why(what)}): "
-                "nothing can be added to it; export all of it anew with incremental=False"
-            )
 
 
-def _why(what: str) -> str:
-    """Return what may have happened, where a person could not tell."""
-    is_account = what == "another account"
-    return "; a new key counts as one, unless the account has a name" if is_account else ""
+def require_carriable(held: Held, target: str, failed: Collection[Partition]) -> None:
+    """Raise unless the old records of failed inboxes can be carried over from the target.
+
+    Raises:
+        ReplacementRefusedError: They cannot. The message says why.
+    """
+    if held.last is not None and held.is_unchanged():
+        return
+    why = "has no manifest" if held.last is None else "was changed since the last export"
+    first = next(iter(failed))
+    count = f"{len(failed):,} inboxes" if len(failed) > 1 else "1 inbox"
+    raise ReplacementRefusedError(
+        f"{count} failed (the first is {first.inbox_id}: {first.error}), and the old records "
+        f"cannot be kept, because {target} {why}: run it again when all inboxes can be read, or "
+        "pass replace=True to replace the target without them"
+    )
+
+
+def require_not_emptied(held: Held, target: str, filters: Filters, policy: Policy) -> None:
+    """Raise if an empty export may not replace a target that holds conversations.
+
+    Raises:
+        ReplacementRefusedError: Neither ``allow_empty``, nor ``replace`` with other filters than
+            before, allows it.
+    """
+    last = held.last
+    is_another = last is not None and not is_same_selection(last.filters, filters)
+    if policy.allow_empty or (policy.replace and is_another):
+        return
+    count = held.count()
+    what = "something" if count is None else f"{count:,} conversation{'s' * (count != 1)}"
+    raise ReplacementRefusedError(
+        f"the export found no conversation, and {target} holds {what}: if that is right, pass "
+        "allow_empty=True",
+        option="allow_empty",
+    )
+
+
+def _doubt(filters: Filters) -> str:
+    """Return a remark on a status that is not known; empty for a known one."""
+    doubt = filters.stage_status and describe_unknown_status(filters.stage_status)
+    return f"; {doubt}" if doubt else ""
 
 
 def _words(filters: Filters) -> str:

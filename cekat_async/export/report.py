@@ -11,11 +11,13 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
     """How far an export has come. What it counts is durable.
 
     Attributes:
-        conversations: Records that are in the checkpoint, odd and repeated ones included.
+        conversations: Records that are in the checkpoint. A conversation that was fetched again,
+            because it moved or because two parts of the listing overlap, counts again. In an
+            :class:`ExportReport` each conversation counts once.
         pages: Pages that are in it.
-        resumed: How many of the conversations earlier runs have brought.
-        expected: How many conversations there probably are in all; ``None`` where nobody knows. As
-            many as in the last export, where that was of the same.
+        resumed: How many of the records were fetched by earlier runs.
+        expected: About how many conversations there are: the number in the last export with the
+            same filters. ``None`` if there was none.
         requests: Requests that the client sent in this run, retries included.
         retries: How many of the requests were retries.
         refused: How many of the requests the server refused because of its quota (429). If other
@@ -29,8 +31,9 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
         per: Those seconds; 0 without a pace.
         earned: Requests that the limit would have let out since this run began. The limit may
             have changed meanwhile: each counts for the time that it held.
-        published: Records that have been written to the target; ``None`` while they are still
-            being fetched.
+        published: Conversations that have been written to the target; ``None`` while they are
+            still being fetched.
+        to_publish: How many are to be written; ``None`` until that is known.
     """
 
     conversations: int = 0
@@ -47,10 +50,11 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
     per: float = 0.0
     earned: float = 0.0
     published: int | None = None
+    to_publish: int | None = None
 
     @property
     def per_minute(self) -> float:
-        """Conversations a minute, on average since this run began."""
+        """Records a minute, on average since this run began; see ``conversations``."""
         return 60 * (self.conversations - self.resumed) / self.seconds if self.seconds else 0.0
 
     @property
@@ -84,6 +88,11 @@ class ExportReport(ExportProgress, frozen=True, kw_only=True):
 
     target: str
     manifest: Manifest
+
+    @property
+    def per_minute(self) -> float:
+        """Records a minute, on average in this run, those that were fetched again included."""
+        return 60 * (self.manifest.fetched - self.resumed) / self.seconds if self.seconds else 0.0
 
     @property
     def is_complete(self) -> bool:

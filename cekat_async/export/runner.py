@@ -10,31 +10,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async import (
-    APIStatusError,
-    CekatError,
-    ConversationPage,
-    DeadlineExceededError,
-    InboxesFailedError,
-    MalformedBodyError,
-    PaginationError,
-    RateLimitError,
-    ServerError,
-    TransportError,
-)
-from cekat_async.config import require_count
+from cekat_async import ConversationPage, InboxesFailedError
+from cekat_async.config import require_count, require_switch
 from cekat_async.errors import readable
-from cekat_async.export.checkpoint import Checkpoint, Fetched, Job
+from cekat_async.export.accounts import may_pass
+from cekat_async.export.beginning import Beginning
+from cekat_async.export.checkpoint import Checkpoint, Fetched, Job, count_conversations
+from cekat_async.export.held import Held
+from cekat_async.export.opening import Opened, open_export
 from cekat_async.export.plan import (
+    Policy,
     filters_of,
-    goes_on,
-    inboxes_of,
-    positions_of,
+    is_same_selection,
     require_own_checkpoint,
-    require_same_export,
-    require_same_kind,
 )
-from cekat_async.export.publishing import publish
+from cekat_async.export.publishing import Publication
 from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.saver import Saver
 from cekat_async.export.tally import Tally
@@ -46,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from uuid import UUID
 
-    from cekat_async import CekatClient, OddRecord, StageStatus
+    from cekat_async import CekatClient, CekatError, OddRecord, StageStatus
     from cekat_async.export.checkpoint import Totals
     from cekat_async.export.manifest import Filters, Manifest
     from cekat_async.export.sink import Sink
@@ -57,16 +47,6 @@ _log = logging.getLogger("cekat_async")
 
 # Pages that may wait for the disk: more than one only where the API is faster than that.
 _MOST_WAITING = 16
-# What another run may heal. Anything else a partition failed with, it failed with for good.
-_PASSING = (
-    TransportError,
-    ServerError,
-    DeadlineExceededError,
-    RateLimitError,
-    MalformedBodyError,  # as a page in HTML is that says that the API is down
-    PaginationError,  # as when more moves than can be read
-)
-_PASSING_STATUS = {408, 425}
 
 
 async def export_conversations(  # noqa: PLR0913 - one door with many switches, all optional
@@ -78,6 +58,8 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
     stage_status: StageStatus | str | None = None,
     incremental: bool = False,
     restart: bool = False,
+    replace: bool = False,
+    allow_empty: bool = False,
     limit: int = 100,
     concurrency: int = 4,
     account: str | None = None,
@@ -106,12 +88,16 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
         incremental: Bring only what has moved since the last export to this target began, and
             merge it into what is there. Where there was none, bring everything.
         restart: Forget what an unfinished export has brought.
+        replace: Replace the target even if it holds an export of another account or with other
+            filters. Nothing is carried over from it, even if some inboxes failed. It has no effect
+            on a database, which is never replaced.
+        allow_empty: Let an export that finds no conversation replace a target that holds some.
         limit: Results per page.
         concurrency: How many requests are under way at once. The default is enough for the
             documented quota unless an answer takes longer than 0.8 seconds. With 1, records come
             in the order of the listing, but those that came again behind all others.
-        account: A name for the account, for checkpoint and manifest to know it by. Default: its
-            host, and a few digits that follow from the key. A name outlives a change of the key.
+        account: A name for the account, for people who read the manifest. Default: its host, and
+            a few digits that follow from the key. The account is recognized without it.
         checkpoint: Where to keep what has come until the export is whole. Default: beside the
             target. Where there is no such place (a database elsewhere, standard output, most sinks
             of your own) the default is a temporary file, from which no other run can go on.
@@ -123,6 +109,9 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
         ConfigurationError: An argument is wrong, before anything was asked or written.
         CheckpointError: There is a checkpoint, and it is of another export.
         TargetBusyError: Another export is writing the target, or has the checkpoint.
+        ReplacementRefusedError: The target would be replaced by something that may be worse. It
+            is unchanged, and what was fetched is in the checkpoint. The error's ``option`` is the
+            argument that allows it.
         TargetError: The target or the checkpoint cannot be written.
         InboxesFailedError: Some inboxes failed in a way that passes: the same call goes on.
         CekatError: A request failed; the same call goes on.
@@ -137,6 +126,8 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
     return await export.run(
         incremental=incremental,
         restart=restart,
+        replace=replace,
+        allow_empty=allow_empty,
         limit=limit,
         concurrency=concurrency,
         on_progress=on_progress,
@@ -153,7 +144,8 @@ class Export:
 
     Attributes:
         report: What was done, from the moment on when the target is whole; until then ``None``.
-        kept: How many records are in the checkpoint.
+        kept: How many records are in the checkpoint. A conversation that was fetched again counts
+            again.
     """
 
     def __init__(
@@ -177,9 +169,6 @@ class Export:
         self._is_lasting = path is not None
         self._checkpoint = Checkpoint(path)
         self._worker = Worker()
-        self._last: Manifest | None = None
-        self._base: Manifest | None = None
-        self._job: Job | None = None
         self._tally: Tally | None = None
         self._on_progress: Callable[[ExportProgress], object] = _tell_nobody
 
@@ -192,11 +181,21 @@ class Export:
         """The file that another run can go on from; ``None`` if there is none, or nothing in it."""
         return self._checkpoint.path if self._is_lasting and self.kept and not self.report else None
 
+    def kept_conversations(self) -> int | None:
+        """Return how many different conversations are in the checkpoint.
+
+        Call it after :meth:`run` has ended, because it opens the checkpoint. ``None`` if there is
+        no checkpoint, or if counting takes too long. It blocks for at most some seconds.
+        """
+        return None if self.checkpoint is None else count_conversations(self.checkpoint)
+
     async def run(
         self,
         *,
         incremental: bool = False,
         restart: bool = False,
+        replace: bool = False,
+        allow_empty: bool = False,
         limit: int = 100,
         concurrency: int = 4,
         on_progress: Callable[[ExportProgress], object] | None = None,
@@ -209,14 +208,22 @@ class Export:
             # Where they are used it would be too late: something has been written by then.
             require_count("limit", limit)
             require_count("concurrency", concurrency)
+            policy = Policy(
+                incremental=incremental,
+                restart=restart,
+                replace=require_switch("replace", replace),
+                allow_empty=require_switch("allow_empty", allow_empty),
+            )
             tally = self._tally = Tally(self._client)
-            job = await self._worker.do(self._open, incremental=incremental, restart=restart)
-            if self._job is None:
-                await self._begin(job, told)
-            await self._resume(tally)
+            opened = await self._worker.do(self._open, policy)
+            beginning = Beginning(self._client, self._checkpoint, self._worker, opened)
+            job = await beginning.run(
+                self._account, limit, told, is_comparable=self._is_lasting or bool(opened.last)
+            )
+            await self._resume(tally, opened)
             async with tally.looking():
                 await self._collect(tally, limit, concurrency, told)
-                await self._publish(tally, self._job or job)
+                await self._publish(tally, opened, job)
         finally:
             try:
                 await self._worker.do(self._close)
@@ -226,36 +233,16 @@ class Export:
         assert self.report is not None  # noqa: S101 - for type checkers
         return self.report
 
-    def _open(self, *, incremental: bool, restart: bool) -> Job:
-        """Make ready; return the export that is wanted, and note the one that is gone on with."""
-        # First of all the lock of the target: another export may have another checkpoint.
-        self._sink.open()
-        found = self._checkpoint.open(restart=restart)
-        self._last = last = self._sink.manifest()
-        if found and last and last.began == found.began:
-            # It was killed when all was done but for letting go of the checkpoint.
-            found = self._checkpoint.open(restart=True)
-        wanted = self._wanted(last if incremental else None)
-        if found:
-            require_same_export(found, wanted, self._checkpoint.path)
-            if not goes_on(found, wanted):
-                found = self._checkpoint.open(restart=True)
-        self._job = found
-        job = found or wanted
-        self._base = last if job.adds_to else None
-        if self._base is not None:
-            require_same_kind(self._base, self._account, self._filters)
-            self._sink.verify(self._base)
-        return job
-
-    def _wanted(self, base: Manifest | None) -> Job:
-        return Job(
+    def _open(self, policy: Policy) -> Opened:
+        wanted = Job(
             account=self._account,
+            key_fingerprint=self._client.account,
             target=self._name_of_target(),
             filters=self._filters,
-            adds_to=base.began if base else None,
             began=datetime.now(UTC),
         )
+        check = self._worker.check
+        return open_export(self._checkpoint, self._sink, wanted, policy, check)
 
     def _name_of_target(self) -> str:
         """Return what a checkpoint knows the target by, from whatever folder it is called."""
@@ -266,18 +253,12 @@ class Export:
         is_beside = self._checkpoint.path.absolute() == beside.absolute()
         return readable(beside.name if is_beside else str(beside.absolute()))
 
-    async def _begin(self, job: Job, on_odd_record: Callable[[OddRecord], object]) -> None:
-        inbox_ids = await inboxes_of(self._client, self._filters, on_odd_record)
-        positions = positions_of(inbox_ids, self._base)
-        await self._worker.do(self._checkpoint.begin, job, positions)
-        self._job = job
-
-    async def _resume(self, tally: Tally) -> None:
+    async def _resume(self, tally: Tally, opened: Opened) -> None:
         """Let the counting go on where earlier runs have left it."""
         before = await self._worker.do(self._checkpoint.totals)
         self.kept = before.records
-        last = self._last
-        is_same = last and last.filters == self._filters and not self._base
+        last = opened.last
+        is_same = last and is_same_selection(last.filters, self._filters) and not opened.base
         tally.resume(before, last.conversations if last and is_same else None)
 
     async def _collect(
@@ -302,15 +283,10 @@ class Export:
             await self._keep_all(tally, pages)
         except InboxesFailedError as error:
             # Nothing at all is no export: it would take the place of one that is whole.
-            if any(map(_may_pass, error.errors)) or len(error.errors) == len(stands):
+            if any(map(may_pass, error.errors)) or len(error.errors) == len(stands):
                 raise
             failed = error.errors
         await self._worker.do(self._note_failures, failed)
-        if self._last and self._last.conversations and not tally.totals().records:
-            _log.warning(
-                "nothing has come, and the last export had %d conversations",
-                self._last.conversations,
-            )
 
     async def _keep_all(self, tally: Tally, pages: AsyncGenerator[ConversationPage, None]) -> None:
         saver = Saver[ConversationPage](lambda batch: self._keep(tally, batch), _MOST_WAITING)
@@ -338,13 +314,21 @@ class Export:
             if stand.error != errors.get(inbox_id):
                 self._checkpoint.fail(inbox_id, errors.get(inbox_id))
 
-    async def _publish(self, tally: Tally, job: Job) -> None:
+    async def _publish(self, tally: Tally, opened: Opened, job: Job) -> None:
         """Give all records to the sink, and let go of the checkpoint when it has them."""
         await self._worker.do(self._checkpoint.put_totals, tally.totals())
+        # Hours may have passed since the target was looked at.
+        held = Held(self._sink, opened.last, self._worker.check)
+
+        def note_batch(count: int) -> None:
+            self._worker.check()
+            tally.published, tally.to_publish = (tally.published or 0) + count, publication.size
+
+        publication = Publication(self._checkpoint, self._sink, held, opened.policy, note_batch)
         published: list[Manifest] = []
 
         def work() -> None:
-            published.append(publish(self._checkpoint, self._sink, job, self._note_batch))
+            published.append(publication.run(job))
             self._checkpoint.close(done=True)
 
         try:
@@ -352,23 +336,21 @@ class Export:
         finally:
             # Who was cancelled meanwhile can tell whether it was too late.
             for manifest in published:
-                progress = msgspec.structs.asdict(tally.progress())
-                progress["conversations"] = manifest.fetched - manifest.repeats
-                self.report = ExportReport(target=self._sink.target, manifest=manifest, **progress)
-
-    def _note_batch(self, count: int) -> None:
-        self._worker.check()
-        if self._tally is not None:
-            self._tally.published = (self._tally.published or 0) + count
+                self.report = _report(tally.progress(), manifest, self._sink.target)
 
     def _close(self) -> None:
         self._sink.close()
         self._checkpoint.close()
 
 
-def _may_pass(error: CekatError) -> bool:
-    is_passing_status = isinstance(error, APIStatusError) and error.status in _PASSING_STATUS
-    return isinstance(error, _PASSING) or is_passing_status
+def _report(progress: ExportProgress, manifest: Manifest, target: str) -> ExportReport:
+    _log.debug(
+        "%d pages brought %d records, %d of them again, in %d requests",
+        *(manifest.pages, manifest.fetched, manifest.repeats, manifest.requests),
+    )
+    facts = msgspec.structs.asdict(progress)
+    facts["conversations"] = manifest.fetched - manifest.repeats
+    return ExportReport(target=target, manifest=manifest, **facts)
 
 
 def _fetched(page: ConversationPage) -> Fetched:

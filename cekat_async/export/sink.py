@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cekat_async.export.manifest import Manifest
 
-__all__ = ["Records", "Sink"]
+__all__ = ["Lookup", "Records", "Sink"]
 
 
 class Records(Protocol):
@@ -70,7 +70,9 @@ class Sink(Protocol):
     def stored(self) -> Iterable[list[bytes]] | None:
         """Return all records that the target holds, which an incremental export adds to.
 
-        ``None`` if :meth:`publish` leaves what is there in place, and replaces by id.
+        ``None`` if :meth:`publish` leaves what is there in place, and replaces by id. A target
+        that returns records is replaced by an export, and so is protected: see
+        :class:`~cekat_async.ReplacementRefusedError`.
         """
         ...
 
@@ -86,4 +88,17 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of everything, also after a failure. It raises nothing."""
+        ...
+
+
+@runtime_checkable
+class Lookup(Protocol):
+    """An optional method of a sink that can look up records by id.
+
+    An export calls it when the API key has changed: an id that the target knows proves that the
+    account is still the same. Without it an export reads what :meth:`Sink.stored` returns.
+    """
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of some ids that the target holds a record for."""
         ...

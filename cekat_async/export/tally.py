@@ -27,7 +27,8 @@ class Tally:
         client: Whose requests are counted, from now on.
 
     Attributes:
-        published: Records that the sink has been given; ``None`` before that.
+        published: Conversations that the sink has been given; ``None`` before that.
+        to_publish: How many it is given in all; ``None`` until that is known.
     """
 
     def __init__(self, client: CekatClient) -> None:
@@ -46,6 +47,7 @@ class Tally:
         self._mistyped = Counter[str]()
         self._waited = 0.0
         self.published: int | None = None
+        self.to_publish: int | None = None
 
     def resume(self, before: Totals, expected: int | None) -> None:
         """Go on from what earlier runs have come to, in all probably so many conversations."""
@@ -120,4 +122,5 @@ class Tally:
             # Without a pace both are infinite, and their difference is no number.
             earned=0.0 if limiter.limit is None else limiter.earned - before.earned,
             published=self.published,
+            to_publish=self.to_publish,
         )

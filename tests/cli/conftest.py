@@ -2,8 +2,10 @@
 
 # ruff: noqa: S603 - the processes are our own program
 
+import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -59,9 +61,14 @@ class Ended:
 
     @property
     def pace(self):
-        """The line of the summary that says how fast it was."""
-        (line,) = [line for line in self.err.splitlines() if " conversations/min" in line]
+        """The line of the summary that says how long it took, and how fast it was."""
+        (line,) = [line for line in self.err.splitlines() if re.match(r"\d+\.\d s", line)]
         return line
+
+    @property
+    def said(self):
+        """What was said in JSON, each line of it."""
+        return [json.loads(line) for line in self.err.splitlines()]
 
     @property
     def complaint(self):

@@ -34,7 +34,8 @@ def test_a_wrong_key(cekat, served, monkeypatch, tmp_path, command):
         monkeypatch.setenv("CEKAT_API_KEY", KEY)
         ended = cekat(*command)
 
-        assert len(sandbox.log.requests) == 1
+        # An export asks for the account's business first, and does without an answer.
+        assert len(sandbox.log.requests) == 1 + (command[0] == "export")
     assert ended.code == ExitCode.KEY_REFUSED == 3
     assert ended.complaint.endswith(": check the key in CEKAT_API_KEY")
     assert len(ended.err.splitlines()) == 1
@@ -54,7 +55,8 @@ def test_a_wrong_key(cekat, served, monkeypatch, tmp_path, command):
 def test_what_to_do_about_a_refusal(cekat, served, command, status, code, says, body):
     """A refusal ends with what to do about it, once, in words for a command line."""
     with served() as sandbox:
-        sandbox.fail_next(Fault.status(status, body=body))
+        # An export does without an answer to its first question, which is about the account.
+        sandbox.fail_next(*[Fault.status(status, body=body)] * (1 + (command[0] == "export")))
         ended = cekat(*command)
 
     assert ended.code == code
@@ -116,7 +118,7 @@ def test_as_many_attempts_as_were_asked_for(cekat, served):
 def test_a_server_that_fails_for_good(cekat, served, tmp_path):
     """A server that answers with errors only is told as its failure, and nothing is left."""
     with served() as sandbox:
-        sandbox.fail_next(Fault.status(503, body="html"))
+        sandbox.fail_next(*[Fault.status(503, body="html")] * 2)
         ended = cekat("export", "x.jsonl", "--attempts", "1")
 
     assert ended.code == ExitCode.API_FAILED == 5
@@ -129,7 +131,7 @@ def test_a_server_that_fails_for_good(cekat, served, tmp_path):
 def test_a_server_that_fails_in_the_middle(cekat, served, tmp_path):
     """What is there of an export that failed is told by number and name."""
     with served() as sandbox:
-        sandbox.fail_next(Fault.ok(), Fault.ok(), Fault.status(500))
+        sandbox.fail_next(*[Fault.ok()] * 3, Fault.status(500))
         ended = cekat("export", "x.jsonl", "--attempts", "1", "--concurrency", "1")
     *_, reason, rest = ended.err.splitlines()
 
@@ -155,10 +157,10 @@ COME_BACK = r": come back at \d{4}-\d\d-\d\d \d\d:\d\d UTC "
 
 def test_a_spent_day(cekat, served, tmp_path):
     """A spent day ends an export at once: it says when to come back, and what there is."""
-    with served(1000, quota=Quota(per_day=3, headers=None)) as sandbox:
+    with served(1000, quota=Quota(per_day=4, headers=None)) as sandbox:
         ended = cekat("export", "x.jsonl", "--concurrency", "1")
 
-        assert len(sandbox.log.requests) == 4
+        assert len(sandbox.log.requests) == 5
     *_, reason, rest = ended.err.splitlines()
 
     assert ended.code == ExitCode.QUOTA_SPENT

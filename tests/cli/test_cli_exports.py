@@ -46,7 +46,7 @@ def test_a_spent_day_and_the_next(cekat, served, tmp_path, holds):
 def test_one_inbox_that_fails_for_good(cekat, served, tmp_path):
     """A 403 on one inbox is told, the others are there, and the exit code says partial."""
     with served(250) as sandbox:
-        sandbox.fail_next(Fault.status(403))
+        sandbox.fail_next(Fault.ok(), Fault.status(403))
         inboxes = sandbox.inbox_ids[:2]
         typed = [word for inbox in inboxes for word in ("--inbox", inbox)]
         ended = cekat("export", "x.jsonl", *typed, "--concurrency", "1")
@@ -81,7 +81,7 @@ def test_inboxes_that_fail_for_the_time_being(cekat, served, tmp_path):
     with served(250) as sandbox:
         typed = [word for inbox in sandbox.inbox_ids[:2] for word in ("--inbox", inbox)]
         typed += ["--concurrency", "1", "--attempts", "1"]
-        sandbox.fail_next(Fault.drop())
+        sandbox.fail_next(Fault.ok(), Fault.drop())
         stopped = cekat("export", "x.jsonl", *typed)
         ended = cekat("export", "x.jsonl", *typed)
     reason, left = stopped.err.splitlines()[-2:]
@@ -113,7 +113,7 @@ def test_an_export_of_each_inbox(cekat, tmp_path, holds):
     ended = cekat("export", "x.jsonl", *SIZE, "--by-inbox")
 
     assert ended.code == 0
-    assert len(re.findall(r"^inbox \S+: \d+ records?, \d+ pages?$", ended.err, re.MULTILINE)) == 8
+    assert len(re.findall(r"^inbox \S+: \d+ records? fetched$", ended.err, re.MULTILINE)) == 8
     assert holds(tmp_path / "x.jsonl", Sandbox(250))
 
 
@@ -134,24 +134,24 @@ def test_formulas_are_defused_unless_they_are_to_be_kept(cekat, served, tmp_path
     """A cell that a spreadsheet would run is text, but for ``--keep-formulas``."""
     with served(0) as sandbox:
         record = b'{"data":[{"id":"a","contact_name":"=1+1"}]}'
-        sandbox.fail_next(*[Fault.raw(body=record)] * 2)
+        sandbox.fail_next(Fault.ok(), *[Fault.raw(body=record)] * 2)
         assert cekat("export", "x.csv", *typed).code == 0
 
     assert b"," + cell + b"," in (tmp_path / "x.csv").read_bytes()
 
 
-def test_an_account_is_known_by_its_name(cekat, served):
-    """With ``--account`` an unfinished export survives a change of the key, and without not."""
+def test_an_unfinished_export_goes_on_under_a_new_key(cekat, served):
+    """The same command goes on with a new key of the account; ``--account`` mixes no two."""
     day = Quota(per_day=4, headers=None)
-    for name, code in (("Acme", ExitCode.DONE), (None, ExitCode.CHECKPOINT_REFUSED)):
-        typed = ["--account", name] if name else []
+    for seed, code in ((1, ExitCode.DONE), (2, ExitCode.CHECKPOINT_REFUSED)):
         with served(900, quota=day):
-            cekat("export", "x.jsonl", *FAST, *typed)
-        with served(900, api_key="another-key-of-theirs"):
-            ended = cekat("export", "x.jsonl", *FAST, *typed)
+            cekat("export", "x.jsonl", *FAST, "--account", "Acme")
+        with served(900, seed=seed, api_key="a-new-key"):
+            ended = cekat("export", "x.jsonl", *FAST, "--account", "Acme")
 
         assert ended.code == code
-    assert ended.complaint.endswith("finish that one as it was begun, or begin anew with --restart")
+    assert "belongs to another account (Acme; this is Acme; the keys differ, and " in ended.err
+    assert ended.complaint.endswith("or begin anew with --restart")
 
 
 @pytest.fixture
@@ -191,20 +191,17 @@ def test_a_checkpoint_of_a_newer_version(cekat, served, unfinished):
 
 
 @pytest.mark.parametrize(
-    "typed, says",
+    "typed, seed, says",
     [
-        (
-            ("--account", "b"),
-            "belongs to another account (a; this is b; a new key counts as one, unless --account",
-        ),
-        (("--account", "a", "--status", "open"), "belongs to an export with other filters"),
+        ((), 2, "belongs to another account (a; this is b; the keys differ, and "),
+        (("--status", "open"), 1, "belongs to an export with other filters"),
     ],
 )
-def test_a_checkpoint_of_another_export(cekat, served, unfinished, typed, says):
+def test_a_checkpoint_of_another_export(cekat, served, unfinished, typed, seed, says):
     """An unfinished export of something else is not gone on with, and not lost."""
     before = unfinished.read_bytes()
-    with served(900):
-        ended = cekat("export", "x.jsonl", *FAST, *typed)
+    with served(900, seed=seed):
+        ended = cekat("export", "x.jsonl", *FAST, "--account", "b", *typed)
 
     assert ended.code == ExitCode.CHECKPOINT_REFUSED
     assert says in ended.complaint
@@ -220,7 +217,7 @@ def test_a_folder_that_was_moved(cekat, served, unfinished, tmp_path, monkeypatc
         ended = cekat("export", str(moved / "x.jsonl"), *FAST, "--account", "a")
 
     assert ended.code == ExitCode.DONE
-    assert ", 2 runs\n" in ended.err
+    assert " in 2 runs\n" in ended.err
 
 
 def test_after_a_wrong_key_nothing_is_in_the_way(cekat, served, monkeypatch, tmp_path):
@@ -294,7 +291,7 @@ def test_progress_counts_up_to_the_last_total(cekat, served):
 
     assert first["event"] == "progress"
     assert first["expected"] == 1200
-    assert re.match(r"[\d,]+ of 1,200 conversations(,|$)", first["message"])
+    assert re.match(r"[\d,]+ of about 1,200 records(,|$)", first["message"])
     assert first["seconds_left"] >= 0
 
 
@@ -340,7 +337,7 @@ def test_a_hold_is_seen_in_json(cekat, served, monkeypatch):
     monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LINES", 0.5)
     with served(150) as sandbox:
         pause = Fault.status(429, headers={"Retry-After": "3"})
-        sandbox.fail_next(Fault.ok(), Fault.ok(), pause)
+        sandbox.fail_next(*[Fault.ok()] * 3, pause)
         ended = cekat("export", "x.jsonl", "--log-format", "json", "--concurrency", "1")
     held = [one for one in said(ended) if one.get("waiting")]
 
@@ -375,4 +372,196 @@ def test_no_standard_output_goes_on_without_a_checkpoint(cekat, served):
         assert stopped.code == ExitCode.QUOTA_SPENT
         assert stopped.out == b""
         assert ended.out.count(b"\n") == 900
-        assert (", 2 runs\n" in ended.err) == (code == "goes on")
+        assert (" in 2 runs\n" in ended.err) == (code == "goes on")
+
+
+# What a target may be replaced by
+
+
+def test_a_filter_that_was_mistyped_does_not_empty_the_target(cekat, served, tmp_path):
+    """With other filters than before the command ends with 11, and says what to type."""
+    with served(250) as sandbox:
+        cekat("export", "x.jsonl", *FAST)
+        before = (tmp_path / "x.jsonl").read_bytes()
+        for typed in (("--status", "resolvd"), ("--inbox", "typo"), ("--by-inbox",)):
+            ended = cekat("export", "x.jsonl", *FAST, *typed)
+
+            assert ended.code == ExitCode.REPLACEMENT_REFUSED == 11
+            assert ended.complaint.endswith(": choose another target, or pass --replace")
+            assert len(ended.err.splitlines()) == 1
+            assert (tmp_path / "x.jsonl").read_bytes() == before
+        ended = cekat("export", "x.jsonl", *FAST, "--status", "resolved", "--replace")
+
+        assert ended.code == ExitCode.DONE
+        assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == sandbox.count(
+            stage_status="resolved"
+        )
+
+
+def test_nothing_does_not_replace_something(cekat, served, tmp_path):
+    """An empty result ends with 11; ``--allow-empty``, typed or set, lets it take the place."""
+    with served(30) as sandbox:
+        cekat("export", "x.jsonl", *FAST)
+        for id_, _ in list(sandbox.records()):
+            sandbox.delete(id_)
+        refused = cekat("export", "x.jsonl", *FAST, "--log-format", "json")
+        (tmp_path / "cekat.toml").write_text("allow_empty = true")
+        strict = cekat("export", "x.jsonl", *FAST, "--no-allow-empty")
+        allowed = cekat("export", "x.jsonl", *FAST)
+
+    assert refused.code == strict.code == ExitCode.REPLACEMENT_REFUSED
+    error = said(refused)[-1]
+    assert (error["error"], error["option"]) == ("ReplacementRefusedError", "--allow-empty")
+    assert error["message"].endswith(": if that is right, pass --allow-empty")
+    assert allowed.code == ExitCode.DONE
+    assert (tmp_path / "x.jsonl").read_bytes() == b""
+
+
+def test_an_inbox_that_fails_keeps_what_was_there(cekat, served, tmp_path, holds):
+    """The summary says how many conversations are from an earlier export, and from when."""
+    with served(250, inboxes=4) as sandbox:
+        cekat("export", "x.jsonl", *FAST, "--by-inbox")
+        sandbox.forbid(closed := sandbox.inbox_ids[1])
+        ended = cekat("export", "x.jsonl", *FAST, "--by-inbox")
+        kept = sandbox.count(closed)
+        assert holds(tmp_path / "x.jsonl", sandbox)
+
+    assert ended.code == ExitCode.PARTIAL
+    assert "x.jsonl: 250 conversations, partial\n" in ended.err
+    assert re.search(
+        rf"\ncekat: inbox {closed} failed: .*; {kept} conversations are kept, "
+        r"as of 20\d\d-\d\d-\d\d \d\d:\d\d UTC\n$",
+        ended.err,
+    )
+
+
+def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
+    """Where old records cannot be kept the command says so, and where the new ones are."""
+    with served(250, inboxes=4) as sandbox:
+        cekat("export", "x.jsonl", *FAST, "--by-inbox")
+        with (tmp_path / "x.jsonl").open("ab") as file:
+            file.write(b"{}\n")
+        sandbox.forbid(closed := sandbox.inbox_ids[1])
+        refused = cekat("export", "x.jsonl", *FAST, "--by-inbox")
+        ended = cekat("export", "x.jsonl", *FAST, "--by-inbox", "--replace")
+        fetched = 250 - sandbox.count(closed)
+    *_, reason, left = refused.err.splitlines()
+
+    assert refused.code == ExitCode.REPLACEMENT_REFUSED
+    assert reason.startswith(f"cekat: 1 inbox failed (the first is {closed}: ")
+    assert reason.endswith("or pass --replace to replace the target without them")
+    assert left == (
+        f"cekat: not written, but not lost: {fetched} conversations are in x.jsonl.checkpoint"
+    )
+    assert ended.code == ExitCode.PARTIAL
+    assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == fetched
+
+
+@pytest.mark.parametrize("target", ["-", "x.sqlite", "x.duckdb", "postgresql://h/d"])
+@pytest.mark.parametrize("option", ["--replace", "--allow-empty"])
+def test_what_is_not_replaced_has_no_option_for_it(cekat, target, option):
+    """Typed for a database or standard output, an option that has no use there is refused."""
+    ended = cekat("export", target, *SIZE, option)
+
+    assert ended.code == ExitCode.USAGE
+    assert ended.complaint == (
+        f"cekat: {option} is for files and folders: it has no use here. See 'cekat export --help'."
+    )
+
+
+def test_a_nightly_setting_is_passed_over_where_it_has_no_use(cekat, tmp_path):
+    """What is set for all targets does not keep a database from being written."""
+    (tmp_path / "cekat.toml").write_text("allow_empty = true")
+
+    assert cekat("export", "x.sqlite", *SIZE).code == ExitCode.DONE
+
+
+def test_a_sandbox_is_the_same_the_day_after(cekat, tmp_path, holds):
+    """Another port each time is no other account: the same command goes on night after night."""
+    for typed in ((), (), ("--incremental",)):
+        ended = cekat("export", "x.jsonl", *SIZE, *typed)
+
+        assert ended.code == ExitCode.DONE
+        assert holds(tmp_path / "x.jsonl", Sandbox(250))
+
+
+def test_a_sandbox_does_not_take_the_place_of_what_is_real(cekat, served, tmp_path):
+    """An export of an account is not replaced by made-up data, although nobody named either."""
+    with served(250, seed=7):
+        cekat("export", "x.jsonl", *FAST)
+    before = (tmp_path / "x.jsonl").read_bytes()
+    ended = cekat("export", "x.jsonl", *SIZE)
+
+    assert ended.code == ExitCode.REPLACEMENT_REFUSED
+    assert "x.jsonl holds an export of another account (" in ended.complaint
+    assert (tmp_path / "x.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",)])
+def test_an_unknown_status_is_told_once(cekat, command):
+    """A status that may be mistyped gets a line with the nearest known one, and no more."""
+    ended = cekat(*command, *SIZE, "--status", "Resolvd")
+
+    assert ended.code == ExitCode.DONE
+    warned = [line for line in ended.err.splitlines() if "status" in line]
+    assert warned == ["cekat: unknown status 'Resolvd': did you mean 'resolved'?"]
+
+
+# What the numbers mean
+
+
+def test_what_is_left_counts_each_conversation_once(cekat, served):
+    """Of an account of 900 never more than 900 are left, however often some were fetched."""
+    typed = ("export", "x.jsonl", *FAST, "--concurrency", "1", "--log-format")
+    with served(900) as sandbox:
+        # The business, a probe and nine pages; and then, under the same key, what has moved since.
+        for passes in (11, 4):
+            sandbox.fail_next(*[Fault.ok()] * passes, *[Fault.status(401)] * 9)
+            ended = cekat(*typed, "json")
+            sandbox._gate.script.clear()
+            for id_, _ in list(sandbox.records())[300:600]:
+                sandbox.touch(id_)
+        left = said(ended)[-1]
+        sandbox.fail_next(Fault.status(401))
+        told = cekat(*typed, "text").err.splitlines()[-1]
+
+    assert left["event"] == "unfinished"
+    assert left["records"] > left["conversations"] == 900
+    assert left["message"].startswith("not finished: 900 conversations are in ")
+    assert told.startswith("cekat: not finished: 900 conversations are in ")
+
+
+def test_what_is_written_is_counted_against_what_is_to_be_written(cekat, served, monkeypatch):
+    """While it writes, a command counts conversations, and ends at all of them."""
+    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LOOKS", 0.0)
+    with served(900):
+        ended = cekat("export", "x.csv", *FAST, "--log-format", "json")
+    writing = [one for one in said(ended) if one["message"].startswith("writing ")]
+
+    assert all(
+        re.fullmatch(r"writing [\d,]+ of 900 conversations to x\.csv|writing to x\.csv", text)
+        for text in (one["message"] for one in writing)
+    )
+    assert all((one["published"] or 0) <= 900 for one in writing)
+
+
+def test_verbose_says_where_the_requests_went(cekat):
+    """What a newcomer need not know is in the log: pages, records, and those that came again."""
+    ended = cekat("export", "x.jsonl", *SIZE, "-v")
+
+    assert re.search(
+        r"\ncekat: \d+ pages brought \d+ records, \d+ of them again, in \d+ requests\n", ended.err
+    )
+
+
+def test_a_log_has_every_figure(cekat):
+    """For a program the summary has all figures, also those that say little to a person."""
+    ended = cekat("export", "x.jsonl", *SIZE, "--log-format", "json")
+    summary = said(ended)[-1]
+
+    assert summary["event"] == "summary"
+    assert summary["conversations"] == summary["manifest"]["conversations"] == 250
+    assert summary["quota_share"] == 1.0
+    assert summary["per_minute"] > 0
+    assert summary["manifest"].keys() >= {"fetched", "repeats", "pages", "requests"}

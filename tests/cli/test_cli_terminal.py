@@ -160,7 +160,7 @@ def test_an_export_shows_a_moving_line():
     code, text = terminal.end()
 
     assert code == 0
-    assert "asking for the first page" in text or "100 conversations" in text
+    assert "asking for the first page" in text or "100 records" in text
     assert b"\x1b[2K" in terminal.seen  # the line is erased
     assert terminal.seen.rstrip().endswith(b"manifest: x.jsonl.manifest.json")
     assert "x.jsonl: 1,500 conversations, complete\n" in text
@@ -173,7 +173,7 @@ def test_an_export_on_a_terminal_that_cannot_move(served):
     first, second, *_ = text.splitlines()
 
     assert code == 0
-    assert first.endswith("0 conversations")
+    assert first.endswith("0 records")
     assert second == "x.jsonl: 150 conversations, complete"
 
 
@@ -191,7 +191,7 @@ def test_interrupting_an_export_leaves_a_clean_terminal(wait_until):
     """After Ctrl-C the moving line is gone, the cursor is back, and two lines say what is."""
     # Fifty pages, of which twenty come at once: it is under way however late the signal comes.
     terminal = Terminal("export", "x.jsonl", "--sandbox", "--rate-limit", "20/60")
-    wait_until(lambda: b"00 conversations" in terminal.seen)
+    wait_until(lambda: b"00 records" in terminal.seen)
     terminal.process.send_signal(signal.SIGINT)
     code, text = terminal.end()
     *_, first, second = text.splitlines()
@@ -220,11 +220,11 @@ def test_a_hold_is_seen_on_the_moving_line(served):
     """While the server asks for a pause, the line counts down how long it is still."""
     with served(150) as sandbox:
         again = Fault.status(429, headers={"Retry-After": "2"})
-        sandbox.fail_next(Fault.ok(), Fault.ok(), again)
+        sandbox.fail_next(*[Fault.ok()] * 3, again)
         code, text = Terminal("export", "x.jsonl", "--concurrency", "1").end()
 
     assert code == 0
-    assert re.search("100 conversations, waiting [12] s: the server asks for a pause 0:0", text)
+    assert re.search("100 records, waiting [12] s: the server asks for a pause 0:0", text)
     assert "refused 1 time (429)" in text
 
 
@@ -306,38 +306,40 @@ HUGE = ExportProgress(
 
 
 EXPECTED = msgspec.structs.replace(USUAL, expected=40_200)
-WRITING = msgspec.structs.replace(EXPECTED, conversations=40_200, published=12_000)
+WRITING = msgspec.structs.replace(
+    EXPECTED, conversations=40_200, published=12_000, to_publish=40_100
+)
 
 
 @pytest.mark.parametrize(
     "progress, limiter, told",
     [
-        (HUGE, AT_EASE, "12,345,678 conversations, 29,869/min, 100% of the quota, 542 retries"),
-        (HUGE, WAITING, "12,345,678 conversations, 29,869/min, 100% of the quota, waiting 23 s"),
-        (USUAL, AT_EASE, "12,300 conversations, 29,101/min, 97% of the quota"),
-        (USUAL, HELD, "12,300 conversations, 29,101/min, 97% of the quota, waiting 23 s"),
-        (USUAL, DAY_SPENT, "12,300 conversations, 97% of the quota, waiting 7 h 30 min"),
+        (HUGE, AT_EASE, "12,345,678 records, 29,869/min, 100% of the quota, 542 retries"),
+        (HUGE, WAITING, "12,345,678 records, 29,869/min, 100% of the quota, waiting 23 s"),
+        (USUAL, AT_EASE, "12,300 records, 29,101/min, 97% of the quota"),
+        (USUAL, HELD, "12,300 records, 29,101/min, 97% of the quota, waiting 23 s"),
+        (USUAL, DAY_SPENT, "12,300 records, 29,101/min, 97% of the quota, waiting 7 h 30 min"),
         (
             EXPECTED,
             AT_EASE,
-            "12,300 of 40,200 conversations, 97% of the quota, 58 s left",
+            "12,300 of about 40,200 records, 97% of the quota, 58 s left",
         ),
         (
             EXPECTED,
             HELD,
-            "12,300 of 40,200 conversations, 29,101/min, 2 min left, waiting 23 s",
+            "12,300 of about 40,200 records, 29,101/min, 2 min left, waiting 23 s",
         ),
         (
             ExportProgress(),
             HELD,
             "asking for the first page, waiting 23 s: the server asks for a pause",
         ),
-        (WRITING, AT_EASE, "writing 12,000 of 40,200 to x.jsonl"),
-        # An incremental one writes what was there as well, and nobody knows how much that is.
+        (WRITING, AT_EASE, "writing 12,000 of 40,100 conversations to x.jsonl"),
+        # An incremental one counts what was there before it writes anything.
         (
-            msgspec.structs.replace(WRITING, published=50_000),
+            msgspec.structs.replace(WRITING, published=0, to_publish=None),
             AT_EASE,
-            "writing 50,000 to x.jsonl",
+            "writing to x.jsonl",
         ),
     ],
 )
@@ -359,7 +361,7 @@ def test_a_long_target_does_not_break_the_moving_line():
     """A target for which there is no room is left out of the line."""
     standing = Standing(WRITING, AT_EASE, "/very/long" * 9)
 
-    assert progress_module._wording(standing, 69) == "writing 12,000 of 40,200 conversations"
+    assert progress_module._wording(standing, 69) == "writing 12,000 of 40,100 conversations"
 
 
 @pytest.mark.parametrize(
@@ -397,7 +399,7 @@ def test_more_than_there_were_the_last_time():
     grown = msgspec.structs.replace(USUAL, expected=12_000)
 
     assert progress_module._wording(Standing(grown, AT_EASE, "x")) == (
-        "12,300 conversations, 29,101/min, 97% of the quota"
+        "12,300 records, 29,101/min, 97% of the quota"
     )
 
 
@@ -418,7 +420,7 @@ def test_more_than_there_were_the_last_time():
 )
 def test_where_there_is_room_a_wait_has_its_reason(limiter, told):
     """A wait of a second or more is told, with what it is for; a shorter one is none."""
-    begun = "12,300 conversations, 29,101/min, 97% of the quota"
+    begun = "12,300 records, 29,101/min, 97% of the quota"
 
     assert progress_module._wording(Standing(USUAL, limiter, "x")) == begun + told
 
@@ -494,7 +496,6 @@ def report_of(progress=HUGE, **changes):
 def test_a_summary_fits():
     """The closing lines of a long and busy export fit 80 columns, all remarks among them."""
     report = report_of(
-        runs=3,
         waited=4321.0,
         fetched=12_345_999,
         repeats=321,
@@ -507,14 +508,13 @@ def test_a_summary_fits():
     lines = summary(report, "x.jsonl.manifest.json").splitlines()
     assert lines == [
         "x.jsonl: 12,345,678 conversations, complete",
-        "123,457 pages, 123,999 requests, 542 retries, 3 runs",
-        "this run: 24800.0 s, 29,869 conversations/min, 100% of the quota of 300 in 60 s",
+        "123,999 requests (542 retries)",
+        "6 h 54 min, 29,869 conversations/min, 100% of the quota of 300 in 60 s",
         "incremental: 12,345,678 conversations fetched",
         "waited 1 h 13 min for the quota",
         "refused 540 times (429)",
-        "321 repeats: of each conversation the last one counts",
-        "unknown fields: x_a_field_with_a_lon (8,000), and 8 more",
-        "mistyped fields: notes (31), labels (4)",
+        "unknown fields: x_a_field_with_a_lon (8,000 records), and 8 more",
+        "mistyped fields: notes (31 records), labels (4)",
         "malformed records: 12, in tables with only their id and raw",
         "manifest: x.jsonl.manifest.json",
     ]
@@ -531,8 +531,8 @@ def test_a_summary_of_many_inboxes():
 
     assert lines[0] == "x.jsonl: 12,345,678 conversations, partial"
     assert lines[4:6] == [
-        "inbox inbox-0: 0 records, 1 page",
-        "inbox inbox-1: 1 record, 1 page, failed",
+        "inbox inbox-0: 0 records fetched",
+        "inbox inbox-1: 1 record fetched, failed",
     ]
     assert lines[14:] == ["and 3 more inboxes: see the manifest"]
 
@@ -562,9 +562,9 @@ def test_lines_of_progress_keep_their_distance(monkeypatch):
             display.refresh()
 
     assert console.file.getvalue().splitlines() == [
-        "100 conversations",
-        "400 conversations, waiting 23 s for the quota (300/min)",
-        "600 conversations",
+        "100 records",
+        "400 records, waiting 23 s for the quota (300/min)",
+        "600 records",
     ]
 
 
@@ -574,5 +574,58 @@ def test_one_is_not_many():
 
     assert summary(report, None).splitlines()[:2] == [
         "x.jsonl: 1 conversation, complete",
-        "1 page, 2 requests, 1 retry",
+        "2 requests (1 retry)",
     ]
+
+
+@pytest.mark.parametrize(
+    "carried, as_of, kept",
+    [
+        (0, None, ""),
+        (1, MANIFEST.began, "; 1 conversation is kept, as of 2026-04-10 00:00 UTC"),
+        (1839, MANIFEST.began, "; 1,839 conversations are kept, as of 2026-04-10 00:00 UTC"),
+        # A database does not count them.
+        (0, MANIFEST.began, "; what was there is kept, as of 2026-04-10 00:00 UTC"),
+    ],
+)
+def test_what_is_kept_of_an_inbox_that_failed_is_told_with_its_age(carried, as_of, kept):
+    """Behind the reason it says how much the target has of that inbox, and from when."""
+    part = Partition(inbox_id="i", error="403", carried=carried, as_of=as_of)
+
+    assert [*failures(msgspec.structs.replace(MANIFEST, partitions=(part,)))] == [
+        f"inbox i failed: 403{kept}"
+    ]
+
+
+def test_a_summary_of_several_runs_has_the_time_of_all():
+    """Of several runs it says how long they took together, and nothing of a speed."""
+    lines = summary(report_of(runs=3, seconds=81.64), None).splitlines()
+
+    assert lines[1:3] == ["123,999 requests (542 retries)", "81.6 s in 3 runs"]
+
+
+@pytest.mark.parametrize(
+    "requests, earned, seconds, limit, means_something",
+    [
+        (60, 6.0, 1.2, 300, False),  # the README's first export: all at once
+        (300, 150.0, 30.0, 300, False),  # the burst of a minute, and half of that minute
+        (300, 300.0, 60.0, 300, True),
+        (305, 300.0, 61.0, 300, True),  # a little ahead, as a pace is
+        (40, 45.0, 9.0, 300, False),
+        (50, 50.0, 10.0, 300, True),
+        (9_000, 0.0, 9.0, None, False),
+        (9_000, 0.0, 11.0, None, True),  # without a pace nothing is ahead of it
+    ],
+)
+def test_a_speed_is_told_when_it_means_something(requests, earned, seconds, limit, means_something):
+    """Not of a few seconds, and not while requests that were free at the beginning decide it."""
+    progress = ExportProgress(
+        conversations=100 * requests, pages=requests, requests=requests, seconds=seconds,
+        limit=limit, per=60.0 if limit else 0.0, earned=earned,
+    )  # fmt: skip
+    text = progress_module._wording(Standing(progress, AT_EASE, "x"))
+    lines = summary(report_of(progress, requests=requests), None).splitlines()
+
+    assert ("/min" in text) is means_something
+    assert ("%" in text) is (means_something and limit is not None)
+    assert ("conversations/min" in lines[2]) is means_something

@@ -21,7 +21,15 @@ from support.effort import EFFORT
 from support.sinks import MOMENT
 
 from cekat_async import CheckpointError, Cursor, Position, TargetError
-from cekat_async.export.checkpoint import FORMAT, Checkpoint, Fetched, Job, Stand, Totals
+from cekat_async.export.checkpoint import (
+    FORMAT,
+    Checkpoint,
+    Fetched,
+    Job,
+    Stand,
+    Totals,
+    count_conversations,
+)
 from cekat_async.export.manifest import Filters
 
 JOB = Job(account="an account", target="a target", filters=Filters(), began=MOMENT, version="7")
@@ -871,3 +879,70 @@ def test_a_disk_that_is_full_from_the_begin(small_disk):
     with opened(path) as checkpoint:
         checkpoint.keep([page("a")], Totals())
         assert records_of(checkpoint) == page("a").lines
+
+
+# How many conversations are in it, and whose they are
+
+
+def test_each_conversation_counts_once(path):
+    """However often a conversation was fetched, a closed checkpoint counts it once."""
+    with opened(path) as checkpoint:
+        checkpoint.keep([page("a", "b"), page("b", "c", version=1), page("a")], Totals(records=5))
+        # A record without an id is known by its bytes.
+        odd = [b"null", b"null", b"7"]
+        checkpoint.keep([Fetched(None, odd, odd, NEW)], Totals(records=8))
+
+    assert count_conversations(path) == 3 + 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database" * 999], ids=["absent", "", "other"])
+def test_what_cannot_be_read_has_no_number(tmp_path, content):
+    """Where there is no checkpoint there is no number, and no file is made."""
+    path = tmp_path / "a name with spaces & 100% ?#"
+    if content is not None:
+        path.write_bytes(content)
+
+    assert count_conversations(path) is None
+    assert path.exists() == (content is not None)
+
+
+def test_any_name_of_a_file_can_be_counted(tmp_path):
+    """The path is no part of a query, whatever characters are in it."""
+    path = tmp_path / "a name with spaces & 100% ?#.checkpoint"
+    with opened(path) as checkpoint:
+        checkpoint.keep([page("a")], Totals(records=1))
+
+    assert count_conversations(path) == 1
+
+
+def test_counting_that_takes_too_long_is_given_up(path):
+    """Whoever waits at a terminal is not kept waiting for a number."""
+    fill(path, pages=400)
+
+    assert count_conversations(path) == 400 * 50
+    assert count_conversations(path, patience=-1) is None
+
+
+def test_a_job_can_go_on_as_another(path):
+    """A checkpoint that is adopted under a new key says so when it is opened again."""
+    fill(path)
+    adopted = Job(
+        account="Acme", key_fingerprint="k", business_id="b", target="a target",
+        filters=Filters(), began=MOMENT, version="7",
+    )  # fmt: skip
+    with opened(path) as checkpoint:
+        before = checkpoint.stands(), checkpoint.totals(), records_of(checkpoint)
+        checkpoint.put_job(adopted)
+    with opened(path) as checkpoint:
+        assert checkpoint.open() == adopted
+        assert (checkpoint.stands(), checkpoint.totals(), records_of(checkpoint)) == before
+
+
+def test_some_names_are_looked_for(path):
+    """Whether any of some names has come is told without an index."""
+    with opened(path) as checkpoint:
+        checkpoint.keep([page("a", "b")], Totals(records=2))
+
+        assert checkpoint.has_any({"x", "b"})
+        assert not checkpoint.has_any({"x", "y"})
+        assert not checkpoint.has_any(set())

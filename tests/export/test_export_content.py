@@ -4,6 +4,7 @@ import json
 import random
 import sqlite3
 import tracemalloc
+from contextlib import closing
 from hashlib import blake2b
 
 import pytest
@@ -18,6 +19,9 @@ from cekat_async import (
 )
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Dialect, Fault, Faults
+
+# A first export asks for the account's business, and for the place of the newest, before any page.
+ASK = PROBE = Fault.ok()
 
 
 def _lines(target):
@@ -95,7 +99,8 @@ async def test_only_some_inboxes(account, target):
         assert _lines(target) == _sorted(wanted) != []
         assert report.manifest.filters.inbox_ids == (first, second)
         assert {one.inbox_id for one in report.manifest.partitions} == {first, second}
-        assert all("inbox_id=" in seen.query for seen in a.sandbox.log.requests)
+        asked = [seen for seen in a.sandbox.log.requests if seen.path == "/api/conversations"]
+        assert all("inbox_id=" in seen.query for seen in asked)
 
 
 async def test_each_inbox_by_itself(account, target):
@@ -124,16 +129,18 @@ async def test_an_account_without_inboxes_does_not_empty_the_target(account, tar
     assert target.read_bytes() == b"of an earlier export"
 
 
-async def test_nothing_where_there_was_something_is_told(account, target, caplog):
-    """An account that is empty all of a sudden is exported as it is, with a warning."""
+async def test_nothing_where_a_table_has_something_is_told(account, tmp_path, caplog):
+    """An account that is empty all of a sudden leaves a table as it is, with a warning."""
+    target = tmp_path / "x.sqlite"
     async with account(3) as a:
         await export_conversations(a.client, target)
         for id_, _ in list(a.sandbox.records()):
             a.sandbox.delete(id_)
         await export_conversations(a.client, target)
 
-    assert target.read_bytes() == b""
-    assert "nothing has come, and the last export had 3" in caplog.text
+    with closing(sqlite3.connect(target)) as database:
+        assert database.execute("SELECT count(*) FROM conversations").fetchone() == (3,)
+    assert "no conversation was found, and the last export" in caplog.text
 
 
 @pytest.mark.parametrize("status", ["resolved", StageStatus.RESOLVED])
@@ -176,7 +183,7 @@ async def test_an_inbox_that_fails_for_now_is_gone_on_with(account, target, tmp_
     """What may pass ends the export when the others are done, and the next run brings the rest."""
     async with account(300, attempts=1) as a:
         inbox_ids = a.sandbox.inbox_ids[:2]
-        a.sandbox.fail_next(Fault.status(503))
+        a.sandbox.fail_next(ASK, Fault.status(503))
         with pytest.raises(InboxesFailedError, match="503"):
             await export_conversations(a.client, target, inbox_ids=inbox_ids, limit=10)
 
@@ -194,7 +201,7 @@ async def test_an_inbox_that_fails_for_now_is_gone_on_with(account, target, tmp_
 async def test_the_only_inbox_that_is_gone_ends_the_export(account, target):
     """Where there is nothing else to be brought, what it failed with comes out."""
     async with account(30) as a:
-        a.sandbox.fail_next(Fault.status(404))
+        a.sandbox.fail_next(ASK, Fault.status(404))
         with pytest.raises(NotFoundError) as caught:
             await export_conversations(a.client, target, inbox_ids=["gone"])
 
@@ -239,7 +246,7 @@ async def test_odd_records_are_written_counted_and_told(account, target, page_of
     records = [b'{"id":"a"}', b'{"id":["b"]}', b"17", b'{"id":"c"}', b'{"id":"d","a":NaN}']
     told = []
     async with account(0) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.raw(body=page_of(*records)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(*records)))
         report = await export_conversations(a.client, target, on_odd_record=told.append)
 
     assert target.read_bytes().splitlines() == records
@@ -251,7 +258,7 @@ async def test_odd_records_are_written_counted_and_told(account, target, page_of
 async def test_odd_records_need_nobody_to_tell(account, target, page_of):
     """Without ``on_odd_record`` an odd record stops nothing either."""
     async with account(0) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.raw(body=page_of(b"null", b'{"id":"a"}')))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(b"null", b'{"id":"a"}')))
         report = await export_conversations(a.client, target)
 
     assert target.read_bytes() == b'null\n{"id":"a"}\n'
@@ -267,7 +274,7 @@ async def test_line_breaks_between_tokens_do_not_break_lines(account, target, ne
     ]
     body = json.dumps({"success": True, "data": records}, indent=2).replace("\n", newline)
     async with account(0) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.raw(body=body.encode()))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=body.encode()))
         await export_conversations(a.client, target)
 
     assert [json.loads(line) for line in target.read_text().split("\n")[:-1]] == records
@@ -288,7 +295,7 @@ async def test_no_byte_of_a_record_is_touched(account, target, page_of, record):
     """Halves of surrogate pairs, bad UTF-8, blanks and odd numbers are in the file as they came."""
     healthy, other = b'{"id":"b"}', b'{"id":"c"}'
     async with account(0) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.raw(body=page_of(healthy, record, other)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(healthy, record, other)))
         await export_conversations(a.client, target)
 
     assert target.read_bytes() == b"%s\n%s\n%s\n" % (healthy, record, other)
@@ -307,7 +314,7 @@ async def test_a_record_that_comes_again_is_there_once_as_it_was_last(account, t
     """Of records with one id the last is in the file, in its place; the others are repeats."""
     records = [b'{"id":"a","v":1}', b'{"id":"b"}', b"17", b'{"id":"a","v":2}', b"17", b'{"id":3}']
     async with account(0) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.raw(body=page_of(*records)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(*records)))
         report = await export_conversations(a.client, target)
 
     assert target.read_bytes().splitlines() == [records[1], *records[3:]]
@@ -322,7 +329,7 @@ async def test_any_id_is_a_name(account, target, page_of, id_):
     text = id_ if isinstance(id_, bytes) else id_.encode()
     records = [b'{"id":"%s","v":1}' % text, b'{"id":"b"}', b'{"id":"%s","v":2}' % text]
     async with account(0) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.raw(body=page_of(*records)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(*records)))
         report = await export_conversations(a.client, target)
 
     assert target.read_bytes().splitlines() == records[1:]
@@ -505,7 +512,7 @@ async def test_any_bytes_of_json_survive(account, target, page_of):
     records = [{"id": str(n), "notes": _random_json(chance, 3)} for n in range(100)]
     printed = [json.dumps(r, indent=chance.choice([None, 1, "\t"])).encode() for r in records]
     async with account(0) as a:
-        a.sandbox.fail_next(Fault.ok(), Fault.raw(body=page_of(*printed)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(*printed)))
         report = await export_conversations(a.client, target)
 
     assert [json.loads(line) for line in target.read_bytes().splitlines()] == records

@@ -19,12 +19,15 @@ from cekat_async.export import (
     export_conversations,
 )
 from cekat_async.export.checkpoint import Totals
+from cekat_async.export.json_lines import JsonLinesSink
+from cekat_async.export.runner import Export
 from cekat_async.export.tally import Tally
 from cekat_async.sandbox import Fault, Quota
 
-# A request for the place of the newest comes before the pages, and one more look at the front
-# behind them, if they are several.
-PROBE = LOOK = 1
+# A first export asks for the account's business. A request for the place of the newest comes before
+# the pages, and one more look at the front after them, if they are several.
+ASK = PROBE = LOOK = 1
+NOW = datetime(2026, 4, 10, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ async def test_the_report_tells_what_was_done(account, target):
     assert report.target == str(target)
     assert (report.conversations, report.pages) == (250, 3 + LOOK)
     # The page that was asked for before is not counted.
-    assert (report.requests, report.retries) == (PROBE + 3 + LOOK + 2, 2)
+    assert (report.requests, report.retries) == (ASK + PROBE + 3 + LOOK + 2, 2)
     assert (report.odd_records, report.refused, report.resumed) == (0, 0, 0)
     assert (report.limit, report.per) == (100_000, 60)
     assert report.published == 250
@@ -137,7 +140,7 @@ async def test_the_requests_for_the_inboxes_count(account, target):
 async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target, manifest_of):
     """Of an export that was gone on with the report has this run, and the manifest all of them."""
     async with account(500, attempts=2) as a:
-        a.sandbox.fail_next(*[Fault.ok()] * 6, Fault.status(500), Fault.status(500))
+        a.sandbox.fail_next(*[Fault.ok()] * 7, Fault.status(500), Fault.status(500))
         with pytest.raises(ServerError):
             await export_conversations(a.client, target, limit=20, concurrency=1)
         before = len(a.sandbox.log.requests)
@@ -148,7 +151,7 @@ async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target, mani
         requests = len(a.sandbox.log.requests)
 
     manifest = manifest_of(target)
-    assert (before, report.resumed) == (PROBE + 5 + 2, 100)
+    assert (before, report.resumed) == (ASK + PROBE + 5 + 2, 100)
     assert told[0].conversations == 120
     assert told[0].per_minute == 60 * 20 / told[0].seconds
     assert report.requests == requests - before
@@ -164,7 +167,7 @@ async def test_the_next_export_knows_what_to_expect(account, tmp_path, target):
     """How many conversations there were last time is how many are expected; else nobody knows."""
     told = []
     async with account(60) as a:
-        for options in ({}, {}, {"stage_status": "resolved"}):
+        for options in ({}, {}, {"stage_status": "resolved", "replace": True}):
             await export_conversations(
                 a.client, target, limit=20, on_progress=told.append, **options
             )
@@ -303,3 +306,39 @@ def test_share_of_the_quota(requests, earned, share):
     progress = ExportProgress(requests=requests, earned=earned, limit=300, per=60.0)
 
     assert progress.quota_share == pytest.approx(share)
+
+
+async def test_what_is_to_be_written_is_known_while_it_is(account, target):
+    """While the target is written progress says how many conversations there are, each once."""
+    seen = []
+
+    class Watched(JsonLinesSink):
+        def write(self, records, output):
+            super().write(_watched(records), output)
+
+    def _watched(records):
+        for batch in records:
+            seen.append((export._tally.published, export._tally.to_publish))
+            yield batch
+
+    async with account(500) as a:
+        export = Export(a.client, Watched(target), filters=Filters())
+        report = await export.run(limit=20)
+
+    assert seen[-1] == (500, 500)
+    assert {to_publish for _, to_publish in seen} == {500}
+    assert (report.published, report.to_publish) == (500, 500)
+
+
+def test_the_speed_of_a_run_counts_what_came_in_it():
+    """``per_minute`` of a report is of the records of this run, and of the time that it took."""
+    manifest = Manifest(
+        version="0", account="a", target="t", filters=Filters(), began=NOW, ended=NOW,
+        fetched=700, repeats=200, conversations=500,
+    )  # fmt: skip
+    report = ExportReport(
+        target="t", manifest=manifest, conversations=500, resumed=100, seconds=60.0
+    )
+
+    assert report.per_minute == 600
+    assert msgspec.structs.replace(report, seconds=0.0).per_minute == 0

@@ -15,7 +15,7 @@ from support.killing import Zygote
 from support.served import served
 
 from cekat_async.export import sink_for
-from cekat_async.sandbox import Sandbox
+from cekat_async.sandbox import Fault, Sandbox
 
 pytestmark = [
     pytest.mark.once,
@@ -169,6 +169,52 @@ def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
             code, _ = zygote.export(sandbox, target, incremental=True)
 
             assert (code, read(target)) == (0, after)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet/"])
+def test_killed_while_it_keeps_what_a_failed_inbox_had(tmp_path, zygote, suffix):
+    """The target is the old one, or has the others as they are now and that inbox as it was."""
+    read, seeded = READERS[suffix], Random(suffix)
+    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None)) as sandbox:
+        for number in range(max(RUNS // 2, 4)):
+            target, closed = f"{tmp_path}/{number}{suffix}", sandbox.inbox_ids[number % INBOXES]
+            zygote.export(sandbox, target, by_inbox=True)
+            before = all_of(sandbox)
+            for id_, _ in list(sandbox.records())[number::5]:
+                sandbox.touch(id_)
+            after = [one for one in all_of(sandbox) if closed.encode() not in one]
+            after = sorted(after + [one for one in before if closed.encode() in one])
+            sandbox.forbid(closed)
+            zygote.export(sandbox, target, by_inbox=True, kill_at=seeded.randint(1, 1200))
+            assert read(target) in (before, after)
+            code, _ = zygote.export(sandbox, target, by_inbox=True)
+
+            assert (code, read(target)) == (0, after)
+            sandbox.forbid()
+
+
+def test_killed_while_it_is_refused(tmp_path, zygote):
+    """An export that is refused has nothing to be killed in: target and checkpoint stay."""
+    seeded, target = Random("refused"), f"{tmp_path}/x.jsonl"
+    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None)) as sandbox:
+        zygote.export(sandbox, target)
+        # A key that is revoked leaves an unfinished export.
+        sandbox.fail_next(*[Fault.ok()] * 4, *[Fault.status(401)] * 9)
+        assert zygote.export(sandbox, target)[0] == 1
+        sandbox._gate.script.clear()
+        stays = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert "x.jsonl.checkpoint" in stays
+        for _ in range(max(RUNS // 2, 4)):
+            kill = {"kill_at": seeded.randint(1, 60)}
+            zygote.export(sandbox, target, stage_status="open", restart=True, **kill)
+            left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+            assert (
+                left.items()
+                >= {name: stays[name] for name in stays if "journal" not in name}.items()
+            )
+        code, _ = zygote.export(sandbox, target)
+
+        assert (code, in_file(target)) == (0, all_of(sandbox))
 
 
 @pytest.mark.parametrize("suffix", READERS)

@@ -1,19 +1,21 @@
 """The plan: which arguments make sense, where walks begin, and what an export may go on from."""
 
+import json
+
 import msgspec
 import pytest
 from support.sinks import MOMENT, a_manifest
 
 from cekat_async import CheckpointError, ConfigurationError, Cursor, Position, StageStatus
+from cekat_async.export.beginning import inboxes_of
 from cekat_async.export.checkpoint import Job
 from cekat_async.export.manifest import Filters, Partition
 from cekat_async.export.plan import (
     filters_of,
     goes_on,
-    inboxes_of,
     positions_of,
     require_same_export,
-    require_same_kind,
+    require_same_filters,
 )
 from cekat_async.sandbox import Fault
 
@@ -23,7 +25,6 @@ WALKED = Position(
     by_activity=1,
     watermark=Cursor("an id", "2026-04-10T07:04:55.465"),
 )
-NEW_KEY = "; a new key counts as one, unless the account has a name"
 LATER = MOMENT.replace(year=2027)
 
 
@@ -86,11 +87,15 @@ async def test_the_listings_that_are_walked(account):
     """All conversations are one listing; named inboxes are one each, and so are all there are."""
     told = []
     async with account(30) as a:
-        assert await inboxes_of(a.client, Filters(), told.append) == [None]
-        assert await inboxes_of(a.client, Filters(inbox_ids=("b", "a")), told.append) == ["b", "a"]
+        assert await inboxes_of(a.client, Filters(), told.append) == ([None], None)
+        named = Filters(inbox_ids=("b", "a"))
+        assert await inboxes_of(a.client, named, told.append) == (["b", "a"], None)
         assert a.sandbox.log.requests == []
-        found = await inboxes_of(a.client, Filters(by_inbox=True), told.append)
+        found, business_id = await inboxes_of(a.client, Filters(by_inbox=True), told.append)
         assert sorted(found) == sorted(a.sandbox.inbox_ids)
+        assert {json.loads(one)["business_id"] for _, one in a.sandbox.inbox_records()} == {
+            business_id
+        }
     assert told == []
 
 
@@ -100,9 +105,10 @@ async def test_an_odd_inbox_is_walked_if_it_has_an_id(account):
     told = []
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=body))
-        found = await inboxes_of(a.client, Filters(by_inbox=True), told.append)
+        found, business_id = await inboxes_of(a.client, Filters(by_inbox=True), told.append)
 
     assert sorted(found) == ["a", "b"]
+    assert business_id == ""
     assert [odd.raw for odd in told] == [b'{"name":"x"}']
 
 
@@ -141,14 +147,12 @@ def test_the_same_export_is_gone_on_with():
     """When it began, and with which version, is no reason not to go on."""
     require_same_export(a_job(), a_job(began=LATER, version="another"), "a checkpoint")
     require_same_export(a_job(adds_to=MOMENT), a_job(adds_to=MOMENT, began=LATER), "a checkpoint")
+    require_same_export(a_job(account="a"), a_job(account="b"), "a checkpoint")  # checked elsewhere
 
 
 @pytest.mark.parametrize(
     "found, wanted, message",
     [
-        (
-            {"account": "x"}, {}, f"another account (x; this is an account{NEW_KEY})",
-        ),
         (
             {"target": "x.csv"}, {}, "another target (x.csv; this is a target)",
         ),
@@ -173,36 +177,37 @@ def test_another_export_is_not_gone_on_with(found, wanted, message):
     )
 
 
-def test_what_is_of_the_same_kind_can_be_added_to():
-    """The same account and the same filters are all that it takes."""
-    filters = Filters(inbox_ids=("a",), stage_status="open")
-    base = msgspec.structs.replace(a_manifest(), filters=filters)
+def test_what_has_the_same_filters_can_be_added_to():
+    """The same filters are all that it takes, in whatever order their inboxes are named."""
+    base = msgspec.structs.replace(
+        a_manifest(), filters=Filters(inbox_ids=("a", "b"), stage_status="open")
+    )
 
-    require_same_kind(base, "an account", filters)
+    require_same_filters(base, Filters(inbox_ids=("b", "a"), stage_status="open"))
 
 
 @pytest.mark.parametrize(
-    "account, filters, message",
+    "filters, message",
     [
-        ("x", Filters(), f"another account (an account; this is x{NEW_KEY})"),
+        (Filters(inbox_ids=("a",)), "all inboxes; this is inboxes a"),
+        (Filters(stage_status="open"), "all inboxes; this is all inboxes, status open"),
         (
-            "an account", Filters(inbox_ids=("a",)),
-            "other filters (all inboxes; this is inboxes a)",
-        ),
-        (
-            "an account", Filters(stage_status="open"),
-            "other filters (all inboxes; this is all inboxes, status open)",
+            Filters(stage_status="opne"),
+            (
+                "all inboxes; this is all inboxes, status opne; unknown status 'opne': "
+                "did you mean 'open'?"
+            ),
         ),
     ],
-)  # fmt: skip
-def test_what_is_of_another_kind_cannot_be_added_to(account, filters, message):
+)
+def test_what_has_other_filters_cannot_be_added_to(filters, message):
     """What the target holds of another kind is told, with both sides of it and what to do."""
     with pytest.raises(ConfigurationError) as caught:
-        require_same_kind(a_manifest("x.jsonl"), account, filters)
+        require_same_filters(a_manifest("x.jsonl"), filters)
 
     assert _said(caught) == (
-        f"x.jsonl holds an export of {message}: nothing can be added to it; export all of it anew "
-        "with incremental=False"
+        f"x.jsonl holds an export with other filters ({message}): nothing can be added to it; "
+        "export all of it anew with incremental=False"
     )
 
 

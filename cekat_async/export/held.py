@@ -1,0 +1,81 @@
+"""The content of a target, before an export replaces it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from cekat_async import TargetError, record_id
+from cekat_async.export.file_sink import ReplacedSink, told_of
+from cekat_async.export.sink import Lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from cekat_async.export.manifest import Manifest
+    from cekat_async.export.sink import Sink
+
+__all__ = ["Held"]
+
+# The checksum of a file without a byte, and of a folder without a part.
+_CHECKSUM_OF_NOTHING = f"sha256:{sha256().hexdigest()}"
+
+
+class Held:
+    """The content of a target.
+
+    Args:
+        sink: The target, opened.
+        last: The manifest of the export that wrote it; ``None`` if there is none.
+        check: Called repeatedly while the target is read. It raises to stop the reading.
+    """
+
+    def __init__(self, sink: Sink, last: Manifest | None, check: Callable[[], None]) -> None:
+        self._sink = sink
+        self.last = last
+        self._check = check
+        self._is_unchanged: bool | None = None
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether an export replaces the target, instead of merging into it."""
+        return self._sink.stored() is not None
+
+    def is_unchanged(self) -> bool:
+        """Whether the target is what the last export left."""
+        if self._is_unchanged is None:
+            self._is_unchanged = self.last is not None and self._is_verified(self.last)
+        return self._is_unchanged
+
+    def _is_verified(self, manifest: Manifest) -> bool:
+        try:
+            self._sink.verify(manifest)
+        except TargetError:
+            return False
+        return True
+
+    def count(self) -> int | None:
+        """Return how many records the target holds; ``None`` if this is unknown."""
+        return self.last.conversations if self.last and self.is_unchanged() else None
+
+    def is_empty(self) -> bool:
+        """Whether the target holds nothing that could be lost."""
+        if isinstance(self._sink, ReplacedSink):
+            if (count := self.count()) is not None:
+                return count == 0
+            # Another program may have written it, so its records may be unreadable.
+            with told_of(self._sink.target):
+                return self._sink.checksum() in {"", _CHECKSUM_OF_NOTHING}
+        return not any(self._sink.stored() or ())
+
+    def holds_any(self, ids: Collection[str]) -> bool:
+        """Whether the target holds a conversation with one of some ids."""
+        if not ids or not self.is_unchanged():
+            return False
+        if isinstance(self._sink, Lookup):
+            return bool(self._sink.known([*ids]))
+        for batch in self._sink.stored() or ():
+            self._check()
+            if any(record_id(record) in ids for record in batch):
+                return True
+        return False

@@ -1,0 +1,167 @@
+"""Opening an export: everything that can be decided or refused before the first request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from cekat_async import CheckpointError, ConfigurationError, ReplacementRefusedError
+from cekat_async.export.accounts import Identity
+from cekat_async.export.held import Held
+from cekat_async.export.plan import (
+    goes_on,
+    is_same_selection,
+    require_replaceable,
+    require_same_export,
+    require_same_filters,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from cekat_async import CekatError
+    from cekat_async.export.checkpoint import Checkpoint, Job
+    from cekat_async.export.manifest import Manifest
+    from cekat_async.export.plan import Policy
+    from cekat_async.export.sink import Sink
+
+__all__ = ["Opened", "open_export"]
+
+
+class Opened(NamedTuple):
+    """An export that may begin, unless it turns out to be of another account.
+
+    Attributes:
+        job: The export: a new one, or the unfinished one.
+        found: The unfinished export in the checkpoint; ``None`` if there is none.
+        held: The content of the target.
+        policy: The options that say what may happen to existing data.
+    """
+
+    job: Job
+    found: Job | None
+    held: Held
+    policy: Policy
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the unfinished export is resumed. If not, the new one replaces it."""
+        return self.found is not None and self.found is self.job
+
+    @property
+    def last(self) -> Manifest | None:
+        """The manifest of the last export to the target."""
+        return self.held.last
+
+    @property
+    def base(self) -> Manifest | None:
+        """The manifest that an incremental export adds to; ``None`` for a whole export."""
+        return self.last if self.job.adds_to else None
+
+    def business_id(self, key: str) -> str | None:
+        """Return the business that is recorded for a key; ``None`` if none is."""
+        recorded = [Identity.recorded_in(one) for one in (self.found, self.last) if one]
+        known = [one.business_id for one in recorded if one.key == key]
+        return next((one for one in known if one is not None), None)
+
+    def depends_on_target(self, key: str) -> bool:
+        """Whether the target may be used only if it is of the account of this key."""
+        if self.last is None or Identity.recorded_in(self.last).key == key:
+            return False
+        if self.base is not None:
+            return True
+        return not self.policy.replace and self.held.is_replaced and not self.held.is_empty()
+
+    def refuse_target(self, account: str, why: str) -> CekatError:
+        """Return the error for a target that is of another account."""
+        assert self.last is not None  # noqa: S101 - for type checkers
+        text = (
+            f"{self.last.target} holds an export of another account ({self.last.account}; this is "
+            f"{account}; the keys differ, and {why})"
+        )
+        if self.held.is_replaced:
+            return ReplacementRefusedError(
+                f"{text}: choose another target, or pass replace=True to replace it"
+            )
+        return ConfigurationError(
+            f"{text}: nothing can be added to it; export all of it anew with incremental=False"
+        )
+
+    def refuse_checkpoint(self, where: object, account: str, why: str) -> CekatError:
+        """Return the error for a checkpoint that is of another account."""
+        assert self.found is not None  # noqa: S101 - for type checkers
+        return CheckpointError(
+            f"the checkpoint {where} belongs to another account ({self.found.account}; this is "
+            f"{account}; the keys differ, and {why}): finish it with the other account's key, or "
+            "begin anew with restart=True"
+        )
+
+
+def open_export(
+    checkpoint: Checkpoint, sink: Sink, wanted: Job, policy: Policy, check: Callable[[], None]
+) -> Opened:
+    """Open checkpoint and target, and decide what the export does.
+
+    An export that can be refused without a request is refused here, before anything changes.
+
+    Args:
+        checkpoint: The checkpoint. It is emptied if the caller wants to restart.
+        sink: The target.
+        wanted: The export that the caller wants, as if it were not incremental.
+        policy: The options that say what may happen to existing data.
+        check: As for :class:`Held`.
+
+    Raises:
+        CekatError: The export is refused.
+    """
+    # First the lock of the target: another export may have another checkpoint.
+    sink.open()
+    found, is_stale = _find(checkpoint, restart=policy.restart)
+    held = Held(sink, sink.manifest(), check)
+    if found and held.last and held.last.began == found.began:
+        # That export was killed after it had published, before it removed its checkpoint.
+        found, is_stale = None, True
+    wanted = msgspec.structs.replace(wanted, adds_to=_adds_to(held, wanted, policy))
+    if found:
+        require_same_export(found, wanted, checkpoint.path)
+    job = found if found and goes_on(found, wanted) else wanted
+    if job.adds_to is not None and held.last is not None:
+        require_same_filters(held.last, wanted.filters)
+        sink.verify(held.last)
+    elif not policy.replace:
+        require_replaceable(held, wanted.filters)
+    if is_stale:
+        checkpoint.open(restart=True)
+    return Opened(job, found, held, policy)
+
+
+def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:
+    """Return the unfinished export, and whether the checkpoint has one to be dropped."""
+    try:
+        found = checkpoint.open()
+    except CheckpointError:
+        if not restart:
+            raise
+        return None, True
+    return (None, found is not None) if restart else (found, False)
+
+
+def _adds_to(held: Held, wanted: Job, policy: Policy) -> datetime | None:
+    """Return when the export began that this one adds to; ``None`` to fetch everything."""
+    last = held.last
+    if not policy.incremental or last is None:
+        return None
+    return None if _may_be_replaced(held, last, wanted, policy) else last.began
+
+
+def _may_be_replaced(held: Held, last: Manifest, wanted: Job, policy: Policy) -> bool:
+    """Whether an incremental export may replace the target instead of adding to it."""
+    if not held.is_replaced:
+        return False
+    if Identity.recorded_in(last).key != wanted.key_fingerprint:
+        # It may be of another account, so that nothing can be added to it.
+        return policy.replace or held.is_empty()
+    is_same = is_same_selection(last.filters, wanted.filters)
+    return policy.replace and not (is_same and held.is_unchanged())

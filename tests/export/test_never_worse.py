@@ -1,0 +1,252 @@
+"""Whatever is done one after the other: a target is never worse without the option for it."""
+
+import asyncio
+import json
+import os
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.accounts import client_of, close_inboxes, hide_inboxes, open_inboxes, rotate_key
+
+from cekat_async import (
+    CheckpointError,
+    ConfigurationError,
+    InboxesFailedError,
+    PermissionDeniedError,
+    ReplacementRefusedError,
+    TargetError,
+)
+from cekat_async.export import export_conversations, sink_for
+from cekat_async.sandbox import Sandbox
+
+# More for a night.
+EXAMPLES = int(os.environ.get("CEKAT_TEST_EXAMPLES", "25"))
+INBOXES, SIZE = 3, 24
+FILTERS = ("all", "by inbox", "two inboxes", "one inbox", "open")
+REFUSALS = (
+    CheckpointError,
+    ConfigurationError,
+    InboxesFailedError,
+    PermissionDeniedError,
+    TargetError,
+)
+
+exports = st.fixed_dictionaries(
+    {
+        # Mostly the usual job, so that a sequence is about what happens to it.
+        "account": st.sampled_from([0, 0, 0, 1]),
+        "filters": st.sampled_from(["", "", "", *FILTERS]),
+        "replace": st.sampled_from([False, False, True]),
+        "allow_empty": st.sampled_from([False, False, True]),
+        "incremental": st.booleans(),
+        "restart": st.sampled_from([False, False, True]),
+        "closed": st.sets(st.integers(0, INBOXES - 1), max_size=2),
+        "hidden": st.sampled_from([None, None, None, 0, 2]),
+        "business": st.booleans(),
+        "crash": st.sampled_from([False, False, False, True]),
+    }
+)
+events = st.tuples(
+    st.sampled_from(["rotate", "create", "touch", "resolve", "delete", "empty", "edit", "forget"]),
+    st.integers(0, SIZE),
+)
+
+
+@dataclass
+class Held:
+    """What a target holds, as the model knows it."""
+
+    account: int
+    filters: str
+    ids: set = field(default_factory=set)
+
+
+class Model:
+    """Two accounts, a target, and what that must hold."""
+
+    def __init__(self, accounts, target, usual):
+        self.accounts = accounts
+        self.target = target
+        self.usual = usual
+        self.held = None
+        self.ever = [set(), set()]
+        self.keys = 0
+        self.is_edited = False
+
+    @property
+    def manifest(self):
+        return Path(f"{self.target}.manifest.json")
+
+    def content(self):
+        return [
+            path.read_bytes() if path.exists() else None for path in (self.target, self.manifest)
+        ]
+
+    def ids_in_target(self):
+        if not self.target.exists():
+            return set()
+        lines = [line for batch in sink_for(self.target).stored() for line in batch]
+        ids = {json.loads(line)["id"] for line in lines}
+        assert len(ids) == len(lines), "a conversation is there twice"
+        return ids
+
+    def arguments(self, number, filters):
+        inboxes = self.accounts[number].inbox_ids
+        return {
+            "all": {},
+            "by inbox": {"by_inbox": True},
+            "two inboxes": {"inbox_ids": inboxes[:2]},
+            "one inbox": {"inbox_ids": inboxes[:1]},
+            "open": {"stage_status": "open"},
+        }[filters]
+
+    def matching(self, number, filters):
+        """Return what an account has of what a filter selects: the inbox of each id."""
+        inboxes = self.accounts[number].inbox_ids
+        wanted = {"two inboxes": inboxes[:2], "one inbox": inboxes[:1]}.get(filters, inboxes)
+        records = [json.loads(record) for _, record in self.accounts[number].records()]
+        self.ever[number] |= {one["id"] for one in records}
+        return {
+            one["id"]: one["inbox_id"]
+            for one in records
+            if one["inbox_id"] in wanted and (filters != "open" or one["stage_status"] == "open")
+        }
+
+    async def happen(self, event, number):
+        sandbox = self.accounts[0]
+        self.matching(0, "all")
+        ids = [id_ for id_, _ in sandbox.records()]
+        if event == "rotate":
+            self.keys += 1
+            rotate_key(sandbox, f"key-{self.keys}")
+        elif event == "create":
+            sandbox.create()
+        elif event == "empty":
+            for id_ in ids:
+                sandbox.delete(id_)
+        elif event == "edit" and self.target.exists():
+            self.target.write_bytes(self.target.read_bytes() + b'{"id":"of an editor"}\n')
+            self.held.ids.add("of an editor")
+            self.is_edited = True
+        elif event == "forget":
+            self.manifest.unlink(missing_ok=True)
+        elif ids:
+            getattr(sandbox, event)(ids[number % len(ids)]) if event in {
+                "touch", "resolve", "delete"
+            } else None  # fmt: skip
+
+    async def export(self, job):
+        """Export, and return the refusal, if it is one."""
+        number, filters = job["account"], job["filters"] or self.usual
+        sandbox = self.accounts[number]
+        sandbox.forbid()
+        open_inboxes(sandbox)
+        walks_inboxes = filters in {"by inbox", "one inbox", "two inboxes"}
+        closed = {sandbox.inbox_ids[one] for one in job["closed"]} if walks_inboxes else set()
+        if closed:
+            sandbox.forbid(*closed)
+        hidden = set()
+        if filters == "by inbox" and job["hidden"] is not None:
+            hidden = {sandbox.inbox_ids[job["hidden"]]}
+            hide_inboxes(sandbox, *hidden)
+        elif not job["business"] and filters != "by inbox":
+            close_inboxes(sandbox)
+        options = {name: job[name] for name in ("replace", "allow_empty", "incremental", "restart")}
+        before, old = self.content(), self.held
+        had_manifest = before[1] is not None
+        try:
+            async with client_of(sandbox) as client:
+                report = await export_conversations(
+                    client,
+                    self.target,
+                    limit=5,
+                    account="the account",
+                    on_progress=(lambda _: 1 // 0) if job["crash"] else None,
+                    **options,
+                    **self.arguments(number, filters),
+                )
+        except (ZeroDivisionError, *REFUSALS) as error:
+            assert self.content() == before, "a failure has changed the target"
+            if type(error) is TargetError:
+                assert self.is_edited
+                assert job["incremental"]
+                assert not job["replace"]
+            return error
+        self.check(report, number, filters, options, closed | hidden, old, had_manifest)
+        return None
+
+    def check(self, report, number, filters, options, failed, old, had_manifest):
+        """Compare what is there now with what must be."""
+        now, there = self.ids_in_target(), self.matching(number, filters)
+        reachable = {id_ for id_, inbox in there.items() if inbox not in failed}
+        assert now >= reachable, "conversations are missing"
+        own = self.ever[number] | {"of an editor"}
+        if old is None or not had_manifest:
+            same = other_filters = False
+        else:
+            same = (old.account, old.filters) == (number, filters)
+            other_filters = old.filters != filters
+            was_empty = not old.ids and not other_filters
+            assert same or was_empty or options["replace"], "something else has taken the place"
+        assert now <= own, "there is something of another account"
+        if old is not None and not options["replace"]:
+            lost = old.ids - now - {"of an editor"}
+            if had_manifest:
+                assert not lost & there.keys(), "conversations were lost"
+            elif failed:
+                assert not lost or not old.ids, "a partial export has taken the place"
+        if old is not None and old.ids and not now:
+            assert options["allow_empty"] or (options["replace"] and other_filters)
+        assert report.manifest.conversations == len(now)
+        assert report.is_complete == all(one.error is None for one in report.manifest.partitions)
+        for one in report.manifest.partitions:
+            assert (one.as_of is not None) == (one.carried > 0)
+            assert one.error is not None or not one.carried
+        self.held = Held(number, filters, now)
+        self.is_edited = False
+
+    async def step(self, step):
+        if isinstance(step, tuple):
+            await self.happen(*step)
+            return
+        error = await self.export(step)
+        # What a refusal says is true: with the options that it names the same call is done.
+        allowed = set()
+        while isinstance(error, ReplacementRefusedError):
+            assert error.option not in allowed, f"refused although {error.option} was given"
+            assert not step[error.option]
+            allowed.add(error.option)
+            step = step | {error.option: True, "restart": False}
+            error = await self.export(step)
+
+
+async def run(steps, usual):
+    with tempfile.TemporaryDirectory() as folder:
+        async with AsyncExitStack() as stack:
+            accounts = [
+                await stack.enter_async_context(
+                    Sandbox(SIZE, INBOXES, seed, quota=None, api_key=f"key-of-{seed}")
+                )
+                for seed in (1, 2)
+            ]
+            model = Model(accounts, Path(folder) / "x.jsonl", usual)
+            for step in steps:
+                await model.step(step)
+
+
+@pytest.mark.timeout(0 if EXAMPLES > 25 else 300)
+@settings(max_examples=EXAMPLES)
+@given(usual=st.sampled_from(FILTERS), steps=st.lists(exports | exports | events, max_size=7))
+def test_a_target_is_never_worse_without_the_option_for_it(usual, steps):
+    """Whatever was exported before, with whatever failures, options and other accounts.
+
+    What an account still has is never lost from the target, nothing of another account is ever in
+    it, and nothing takes the place of something, unless the option for it was given. A refusal
+    changes nothing, and names the option with which the same call is done.
+    """
+    asyncio.run(run(steps, usual))

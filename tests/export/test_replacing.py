@@ -1,0 +1,635 @@
+"""A good target is never replaced by a worse one by accident."""
+
+import errno
+import json
+import os
+
+import msgspec
+import pytest
+from support.accounts import asked_for, hide_inboxes
+
+from cekat_async import (
+    CheckpointError,
+    ConfigurationError,
+    InboxesFailedError,
+    ReplacementRefusedError,
+    TargetError,
+)
+from cekat_async.export import Manifest, export_conversations, sink_for
+from cekat_async.export.json_lines import JsonLinesSink
+from cekat_async.sandbox import Fault
+
+FILES = ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.parquet", "x.parquet/"]
+OTHERS = [
+    {"stage_status": "resolvd"},
+    {"stage_status": "open"},
+    {"inbox_ids": ["typo"]},
+    {"by_inbox": True},
+]
+
+
+def in_target(target):
+    return sorted(line for batch in sink_for(str(target)).stored() for line in batch)
+
+
+def in_account(a, *inbox_ids):
+    """Return what an export must hold: all records, or those of some inboxes."""
+    found = [record for _, record in a.sandbox.records()]
+    if inbox_ids:
+        found = [one for one in found if json.loads(one)["inbox_id"] in inbox_ids]
+    return sorted(found)
+
+
+def manifest_of(target):
+    path = str(target).rstrip("/") + ".manifest.json"
+    with open(path, "rb") as file:  # noqa: PTH123 - a text, for its slash
+        return Manifest.from_json(file.read())
+
+
+def contents(folder):
+    """Return all files of a folder and what is in them, but for an empty journal."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (path.stat().st_size or not path.name.endswith("-journal"))
+    }
+
+
+def empty(a):
+    for id_, _ in list(a.sandbox.records()):
+        a.sandbox.delete(id_)
+
+
+async def refused(a, target, **options):
+    """Export, and return the refusal."""
+    with pytest.raises(ReplacementRefusedError) as caught:
+        await export_conversations(a.client, target, **options)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+# Other filters
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+async def test_other_filters_are_refused_before_the_first_request(account, tmp_path, name, other):
+    """A typing error in a filter empties no file: nothing is asked for, and nothing changes."""
+    target = f"{tmp_path}/{name}"
+    async with account(120) as a:
+        await export_conversations(a.client, target)
+        before, asked = contents(tmp_path), len(a.sandbox.log.requests)
+        error = await refused(a, target, **other)
+
+        assert len(a.sandbox.log.requests) == asked
+        assert contents(tmp_path) == before
+        assert error.option == "replace"
+        assert str(error).startswith(f"{target} holds an export with other filters (all inboxes; ")
+        assert str(error).endswith("choose another target, or pass replace=True")
+
+
+async def test_a_status_that_may_be_a_typing_error_is_told_with_the_refusal(account, target):
+    """The refusal suggests the status that was probably meant."""
+    async with account(30) as a:
+        await export_conversations(a.client, target)
+        error = await refused(a, target, stage_status="resolvd")
+
+    assert "unknown status 'resolvd': did you mean 'resolved'?" in str(error)
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+async def test_other_filters_replace_if_that_is_wanted(account, target, other):
+    """``replace`` lets an export with other filters take the target's place."""
+    async with account(120) as a:
+        await export_conversations(a.client, target)
+        report = await export_conversations(a.client, target, replace=True, **other)
+
+        assert manifest_of(target) == report.manifest
+        wanted = in_account(a) if "by_inbox" in other else []
+        if other.get("stage_status") == "open":
+            wanted = [one for one in in_account(a) if json.loads(one)["stage_status"] == "open"]
+        assert in_target(target) == wanted
+
+
+async def test_the_order_of_inboxes_is_no_other_filter(account, target):
+    """The same inboxes in another order are the same export, also one that was stopped."""
+    async with account(300, attempts=1) as a:
+        first, second = a.sandbox.inbox_ids[:2]
+        await export_conversations(a.client, target, inbox_ids=[first, second])
+        await export_conversations(a.client, target, inbox_ids=[second, first], incremental=True)
+        with pytest.raises(ZeroDivisionError):
+            await export_conversations(
+                a.client, target, inbox_ids=[first, second], on_progress=lambda _: 1 // 0
+            )
+        report = await export_conversations(a.client, target, inbox_ids=[second, first])
+
+        assert report.manifest.runs == 2
+        assert in_target(target) == in_account(a, first, second)
+
+
+async def test_an_incremental_export_with_other_filters_replaces_if_that_is_wanted(account, target):
+    """With ``replace`` there is nothing to add to: everything is fetched, and takes the place."""
+    async with account(300) as a:
+        await export_conversations(a.client, target, stage_status="open")
+        with pytest.raises(ConfigurationError, match="nothing can be added to it"):
+            await export_conversations(a.client, target, incremental=True)
+        report = await export_conversations(a.client, target, incremental=True, replace=True)
+        assert not report.manifest.incremental
+        assert in_target(target) == in_account(a)
+
+        a.sandbox.create()
+        # From then on there is: the option does no harm where it is not needed.
+        report = await export_conversations(a.client, target, incremental=True, replace=True)
+        assert report.manifest.incremental
+        assert in_target(target) == in_account(a)
+
+
+async def test_a_database_is_merged_into_whatever_the_filters(account, store):
+    """One inbox and then another one into the same table: nothing is lost, nothing is refused."""
+    async with account(300) as a:
+        for inbox_id in a.sandbox.inbox_ids:
+            report = await export_conversations(a.client, store.sink(), inbox_ids=[inbox_id])
+            assert report.is_complete
+        assert store.rows().keys() == {id_ for id_, _ in a.sandbox.records()}
+
+        with pytest.raises(ConfigurationError, match="nothing can be added to it"):
+            await export_conversations(a.client, store.sink(), incremental=True)
+
+
+async def test_what_has_no_manifest_cannot_be_compared(account, target):
+    """A file without a manifest is replaced as ever, as long as there is something to put there."""
+    target.write_bytes(b'{"id":"of somebody"}\n')
+    async with account(50) as a:
+        await export_conversations(a.client, target, stage_status="open")
+        assert in_target(target) != []
+
+
+@pytest.mark.parametrize("kept", ["an unfinished export", "nothing"])
+async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, target, kept):
+    """What an unfinished export has fetched stays, if the one that would forget it is refused."""
+    async with account(300, attempts=1) as a:
+        await export_conversations(a.client, target)
+        if kept != "nothing":
+            with pytest.raises(ZeroDivisionError):
+                await export_conversations(a.client, target, on_progress=lambda _: 1 // 0)
+        before = contents(tmp_path)
+        await refused(a, target, stage_status="open", restart=True)
+
+        assert contents(tmp_path) == before
+        report = await export_conversations(a.client, target)
+        assert report.manifest.runs == 1 + (kept != "nothing")
+
+
+async def test_a_checkpoint_with_other_filters_is_told_as_ever(account, target):
+    """An unfinished export with other filters is no matter of the target: ``replace`` keeps it."""
+    async with account(300) as a:
+        await export_conversations(a.client, target)
+        with pytest.raises(ZeroDivisionError):
+            await export_conversations(a.client, target, on_progress=lambda _: 1 // 0)
+        with pytest.raises(CheckpointError, match="other filters"):
+            await export_conversations(a.client, target, stage_status="open", replace=True)
+        await export_conversations(
+            a.client, target, stage_status="open", replace=True, restart=True
+        )
+
+        assert manifest_of(target).filters.stage_status == "open"
+
+
+async def test_an_export_that_replaces_goes_on_only_as_one(account, target):
+    """Stopped, an export that was to replace other filters needs ``replace`` to go on."""
+    async with account(300) as a:
+        await export_conversations(a.client, target)
+        options = {"stage_status": "assigned", "limit": 20}
+        with pytest.raises(ZeroDivisionError):
+            await export_conversations(
+                a.client, target, replace=True, on_progress=lambda _: 1 // 0, **options
+            )
+        before = target.read_bytes()
+        await refused(a, target, **options)
+        assert target.read_bytes() == before
+        report = await export_conversations(a.client, target, replace=True, **options)
+
+        assert report.manifest.runs == 2
+        assert report.conversations == a.sandbox.count(stage_status="assigned")
+
+
+# Empty
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_nothing_does_not_replace_something(account, tmp_path, name):
+    """An account that is empty all of a sudden leaves the file, unless ``allow_empty`` is given."""
+    target = f"{tmp_path}/{name}"
+    async with account(120) as a:
+        whole = in_account(a)
+        await export_conversations(a.client, target)
+        before = contents(tmp_path)
+        empty(a)
+        error = await refused(a, target)
+        assert error.option == "allow_empty"
+        assert str(error) == (
+            f"the export found no conversation, and {target} holds 120 conversations: if that is "
+            "right, pass allow_empty=True"
+        )
+        assert in_target(target) == whole
+        assert contents(tmp_path).items() >= before.items()
+
+        asked = len(a.sandbox.log.requests)
+        report = await export_conversations(a.client, target, allow_empty=True)
+        assert in_target(target) == []
+        assert report.manifest.runs == 2
+        assert len(a.sandbox.log.requests) - asked <= 3
+
+
+async def test_allowing_nothing_allows_no_other_filters(account, target):
+    """A nightly job that may find nothing is still told of a wrong filter."""
+    async with account(50) as a:
+        await export_conversations(a.client, target, stage_status="open", allow_empty=True)
+        error = await refused(a, target, stage_status="opne", allow_empty=True)
+
+    assert error.option == "replace"
+
+
+async def test_replacing_allows_nothing_of_the_same_filters(account, target):
+    """``replace`` is for what is different; that the same is empty now has its own option."""
+    async with account(50) as a:
+        await export_conversations(a.client, target)
+        empty(a)
+        error = await refused(a, target, replace=True)
+
+    assert error.option == "allow_empty"
+
+
+@pytest.mark.parametrize("options", [{}, {"incremental": True}, {"replace": True}], ids=str)
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv"])
+async def test_nothing_does_not_replace_what_has_no_manifest(account, tmp_path, name, options):
+    """Nobody knows what a file without a manifest holds, but it is more than nothing."""
+    target = tmp_path / name
+    target.write_bytes(b"of somebody")
+    async with account(0) as a:
+        error = await refused(a, target, **options)
+        assert (error.option, target.read_bytes()) == ("allow_empty", b"of somebody")
+        await export_conversations(a.client, target, allow_empty=True, **options)
+
+    assert in_target(target) == []
+
+
+@pytest.mark.parametrize("old", [None, b""], ids=["absent", "without a byte"])
+async def test_nothing_may_replace_nothing(account, target, old):
+    """Where there was nothing to lose an empty export is as good as any."""
+    if old is not None:
+        target.write_bytes(old)
+    async with account(0) as a:
+        for _ in range(2):
+            await export_conversations(a.client, target)
+
+    assert target.read_bytes() == b""
+
+
+async def test_a_target_that_cannot_be_read_is_told_as_that(account, target):
+    """Where nobody can see what would be lost, the system's reason is told, and nothing is."""
+
+    class Unreadable(JsonLinesSink):
+        def checksum(self):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    target.write_bytes(b"of somebody")
+    async with account(0) as a:
+        with pytest.raises(TargetError, match="Permission denied"):
+            await export_conversations(a.client, Unreadable(target))
+
+    assert target.read_bytes() == b"of somebody"
+
+
+async def test_a_refused_empty_export_is_in_nobodys_way(account, target):
+    """When there are conversations again the same call publishes them."""
+    async with account(1) as a:
+        await export_conversations(a.client, target)
+        empty(a)
+        await refused(a, target)
+        a.sandbox.create()
+        await export_conversations(a.client, target)
+
+        assert in_target(target) == in_account(a) != []
+
+
+# Inboxes that fail
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name):
+    """With one inbox closed to the key the file loses nothing, and the manifest says how old."""
+    target = f"{tmp_path}/{name}"
+    async with account(300, inboxes=4) as a:
+        closed, good = a.sandbox.inbox_ids[1], a.sandbox.inbox_ids[0]
+        first = await export_conversations(a.client, target, by_inbox=True)
+        old = in_account(a, closed)
+        gone = next(id_ for id_, one in a.sandbox.records() if json.loads(one)["inbox_id"] == good)
+        a.sandbox.delete(gone)
+        a.sandbox.touch(next(id_ for id_, one in a.sandbox.records() if one in old))
+        a.sandbox.create()
+        a.sandbox.forbid(closed)
+        report = await export_conversations(a.client, target, by_inbox=True)
+
+        others = [one for one in a.sandbox.inbox_ids if one != closed]
+        assert in_target(target) == sorted([*in_account(a, *others), *old])
+        assert not report.is_complete
+        assert report.manifest.conversations == len(in_target(target))
+        parts = {one.inbox_id: one for one in report.manifest.partitions}
+        assert parts[closed].as_of == first.manifest.began
+        assert parts[closed].carried == len(old)
+        assert "403" in parts[closed].error
+        assert all(parts[one].as_of is None and not parts[one].carried for one in others)
+        assert manifest_of(target) == report.manifest
+
+        a.sandbox.forbid()
+        report = await export_conversations(a.client, target, by_inbox=True)
+        assert report.is_complete
+        assert in_target(target) == in_account(a)
+        assert all(one.as_of is None for one in report.manifest.partitions)
+
+
+async def test_records_that_are_carried_over_again_keep_their_age(account, target):
+    """Night after night the manifest says when the records were fetched, and not carried."""
+    async with account(300, inboxes=4) as a:
+        closed = a.sandbox.inbox_ids[1]
+        first = await export_conversations(a.client, target, by_inbox=True)
+        a.sandbox.forbid(closed)
+        for incremental in (False, False, True, False):
+            report = await export_conversations(
+                a.client, target, by_inbox=True, incremental=incremental
+            )
+            (failed,) = [one for one in report.manifest.partitions if one.error]
+            assert (failed.inbox_id, failed.as_of) == (closed, first.manifest.began)
+            assert failed.carried == a.sandbox.count(closed)
+            assert in_target(target) == in_account(a)
+
+
+async def test_a_named_inbox_that_fails_keeps_its_old_records(account, target):
+    """So it is with inboxes that were named."""
+    async with account(300, inboxes=4) as a:
+        names = a.sandbox.inbox_ids[:2]
+        await export_conversations(a.client, target, inbox_ids=names)
+        a.sandbox.forbid(names[0])
+        report = await export_conversations(a.client, target, inbox_ids=names)
+
+        assert in_target(target) == in_account(a, *names)
+        assert [one.carried for one in report.manifest.partitions] == [
+            a.sandbox.count(names[0]),
+            0,
+        ]
+
+
+async def test_what_a_failing_inbox_has_brought_is_newer(account, target):
+    """Pages that came before an inbox was closed replace the old versions of their records."""
+    async with account(400, inboxes=2, attempts=1) as a:
+        first, second = a.sandbox.inbox_ids
+        await export_conversations(a.client, target, inbox_ids=[first, second], limit=20)
+        old = dict(a.sandbox.records())
+        for id_ in old:
+            a.sandbox.touch(id_)
+        # The probe and two pages of the first inbox, and then it is closed.
+        a.sandbox.fail_next(*[Fault.ok()] * 3, *[Fault.status(403)] * 1)
+        report = await export_conversations(
+            a.client, target, inbox_ids=[first, second], limit=20, concurrency=1
+        )
+
+        now = dict(a.sandbox.records())
+        found = {json.loads(line)["id"]: line for line in in_target(target)}
+        assert found.keys() == old.keys()
+        (failed,) = [one for one in report.manifest.partitions if one.error]
+        stale = [id_ for id_, line in found.items() if line != now[id_]]
+        assert len(stale) == failed.carried == a.sandbox.count(failed.inbox_id) - failed.records
+        assert all(found[id_] == old[id_] for id_ in stale)
+
+
+@pytest.mark.parametrize("why", ["has no manifest", "was changed since the last export"])
+async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_path, target, why):
+    """If old records cannot be kept, nothing is replaced, and ``replace`` publishes the rest."""
+    async with account(300, inboxes=4) as a:
+        closed = a.sandbox.inbox_ids[1]
+        await export_conversations(a.client, target, by_inbox=True)
+        if "manifest" in why:
+            (tmp_path / "conversations.jsonl.manifest.json").unlink()
+        else:
+            target.write_bytes(target.read_bytes() + b"{}\n")
+        before = target.read_bytes()
+        a.sandbox.forbid(closed)
+        error = await refused(a, target, by_inbox=True)
+        assert error.option == "replace"
+        assert f"the first is {closed}: " in str(error)
+        assert f"because {target} {why}" in str(error)
+        assert target.read_bytes() == before
+
+        asked = len(a.sandbox.log.requests)
+        report = await export_conversations(a.client, target, by_inbox=True, replace=True)
+        # Each inbox is asked what has moved since, and nothing is fetched again.
+        assert len(a.sandbox.log.requests) - asked <= 1 + 2 * 4
+        assert report.manifest.runs == 2
+        others = [one for one in a.sandbox.inbox_ids if one != closed]
+        assert in_target(target) == in_account(a, *others)
+        assert not report.is_complete
+        assert [one.as_of for one in report.manifest.partitions] == [None] * 4
+
+
+async def test_replacing_carries_nothing_over(account, target):
+    """``replace`` is how a failed inbox is dropped on purpose."""
+    async with account(300, inboxes=4) as a:
+        closed = a.sandbox.inbox_ids[1]
+        await export_conversations(a.client, target, by_inbox=True)
+        a.sandbox.forbid(closed)
+        report = await export_conversations(a.client, target, by_inbox=True, replace=True)
+
+        assert in_target(target) == in_account(a, *set(a.sandbox.inbox_ids) - {closed})
+        assert not report.is_complete
+
+
+@pytest.mark.parametrize("old", [None, b""], ids=["absent", "without a byte"])
+async def test_a_first_export_is_partial(account, target, old):
+    """Where there is nothing to lose, what could be fetched is better than nothing."""
+    if old is not None:
+        target.write_bytes(old)
+    async with account(300, inboxes=4) as a:
+        a.sandbox.forbid(a.sandbox.inbox_ids[1])
+        report = await export_conversations(a.client, target, by_inbox=True)
+
+        assert not report.is_complete
+        assert in_target(target) == in_account(
+            a, *a.sandbox.inbox_ids[:1], *a.sandbox.inbox_ids[2:]
+        )
+
+
+async def test_an_inbox_that_is_not_listed_any_more_keeps_its_records(account, target):
+    """An inbox that disappears from the account's list is no reason to lose its conversations."""
+    async with account(300, inboxes=4) as a:
+        hidden = a.sandbox.inbox_ids[2]
+        first = await export_conversations(a.client, target, by_inbox=True)
+        hide_inboxes(a.sandbox, hidden)
+        for options in ({}, {"incremental": True}, {}):
+            report = await export_conversations(a.client, target, by_inbox=True, **options)
+
+            assert in_target(target) == in_account(a)
+            assert not report.is_complete
+            (failed,) = [one for one in report.manifest.partitions if one.error]
+            assert failed.error == "the account does not list this inbox any more"
+            assert (failed.inbox_id, failed.as_of) == (hidden, first.manifest.began)
+            assert failed.carried == a.sandbox.count(hidden)
+
+        report = await export_conversations(a.client, target, by_inbox=True, replace=True)
+        assert report.is_complete
+        assert in_target(target) == in_account(a, *set(a.sandbox.inbox_ids) - {hidden})
+
+
+async def test_an_empty_inbox_may_disappear(account, target):
+    """An inbox that had no conversation is not missed."""
+    async with account(3, inboxes=8) as a:
+        hidden = next(one for one in a.sandbox.inbox_ids if not a.sandbox.count(one))
+        await export_conversations(a.client, target, by_inbox=True)
+        hide_inboxes(a.sandbox, hidden)
+        report = await export_conversations(a.client, target, by_inbox=True)
+
+        assert report.is_complete
+        assert in_target(target) == in_account(a)
+
+
+async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, store):
+    """In a database rows stay in place; the manifest says from when those are that failed."""
+    async with account(300, inboxes=4) as a:
+        closed = a.sandbox.inbox_ids[1]
+        first = await export_conversations(a.client, store.sink(), by_inbox=True)
+        a.sandbox.forbid(closed)
+        for options in ({}, {"incremental": True}):
+            report = await export_conversations(a.client, store.sink(), by_inbox=True, **options)
+            (failed,) = [one for one in report.manifest.partitions if one.error]
+            assert (failed.inbox_id, failed.as_of) == (closed, first.manifest.began)
+            assert len(store.rows()) == 300
+
+
+async def test_inboxes_that_fail_for_now_replace_nothing(account, target):
+    """What may pass is tried again by the next run, and not carried over."""
+    async with account(300, inboxes=4, attempts=1) as a:
+        await export_conversations(a.client, target, by_inbox=True)
+        before = target.read_bytes()
+        a.sandbox.fail_next(Fault.ok(), Fault.status(503))
+        with pytest.raises(InboxesFailedError):
+            await export_conversations(a.client, target, by_inbox=True, concurrency=1)
+        assert target.read_bytes() == before
+
+
+# A sink of one's own
+
+
+class Shelf:
+    """A sink of one's own that each export replaces."""
+
+    target = "the shelf"
+    checkpoint = None
+
+    def __init__(self, *, remembers=True):
+        self.records = []
+        self._remembers = remembers
+        self._manifest = None
+
+    def open(self):
+        """Do nothing."""
+
+    def manifest(self):
+        return self._manifest
+
+    def verify(self, manifest):
+        assert manifest is self._manifest
+
+    def stored(self):
+        return [list(self.records)]
+
+    def publish(self, records, manifest):
+        self.records = [record for batch in records for record in batch]
+        self._manifest = manifest if self._remembers else None
+        return manifest
+
+    def close(self):
+        """Do nothing."""
+
+
+async def test_a_sink_of_ones_own_is_protected_if_it_returns_its_records(account):
+    """A sink whose ``stored()`` returns records is replaced, and so refused like a file."""
+    shelf = Shelf()
+    async with account(200, inboxes=2) as a:
+        await export_conversations(a.client, shelf, by_inbox=True)
+        whole = sorted(shelf.records)
+        await refused(a, shelf)
+        a.sandbox.forbid(a.sandbox.inbox_ids[0])
+        report = await export_conversations(a.client, shelf, by_inbox=True)
+        assert sorted(shelf.records) == whole
+        assert not report.is_complete
+        a.sandbox.forbid()
+        empty(a)
+        await refused(a, shelf, by_inbox=True)
+        assert sorted(shelf.records) == whole
+
+
+async def test_a_sink_of_ones_own_without_a_manifest_is_not_emptied(account):
+    """Without a manifest nothing can be compared, but nothing does not replace something."""
+    shelf = Shelf(remembers=False)
+    async with account(200, inboxes=2) as a:
+        await export_conversations(a.client, shelf, by_inbox=True)
+        a.sandbox.forbid(a.sandbox.inbox_ids[0])
+        error = await refused(a, shelf, by_inbox=True)
+        assert "because the shelf has no manifest" in str(error)
+        a.sandbox.forbid()
+        empty(a)
+        await refused(a, shelf)
+        await export_conversations(a.client, shelf, stage_status="open", allow_empty=True)
+
+    assert shelf.records == []
+
+
+# Upgrades
+
+
+def as_of_version_0_1(manifest):
+    """Return a manifest as version 0.1 wrote it."""
+    new = ("key_fingerprint", "business_id")
+    values = {
+        name: value for name, value in msgspec.to_builtins(manifest).items() if name not in new
+    }
+    values["partitions"] = [
+        {name: value for name, value in one.items() if name not in ("carried", "as_of")}
+        for one in values["partitions"]
+    ]
+    return json.dumps(values).encode()
+
+
+async def test_a_manifest_of_version_0_1_protects_its_target(account, tmp_path, target):
+    """What an earlier version left is compared with, added to, and carried over from."""
+    path = tmp_path / "conversations.jsonl.manifest.json"
+    async with account(300, inboxes=4) as a:
+        first = await export_conversations(a.client, target, by_inbox=True)
+        path.write_bytes(as_of_version_0_1(first.manifest))
+        await refused(a, target)
+        a.sandbox.create()
+        report = await export_conversations(a.client, target, by_inbox=True, incremental=True)
+        assert report.manifest.incremental
+        assert in_target(target) == in_account(a)
+        path.write_bytes(as_of_version_0_1(report.manifest))
+        a.sandbox.forbid(a.sandbox.inbox_ids[1])
+        await export_conversations(a.client, target, by_inbox=True)
+
+        assert in_target(target) == in_account(a)
+        assert asked_for(a.sandbox) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"replace": 1}, {"allow_empty": "no"}], ids=str)
+async def test_the_options_are_switches(account, target, wrong):
+    """A text would be true, whatever it says: it is refused before anything is asked."""
+    async with account(5) as a:
+        with pytest.raises(ConfigurationError, match="must be True or False"):
+            await export_conversations(a.client, target, **wrong)
+
+        assert a.sandbox.log.requests == []
+
+
+def test_a_refusal_is_a_matter_of_the_target():
+    """Who handles errors of the target handles a refusal as well."""
+    assert issubclass(ReplacementRefusedError, TargetError)
+    assert ReplacementRefusedError("no").option == "replace"

@@ -1,0 +1,59 @@
+"""What happens to an account in tests: its key is rotated, its inboxes are hidden."""
+
+import json
+from contextlib import asynccontextmanager
+
+from cekat_async import CekatClient, RetryPolicy
+from cekat_async.sandbox.api import error
+
+INBOXES = "/api/inboxes"
+
+
+def rotate_key(sandbox, key):
+    """Let a sandbox accept another key, and only that one."""
+    sandbox.api_key = key
+    sandbox._gate._options = sandbox._gate._options._replace(api_key=key)
+
+
+@asynccontextmanager
+async def client_of(sandbox, **options):
+    """Open a client of a sandbox with the key of now, without a pace."""
+    retry = RetryPolicy(attempts=options.pop("attempts", 8), backoff=0.001)
+    async with CekatClient(
+        sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=retry, **options
+    ) as client:
+        yield client
+
+
+def close_inboxes(sandbox, status=403):
+    """Let the listing of inboxes be closed to the key, so that nobody knows the business."""
+    sandbox._api._routes[INBOXES] = lambda _: error(status, f"HTTP_{status}", "no")
+
+
+def open_inboxes(sandbox):
+    """Let the listing of inboxes be as it was in the beginning."""
+    sandbox._api._routes[INBOXES] = sandbox._api._inboxes
+
+
+def change_inboxes(sandbox, change):
+    """Let a function change the list of inboxes before it is sent."""
+
+    def answer(given):
+        reply = sandbox._api._inboxes(given)
+        body = json.loads(reply.body)
+        body["data"] = change(body["data"])
+        pages = body["metadata"]["pagination"]
+        pages["total_items"] = len(body["data"])
+        return type(reply)(reply.status, json.dumps(body).encode(), reply.headers)
+
+    sandbox._api._routes[INBOXES] = answer
+
+
+def hide_inboxes(sandbox, *inbox_ids):
+    """Let the account list some inboxes no more."""
+    change_inboxes(sandbox, lambda data: [one for one in data if one["id"] not in inbox_ids])
+
+
+def asked_for(sandbox, path=INBOXES):
+    """Return how often a path was asked for."""
+    return sum(seen.path == path for seen in sandbox.log.requests)

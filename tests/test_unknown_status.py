@@ -1,0 +1,83 @@
+"""A status that the package does not know is sent as it is, with one warning for each call."""
+
+import pytest
+from support.parts import collect
+
+from cekat_async import ConfigurationError, StageStatus
+from cekat_async.config import describe_unknown_status
+from cekat_async.export import export_conversations
+
+KNOWN_ONES = "the known ones are assigned, resolved, pending, open"
+
+
+def calls(client, status, inbox_ids, folder):
+    """Return each way to read conversations, as a function of none."""
+    rooms = client.conversations
+    several = {"stage_status": status, "limit": 20}
+    return {
+        "page": lambda: rooms.page(stage_status=status),
+        "pages": lambda: collect(rooms.pages(**several)),
+        "list": lambda: collect(rooms.list(**several)),
+        "segments": lambda: collect(rooms.list(segments=3, **several)),
+        "raw_pages": lambda: collect(rooms.raw_pages(**several)),
+        "across": lambda: collect(rooms.across(inbox_ids, **several)),
+        "across_pages": lambda: collect(rooms.across_pages(inbox_ids, **several)),
+        "export": lambda: export_conversations(client, folder / "x.jsonl", **several),
+    }
+
+
+@pytest.mark.parametrize("status", ["resolvd", StageStatus("resolvd")], ids=["text", "enumeration"])
+@pytest.mark.parametrize(
+    "call",
+    ["page", "pages", "list", "segments", "raw_pages", "across", "across_pages", "export"],
+)
+async def test_each_call_warns_once(client, sandbox, tmp_path, caplog, call, status):
+    """The warning suggests the nearest known status; the request is sent all the same."""
+    await calls(client, status, sandbox.inbox_ids, tmp_path)[call]()
+
+    warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warned == ["unknown status 'resolvd': did you mean 'resolved'?"]
+    asked = [one.query for one in sandbox.log.requests if one.path == "/api/conversations"]
+    assert all("stage_status=resolvd" in query for query in asked)
+    assert asked
+
+
+@pytest.mark.parametrize("status", [None, "open", *StageStatus])
+async def test_a_known_status_is_no_news(client, sandbox, tmp_path, caplog, status):
+    """Nothing is said of a status that the package knows."""
+    for call in calls(client, status, sandbox.inbox_ids, tmp_path).values():
+        await call()
+
+    assert [one for one in caplog.records if one.levelname == "WARNING"] == []
+
+
+async def test_who_follows_cursors_is_warned_once(client, caplog):
+    """A loop over ``page`` is warned by its first page, and not by each."""
+    start = (await client.conversations.page(limit=10)).next_cursor
+    await client.conversations.page(stage_status="resolvd", cursor=start)
+
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("status", [7, "", b"open"])
+async def test_what_is_no_text_is_an_error_as_ever(client, status):
+    """A status that cannot be sent is refused, and not described."""
+    with pytest.raises(ConfigurationError, match="stage_status"):
+        client.conversations.list(stage_status=status)
+
+
+@pytest.mark.parametrize(
+    "status, said",
+    [
+        ("open", None),
+        (StageStatus.PENDING, None),
+        ("resolvd", "unknown status 'resolvd': did you mean 'resolved'?"),
+        (" Assigned", "unknown status ' Assigned': did you mean 'assigned'?"),
+        ("opened", "unknown status 'opened': did you mean 'open'?"),
+        ("snoozed", f"unknown status 'snoozed': {KNOWN_ONES}"),
+        ("\x1b[31m", f"unknown status '\\x1b[31m': {KNOWN_ONES}"),
+    ],
+)
+def test_what_is_said_of_a_status(status, said):
+    """The nearest known status is suggested; where none is near, all are named."""
+    assert describe_unknown_status(status) == said
