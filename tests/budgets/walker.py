@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 
 from cekat_async import CekatClient, Limiter, RateLimit
@@ -22,4 +23,5 @@ async def main(kind, place, url, key, *numbers):
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
     asyncio.run(main(*sys.argv[1:]))
