@@ -158,10 +158,10 @@ def _adds_to(held: Held, wanted: Job, policy: Policy) -> datetime | None:
 
 def _may_be_replaced(held: Held, last: Manifest, wanted: Job, policy: Policy) -> bool:
     """Whether an incremental export may replace the target instead of adding to it."""
-    if not held.is_replaced:
+    is_ours = Identity.recorded_in(last).key == wanted.key_fingerprint
+    if (is_ours and not policy.replace) or not held.is_replaced:
         return False
-    if Identity.recorded_in(last).key != wanted.key_fingerprint:
+    if not is_ours:
         # It may be of another account, so that nothing can be added to it.
         return policy.replace or held.is_empty()
-    is_same = is_same_selection(last.filters, wanted.filters)
-    return policy.replace and not (is_same and held.is_unchanged())
+    return not (is_same_selection(last.filters, wanted.filters) and held.is_unchanged())

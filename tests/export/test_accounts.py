@@ -302,7 +302,7 @@ STRANGE = [
     Fault.raw(body=b'{"data":[7,null,{"id":3}]}'),
     Fault.raw(body=b'{"data":[{"id":"a"},{"id":"b","business_id":null}]}'),
     Fault.raw(body=b'{"data":[{"id":"a","business_id":"x"},{"id":"b","business_id":"y"}]}'),
-    Fault.raw(body=b'{"data":[{"id":"a","business_id":7}]}'),
+    Fault.raw(body=b'{"data":[{"id":"a","business_id":[7]}]}'),
 ]
 
 

@@ -377,7 +377,7 @@ async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, 
         b'{"id":"c","stage_status":"open","labels":[{"id":"l"},7],"last_message":"hi"}',
     )
     async with account(0) as a:
-        a.sandbox.fail_next(*[Fault.raw(body=records)] * 2)
+        a.sandbox.fail_next(ASK, *[Fault.raw(body=records)] * 2)
         report = await export_conversations(a.client, table)
     opened = sqlite3.connect(table)
 
