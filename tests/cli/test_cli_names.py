@@ -107,11 +107,12 @@ def test_a_name_in_the_settings_that_the_locale_cannot_write(tmp_path, key):
     """A name that comes as characters for which the locale has no bytes is told in one line."""
     (tmp_path / "cekat.toml").write_text(f'{key} = "ü.jsonl"\n', encoding="utf-8")
     command = ("inboxes",) if key == "api_key_file" else ("export", *["x.jsonl"][key == "target" :])
-    done = Ran(*command, env=ASCII | {"CEKAT_API_KEY": ""})
+    environment = {"CEKAT_API_KEY": ""} if key == "api_key_file" else {}
+    done = Ran(*command, env=ASCII | environment)
 
     assert done.code == ExitCode.USAGE
-    assert r"the name '\xfc.jsonl' cannot be used here" in done.complaint
-    assert "LC_ALL=C.UTF-8" in done.complaint
+    assert r"'\xfc.jsonl'" in done.complaint
+    assert "this locale" in done.complaint
 
 
 @pytest.mark.parametrize(
