@@ -382,6 +382,19 @@ def test_a_write_ahead_log_is_emptied_into_the_file(tmp_path):
     assert rows_in(tmp_path / "copy.sqlite") == 300
 
 
+def test_a_duckdb_log_is_emptied_into_the_file(tmp_path):
+    """After a merge the rows are in the DuckDB file itself, although the process has it open."""
+    path = tmp_path / "x.duckdb"
+    publish(sink_for(path), some_records(5))
+    with connect(path) as other:
+        assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(5,)]
+        publish(sink_for(path), some_records(300))
+
+        (tmp_path / "copy.duckdb").write_bytes(path.read_bytes())
+        assert rows_in(tmp_path / "copy.duckdb") == 300
+    assert names_in(tmp_path) == ["copy.duckdb", "x.duckdb"]
+
+
 def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):
     """While another connection reads, the rows are in the log, and the export is done."""
     monkeypatch.setattr("cekat_async.export.sqlite.PATIENCE", 0.05)
