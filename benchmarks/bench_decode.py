@@ -94,11 +94,11 @@ def options_considered() -> dict[str, Callable[[bytes], Any]]:
 def ours() -> dict[str, Callable[[bytes], Any]]:
     """Return our own ways: a page of records, and a page cut into the bytes of its records."""
     from cekat_async._decode import decode_conversation_page  # noqa: PLC0415
+    from cekat_async._raw_json import completed, cut_records  # noqa: PLC0415
     from cekat_async._wire import Reply  # noqa: PLC0415
-    from cekat_async.models import cut_records  # noqa: PLC0415
 
     return {
-        OURS: lambda body: decode_conversation_page(Reply(200, {}, body)),
+        OURS: lambda body: completed(decode_conversation_page(Reply(200, {}, body))),
         "cekat_async page.raw": cut_records,
     }
 

@@ -101,9 +101,10 @@ def decoder(kind: str) -> Callable[[bytes], object]:
 
         return lambda body: httpx_pydantic.Page.model_validate_json(body).data
     from cekat_async._decode import decode_conversation_page  # noqa: PLC0415
+    from cekat_async._raw_json import completed  # noqa: PLC0415
     from cekat_async._wire import Reply  # noqa: PLC0415
 
-    return lambda body: decode_conversation_page(Reply(200, {}, body)).items
+    return lambda body: completed(decode_conversation_page(Reply(200, {}, body))).items
 
 
 def measure_kept(kind: str, path: str) -> Sample:

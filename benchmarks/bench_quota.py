@@ -2,11 +2,13 @@
 
 Every kind of window, with every kind of headers, limit, round trip, number of workers and
 strangers, for ten periods; beside it the same for what people use today. ``--write`` puts the
-table into docs/quota.md and every single cell into benchmarks/quota.tsv.
+table into docs/quota.md and every single cell into benchmarks/quota.tsv. ``--compare`` runs a
+selection of cells in about a minute, and fails if they are worse than in benchmarks/quota.tsv.
 """
 
 from __future__ import annotations
 
+import csv
 import itertools
 import logging
 import os
@@ -23,7 +25,7 @@ from support import quota_model as model
 from support.quota_model import Cell, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "docs" / "quota.md"
@@ -43,6 +45,17 @@ _METRICS = [
 USED_ALONE, USED_TOGETHER = 0.98, 0.97
 HONEST = ("X-RateLimit", "RateLimit")
 LYING = ("too much", "nothing left")
+# Cells that show quickly whether a change made something worse, by what they put to the test.
+FAST: dict[str, Callable[[Cell], bool]] = {
+    "64 workers": lambda cell: cell.workers == 64 and cell.strangers == "alone",
+    "strangers": lambda cell: cell.workers == 8 and cell.strangers in ("30 %", "70 %", "bursts"),
+    # Two clients at a small bucket are a matter of chance: a mean of them says nothing.
+    "a client": lambda cell: cell.strangers == "a client" and cell.window != "small bucket",
+}
+# By how much the mean of such a set may be worse, and a single cell before it is shown: in the
+# share used, and in replies of 429 a period. The same code gives the same numbers. Other code may
+# send a request a moment later, which changes all that follows: a cell by some points, a mean less.
+TOLERANCE_OF_SETS, TOLERANCE_OF_CELLS = (0.01, 0.25), (0.05, 2.0)
 
 
 class Row(NamedTuple):
@@ -62,7 +75,20 @@ def all_cells() -> Iterator[Cell]:
         model.WORKERS,
         model.STRANGERS,
     )
-    return itertools.starmap(Cell, itertools.product(*parts))
+    return filter(_is_wanted, itertools.starmap(Cell, itertools.product(*parts)))
+
+
+def _is_wanted(cell: Cell) -> bool:
+    """Return False for most cells with another client: a few of them tell it all."""
+    return cell.strangers != "a client" or (cell.workers == 8 and cell.trip in {0.15, "jittered"})
+
+
+def fast_cells() -> Iterator[Cell]:
+    """Yield the cells of all sets in ``FAST``."""
+    for cell in all_cells():
+        is_fast = cell.limit == 60 and cell.trip in {0.15, "jittered"}
+        if is_fast and any(belongs(cell) for belongs in FAST.values()):
+            yield cell
 
 
 def few_cells() -> Iterator[Cell]:
@@ -82,6 +108,12 @@ def run_cell(cell: Cell) -> Row:
     periods = {OURS: _PERIODS[cell.limit]}
     periods |= dict.fromkeys(rivals, _PERIODS_OF_RIVALS[cell.limit])
     return Row(cell, {name: model.run(cell, name, count) for name, count in periods.items()})
+
+
+def run_ours(cell: Cell) -> Row:
+    """Run a cell for us alone."""
+    logging.disable(logging.CRITICAL)
+    return Row(cell, {OURS: model.run(cell, OURS, _PERIODS[cell.limit])})
 
 
 def is_met(row: Row) -> bool:
@@ -208,6 +240,74 @@ def as_tsv(rows: Sequence[Row]) -> Iterator[str]:
         yield "\t".join([*map(str, cell), *values])
 
 
+def known_rows() -> dict[Cell, Row]:
+    """Return what is in the file of cells."""
+    with CELLS.open(encoding="utf-8", newline="") as file:
+        return {row.cell: row for row in map(_row, csv.DictReader(file, delimiter="\t"))}
+
+
+def _row(values: Mapping[str, str]) -> Row:
+    window, headers, limit, trip, workers, strangers = (values[name] for name in Cell._fields)
+    seconds = trip if trip == "jittered" else float(trip)
+    cell = Cell(window, headers, int(limit), seconds, int(workers), strangers)
+    outcomes = {}
+    for name in model.CONTENDERS:
+        numbers = [values[f"{name} {number}"] for number in Outcome._fields]
+        if all(numbers):  # rivals were not tried in every cell
+            used, refused, periods, *times = map(float, numbers)
+            outcomes[name] = Outcome(used, int(refused), int(periods), *times)
+    return Row(cell, outcomes)
+
+
+def merged(rows: Iterable[Row]) -> list[Row]:
+    """Return all that is known: what is in the file of cells, with some rows that are newer."""
+    known = known_rows() if CELLS.exists() else {}
+    for cell, outcomes in rows:
+        earlier = known[cell].outcomes if cell in known else {}
+        known[cell] = Row(cell, earlier | outcomes)
+    return [known[cell] for cell in all_cells() if cell in known]
+
+
+def comparison(rows: Iterable[Row]) -> tuple[list[str], bool]:
+    """Compare rows with those in the file of cells.
+
+    Returns:
+        A line for each set, and one for each cell that is worse than chance explains; and whether
+        the mean of a set is worse.
+    """
+    known, lines, is_worse = known_rows(), [], False
+    pairs = [(row.cell, known[row.cell].outcomes[OURS], row.outcomes[OURS]) for row in rows]
+    for name, belongs in FAST.items():
+        group = [(before, now) for cell, before, now in pairs if belongs(cell)]
+        before, now = (_mean(outcomes) for outcomes in zip(*group, strict=True))
+        worse = _is_worse(before, now, TOLERANCE_OF_SETS)
+        is_worse |= worse
+        lines.append(f"{name}, {len(group)} cells: {_change(before, now)}{', WORSE' * worse}")
+    for cell, before, now in pairs:
+        measured = [(one.used, one.refused_in_a_period) for one in (before, now)]
+        if _is_worse(*measured, TOLERANCE_OF_CELLS):
+            lines.append(f"worse: {'  '.join(map(str, cell))}: {_change(*measured)}")
+    return lines, is_worse
+
+
+def _mean(outcomes: Sequence[Outcome]) -> tuple[float, float]:
+    used = fmean(outcome.used for outcome in outcomes)
+    return used, fmean(outcome.refused_in_a_period for outcome in outcomes)
+
+
+def _is_worse(
+    before: tuple[float, float], now: tuple[float, float], tolerance: tuple[float, float]
+) -> bool:
+    return before[0] - now[0] > tolerance[0] or now[1] - before[1] > tolerance[1]
+
+
+def _change(before: tuple[float, float], now: tuple[float, float]) -> str:
+    used, refused = zip(before, now, strict=True)
+    return (
+        f"used {used[0]:.2%} -> {used[1]:.2%}, 429s a period {refused[0]:.2f} -> {refused[1]:.2f}"
+    )
+
+
 def facts(rows: Sequence[Row], every: int) -> Iterator[str]:
     """Yield what the table does not say; the idle start takes a minute, whatever the cells are."""
     yield from summary(rows)
@@ -248,9 +348,14 @@ def write(rows: Sequence[Row]) -> None:
     head, _, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
     known = [f"- {text}" for text in facts(rows, every=1)]
-    lost = [f"- {text}" for text in missed(rows)]
+    alone = [row for row in rows if row.cell.strangers == "alone"]
+    heading = (
+        "Cells that miss, where headers (or nobody else) make the numbers possible: "
+        f"{sum(1 for _ in missed(rows))}. Alone they are:"
+    )
+    lost = [f"- {text}" for text in missed(alone)]
     body = "\n".join(
-        [BEGIN, "", *known, "", "Cells that miss:", "", *(lost or ["none"]), "", *table(rows), ""]
+        [BEGIN, "", *known, "", heading, "", *(lost or ["none"]), "", *table(rows), ""]
     )
     TABLE.write_text(f"{head}{body}\n{END}{tail}", encoding="utf-8")
     CELLS.write_text("\n".join(as_tsv(rows)) + "\n", encoding="utf-8")
@@ -268,20 +373,29 @@ def main() -> int:
     """Run the matrix, print it, and fail if a number that is possible is missed."""
     parser = argument_parser(__doc__)
     parser.add_argument("--few", action="store_true", help="a part that takes a minute")
+    parser.add_argument(
+        "--compare", action="store_true", help="run a selection; fail if it is worse than it was"
+    )
     parser.add_argument("--every", type=int, default=1, help="only one of so many cells")
     parser.add_argument("--write", action="store_true", help="write it into the documentation")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     parser.add_argument("--at-most-missed", type=int, help="fail if more cells miss")
     options = parser.parse_args()
-    cells = list(few_cells() if options.few else all_cells())[:: options.every]
+    chosen = fast_cells if options.compare else few_cells if options.few else all_cells
+    cells = list(chosen())[:: options.every]
+    work = run_ours if options.compare else run_cell
     with ProcessPoolExecutor(options.jobs) as pool:
-        rows = list(followed(pool.map(run_cell, cells, chunksize=4), len(cells)))
+        rows = list(followed(pool.map(work, cells, chunksize=4), len(cells)))
+    if options.compare:
+        lines, is_worse = comparison(rows)
+        print("\n".join(lines))
+        return int(is_worse)
     if options.json:
         show(results(rows, options.every), as_json=True)
     else:
         print("\n".join([*table(rows), "", *facts(rows, options.every), "", *missed(rows)]))
     if options.write:
-        write(rows)
+        write(merged(rows))
     count = sum(1 for _ in missed(rows))
     return int(options.at_most_missed is not None and count > options.at_most_missed)
 

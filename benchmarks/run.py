@@ -40,6 +40,9 @@ BENCHES = {
     "latency": Bench("bench_latency.py", "--calls 100 --rounds 1"),
     "request": Bench("bench_request.py", "--turns 2 --rounds 1"),
     "hold": Bench("bench_hold.py", "--pages 20 --rounds 1"),
+    "blocking": Bench(
+        "bench_blocking.py", "page gzip-bomb error-endless --rounds 1 --at-most 5000"
+    ),
     "import": Bench("bench_import.py", "--rounds 1"),
     "memory": Bench("bench_memory.py", "--pages 50 --records 1000 --rounds 1"),
     "concurrency": Bench("bench_concurrency.py", "--pages 6 --segment-pages 6 --at-most 1.6"),
@@ -47,8 +50,9 @@ BENCHES = {
     "limiter": Bench("bench_limiter.py", "--waiters 2000 --rounds 50 --at-most 25"),
     "quota": Bench("bench_quota.py", "--few --every 23", "--few"),
     "quota_sockets": Bench(
-        "bench_quota_sockets.py", "--requests 20 --per 0.5 --periods 1 --at-least 0.5"
+        "bench_quota_sockets.py", "--requests 20 --per 0.5 --periods 1", "--at-least 0.9"
     ),
+    "budgets": Bench("bench_budgets.py", "--requests 60 --per 2 --pages 30", "--at-least 0.9"),
 }
 
 

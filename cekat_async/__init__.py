@@ -7,6 +7,7 @@
 
 # ruff: noqa: PLC0415 - modules are imported when one of their names is first used
 
+import logging
 import typing
 
 from cekat_async import errors
@@ -17,6 +18,7 @@ from cekat_async.errors import *  # noqa: F403 - the family is listed once, in e
 if typing.TYPE_CHECKING:
     from cekat_async._decode import decode_conversation
     from cekat_async._limiter import Limiter, LimiterSnapshot
+    from cekat_async._raw_json import record_id
     from cekat_async.client import CekatClient
     from cekat_async.config import RateLimit, RetryPolicy, Timeout
     from cekat_async.models import (
@@ -56,6 +58,7 @@ __all__ = [
     "__version__",
     "decode_conversation",
     "errors",
+    "record_id",
 ]
 __all__ += errors.__all__
 
@@ -70,9 +73,13 @@ _HOMES = {
     "positions": ["Cursor", "Position"],
     "_decode": ["decode_conversation"],
     "_limiter": ["Limiter", "LimiterSnapshot"],
+    "_raw_json": ["record_id"],
     "conversations": [],
     "inboxes": [],
 }
+
+# Without a handler of its own, Python prints a library's warnings to standard error.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if not typing.TYPE_CHECKING:
 
@@ -90,6 +97,8 @@ if not typing.TYPE_CHECKING:
                 import cekat_async._decode
             case "_limiter":
                 import cekat_async._limiter
+            case "_raw_json":
+                import cekat_async._raw_json
             case "conversations":
                 import cekat_async.conversations
             case "inboxes":

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async._walk import odd_record_error
-from cekat_async.config import require_text
+from cekat_async._wire import SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
+from cekat_async.config import require_inbox_id
 from cekat_async.errors import (
+    APIStatusError,
     AuthenticationError,
     CekatError,
     ClientClosedError,
     ConfigurationError,
     InboxesFailedError,
-    RateLimitError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
+    from uuid import UUID
 
     from cekat_async._listing import Listing
     from cekat_async._stream import Line
@@ -58,6 +60,7 @@ class Across:
         self._group = asyncio.TaskGroup()
         self._open: set[_Inbox] = set()
         self._failures: list[CekatError] = []
+        self._is_cut_short = False
 
     async def walk(self, inbox_ids: AsyncGenerator[str | None, None]) -> None:
         """Walk them all; None is the listing of all conversations.
@@ -75,6 +78,10 @@ class Across:
         except BaseExceptionGroup as failed:
             # Those that failed in the moment of being cancelled add nothing to the first.
             raise failed.exceptions[0] from None
+        if self._is_cut_short:
+            # A group takes a task that somebody else cancelled for one that is done. Its listing
+            # was not read to the end, and that must not look like the end.
+            raise asyncio.CancelledError
         if self._failures:
             raise _all_that_failed(self._failures)
 
@@ -93,6 +100,9 @@ class Across:
                     await self._line.put(page)
         except CekatError as error:
             self._fail(inbox, error)
+        except asyncio.CancelledError:
+            self._is_cut_short = True
+            raise
         finally:
             self._slots.release()
             inbox.walkers -= 1
@@ -138,19 +148,22 @@ def _all_that_failed(errors: Sequence[CekatError]) -> InboxesFailedError:
     )
 
 
+_PAUSES_ALL = (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
+
+
 def _concerns_all(error: CekatError) -> bool:
     """Whether an error says nothing of the inbox, and each further one would fail in the same way.
 
     So does a wrong key, a closed client, and a quota that is spent for the day.
     """
-    if isinstance(error, RateLimitError):
+    if isinstance(error, APIStatusError) and error.status in _PAUSES_ALL:
         return error.resumes_at is not None
     return isinstance(error, (AuthenticationError, ClientClosedError, ConfigurationError))
 
 
 def require_inbox_ids(
-    inbox_ids: Iterable[str] | AsyncIterable[str] | None,
-) -> Iterable[str] | AsyncIterable[str] | None:
+    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID] | None,
+) -> Iterable[str | UUID] | AsyncIterable[str | UUID] | None:
     """Return inbox ids that may be iterated, each checked that can be checked before that.
 
     Raises:
@@ -169,27 +182,30 @@ def require_inbox_ids(
             f"account, not {inbox_ids!r}"
         )
     if isinstance(inbox_ids, (list, tuple, set, frozenset)):
-        return tuple(require_text("each of inbox_ids", inbox_id) for inbox_id in inbox_ids)
+        return tuple(require_inbox_id("each of inbox_ids", inbox_id) for inbox_id in inbox_ids)
     return inbox_ids
 
 
 async def each_once(
-    inbox_ids: Iterable[str] | AsyncIterable[str],
+    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID],
 ) -> AsyncGenerator[str, None]:
-    """Yield each id when it comes for the first time.
+    """Yield each id, as text, when it comes for the first time.
 
     Raises:
-        ConfigurationError: What comes is no text.
+        ConfigurationError: What comes is neither text nor a UUID.
     """
     seen = set[str]()
     async with aclosing(_in_turn(inbox_ids)) as found:
-        async for inbox_id in found:
-            if require_text("each of inbox_ids", inbox_id) not in seen:
+        async for given in found:
+            inbox_id = require_inbox_id("each of inbox_ids", given)
+            if inbox_id not in seen:
                 seen.add(inbox_id)
                 yield inbox_id
 
 
-async def _in_turn(inbox_ids: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str, None]:
+async def _in_turn(
+    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID],
+) -> AsyncGenerator[str | UUID, None]:
     if not isinstance(inbox_ids, AsyncIterable):
         for inbox_id in inbox_ids:
             yield inbox_id

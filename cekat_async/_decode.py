@@ -1,40 +1,46 @@
-"""Bytes of an answer to pages and records: fast when all is as documented, tolerant when not.
+"""Bytes of a reply to pages: fast when all is as documented, tolerant when not.
 
-The fast path is one typed decode of the whole page. Whatever it objects to (an unknown field, a
-timestamp without a zone, one odd record) sends the page down the tolerant path, record by record:
-the healthy ones are kept, those that can be healed are healed, and the odd ones are named.
+The fast path is one typed decode of the whole page. If that fails (an unknown field, a field of
+another type, one malformed record), or the page is very large, the records are cut from the body
+and decoded one by one. What surrounds the records never costs any of them: totals that cannot be
+read are unknown, and a cursor that cannot be read is an error after the page.
+
+All functions but :func:`cursor_on_sight` and :func:`decode_conversation` work in steps: see
+:mod:`cekat_async._raw_json`.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from cekat_async._raw_json import (
+    AT_ONCE,
+    UNDECODABLE,
+    BrokenJSONError,
+    Envelope,
+    Steps,
+    completed,
+    cut_envelope,
+)
+from cekat_async._record_decoding import CONVERSATION, INBOX
 from cekat_async._wire import OK, Reply, refusal
-from cekat_async.errors import DecodeError, MalformedBodyError, PaginationError
+from cekat_async.errors import DecodeError, MalformedBodyError
 from cekat_async.models import (
     Conversation,
     ConversationPage,
     Cursor,
-    Extra,
     Inbox,
     InboxPage,
-    Label,
-    MessagePreview,
     OddRecord,
     RawPage,
     Record,
-    cut_records,
-    empty_for_null,
-    mend_surrogates,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from cekat_async._record_decoding import RecordDecoder
 
 __all__ = [
     "cursor_on_sight",
@@ -44,14 +50,19 @@ __all__ = [
     "decode_raw_page",
 ]
 
-D = TypeVar("D")
-M = TypeVar("M")
 R = TypeVar("R", bound=Record)
-Raw: TypeAlias = bytes | msgspec.Raw
+M = TypeVar("M")
+
+_FoundCursor: TypeAlias = "tuple[Cursor | None, str | None]"
+
+# Bytes that a record costs at least, towards the pauses between records.
+_RECORD = 2048
 
 
-class _Answer(msgspec.Struct, Generic[D, M]):
-    data: D
+class _Page(msgspec.Struct, Generic[R, M]):
+    """A page that is as documented."""
+
+    data: tuple[R, ...]
     metadata: M | None = None
     success: bool | None = None
 
@@ -65,65 +76,48 @@ class _CursorMetadata(msgspec.Struct):
     next_cursor: _CursorPair | None = None
 
 
-class _Pagination(msgspec.Struct):
-    total_page: int | None = None
-    total_items: int | None = None
+_NULL = msgspec.Raw(b"null")
 
 
-class _PageMetadata(msgspec.Struct):
-    pagination: _Pagination | None = None
+class _RawPage(msgspec.Struct):
+    """A page whose records and metadata are not decoded."""
+
+    data: list[msgspec.Raw]
+    metadata: msgspec.Raw = _NULL
+    success: msgspec.Raw = _NULL
 
 
-class _Shape(Generic[R, M]):
-    """The decoders of one resource's pages, made once: making one costs more than a page."""
-
-    def __init__(
-        self,
-        record: type[R],
-        page: type[_Answer[tuple[R, ...], M]],
-        raw_page: type[_Answer[list[msgspec.Raw], M]],
-        finish: Callable[[Iterable[R]], None],
-    ) -> None:
-        self.record = record
-        self.finish = finish
-        self.one = msgspec.json.Decoder(record)
-        self.page = msgspec.json.Decoder(page)
-        self.raw_page = msgspec.json.Decoder(raw_page)
+_RAW_PAGE = msgspec.json.Decoder(_RawPage)
+_CONVERSATIONS = msgspec.json.Decoder(_Page[Conversation, _CursorMetadata])
+_INBOXES = msgspec.json.Decoder(_Page[Inbox, msgspec.Raw])
 
 
-_CONVERSATIONS = _Shape(
-    Conversation,
-    _Answer[tuple[Conversation, ...], _CursorMetadata],
-    _Answer[list[msgspec.Raw], _CursorMetadata],
-    empty_for_null,
-)
-_INBOXES = _Shape(
-    Inbox,
-    _Answer[tuple[Inbox, ...], _PageMetadata],
-    _Answer[list[msgspec.Raw], _PageMetadata],
-    lambda _: None,
-)
-
-# Neither bad UTF-8 inside a string nor brackets in thousands raise msgspec's own error.
-_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-def decode_conversation_page(reply: Reply) -> ConversationPage:
+def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
     """Return the page that a reply to the listing of conversations holds.
 
     Raises:
         MalformedBodyError: The body is not JSON, or is cut short.
         DecodeError: It is JSON of another shape.
         APIStatusError: It says ``"success": false``.
-        PaginationError: Its cursor is half a pair.
     """
-    parts = _decode(_CONVERSATIONS, reply)
-    pair = parts.metadata.next_cursor if parts.metadata else None
+    body = reply.body
+    if (page := _as_documented(_CONVERSATIONS, reply)) is not None:
+        CONVERSATION.finish(page.data)
+        pair = page.metadata.next_cursor if page.metadata else None
+        cursor, problem = _cursor_of(pair.cursor_id, pair.cursor_ts) if pair else (None, None)
+        return ConversationPage(
+            items=page.data, body=body, next_cursor=cursor, cursor_error=problem
+        )
+    cut = yield from _cut(reply)
+    parts = yield from _records(CONVERSATION, cut.records)
+    cursor, problem = _cursor_in(cut.metadata)
     return ConversationPage(
         items=parts.items,
         odd_records=parts.odd_records,
-        body=reply.body,
-        next_cursor=_cursor(pair) if pair else None,
+        body=body,
+        next_cursor=cursor,
+        cursor_error=problem,
+        kept_raw=cut.kept,
     )
 
 
@@ -148,7 +142,7 @@ def cursor_on_sight(reply: Reply) -> Cursor | None:
     begin = max(reply.body.rfind(b'"metadata"'), 0)
     try:
         tail = _TAIL.decode(b"{" + reply.body[begin:])
-    except _UNDECODABLE:
+    except UNDECODABLE:
         return None
     # Where it is not said that all is well, it may be said in between that it is not.
     says_yes = _SUCCESS.match(reply.body) if tail.success is None else tail.success
@@ -158,24 +152,18 @@ def cursor_on_sight(reply: Reply) -> Cursor | None:
     return Cursor(pair.cursor_id, pair.cursor_ts)
 
 
-def decode_raw_page(reply: Reply) -> RawPage:
+def decode_raw_page(reply: Reply) -> Steps[RawPage]:
     """Return the page of a reply to the listing of conversations, with its records as bytes.
 
     Raises:
         CekatError: As :func:`decode_conversation_page`.
     """
-    answer, is_mended = _raw_answer(_CONVERSATIONS, reply)
-    if answer.success is False:
-        raise refusal(reply)
-    pair = answer.metadata.next_cursor if answer.metadata else None
-    return RawPage(
-        raw=cut_records(reply.body) if is_mended else answer.data,
-        body=reply.body,
-        next_cursor=_cursor(pair) if pair else None,
-    )
+    cut = yield from _cut(reply)
+    cursor, problem = _cursor_in(cut.metadata)
+    return RawPage(raw=cut.records, body=reply.body, next_cursor=cursor, cursor_error=problem)
 
 
-def decode_inbox_page(reply: Reply, number: int) -> InboxPage:
+def decode_inbox_page(reply: Reply, number: int) -> Steps[InboxPage]:
     """Return the page that a reply to the listing of inboxes holds.
 
     Raises:
@@ -183,225 +171,192 @@ def decode_inbox_page(reply: Reply, number: int) -> InboxPage:
         DecodeError: It is JSON of another shape.
         APIStatusError: It says ``"success": false``.
     """
-    parts = _decode(_INBOXES, reply)
-    totals = (parts.metadata.pagination if parts.metadata else None) or _Pagination()
+    odd_records: tuple[OddRecord, ...] = ()
+    kept = None
+    if (page := _as_documented(_INBOXES, reply)) is not None:
+        items, metadata = page.data, page.metadata or _NULL
+    else:
+        cut = yield from _cut(reply)
+        items, odd_records = yield from _records(INBOX, cut.records)
+        metadata, kept = cut.metadata, cut.kept
+    pagination = _member(_any(metadata), "pagination")
     return InboxPage(
-        items=parts.items,
-        odd_records=parts.odd_records,
+        items=items,
+        odd_records=odd_records,
         body=reply.body,
         page=number,
-        total_pages=totals.total_page,
-        total_items=totals.total_items,
+        total_pages=_total(_member(pagination, "total_page")),
+        total_items=_total(_member(pagination, "total_items")),
+        kept_raw=kept,
     )
 
 
 def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
     """Return one conversation from its JSON, as a line of an export or ``page.raw`` holds it.
 
-    Unknown fields, zone-less timestamps and the like are taken as in a page.
+    Unknown fields, fields of another type and timestamps without a zone are read as in a page.
 
     Raises:
-        DecodeError: It is not JSON, or not a conversation; ``field`` says where.
+        DecodeError: It is malformed: not JSON, not an object, or without a readable id. ``field``
+            says where.
     """
     data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
-    record = _decode_record(_CONVERSATIONS, 0, data)
+    record = completed(CONVERSATION.decode(0, data))
     if isinstance(record, OddRecord):
         message = f"not a conversation: {record.reason} at {record.field}"
         raise DecodeError(message, field=record.field, raw=record.raw)
     return record
 
 
-def _cursor(pair: _CursorPair) -> Cursor | None:
-    # An empty text leads nowhere either; sent back, it would start the walk anew.
-    if not pair.cursor_id and not pair.cursor_ts:
+def _as_documented(decoder: msgspec.json.Decoder[_Page[R, M]], reply: Reply) -> _Page[R, M] | None:
+    """Return the page, if it can be decoded as a whole."""
+    if len(reply.body) > AT_ONCE:
         return None
-    if not pair.cursor_id or not pair.cursor_ts:
-        missing = "cursor_ts" if pair.cursor_id else "cursor_id"
-        raise PaginationError(f"the server sent half a cursor, without {missing}: cannot go on")
-    return Cursor(pair.cursor_id, pair.cursor_ts)
+    try:
+        page = decoder.decode(reply.body)
+    except UNDECODABLE:
+        return None
+    if page.success is False:
+        raise refusal(reply)
+    return page
 
 
-class _Parts(NamedTuple, Generic[R, M]):
-    """What a page is made of."""
+class _Parts(NamedTuple, Generic[R]):
+    """The records of a page."""
 
     items: tuple[R, ...]
     odd_records: tuple[OddRecord, ...]
-    metadata: M | None
 
 
-def _decode(shape: _Shape[R, M], reply: Reply) -> _Parts[R, M]:
-    try:
-        answer = shape.page.decode(reply.body)
-    except _UNDECODABLE:
-        return _decode_tolerantly(shape, reply)
-    if answer.success is False:
+def _records(decoder: RecordDecoder[R], records: list[msgspec.Raw]) -> Steps[_Parts[R]]:
+    """Return the records of a page, decoded one by one."""
+    items: list[R] = []
+    odd: list[OddRecord] = []
+    work = 0
+    for index, raw in enumerate(records):
+        record = yield from decoder.decode(index, raw)
+        if isinstance(record, OddRecord):
+            odd.append(record)
+        else:
+            items.append(record)
+        work += len(raw) + _RECORD
+        if work > AT_ONCE:
+            work = 0
+            yield
+    return _Parts(tuple(items), tuple(odd))
+
+
+class _Cut(NamedTuple):
+    """A reply whose records are still bytes.
+
+    Attributes:
+        records: The records.
+        metadata: What is said of the page.
+        kept: The records again, if cutting them a second time would take long.
+    """
+
+    records: list[msgspec.Raw]
+    metadata: msgspec.Raw
+    kept: list[msgspec.Raw] | None
+
+
+def _cut(reply: Reply) -> Steps[_Cut]:
+    """Return the parts of a reply.
+
+    Raises:
+        CekatError: It is not whole JSON, is of another shape, or says that it is no success.
+    """
+    envelope = _cut_at_once(reply.body)
+    is_slow = envelope is None
+    records, metadata, success = envelope or (yield from _cut_slowly(reply.body))
+    if bytes(success) == b"false":
         raise refusal(reply)
-    shape.finish(answer.data)
-    return _Parts(answer.data, (), answer.metadata)
+    if records is None:
+        raise _of_another_shape(reply.body, "$.data", "it has no list of records")
+    return _Cut(records, metadata, records if is_slow else None)
 
 
-def _decode_tolerantly(shape: _Shape[R, M], reply: Reply) -> _Parts[R, M]:
-    answer, is_mended = _raw_answer(shape, reply)
-    if answer.success is False:
-        raise refusal(reply)
-    records = [_decode_record(shape, index, raw) for index, raw in enumerate(answer.data)]
-    odd = [record for record in records if isinstance(record, OddRecord)]
-    if odd and is_mended:
-        originals = cut_records(reply.body)
-        odd = [msgspec.structs.replace(o, raw=bytes(originals[o.index])) for o in odd]
-    items = (record for record in records if not isinstance(record, OddRecord))
-    return _Parts(tuple(items), tuple(odd), answer.metadata)
-
-
-def _raw_answer(shape: _Shape[R, M], reply: Reply) -> tuple[_Answer[list[msgspec.Raw], M], bool]:
-    """Return the answer with its records as bytes, and whether its text had to be mended."""
-    with suppress(*_UNDECODABLE):
-        return shape.raw_page.decode(reply.body), False
-    body = mend_surrogates(reply.body)
+def _cut_at_once(body: bytes) -> Envelope | None:
+    if len(body) > AT_ONCE:
+        return None
     try:
-        return shape.raw_page.decode(body), True
-    except _UNDECODABLE as error:
-        failure = refusal(reply) if _says_no(body) else _body_error(body, error)
+        page = _RAW_PAGE.decode(body)
+    except UNDECODABLE:
+        return None
+    return Envelope(page.data, page.metadata, page.success)
+
+
+def _cut_slowly(body: bytes) -> Steps[Envelope]:
+    try:
+        return (yield from cut_envelope(body))
+    except BrokenJSONError as error:
+        failure = _not_whole(body, error)
     raise failure
 
 
-class _OnlySuccess(msgspec.Struct):
-    success: bool | None = None
+def _not_whole(body: bytes, error: BrokenJSONError) -> DecodeError:
+    """Tell a body that is not JSON, which a retry may heal, from one that is not an object."""
+    if _is_json(body):
+        return _of_another_shape(body, "$", "it is not an object")
+    message = f"the reply is not whole JSON ({error}; {len(body):,} bytes)"
+    return MalformedBodyError(message, raw=body)
 
 
-_ONLY_SUCCESS = msgspec.json.Decoder(_OnlySuccess)
-
-
-def _says_no(body: bytes) -> bool:
-    """Whether the answer says ``"success": false``, which needs no ``data`` beside it."""
+def _is_json(body: bytes) -> bool:
     try:
-        return _ONLY_SUCCESS.decode(body).success is False
-    except _UNDECODABLE:
+        return len(body) <= AT_ONCE and msgspec.json.decode(body, type=msgspec.Raw) is not None
+    except UNDECODABLE:
         return False
 
 
-def _body_error(body: bytes, error: Exception) -> DecodeError:
-    """Tell a body that is no JSON, which asking again may heal, from one of another shape."""
+def _of_another_shape(body: bytes, field: str, reason: str) -> DecodeError:
+    message = f"the reply has another shape than documented: {reason}"
+    return DecodeError(message, field=field, raw=body)
+
+
+def _any(raw: msgspec.Raw) -> Any:
+    """Return a value of any kind; its bytes, which nobody expects, if it cannot be read."""
     try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.DecodeError as malformed:
-        return MalformedBodyError(
-            f"the answer is not whole JSON ({malformed}; {len(body):,} bytes)", raw=body
-        )
-    except RecursionError as too_deep:
-        error = too_deep
-    reason, field = _reason(error)
-    return DecodeError(f"the answer has another shape: {reason} at {field}", field=field, raw=body)
+        return msgspec.json.decode(raw) if len(raw) <= AT_ONCE else raw
+    except UNDECODABLE:
+        return raw
 
 
-def _decode_record(shape: _Shape[R, M], index: int, raw: Raw) -> R | OddRecord:
-    try:
-        record = _one(shape, raw)
-    except _UNDECODABLE as error:
-        reason, field = _reason(error)
-        return OddRecord(index=index, id=_id(raw), field=field, reason=reason, raw=bytes(raw))
-    shape.finish((record,))
-    return record
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
 
 
-def _one(shape: _Shape[R, M], raw: Raw) -> R:
-    try:
-        return shape.one.decode(raw)
-    except _UNDECODABLE:
-        return _healed(shape.record, raw)
+def _cursor_in(raw: msgspec.Raw) -> _FoundCursor:
+    """Return the cursor in a page's metadata."""
+    metadata = _any(raw)
+    if not isinstance(metadata, dict | None):
+        return None, "metadata is not a readable object"
+    pair = _member(metadata, "next_cursor")
+    if not isinstance(pair, dict | None):
+        return None, "next_cursor is not an object"
+    return _cursor_of(_member(pair, "cursor_id"), _member(pair, "cursor_ts"))
 
 
-def _healed(kind: type[R], raw: Raw) -> R:
-    """Return the record with its unknown fields kept, its zones set and its text mended."""
-    value = _json(raw)
-    # Unknown fields of the record itself are the usual reason to be here, and quick to set aside.
-    with suppress(msgspec.ValidationError):
-        return msgspec.convert(_with_extra(kind, value), kind)
-    return msgspec.convert(_sorted_out(kind, value), kind)
+def _cursor_of(cursor_id: object, cursor_ts: object) -> _FoundCursor:
+    parts = {"cursor_id": cursor_id, "cursor_ts": cursor_ts}
+    # An empty text leads nowhere: if it were sent back, the walk would begin again.
+    missing = [name for name, value in parts.items() if value is None or value == ""]
+    if len(missing) == len(parts):
+        return None, None
+    if missing:
+        return None, f"next_cursor has no {missing[0]}"
+    if not isinstance(cursor_id, str) or not isinstance(cursor_ts, str):
+        return None, "a part of next_cursor is not a text"
+    return Cursor(cursor_id, cursor_ts), None
 
 
-def _json(raw: Raw) -> Any:
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(mend_surrogates(bytes(raw)).decode(errors="replace"))
+_MOST_DIGITS = 18
 
 
-_KNOWN: Mapping[type[Record], frozenset[str]] = {
-    kind: frozenset(kind.__struct_fields__) - {"extra"}
-    for kind in (Conversation, Inbox, Label, MessagePreview)
-}
-
-
-def _with_extra(kind: type[Record], value: Any) -> Any:
-    """Return a record's fields with the unknown ones moved under ``extra``.
-
-    What is not a record at all passes as it is: the conversion says best what is wrong with it.
-    """
-    known = _KNOWN[kind]
-    if not isinstance(value, dict) or value.keys() <= known:
-        return value
-    fields = {name: part for name, part in value.items() if name in known}
-    fields["extra"] = Extra({name: part for name, part in value.items() if name not in known})
-    return fields
-
-
-_PREVIEWS = frozenset({"first_message", "last_message"})
-_TIMESTAMPS = frozenset({"created_at", "resolved_at"})
-
-
-def _sorted_out(kind: type[Record], value: Any) -> Any:
-    """Do the same for the records inside of a record, and read timestamps of all spellings."""
-    fields = _with_extra(kind, value)
-    if not isinstance(fields, dict):
-        return fields
-    return {name: _field(name, part) for name, part in fields.items()}
-
-
-def _field(name: str, value: Any) -> Any:
-    if name == "labels" and isinstance(value, list):
-        return [_sorted_out(Label, part) for part in value]
-    if name in _PREVIEWS:
-        return _sorted_out(MessagePreview, value)
-    if name in _TIMESTAMPS and isinstance(value, str):
-        return _timestamp(value)
-    return value
-
-
-def _timestamp(text: str) -> datetime | str | None:
-    """Return the moment; a text that is none stays one, and the conversion names it."""
-    if not text.strip():
-        return None  # nothing in it: no moment, as with null
-    # First as the fast path reads it, which rounds nanoseconds where Python cuts them off.
-    for read in (_read_rfc3339, datetime.fromisoformat):
-        with suppress(msgspec.ValidationError, ValueError):
-            moment = read(text)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return text
-
-
-def _read_rfc3339(text: str) -> datetime:
-    return msgspec.convert(text, datetime)
-
-
-class _OnlyId(msgspec.Struct):
-    id: str | None = None
-
-
-_ONLY_ID = msgspec.json.Decoder(_OnlyId)
-
-
-def _id(raw: Raw) -> str | None:
-    try:
-        return _ONLY_ID.decode(raw).id
-    except _UNDECODABLE:
+def _total(value: object) -> int | None:
+    """Return a total, which may be a number or the text of one."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value) if len(value) <= _MOST_DIGITS else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         return None
-
-
-_PATH = re.compile(r"^(?P<reason>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
-
-
-def _reason(error: Exception) -> tuple[str, str]:
-    """Split msgspec's message into what is wrong and where; ``$`` stands for the whole."""
-    found = _PATH.match(str(error))
-    return (found["reason"], found["path"]) if found else (str(error), "$")
+    return int(value) if value == int(value) else None

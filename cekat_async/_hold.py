@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-from cekat_async.errors import RateLimitError
+from cekat_async.errors import APIStatusError, RateLimitError
 
 __all__ = ["Hold", "refusal", "write_resumption"]
 
@@ -52,7 +52,7 @@ def refusal(why: str, seconds: float) -> RateLimitError:
     return error
 
 
-def write_resumption(error: RateLimitError, seconds: float) -> None:
+def write_resumption(error: APIStatusError, seconds: float) -> None:
     """Write on an error when to come back, and why it is not tried again."""
     error.retry_after = seconds
     error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(seconds, _AN_AGE))

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from cekat_async._quota import Statement
     from cekat_async._sharing import SharedBudget
     from cekat_async._wire import Reply
-    from cekat_async.errors import RateLimitError
+    from cekat_async.errors import APIStatusError
 
 __all__ = ["Limiter", "LimiterSnapshot"]
 
 _log = logging.getLogger("cekat_async")
 
+# A pause of up to a minute is what a server with a quota per minute asks for.
+_LONG_PAUSE = 60.0
 _PAUSE = "the server asks for a pause"
 _DAY_SPENT = "the quota of the day is spent"
 _SPENT = "the quota is spent"
@@ -183,10 +185,17 @@ class Limiter:
         self._pace.lost(now, sent=sent)
         self._settled(now)
 
-    def explain(self, error: RateLimitError, deadline: float) -> None:
-        """Write on the server's refusal when to come back, if that is too late for the call."""
-        if self._hold.outlasts(deadline, time_now()):
-            write_resumption(error, self._hold.left(time_now()))
+    def explain(self, error: APIStatusError, deadline: float) -> None:
+        """Set when to come back on a refusal whose pause is too long for the call.
+
+        The pause is bounded by ``RateLimit.longest_hold`` whatever the status. After a 429 or a 503
+        it holds for all requests; after any other status for the retry of this one.
+        """
+        now = time_now()
+        pauses_all = error.status in {TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE}
+        seconds = self._hold.left(now) if pauses_all else error.retry_after or 0.0
+        if seconds and self._hold.is_too_late(now + seconds, deadline, now):
+            write_resumption(error, seconds)
 
     async def _wait_in_line(self, deadline: float) -> Permit:
         """Wait for one's turn; fail as soon as a hold that outlasts ``deadline`` is on."""
@@ -285,7 +294,9 @@ class Limiter:
         now = time_now()
         # All that was under way may be refused too: that is one hold, and one warning.
         if seconds > 0 and self._hold.until <= now:
-            _log.warning("%s: holding all requests for %g s", why, round(seconds, 2))
+            is_usual = why == _PAUSE and seconds <= _LONG_PAUSE
+            level = logging.INFO if is_usual else logging.WARNING
+            _log.log(level, "%s: holding all requests for %g s", why, round(seconds, 2))
         self._hold.prolong(seconds, why, now)
         for wait, deadline in list(self._waits.items()):
             if self._hold.outlasts(deadline, now):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from cekat_async._walk import odd_record_error
+from cekat_async._walk import cursor_error, odd_record_error
 from cekat_async.errors import CekatError
 
 if TYPE_CHECKING:
@@ -122,9 +122,16 @@ class InSegments:
     async def _fetched(self, segment: Segment) -> ConversationPage | None:
         fetch = self._probe if segment.is_probe else self._fetch
         try:
-            return await fetch(segment.walk.cursor)
+            return _usable(await fetch(segment.walk.cursor))
         except CekatError as error:
             if self._walk.excuses(segment, error):
                 return None
             error.cursor = self._walk.head_cursor
             raise
+
+
+def _usable(page: ConversationPage) -> ConversationPage:
+    # Before the walk moves: it would take a page without a cursor for the end of the listing.
+    if (error := cursor_error(page)) is not None:
+        raise error
+    return page

@@ -1,4 +1,4 @@
-"""The one path of a request: retry → limiter → transport → verdict → decode."""
+"""The one path of a request: retry → limiter → transport → decode."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._cutoffs import Cutoffs
-from cekat_async._retry import RetryBudget, retried
-from cekat_async._wire import HEADERS_READ, Reply, verdict
+from cekat_async._retry import RetryBudget, deserves_retry, retried
+from cekat_async._wire import HEADERS_READ, MOST_READ, OK, Reply, refusal
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
     ClientClosedError,
     DeadlineExceededError,
+    DecodeError,
     NotSentError,
-    RateLimitError,
 )
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cekat_async._ledger import Permit
     from cekat_async._limiter import Limiter
+    from cekat_async._raw_json import Steps
     from cekat_async._wire import Request
     from cekat_async.config import ClientConfig
 
@@ -47,7 +48,7 @@ class Traffic:
     """What a client has sent so far.
 
     Attributes:
-        requests: Requests that went out, retries included.
+        requests: Attempts, retries included, and those too that could not connect.
         retries: Those that were not the first attempt of their call.
     """
 
@@ -85,14 +86,14 @@ class Pipeline:
     async def fetch(
         self,
         request: Request,
-        decode: Callable[[Reply], T],
+        decode: Callable[[Reply], Steps[T]],
         on_sight: Callable[[Reply], bool] | None = None,
     ) -> T:
         """Return what ``decode`` makes of the reply.
 
         Args:
             request: What to ask.
-            decode: Called with a reply that is no refusal; its errors decide about a retry.
+            decode: Decodes a reply with the status 200, in steps. Its errors decide about a retry.
             on_sight: Called with the reply before that. It returns true if it sees that the reply
                 is a good one, and has begun something that is to go out before it is decoded.
 
@@ -139,13 +140,13 @@ class Pipeline:
             finally:
                 self._slots.release()
             if call.on_sight is None or not call.on_sight(reply):
-                return self._answer(permit, reply, call.decode)
+                return await self._answer(permit, reply, call.decode)
             # The limiter hears of it first: what has been begun is the next to ask it.
             self._limiter.observe(permit, reply)
             await asyncio.sleep(0)
-            return self._decoded(reply, call.decode)
+            return await self._decoded(reply, call.decode)
         except CekatError as error:
-            if isinstance(error, RateLimitError):
+            if isinstance(error, APIStatusError) and deserves_retry(error):
                 self._limiter.explain(error, deadline)
             call.failure = call.labelled(error)
             raise
@@ -163,10 +164,10 @@ class Pipeline:
         self.traffic.retries += call.attempts > 0
         call.attempts += 1
 
-    def _answer(self, permit: Permit, reply: Reply, decode: Callable[[Reply], T]) -> T:
+    async def _answer(self, permit: Permit, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
         status = reply.status
         try:
-            return self._decoded(reply, decode)
+            return await self._decoded(reply, decode)
         except APIStatusError as error:
             # A 200 that says "success": false has its status in the body.
             status = error.status
@@ -174,26 +175,46 @@ class Pipeline:
         finally:
             self._limiter.observe(permit, Reply(status, reply.headers, reply.body))
 
-    def _decoded(self, reply: Reply, decode: Callable[[Reply], T]) -> T:
-        try:
-            return _judged(reply, decode)
-        except CekatError:
-            pass  # told below
-        # A server may echo the key, and an error shows what the server sent: in its message, its
-        # attributes, the frames of its traceback. So it is made anew, of a reply without.
-        return _judged(self._without_key(reply), decode)
+    async def _decoded(self, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
+        """Return what a reply holds, or raise the error that it means.
 
-    def _without_key(self, reply: Reply) -> Reply:
+        A server may echo the key. An error shows what the server sent: in its message, its
+        attributes, and the frames of its traceback. So it is raised here, from an excerpt without
+        the key.
+        """
+        failure: CekatError | None = None
+        if reply.status == OK:
+            try:
+                return await _in_turns(decode(reply))
+            except DecodeError as error:
+                failure = self._without_key(error)
+            except APIStatusError:
+                pass  # raised below
+        raise failure or refusal(self._excerpt(reply))
+
+    def _without_key(self, error: DecodeError) -> CekatError:
+        key = self._config.api_key
+        error.raw = key.excerpt(error.raw, MOST_READ)
+        error.message = key.redact_text(error.message)
+        error.args = (error.message,)
+        return error.with_traceback(None)
+
+    def _excerpt(self, reply: Reply) -> Reply:
         key, said = self._config.api_key, reply.headers
         headers = {name: key.redact_text(said[name]) for name in HEADERS_READ if name in said}
-        return Reply(reply.status, headers, key.redact(reply.body))
+        excerpt = key.excerpt(reply.body, MOST_READ)
+        return Reply(reply.status, headers, excerpt, size=len(reply.body))
 
 
-def _judged(reply: Reply, decode: Callable[[Reply], T]) -> T:
-    verdict(reply)
-    # A body that is cut short is worth another attempt, one of another shape is not; which of
-    # them it is, the one decode tells. So it stands inside of retry, and its errors decide.
-    return decode(reply)
+async def _in_turns(steps: Steps[T]) -> T:
+    """Return the result of work in steps, and give the event loop a turn after each of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)
 
 
 class _Call(Generic[T]):
@@ -202,7 +223,7 @@ class _Call(Generic[T]):
     def __init__(
         self,
         request: Request,
-        decode: Callable[[Reply], T],
+        decode: Callable[[Reply], Steps[T]],
         on_sight: Callable[[Reply], bool] | None,
     ) -> None:
         self.request = request

@@ -9,7 +9,7 @@ import random
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from cekat_async.errors import (
     APIStatusError,
@@ -17,10 +17,13 @@ from cekat_async.errors import (
     ConnectionDroppedError,
     ConnectTimeoutError,
     MalformedBodyError,
+    ProxyError,
     RateLimitError,
     ResponseLostError,
     ResponseTooLargeError,
+    TLSError,
     TransportError,
+    UnknownHostError,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ _RETRY_COST = 5
 _LOST_ANSWER_COST = 10
 _SUCCESS_REFILL = 1
 
+# A name that does not exist is asked for again only in case the name service is just starting.
+_ATTEMPTS_AT_UNKNOWN_HOST = 3
+_LONGEST_WAIT_FOR_HOST = 1.0
+
 
 def deserves_retry(error: BaseException) -> bool:
     """Whether asking again may heal a failure.
@@ -50,11 +57,11 @@ def deserves_retry(error: BaseException) -> bool:
     Only our own classes do, named one by one: a predicate that says yes to all it does not know
     also says yes to a cancellation.
     """
-    if isinstance(error, RateLimitError) and error.resumes_at is not None:
-        return False  # the limiter has said that it would take too long
     if isinstance(error, APIStatusError):
-        return error.status in _RETRIED_STATUSES or error.status in range(500, 600)
-    if isinstance(error, ResponseTooLargeError):
+        # With a time to come back at, the limiter has found that this is too late for the call.
+        is_retried = error.status in _RETRIED_STATUSES or error.status in range(500, 600)
+        return is_retried and error.resumes_at is None
+    if isinstance(error, (ResponseTooLargeError, TLSError, ProxyError)):
         return False
     return isinstance(error, (TransportError, MalformedBodyError))
 
@@ -71,10 +78,12 @@ def backoff(policy: RetryPolicy, retry: int, draw: Callable[[], float] = random.
 
 
 class RetryBudget:
-    """The retries that the calls of one client may still send while nothing heals.
+    """The retries that the calls of one client may still send for calls that have not succeeded.
 
-    A token bucket as botocore has it, with its ratios. It is refilled by calls that succeed and
-    not by time: a server that stays down is left alone.
+    A token bucket with botocore's prices. A call that succeeds gives back what all its retries
+    cost, so that a server which fails often but answers in the end does not use it up. (botocore
+    gives back the last retry only, and then a walk at 40 % of faults ends after some hundred
+    pages.) Time does not refill it: a server that stays down is left alone.
     """
 
     def __init__(self, retries: int | None) -> None:
@@ -114,21 +123,34 @@ class RetryBudget:
 
 
 class _Charge:
-    """What the latest retry of one call has cost the client's budget."""
+    """What the retries of one call have cost the client's budget."""
 
     def __init__(self, budget: RetryBudget, sent: Callable[[], int]) -> None:
         self.budget = budget
         self._sent = sent
         self._sent_before = sent()
-        self._tokens = 0
+        self._latest = 0
+        self._earlier = 0
+        self._idle_drop: CekatError | None = None
+
+    def is_free(self, error: CekatError) -> bool:
+        """Whether a retry after ``error`` costs nothing, and is sent at once.
+
+        That is the first drop of an idle connection. The next attempt uses a new connection, so
+        that a second drop means something else.
+        """
+        if self._idle_drop is None and isinstance(error, ConnectionDroppedError) and error.was_idle:
+            self._idle_drop = error
+        return self._idle_drop is error
 
     def pay_for_retry(self, error: CekatError) -> bool:
         """Pay for a retry after ``error``, before its backoff: who waits has a claim already."""
         self.refund_if_unsent()
-        tokens = _cost(error)
+        tokens = 0 if self.is_free(error) else _cost(error)
         if not self.budget.spend(tokens):
             return False
-        self._tokens, self._sent_before = tokens, self._sent()
+        self._earlier += self._latest
+        self._latest, self._sent_before = tokens, self._sent()
         return True
 
     def refund_if_unsent(self) -> None:
@@ -137,12 +159,12 @@ class _Charge:
         One that was cancelled later stays paid: the server has it.
         """
         if self._sent() == self._sent_before:
-            self.budget.give_back(self._tokens)
-            self._tokens = 0
+            self.budget.give_back(self._latest)
+            self._latest = 0
 
     def refund_of_success(self) -> None:
-        """Take back what was paid for the retry that healed."""
-        self.budget.give_back(max(self._tokens, _SUCCESS_REFILL))
+        """Take back what was paid for all retries of the call: it has succeeded."""
+        self.budget.give_back(max(self._earlier + self._latest, _SUCCESS_REFILL))
 
 
 def _cost(error: CekatError) -> int:
@@ -205,23 +227,33 @@ def _retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRet
     """Make one for a call: a shared one gives tasks each other's errors."""
 
     def wait(state: RetryCallState) -> float:
-        if state.attempt_number == 1 and isinstance(_failure(state), ConnectionDroppedError):
-            # What was idle for too long: the next attempt goes out on another connection.
+        error = _failure(state)
+        if charge.is_free(error):
             return 0.0
-        return max(backoff(policy, state.attempt_number), _failure(state).retry_after or 0.0)
+        seconds = backoff(policy, state.attempt_number)
+        if isinstance(error, UnknownHostError):
+            return min(seconds, _LONGEST_WAIT_FOR_HOST)
+        return max(seconds, error.retry_after or 0.0)
 
-    enough = stop_after_attempt(policy.attempts)
     return AsyncRetrying(
         retry=retry_if_exception(deserves_retry),
         wait=wait,
         # In this order: the budget is asked, and blamed, only when nothing else forbids a retry.
         stop=lambda state: (
-            enough(state) or _is_too_late(state, deadline) or _is_unpaid(state, charge)
+            _were_enough(state, policy)
+            or _is_too_late(state, deadline)
+            or _is_unpaid(state, charge)
         ),
         before_sleep=_log_retry,
         sleep=asyncio.sleep,
         reraise=True,
     )
+
+
+def _were_enough(state: RetryCallState, policy: RetryPolicy) -> bool:
+    is_unknown_host = isinstance(_failure(state), UnknownHostError)
+    most = _ATTEMPTS_AT_UNKNOWN_HOST if is_unknown_host else policy.attempts
+    return state.attempt_number >= min(most, policy.attempts)
 
 
 def _is_too_late(state: RetryCallState, deadline: float) -> bool:
@@ -252,8 +284,8 @@ def _failure(state: RetryCallState) -> CekatError:
 
 def _log_retry(state: RetryCallState) -> None:
     _log.log(
-        # That an idle connection was dropped is nothing to wake anybody for.
-        logging.WARNING if state.upcoming_sleep else logging.INFO,
+        # An idle connection that was dropped is of no interest: servers do that all the time.
+        logging.INFO if state.upcoming_sleep else logging.DEBUG,
         "attempt %d failed, next in %g s: %s",
         state.attempt_number,
         round(state.upcoming_sleep, 2),

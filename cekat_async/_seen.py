@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cekat_async._raw_json import AT_ONCE, record_id
+from cekat_async.models import RawPage
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -72,13 +75,22 @@ def _key(name: str | bytes) -> int:
     return (hash(name.encode()) if isinstance(name, str) else ~hash(name)) % _SIZE
 
 
-def names_of(page: ConversationPage) -> list[str | bytes]:
+def names_of(page: ConversationPage | RawPage) -> list[str | bytes]:
     """Return what each record of a page is known by, in order: its id, or all of it without one."""
+    if isinstance(page, RawPage):
+        return _raw_names_of(page)
     names: list[str | bytes] = []
     odd_at = {odd.index: odd.raw for odd in page.odd_records}
     for index, id_ in enumerate(page.ids):
         names.append(odd_at[index] if id_ is None else id_)
     return names
+
+
+def _raw_names_of(page: RawPage) -> list[str | bytes]:
+    # The ids of a larger page could take too long to read at once. Then its bytes must do.
+    if len(page.body) > AT_ONCE:
+        return [bytes(raw) for raw in page.raw]
+    return [record_id(raw) or bytes(raw) for raw in page.raw]
 
 
 def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
@@ -99,4 +111,5 @@ def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
             if index in odd_at
         ),
         body=b'{"data":[%s]}' % b",".join(bytes(raw[index]) for index in indices),
+        kept_raw=None if page.kept_raw is None else [raw[index] for index in indices],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from cekat_async._walk import CursorWalk
+from cekat_async._cursor_walk import CursorWalk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,9 +113,9 @@ class Segment:
         """Go on behind a page.
 
         Raises:
-            PaginationError: Its cursor was there before.
+            PaginationError: The segment's walk would never end.
         """
-        self.walk.advance(answer.next_cursor, page_is_empty=not answer.names)
+        self.walk.advance(answer.next_cursor, answer.names)
         if answer.depth < inf:  # and can be told at all
             # A first page tells nothing: there may be a void before its first record.
             if self.is_answered:

@@ -75,6 +75,7 @@ class SegmentedWalk:
             self._timeline.learn(start)
         self._is_honoured = False
         self._is_serial = False
+        self._is_warned = False
 
     @property
     def head_cursor(self) -> Cursor | None:
@@ -209,6 +210,7 @@ class SegmentedWalk:
         except PaginationError as error:
             self._fail(segment, error)
             return
+        self._warn_once(segment.walk.take_warning())
         if is_new and not answer.names and answer.depth == inf:
             self._end_at(segment)
             return
@@ -240,7 +242,13 @@ class SegmentedWalk:
             segment.error = error
         else:
             # Without its text, which quotes the server: nobody has struck the key out of that.
-            self._go_serial("a cursor came for the second time")
+            self._go_serial("one segment would never end")
+
+    def _warn_once(self, warning: str | None) -> None:
+        """Log the warning of the first segment that has one."""
+        if warning and not self._is_warned:
+            self._is_warned = True
+            self._warn(warning)
 
     def _go_serial(self, why: str) -> None:
         self._is_serial = True

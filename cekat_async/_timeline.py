@@ -8,7 +8,7 @@ from math import nan
 
 from cekat_async.models import Cursor
 
-__all__ = ["Timeline"]
+__all__ = ["Timeline", "parse_cursor_ts", "to_microseconds"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1000
@@ -61,13 +61,13 @@ class Timeline:
 
     def learn(self, cursor: Cursor, behind: Cursor | None = None) -> None:
         """Take note of a cursor, and of the one that it came behind in the listing."""
-        place = _place(cursor.cursor_ts)
+        place = parse_cursor_ts(cursor.cursor_ts)
         if place is None:
             return
         if self._origin is None:
             self._origin, self._start = cursor, place
         # Between two requests for the front it may have changed: that tells nothing of the order.
-        before = None if behind is None else _place(behind.cursor_ts)
+        before = None if behind is None else parse_cursor_ts(behind.cursor_ts)
         if not self._sign and before is not None:
             self._sign = (place > before) - (place < before)
 
@@ -77,16 +77,16 @@ class Timeline:
 
     def depth(self, cursor: Cursor) -> float:
         """Return how deep a cursor points: NaN where its timestamp cannot be read."""
-        place = _place(cursor.cursor_ts)
+        place = parse_cursor_ts(cursor.cursor_ts)
         return nan if place is None else self._sign * (place - self._start)
 
     @staticmethod
     def is_at(cursor: Cursor, moment: datetime) -> bool:
         """Whether a cursor points at a moment, whatever zone it means where it names none."""
-        place = _place(cursor.cursor_ts)
+        place = parse_cursor_ts(cursor.cursor_ts)
         if place is None:
             return False
-        return (place - _microseconds(moment)) % _ZONES < _MILLISECOND
+        return (place - to_microseconds(moment)) % _ZONES < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
         """Return a cursor that points so deep, in the spelling of the server's own.
@@ -103,10 +103,11 @@ class Timeline:
             return None
 
 
-def _place(timestamp: str) -> int | None:
-    """Return the microseconds from 1970 to a cursor's timestamp; one without a zone is UTC.
+def parse_cursor_ts(timestamp: str) -> int | None:
+    """Return the microseconds from 1970 to a cursor's timestamp, or ``None`` if it is none.
 
-    Whatever zone it means: one and the same is as good as another for telling earlier from later.
+    A timestamp without a zone is read as UTC. Whichever zone it means, that is good enough to tell
+    earlier from later.
     """
     if not _TIMESTAMP.fullmatch(timestamp):
         return None
@@ -114,10 +115,11 @@ def _place(timestamp: str) -> int | None:
         moment = datetime.fromisoformat(timestamp)
     except ValueError:
         return None
-    return _microseconds(moment)
+    return to_microseconds(moment)
 
 
-def _microseconds(moment: datetime) -> int:
+def to_microseconds(moment: datetime) -> int:
+    """Return the microseconds from 1970 to a moment; one without a zone is UTC."""
     return (_aware(moment) - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -211,8 +211,8 @@ class TrackedWalk(SegmentedWalk):
         self._is_unordered = True
         self._catch_up.passes = 0
         self._down_to = segment.until = None
-        # What had come by then may have been forgotten, and so counts as new.
-        self._fresh += self._answers > _PROBATION
+        # What had come by then may have been forgotten, and so counts as new. A probe is no pass.
+        self._fresh += self._answers > _PROBATION or segment.is_probe
 
     def _end_of(self, down_to: Cursor) -> Answer:
         return Answer((), None, self._timeline.depth(down_to) + self._overlap)

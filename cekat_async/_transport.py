@@ -1,8 +1,7 @@
-"""One request out, one whole reply in. The one file that knows aiohttp.
+"""One request out, one whole reply in, over aiohttp.
 
 aiohttp's errors end here: their ``repr`` and ``args`` hold the request's headers, and with them
 the key, so ours are raised outside of the ``except`` that caught them and do not chain to them.
-What a server sent (it may have echoed the key) is in none of their messages.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
-import os
 import platform
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,19 +17,21 @@ import aiohttp
 from yarl import URL
 
 from cekat_async._cutoffs import Cutoffs
+from cekat_async._failures import (
+    ConnectionLostError,
+    error_from_aiohttp,
+    invalid_host,
+    timeout_error,
+)
+from cekat_async._idle import Connector, IdleConnections
 from cekat_async._version import __version__
-from cekat_async._wire import Reply, Request
-from cekat_async.config import is_loopback
+from cekat_async._wire import OK, Reply, Request
+from cekat_async.config import is_host, is_loopback
 from cekat_async.errors import (
     ClientClosedError,
     ConfigurationError,
-    ConnectionDroppedError,
-    ConnectTimeoutError,
-    NotSentError,
     ResponseLostError,
-    ResponseTimeoutError,
     ResponseTooLargeError,
-    TransportError,
 )
 
 if TYPE_CHECKING:
@@ -40,19 +39,21 @@ if TYPE_CHECKING:
 
     from cekat_async.config import ClientConfig
 
-__all__ = ["MAX_BODY", "Transport"]
+__all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
 
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes of an answer at the most, decompressed. A page of 100 has about 100 thousand."""
-
-
 _LARGE_BLOCK = 1024 * 1024
 
+_MAX_ERROR_BODY = 1024 * 1024
+"""Bytes of an error's body that are read. An error of the API has a few hundred."""
 
-class _ConnectionLostError(aiohttp.ClientConnectionError):
-    """A lost connection under a name for which aiohttp does not send the request again."""
+_STEP = 64 * 1024
+"""Bytes that aiohttp unpacks in one step. It keeps twice as many before it stops receiving."""
+
+
+# What aiohttp raises for a connection that is lost before the head of an answer.
+_LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
 
 
 class Transport:
@@ -65,8 +66,6 @@ class Transport:
         self,
         config: ClientConfig,
         session: aiohttp.ClientSession | None = None,
-        *,
-        max_body: int = MAX_BODY,
     ) -> None:
         self._config = config
         self._session = session
@@ -75,7 +74,8 @@ class Transport:
             _check_session(session)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._max_body = max_body
+        # In a caller's session there may be some, from its own requests.
+        self._idle = IdleConnections(may_exist=session is not None)
         self._cutoffs = Cutoffs(config.timeout.attempt)
         _keep_heap_warm()
         base = URL(config.base_url, encoded=True)
@@ -119,25 +119,28 @@ class Transport:
             ClientClosedError: The client, or the caller's session, is closed.
         """
         self.require_usable()
-        session = self._session = self._session or self._new_session()
+        session = self._open_session()
         failure: Exception
         try:
             with self._cutoffs.begin():
                 return await self._exchange(session, request)
         except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
-            failure = _timeout_error(error)
+            failure = timeout_error(error)
         except aiohttp.ClientError as error:
-            failure = self._translated(error)
+            failure = error_from_aiohttp(error, self._config)
         except ResponseTooLargeError as error:
             # The frames it comes from hold the response, and that the headers as received.
             failure = error.with_traceback(None)
         except UnicodeError:
             # What the system's resolver raises for a name that cannot be one.
-            failure = ConfigurationError(f"base_url {self._config.base_url!r} names no valid host")
+            failure = invalid_host(self._config.base_url)
         except asyncio.CancelledError:
             if not _is_stray_cancellation(session):
                 raise
             failure = _closed_under_way()
+        if isinstance(failure, ResponseLostError):
+            # Whatever happened to that connection may have happened to all of them.
+            self._idle.suspect()
         raise _closed_under_way() if session.closed else failure
 
     async def close(self) -> None:
@@ -147,11 +150,13 @@ class Transport:
             await self._session.close()
         self._cutoffs.rest()
 
-    def _new_session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._config.concurrency),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=Connector(limit=self._config.concurrency),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
 
     def _request_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
         """Return what is the same for each request."""
@@ -176,6 +181,7 @@ class Transport:
             "allow_redirects": False,
             "raise_for_status": False,
             "auto_decompress": True,
+            "read_bufsize": _STEP,
             # Those of the request replace the session's own, which are not public.
             "middlewares": (self._send, *getattr(session, "_middlewares", ())),
         }
@@ -187,6 +193,7 @@ class Transport:
         finally:
             # Of a body that was not read to its end, this closes the connection.
             response.release()
+        self._idle.may_exist = True
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
         return Reply(response.status, response.headers, body)
 
@@ -210,37 +217,47 @@ class Transport:
         back: a middleware runs inside of that loop, and what it raises decides.
         """
         request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
+        await self._idle.close_if_suspect(self._open_session(), request, self._options["timeout"])
+        was_idle = self._idle.may_exist
         try:
             return await handler(request)
-        except aiohttp.ClientConnectorError:
+        except (aiohttp.ClientConnectorError, TimeoutError):
             raise
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            lost = _ConnectionLostError(str(error))
+        except _LOST as error:
+            lost = ConnectionLostError(error, was_idle=was_idle)
         raise lost
 
     async def _body(self, response: ClientResponse) -> bytes:
-        """Read the body to its end, so that its connection can be used again."""
-        if (response.content_length or 0) > self._max_body:
-            raise _too_large(self._max_body)
-        content = response.content
-        chunks, size = list[bytes](), 0
-        while not content.at_eof():
-            chunk = await content.readany()
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self._max_body:
-                raise _too_large(self._max_body)
-        # Some servers put a byte order mark before their JSON, which is none of it.
-        return b"".join(chunks).removeprefix(codecs.BOM_UTF8)
+        """Return the whole body of a page, or the beginning of an error's.
 
-    def _translated(self, error: aiohttp.ClientError) -> TransportError:
-        # A proxy's refusal is told in the proxy's words, and might echo anything.
-        reason = self._config.api_key.redact_text(_reason(error))
-        if isinstance(error, _NEVER_SENT):
-            return NotSentError(f"cannot reach {self._config.base_url}: {reason}")
-        if isinstance(error, _ConnectionLostError):
-            return ConnectionDroppedError(f"the connection was lost before the answer: {reason}")
-        return ResponseLostError(f"the connection was lost before the whole answer: {reason}")
+        A connection can be used again only if its body was read to the end.
+
+        Raises:
+            ResponseTooLargeError: A page is larger than ``max_page_bytes``.
+        """
+        is_page = response.status == OK
+        limit = self._config.max_page_bytes if is_page else _MAX_ERROR_BODY
+        if is_page and (response.content_length or 0) > limit:
+            raise _too_large(limit)
+        body = await _read(response.content, limit)
+        if is_page and len(body) > limit:
+            raise _too_large(limit)
+        # Some servers put a byte order mark before their JSON, which is none of it.
+        return body[:limit].removeprefix(codecs.BOM_UTF8)
+
+
+async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
+    """Return a body, or more than ``limit`` bytes of a longer one, a piece in each turn.
+
+    aiohttp unpacks a compressed body as it is read. Without a turn of the loop in between, all of
+    it would be one long block.
+    """
+    body = bytearray()
+    while len(body) <= limit and not content.at_eof():
+        if body:
+            await asyncio.sleep(0)
+        body += await content.readany()
+    return bytes(body)
 
 
 def _keep_heap_warm() -> None:
@@ -279,7 +296,7 @@ def _proxy(base_url: str) -> URL | None:
         proxy = URL(text if "://" in text else f"http://{text}")
     except ValueError:
         raise ConfigurationError(refusal) from None
-    if proxy.scheme not in {"http", "https"} or not proxy.host:
+    if proxy.scheme not in {"http", "https"} or not is_host(proxy.raw_host or ""):
         raise ConfigurationError(refusal)
     return proxy
 
@@ -294,40 +311,8 @@ def _closed_under_way() -> ClientClosedError:
     return ClientClosedError("the session was closed while a request was under way")
 
 
-def _timeout_error(error: TimeoutError) -> TransportError:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ConnectTimeoutError("no connection in time (Timeout.connect)")
-    if isinstance(error, aiohttp.SocketTimeoutError):
-        return ResponseTimeoutError("the server fell silent (Timeout.read)")
-    return ResponseTimeoutError("no whole answer in time (Timeout.attempt)")
-
-
 def _too_large(limit: int) -> ResponseTooLargeError:
-    return ResponseTooLargeError(f"the answer is larger than {limit:,} bytes")
-
-
-_NEVER_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ServerFingerprintMismatch,
-)
-
-# Behind this mark aiohttp repeats what the server sent.
-_QUOTED_BYTES = re.compile(r"\bb['\"]")
-
-
-def _told(error: aiohttp.ClientError) -> str:
-    """Return an error's text, in the system's words where it was the system that refused."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return str(error.os_error.strerror or error.os_error).lower()
-    # TLS has classes of its own, and counts its errors in a way of its own.
-    if type(error) is aiohttp.ClientConnectorError and error.os_error.errno:
-        return os.strerror(error.os_error.errno).lower()
-    return str(error)
-
-
-def _reason(error: aiohttp.ClientError) -> str:
-    """Say what went wrong in one line, without what an aiohttp error repeats of either side."""
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else _told(error)
-    said, *_ = _QUOTED_BYTES.split(" ".join(text.split()), maxsplit=1)
-    return said.rstrip(" :") or type(error).__name__
+    return ResponseTooLargeError(
+        f"the page is larger than {limit:,} bytes: ask for fewer records with limit=, or raise "
+        "CekatClient(max_page_bytes=…)"
+    )

@@ -1,4 +1,4 @@
-"""Walks: where one stands, when it is over, and the async loop that drives it.
+"""Walks: the async loops that drive them, and where a walk along page numbers is.
 
 The states are pure and know no network; the drivers beside them await a ``fetch`` they are given.
 """
@@ -10,105 +10,75 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from cekat_async._cursor_walk import MOST_IDLE_PAGES
+from cekat_async._seen import names_of
 from cekat_async.errors import OddRecordError, PaginationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from cekat_async._cursor_walk import CursorWalk
     from cekat_async.errors import CekatError
     from cekat_async.models import (
+        Conversation,
         ConversationPage,
         Cursor,
+        Inbox,
         InboxPage,
         OddRecord,
         Page,
         RawPage,
-        Record,
     )
 
 __all__ = [
-    "CursorWalk",
     "PageWalk",
+    "cursor_error",
     "items_of",
     "let_pass",
     "odd_record_error",
+    "page_error",
     "told_in_time",
     "told_later",
     "walk_inboxes",
     "walk_pages",
 ]
 
-R = TypeVar("R", bound="Record")
+R = TypeVar("R", "Conversation", "Inbox")
 P = TypeVar("P", bound="ConversationPage | RawPage")
 
 
-class CursorWalk:
-    """Where a walk along cursors stands. Ask with ``cursor`` until it is ``done``."""
-
-    def __init__(self, start: Cursor | None = None) -> None:
-        self.cursor = start
-        self.done = False
-        # 64-bit hashes instead of the strings: a walk of ten million conversations remembers its
-        # 100,000 cursors in some 8 MB, and two of them collide once in 3 billion such walks.
-        self._seen = {hash(start)}
-
-    def is_new(self, cursor: Cursor) -> bool:
-        """Whether the walk has not come by a cursor yet."""
-        return hash(cursor) not in self._seen
-
-    def advance(self, next_cursor: Cursor | None, *, page_is_empty: bool) -> None:
-        """Move on behind a page.
-
-        An empty page that repeats the cursor it was asked with is the end: there is nothing
-        behind it, whoever asks again.
-
-        Raises:
-            PaginationError: The cursor was there before, at any distance.
-        """
-        if next_cursor is None or (page_is_empty and next_cursor == self.cursor):
-            self.done = True
-            return
-        if not self.is_new(next_cursor):
-            raise _repeated(next_cursor)
-        self._seen.add(hash(next_cursor))
-        self.cursor = next_cursor
-
-
-def _repeated(cursor: Cursor) -> PaginationError:
-    error = PaginationError(
-        f"the server sent a cursor for the second time ({cursor.cursor_ts}, {cursor.cursor_id}): "
-        "the walk would never end"
-    )
-    error.cursor = cursor
-    return error
-
-
-_STALE_PAGES = 10
-
-
 class PageWalk:
-    """Where a walk along page numbers stands. Ask with ``number`` until it is ``done``.
+    """Where a walk along page numbers is. Ask with ``number`` until it is ``done``.
 
-    It ends at an empty page, where pages bring nothing new, or where the server's count of pages
-    *and* its count of items both say so: of the two, the API's own sample has one wrong (API.md).
+    It ends where the server's count of pages *and* its count of items both say so, or at a page
+    that brings nothing new and is the last by the server's count of pages. Neither count is enough
+    by itself: the API's own sample has a wrong one (API.md).
+
+    Attributes:
+        number: The page to request next, from 1.
+        done: Whether nothing more is to be requested.
+        error: The error to raise after the page that :meth:`advance` has returned.
     """
 
     def __init__(self) -> None:
         self.number = 1
         self.done = False
+        self.error: PaginationError | None = None
         self._seen: set[str | bytes] = set()
-        self._stale = 0
+        self._idle = 0
 
     def advance(self, page: InboxPage) -> InboxPage:
-        """Move on behind a page, and return it without the inboxes that were there before.
+        """Move on after a page, and return it without the inboxes that were there before.
 
         Page numbers shift when an inbox is added or removed while the walk is under way.
         """
         fresh = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
         fresh_odd = tuple(odd for odd in page.odd_records if self._is_new(odd.id or odd.raw))
         self.number += 1
-        self._stale = 0 if fresh or fresh_odd else self._stale + 1
-        self.done = self._is_complete(page) or self._leads_nowhere(page)
+        self._idle = 0 if fresh or fresh_odd else self._idle + 1
+        if self._idle >= MOST_IDLE_PAGES and self._claims_more(page):
+            self.error = _endless_pages(page)
+        self.done = self._is_complete(page) or (self._idle > 0 and not self._claims_more(page))
         return msgspec.structs.replace(page, items=fresh, odd_records=fresh_odd)
 
     def _is_new(self, name: str | bytes) -> bool:
@@ -117,19 +87,30 @@ class PageWalk:
         self._seen.add(name)
         return True
 
-    def _leads_nowhere(self, page: InboxPage) -> bool:
-        if not self._stale:
+    def _claims_more(self, page: InboxPage) -> bool:
+        """Whether the server says that there are more pages.
+
+        A page without anything new need not be the last: enough inboxes may have been added before
+        it to move all new ones to the next page.
+        """
+        if page.total_pages is None or self.number > page.total_pages:
             return False
-        # Nothing new on a page may also mean that so many inboxes came before it meanwhile: where
-        # the server counts more pages it is worth going on, but not for ever.
-        is_last = page.total_pages is None or self.number > page.total_pages
-        return page.is_empty or is_last or self._stale >= _STALE_PAGES
+        # An empty page is the last if all items have been received: then it is the count of pages
+        # that is wrong.
+        return not page.is_empty or page.total_items is None or len(self._seen) < page.total_items
 
     def _is_complete(self, page: InboxPage) -> bool:
         if page.total_pages is None or page.total_items is None:
             return False
         # With more items than it counts, the server is wrong about the pages as well.
         return self.number > page.total_pages and len(self._seen) == page.total_items
+
+
+def _endless_pages(page: InboxPage) -> PaginationError:
+    return PaginationError(
+        f"the server counts {page.total_pages:,} pages, but {MOST_IDLE_PAGES} pages in a row "
+        "brought nothing new: the walk would never end. Report this to the API's support"
+    )
 
 
 def odd_record_error(
@@ -145,11 +126,40 @@ def odd_record_error(
     first, *others = page.odd_records
     more = f" (and {len(others)} more of this page)" if others else ""
     return OddRecordError(
-        f"record {first.index} of the page, id {first.id}, is odd at {first.field}: "
-        f"{first.reason}{more}",
+        f"record {first.index} of the page, id {_quoted(first.id)}, is malformed at "
+        f"{first.field}: {first.reason}{more}",
         records=page.odd_records,
         page=page,
     )
+
+
+_LONGEST_QUOTE = 100
+
+
+def _quoted(id_: str | None) -> str | None:
+    # Whole or not at all: a part of an echo of the API key could not be redacted.
+    is_short = id_ is None or len(id_) <= _LONGEST_QUOTE
+    return id_ if is_short else f"of {len(id_ or ''):,} characters"
+
+
+def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
+    """Return the error to raise after a page whose cursor cannot be used."""
+    if page.cursor_error is None:
+        return None
+    # The rest of the body is not the account's data, and may echo the key.
+    records = b'{"data":[%s]}' % b",".join(bytes(raw) for raw in page.raw)
+    return PaginationError(
+        f"the server sent a cursor that cannot be used: {page.cursor_error}. The records of its "
+        "page are complete; what comes after them is not known",
+        page=msgspec.structs.replace(page, body=records),
+    )
+
+
+def page_error(
+    page: ConversationPage, on_odd_record: Callable[[OddRecord], object] | None
+) -> CekatError | None:
+    """Return the error to raise after a page; hand its odd records to the caller's function."""
+    return odd_record_error(page, on_odd_record) or cursor_error(page)
 
 
 def told_later(
@@ -187,11 +197,16 @@ def _as_it_is(error: CekatError) -> CekatError:
     return error
 
 
+def _say_nothing(_: str) -> None:
+    """Log no warning."""
+
+
 async def walk_pages(
     fetch: Callable[[Cursor | None], Awaitable[P]],
     walk: CursorWalk,
     error_of: Callable[[P], CekatError | None],
     label: Callable[[CekatError], CekatError] = _as_it_is,
+    warn: Callable[[str], None] = _say_nothing,
 ) -> AsyncGenerator[P, None]:
     """Yield page after page. An error surfaces behind the pages and records that came before it.
 
@@ -200,6 +215,7 @@ async def walk_pages(
         walk: Where to begin, and what has come.
         error_of: Says what is to be raised behind a page.
         label: Writes on the walk's own errors which request they are about.
+        warn: Logs a warning about the walk.
     """
     while not walk.done:
         page = await fetch(walk.cursor)
@@ -209,9 +225,11 @@ async def walk_pages(
             error.cursor = walk.cursor
             raise label(error)
         try:
-            walk.advance(page.next_cursor, page_is_empty=page.is_empty)
-        except PaginationError as repeated:
-            raise label(repeated) from None
+            walk.advance(page.next_cursor, names_of(page))
+        except PaginationError as endless:
+            raise label(endless) from None
+        if warning := walk.take_warning():
+            warn(warning)
 
 
 async def walk_inboxes(
@@ -223,7 +241,7 @@ async def walk_inboxes(
     walk = PageWalk()
     while not walk.done:
         page = walk.advance(await fetch(walk.number))
-        error = odd_record_error(page, on_odd_record)
+        error = odd_record_error(page, on_odd_record) or walk.error
         yield page
         if error is not None:
             raise label(error)

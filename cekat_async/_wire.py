@@ -1,4 +1,4 @@
-"""Requests and replies as values, and the verdict: whether a reply is an answer or an error.
+"""Requests and replies as values, and the error that a reply with a status means.
 
 Nothing here does I/O: status, headers and bytes come in, a value or one of our errors goes out.
 """
@@ -20,6 +20,7 @@ from cekat_async.errors import APIStatusError, status_error_class
 
 __all__ = [
     "HEADERS_READ",
+    "MOST_READ",
     "OK",
     "SERVICE_UNAVAILABLE",
     "TOO_MANY_REQUESTS",
@@ -29,7 +30,6 @@ __all__ = [
     "http_date",
     "refusal",
     "retry_after",
-    "verdict",
 ]
 
 HEADERS_READ = (
@@ -50,10 +50,13 @@ SERVICE_UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE.value
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _MONTHS = (" ", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = {name: f"{number:02}" for number, name in enumerate(_MONTHS)}
+_SHRINKING = 4
 _MESSAGE_LIMIT = 500
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BODY_LIMIT = 2_000
 _CODE_LIMIT = 100
 _REQUEST_ID_LIMIT = 200
+_HOST_LIMIT = 300
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -73,36 +76,34 @@ def encoded(*pairs: tuple[str, str]) -> str:
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One whole answer. ``headers`` are looked up without regard to case."""
+    """One whole reply, or the beginning of one. ``headers`` are looked up in any case.
+
+    ``size`` is how many bytes of body were received, if ``body`` is only the beginning of them.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    size: int | None = None
 
     def __repr__(self) -> str:
         # A body is customers' data; a repr ends up in logs.
         return f"<Reply {self.status}, {len(self.body):,} bytes>"
 
 
-def verdict(reply: Reply) -> None:
-    """Let a 200 pass, and raise for every other status.
-
-    Raises:
-        APIStatusError: Or the class of the family that stands for the status.
-    """
-    if reply.status != OK:
-        raise refusal(reply)
+MOST_READ = 64 * 1024
+"""Bytes at the beginning of a body that an error is made of. The API's errors are far shorter."""
 
 
 def refusal(reply: Reply) -> APIStatusError:
-    """Return the error that a reply stands for: another status than 200, or ``success: false``."""
-    envelope = _mapping(_json(reply.body))
+    """Return the error that a reply means: another status than 200, or ``success: false``."""
+    envelope = _mapping(_json(reply.body[:MOST_READ]))
     error = _mapping(envelope.get("error"))
     status = _status(reply, envelope)
     failure = status_error_class(status)(
         _message(reply, envelope, error)[:_MESSAGE_LIMIT],
         status=status,
-        code=_one_line(_text(error.get("code")) or "")[:_CODE_LIMIT] or None,
+        code=_one_line(_text(error.get("code")) or "", _CODE_LIMIT) or None,
         details=[part for part in _sequence(error.get("details")) if isinstance(part, Mapping)],
         body=reply.body[:_BODY_LIMIT],
     )
@@ -113,7 +114,7 @@ def refusal(reply: Reply) -> APIStatusError:
 
 def _request_id(headers: Mapping[str, str]) -> str | None:
     said = headers.get("X-Request-Id") or headers.get("CF-Ray") or ""
-    return _one_line(said)[:_REQUEST_ID_LIMIT] or None
+    return _one_line(said, _REQUEST_ID_LIMIT) or None
 
 
 def _status(reply: Reply, envelope: Mapping[str, Any]) -> int:
@@ -126,14 +127,15 @@ def _status(reply: Reply, envelope: Mapping[str, Any]) -> int:
 
 def _message(reply: Reply, envelope: Mapping[str, Any], error: Mapping[str, Any]) -> str:
     for said in (error.get("message"), envelope.get("error"), envelope.get("message")):
-        if message := _one_line(_text(said) or ""):
+        if message := _one_line(_text(said) or "", _MESSAGE_LIMIT):
             return message
-    if reply.status in range(300, 400):
+    if reply.status in _REDIRECTS:
         return _redirect_message(reply)
     if reply.status == OK:
         return 'the API says "success": false and gives no reason'
-    kind = reply.headers.get("Content-Type", "no content type")
-    return f"{_phrase(reply.status)}: {_one_line(kind)}, {len(reply.body):,} bytes, no reason given"
+    kind = _one_line(reply.headers.get("Content-Type", "no content type"), _MESSAGE_LIMIT)
+    size = len(reply.body) if reply.size is None else reply.size
+    return f"{_phrase(reply.status)}: {kind}, {size:,} bytes, no reason given"
 
 
 def _redirect_message(reply: Reply) -> str:
@@ -142,7 +144,7 @@ def _redirect_message(reply: Reply) -> str:
         host = urlsplit(reply.headers.get("Location", "")).netloc.rpartition("@")[2]
     except ValueError:  # it leads nowhere
         host = ""
-    where = f"to {_one_line(host)}" if host else "elsewhere on the same host"
+    where = f"to {_one_line(host, _HOST_LIMIT)}" if host else "elsewhere on the same host"
     return f"the server redirects {where}; redirects are not followed: set base_url to the API"
 
 
@@ -153,8 +155,11 @@ def _phrase(status: int) -> str:
         return f"Status {status}"
 
 
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+def _one_line(text: str, most: int) -> str:
+    """Return the beginning of a text as one printable line of at most ``most`` characters."""
+    # Cut first: to clean a text of megabytes takes seconds. White space may shrink it.
+    text = text[: most * _SHRINKING]
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:most]
 
 
 def _json(body: bytes) -> Any:

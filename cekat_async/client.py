@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Self
 
 from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline, Traffic
-from cekat_async.config import RateLimit, RetryPolicy, Timeout, client_config
+from cekat_async.config import (
+    DEFAULT_MAX_PAGE_BYTES,
+    RateLimit,
+    RetryPolicy,
+    Timeout,
+    client_config,
+)
 from cekat_async.conversations import Conversations
 from cekat_async.errors import ClientClosedError, ConfigurationError
 from cekat_async.inboxes import Inboxes
@@ -42,7 +48,13 @@ class CekatClient:
         timeout: For connecting, for silence, for an attempt, and for all of them together.
         concurrency: Requests under way at once, and so connections, at the most. Default 8.
         session: An ``aiohttp.ClientSession`` of your own, with its connector, proxy and TLS. It is
-            used as it is and never closed. It must have no ``auth`` of its own.
+            used as it is and never closed. It must have no ``auth`` of its own. After a lost
+            answer the client closes the session's idle connections to the API's host: a failover
+            breaks all of them. It cannot tell whether something arrived on an idle connection
+            that it did not ask for; only the client's own session checks that.
+        max_page_bytes: The largest page that the client accepts, in bytes, unpacked. A page of
+            100 records has about 100 kB. The bound keeps a response from filling the memory or
+            blocking the event loop. Default 8 MiB. Of an error's body at most 1 MiB is read.
         trust_env: Use the proxy that the environment names (``HTTPS_PROXY``, ``NO_PROXY``), for a
             session of the client's own; a server on loopback is asked directly. Default off.
         allow_http: Allow plain HTTP to a host that is not loopback. The key then travels
@@ -66,6 +78,7 @@ class CekatClient:
         timeout: Timeout = Timeout(),  # noqa: B008
         concurrency: int = 8,
         session: ClientSession | None = None,
+        max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
         trust_env: bool = False,
         allow_http: bool = False,
     ) -> None:
@@ -81,6 +94,7 @@ class CekatClient:
             retry=retry,
             timeout=timeout,
             concurrency=concurrency,
+            max_page_bytes=max_page_bytes,
             trust_env=trust_env,
             allow_http=allow_http,
         )

@@ -8,6 +8,7 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
 
 import msgspec
 
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "DEFAULT_MAX_PAGE_BYTES",
     "ClientConfig",
     "RateLimit",
     "RetryPolicy",
     "Secret",
     "Timeout",
     "client_config",
+    "is_host",
     "is_loopback",
     "require_count",
+    "require_inbox_id",
     "require_share",
     "require_switch",
     "require_text",
@@ -34,6 +38,8 @@ __all__ = [
 DEFAULT_BASE_URL = "https://api.cekat.ai"
 KEY_VARIABLE = "CEKAT_API_KEY"
 BASE_URL_VARIABLE = "CEKAT_BASE_URL"
+
+DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 _OWN_PATH = re.compile(r"/api(/+(conversations|inboxes)\b.*)?$")
 
@@ -77,6 +83,15 @@ def require_text(name: str, value: object) -> str:
     if not value.isascii():
         _require_encodable(name, value)
     return value
+
+
+def require_inbox_id(name: str, value: object) -> str:
+    """Return an inbox id as text; a :class:`uuid.UUID` is one, too.
+
+    Raises:
+        ConfigurationError: It is neither a UUID nor text with something in it.
+    """
+    return str(value) if isinstance(value, UUID) else require_text(name, value)
 
 
 def _require_encodable(name: str, value: str) -> None:
@@ -132,9 +147,12 @@ class RateLimit(msgspec.Struct, frozen=True):
             ``RateLimit-Policy`` of the server's outdoes it.
         per_day: Requests at the most in any 24 hours, as far as this client has seen them. Default
             ``None``: what the server says of its day.
-        longest_hold: Seconds of a pause that are waited out. A longer one, such as that of a spent
-            day, ends calls at once with :class:`~cekat_async.RateLimitError`. Default 900;
-            ``None`` to wait however long it takes (``Timeout.deadline`` still ends it).
+        longest_hold: The longest pause in seconds that the client waits for, whatever the status
+            is with which the server asked for it. A longer pause, such as that after a used-up
+            daily quota, ends calls at once: with :class:`~cekat_async.RateLimitError`, or for the
+            call that was answered so, with the error for that status. ``resumes_at`` of the error
+            says when the pause ends. Default 900; ``None`` to wait however long it takes
+            (``Timeout.deadline`` still ends it).
 
     Raises:
         ConfigurationError: ``requests`` or ``per_day`` is not a whole number from 1 to a billion,
@@ -159,21 +177,29 @@ class RateLimit(msgspec.Struct, frozen=True):
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a failed request is tried again, and how long it waits before.
+    """How often the client retries a failed request, and how long it waits before each retry.
 
-    Tried again are transport failures, 408, 425, 429, 5xx, and an answer that is not JSON or is
-    cut short. The n-th wait is drawn evenly from the upper half of ``backoff * 2**(n-1)`` seconds,
-    at most ``backoff_max``; it is never shorter than what the server asked for. The whole, waits
-    included, is bounded by ``Timeout.deadline``.
+    The client retries transport failures, 408, 425, 429, 5xx, and an answer that is not JSON or is
+    cut short. It does not retry what a retry cannot fix: a rejected certificate, a proxy that
+    refuses, a page that is too large. It asks for an unknown host twice more, within two seconds.
+
+    The n-th wait is drawn evenly from the upper half of ``backoff * 2**(n-1)`` seconds, at most
+    ``backoff_max``; it is never shorter than what the server asked for. After an idle connection
+    was dropped there is no wait: the next attempt uses a new connection. ``Timeout.deadline``
+    bounds all attempts and waits together.
 
     Attributes:
         attempts: Requests at the most, the first included (1: never try again). Default 8.
         backoff: Seconds of the first wait at the most. Default 0.5.
         backoff_max: Seconds of any wait at the most. Default 30.
-        budget: Retries that the calls of one client may spend together while nothing heals, so
-            that a server that is down is not asked many times as often as one that is up. A lost
-            answer costs double, a 429 nothing (the limiter sees to it); what heals gives back.
-            Default 100, which suits the default concurrency; ``None`` for no bound.
+        budget: Retries that the calls of one client may spend together on calls that have not
+            succeeded, so that a server that is down does not get many times as many requests as
+            one that is up. A retry after a lost answer costs two, after a 429 nothing (the limiter
+            paces it), and after the drop of an idle connection nothing. A call that succeeds gives
+            back what its retries cost; one that succeeds at its first attempt refills a fifth of
+            a retry. When the budget is used up, failures are raised without a retry, and a note on
+            the error says so. Default 100, which suits the default concurrency; ``None`` for no
+            bound.
 
     Raises:
         ConfigurationError: A value is of the wrong type or out of its range.
@@ -219,6 +245,18 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SHORTEST_SECRET = 8
+# Characters of a secret that are looked for. A pattern for all of a long one takes long to compile.
+_PROBE = 40
+# Characters that one character of a secret may take in a text, as in "&#123;".
+_LONGEST_SPELLING = 8
+
+
+def _spelled(secret: str) -> str:
+    """Return a pattern for a text however a server spells it: in JSON, in a URL, in HTML."""
+    return "".join(
+        rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
+        for c in secret
+    )
 
 
 class Secret:
@@ -233,25 +271,41 @@ class Secret:
         """Return the text itself."""
         return self._value
 
-    def redact(self, body: bytes) -> bytes:
-        """Return ``body`` without the secret, which a server may have echoed."""
-        return re.sub(self._echo().encode(), b"***", body) if self._is_secret else body
-
     def redact_text(self, text: str) -> str:
-        """Return ``text`` without the secret."""
-        return re.sub(self._echo(), "***", text) if self._is_secret else text
+        """Return ``text`` without the secret, which a server may have echoed."""
+        if len(self._value) < _SHORTEST_SECRET:
+            return text  # it is part of half of all texts, and keeps nobody out
+        pieces, at = list[str](), 0
+        for found in re.finditer(_spelled(self._value[:_PROBE]), text):
+            if found.start() >= at:
+                pieces += [text[at : found.start()], "***"]
+                at = self._end_of_echo(text, found.end())
+        return "".join([*pieces, text[at:]])
 
-    @property
-    def _is_secret(self) -> bool:
-        # What is shorter stands in half of all texts, and keeps nobody out.
-        return len(self._value) >= _SHORTEST_SECRET
+    def redact(self, body: bytes) -> bytes:
+        """Return ``body`` without the secret."""
+        # Each byte is a character of Latin-1, and the secret is ASCII.
+        return self.redact_text(body.decode("latin-1")).encode("latin-1")
 
-    def _echo(self) -> str:
-        """Return what matches the secret however a server spells it: in JSON, in a URL, in HTML."""
-        return "".join(
-            rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
-            for c in self._value
-        )
+    def excerpt(self, body: bytes, most: int) -> bytes:
+        """Return the first ``most`` bytes of ``body``, without the secret.
+
+        The body is cut before it is redacted, because redacting megabytes takes seconds.
+        """
+        if len(body) <= most:
+            return self.redact(body)
+        # The cut may leave the beginning of the secret at the end, so that end is dropped.
+        margin = _LONGEST_SPELLING * len(self._value)
+        redacted = self.redact(body[: most + margin])
+        return redacted[: max(0, len(redacted) - margin)][:most]
+
+    def _end_of_echo(self, text: str, at: int) -> int:
+        """Return where an echo ends whose first :data:`_PROBE` characters end at ``at``."""
+        for character in self._value[_PROBE:]:
+            if not (found := re.compile(_spelled(character)).match(text, at)):
+                break
+            at = found.end()
+        return at
 
     def __repr__(self) -> str:
         return "'***'"
@@ -268,6 +322,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy
     timeout: Timeout
     concurrency: int
+    max_page_bytes: int
     trust_env: bool
 
     @property
@@ -287,6 +342,7 @@ def client_config(
     concurrency: int,
     trust_env: bool,
     allow_http: bool,
+    max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
 ) -> ClientConfig:
     """Return the checked options; what is ``None`` of key and base URL comes from ``environ``.
 
@@ -310,6 +366,7 @@ def client_config(
         retry=retry,
         timeout=timeout,
         concurrency=require_count("concurrency", concurrency),
+        max_page_bytes=require_count("max_page_bytes", max_page_bytes),
         trust_env=require_switch("trust_env", trust_env),
     )
 
@@ -361,6 +418,11 @@ def _split(text: str) -> SplitResult:
         raise ConfigurationError(f"base_url {text!r} is not a URL ({error}); {example}") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port_is_bad:
         raise ConfigurationError(f"base_url {text!r} needs a scheme and a host; {example}")
+    if not is_host(parts.hostname):
+        raise ConfigurationError(
+            f"base_url {text!r} names no valid host: write a full name, or an IP address with all "
+            "of its numbers"
+        )
     return parts
 
 
@@ -374,6 +436,31 @@ def _checked_path(text: str, path: str) -> str:
             "follows away"
         )
     return prefix
+
+
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+_ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE)
+_LONGEST_NAME = 253
+
+
+def is_host(host: str) -> bool:
+    """Whether a host is a name that can be looked up, or an address that is written in full.
+
+    What ends in a number is an address. Resolvers also take short and octal forms of those, such
+    as ``127.1``, and then a URL does not lead where it seems to lead; aiohttp refuses them.
+    """
+    if ":" in host or _ENDS_IN_NUMBER.fullmatch(host):
+        return _is_address(host)
+    name = host.removesuffix(".")
+    return len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, name.split(".")))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -11,22 +11,23 @@ import msgspec
 
 from cekat_async._across import Across, each_once, ids_of_all, require_inbox_ids
 from cekat_async._ahead import AskAhead
+from cekat_async._cursor_walk import LONGEST_CURSOR, CursorWalk
 from cekat_async._decode import decode_conversation_page, decode_raw_page
 from cekat_async._listing import InSegments, Serially
 from cekat_async._segments import SegmentedWalk
 from cekat_async._stream import streamed
 from cekat_async._tracked import TrackedWalk
 from cekat_async._walk import (
-    CursorWalk,
+    cursor_error,
     items_of,
     let_pass,
-    odd_record_error,
+    page_error,
     told_in_time,
     told_later,
     walk_pages,
 )
 from cekat_async._wire import Request, encoded
-from cekat_async.config import require_count, require_switch, require_text
+from cekat_async.config import require_count, require_inbox_id, require_switch, require_text
 from cekat_async.errors import CekatError, ConfigurationError
 from cekat_async.models import Cursor
 
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
         Iterable,
         Mapping,
     )
+    from uuid import UUID
 
     from cekat_async._ahead import Fetch
     from cekat_async._listing import Listing
     from cekat_async._pipeline import Pipeline
+    from cekat_async._raw_json import Steps
     from cekat_async._stream import Line
     from cekat_async._wire import Reply
     from cekat_async.models import (
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
 __all__ = ["Conversations"]
 
 P = TypeVar("P", bound="ConversationPage | RawPage")
+# The keys of a mapping are invariant: so a dict may have them of any one of these types.
+K = TypeVar("K", bound="str | UUID | None")
 
 _log = logging.getLogger("cekat_async")
 
@@ -74,7 +79,7 @@ class Conversations:
     Args:
         limit: Results per page. The default, 100, is the documented maximum; the quota counts
             requests, not results. What the server makes of more is up to the server.
-        inbox_id: Only this inbox.
+        inbox_id: Only this inbox: its id as text, or as a :class:`uuid.UUID`.
         stage_status: Only this status; one that the package does not know is sent as it is.
         cursor: Where to begin, as a page or an error gave it; ``None`` is the front.
         on_odd_record: Called with each :class:`~cekat_async.OddRecord`, a record that does not
@@ -112,7 +117,7 @@ class Conversations:
         self,
         *,
         limit: int = 100,
-        inbox_id: str | None = None,
+        inbox_id: str | UUID | None = None,
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
@@ -122,7 +127,7 @@ class Conversations:
             decode_conversation_page, _query(limit, stage_status), _checked_inbox(inbox_id)
         )
         page = await fetch(_checked_cursor(cursor))
-        if error := odd_record_error(page, on_odd_record):
+        if error := page_error(page, on_odd_record):
             error.cursor = cursor
             raise self._label(error)
         return page
@@ -131,7 +136,7 @@ class Conversations:
         self,
         *,
         limit: int = 100,
-        inbox_id: str | None = None,
+        inbox_id: str | UUID | None = None,
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
@@ -144,7 +149,8 @@ class Conversations:
         what was asked for ahead is given up then.
 
         Raises:
-            PaginationError: A cursor came for the second time, at whatever distance.
+            PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
+                cursors do not advance: the walk would never end.
         """
         require_count("prefetch", prefetch, at_least=0)
         require_count("segments", segments)
@@ -153,19 +159,20 @@ class Conversations:
         if segments > 1:
             make = partial(self._listing, query, start, segments)
             return self._in_segments(make, inbox, segments, prefetch, on_odd_record)
-        error_of = partial(odd_record_error, on_odd_record=on_odd_record)
+        error_of = partial(page_error, on_odd_record=on_odd_record)
         return self._walked(
             self._fetcher(decode_conversation_page, query, inbox),
             CursorWalk(start),
             prefetch,
             error_of,
+            self._warner(inbox),
         )
 
     def list(
         self,
         *,
         limit: int = 100,
-        inbox_id: str | None = None,
+        inbox_id: str | UUID | None = None,
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
         on_odd_record: Callable[[OddRecord], object] | None = None,
@@ -175,7 +182,8 @@ class Conversations:
         """Yield conversation after conversation, page by page behind the scenes.
 
         Raises:
-            PaginationError: A cursor came for the second time, at whatever distance.
+            PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
+                cursors do not advance: the walk would never end.
         """
         return items_of(
             self.pages(
@@ -193,7 +201,7 @@ class Conversations:
         self,
         *,
         limit: int = 100,
-        inbox_id: str | None = None,
+        inbox_id: str | UUID | None = None,
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
         prefetch: int = 1,
@@ -203,16 +211,18 @@ class Conversations:
         No record is decoded, which is half of the work of a page, and so none is odd.
 
         Raises:
-            PaginationError: A cursor came for the second time, at whatever distance.
+            PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
+                cursors do not advance: the walk would never end.
         """
         require_count("prefetch", prefetch, at_least=0)
         query, inbox = _query(limit, stage_status), _checked_inbox(inbox_id)
         fetch = self._fetcher(decode_raw_page, query, inbox)
-        return self._walked(fetch, CursorWalk(_checked_cursor(cursor)), prefetch, _nothing_odd)
+        walk = CursorWalk(_checked_cursor(cursor))
+        return self._walked(fetch, walk, prefetch, cursor_error, self._warner(inbox))
 
     def across_pages(
         self,
-        inbox_ids: Iterable[str] | AsyncIterable[str] | None = None,
+        inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID] | None = None,
         *,
         concurrency: int = 8,
         keep_going: bool = False,
@@ -228,8 +238,9 @@ class Conversations:
         and not with the number of inboxes.
 
         Args:
-            inbox_ids: Which; one that comes twice is walked once. ``None`` for all inboxes of the
-                account. Of an iterable, an asynchronous one too, no more is taken than is walked.
+            inbox_ids: Which, each as text or as a :class:`uuid.UUID`; one that comes twice is
+                walked once. ``None`` for all inboxes of the account. Of an iterable, an
+                asynchronous one too, no more is taken than is walked.
             concurrency: How many inboxes are walked at once. More than the client's own
                 ``concurrency`` does not help.
             keep_going: Walk the other inboxes to their end when one fails, and say at the end
@@ -264,7 +275,7 @@ class Conversations:
 
     def across(
         self,
-        inbox_ids: Iterable[str] | AsyncIterable[str] | None = None,
+        inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID] | None = None,
         *,
         concurrency: int = 8,
         keep_going: bool = False,
@@ -292,7 +303,7 @@ class Conversations:
 
     def tracked_pages(
         self,
-        positions: Mapping[str | None, Position],
+        positions: Mapping[K, Position],
         *,
         concurrency: int = 8,
         keep_going: bool = False,
@@ -309,10 +320,11 @@ class Conversations:
         the latest.
 
         Args:
-            positions: Where each listing is to be walked from: under its inbox id, or under
-                ``None`` for all conversations of the account. ``Position()`` is the front,
-                ``position.again()`` looks for what has moved since a walk ended, and
-                ``position.since()`` since it began.
+            positions: Where each listing is to be walked from: under its inbox id (text or a
+                :class:`uuid.UUID`; ``page.inbox_id`` is text), or under ``None`` for all
+                conversations of the account. ``Position()`` is the front, ``position.again()``
+                looks for what has moved since a walk ended, and ``position.since()`` since it
+                began.
             concurrency: How many walk at once. When there are no more listings to begin with, they
                 take parts of the one with most left: see ``segments`` in :meth:`pages`.
             keep_going: As for :meth:`across_pages`.
@@ -330,10 +342,11 @@ class Conversations:
         require_switch("keep_going", keep_going)
         self._warn_of_few_requests(concurrency)
         query, told = _query(limit, stage_status), told_later(on_odd_record)
+        wanted = _checked_positions(positions)
         probing = _query(-(-limit // _PAGES_PER_PROBE), stage_status)
 
         def make(inbox_id: str | None) -> Listing:
-            walk = TrackedWalk(positions[inbox_id], concurrency, self._warner(inbox_id))
+            walk = TrackedWalk(wanted[inbox_id], concurrency, self._warner(inbox_id))
             fetch, probe = (
                 self._fetcher(decode_conversation_page, query, inbox_id),
                 self._fetcher(decode_conversation_page, probing, inbox_id),
@@ -342,7 +355,7 @@ class Conversations:
 
         async def walk_all(line: Line[ConversationPage]) -> None:
             across = Across(line, make, concurrency, keep_going=keep_going)
-            await across.walk(_each(positions))
+            await across.walk(_each(wanted))
 
         return told_in_time(streamed(walk_all, concurrency), on_odd_record)
 
@@ -357,10 +370,11 @@ class Conversations:
         walk: CursorWalk,
         prefetch: int,
         error_of: Callable[[P], CekatError | None],
+        warn: Callable[[str], None],
     ) -> AsyncGenerator[P, None]:
         """Walk one listing in order, so many pages ahead of the caller."""
-        async with aclosing(AskAhead(fetch, prefetch, walk.is_new)) as ahead:
-            pages = walk_pages(ahead.page, walk, error_of, self._label)
+        async with aclosing(AskAhead(fetch, prefetch, walk.can_follow)) as ahead:
+            pages = walk_pages(ahead.page, walk, error_of, self._label, warn)
             async with aclosing(pages):
                 async for page in pages:
                     yield page
@@ -402,23 +416,26 @@ class Conversations:
         inbox_id: str | None,
     ) -> Listing:
         fetch = self._fetcher(decode_conversation_page, query, inbox_id)
+        warn = self._warner(inbox_id)
         if segments == 1:
-            error_of = partial(odd_record_error, on_odd_record=on_odd_record)
-            return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label))
-        walk = SegmentedWalk(start, segments, self._warner(inbox_id))
+            error_of = partial(page_error, on_odd_record=on_odd_record)
+            return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label, warn))
+        walk = SegmentedWalk(start, segments, warn)
         return InSegments(fetch, fetch, walk, on_odd_record, self._label)
 
     def _warner(self, inbox_id: str | None) -> Callable[[str], None]:
         which = "all inboxes" if inbox_id is None else f"inbox {inbox_id}"
         return partial(_log.warning, "conversations of %s: %s", which)
 
-    def _fetcher(self, decode: Callable[[Reply], P], query: str, inbox_id: str | None) -> Fetch[P]:
+    def _fetcher(
+        self, decode: Callable[[Reply], Steps[P]], query: str, inbox_id: str | None
+    ) -> Fetch[P]:
         inbox = "" if inbox_id is None else "&" + encoded(("inbox_id", inbox_id))
         return partial(self._fetch, decode, query + inbox, inbox_id)
 
     async def _fetch(
         self,
-        decode: Callable[[Reply], P],
+        decode: Callable[[Reply], Steps[P]],
         query: str,
         inbox_id: str | None,
         cursor: Cursor | None,
@@ -434,10 +451,6 @@ class Conversations:
         return msgspec.structs.replace(page, inbox_id=inbox_id) if inbox_id else page
 
 
-def _nothing_odd(_: RawPage) -> None:
-    """Say that there is nothing to be raised behind a page of which no record was looked at."""
-
-
 def _query(limit: int, stage_status: StageStatus | str | None) -> str:
     query = [("limit", str(require_count("limit", limit)))]
     if stage_status is not None:
@@ -445,8 +458,19 @@ def _query(limit: int, stage_status: StageStatus | str | None) -> str:
     return encoded(*query)
 
 
-def _checked_inbox(inbox_id: str | None) -> str | None:
-    return None if inbox_id is None else require_text("inbox_id", inbox_id)
+def _checked_inbox(inbox_id: str | UUID | None) -> str | None:
+    return None if inbox_id is None else require_inbox_id("inbox_id", inbox_id)
+
+
+def _checked_positions(positions: Mapping[K, Position]) -> dict[str | None, Position]:
+    """Return positions under the inboxes' ids as text."""
+    checked: dict[str | None, Position] = {}
+    for key, position in positions.items():
+        inbox_id = None if key is None else require_inbox_id("each inbox of positions", key)
+        if inbox_id in checked:
+            raise ConfigurationError(f"positions names inbox {inbox_id} twice: leave one out")
+        checked[inbox_id] = position
+    return checked
 
 
 async def _each(inbox_ids: Iterable[str | None]) -> AsyncGenerator[str | None, None]:
@@ -459,8 +483,12 @@ def _checked_cursor(cursor: Cursor | None) -> Cursor | None:
         return None
     if not isinstance(cursor, Cursor):
         raise ConfigurationError(f"cursor must be a Cursor or None, not {cursor!r}")
-    require_text("cursor.cursor_id", cursor.cursor_id)
-    require_text("cursor.cursor_ts", cursor.cursor_ts)
+    for name, text in _pair(cursor):
+        if len(require_text(f"cursor.{name}", text)) > LONGEST_CURSOR:
+            raise ConfigurationError(
+                f"cursor.{name} has {len(text):,} characters, and more than {LONGEST_CURSOR:,} "
+                "cannot be sent in a URL: pass a cursor of a page"
+            )
     return cursor
 
 

@@ -8,7 +8,10 @@
     ├── ClientClosedError           the client was used after it was closed
     ├── TransportError              the exchange did not come to a whole answer
     │   ├── NotSentError            the request never reached the server
-    │   │   └── ConnectTimeoutError
+    │   │   ├── ConnectTimeoutError
+    │   │   ├── UnknownHostError    the host's name does not exist
+    │   │   ├── TLSError            no trusted TLS connection: a certificate, another protocol
+    │   │   └── ProxyError          the proxy refuses to pass requests on
     │   └── ResponseLostError       it may have been received; no whole answer came back
     │       ├── ConnectionDroppedError
     │       ├── ResponseTimeoutError
@@ -23,7 +26,7 @@
     ├── DecodeError                 the answer does not have the documented shape
     │   ├── MalformedBodyError      it is not JSON, or it is cut short
     │   └── OddRecordError          one or more records of a page are odd; the rest is here
-    ├── PaginationError             the cursors do not lead to an end
+    ├── PaginationError             the pages do not lead to an end
     ├── InboxesFailedError          some of many inboxes failed; the others are complete
     ├── DeadlineExceededError       attempts and waits together took too long
     ├── TargetError                 an export's target cannot be written
@@ -36,13 +39,13 @@ Every error pickles, and none ever holds the API key. (The records in an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord
+    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord, RawPage
 
 __all__ = [
     "APIStatusError",
@@ -64,14 +67,17 @@ __all__ = [
     "OddRecordError",
     "PaginationError",
     "PermissionDeniedError",
+    "ProxyError",
     "RateLimitError",
     "ResponseLostError",
     "ResponseTimeoutError",
     "ResponseTooLargeError",
     "ServerError",
+    "TLSError",
     "TargetBusyError",
     "TargetError",
     "TransportError",
+    "UnknownHostError",
 ]
 
 
@@ -107,7 +113,11 @@ class CekatError(Exception):
         cursor: Where to resume a walk: the cursor of the page that failed, or ``None``
             when it was the first page or no walk.
         inbox_id: Which inbox it concerns, where many are walked at once.
+        advice: What a caller can do, where that follows from the class. ``str(error)`` ends with
+            it.
     """
+
+    advice: ClassVar[str | None] = None
 
     # Set on the way out by whoever knows: the request path adds the path and the attempts,
     # the walk adds the cursor. Class defaults keep the constructor, and so pickling, simple.
@@ -138,9 +148,10 @@ class CekatError(Exception):
         return facts
 
     def __str__(self) -> str:
-        """Return the message, and behind it the facts a person needs to act."""
+        """Return the message, followed by the facts and the advice a person needs to act."""
         facts = self._facts()
-        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+        text = f"{self.message} ({', '.join(facts)})" if facts else self.message
+        return f"{text}: {self.advice}" if text and self.advice else text
 
 
 class ConfigurationError(CekatError, ValueError):
@@ -167,12 +178,38 @@ class ConnectTimeoutError(NotSentError):
     """No connection within ``Timeout.connect``; the request was not sent."""
 
 
+class UnknownHostError(NotSentError):
+    """The name service does not know the host.
+
+    The client asks again twice within about two seconds, in case the name service is starting.
+    """
+
+
+class TLSError(NotSentError):
+    """There is no trusted TLS connection to the server. The client does not retry this.
+
+    The certificate was rejected, or the server speaks no TLS or no common version of it.
+    """
+
+
+class ProxyError(NotSentError):
+    """The proxy refused to connect to the server. The client does not retry this."""
+
+
 class ResponseLostError(TransportError):
     """The request may have been received, but no whole answer came back."""
 
 
 class ConnectionDroppedError(ResponseLostError):
-    """The connection was dropped before any answer began, as servers do with one that was idle."""
+    """The connection was dropped before any answer began.
+
+    Attributes:
+        was_idle: Whether the connection may have been open from an earlier request. Servers close
+            idle connections, and a failover breaks all of them. The client then closes the other
+            idle connections, and sends the request again at once over a new one.
+    """
+
+    was_idle: bool = False
 
 
 class ResponseTimeoutError(ResponseLostError):
@@ -192,7 +229,13 @@ class APIStatusError(CekatError):
         code: The API's own code, as ``VALIDATION_ERROR``, where it gives one.
         details: The API's list of ``{"field": …, "message": …}``, as sent; often empty.
         body: The body as received, cut at 2,000 bytes.
+        resumes_at: When (UTC) the server takes requests again, if the pause that it asked for is
+            longer than ``RateLimit.longest_hold`` or ends after ``Timeout.deadline``, as the pause
+            after a used-up daily quota does. The client does not retry such an error. Else
+            ``None``.
     """
+
+    resumes_at: datetime | None = None
 
     def __init__(
         self,
@@ -225,27 +268,27 @@ class BadRequestError(APIStatusError):
 class AuthenticationError(APIStatusError):
     """401: the key is missing, wrong or revoked."""
 
+    advice = "check api_key=… or CEKAT_API_KEY"
+
 
 class PermissionDeniedError(APIStatusError):
     """403: the key is known, but not allowed to see this."""
+
+    advice = "ask for a key that may see this"
 
 
 class NotFoundError(APIStatusError):
     """404: no such thing, or not the API's host."""
 
+    advice = "check base_url=… or CEKAT_BASE_URL"
+
 
 class RateLimitError(APIStatusError):
-    """429, or a quota that is spent for longer than the call may wait.
+    """429, or a pause that lasts longer than the call may wait.
 
-    ``retry_after`` has the seconds to come back after, where they are known.
-
-    Attributes:
-        resumes_at: The moment (UTC) from which on the quota is there again, if the limiter ended
-            the call because it lies behind ``Timeout.deadline`` or ``RateLimit.longest_hold``, as
-            that of a spent day does; else ``None``. Such an error is not tried again.
+    ``retry_after`` has the seconds to come back after, where they are known, and ``resumes_at``
+    the moment, if the client does not wait for it.
     """
-
-    resumes_at: datetime | None = None
 
 
 class ServerError(APIStatusError):
@@ -257,8 +300,8 @@ class DecodeError(CekatError):
 
     Attributes:
         field: Where in the answer, as ``$.data[7].labels[0].id``; ``None`` if nowhere in it.
-        raw: The bytes that do not fit. They hold customers' data, so they are not part of the
-            message.
+        raw: The bytes that do not fit, cut at 64 KiB. They hold customers' data, so they are not
+            part of the message.
     """
 
     def __init__(self, message: str = "", *, field: str | None = None, raw: bytes = b"") -> None:
@@ -311,10 +354,25 @@ class OddRecordError(DecodeError):
 
 
 class PaginationError(CekatError):
-    """The cursors do not lead to an end: one came again, or came by half.
+    """The pages of a listing do not lead to an end, or the listing changes faster than it is read.
 
-    Its ``cursor`` is the one that came again; where half of one came, it is that of the page.
+    A server that repeats a cursor, or whose cursor cannot be used, ends a walk at once. Pages that
+    bring nothing new end it after 50 in a row: repeated pages, and empty pages whose cursors do not
+    advance. Everything that was received has been yielded by then.
+
+    Its ``cursor`` is the last one that the server sent, from which a new walk continues. If that
+    one cannot be used, it is the cursor of the page that had it.
+
+    Attributes:
+        page: The page whose cursor cannot be used, with all its records; else ``None``. A walk has
+            yielded it before it raised. Its ``body`` holds the records alone.
     """
+
+    def __init__(
+        self, message: str = "", *, page: ConversationPage | RawPage | None = None
+    ) -> None:
+        super().__init__(message)
+        self.page = page
 
 
 class InboxesFailedError(CekatError):

@@ -1,8 +1,16 @@
 """What the API speaks: conversations, inboxes, pages and cursors, as frozen structs.
 
-The field names are the API's own. Of a record only ``id`` can be relied on; every other field
-may be missing or null and is then ``None`` (or empty, where it is a collection). Fields that
-this version does not know are kept in ``extra``, under the names and with the values they had.
+The field names are the API's own. Only the ``id`` of a record is required. Every other field may be
+missing or null, and is then ``None`` (or empty, if it is a collection).
+
+``extra`` keeps what does not fit the other fields, under its own name and with its original value:
+
+- fields that this version does not know,
+- known fields whose value has another type than documented. Of these, a number or a boolean in a
+  text field becomes text (``628123`` as a phone number is ``"628123"``), and a list loses only the
+  elements that cannot be read. Anything else becomes ``None``, or empty.
+
+A number that no float can hold (``1e999``) is kept as text.
 
 Timestamps are aware :class:`~datetime.datetime` objects. **One without a zone is read as UTC.**
 The API does not say what it means, but its own sample does (API.md): there the zone-less cursor
@@ -12,7 +20,7 @@ is of ``09:24:23+00:00``; read in the zone of Jakarta it would lie before both.
 
 # No postponed annotations here: msgspec reads them when a struct is made, and so does a reader.
 
-import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -24,12 +32,15 @@ from typing import (
     Generic,
     NoReturn,
     Self,
+    SupportsIndex,
     TypeAlias,
     TypeVar,
+    overload,
 )
 
 import msgspec
 
+from cekat_async._raw_json import cut_records, join_lines, lines, record_id
 from cekat_async.positions import Cursor, Position
 
 __all__ = [
@@ -92,7 +103,7 @@ class PlatformType(_OpenEnum):
 
 
 class Extra(dict[str, Any]):
-    """The fields of a record that this version does not know, as plain JSON values.
+    """The fields of a record that are unknown or of another type, as plain JSON values.
 
     A class of its own, because no JSON decodes to it: should the API one day send a field named
     ``extra``, it is kept like any other unknown field, and does not end up as this one. It cannot
@@ -164,6 +175,7 @@ class Label(Record, frozen=True, kw_only=True):
     color: str | None = None
 
 
+_Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 _Timestamp: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 """One without a zone is refused here, and healed on the decoder's tolerant path: to look at each
 timestamp of each record would cost every page for what few pages have."""
@@ -188,7 +200,16 @@ else:
     _FreeForm = dict[str, Any] | None
 
 
-class Conversation(Record, frozen=True, kw_only=True):
+class _Identified(Record, frozen=True, kw_only=True):
+    """A record with an id of its own, by which it is hashed."""
+
+    id: _Id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+class Conversation(_Identified, frozen=True, kw_only=True):
     """One conversation of the inbox. Only ``id`` is always there (API.md).
 
     Hashed by its ``id``. A phone number is digits without a ``+``.
@@ -199,7 +220,6 @@ class Conversation(Record, frozen=True, kw_only=True):
 
     _rare = frozenset({"pipeline", "collaborators", "last_message_by_human"})
 
-    id: str
     inbox_id: str | None = None
     contact_id: str | None = None
     contact_name: str | None = None
@@ -222,9 +242,6 @@ class Conversation(Record, frozen=True, kw_only=True):
     collaborators: Any = None
     last_message_by_human: Any = None
 
-    def __hash__(self) -> int:
-        return hash(self.id)
-
 
 def empty_for_null(conversations: Iterable[Conversation]) -> None:
     """Put an empty collection wherever the wire had null, in conversations that were just decoded.
@@ -240,13 +257,12 @@ def empty_for_null(conversations: Iterable[Conversation]) -> None:
             msgspec.structs.force_setattr(conversation, "additional_data", empty)
 
 
-class Inbox(Record, frozen=True, kw_only=True):
+class Inbox(_Identified, frozen=True, kw_only=True):
     """An inbox of the account: a channel that conversations arrive through.
 
     Only ``id`` is always there (API.md). Hashed by its ``id``.
     """
 
-    id: str
     name: str | None = None
     type: PlatformType | None = None
     status: str | None = None
@@ -260,18 +276,15 @@ class Inbox(Record, frozen=True, kw_only=True):
     business_id: str | None = None
     created_at: _Timestamp | None = None
 
-    def __hash__(self) -> int:
-        return hash(self.id)
-
 
 class OddRecord(msgspec.Struct, frozen=True):
-    """A record that does not have the documented shape.
+    """A malformed record: it is not JSON, is not an object, or has no readable id.
 
     Attributes:
         index: Its position in the page, counted from 0.
         id: Its id, if it has a readable one.
-        field: Where it is odd, as ``$.labels[0].id``.
-        reason: What is odd there.
+        field: Where it is malformed, as ``$.id``; ``$`` stands for the whole record.
+        reason: What is wrong there.
         raw: The record's bytes as received.
     """
 
@@ -282,7 +295,7 @@ class OddRecord(msgspec.Struct, frozen=True):
     raw: bytes
 
 
-_R = TypeVar("_R", bound=Record)
+_R = TypeVar("_R", bound=_Identified)
 
 
 class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
@@ -290,38 +303,78 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
 
     Attributes:
         items: The records.
-        odd_records: Those that do not have the documented shape (and so are not in ``items``).
-        body: The whole answer as received.
+        odd_records: The malformed records, which are not in ``items``.
+        body: The whole reply as received.
+        kept_raw: The records' bytes, if cutting them from the body again would take long; else
+            ``None``. Use ``raw``, which is there in either case.
     """
 
     items: tuple[_R, ...] = ()
     odd_records: tuple[OddRecord, ...] = ()
     body: bytes = b'{"data":[]}'
+    kept_raw: list[msgspec.Raw] | None = None
 
     @property
     def raw(self) -> list[msgspec.Raw]:
-        """Each record's bytes exactly as received, odd ones included, cut anew at each access.
+        """Each record's bytes exactly as received, malformed records included.
 
-        They are views and keep the whole of it alive; ``bytes(raw)`` makes a copy.
+        They may be views that keep the whole body in memory; ``bytes(raw)`` makes a copy.
         """
-        return cut_records(self.body)
+        return cut_records(self.body) if self.kept_raw is None else self.kept_raw
+
+    @property
+    def ids(self) -> list[str | None]:
+        """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
+        odd_at = {odd.index: odd for odd in self.odd_records}
+        items = iter(self.items)
+        count = len(self.items) + len(self.odd_records)
+        return [odd_at[place].id if place in odd_at else next(items).id for place in range(count)]
+
+    @property
+    def unknown_fields(self) -> dict[str, int]:
+        """The names of fields that this version does not know, and how many records have each.
+
+        Fields of labels and message previews are named as ``labels.icon``.
+        """
+        return _count_fields(self.items, known=False)
+
+    @property
+    def mistyped_fields(self) -> dict[str, int]:
+        """The names of fields of another type than documented, and how many records have each.
+
+        The original values are in the records' ``extra``. Fields of labels and message previews
+        are named as ``last_message.created_at``.
+        """
+        return _count_fields(self.items, known=True)
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no record in it, not even an odd one."""
+        """Whether it has no record, not even a malformed one."""
         return not (self.items or self.odd_records)
 
     @property
     def lines(self) -> list[bytes]:
-        """Each record as a line of JSON, odd ones included, without a line break at its end.
+        """Each record as a line of JSON, malformed ones included, without a line break at its end.
 
         As received, but for line breaks between its tokens.
         """
-        return _lines(self.raw, self.body)
+        return lines(self.raw, self.body)
 
     def json_lines(self) -> bytes:
         """Return all ``lines`` as one text, each with a line break at its end."""
-        return _json_lines(self.raw, self.body)
+        return join_lines(self.raw, self.body)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> _R: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[_R, ...]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> _R | tuple[_R, ...]:
+        """Return one of the records, or a tuple of those in a slice.
+
+        ``page[0]`` is ``page.items[0]``. ``page.raw`` also counts malformed records, so that
+        ``page.raw[0]`` is another record if the first one of the page is malformed.
+        """
+        return self.items[index]
 
     def __iter__(self) -> Iterator[_R]:
         return iter(self.items)
@@ -329,34 +382,33 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
     def __len__(self) -> int:
         return len(self.items)
 
+    def __repr__(self) -> str:
+        return _short_repr(self, len(self.items) + len(self.odd_records))
+
 
 class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
     """One page of the listing of conversations.
 
-    ``next_cursor`` leads to the next page; ``None`` says that this is the last. In a walk in
-    segments it leads to all that has not come yet. ``inbox_id`` is the inbox that was asked for;
-    ``None`` where all were. ``position`` is where a tracked walk stands behind this page; other
-    walks have none.
+    Attributes:
+        next_cursor: Leads to the next page; ``None`` on the last page. In a walk in segments it
+            leads to all that has not been yielded yet.
+        cursor_error: What is wrong with the cursor that the server sent; ``None`` if nothing is. A
+            walk raises :class:`~cekat_async.PaginationError` after such a page.
+        inbox_id: The inbox that was asked for; ``None`` for all inboxes.
+        position: The resume position after this page in a tracked walk; ``None`` in other walks.
     """
 
     next_cursor: Cursor | None = None
+    cursor_error: str | None = None
     inbox_id: str | None = None
     position: Position | None = None
-
-    @property
-    def ids(self) -> list[str | None]:
-        """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
-        ids: list[str | None] = [item.id for item in self.items]
-        for odd in self.odd_records:  # their indices rise, so that each comes to stand in its place
-            ids.insert(odd.index, odd.id)
-        return ids
 
 
 class InboxPage(Page[Inbox], frozen=True, kw_only=True):
     """One page of the listing of inboxes, which counts its pages from 1.
 
-    The totals are the server's word and ``None`` where it gives none. They are not always right:
-    the API's own sample counts 8 pages for 15 inboxes at 10 a page (API.md).
+    The totals are what the server says, and ``None`` if it does not say or they cannot be read.
+    They are not always right: the API's own sample counts 8 pages for 15 inboxes at 10 a page.
     """
 
     page: int = 1
@@ -369,32 +421,85 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         raw: Each record's bytes exactly as received; see :attr:`Page.raw`.
-        body: The whole answer as received.
-        next_cursor: Leads to the next page; ``None`` says that this is the last.
-        inbox_id: The inbox that was asked for; ``None`` where all were.
+        body: The whole reply as received.
+        next_cursor: Leads to the next page; ``None`` on the last page.
+        cursor_error: As in :class:`ConversationPage`.
+        inbox_id: The inbox that was asked for; ``None`` for all inboxes.
     """
 
     raw: list[msgspec.Raw] = []
     body: bytes = b'{"data":[]}'
     next_cursor: Cursor | None = None
+    cursor_error: str | None = None
     inbox_id: str | None = None
 
     @property
+    def ids(self) -> list[str | None]:
+        """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
+        return [record_id(raw) for raw in self.raw]
+
+    @property
     def is_empty(self) -> bool:
-        """Whether there is no record in it."""
+        """Whether it has no record."""
         return not self.raw
 
     @property
     def lines(self) -> list[bytes]:
         """Each record as a line of JSON; see :attr:`Page.lines`."""
-        return _lines(self.raw, self.body)
+        return lines(self.raw, self.body)
 
     def json_lines(self) -> bytes:
         """Return all ``lines`` as one text, each with a line break at its end."""
-        return _json_lines(self.raw, self.body)
+        return join_lines(self.raw, self.body)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> msgspec.Raw: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[msgspec.Raw]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> msgspec.Raw | list[msgspec.Raw]:
+        """Return the bytes of one record, or a list of those in a slice; as ``raw`` does."""
+        return self.raw[index]
 
     def __len__(self) -> int:
         return len(self.raw)
+
+    def __repr__(self) -> str:
+        return _short_repr(self, len(self.raw))
+
+
+def _short_repr(page: object, records: int) -> str:
+    # The body is customers' data, and may echo the key; a repr ends up in logs.
+    return f"<{type(page).__name__} of {records} record{'s' * (records != 1)}>"
+
+
+def _count_fields(records: Iterable[Record], *, known: bool) -> dict[str, int]:
+    counts = Counter[str]()
+    for record in records:
+        counts.update(_extra_fields(record, known=known))
+    return dict(counts)
+
+
+def _extra_fields(record: Record, *, known: bool) -> set[str]:
+    """Return which fields of a record and its parts are in ``extra``: known or unknown ones."""
+    names = _own_extra_fields(record, known=known)
+    if isinstance(record, Conversation):
+        for place, part in _parts_of(record):
+            names |= {f"{place}.{name}" for name in _own_extra_fields(part, known=known)}
+    return names
+
+
+def _own_extra_fields(record: Record, *, known: bool) -> set[str]:
+    fields = set(record.__struct_fields__) - {"extra"}
+    return {name for name in record.extra if known is (name in fields)}
+
+
+def _parts_of(conversation: Conversation) -> Iterator[tuple[str, Record]]:
+    for label in conversation.labels:
+        yield "labels", label
+    if conversation.first_message is not None:
+        yield "first_message", conversation.first_message
+    if conversation.last_message is not None:
+        yield "last_message", conversation.last_message
 
 
 def _plain(value: Any) -> Any:
@@ -414,63 +519,3 @@ def _plain(value: Any) -> Any:
 
 def _precision(moment: datetime) -> str:
     return "microseconds" if moment.microsecond % 1000 else "milliseconds"
-
-
-class _RawData(msgspec.Struct):
-    data: list[msgspec.Raw]
-
-
-_RAW_DATA = msgspec.json.Decoder(_RawData)
-
-# Any escape, so that the backslash of an escaped backslash is never taken for the begin of one;
-# a whole pair first, and then what is left over: half a pair.
-_ESCAPE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|\\u(?P<half>[dD][89a-fA-F][0-9a-fA-F]{2})"
-    rb"|\\.",
-    re.DOTALL,
-)
-
-
-def mend_surrogates(body: bytes) -> bytes:
-    """Return JSON in which each escaped half of a surrogate pair is U+FFFD, at the same length.
-
-    A server that cuts a message preview after so many UTF-16 units may cut an emoji in two. That
-    is JSON, but not text, and :mod:`msgspec` refuses the whole body for it.
-    """
-    return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape["half"] else escape[0], body)
-
-
-def cut_records(body: bytes) -> list[msgspec.Raw]:
-    """Return the bytes of each record under ``data``, as views of ``body``."""
-    try:
-        return _RAW_DATA.decode(body).data
-    except msgspec.DecodeError:
-        return _cut_mended(body)
-
-
-def _cut_mended(body: bytes) -> list[msgspec.Raw]:
-    # The views show what their buffer holds, and mending keeps every byte at its place: so they
-    # are cut from the mended bytes, and then the original ones are put back under them.
-    buffer = bytearray(mend_surrogates(body))
-    records = _RAW_DATA.decode(buffer).data
-    buffer[:] = body
-    return records
-
-
-def _lines(records: list[msgspec.Raw], body: bytes) -> list[bytes]:
-    """Return each record on one line: as sent, but for line breaks between its tokens."""
-    lines = [bytes(raw) for raw in records]
-    if not _has_breaks(body):
-        return lines
-    # Inside of a string JSON has no raw line breaks, so that what is left away is between tokens.
-    return [line.replace(b"\n", b"").replace(b"\r", b"") for line in lines]
-
-
-def _json_lines(records: list[msgspec.Raw], body: bytes) -> bytes:
-    """Return records as JSON Lines, straight from their bytes where there is no break in them."""
-    return b"\n".join([*(_lines(records, body) if _has_breaks(body) else records), b""])
-
-
-def _has_breaks(body: bytes) -> bool:
-    return b"\n" in body or b"\r" in body

@@ -1,20 +1,56 @@
 """What all tests get: a clean environment, and a check that nothing is left running."""
 
+import gc
 import inspect
 import os
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from support.clock import let_tasks_end
+from support.effort import EFFORT
 
 from cekat_async import CekatClient, RetryPolicy
 from cekat_async.sandbox import Sandbox
 
-# A loaded machine is no failure. And in CI the same cases are tried each time: new ones are for a
-# developer to find, and not to fail somebody's change with.
-settings.register_profile("calm", deadline=None, derandomize="CI" in os.environ)
+# A busy machine is no failure: no example has a deadline, and slow generation of examples is fine.
+# In CI a short run tries the same examples each time: new ones are for developers and long runs to
+# find, and must not fail somebody else's change.
+settings.register_profile(
+    "calm",
+    deadline=None,
+    max_examples=30 * EFFORT,
+    derandomize="CI" in os.environ and EFFORT == 1,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("calm")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at thousands of collected tests again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_reach_processes() -> Iterator[None]:
+    """Give the processes that tests start the default action of each signal we ignore.
+
+    A process inherits ignored signals: Ctrl-C in a background job, a hangup under nohup. It does
+    not inherit handlers. A handler that does nothing keeps this process as deaf as it was.
+    """
+    python_ignores = {signal.SIGPIPE, signal.SIGXFSZ} if os.name == "posix" else set()
+    ignored = [
+        one
+        for one in signal.valid_signals() - python_ignores
+        if signal.getsignal(one) is signal.SIG_IGN
+    ]
+    for one in ignored:
+        signal.signal(one, lambda *_: None)
+    yield
+    for one in ignored:
+        signal.signal(one, signal.SIG_IGN)
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
+from support.effort import EFFORT
 from support.parts import collect, collect_ids, make_pipeline, page_body, page_reply
 from support.scripted import reply
 
@@ -80,7 +81,7 @@ async def later(ids, pause: float = 0.0):
     work=st.sampled_from([0.0, 0.3, 5.0]),
     form=st.sampled_from(["all", "list", "set", "generator", "async"]),
 )
-@settings(max_examples=120)
+@settings(max_examples=60 * EFFORT)
 def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form):
     """Every conversation of every inbox comes once, each inbox's in order; walks are bounded."""
     inboxes = {f"i{n}": size for n, size in enumerate(sizes)}
@@ -234,6 +235,30 @@ def test_what_concerns_all_ends_it_though_others_could_finish(answer, kind):
 
     run_virtual(main())
     assert len(account.transport.requests) < 30
+
+
+@pytest.mark.parametrize("keep_going", [True, False])
+def test_a_cancellation_from_elsewhere_is_no_end(keep_going):
+    """A walk that somebody cancels, such as a caller's middleware, does not end without a word."""
+    account = Account({"a": 3, "b": 3, "c": asyncio.CancelledError()})
+
+    def answer(request):
+        found = account._answer(request)
+        if isinstance(found, asyncio.CancelledError):
+            raise found
+        return found
+
+    account.transport._steps = iter(lambda: answer, None)
+    found: list[str] = []
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await collect_ids(
+                account.conversations.across(["a", "b", "c"], keep_going=keep_going), found
+            )
+
+    run_virtual(main())
+    assert by_inbox(found) == {"a": [1, 2, 3], "b": [1, 2, 3], "c": [1]}
 
 
 def test_an_iterable_that_raises_ends_the_stream():

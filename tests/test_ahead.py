@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
+from support.effort import EFFORT
 from support.parts import collect, collect_ids, make_pipeline, page_body
 from support.scripted import reply
 
 from cekat_async import APIStatusError, Limiter, PaginationError, RateLimit, RetryPolicy
+from cekat_async._cursor_walk import CursorWalk
 from cekat_async._decode import cursor_on_sight, decode_conversation_page
-from cekat_async._walk import CursorWalk
+from cekat_async._raw_json import completed
 from cekat_async._wire import Reply, Request
 from cekat_async.conversations import Conversations
 
@@ -73,7 +75,7 @@ def test_the_next_request_goes_out_before_a_page_is_decoded():
     async def main() -> None:
         room, walk = Conversations(pipeline, None), CursorWalk()
         fetch = room._fetcher(decode, "limit=100", None)
-        assert len(await collect(room._walked(fetch, walk, 1, lambda _: None))) == 5
+        assert len(await collect(room._walked(fetch, walk, 1, lambda _: None, print))) == 5
 
     run_virtual(main())
     assert sent == [2, 3, 4, 5, 5]
@@ -229,7 +231,7 @@ CURSORS = st.sampled_from(
     indent=st.sampled_from([None, 2]),
     tight=st.booleans(),
 )
-@settings(max_examples=400)
+@settings(max_examples=150 * EFFORT)
 def test_what_is_seen_is_what_is_there(order, parts, indent, tight):
     """A cursor that is told on sight is the page's own, whatever the page holds, in any order."""
     body = json.dumps(
@@ -241,7 +243,7 @@ def test_what_is_seen_is_what_is_there(order, parts, indent, tight):
 
     if seen is not None:
         assert parts["success"] is True
-        assert seen == (decode_conversation_page(reply(body=body))).next_cursor
+        assert seen == completed(decode_conversation_page(reply(body=body))).next_cursor
 
 
 def test_the_documented_form_is_read_on_sight():

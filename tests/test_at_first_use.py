@@ -2,12 +2,15 @@
 
 # ruff: noqa: PLC0415 - that is what is tested
 
+import ast
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import cekat_async
+import cekat_async.export
 from cekat_async._at_first_use import at_first_use
 
 
@@ -83,3 +86,25 @@ def test_a_home_that_is_being_imported(package):
 
 def import_third(home):
     import late_package.third  # noqa: F401
+
+
+@pytest.mark.parametrize("package", [cekat_async, cekat_async.export], ids=lambda p: p.__name__)
+def test_every_home_has_an_import_statement(package):
+    """Each module that a public name comes from is imported by a statement of its own.
+
+    In a process in which others have imported it already, nobody would notice that one is missing.
+    """
+    source = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    (load,) = [
+        node
+        for node in ast.walk(source)
+        if isinstance(node, ast.FunctionDef) and node.name == "_load"
+    ]
+    imported = [
+        alias.name
+        for node in ast.walk(load)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    ]
+
+    assert imported == [f"{package.__name__}.{home}" for home in package._HOMES]

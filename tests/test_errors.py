@@ -76,6 +76,31 @@ def test_drawn_tree_is_the_real_one() -> None:
     assert real == drawn_tree()
 
 
+@pytest.mark.parametrize(
+    "status, advice",
+    [
+        (401, "check api_key=… or CEKAT_API_KEY"),
+        (403, "ask for a key that may see this"),
+        (404, "check base_url=… or CEKAT_BASE_URL"),
+    ],
+)
+def test_a_refusal_says_what_to_do(status, advice) -> None:
+    """What a caller in Python can do about a 401, 403 or 404 is the end of the error's text."""
+    error = status_error_class(status)("no", status=status)
+
+    assert error.advice == advice
+    assert str(error) == f"no (HTTP {status}): {advice}"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+
+
+def test_other_errors_give_no_advice_of_their_own() -> None:
+    """Where the message says what to do, or nothing can be done, the text ends with the facts."""
+    with_advice = {kind.__name__ for kind in FAMILY if kind.advice}
+
+    assert with_advice == {"AuthenticationError", "PermissionDeniedError", "NotFoundError"}
+    assert str(ServerError("no", status=500)) == "no (HTTP 500)"
+
+
 def test_no_class_is_left_out() -> None:
     """Every class of the family is public."""
 

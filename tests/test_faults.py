@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from support.parts import collect
+from support.served import hangs_skipped
 
 from cekat_async import CekatClient, RetryPolicy, Timeout
 from cekat_async.sandbox import Dialect, Fault, Faults, Sandbox
@@ -38,6 +39,27 @@ async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
     assert client.traffic.retries == client.traffic.requests - len(pages) > 10
 
 
+@pytest.mark.parametrize("attempts, each", [(25, 0.1), (8, 0.05), (8, 0.02)])
+async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
+    """A server that fails for two in five requests, and answers in the end, is walked to its end.
+
+    Every call succeeds after some retries, so that the client's retry budget is never used up.
+    """
+    faults = Faults(drop=each, drop_mid_body=each, error=each, truncate=each, seed=5)
+    policy = RetryPolicy(attempts=attempts, backoff=0.0001, backoff_max=0.0001)
+    async with (
+        Sandbox(1500, quota=None, faults=faults) as sandbox,
+        CekatClient(
+            sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=policy
+        ) as client,
+    ):
+        ids = [conversation.id async for conversation in client.conversations.list(limit=2)]
+        expected = [id_ for id_, _ in sandbox.records()]
+
+    assert ids == expected
+    assert client.traffic.retries > 750 * 4 * each * 0.8
+
+
 async def test_each_kind_of_fault_is_survived_many_times(caplog):
     """A page that meets each kind of fault twice in a row still comes."""
     kinds = [
@@ -64,8 +86,9 @@ async def test_each_kind_of_fault_is_survived_many_times(caplog):
             base_url=sandbox.base_url,
             rate_limit=None,
             retry=RetryPolicy(attempts=31, backoff=0.001, backoff_max=0.001),
-            timeout=Timeout(read=0.1),
+            timeout=Timeout(read=30.0),
         ) as client,
+        hangs_skipped(sandbox, 31.0),
     ):
         sandbox.fail_next(*(kind for kind in kinds for _ in range(2)))
         with caplog.at_level(logging.INFO, "cekat_async"):

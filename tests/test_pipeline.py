@@ -5,10 +5,11 @@ import itertools
 import logging
 import pickle
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.clock import most_in_any, now, run_virtual
-from support.parts import PATIENT, make_config, make_pipeline, page_body
+from support.parts import PATIENT, in_one_step, make_config, make_pipeline, page_body
 from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
@@ -22,9 +23,11 @@ from cekat_async.errors import (
     BadRequestError,
     ClientClosedError,
     ConnectionDroppedError,
+    ConnectTimeoutError,
     DeadlineExceededError,
     DecodeError,
     MalformedBodyError,
+    NotFoundError,
     NotSentError,
     RateLimitError,
     ResponseLostError,
@@ -36,11 +39,13 @@ REQUEST = Request("/api/things", "limit=1")
 KEY = "a-made-up-key"
 
 
+@in_one_step
 def body_of(reply: Reply) -> bytes:
     """Decode nothing: what these tests fetch is the body itself."""
     return reply.body
 
 
+@in_one_step
 def decode_whole(reply: Reply) -> str:
     """Take anything but a body that is cut short or has another shape."""
     if reply.body.startswith(b"cut"):
@@ -72,23 +77,33 @@ def test_a_failure_that_may_heal_is_not_seen_by_the_caller(failure):
     assert (pipeline.traffic.requests, pipeline.traffic.retries) == (3, 2)
 
 
-def test_a_dropped_idle_connection_costs_a_transparent_attempt(caplog):
-    """The first retry of what was dropped before the answer is at once, counted, and no warning."""
-    drop = ConnectionDroppedError("dropped")
-    pipeline, transport = make_pipeline([drop, reply(), drop, drop, reply()])
+def test_a_dropped_idle_connection_costs_a_transparent_attempt():
+    """The first retry of what an idle connection dropped is sent at once, and counted."""
+    drops = [ConnectionDroppedError("dropped") for _ in range(3)]
+    for drop in drops:
+        drop.was_idle = True
+    pipeline, transport = make_pipeline([drops[0], reply(), *drops[1:], reply()])
 
     async def main() -> None:
         await pipeline.fetch(REQUEST, body_of)
         await pipeline.fetch(REQUEST, body_of)
 
-    with caplog.at_level(logging.WARNING, "cekat_async"):
-        run_virtual(main())
+    run_virtual(main())
 
     begin, *others, last = transport.times
     assert others == pytest.approx([begin] * 3, abs=0.01)
     assert last > begin + 0.1  # dropped twice in a row is not what happens to an idle connection
     assert (pipeline.traffic.requests, pipeline.traffic.retries) == (5, 3)
-    assert len(caplog.records) == 1
+
+
+def test_a_new_connection_that_is_dropped_is_backed_off_for():
+    """A connection that was not idle says that the server is ill: it is left alone for a moment."""
+    pipeline, transport = make_pipeline([ConnectionDroppedError("dropped"), reply()])
+
+    run_virtual(pipeline.fetch(REQUEST, body_of))
+
+    begin, again = transport.times
+    assert again > begin + 0.1
 
 
 @pytest.mark.parametrize(
@@ -133,7 +148,7 @@ def test_a_retry_is_logged_with_its_path(caplog):
     """What is logged before a retry says which request it was."""
     pipeline, _ = make_pipeline([reply(503), reply()])
 
-    with caplog.at_level(logging.WARNING, "cekat_async"):
+    with caplog.at_level(logging.INFO, "cekat_async"):
         run_virtual(pipeline.fetch(REQUEST, body_of))
 
     (record,) = caplog.records
@@ -182,6 +197,131 @@ def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries
     run_virtual(main())
     assert len(transport.requests) == 50 + retries
     assert pipeline.traffic.retries == retries
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_pause_that_is_too_long_ends_the_call(status):
+    """A Retry-After beyond ``longest_hold`` is not waited out, whatever the status is."""
+    pipeline, transport = make_pipeline(
+        [reply(status, Retry_After="3600"), reply()], timeout=PATIENT
+    )
+
+    async def main() -> None:
+        with pytest.raises(APIStatusError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert now() == 0
+        assert caught.value.status == status
+        assert caught.value.retry_after == 3600
+        assert caught.value.resumes_at > datetime.now(UTC) + timedelta(minutes=50)
+        assert "not tried again: 3600 s" in caught.value.__notes__[0]
+
+    run_virtual(main())
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_pause_that_is_too_long_ends_the_calls_that_wait(status):
+    """What asks everyone to wait for too long ends the calls that queue, and later ones too."""
+    limiter = Limiter(RateLimit(1, per=10))
+    pipeline, transport = make_pipeline(
+        [reply(status, Retry_After="3600")], limiter=limiter, timeout=PATIENT
+    )
+
+    async def main() -> None:
+        calls = [pipeline.fetch(REQUEST, body_of) for _ in range(5)]
+        first, *others = await asyncio.gather(*calls, return_exceptions=True)
+        assert first.status == status
+        assert {type(error) for error in others} == {RateLimitError}
+        assert now() == 0
+
+    run_virtual(main())
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_long_pause_is_waited_out_where_that_is_wanted(status):
+    """With ``longest_hold=None`` and no deadline a call comes back after an hour."""
+    limiter = Limiter(RateLimit(longest_hold=None))
+    pipeline, transport = make_pipeline(
+        [reply(status, Retry_After="3600"), reply()], limiter=limiter, timeout=PATIENT
+    )
+
+    run_virtual(pipeline.fetch(REQUEST, body_of))
+
+    assert transport.times[1] >= 3600
+
+
+def test_what_is_not_tried_again_anyway_needs_no_reason():
+    """A 404 that says Retry-After is a 404."""
+    pipeline, _ = make_pipeline([reply(404, Retry_After="3600")])
+
+    async def main() -> None:
+        with pytest.raises(NotFoundError) as caught:
+            await pipeline.fetch(REQUEST, body_of)
+        assert caught.value.resumes_at is None
+        assert not hasattr(caught.value, "__notes__")
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("failure", [NotSentError("refused"), ConnectTimeoutError("late")])
+def test_a_request_that_never_left_uses_up_no_quota(failure):
+    """What was never sent is not counted: ten such attempts take nothing of minute and day."""
+    limiter = Limiter(RateLimit(100, per_day=2))
+    retry = RetryPolicy(attempts=11, backoff=0.001, backoff_max=0.001)
+    pipeline, transport = make_pipeline(
+        [failure] * 10 + [reply(), reply()], limiter=limiter, retry=retry
+    )
+
+    async def main() -> None:
+        await pipeline.fetch(REQUEST, body_of)
+        assert limiter.snapshot().used == 1
+        await pipeline.fetch(REQUEST, body_of)
+        assert limiter.snapshot().used == 2
+        with pytest.raises(RateLimitError, match="quota is spent"):
+            await pipeline.fetch(REQUEST, body_of)
+
+    run_virtual(main())
+    assert len(transport.requests) == 12
+
+
+def test_a_request_whose_answer_was_lost_uses_up_quota():
+    """What may have arrived counts: the server has counted it too."""
+    limiter = Limiter(RateLimit(2, per=60))
+    retry = RetryPolicy(backoff=0.001, backoff_max=0.001)
+    pipeline, transport = make_pipeline(
+        [ResponseLostError("lost"), ResponseLostError("lost"), reply()],
+        limiter=limiter,
+        retry=retry,
+    )
+
+    run_virtual(pipeline.fetch(REQUEST, body_of))
+
+    assert transport.times[2] >= transport.times[0] + 60
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
+    """Thousands of calls succeed, each after some retries: what heals gives back what it cost."""
+    draw = random.Random(4)
+    failures = [reply(503), reply(body=b"cut"), ResponseLostError("lost"), NotSentError("refused")]
+
+    def steps():
+        while True:
+            yield draw.choice(failures) if draw.random() < share else reply()
+
+    policy = RetryPolicy(attempts=100, backoff=0.001, backoff_max=0.001)
+    pipeline, _ = make_pipeline(steps(), retry=policy, timeout=PATIENT)
+
+    async def work() -> None:
+        for _ in range(400):
+            await pipeline.fetch(REQUEST, decode_whole)
+
+    async def main() -> None:
+        await asyncio.gather(*(work() for _ in range(8)))
+
+    run_virtual(main())
+    assert pipeline.traffic.retries > 1_500
 
 
 def test_a_server_that_is_up_again_fills_the_budget():
@@ -435,9 +575,11 @@ def test_the_deadline_cuts_the_wait_for_a_slot():
 
 
 def test_without_a_deadline_nothing_is_cut():
-    """``deadline=None`` lets a call wait for as long as the server asks."""
+    """Without a deadline and a longest pause a call waits for as long as the server asks."""
     pipeline, _ = make_pipeline(
-        [reply(503, b"", Retry_After="100000"), reply(body=b"yes")], timeout=PATIENT
+        [reply(503, b"", Retry_After="100000"), reply(body=b"yes")],
+        limiter=Limiter(RateLimit(longest_hold=None)),
+        timeout=PATIENT,
     )
 
     assert run_virtual(pipeline.fetch(REQUEST, body_of)) == b"yes"
@@ -525,6 +667,7 @@ def test_an_echo_of_the_key_is_struck_out(status, caplog):
     echo = f'{{"success": false, "error": {{"message": "{KEY}", "code": "{KEY}"}}}}'.encode()
     pipeline, _ = make_pipeline([reply(status, echo)] * 2, retry=RetryPolicy(attempts=2))
 
+    @in_one_step
     def decode(answer: Reply) -> bytes:
         raise DecodeError(answer.body.decode(), raw=answer.body)
 
@@ -537,6 +680,57 @@ def test_an_echo_of_the_key_is_struck_out(status, caplog):
     with caplog.at_level(logging.DEBUG):
         run_virtual(main())
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("cut_at", [2_000, 64 * 1024])
+def test_a_long_body_shows_no_part_of_the_key(status, cut_at):
+    """An error made of a long body has no part of an echoed key, also where the body is cut."""
+    for before in (cut_at - len(KEY), cut_at - len(KEY) // 2, cut_at - 1):
+        body = b"[" + b"x" * (before - 1) + KEY.encode() + b"y" * 100_000
+        pipeline, _ = make_pipeline([reply(status, body)], retry=RetryPolicy(attempts=1))
+        with pytest.raises((MalformedBodyError, APIStatusError)) as caught:
+            run_virtual(pipeline.fetch(REQUEST, decode_conversation_page))
+        shown = repr(vars(caught.value))
+
+        assert KEY[: len(KEY) // 2] not in shown
+        assert "xxxx" in shown
+        assert len(shown) < 200_000
+
+
+def test_a_large_reply_is_decoded_in_turns():
+    """While a large page is decoded, other tasks of the event loop have turns, and can cancel."""
+    body = b'{"data":[{"id":"x","a":[' + b"[[]]," * 300_000 + b"[]]}]}"
+    pipeline, _ = make_pipeline([reply(body=body)] * 2)
+
+    async def main() -> tuple[int, bool]:
+        call = asyncio.create_task(pipeline.fetch(REQUEST, decode_conversation_page))
+        turns = 0
+        while not call.done():
+            turns += 1
+            await asyncio.sleep(0)
+        page = await call
+        cancelled = asyncio.create_task(pipeline.fetch(REQUEST, decode_conversation_page))
+        for _ in range(turns // 2):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        return turns, page.ids == ["x"] and cancelled.cancelled()
+
+    turns, is_right = run_virtual(main())
+
+    assert is_right
+    assert turns > len(body) / 200_000
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 304, 400, 404, 599])
+def test_only_a_200_is_decoded(status):
+    """Any status but 200 is an error, even with the body of a good page."""
+    pipeline, _ = make_pipeline([reply(status, page_body(["a"]))], retry=RetryPolicy(attempts=1))
+
+    with pytest.raises(APIStatusError) as caught:
+        run_virtual(pipeline.fetch(REQUEST, body_of))
+    assert caught.value.status == status
 
 
 def test_an_answer_with_the_key_in_it_is_left_as_it_came():

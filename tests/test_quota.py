@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
+from support.effort import EFFORT
 
 from cekat_async._quota import Statement, statements
 from cekat_async.sandbox import Quota
@@ -464,7 +465,7 @@ HEADERS = st.lists(st.tuples(st.sampled_from([*NAMES, "Date"]), TEXT), max_size=
 
 @given(lines=HEADERS | st.lists(st.tuples(st.text(max_size=20), TEXT), max_size=4))
 @example(lines=[("X\nRateLimit", "limit=5"), ("X\nRateLimit", "limit=5")])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150 * EFFORT, deadline=None)
 def test_any_text(lines: list[tuple[str, str]]) -> None:
     """It never raises, whatever the headers say, and what comes back is sane."""
     for one in (*statements(CIMultiDict(lines)), *statements(dict(lines))):
@@ -488,7 +489,7 @@ def test_any_text(lines: list[tuple[str, str]]) -> None:
     headers=st.sampled_from(["x-ratelimit", "ratelimit", "ratelimit-combined"]),
     reset_as=st.sampled_from(["epoch", "epoch_ms", "delta"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100 * EFFORT, deadline=None)
 def test_round_trip(limit, left, reset, per, wall, headers, reset_as) -> None:
     """What the sandbox says of its quota is read back; no reset too short, or 2 s too long."""
     quota = Quota(requests=limit, per=per, headers=headers, reset_as=reset_as)

@@ -6,6 +6,7 @@ import logging
 import math
 import random
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from cekat_async.errors import (
     CekatError,
     ClientClosedError,
     ConfigurationError,
+    ConnectionDroppedError,
     ConnectTimeoutError,
     DeadlineExceededError,
     DecodeError,
@@ -26,12 +28,15 @@ from cekat_async.errors import (
     NotSentError,
     OddRecordError,
     PaginationError,
+    ProxyError,
     RateLimitError,
     ResponseLostError,
     ResponseTimeoutError,
     ResponseTooLargeError,
     ServerError,
+    TLSError,
     TransportError,
+    UnknownHostError,
     status_error_class,
 )
 
@@ -41,6 +46,17 @@ NEVER = math.inf
 def status_error(status: int, retry_after: float | None = None) -> APIStatusError:
     error = status_error_class(status)("no", status=status)
     error.retry_after = retry_after
+    return error
+
+
+def resumed_later(error: APIStatusError) -> APIStatusError:
+    error.resumes_at = datetime.now(UTC)
+    return error
+
+
+def idle_drop() -> ConnectionDroppedError:
+    error = ConnectionDroppedError()
+    error.was_idle = True
     return error
 
 
@@ -93,6 +109,10 @@ def test_what_may_heal_is_tried_again(error):
     [
         *(status_error(s) for s in (200, 204, 301, 400, 401, 403, 404, 405, 409, 422, 451, 600)),
         ResponseTooLargeError(),
+        TLSError(),
+        ProxyError(),
+        resumed_later(status_error(429)),
+        resumed_later(status_error(503)),
         DecodeError(),
         OddRecordError(),
         PaginationError(),
@@ -253,15 +273,25 @@ def test_the_last_attempt_has_no_note():
 
 
 def test_each_retry_is_logged(caplog):
-    """Each wait is logged, with the attempt, the seconds and the reason."""
+    """Each wait is logged, with the attempt, the seconds and the reason, and as nothing to fear."""
     attempt = Failing(status_error(429, 3.0))
 
-    with caplog.at_level(logging.WARNING, "cekat_async"):
+    with caplog.at_level(logging.DEBUG, "cekat_async"):
         run_virtual(retrying(attempt))
+
+    assert [record.levelno for record in caplog.records] == [logging.INFO]
 
     assert [record.getMessage() for record in caplog.records] == [
         "attempt 1 failed, next in 3 s: no (HTTP 429, retry after 3 s)"
     ]
+
+
+def test_the_drop_of_an_idle_connection_is_hardly_logged(caplog):
+    """Servers drop idle connections all the time: that is for those who look for it."""
+    with caplog.at_level(logging.DEBUG, "cekat_async"):
+        run_virtual(retrying(Failing(idle_drop())))
+
+    assert [record.levelno for record in caplog.records] == [logging.DEBUG]
 
 
 def test_concurrent_calls_do_not_share_errors():
@@ -293,6 +323,32 @@ def test_cancellation_passes_at_once(after):
         assert now() == pytest.approx(after)
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("backoff", [0.001, 0.5, 100.0])
+def test_an_unknown_host_is_asked_for_twice_more(backoff):
+    """A name that does not exist is tried again twice, within two seconds, whatever the policy."""
+    attempt = Failing(*(UnknownHostError() for _ in range(9)))
+
+    async def main() -> None:
+        with pytest.raises(UnknownHostError):
+            await retrying(attempt, RetryPolicy(backoff=backoff, backoff_max=100.0))
+
+    run_virtual(main())
+    assert len(attempt.times) == 3
+    assert attempt.times[-1] <= 2
+
+
+def test_an_unknown_host_has_no_more_attempts_than_others():
+    """A policy without retries holds for it too."""
+    attempt = Failing(UnknownHostError())
+
+    async def main() -> None:
+        with pytest.raises(UnknownHostError):
+            await retrying(attempt, RetryPolicy(attempts=1))
+
+    run_virtual(main())
+    assert len(attempt.times) == 1
 
 
 # --- the budget
@@ -344,6 +400,22 @@ def test_what_a_retry_costs(error, retries):
     assert len(attempt.times) == 1 + retries
 
 
+def test_the_drop_of_an_idle_connection_is_free():
+    """Its retry goes out at once, and at the expense of no budget: once in a call."""
+    budget = RetryBudget(2)
+    budget.spend(10)
+    attempt = Failing(status_error(429, 5.0), idle_drop(), idle_drop())
+
+    async def main() -> None:
+        with pytest.raises(ConnectionDroppedError) as caught:
+            await retrying(attempt, budget=budget)
+        assert "retry budget of 2 is spent" in caught.value.__notes__[0]
+
+    run_virtual(main())
+    begin, *later = attempt.times
+    assert later == [begin + 5, begin + 5]
+
+
 def test_a_spent_budget_ends_a_call_at_once():
     """When the budget is spent the last attempt's error is raised at once, and says why."""
     errors = [status_error(500 + number) for number in range(5)]
@@ -387,16 +459,16 @@ def test_what_is_not_tried_again_anyway_is_not_the_budgets_business(policy, bala
         ([], 5.2),
         ([status_error(500)], 5),
         ([ResponseLostError()], 5),
-        ([status_error(500), ResponseLostError()], 4),
-        ([ResponseLostError(), status_error(500)], 3),
-        ([status_error(500)] * 3, 3),
+        ([status_error(500), ResponseLostError()], 5),
+        ([ResponseLostError(), status_error(500)], 5),
+        ([status_error(500)] * 5, 5),
         ([status_error(429)] * 3, 5.2),
-        ([status_error(500), status_error(429)], 4.2),
+        ([status_error(500), status_error(429)], 5),
     ],
     ids=repr,
 )
 def test_what_success_gives_back(errors, balance):
-    """Success gives back what its last retry cost, and a fifth of one where that was nothing."""
+    """Success gives back what its retries cost, and a fifth of one where that was nothing."""
     budget = RetryBudget(10)
     budget.spend(25)
 
@@ -595,7 +667,7 @@ class PlannedCall:
 
     @property
     def given_back(self) -> int:
-        return max([1, *self._prices[-1:]]) if self._succeeded else 0
+        return max(1, sum(self._prices)) if self._succeeded else 0
 
 
 @given(

@@ -6,7 +6,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.listing import ModelListing, replay
+from support.effort import EFFORT
+from support.listing import EndlessListing, ModelListing, replay
 
 from cekat_async._segments import SegmentedWalk
 from cekat_async.errors import (
@@ -77,7 +78,7 @@ def serially(listing: ModelListing, cursor: Cursor | None = None) -> list[str]:
 
 
 @given(listing=listings, walkers=walker_counts, random=interleavings)
-@settings(max_examples=300)
+@settings(max_examples=100 * EFFORT)
 def test_it_yields_what_a_walk_in_order_yields(listing, walkers, random):
     """Each conversation comes exactly once, however the data lie and the answers come in."""
     walk, warnings = walk_of(walkers)
@@ -95,7 +96,7 @@ def test_it_yields_what_a_walk_in_order_yields(listing, walkers, random):
     walkers=walker_counts,
     random=interleavings,
 )
-@settings(max_examples=200)
+@settings(max_examples=80 * EFFORT)
 def test_a_server_that_does_not_honour_its_cursors_costs_one_warning(
     listing, made_up, walkers, random
 ):
@@ -131,7 +132,7 @@ def test_one_cursor_finds_out_whether_it_is_honoured(made_up):
     rate=st.sampled_from([0.05, 0.2, 0.5]),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=300)
+@settings(max_examples=100 * EFFORT)
 def test_on_a_live_account_all_that_was_there_throughout_comes(
     listing, made_up, walkers, random, rate, seed
 ):
@@ -154,7 +155,7 @@ def test_on_a_live_account_all_that_was_there_throughout_comes(
 
 
 @given(listing=listings, walkers=walker_counts, random=interleavings, share=st.floats(0, 1))
-@settings(max_examples=150)
+@settings(max_examples=60 * EFFORT)
 def test_each_page_says_where_a_walk_in_order_would_miss_nothing(listing, walkers, random, share):
     """What came up to any page, and what lies behind its ``next_cursor``, is everything."""
     walk, _ = walk_of(walkers)
@@ -169,7 +170,7 @@ def test_each_page_says_where_a_walk_in_order_would_miss_nothing(listing, walker
 
 
 @given(listing=listings, walkers=walker_counts, page=st.integers(0, 10))
-@settings(max_examples=100)
+@settings(max_examples=40 * EFFORT)
 def test_from_a_cursor_on_it_walks_what_lies_behind(listing, walkers, page):
     """With a cursor, only what lies behind it comes, and all of that."""
     cursor = None
@@ -370,7 +371,7 @@ def test_a_cursor_that_repeats_is_an_error_in_order():
     walk.advance(middle, page("n", at(2)))
 
     assert middle.is_over
-    assert "second time" in warnings[0]
+    assert "would never end" in warnings[0]
     # What the server wrote into a cursor, perhaps the key, is in no log.
     assert at(2).cursor_ts not in warnings[0]
 
@@ -401,6 +402,35 @@ def test_a_listing_that_changes_too_fast_is_told_of():
     replay(walk, listing, walkers=2, between=live)
 
     assert "faster than it is read" in warnings[-1]
+
+
+@given(
+    size=st.sampled_from([0, 1, 40, 150]),
+    kinds=st.lists(st.sampled_from(["empty", "repeat", "cycle"]), min_size=1, max_size=4),
+    moments=st.lists(
+        st.sampled_from(["?", "1970-01-01T00:00:00", "2200-01-01T00:00:00", "2026-01-01T00:00:00"]),
+        min_size=1,
+        max_size=4,
+    ),
+    rising=st.booleans(),
+    walkers=walker_counts,
+    random=interleavings,
+)
+@settings(max_examples=100)
+def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
+    size, kinds, moments, rising, walkers, random
+):
+    """Whatever pages come after the end: all conversations come once, and then an error."""
+    times = spread(size, "even", Random(size))
+    listing = EndlessListing(times, kinds=kinds, moments=moments, limit=5, rising=rising)
+    walk, _ = walk_of(walkers)
+    pages = []
+
+    with pytest.raises(PaginationError, match="would never end"):
+        replay(walk, listing, walkers=walkers, random=random, pages=pages)
+
+    assert sorted(ids_of(pages)) == sorted(listing.times)
+    assert len(listing.requests) <= 2 * size / 5 + 150 * len(kinds) + 5 * walkers
 
 
 def test_an_empty_listing_is_one_empty_page():

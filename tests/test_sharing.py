@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual
+from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import Limiter, RateLimit
@@ -560,7 +561,7 @@ async def sent_by(store, limit, ways, *, are_cut):
 
 @pytest.mark.once
 @given(processes(), outages())
-@settings(max_examples=100)
+@settings(max_examples=40 * EFFORT)
 def test_an_outage_never_makes_a_window_too_full(some, away):
     """No window holds more than the limit, whenever the budget goes and comes back.
 
@@ -575,7 +576,7 @@ def test_an_outage_never_makes_a_window_too_full(some, away):
 
 
 @given(processes(), outages(0.0))
-@settings(max_examples=30)
+@settings(max_examples=20 * EFFORT)
 def test_who_is_cut_off_costs_no_more_than_its_share(some, away):
     """Whatever each of them sees of the budget, a window holds the shares above the limit at most.
 

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import subprocess
 import sys
-import textwrap
 from contextlib import aclosing, suppress
 
 import pytest
@@ -182,27 +181,30 @@ import asyncio, os, signal
 from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
-async def main():
+async def main(walk):
+    # Development mode warns about each step that takes long, as all do on a busy machine.
+    asyncio.get_running_loop().slow_callback_duration = 3600
     async with (
         Sandbox(conversations=500, quota=None, latency=0.02) as api,
         CekatClient(api.api_key, base_url=api.base_url) as cekat,
     ):
-        async for _ in {stream}:
+        async for _ in walk(cekat.conversations):
             {strike}
         print("whole")
 
-try:
-    asyncio.run(main())
-except KeyboardInterrupt:
-    print("interrupted")
-print("over")
+for walk in (
+    lambda conversations: conversations.list(),
+    lambda conversations: conversations.across(),
+    lambda conversations: conversations.list(segments=4, limit=10),
+):
+    try:
+        asyncio.run(main(walk))
+    except KeyboardInterrupt:
+        print("interrupted")
+    print("over")
 """
 
 
-@pytest.mark.parametrize(
-    "stream",
-    ["conversations.list()", "conversations.across()", "conversations.list(segments=4, limit=10)"],
-)
 @pytest.mark.parametrize(
     "strike, said",
     [
@@ -212,17 +214,17 @@ print("over")
         ("os.kill(os.getpid(), signal.SIGINT)", "interrupted"),
     ],
 )
-def test_a_program_that_stops_in_the_middle_says_nothing(stream, strike, said):
+def test_a_program_that_stops_in_the_middle_says_nothing(strike, said):
     """A break, a return, Ctrl-C and a KeyboardInterrupt in a loop leave no warning behind."""
-    source = textwrap.dedent(PROGRAM).format(stream=f"cekat.{stream}", strike=strike)
+    source = PROGRAM.format(strike=strike)
 
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-X", "dev", "-W", "error", "-c", source],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
 
     assert done.stderr == ""
-    assert done.stdout.split() == [*([said] if said else []), "over"]
+    assert done.stdout.split() == [*([said] if said else []), "over"] * 3

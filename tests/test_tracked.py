@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.listing import ModelListing, replay
+from support.effort import EFFORT
+from support.listing import EndlessListing, ModelListing, replay
 
 from cekat_async._tracked import TrackedWalk
 from cekat_async.errors import PaginationError
@@ -73,7 +74,7 @@ interleavings = st.none() | st.integers(0, 2**32).map(Random)
 
 
 @given(listing=listings, walkers=walker_counts, random=interleavings)
-@settings(max_examples=200)
+@settings(max_examples=80 * EFFORT)
 def test_without_a_stop_all_comes(listing, walkers, random):
     """Every conversation comes, and the last position says that all has come."""
     kept = Kept(listing, walkers)
@@ -91,7 +92,7 @@ def test_without_a_stop_all_comes(listing, walkers, random):
     rate=st.sampled_from([0, 0.05, 0.3]),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=500)
+@settings(max_examples=150 * EFFORT)
 def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     listing, walkers, random, stops, rate, seed
 ):
@@ -121,7 +122,7 @@ def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     moves=st.integers(0, 30),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=300)
+@settings(max_examples=100 * EFFORT)
 def test_again_brings_what_moved_since_the_end(listing, walkers, stop, moves, seed):
     """A walk that has ended, and is asked again, brings everything that has moved since."""
     kept, chances = Kept(listing, walkers), Random(seed)
@@ -145,7 +146,7 @@ def test_again_brings_what_moved_since_the_end(listing, walkers, stop, moves, se
     during=st.sampled_from([0, 0.1, 0.3]),
     stops=st.lists(st.integers(0, 60), max_size=3),
 )
-@settings(max_examples=300)
+@settings(max_examples=100 * EFFORT)
 def test_since_brings_what_moved_since_the_walk_began(listing, walkers, seed, during, stops):
     """An incremental walk, killed or not, brings all that moved since the last one's first page."""
     chances, moved = Random(seed), set[str]()
@@ -384,6 +385,56 @@ def test_a_walk_that_is_told_to_stop_is_not_at_its_end(stop, walkers, random, se
     kept.run()
 
     assert kept.found == set(listing.times)
+
+
+@given(
+    size=st.sampled_from([1, 40, 150]),
+    kinds=st.lists(st.sampled_from(["empty", "repeat", "cycle"]), min_size=1, max_size=4),
+    moments=st.lists(
+        st.sampled_from(["?", "1970-01-01T00:00:00", "2200-01-01T00:00:00", "2026-01-01T00:00:00"]),
+        min_size=1,
+        max_size=4,
+    ),
+    rising=st.booleans(),
+    walkers=walker_counts,
+    random=interleavings,
+)
+@settings(max_examples=100)
+def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
+    size, kinds, moments, rising, walkers, random
+):
+    """Whatever pages come after the end: all conversations come, and then an error."""
+    listing = EndlessListing(even(size), kinds=kinds, moments=moments, limit=5, rising=rising)
+    walk, pages = TrackedWalk(Position(), walkers, lambda _: None), []
+
+    with pytest.raises(PaginationError):
+        replay(walk, listing, walkers=walkers, random=random, pages=pages)
+
+    assert {item.id for page in pages for item in page} == set(listing.times)
+    assert len(listing.requests) <= 2 * size / 5 + 150 * len(kinds) + 5 * walkers
+
+
+def test_a_sparse_listing_that_does_not_go_by_time_is_read():
+    """Where the first page of a listing is empty, and its cursor is no time, the rest comes."""
+    listing = ModelListing(even(300), limit=10, seed=1)
+    last = min(listing.times, key=listing.times.get)
+    listing.shows = last.__eq__
+    plain = listing.page
+
+    def page(cursor, limit=None):
+        place = cursor and Cursor(cursor.cursor_id, cursor.cursor_ts.removeprefix("at "))
+        found = plain(place, limit)
+        following = found.next_cursor
+        return msgspec.structs.replace(
+            found,
+            next_cursor=following and Cursor(following.cursor_id, f"at {following.cursor_ts}"),
+        )
+
+    listing.page = page
+    kept = Kept(listing, 1)
+    kept.run()
+
+    assert kept.found == {last}
 
 
 def test_a_position_is_small():

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import run_virtual
 
+from cekat_async._cursor_walk import CursorWalk
 from cekat_async._walk import (
-    CursorWalk,
     PageWalk,
     items_of,
     odd_record_error,
@@ -221,19 +221,6 @@ def test_empty_page_with_an_older_cursor_is_a_circle() -> None:
     assert isinstance(result.error, PaginationError)
 
 
-def test_thousands_of_empty_pages() -> None:
-    """Empty pages with ever new cursors are no end, however many, until a record comes."""
-    result = along_cursors(
-        lambda position: (
-            conversation_page("x")
-            if position == cursor(5_000)
-            else conversation_page(to=int(position.cursor_id[3:]) + 1 if position else 0)
-        )
-    )
-
-    assert (result.ids, result.error, len(result.asked)) == (["x"], None, 5_002)
-
-
 @given(
     leads=st.dictionaries(
         st.integers(0, 6), st.tuples(st.none() | st.integers(0, 6), st.booleans()), min_size=7
@@ -258,20 +245,20 @@ def test_cursor_walk_is_a_pure_state() -> None:
     walk = CursorWalk()
     assert (walk.cursor, walk.done) == (None, False)
 
-    walk.advance(cursor("A"), page_is_empty=False)
+    walk.advance(cursor("A"), ["x"])
     assert (walk.cursor, walk.done) == (cursor("A"), False)
 
-    walk.advance(None, page_is_empty=False)
+    walk.advance(None, ["y"])
     assert (walk.cursor, walk.done) == (cursor("A"), True)
 
 
 def test_cursor_walk_stays_where_the_circle_is_met() -> None:
     """A circle does not move the walk: it still stands at the page that led into it."""
     walk = CursorWalk(cursor("A"))
-    walk.advance(cursor("B"), page_is_empty=False)
+    walk.advance(cursor("B"), ["x"])
 
     with pytest.raises(PaginationError):
-        walk.advance(cursor("A"), page_is_empty=False)
+        walk.advance(cursor("A"), ["y"])
 
     assert (walk.cursor, walk.done) == (cursor("B"), False)
 
@@ -327,7 +314,8 @@ def test_odd_record_raises_behind_its_page() -> None:
     assert result.error.cursor == cursor("A")
     assert (result.error.records, result.error.page) == (records, second)
     assert str(result.error) == (
-        "record 1 of the page, id o-1, is odd at $.notes: Expected `str` (and 1 more of this page)"
+        "record 1 of the page, id o-1, is malformed at $.notes: Expected `str` "
+        "(and 1 more of this page)"
     )
 
 
@@ -466,6 +454,73 @@ def test_pages_pushed_back_whole_are_not_the_end() -> None:
     result = along_pages(answer)
 
     assert result.ids == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("page", [inbox_page(pages=10**9), inbox_page("a", pages=10**9)])
+def test_fifty_pages_that_claim_more_and_bring_nothing_are_an_error(page: InboxPage) -> None:
+    """Empty or repeated, pages that say that there are more end in an error, and not silently."""
+    result = along_pages(lambda number: inbox_page("a", pages=10**9) if number == 1 else page)
+
+    assert result.ids == ["a"]
+    assert len(result.asked) == len(result.pages) == 51
+    assert isinstance(result.error, PaginationError)
+    assert "counts 1,000,000,000 pages, but 50 pages in a row brought nothing" in str(result.error)
+
+
+def test_a_cycle_of_100_inbox_pages_is_an_error_after_150() -> None:
+    """Inboxes that begin anew under later page numbers come once."""
+    result = along_pages(lambda number: inbox_page(f"i-{(number - 1) % 100}", pages=number + 1))
+
+    assert len(result.asked) == 150
+    assert len(result.ids) == 100
+    assert isinstance(result.error, PaginationError)
+
+
+def test_empty_and_repeated_inbox_pages_count_together() -> None:
+    """A server that alternates between them is left after fifty of both."""
+    result = along_pages(lambda number: inbox_page(*"a" * (number % 2), pages=number + 1))
+
+    assert len(result.asked) == 51
+    assert isinstance(result.error, PaginationError)
+
+
+def test_an_empty_page_in_the_middle_is_not_the_end() -> None:
+    """A page without inboxes is passed over, as long as the server counts more pages."""
+    pages = {1: ["a"], 2: [], 3: [], 4: ["b"], 5: []}
+
+    result = along_pages(lambda number: inbox_page(*pages[number], pages=4))
+
+    assert (result.asked, result.ids) == ([1, 2, 3, 4, 5], ["a", "b"])
+    assert result.error is None
+
+
+def test_an_empty_page_behind_all_items_is_the_end() -> None:
+    """Too large a count of pages, as in the API's own sample, costs one request."""
+    ids = [f"i-{number}" for number in range(15)]
+
+    result = along_pages(numbered(ids, 10, pages=8, items=15))
+
+    assert (result.asked, result.ids, result.error) == ([1, 2, 3], ids, None)
+
+
+@pytest.mark.parametrize("extra", [1, 48])
+def test_a_count_of_pages_that_is_too_large_is_no_error(extra: int) -> None:
+    """Where nothing else shows that it is, the walk goes to the last page that is counted."""
+    result = along_pages(numbered(["a", "b", "c"], 1, pages=3 + extra))
+
+    assert (len(result.asked), result.ids, result.error) == (3 + extra, ["a", "b", "c"], None)
+
+
+def test_an_error_of_an_inbox_listing_comes_after_odd_records() -> None:
+    """An odd inbox on the last page before the error is told, and is not what is raised."""
+    handed: list[OddRecord] = []
+
+    result = along_pages(
+        lambda number: inbox_page(pages=10**9, odd_records=(odd(0, "o"),)), handed.append
+    )
+
+    assert isinstance(result.error, PaginationError)
+    assert [record.id for record in handed] == ["o"]
 
 
 PAGE = st.builds(

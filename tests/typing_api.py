@@ -58,6 +58,8 @@ from cekat_async.export import (
 )
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from aiohttp import ClientSession
 
 
@@ -71,6 +73,7 @@ async def clients(session: ClientSession) -> None:
         retry=RetryPolicy(attempts=3, backoff=1, backoff_max=10),
         timeout=Timeout(connect=5, read=10, attempt=30, deadline=None),
         concurrency=2,
+        max_page_bytes=1_000_000,
         session=session,
         trust_env=True,
         allow_http=False,
@@ -116,6 +119,9 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
     assert_type(len(page), int)
     for item in page:
         assert_type(item, Conversation)
+    assert_type(page[0], Conversation)
+    assert_type(page[-1].contact_name, str | None)
+    assert_type(page[:3], tuple[Conversation, ...])
 
     walk = client.conversations.pages(stage_status=status, cursor=None)
     assert_type(walk, AsyncGenerator[ConversationPage, None])
@@ -134,6 +140,8 @@ async def raw_pages(client: CekatClient, cursor: Cursor) -> None:
     async for page in walk:
         assert_type(page.raw, list[msgspec.Raw])
         assert_type(page.lines, list[bytes])
+        assert_type(page[0], msgspec.Raw)
+        assert_type(page[:3], list[msgspec.Raw])
         assert_type(page.json_lines(), bytes)
         assert_type(page.next_cursor, Cursor | None)
         _ = page.items  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
@@ -152,7 +160,28 @@ async def wrong_pages(client: CekatClient, page: ConversationPage) -> None:
         pass
     page.next_cursor.cursor_id  # type: ignore[union-attr]  # noqa: B018 - not asked for None
     page.next_cursor = None  # type: ignore[misc]
+    page["id"]  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    page[0] = page[1]  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
     Cursor("id")  # type: ignore[call-arg]
+
+
+async def inboxes_by_uuid(
+    client: CekatClient, inbox: UUID, several: list[UUID], later: AsyncIterable[UUID]
+) -> None:
+    """Wherever an inbox id is accepted, a UUID is as well."""
+    page = await client.conversations.page(inbox_id=inbox)
+    assert_type(page.inbox_id, str | None)
+    client.conversations.pages(inbox_id=inbox)
+    client.conversations.list(inbox_id=inbox)
+    client.conversations.raw_pages(inbox_id=inbox)
+    client.conversations.across(several)
+    client.conversations.across([inbox, "a"])
+    client.conversations.across_pages(later)
+    client.conversations.tracked_pages({inbox: Position()})
+    client.conversations.tracked_pages(dict.fromkeys(several, Position()))
+    await export_conversations(client, "x.jsonl", inbox_ids=several)
+    client.conversations.list(inbox_id=b"id")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.conversations.tracked_pages({1: Position()})  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
 async def many_inboxes(client: CekatClient, ids: AsyncIterable[str]) -> None:
@@ -241,6 +270,8 @@ def decoding() -> None:
 async def inboxes(client: CekatClient) -> None:
     page = await client.inboxes.page(page=2, limit=10)
     assert_type(page, InboxPage)
+    assert_type(page[0], Inbox)
+    assert_type(page[:3], tuple[Inbox, ...])
     assert_type(page.items, tuple[Inbox, ...])
     assert_type(page.page, int)
     assert_type(page.total_pages, int | None)
@@ -318,6 +349,8 @@ def kinships(wrong: ConfigurationError, late: DeadlineExceededError) -> None:
 
 async def tracked(client: CekatClient) -> None:
     positions: dict[str | None, Position] = {None: Position()}
+    by_text: dict[str, Position] = {"inbox": Position()}
+    client.conversations.tracked_pages(by_text)
     async for page in client.conversations.tracked_pages(positions):
         assert_type(page, ConversationPage)
         assert_type(page.position, Position | None)

@@ -53,10 +53,11 @@ _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
 )
 
 _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
-    (errors.AuthenticationError, "check the key in {key_from}"),
-    (errors.PermissionDeniedError, "ask for a key that may see this"),
-    (errors.NotFoundError, "check the base URL"),
     (errors.InboxesFailedError, "the same command goes on"),
+    # These say by themselves what to check.
+    (errors.TLSError, ""),
+    (errors.ProxyError, ""),
+    (errors.UnknownHostError, ""),
     (errors.NotSentError, "check the network and the base URL"),
     (errors.ResponseLostError, "try again, and if it stays so, ask the API's support"),
     (errors.ServerError, "try again later"),
@@ -66,7 +67,8 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
 # What the errors say for Python, said for a command line.
 _AS_TYPED: Mapping[str, str] = {
     "pass api_key=… or set CEKAT_API_KEY": "set CEKAT_API_KEY, or try it with --sandbox",
-    "check api_key=… or CEKAT_API_KEY": "check CEKAT_API_KEY",
+    "check api_key=… or CEKAT_API_KEY": "check the key in {key_from}",
+    "check base_url=… or CEKAT_BASE_URL": "check the base URL",
     "pass allow_http=True": "pass --allow-http",
     # Which of the two it is, --wait takes away both.
     "the deadline of the call, or RateLimit.longest_hold": "what the command may wait",
@@ -101,9 +103,9 @@ def advice(error: errors.CekatError, key_from: str = "CEKAT_API_KEY") -> str:
     """
     text = "; ".join([str(error), *getattr(error, "__notes__", ())])
     for said, typed in _AS_TYPED.items():
-        text = text.replace(said, typed)
+        text = text.replace(said, typed.format(key_from=key_from))
     hint = _hint(error)
-    return f"{text}: {hint.format(key_from=key_from)}" if hint else text
+    return f"{text}: {hint}" if hint else text
 
 
 def facts(error: errors.CekatError) -> dict[str, Any]:
@@ -111,7 +113,7 @@ def facts(error: errors.CekatError) -> dict[str, Any]:
     found: dict[str, Any] = {"error": type(error).__name__, "exit_code": exit_code(error)}
     if error.retry_after is not None:
         found["retry_after"] = error.retry_after
-    if isinstance(error, errors.RateLimitError) and error.resumes_at is not None:
+    if isinstance(error, errors.APIStatusError) and error.resumes_at is not None:
         found["resumes_at"] = error.resumes_at
     return found
 
@@ -125,10 +127,12 @@ def say_failure(error: errors.CekatError, voice: Voice) -> ExitCode:
 def _hint(error: errors.CekatError) -> str | None:
     if isinstance(error, errors.RateLimitError):
         return _when_to_come_back(error)
+    if isinstance(error, errors.APIStatusError) and error.resumes_at is not None:
+        return _when_to_come_back(error)
     return next((hint for kind, hint in _ADVICE if isinstance(error, kind)), None)
 
 
-def _when_to_come_back(error: errors.RateLimitError) -> str:
+def _when_to_come_back(error: errors.APIStatusError) -> str:
     if error.resumes_at is not None:
         return f"come back {_at(error.resumes_at)}, or pass --wait"
     if error.retry_after:

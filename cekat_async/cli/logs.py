@@ -27,12 +27,12 @@ class _VoiceHandler(logging.Handler):
 
 
 def log_to(voice: Voice) -> None:
-    """Show the package's warnings."""
+    """Show the package's warnings, and its retries and pauses: they say why nothing happens."""
     _LOGGER.handlers[:] = [_VoiceHandler(voice)]
-    _LOGGER.setLevel(logging.WARNING)
+    _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
 
 
 def log_everything() -> None:
-    """Show all that the package logs, and not its warnings alone."""
+    """Show all that the package logs, each request too."""
     _LOGGER.setLevel(logging.DEBUG)

@@ -9,7 +9,7 @@ from cekat_async.cli.spans import span
 from cekat_async.cli.voice import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from cekat_async.export import ExportReport, Manifest, Partition
 
@@ -87,19 +87,18 @@ def _remarks(manifest: Manifest) -> Iterator[str]:
     if manifest.repeats:
         yield f"{count(manifest.repeats, 'repeat')}: of each conversation the last one counts"
     if manifest.unknown_fields:
-        yield f"unknown fields: {_fields(manifest.unknown_fields.items())}"
+        yield f"unknown fields: {_fields(manifest.unknown_fields)}"
+    if manifest.mistyped_fields:
+        yield f"mistyped fields: {_fields(manifest.mistyped_fields)}"
     if manifest.odd_records:
-        yield (
-            f"odd records: {manifest.odd_records:,}, written like the others, "
-            "but not as the API documents them"
-        )
+        yield f"malformed records: {manifest.odd_records:,}, in tables with only their id and raw"
 
 
-def _fields(fields: Iterable[tuple[str, int]]) -> str:
-    often = sorted(fields, key=lambda field: (-field[1], field[0]))
+def _fields(fields: Mapping[str, int]) -> str:
+    often = sorted(fields.items(), key=lambda field: (-field[1], field[0]))
     shown = [f"{one_line(name)[:20]} ({number:,})" for name, number in often[:_FIELDS_SHOWN]]
     more = len(often) - len(shown)
-    while len(", ".join(shown)) > _COLUMNS - len("unknown fields: , and 1,000 more"):
+    while len(", ".join(shown)) > _COLUMNS - len("mistyped fields: , and 1,000 more"):
         shown.pop()
         more += 1
     return ", ".join(shown) + (f", and {more:,} more" if more else "")

@@ -74,6 +74,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     records: int = 0
     odd_records: int = 0
     unknown_fields: dict[str, int] = {}
+    mistyped_fields: dict[str, int] = {}
     requests: int = 0
     retries: int = 0
     refused: int = 0

@@ -63,9 +63,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             database), those that this export brought.
         fetched: Records that came, repeated ones included.
         repeats: How many of those were replaced by a later version of the same conversation.
-        odd_records: Records that do not have the documented shape.
-        unknown_fields: The names of fields that no documentation has, with how many records had
-            each.
+        odd_records: Malformed records: not JSON, not an object, or without a readable id.
+        unknown_fields: The names of fields that this version does not know, and how many records
+            had each.
+        mistyped_fields: The names of fields of another type than documented, and how many records
+            had each. The column ``extra`` of a table has the original values.
         pages: Pages that came.
         requests: Requests that were sent, retries included.
         retries: How many of the requests were retries.
@@ -92,6 +94,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 0
     odd_records: int = 0
     unknown_fields: dict[str, int] = {}
+    mistyped_fields: dict[str, int] = {}
     pages: int = 0
     requests: int = 0
     retries: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cekat_async.export.record import id_of
+from cekat_async import record_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -81,5 +81,5 @@ class Merged:
 
 def _name_of(record: bytes) -> Name:
     """Return what a checkpoint knows a record by: its id, or all of it without one."""
-    id_ = id_of(record)
+    id_ = record_id(record)
     return record if id_ is None else id_

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from cekat_async import CheckpointError, ConfigurationError, Position
 from cekat_async.export.file_sink import CHECKPOINT
@@ -31,7 +32,7 @@ __all__ = [
 
 
 def filters_of(
-    inbox_ids: Iterable[str], stage_status: StageStatus | str | None, *, by_inbox: bool
+    inbox_ids: Iterable[str | UUID], stage_status: StageStatus | str | None, *, by_inbox: bool
 ) -> Filters:
     """Return checked filters.
 
@@ -40,7 +41,8 @@ def filters_of(
     """
     if isinstance(inbox_ids, str):
         raise ConfigurationError(f"inbox_ids must be several, not one text: write [{inbox_ids!r}]")
-    wanted = tuple(dict.fromkeys(inbox_ids))  # each once, in their order
+    texts = (str(each) if isinstance(each, UUID) else each for each in inbox_ids)
+    wanted = tuple(dict.fromkeys(texts))  # each once, in their order
     if not all(_is_text(inbox_id) for inbox_id in wanted):
         raise ConfigurationError(f"each of inbox_ids must be a text, and not empty: {wanted!r}")
     if wanted and by_inbox:

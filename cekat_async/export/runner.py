@@ -44,6 +44,7 @@ from cekat_async.export.worker import Worker
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from uuid import UUID
 
     from cekat_async import CekatClient, OddRecord, StageStatus
     from cekat_async.export.checkpoint import Totals
@@ -72,7 +73,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
     client: CekatClient,
     target: str | os.PathLike[str] | Sink,
     *,
-    inbox_ids: Iterable[str] = (),
+    inbox_ids: Iterable[str | UUID] = (),
     by_inbox: bool = False,
     stage_status: StageStatus | str | None = None,
     incremental: bool = False,
@@ -97,7 +98,8 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
         target: A file name (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``, ``.csv``, ``.parquet``,
             ``.sqlite``, ``.duckdb``), a folder (``….parquet/``), a database (``postgresql://…``),
             ``-`` for standard output, or a :class:`Sink` of your own.
-        inbox_ids: Only these inboxes, each walked by itself.
+        inbox_ids: Only these inboxes, each walked by itself: ids as text, or as
+            :class:`uuid.UUID`.
         by_inbox: Walk each inbox of the account by itself, so that one that fails does not end the
             others. Conversations of an inbox that the account does not list are not in it.
         stage_status: Only this status.

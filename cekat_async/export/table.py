@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from cekat_async import DecodeError, decode_conversation
-from cekat_async.export.record import id_of
+from cekat_async import DecodeError, decode_conversation, record_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +95,8 @@ _NOTHING = (None,) * (len(COLUMNS) - 2)
 def row_of(raw: bytes) -> Row:
     """Return the row that a record makes, in the order of :data:`COLUMNS`.
 
-    A record that is not as documented has its id and itself in it, and nothing else. Without a
-    readable id it gets one that is made of it, ``odd:`` and a hash: so it is kept as well, once.
+    A malformed record has only its id and ``raw``. Without a readable id it gets ``odd:`` and a
+    hash of its bytes as its id, so that it is kept as well, once.
     """
     text = raw.decode(errors="replace")
     try:
@@ -108,5 +107,5 @@ def row_of(raw: bytes) -> Row:
 
 
 def _id_of_odd(raw: bytes) -> str:
-    id_ = id_of(raw)
+    id_ = record_id(raw)
     return f"odd:{blake2b(raw, digest_size=16).hexdigest()}" if id_ is None else id_

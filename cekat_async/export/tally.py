@@ -43,6 +43,7 @@ class Tally:
         self._records = 0
         self._odd_records = 0
         self._unknown = Counter[str]()
+        self._mistyped = Counter[str]()
         self._waited = 0.0
         self.published: int | None = None
 
@@ -53,15 +54,15 @@ class Tally:
         self._records = before.records
         self._odd_records = before.odd_records
         self._unknown = Counter(before.unknown_fields)
+        self._mistyped = Counter(before.mistyped_fields)
 
     def count(self, page: ConversationPage) -> None:
         """Count a page, whose counts are then kept together with it."""
         self._pages += 1
         self._records += len(page.items) + len(page.odd_records)
         self._odd_records += len(page.odd_records)
-        for item in page.items:
-            if item.extra:
-                self._unknown.update(item.extra.keys())
+        self._unknown.update(page.unknown_fields)
+        self._mistyped.update(page.mistyped_fields)
 
     @asynccontextmanager
     async def looking(self) -> AsyncGenerator[None, None]:
@@ -92,6 +93,7 @@ class Tally:
             records=self._records,
             odd_records=self._odd_records,
             unknown_fields=dict(self._unknown),
+            mistyped_fields=dict(self._mistyped),
             requests=before.requests + now.requests,
             retries=before.retries + now.retries,
             refused=before.refused + now.refused,

@@ -11,10 +11,11 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from .cursors import Cursors
+from .endless import Endless
 from .parameters import InvalidError, positive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .listing import Place, Row
     from .options import Dialect
@@ -52,6 +53,7 @@ class Api:
         self._world = world
         self._dialect = dialect
         self._cursors = Cursors(world.listing, dialect.made_up_cursors)
+        self._endless = None if dialect.endless is None else Endless(dialect)
         self.forbidden: set[str] = set()
         self._routes = {"/api/conversations": self._conversations, "/api/inboxes": self._inboxes}
 
@@ -76,22 +78,38 @@ class Api:
         if given.get("inbox_id") in self.forbidden:
             return error(403, "FORBIDDEN", "The key may not see this inbox")
         limit = self._limit(given)
-        after = self._cursors.read(given)
-        rows = self._page(given, after, limit)
-        page, more = rows[:limit], len(rows) > limit
-        bodies = [self._world.render(row) for row in page]
-        reply = _listed(bodies, self._metadata(page, None if after is None else given, more=more))
+        page, metadata = self._page_after_the_end(given, limit) or self._page(given, limit)
+        reply = _listed([self._world.render(row) for row in page], metadata)
         self._world.events.after_page()
         return reply
 
-    def _page(self, given: Mapping[str, str], after: Place | None, limit: int) -> list[Row]:
-        """Return the rows of a page, and one more if there is one."""
+    def _page(self, given: Mapping[str, str], limit: int) -> tuple[list[Row], dict[str, Any]]:
+        """Return the rows of a page, and what stands beside them."""
+        after = self._cursors.read(given)
+        rows = list(islice(self._rows(given, after), limit + 1))
+        page, more = rows[:limit], len(rows) > limit
+        if self._endless is not None and not more:
+            return page, {"metadata": {"next_cursor": self._endless.first_cursor(page)}}
+        return page, self._metadata(page, None if after is None else given, more=more)
+
+    def _page_after_the_end(
+        self, given: Mapping[str, str], limit: int
+    ) -> tuple[list[Row], dict[str, Any]] | None:
+        """Return the same for a page that lies after the end, or `None` for one that does not."""
+        if self._endless is None or not (number := self._endless.number(given)):
+            return None
+        rows = list(self._rows(given))
+        shown = self._endless.page_shown(number, -(-len(rows) // limit))
+        page = [] if shown is None else rows[(shown - 1) * limit : shown * limit]
+        return page, {"metadata": {"next_cursor": self._endless.next_cursor(given)}}
+
+    def _rows(self, given: Mapping[str, str], after: Place | None = None) -> Iterator[Row]:
+        """Yield the rows that a query asks for, from a place on."""
         inbox_id = given.get("inbox_id")
         inbox = None if inbox_id is None else self._world.account.inbox_numbers.get(inbox_id)
         if inbox_id is not None and inbox is None:
-            return []
-        rows = self._world.listing.rows(after, inbox=inbox, status=given.get("stage_status"))
-        return list(islice(rows, limit + 1))
+            return iter(())
+        return self._world.listing.rows(after, inbox=inbox, status=given.get("stage_status"))
 
     def _metadata(
         self, page: list[Row], asked: Mapping[str, str] | None, *, more: bool
@@ -115,13 +133,14 @@ class Api:
         limit = self._limit(given)
         page = positive(given, "page", 1)
         total = len(self._world.inboxes)
-        shown = range(total)[(page - 1) * limit : page * limit]
-        bodies = [self._world.inboxes.render(number) for number in shown]
-        pagination = {
-            "total_page": -(-total // limit),
-            "total_items": total,
-            "current_page": page,
-        }
+        pages = -(-total // limit)
+        pagination = {"total_page": pages, "total_items": total, "current_page": page}
+        shown: int | None = page
+        if self._endless is not None:
+            pagination |= {"total_page": max(pages, page) + 1, "total_items": total + 1}
+            shown = page if page <= pages else self._endless.page_shown(page - pages, pages)
+        numbers = () if shown is None else range(total)[(shown - 1) * limit : shown * limit]
+        bodies = [self._world.inboxes.render(number) for number in numbers]
         return _listed(bodies, {"metadata": {"pagination": pagination}})
 
     def _limit(self, given: Mapping[str, str]) -> int:

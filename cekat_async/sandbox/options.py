@@ -26,6 +26,8 @@ Timestamps: TypeAlias = Literal["offset", "z", "micro", "naive", "space"]
 Order: TypeAlias = Literal["activity", "created", "ascending"]
 Density: TypeAlias = Literal["even", "bursty", "recent"]
 MadeUpCursors: TypeAlias = Literal["honour", "ignore", "reject", "by_id"]
+EndlessPages: TypeAlias = Literal["empty", "repeat", "cycle"]
+EndlessTimes: TypeAlias = Literal["still", "advance", "backwards", "unreadable", "past", "future"]
 Compress: TypeAlias = Literal["gzip", "deflate"]
 
 _MOST_TIED: Final = 10_000
@@ -126,6 +128,14 @@ class Dialect(msgspec.Struct, frozen=True):
             conversation `cursor_id` and goes on from where that stands now, whatever `cursor_ts`
             says; an id of none gets a 400. Cursors that were handed out work in each of the four,
             but for `"by_id"` when their conversation has been deleted.
+        endless: a broken server: after the end of each listing come more pages, without end, each
+            with a new cursor. They are empty (`"empty"`), the first page again and again
+            (`"repeat"`), or all pages from the first to the last again and again (`"cycle"`).
+            `end` has no effect then. Listings of inboxes claim one more page on each page.
+        endless_times: the timestamps of those cursors: that of the last conversation
+            (`"still"`), 30 days further in the direction of the listing on each page (`"advance"`)
+            or 30 days back (`"backwards"`), no timestamps at all (`"unreadable"`), or times about
+            1970 (`"past"`) or 2200 (`"future"`).
 
     Raises:
         ValueError: an option makes no sense.
@@ -142,6 +152,8 @@ class Dialect(msgspec.Struct, frozen=True):
     tie: int = 1
     density: Density = "even"
     made_up_cursors: MadeUpCursors = "honour"
+    endless: EndlessPages | None = None
+    endless_times: EndlessTimes = "still"
 
     def __post_init__(self) -> None:
         checks.one_of("end", self.end, get_args(End))
@@ -154,6 +166,8 @@ class Dialect(msgspec.Struct, frozen=True):
         checks.whole("tie", self.tie, least=1, most=_MOST_TIED)
         checks.one_of("density", self.density, get_args(Density))
         checks.one_of("made_up_cursors", self.made_up_cursors, get_args(MadeUpCursors))
+        checks.one_of("endless", self.endless, (None, *get_args(EndlessPages)))
+        checks.one_of("endless_times", self.endless_times, get_args(EndlessTimes))
 
 
 class Live(msgspec.Struct, frozen=True):

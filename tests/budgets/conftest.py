@@ -18,6 +18,8 @@ import cekat_async
 from cekat_async.budgets import FileBudget, RedisBudget
 
 HAMMER = Path(__file__).parent / "hammer.py"
+# Seconds that a take may need on a busy machine, where many wait for each other.
+PATIENCE = 300.0
 
 
 def server_program():
@@ -50,7 +52,7 @@ class RedisServer:
         self._process = subprocess.Popen(  # noqa: S603 - our own server
             self._command, stdout=subprocess.DEVNULL
         )
-        for _ in range(500):
+        for _ in range(6000):
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except OSError:
@@ -84,13 +86,21 @@ class RedisStore:
         self._server = server
 
     def budget(self, name="cekat", **options):
-        return RedisBudget(self.place, name=name, **options)
+        return RedisBudget(self.place, name=name, **{"timeout": PATIENCE} | options)
 
     def stamps(self, name):
         """Return when each request was taken, by the server's clock, in seconds."""
+        return sorted(score / 1000 for score in self._scores(name).values())
+
+    def age(self, name, seconds):
+        """Let all that was taken have been taken that much earlier, as if time had passed."""
+        for member, score in self._scores(name).items():
+            self._server.ask("ZADD", f"cekat_async:budget:{name}", score - 1000 * seconds, member)
+
+    def _scores(self, name):
         pairs = self._server.ask("ZRANGE", f"cekat_async:budget:{name}", 0, -1, "WITHSCORES")
         flat = [one for pair in pairs for one in (pair if isinstance(pair, list) else [pair])]
-        return sorted(float(score) / 1000 for score in flat[1::2])
+        return dict(zip(flat[::2], map(float, flat[1::2]), strict=True))
 
 
 class FileStore:
@@ -102,13 +112,21 @@ class FileStore:
         self.place = str(path)
 
     def budget(self, name="cekat", **options):
-        return FileBudget(self.place, name=name, **options)
+        return FileBudget(self.place, name=name, **{"timeout": PATIENCE} | options)
 
     def stamps(self, name):
         """Return when each request was taken, by the machine's clock, in seconds."""
         with closing(sqlite3.connect(self.place)) as opened:
             rows = opened.execute(f"SELECT item_timestamp FROM budget_{name.encode().hex()}")  # noqa: S608
             return sorted(stamp / 1000 for (stamp,) in rows)
+
+    def age(self, name, seconds):
+        """Let all that was taken have been taken that much earlier, as if time had passed."""
+        with closing(sqlite3.connect(self.place)) as opened, opened:
+            opened.execute(
+                f"UPDATE budget_{name.encode().hex()} SET item_timestamp = item_timestamp - ?",  # noqa: S608
+                (1000 * seconds,),
+            )
 
 
 @pytest.fixture(scope="session")

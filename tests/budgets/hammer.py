@@ -21,7 +21,7 @@ async def take_all(budget, requests, per, end):
 
 async def main(kind, place, requests, per, lasting):
     make = {"redis": RedisBudget, "file": FileBudget}[kind]
-    async with make(place) as budget:
+    async with make(place, timeout=300.0) as budget:
         print("ready", flush=True)  # noqa: T201 - what starts it waits for that, to start all
         sys.stdin.readline()
         end = time.monotonic() + lasting

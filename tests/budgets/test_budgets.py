@@ -1,7 +1,6 @@
 """What every budget promises, whatever its store."""
 
 import asyncio
-import time
 
 import pytest
 from support.clock import most_in_any
@@ -18,14 +17,14 @@ async def taken_of(budget, count, requests, per):
     return waits.count(0.0)
 
 
-async def test_no_window_holds_too_many_and_none_is_wasted(store):
-    """Processes that ask as they are told take the whole budget, and no more in any window."""
+async def test_no_window_holds_too_many(store):
+    """Processes that ask as they are told take no more than the budget in any window."""
     taken = await hammer(store, 3, requests=20, per=0.5, lasting=2.0)
 
     stamps = store.stamps("cekat")
-    assert len(stamps) == len(taken)
+    # More than a window's. How much of the budget is used is measured by a benchmark.
+    assert len(stamps) == len(taken) > 20
     assert most_in_any(stamps, 0.5) <= 20
-    assert len(taken) >= 0.95 * 4 * 20  # in 2 s there are 4 windows
     # And by the clock of those who asked: no 21 of them were all served within a window.
     taken.sort()
     for first in range(len(taken) - 20):
@@ -42,23 +41,23 @@ async def test_all_tasks_may_take_at_once(store):
 async def test_a_wait_is_the_time_until_there_is_room(store):
     """What is not taken comes with a wait that is as long as it must be, and not much longer."""
     async with store.budget() as budget:
-        assert await budget.take(1, 0.3) == 0.0
-        wait = await budget.take(1, 0.3)
-        assert 0 < wait <= 0.302
-        await asyncio.sleep(wait)
+        assert await budget.take(1, 300.0) == 0.0
+        wait = await budget.take(1, 300.0)
+        assert 0 < wait <= 300.002
+        store.age("cekat", wait)
 
-        assert await budget.take(1, 0.3) == 0.0
+        assert await budget.take(1, 300.0) == 0.0
 
 
 async def test_refusals_cost_nothing(store):
     """Asking in vain, however often, does not push the next grant back."""
     async with store.budget() as budget:
-        await budget.take(1, 0.2)
-        begin = time.monotonic()
-        while await budget.take(1, 0.2):  # noqa: ASYNC110 - that is what it is about
-            await asyncio.sleep(0.01)
+        await budget.take(1, 300.0)
+        waits = [await budget.take(1, 300.0) for _ in range(20)]
+        assert all(0 < wait <= 300.002 for wait in waits)
+        store.age("cekat", waits[0])
 
-        assert time.monotonic() - begin < 2.0
+        assert await budget.take(1, 300.0) == 0.0
 
 
 async def test_a_budget_grows_and_shrinks(store):
@@ -73,12 +72,12 @@ async def test_a_budget_grows_and_shrinks(store):
 async def test_a_window_grows_and_shrinks(store):
     """A longer window counts what a shorter one no longer did, up to a minute back."""
     async with store.budget() as budget:
-        assert await taken_of(budget, 5, 3, 0.05) == 3
-        await asyncio.sleep(0.1)
-        assert await taken_of(budget, 5, 2, 0.05) == 2
+        assert await taken_of(budget, 5, 3, 20.0) == 3
+        store.age("cekat", 20)
+        assert await taken_of(budget, 5, 2, 20.0) == 2
 
-        assert await taken_of(budget, 5, 6, 30.0) == 1
-        assert 20.0 < await budget.take(6, 30.0) <= 30.001
+        assert await taken_of(budget, 5, 6, 55.0) == 1
+        assert 10.0 < await budget.take(6, 55.0) <= 35.001
 
 
 async def test_names_are_budgets_of_their_own(store):

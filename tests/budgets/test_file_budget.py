@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import time
 from contextlib import closing
 
 import pytest
@@ -32,20 +31,18 @@ async def test_a_locked_file_is_given_up_without_blocking(tmp_path):
     """A lock that another holds on to costs the timeout; meanwhile the event loop runs on."""
     path = tmp_path / "cekat.sqlite"
     turns = 0
-    async with FileBudget(path, timeout=0.2) as budget:
+    async with FileBudget(path, timeout=2.0) as budget:
         await budget.take(9, 60.0)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            begin = time.monotonic()
             takes = asyncio.gather(
                 *(budget.take(9, 60.0) for _ in range(5)), return_exceptions=True
             )
             while not takes.done():
                 turns += 1
                 await asyncio.sleep(0.01)
-            assert {str(error) for error in takes.result()} == {f"{path} was not free within 0.2 s"}
+            assert {str(error) for error in takes.result()} == {f"{path} was not free within 2 s"}
             assert all(isinstance(error, TimeoutError) for error in takes.result())
-            assert 0.15 < time.monotonic() - begin < 2.0
         assert turns > 3
 
         # Those that were given up may be counted.

@@ -91,24 +91,22 @@ async def test_a_silent_server_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
         async with RedisBudget(url, timeout=0.2) as budget:
-            begin = time.monotonic()
             takes = (budget.take(1, 60.0) for _ in range(5))
             results = await asyncio.gather(*takes, return_exceptions=True)
 
             assert all(isinstance(error, TimeoutError) for error in results)
             assert "did not answer within 0.2 s" in str(results[0])
-            assert 0.15 < time.monotonic() - begin < 2.0
 
 
 async def test_a_paused_server_is_waited_for(shared_server):
     """A server that answers too late costs one take; the next gets an answer of its own."""
     shared_server.ask("FLUSHALL")
-    async with RedisBudget(shared_server.url, timeout=0.1) as budget:
+    async with RedisBudget(shared_server.url, timeout=2.0) as budget:
         await budget.take(3, 60.0)
-        shared_server.ask("CLIENT", "PAUSE", 300)
+        shared_server.ask("CLIENT", "PAUSE", 600_000, "WRITE")
         with pytest.raises(TimeoutError):
             await budget.take(3, 60.0)
-        await asyncio.sleep(0.3)
+        shared_server.ask("CLIENT", "UNPAUSE")
 
         assert await budget.take(3, 60.0) == 0.0
 

@@ -12,7 +12,7 @@ import pytest
 from cekat_async import errors
 from cekat_async.cli import ExitCode, exits
 from cekat_async.cli.exits import advice, exit_code
-from cekat_async.sandbox import Fault, Quota
+from cekat_async.sandbox import Dialect, Fault, Quota
 
 KEPT = "are in x.jsonl.checkpoint; the same command goes on"
 KEY = "sk-0f3d-very-distinctive-9c71"
@@ -41,15 +41,64 @@ def test_a_wrong_key(cekat, served, monkeypatch, tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("host", ["http://127.0.0.1:9", "https://nowhere.invalid"])
-def test_a_host_that_is_not_there(cekat, monkeypatch, host):
+@pytest.mark.parametrize(
+    "status, code, says",
+    [
+        (401, ExitCode.KEY_REFUSED, "check the key in CEKAT_API_KEY"),
+        (403, ExitCode.KEY_REFUSED, "ask for a key that may see this"),
+        (404, ExitCode.API_FAILED, "check the base URL"),
+    ],
+)
+@pytest.mark.parametrize("body", ["json", "html", "empty"])
+@pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",), ("inboxes",)])
+def test_what_to_do_about_a_refusal(cekat, served, command, status, code, says, body):
+    """A refusal ends with what to do about it, once, in words for a command line."""
+    with served() as sandbox:
+        sandbox.fail_next(Fault.status(status, body=body))
+        ended = cekat(*command)
+
+    assert ended.code == code
+    assert ended.complaint.endswith(f"): {says}")
+    assert f"HTTP {status}" in ended.complaint
+    assert ended.complaint.count(says) == ended.complaint.count("check") + (status == 403) == 1
+    assert "api_key=" not in ended.complaint
+    assert "base_url=" not in ended.complaint
+
+
+@pytest.mark.parametrize("endless", ["empty", "repeat", "cycle"])
+@pytest.mark.parametrize(
+    "command", [("export", "x.jsonl"), ("conversations", "-n", "100000"), ("inboxes",)]
+)
+def test_a_server_whose_listings_never_end(cekat, served, command, endless):
+    """A listing without an end is told as the server's failure, in one line."""
+    with served(250, dialect=Dialect(endless=endless)) as sandbox:
+        ended = cekat(*command, "--rate-limit", "off")
+
+        assert len(sandbox.log.requests) <= 70
+    said = [line for line in ended.err.splitlines() if "never end" in line]
+
+    assert ended.code == ExitCode.API_FAILED == 5
+    assert len(said) == 1
+    assert said[0].startswith("cekat: the server ")
+    assert "Report this to the API's support (/api/" in said[0]
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "host, advice",
+    [
+        ("http://127.0.0.1:9", ": check the network and the base URL"),
+        ("https://nowhere.invalid", "whether this machine has a network (/api/conversations)"),
+    ],
+)
+def test_a_host_that_is_not_there(cekat, monkeypatch, host, advice):
     """A host that cannot be reached is named."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     ended = cekat("conversations", "--base-url", host, "--attempts", "1")
 
     assert ended.code == ExitCode.NOT_REACHED == 4
     assert ended.complaint.startswith(f"cekat: cannot reach {host}: ")
-    assert ended.complaint.endswith(": check the network and the base URL")
+    assert ended.complaint.endswith(advice)
     assert len(ended.err.splitlines()) == 1
 
 
@@ -250,7 +299,7 @@ def test_an_empty_key(cekat, monkeypatch):
     ended = cekat("inboxes")
 
     assert ended.code == ExitCode.USAGE
-    assert ended.err == "cekat: the API key is empty: check CEKAT_API_KEY\n"
+    assert ended.err == "cekat: the API key is empty: check the key in CEKAT_API_KEY\n"
 
 
 def test_a_port_that_is_taken(cekat, served):

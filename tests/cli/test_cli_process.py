@@ -41,7 +41,7 @@ def test_an_export_that_is_stopped(process, tmp_path, sent, code, word):
     running = process("export", "x.jsonl", *SLOW, bufsize=0)
     assert b"00 conversations" in running.stderr.readline()
     running.send_signal(sent)
-    _, err = running.communicate(timeout=20)
+    _, err = running.communicate(timeout=300)
     *_, first, second = err.decode().splitlines()
 
     assert running.returncode == code
@@ -63,7 +63,7 @@ def test_a_stopped_export_goes_on(process, cekat, tmp_path, holds, sent):
     running = process("export", "x.jsonl", *size, "--rate-limit", "20/60", bufsize=0)
     assert b"00 conversations" in running.stderr.readline()
     running.send_signal(sent)
-    running.communicate(timeout=20)
+    running.communicate(timeout=300)
     ended = cekat("export", "x.jsonl", *size)
     progress = ended.err.splitlines()[0]
 
@@ -83,7 +83,7 @@ def test_an_export_that_is_stopped_while_it_publishes(process, cekat, tmp_path, 
     running = process("export", target, *size, script=SLOW_PUBLISHING, bufsize=0)
     assert running.stdout.readline() == b"now\n"
     running.send_signal(signal.SIGTERM)
-    _, err = running.communicate(timeout=5)
+    _, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.TERMINATED
     assert b" conversations are in " in err
@@ -112,16 +112,23 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-@pytest.mark.usefixtures("loop")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["publishing", "closing"])
-def test_an_export_that_is_stopped_too_late(process, tmp_path, sent, moment):
+@pytest.mark.parametrize(
+    "loop, sent, moment",  # each with each of another kind
+    [
+        ("uvloop", signal.SIGINT, "publishing"),
+        ("uvloop", signal.SIGTERM, "closing"),
+        ("asyncio", signal.SIGINT, "closing"),
+        ("asyncio", signal.SIGTERM, "publishing"),
+    ],
+    indirect=["loop"],
+)
+def test_an_export_that_is_stopped_too_late(process, tmp_path, loop, sent, moment):
     """Stopped while the target takes its name, or later, an export is done and says so."""
     running = process(env=os.environ | {"MOMENT": moment}, script=STOPPED_LATE, bufsize=0)
     assert running.stdout.readline() == b"now\n"
     running.send_signal(sent)
     # The thread goes on when the event loop has had the signal for a while.
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.DONE
     assert b"x.jsonl: 250 conversations, complete\n" in err
@@ -162,7 +169,7 @@ def test_a_log_whose_reader_goes_away(process, tmp_path, holds, arguments):
     running = process(*arguments, "export", "x.jsonl", "--sandbox", "--sandbox-size", "800")
     running.stderr.readline()
     running.stderr.close()
-    running.wait(60)
+    running.wait(300)
 
     assert running.returncode == ExitCode.DONE
     assert holds(tmp_path / "x.jsonl", Sandbox(800))
@@ -185,15 +192,13 @@ def test_a_log_on_a_full_disk(process, arguments, code):
         arguments += ("--sandbox-size", "250")
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         running = process(*arguments, stderr=full)
-    running.communicate(timeout=60)
+    running.communicate(timeout=300)
 
     assert running.returncode == code
 
 
 @pytest.mark.parametrize("descriptor", [0, 1, 2])
-@pytest.mark.parametrize(
-    "command", [("conversations",), ("inboxes",), ("export", "x.jsonl"), ("export", "-")]
-)
+@pytest.mark.parametrize("command", [("conversations",), ("export", "x.jsonl"), ("export", "-")])
 def test_closed_from_the_beginning(process, command, descriptor):
     """With no standard output a listing fails in one line; without the other two nothing does."""
     started = f'exec "$0" -m cekat_async "$@" {descriptor}>&-'
@@ -216,7 +221,7 @@ def test_a_listing_that_is_stopped(process):
     running = process("conversations", *SLOW)
     running.stdout.readline()
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.INTERRUPTED
     assert err == b"cekat: interrupted\n"
@@ -232,7 +237,7 @@ def test_a_reader_that_goes_away(process, command):
     running.stdout.close()
     if command[0] == "sandbox":
         running.send_signal(signal.SIGTERM)
-    running.wait(60)
+    running.wait(300)
 
     assert running.returncode in {ExitCode.PIPE_CLOSED, ExitCode.DONE}
     assert running.stderr.read() in {b"", b"cekat: the sandbox has ended\n"}
@@ -241,7 +246,7 @@ def test_a_reader_that_goes_away(process, command):
 def test_an_export_into_a_pipe(process):
     """``cekat export -`` brings data alone on standard output."""
     running = process("export", "-", "--sandbox", "--sandbox-size", "250")
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.DONE
     assert sorted(out.splitlines()) == sorted(record for _, record in Sandbox(250).records())
@@ -253,7 +258,7 @@ def test_a_reader_of_an_export_that_goes_away(process):
     """``cekat export - | head -1`` ends with the code of a closed pipe, and says what is kept."""
     running = process("export", "-", *SLOW[:1])
     running.stdout.close()
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.PIPE_CLOSED
     assert err.splitlines()[-1] == (
@@ -266,7 +271,7 @@ def test_an_export_to_standard_output_on_a_full_disk(process):
     """``cekat export - > file`` on a full disk fails with the code of a failed target."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         running = process("export", "-", "--sandbox", "--sandbox-size", "250", stdout=full)
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.TARGET_FAILED
     assert b"cekat: cannot write standard output: No space left on device\n" in err
@@ -280,7 +285,7 @@ def test_standard_output_on_a_full_disk(process, command):
     """``cekat … > file`` on a full disk fails in one line, with the code of a failed target."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         running = process(command, "--sandbox", stdout=full)
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.TARGET_FAILED
     assert err == b"cekat: cannot write to standard output: No space left on device\n"
@@ -305,7 +310,7 @@ def test_a_sandbox_ends_well(sandbox, sent):
     """Ctrl-C is how a sandbox ends, and no failure."""
     running, _ = sandbox
     running.send_signal(sent)
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=300)
 
     assert running.returncode == 0
     assert err == b"cekat: the sandbox has ended\n"
@@ -316,7 +321,7 @@ def test_what_a_sandbox_prints_works(sandbox, process):
     _, banner = sandbox
     variables = dict(re.findall(r"export (\w+)=(\S+)", banner))
     listing = process("conversations", env=os.environ | variables)
-    out, err = listing.communicate(timeout=60)
+    out, err = listing.communicate(timeout=300)
 
     assert set(variables) == {"CEKAT_BASE_URL", "CEKAT_API_KEY"}
     assert (listing.returncode, err) == (0, b"")
@@ -341,6 +346,6 @@ def test_the_installed_script_is_the_same(process):
     if not script.exists():
         pytest.skip("not installed as a script")
     done = subprocess.run([script, "--version"], capture_output=True, check=True)
-    out, _ = process("--version").communicate(timeout=60)
+    out, _ = process("--version").communicate(timeout=300)
 
     assert done.stdout == out

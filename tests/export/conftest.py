@@ -142,7 +142,7 @@ class PostgresServer:
         command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
         done = subprocess.run(  # noqa: S603 - the server's own programs
             command, cwd=self._folder, check=False, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, timeout=60, **self._as,
+            stderr=subprocess.DEVNULL, timeout=300, **self._as,
         )  # fmt: skip
         assert done.returncode == 0, f"{program} failed; see {self._folder}"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.sinks import MOMENT
 
 from cekat_async import CheckpointError, Cursor, Position, TargetError
@@ -185,7 +186,7 @@ class _FailedError(Exception):
     pass
 
 
-@settings(max_examples=60)
+@settings(max_examples=30 * EFFORT)
 @given(steps=_STEPS)
 def test_whatever_comes_in_whatever_batches(steps):
     """However it came, was gone on with or was cut off, each name's last record is there."""
@@ -288,7 +289,7 @@ def test_killed_while_it_writes(path):
 def _run(code, *arguments, **options):
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=60, **options
+        command, check=False, capture_output=True, text=True, timeout=300, **options
     )
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 
 import msgspec
 import pytest
+from support.effort import EFFORT
 
 from cekat_async import PaginationError, ServerError
 from cekat_async.export import export_conversations
@@ -28,7 +29,7 @@ def activity(record):
 # Moves behind each page. The sandbox answers some hundred pages a second, so that the last one is
 # about a thousand moves a second and more.
 @pytest.mark.parametrize("messages", [0.05, 1.0, 5.0, 12.0])
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(4 * EFFORT))
 @pytest.mark.once
 async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messages, seed):
     """All that was there when it began is there, once, and as it was then or later."""

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.effort import EFFORT
 
 from cekat_async import (
     CheckpointError,
@@ -634,7 +635,7 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
             await _no_thread_is_left()
             outcomes.add(await _outcome(target, a))
             # How many steps there are is for the thread and the machine to say.
-            step += 1 + step // 20
+            step += 1 + step // (10 * EFFORT)
     _no_file_is_open(tmp_path)
 
     assert outcomes <= {("old", False), ("old", True), ("new", False)}
@@ -673,7 +674,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
         if what == moment:
             cancelled = threading.Event()
             loop.call_soon_threadsafe(lambda: (task.cancel(), loop.call_soon(cancelled.set)))
-            assert cancelled.wait(20)
+            assert cancelled.wait(300)
 
     def sync_folder(folder):
         now("renaming")
@@ -727,7 +728,7 @@ async def test_a_second_cancellation_leaves_no_open_file(
 ):
     """Who is cancelled once more while it cleans up leaves no file open and no thread behind."""
     async with account(60) as a:
-        for step in range(0, 60, 4):
+        for step in range(4 * again, 60, max(1, 16 // EFFORT)):
             target.write_bytes(OLD)
             manifest.unlink(missing_ok=True)
             await _cancelled(export_conversations(a.client, target, limit=20), step, again)
@@ -743,7 +744,7 @@ async def test_cancelled_while_it_lets_go_it_leaves_no_thread(account, target):
         def close(self):
             cancelled = threading.Event()
             loop.call_soon_threadsafe(lambda: (task.cancel(), loop.call_soon(cancelled.set)))
-            assert cancelled.wait(20)
+            assert cancelled.wait(300)
             super().close()
 
     loop = asyncio.get_running_loop()
@@ -809,7 +810,7 @@ async def test_two_processes_with_one_target_do_not_mix(account, target):
         if not said:
             done = subprocess.run(
                 [sys.executable, "-c", EXPORT, str(target), "0"],
-                check=False, capture_output=True, text=True, timeout=60,
+                check=False, capture_output=True, text=True, timeout=300,
             )  # fmt: skip
             said.append(done.stderr)
 
@@ -935,7 +936,7 @@ def test_killed_in_the_middle(target, checkpoint, old):
     assert found.runs == 2
 
 
-def _wait_until(condition, seconds=30):
+def _wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to that"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.effort import EFFORT
 from support.sinks import MOMENT, Given, a_manifest, publish, some_records
 
 from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
@@ -397,7 +398,7 @@ class Publishers:
         return float(self._process.stdout.readline())
 
     def close(self):
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=300)
 
 
 @pytest.mark.once
@@ -409,17 +410,20 @@ def test_killed_at_any_moment(store):
     new = changed(some_records(200))
     publish(store.sink(), old)
     before = state_of(store)
-    interrupted = 0
+    interrupted = runs = 0
     with closing(Publishers(store, 200)) as publishers:
-        whole = min(publishers.publish() for _ in range(3))
+        latest = publishers.publish()
         after = state_of(store)
-        for _ in range(15):
+        while runs < 2 * EFFORT or interrupted < EFFORT:
             store.do("DELETE FROM conversations")
             publish(store.sink(), old)
-            publishers.publish(kill_after=moments.uniform(0, whole))
+            moment = moments.uniform(0, latest)
+            publishers.publish(kill_after=moment)
             found = state_of(store)
-            interrupted += found == before
             assert found in (before, after)
             publish(store.sink(), new)
             assert state_of(store) == after
-    assert interrupted >= 5
+            runs += 1
+            interrupted += found == before
+            if found == after:  # a machine that is less busy now writes faster than was measured
+                latest = moment

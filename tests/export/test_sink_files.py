@@ -15,6 +15,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.odd_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
@@ -324,7 +325,7 @@ def test_publishing_again_after_a_kill(tmp_path, kind, first):
     whole.parent.mkdir()
     publish(kind(whole), old)
     publish(kind(whole), new, runs=2)
-    for number in range(10):
+    for number in range(2 * EFFORT):
         target = tmp_path / str(number) / "out"
         target.parent.mkdir()
         if not first:

@@ -44,7 +44,7 @@ class Work:
 
     def __call__(self):
         self._loop.call_soon_threadsafe(self.began.set)
-        assert self._may_end.wait(20)
+        assert self._may_end.wait(300)
         self.done = True
         if isinstance(self._result, BaseException):
             raise self._result

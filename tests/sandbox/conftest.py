@@ -54,10 +54,10 @@ async def send_once(request, handler):
 
 @pytest.fixture
 def eventually():
-    """Wait until a condition holds, for five seconds at most."""
+    """Wait until a condition holds, for a minute at most."""
 
     async def eventually(condition):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110  # any condition, so there is no event
                 await asyncio.sleep(0.001)
 

@@ -8,7 +8,6 @@ import json
 import subprocess
 import textwrap
 import threading
-import time
 
 import aiohttp
 import pytest
@@ -53,7 +52,9 @@ async def test_a_port_can_be_chosen_and_a_taken_one_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.hang(), Fault.delay(60.0), Fault.trickle(60.0)], ids=lambda fault: fault.name
+    "fault",
+    [Fault.hang(), Fault.delay(3600.0), Fault.trickle(3600.0)],
+    ids=lambda fault: fault.name,
 )
 async def test_closing_waits_for_nobody_and_leaves_nothing(calling, eventually, fault):
     """Open requests and idle connections are cut at once; no task, connection or warning stays."""
@@ -63,9 +64,8 @@ async def test_closing_waits_for_nobody_and_leaves_nothing(calling, eventually, 
         sandbox.fail_next(*[fault] * 3)
         open_ = [asyncio.create_task(caller.get()) for _ in range(3)]
         await eventually(lambda: len(sandbox.log.requests) == 5)
-        started = time.perf_counter()
-        await sandbox.__aexit__(None, None, None)
-        assert time.perf_counter() - started < 0.5
+        async with asyncio.timeout(30):  # aiohttp itself would wait for a minute
+            await sandbox.__aexit__(None, None, None)
         assert asyncio.all_tasks() - before <= set(open_)
         outcomes = await asyncio.gather(*open_, return_exceptions=True)
         assert all(isinstance(outcome, aiohttp.ClientError) for outcome in outcomes)

@@ -38,6 +38,8 @@ NAN = float("nan")
         (Dialect, {"tie": 10_001}, "tie"),
         (Dialect, {"density": "sparse"}, "density"),
         (Dialect, {"made_up_cursors": "honor"}, "made_up_cursors"),
+        (Dialect, {"endless": "full"}, "endless"),
+        (Dialect, {"endless_times": "never"}, "endless_times"),
         (Live, {"messages": -0.1}, "messages"),
         (Live, {"created": NAN}, "created"),
         (Live, {"resolved": "1"}, "resolved"),

@@ -8,6 +8,7 @@ import email.utils
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clock import skip
 
 from cekat_async.sandbox import Quota, Sandbox
 from cekat_async.sandbox.headers import quota_headers, retry_after
@@ -187,7 +188,7 @@ def test_retry_after_is_spelled_in_the_way_asked_for_and_never_too_short(form, e
 
 async def test_over_sockets_a_quota_refuses_says_so_and_lets_in_again(calling):
     """The third request in a window of two gets the documented 429, and a later one a 200."""
-    quota = Quota(2, per=0.4, window="first_hit", retry_after="fraction")
+    quota = Quota(2, per=300.0, window="first_hit", retry_after="fraction")
     async with Sandbox(20, quota=quota) as sandbox, calling(sandbox) as caller:
         first, second, third = [await caller.get() for _ in range(3)]
         assert [first[0], second[0], third[0]] == [200, 200, 429]
@@ -202,8 +203,8 @@ async def test_over_sockets_a_quota_refuses_says_so_and_lets_in_again(calling):
         )
         assert "Retry-After" not in second[1]
         wait = float(third[1]["Retry-After"])
-        assert 0 < wait <= 0.4
-        await asyncio.sleep(wait)
+        assert 0 < wait <= 300.0
+        skip(wait)
         assert (await caller.get())[0] == 200
         assert (sandbox.log.served, sandbox.log.refused) == (3, 1)
 

@@ -72,6 +72,13 @@ async def cancelled_after(turns: int, work: Coroutine[Any, Any, Any]) -> None:
     await asyncio.wait([task])
 
 
+def skip(seconds: float) -> None:
+    """Move the running loop's clock ahead; what is scheduled by then is due at once."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    loop.time = lambda: time() + seconds
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Return when a condition is met that no event tells of, such as what a server has seen."""
     while not condition():  # noqa: ASYNC110 - see above

@@ -5,8 +5,10 @@ one thread, so that a fork takes some milliseconds and copies no lock that is he
 """
 
 import asyncio
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 
 # What reaches the disk, a database or another process; and what runs the event loop's callbacks,
 # each of which goes on behind an await.
@@ -30,6 +33,7 @@ class Zygote:
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        assert self._process.stdout.readline() == "ready\n"
         return self
 
     def __exit__(self, *_):
@@ -38,14 +42,14 @@ class Zygote:
         self._process.stdout.close()
 
     def export(self, sandbox, target, **job):
-        """Run an export; return its exit code, and how many steps it took.
+        """Run an export; return its exit code, and how many steps it took if they were counted.
 
         Args:
             sandbox: Where from.
             target: Where to.
-            job: ``kill_at`` a step, counted from 1; ``kill_after`` so many seconds;
-                ``largest_file`` lets no file grow beyond so many bytes; the rest are arguments of
-                the export.
+            job: ``kill_at`` a step, counted from 1, or 0 to count the steps only; ``kill_after``
+                so many seconds; ``largest_file`` lets no file grow beyond so many bytes; the rest
+                are arguments of the export.
         """
         job |= {"base_url": sandbox.base_url, "api_key": sandbox.api_key, "target": str(target)}
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -54,8 +58,10 @@ class Zygote:
 
 
 def steps_counted(kill_at, steps=_STEPS):
-    """Count what is a step in all threads, and die at the one of a number."""
+    """Count what is a step in all threads, and die at the one of a number; None counts none."""
     count = [0]
+    if kill_at is None:  # counting takes most of the time
+        return count
 
     def look(_frame, event, called):
         if event == "c_call" and called.__name__ in steps:
@@ -80,7 +86,7 @@ async def _export(base_url, api_key, target, **options):
 def _run(job, out):
     if (largest := job.pop("largest_file", None)) is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
-    count = steps_counted(job.pop("kill_at", 0))
+    count = steps_counted(job.pop("kill_at", None))
     asyncio.run(_export(**job))
     sys.setprofile(None)
     os.write(out, str(count[0]).encode())
@@ -110,10 +116,23 @@ def _forked(job):
         return os.waitstatus_to_exitcode(status), int(steps.read() or 0)
 
 
+def _import_all():
+    """Import all that an export may need, so that no child has to: that takes most of its time."""
+    import cekat_async  # noqa: PLC0415
+
+    for module in pkgutil.walk_packages(cekat_async.__path__, "cekat_async."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    # Not pyarrow: it starts threads, which a fork does not copy.
+    for extra in ("duckdb", "psycopg", "zstandard"):
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(extra)
+
+
 def main():
     """Fork an export for each line."""
-    import cekat_async.export  # noqa: F401, PLC0415 - so that no child has to
-
+    _import_all()
+    print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
         print(json.dumps(_forked(json.loads(line))), flush=True)  # noqa: T201
 

@@ -7,6 +7,8 @@ from itertools import count
 from math import inf
 from random import Random
 
+import msgspec
+
 from cekat_async.errors import BadRequestError
 from cekat_async.models import Conversation, ConversationPage, Cursor
 
@@ -32,11 +34,13 @@ class ModelListing:
     ``made_up`` says what it makes of a cursor that it did not send: "honour" it, "ignore" it,
     "reject" it, find nothing behind it ("empty"), or look at its id only ("by_id"). ``end`` says
     what the last page carries: no cursor ("null"), one behind which nothing comes ("empty"), or
-    one that comes back with nothing ("echo").
+    one that comes back with nothing ("echo"). A page has only those of its ``limit`` rows that
+    ``shows`` wants, as if the server applied a filter after it had read a page.
     """
 
     def __init__(self, times, *, limit=10, rising=False, made_up="honour", end="null", seed=0):
         self.limit, self.rising, self.made_up, self.end = limit, rising, made_up, end
+        self.shows = lambda _: True
         self._random = Random(seed)
         self.times = {f"{self._random.getrandbits(40):010x}.{n}": t for n, t in enumerate(times)}
         self._rows = sorted((time, id_) for id_, time in self.times.items())
@@ -49,6 +53,12 @@ class ModelListing:
         id_ = id_ or self._random.choice(list(self.times))
         self._rows.remove((self.times[id_], id_))
         self._now += self._random.choice([1, 1000])
+        self.times[id_] = self._now
+        insort(self._rows, (self._now, id_))
+
+    def add(self, id_):
+        """Let a conversation appear, as the newest."""
+        self._now += 1000
         self.times[id_] = self._now
         insort(self._rows, (self._now, id_))
 
@@ -69,8 +79,9 @@ class ModelListing:
         if found and (len(rows) > len(found) or self.end != "null"):
             following = Cursor(found[-1][1], spelled(found[-1][0]))
             self._issued.add(following)
-        records = b",".join(b'{"id":"%s"}' % id_.encode() for _, id_ in found)
-        items = tuple(Conversation(id=id_, created_at=_EPOCH) for _, id_ in found)
+        shown = [id_ for _, id_ in found if self.shows(id_)]
+        records = b",".join(b'{"id":"%s"}' % id_.encode() for id_ in shown)
+        items = tuple(Conversation(id=id_, created_at=_EPOCH) for id_ in shown)
         return ConversationPage(items=items, next_cursor=following, body=b'{"data":[%s]}' % records)
 
     def _behind(self, cursor):
@@ -94,22 +105,61 @@ class ModelListing:
         return self._rows[max(0, end - self.limit - 1) : end][::-1]
 
 
+class EndlessListing(ModelListing):
+    """A listing after whose end come ``kinds`` of pages, one after another and over and over.
+
+    They are empty, the first page ("repeat") or one page of the listing after another ("cycle").
+    Each has a cursor of its own; ``moments`` says what of their timestamps.
+    """
+
+    def __init__(self, times, *, kinds, moments, **options):
+        super().__init__(times, **options)
+        self.kinds, self.moments = kinds, moments
+
+    def page(self, cursor, limit=None):
+        if cursor is None or not cursor.cursor_id.startswith("endless-"):
+            page = super().page(cursor, limit)
+            return self._leading_to(1, page) if page.next_cursor is None else page
+        self.requests.append(cursor)
+        number = int(cursor.cursor_id.removeprefix("endless-"))
+        return self._leading_to(number + 1, self._after_the_end(number))
+
+    def _after_the_end(self, number):
+        kind = self.kinds[number % len(self.kinds)]
+        rows = self._rows if self.rising else self._rows[::-1]
+        begin = {"empty": len(rows), "repeat": 0}.get(kind)
+        if begin is None:
+            begin = number * self.limit % max(len(rows), 1)
+        ids = [id_ for _, id_ in rows[begin : begin + self.limit]]
+        records = b",".join(b'{"id":"%s"}' % id_.encode() for id_ in ids)
+        items = tuple(Conversation(id=id_, created_at=_EPOCH) for id_ in ids)
+        return ConversationPage(items=items, body=b'{"data":[%s]}' % records)
+
+    def _leading_to(self, number, page):
+        moment = self.moments[number % len(self.moments)]
+        cursor = Cursor(f"endless-{number}", moment)
+        self._issued.add(cursor)
+        return msgspec.structs.replace(page, next_cursor=cursor)
+
+
 def _answer(listing, segment):
     return listing.page(segment.walk.cursor, -(-listing.limit // 10) if segment.is_probe else None)
 
 
 def replay(  # noqa: C901 - as a pool of walkers does it
-    walk, listing, *, walkers, random=None, between=lambda: None, most=inf
+    walk, listing, *, walkers, random=None, between=lambda: None, most=inf, pages=None
 ):
     """Drive a walk to its end, answer by answer; ``between`` is called behind each.
 
     An answer takes a second, or with ``random`` any time from 0.2 to 3 seconds. Behind ``most``
-    answers it is given up, with what is under way.
+    answers it is given up, with what is under way. ``pages`` is a list for the pages, which is
+    filled also if the walk raises in the end.
 
     Returns:
         The pages in the order in which they came, and the seconds.
     """
-    pages, under_way, ticket, now = [], [], count(), 0.0
+    pages = [] if pages is None else pages
+    under_way, ticket, now = [], count(), 0.0
 
     def ask(segment):
         took = random.uniform(0.2, 3.0) if random else 1.0
@@ -127,9 +177,9 @@ def replay(  # noqa: C901 - as a pool of walkers does it
                 raise
             page = None
         between()
+        pages += [page] if page is not None else []
         if segment.error:
             raise segment.error
-        pages += [page] if page is not None else []
         if not segment.is_over:
             ask(segment)
         else:

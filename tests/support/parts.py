@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from cekat_async import RetryPolicy, Timeout
 from cekat_async._limiter import Limiter
 from cekat_async._pipeline import Pipeline
+from cekat_async._raw_json import Steps
 from cekat_async._wire import Reply, Request
-from cekat_async.config import ClientConfig, client_config
+from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, ClientConfig, client_config
 
 from .scripted import ScriptedTransport, reply
+
+T = TypeVar("T")
 
 PATIENT = Timeout(deadline=None)
 """For tests in which no deadline is to play a part."""
@@ -23,6 +26,7 @@ def make_config(
     retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen values
     timeout: Timeout = Timeout(),  # noqa: B008 - frozen values
     concurrency: int = 8,
+    max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
     trust_env: bool = False,
 ) -> ClientConfig:
     """Return the options of a client, without a look at the environment."""
@@ -33,6 +37,7 @@ def make_config(
         retry=retry,
         timeout=timeout,
         concurrency=concurrency,
+        max_page_bytes=max_page_bytes,
         trust_env=trust_env,
         allow_http=True,
     )
@@ -48,6 +53,16 @@ def make_pipeline(
     """Return a pipeline over a transport that plays ``steps``, and that transport."""
     transport = ScriptedTransport(steps, latency)
     return Pipeline(make_config(**options), limiter or Limiter(None), transport), transport
+
+
+def in_one_step(decode: Callable[[Reply], T]) -> Callable[[Reply], Steps[T]]:
+    """Return a function that decodes a reply as a pipeline wants it: in steps, here in one."""
+
+    def steps(answer: Reply) -> Steps[T]:
+        yield from ()
+        return decode(answer)
+
+    return steps
 
 
 def page_body(ids: Sequence[str], cursor: str | None = None, **changes: Any) -> bytes:

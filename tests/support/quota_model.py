@@ -24,6 +24,7 @@ from cekat_async.sandbox.headers import quota_headers, retry_after
 from cekat_async.sandbox.quota import counter
 
 from .clock import VirtualLoop
+from .parts import in_one_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ HEADERS = ("none", "X-RateLimit", "RateLimit", "too much", "nothing left")
 LIMITS = (60, 300, 1000)
 TRIPS = (0.02, 0.15, 1.0, "jittered")
 WORKERS = (1, 8, 64)
-STRANGERS = ("alone", "30 %", "70 %", "bursts")
+STRANGERS = ("alone", "30 %", "70 %", "bursts", "a client")
 
 _SHARES = {"30 %": 0.3, "70 %": 0.7}
 _BURST = 0.3
@@ -190,7 +191,7 @@ class Outcome(NamedTuple):
     Attributes:
         used: The share of what could be had that was had: by the client, and where there are
             strangers, by both together.
-        refused: Replies of 429 to the client.
+        refused: Replies of 429 to the client, or to both if there is another one.
         periods: In how many periods.
         at_20: Seconds until 20 pages were there; -1: not in the time that was given.
         at_50: The same for 50.
@@ -213,33 +214,46 @@ class Outcome(NamedTuple):
 def run(cell: Cell, contender: str, periods: int, seed: int = 1) -> Outcome:
     """Run one cell on a virtual clock."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(_run(cell, CONTENDERS[contender](cell), periods, seed))
+        return runner.run(_run(cell, CONTENDERS[contender], periods, seed))
 
 
-async def _run(cell: Cell, limiter: Any, periods: int, seed: int) -> Outcome:
+async def _run(cell: Cell, contender: Callable[[Cell], Any], periods: int, seed: int) -> Outcome:
     # Not at the beginning of a window, nor of all time.
     await asyncio.sleep(3 * PER)
     server = Server(cell, seed)
-    pipeline = Pipeline(_config(cell), limiter, server)
     done: list[float] = []
-    tasks = [asyncio.ensure_future(_work(pipeline, done)) for _ in range(cell.workers)]
-    if cell.strangers != "alone":
+    tasks = _client(cell, contender(cell), server, done)
+    if cell.strangers == "a client":
+        tasks += _client(cell, contender(cell), server, [])
+    elif cell.strangers != "alone":
         tasks.append(asyncio.ensure_future(server.strangers()))
     begin = _now()
     await asyncio.sleep(periods * PER)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    carried = cell.workers * periods * PER / cell.mean_trip
+    clients = 2 if cell.strangers == "a client" else 1
+    carried = clients * cell.workers * periods * PER / cell.mean_trip
     could = min(cell.limit * periods, carried + server.wanted)
     times = [done[n - 1] - begin if len(done) >= n else -1.0 for n in (20, 50, 300)]
     return Outcome((server.granted + server.taken) / could, server.refused, periods, *times)
 
 
+_DECODE = in_one_step(lambda reply: reply)
+
+
+def _client(
+    cell: Cell, limiter: Any, server: Server, done: list[float]
+) -> list[asyncio.Task[None]]:
+    """Start a client's workers, which write down when each page came."""
+    pipeline = Pipeline(_config(cell), limiter, server)
+    return [asyncio.ensure_future(_work(pipeline, done)) for _ in range(cell.workers)]
+
+
 async def _work(pipeline: Pipeline, done: list[float]) -> None:
     while True:
         try:
-            await pipeline.fetch(_REQUEST, lambda reply: reply)
+            await pipeline.fetch(_REQUEST, _DECODE)
         except APIStatusError:
             continue  # a script would give up here
         done.append(_now())

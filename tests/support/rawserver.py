@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
@@ -35,10 +37,16 @@ class RawServer:
     """
 
     def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
-        self._answer = answer
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.answer = answer
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._dead: set[asyncio.Task[None]] = set()
+        self._mute: set[asyncio.Task[None]] = set()
         self.heads: list[bytes] = []
+        # Cleared, answers wait for it.
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.connections = 0
+        self.resets = 0
 
     @property
     def base_url(self) -> str:
@@ -47,6 +55,21 @@ class RawServer:
     @property
     def open_connections(self) -> int:
         return len(self._tasks)
+
+    def fail_over(self, *, silently: bool = False) -> None:
+        """Let each connection that is open now answer its next request with a reset, or nothing.
+
+        So does the machine that takes over an address: it does not know the connections of the
+        one before it, and the client does not notice until it sends something.
+        """
+        (self._mute if silently else self._dead).update(self._tasks)
+
+    async def say(self, data: bytes) -> None:
+        """Send something on all connections that nobody has asked for, and see it arrive."""
+        for writer in self._tasks.values():
+            writer.write(data)
+            await writer.drain()
+        await asyncio.sleep(0.01)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -64,7 +87,7 @@ class RawServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
-        self._tasks.add(task)
+        self._tasks[task] = writer
         self.connections += 1
         try:
             # Cancelled at the end of the server, and left by its clients at any time.
@@ -72,16 +95,28 @@ class RawServer:
                 while await self._answer_next(reader, writer):
                     pass
         finally:
-            self._tasks.discard(task)
+            del self._tasks[task]
+            if task in self._dead:
+                linger = struct.pack("ii", 1, 0)  # closing sends a reset
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
             writer.transport.abort()
 
     async def _answer_next(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
+        if asyncio.current_task() in self._dead:
+            self.resets += 1
+            return False
+        if asyncio.current_task() in self._mute:
+            await reader.read()
+            return False
         self.heads.append(head)
+        await self.gate.wait()
         try:
-            data = self._answer(head)
+            data = self.answer(head)
         except Cut as cut:
             writer.write(cut.data)
             await writer.drain()

@@ -1,8 +1,11 @@
-"""A sandbox in a thread, for commands and processes that bring an event loop of their own."""
+"""Sandboxes as tests use them: in a thread, or without waiting for requests that hang."""
 
 import asyncio
+import itertools
 import threading
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+
+from support.clock import skip, until
 
 
 @contextmanager
@@ -18,10 +21,30 @@ def served(sandbox):
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(300)
     try:
         yield sandbox
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+@asynccontextmanager
+async def hangs_skipped(sandbox, seconds):
+    """Move the clock ahead by ``seconds`` whenever a request to the sandbox hangs."""
+
+    def hangs():
+        return sum(seen.fault == "hang" for seen in sandbox.log.requests)
+
+    async def watch():
+        for skipped in itertools.count():
+            await until(lambda: hangs() > skipped)  # noqa: B023 - awaited before the next one
+            skip(seconds)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])

@@ -1,0 +1,129 @@
+"""How much of a quota several processes use that share it through a budget.
+
+The sandbox runs in a process of its own. It does not report its quota, so only the budget keeps to
+it. Several processes each walk all conversations, one a page, with their own client and limiter.
+The budget is in a file, and also in Redis if ``--redis`` names a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import multiprocessing
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench_quota_sockets import Server, server
+from suite import Metric, Result, argument_parser, show
+
+from cekat_async import CekatClient, Limiter, RateLimit
+from cekat_async.budgets import FileBudget, RedisBudget
+from cekat_async.sandbox import Quota
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+_METRICS = [
+    Metric(key="used", heading="% of the quota used", digits=1),
+    Metric(key="refused", heading="replies of 429"),
+]
+_BUDGETS = {"file": FileBudget, "redis": RedisBudget}
+
+
+class Job(NamedTuple):
+    """The task of each process.
+
+    Attributes:
+        where: The server.
+        kind: The kind of the budget.
+        place: The budget's file, or its server.
+        quota: The quota of the server.
+        share: The part of it that a process uses while the budget cannot be reached.
+    """
+
+    where: Server
+    kind: str
+    place: str
+    quota: Quota
+    share: float
+
+
+def walk(pipe: Connection, job: Job) -> None:
+    """Walk all conversations; report the time of each, and how many requests were refused."""
+
+    async def main() -> None:
+        times: list[float] = []
+        rate = RateLimit(job.quota.requests, job.quota.per)
+        async with _BUDGETS[job.kind](job.place) as budget:
+            limiter = Limiter(rate, budget=budget, share=job.share)
+            async with CekatClient(
+                job.where.api_key, base_url=job.where.base_url, rate_limit=limiter
+            ) as client:
+                pipe.send("ready")
+                pipe.recv()
+                async for _ in client.conversations.list(limit=1):
+                    times.append(time.monotonic())  # noqa: PERF401 - one at a time is the point
+                pipe.send((times, limiter.snapshot().refused))
+
+    asyncio.run(main())
+
+
+def run(job: Job, processes: int) -> tuple[float, int]:
+    """Run the processes at the same time; return the share of the quota used, and the refusals."""
+    context = multiprocessing.get_context("spawn")
+    pipes = []
+    for _ in range(processes):
+        ours, theirs = context.Pipe()
+        context.Process(target=walk, args=(theirs, job)).start()
+        pipes.append(ours)
+    for pipe in pipes:
+        pipe.recv()
+    for pipe in pipes:
+        pipe.send("go")
+    outcomes = [pipe.recv() for pipe in pipes]
+    times = sorted(itertools.chain.from_iterable(found for found, _ in outcomes))
+    rate = (len(times) - 1) / (times[-1] - times[0])
+    return rate * job.quota.per / job.quota.requests, sum(refused for _, refused in outcomes)
+
+
+def measure(quota: Quota, processes: int, pages: int, redis: str | None) -> dict[str, list[dict]]:
+    """Return the samples of each kind of budget."""
+    samples = {}
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"file": str(Path(folder) / "budget.sqlite")} | ({"redis": redis} if redis else {})
+        for kind, place in places.items():
+            with server(quota, pages) as where:
+                share, refused = run(Job(where, kind, place, quota, 1 / processes), processes)
+            samples[f"cekat_async, budget in {kind}"] = [{"used": 100 * share, "refused": refused}]
+    return samples
+
+
+def main() -> int:
+    """Print the numbers; with ``--at-least`` fail if they are not as they should be."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--per", type=float, default=6.0)
+    parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--pages", type=int, default=600, help="of each process")
+    parser.add_argument("--redis", help="URL of a Redis server whose data may be changed")
+    parser.add_argument("--at-least", type=float, help="the share that has to be used")
+    options = parser.parse_args()
+    quota = Quota(options.requests, options.per, "sliding", headers=None, retry_after="fraction")
+    samples = measure(quota, options.processes, options.pages, options.redis)
+    result = Result(
+        title=f"{options.processes} processes share {quota.requests} requests in {quota.per:g} s",
+        metrics=_METRICS,
+        samples=samples,
+    )
+    show([result], as_json=options.json)
+    if options.at_least is None:
+        return 0
+    found = [sample for (sample,) in samples.values()]
+    return int(any(one["refused"] or one["used"] < 100 * options.at_least for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

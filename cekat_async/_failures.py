@@ -1,0 +1,210 @@
+"""aiohttp's errors, turned into ours.
+
+The ``repr`` and the ``args`` of aiohttp's errors hold the request's headers, and with them the
+key. So ours do not chain to them, and repeat nothing of what a server sent: it may echo the key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from cekat_async.errors import (
+    CekatError,
+    ConfigurationError,
+    ConnectionDroppedError,
+    ConnectTimeoutError,
+    NotSentError,
+    ProxyError,
+    ResponseLostError,
+    ResponseTimeoutError,
+    TLSError,
+    TransportError,
+    UnknownHostError,
+)
+
+if TYPE_CHECKING:
+    from cekat_async.config import ClientConfig
+
+__all__ = ["ConnectionLostError", "error_from_aiohttp", "invalid_host", "timeout_error"]
+
+
+class ConnectionLostError(aiohttp.ClientConnectionError):
+    """A connection that was lost before the answer.
+
+    aiohttp sends a request again by itself when it sees its own error. It does not know this one.
+
+    Args:
+        error: What aiohttp raised.
+        was_idle: Whether the connection may have been open from an earlier request.
+    """
+
+    def __init__(self, error: aiohttp.ClientError, *, was_idle: bool) -> None:
+        # Then its message is what has arrived, headers and all.
+        is_cut = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(
+            error.message, str
+        )
+        super().__init__("its head was cut short" if is_cut else str(error))
+        self.was_idle = was_idle and not is_cut
+        # With TLS 1.3, a server rejects the client's certificate only after the handshake.
+        self.alert = _certificate_alert(error.__cause__)
+
+
+def _certificate_alert(error: BaseException | None) -> str | None:
+    reason = str(error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    return _spaced(reason) if _ABOUT_CERTIFICATES.search(reason) else None
+
+
+_ABOUT_CERTIFICATES = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
+
+
+def timeout_error(error: TimeoutError) -> TransportError:
+    """Return our error for a timeout: aiohttp's, or that of the attempt."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ConnectTimeoutError("no connection in time (Timeout.connect)")
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return ResponseTimeoutError("the server fell silent (Timeout.read)")
+    return ResponseTimeoutError("no whole answer in time (Timeout.attempt)")
+
+
+def invalid_host(base_url: str) -> ConfigurationError:
+    """Return the error for a host that no resolver can look up."""
+    return ConfigurationError(f"base_url {base_url!r}, or the proxy's URL, names no valid host")
+
+
+def error_from_aiohttp(error: aiohttp.ClientError, config: ClientConfig) -> CekatError:
+    """Return our error for one of aiohttp's."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return invalid_host(config.base_url)
+    # A proxy's refusal has the proxy's own words, which may hold anything.
+    reason = config.api_key.redact_text(_reason(error))
+    if isinstance(error, ConnectionLostError):
+        return _lost(error, config.base_url, reason)
+    if isinstance(error, _NEVER_SENT):
+        return _not_sent(error, config.base_url, reason)
+    return ResponseLostError(f"the connection was lost before the whole answer: {reason}")
+
+
+def _lost(error: ConnectionLostError, base_url: str, reason: str) -> TransportError:
+    if error.alert is not None:
+        return _no_tls(base_url, error.alert)
+    dropped = ConnectionDroppedError(f"the connection was lost before the answer: {reason}")
+    dropped.was_idle = error.was_idle
+    return dropped
+
+
+def _no_tls(base_url: str, reason: str) -> TLSError:
+    return TLSError(
+        f"no TLS connection to {base_url}: {reason}. Check the scheme and the port of base_url. "
+        "If the server asks for a client certificate, pass a session= whose connector has one"
+    )
+
+
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ServerFingerprintMismatch,
+)
+
+_PRIVATE_CA = (
+    "If the API is behind a proxy or gateway with a certificate of its own, pass a session= whose "
+    "connector trusts it"
+)
+
+
+def _not_sent(error: aiohttp.ClientError, base_url: str, reason: str) -> NotSentError:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return TLSError(
+            f"the certificate of {base_url} was rejected: {reason}. Check base_url, and this "
+            f"machine's clock and CA certificates. {_PRIVATE_CA}"
+        )
+    if isinstance(error, aiohttp.ServerFingerprintMismatch):
+        return TLSError(
+            f"the certificate of {base_url} has another fingerprint than the one that the "
+            "session= asks for: check it with whoever runs the server"
+        )
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and not _was_cut_off(error):
+        return _no_tls(base_url, reason)
+    if isinstance(error, aiohttp.ClientConnectorDNSError) and _is_unknown(error.os_error):
+        return UnknownHostError(
+            f"cannot reach {base_url}: there is no host named {error.host!r}. Check base_url, "
+            "and whether this machine has a network"
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError) and _is_final(error.status):
+        return ProxyError(
+            f"the proxy refuses to connect to {base_url}: {error.status} {reason}. Check the "
+            "proxy's address, user and password"
+        )
+    return NotSentError(f"cannot reach {base_url}: {reason}")
+
+
+def _was_cut_off(error: aiohttp.ClientConnectorSSLError) -> bool:
+    """Whether the handshake ended early, as it does when a server restarts."""
+    said = error.os_error
+    early = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
+    return isinstance(said, early) or getattr(said, "reason", "") == "TLSV1_ALERT_INTERNAL_ERROR"
+
+
+_UNKNOWN = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
+_UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as first argument
+
+
+def _is_unknown(error: OSError) -> bool:
+    """Whether the name service says that there is no such host, rather than giving no answer."""
+    if isinstance(error, socket.gaierror):
+        return error.errno in _UNKNOWN
+    # With aiodns installed aiohttp asks that, and puts its error below one without a number.
+    cause = error.__cause__
+    return cause is not None and cause.args[:1] in _UNKNOWN_TO_ARES
+
+
+_MAY_PASS_LATER = {408, 425, 429}
+
+
+def _is_final(status: int) -> bool:
+    """Whether a proxy that answers with this status will do so again."""
+    return status in range(400, 500) and status not in _MAY_PASS_LATER
+
+
+# Behind this mark aiohttp repeats what the server sent.
+_QUOTED_BYTES = re.compile(r"\bb['\"]")
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    """Say what went wrong in one line, without what an aiohttp error repeats of either side."""
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else _text(error)
+    said, *_ = _QUOTED_BYTES.split(" ".join(text.split()), maxsplit=1)
+    return said.rstrip(" :.") or type(error).__name__
+
+
+def _text(error: aiohttp.ClientError) -> str:
+    """Return an error's text, in the system's words where it was the system that refused."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(getattr(error.certificate_error, "verify_message", error.certificate_error))
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return _spaced(str(getattr(error.os_error, "reason", None) or error.os_error))
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy {error.host}:{error.port} cannot be reached: {_system(error.os_error)}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _system(error.os_error)
+    return str(error)
+
+
+def _system(error: OSError) -> str:
+    """Return an error of the system in the system's own words."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        text = str(error.strerror or error)
+    else:
+        text = os.strerror(error.errno)
+    # asyncio gives no reason for a connection that was closed while it was made.
+    return text.lower() if text not in {"", "None"} else "the connection was closed at once"
+
+
+def _spaced(reason: str) -> str:
+    """Return OpenSSL's name of an error as words."""
+    return reason.replace("_", " ").lower()

@@ -1,0 +1,72 @@
+"""Exports from servers whose listings never end."""
+
+import pytest
+
+from cekat_async import InboxesFailedError, PaginationError
+from cekat_async.export import export_conversations
+from cekat_async.sandbox import Dialect
+
+ENDLESS = ["empty", "repeat", "cycle"]
+
+
+def heal(sandbox):
+    """Let a sandbox whose listings never end be an honest one from here on."""
+    sandbox._api._endless = None
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("endless", ENDLESS)
+async def test_an_export_ends_and_loses_nothing(account, target, endless, concurrency):
+    """It ends in an error, with all in a checkpoint, and the same call completes it later."""
+    checkpoint = target.with_name(target.name + ".checkpoint")
+    async with account(250, dialect=Dialect(endless=endless)) as here:
+        options = {"limit": 10, "concurrency": concurrency}
+        with pytest.raises(PaginationError, match="would never end"):
+            await export_conversations(here.client, target, **options)
+
+        # The probe, 25 pages, 50 for nothing, and what walkers of other parts asked for.
+        assert len(here.sandbox.log.requests) <= 1 + 25 + 50 + 15
+        # Each page is kept as it was received, with some 2 kB for each of its conversations.
+        assert checkpoint.stat().st_size < 2_000_000
+        assert not target.exists()
+
+        heal(here.sandbox)
+        report = await export_conversations(here.client, target, **options)
+
+        assert sorted(target.read_bytes().splitlines()) == sorted(here.lines().splitlines())
+        assert report.manifest.conversations == 250
+
+
+@pytest.mark.parametrize("endless", ENDLESS)
+async def test_an_export_of_an_endless_server_that_is_tried_again_ends_again(
+    account, target, endless
+):
+    """However often it is tried, each time it costs 50 requests and what was under way."""
+    async with account(250, dialect=Dialect(endless=endless)) as here:
+        for _ in range(3):
+            before = len(here.sandbox.log.requests)
+            with pytest.raises(PaginationError):
+                await export_conversations(here.client, target, concurrency=1)
+
+            assert len(here.sandbox.log.requests) - before <= 60
+
+
+async def test_an_export_by_inbox_names_each_that_never_ends(account, target):
+    """Each inbox is walked until it is clear that it does not end; all are named."""
+    async with account(90, inboxes=3, dialect=Dialect(endless="repeat")) as here:
+        with pytest.raises(InboxesFailedError) as caught:
+            await export_conversations(here.client, target, inbox_ids=here.sandbox.inbox_ids)
+
+        assert {error.inbox_id for error in caught.value.errors} == {*here.sandbox.inbox_ids}
+        assert {type(error) for error in caught.value.errors} == {PaginationError}
+        assert len(here.sandbox.log.requests) <= 3 * (1 + 1 + 50 + 5)
+
+
+async def test_an_export_by_inbox_with_an_endless_listing_of_inboxes(account, target):
+    """The listing of inboxes itself ends in an error, before anything is exported."""
+    async with account(90, inboxes=3, dialect=Dialect(endless="repeat")) as here:
+        with pytest.raises(PaginationError, match="brought nothing new") as caught:
+            await export_conversations(here.client, target, by_inbox=True)
+
+        assert caught.value.path == "/api/inboxes"
+        assert len(here.sandbox.log.requests) == 1 + 50

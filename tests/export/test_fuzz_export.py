@@ -1,0 +1,126 @@
+"""Exports of records that no documentation allows: each is in the target once, in its last version.
+
+``CEKAT_TEST_EFFORT=100`` tries more records: see CONTRIBUTING.md.
+"""
+
+import asyncio
+import csv
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.effort import EFFORT
+from support.hostile import Sent, body_of, records
+
+from cekat_async import CekatClient, RetryPolicy
+from cekat_async.export import ExportReport, export_conversations
+from cekat_async.sandbox import Fault, Sandbox
+
+PAGES = st.lists(st.lists(records(), min_size=1, max_size=4), min_size=1, max_size=3)
+KINDS = ["x.jsonl", "x.jsonl.gz", "x.csv", "x.parquet", "x.sqlite", "x.duckdb"]
+
+
+def bodies(pages: list[list[Sent]]) -> list[bytes]:
+    """Return the bodies of a listing's pages, each with a cursor to the next one."""
+    cursor = (
+        b',"metadata":{"next_cursor":{"cursor_id":"c","cursor_ts":"2026-04-10T09:51:%02d.000"}}'
+    )
+    return [
+        body_of(page, b"" if number == len(pages) else cursor % (60 - number))
+        for number, page in enumerate(pages, 1)
+    ]
+
+
+def exported(target: Path, pages: list[list[Sent]], **options) -> ExportReport:
+    """Export a listing of some pages."""
+
+    async def main() -> ExportReport:
+        async with (
+            Sandbox(0, quota=None) as sandbox,
+            CekatClient(
+                sandbox.api_key,
+                base_url=sandbox.base_url,
+                rate_limit=None,
+                retry=RetryPolicy(attempts=1),
+            ) as client,
+        ):
+            sandbox.fail_next(Fault.ok(), *[Fault.raw(body=body) for body in bodies(pages)])
+            return await export_conversations(
+                client, target, account="fuzz", concurrency=1, **options
+            )
+
+    return asyncio.run(main())
+
+
+def text_of(line: bytes) -> str:
+    return line.decode(errors="replace")
+
+
+def line_of(sent: Sent) -> bytes:
+    return sent.raw.replace(b"\r", b"").replace(b"\n", b"")
+
+
+def latest(pages: list[list[Sent]]) -> dict[str | bytes, bytes]:
+    """Return the last version of each record, under its id or its bytes."""
+    return {one.id or line_of(one): line_of(one) for page in pages for one in page}
+
+
+def raw_column(target: Path) -> list[str]:
+    """Return the column ``raw`` of a table, or the lines of a file."""
+    match "".join(target.suffixes):
+        case ".jsonl":
+            return [text_of(line) for line in target.read_bytes().split(b"\n")[:-1]]
+        case ".csv":
+            limit = csv.field_size_limit(10**9)
+            try:
+                with target.open(encoding="utf-8-sig", newline="") as file:
+                    return [row["raw"] for row in csv.DictReader(file)]
+            finally:
+                csv.field_size_limit(limit)
+        case ".parquet":
+            return pq.read_table(target, columns=["raw"]).column(0).to_pylist()
+        case ".sqlite":
+            with sqlite3.connect(target) as opened:
+                return [raw for (raw,) in opened.execute("SELECT raw FROM conversations")]
+        case ".duckdb":
+            with duckdb.connect(str(target), read_only=True) as opened:
+                return [
+                    raw for (raw,) in opened.execute("SELECT raw FROM conversations").fetchall()
+                ]
+    raise AssertionError(target)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.parquet", "x.sqlite", "x.duckdb"])
+@given(pages=PAGES)
+@settings(max_examples=8 * EFFORT)
+def test_each_record_is_there_once(name, pages):
+    """Whatever the records are, the target has the last version of each, byte for byte, once."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / name
+        report = exported(target, pages)
+        found = raw_column(target)
+
+    wanted = latest(pages)
+    assert sorted(found) == sorted(text_of(line) for line in wanted.values())
+    assert report.conversations == len(wanted)
+    assert report.odd_records == sum(one.is_malformed for page in pages for one in page)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.sqlite"])
+@given(first=PAGES, second=PAGES)
+@settings(max_examples=8 * EFFORT)
+def test_a_second_export_replaces_what_it_brings(name, first, second):
+    """An export that adds to a target replaces the records that arrive again, and no others."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / name
+        exported(target, first)
+        exported(target, second, incremental=True)
+        found = raw_column(target)
+
+    wanted = latest(first) | latest(second)
+    assert sorted(found) == sorted(text_of(line) for line in wanted.values())

@@ -1,0 +1,27 @@
+"""How much work something is, counted and not timed; and how much of it the tests should do."""
+
+import os
+import sys
+
+EFFORT = int(os.environ.get("CEKAT_TEST_EFFORT", "1"))
+"""A factor for tests whose repetitions take long, such as kills at random moments.
+
+1 is for every day. ``.ci/run all`` and a search for something rare set more.
+"""
+
+
+def calls_in(work):
+    """Return how many calls of functions ``work()`` makes, those into C included."""
+    count = 0
+
+    def look(_frame, event, _called):
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count

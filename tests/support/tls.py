@@ -1,0 +1,90 @@
+"""TLS servers with certificates of their own, and what clients need to trust them."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import aiohttp
+import trustme
+
+from .rawserver import http
+
+AUTHORITY = trustme.CA()
+
+
+def server_context(host: str = "127.0.0.1", **certificate) -> ssl.SSLContext:
+    """Return what a server shows a certificate for ``host`` with."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    AUTHORITY.issue_cert(host, **certificate).configure_cert(context)
+    return context
+
+
+def client_context() -> ssl.SSLContext:
+    """Return what a client trusts those certificates with."""
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
+
+
+def trusting_session(trust: ssl.SSLContext | aiohttp.Fingerprint) -> aiohttp.ClientSession:
+    """Return a caller's session that goes by ``trust``."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
+
+
+class TLSServer:
+    """Answers with an empty page, one connection after another.
+
+    On blocking sockets, as those tell the client with an alert why they refuse it; asyncio closes
+    the connection without a word.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.base_url = f"https://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.connections = 0
+
+    def serve(self) -> None:
+        """Answer until the server is closed."""
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                self.connections += 1
+                with suppress(OSError), connection:
+                    self._answer(connection)
+
+    def close(self) -> None:
+        """Stop listening, and end ``serve``."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _answer(self, connection: socket.socket) -> None:
+        connection.settimeout(5)
+        wrapped = self._context.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        )
+        with wrapped:
+            try:
+                wrapped.do_handshake()
+            except ssl.SSLError:
+                # With something unread, closing would send a reset, which overtakes the alert.
+                while socket.socket.recv(wrapped, 65536):
+                    pass
+                return
+            if wrapped.recv(65536):  # the head of a request; nothing if the client has gone
+                wrapped.sendall(http(Connection="close"))
+
+
+@contextmanager
+def tls_server(context: ssl.SSLContext) -> Iterator[TLSServer]:
+    """Run a server in a thread for as long as this is entered."""
+    server = TLSServer(context)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.close()
+        thread.join()

@@ -1,0 +1,446 @@
+"""Walks along cursors: whatever a server sends, they end, and an honest listing is walked whole."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.listing import ModelListing
+
+from cekat_async import _cursor_walk
+from cekat_async._cursor_walk import MOST_IDLE_PAGES, CursorWalk
+from cekat_async._seen import names_of
+from cekat_async.errors import PaginationError
+from cekat_async.models import Cursor
+
+NEWEST = datetime(2026, 4, 10, tzinfo=UTC)
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+@pytest.fixture(autouse=True)
+def _at_a_fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let "a day in the future" be the same day in every run."""
+    monkeypatch.setattr(_cursor_walk, "_now", lambda: _cursor_walk.to_microseconds(NOW))
+
+
+def at(moment: datetime | str, name: object = "id") -> Cursor:
+    if isinstance(moment, datetime):
+        moment = moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return Cursor(f"{name}", moment)
+
+
+def pages_until_error(pages) -> tuple[int, PaginationError | None]:
+    """Walk (names, cursor) pages, and return how many it took to the error or to their end."""
+    walk, count = CursorWalk(), 0
+    for names, cursor in pages:
+        count += 1
+        try:
+            walk.advance(cursor, names)
+        except PaginationError as error:
+            return count, error
+        if walk.done:
+            break
+    return count, None
+
+
+def fresh(moments):
+    """Yield cursors at these moments, each with an id of its own."""
+    return (at(moment, f"cursor-{number}") for number, moment in enumerate(moments))
+
+
+def down(step: timedelta = HOUR, begin: datetime = NEWEST):
+    """Yield moments that fall in even steps, for ever."""
+    return (begin - number * step for number in itertools.count())
+
+
+FRONT = [(["a"], at(NEWEST, "front-1")), (["b"], at(NEWEST - HOUR, "front-2"))]
+BEHIND = NEWEST - HOUR
+
+
+# --- empty pages
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        itertools.repeat(BEHIND),
+        itertools.repeat("no time"),
+        itertools.repeat(""),
+        itertools.repeat("1970-01-01T00:00:00"),
+        itertools.repeat("2014-12-31T23:59:59.999"),
+        down(begin=datetime(2014, 12, 31, tzinfo=UTC)),
+        itertools.repeat("2200-01-01T00:00:00"),
+        down(begin=datetime(2200, 1, 1, tzinfo=UTC)),
+        (BEHIND + number * HOUR for number in itertools.count()),
+        (f"page {number}" for number in itertools.count()),
+        itertools.cycle([BEHIND, "?", "1970-01-01T00:00:00", "2200-01-01T00:00:00", NEWEST]),
+    ],
+    ids=[
+        "equal", "unreadable", "none", "1970", "2014", "falling from 2014", "2200",
+        "falling from 2200", "backwards", "numbered", "all of these",
+    ],
+)  # fmt: skip
+def test_fifty_empty_pages_that_do_not_advance_are_an_error(moments) -> None:
+    """Whether their cursors stand still, go back, or cannot be times of this listing."""
+    empty = (([], cursor) for cursor in fresh(moments))
+
+    count, error = pages_until_error(itertools.chain(FRONT, empty))
+
+    assert count == len(FRONT) + 50
+    assert "50 empty pages whose cursors do not advance" in str(error)
+    assert error.cursor.cursor_id == "cursor-49"
+
+
+def test_an_account_of_nothing_but_empty_pages() -> None:
+    """The first pages of a listing may be empty too: the first cursor is the first advance."""
+    empty = [([], cursor) for cursor in fresh(itertools.repeat(NEWEST, 60))]
+
+    assert pages_until_error(empty)[0] == 51
+
+
+def test_forty_nine_empty_pages_are_none() -> None:
+    """A page with something new between them begins the count anew."""
+    runs = (
+        page
+        for run in range(100)
+        for page in [*[([], f"{run}-{number}") for number in range(49)], ([f"{run}"], f"{run}")]
+    )
+    pages = [(names, at(BEHIND, name)) for names, name in runs]
+
+    assert pages_until_error([*FRONT, *pages, (["z"], None)]) == (2 + 5000 + 1, None)
+
+
+@pytest.mark.parametrize(
+    "last, is_error",
+    [
+        ("2015-01-01T00:00:00.000", False),
+        ("2014-12-31T23:59:59.999", True),
+        ("2015-01-01T00:00:00+07:00", True),
+    ],
+)
+def test_no_cursor_lies_before_2015(last: str, is_error) -> None:
+    """The first moment of 2015 still advances a listing that goes back in time."""
+    stuck = [([], cursor) for cursor in fresh(itertools.repeat(BEHIND, 49))]
+
+    _, error = pages_until_error([*FRONT, *stuck, ([], at(last)), ([], None)])
+
+    assert bool(error) == is_error
+
+
+@pytest.mark.parametrize(
+    "beyond, is_error", [(timedelta(days=1), False), (timedelta(days=1) + MILLISECOND, True)]
+)
+def test_no_cursor_lies_more_than_a_day_ahead(beyond, is_error) -> None:
+    """A zone that a cursor does not name may be hours ahead; a day still advances."""
+    front = [(["a"], at(BEHIND, "front-1")), (["b"], at(NEWEST, "front-2"))]
+    stuck = [([], cursor) for cursor in fresh(itertools.repeat(NEWEST, 49))]
+
+    _, error = pages_until_error([*front, *stuck, ([], at(NOW + beyond)), ([], None)])
+
+    assert bool(error) == is_error
+
+
+def test_a_cursor_that_jumps_back_again_and_again_does_not_advance() -> None:
+    """Only what lies beyond the farthest cursor of the run is progress."""
+    there = [BEHIND - number * HOUR for number in range(1, 11)]
+    moments = itertools.chain.from_iterable(itertools.repeat(there))
+
+    count, _ = pages_until_error([*FRONT, *(([], c) for c in fresh(itertools.islice(moments, 99)))])
+
+    assert count == len(FRONT) + 10 + 50
+
+
+def test_a_few_records_of_odd_times_do_not_confuse_a_sparse_listing() -> None:
+    """A conversation with a time in the future, or none, ends no run of advancing pages."""
+    odd_times = ["2200-01-01T00:00:00", NEWEST, "?", "1970-01-01T00:00:00"]
+    moments = down(begin=NEWEST - 24 * HOUR)
+    pages = [
+        page
+        for number, odd in enumerate(odd_times)
+        for page in [
+            ([f"{number}"], at(odd, f"odd-{number}")),
+            *(([], at(next(moments), f"{number}-{n}")) for n in range(200)),
+        ]
+    ]
+
+    assert pages_until_error([*pages, (["z"], None)]) == (len(pages) + 1, None)
+
+
+# --- the warning of a listing that is nearly empty
+
+
+def warnings_of(pages) -> list[tuple[int, str]]:
+    """Return after how many pages which warning was given."""
+    walk, found = CursorWalk(), []
+    for count, (names, cursor) in enumerate(pages, 1):
+        walk.advance(cursor, names)
+        if warning := walk.take_warning():
+            found.append((count, warning))
+    return found
+
+
+@pytest.mark.parametrize("step, count", [(MILLISECOND, 1), (HOUR / 2, 1), (HOUR * 2, 0)])
+def test_one_warning_if_the_rest_would_take_too_many_requests(step, count) -> None:
+    """Eleven years in steps of half an hour are 200,000 requests, in steps of two hours 50,000."""
+    moments = itertools.islice(down(step, BEHIND - step), 500)
+
+    found = warnings_of([*FRONT, *(([], cursor) for cursor in fresh(moments))])
+
+    assert len(found) == count
+    for pages, text in found:
+        assert pages == len(FRONT) + MOST_IDLE_PAGES
+        assert text.startswith("50 pages in a row are empty")
+        assert "more than 100,000 requests" in text
+
+
+def test_a_rising_listing_is_warned_of_up_to_now() -> None:
+    """In a listing that goes forward in time, the rest is what lies before today."""
+    rising = [(["a"], at(BEHIND, "front-1")), (["b"], at(NEWEST, "front-2"))]
+
+    def found(step: timedelta) -> int:
+        moments = (NEWEST + number * step for number in range(1, 200))
+        return len(warnings_of([*rising, *(([], cursor) for cursor in fresh(moments))]))
+
+    # 232 days are 334,080 minutes.
+    assert found(timedelta(minutes=1)) == 1
+    assert found(timedelta(minutes=10)) == 0
+
+
+# --- repeated pages
+
+
+@pytest.mark.parametrize("length", [1, 2, 49, 50, 51, 100, 300])
+def test_a_cycle_of_pages_is_an_error_fifty_pages_after_its_end(length: int) -> None:
+    """A cycle of 100 pages is found after 150, under whatever fresh cursors it comes."""
+    cycle = itertools.cycle([[f"{number}a", f"{number}b"] for number in range(length)])
+    pages = zip(cycle, fresh(down()), strict=False)
+
+    count, error = pages_until_error(pages)
+
+    assert count == length + 50
+    assert "50 pages in a row that it had sent before" in str(error)
+    assert error.cursor.cursor_id == f"cursor-{count - 1}"
+
+
+def test_repeats_count_in_a_row() -> None:
+    """49 repeated pages and a new one, over and over, are followed."""
+    numbers = itertools.count()
+    names = [["a"], *[[f"{next(numbers)}"] if n % 50 == 49 else ["a"] for n in range(2000)]]
+
+    assert pages_until_error(zip(names, fresh(down()), strict=False)) == (2001, None)
+
+
+def test_a_page_is_its_ids_in_order() -> None:
+    """The same records in another order, or fewer of them, are another page."""
+    ids = [f"{number}" for number in range(100)]
+    orders = ([*ids[number:], *ids[:number]] for number in range(99))
+    shorter = (ids[:number] for number in range(1, 100))
+
+    pages = zip(itertools.chain(orders, shorter), fresh(down()), strict=False)
+
+    assert pages_until_error(pages) == (198, None)
+
+
+def test_records_without_an_id_are_known_by_their_bytes() -> None:
+    """The same malformed record again is a repeated page; another one is a new page."""
+    same = itertools.repeat([b'{"name":"x"}'])
+    different = ([b'{"name":"%d"}' % number] for number in range(200))
+
+    assert pages_until_error(zip(same, fresh(down()), strict=False))[0] == 51
+    assert pages_until_error(zip(different, fresh(down()), strict=False)) == (200, None)
+
+
+def test_the_last_page_may_have_been_there_before() -> None:
+    """Where the server says that there is no more, no page is one too many."""
+    pages = [(["a"], cursor) for cursor in itertools.islice(fresh(down()), 50)]
+
+    assert pages_until_error([*pages, (["a"], None)]) == (51, None)
+
+
+@pytest.mark.parametrize("pattern", ["e", "r", "er", "eer", "err", "e" * 30 + "r" * 30])
+def test_empty_and_repeated_pages_do_not_excuse_each_other(pattern: str) -> None:
+    """However they alternate, a walk that gets nothing new ends."""
+    names = ([] if kind == "e" else ["a"] for kind in itertools.cycle(pattern))
+    pages = zip(names, fresh(itertools.repeat(BEHIND)), strict=False)
+
+    count, error = pages_until_error(itertools.chain(FRONT, pages))
+
+    assert error is not None
+    assert count <= len(FRONT) + 1 + 50 + 50
+
+
+# --- cursors that cannot be sent
+
+
+@pytest.mark.parametrize("field", ["cursor_id", "cursor_ts"])
+def test_a_cursor_that_is_too_long_is_an_error_that_does_not_quote_it(field: str) -> None:
+    """Text of more than 4,096 characters cannot be sent in a URL."""
+    walk = CursorWalk(at(NEWEST))
+    fields = {"cursor_id": "i", "cursor_ts": "2026-04-10T09:51:19.885"}
+    allowed, too_long = (Cursor(**fields | {field: "x" * size}) for size in (4096, 4097))
+
+    assert walk.can_follow(allowed)
+    assert not walk.can_follow(too_long)
+    with pytest.raises(PaginationError, match="a cursor of 4,097 characters") as caught:
+        walk.advance(too_long, ["a"])
+    walk.advance(allowed, ["a"])
+
+    assert len(str(caught.value)) < 200
+    assert caught.value.cursor == at(NEWEST)
+
+
+def test_errors_quote_a_cursor_whole_or_not_at_all() -> None:
+    """What may hold an echo of the key is never cut: a part of the key could not be redacted."""
+    for length, is_quoted in ((50, True), (300, False)):
+        name = "i" * length
+        walk = CursorWalk(at(NEWEST, name))
+        with pytest.raises(PaginationError) as caught:
+            walk.advance(at(NEWEST, name), ["a"])
+
+        assert (name in str(caught.value)) == is_quoted
+        assert ("iii" in str(caught.value)) == is_quoted
+        assert len(str(caught.value)) < 250
+
+
+def test_errors_are_one_line() -> None:
+    """A cursor with line breaks or control characters is not quoted."""
+    walk = CursorWalk(at(NEWEST, "a\n\x1b[31mb"))
+    with pytest.raises(PaginationError) as caught:
+        walk.advance(at(NEWEST, "a\n\x1b[31mb"), ["a"])
+
+    assert str(caught.value).isprintable()
+
+
+# --- honest listings
+
+DAY = 86_400_000
+
+
+def times_of(size: int, shape: str, random: Random) -> list[int]:
+    """Return times (milliseconds) before today: even, in bursts, or 30 of them equal."""
+    times = [random.randrange(90 * DAY) for _ in range(size)]
+    if shape == "bursts":
+        times = [times[number % 5] + random.randrange(10_000_000) for number in range(size)]
+    if shape == "tie":
+        # Alone on their pages, they do not advance. 50 such pages in one run would be an error.
+        times[:30] = times[:1] * len(times[:30])
+    return times
+
+
+def walk_model(listing: ModelListing, between=lambda: None) -> list[str]:
+    """Walk a listing to its end, and return what came; an error is the test's failure."""
+    walk, found = CursorWalk(), []
+    while not walk.done:
+        page = listing.page(walk.cursor)
+        between()
+        found += [item.id for item in page]
+        walk.advance(page.next_cursor, names_of(page))
+    return found
+
+
+shapes = st.sampled_from(["even", "bursts", "tie"])
+
+
+@given(
+    size=st.sampled_from([0, 1, 30, 300, 3000]),
+    shape=shapes,
+    share=st.sampled_from([0.0, 0.0002, 0.01, 0.5, 1.0]),
+    seed=st.integers(0, 2**32),
+    limit=st.sampled_from([1, 2, 10, 100]),
+    rising=st.booleans(),
+    end=st.sampled_from(["null", "empty", "echo"]),
+)
+@settings(max_examples=40)
+def test_an_honest_listing_is_walked_to_its_end(size, shape, share, seed, limit, rising, end):
+    """Dense or sparse, with thousands of empty pages: all that it shows comes, without an error."""
+    random = Random(seed)
+    listing = ModelListing(
+        times_of(size, shape, random), seed=seed, limit=limit, rising=rising, end=end
+    )
+    shown = {id_ for id_ in listing.times if random.random() < share}
+    listing.shows = shown.__contains__
+
+    found = walk_model(listing)
+
+    assert sorted(found) == sorted(shown)
+
+
+@given(
+    size=st.sampled_from([30, 300, 1000]),
+    shape=shapes,
+    share=st.sampled_from([0.01, 0.5, 1.0]),
+    seed=st.integers(0, 2**32),
+    # Of pages with one conversation each, those that have moved are repeated pages.
+    limit=st.sampled_from([2, 10, 100]),
+    rising=st.booleans(),
+    rate=st.floats(0, 0.5),
+)
+@settings(max_examples=60)
+def test_an_honest_listing_that_changes_meanwhile_is_too(
+    size, shape, share, seed, limit, rising, rate
+):
+    """What moves to the newest end while it is walked does not make a walk give up."""
+    random = Random(seed)
+    listing = ModelListing(times_of(size, shape, random), seed=seed, limit=limit, rising=rising)
+    shown = {id_ for id_ in listing.times if random.random() < share}
+    listing.shows = shown.__contains__
+    names, moved = list(listing.times), set()
+
+    def live() -> None:
+        if random.random() < rate:
+            moved.add(id_ := random.choice(names))
+            listing.move(id_)
+
+    found = walk_model(listing, live)
+
+    assert set(found) <= shown
+    assert set(found) >= (shown if rising else shown - moved)
+
+
+# --- servers that are not
+
+
+def endless_pages(pattern: list[str], pages: int):
+    """Yield pages for ever, by a pattern that is repeated; ``pages`` different ones have records.
+
+    A page is the next of those ("new"), one that was there before ("again"), or empty; its cursor
+    says another time each 400 days ("advance"), or what a server may say that goes nowhere.
+    """
+    known = 0
+    for number, kind in enumerate(itertools.cycle(pattern)):
+        moments = {
+            "advance": BEHIND - timedelta(days=400) * min(number, 100),
+            "back": BEHIND + timedelta(days=1) * min(number, 1000),
+            "unreadable": f"{number}",
+            "past": "1970-01-01T00:00:00",
+            "future": "2200-01-01T00:00:00",
+        }
+        names = []
+        if kind == "new":
+            names, known = [f"{known % pages}"], known + 1
+        elif kind == "again" and known:
+            names = [f"{number % min(known, pages)}"]
+        yield names, at(moments.get(kind, BEHIND), f"cursor-{number}")
+
+
+patterns = st.lists(
+    st.sampled_from(["advance", "still", "back", "unreadable", "past", "future", "new", "again"]),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(pattern=patterns, pages=st.integers(1, 10))
+@settings(max_examples=100)
+def test_a_server_that_sends_nothing_new_is_left_after_a_bounded_number_of_pages(pattern, pages):
+    """However it mixes empty and repeated pages, and whatever its cursors say."""
+    count, error = pages_until_error(itertools.islice(endless_pages(pattern, pages), 20_000))
+
+    # At most 5 steps of 400 days lead to 2015, and 234 of a day to tomorrow.
+    most_in_a_run = (50 + 240) * len(pattern)
+    assert isinstance(error, PaginationError)
+    assert count <= (pages + 1) * (most_in_a_run + 50 * len(pattern))

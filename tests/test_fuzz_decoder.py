@@ -1,0 +1,89 @@
+"""The decoder against anything: no record is lost, changed, or counted twice.
+
+``CEKAT_TEST_EFFORT=100`` tries more records: see CONTRIBUTING.md.
+"""
+
+import json
+import pickle
+
+from hypothesis import given
+from hypothesis import strategies as st
+from support.hostile import METADATA, body_of, records
+from support.scripted import reply
+
+from cekat_async import CekatError, decode_conversation, record_id
+from cekat_async._decode import decode_conversation_page, decode_inbox_page, decode_raw_page
+from cekat_async._raw_json import completed
+from cekat_async.errors import DecodeError
+
+DAMAGE = st.sampled_from([b'"', b"\\", b"]", b"}", b",", b"NaN"])
+
+
+@given(sent=st.lists(records(), max_size=6), rest=METADATA)
+def test_every_record_of_a_page_is_there(sent, rest):
+    """Whatever its records and metadata are, a page has each of them, in order, under its id.
+
+    Only records that cannot be read are malformed, and all have their bytes as they were sent.
+    """
+    body = body_of(sent, rest)
+    page = completed(decode_conversation_page(reply(body=body)))
+    raw_page = completed(decode_raw_page(reply(body=body)))
+
+    assert page.ids == raw_page.ids == [one.id for one in sent]
+    assert [bytes(raw) for raw in page.raw] == [one.raw for one in sent]
+    assert page.lines == raw_page.lines
+    assert page.json_lines() == raw_page.json_lines()
+    assert (page.next_cursor, page.cursor_error) == (raw_page.next_cursor, raw_page.cursor_error)
+    malformed = [index for index, one in enumerate(sent) if one.is_malformed]
+    assert [odd.index for odd in page.odd_records] == malformed
+    assert [odd.raw for odd in page.odd_records] == [sent[index].raw for index in malformed]
+    inboxes = completed(decode_inbox_page(reply(body=body), 1))
+    assert inboxes.ids == page.ids
+    assert pickle.loads(pickle.dumps(page)) == page  # noqa: S301 - just pickled
+
+
+@given(sent=records())
+def test_a_record_is_the_same_wherever_it_is_read(sent):
+    """A page, its lines, ``record_id`` and ``decode_conversation`` agree on every record."""
+    page = completed(decode_conversation_page(reply(body=body_of([sent]))))
+    (line,) = page.lines
+
+    assert record_id(sent.raw) == record_id(line) == sent.id
+    try:
+        record = decode_conversation(sent.raw)
+    except DecodeError:
+        assert sent.is_malformed
+        return
+    assert [record] == [*page.items] == [decode_conversation(line)]
+    again = decode_conversation(json.dumps(record.to_dict()))
+    assert again.id == record.id
+    assert again.to_dict().keys() == record.to_dict().keys()
+
+
+@given(sent=st.lists(records(), max_size=3), rest=METADATA, data=st.data())
+def test_a_damaged_body_is_a_page_or_an_error(sent, rest, data):
+    """However a body is damaged, it is a page whose records are consistent, or one of our errors.
+
+    If it is cut short, it is never taken for a whole page.
+    """
+    body = bytearray(body_of(sent, rest))
+    if data.draw(st.booleans()):
+        end = data.draw(st.integers(0, len(body) - 1))
+        body, is_cut = body[:end], True
+    else:
+        is_cut = False
+        for _ in range(data.draw(st.integers(1, 3))):
+            begin = data.draw(st.integers(0, len(body)))
+            end = begin + data.draw(st.integers(0, 3))
+            body[begin:end] = data.draw(
+                st.binary(max_size=3) | st.sampled_from([b'"', b"\\", b"]"])
+            )
+    for decode in (decode_conversation_page, decode_raw_page):
+        try:
+            page = completed(decode(reply(body=bytes(body))))
+        except CekatError as error:
+            str(error).encode()
+        else:
+            assert not is_cut
+            assert len(page.ids) == len(page.raw) == len(page.lines)
+            assert page.ids == [record_id(raw) for raw in page.raw]

@@ -1,0 +1,80 @@
+"""Records of a page by their index, on every kind of page."""
+
+import pytest
+
+from cekat_async import Conversation, ConversationPage, Inbox, InboxPage, OddRecord, RawPage
+from cekat_async._decode import decode_conversation_page
+from cekat_async._raw_json import completed
+from cekat_async._wire import Reply
+
+BODY = b'{"data":[{"id":"a"},{"id":"b"},{"id":"c"}]}'
+PAGES = {
+    "ConversationPage": ConversationPage(items=tuple(Conversation(id=id_) for id_ in "abc")),
+    "InboxPage": InboxPage(items=tuple(Inbox(id=id_) for id_ in "abc")),
+}
+each_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+
+
+@each_page
+def test_an_index_is_a_record(page):
+    """``page[0]`` is the first record and ``page[-1]`` the last, as of a list."""
+    assert [page[index].id for index in (0, 1, 2, -1, -3)] == ["a", "b", "c", "c", "a"]
+    assert page[0] is page.items[0]
+
+
+@each_page
+@pytest.mark.parametrize(
+    "part", [slice(2), slice(1, None), slice(None), slice(None, None, -1), slice(5, 9)]
+)
+def test_a_slice_is_a_tuple_of_records(page, part):
+    """``page[:3]`` is a tuple, of fewer records if there are fewer."""
+    assert page[part] == page.items[part]
+    assert type(page[part]) is tuple
+
+
+@each_page
+@pytest.mark.parametrize("index", [3, -4])
+def test_an_index_that_is_not_there(page, index):
+    """An index out of range is an IndexError, as of a list."""
+    with pytest.raises(IndexError):
+        page[index]
+
+
+@each_page
+@pytest.mark.parametrize("wrong", ["a", None, 1.0])
+def test_an_index_is_a_number(page, wrong):
+    """A record is not found by its id."""
+    with pytest.raises(TypeError):
+        page[wrong]
+
+
+def test_a_raw_page_has_bytes():
+    """Of a raw page an index is the record's bytes, and a slice is a list of them."""
+    page = RawPage(raw=ConversationPage(body=BODY).raw, body=BODY)
+
+    assert bytes(page[0]) == b'{"id":"a"}'
+    assert bytes(page[-1]) == b'{"id":"c"}'
+    assert [bytes(raw) for raw in page[:2]] == [b'{"id":"a"}', b'{"id":"b"}']
+    assert page[1:] == page.raw[1:]
+    with pytest.raises(IndexError):
+        page[3]
+
+
+def test_raw_counts_malformed_records_and_an_index_does_not():
+    """Where the first record is malformed, ``page[0]`` is the second one of ``page.raw``."""
+    page = completed(decode_conversation_page(Reply(200, {}, b'{"data":[7,{"id":"b"}]}')))
+
+    assert isinstance(page.odd_records[0], OddRecord)
+    assert page[0].id == "b"
+    assert bytes(page.raw[0]) == b"7"
+    assert bytes(page.raw[1]) == b'{"id":"b"}'
+
+
+def test_a_page_is_still_iterated_by_its_records():
+    """Iteration, length and membership go by the records, as before."""
+    page = PAGES["ConversationPage"]
+
+    assert [item.id for item in page] == ["a", "b", "c"]
+    assert [item.id for item in reversed(page)] == ["c", "b", "a"]
+    assert len(page) == 3
+    assert page[0] in page

@@ -1,0 +1,339 @@
+"""One record from its bytes: only the id is required, and nothing that was sent is lost."""
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.effort import EFFORT
+from support.scripted import reply
+
+from cekat_async import decode_conversation, record_id
+from cekat_async._decode import decode_conversation_page, decode_inbox_page, decode_raw_page
+from cekat_async._raw_json import completed
+from cekat_async._record_decoding import CONVERSATION, INBOX
+from cekat_async.errors import DecodeError
+from cekat_async.models import Conversation, Inbox, Label, MessagePreview, OddRecord
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**25), 10**25)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+# JSON that Python or msgspec rejects, in places where a value is expected.
+HOSTILE = st.sampled_from(
+    [
+        b"1e999",
+        b"-1E400",
+        b"9" * 5000,
+        rb'"\ud83d"',
+        b'"caf\xe9"',
+        b'"two\nlines"',
+        b"[" * 300 + b"]" * 300,
+        b"6281234567890.0",
+    ]
+)
+KNOWN = [name for name in Conversation.__struct_fields__ if name not in {"id", "extra"}]
+
+
+def read(raw: bytes) -> Conversation:
+    record = completed(CONVERSATION.decode(0, raw))
+    assert isinstance(record, Conversation), record
+    return record
+
+
+def page_of(*records: bytes):
+    return completed(decode_conversation_page(reply(body=b'{"data":[%s]}' % b",".join(records))))
+
+
+# --- fields of another type
+
+
+@pytest.mark.parametrize(
+    "field,sent,healed",
+    [
+        ("contact_phone", b"6281234567890", "6281234567890"),
+        ("contact_phone", b"6281234567890.0", "6281234567890"),
+        ("contact_phone", b"6.28123456789e12", "6281234567890"),
+        ("contact_phone", b"1e999", "1e999"),
+        ("contact_phone", b"9" * 5000, "9" * 5000),
+        ("notes", b"1.5", "1.5"),
+        ("notes", b"true", "true"),
+        ("notes", b"[]", None),
+        ("notes", b'{"text":"x"}', None),
+        ("inbox_id", b"7", "7"),
+        ("stage_status", b"false", "false"),
+        ("stage_status", b"[]", None),
+        ("platform_type", b"3", "3"),
+        ("platform_type", b"{}", None),
+        ("additional_data", b"[]", {}),
+        ("additional_data", b'""', {}),
+        ("additional_data", b"7", {}),
+        ("additional_data", b'{"n":1e999,"Email":"a@b.c"}', {"n": "1e999", "Email": "a@b.c"}),
+        ("created_at", b"1775800036", None),
+        ("created_at", b'"soon"', None),
+        ("created_at", b'""', None),
+        ("created_at", b"[]", None),
+        ("resolved_at", b"true", None),
+        ("labels", b"{}", ()),
+        ("labels", b'"VIP"', ()),
+        ("last_message", b'"hi"', None),
+        ("last_message", b"[]", None),
+        ("first_message", b"0", None),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_mistyped_field_costs_nothing_else(field: str, sent: bytes, healed: object) -> None:
+    """A mistyped field becomes text, None or empty; the rest stays, and so does the original."""
+    record = read(b'{"id":"x","%s":%s,"inbox_name":"CS","x_new":[1]}' % (field.encode(), sent))
+
+    assert getattr(record, field) == healed
+    assert type(getattr(record, field)) in {type(healed), Conversation.stage_status.__class__} or (
+        isinstance(getattr(record, field), str)
+    )
+    assert (record.id, record.inbox_name, record.extra["x_new"]) == ("x", "CS", [1])
+    assert set(record.extra) == {field, "x_new"}
+    if b"999" not in sent:
+        assert json.dumps(record.extra[field]) == json.dumps(json.loads(sent))
+        assert record.to_dict()[field] == json.loads(sent)
+        assert decode_conversation(json.dumps(record.to_dict())) == record
+
+
+def test_a_list_loses_only_its_bad_elements() -> None:
+    """Labels that can be read are kept, and the whole original list is in ``extra``."""
+    sent = [{"id": 1, "name": "VIP"}, "text", None, {"id": "b", "icon": "*"}, [], {"name": {}}]
+    record = decode_conversation(json.dumps({"id": "x", "labels": sent}))
+
+    assert [(label.id, label.name) for label in record.labels] == [
+        ("1", "VIP"),
+        ("b", None),
+        (None, None),
+    ]
+    assert [label.extra for label in record.labels] == [{"id": 1}, {"icon": "*"}, {"name": {}}]
+    assert record.extra == {"labels": sent}
+    assert page_of(json.dumps({"id": "x", "labels": sent}).encode()).mistyped_fields == {
+        "labels": 1,
+        "labels.id": 1,
+        "labels.name": 1,
+    }
+
+
+def test_a_nested_record_keeps_what_is_its_own() -> None:
+    """A mistyped field of a label or a preview is kept in that part's own ``extra``."""
+    record = decode_conversation(
+        '{"id":"x","labels":[{"id":"l","color":0}],"last_message":{"message":7,"created_at":1}}'
+    )
+
+    assert record.labels == (Label(id="l", color="0", extra=type(record.extra)(color=0)),)
+    assert record.last_message == MessagePreview(
+        message="7", extra=type(record.extra)(message=7, created_at=1)
+    )
+    assert record.extra == {}
+
+
+def test_a_field_named_extra_survives() -> None:
+    """A field of the API's own that is called ``extra`` is an unknown field like any other."""
+    for value in ("text", {"a": 1}, None, 7):
+        record = decode_conversation(json.dumps({"id": "x", "extra": value, "notes": 5}))
+
+        assert record.extra == {"extra": value, "notes": 5}
+        assert record.to_dict()["extra"] == value
+
+
+@pytest.mark.parametrize(
+    "field,sent,healed",
+    [
+        ("name", b"7", "7"),
+        ("phone_number", b"628123", "628123"),
+        ("type", b"[]", None),
+        ("flow_mode", b'"yes"', None),
+        ("auto_reassign", b"1", None),
+        ("created_at", b"0", None),
+    ],
+)
+def test_inboxes_follow_the_same_rule(field: str, sent: bytes, healed: object) -> None:
+    """A mistyped field of an inbox costs the inbox nothing else."""
+    inbox = completed(INBOX.decode(0, b'{"id":"i","%s":%s}' % (field.encode(), sent)))
+
+    assert isinstance(inbox, Inbox)
+    assert getattr(inbox, field) == healed
+    assert inbox.extra == {field: json.loads(sent)}
+
+
+def test_pages_count_mistyped_and_unknown_fields() -> None:
+    """A page says which fields are unknown or mistyped, and how many records have each."""
+    page = page_of(
+        b'{"id":"a","notes":7,"x_new":1,"labels":[{"icon":1},{"icon":2}]}',
+        b'{"id":"b","notes":8,"last_message":{"created_at":5,"kind":"x"}}',
+        b'{"id":"c"}',
+    )
+
+    assert page.mistyped_fields == {"notes": 2, "last_message.created_at": 1}
+    assert page.unknown_fields == {"x_new": 1, "labels.icon": 1, "last_message.kind": 1}
+    assert page_of(b'{"id":"c"}').mistyped_fields == page_of(b'{"id":"c"}').unknown_fields == {}
+
+
+def test_a_record_with_too_many_values_is_malformed() -> None:
+    """A record of hundreds of thousands of values is not decoded: that would block the loop."""
+    huge = b'{"id":"x","additional_data":{"n":[' + b"0, " * 200_000 + b"0]}}"
+    page = page_of(b'{"id":"a"}', huge)
+    (odd,) = page.odd_records
+
+    assert (odd.id, odd.raw) == ("x", huge)
+    assert "200,000 values" in odd.reason
+    assert page.ids == ["a", "x"]
+
+
+def test_large_records_are_read_in_steps() -> None:
+    """A record of megabytes is read as any other, with pauses between its fields and labels."""
+    sent = {
+        "id": "x",
+        "notes": "n" * 600_000,
+        "labels": [{"id": str(number)} for number in range(1200)] + [5],
+        "created_at": "soon",
+    } | {f"x_{number}": number for number in range(2000)}
+    steps, pauses = CONVERSATION.decode(0, json.dumps(sent).encode()), 0
+    try:
+        while True:
+            next(steps)
+            pauses += 1
+    except StopIteration as end:
+        record = end.value
+
+    assert pauses >= 5
+    assert (len(record.labels), record.notes) == (1200, sent["notes"])
+    assert record.extra.keys() == sent.keys() - {"id", "notes"}
+
+
+def test_a_large_record_with_an_unknown_field_is_a_record() -> None:
+    """A record of megabytes with an unknown field keeps it, and its other fields."""
+    record = read(b'{"id":"x","new":1,"notes":"' + b"n" * 600_000 + b'"}')
+
+    assert (record.id, record.extra, len(record.notes)) == ("x", {"new": 1}, 600_000)
+
+
+@given(
+    fields=st.dictionaries(st.sampled_from(KNOWN) | TEXTS.filter(lambda t: t != "id"), VALUES),
+    hostile=st.dictionaries(st.sampled_from([*KNOWN, "x_new"]), HOSTILE, max_size=2),
+)
+@settings(max_examples=100 * EFFORT)
+def test_any_fields_make_a_record(fields: dict, hostile: dict) -> None:
+    """Whatever stands in its other fields, an object with an id is a record, and nothing is lost.
+
+    Each field is either as documented or in ``extra`` with its original value, and the neighbours
+    of a mistyped field are as they would be without it.
+    """
+    members = {json.dumps(name).encode(): json.dumps(v).encode() for name, v in fields.items()}
+    members |= {json.dumps(name).encode(): value for name, value in hostile.items()}
+    raw = b'{"id":"x"%s}' % b"".join(b",%s:%s" % item for item in members.items())
+
+    record = read(raw)
+
+    assert record.id == record_id(raw) == "x"
+    for name, value in fields.items():
+        if name in hostile:
+            continue
+        alone = decode_conversation(json.dumps({"id": "x", name: value}))
+        if name in KNOWN:
+            assert getattr(record, name) == getattr(alone, name)
+        assert record.extra.get(name) == alone.extra.get(name)
+        if name not in KNOWN or name in record.extra:
+            assert json.dumps(record.extra[name]) == json.dumps(value)
+        else:
+            assert isinstance(value, str | dict | list | None.__class__ | bool | int | float)
+    json.dumps(record.to_dict())
+
+
+# --- one id everywhere
+
+
+@given(
+    id_=st.none() | TEXTS | st.integers() | st.just("\ud83d"),
+    rest=st.dictionaries(st.sampled_from([*KNOWN, "x_new"]), HOSTILE | st.just(b"NaN"), max_size=3),
+    first=st.booleans(),
+)
+@settings(max_examples=100 * EFFORT)
+def test_a_record_has_one_id_everywhere(id_: object, rest: dict, first: bool) -> None:  # noqa: FBT001
+    """Its bytes, its line, its page and its raw page all agree on the id of a record."""
+    own = [] if id_ is None else [b'"id":' + json.dumps(id_).encode()]
+    others = [b'"%s":%s' % (name.encode(), value) for name, value in rest.items()]
+    raw = b"{" + b",".join(own + others if first else others + own) + b"}"
+    body = b'{"data":[%s,{"id":"healthy"}]}' % raw
+
+    page = completed(decode_conversation_page(reply(body=body)))
+    raw_page = completed(decode_raw_page(reply(body=body)))
+
+    expected = record_id(raw)
+    assert page.ids == raw_page.ids == [expected, "healthy"]
+    assert [record_id(line) for line in page.lines] == page.ids
+    assert [bytes(one) for one in page.raw] == [raw, b'{"id":"healthy"}']
+    assert page.lines == raw_page.lines
+    assert (expected is None) is (not isinstance(id_, str) or not id_)
+
+
+def test_a_lone_surrogate_and_a_mistyped_field_together() -> None:
+    """Broken text and a mistyped field in one record do not hide its id."""
+    raw = rb'{"id":"x","contact_name":"Budi \ud83d","additional_data":[]}'
+    (record,) = page_of(raw).items
+
+    assert record_id(raw) == record.id == "x"
+    assert (record.contact_name, record.extra) == ("Budi \ufffd", {"additional_data": []})
+
+
+@pytest.mark.parametrize(
+    "raw,id_",
+    [
+        (b'{"id":"x"}', "x"),
+        (rb'{"\u0069d":"x","n":NaN}', "x"),
+        (b'{"id":"first","n":NaN,"id":"last"}', "last"),
+        (b'{"id":"first","id":"last"}', "last"),
+        (b' \n{"n":[{"id":"inner"}],"id":"outer" , "m":Infinity}\r\n', "outer"),
+        (b'{"text":"\\"id\\":\\"no\\"","n":NaN,"id":"x"}', "x"),
+        (b'{"text":"{[","n":NaN,"id":"x"}', "x"),
+        (b'{"id":"","n":NaN}', None),
+        (b'{"id":5,"n":NaN}', None),
+        (b'{"n":NaN}', None),
+        (b'{"id":"x"', None),
+        (b"", None),
+        (b"NaN", None),
+        (b'["id"]', None),
+    ],
+)
+def test_ids_are_read_from_broken_records(raw: bytes, id_: str | None) -> None:
+    """An id is the last one of the record itself, also where msgspec cannot read the rest."""
+    assert record_id(raw) == id_
+    assert record_id(msgspec.Raw(raw)) == id_
+
+
+def test_a_malformed_conversation_is_one_in_a_page_too() -> None:
+    """``decode_conversation`` and a page agree on what is malformed, and why."""
+    for raw in (b"[]", b'{"id":1}', b'{"id":"x","n":NaN}', b'{"id":""}'):
+        odd = completed(CONVERSATION.decode(0, raw))
+
+        assert isinstance(odd, OddRecord)
+        with pytest.raises(DecodeError, match="not a conversation") as caught:
+            decode_conversation(raw)
+        assert (caught.value.field, caught.value.raw) == (odd.field, odd.raw)
+        assert odd.reason in caught.value.message
+
+
+def test_inbox_pages_know_their_ids() -> None:
+    """A page of inboxes has the ids of its records as a page of conversations has."""
+    page = completed(decode_inbox_page(reply(body=b'{"data":[{"id":"i"},{"id":3}]}'), 1))
+
+    assert page.ids == ["i", None]
+
+
+def test_zoneless_timestamps_are_not_mistyped() -> None:
+    """A timestamp in another spelling is read, and leaves nothing in ``extra``."""
+    record = decode_conversation('{"id":"x","created_at":"2026-04-10 16:24:23"}')
+
+    assert record.created_at == datetime(2026, 4, 10, 16, 24, 23, tzinfo=UTC)
+    assert record.extra == {}

@@ -1,0 +1,276 @@
+"""Servers that cannot be reached: a retry where it may help, an explanation where not."""
+
+import asyncio
+import socket
+import ssl
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import pytest
+from support.rawserver import RawServer, http
+from support.tls import AUTHORITY, client_context, server_context, tls_server, trusting_session
+
+from cekat_async import CekatClient, RetryPolicy
+from cekat_async.errors import (
+    CekatError,
+    ConfigurationError,
+    NotSentError,
+    ProxyError,
+    TLSError,
+    UnknownHostError,
+)
+
+QUICK = RetryPolicy(attempts=4, backoff=0.001, backoff_max=0.001)
+
+
+async def refusal(base_url, session=None, **options) -> tuple[CekatError, int]:
+    """Return what a call fails with, and after how many attempts."""
+    options = {"rate_limit": None, "retry": QUICK} | options
+    async with CekatClient(
+        "a-made-up-key", base_url=base_url, session=session, **options
+    ) as client:
+        with pytest.raises(CekatError) as caught:
+            await client.conversations.page()
+    error = caught.value
+    assert error.__cause__ is error.__context__ is None
+    assert "\n" not in str(error)
+    assert "a-made-up-key" not in str(error)
+    return error, client.traffic.requests
+
+
+# Certificates and TLS
+
+
+async def test_a_certificate_of_an_unknown_authority():
+    """A certificate that nobody vouches for is not tried again, and the message says what to do."""
+    with tls_server(server_context()) as server:
+        error, attempts = await refusal(server.base_url)
+
+    assert (type(error), attempts, server.connections) == (TLSError, 1, 1)
+    assert f"the certificate of {server.base_url} was rejected" in str(error)
+    assert "issuer" in str(error) or "self-signed" in str(error)
+    assert "Check base_url, and this machine's clock and CA certificates" in str(error)
+    assert "pass a session=" in str(error)
+
+
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    "certificate, words",
+    [
+        ({"host": "other.test"}, "not valid for '127.0.0.1'"),
+        ({"not_before": YESTERDAY - timedelta(days=9), "not_after": YESTERDAY}, "expired"),
+    ],
+    ids=["of another host", "expired"],
+)
+async def test_a_certificate_that_is_wrong(certificate, words):
+    """A certificate of another host, or of another time, is not tried again either."""
+    with tls_server(server_context(**certificate)) as server:
+        async with trusting_session(client_context()) as session:
+            error, attempts = await refusal(server.base_url, session)
+
+    assert (type(error), attempts) == (TLSError, 1)
+    assert words in str(error)
+
+
+async def test_a_certificate_that_is_trusted():
+    """With a session that trusts its authority the same server answers."""
+    with tls_server(server_context()) as server:
+        async with (
+            trusting_session(client_context()) as session,
+            CekatClient("key", base_url=server.base_url, session=session) as client,
+        ):
+            assert len(await client.conversations.page()) == 0
+
+
+async def test_another_fingerprint_than_the_one_asked_for():
+    """A certificate with another fingerprint than the session's is not tried again."""
+    with tls_server(server_context()) as server:
+        async with trusting_session(aiohttp.Fingerprint(b"0" * 32)) as session:
+            error, attempts = await refusal(server.base_url, session)
+
+    assert (type(error), attempts) == (TLSError, 1)
+    assert "fingerprint" in str(error)
+
+
+async def test_no_common_version_of_tls():
+    """A server of another version of TLS is not tried again."""
+    old, new = server_context(), client_context()
+    old.maximum_version, new.minimum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    with tls_server(old) as server:
+        async with trusting_session(new) as session:
+            error, attempts = await refusal(server.base_url, session)
+
+    assert (type(error), attempts) == (TLSError, 1)
+    assert "protocol version" in str(error)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_server_that_asks_for_a_certificate(version):
+    """A server that rejects a client without a certificate is not tried again."""
+    context = server_context()
+    context.maximum_version, context.verify_mode = version, ssl.CERT_REQUIRED
+    AUTHORITY.configure_trust(context)
+    with tls_server(context) as server:
+        async with trusting_session(client_context()) as session:
+            error, attempts = await refusal(server.base_url, session)
+
+    assert (type(error), attempts) == (TLSError, 1)
+    assert "If the server asks for a client certificate" in str(error)
+
+
+async def test_a_server_that_speaks_no_tls():
+    """A server that answers a TLS handshake in plain HTTP is not tried again."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(http(b"", 400))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error, attempts = await refusal(f"https://127.0.0.1:{port}")
+
+    assert (type(error), attempts) == (TLSError, 1)
+    assert "Check the scheme and the port of base_url" in str(error)
+
+
+async def test_a_handshake_that_breaks_off_is_tried_again():
+    """A server that closes the connection in the handshake, as one does that starts, may heal."""
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10_000)
+        writer.close()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error, attempts = await refusal(f"https://127.0.0.1:{port}")
+
+    assert (type(error), attempts) == (NotSentError, 4)
+
+
+# Names
+
+
+def resolver_that_fails(monkeypatch, error: OSError) -> list[str]:
+    """Let each look-up of a name fail; return the names that were looked up."""
+    names: list[str] = []
+
+    async def fail(host, *_args, **_options):
+        names.append(host)
+        raise error
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fail, raising=False)
+    return names
+
+
+async def test_a_host_that_does_not_exist(monkeypatch):
+    """A name that the name service does not know is tried three times in all, and explained."""
+    names = resolver_that_fails(monkeypatch, socket.gaierror(socket.EAI_NONAME, "not known"))
+
+    error, attempts = await refusal("https://api.cekat.test", retry=RetryPolicy(backoff=0.001))
+
+    assert (type(error), attempts) == (UnknownHostError, 3)
+    assert set(names) == {"api.cekat.test"}
+    assert "there is no host named 'api.cekat.test'" in str(error)
+
+
+async def test_a_name_service_that_does_not_answer(monkeypatch):
+    """A name service that gives no answer for the moment is asked as often as any other."""
+    resolver_that_fails(monkeypatch, socket.gaierror(socket.EAI_AGAIN, "temporary failure"))
+
+    error, attempts = await refusal("https://api.cekat.test")
+
+    assert (type(error), attempts) == (NotSentError, 4)
+    assert "cannot reach https://api.cekat.test: temporary failure" in str(error)
+
+
+class Resolver(aiohttp.abc.AbstractResolver):
+    """Fails as aiohttp's does where aiodns is installed."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    async def resolve(self, *_args, **_options):
+        raise OSError(None, "no such name") from Exception(self._code, "no such name")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "code, kind", [(1, UnknownHostError), (4, UnknownHostError), (11, NotSentError)]
+)
+async def test_a_resolver_of_another_kind(code, kind):
+    """aiodns tells in its own way that there is no such host, or that nobody answers."""
+    connector = aiohttp.TCPConnector(resolver=Resolver(code))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        error, _ = await refusal("https://api.cekat.test", session)
+
+    assert type(error) is kind
+    assert "api.cekat.test" in str(error)
+
+
+async def test_a_name_that_the_system_cannot_encode(monkeypatch):
+    """What a resolver refuses to look up is an option that is wrong."""
+    resolver_that_fails(monkeypatch, UnicodeError("label empty or too long"))
+
+    error, attempts = await refusal("https://api.cekat.test")
+
+    assert (type(error), attempts) == (ConfigurationError, 1)
+
+
+# Proxies
+
+
+@asynccontextmanager
+async def proxied(answer: bytes):
+    """Run a proxy that answers each request for a tunnel with ``answer``, and a session for it."""
+    async with (
+        RawServer(lambda _: answer) as proxy,
+        aiohttp.ClientSession(proxy=proxy.base_url) as session,
+    ):
+        yield proxy, session
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 407])
+async def test_a_proxy_that_refuses(status):
+    """A proxy that wants a password, or forbids the host, is not asked again."""
+    async with proxied(http(b"", status)) as (proxy, session):
+        error, attempts = await refusal("https://api.cekat.test", session)
+
+    assert (type(error), attempts, len(proxy.heads)) == (ProxyError, 1, 1)
+    assert f"the proxy refuses to connect to https://api.cekat.test: {status}" in str(error)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_proxy_that_fails_for_the_moment(status):
+    """A proxy that cannot reach the server for the moment is asked again."""
+    async with proxied(http(b"", status)) as (_, session):
+        error, attempts = await refusal("https://api.cekat.test", session)
+
+    assert (type(error), attempts) == (NotSentError, 4)
+
+
+async def test_a_proxy_that_is_not_there():
+    """A proxy that nobody reaches is named as what cannot be reached."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        async with aiohttp.ClientSession(proxy=f"http://127.0.0.1:{port}") as session:
+            error, attempts = await refusal("https://api.cekat.test", session)
+
+    assert (type(error), attempts) == (NotSentError, 4)
+    assert f"the proxy 127.0.0.1:{port} cannot be reached: connection refused" in str(error)
+
+
+async def test_a_proxy_whose_host_is_none():
+    """A session's proxy with a host that is no address is an option that is wrong."""
+    async with aiohttp.ClientSession(proxy="http://127.1:3128") as session:
+        error, attempts = await refusal("https://api.cekat.test", session)
+
+    assert (type(error), attempts) == (ConfigurationError, 1)
+    assert "the proxy's URL" in str(error)
