@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.odd_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
@@ -154,7 +155,7 @@ def server(postgres):
         yield connection
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200 * EFFORT, deadline=None)
 @given(text=nearly_json())
 def test_any_text_becomes_json_that_can_be_queried(server, text):
     """Whatever the text is, the server takes what becomes of it; good JSON stays as it is."""
