@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async import ConfigurationError
-from cekat_async.export.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +96,6 @@ def _in_settings(settings: Settings) -> KeySource | None:
 
 def _read_private(name: str) -> str:
     """Return the first line of a file that is for its owner alone."""
-    require_name(name)
     try:
         with Path(name).open("rb") as file:
             # Asked of the file that is open: another one may have its name by now.
@@ -105,6 +103,12 @@ def _read_private(name: str) -> str:
             line = file.readline(_LONGEST)
     except OSError as error:
         raise ConfigurationError(f"cannot read the key in {name}: {error.strerror}") from error
+    except ConfigurationError:
+        raise
+    except ValueError:  # a NUL, or a character that this locale has no bytes for
+        raise ConfigurationError(
+            f"cannot read the key in {name!a}: no file can have this name in this locale"
+        ) from None
     # Bytes that are no text become some that no key has, and are refused as such.
     key = line.decode("ascii", "replace").strip()
     if not key:

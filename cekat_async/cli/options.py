@@ -14,7 +14,7 @@ from cekat_async import ConfigurationError, RateLimit, RetryPolicy
 from cekat_async.cli.keys import KeySource, key_source
 from cekat_async.cli.logs import log_everything
 from cekat_async.cli.settings import KEY_NAMES, Settings, read_settings
-from cekat_async.cli.texts import file, text
+from cekat_async.cli.texts import text
 from cekat_async.cli.voice import Voice
 from cekat_async.config import DEFAULT_BASE_URL, is_loopback
 
@@ -250,7 +250,6 @@ verbose_option = click.option(
 _CONNECTION_OPTIONS = (
     setting(
         "--config",
-        type=file,
         metavar="FILE",
         is_eager=True,
         expose_value=False,
@@ -268,7 +267,6 @@ _CONNECTION_OPTIONS = (
     ),
     click.option(
         "--api-key-file",
-        type=file,
         metavar="FILE",
         help="A private file with the key, if not CEKAT_API_KEY's.",
     ),
@@ -367,7 +365,6 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     setting(
         "--checkpoint",
-        type=file,
         metavar="FILE",
         help="Where to keep what has come until all has.  [default: beside the target]",
     ),

@@ -1,4 +1,4 @@
-"""Command-line arguments as text and as file names, in any locale."""
+"""Command-line arguments as text, in any locale."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import os
 
 import click
 
-from cekat_async import ConfigurationError
 from cekat_async.errors import readable
-from cekat_async.export.names import require_name
 
-__all__ = ["file", "target", "text"]
+__all__ = ["target", "text"]
 
 
 def text(value: str) -> str:
@@ -24,15 +22,6 @@ def text(value: str) -> str:
         raise click.BadParameter("it is not text in UTF-8.") from None
 
 
-def file(value: str) -> str:
-    """Return the name of a file, which may be any bytes."""
-    try:
-        require_name(value)
-    except ConfigurationError as error:
-        raise click.BadParameter(f"{error}.") from None
-    return value
-
-
 def target(value: str) -> str:
-    """Return the name of a file, or the URL of a database, which is text."""
-    return text(value) if "://" in value else file(value)
+    """Return the name of a file, which may be any bytes, or the URL of a database, as text."""
+    return text(value) if "://" in value else value

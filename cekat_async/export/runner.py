@@ -164,10 +164,10 @@ class Export:
         self._filters = filters
         self._account = account or client.account
         path = self._sink.checkpoint if checkpoint is None else Path(checkpoint)
-        if checkpoint is not None:
-            require_own_checkpoint(Path(checkpoint), self._sink)
         self._is_lasting = path is not None
         self._checkpoint = Checkpoint(path)
+        if checkpoint is not None:
+            require_own_checkpoint(Path(checkpoint), self._sink)
         self._worker = Worker()
         self._tally: Tally | None = None
         self._on_progress: Callable[[ExportProgress], object] = _tell_nobody

@@ -52,7 +52,13 @@ class Sink(Protocol):
     """Where the checkpoint is best kept: beside the target. ``None`` if there is no such place."""
 
     def open(self) -> None:
-        """Make sure that the target can be written, before the first request is spent."""
+        """Make sure that the target can be written, before the first request is spent.
+
+        Until :meth:`close`, no other export should be able to open the same target.
+
+        Raises:
+            TargetBusyError: Another export has opened it.
+        """
         ...
 
     def manifest(self) -> Manifest | None:

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="names and locales as
 S = ("--sandbox", "--sandbox-size", "120", "--rate-limit", "off")
 LATIN = b"caf\xe9"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-FILES = [b".jsonl", b".csv", b".parquet/", b".sqlite"]
 
 
 class Ran:
@@ -50,7 +49,7 @@ class Ran:
 # File names
 
 
-@pytest.mark.parametrize("suffix", FILES)
+@pytest.mark.parametrize("suffix", [b".jsonl", b".sqlite"])
 def test_a_target_whose_name_is_not_utf_8(tmp_path, suffix):
     """An export to such a file is done; what is said of it can be printed, in JSON as well."""
     target = LATIN + suffix
@@ -90,7 +89,7 @@ def test_a_stopped_export_to_such_a_name_goes_on(process, tmp_path):
     assert (tmp_path / "é.jsonl").exists()
 
 
-@pytest.mark.parametrize("suffix", [b".jsonl.gz", b".parquet", b".sqlite", b".duckdb"])
+@pytest.mark.parametrize("suffix", [b".parquet/", b".duckdb"])
 def test_a_name_that_the_locale_has_no_characters_for(tmp_path, suffix):
     """In an ASCII locale a file that was typed in UTF-8 is written under the very same name."""
     target = "é".encode() + suffix
@@ -107,11 +106,12 @@ def test_a_name_in_the_settings_that_the_locale_cannot_write(tmp_path, key):
     """A name that comes as characters for which the locale has no bytes is told in one line."""
     (tmp_path / "cekat.toml").write_text(f'{key} = "ü.jsonl"\n', encoding="utf-8")
     command = ("inboxes",) if key == "api_key_file" else ("export", *["x.jsonl"][key == "target" :])
-    done = Ran(*command, env=ASCII | {"CEKAT_API_KEY": ""})
+    environment = {"CEKAT_API_KEY": ""} if key == "api_key_file" else {}
+    done = Ran(*command, env=ASCII | environment)
 
     assert done.code == ExitCode.USAGE
-    assert r"the name '\xfc.jsonl' cannot be used here" in done.complaint
-    assert "LC_ALL=C.UTF-8" in done.complaint
+    assert r"'\xfc.jsonl'" in done.complaint
+    assert "this locale" in done.complaint
 
 
 @pytest.mark.parametrize(
@@ -126,24 +126,26 @@ def test_a_name_in_the_settings_that_the_locale_cannot_write(tmp_path, key):
         ([b"inboxes", b"--" + LATIN], 2, "No such option"),
     ],
 )
-@pytest.mark.parametrize("log", ["text", "json"])
-def test_what_is_said_of_such_a_name(arguments, code, words, log):
+def test_what_is_said_of_such_a_name(arguments, code, words):
     """An error that names such a file is one line, which can be printed, and its own exit code."""
-    done = Ran(*arguments, *(["--log-format", "json"] if log == "json" else []))
+    done = Ran(*arguments)
 
     assert done.code == code
-    assert words in done.complaint.replace("\\\\", "\\")
-    if log == "json" and words not in ("No such command", "No such option"):
-        assert done.said["exit_code"] == code
+    assert words in done.complaint
+
+
+def test_what_is_said_of_such_a_name_in_json():
+    """In a log for programs such an error is a line of JSON."""
+    done = Ran("export", b"/no-such-folder/" + LATIN + b".jsonl", *S, "--log-format", "json")
+
+    assert (done.code, done.said["exit_code"]) == (7, 7)
+    assert r"/no-such-folder/caf\xe9.jsonl" in done.said["message"]
 
 
 # Text
 
 
-TEXTS = ["--account", "--inbox", "--status", "--table"]
-
-
-@pytest.mark.parametrize("option", TEXTS)
+@pytest.mark.parametrize("option", ["--account", "--inbox", "--status", "--table"])
 def test_text_that_is_not_utf_8(option):
     """Text that is not UTF-8 is told in one line, with the code for a wrong command."""
     done = Ran("export", "x.sqlite", option, LATIN, *S)
@@ -152,7 +154,7 @@ def test_text_that_is_not_utf_8(option):
     assert f"Invalid value for '{option}': it is not text in UTF-8." in done.complaint
 
 
-@pytest.mark.parametrize("option", TEXTS)
+@pytest.mark.parametrize("option", ["--account", "--table"])
 def test_text_in_an_ascii_locale(option, tmp_path):
     """Text that was typed in UTF-8 is that text, whatever the locale is."""
     done = Ran("export", "x.sqlite", option, "Ünal", *S, "--log-format", "json", env=ASCII)
@@ -165,8 +167,9 @@ def test_text_in_an_ascii_locale(option, tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["conversations", "inboxes"])
-@pytest.mark.parametrize("option", ["--profile", "--base-url"])
+@pytest.mark.parametrize(
+    "command, option", [("conversations", "--inbox"), ("inboxes", "--profile")]
+)
 def test_text_of_the_other_commands(command, option):
     """The other commands say the same of such text."""
     done = Ran(command, option, LATIN)
@@ -201,7 +204,7 @@ def on_a_terminal(*arguments, env):
     return re.sub(rb"\x1b\[[0-9;]*m", b"", written)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437", "utf-8"])
+@pytest.mark.parametrize("encoding", ["latin-1", "cp437", "utf-8"])
 def test_a_table_on_a_terminal_that_lacks_characters(encoding):
     """A table has its rows and its columns; what the terminal lacks is a question mark."""
     command = ("conversations", "-n", "12", "--sandbox")
@@ -216,17 +219,16 @@ def test_a_table_on_a_terminal_that_lacks_characters(encoding):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
-@pytest.mark.parametrize("command", [[], ["export"]])
-def test_help_where_characters_are_lacking(encoding, command):
+def test_help_where_characters_are_lacking(encoding):
     """Help is shown in full, whatever standard output can be written."""
-    done = Ran(*command, "--help", env={"PYTHONIOENCODING": encoding})
+    done = Ran("export", "--help", env={"PYTHONIOENCODING": encoding})
 
     assert done.code == ExitCode.DONE
     assert done.out.startswith(b"Usage: cekat ")
     assert done.err == b""
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "utf-8"])
 def test_a_log_in_json_is_json(encoding):
     """Each line of a log in JSON is JSON, whatever encoding standard error has."""
     name = "é 😀.jsonl"

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from support.effort import EFFORT
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError
@@ -69,6 +70,7 @@ def test_the_name_appears_when_the_database_is_complete(tmp_path, name):
 PUBLISHING = """
 import json, os, resource, sys
 from support import killing
+from support.effort import EFFORT
 from support.sinks import publish, some_records
 from cekat_async import TargetError
 from cekat_async.export import sink_for
@@ -125,7 +127,7 @@ def test_killed_at_any_step_of_the_first_export(tmp_path, name, publishing):
     """Killed anywhere there is no target or a whole one; the next export leaves nothing else."""
     steps, _ = publishing(tmp_path / name, 60)
     outcomes = []
-    for step in range(1, steps + 1, max(1, steps // 15)):
+    for step in range(1, steps + 1, max(1, steps // (8 * EFFORT))):
         path = tmp_path / str(step) / name
         path.parent.mkdir()
         assert publishing(path, 60, kill_at=step) is None
@@ -380,6 +382,19 @@ def test_a_write_ahead_log_is_emptied_into_the_file(tmp_path):
         assert (tmp_path / "x.sqlite-wal").stat().st_size == 0
         (tmp_path / "copy.sqlite").write_bytes(path.read_bytes())
     assert rows_in(tmp_path / "copy.sqlite") == 300
+
+
+def test_a_duckdb_log_is_emptied_into_the_file(tmp_path):
+    """After a merge the rows are in the DuckDB file itself, although the process has it open."""
+    path = tmp_path / "x.duckdb"
+    publish(sink_for(path), some_records(5))
+    with connect(path) as other:
+        assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(5,)]
+        publish(sink_for(path), some_records(300))
+
+        (tmp_path / "copy.duckdb").write_bytes(path.read_bytes())
+        assert rows_in(tmp_path / "copy.duckdb") == 300
+    assert names_in(tmp_path) == ["copy.duckdb", "x.duckdb"]
 
 
 def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):

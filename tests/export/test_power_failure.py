@@ -37,10 +37,13 @@ def published(folder, name, first):
     return disk
 
 
-CASES = [(name, True) for name in [*FILES, "x.sqlite", "x.duckdb"]]
-CASES += [(name, False) for name in FILES]
 each_case = pytest.mark.parametrize(
-    "name,first", CASES, ids=[f"{name}-{'first' if first else 'again'}" for name, first in CASES]
+    "name,first",
+    [
+        *(pytest.param(name, True, id=f"{name}-first") for name in [*FILES, "x.sqlite"]),
+        *(pytest.param(name, False, id=f"{name}-again") for name in FILES),
+        pytest.param("x.duckdb", True, id="x.duckdb-first", marks=pytest.mark.once),
+    ],
 )
 
 
