@@ -82,7 +82,7 @@ _AS_TYPED: Mapping[str, str] = {
     "by_inbox means": "--by-inbox means",
     "by_inbox finds": "--by-inbox finds",
     "leave it out, or inbox_ids": "leave it out, or --inbox",
-    "each of inbox_ids must be a text, and not empty": "what stands behind --inbox is empty",
+    "each of inbox_ids must be text with something in it": "--inbox needs an inbox id",
     "table=": "--table",
     "defuse=": "--keep-formulas",
 }

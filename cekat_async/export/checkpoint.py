@@ -16,7 +16,6 @@ import msgspec
 
 from cekat_async import (
     CheckpointError,
-    ConfigurationError,
     Position,
     TargetBusyError,
     TargetError,
@@ -169,18 +168,7 @@ class Checkpoint:
         return None
 
     def begin(self, job: Job, positions: dict[str | None, Position]) -> None:
-        """Make it the checkpoint of an export that begins.
-
-        Raises:
-            ConfigurationError: A name of the job is not text.
-        """
-        try:
-            encoded = msgspec.json.encode(job)
-        except UnicodeEncodeError as error:
-            raise ConfigurationError(
-                "the names of the account, the inboxes and the status must be text that UTF-8 has: "
-                f"{error.object!a} has a surrogate"
-            ) from error
+        """Make it the checkpoint of an export that begins."""
         with self._written() as database:
             for statement in _SCHEMA.split(";"):
                 database.execute(statement)
@@ -188,7 +176,7 @@ class Checkpoint:
             database.execute(f"PRAGMA user_version = {FORMAT}")
             database.execute(
                 "INSERT INTO job VALUES (?, ?)",
-                (encoded, msgspec.json.encode(Totals())),
+                (msgspec.json.encode(job), msgspec.json.encode(Totals())),
             )
             database.executemany(
                 "INSERT INTO partitions (inbox_id, position) VALUES (?, ?)",

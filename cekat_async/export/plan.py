@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import msgspec
 
@@ -13,7 +12,7 @@ from cekat_async import (
     Position,
     ReplacementRefusedError,
 )
-from cekat_async.config import describe_unknown_status
+from cekat_async.config import describe_unknown_status, require_inbox_id, require_text
 from cekat_async.export.file_sink import CHECKPOINT
 from cekat_async.export.lock import LOCK
 from cekat_async.export.manifest import Filters
@@ -21,6 +20,7 @@ from cekat_async.export.manifest import Filters
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
+    from uuid import UUID
 
     from cekat_async import StageStatus
     from cekat_async.export.checkpoint import Job
@@ -69,20 +69,12 @@ def filters_of(
     """
     if isinstance(inbox_ids, str):
         raise ConfigurationError(f"inbox_ids must be several, not one text: write [{inbox_ids!r}]")
-    texts = (str(each) if isinstance(each, UUID) else each for each in inbox_ids)
+    texts = (require_inbox_id("each of inbox_ids", each) for each in inbox_ids)
     wanted = tuple(dict.fromkeys(texts))  # each once, in their order
-    if not all(_is_text(inbox_id) for inbox_id in wanted):
-        raise ConfigurationError(f"each of inbox_ids must be a text, and not empty: {wanted!r}")
     if wanted and by_inbox:
         raise ConfigurationError("by_inbox means all inboxes: leave it out, or inbox_ids")
-    if stage_status is not None and not _is_text(stage_status):
-        raise ConfigurationError(f"stage_status must be a text or None, not {stage_status!r}")
-    status = None if stage_status is None else str(stage_status)
+    status = None if stage_status is None else str(require_text("stage_status", stage_status))
     return Filters(inbox_ids=wanted, by_inbox=by_inbox, stage_status=status)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 
 
 def is_same_selection(one: Filters, other: Filters) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async import ConversationPage, InboxesFailedError
-from cekat_async.config import require_count, require_switch
+from cekat_async.config import require_count, require_switch, require_text
 from cekat_async.errors import readable
 from cekat_async.export.accounts import may_pass
 from cekat_async.export.beginning import Beginning
@@ -162,7 +162,7 @@ class Export:
         self._client = client
         self._sink: Sink = sink_for(target)
         self._filters = filters
-        self._account = account or client.account
+        self._account = client.account if account is None else require_text("account", account)
         path = self._sink.checkpoint if checkpoint is None else Path(checkpoint)
         self._is_lasting = path is not None
         self._checkpoint = Checkpoint(path)

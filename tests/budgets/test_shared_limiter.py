@@ -80,7 +80,8 @@ async def test_processes_go_on_when_the_store_is_killed(server):
     """
     server.start()
     async with sandbox_of(16) as sandbox, walkers(RedisStore(server), sandbox) as processes:
-        await until(lambda: len(sandbox.log.requests) >= REQUESTS // 2)
+        # Fewer than one process sends, so that each of them still has something to ask for.
+        await until(lambda: len(sandbox.log.requests) >= 12)
         server.kill()
         found, said = await results(processes)
 

@@ -239,7 +239,7 @@ def test_a_target_whose_name_breaks_lines(cekat):
             ["export", "x.jsonl", "--by-inbox", "--inbox", "a"],
             "--by-inbox means all inboxes: leave",
         ),
-        (["export", "x.jsonl", "--inbox", ""], "what stands behind --inbox is empty"),
+        (["export", "x.jsonl", "--inbox", ""], "--inbox needs an inbox id"),
         (["export", "x.jsonl", "--concurrency", "0"], "0 is not in the range"),
         (["export", "x.sqlite", "--sandbox", "--table", ""], "table"),
         (["inboxes", "--sandbox", "--api-key-file", "k"], "--api-key-file means nothing with"),

@@ -21,7 +21,7 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
     When the first one was killed, the next is not refused any more.
     """
     running = process("export", target, *SLOW, bufsize=0)
-    assert b"00 conversations" in running.stderr.readline()
+    assert b"00 records" in running.stderr.readline()
     for _ in range(2):
         ended = cekat("export", target, *AGAIN)
         assert ended.code == ExitCode.TARGET_BUSY == 12
@@ -43,7 +43,7 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
 def test_the_same_command_twice(process, cekat):
     """The same command at once, with the same checkpoint, ends with 12 as well."""
     running = process("export", "x.jsonl", *SLOW, bufsize=0)
-    assert b"00 conversations" in running.stderr.readline()
+    assert b"00 records" in running.stderr.readline()
 
     assert cekat("export", "x.jsonl", *SLOW).code == ExitCode.TARGET_BUSY
     assert cekat("export", "x.jsonl", *SLOW, "--restart").code == ExitCode.TARGET_BUSY
