@@ -35,6 +35,12 @@ def _sorted(lines):
     return sorted(lines.splitlines(keepends=True))
 
 
+def rows_of(database, query):
+    """Return what a query finds in an SQLite file."""
+    with closing(sqlite3.connect(database)) as opened:
+        return opened.execute(query).fetchall()
+
+
 @pytest.mark.parametrize("concurrency", [1, 8])
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 350])
 async def test_every_conversation_is_in_the_file_once_byte_for_byte(
@@ -138,8 +144,7 @@ async def test_nothing_where_a_table_has_something_is_told(account, tmp_path, ca
             a.sandbox.delete(id_)
         await export_conversations(a.client, target)
 
-    with closing(sqlite3.connect(target)) as database:
-        assert database.execute("SELECT count(*) FROM conversations").fetchone() == (3,)
+    assert rows_of(target, "SELECT count(*) FROM conversations") == [(3,)]
     assert "no conversation was found, and the last export" in caplog.text
 
 
@@ -347,7 +352,7 @@ async def test_one_broken_conversation_is_one_record_in_each_export(account, tmp
             await export_conversations(a.client, target, incremental=True)
             a.sandbox.fail_next(*[Fault.raw(body=records)] * 2)
             report = await export_conversations(a.client, table, incremental=True)
-    rows = sqlite3.connect(table).execute("SELECT id, contact_name FROM conversations").fetchall()
+    rows = rows_of(table, "SELECT id, contact_name FROM conversations")
 
     assert target.read_bytes() == broken % 2 + b"\n"
     assert rows == [("a", "Budi \ufffd")]
@@ -363,7 +368,7 @@ async def test_a_record_without_an_id_keeps_its_name(account, tmp_path, page_of)
         for _ in range(2):
             a.sandbox.fail_next(*[Fault.raw(body=page_of(*records))] * 2)
             await export_conversations(a.client, table)
-    rows = sqlite3.connect(table).execute("SELECT id FROM conversations").fetchall()
+    rows = rows_of(table, "SELECT id FROM conversations")
 
     assert {name for (name,) in rows} == names
 
@@ -379,12 +384,11 @@ async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, 
     async with account(0) as a:
         a.sandbox.fail_next(ASK, *[Fault.raw(body=records)] * 2)
         report = await export_conversations(a.client, table)
-    opened = sqlite3.connect(table)
 
-    counts = opened.execute("SELECT stage_status, count(*) FROM conversations GROUP BY 1")
-    assert counts.fetchall() == [("open", 3)]
-    columns = opened.execute("SELECT contact_phone, created_at, labels, extra FROM conversations")
-    assert columns.fetchall() == [
+    counts = rows_of(table, "SELECT stage_status, count(*) FROM conversations GROUP BY 1")
+    assert counts == [("open", 3)]
+    columns = "SELECT contact_phone, created_at, labels, extra FROM conversations"
+    assert rows_of(table, columns) == [
         ("628123", None, "[]", '{"contact_phone":628123,"created_at":1775800036}'),
         (None, None, "[]", '{"additional_data":{"n":"1e999"}}'),
         (None, None, '[{"id":"l"}]', '{"labels":[{"id":"l"},7],"last_message":"hi"}'),

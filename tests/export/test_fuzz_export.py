@@ -7,6 +7,7 @@ import asyncio
 import csv
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -86,7 +87,7 @@ def raw_column(target: Path) -> list[str]:
         case ".parquet":
             return pq.read_table(target, columns=["raw"]).column(0).to_pylist()
         case ".sqlite":
-            with sqlite3.connect(target) as opened:
+            with closing(sqlite3.connect(target)) as opened:
                 return [raw for (raw,) in opened.execute("SELECT raw FROM conversations")]
         case ".duckdb":
             with duckdb.connect(str(target), read_only=True) as opened:
