@@ -123,7 +123,7 @@ class _Exporting:
         if self._odd_records <= _ODD_RECORDS_SAID:
             text = show.odd_record(odd)
         elif self._odd_records == _ODD_RECORDS_SAID + 1:
-            text = "there are more odd records: from here they are only counted"
+            text = "there are more malformed records: from here they are only counted"
         else:
             return
         self._voice.say(text, event="odd_record", level="warning")

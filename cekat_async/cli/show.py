@@ -1,4 +1,4 @@
-"""What a person sees: tables on a terminal, odd records."""
+"""What a person sees: tables on a terminal, malformed records."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = [
 
 
 def odd_record(odd: OddRecord) -> str:
-    """Return which record is odd, and where, and why."""
+    """Return which record is malformed, where and why."""
     which = "a record without an id" if odd.id is None else f"record {odd.id}"
-    return f"{which} is odd at {odd.field}: {odd.reason}"
+    return f"{which} is malformed at {odd.field}: {odd.reason}"
 
 
 def conversation_table(conversations: Iterable[Conversation]) -> Table:

@@ -67,11 +67,11 @@ def test_the_first_odd_records_are_named(cekat, served):
     told = [line for line in ended.err.splitlines() if line.startswith("cekat: ")]
 
     assert ended.code == 0
-    assert told[0].startswith("cekat: a record without an id is odd at $: ")
+    assert told[0].startswith("cekat: a record without an id is malformed at $: ")
     assert [line.partition(": JSON")[0] for line in told[1:5]] == [
-        f"cekat: record r{number} is odd at $" for number in range(4)
+        f"cekat: record r{number} is malformed at $" for number in range(4)
     ]
-    assert told[5:] == ["cekat: there are more odd records: from here they are only counted"]
+    assert told[5:] == ["cekat: there are more malformed records: from here they are only counted"]
     assert "malformed records: 8, in tables with only their id and raw" in ended.err
 
 

@@ -148,7 +148,7 @@ def test_odd_records_are_not_shown_but_told(served):
         code, text = terminal.end()
 
     assert code == 0
-    assert "cekat: not shown: record [31m [b] is odd at $: " in text
+    assert "cekat: not shown: record [31m [b] is malformed at $: " in text
     assert b"\x1b[31m" not in terminal.seen
     assert any(line.startswith("Budi ") for line in text.splitlines())
 
