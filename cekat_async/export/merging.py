@@ -11,12 +11,12 @@ import msgspec
 from cekat_async import DecodeError, decode_conversation, record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from cekat_async.export.checkpoint import Checkpoint, Name
     from cekat_async.export.sink import Sink
 
-__all__ = ["Carried", "Fresh", "Merged"]
+__all__ = ["Fresh", "Merged"]
 
 
 class _OnlyInbox(msgspec.Struct):
@@ -51,66 +51,18 @@ class Fresh:
 
 
 class Merged:
-    """What a target holds, but for what has come anew; and then that.
+    """The old records of a target that it keeps, and then the fresh ones.
 
     Args:
-        fresh: What has come anew.
-        checkpoint: Knows which that is.
-        sink: Holds the rest.
-        on_batch: As for :class:`Fresh`.
-    """
-
-    def __init__(
-        self, fresh: Fresh, checkpoint: Checkpoint, sink: Sink, on_batch: Callable[[int], None]
-    ) -> None:
-        self._fresh = fresh
-        self._checkpoint = checkpoint
-        self._sink = sink
-        self._on_batch = on_batch
-        checkpoint.index_names()
-        # Nobody has counted how many of the old ones stay.
-        self._count = len(fresh) + self._count_old()
-
-    def _count_old(self) -> int:
-        return sum(len(batch) for batch in self._old())
-
-    def _stays(self, record: bytes) -> bool:  # noqa: ARG002 - a subclass looks at it
-        return True
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[list[bytes]]:
-        for batch in self._old():
-            self._on_batch(len(batch))
-            yield batch
-        yield from self._fresh
-
-    def _old(self) -> Iterator[list[bytes]]:
-        stored: Iterable[list[bytes]] | None = self._sink.stored()
-        for batch in stored or ():
-            self._on_batch(0)
-            named = [(_name_of(record), record) for record in batch]
-            known = self._checkpoint.known([name for name, _ in named])
-            fresh = [record for name, record in named if name not in known]
-            if kept := [record for record in fresh if self._stays(record)]:
-                yield kept
-
-
-class Carried(Merged):
-    """The fetched records, and the old ones of inboxes that could not be fetched again.
-
-    Args:
-        fresh: The records that were fetched.
-        checkpoint: As for :class:`Merged`.
-        sink: As for :class:`Merged`.
-        on_batch: As for :class:`Fresh`.
-        walked: The inboxes that were walked to their end. An old record of theirs that was not
-            fetched again does not exist any more, and is left out. An old record without a
-            readable inbox is kept.
+        fresh: The records that were fetched. They replace old ones of the same name.
+        checkpoint: Knows the names of the fresh records.
+        sink: Holds the old records.
+        on_batch: As for :class:`Fresh`. While old records are only counted, it is called with 0.
+        walked: The inboxes whose old records are left out: they were walked to their end, so that
+            a record of theirs that was not fetched again does not exist any more.
 
     Attributes:
-        counts: How many old records are kept, by inbox.
+        counts: How many old records are kept, by inbox; ``None`` for those without a readable one.
     """
 
     def __init__(
@@ -119,19 +71,35 @@ class Carried(Merged):
         checkpoint: Checkpoint,
         sink: Sink,
         on_batch: Callable[[int], None],
-        walked: Collection[str | None],
+        walked: Collection[str | None] = (),
     ) -> None:
+        self._fresh = fresh
+        self._checkpoint = checkpoint
+        self._sink = sink
+        self._on_batch = on_batch
         self._walked = walked
+        checkpoint.index_names()
         self.counts = Counter[str | None]()
-        super().__init__(fresh, checkpoint, sink, on_batch)
-
-    def _count_old(self) -> int:
         for batch in self._old():
             self.counts.update(map(_inbox_of, batch))
-        return self.counts.total()
 
-    def _stays(self, record: bytes) -> bool:
-        return _inbox_of(record) not in self._walked
+    def __len__(self) -> int:
+        return len(self._fresh) + self.counts.total()
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        for batch in self._old():
+            self._on_batch(len(batch))
+            yield batch
+        yield from self._fresh
+
+    def _old(self) -> Iterator[list[bytes]]:
+        for batch in self._sink.stored() or ():
+            self._on_batch(0)
+            named = [(_name_of(record), record) for record in batch]
+            fetched = self._checkpoint.known([name for name, _ in named])
+            old = [record for name, record in named if name not in fetched]
+            if kept := [record for record in old if _inbox_of(record) not in self._walked]:
+                yield kept
 
 
 def _name_of(record: bytes) -> Name:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cekat_async.export.manifest import Manifest, Partition
-from cekat_async.export.merging import Carried, Fresh, Merged
+from cekat_async.export.merging import Fresh, Merged
 from cekat_async.export.plan import is_same_selection, require_carriable, require_not_emptied
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ class Publication:
         failed = [one for one in partitions if one.error is not None]
         if job.adds_to is None:
             return self._replacement(job, fresh, partitions, failed)
-        if not self._held.is_replaced:
-            return fresh
-        return self._carried(fresh, ()) if failed else self._merged(fresh)
+        return self._merged(fresh, ()) if self._held.is_replaced else fresh
 
     def _replacement(
         self,
@@ -143,9 +141,7 @@ class Publication:
         records: Fresh | Merged = fresh
         if failed and not self._policy.replace:
             require_carriable(self._held, self._sink.target, failed)
-            records = self._carried(
-                fresh, {one.inbox_id for one in partitions if one.error is None}
-            )
+            records = self._merged(fresh, {one.inbox_id for one in partitions if one.error is None})
         if not len(records):
             require_not_emptied(self._held, self._sink.target, job.filters, self._policy)
         return records
@@ -157,18 +153,15 @@ class Publication:
                 *(self._sink.target, self._held.last.conversations),
             )
 
-    def _merged(self, fresh: Fresh) -> Merged:
-        return Merged(fresh, self._checkpoint, self._sink, self._on_batch)
-
-    def _carried(self, fresh: Fresh, walked: Collection[str | None]) -> Carried:
-        return Carried(fresh, self._checkpoint, self._sink, self._on_batch, walked)
+    def _merged(self, fresh: Fresh, walked: Collection[str | None]) -> Merged:
+        return Merged(fresh, self._checkpoint, self._sink, self._on_batch, walked)
 
     def _aged(
         self, job: Job, partitions: Collection[Partition], records: Fresh | Merged
     ) -> Iterator[Partition]:
         """Yield the partitions; those that failed with the number and age of their old records."""
         last = self._held.last
-        counts = records.counts if isinstance(records, Carried) else None
+        counts = records.counts if isinstance(records, Merged) else None
         for one in partitions:
             if one.error is None or last is None:
                 yield one
