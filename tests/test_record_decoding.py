@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
+from support.hostile import JSON, TEXTS
 from support.scripted import reply
 
 from cekat_async import decode_conversation, record_id
@@ -17,16 +18,6 @@ from cekat_async._record_decoding import CONVERSATION, INBOX
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, Inbox, Label, MessagePreview, OddRecord
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**25), 10**25)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=6,
-)
 # JSON that Python or msgspec rejects, in places where a value is expected.
 HOSTILE = st.sampled_from(
     [
@@ -220,7 +211,7 @@ def test_a_large_record_with_an_unknown_field_is_a_record() -> None:
 
 
 @given(
-    fields=st.dictionaries(st.sampled_from(KNOWN) | TEXTS.filter(lambda t: t != "id"), VALUES),
+    fields=st.dictionaries(st.sampled_from(KNOWN) | TEXTS.filter(lambda t: t != "id"), JSON),
     hostile=st.dictionaries(st.sampled_from([*KNOWN, "x_new"]), HOSTILE, max_size=2),
 )
 @settings(max_examples=100 * EFFORT)

@@ -639,7 +639,7 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
     _no_file_is_open(tmp_path)
 
     assert outcomes <= {("old", False), ("old", True), ("new", False)}
-    assert {("old", False), ("old", True)} <= outcomes
+    assert ("old", False) in outcomes
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from cekat_async import Conversation
 KNOWN = [name for name in Conversation.__struct_fields__ if name not in {"id", "extra"}]
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-VALUES = st.recursive(
+JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**25), 10**25)
@@ -18,7 +18,8 @@ VALUES = st.recursive(
     | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
-).map(lambda value: json.dumps(value).encode())
+)
+VALUES = JSON.map(lambda value: json.dumps(value).encode())
 
 # Tokens that a record may hold and still be read.
 READABLE = st.sampled_from(
