@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.effort import EFFORT
+from support.killing import ONE_THREAD
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError
@@ -70,11 +71,10 @@ def test_the_name_appears_when_the_database_is_complete(tmp_path, name):
 PUBLISHING = """
 import json, os, resource, sys
 from support import killing
-from support.effort import EFFORT
 from support.sinks import publish, some_records
 from cekat_async import TargetError
 from cekat_async.export import sink_for
-import cekat_async.export.sqlite, cekat_async.export.duckdb
+killing.import_all()
 calls = {"execute", "executemany", "fetchall", "connect", "fsync", "replace", "unlink", "close"}
 records = some_records(700)
 for line in sys.stdin:
@@ -107,7 +107,12 @@ def publishing():
     """
     command = [sys.executable, "-c", PUBLISHING]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=TESTS,
+        env=os.environ | ONE_THREAD,
     ) as process:
 
         def publishing(target, count=300, *, kill_at=None, largest=-1):
@@ -128,7 +133,7 @@ def test_killed_at_any_step_of_the_first_export(tmp_path, name, publishing):
     """Killed anywhere there is no target or a whole one; the next export leaves nothing else."""
     steps, _ = publishing(tmp_path / name, 60, kill_at=0)
     outcomes = []
-    for step in range(1, steps + 1, max(1, steps // (8 * EFFORT))):
+    for step in range(1, steps + 1, max(1, steps // (4 * EFFORT))):
         path = tmp_path / str(step) / name
         path.parent.mkdir()
         assert publishing(path, 60, kill_at=step) is None

@@ -1,6 +1,7 @@
 """What all databases promise: typed rows, merged by id, there at once or not at all."""
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.effort import EFFORT
+from support.killing import ONE_THREAD
 from support.sinks import MOMENT, Given, a_manifest, publish, some_records
 
 from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
@@ -95,7 +97,7 @@ def changed(records):
 
 def test_each_column_has_the_records_value(store):
     """Each column holds what the decoded record has, null where it has nothing."""
-    records = [*some_records(300), RICH, BARE]
+    records = [*some_records(120), RICH, BARE]
     publish(store.sink(), records)
 
     assert values_of(store) == {decode_conversation(r).id: expected_of(r) for r in records}
@@ -362,8 +364,10 @@ def test_names_that_no_table_has(name):
 
 CHILD = """
 import importlib, os, signal, sys, time
+from support.killing import import_all
 from support.sinks import Given, a_manifest, publish, some_records
 module, name, arguments, count = sys.argv[1:]
+import_all()
 sink = getattr(importlib.import_module(f"cekat_async.export.{module}"), name)
 records = [r.replace(b'"notes":', b'"notes":"changed","before":', 1)
            for r in some_records(int(count))]
@@ -388,7 +392,12 @@ class Publishers:
         name = type(store.sink()).__name__
         command = [sys.executable, "-c", CHILD, store.kind, name, store.arguments, str(records)]
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=TESTS,
+            env=os.environ | ONE_THREAD,
         )
         assert self._process.stdout.readline() == "ready\n"
 

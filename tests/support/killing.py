@@ -26,8 +26,9 @@ _STEPS = frozenset(
     | {"rmdir", "mkdir", "truncate", "close", "copy", "write_batch", "write_table", "append", "run"}
 )
 
-# A fork copies one thread only: numpy and pyarrow must not start others when they are imported.
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Set these for a process that forks: a fork copies one thread only, so that importing numpy and
+pyarrow must not start others."""
 
 
 class Zygote:
@@ -39,7 +40,7 @@ class Zygote:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | _ONE_THREAD,
+            env=os.environ | ONE_THREAD,
         )
         assert self._process.stdout.readline() == "ready\n"
         return self
@@ -124,8 +125,11 @@ def _forked(job):
         return os.waitstatus_to_exitcode(status), int(steps.read() or 0)
 
 
-def _import_all():
-    """Import all that an export may need, so that no child has to: that takes most of its time."""
+def import_all():
+    """Import all that an export may need, so that no child has to.
+
+    Imports take most of a child's time, and the first child would count other steps than the next.
+    """
     import cekat_async  # noqa: PLC0415
 
     for module in pkgutil.walk_packages(cekat_async.__path__, "cekat_async."):
@@ -134,12 +138,12 @@ def _import_all():
     for extra in ("duckdb", "psycopg", "pyarrow.parquet", "zstandard"):
         with suppress(ModuleNotFoundError):
             importlib.import_module(extra)
+    gc.freeze()  # what has been imported is never garbage
 
 
 def main():
     """Fork an export for each line."""
-    _import_all()
-    gc.freeze()  # the children never look through what has been imported
+    import_all()
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
         print(json.dumps(_forked(json.loads(line))), flush=True)  # noqa: T201
