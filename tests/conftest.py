@@ -93,7 +93,7 @@ def _no_task_left(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A server with 250 conversations in 3 inboxes, that grants any number of requests."""
-    async with Sandbox(conversations=250, inboxes=3, quota=None) as running:
+    async with Sandbox(conversations=250, inboxes=3, quota=None, cache=1000) as running:
         yield running
 
 

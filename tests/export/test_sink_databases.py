@@ -1,7 +1,6 @@
 """What all databases promise: typed rows, merged by id, there at once or not at all."""
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.effort import EFFORT
-from support.killing import ONE_THREAD
 from support.sinks import MOMENT, Given, a_manifest, publish, some_records
 
 from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
@@ -364,11 +362,10 @@ def test_names_that_no_table_has(name):
 
 CHILD = """
 import importlib, os, signal, sys, time
-from support.killing import import_all
 from support.sinks import Given, a_manifest, publish, some_records
 module, name, arguments, count = sys.argv[1:]
-import_all()
 sink = getattr(importlib.import_module(f"cekat_async.export.{module}"), name)
+sink(arguments)  # imports the library, so that no child has to
 records = [r.replace(b'"notes":', b'"notes":"changed","before":', 1)
            for r in some_records(int(count))]
 print("ready", flush=True)
@@ -397,7 +394,6 @@ class Publishers:
             stdout=subprocess.PIPE,
             text=True,
             cwd=TESTS,
-            env=os.environ | ONE_THREAD,
         )
         assert self._process.stdout.readline() == "ready\n"
 

@@ -26,9 +26,8 @@ _STEPS = frozenset(
     | {"rmdir", "mkdir", "truncate", "close", "copy", "write_batch", "write_table", "append", "run"}
 )
 
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Set these for a process that forks: a fork copies one thread only, so that importing numpy and
-pyarrow must not start others."""
+# A fork copies one thread only: importing numpy and pyarrow must not start others.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 class Zygote:
@@ -40,7 +39,7 @@ class Zygote:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | ONE_THREAD,
+            env=os.environ | _ONE_THREAD,
         )
         assert self._process.stdout.readline() == "ready\n"
         return self
@@ -125,11 +124,8 @@ def _forked(job):
         return os.waitstatus_to_exitcode(status), int(steps.read() or 0)
 
 
-def import_all():
-    """Import all that an export may need, so that no child has to.
-
-    Imports take most of a child's time, and the first child would count other steps than the next.
-    """
+def _import_all():
+    """Import all that an export may need, so that no child has to: that takes most of its time."""
     import cekat_async  # noqa: PLC0415
 
     for module in pkgutil.walk_packages(cekat_async.__path__, "cekat_async."):
@@ -143,7 +139,7 @@ def import_all():
 
 def main():
     """Fork an export for each line."""
-    import_all()
+    _import_all()
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:
         print(json.dumps(_forked(json.loads(line))), flush=True)  # noqa: T201
