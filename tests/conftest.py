@@ -53,6 +53,20 @@ def _signals_reach_processes() -> Iterator[None]:
         signal.signal(one, signal.SIG_IGN)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _processes_share_bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let processes that tests start compile the package once, not once for each process.
+
+    They do so anyway unless the environment says that no bytecode is written. Then they write it
+    into a temporary folder, and the source tree stays as it is.
+    """
+    with pytest.MonkeyPatch.context() as environment:
+        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+            environment.delenv("PYTHONDONTWRITEBYTECODE")
+            environment.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a developer's key, proxies and passwords from having a say in the results."""
@@ -79,7 +93,7 @@ def _no_task_left(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A server with 250 conversations in 3 inboxes, that grants any number of requests."""
-    async with Sandbox(conversations=250, inboxes=3, quota=None) as running:
+    async with Sandbox(conversations=250, inboxes=3, quota=None, cache=1000) as running:
         yield running
 
 

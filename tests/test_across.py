@@ -81,7 +81,7 @@ async def later(ids, pause: float = 0.0):
     work=st.sampled_from([0.0, 0.3, 5.0]),
     form=st.sampled_from(["all", "list", "set", "generator", "async"]),
 )
-@settings(max_examples=60 * EFFORT)
+@settings(max_examples=30 * EFFORT)
 def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form):
     """Every conversation of every inbox comes once, each inbox's in order; walks are bounded."""
     inboxes = {f"i{n}": size for n, size in enumerate(sizes)}
@@ -151,7 +151,7 @@ def test_the_time_is_that_of_the_longest_or_of_all_shared_out():
     assert run_virtual(main()) == pytest.approx(5 * 64 / 16)
 
 
-def test_ten_thousand_inboxes_cost_no_more_than_eight():
+def test_thousands_of_inboxes_cost_no_more_than_eight():
     """Tasks are as many as walks at once, and memory does not grow with the inboxes."""
 
     async def measured(count: int) -> tuple[int, int]:
@@ -172,7 +172,7 @@ def test_ten_thousand_inboxes_cost_no_more_than_eight():
         return most, alive[1] - alive[0]
 
     few, _ = run_virtual(measured(20))
-    most, grown = run_virtual(measured(10_000))
+    most, grown = run_virtual(measured(2_500))
     assert most == few <= 8 + 2
     assert grown < 500
 

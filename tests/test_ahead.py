@@ -231,7 +231,7 @@ CURSORS = st.sampled_from(
     indent=st.sampled_from([None, 2]),
     tight=st.booleans(),
 )
-@settings(max_examples=150 * EFFORT)
+@settings(max_examples=60 * EFFORT)
 def test_what_is_seen_is_what_is_there(order, parts, indent, tight):
     """A cursor that is told on sight is the page's own, whatever the page holds, in any order."""
     body = json.dumps(
@@ -272,7 +272,7 @@ def test_any_bytes_can_be_looked_at(noise, place):
     refused=st.sets(st.integers(0, 7)),
     latency=st.sampled_from([0.0, 0.1]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40 * EFFORT)
 def test_nothing_is_lost_or_doubled(pages, broken, refused, latency):
     """Whichever pages are broken or refused the first time, all come, once, in order."""
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 
 from cekat_async.config import (
     DEFAULT_BASE_URL,
@@ -747,7 +748,7 @@ def test_base_url_from_the_environment_is_checked() -> None:
         st.text(alphabet="htps:/[]@?#.%\\:0aA1 \tÜ", max_size=12).map("http://localhost".__add__),
     )
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=80 * EFFORT)
 def test_any_base_url(text: str) -> None:
     """Whatever is passed as base URL, it is refused as ours or it is one that is safe to use."""
     try:
@@ -766,7 +767,7 @@ def test_any_base_url(text: str) -> None:
 
 
 @given(key=st.one_of(st.text(), st.binary(), st.integers()))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60 * EFFORT)
 def test_any_key(key: object) -> None:
     """Whatever is passed as key, it is refused without being shown, or a header can carry it."""
     try:

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.listing import ModelListing
 
 from cekat_async import _cursor_walk
@@ -354,7 +355,7 @@ shapes = st.sampled_from(["even", "bursts", "tie"])
     rising=st.booleans(),
     end=st.sampled_from(["null", "empty", "echo"]),
 )
-@settings(max_examples=40)
+@settings(max_examples=20 * EFFORT)
 def test_an_honest_listing_is_walked_to_its_end(size, shape, share, seed, limit, rising, end):
     """Dense or sparse, with thousands of empty pages: all that it shows comes, without an error."""
     random = Random(seed)
@@ -379,7 +380,7 @@ def test_an_honest_listing_is_walked_to_its_end(size, shape, share, seed, limit,
     rising=st.booleans(),
     rate=st.floats(0, 0.5),
 )
-@settings(max_examples=60)
+@settings(max_examples=25 * EFFORT)
 def test_an_honest_listing_that_changes_meanwhile_is_too(
     size, shape, share, seed, limit, rising, rate
 ):
@@ -435,7 +436,7 @@ patterns = st.lists(
 
 
 @given(pattern=patterns, pages=st.integers(1, 10))
-@settings(max_examples=100)
+@settings(max_examples=40 * EFFORT)
 def test_a_server_that_sends_nothing_new_is_left_after_a_bounded_number_of_pages(pattern, pages):
     """However it mixes empty and repeated pages, and whatever its cursors say."""
     count, error = pages_until_error(itertools.islice(endless_pages(pattern, pages), 20_000))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import now, run_virtual
+from support.effort import EFFORT
 
 from cekat_async._cutoffs import Cutoffs
 
@@ -25,7 +26,7 @@ async def call(cutoffs: Cutoffs, seconds: float) -> float | None:
     calls=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=12),
     seconds=st.one_of(st.none(), st.integers(1, 15)),
 )
-@settings(max_examples=200)
+@settings(max_examples=60 * EFFORT)
 def test_calls_end_at_their_time(calls, seconds):
     """What takes longer than allowed is cut off just then, and nothing else is, ever."""
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import _decode
@@ -85,7 +86,7 @@ def same_json(value: object) -> object:
 
 
 @given(fields=st.dictionaries(WHOLE_TEXT | st.just("extra"), WHOLE_JSON, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20 * EFFORT)
 def test_unknown_fields_survive(fields: dict) -> None:
     """Whatever fields a record has beside those known, they stay, with their values."""
     unknown = {name: value for name, value in fields.items() if name not in KNOWN}
@@ -105,7 +106,7 @@ def test_unknown_fields_survive(fields: dict) -> None:
     fields=st.dictionaries(WHOLE_TEXT | st.just("extra"), WHOLE_JSON, max_size=3),
     name=st.none() | WHOLE_TEXT,
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15 * EFFORT)
 def test_unknown_fields_of_labels_and_previews_survive(fields: dict, name: str | None) -> None:
     """Unknown fields stay in a record's labels and message previews as in the record itself."""
     unknown = {
@@ -133,7 +134,7 @@ def test_unknown_fields_of_labels_and_previews_survive(fields: dict, name: str |
         optional={"additional_data": st.dictionaries(WHOLE_TEXT, WHOLE_JSON)},
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20 * EFFORT)
 def test_to_dict_round_trip(record: dict) -> None:
     """Free-form data and ids of any text come back from `to_dict()` as they were."""
     conversation = decode_conversation(json.dumps(record))
@@ -195,7 +196,7 @@ def test_every_known_and_unknown_field_at_once() -> None:
 
 @READERS
 @given(odd=st.lists(JSON | ODD_OBJECT, max_size=4), place=st.integers(0, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20 * EFFORT)
 def test_healthy_records_survive_odd_ones(read, odd: list, place: int) -> None:
     """Whatever JSON stands beside them, the healthy records of a page are there, in order."""
     records = [*odd[:place], {"id": "healthy-1"}, *odd[place:], {"id": "healthy-2"}]
@@ -365,7 +366,7 @@ def spaced(draw, value: object) -> bytes:
 
 @READERS
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15 * EFFORT)
 def test_raw_is_byte_for_byte(read, data: st.DataObject) -> None:
     """A page's `raw` is its records as they stood in the body, whatever the layout and the text."""
     records = data.draw(st.lists(JSON | st.fixed_dictionaries({"id": TEXT}), max_size=4))
@@ -436,7 +437,7 @@ def test_last_page(metadata: dict, record: dict) -> None:
 
 
 @given(cursor_id=WHOLE_TEXT.filter(bool), cursor_ts=WHOLE_TEXT.filter(bool))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40 * EFFORT)
 def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
     """A cursor is two texts of any kind, kept as they came."""
     pair = {"cursor_id": cursor_id, "cursor_ts": cursor_ts, "more": 1}
@@ -645,7 +646,7 @@ def test_success(read, success: bool | None) -> None:  # noqa: FBT001 - a case, 
 @given(
     body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | ODD_OBJECT.map(body_of)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25 * EFFORT)
 def test_any_body(read, body: bytes) -> None:
     """Whatever bytes come, they are a page or an error of the family."""
     try:
@@ -658,7 +659,7 @@ def test_any_body(read, body: bytes) -> None:
 
 @READERS
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40 * EFFORT)
 def test_any_damage(read, data: st.DataObject) -> None:
     """A real body with some bytes changed, lost or added is a page or an error of the family."""
     body = bytearray(SAMPLE)
@@ -680,7 +681,7 @@ def test_any_damage(read, data: st.DataObject) -> None:
 
 
 @given(raw=st.binary() | st.text() | TEXT | JSON.map(json.dumps) | ODD_OBJECT.map(json.dumps))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40 * EFFORT)
 def test_any_conversation(raw: bytes | str) -> None:
     """Whatever is read as a conversation, it is one that round-trips, or a DecodeError."""
     try:

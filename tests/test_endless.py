@@ -97,7 +97,7 @@ async def test_it_ends_however_it_is_read(way, endless, times):
     read, listings = WAYS[way]
     dialect = Dialect(endless=endless, endless_times=times)
     async with (
-        Sandbox(CONVERSATIONS, 2, quota=None, dialect=dialect) as sandbox,
+        Sandbox(CONVERSATIONS, 2, quota=None, cache=1000, dialect=dialect) as sandbox,
         client_of(sandbox) as cekat,
     ):
         found, error = await until_error(read(cekat, sandbox.inbox_ids))
@@ -116,7 +116,7 @@ async def test_endless_empty_pages_end_whatever_their_cursors_say(order, times):
     """They stand still, go back, lie in 1970 or 2200, or are no times: 50 are too many."""
     dialect = Dialect(endless="empty", endless_times=times, order=order)
     async with (
-        Sandbox(CONVERSATIONS, 1, quota=None, dialect=dialect) as sandbox,
+        Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
         client_of(sandbox) as cekat,
     ):
         found, error = await until_error(cekat.conversations.list(limit=10, prefetch=0))
@@ -134,7 +134,7 @@ async def test_the_same_pages_again_end_whatever_their_cursors_say(order, times)
     """Pages that were there before, under fresh cursors of any kind: 50 are too many."""
     dialect = Dialect(endless="repeat", endless_times=times, order=order)
     async with (
-        Sandbox(CONVERSATIONS, 1, quota=None, dialect=dialect) as sandbox,
+        Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
         client_of(sandbox) as cekat,
     ):
         found, error = await until_error(cekat.conversations.list(limit=10, prefetch=0))
@@ -164,7 +164,7 @@ async def test_the_error_says_where_to_resume():
     """Its cursor leads to what the walk did not follow, for those who know that there is more."""
     dialect = Dialect(endless="repeat", endless_times="advance")
     async with (
-        Sandbox(CONVERSATIONS, 1, quota=None, dialect=dialect) as sandbox,
+        Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
         client_of(sandbox) as cekat,
     ):
         _, error = await until_error(cekat.conversations.list(limit=10))

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from support.effort import EFFORT
 from support.parts import collect
 from support.served import hangs_skipped
 
@@ -45,10 +46,11 @@ async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
 
     Every call succeeds after some retries, so that the client's retry budget is never used up.
     """
+    pages = 750 if EFFORT > 1 else 300
     faults = Faults(drop=each, drop_mid_body=each, error=each, truncate=each, seed=5)
     policy = RetryPolicy(attempts=attempts, backoff=0.0001, backoff_max=0.0001)
     async with (
-        Sandbox(1500, quota=None, faults=faults) as sandbox,
+        Sandbox(2 * pages, quota=None, faults=faults) as sandbox,
         CekatClient(
             sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=policy
         ) as client,
@@ -57,7 +59,7 @@ async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
         expected = [id_ for id_, _ in sandbox.records()]
 
     assert ids == expected
-    assert client.traffic.retries > 750 * 4 * each * 0.8
+    assert client.traffic.retries > pages * 4 * each * 0.8
 
 
 async def test_each_kind_of_fault_is_survived_many_times(caplog):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
+from support.effort import EFFORT
 from support.listing import ModelListing
 from support.parts import collect, make_pipeline
 from support.scripted import reply
@@ -114,7 +115,7 @@ def test_it_is_not_the_default():
     work=st.sampled_from([0.0, 0.3, 5.0]),
     stop=st.none() | st.integers(0, 300),
 )
-@settings(max_examples=80)
+@settings(max_examples=30 * EFFORT)
 def test_however_fast_the_caller_is(pages, made_up, segments, prefetch, work, stop):
     """Everything comes once; who stops early, at any point, leaves no task and no request."""
     account = Account({None: even(pages, limit=5, made_up=made_up)})
@@ -285,7 +286,7 @@ class ConversationPageLike:
     segments=st.integers(1, 9),
     made_up=st.sampled_from(["honour", "reject"]),
 )
-@settings(max_examples=80)
+@settings(max_examples=30 * EFFORT)
 def test_across_gives_idle_walkers_a_part_of_the_largest(sizes, concurrency, segments, made_up):
     """Every conversation of every inbox comes once, with no more walkers than were allowed."""
     listings = {f"i{n}": even(size, limit=5, made_up=made_up) for n, size in enumerate(sizes)}
@@ -397,7 +398,7 @@ async def test_over_sockets_whatever_the_server_is_like(made_up, order, density)
     """In every dialect of the sandbox each record comes once, byte for byte."""
     dialect = Dialect(made_up_cursors=made_up, order=order, density=density, tie=3)
     async with (
-        Sandbox(600, 3, quota=None, dialect=dialect) as sandbox,
+        Sandbox(600, 3, quota=None, cache=1000, dialect=dialect) as sandbox,
         client_of(sandbox) as client,
     ):
         pages = await collect(client.conversations.pages(segments=5, limit=20))

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import decode_conversation
@@ -257,7 +258,7 @@ def test_no_other_values_are_known() -> None:
 
 @pytest.mark.parametrize("kind", ENUMS)
 @given(text=st.text())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20 * EFFORT)
 def test_unknown_values_are_kept(kind: type, text: str) -> None:
     """Any text is a value: it equals, hashes, prints, pickles and copies as that text."""
     value = kind(text)
@@ -323,7 +324,7 @@ def test_only_text_is_a_value(value: object) -> None:
 
 
 @given(status=st.text(), platform=st.text())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20 * EFFORT)
 def test_unknown_values_come_through_json(status: str, platform: str) -> None:
     """A record with a status and a channel that nobody has heard of is no odd record."""
     record = decode_conversation(
@@ -556,7 +557,7 @@ def test_timestamps_are_printed_as_the_api_does(moment: datetime | None, text: s
         max_value=datetime(9998, 12, 31),  # noqa: DTZ001 - as above
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40 * EFFORT)
 def test_timestamps_round_trip(moment: datetime) -> None:
     """Any moment in any zone comes back from `to_dict()` as it was."""
     conversation = Conversation(id="x", created_at=moment, resolved_at=moment)

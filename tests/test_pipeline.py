@@ -302,7 +302,7 @@ def test_a_request_whose_answer_was_lost_uses_up_quota():
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
 def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
-    """Thousands of calls succeed, each after some retries: what heals gives back what it cost."""
+    """Many calls succeed, each after some retries: what heals gives back what it cost."""
     draw = random.Random(4)
     failures = [reply(503), reply(body=b"cut"), ResponseLostError("lost"), NotSentError("refused")]
 
@@ -314,14 +314,14 @@ def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
     pipeline, _ = make_pipeline(steps(), retry=policy, timeout=PATIENT)
 
     async def work() -> None:
-        for _ in range(400):
+        for _ in range(200):
             await pipeline.fetch(REQUEST, decode_whole)
 
     async def main() -> None:
         await asyncio.gather(*(work() for _ in range(8)))
 
     run_virtual(main())
-    assert pipeline.traffic.retries > 1_500
+    assert pipeline.traffic.retries > 750
 
 
 def test_a_server_that_is_up_again_fills_the_budget():

@@ -27,7 +27,7 @@ SPACE = st.sampled_from(["", " ", "\n", "\t\r\n "])
 
 
 @given(records=st.lists(JSON, max_size=5), metadata=JSON, spaces=st.tuples(SPACE, SPACE))
-@settings(max_examples=80 * EFFORT)
+@settings(max_examples=40 * EFFORT)
 def test_records_are_cut_by_their_borders(records: list, metadata: object, spaces: tuple) -> None:
     """Whatever the records are (NaN and infinity too), each is cut out byte for byte."""
     printed = [json.dumps(record, ensure_ascii=False) for record in records]
@@ -53,7 +53,7 @@ def test_records_are_cut_from_a_body_that_msgspec_rejects() -> None:
 
 
 @given(body=st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
-@settings(max_examples=80 * EFFORT)
+@settings(max_examples=40 * EFFORT)
 def test_any_bytes_are_cut_or_refused(body: bytes) -> None:
     """Any bytes are cut, or are a BrokenJSONError; valid JSON is cut as msgspec cuts it."""
     try:
@@ -67,7 +67,7 @@ def test_any_bytes_are_cut_or_refused(body: bytes) -> None:
 
 
 @given(data=st.data(), body=st.lists(JSON, max_size=3).map(lambda v: {"data": v, "success": True}))
-@settings(max_examples=80 * EFFORT)
+@settings(max_examples=40 * EFFORT)
 def test_a_body_that_is_cut_short_is_refused(data: st.DataObject, body: dict) -> None:
     """However a body is cut short, it is not taken for a whole one."""
     text = json.dumps(body).encode()
@@ -78,7 +78,7 @@ def test_a_body_that_is_cut_short_is_refused(data: st.DataObject, body: dict) ->
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=20))
-@settings(max_examples=80 * EFFORT)
+@settings(max_examples=40 * EFFORT)
 def test_mending_surrogates(text: str) -> None:
     """Only halves of surrogate pairs are replaced; whole text stays byte for byte."""
     body = json.dumps(text).encode()

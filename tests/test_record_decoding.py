@@ -214,7 +214,7 @@ def test_a_large_record_with_an_unknown_field_is_a_record() -> None:
     fields=st.dictionaries(st.sampled_from(KNOWN) | TEXTS.filter(lambda t: t != "id"), JSON),
     hostile=st.dictionaries(st.sampled_from([*KNOWN, "x_new"]), HOSTILE, max_size=2),
 )
-@settings(max_examples=100 * EFFORT)
+@settings(max_examples=50 * EFFORT)
 def test_any_fields_make_a_record(fields: dict, hostile: dict) -> None:
     """Whatever stands in its other fields, an object with an id is a record, and nothing is lost.
 
@@ -250,7 +250,7 @@ def test_any_fields_make_a_record(fields: dict, hostile: dict) -> None:
     rest=st.dictionaries(st.sampled_from([*KNOWN, "x_new"]), HOSTILE | st.just(b"NaN"), max_size=3),
     first=st.booleans(),
 )
-@settings(max_examples=100 * EFFORT)
+@settings(max_examples=50 * EFFORT)
 def test_a_record_has_one_id_everywhere(id_: object, rest: dict, first: bool) -> None:  # noqa: FBT001
     """Its bytes, its line, its page and its raw page all agree on the id of a record."""
     own = [] if id_ is None else [b'"id":' + json.dumps(id_).encode()]

@@ -561,7 +561,7 @@ async def sent_by(store, limit, ways, *, are_cut):
 
 @pytest.mark.once
 @given(processes(), outages())
-@settings(max_examples=40 * EFFORT)
+@settings(max_examples=20 * EFFORT)
 def test_an_outage_never_makes_a_window_too_full(some, away):
     """No window holds more than the limit, whenever the budget goes and comes back.
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
+from support.effort import EFFORT
 
 from cekat_async._stream import Line, streamed
 
@@ -36,7 +37,7 @@ def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):
     work=st.lists(st.sampled_from([0.0, 0.5, 2.0]), max_size=20),
     fails=st.booleans(),
 )
-@settings(max_examples=100)
+@settings(max_examples=40 * EFFORT)
 def test_all_in_order_and_bounded(count, ahead, pause, work, fails):
     """Every item comes once, in order, then the error; never are more ahead than allowed."""
     produce, begun = counting(count, pause, LookupError() if fails else None)

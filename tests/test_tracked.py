@@ -74,7 +74,7 @@ interleavings = st.none() | st.integers(0, 2**32).map(Random)
 
 
 @given(listing=listings, walkers=walker_counts, random=interleavings)
-@settings(max_examples=80 * EFFORT)
+@settings(max_examples=40 * EFFORT)
 def test_without_a_stop_all_comes(listing, walkers, random):
     """Every conversation comes, and the last position says that all has come."""
     kept = Kept(listing, walkers)
@@ -92,7 +92,7 @@ def test_without_a_stop_all_comes(listing, walkers, random):
     rate=st.sampled_from([0, 0.05, 0.3]),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=150 * EFFORT)
+@settings(max_examples=60 * EFFORT)
 def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     listing, walkers, random, stops, rate, seed
 ):
@@ -122,7 +122,7 @@ def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     moves=st.integers(0, 30),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=100 * EFFORT)
+@settings(max_examples=50 * EFFORT)
 def test_again_brings_what_moved_since_the_end(listing, walkers, stop, moves, seed):
     """A walk that has ended, and is asked again, brings everything that has moved since."""
     kept, chances = Kept(listing, walkers), Random(seed)
@@ -146,7 +146,7 @@ def test_again_brings_what_moved_since_the_end(listing, walkers, stop, moves, se
     during=st.sampled_from([0, 0.1, 0.3]),
     stops=st.lists(st.integers(0, 60), max_size=3),
 )
-@settings(max_examples=100 * EFFORT)
+@settings(max_examples=50 * EFFORT)
 def test_since_brings_what_moved_since_the_walk_began(listing, walkers, seed, during, stops):
     """An incremental walk, killed or not, brings all that moved since the last one's first page."""
     chances, moved = Random(seed), set[str]()
@@ -208,11 +208,11 @@ def test_an_overlap_reads_so_many_seconds_more():
 @pytest.mark.parametrize("walkers", [1, 8])
 def test_a_stop_costs_what_was_under_way(walkers):
     """Whoever is killed at any point asks again for no more than was under way, and ends."""
-    whole = Kept(ModelListing(even(3000), limit=10), walkers)
+    whole = Kept(ModelListing(even(1200), limit=10), walkers)
     needed = whole.run()
 
-    for most in range(5, 300, 13):
-        kept = Kept(ModelListing(even(3000), limit=10), walkers)
+    for most in range(5, 120, 13):
+        kept = Kept(ModelListing(even(1200), limit=10), walkers)
         before = kept.run(most=most)
         extra = before + kept.run() - needed
 
@@ -399,7 +399,7 @@ def test_a_walk_that_is_told_to_stop_is_not_at_its_end(stop, walkers, random, se
     walkers=walker_counts,
     random=interleavings,
 )
-@settings(max_examples=100)
+@settings(max_examples=40 * EFFORT)
 def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
     size, kinds, moments, rising, walkers, random
 ):

@@ -71,7 +71,7 @@ async def test_stopped_and_gone_on_with_all_comes(concurrency, dialect):
     # Where a cursor follows its conversation to the front, a walk goes round with it.
     live = Live(messages=0 if dialect.made_up_cursors == "by_id" else 0.5, seed=3)
     async with (
-        Sandbox(700, quota=None, dialect=dialect, live=live) as sandbox,
+        Sandbox(400, quota=None, cache=1000, dialect=dialect, live=live) as sandbox,
         client_of(sandbox) as client,
     ):
         there = {id_ for id_, _ in sandbox.records()}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import run_virtual
+from support.effort import EFFORT
 
 from cekat_async._cursor_walk import CursorWalk
 from cekat_async._walk import (
@@ -125,7 +126,7 @@ def test_walk_of_an_empty_account() -> None:
 
 
 @given(steps=st.lists(st.text(), unique=True, max_size=30), empty=st.booleans())
-@settings(max_examples=50)
+@settings(max_examples=20 * EFFORT)
 def test_walk_of_any_chain(steps: list[str], empty: bool) -> None:  # noqa: FBT001 - a case
     """Along any chain of different cursors each page is asked for once, in order, empty or not."""
     result = along_cursors(chain(*steps, items=not empty))
@@ -136,7 +137,7 @@ def test_walk_of_any_chain(steps: list[str], empty: bool) -> None:  # noqa: FBT0
 
 
 @given(steps=st.lists(st.text(), unique=True, min_size=1, max_size=20), data=st.data())
-@settings(max_examples=50)
+@settings(max_examples=20 * EFFORT)
 def test_walk_from_anywhere(steps: list[str], data: st.DataObject) -> None:
     """A walk that begins at a cursor goes the rest of the way, from that cursor on."""
     begin = data.draw(st.integers(0, len(steps) - 1))
@@ -151,7 +152,7 @@ def test_walk_from_anywhere(steps: list[str], data: st.DataObject) -> None:
     data=st.data(),
     resumed=st.booleans(),
 )
-@settings(max_examples=60)
+@settings(max_examples=25 * EFFORT)
 def test_walk_into_a_circle(steps: list[int], data: st.DataObject, resumed: bool) -> None:  # noqa: FBT001 - a case
     """A cursor that comes again, at any distance, is an error behind all pages up to it."""
     again = data.draw(st.sampled_from(steps))
@@ -227,7 +228,7 @@ def test_empty_page_with_an_older_cursor_is_a_circle() -> None:
     ),
     start=st.none() | st.integers(0, 6),
 )
-@settings(max_examples=80)
+@settings(max_examples=30 * EFFORT)
 def test_walk_along_any_cursors_ends(leads: dict, start: int | None) -> None:
     """Whatever cursors a server hands out, no position is asked for twice, and the walk ends."""
 
@@ -538,7 +539,7 @@ PAGE = st.builds(
 
 
 @given(server=st.lists(PAGE, min_size=1, max_size=8), wraps=st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=40 * EFFORT)
 def test_walk_along_any_pages_ends(server: list[InboxPage], wraps: bool) -> None:  # noqa: FBT001 - a case
     """Whatever pages a server repeats, shifts or clamps, the walk ends, and gives nothing twice.
 
@@ -563,7 +564,7 @@ def test_walk_along_any_pages_ends(server: list[InboxPage], wraps: bool) -> None
     honest=st.booleans(),
     pages=st.integers(-1, 40),
 )
-@settings(max_examples=60)
+@settings(max_examples=25 * EFFORT)
 def test_walk_of_any_account_is_whole(count: int, limit: int, honest: bool, pages: int) -> None:  # noqa: FBT001 - a case
     """Every inbox of an account is given, whatever the server's count of pages says."""
     ids = [f"i-{number}" for number in range(count)]

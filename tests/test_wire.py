@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async._wire import Reply, Request, encoded, refusal, retry_after
@@ -42,7 +43,7 @@ NAMES = st.sampled_from(["limit", "inbox_id", "stage_status", "cursor_id", "curs
 
 
 @given(pairs=st.lists(st.tuples(NAMES, SENDABLE), min_size=1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40 * EFFORT)
 def test_query_arrives_byte_for_byte(pairs: list[tuple[str, str]]) -> None:
     """What a standard parser reads of the query string is what was put in, in its order."""
     query = urlsplit(f"/api/conversations?{encoded(*pairs)}").query
@@ -51,7 +52,7 @@ def test_query_arrives_byte_for_byte(pairs: list[tuple[str, str]]) -> None:
 
 
 @given(value=SENDABLE)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100 * EFFORT)
 def test_query_means_the_same_to_all_parsers(value: str) -> None:
     """Nothing in a query depends on whether a parser takes `+` for a blank, or `;` for `&`."""
     query = encoded(("cursor_ts", value))
@@ -279,7 +280,7 @@ def test_request_id(headers: dict, request_id: str | None) -> None:
         HEADER,
     ),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30 * EFFORT)
 def test_any_refusal_can_be_printed(status: int, body: bytes, headers: dict[str, str]) -> None:
     """Whatever a server sends with a status, its error can be printed on one line."""
     error = refusal(Reply(status, headers, body))
@@ -303,7 +304,7 @@ def test_any_refusal_can_be_printed(status: int, body: bytes, headers: dict[str,
         },
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20 * EFFORT)
 def test_refusal_never_raises(envelope: dict) -> None:
     """Whatever the envelope of an error holds, it becomes one of our errors, with a message."""
     for status in (200, 302, 400, 429, 599):
@@ -368,7 +369,7 @@ def test_retry_after_header_in_any_case() -> None:
 
 
 @given(seconds=st.integers(0, 10**6), skew=st.integers(-(10**8), 10**8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20 * EFFORT)
 def test_retry_after_as_a_date(seconds: int, skew: int) -> None:
     """A date is read against the reply's own Date, however wrong the server's clock is."""
     now = NOW + timedelta(seconds=skew)
@@ -410,7 +411,7 @@ DATE_LIKE = st.lists(st.sampled_from(DATES.split()), max_size=8).map(" ".join)
 
 
 @given(said=st.text() | HEADER | DATE_LIKE | st.floats().map(str), date=HEADER | DATE_LIKE)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40 * EFFORT)
 def test_retry_after_of_any_text(said: str, date: str) -> None:
     """Retry-After never raises, whatever it and Date say: it is None, or finite and not below 0."""
     seconds = retry_after({"Retry-After": said, "Date": date})

@@ -98,7 +98,7 @@ def served(monkeypatch):
 
     @contextmanager
     def named(conversations=250, **options):
-        options.setdefault("quota", None)
+        options = {"quota": None, "cache": 1000} | options
         with in_a_thread(Sandbox(conversations, **options)) as sandbox:
             monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
             monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)

@@ -43,12 +43,15 @@ class Account:
 
 @pytest.fixture
 def account():
-    """A context manager that runs a sandbox and opens a client of it, both without a pace."""
+    """A context manager that runs a sandbox and opens a client of it, both without a pace.
+
+    The sandbox renders each record once, since tests read the same records several times.
+    """
 
     @asynccontextmanager
     async def account(conversations=250, *, attempts=8, rate_limit=None, quota=None, **options):
         async with (
-            Sandbox(conversations, quota=quota, **options) as sandbox,
+            Sandbox(conversations, quota=quota, **{"cache": 10_000} | options) as sandbox,
             CekatClient(
                 sandbox.api_key,
                 base_url=sandbox.base_url,

@@ -65,10 +65,10 @@ class World:
 
 @pytest.fixture
 async def world():
-    """Two accounts of 300 conversations."""
+    """Two accounts of 120 conversations."""
     async with (
-        Sandbox(300, 4, **OURS, quota=None, api_key="our-first-key") as ours,
-        Sandbox(300, 4, **THEIRS, quota=None, api_key="the-key-of-others") as theirs,
+        Sandbox(120, 4, **OURS, quota=None, cache=1000, api_key="our-first-key") as ours,
+        Sandbox(120, 4, **THEIRS, quota=None, cache=1000, api_key="the-key-of-others") as theirs,
     ):
         yield World(ours, theirs)
 
@@ -232,14 +232,14 @@ async def test_a_table_is_added_to_under_a_new_key(world, store, business):
     world.ours.create()
     report = await world.export(store.sink(), incremental=True)
     assert report.manifest.incremental
-    assert len(store.rows()) == 301
+    assert len(store.rows()) == 121
 
     with pytest.raises(ConfigurationError, match=r"another account .* nothing can be added to it"):
         await world.export(store.sink(), world.theirs, incremental=True)
-    assert len(store.rows()) == 301
+    assert len(store.rows()) == 121
     # All of it into the same table is what one may want.
     await world.export(store.sink(), world.theirs)
-    assert len(store.rows()) == 601
+    assert len(store.rows()) == 241
 
 
 # What is asked for, and how often
@@ -344,7 +344,7 @@ async def test_where_nothing_stays_nothing_is_asked(world, capsysbinary):
     await world.export("-")
 
     assert asked_for(world.ours) == 0
-    assert len(capsysbinary.readouterr().out.splitlines()) == 300
+    assert len(capsysbinary.readouterr().out.splitlines()) == 120
 
 
 async def test_inboxes_that_are_walked_are_listed_once(world, target):
@@ -433,7 +433,7 @@ async def test_what_is_adopted_is_ours_from_then_on(world, target, business):
 
     assert asked_for(world.ours) == asked
     # The pages that were left, and a look: no page was asked for to recognize anything.
-    assert len(world.ours.log.requests) - before <= 300 / 20 - 4 + 1
+    assert len(world.ours.log.requests) - before <= 120 / 20 - 4 + 1
     assert report.manifest.runs == 3
     assert manifest_of(target).key_fingerprint.startswith(world.ours.base_url)
 

@@ -496,7 +496,7 @@ async def test_memory_does_not_grow_with_the_number(account, target):
     """Four times as many conversations need no more memory at the same time."""
 
     async def peak(count):
-        async with account(count) as a:
+        async with account(count, cache=0) as a:
             tracemalloc.start()
             await export_conversations(a.client, target, limit=20, concurrency=1)
             peak = tracemalloc.get_traced_memory()[1]

@@ -29,12 +29,12 @@ def activity(record):
 # Moves behind each page. The sandbox answers some hundred pages a second, so that the last one is
 # about a thousand moves a second and more.
 @pytest.mark.parametrize("messages", [0.05, 1.0, 5.0, 12.0])
-@pytest.mark.parametrize("seed", range(4 * EFFORT))
+@pytest.mark.parametrize("seed", range(2 * EFFORT))
 @pytest.mark.once
 async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messages, seed):
     """All that was there when it began is there, once, and as it was then or later."""
     live = Live(messages=messages, created=messages / 20, resolved=messages / 20, seed=seed)
-    async with account(1200, seed=seed, live=live) as a:
+    async with account(700, seed=seed, live=live) as a:
         before = dict(a.sandbox.records())
         report = await export_conversations(a.client, target, limit=50 if seed % 2 else 100)
 
@@ -63,7 +63,7 @@ async def test_it_holds_however_the_listing_is_ordered(account, target, dialect,
     # Where things go to the end, a walk runs after what moves faster than it is read.
     rate = 0.3 if dialect.end == "empty_page" else 1.0
     live = Live(messages=rate, created=rate / 5, seed=5)
-    async with account(600, dialect=dialect, live=live) as a:
+    async with account(300, dialect=dialect, live=live) as a:
         before = dict(a.sandbox.records())
         await export_conversations(a.client, target, limit=20, concurrency=concurrency)
 
@@ -92,12 +92,12 @@ async def test_the_latest_version_is_what_is_kept(account, target):
 @pytest.mark.parametrize("messages", [0, 2])
 async def test_what_catching_up_costs(account, target, messages):
     """On a calm account three requests; on a busy one as many as what has moved fills pages."""
-    async with account(5000, live=Live(messages=messages)) as a:
+    async with account(2500, live=Live(messages=messages)) as a:
         report = await export_conversations(a.client, target, concurrency=1)
 
         # The account's business, a probe and a look; and for a hundred moves a probe, two pages,
         # and another look.
-        assert report.requests <= 50 + 3 + (4 if messages else 0)
+        assert report.requests <= 25 + 3 + (4 if messages else 0)
 
 
 async def test_an_account_that_changes_too_fast_is_not_called_complete(account, target):

@@ -901,7 +901,7 @@ from cekat_async.sandbox import Sandbox
 
 async def main(target, latency):
     async with (
-        Sandbox(2000, quota=None, latency=float(latency)) as sandbox,
+        Sandbox(1000, quota=None, latency=float(latency)) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
     ):
         await export_conversations(client, target, limit=20, account="the sandbox")
@@ -919,9 +919,9 @@ def test_killed_in_the_middle(target, checkpoint, old):
         target.write_bytes(old)
     command = [sys.executable, "-c", EXPORT, str(target)]
     with subprocess.Popen([*command, "0.01"]) as process:
-        _wait_until(lambda: checkpoint.exists() and checkpoint.stat().st_size > 500_000)
+        _wait_until(lambda: checkpoint.exists() and checkpoint.stat().st_size > 300_000)
         process.send_signal(signal.SIGKILL)
-    whole = [record + b"\n" for _, record in Sandbox(2000).records()]
+    whole = [record + b"\n" for _, record in Sandbox(1000).records()]
 
     assert (target.read_bytes() if target.exists() else None) == old
     kept = _kept(checkpoint)

@@ -99,7 +99,7 @@ def raw_column(target: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.parquet", "x.sqlite", "x.duckdb"])
 @given(pages=PAGES)
-@settings(max_examples=8 * EFFORT)
+@settings(max_examples=5 * EFFORT)
 def test_each_record_is_there_once(name, pages):
     """Whatever the records are, the target has the last version of each, byte for byte, once."""
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +115,7 @@ def test_each_record_is_there_once(name, pages):
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.sqlite"])
 @given(first=PAGES, second=PAGES)
-@settings(max_examples=8 * EFFORT)
+@settings(max_examples=5 * EFFORT)
 def test_a_second_export_replaces_what_it_brings(name, first, second):
     """An export that adds to a target replaces the records that arrive again, and no others."""
     with tempfile.TemporaryDirectory() as folder:

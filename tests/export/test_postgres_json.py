@@ -155,7 +155,7 @@ def server(postgres):
         yield connection
 
 
-@settings(max_examples=200 * EFFORT, deadline=None)
+@settings(max_examples=80 * EFFORT)
 @given(text=nearly_json())
 def test_any_text_becomes_json_that_can_be_queried(server, text):
     """Whatever the text is, the server takes what becomes of it; good JSON stays as it is."""

@@ -4,6 +4,7 @@ import os
 from contextlib import closing
 
 import pytest
+from support.effort import EFFORT
 from support.power import Disk, laid_out
 from support.sinks import publish, some_records
 
@@ -51,8 +52,10 @@ each_case = pytest.mark.parametrize(
 def test_a_power_failure_at_any_moment(tmp_path, name, first):
     """The target is the old or the new one, with the manifest of that one, and can be replaced."""
     disk = published(tmp_path / "disk", name, first)
-    found = set()
-    for number, state in enumerate(disk.states):
+    found, states = set(), disk.states
+    if name == "x.duckdb" and EFFORT == 1:  # to open such a file takes long
+        states = [*states[:-1:3], states[-1]]
+    for number, state in enumerate(states):
         folder = laid_out(state, tmp_path / str(number))
         with closing(sink_for(f"{folder}/{name}")) as sink:
             assert records_in(sink) in (None, OLD, NEW)

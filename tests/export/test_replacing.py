@@ -113,7 +113,7 @@ async def test_other_filters_replace_if_that_is_wanted(account, target, other):
 
 async def test_the_order_of_inboxes_is_no_other_filter(account, target):
     """The same inboxes in another order are the same export, also one that was stopped."""
-    async with account(300, attempts=1) as a:
+    async with account(120, attempts=1) as a:
         first, second = a.sandbox.inbox_ids[:2]
         await export_conversations(a.client, target, inbox_ids=[first, second])
         await export_conversations(a.client, target, inbox_ids=[second, first], incremental=True)
@@ -129,7 +129,7 @@ async def test_the_order_of_inboxes_is_no_other_filter(account, target):
 
 async def test_an_incremental_export_with_other_filters_replaces_if_that_is_wanted(account, target):
     """With ``replace`` there is nothing to add to: everything is fetched, and takes the place."""
-    async with account(300) as a:
+    async with account(120) as a:
         await export_conversations(a.client, target, stage_status="open")
         with pytest.raises(ConfigurationError, match="nothing can be added to it"):
             await export_conversations(a.client, target, incremental=True)
@@ -146,7 +146,7 @@ async def test_an_incremental_export_with_other_filters_replaces_if_that_is_want
 
 async def test_a_database_is_merged_into_whatever_the_filters(account, store):
     """One inbox and then another one into the same table: nothing is lost, nothing is refused."""
-    async with account(300) as a:
+    async with account(120) as a:
         for inbox_id in a.sandbox.inbox_ids:
             report = await export_conversations(a.client, store.sink(), inbox_ids=[inbox_id])
             assert report.is_complete
@@ -167,7 +167,7 @@ async def test_what_has_no_manifest_cannot_be_compared(account, target):
 @pytest.mark.parametrize("kept", ["an unfinished export", "nothing"])
 async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, target, kept):
     """What an unfinished export has fetched stays, if the one that would forget it is refused."""
-    async with account(300, attempts=1) as a:
+    async with account(120, attempts=1) as a:
         await export_conversations(a.client, target)
         if kept != "nothing":
             with pytest.raises(ZeroDivisionError):
@@ -182,7 +182,7 @@ async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, targe
 
 async def test_a_checkpoint_with_other_filters_is_told_as_ever(account, target):
     """An unfinished export with other filters is no matter of the target: ``replace`` keeps it."""
-    async with account(300) as a:
+    async with account(120) as a:
         await export_conversations(a.client, target)
         with pytest.raises(ZeroDivisionError):
             await export_conversations(a.client, target, on_progress=lambda _: 1 // 0)
@@ -197,7 +197,7 @@ async def test_a_checkpoint_with_other_filters_is_told_as_ever(account, target):
 
 async def test_an_export_that_replaces_goes_on_only_as_one(account, target):
     """Stopped, an export that was to replace other filters needs ``replace`` to go on."""
-    async with account(300) as a:
+    async with account(120) as a:
         await export_conversations(a.client, target)
         options = {"stage_status": "assigned", "limit": 20}
         with pytest.raises(ZeroDivisionError):
@@ -320,7 +320,7 @@ async def test_a_refused_empty_export_is_in_nobodys_way(account, target):
 async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name):
     """With one inbox closed to the key the file loses nothing, and the manifest says how old."""
     target = f"{tmp_path}/{name}"
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         closed, good = a.sandbox.inbox_ids[1], a.sandbox.inbox_ids[0]
         first = await export_conversations(a.client, target, by_inbox=True)
         old = in_account(a, closed)
@@ -351,7 +351,7 @@ async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name
 
 async def test_records_that_are_carried_over_again_keep_their_age(account, target):
     """Night after night the manifest says when the records were fetched, and not carried."""
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         closed = a.sandbox.inbox_ids[1]
         first = await export_conversations(a.client, target, by_inbox=True)
         a.sandbox.forbid(closed)
@@ -367,7 +367,7 @@ async def test_records_that_are_carried_over_again_keep_their_age(account, targe
 
 async def test_a_named_inbox_that_fails_keeps_its_old_records(account, target):
     """So it is with inboxes that were named."""
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         names = a.sandbox.inbox_ids[:2]
         await export_conversations(a.client, target, inbox_ids=names)
         a.sandbox.forbid(names[0])
@@ -382,7 +382,7 @@ async def test_a_named_inbox_that_fails_keeps_its_old_records(account, target):
 
 async def test_what_a_failing_inbox_has_brought_is_newer(account, target):
     """Pages that came before an inbox was closed replace the old versions of their records."""
-    async with account(400, inboxes=2, attempts=1) as a:
+    async with account(200, inboxes=2, attempts=1) as a:
         first, second = a.sandbox.inbox_ids
         await export_conversations(a.client, target, inbox_ids=[first, second], limit=20)
         old = dict(a.sandbox.records())
@@ -406,7 +406,7 @@ async def test_what_a_failing_inbox_has_brought_is_newer(account, target):
 @pytest.mark.parametrize("why", ["has no manifest", "was changed since the last export"])
 async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_path, target, why):
     """If old records cannot be kept, nothing is replaced, and ``replace`` publishes the rest."""
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         closed = a.sandbox.inbox_ids[1]
         await export_conversations(a.client, target, by_inbox=True)
         if "manifest" in why:
@@ -434,7 +434,7 @@ async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_p
 
 async def test_replacing_carries_nothing_over(account, target):
     """``replace`` is how a failed inbox is dropped on purpose."""
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         closed = a.sandbox.inbox_ids[1]
         await export_conversations(a.client, target, by_inbox=True)
         a.sandbox.forbid(closed)
@@ -449,7 +449,7 @@ async def test_a_first_export_is_partial(account, target, old):
     """Where there is nothing to lose, what could be fetched is better than nothing."""
     if old is not None:
         target.write_bytes(old)
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         a.sandbox.forbid(a.sandbox.inbox_ids[1])
         report = await export_conversations(a.client, target, by_inbox=True)
 
@@ -461,7 +461,7 @@ async def test_a_first_export_is_partial(account, target, old):
 
 async def test_an_inbox_that_is_not_listed_any_more_keeps_its_records(account, target):
     """An inbox that disappears from the account's list is no reason to lose its conversations."""
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         hidden = a.sandbox.inbox_ids[2]
         first = await export_conversations(a.client, target, by_inbox=True)
         hide_inboxes(a.sandbox, hidden)
@@ -494,7 +494,7 @@ async def test_an_empty_inbox_may_disappear(account, target):
 
 async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, store):
     """In a database rows stay in place; the manifest says from when those are that failed."""
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         closed = a.sandbox.inbox_ids[1]
         first = await export_conversations(a.client, store.sink(), by_inbox=True)
         a.sandbox.forbid(closed)
@@ -502,12 +502,12 @@ async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, stor
             report = await export_conversations(a.client, store.sink(), by_inbox=True, **options)
             (failed,) = [one for one in report.manifest.partitions if one.error]
             assert (failed.inbox_id, failed.as_of) == (closed, first.manifest.began)
-            assert len(store.rows()) == 300
+            assert len(store.rows()) == 120
 
 
 async def test_inboxes_that_fail_for_now_replace_nothing(account, target):
     """What may pass is tried again by the next run, and not carried over."""
-    async with account(300, inboxes=4, attempts=1) as a:
+    async with account(120, inboxes=4, attempts=1) as a:
         await export_conversations(a.client, target, by_inbox=True)
         before = target.read_bytes()
         a.sandbox.fail_next(Fault.ok(), Fault.status(503))
@@ -603,7 +603,7 @@ def as_of_version_0_1(manifest):
 async def test_a_manifest_of_version_0_1_protects_its_target(account, tmp_path, target):
     """What an earlier version left is compared with, added to, and carried over from."""
     path = tmp_path / "conversations.jsonl.manifest.json"
-    async with account(300, inboxes=4) as a:
+    async with account(120, inboxes=4) as a:
         first = await export_conversations(a.client, target, by_inbox=True)
         path.write_bytes(as_of_version_0_1(first.manifest))
         await refused(a, target)

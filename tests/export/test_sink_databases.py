@@ -95,7 +95,7 @@ def changed(records):
 
 def test_each_column_has_the_records_value(store):
     """Each column holds what the decoded record has, null where it has nothing."""
-    records = [*some_records(300), RICH, BARE]
+    records = [*some_records(120), RICH, BARE]
     publish(store.sink(), records)
 
     assert values_of(store) == {decode_conversation(r).id: expected_of(r) for r in records}
@@ -365,6 +365,7 @@ import importlib, os, signal, sys, time
 from support.sinks import Given, a_manifest, publish, some_records
 module, name, arguments, count = sys.argv[1:]
 sink = getattr(importlib.import_module(f"cekat_async.export.{module}"), name)
+sink(arguments)  # imports the library, so that no child has to
 records = [r.replace(b'"notes":', b'"notes":"changed","before":', 1)
            for r in some_records(int(count))]
 print("ready", flush=True)
@@ -388,7 +389,11 @@ class Publishers:
         name = type(store.sink()).__name__
         command = [sys.executable, "-c", CHILD, store.kind, name, store.arguments, str(records)]
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=TESTS,
         )
         assert self._process.stdout.readline() == "ready\n"
 

@@ -72,7 +72,7 @@ def test_what_was_published_is_read_back(tmp_path, kind, records):
 
 
 @given(st.lists(st.text(), max_size=20))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10 * EFFORT)
 @each_sink
 def test_any_text_comes_back(tmp_path_factory, kind, texts):
     """Whatever somebody wrote in a note comes back from each format."""

@@ -9,19 +9,19 @@ from statistics import median
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.effort import calls_in
+from support.effort import EFFORT, calls_in
 
 from cekat_async.sandbox import Dialect, Sandbox
 from cekat_async.sandbox.account import Account
 from cekat_async.sandbox.timeline import NEWEST, spell_cursor
 
 DENSITIES = ("even", "bursty", "recent")
-SIZES = (500, 40_000, 1_000_000)
+SIZES = (500, 40_000, 1_000_000) if EFFORT > 1 else (500, 40_000)
 densities = st.sampled_from(DENSITIES)
 sizes = st.integers(0, 300)
 seeds = st.integers(0, 2**32)
 ties = st.integers(1, 40) | st.just(1)
-often = settings(max_examples=150, deadline=None)
+often = settings(max_examples=50 * EFFORT)
 
 
 def account_of(density, size, *, seed=1, tie=1):
@@ -74,7 +74,7 @@ def test_the_rank_of_any_place_is_what_counting_says(density, size, seed, tie, d
 
 @pytest.mark.parametrize("density", DENSITIES)
 @pytest.mark.parametrize("tie", [1, 7, 1000])
-@pytest.mark.parametrize("size", [*SIZES, 100_000_000])
+@pytest.mark.parametrize("size", [500, 40_000, 1_000_000, 100_000_000])
 def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
     """Rank and timestamp are each other's inverse at the edges of every stretch and elsewhere."""
     account = account_of(density, size, tie=tie)
@@ -91,7 +91,9 @@ def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
     assert len(timeline._stretches) < 150
 
 
-@pytest.mark.parametrize("size, least, most", [(500, 4, 8), (40_000, 16, 24), (1_000_000, 36, 50)])
+@pytest.mark.parametrize(
+    "size, least, most", [(500, 4, 8), (40_000, 16, 24), (1_000_000, 36, 50)][: len(SIZES)]
+)
 def test_bursts_are_few_and_unlike_and_voids_are_long(size, least, most):
     """Between two bursts lies a void about fifty times as long as the burst before it."""
     bursts = bursts_of(times_of("bursty", size))

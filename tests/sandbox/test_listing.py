@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import EFFORT
 
 from cekat_async.sandbox import Dialect, Live
 from cekat_async.sandbox.account import STATUSES, Account
@@ -21,7 +22,7 @@ orders = st.sampled_from(ORDERS)
 ties = st.integers(1, 40)
 densities = st.sampled_from(["even", "bursty", "recent"])
 statuses = st.sampled_from([None, *STATUSES])
-often = settings(max_examples=60, deadline=None)
+often = settings(max_examples=25 * EFFORT)
 steps = st.lists(
     st.tuples(st.sampled_from(["touch", "create", "resolve", "delete"]), st.integers(0, 10_000)),
     max_size=25,

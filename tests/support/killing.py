@@ -5,6 +5,7 @@ one thread, so that a fork takes some milliseconds and copies no lock that is he
 """
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -25,13 +26,20 @@ _STEPS = frozenset(
     | {"rmdir", "mkdir", "truncate", "close", "copy", "write_batch", "write_table", "append", "run"}
 )
 
+# A fork copies one thread only: importing numpy and pyarrow must not start others.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
 
 class Zygote:
     """Starts exports; use it in a ``with``."""
 
     def __enter__(self):
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | _ONE_THREAD,
         )
         assert self._process.stdout.readline() == "ready\n"
         return self
@@ -123,10 +131,10 @@ def _import_all():
     for module in pkgutil.walk_packages(cekat_async.__path__, "cekat_async."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    # Not pyarrow: it starts threads, which a fork does not copy.
-    for extra in ("duckdb", "psycopg", "zstandard"):
+    for extra in ("duckdb", "psycopg", "pyarrow.parquet", "zstandard"):
         with suppress(ModuleNotFoundError):
             importlib.import_module(extra)
+    gc.freeze()  # what has been imported is never garbage
 
 
 def main():
