@@ -31,7 +31,7 @@ from cekat_async.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["CONVERSATION", "INBOX", "RecordDecoder"]
+__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "count_values"]
 
 R = TypeVar("R", bound=Record)
 Raw: TypeAlias = "bytes | msgspec.Raw"
@@ -75,9 +75,9 @@ class RecordDecoder(Generic[R]):
             index: Its position in the page.
             raw: Its bytes.
         """
-        if _has_too_many_values(raw):
+        if len(raw) > AT_ONCE and count_values(raw) > _MOST_VALUES:
             reason = f"it has more than {_MOST_VALUES:,} values"
-            return (yield from _malformed(index, raw, bytes(raw), "$", reason))
+            return (yield from self.refuse(index, raw, reason))
         with suppress(*UNDECODABLE):
             return self._quick(raw)
         yield from _pause_if_large(raw)
@@ -90,6 +90,10 @@ class RecordDecoder(Generic[R]):
         if not _has_id(fields):
             return (yield from _malformed(index, raw, text, "$.id", "it has no readable id"))
         return (yield from self.read_fields(fields))
+
+    def refuse(self, index: int, raw: Raw, reason: str) -> Steps[OddRecord]:
+        """Return a record that is not decoded, with its id if that can be read."""
+        return (yield from _malformed(index, raw, bytes(raw), "$", reason))
 
     def _quick(self, raw: Raw) -> R:
         """Return a record as documented, or with unknown fields of its own and nothing else."""
@@ -165,12 +169,11 @@ def _has_id(fields: dict[str, msgspec.Raw]) -> bool:
     return False
 
 
-def _has_too_many_values(raw: Raw) -> bool:
-    if len(raw) <= AT_ONCE:
-        return False
+def count_values(raw: Raw) -> int:
+    """Return how many values some JSON has at most; the characters of its strings count too."""
     # Each value but the first of a list or an object comes after a comma.
     text = bytes(raw)
-    return text.count(b",") + text.count(b"[") + text.count(b"{") > _MOST_VALUES
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _number(text: str) -> float | str:
