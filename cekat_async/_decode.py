@@ -27,7 +27,7 @@ from cekat_async._raw_json import (
     completed,
     cut_envelope,
 )
-from cekat_async._record_decoding import CONVERSATION, INBOX, count_values
+from cekat_async._record_decoding import CONVERSATION, INBOX, count_values, pause_if_large
 from cekat_async._wire import OK, Reply, refusal
 from cekat_async.errors import DecodeError, MalformedBodyError
 from cekat_async.models import (
@@ -59,6 +59,8 @@ _FoundCursor: TypeAlias = "tuple[Cursor | None, str | None]"
 
 # Bytes that a record costs at least, towards the pauses between records.
 _RECORD = 2048
+# Bytes of records that are decoded between two pauses.
+_STEP = 128 * 1024
 # Values that are decoded of a page: of more, Python's garbage collector would block the event loop.
 # A page of 8 MiB has some 300,000.
 _MOST_VALUES = 400_000
@@ -113,6 +115,7 @@ def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
         return ConversationPage(
             items=page.data, body=body, next_cursor=cursor, cursor_error=problem
         )
+    yield from pause_if_large(body)
     cut = yield from _cut(reply)
     parts = yield from _records(CONVERSATION, cut.records, body)
     cursor, problem = _cursor_in(cut.metadata)
@@ -181,6 +184,7 @@ def decode_inbox_page(reply: Reply, number: int) -> Steps[InboxPage]:
     if (page := _as_documented(_INBOXES, reply)) is not None:
         items, metadata = page.data, page.metadata or _NULL
     else:
+        yield from pause_if_large(reply.body)
         cut = yield from _cut(reply)
         items, odd_records = yield from _records(INBOX, cut.records, reply.body)
         metadata, kept = cut.metadata, cut.kept
@@ -243,6 +247,7 @@ def _records(
     for index, raw in enumerate(records):
         # A smaller body has fewer values.
         values = count_values(raw) if len(body) > AT_ONCE else 0
+        yield from pause_if_large(raw)
         record: R | OddRecord
         if values > values_left:
             record = yield from decoder.refuse(index, raw, _TOO_MANY_VALUES)
@@ -254,7 +259,7 @@ def _records(
             items.append(record)
             values_left -= values
         work += len(raw) + _RECORD
-        if work > AT_ONCE:
+        if work > _STEP:
             work = 0
             yield
     return _Parts(tuple(items), tuple(odd))

@@ -41,8 +41,8 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]
 """Work in steps: a generator that yields ``None`` at each pause and returns its result."""
 
-AT_ONCE = 512 * 1024
-"""Bytes that :mod:`msgspec` may decode in one call. In the worst case they take some 50 ms."""
+AT_ONCE = 256 * 1024
+"""Bytes that :mod:`msgspec` may decode in one call. In the worst case they take some 30 ms."""
 
 MOST_RECORDS = 50_000
 """Records that a page may have, 500 times what the API documents.
