@@ -28,6 +28,7 @@ _TITLES = {
     "latency": "One call",
     "request": "The parts of a request",
     "hold": "The event loop",
+    "blocking": "The longest block of the event loop",
     "import": "Starting",
     "memory": "Memory",
     "concurrency": "Latency and concurrency",
@@ -35,6 +36,7 @@ _TITLES = {
     "limiter": "The limiter",
     "quota": "The quota, on a virtual clock",
     "quota_sockets": "The quota, over sockets",
+    "budgets": "Budgets",
 }
 _INTRODUCTION = """# Benchmarks
 

@@ -18,14 +18,16 @@ import msgspec
 
 from cekat_async._raw_json import (
     AT_ONCE,
+    MOST_RECORDS,
     UNDECODABLE,
     BrokenJSONError,
     Envelope,
     Steps,
+    TooManyRecordsError,
     completed,
     cut_envelope,
 )
-from cekat_async._record_decoding import CONVERSATION, INBOX
+from cekat_async._record_decoding import CONVERSATION, INBOX, count_values, pause_if_large
 from cekat_async._wire import OK, Reply, refusal
 from cekat_async.errors import DecodeError, MalformedBodyError
 from cekat_async.models import (
@@ -57,6 +59,11 @@ _FoundCursor: TypeAlias = "tuple[Cursor | None, str | None]"
 
 # Bytes that a record costs at least, towards the pauses between records.
 _RECORD = 2048
+# Bytes of records that are decoded between two pauses.
+_STEP = 128 * 1024
+# Values that are decoded of a page: of more, Python's garbage collector would block the event loop.
+# A page of 8 MiB has some 300,000.
+_MOST_VALUES = 400_000
 
 
 class _Page(msgspec.Struct, Generic[R, M]):
@@ -108,8 +115,9 @@ def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
         return ConversationPage(
             items=page.data, body=body, next_cursor=cursor, cursor_error=problem
         )
+    yield from pause_if_large(body)
     cut = yield from _cut(reply)
-    parts = yield from _records(CONVERSATION, cut.records)
+    parts = yield from _records(CONVERSATION, cut.records, body)
     cursor, problem = _cursor_in(cut.metadata)
     return ConversationPage(
         items=parts.items,
@@ -176,8 +184,9 @@ def decode_inbox_page(reply: Reply, number: int) -> Steps[InboxPage]:
     if (page := _as_documented(_INBOXES, reply)) is not None:
         items, metadata = page.data, page.metadata or _NULL
     else:
+        yield from pause_if_large(reply.body)
         cut = yield from _cut(reply)
-        items, odd_records = yield from _records(INBOX, cut.records)
+        items, odd_records = yield from _records(INBOX, cut.records, reply.body)
         metadata, kept = cut.metadata, cut.kept
     pagination = _member(_any(metadata), "pagination")
     return InboxPage(
@@ -228,22 +237,35 @@ class _Parts(NamedTuple, Generic[R]):
     odd_records: tuple[OddRecord, ...]
 
 
-def _records(decoder: RecordDecoder[R], records: list[msgspec.Raw]) -> Steps[_Parts[R]]:
+def _records(
+    decoder: RecordDecoder[R], records: list[msgspec.Raw], body: bytes
+) -> Steps[_Parts[R]]:
     """Return the records of a page, decoded one by one."""
     items: list[R] = []
     odd: list[OddRecord] = []
-    work = 0
+    work, values_left = 0, _MOST_VALUES
     for index, raw in enumerate(records):
-        record = yield from decoder.decode(index, raw)
+        # A smaller body has fewer values.
+        values = count_values(raw) if len(body) > AT_ONCE else 0
+        yield from pause_if_large(raw)
+        record: R | OddRecord
+        if values > values_left:
+            record = yield from decoder.refuse(index, raw, _TOO_MANY_VALUES)
+        else:
+            record = yield from decoder.decode(index, raw)
         if isinstance(record, OddRecord):
             odd.append(record)
         else:
             items.append(record)
+            values_left -= values
         work += len(raw) + _RECORD
-        if work > AT_ONCE:
+        if work > _STEP:
             work = 0
             yield
     return _Parts(tuple(items), tuple(odd))
+
+
+_TOO_MANY_VALUES = f"the page has more than {_MOST_VALUES:,} values"
 
 
 class _Cut(NamedTuple):
@@ -283,6 +305,8 @@ def _cut_at_once(body: bytes) -> Envelope | None:
         page = _RAW_PAGE.decode(body)
     except UNDECODABLE:
         return None
+    if len(page.data) > MOST_RECORDS:
+        return None
     return Envelope(page.data, page.metadata, page.success)
 
 
@@ -291,6 +315,8 @@ def _cut_slowly(body: bytes) -> Steps[Envelope]:
         return (yield from cut_envelope(body))
     except BrokenJSONError as error:
         failure = _not_whole(body, error)
+    except TooManyRecordsError as error:
+        failure = _of_another_shape(body, "$.data", str(error))
     raise failure
 
 

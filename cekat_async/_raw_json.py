@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 __all__ = [
     "AT_ONCE",
+    "MOST_RECORDS",
     "UNDECODABLE",
     "BrokenJSONError",
     "Envelope",
     "Steps",
+    "TooManyRecordsError",
     "completed",
     "cut_envelope",
     "cut_records",
@@ -39,8 +41,15 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]
 """Work in steps: a generator that yields ``None`` at each pause and returns its result."""
 
-AT_ONCE = 512 * 1024
-"""Bytes that :mod:`msgspec` may decode in one call. In the worst case they take some 50 ms."""
+AT_ONCE = 256 * 1024
+"""Bytes that :mod:`msgspec` may decode in one call. In the worst case they take some 30 ms."""
+
+MOST_RECORDS = 50_000
+"""Records that a page may have, 500 times what the API documents.
+
+A run of Python's garbage collector looks at all objects, so millions of records would block the
+event loop, however small the steps in which they are read.
+"""
 
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises: bad UTF-8 in a string and deep nesting have errors of their own."""
@@ -54,6 +63,10 @@ _WINDOW = 64 * 1024
 
 class BrokenJSONError(ValueError):
     """The bytes are not whole JSON: a bracket or a string does not end."""
+
+
+class TooManyRecordsError(ValueError):
+    """The page has more than :data:`MOST_RECORDS` records."""
 
 
 class Envelope(NamedTuple):
@@ -92,6 +105,7 @@ def cut_records(body: bytes) -> list[msgspec.Raw]:
 
     Raises:
         BrokenJSONError: The body is not whole JSON.
+        TooManyRecordsError: It is not JSON that :mod:`msgspec` reads, and has too many records.
     """
     try:
         return _RECORDS.decode(body).data
@@ -107,8 +121,9 @@ def cut_envelope(body: bytes) -> Steps[Envelope]:
 
     Raises:
         BrokenJSONError: The body is not an object, or is not whole JSON.
+        TooManyRecordsError: It has too many records.
     """
-    spans = yield from _members(body)
+    spans = yield from _members(body, {"data", "metadata", "success"})
     data = spans.get("data")
     records = None
     if data is not None and body[data.start : data.start + 1] == b"[":
@@ -146,7 +161,7 @@ def record_id(raw: bytes | msgspec.Raw) -> str | None:
 def id_in(text: bytes) -> Steps[str | None]:
     """Return the id of a record whose text is :func:`mended`, and that may not be whole JSON."""
     try:
-        span = (yield from _members(text)).get("id")
+        span = (yield from _members(text, {"id"})).get("id")
         found = msgspec.json.decode(text[span]) if span else None
     except (BrokenJSONError, *UNDECODABLE):
         return None
@@ -269,6 +284,8 @@ def _elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
     if body[at : at + 1] == b"]":
         return found
     while True:
+        if len(found) == MOST_RECORDS:
+            raise TooManyRecordsError(f"it has more than {MOST_RECORDS:,} records")
         end = yield from _end_of_value(body, at)
         # A copy: a million views would be a million objects for the garbage collector.
         found.append(msgspec.Raw(body[at:end]))
@@ -282,8 +299,8 @@ def _elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
             yield
 
 
-def _members(body: bytes) -> Steps[dict[str, slice]]:
-    """Return where the values are of the object that a text is, under their names."""
+def _members(body: bytes, wanted: Container[str]) -> Steps[dict[str, slice]]:
+    """Return where some values are of the object that a text is, under their names."""
     spans: dict[str, slice] = {}
     at, work = _end_of_space(body, _after(b"{", body, _end_of_space(body, 0))), 0
     while body[at : at + 1] != b"}":
@@ -291,7 +308,8 @@ def _members(body: bytes) -> Steps[dict[str, slice]]:
         end = yield from _end_of_string(body, begin)
         value = _end_of_space(body, _after(b":", body, _end_of_space(body, end)))
         after = yield from _end_of_value(body, value)
-        spans[_name(body[begin - 1 : end])] = slice(value, after)
+        if (name := _name(body[begin - 1 : end])) in wanted:
+            spans[name] = slice(value, after)
         work += after - at + _TOKEN
         at = _end_of_space(body, after)
         if body[at : at + 1] != b"}":

@@ -31,7 +31,7 @@ from cekat_async.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["CONVERSATION", "INBOX", "RecordDecoder"]
+__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "count_values", "pause_if_large"]
 
 R = TypeVar("R", bound=Record)
 Raw: TypeAlias = "bytes | msgspec.Raw"
@@ -75,14 +75,15 @@ class RecordDecoder(Generic[R]):
             index: Its position in the page.
             raw: Its bytes.
         """
-        if _has_too_many_values(raw):
+        if len(raw) > AT_ONCE and count_values(raw) > _MOST_VALUES:
             reason = f"it has more than {_MOST_VALUES:,} values"
-            return (yield from _malformed(index, raw, bytes(raw), "$", reason))
+            return (yield from self.refuse(index, raw, reason))
+        yield from pause_if_large(raw)
         with suppress(*UNDECODABLE):
-            return self._quick(raw)
-        yield from _pause_if_large(raw)
+            return (yield from self._quick(raw))
+        yield from pause_if_large(raw)
         text = yield from mended(bytes(raw))
-        yield from _pause_if_large(raw)
+        yield from pause_if_large(raw)
         try:
             fields = _FIELDS.decode(text)
         except UNDECODABLE as error:
@@ -91,13 +92,18 @@ class RecordDecoder(Generic[R]):
             return (yield from _malformed(index, raw, text, "$.id", "it has no readable id"))
         return (yield from self.read_fields(fields))
 
-    def _quick(self, raw: Raw) -> R:
+    def refuse(self, index: int, raw: Raw, reason: str) -> Steps[OddRecord]:
+        """Return a record that is not decoded, with its id if that can be read."""
+        return (yield from _malformed(index, raw, bytes(raw), "$", reason))
+
+    def _quick(self, raw: Raw) -> Steps[R]:
         """Return a record as documented, or with unknown fields of its own and nothing else."""
         try:
             record = self._strict.decode(raw)
         except msgspec.ValidationError:
             if len(raw) > AT_ONCE:
                 raise
+            yield from pause_if_large(raw)
             record = msgspec.convert(self._with_extra(msgspec.json.decode(raw)), self.kind)
         self.finish((record,))
         return record
@@ -149,7 +155,8 @@ class _FieldReader:
         return self._heal(bytes(raw))
 
 
-def _pause_if_large(raw: Raw) -> Steps[None]:
+def pause_if_large(raw: Raw) -> Steps[None]:
+    """Pause after a call that has read all of a large record."""
     if len(raw) > _STEP:
         yield
 
@@ -165,12 +172,11 @@ def _has_id(fields: dict[str, msgspec.Raw]) -> bool:
     return False
 
 
-def _has_too_many_values(raw: Raw) -> bool:
-    if len(raw) <= AT_ONCE:
-        return False
+def count_values(raw: Raw) -> int:
+    """Return how many values some JSON has at most; the characters of its strings count too."""
     # Each value but the first of a list or an object comes after a comma.
     text = bytes(raw)
-    return text.count(b",") + text.count(b"[") + text.count(b"{") > _MOST_VALUES
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _number(text: str) -> float | str:

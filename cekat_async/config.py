@@ -278,6 +278,15 @@ def _spelled(secret: str) -> str:
     )
 
 
+def _end_of_echo(rest: list[re.Pattern[str]], text: str, at: int) -> int:
+    """Return where an echo ends whose first :data:`_PROBE` characters end at ``at``."""
+    for character in rest:
+        if not (found := character.match(text, at)):
+            break
+        at = found.end()
+    return at
+
+
 class Secret:
     """A text that shows itself only when asked: not in ``repr``, ``str``, pickles or tracebacks."""
 
@@ -295,10 +304,14 @@ class Secret:
         if len(self._value) < _SHORTEST_SECRET:
             return text  # it is part of half of all texts, and keeps nobody out
         pieces, at = list[str](), 0
+        rest: list[re.Pattern[str]] = []
         for found in re.finditer(_spelled(self._value[:_PROBE]), text):
             if found.start() >= at:
+                # Compiled once: doing it for each echo blocked the event loop for 300 ms
+                # (benchmarks/bench_blocking.py, error-nearly-the-key).
+                rest = rest or [re.compile(_spelled(c)) for c in self._value[_PROBE:]]
                 pieces += [text[at : found.start()], "***"]
-                at = self._end_of_echo(text, found.end())
+                at = _end_of_echo(rest, text, found.end())
         return "".join([*pieces, text[at:]])
 
     def redact(self, body: bytes) -> bytes:
@@ -317,14 +330,6 @@ class Secret:
         margin = _LONGEST_SPELLING * len(self._value)
         redacted = self.redact(body[: most + margin])
         return redacted[: max(0, len(redacted) - margin)][:most]
-
-    def _end_of_echo(self, text: str, at: int) -> int:
-        """Return where an echo ends whose first :data:`_PROBE` characters end at ``at``."""
-        for character in self._value[_PROBE:]:
-            if not (found := re.compile(_spelled(character)).match(text, at)):
-                break
-            at = found.end()
-        return at
 
     def __repr__(self) -> str:
         return "'***'"

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.effort import EFFORT
+from support.effort import EFFORT, calls_in
 
 from cekat_async.config import (
     DEFAULT_BASE_URL,
@@ -787,3 +787,12 @@ def test_a_secret_whose_beginning_repeats_is_redacted_once():
     key = "k3y-" * 20
 
     assert Secret(key).redact_text(f"a {key} b") == "a *** b"
+
+
+def test_long_echoes_are_redacted_without_much_work() -> None:
+    """A body of nothing but long echoes of a long key takes a few calls for each character."""
+    key = "".join(f"{10_000 + 1237 * number}" for number in range(60))
+    body, secret = key[:-1].encode() * 200, Secret(key)
+
+    assert calls_in(lambda: secret.redact(body)) < 6 * len(body)
+    assert secret.redact(body) == b"***" * 200

@@ -61,6 +61,10 @@ def conversations(body: bytes):
     return completed(decode_conversation_page(reply(body=body)))
 
 
+def raw_page(body: bytes):
+    return completed(decode_raw_page(reply(body=body)))
+
+
 def inboxes(body: bytes):
     return completed(decode_inbox_page(reply(body=body), 1))
 
@@ -747,3 +751,35 @@ def test_raw_copies_nothing() -> None:
 
     assert len(views) == 100
     assert peak < 100_000
+
+
+@pytest.mark.parametrize("record", [b"1", b'{"id":"x"}'])
+@pytest.mark.parametrize("decode", [conversations, inboxes, raw_page])
+def test_a_page_of_too_many_records_is_refused(decode, record: bytes) -> None:
+    """More than 50,000 records would block the event loop, and a retry would not help."""
+    with pytest.raises(DecodeError, match=r"more than 50,000 records") as caught:
+        decode(b'{"data":[' + (record + b",") * 50_000 + record + b"]}")
+
+    assert not isinstance(caught.value, MalformedBodyError)
+    assert caught.value.field == "$.data"
+
+
+def test_a_page_of_many_records_is_decoded() -> None:
+    """A page of 50,000 records is decoded, in whatever way."""
+    body = b'{"data":[' + b",".join([b'{"id":"x"}'] * 50_000) + b"]}"
+
+    assert len(conversations(body).items) == len(raw_page(body).raw) == 50_000
+
+
+def test_a_page_of_too_many_values_keeps_its_other_records() -> None:
+    """Records with more values than a page may have are malformed; small ones are still read."""
+    wide = b'{"id":"%d","additional_data":{"a":[' + b"[]," * 80_000 + b"[]]}}"
+    records = [*(wide % number for number in range(3)), b'{"id":"small"}']
+
+    page = conversations(b'{"data":[' + b",".join(records) + b"]}")
+
+    assert page.ids == ["0", "1", "2", "small"]
+    assert [item.id for item in page.items] == ["0", "1", "small"]
+    (odd,) = page.odd_records
+    assert (odd.index, odd.id, odd.field, odd.raw) == (2, "2", "$", records[2])
+    assert "400,000 values" in odd.reason

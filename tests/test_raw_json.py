@@ -10,6 +10,7 @@ from support.effort import EFFORT
 
 from cekat_async._raw_json import (
     BrokenJSONError,
+    TooManyRecordsError,
     completed,
     cut_envelope,
     cut_records,
@@ -50,6 +51,15 @@ def test_records_are_cut_from_a_body_that_msgspec_rejects() -> None:
     """Records are cut out one by one from a body that is no JSON because of one of them."""
     assert [bytes(raw) for raw in cut_records(b'{"data":[{"a":1}, NaN]}')] == [b'{"a":1}', b"NaN"]
     assert cut_records(b'{"data":NaN}') == []
+
+
+def test_too_many_records_are_not_cut() -> None:
+    """More than 50,000 records are refused: a million of them would take much memory."""
+    records = b",".join([b"1"] * 50_000)
+
+    assert len(completed(cut_envelope(b'{"data":[%s]}' % records)).records) == 50_000
+    with pytest.raises(TooManyRecordsError):
+        completed(cut_envelope(b'{"data":[%s,1]}' % records))
 
 
 @given(body=st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
@@ -121,8 +131,8 @@ def test_mended(sent: bytes, expected: bytes) -> None:
 
 MIB = 1024 * 1024
 LARGE = {
-    "many small records": b'{"data":[' + b",".join([b"{}"] * 100_000) + b"]}",
-    "many numbers": b'{"data":[' + b",".join([b"1"] * 200_000) + b"]}",
+    "many small records": b'{"data":[' + b",".join([b"{}"] * 50_000) + b"]}",
+    "many numbers": b'{"data":[' + b",".join([b"1"] * 50_000) + b"]}",
     "one long string": b'{"data":[{"id":"x","notes":"' + b"y" * 4 * MIB + rb'\ud83d"}]}',
     "backslashes": b'{"data":[{"id":"x","notes":"' + rb"\\" * MIB + rb'\ud83d"}]}',
     "halves": b'{"data":[{"id":"x","notes":"' + rb"\ud83d" * 100_000 + b'"}]}',

@@ -203,6 +203,21 @@ def test_large_records_are_read_in_steps() -> None:
     assert record.extra.keys() == sent.keys() - {"id", "notes"}
 
 
+def test_each_attempt_to_read_a_large_record_is_a_step() -> None:
+    """Before a large record is read in another way, the event loop has a turn."""
+    wide = b'{"id":"x","additional_data":{"a":[' + b"[]," * 50_000 + b'[]]},"new":1,"notes":2}'
+    steps, pauses = CONVERSATION.decode(0, wide), 0
+    try:
+        while True:
+            next(steps)
+            pauses += 1
+    except StopIteration as end:
+        record = end.value
+
+    assert pauses >= 4
+    assert record.extra == {"new": 1, "notes": 2}
+
+
 def test_a_large_record_with_an_unknown_field_is_a_record() -> None:
     """A record of megabytes with an unknown field keeps it, and its other fields."""
     record = read(b'{"id":"x","new":1,"notes":"' + b"n" * 600_000 + b'"}')
