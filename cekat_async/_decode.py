@@ -61,9 +61,10 @@ _FoundCursor: TypeAlias = "tuple[Cursor | None, str | None]"
 _RECORD = 2048
 # Bytes of records that are decoded between two pauses.
 _STEP = 128 * 1024
-# Values that are decoded of a page: of more, Python's garbage collector would block the event loop.
-# A page of 8 MiB has some 300,000.
+# Of more values than this, Python's garbage collector would block the event loop. Real records have
+# one in some 28 bytes, so that a large page may have more.
 _MOST_VALUES = 400_000
+_BYTES_PER_VALUE = 14
 
 
 class _Page(msgspec.Struct, Generic[R, M]):
@@ -243,7 +244,7 @@ def _records(
     """Return the records of a page, decoded one by one."""
     items: list[R] = []
     odd: list[OddRecord] = []
-    work, values_left = 0, _MOST_VALUES
+    work, values_left = 0, max(_MOST_VALUES, len(body) // _BYTES_PER_VALUE)
     for index, raw in enumerate(records):
         # A smaller body has fewer values.
         values = count_values(raw) if len(body) > AT_ONCE else 0
@@ -265,7 +266,7 @@ def _records(
     return _Parts(tuple(items), tuple(odd))
 
 
-_TOO_MANY_VALUES = f"the page has more than {_MOST_VALUES:,} values"
+_TOO_MANY_VALUES = "the page has too many values"
 
 
 class _Cut(NamedTuple):
