@@ -100,7 +100,7 @@ def _remarks(manifest: Manifest) -> Iterator[str]:
     if manifest.incremental:
         yield f"incremental: {count(manifest.fetched - manifest.repeats, 'conversation')} fetched"
     if manifest.waited >= 1:
-        yield f"waited {span(manifest.waited)} for the quota"
+        yield f"waited {_duration(manifest.waited)} for the quota"
     if manifest.refused:
         yield f"refused {count(manifest.refused, 'time')} (429)"
     if manifest.unknown_fields:

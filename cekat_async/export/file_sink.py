@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
 
-from cekat_async import TargetError
+from cekat_async import ReplacementRefusedError, TargetError
 from cekat_async.errors import readable
 from cekat_async.export.lock import LOCK, TargetLock
 from cekat_async.export.manifest import FORMAT, Manifest
@@ -87,9 +87,21 @@ class ReplacedSink(ABC):
         """Return the checksum of the target as it is; empty if it is not there."""
 
     def manifest(self) -> Manifest | None:
-        """Return the manifest that stands beside the target."""
+        """Return the manifest that stands beside the target.
+
+        Raises:
+            ReplacementRefusedError: It is damaged, or a newer version wrote it.
+        """
         with told_of(self.target):
-            return _manifest_in(self._manifest) if self._real.exists() else None
+            if not (self._real.exists() and self._manifest.exists()):
+                return None
+            if manifest := _manifest_in(self._manifest):
+                return manifest
+        raise ReplacementRefusedError(
+            f"{self.target} cannot be compared with this export, because its manifest "
+            f"{self._manifest.name} is damaged, or a newer version wrote it: choose another "
+            "target, or pass replace=True"
+        )
 
     def verify(self, manifest: Manifest) -> None:
         """Make sure that the target has the checksum that its manifest says."""

@@ -119,7 +119,7 @@ def open_export(
     # First the lock of the target: another export may have another checkpoint.
     sink.open()
     found, is_stale = _find(checkpoint, restart=policy.restart)
-    held = Held(sink, sink.manifest(), check)
+    held = Held(sink, _last_export(sink, policy), check)
     if found and held.last and held.last.began == found.began:
         # That export was killed after it had published, before it removed its checkpoint.
         found, is_stale = None, True
@@ -127,14 +127,23 @@ def open_export(
     if found:
         require_same_export(found, wanted, checkpoint.path)
     job = found if found and goes_on(found, wanted) else wanted
+    if not policy.replace:
+        require_replaceable(held, wanted.filters)
     if job.adds_to is not None and held.last is not None:
         require_same_filters(held.last, wanted.filters)
         sink.verify(held.last)
-    elif not policy.replace:
-        require_replaceable(held, wanted.filters)
     if is_stale:
         checkpoint.open(restart=True)
     return Opened(job, found, held, policy)
+
+
+def _last_export(sink: Sink, policy: Policy) -> Manifest | None:
+    try:
+        return sink.manifest()
+    except ReplacementRefusedError:
+        if not policy.replace:
+            raise
+        return None
 
 
 def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:

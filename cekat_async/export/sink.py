@@ -62,7 +62,12 @@ class Sink(Protocol):
         ...
 
     def manifest(self) -> Manifest | None:
-        """Return the manifest of the last export into the target, if there was one."""
+        """Return the manifest of the last export into the target, if there was one.
+
+        Raises:
+            ReplacementRefusedError: There is one that cannot be read, so that nothing is known of
+                what the target holds. An export with ``replace`` goes on as without a manifest.
+        """
         ...
 
     def verify(self, manifest: Manifest) -> None:

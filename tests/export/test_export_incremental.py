@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cekat_async import CekatError, ConfigurationError, TargetError
+from cekat_async import CekatError, ReplacementRefusedError, TargetError
 from cekat_async.export import export_conversations, sink_for
 from cekat_async.sandbox import Dialect, Live
 
@@ -147,7 +147,7 @@ async def test_an_export_with_other_filters_is_not_added_to(account, tmp_path):
     async with account(300) as a:
         await export_conversations(a.client, target)
         before = len(a.sandbox.log.requests)
-        with pytest.raises(ConfigurationError, match="nothing can be added to it"):
+        with pytest.raises(ReplacementRefusedError, match="other filters"):
             await export_conversations(a.client, target, incremental=True, stage_status="open")
 
         assert len(a.sandbox.log.requests) == before

@@ -88,6 +88,27 @@ async def test_other_filters_are_refused_before_the_first_request(account, tmp_p
         assert str(error).endswith("choose another target, or pass replace=True")
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [b"{", b'{"format":2}', b"\xff"])
+@pytest.mark.parametrize("options", [{}, {"incremental": True}], ids=str)
+async def test_a_manifest_that_cannot_be_read_protects_its_target(
+    account, tmp_path, name, damage, options
+):
+    """Damaged or of a newer version, it is refused before any request, unless with ``replace``."""
+    target = f"{tmp_path}/{name}"
+    async with account(30) as a:
+        await export_conversations(a.client, target)
+        (tmp_path / f"{name.rstrip('/')}.manifest.json").write_bytes(damage)
+        before, asked = contents(tmp_path), len(a.sandbox.log.requests)
+        error = await refused(a, target, **options)
+
+        assert len(a.sandbox.log.requests) == asked
+        assert contents(tmp_path) == before
+        assert "is damaged, or a newer version wrote it" in str(error)
+        report = await export_conversations(a.client, target, replace=True, **options)
+        assert not report.manifest.incremental
+
+
 async def test_a_status_that_may_be_a_typing_error_is_told_with_the_refusal(account, target):
     """The refusal suggests the status that was probably meant."""
     async with account(30) as a:
@@ -131,8 +152,7 @@ async def test_an_incremental_export_with_other_filters_replaces_if_that_is_want
     """With ``replace`` there is nothing to add to: everything is fetched, and takes the place."""
     async with account(120) as a:
         await export_conversations(a.client, target, stage_status="open")
-        with pytest.raises(ConfigurationError, match="nothing can be added to it"):
-            await export_conversations(a.client, target, incremental=True)
+        await refused(a, target, incremental=True)
         report = await export_conversations(a.client, target, incremental=True, replace=True)
         assert not report.manifest.incremental
         assert in_target(target) == in_account(a)
