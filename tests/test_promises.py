@@ -162,8 +162,8 @@ async def test_every_failure_carries_where_to_resume(sandbox, fault, kind):
         timeout=Timeout(read=30.0),
     ) as client:
         pages = client.conversations.pages()
+        sandbox.fail_next(Fault.ok(), fault)
         first = await anext(pages)
-        sandbox.fail_next(fault)
         async with hangs_skipped(sandbox, 31.0):
             with pytest.raises(errors.CekatError) as caught:
                 await collect(pages)
