@@ -76,7 +76,7 @@ def test_beside_strangers(window, strangers):
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("limit", [60, 300, 1000])
+@pytest.mark.parametrize("limit", [60, 300, 1000] if EFFORT > 1 else [60, 1000])
 def test_fifty_pages_on_an_idle_key(window, limit):
     """What is provably free is spent at once: as fast as with no limiter at all."""
     cell = Cell(window, "X-RateLimit", limit, 0.15, 8, "alone")
