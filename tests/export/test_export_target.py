@@ -625,10 +625,12 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
     account, tmp_path, target, manifest
 ):
     """Cancelled at any step of the event loop, the target is the old or the new one, and whole."""
-    outcomes = set()
+    outcomes, wanted = set(), {("old", False), ("old", True)}
     async with account(40) as a:
         step, done = 0, False
-        while not done:
+        while not done or not wanted <= outcomes:
+            if done:  # one outcome is still missing: try the later steps again
+                step //= 2
             target.write_bytes(OLD)
             manifest.unlink(missing_ok=True)
             done = not await _cancelled(export_conversations(a.client, target, limit=20), step)
@@ -638,8 +640,7 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
             step += 1 + step // (10 * EFFORT)
     _no_file_is_open(tmp_path)
 
-    assert outcomes <= {("old", False), ("old", True), ("new", False)}
-    assert {("old", False), ("old", True)} <= outcomes
+    assert outcomes <= {*wanted, ("new", False)}
 
 
 @pytest.mark.parametrize(
