@@ -177,13 +177,16 @@ class Model:
                 assert job["incremental"]
                 assert not job["replace"]
             return error
-        self.check(report, number, filters, options, closed | hidden, old, had_manifest)
+        # Without a manifest nobody knows of an inbox that is not listed, so that it cannot fail.
+        failed = closed | hidden if had_manifest else closed - hidden
+        missing = closed | hidden
+        self.check(report, number, filters, options, missing, failed, old, had_manifest)
         return None
 
-    def check(self, report, number, filters, options, failed, old, had_manifest):
+    def check(self, report, number, filters, options, missing, failed, old, had_manifest):
         """Compare what is there now with what must be."""
         now, there = self.ids_in_target(), self.matching(number, filters)
-        reachable = {id_ for id_, inbox in there.items() if inbox not in failed}
+        reachable = {id_ for id_, inbox in there.items() if inbox not in missing}
         assert now >= reachable, "conversations are missing"
         own = self.ever[number] | {"of an editor"}
         if old is None or not had_manifest:
