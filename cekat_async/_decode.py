@@ -25,9 +25,11 @@ from cekat_async._raw_json import (
     Steps,
     TooManyRecordsError,
     completed,
+    count_values,
     cut_envelope,
+    fits_at_once,
 )
-from cekat_async._record_decoding import CONVERSATION, INBOX, count_values, pause_if_large
+from cekat_async._record_decoding import CONVERSATION, INBOX, pause_if_large
 from cekat_async._wire import OK, Reply, refusal
 from cekat_async.errors import DecodeError, MalformedBodyError
 from cekat_async.models import (
@@ -220,7 +222,7 @@ def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
 
 def _as_documented(decoder: msgspec.json.Decoder[_Page[R, M]], reply: Reply) -> _Page[R, M] | None:
     """Return the page, if it can be decoded as a whole."""
-    if len(reply.body) > AT_ONCE:
+    if not fits_at_once(reply.body):
         return None
     try:
         page = decoder.decode(reply.body)
@@ -300,7 +302,7 @@ def _cut(reply: Reply) -> Steps[_Cut]:
 
 
 def _cut_at_once(body: bytes) -> Envelope | None:
-    if len(body) > AT_ONCE:
+    if not fits_at_once(body):
         return None
     try:
         page = _RAW_PAGE.decode(body)
@@ -344,7 +346,7 @@ def _of_another_shape(body: bytes, field: str, reason: str) -> DecodeError:
 def _any(raw: msgspec.Raw) -> Any:
     """Return a value of any kind; its bytes, which nobody expects, if it cannot be read."""
     try:
-        return msgspec.json.decode(raw) if len(raw) <= AT_ONCE else raw
+        return msgspec.json.decode(raw) if fits_at_once(bytes(raw)) else raw
     except UNDECODABLE:
         return raw
 

@@ -28,8 +28,10 @@ __all__ = [
     "Steps",
     "TooManyRecordsError",
     "completed",
+    "count_values",
     "cut_envelope",
     "cut_records",
+    "fits_at_once",
     "id_in",
     "join_lines",
     "lines",
@@ -42,7 +44,11 @@ Steps: TypeAlias = Generator[None, None, T]
 """Work in steps: a generator that yields ``None`` at each pause and returns its result."""
 
 AT_ONCE = 256 * 1024
-"""Bytes that :mod:`msgspec` may decode in one call. In the worst case they take some 30 ms."""
+"""Bytes of any JSON that :mod:`msgspec` may decode in one call. They take 30 ms at most."""
+
+# Larger JSON may be decoded in one call as well, if it consists of few and long values.
+_LARGE = 2 * 1024 * 1024
+_FEW_VALUES = 40_000
 
 MOST_RECORDS = 50_000
 """Records that a page may have, 500 times what the API documents.
@@ -81,6 +87,20 @@ class Envelope(NamedTuple):
     records: list[msgspec.Raw] | None
     metadata: msgspec.Raw
     success: msgspec.Raw
+
+
+def fits_at_once(body: bytes) -> bool:
+    """Whether :mod:`msgspec` may decode some JSON in one call, which blocks the event loop."""
+    if len(body) <= AT_ONCE:
+        return True
+    return len(body) <= _LARGE and count_values(body) <= _FEW_VALUES
+
+
+def count_values(raw: bytes | msgspec.Raw) -> int:
+    """Return how many values some JSON has at most; the characters of its strings count too."""
+    # Each value but the first of a list or an object comes after a comma.
+    text = bytes(raw)
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def completed(steps: Steps[T]) -> T:

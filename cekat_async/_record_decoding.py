@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from cekat_async._raw_json import AT_ONCE, UNDECODABLE, Steps, id_in, mended
+from cekat_async._raw_json import AT_ONCE, UNDECODABLE, Steps, count_values, id_in, mended
 from cekat_async.models import (
     Conversation,
     Extra,
@@ -31,7 +31,7 @@ from cekat_async.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "count_values", "pause_if_large"]
+__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "pause_if_large"]
 
 R = TypeVar("R", bound=Record)
 Raw: TypeAlias = "bytes | msgspec.Raw"
@@ -170,13 +170,6 @@ def _has_id(fields: dict[str, msgspec.Raw]) -> bool:
     with suppress(*UNDECODABLE):
         return "id" in fields and bool(msgspec.json.decode(fields["id"], type=str))
     return False
-
-
-def count_values(raw: Raw) -> int:
-    """Return how many values some JSON has at most; the characters of its strings count too."""
-    # Each value but the first of a list or an object comes after a comma.
-    text = bytes(raw)
-    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _number(text: str) -> float | str:

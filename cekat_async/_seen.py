@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._raw_json import AT_ONCE, record_id
+from cekat_async._raw_json import fits_at_once, record_id
 from cekat_async.models import RawPage
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def names_of(page: ConversationPage | RawPage) -> list[str | bytes]:
 
 def _raw_names_of(page: RawPage) -> list[str | bytes]:
     # The ids of a larger page could take too long to read at once. Then its bytes must do.
-    if len(page.body) > AT_ONCE:
+    if not fits_at_once(page.body):
         return [bytes(raw) for raw in page.raw]
     return [record_id(raw) or bytes(raw) for raw in page.raw]
 

@@ -487,7 +487,7 @@ def test_a_cursor_that_cannot_be_used(metadata: object, problem: str, record: di
         b'{"next_cursor":{"cursor_id":"\xff","cursor_ts":"t"}}',
         rb'{"next_cursor":{"cursor_id":"\ud83d","cursor_ts":"t"}}',
         b'{"next_cursor":{"cursor_id":"c","cursor_ts":"t"},"total":NaN}',
-        b'{"next_cursor":null,"padding":"' + b"x" * 600_000 + b'"}',
+        b'{"next_cursor":null,"padding":"' + b"x" * 3_000_000 + b'"}',
     ],
     ids=lambda value: repr(value)[:60],
 )
@@ -769,6 +769,16 @@ def test_a_page_of_many_records_is_decoded() -> None:
     body = b'{"data":[' + b",".join([b'{"id":"x"}'] * 50_000) + b"]}"
 
     assert len(conversations(body).items) == len(raw_page(body).raw) == 50_000
+
+
+@pytest.mark.parametrize("length, pauses", [(0, 0), (5_000, 0), (20_000, 0), (80_000, 1)])
+def test_a_page_of_long_texts_is_decoded_at_once(length: int, pauses: int) -> None:
+    """A page of up to 2 MiB whose texts are long is decoded without a pause, and so quickly."""
+    steps = decode_conversation_page(
+        reply(200, body_of(*[{"id": "x", "notes": "t" * length}] * 100))
+    )
+
+    assert min(1, len([*steps])) == pauses
 
 
 def test_a_large_page_may_have_more_values() -> None:
