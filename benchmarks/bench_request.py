@@ -17,7 +17,7 @@ from page_server import SERVERS, Listing, serving
 from suite import Metric, Result, Sample, argument_parser, fresh, show, together
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     import aiohttp
     from yarl import URL
@@ -108,6 +108,11 @@ async def _pass_on(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> An
     return await handler(request)
 
 
+def _undecoded(_: object) -> Iterator[None]:
+    """Decode nothing, in no step."""
+    return iter(())
+
+
 def _of_ours(unpaced: Any, paced: Any) -> dict[str, Callable[[], Awaitable[object]]]:
     """Return requests through our layers, one more at a time."""
     from cekat_async._wire import Request  # noqa: PLC0415
@@ -121,7 +126,7 @@ def _of_ours(unpaced: Any, paced: Any) -> dict[str, Callable[[], Awaitable[objec
         return await unpaced._transport.exchange(request())  # noqa: SLF001 - a layer by itself
 
     async def pipeline(client: Any = unpaced) -> object:
-        return await client._pipeline.fetch(request(), bool)  # noqa: SLF001 - a layer by itself
+        return await client._pipeline.fetch(request(), _undecoded)  # noqa: SLF001 - a layer by itself
 
     return {
         TRANSPORT: transport,
