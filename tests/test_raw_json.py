@@ -53,6 +53,14 @@ def test_records_are_cut_from_a_body_that_msgspec_rejects() -> None:
     assert cut_records(b'{"data":NaN}') == []
 
 
+def test_a_name_that_is_not_text_is_passed_over() -> None:
+    """A member whose name is not UTF-8 does not keep the others from being found."""
+    envelope = completed(cut_envelope(b'{"\xff":NaN,"data":[NaN],"success":true}'))
+
+    assert [bytes(raw) for raw in envelope.records] == [b"NaN"]
+    assert bytes(envelope.success) == b"true"
+
+
 def test_too_many_records_are_not_cut() -> None:
     """More than 50,000 records are refused: a million of them would take much memory."""
     records = b",".join([b"1"] * 50_000)

@@ -343,3 +343,12 @@ def test_zoneless_timestamps_are_not_mistyped() -> None:
 
     assert record.created_at == datetime(2026, 4, 10, 16, 24, 23, tzinfo=UTC)
     assert record.extra == {}
+
+
+@pytest.mark.parametrize("value", [b"9" * 5000, b'{"a":%b}' % (b"9" * 5000)], ids=["number", "in"])
+def test_a_number_of_thousands_of_digits_is_kept_as_text(value: bytes) -> None:
+    """In a field that may hold anything, what Python cannot read as a number stays as text."""
+    record = read(b'{"id":"x","pipeline":%b}' % value)
+
+    assert record.pipeline == value.decode()
+    assert record.extra == {"pipeline": value.decode()}

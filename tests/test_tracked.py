@@ -171,6 +171,16 @@ def test_since_brings_what_moved_since_the_walk_began(listing, walkers, seed, du
     assert second.found >= wanted
 
 
+def test_since_begins_at_the_last_page_of_a_rising_listing():
+    """What moves in such a listing goes to its end: the walk begins with the last page of all."""
+    tail = Cursor("id", "2026-04-10T00:00:00")
+    ended = Position(order=1, by_activity=9, tail=tail, stage="settled", requests=9, passes=2)
+
+    began = ended.since()
+
+    assert (began.tail, began.order, began.stage, began.parts) == (tail, 1, "pass", ())
+
+
 def test_since_costs_two_requests_where_nothing_moved():
     """Where nothing has moved, one request finds the newest, and one page has it all."""
     kept = Kept(ModelListing(even(10_000), limit=10), 1)
