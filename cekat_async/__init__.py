@@ -2,7 +2,7 @@
 
 >>> async with CekatClient() as cekat:  # the key comes from CEKAT_API_KEY
 ...     async for conversation in cekat.conversations.list(stage_status="assigned"):
-...         print(conversation.contact_name, conversation.last_message)
+...         print(conversation.contact_name, conversation.stage_status)
 """
 
 # ruff: noqa: PLC0415 - modules are imported when one of their names is first used

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async._walk import odd_record_error
-from cekat_async._wire import SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
+from cekat_async._wire import PAUSES_ALL
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import (
     APIStatusError,
@@ -148,15 +148,12 @@ def _all_that_failed(errors: Sequence[CekatError]) -> InboxesFailedError:
     )
 
 
-_PAUSES_ALL = (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
-
-
 def _concerns_all(error: CekatError) -> bool:
     """Whether an error says nothing of the inbox, and each further one would fail in the same way.
 
     So does a wrong key, a closed client, and a quota that is spent for the day.
     """
-    if isinstance(error, APIStatusError) and error.status in _PAUSES_ALL:
+    if isinstance(error, APIStatusError) and error.status in PAUSES_ALL:
         return error.resumes_at is not None
     return isinstance(error, (AuthenticationError, ClientClosedError, ConfigurationError))
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cekat_async._timeline import parse_cursor_ts, to_microseconds
-from cekat_async.errors import PaginationError
+from cekat_async.errors import PaginationError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,6 @@ MOST_IDLE_PAGES = 50
 _MANY_REQUESTS = 100_000
 # Servers and proxies accept URLs of about 8,000 characters, and percent-encoding triples some.
 LONGEST_CURSOR = 4_096
-_LONGEST_QUOTE = 100
 
 
 class CursorWalk:
@@ -203,13 +202,7 @@ def _longest(cursor: Cursor) -> int:
 
 
 def _quoted(cursor: Cursor) -> str:
-    """Return a cursor for an error's text: whole, or only its length.
-
-    It may hold an echo of the API key. A part of the key could not be redacted.
-    """
-    text = f"{cursor.cursor_ts}, {cursor.cursor_id}"
-    fits = len(text) <= _LONGEST_QUOTE and text.isprintable()
-    return text if fits else f"{len(text):,} characters"
+    return quoted(f"{cursor.cursor_ts}, {cursor.cursor_id}")
 
 
 def _error(cursor: Cursor, what: str) -> PaginationError:

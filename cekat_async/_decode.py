@@ -29,7 +29,7 @@ from cekat_async._raw_json import (
     cut_envelope,
     fits_at_once,
 )
-from cekat_async._record_decoding import CONVERSATION, INBOX, pause_if_large
+from cekat_async._record_decoding import CONVERSATION, INBOX, malformed, pause_if_large
 from cekat_async._wire import OK, Reply, refusal
 from cekat_async.errors import DecodeError, MalformedBodyError
 from cekat_async.models import (
@@ -246,14 +246,14 @@ def _records(
     """Return the records of a page, decoded one by one."""
     items: list[R] = []
     odd: list[OddRecord] = []
+    has_few_values = fits_at_once(body)
     work, values_left = 0, max(_MOST_VALUES, len(body) // _BYTES_PER_VALUE)
     for index, raw in enumerate(records):
-        # A smaller body has fewer values.
-        values = count_values(raw) if len(body) > AT_ONCE else 0
+        values = 0 if has_few_values else count_values(raw)
         yield from pause_if_large(raw)
         record: R | OddRecord
         if values > values_left:
-            record = yield from decoder.refuse(index, raw, _TOO_MANY_VALUES)
+            record = yield from malformed(index, raw, bytes(raw), "$", _TOO_MANY_VALUES)
         else:
             record = yield from decoder.decode(index, raw)
         if isinstance(record, OddRecord):
@@ -346,7 +346,7 @@ def _of_another_shape(body: bytes, field: str, reason: str) -> DecodeError:
 def _any(raw: msgspec.Raw) -> Any:
     """Return a value of any kind; its bytes, which nobody expects, if it cannot be read."""
     try:
-        return msgspec.json.decode(raw) if fits_at_once(bytes(raw)) else raw
+        return msgspec.json.decode(raw) if fits_at_once(raw) else raw
     except UNDECODABLE:
         return raw
 

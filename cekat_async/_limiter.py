@@ -20,7 +20,7 @@ from cekat_async._quota import statements
 from cekat_async._sharing import Sharing
 from cekat_async._turn import Turn
 from cekat_async._unpaced import Unpaced
-from cekat_async._wire import SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS, retry_after
+from cekat_async._wire import PAUSES_ALL, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS, retry_after
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
 
@@ -192,8 +192,8 @@ class Limiter:
         it holds for all requests; after any other status for the retry of this one.
         """
         now = time_now()
-        pauses_all = error.status in {TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE}
-        seconds = self._hold.left(now) if pauses_all else error.retry_after or 0.0
+        is_for_all = error.status in PAUSES_ALL
+        seconds = self._hold.left(now) if is_for_all else error.retry_after or 0.0
         if seconds and self._hold.is_too_late(now + seconds, deadline, now):
             write_resumption(error, seconds)
 

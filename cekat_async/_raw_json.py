@@ -89,11 +89,11 @@ class Envelope(NamedTuple):
     success: msgspec.Raw
 
 
-def fits_at_once(body: bytes) -> bool:
+def fits_at_once(raw: bytes | msgspec.Raw) -> bool:
     """Whether :mod:`msgspec` may decode some JSON in one call, which blocks the event loop."""
-    if len(body) <= AT_ONCE:
+    if len(raw) <= AT_ONCE:
         return True
-    return len(body) <= _LARGE and count_values(body) <= _FEW_VALUES
+    return len(raw) <= _LARGE and count_values(raw) <= _FEW_VALUES
 
 
 def count_values(raw: bytes | msgspec.Raw) -> int:

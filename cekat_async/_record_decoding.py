@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from cekat_async._raw_json import AT_ONCE, UNDECODABLE, Steps, count_values, id_in, mended
+from cekat_async._raw_json import (
+    AT_ONCE,
+    UNDECODABLE,
+    Steps,
+    count_values,
+    fits_at_once,
+    id_in,
+    mended,
+)
 from cekat_async.models import (
     Conversation,
     Extra,
@@ -31,7 +39,7 @@ from cekat_async.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "pause_if_large"]
+__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "malformed", "pause_if_large"]
 
 R = TypeVar("R", bound=Record)
 Raw: TypeAlias = "bytes | msgspec.Raw"
@@ -77,7 +85,7 @@ class RecordDecoder(Generic[R]):
         """
         if len(raw) > AT_ONCE and count_values(raw) > _MOST_VALUES:
             reason = f"it has more than {_MOST_VALUES:,} values"
-            return (yield from self.refuse(index, raw, reason))
+            return (yield from malformed(index, raw, bytes(raw), "$", reason))
         yield from pause_if_large(raw)
         with suppress(*UNDECODABLE):
             return (yield from self._quick(raw))
@@ -87,21 +95,17 @@ class RecordDecoder(Generic[R]):
         try:
             fields = _FIELDS.decode(text)
         except UNDECODABLE as error:
-            return (yield from _malformed(index, raw, text, "$", str(error)))
+            return (yield from malformed(index, raw, text, "$", str(error)))
         if not _has_id(fields):
-            return (yield from _malformed(index, raw, text, "$.id", "it has no readable id"))
+            return (yield from malformed(index, raw, text, "$.id", "it has no readable id"))
         return (yield from self.read_fields(fields))
-
-    def refuse(self, index: int, raw: Raw, reason: str) -> Steps[OddRecord]:
-        """Return a record that is not decoded, with its id if that can be read."""
-        return (yield from _malformed(index, raw, bytes(raw), "$", reason))
 
     def _quick(self, raw: Raw) -> Steps[R]:
         """Return a record as documented, or with unknown fields of its own and nothing else."""
         try:
             record = self._strict.decode(raw)
         except msgspec.ValidationError:
-            if len(raw) > AT_ONCE:
+            if not fits_at_once(raw):
                 raise
             yield from pause_if_large(raw)
             record = msgspec.convert(self._with_extra(msgspec.json.decode(raw)), self.kind)
@@ -161,7 +165,7 @@ def pause_if_large(raw: Raw) -> Steps[None]:
         yield
 
 
-def _malformed(index: int, raw: Raw, text: bytes, field: str, reason: str) -> Steps[OddRecord]:
+def malformed(index: int, raw: Raw, text: bytes, field: str, reason: str) -> Steps[OddRecord]:
     id_ = yield from id_in(text)
     return OddRecord(index=index, id=id_, field=field, reason=reason, raw=bytes(raw))
 

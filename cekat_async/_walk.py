@@ -12,7 +12,7 @@ import msgspec
 
 from cekat_async._cursor_walk import MOST_IDLE_PAGES
 from cekat_async._seen import names_of
-from cekat_async.errors import OddRecordError, PaginationError
+from cekat_async.errors import OddRecordError, PaginationError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -125,21 +125,13 @@ def odd_record_error(
         return None
     first, *others = page.odd_records
     more = f" (and {len(others)} more of this page)" if others else ""
+    id_ = None if first.id is None else quoted(first.id)
     return OddRecordError(
-        f"record {first.index} of the page, id {_quoted(first.id)}, is malformed at "
+        f"record {first.index} of the page, id {id_}, is malformed at "
         f"{first.field}: {first.reason}{more}",
         records=page.odd_records,
         page=page,
     )
-
-
-_LONGEST_QUOTE = 100
-
-
-def _quoted(id_: str | None) -> str | None:
-    # Whole or not at all: a part of an echo of the API key could not be redacted.
-    is_short = id_ is None or len(id_) <= _LONGEST_QUOTE
-    return id_ if is_short else f"of {len(id_ or ''):,} characters"
 
 
 def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:

@@ -22,6 +22,7 @@ __all__ = [
     "HEADERS_READ",
     "MOST_READ",
     "OK",
+    "PAUSES_ALL",
     "SERVICE_UNAVAILABLE",
     "TOO_MANY_REQUESTS",
     "Reply",
@@ -46,6 +47,8 @@ HEADERS_READ = (
 OK = HTTPStatus.OK.value
 TOO_MANY_REQUESTS = HTTPStatus.TOO_MANY_REQUESTS.value
 SERVICE_UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE.value
+# What these ask for is a pause of all requests, and not of the refused one alone.
+PAUSES_ALL = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _MONTHS = (" ", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -96,6 +96,18 @@ def readable(text: str) -> str:
     return text
 
 
+_LONGEST_QUOTE = 100
+
+
+def quoted(text: str) -> str:
+    """Return what a server sent, for the text of an error: whole, or only its length.
+
+    It may be an echo of the API key. A part of the key could not be redacted.
+    """
+    is_fit = len(text) <= _LONGEST_QUOTE and text.isprintable()
+    return text if is_fit else f"of {len(text):,} characters"
+
+
 def _bytes_of(text: str) -> bytes:
     try:
         return text.encode(errors="surrogateescape")

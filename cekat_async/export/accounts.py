@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from cekat_async import (
-    APIStatusError,
     BadRequestError,
     CekatError,
-    DeadlineExceededError,
-    MalformedBodyError,
     NotFoundError,
     NotSentError,
-    PaginationError,
     PermissionDeniedError,
-    RateLimitError,
-    ServerError,
-    TransportError,
 )
+from cekat_async.export.plan import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -37,7 +31,6 @@ __all__ = [
     "ask_business_id",
     "front_ids",
     "get_business_id",
-    "may_pass",
     "recognize",
 ]
 
@@ -48,16 +41,6 @@ _SECONDS_FOR_BUSINESS = 10.0
 # Some inboxes may be empty, or closed to the key.
 _MOST_FRONTS = 3
 _MOST_IDS = 300
-# After these errors another run may succeed. All others are permanent.
-_PASSING = (
-    TransportError,
-    ServerError,
-    DeadlineExceededError,
-    RateLimitError,
-    MalformedBodyError,  # for instance an HTML page that says that the API is down
-    PaginationError,  # for instance because more moves than can be read
-)
-_PASSING_STATUS = {408, 425}
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -210,9 +193,3 @@ async def front_ids(
             continue
         ids.update(id_ for id_ in page.ids if id_ is not None)
     return {*islice(ids, _MOST_IDS)}
-
-
-def may_pass(error: CekatError) -> bool:
-    """Whether another run may succeed where an error was raised."""
-    is_passing_status = isinstance(error, APIStatusError) and error.status in _PASSING_STATUS
-    return isinstance(error, _PASSING) or is_passing_status

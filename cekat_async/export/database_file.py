@@ -18,6 +18,7 @@ from cekat_async.export.file_sink import (
     OWNER_ALONE,
     beside,
     followed,
+    require_file_place,
     sync_folder,
     take_rights,
     told_of,
@@ -96,7 +97,7 @@ class DatabaseFileSink(DatabaseSink):
     def open(self) -> None:
         """Make sure that an export can be written; a database that is not there is not made."""
         with told_of(self.target):
-            self._require_place()
+            require_file_place(self._real, self.target)
             with self._lock.kept():
                 self._require_no_remains()
                 self._rehearse()
@@ -194,14 +195,6 @@ class DatabaseFileSink(DatabaseSink):
     def _has_database(self) -> bool:
         """Return whether there is a database: a file that is not empty."""
         return self._real.exists() and self._real.stat().st_size > 0
-
-    def _require_place(self) -> None:
-        if self._real.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder", self.target)
-        if self._real.exists() and not self._real.is_file():
-            raise OSError(errno.EINVAL, "it is not a regular file", self.target)
-        if not (folder := self._real.parent).is_dir():
-            raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
 
     def _require_no_remains(self) -> None:
         """Refuse a log without its database, which would be applied to the new one."""

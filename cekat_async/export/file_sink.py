@@ -38,6 +38,8 @@ __all__ = [
     "next_of",
     "open_alone",
     "put_manifest",
+    "require_file_place",
+    "require_folder_of",
     "settle_manifest",
     "sync_folder",
     "take_rights",
@@ -146,13 +148,7 @@ class FileSink(ReplacedSink):
     def open(self) -> None:
         """Make sure that the file can be written."""
         with told_of(self.target):
-            if self._real.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "it is a folder", self.target)
-            if self._real.exists() and not self._real.is_file():
-                # A device or a pipe would be gone, with a file in its place.
-                raise OSError(errno.EINVAL, "it is not a regular file", self.target)
-            if not (folder := self._real.parent).is_dir():
-                raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
+            require_file_place(self._real, self.target)
             with self._lock.kept():
                 self.prepare()
 
@@ -223,6 +219,30 @@ class Hashed:
 def beside(path: Path, suffix: str) -> Path:
     """Return the path of what belongs to a file."""
     return path.with_name(path.name + suffix)
+
+
+def require_file_place(path: Path, target: str) -> None:
+    """Raise unless a target that is one file can be at a path.
+
+    Raises:
+        OSError: Something else is there, or there is no folder for it.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", target)
+    if path.exists() and not path.is_file():
+        # A device or a pipe would be gone, with a file in its place.
+        raise OSError(errno.EINVAL, "it is not a regular file", target)
+    require_folder_of(path, target)
+
+
+def require_folder_of(path: Path, target: str) -> None:
+    """Raise unless the folder of a target exists.
+
+    Raises:
+        FileNotFoundError: It does not.
+    """
+    if not (folder := path.parent).is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", target)
 
 
 def next_of(manifest: Path) -> Path:

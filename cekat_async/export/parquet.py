@@ -25,6 +25,7 @@ from cekat_async.export.file_sink import (
     next_of,
     open_alone,
     put_manifest,
+    require_folder_of,
     settle_manifest,
     sync_folder,
     take_rights,
@@ -121,8 +122,7 @@ class ParquetFolderSink(ReplacedSink):
     def open(self) -> None:
         """Make sure that the folder can be replaced, and put in order what a crash left."""
         with told_of(self.target):
-            if not (folder := self._real.parent).is_dir():
-                raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", self.target)
+            require_folder_of(self._real, self.target)
             with self._lock.kept():
                 self._settle()
                 self._check_replaceable()

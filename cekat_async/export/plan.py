@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async import (
+    APIStatusError,
     CheckpointError,
     ConfigurationError,
+    DeadlineExceededError,
+    MalformedBodyError,
+    PaginationError,
     Position,
+    RateLimitError,
     ReplacementRefusedError,
+    ServerError,
+    TransportError,
 )
 from cekat_async.config import describe_unknown_status, require_inbox_id, require_text
 from cekat_async.export.file_sink import CHECKPOINT
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from cekat_async import StageStatus
+    from cekat_async import CekatError, StageStatus
     from cekat_async.export.checkpoint import Job
     from cekat_async.export.held import Held
     from cekat_async.export.manifest import Manifest, Partition
@@ -33,6 +40,7 @@ __all__ = [
     "filters_of",
     "goes_on",
     "is_same_selection",
+    "may_pass",
     "positions_of",
     "require_carriable",
     "require_not_emptied",
@@ -226,3 +234,21 @@ def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
         raise ConfigurationError(
             f"the checkpoint cannot be {checkpoint}: that is the target's; name another file"
         )
+
+
+# After these errors another run may succeed. All others are permanent.
+_PASSING = (
+    TransportError,
+    ServerError,
+    DeadlineExceededError,
+    RateLimitError,
+    MalformedBodyError,  # for instance an HTML page that says that the API is down
+    PaginationError,  # for instance because more moves than can be read
+)
+_PASSING_STATUS = {408, 425}
+
+
+def may_pass(error: CekatError) -> bool:
+    """Whether another run may succeed where an error was raised."""
+    is_passing_status = isinstance(error, APIStatusError) and error.status in _PASSING_STATUS
+    return isinstance(error, _PASSING) or is_passing_status

@@ -13,7 +13,6 @@ import msgspec
 from cekat_async import ConversationPage, InboxesFailedError
 from cekat_async.config import require_count, require_switch, require_text
 from cekat_async.errors import readable
-from cekat_async.export.accounts import may_pass
 from cekat_async.export.beginning import Beginning
 from cekat_async.export.checkpoint import Checkpoint, Fetched, Job, count_conversations
 from cekat_async.export.held import Held
@@ -22,6 +21,7 @@ from cekat_async.export.plan import (
     Policy,
     filters_of,
     is_same_selection,
+    may_pass,
     require_own_checkpoint,
 )
 from cekat_async.export.publishing import Publication
