@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.effort import EFFORT
+from support.effort import EFFORT, run_in_steps
 
 from cekat_async._raw_json import (
     BrokenJSONError,
@@ -158,13 +158,7 @@ LARGE = {
 @pytest.mark.parametrize("name", LARGE)
 def test_large_bodies_are_read_in_steps(name: str) -> None:
     """A large body is read in several steps, so that the event loop has turns in between."""
-    steps, pauses = cut_envelope(LARGE[name]), 0
-    try:
-        while True:
-            next(steps)
-            pauses += 1
-    except StopIteration:
-        pass
+    _, pauses = run_in_steps(cut_envelope(LARGE[name]))
 
     assert pauses >= len(LARGE[name]) // MIB + 1
 
@@ -172,13 +166,7 @@ def test_large_bodies_are_read_in_steps(name: str) -> None:
 @pytest.mark.parametrize("name", ["backslashes", "halves", "one long string"])
 def test_large_texts_are_mended_in_steps(name: str) -> None:
     """A large text is mended in several steps, and gives the same as at once."""
-    steps, pauses = mended(LARGE[name]), 0
-    try:
-        while True:
-            next(steps)
-            pauses += 1
-    except StopIteration as end:
-        found = end.value
+    found, pauses = run_in_steps(mended(LARGE[name]))
 
     assert pauses >= 1
     assert found == LARGE[name].replace(rb"\ud83d", rb"\ufffd")

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.effort import EFFORT
+from support.effort import EFFORT, run_in_steps
 from support.hostile import JSON, TEXTS
 from support.scripted import reply
 
@@ -190,13 +190,7 @@ def test_large_records_are_read_in_steps() -> None:
         "labels": [{"id": str(number)} for number in range(1200)] + [5],
         "created_at": "soon",
     } | {f"x_{number}": number for number in range(2000)}
-    steps, pauses = CONVERSATION.decode(0, json.dumps(sent).encode()), 0
-    try:
-        while True:
-            next(steps)
-            pauses += 1
-    except StopIteration as end:
-        record = end.value
+    record, pauses = run_in_steps(CONVERSATION.decode(0, json.dumps(sent).encode()))
 
     assert pauses >= 5
     assert (len(record.labels), record.notes) == (1200, sent["notes"])
@@ -206,13 +200,7 @@ def test_large_records_are_read_in_steps() -> None:
 def test_each_attempt_to_read_a_large_record_is_a_step() -> None:
     """Before a large record is read in another way, the event loop has a turn."""
     wide = b'{"id":"x","additional_data":{"a":[' + b"[]," * 50_000 + b'[]]},"new":1,"notes":2}'
-    steps, pauses = CONVERSATION.decode(0, wide), 0
-    try:
-        while True:
-            next(steps)
-            pauses += 1
-    except StopIteration as end:
-        record = end.value
+    record, pauses = run_in_steps(CONVERSATION.decode(0, wide))
 
     assert pauses >= 4
     assert record.extra == {"new": 1, "notes": 2}

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.accounts import client_of, close_inboxes, hide_inboxes, open_inboxes, rotate_key
+from support.effort import EFFORT
 
 from cekat_async import (
     CheckpointError,
@@ -24,8 +24,6 @@ from cekat_async import (
 from cekat_async.export import export_conversations, sink_for
 from cekat_async.sandbox import Sandbox
 
-# More for a night.
-EXAMPLES = int(os.environ.get("CEKAT_TEST_EXAMPLES", "25"))
 INBOXES, SIZE = 3, 24
 FILTERS = ("all", "by inbox", "two inboxes", "one inbox", "open")
 REFUSALS = (
@@ -135,10 +133,8 @@ class Model:
             self.is_edited = True
         elif event == "forget":
             self.manifest.unlink(missing_ok=True)
-        elif ids:
-            getattr(sandbox, event)(ids[number % len(ids)]) if event in {
-                "touch", "resolve", "delete"
-            } else None  # fmt: skip
+        elif ids and event in {"touch", "resolve", "delete"}:
+            getattr(sandbox, event)(ids[number % len(ids)])
 
     async def export(self, job):
         """Export, and return the refusal, if it is one."""
@@ -242,8 +238,8 @@ async def run(steps, usual):
                 await model.step(step)
 
 
-@pytest.mark.timeout(0 if EXAMPLES > 25 else 300)
-@settings(max_examples=EXAMPLES)
+@pytest.mark.timeout(0 if EFFORT > 1 else 300)
+@settings(max_examples=25 * EFFORT)
 @given(usual=st.sampled_from(FILTERS), steps=st.lists(exports | exports | events, max_size=7))
 def test_a_target_is_never_worse_without_the_option_for_it(usual, steps):
     """Whatever was exported before, with whatever failures, options and other accounts.

@@ -10,6 +10,17 @@ EFFORT = int(os.environ.get("CEKAT_TEST_EFFORT", "1"))
 """
 
 
+def run_in_steps(steps):
+    """Return the result of work in steps, and how many pauses it made."""
+    pauses = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value, pauses
+        pauses += 1
+
+
 def calls_in(work):
     """Return how many calls of functions ``work()`` makes, those into C included."""
     count = 0
