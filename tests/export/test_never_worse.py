@@ -189,7 +189,9 @@ class Model:
             same = other_filters = False
         else:
             same = (old.account, old.filters) == (number, filters)
-            other_filters = old.filters != filters
+            # The same two inboxes of another account are other filters: they have other ids.
+            arguments = self.arguments(number, filters)
+            other_filters = self.arguments(old.account, old.filters) != arguments
             was_empty = not old.ids and not other_filters
             assert same or was_empty or options["replace"], "something else has taken the place"
         assert now <= own, "there is something of another account"
