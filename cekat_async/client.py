@@ -6,8 +6,8 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Self
 
-from cekat_async._limiter import Limiter
-from cekat_async._pipeline import Pipeline, Traffic
+from cekat_async._ratelimit.limiter import Limiter
+from cekat_async._request.pipeline import Pipeline, Traffic
 from cekat_async.config import (
     DEFAULT_MAX_PAGE_BYTES,
     RateLimit,
@@ -15,16 +15,16 @@ from cekat_async.config import (
     Timeout,
     client_config,
 )
-from cekat_async.conversations import Conversations
 from cekat_async.errors import ClientClosedError, ConfigurationError
-from cekat_async.inboxes import Inboxes
+from cekat_async.resources.conversations import Conversations
+from cekat_async.resources.inboxes import Inboxes
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from aiohttp import ClientSession
 
-    from cekat_async._transport import Transport
+    from cekat_async._request.transport import Transport
 
 __all__ = ["CekatClient"]
 
@@ -84,7 +84,7 @@ class CekatClient:
     ) -> None:
         # With it comes aiohttp, which takes longer to import than all the rest: not before there is
         # somebody who needs it.
-        from cekat_async._transport import Transport  # noqa: PLC0415
+        from cekat_async._request.transport import Transport  # noqa: PLC0415
 
         limiter = rate_limit if isinstance(rate_limit, Limiter) else Limiter(rate_limit)
         self._config = client_config(

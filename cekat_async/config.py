@@ -26,7 +26,6 @@ __all__ = [
     "Secret",
     "Timeout",
     "client_config",
-    "describe_unknown_status",
     "is_host",
     "is_loopback",
     "require_count",
@@ -93,24 +92,6 @@ def require_inbox_id(name: str, value: object) -> str:
         ConfigurationError: It is neither a UUID nor text with something in it.
     """
     return str(value) if isinstance(value, UUID) else require_text(name, value)
-
-
-def describe_unknown_status(status: str) -> str | None:
-    """Return a sentence about a status that the package does not know, or ``None``.
-
-    The sentence suggests the known status that is spelled most similarly, if there is one. An
-    unknown status is no error, because new ones appear without notice.
-    """
-    from cekat_async.models import StageStatus  # noqa: PLC0415 - so that options load fast
-
-    if StageStatus(status).is_known:
-        return None
-    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
-
-    known = [one.value for one in StageStatus]
-    close = get_close_matches(status.strip().lower(), known, 1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the known ones are {', '.join(known)}"
-    return f"unknown status {str(status)!r}: {hint}"
 
 
 def _require_encodable(name: str, value: str) -> None:

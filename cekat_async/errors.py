@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cekat_async.models import ConversationPage, Cursor, InboxPage, OddRecord, RawPage
+    from cekat_async.models import OddRecord
+    from cekat_async.pages import ConversationPage, InboxPage, RawPage
+    from cekat_async.positions import Cursor
 
 __all__ = [
     "APIStatusError",

@@ -23,8 +23,8 @@ from cekat_async import (
     RateLimitError,
     RetryPolicy,
 )
-from cekat_async.conversations import Conversations
-from cekat_async.inboxes import Inboxes
+from cekat_async.resources.conversations import Conversations
+from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Sandbox
 
 

@@ -13,11 +13,11 @@ from support.parts import collect, collect_ids, make_pipeline, page_body
 from support.scripted import reply
 
 from cekat_async import APIStatusError, Limiter, PaginationError, RateLimit, RetryPolicy
-from cekat_async._cursor_walk import CursorWalk
-from cekat_async._decode import cursor_on_sight, decode_conversation_page
-from cekat_async._raw_json import completed
-from cekat_async._wire import Reply, Request
-from cekat_async.conversations import Conversations
+from cekat_async._api.decoding import cursor_on_sight, decode_conversation_page
+from cekat_async._api.messages import Reply, Request
+from cekat_async._paging.cursor_walk import CursorWalk
+from cekat_async.models.raw_json import completed
+from cekat_async.resources.conversations import Conversations
 
 NO_WAIT = RetryPolicy(attempts=3, backoff=0.001)
 

@@ -11,7 +11,7 @@ import pytest
 
 import cekat_async
 import cekat_async.export
-from cekat_async._at_first_use import at_first_use
+from cekat_async._lazy import at_first_use
 
 
 @pytest.fixture

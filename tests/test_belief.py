@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cekat_async import RateLimit
-from cekat_async._belief import DOCUMENTED, Belief
-from cekat_async._quota import Statement
+from cekat_async._ratelimit.headers import Statement
+from cekat_async._ratelimit.limit_estimate import DOCUMENTED, Belief
 
 NEVER = math.inf
 

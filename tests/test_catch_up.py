@@ -4,9 +4,9 @@ from math import inf
 
 import pytest
 
-from cekat_async._catch_up import MOST_PASSES, CatchUp
-from cekat_async._segment import Answer, Segment
-from cekat_async.models import Cursor
+from cekat_async._parallel.catch_up import MOST_PASSES, CatchUp
+from cekat_async._parallel.segment import Answer, Segment
+from cekat_async.positions import Cursor
 
 
 def page(depth: float) -> Answer:

@@ -6,7 +6,7 @@ import time
 import pytest
 from support.clock import run_virtual
 
-from cekat_async._clock import time_now
+from cekat_async._ratelimit.clock import time_now
 
 
 async def while_a_turn_lasts() -> float:

@@ -29,10 +29,9 @@ from cekat_async import (
     RetryPolicy,
     StageStatus,
 )
-from cekat_async._limiter import Limiter
-from cekat_async._pipeline import Pipeline
-from cekat_async._wire import Reply, encoded
-from cekat_async.conversations import Conversations
+from cekat_async._api.messages import Reply, encoded
+from cekat_async._ratelimit.limiter import Limiter
+from cekat_async._request.pipeline import Pipeline
 from cekat_async.errors import (
     BadRequestError,
     CekatError,
@@ -44,7 +43,8 @@ from cekat_async.errors import (
     ServerError,
 )
 from cekat_async.export import export_conversations
-from cekat_async.inboxes import Inboxes
+from cekat_async.resources.conversations import Conversations
+from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Fault, Sandbox
 from cekat_async.sandbox.options import End, Order, Timestamps
 

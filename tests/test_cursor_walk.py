@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.listing import ModelListing
 
-from cekat_async import _cursor_walk
-from cekat_async._cursor_walk import MOST_IDLE_PAGES, CursorWalk
-from cekat_async._seen import names_of
+from cekat_async._paging import cursor_walk
+from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES, CursorWalk
 from cekat_async.errors import PaginationError
-from cekat_async.models import Cursor
+from cekat_async.pages import names_of
+from cekat_async.positions import Cursor
 
 NEWEST = datetime(2026, 4, 10, tzinfo=UTC)
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -25,7 +25,7 @@ MILLISECOND = timedelta(milliseconds=1)
 @pytest.fixture(autouse=True)
 def _at_a_fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let "a day in the future" be the same day in every run."""
-    monkeypatch.setattr(_cursor_walk, "_now", lambda: _cursor_walk.to_microseconds(NOW))
+    monkeypatch.setattr(cursor_walk, "_now", lambda: cursor_walk.to_microseconds(NOW))
 
 
 def at(moment: datetime | str, name: object = "id") -> Cursor:

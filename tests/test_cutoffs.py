@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.clock import now, run_virtual
 from support.effort import EFFORT
 
-from cekat_async._cutoffs import Cutoffs
+from cekat_async._request.timeouts import Cutoffs
 
 
 async def call(cutoffs: Cutoffs, seconds: float) -> float | None:

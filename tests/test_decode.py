@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.scripted import reply
 
-from cekat_async import _decode
-from cekat_async._decode import (
+from cekat_async._api import decoding
+from cekat_async._api.decoding import (
     decode_conversation,
     decode_conversation_page,
     decode_inbox_page,
     decode_raw_page,
 )
-from cekat_async._raw_json import completed
 from cekat_async.errors import (
     APIStatusError,
     AuthenticationError,
@@ -27,7 +26,9 @@ from cekat_async.errors import (
     DecodeError,
     MalformedBodyError,
 )
-from cekat_async.models import Conversation, Cursor, Inbox, Label, MessagePreview
+from cekat_async.models import Conversation, Inbox, Label, MessagePreview
+from cekat_async.models.raw_json import completed
+from cekat_async.positions import Cursor
 
 SAMPLE = (Path(__file__).parent / "fixtures" / "conversations.json").read_bytes()
 
@@ -723,7 +724,7 @@ def test_ordinary_page_is_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page as documented is decoded once, in one piece, and never record by record."""
     record = json.loads(SAMPLE)["data"][0]
     body = body_of(*[record | {"id": str(number)} for number in range(100)])
-    monkeypatch.delattr(_decode, "_cut")
+    monkeypatch.delattr(decoding, "_cut")
 
     page = conversations(body)
 

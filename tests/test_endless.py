@@ -17,7 +17,7 @@ from cekat_async import (
     RawPage,
     RetryPolicy,
 )
-from cekat_async.models import Page
+from cekat_async.pages import Page
 from cekat_async.sandbox import Dialect, Sandbox
 from cekat_async.sandbox.options import EndlessTimes
 

@@ -19,7 +19,9 @@ from cekat_async.errors import (
     ServerError,
     status_error_class,
 )
-from cekat_async.models import Conversation, ConversationPage, Cursor, OddRecord
+from cekat_async.models import Conversation, OddRecord
+from cekat_async.pages import ConversationPage
+from cekat_async.positions import Cursor
 
 FAMILY = [getattr(errors, name) for name in errors.__all__]
 

@@ -6,8 +6,8 @@ import itertools
 import pytest
 from support.clock import most_in_any, now, run_virtual
 
-from cekat_async._even_pace import EvenPace
-from cekat_async._turn import Terms
+from cekat_async._ratelimit.leaky_bucket import EvenPace
+from cekat_async._ratelimit.turn import Terms
 
 PER = 60.0
 

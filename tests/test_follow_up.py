@@ -4,9 +4,9 @@ from math import inf
 
 import pytest
 
-from cekat_async._follow_up import FollowUp
-from cekat_async._segment import Answer, Segment
-from cekat_async.models import Cursor
+from cekat_async._parallel.follow_up import FollowUp
+from cekat_async._parallel.segment import Answer, Segment
+from cekat_async.positions import Cursor
 
 
 def cursor(name: object) -> Cursor:

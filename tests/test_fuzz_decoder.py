@@ -12,9 +12,9 @@ from support.hostile import METADATA, body_of, records
 from support.scripted import reply
 
 from cekat_async import CekatError, decode_conversation, record_id
-from cekat_async._decode import decode_conversation_page, decode_inbox_page, decode_raw_page
-from cekat_async._raw_json import completed
+from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page, decode_raw_page
 from cekat_async.errors import DecodeError
+from cekat_async.models.raw_json import completed
 
 DAMAGE = st.sampled_from([b'"', b"\\", b"]", b"}", b",", b"NaN"])
 

@@ -13,7 +13,7 @@ from cekat_async.errors import (
     ConfigurationError,
     OddRecordError,
 )
-from cekat_async.inboxes import Inboxes
+from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Fault, Sandbox
 
 

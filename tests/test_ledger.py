@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.clock import most_in_any
 
-from cekat_async._ledger import Ledger, Permit
+from cekat_async._ratelimit.sent_log import Ledger, Permit
 
 PER = 60.0
 # Times are multiples of 1/64 of a second, so that sums of them are exact and edges are hit.

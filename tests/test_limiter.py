@@ -16,8 +16,8 @@ from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import Limiter, LimiterSnapshot, RateLimit
-from cekat_async._ledger import Permit
-from cekat_async._wire import Reply
+from cekat_async._api.messages import Reply
+from cekat_async._ratelimit.sent_log import Permit
 from cekat_async.errors import ConfigurationError, RateLimitError
 
 NEVER = float("inf")

@@ -28,9 +28,9 @@ from cekat_async import (
     RetryPolicy,
     ServerError,
 )
-from cekat_async.conversations import Conversations
 from cekat_async.errors import BadRequestError
-from cekat_async.inboxes import Inboxes
+from cekat_async.resources.conversations import Conversations
+from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Live, Sandbox
 from cekat_async.sandbox.options import Density, End, MadeUpCursors, Order
 

@@ -14,22 +14,20 @@ from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import decode_conversation
-from cekat_async._decode import decode_conversation_page, decode_inbox_page
-from cekat_async._raw_json import completed
+from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page
 from cekat_async.models import (
     Conversation,
-    ConversationPage,
-    Cursor,
-    Extra,
     Inbox,
-    InboxPage,
     Label,
     MessagePreview,
     OddRecord,
     PlatformType,
-    RawPage,
     StageStatus,
 )
+from cekat_async.models.base import Extra
+from cekat_async.models.raw_json import completed
+from cekat_async.pages import ConversationPage, InboxPage, RawPage
+from cekat_async.positions import Cursor
 
 SAMPLE = (Path(__file__).parent / "fixtures" / "conversations.json").read_bytes()
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cekat_async import RateLimit
-from cekat_async._ledger import Permit
-from cekat_async._pace import Pace, is_long
-from cekat_async._quota import Statement
-from cekat_async._turn import Terms, Turn
-from cekat_async._unpaced import Unpaced
+from cekat_async._ratelimit.headers import Statement
+from cekat_async._ratelimit.scheduler import Pace, is_long
+from cekat_async._ratelimit.sent_log import Permit
+from cekat_async._ratelimit.turn import Terms, Turn
+from cekat_async._ratelimit.unlimited import Unpaced
 
 DAY = 86_400.0
 

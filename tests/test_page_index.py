@@ -3,9 +3,9 @@
 import pytest
 
 from cekat_async import Conversation, ConversationPage, Inbox, InboxPage, OddRecord, RawPage
-from cekat_async._decode import decode_conversation_page
-from cekat_async._raw_json import completed
-from cekat_async._wire import Reply
+from cekat_async._api.decoding import decode_conversation_page
+from cekat_async._api.messages import Reply
+from cekat_async.models.raw_json import completed
 
 BODY = b'{"data":[{"id":"a"},{"id":"b"},{"id":"c"}]}'
 PAGES = {

@@ -13,11 +13,11 @@ from support.parts import PATIENT, in_one_step, make_config, make_pipeline, page
 from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
-from cekat_async._decode import decode_conversation_page
-from cekat_async._ledger import Permit
-from cekat_async._limiter import Limiter
-from cekat_async._pipeline import Pipeline
-from cekat_async._wire import Reply, Request
+from cekat_async._api.decoding import decode_conversation_page
+from cekat_async._api.messages import Reply, Request
+from cekat_async._ratelimit.limiter import Limiter
+from cekat_async._ratelimit.sent_log import Permit
+from cekat_async._request.pipeline import Pipeline
 from cekat_async.errors import (
     APIStatusError,
     BadRequestError,

@@ -33,11 +33,11 @@ from cekat_async import (
     decode_conversation,
     errors,
 )
-from cekat_async._limiter import Limiter
-from cekat_async._pipeline import Pipeline
-from cekat_async._wire import Reply, Request
-from cekat_async.conversations import Conversations
-from cekat_async.inboxes import Inboxes
+from cekat_async._api.messages import Reply, Request
+from cekat_async._ratelimit.limiter import Limiter
+from cekat_async._request.pipeline import Pipeline
+from cekat_async.resources.conversations import Conversations
+from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Fault, Quota, Sandbox
 from cekat_async.sandbox.quota import counter
 

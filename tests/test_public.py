@@ -18,10 +18,11 @@ PUBLIC_MODULES = [
         "cekat_async",
         "cekat_async.errors",
         "cekat_async.models",
+        "cekat_async.pages",
         "cekat_async.config",
         "cekat_async.client",
-        "cekat_async.conversations",
-        "cekat_async.inboxes",
+        "cekat_async.resources.conversations",
+        "cekat_async.resources.inboxes",
         "cekat_async.export",
         "cekat_async.sandbox",
     )
@@ -63,7 +64,8 @@ def test_all_names_what_is_public() -> None:
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
 
-    assert public | {"__version__", "errors"} == set(cekat_async.__all__)
+    late = {"CekatClient", "Limiter", "LimiterSnapshot"}  # imported on first use
+    assert public | late | {"__version__", "errors"} == set(cekat_async.__all__)
 
 
 def test_values_and_errors_are_all_there() -> None:
@@ -146,7 +148,7 @@ def run(code: str) -> str:
 
 def test_importing_costs_little() -> None:
     """Importing the package imports nothing that is not wanted yet; aiohttp waits for a client."""
-    heavy = {"aiohttp", "asyncio", "msgspec", "tenacity", "aiolimiter", "uvloop"}
+    heavy = {"aiohttp", "asyncio", "tenacity", "aiolimiter", "uvloop"}
     loaded = "import sys; print(*sys.modules)"
 
     assert not heavy & set(run(f"import cekat_async; {loaded}").split())
@@ -163,7 +165,7 @@ def test_dir_tells_all() -> None:
     assert set(cekat_async.__all__) <= set(shown)
 
 
-@pytest.mark.parametrize("name", ["client", "config", "conversations", "inboxes", "models"])
+@pytest.mark.parametrize("name", ["config", "errors", "models", "pages"])
 def test_public_modules_need_no_import_of_their_own(name: str) -> None:
     """After `import cekat_async`, its public modules are there."""
     assert run(f"import cekat_async; print(cekat_async.{name}.__name__)") == f"cekat_async.{name}\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from support.effort import EFFORT
 
-from cekat_async._quota import Statement, statements
+from cekat_async._ratelimit.headers import Statement, statements
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.headers import quota_headers
 from cekat_async.sandbox.quota import Standing

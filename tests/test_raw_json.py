@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT, run_in_steps
 
-from cekat_async._raw_json import (
+from cekat_async.models.raw_json import (
     BrokenJSONError,
     TooManyRecordsError,
     completed,

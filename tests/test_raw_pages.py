@@ -18,7 +18,7 @@ from cekat_async import (
     PaginationError,
     RawPage,
 )
-from cekat_async.conversations import Conversations
+from cekat_async.resources.conversations import Conversations
 from cekat_async.sandbox import Sandbox
 
 

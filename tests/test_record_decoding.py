@@ -12,11 +12,11 @@ from support.hostile import JSON, TEXTS
 from support.scripted import reply
 
 from cekat_async import decode_conversation, record_id
-from cekat_async._decode import decode_conversation_page, decode_inbox_page, decode_raw_page
-from cekat_async._raw_json import completed
-from cekat_async._record_decoding import CONVERSATION, INBOX
+from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page, decode_raw_page
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, Inbox, Label, MessagePreview, OddRecord
+from cekat_async.models.decoding import CONVERSATION, INBOX
+from cekat_async.models.raw_json import completed
 
 # JSON that Python or msgspec rejects, in places where a value is expected.
 HOSTILE = st.sampled_from(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cekat_async._ledger import Permit
-from cekat_async._quota import Statement, statements
-from cekat_async._reports import SLACK, Reports
+from cekat_async._ratelimit.headers import Statement, statements
+from cekat_async._ratelimit.sent_log import Permit
+from cekat_async._ratelimit.server_quota import SLACK, Reports
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.headers import quota_headers
 from cekat_async.sandbox.quota import counter

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.clock import now, run_virtual
 
 from cekat_async import RetryPolicy
-from cekat_async._retry import RetryBudget, backoff, deserves_retry, retried
+from cekat_async._request.retry import RetryBudget, backoff, deserves_retry, retried
 from cekat_async.errors import (
     APIStatusError,
     CekatError,

@@ -24,7 +24,7 @@ from support.parts import collect
 from support.rawserver import Cut, RawServer, http
 
 from cekat_async import CekatClient, Cursor, RetryPolicy, Timeout
-from cekat_async._transport import Transport
+from cekat_async._request.transport import Transport
 from cekat_async.errors import CekatError, ConfigurationError, RateLimitError
 
 KEY = "kx7/Zq+9==.t0p-S3cret%and~more"

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.scripted import reply
 
-from cekat_async._decode import decode_conversation_page
-from cekat_async._raw_json import AT_ONCE, completed
-from cekat_async._seen import Seen, names_of, only
-from cekat_async.models import ConversationPage, RawPage
+from cekat_async._api.decoding import decode_conversation_page
+from cekat_async._parallel.hash_set import Seen
+from cekat_async.models.raw_json import AT_ONCE, completed
+from cekat_async.pages import ConversationPage, RawPage, names_of, only
 
 MANY = 200_000
 

@@ -4,9 +4,9 @@ from math import inf, nan
 
 import pytest
 
-from cekat_async._segment import Answer, Segment
+from cekat_async._parallel.segment import Answer, Segment
 from cekat_async.errors import PaginationError
-from cekat_async.models import Cursor
+from cekat_async.positions import Cursor
 
 
 def answer(*names: str, depth: float = inf, to: object = None) -> Answer:

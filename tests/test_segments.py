@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.listing import EndlessListing, ModelListing, replay
 
-from cekat_async._segments import SegmentedWalk
+from cekat_async._parallel.walk import SegmentedWalk
 from cekat_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -21,7 +21,9 @@ from cekat_async.errors import (
     ResponseTimeoutError,
     ServerError,
 )
-from cekat_async.models import Conversation, ConversationPage, Cursor
+from cekat_async.models import Conversation
+from cekat_async.pages import ConversationPage
+from cekat_async.positions import Cursor
 
 DAY = 86_400_000
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cekat_async import _splits
-from cekat_async._segment import Segment
-from cekat_async._splits import Split, Splits
+from cekat_async._parallel import split_planner
+from cekat_async._parallel.segment import Segment
+from cekat_async._parallel.split_planner import Split, Splits
 
 # What may be tuned. It is so many pages for each of 8 segments.
-FIRST_SOUNDING = 8 * _splits._FIRST_SOUNDING
-LEAST_PAGES = _splits._LEAST_PAGES
+FIRST_SOUNDING = 8 * split_planner._FIRST_SOUNDING
+LEAST_PAGES = split_planner._LEAST_PAGES
 
 
 def segment(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.effort import EFFORT
 
-from cekat_async._stream import Line, streamed
+from cekat_async._paging.stream import Line, streamed
 
 
 def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):

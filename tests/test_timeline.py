@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cekat_async._timeline import Timeline
-from cekat_async.models import Cursor
+from cekat_async._paging.cursor_times import Timeline
+from cekat_async.positions import Cursor
 
 SECOND = 1_000_000
 # 50 years: from 2026 back to 1976, or forward to 2076.

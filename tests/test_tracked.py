@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.listing import EndlessListing, ModelListing, replay
 
-from cekat_async._tracked import TrackedWalk
+from cekat_async._parallel.tracked import TrackedWalk
 from cekat_async.errors import PaginationError
-from cekat_async.models import Conversation, ConversationPage, Cursor, MessagePreview
-from cekat_async.positions import Edge, Part, Position
+from cekat_async.models import Conversation, MessagePreview
+from cekat_async.pages import ConversationPage
+from cekat_async.positions import Cursor, Edge, Part, Position
 
 DAY = 86_400_000
 

@@ -18,8 +18,8 @@ from support.parts import make_config
 from support.rawserver import Cut, RawServer, http, zipped
 
 from cekat_async import CekatClient, RetryPolicy, Timeout
-from cekat_async._transport import Transport
-from cekat_async._wire import Reply, Request
+from cekat_async._api.messages import Reply, Request
+from cekat_async._request.transport import Transport
 from cekat_async.errors import (
     CekatError,
     ClientClosedError,

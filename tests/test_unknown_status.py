@@ -4,8 +4,8 @@ import pytest
 from support.parts import collect
 
 from cekat_async import ConfigurationError, StageStatus
-from cekat_async.config import describe_unknown_status
 from cekat_async.export import export_conversations
+from cekat_async.models.conversation import describe_unknown_status
 
 KNOWN_ONES = "the known ones are assigned, resolved, pending, open"
 

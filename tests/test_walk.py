@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.clock import run_virtual
 from support.effort import EFFORT
 
-from cekat_async._cursor_walk import CursorWalk
-from cekat_async._walk import (
+from cekat_async._paging.cursor_walk import CursorWalk
+from cekat_async._paging.page_walk import (
     PageWalk,
     items_of,
     odd_record_error,
@@ -19,14 +19,9 @@ from cekat_async._walk import (
     walk_pages,
 )
 from cekat_async.errors import CekatError, OddRecordError, PaginationError
-from cekat_async.models import (
-    Conversation,
-    ConversationPage,
-    Cursor,
-    Inbox,
-    InboxPage,
-    OddRecord,
-)
+from cekat_async.models import Conversation, Inbox, OddRecord
+from cekat_async.pages import ConversationPage, InboxPage
+from cekat_async.positions import Cursor
 
 
 def cursor(name: object) -> Cursor:

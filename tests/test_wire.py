@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.scripted import reply
 
-from cekat_async._wire import Reply, Request, encoded, refusal, retry_after
+from cekat_async._api.messages import Reply, Request, encoded, refusal, retry_after
 from cekat_async.errors import (
     APIStatusError,
     AuthenticationError,

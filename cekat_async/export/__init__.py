@@ -11,7 +11,7 @@ checkpoint. The target is visible when it is whole, with a manifest of what it h
 
 import typing
 
-from cekat_async._at_first_use import at_first_use as _late
+from cekat_async._lazy import at_first_use as _late
 
 if typing.TYPE_CHECKING:
     from cekat_async.export.manifest import Filters, Manifest, Partition

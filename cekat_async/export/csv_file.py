@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from cekat_async import TargetError
 from cekat_async.export.file_sink import FileSink
-from cekat_async.export.table import COLUMNS, row_of
+from cekat_async.frames.columns import COLUMNS, row_of
 
 if TYPE_CHECKING:
     import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cekat_async.export.file_sink import Output
     from cekat_async.export.sink import Records
-    from cekat_async.export.table import Row
+    from cekat_async.frames.columns import Row
 
 __all__ = ["CsvSink"]
 
@@ -36,7 +36,7 @@ _LAST = rb'(?P<raw>".*"|[^",\r\n]*+)'
 
 
 class CsvSink(FileSink):
-    """A CSV file of :data:`~cekat_async.export.table.COLUMNS`, with their names on top.
+    """A CSV file of :data:`~cekat_async.frames.columns.COLUMNS`, with their names on top.
 
     It is UTF-8 with a byte order mark, for Excel, separated by commas, and its rows end in CRLF.
     Times are ISO 8601 (``2026-04-10T05:47:16.771+00:00``), nothing is an empty cell, and what is

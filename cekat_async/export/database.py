@@ -13,7 +13,7 @@ import msgspec
 from cekat_async import ConfigurationError, TargetError
 from cekat_async.errors import readable
 from cekat_async.export.manifest import FORMAT, Manifest
-from cekat_async.export.table import COLUMNS, row_of
+from cekat_async.frames.columns import COLUMNS, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cekat_async.export.sink import Records
-    from cekat_async.export.table import Kind
+    from cekat_async.frames.columns import Kind
 
 __all__ = [
     "KINDS",

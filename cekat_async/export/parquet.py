@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from cekat_async import ConfigurationError, TargetError
-from cekat_async.export.arrow import Arrow
 from cekat_async.export.file_sink import (
     CHUNK,
     FileSink,
@@ -31,6 +30,7 @@ from cekat_async.export.file_sink import (
     take_rights,
     told_of,
 )
+from cekat_async.frames.arrow import Arrow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +55,7 @@ _SHOWN = 5
 
 
 class ParquetSink(FileSink):
-    """A Parquet file of :data:`~cekat_async.export.table.COLUMNS`, whatever the records hold.
+    """A Parquet file of :data:`~cekat_async.frames.columns.COLUMNS`, whatever the records hold.
 
     Text is ``string``, a time ``timestamp[us, UTC]``, ``labels`` a list of structs of ``id``,
     ``name`` and ``color``, and all else that is nested JSON in a ``string``. A column without a

@@ -19,10 +19,11 @@ from cekat_async import (
     ServerError,
     TransportError,
 )
-from cekat_async.config import describe_unknown_status, require_inbox_id, require_text
+from cekat_async.config import require_inbox_id, require_text
 from cekat_async.export.file_sink import CHECKPOINT
 from cekat_async.export.lock import LOCK
 from cekat_async.export.manifest import Filters
+from cekat_async.models.conversation import describe_unknown_status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cekat_async.export.database import Connection, Values
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.table import Kind
+    from cekat_async.frames.columns import Kind
 
 __all__ = ["PostgresSink"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cekat_async.export.database import Connection, Values
-    from cekat_async.export.table import Kind
+    from cekat_async.frames.columns import Kind
 
 __all__ = ["SqliteSink"]
 

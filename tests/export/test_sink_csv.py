@@ -14,7 +14,7 @@ from support.sinks import publish, some_records
 
 from cekat_async import TargetError
 from cekat_async.export.csv_file import CsvSink, _lines
-from cekat_async.export.table import COLUMNS, row_of
+from cekat_async.frames.columns import COLUMNS, row_of
 
 NASTY = [
     '=HYPERLINK("http://evil.example";"click")',

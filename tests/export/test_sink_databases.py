@@ -16,7 +16,7 @@ from support.sinks import MOMENT, Given, a_manifest, publish, some_records
 
 from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
 from cekat_async.export.database import require_table
-from cekat_async.export.table import COLUMNS, row_of
+from cekat_async.frames.columns import COLUMNS, row_of
 
 TESTS = Path(__file__).parents[1]
 NAMES = [column.name for column in COLUMNS] + ["exported_at"]

@@ -19,7 +19,7 @@ from support.sinks import publish, some_records
 from cekat_async import ConfigurationError, TargetError
 from cekat_async.export import parquet
 from cekat_async.export.parquet import ParquetFolderSink, ParquetSink
-from cekat_async.export.table import COLUMNS, row_of
+from cekat_async.frames.columns import COLUMNS, row_of
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from random import Random
 import msgspec
 
 from cekat_async.errors import BadRequestError
-from cekat_async.models import Conversation, ConversationPage, Cursor
+from cekat_async.models import Conversation
+from cekat_async.pages import ConversationPage
+from cekat_async.positions import Cursor
 
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from cekat_async import RetryPolicy, Timeout
-from cekat_async._limiter import Limiter
-from cekat_async._pipeline import Pipeline
-from cekat_async._raw_json import Steps
-from cekat_async._wire import Reply, Request
+from cekat_async._api.messages import Reply, Request
+from cekat_async._ratelimit.limiter import Limiter
+from cekat_async._request.pipeline import Pipeline
 from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, ClientConfig, client_config
+from cekat_async.models.raw_json import Steps
 
 from .scripted import ScriptedTransport, reply
 

@@ -15,9 +15,9 @@ from aiolimiter import AsyncLimiter
 from multidict import CIMultiDict
 
 from cekat_async import APIStatusError, Limiter, RateLimit, RetryPolicy, Timeout
-from cekat_async._ledger import Permit
-from cekat_async._pipeline import Pipeline
-from cekat_async._wire import Reply, Request
+from cekat_async._api.messages import Reply, Request
+from cekat_async._ratelimit.sent_log import Permit
+from cekat_async._request.pipeline import Pipeline
 from cekat_async.config import client_config
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.headers import quota_headers, retry_after

@@ -1,0 +1,231 @@
+"""The state of a walk along cursors: where it is, and whether it still makes progress."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cekat_async._paging.cursor_times import parse_cursor_ts, to_microseconds
+from cekat_async.errors import PaginationError, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cekat_async.positions import Cursor
+
+__all__ = ["LONGEST_CURSOR", "MOST_IDLE_PAGES", "CursorWalk"]
+
+# A walk ends with an error after this many pages that bring it no further.
+MOST_IDLE_PAGES = 50
+# A sparse listing is worth a warning if the rest of it may take more requests than this.
+_MANY_REQUESTS = 100_000
+# Servers and proxies accept URLs of about 8,000 characters, and percent-encoding triples some.
+LONGEST_CURSOR = 4_096
+
+
+class CursorWalk:
+    """Where a walk along cursors is. Ask with ``cursor`` until it is ``done``.
+
+    It ends where the server says so. It ends with an error if a cursor is repeated, if the same
+    pages are repeated, or if empty pages do not advance through the listing.
+
+    Args:
+        start: The cursor to begin with; ``None`` is the front of the listing.
+    """
+
+    def __init__(self, start: Cursor | None = None) -> None:
+        self.cursor = start
+        self.done = False
+        # 64-bit hashes instead of the texts. A walk of ten million conversations remembers 100,000
+        # cursors and as many pages, in about 8 MB each. The chance that two of its cursors, or two
+        # of its pages, have the same hash is 1 in 3 billion.
+        self._cursors = {hash(start)}
+        self._pages = _RepeatedPages()
+        self._empty_pages = _EmptyPages()
+
+    def can_follow(self, cursor: Cursor) -> bool:
+        """Whether a cursor leads on: the walk has not received it yet, and it can be sent."""
+        return hash(cursor) not in self._cursors and _longest(cursor) <= LONGEST_CURSOR
+
+    def advance(self, next_cursor: Cursor | None, names: Sequence[str | bytes]) -> None:
+        """Move on after a page.
+
+        An empty page that repeats the cursor it was requested with is the end: a request with it
+        would only return the same page again.
+
+        Args:
+            next_cursor: The cursor on the page.
+            names: The ids of the page's records, in order. A record without an id is identified by
+                its bytes.
+
+        Raises:
+            PaginationError: The walk would never end, or the cursor cannot be sent.
+        """
+        if next_cursor is None or (not names and next_cursor == self.cursor):
+            self.done = True
+            return
+        if _longest(next_cursor) > LONGEST_CURSOR:
+            raise self._error_of_length(next_cursor)
+        if hash(next_cursor) in self._cursors:
+            raise _repeated_cursor(next_cursor)
+        self._require_progress(next_cursor, names)
+        self._cursors.add(hash(next_cursor))
+        self.cursor = next_cursor
+
+    def take_warning(self) -> str | None:
+        """Return what is to be logged about the walk; each text is returned once."""
+        return self._empty_pages.take_warning()
+
+    def _require_progress(self, next_cursor: Cursor, names: Sequence[str | bytes]) -> None:
+        # Only a page that brings something new ends a run of idle pages. If empty and repeated
+        # pages ended each other's runs, a server could alternate between them for ever.
+        if not names:
+            self._empty_pages.note(next_cursor)
+            if self._empty_pages.idle >= MOST_IDLE_PAGES:
+                raise _no_advance(next_cursor)
+        elif self._pages.add(names):
+            self._empty_pages.restart(next_cursor)
+        elif self._pages.idle >= MOST_IDLE_PAGES:
+            raise _repeated_pages(next_cursor)
+
+    def _error_of_length(self, cursor: Cursor) -> PaginationError:
+        error = PaginationError(
+            f"the server sent a cursor of {_longest(cursor):,} characters, and more than "
+            f"{LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
+        )
+        error.cursor = self.cursor
+        return error
+
+
+class _RepeatedPages:
+    """Recognizes pages that one walk has received before.
+
+    Attributes:
+        idle: How many pages in a row had been received before.
+    """
+
+    def __init__(self) -> None:
+        self.idle = 0
+        self._known = set[int]()
+
+    def add(self, names: Sequence[str | bytes]) -> bool:
+        """Add a page, and return whether it is new."""
+        page = hash(tuple(names))
+        is_new = page not in self._known
+        self._known.add(page)
+        self.idle = 0 if is_new else self.idle + 1
+        return is_new
+
+
+class _EmptyPages:
+    """Follows the cursors of consecutive empty pages, as times: do they advance, and how fast?
+
+    An honest listing can have thousands of empty pages in a row, if the server applies a filter
+    after it has read a page. Their cursors advance in the direction of the listing.
+
+    Attributes:
+        idle: How many of the empty pages had a cursor that did not advance.
+    """
+
+    def __init__(self) -> None:
+        self.idle = 0
+        self._direction = 0  # -1 back in time, 1 forward, 0 until two cursors differ
+        # Microseconds since 1970: the farthest cursor, and the one that the run began at.
+        self._farthest: int | None = None
+        self._begin: int | None = None
+        self._pages = 0
+        self._warning: str | None = None
+        self._is_warned = False
+
+    def restart(self, cursor: Cursor) -> None:
+        """Begin a new run after a page with records, which carries this cursor."""
+        time = _time_of(cursor)
+        self._learn_direction(time)
+        self._farthest = self._begin = time
+        self._pages = self.idle = 0
+
+    def note(self, cursor: Cursor) -> None:
+        """Note an empty page, which carries this cursor."""
+        time = _time_of(cursor)
+        self._learn_direction(time)
+        self._pages += 1
+        if time is None or not self._advances(time):
+            self.idle += 1
+            return
+        self._begin = time if self._begin is None else self._begin
+        self._farthest = time
+        self._forecast(time)
+
+    def take_warning(self) -> str | None:
+        """Return the warning, if there is one that has not been taken yet."""
+        warning, self._warning = self._warning, None
+        return warning
+
+    def _learn_direction(self, time: int | None) -> None:
+        if not self._direction and time is not None and self._farthest is not None:
+            self._direction = (time > self._farthest) - (time < self._farthest)
+
+    def _advances(self, time: int) -> bool:
+        return self._farthest is None or (time - self._farthest) * self._direction > 0
+
+    def _forecast(self, time: int) -> None:
+        """Prepare the warning if the rest of the listing may take too many requests."""
+        if self._is_warned or self._pages < MOST_IDLE_PAGES or self._begin is None:
+            return
+        covered = abs(time - self._begin)
+        rest = time - _EARLIEST if self._direction < 0 else _now() - time
+        if covered and rest * self._pages > _MANY_REQUESTS * covered:
+            self._is_warned = True
+            self._warning = (
+                f"{self._pages} pages in a row are empty; at this rate the rest of the listing may "
+                f"take more than {_MANY_REQUESTS:,} requests. Stop the walk if that is too many"
+            )
+
+
+# No conversation is older than the API, and a cursor without a zone may be hours ahead of UTC.
+_EARLIEST = to_microseconds(datetime(2015, 1, 1, tzinfo=UTC))
+_DAY = 24 * 3600 * 1_000_000
+
+
+def _now() -> int:
+    return to_microseconds(datetime.now(UTC))
+
+
+def _time_of(cursor: Cursor) -> int | None:
+    """Return a cursor's time, or ``None`` if it cannot be read or cannot be a conversation's."""
+    time = parse_cursor_ts(cursor.cursor_ts)
+    return None if time is None or not _EARLIEST <= time <= _now() + _DAY else time
+
+
+def _longest(cursor: Cursor) -> int:
+    return max(len(cursor.cursor_id), len(cursor.cursor_ts))
+
+
+def _quoted(cursor: Cursor) -> str:
+    return quoted(f"{cursor.cursor_ts}, {cursor.cursor_id}")
+
+
+def _error(cursor: Cursor, what: str) -> PaginationError:
+    error = PaginationError(f"{what}: the walk would never end. Report this to the API's support")
+    error.cursor = cursor
+    return error
+
+
+def _repeated_cursor(cursor: Cursor) -> PaginationError:
+    return _error(cursor, f"the server sent a cursor for the second time ({_quoted(cursor)})")
+
+
+def _repeated_pages(cursor: Cursor) -> PaginationError:
+    return _error(
+        cursor,
+        f"the server sent {MOST_IDLE_PAGES} pages in a row that it had sent before, under new "
+        f"cursors (the last is {_quoted(cursor)})",
+    )
+
+
+def _no_advance(cursor: Cursor) -> PaginationError:
+    return _error(
+        cursor,
+        f"the server sent {MOST_IDLE_PAGES} empty pages whose cursors do not advance "
+        f"(the last is {_quoted(cursor)})",
+    )

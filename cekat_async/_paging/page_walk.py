@@ -1,0 +1,240 @@
+"""Walks: the async loops that drive them, and where a walk along page numbers is.
+
+The states are pure and know no network; the drivers beside them await a ``fetch`` they are given.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES
+from cekat_async.errors import OddRecordError, PaginationError, quoted
+from cekat_async.pages import names_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from cekat_async._paging.cursor_walk import CursorWalk
+    from cekat_async.errors import CekatError
+    from cekat_async.models import Conversation, Inbox, OddRecord
+    from cekat_async.pages import ConversationPage, InboxPage, Page, RawPage
+    from cekat_async.positions import Cursor
+
+__all__ = [
+    "PageWalk",
+    "cursor_error",
+    "items_of",
+    "let_pass",
+    "odd_record_error",
+    "page_error",
+    "told_in_time",
+    "told_later",
+    "walk_inboxes",
+    "walk_pages",
+]
+
+R = TypeVar("R", "Conversation", "Inbox")
+P = TypeVar("P", bound="ConversationPage | RawPage")
+
+
+class PageWalk:
+    """Where a walk along page numbers is. Ask with ``number`` until it is ``done``.
+
+    It ends where the server's count of pages *and* its count of items both say so, or at a page
+    that brings nothing new and is the last by the server's count of pages. Neither count is enough
+    by itself: the API's own sample has a wrong one (API.md).
+
+    Attributes:
+        number: The page to request next, from 1.
+        done: Whether nothing more is to be requested.
+        error: The error to raise after the page that :meth:`advance` has returned.
+    """
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.done = False
+        self.error: PaginationError | None = None
+        self._seen: set[str | bytes] = set()
+        self._idle = 0
+
+    def advance(self, page: InboxPage) -> InboxPage:
+        """Move on after a page, and return it without the inboxes that were there before.
+
+        Page numbers shift when an inbox is added or removed while the walk is under way.
+        """
+        fresh = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
+        fresh_odd = tuple(odd for odd in page.odd_records if self._is_new(odd.id or odd.raw))
+        self.number += 1
+        self._idle = 0 if fresh or fresh_odd else self._idle + 1
+        if self._idle >= MOST_IDLE_PAGES and self._claims_more(page):
+            self.error = _endless_pages(page)
+        self.done = self._is_complete(page) or (self._idle > 0 and not self._claims_more(page))
+        return msgspec.structs.replace(page, items=fresh, odd_records=fresh_odd)
+
+    def _is_new(self, name: str | bytes) -> bool:
+        if name in self._seen:
+            return False
+        self._seen.add(name)
+        return True
+
+    def _claims_more(self, page: InboxPage) -> bool:
+        """Whether the server says that there are more pages.
+
+        A page without anything new need not be the last: enough inboxes may have been added before
+        it to move all new ones to the next page.
+        """
+        if page.total_pages is None or self.number > page.total_pages:
+            return False
+        # An empty page is the last if all items have been received: then it is the count of pages
+        # that is wrong.
+        return not page.is_empty or page.total_items is None or len(self._seen) < page.total_items
+
+    def _is_complete(self, page: InboxPage) -> bool:
+        if page.total_pages is None or page.total_items is None:
+            return False
+        # With more items than it counts, the server is wrong about the pages as well.
+        return self.number > page.total_pages and len(self._seen) == page.total_items
+
+
+def _endless_pages(page: InboxPage) -> PaginationError:
+    return PaginationError(
+        f"the server counts {page.total_pages:,} pages, but {MOST_IDLE_PAGES} pages in a row "
+        "brought nothing new: the walk would never end. Report this to the API's support"
+    )
+
+
+def odd_record_error(
+    page: ConversationPage | InboxPage, on_odd_record: Callable[[OddRecord], object] | None
+) -> OddRecordError | None:
+    """Hand a page's odd records to the caller's function, or return the error to raise."""
+    if not page.odd_records:
+        return None
+    if on_odd_record is not None:
+        for record in page.odd_records:
+            on_odd_record(record)
+        return None
+    first, *others = page.odd_records
+    more = f" (and {len(others)} more of this page)" if others else ""
+    id_ = None if first.id is None else quoted(first.id)
+    return OddRecordError(
+        f"record {first.index} of the page, id {id_}, is malformed at "
+        f"{first.field}: {first.reason}{more}",
+        records=page.odd_records,
+        page=page,
+    )
+
+
+def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
+    """Return the error to raise after a page whose cursor cannot be used."""
+    if page.cursor_error is None:
+        return None
+    # The rest of the body is not the account's data, and may echo the key.
+    records = b'{"data":[%s]}' % b",".join(bytes(raw) for raw in page.raw)
+    return PaginationError(
+        f"the server sent a cursor that cannot be used: {page.cursor_error}. The records of its "
+        "page are complete; what comes after them is not known",
+        page=msgspec.structs.replace(page, body=records),
+    )
+
+
+def page_error(
+    page: ConversationPage, on_odd_record: Callable[[OddRecord], object] | None
+) -> CekatError | None:
+    """Return the error to raise after a page; hand its odd records to the caller's function."""
+    return odd_record_error(page, on_odd_record) or cursor_error(page)
+
+
+def told_later(
+    on_odd_record: Callable[[OddRecord], object] | None,
+) -> Callable[[OddRecord], object] | None:
+    """Return what a walk ahead of its caller does with odd records: see :func:`told_in_time`.
+
+    Where nobody wants to be told of them, they end the walk, there as elsewhere.
+    """
+    return None if on_odd_record is None else let_pass
+
+
+def let_pass(_: OddRecord) -> None:
+    """Take no notice of an odd record yet."""
+
+
+def told_in_time(
+    pages: AsyncGenerator[ConversationPage, None],
+    on_odd_record: Callable[[OddRecord], object] | None,
+) -> AsyncGenerator[ConversationPage, None]:
+    """Yield pages that were walked ahead, and tell of odd records when the caller gets theirs."""
+    return pages if on_odd_record is None else _told(pages, on_odd_record)
+
+
+async def _told(
+    pages: AsyncGenerator[ConversationPage, None], on_odd_record: Callable[[OddRecord], object]
+) -> AsyncGenerator[ConversationPage, None]:
+    async with aclosing(pages):
+        async for page in pages:
+            odd_record_error(page, on_odd_record)
+            yield page
+
+
+def _as_it_is(error: CekatError) -> CekatError:
+    return error
+
+
+def _say_nothing(_: str) -> None:
+    """Log no warning."""
+
+
+async def walk_pages(
+    fetch: Callable[[Cursor | None], Awaitable[P]],
+    walk: CursorWalk,
+    error_of: Callable[[P], CekatError | None],
+    label: Callable[[CekatError], CekatError] = _as_it_is,
+    warn: Callable[[str], None] = _say_nothing,
+) -> AsyncGenerator[P, None]:
+    """Yield page after page. An error surfaces behind the pages and records that came before it.
+
+    Args:
+        fetch: Returns the page behind a cursor.
+        walk: Where to begin, and what has come.
+        error_of: Says what is to be raised behind a page.
+        label: Writes on the walk's own errors which request they are about.
+        warn: Logs a warning about the walk.
+    """
+    while not walk.done:
+        page = await fetch(walk.cursor)
+        error = error_of(page)
+        yield page
+        if error is not None:
+            error.cursor = walk.cursor
+            raise label(error)
+        try:
+            walk.advance(page.next_cursor, names_of(page))
+        except PaginationError as endless:
+            raise label(endless) from None
+        if warning := walk.take_warning():
+            warn(warning)
+
+
+async def walk_inboxes(
+    fetch: Callable[[int], Awaitable[InboxPage]],
+    on_odd_record: Callable[[OddRecord], object] | None,
+    label: Callable[[CekatError], CekatError] = _as_it_is,
+) -> AsyncGenerator[InboxPage, None]:
+    """Yield page after page, each inbox once; ``label`` as for conversations."""
+    walk = PageWalk()
+    while not walk.done:
+        page = walk.advance(await fetch(walk.number))
+        error = odd_record_error(page, on_odd_record) or walk.error
+        yield page
+        if error is not None:
+            raise label(error)
+
+
+async def items_of(pages: AsyncGenerator[Page[R], None]) -> AsyncGenerator[R, None]:
+    """Yield record after record of some pages, and close them when it is closed."""
+    async with aclosing(pages):
+        async for page in pages:
+            for item in page.items:
+                yield item

@@ -1,0 +1,239 @@
+"""The one path of a request: retry → limiter → transport → decode."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from cekat_async._api.messages import HEADERS_READ, MOST_READ, OK, Reply, refusal
+from cekat_async._request.retry import RetryBudget, deserves_retry, retried
+from cekat_async._request.timeouts import Cutoffs
+from cekat_async.errors import (
+    APIStatusError,
+    CekatError,
+    ClientClosedError,
+    DeadlineExceededError,
+    DecodeError,
+    NotSentError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cekat_async._api.messages import Request
+    from cekat_async._ratelimit.limiter import Limiter
+    from cekat_async._ratelimit.sent_log import Permit
+    from cekat_async.config import ClientConfig
+    from cekat_async.models.raw_json import Steps
+
+__all__ = ["Exchanger", "Pipeline", "Traffic"]
+
+T = TypeVar("T")
+
+
+class Exchanger(Protocol):
+    """What moves one request and one whole reply: the transport, or a script that plays it."""
+
+    def require_usable(self) -> None:
+        """Raise if it cannot send a request from here: closed, or of another event loop."""
+        ...
+
+    async def exchange(self, request: Request) -> Reply:
+        """Send a request and return its reply."""
+        ...
+
+
+class Traffic:
+    """What a client has sent so far.
+
+    Attributes:
+        requests: Attempts, retries included, and those too that could not connect.
+        retries: Those that were not the first attempt of their call.
+    """
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.retries = 0
+
+    def __repr__(self) -> str:
+        return f"<Traffic: {self.requests} requests, {self.retries} of them retries>"
+
+
+class Pipeline:
+    """Takes the requests of one client down the path."""
+
+    def __init__(self, config: ClientConfig, limiter: Limiter, transport: Exchanger) -> None:
+        self.traffic = Traffic()
+        self._config = config
+        self._limiter = limiter
+        self._transport = transport
+        self._budget = RetryBudget(config.retry.budget)
+        self._slots = asyncio.Semaphore(config.concurrency)
+        self._cutoffs = Cutoffs(config.timeout.deadline)
+        self._ended = False
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests may be under way at once."""
+        return self._config.concurrency
+
+    def end(self) -> None:
+        """End all calls that are under way, whatever they wait for: the client is closed."""
+        self._ended = True
+        self._cutoffs.cut_all()
+
+    async def fetch(
+        self,
+        request: Request,
+        decode: Callable[[Reply], Steps[T]],
+        on_sight: Callable[[Reply], bool] | None = None,
+    ) -> T:
+        """Return what ``decode`` makes of the reply.
+
+        Args:
+            request: What to ask.
+            decode: Decodes a reply with the status 200, in steps. Its errors decide about a retry.
+            on_sight: Called with the reply before that. It returns true if it sees that the reply
+                is a good one, and has begun something that is to go out before it is decoded.
+
+        Raises:
+            DeadlineExceededError: Attempts and waits together outlasted ``Timeout.deadline``.
+            CekatError: What the last attempt failed with.
+        """
+        call = _Call(request, decode, on_sight)
+        cutoff = self._cutoffs.begin()
+        attempt = partial(self._attempt, call, cutoff.end)
+        try:
+            with cutoff:
+                return await retried(
+                    self._config.retry, self._budget, cutoff.end, attempt, lambda: call.attempts
+                )
+        except TimeoutError:
+            if not cutoff.is_cut:
+                raise
+        raise call.labelled(self._cut_off(call)) from call.failure
+
+    def _cut_off(self, call: _Call[T]) -> CekatError:
+        if self._ended:
+            return ClientClosedError("the client was closed while a request was under way")
+        where = "" if call.attempts else ": it was still waiting for its turn"
+        return DeadlineExceededError(f"no answer within {self._config.timeout.deadline:g} s{where}")
+
+    def labelled(self, error: CekatError, path: str) -> CekatError:
+        """Write on an error of a walk what it is about, and strike out an echo of the key."""
+        key = self._config.api_key
+        error.path, error.attempts = path, max(error.attempts, 1)
+        error.message = key.redact_text(error.message)
+        error.args = (error.message,)
+        return error
+
+    async def _attempt(self, call: _Call[T], deadline: float) -> T:
+        try:
+            # Before any wait: who is closed need not queue to hear it, and a semaphore and a
+            # limiter of another event loop would fail in their own ways.
+            self._transport.require_usable()
+            await self._slots.acquire()
+            try:
+                permit = await self._limiter.acquire(deadline)
+                reply = await self._exchange(call)
+            finally:
+                self._slots.release()
+            if call.on_sight is None or not call.on_sight(reply):
+                return await self._answer(permit, reply, call.decode)
+            # The limiter hears of it first: what has been begun is the next to ask it.
+            self._limiter.observe(permit, reply)
+            await asyncio.sleep(0)
+            return await self._decoded(reply, call.decode)
+        except CekatError as error:
+            if isinstance(error, APIStatusError) and deserves_retry(error):
+                self._limiter.explain(error, deadline)
+            call.failure = call.labelled(error)
+            raise
+
+    async def _exchange(self, call: _Call[T]) -> Reply:
+        self._count(call)
+        try:
+            return await self._transport.exchange(call.request)
+        except BaseException as error:  # a cancellation too: the request may have arrived
+            self._limiter.lost(sent=not isinstance(error, NotSentError))
+            raise
+
+    def _count(self, call: _Call[T]) -> None:
+        self.traffic.requests += 1
+        self.traffic.retries += call.attempts > 0
+        call.attempts += 1
+
+    async def _answer(self, permit: Permit, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
+        status = reply.status
+        try:
+            return await self._decoded(reply, decode)
+        except APIStatusError as error:
+            # A 200 that says "success": false has its status in the body.
+            status = error.status
+            raise
+        finally:
+            self._limiter.observe(permit, Reply(status, reply.headers, reply.body))
+
+    async def _decoded(self, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
+        """Return what a reply holds, or raise the error that it means.
+
+        A server may echo the key. An error shows what the server sent: in its message, its
+        attributes, and the frames of its traceback. So it is raised here, from an excerpt without
+        the key.
+        """
+        failure: CekatError | None = None
+        if reply.status == OK:
+            try:
+                return await _in_turns(decode(reply))
+            except DecodeError as error:
+                failure = self._without_key(error)
+            except APIStatusError:
+                pass  # raised below
+        raise failure or refusal(self._excerpt(reply))
+
+    def _without_key(self, error: DecodeError) -> CekatError:
+        key = self._config.api_key
+        error.raw = key.excerpt(error.raw, MOST_READ)
+        error.message = key.redact_text(error.message)
+        error.args = (error.message,)
+        return error.with_traceback(None)
+
+    def _excerpt(self, reply: Reply) -> Reply:
+        key, said = self._config.api_key, reply.headers
+        headers = {name: key.redact_text(said[name]) for name in HEADERS_READ if name in said}
+        excerpt = key.excerpt(reply.body, MOST_READ)
+        return Reply(reply.status, headers, excerpt, size=len(reply.body))
+
+
+async def _in_turns(steps: Steps[T]) -> T:
+    """Return the result of work in steps, and give the event loop a turn after each of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)
+
+
+class _Call(Generic[T]):
+    """One request on its way, with what has become of it so far."""
+
+    def __init__(
+        self,
+        request: Request,
+        decode: Callable[[Reply], Steps[T]],
+        on_sight: Callable[[Reply], bool] | None,
+    ) -> None:
+        self.request = request
+        self.decode = decode
+        self.on_sight = on_sight
+        self.attempts = 0
+        self.failure: CekatError | None = None
+
+    def labelled(self, error: CekatError) -> CekatError:
+        """Write on an error which request it is about, and how often that went out."""
+        error.path = self.request.path
+        error.attempts = self.attempts
+        return error

@@ -1,0 +1,318 @@
+"""One request out, one whole reply in, over aiohttp.
+
+aiohttp's errors end here: their ``repr`` and ``args`` hold the request's headers, and with them
+the key, so ours are raised outside of the ``except`` that caught them and do not chain to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import logging
+import platform
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from cekat_async._api.messages import OK, Reply, Request
+from cekat_async._request.aiohttp_errors import (
+    ConnectionLostError,
+    error_from_aiohttp,
+    invalid_host,
+    timeout_error,
+)
+from cekat_async._request.connections import Connector, IdleConnections
+from cekat_async._request.timeouts import Cutoffs
+from cekat_async._version import __version__
+from cekat_async.config import is_host, is_loopback
+from cekat_async.errors import (
+    ClientClosedError,
+    ConfigurationError,
+    ResponseLostError,
+    ResponseTooLargeError,
+)
+
+if TYPE_CHECKING:
+    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+
+    from cekat_async.config import ClientConfig
+
+__all__ = ["Transport"]
+
+_log = logging.getLogger("cekat_async")
+
+_LARGE_BLOCK = 1024 * 1024
+
+_MAX_ERROR_BODY = 1024 * 1024
+"""Bytes of an error's body that are read. An error of the API has a few hundred."""
+
+_STEP = 64 * 1024
+"""Bytes that aiohttp unpacks in one step. It keeps twice as many before it stops receiving."""
+
+
+# What aiohttp raises for a connection that is lost before the head of an answer.
+_LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
+
+
+class Transport:
+    """Moves one request and one reply at a time over a session, its own or the caller's.
+
+    A session of its own opens with the first exchange, in the event loop of that moment.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self._config = config
+        self._session = session
+        self._owns_session = session is None
+        if session is not None:
+            _check_session(session)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        # In a caller's session there may be some, from its own requests.
+        self._idle = IdleConnections(may_exist=session is not None)
+        self._cutoffs = Cutoffs(config.timeout.attempt)
+        _keep_heap_warm()
+        base = URL(config.base_url, encoded=True)
+        self._scheme, self._authority = base.scheme, base.raw_authority
+        self._prefix = base.raw_path.rstrip("/")
+        self._options = self._request_options(session)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed; exchanges are refused then."""
+        return self._closed
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something left to close."""
+        return self._owns_session and self._session is not None and not self._closed
+
+    def require_usable(self) -> None:
+        """Let pass who can send from here; the first to ask ties it to the running event loop.
+
+        Raises:
+            ClientClosedError: The client, or the caller's session, is closed.
+            ConfigurationError: The client is at work in another event loop.
+        """
+        if self._closed:
+            raise ClientClosedError("the client is closed: make a new one")
+        if self._session is not None and self._session.closed:
+            raise ClientClosedError("the session given to the client is closed")
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise ConfigurationError(
+                "the client belongs to another event loop: make one client in each loop"
+            )
+
+    async def exchange(self, request: Request) -> Reply:
+        """Send a request and read its reply to the end, whatever its status.
+
+        Raises:
+            TransportError: It did not come to a whole reply; the subclass says how far it came.
+            ClientClosedError: The client, or the caller's session, is closed.
+        """
+        self.require_usable()
+        session = self._open_session()
+        failure: Exception
+        try:
+            with self._cutoffs.begin():
+                return await self._exchange(session, request)
+        except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
+            failure = timeout_error(error)
+        except aiohttp.ClientError as error:
+            failure = error_from_aiohttp(error, self._config)
+        except ResponseTooLargeError as error:
+            # The frames it comes from hold the response, and that the headers as received.
+            failure = error.with_traceback(None)
+        except UnicodeError:
+            # What the system's resolver raises for a name that cannot be one.
+            failure = invalid_host(self._config.base_url)
+        except asyncio.CancelledError:
+            if not _is_stray_cancellation(session):
+                raise
+            failure = _closed_under_way()
+        if isinstance(failure, ResponseLostError):
+            # Whatever happened to that connection may have happened to all of them.
+            self._idle.suspect()
+        raise _closed_under_way() if session.closed else failure
+
+    async def close(self) -> None:
+        """Close the session, if it is our own; from now on exchanges are refused."""
+        self._closed = True
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+        self._cutoffs.rest()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=Connector(limit=self._config.concurrency),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _request_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
+        """Return what is the same for each request."""
+        config = self._config
+        timeout = aiohttp.ClientTimeout(
+            total=None,  # it would also count what the cutoffs count, and costs more
+            # With the look-up of the name. In a pool of our own nobody waits for a connection; in
+            # a caller's one may, and that is no failure to connect.
+            connect=config.timeout.connect if session is None else None,
+            sock_connect=config.timeout.connect,
+            sock_read=config.timeout.read,
+        )
+        return {
+            "headers": {
+                "Accept": "application/json",
+                "User-Agent": f"cekat-async/{__version__} Python/{platform.python_version()}",
+            },
+            "timeout": timeout,
+            "proxy": _proxy(config.base_url) if config.trust_env and session is None else None,
+            # None of these is left to the defaults of a caller's session: a redirect could lead
+            # the key elsewhere, and an error's body must be read like any other.
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "auto_decompress": True,
+            "read_bufsize": _STEP,
+            # Those of the request replace the session's own, which are not public.
+            "middlewares": (self._send, *getattr(session, "_middlewares", ())),
+        }
+
+    async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Reply:
+        response = await session.get(self._url(request), **self._options)
+        try:
+            body = await self._body(response)
+        finally:
+            # Of a body that was not read to its end, this closes the connection.
+            response.release()
+        self._idle.may_exist = True
+        _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
+        return Reply(response.status, response.headers, body)
+
+    def _url(self, request: Request) -> URL:
+        # From parts, which are encoded already and are to be sent byte for byte: half as dear as a
+        # text that yarl takes apart.
+        return URL.build(
+            scheme=self._scheme,
+            authority=self._authority,
+            path=self._prefix + request.path,
+            query_string=request.query,
+            encoded=True,
+        )
+
+    async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Send a request with the key, once.
+
+        A middleware is the place for both. What sets the key here, behind all else, also outdoes
+        a ``.netrc``, and aiohttp's frames have no key to show in a traceback. And aiohttp sends
+        a GET again by itself when a reused connection drops, behind the limiter's and the retry's
+        back: a middleware runs inside of that loop, and what it raises decides.
+        """
+        request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
+        await self._idle.close_if_suspect(self._open_session(), request, self._options["timeout"])
+        was_idle = self._idle.may_exist
+        try:
+            return await handler(request)
+        except (aiohttp.ClientConnectorError, TimeoutError):
+            raise
+        except _LOST as error:
+            lost = ConnectionLostError(error, was_idle=was_idle)
+        raise lost
+
+    async def _body(self, response: ClientResponse) -> bytes:
+        """Return the whole body of a page, or the beginning of an error's.
+
+        A connection can be used again only if its body was read to the end.
+
+        Raises:
+            ResponseTooLargeError: A page is larger than ``max_page_bytes``.
+        """
+        is_page = response.status == OK
+        limit = self._config.max_page_bytes if is_page else _MAX_ERROR_BODY
+        if is_page and (response.content_length or 0) > limit:
+            raise _too_large(limit)
+        body = await _read(response.content, limit)
+        if is_page and len(body) > limit:
+            raise _too_large(limit)
+        # Some servers put a byte order mark before their JSON, which is none of it.
+        return body[:limit].removeprefix(codecs.BOM_UTF8)
+
+
+async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
+    """Return a body, or more than ``limit`` bytes of a longer one, a piece in each turn.
+
+    aiohttp unpacks a compressed body as it is read. Without a turn of the loop in between, all of
+    it would be one long block.
+    """
+    body = bytearray()
+    while len(body) <= limit and not content.at_eof():
+        if body:
+            await asyncio.sleep(0)
+        body += await content.readany()
+    return bytes(body)
+
+
+def _keep_heap_warm() -> None:
+    """Let the C library keep the memory in which answers are received, from one to the next.
+
+    asyncio receives into blocks of 256 kB. glibc takes a mapping of its own for each block above
+    128 kB, and gives it back: two calls of the system and 25 page faults for each page, a fifth of
+    a walk's CPU time (benchmarks/bench_walk.py, "warm heap"). Once a larger block was freed it no
+    longer does, which in a process that has done any work is usually so. Elsewhere this is nothing.
+    """
+    bytes(_LARGE_BLOCK)
+
+
+def _check_session(session: aiohttp.ClientSession) -> None:
+    if not isinstance(session, aiohttp.ClientSession):
+        raise ConfigurationError(f"session must be an aiohttp.ClientSession, not {session!r}")
+    if session.auth is not None:
+        raise ConfigurationError(
+            "the session has an auth of its own, where the API wants the key: leave it away"
+        )
+
+
+def _proxy(base_url: str) -> URL | None:
+    """Return the environment's proxy for the API's host.
+
+    Looked up once, as aiohttp would look at every request, in a thread. Loopback needs none, and
+    the key, which may go there unencrypted, is not to leave the machine in that state.
+    """
+    url = URL(base_url)
+    text = getproxies().get(url.scheme)
+    if not text or is_loopback(url.host or "") or proxy_bypass(url.authority):
+        return None
+    # The URL is not shown: it may hold a password.
+    refusal = f"the environment's proxy for {url.scheme} must be an http:// or https:// URL"
+    try:
+        proxy = URL(text if "://" in text else f"http://{text}")
+    except ValueError:
+        raise ConfigurationError(refusal) from None
+    if proxy.scheme not in {"http", "https"} or not is_host(proxy.raw_host or ""):
+        raise ConfigurationError(refusal)
+    return proxy
+
+
+def _is_stray_cancellation(session: aiohttp.ClientSession) -> bool:
+    """Whether nobody cancelled the task: aiohttp cancels who waits for a connection at closing."""
+    task = asyncio.current_task()
+    return session.closed and task is not None and not task.cancelling()
+
+
+def _closed_under_way() -> ClientClosedError:
+    return ClientClosedError("the session was closed while a request was under way")
+
+
+def _too_large(limit: int) -> ResponseTooLargeError:
+    return ResponseTooLargeError(
+        f"the page is larger than {limit:,} bytes: ask for fewer records with limit=, or raise "
+        "CekatClient(max_page_bytes=…)"
+    )

@@ -1,0 +1,263 @@
+"""Pages of a listing: their records, decoded or as bytes."""
+
+# No postponed annotations: msgspec reads them when a struct is made.
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, SupportsIndex, TypeVar, overload
+
+import msgspec
+
+from cekat_async.models import Conversation, Inbox, OddRecord
+from cekat_async.models.base import IdentifiedRecord, Record
+from cekat_async.models.raw_json import cut_records, fits_at_once, join_lines, lines, record_id
+from cekat_async.positions import Cursor, Position
+
+__all__ = ["ConversationPage", "InboxPage", "Page", "RawPage", "names_of", "only"]
+
+
+_R = TypeVar("_R", bound=IdentifiedRecord)
+
+
+class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
+    """What both kinds of pages share: iterable, with a length, in the server's order.
+
+    Attributes:
+        items: The records.
+        odd_records: The malformed records, which are not in ``items``.
+        body: The whole reply as received.
+        kept_raw: The records' bytes, if cutting them from the body again would take long; else
+            ``None``. Use ``raw``, which is there in either case.
+    """
+
+    items: tuple[_R, ...] = ()
+    odd_records: tuple[OddRecord, ...] = ()
+    body: bytes = b'{"data":[]}'
+    kept_raw: list[msgspec.Raw] | None = None
+
+    @property
+    def raw(self) -> list[msgspec.Raw]:
+        """Each record's bytes exactly as received, malformed records included.
+
+        They may be views that keep the whole body in memory; ``bytes(raw)`` makes a copy.
+        """
+        return cut_records(self.body) if self.kept_raw is None else self.kept_raw
+
+    @property
+    def ids(self) -> list[str | None]:
+        """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
+        odd_at = {odd.index: odd for odd in self.odd_records}
+        items = iter(self.items)
+        count = len(self.items) + len(self.odd_records)
+        return [odd_at[place].id if place in odd_at else next(items).id for place in range(count)]
+
+    @property
+    def unknown_fields(self) -> dict[str, int]:
+        """The names of fields that this version does not know, and how many records have each.
+
+        Fields of labels and message previews are named as ``labels.icon``.
+        """
+        return _count_fields(self.items, known=False)
+
+    @property
+    def mistyped_fields(self) -> dict[str, int]:
+        """The names of fields of another type than documented, and how many records have each.
+
+        The original values are in the records' ``extra``. Fields of labels and message previews
+        are named as ``last_message.created_at``.
+        """
+        return _count_fields(self.items, known=True)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no record, not even a malformed one."""
+        return not (self.items or self.odd_records)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Each record as a line of JSON, malformed ones included, without a line break at its end.
+
+        As received, but for line breaks between its tokens.
+        """
+        return lines(self.raw, self.body)
+
+    def json_lines(self) -> bytes:
+        """Return all ``lines`` as one text, each with a line break at its end."""
+        return join_lines(self.raw, self.body)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> _R: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[_R, ...]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> _R | tuple[_R, ...]:
+        """Return one of the records, or a tuple of those in a slice.
+
+        ``page[0]`` is ``page.items[0]``. ``page.raw`` also counts malformed records, so that
+        ``page.raw[0]`` is another record if the first one of the page is malformed.
+        """
+        return self.items[index]
+
+    def __iter__(self) -> Iterator[_R]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        return _short_repr(self, len(self.items) + len(self.odd_records))
+
+
+class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
+    """One page of the listing of conversations.
+
+    Attributes:
+        next_cursor: Leads to the next page; ``None`` on the last page. In a walk in segments it
+            leads to all that has not been yielded yet.
+        cursor_error: What is wrong with the cursor that the server sent; ``None`` if nothing is. A
+            walk raises :class:`~cekat_async.PaginationError` after such a page.
+        inbox_id: The inbox that was asked for; ``None`` for all inboxes.
+        position: The resume position after this page in a tracked walk; ``None`` in other walks.
+    """
+
+    next_cursor: Cursor | None = None
+    cursor_error: str | None = None
+    inbox_id: str | None = None
+    position: Position | None = None
+
+
+class InboxPage(Page[Inbox], frozen=True, kw_only=True):
+    """One page of the listing of inboxes, which counts its pages from 1.
+
+    The totals are what the server says, and ``None`` if it does not say or they cannot be read.
+    They are not always right: the API's own sample counts 8 pages for 15 inboxes at 10 a page.
+    """
+
+    page: int = 1
+    total_pages: int | None = None
+    total_items: int | None = None
+
+
+class RawPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the listing of conversations whose records are only cut apart, and not decoded.
+
+    Attributes:
+        raw: Each record's bytes exactly as received; see :attr:`Page.raw`.
+        body: The whole reply as received.
+        next_cursor: Leads to the next page; ``None`` on the last page.
+        cursor_error: As in :class:`ConversationPage`.
+        inbox_id: The inbox that was asked for; ``None`` for all inboxes.
+    """
+
+    raw: list[msgspec.Raw] = []
+    body: bytes = b'{"data":[]}'
+    next_cursor: Cursor | None = None
+    cursor_error: str | None = None
+    inbox_id: str | None = None
+
+    @property
+    def ids(self) -> list[str | None]:
+        """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
+        return [record_id(raw) for raw in self.raw]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no record."""
+        return not self.raw
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Each record as a line of JSON; see :attr:`Page.lines`."""
+        return lines(self.raw, self.body)
+
+    def json_lines(self) -> bytes:
+        """Return all ``lines`` as one text, each with a line break at its end."""
+        return join_lines(self.raw, self.body)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> msgspec.Raw: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[msgspec.Raw]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> msgspec.Raw | list[msgspec.Raw]:
+        """Return the bytes of one record, or a list of those in a slice; as ``raw`` does."""
+        return self.raw[index]
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __repr__(self) -> str:
+        return _short_repr(self, len(self.raw))
+
+
+def names_of(page: ConversationPage | RawPage) -> list[str | bytes]:
+    """Return what each record of a page is known by, in order: its id, or all of it without one."""
+    if isinstance(page, RawPage):
+        return _raw_names_of(page)
+    names: list[str | bytes] = []
+    odd_at = {odd.index: odd.raw for odd in page.odd_records}
+    for index, id_ in enumerate(page.ids):
+        names.append(odd_at[index] if id_ is None else id_)
+    return names
+
+
+def _raw_names_of(page: RawPage) -> list[str | bytes]:
+    # The ids of a larger page could take too long to read at once. Then its bytes must do.
+    if not fits_at_once(page.body):
+        return [bytes(raw) for raw in page.raw]
+    return [record_id(raw) or bytes(raw) for raw in page.raw]
+
+
+def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
+    """Return a page of those of its records that are wanted, its raw ones and its body too."""
+    if all(wanted):
+        return page
+    indices = [index for index, is_wanted in enumerate(wanted) if is_wanted]
+    odd_at = {odd.index: odd for odd in page.odd_records}
+    # Where the records that are not odd stand, in the order of `items`.
+    plain = (index for index in range(len(wanted)) if index not in odd_at)
+    raw = page.raw
+    return msgspec.structs.replace(
+        page,
+        items=tuple(item for index, item in zip(plain, page.items, strict=True) if wanted[index]),
+        odd_records=tuple(
+            msgspec.structs.replace(odd_at[index], index=place)
+            for place, index in enumerate(indices)
+            if index in odd_at
+        ),
+        body=b'{"data":[%s]}' % b",".join(bytes(raw[index]) for index in indices),
+        kept_raw=None if page.kept_raw is None else [raw[index] for index in indices],
+    )
+
+
+def _short_repr(page: object, records: int) -> str:
+    # The body is customers' data, and may echo the key; a repr ends up in logs.
+    return f"<{type(page).__name__} of {records} record{'s' * (records != 1)}>"
+
+
+def _count_fields(records: Iterable[Record], *, known: bool) -> dict[str, int]:
+    counts = Counter[str]()
+    for record in records:
+        counts.update(_extra_fields(record, known=known))
+    return dict(counts)
+
+
+def _extra_fields(record: Record, *, known: bool) -> set[str]:
+    """Return which fields of a record and its parts are in ``extra``: known or unknown ones."""
+    names = _own_extra_fields(record, known=known)
+    if isinstance(record, Conversation):
+        for place, part in _parts_of(record):
+            names |= {f"{place}.{name}" for name in _own_extra_fields(part, known=known)}
+    return names
+
+
+def _own_extra_fields(record: Record, *, known: bool) -> set[str]:
+    fields = set(record.__struct_fields__) - {"extra"}
+    return {name for name in record.extra if known is (name in fields)}
+
+
+def _parts_of(conversation: Conversation) -> Iterator[tuple[str, Record]]:
+    for label in conversation.labels:
+        yield "labels", label
+    if conversation.first_message is not None:
+        yield "first_message", conversation.first_message
+    if conversation.last_message is not None:
+        yield "last_message", conversation.last_message

@@ -1,0 +1,297 @@
+"""The layout: a file imports only from what is before it, and most of the core does no I/O."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import cekat_async
+
+ROOT = Path(cekat_async.__file__).parent
+
+# In order: an entry imports only entries before its own. CONTRIBUTING.md shows the same list.
+HOUSE = """
+    _version errors config positions models pages  <  _api  <  _ratelimit  <  _request  <  _paging
+    <  _parallel  <  resources  <  client  <  __init__  <  _lazy  <  frames  <  export budgets
+    <  sandbox  <  cli  <  __main__
+"""
+ORDER = [name for name in HOUSE.split() if name != "<"]
+PLACE = {name: place for place, name in enumerate(ORDER)}
+CORE = set(ORDER[: PLACE["__init__"] + 1])
+PROGRAMS = ORDER[PLACE["__init__"] + 1 :]
+# Of the core, these may read, write and wait. The rest is pure.
+NOT_PURE = {
+    "_ratelimit": {"clock", "leaky_bucket", "limiter", "shared_budget"},
+    "_request": {"aiohttp_errors", "connections", "pipeline", "retry", "timeouts", "transport"},
+    "_paging": {"many_inboxes", "prefetch", "stream"},
+    "_parallel": set[str](),
+    "resources": {"conversations", "inboxes"},
+}
+PURE = CORE - {"client", "__init__"}
+
+# All that pure files may import. None of it reads, writes, waits or starts anything.
+HARMLESS = {
+    "__future__",
+    "array",
+    "collections.Counter",
+    "collections.abc",
+    "collections.deque",
+    "contextlib",
+    "datetime",
+    "difflib.get_close_matches",
+    "email.utils",
+    "enum",
+    "hashlib.blake2b",
+    "http.HTTPStatus",
+    "ipaddress",
+    "itertools",
+    "math",
+    "msgspec",
+    "re",
+    "types",
+    "typing",
+    "urllib.parse",
+    "uuid.UUID",
+}
+
+
+class Import(NamedTuple):
+    """One imported name, and whether only type checkers see it."""
+
+    module: str
+    name: str | None
+    for_types: bool
+
+    @property
+    def target(self) -> str:
+        """The first part behind the package's name: the file or the folder that is imported."""
+        parts = self.module.split(".")
+        if len(parts) == 1:
+            return self.name if self.name in PLACE else "__init__"
+        return parts[1]
+
+    @property
+    def is_ours(self) -> bool:
+        return self.module.split(".")[0] == "cekat_async"
+
+
+def module_of(path: Path) -> str:
+    parts = ("cekat_async", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def top_of(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+@cache
+def imports_of(path: Path) -> list[Import]:
+    """Find every import of a file, those inside of functions too."""
+    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    return [*imports_in(ast.parse(path.read_text(encoding="utf-8")), package, for_types=False)]
+
+
+def imports_in(node: ast.AST, package: str, *, for_types: bool) -> Iterator[Import]:
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, None, for_types) for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        yield from (Import(module, alias.name, for_types) for alias in node.names)
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        for part in node.body:
+            yield from imports_in(part, package, for_types=True)
+        for part in node.orelse:
+            yield from imports_in(part, package, for_types=for_types)
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from imports_in(child, package, for_types=for_types)
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+each_file = pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(ROOT)) for p in FILES])
+each_pure_file = pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if top_of(p) in PURE and p.stem not in NOT_PURE.get(top_of(p), ())],
+    ids=lambda path: path.name,
+)
+each_program = pytest.mark.parametrize(
+    "path",
+    [p for p in FILES if top_of(p) in PROGRAMS],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+
+
+def test_the_list_is_complete() -> None:
+    """Every file and folder of the package has its place in the list, and no other has."""
+    assert {top_of(path) for path in FILES} == set(ORDER)
+
+
+def test_contributing_shows_the_same_list() -> None:
+    """CONTRIBUTING.md shows developers the list that is checked here."""
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+    assert " ".join(HOUSE.split()) in " ".join(text.split())
+
+
+@each_file
+def test_imports_lead_left(path: Path) -> None:
+    """A file imports only what is before its own entry in the list, except for types."""
+    own = top_of(path)
+    for found in imports_of(path):
+        if not found.is_ours or found.for_types or found.target == own:
+            continue
+
+        assert PLACE[found.target] < PLACE[own], (
+            f"{own} imports {found.target}, which is after it in the list: "
+            "move what both need to an entry before both"
+        )
+
+
+@each_pure_file
+def test_pure_files_do_no_io(path: Path) -> None:
+    """Pure files import nothing that reads, writes, waits or starts anything."""
+    for found in imports_of(path):
+        name = f"{found.module}.{found.name}"
+
+        assert found.is_ours or found.module in HARMLESS or name in HARMLESS, (
+            f"{path.name} imports {name}: add it to HARMLESS here if it does no I/O of any "
+            "kind; if it does, add the file to NOT_PURE"
+        )
+
+
+@each_pure_file
+def test_pure_files_open_and_print_nothing(path: Path) -> None:
+    """Pure files do no I/O with what is built in, either."""
+    names = {
+        node.id
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name)
+    }
+
+    assert not names & {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+@pytest.mark.parametrize(
+    "library,owners",
+    [
+        ("tenacity", {"_request.retry"}),
+        ("aiolimiter", {"_ratelimit.leaky_bucket"}),
+        ("aiohttp", {"_request.transport", "_request.aiohttp_errors", "_request.connections"}),
+    ],
+)
+def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
+    """Of the core, one file imports tenacity, one aiolimiter; the transport's import aiohttp."""
+    importers = {
+        module_of(path).removeprefix("cekat_async.")
+        for path in FILES
+        if top_of(path) in CORE
+        for found in imports_of(path)
+        if not found.for_types and found.module.split(".")[0] == library
+    }
+
+    assert importers == owners
+
+
+@pytest.mark.parametrize("folder", [name for name in ORDER if (ROOT / name).is_dir()])
+def test_no_circles_inside_a_folder(folder: str) -> None:
+    """The files of a folder do not import each other in circles."""
+    paths = [path for path in FILES if top_of(path) == folder]
+    modules = {module_of(path) for path in paths}
+    graph = {
+        module_of(path): {
+            candidate
+            for found in imports_of(path)
+            if not found.for_types
+            # `from . import x` names a file, `from .x import y` has it in its module.
+            for candidate in {f"{found.module}.{found.name}", found.module} & modules
+            if candidate != f"cekat_async.{folder}" or f"{found.module}.{found.name}" not in modules
+        }
+        for path in paths
+    }
+
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"files import each other in a circle: {' -> '.join(error.args[1])}")
+    assert modules == set(order)
+
+
+@each_program
+def test_programs_stand_on_public_names(path: Path) -> None:
+    """What is built on the client uses nothing that its users cannot."""
+    for found in imports_of(path):
+        if not found.is_ours or found.target == top_of(path):
+            continue
+        parts = set(found.module.split(".")) - {"_lazy"}
+        private = [part for part in parts if part.startswith("_")]
+
+        assert not private, f"{path.name} imports the private {found.module}"
+        assert found.target != "__init__" or found.name in cekat_async.__all__, (
+            f"{path.name} imports {found.name}, which is not in cekat_async.__all__"
+        )
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if top_of(p) == "sandbox"], ids=lambda path: path.name
+)
+def test_sandbox_knows_nothing_of_the_client(path: Path) -> None:
+    """The sandbox shares no code with the client, so that it is a second witness of the API."""
+    assert {found.target for found in imports_of(path) if found.is_ours} <= {"sandbox"}
+
+
+def test_importing_the_package_is_light() -> None:
+    """All public names together import neither the programs nor what only they need."""
+    code = "import json, sys; from cekat_async import *; print(json.dumps(sorted(sys.modules)))"
+    shown = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(shown.stdout))
+
+    heavy = {"click", "rich", "sqlite3", "pytest", "aiohttp.web"}
+    heavy |= {f"cekat_async.{name}" for name in PROGRAMS}
+    assert "cekat_async.client" in loaded
+    assert not loaded & heavy
+
+
+def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports are seen in functions, in branches, for types only, and when they are relative."""
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "sandbox" / "deep.py"
+    path.parent.mkdir()
+    path.write_text(
+        "import typing, os.path\n"
+        "from . import wire\n"
+        "from .log import Log\n"
+        "from .. import errors\n"
+        "if typing.TYPE_CHECKING:\n    from cekat_async import CekatClient\n"
+        "else:\n    import socket\n"
+        "def f():\n    from cekat_async._api.messages import Reply\n"
+    )
+
+    found = [(one.module, one.name, one.for_types) for one in imports_of(path)]
+
+    assert found == [
+        ("typing", None, False),
+        ("os.path", None, False),
+        ("cekat_async.sandbox", "wire", False),
+        ("cekat_async.sandbox.log", "Log", False),
+        ("cekat_async", "errors", False),
+        ("cekat_async", "CekatClient", True),
+        ("socket", None, False),
+        ("cekat_async._api.messages", "Reply", False),
+    ]
+    assert [one.target for one in imports_of(path) if one.is_ours] == [
+        "sandbox",
+        "sandbox",
+        "errors",
+        "__init__",
+        "_api",
+    ]
