@@ -48,12 +48,12 @@ _LONGEST, _MEMORY = "longest of {}", "memory of {}"
 
 async def page(cekat: CekatClient) -> None:
     """Ask for one page."""
-    await cekat.conversations.page(on_odd_record=_ignore)
+    await cekat.conversations.page(on_malformed=_ignore)
 
 
 async def pages(cekat: CekatClient) -> None:
     """Walk all pages: there is one."""
-    async for _ in cekat.conversations.pages(on_odd_record=_ignore):
+    async for _ in cekat.conversations.pages(on_malformed=_ignore):
         pass
 
 

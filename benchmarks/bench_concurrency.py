@@ -156,7 +156,7 @@ def bare_exchange(where: Server) -> float:
         return time.perf_counter() - begin
 
 
-def client_of(where: Server, concurrency: int = 8) -> CekatClient:
+def make_client(where: Server, concurrency: int = 8) -> CekatClient:
     """Return a client that nothing but the network and the machine holds up."""
     return CekatClient(
         where.api_key, base_url=where.base_url, rate_limit=None, concurrency=concurrency
@@ -200,7 +200,7 @@ async def worked(pages: AsyncGenerator[object, None], work: float) -> int:
 
 async def one_walk(where: Server, pages: int, work: float) -> Row:
     """Walk all pages while the caller works on each."""
-    async with client_of(where) as cekat:
+    async with make_client(where) as cekat:
         await cekat.conversations.page(limit=1)
         ours = await timed(worked(cekat.conversations.pages(), work), pages)
     serial = await timed(worked(serial_pages(where, *where.pages), work), pages)
@@ -211,7 +211,7 @@ async def one_walk(where: Server, pages: int, work: float) -> Row:
 async def many_walks(where: Server) -> Row:
     """Walk all inboxes at once."""
     total, longest = sum(where.pages.values()), max(where.pages.values())
-    async with client_of(where, WALKS) as cekat:
+    async with make_client(where, WALKS) as cekat:
         stream = cekat.conversations.across_pages(list(where.pages), concurrency=WALKS)
         ours = await timed(worked(stream, 0), total)
     serial = await timed(worked(serial_pages(where, *where.pages), 0), total)
@@ -222,7 +222,7 @@ async def many_walks(where: Server) -> Row:
 
 async def in_segments(where: Server, pages: int, density: str) -> Row:
     """Walk one inbox in segments."""
-    async with client_of(where, SEGMENTS) as cekat:
+    async with make_client(where, SEGMENTS) as cekat:
         await cekat.conversations.page(limit=1)
         begun = cekat.traffic.requests
         stream = cekat.conversations.pages(segments=SEGMENTS)
@@ -263,7 +263,7 @@ async def empty_inboxes(where: Server) -> str:
             before = resident() if number == EMPTY // 10 else before
             yield inbox_id
 
-    async with client_of(where) as cekat:
+    async with make_client(where) as cekat:
         async for _ in cekat.conversations.across(ids(), concurrency=8):
             pass
     grown = (resident() - before) / 1e6
@@ -300,7 +300,7 @@ def measure_segments(pages: int, latency: float) -> list[Row]:
     return rows
 
 
-def result_of(rows: list[Row], notes: list[str]) -> Result:
+def get_result(rows: list[Row], notes: list[str]) -> Result:
     """Return what was measured in the form that all benchmarks have."""
     return Result(
         title=f"latency of {1000 * LATENCY:.0f} ms: one walk, many at once, and in segments",
@@ -329,7 +329,7 @@ def main() -> int:
     with server(0, EMPTY, 0.0) as where:
         notes = [run(empty_inboxes(where))]
     notes.append(f"A bare socket sees its answers {1000 * late:.1f} ms late; this is made up for.")
-    show([result_of(rows, notes)], as_json=options.json)
+    show([get_result(rows, notes)], as_json=options.json)
     worst = max(row.ours / row.bound for row in walks)
     return int(options.at_most is not None and worst > options.at_most)
 

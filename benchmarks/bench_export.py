@@ -214,7 +214,7 @@ def one(what: str, base_url: str, api_key: str, folder: str, conversations: int)
     return asyncio.run(ours(base_url, api_key, f"{folder}/x{what}", conversations))
 
 
-def sample_of(found: dict[str, Any]) -> Sample:
+def get_sample(found: dict[str, Any]) -> Sample:
     """Return the numbers of a run in the form that all benchmarks have."""
     sample = {
         "per_second": found["conversations"] / found["seconds"],
@@ -246,7 +246,7 @@ def main() -> None:
     result = Result(
         title=f"an export, {options.conversations:,} conversations",
         metrics=_METRICS,
-        samples={what: [sample_of(figures)] for what, figures in found.items()},
+        samples={what: [get_sample(figures)] for what, figures in found.items()},
         reference=RIVAL,
     )
     show([result], as_json=options.json)

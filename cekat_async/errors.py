@@ -25,7 +25,7 @@
     │   └── ServerError             5xx
     ├── DecodeError                 the answer does not have the documented shape
     │   ├── MalformedBodyError      it is not JSON, or it is cut short
-    │   └── OddRecordError          one or more records of a page are odd; the rest is here
+    │   └── MalformedRecordError          one or more records of a page are odd; the rest is here
     ├── PaginationError             the pages do not lead to an end
     ├── InboxesFailedError          some of many inboxes failed; the others are complete
     ├── DeadlineExceededError       attempts and waits together took too long
@@ -35,7 +35,7 @@
     └── CheckpointError             an export cannot go on from its checkpoint
 
 Every error pickles, and none ever holds the API key. (The records in an
-:class:`OddRecordError` are the account's own data, kept as it was sent.)
+:class:`MalformedRecordError` are the account's own data, kept as it was sent.)
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cekat_async.models import OddRecord
+    from cekat_async.models import MalformedRecord
     from cekat_async.pages import ConversationPage, InboxPage, RawPage
     from cekat_async.positions import Cursor
 
@@ -64,10 +64,10 @@ __all__ = [
     "DecodeError",
     "InboxesFailedError",
     "MalformedBodyError",
+    "MalformedRecordError",
     "MissingExtraError",
     "NotFoundError",
     "NotSentError",
-    "OddRecordError",
     "PaginationError",
     "PermissionDeniedError",
     "ProxyError",
@@ -330,11 +330,11 @@ class MalformedBodyError(DecodeError):
     """The answer is not JSON, or it is cut short. It was asked for again before this was raised."""
 
 
-class OddRecordError(DecodeError):
+class MalformedRecordError(DecodeError):
     """One or more records of a page do not have the documented shape; the others do.
 
     ``index``, ``id``, ``field`` and ``raw`` are those of the first odd record. Pass
-    ``on_odd_record=`` to be given each odd record and go on instead.
+    ``on_malformed=`` to be given each odd record and go on instead.
 
     Attributes:
         page: The page with its other records. A walk has handed those out before it raised;
@@ -346,7 +346,7 @@ class OddRecordError(DecodeError):
         self,
         message: str = "",
         *,
-        records: Sequence[OddRecord] = (),
+        records: Sequence[MalformedRecord] = (),
         page: ConversationPage | InboxPage | None = None,
     ) -> None:
         first = records[0] if records else None

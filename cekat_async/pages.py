@@ -8,12 +8,12 @@ from typing import Generic, SupportsIndex, TypeVar, overload
 
 import msgspec
 
-from cekat_async.models import Conversation, Inbox, OddRecord
+from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.models.base import IdentifiedRecord, Record
 from cekat_async.models.raw_json import cut_records, fits_at_once, join_lines, lines, record_id
 from cekat_async.positions import Cursor, Position
 
-__all__ = ["ConversationPage", "InboxPage", "Page", "RawPage", "names_of", "only"]
+__all__ = ["ConversationPage", "InboxPage", "Page", "RawPage", "only", "record_names"]
 
 
 _R = TypeVar("_R", bound=IdentifiedRecord)
@@ -24,14 +24,14 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
 
     Attributes:
         items: The records.
-        odd_records: The malformed records, which are not in ``items``.
+        malformed_records: The malformed records, which are not in ``items``.
         body: The whole reply as received.
         kept_raw: The records' bytes, if cutting them from the body again would take long; else
             ``None``. Use ``raw``, which is there in either case.
     """
 
     items: tuple[_R, ...] = ()
-    odd_records: tuple[OddRecord, ...] = ()
+    malformed_records: tuple[MalformedRecord, ...] = ()
     body: bytes = b'{"data":[]}'
     kept_raw: list[msgspec.Raw] | None = None
 
@@ -46,9 +46,9 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
     @property
     def ids(self) -> list[str | None]:
         """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
-        odd_at = {odd.index: odd for odd in self.odd_records}
+        odd_at = {odd.index: odd for odd in self.malformed_records}
         items = iter(self.items)
-        count = len(self.items) + len(self.odd_records)
+        count = len(self.items) + len(self.malformed_records)
         return [odd_at[place].id if place in odd_at else next(items).id for place in range(count)]
 
     @property
@@ -71,7 +71,7 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
     @property
     def is_empty(self) -> bool:
         """Whether it has no record, not even a malformed one."""
-        return not (self.items or self.odd_records)
+        return not (self.items or self.malformed_records)
 
     @property
     def lines(self) -> list[bytes]:
@@ -104,7 +104,7 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
         return len(self.items)
 
     def __repr__(self) -> str:
-        return _short_repr(self, len(self.items) + len(self.odd_records))
+        return _short_repr(self, len(self.items) + len(self.malformed_records))
 
 
 class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
@@ -188,18 +188,18 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
         return _short_repr(self, len(self.raw))
 
 
-def names_of(page: ConversationPage | RawPage) -> list[str | bytes]:
+def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
     """Return what each record of a page is known by, in order: its id, or all of it without one."""
     if isinstance(page, RawPage):
-        return _raw_names_of(page)
+        return _raw_record_names(page)
     names: list[str | bytes] = []
-    odd_at = {odd.index: odd.raw for odd in page.odd_records}
+    odd_at = {odd.index: odd.raw for odd in page.malformed_records}
     for index, id_ in enumerate(page.ids):
         names.append(odd_at[index] if id_ is None else id_)
     return names
 
 
-def _raw_names_of(page: RawPage) -> list[str | bytes]:
+def _raw_record_names(page: RawPage) -> list[str | bytes]:
     # The ids of a larger page could take too long to read at once. Then its bytes must do.
     if not fits_at_once(page.body):
         return [bytes(raw) for raw in page.raw]
@@ -211,14 +211,14 @@ def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
     if all(wanted):
         return page
     indices = [index for index, is_wanted in enumerate(wanted) if is_wanted]
-    odd_at = {odd.index: odd for odd in page.odd_records}
+    odd_at = {odd.index: odd for odd in page.malformed_records}
     # Where the records that are not odd stand, in the order of `items`.
     plain = (index for index in range(len(wanted)) if index not in odd_at)
     raw = page.raw
     return msgspec.structs.replace(
         page,
         items=tuple(item for index, item in zip(plain, page.items, strict=True) if wanted[index]),
-        odd_records=tuple(
+        malformed_records=tuple(
             msgspec.structs.replace(odd_at[index], index=place)
             for place, index in enumerate(indices)
             if index in odd_at

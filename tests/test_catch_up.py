@@ -5,14 +5,14 @@ from math import inf
 import pytest
 
 from cekat_async._parallel.catch_up import MOST_PASSES, CatchUp
-from cekat_async._parallel.segment import Answer, Segment
+from cekat_async._parallel.segment import PageSummary, Segment
 from cekat_async.positions import Cursor
 
 
-def page(depth: float) -> Answer:
+def page(depth: float) -> PageSummary:
     """Return a page that ends so deep; the listing's last one if that is infinite."""
     name = None if depth == inf else Cursor(f"id-{depth}", f"ts-{depth}")
-    return Answer(["a"], name, depth)
+    return PageSummary(["a"], name, depth)
 
 
 class Walked:

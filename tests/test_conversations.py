@@ -23,7 +23,7 @@ from cekat_async import (
     Conversation,
     ConversationPage,
     Cursor,
-    OddRecord,
+    MalformedRecord,
     Position,
     RateLimit,
     RetryPolicy,
@@ -37,7 +37,7 @@ from cekat_async.errors import (
     CekatError,
     ConfigurationError,
     DecodeError,
-    OddRecordError,
+    MalformedRecordError,
     PaginationError,
     PermissionDeniedError,
     ServerError,
@@ -55,13 +55,13 @@ def rooms(steps, **options) -> tuple[Conversations, ScriptedTransport]:
     return Conversations(pipeline, Inboxes(pipeline).pages), transport
 
 
-def client_of(sandbox: Sandbox, **options) -> CekatClient:
+def make_client(sandbox: Sandbox, **options) -> CekatClient:
     """Return a client of a sandbox, without pace and with next to no backoff."""
     quick = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
     return CekatClient(sandbox.api_key, base_url=sandbox.base_url, **quick | options)
 
 
-def ids_of(sandbox: Sandbox) -> list[str]:
+def get_ids(sandbox: Sandbox) -> list[str]:
     return [id_ for id_, _ in sandbox.records()]
 
 
@@ -93,7 +93,7 @@ async def test_list_yields_every_conversation(client, sandbox):
     """The list yields every conversation once, in the server's order."""
     found = await collect(client.conversations.list(limit=30))
 
-    assert [conversation.id for conversation in found] == ids_of(sandbox)
+    assert [conversation.id for conversation in found] == get_ids(sandbox)
     assert len(sandbox.log.requests) == 9
 
 
@@ -105,7 +105,7 @@ async def test_a_walk_goes_on_from_a_cursor(client, sandbox):
     rest = await collect(client.conversations.list(cursor=first.next_cursor))
     pages = await collect(client.conversations.pages(cursor=first.next_cursor))
 
-    expected = ids_of(sandbox)[40:]
+    expected = get_ids(sandbox)[40:]
     assert [conversation.id for conversation in second] == expected[:40]
     assert [conversation.id for conversation in rest] == expected
     assert [conversation.id for page in pages for conversation in page] == expected
@@ -134,7 +134,7 @@ async def test_an_inbox_narrows_the_listing(client, sandbox):
 
 async def test_an_account_without_conversations():
     """An empty account gives an empty page and an empty walk."""
-    async with Sandbox(conversations=0, inboxes=0) as sandbox, client_of(sandbox) as client:
+    async with Sandbox(conversations=0, inboxes=0) as sandbox, make_client(sandbox) as client:
         assert len(await client.conversations.page()) == 0
         assert await collect(client.conversations.list()) == []
 
@@ -209,7 +209,7 @@ async def test_nothing_is_sent_that_was_not_asked_for(client, sandbox):
 # Inbox ids that are UUIDs
 
 
-def walks_of(client: CekatClient, inbox) -> dict:
+def make_walks(client: CekatClient, inbox) -> dict:
     """Return every way to read one inbox, as an iterator over its conversations or pages."""
     read = client.conversations
     return {
@@ -224,14 +224,14 @@ def walks_of(client: CekatClient, inbox) -> dict:
     }
 
 
-@pytest.mark.parametrize("way", ["page", *walks_of(CekatClient("key"), "id")])
+@pytest.mark.parametrize("way", ["page", *make_walks(CekatClient("key"), "id")])
 async def test_an_inbox_id_may_be_a_uuid(client, sandbox, way):
     """Wherever an inbox id is accepted, a UUID is as good as its text."""
     inbox = sandbox.inbox_ids[1]
     if way == "page":
         found = [await client.conversations.page(inbox_id=UUID(inbox))]
     else:
-        found = await collect(walks_of(client, UUID(inbox))[way])
+        found = await collect(make_walks(client, UUID(inbox))[way])
 
     assert {one.inbox_id for one in found} == {inbox}
     assert {type(one.inbox_id) for one in found} == {str}
@@ -337,7 +337,7 @@ async def test_a_wrong_prefetch_is_refused_at_the_call(wrong):
 # Pages asked for ahead
 
 
-def chain_of(count: int) -> list:
+def get_chain(count: int) -> list:
     """Return the replies of a listing of so many pages, of one conversation each."""
     return [page_reply([str(n)], f"c{n}" if n < count else None) for n in range(1, count + 1)]
 
@@ -345,7 +345,7 @@ def chain_of(count: int) -> list:
 @pytest.mark.parametrize("prefetch, most", [(0, 1), (1, 2), (2, 3), (5, 6), (99, 10)])
 def test_prefetch_bounds_what_is_asked_for_ahead(prefetch, most):
     """While the caller works on a page, so many more have been asked for, and never more."""
-    conversations, transport = rooms(chain_of(10), latency=0.1)
+    conversations, transport = rooms(get_chain(10), latency=0.1)
 
     async def main() -> None:
         async with aclosing(conversations.pages(prefetch=prefetch)) as pages:
@@ -363,7 +363,7 @@ def test_prefetch_bounds_what_is_asked_for_ahead(prefetch, most):
 @pytest.mark.parametrize("prefetch", [1, 3])
 def test_the_callers_work_and_the_latency_overlap(work, prefetch):
     """A walk lasts as long as the longer of the two, and not as long as both together."""
-    conversations, _ = rooms(chain_of(20), latency=0.05)
+    conversations, _ = rooms(get_chain(20), latency=0.05)
 
     async def main() -> float:
         begin = asyncio.get_running_loop().time()
@@ -376,7 +376,7 @@ def test_the_callers_work_and_the_latency_overlap(work, prefetch):
 
 def test_a_caller_that_never_awaits_is_helped_too():
     """The next request is out before the caller gets a page, also where one was waiting."""
-    conversations, transport = rooms(chain_of(5), latency=0.1)
+    conversations, transport = rooms(get_chain(5), latency=0.1)
 
     async def main() -> list[int]:
         asked = []
@@ -392,7 +392,7 @@ def test_a_caller_that_never_awaits_is_helped_too():
 @pytest.mark.parametrize("prefetch", [0, 1, 3, 99])
 def test_an_error_surfaces_behind_all_pages_before_it(prefetch):
     """A page that failed ahead of the caller raises at its place, with its cursor."""
-    conversations, _ = rooms([*chain_of(9)[:4], reply(403)], latency=0.01)
+    conversations, _ = rooms([*get_chain(9)[:4], reply(403)], latency=0.01)
 
     async def main() -> None:
         found: list[str] = []
@@ -409,11 +409,11 @@ def test_odd_records_are_told_of_with_their_page(prefetch):
     """However far ahead pages are, the caller hears of an odd record when it gets its page."""
     odd = reply(body=page_body([], "c2", data=[{"id": 7}]))
     conversations, _ = rooms([page_reply(["1"], "c1"), odd, page_reply(["3"])])
-    told: list[OddRecord] = []
+    told: list[MalformedRecord] = []
 
     async def main() -> list[int]:
         seen = []
-        async for _ in conversations.pages(prefetch=prefetch, on_odd_record=told.append):
+        async for _ in conversations.pages(prefetch=prefetch, on_malformed=told.append):
             await asyncio.sleep(1)
             seen.append(len(told))
         return seen
@@ -429,7 +429,7 @@ def test_an_odd_record_that_nobody_wants_ends_the_walk_at_its_page(prefetch):
     found: list[str] = []
 
     async def main() -> None:
-        with pytest.raises(OddRecordError) as caught:
+        with pytest.raises(MalformedRecordError) as caught:
             await collect_ids(conversations.list(prefetch=prefetch), found)
         assert caught.value.cursor.cursor_id == "c1"
 
@@ -445,13 +445,13 @@ async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> 
     """Walk a sandbox that speaks ``dialect``, and compare all of it."""
     async with (
         Sandbox(conversations=conversations, quota=None, dialect=dialect) as sandbox,
-        client_of(sandbox) as client,
+        make_client(sandbox) as client,
     ):
         pages = await collect(client.conversations.pages(limit=limit))
         raw = [bytes(record) for page in pages for record in page.raw]
         found = [conversation.id for page in pages for conversation in page]
         assert raw == [record for _, record in sandbox.records()]
-        assert found == ids_of(sandbox)
+        assert found == get_ids(sandbox)
 
 
 @pytest.mark.parametrize("end", get_args(End))
@@ -466,7 +466,7 @@ async def test_every_end_is_survived_from_a_cursor_on(end):
     """A walk that begins at the very end finds nothing, and ends."""
     async with (
         Sandbox(conversations=20, quota=None, dialect=Dialect(end=end)) as sandbox,
-        client_of(sandbox) as client,
+        make_client(sandbox) as client,
     ):
         last = Cursor("00000000-0000-0000-0000-000000000000", "2000-01-01T00:00:00.000")
         assert await collect(client.conversations.list(cursor=last)) == []
@@ -478,8 +478,8 @@ async def test_every_spelling_of_timestamps_is_read(timestamps):
     async with (
         Sandbox(conversations=30, quota=None, dialect=Dialect(timestamps=timestamps)) as sandbox,
         Sandbox(conversations=30, quota=None) as plain,
-        client_of(sandbox) as client,
-        client_of(plain) as other,
+        make_client(sandbox) as client,
+        make_client(plain) as other,
     ):
         found = await collect(client.conversations.list(limit=10))
         expected = await collect(other.conversations.list(limit=10))
@@ -517,7 +517,7 @@ async def test_a_limit_that_the_server_refuses():
     """Where the server refuses a large limit, the error has its own words on it."""
     async with (
         Sandbox(conversations=10, dialect=Dialect(over_limit="reject")) as sandbox,
-        client_of(sandbox) as client,
+        make_client(sandbox) as client,
     ):
         with pytest.raises(BadRequestError) as caught:
             await collect(client.conversations.list(limit=101))
@@ -678,7 +678,7 @@ async def test_an_error_says_where_to_go_on(client, sandbox, pages_before):
     assert len(found) == 50 * pages_before
     assert (caught.value.cursor is None) == (pages_before == 0)
     assert caught.value.path == "/api/conversations"
-    assert found + [conversation.id for conversation in rest] == ids_of(sandbox)
+    assert found + [conversation.id for conversation in rest] == get_ids(sandbox)
 
 
 async def test_the_server_names_the_exchange(client, sandbox):
@@ -706,7 +706,7 @@ async def test_an_odd_record_does_not_cost_the_others(client, sandbox):
     sandbox.fail_next(Fault.raw(body=odd_page()))
     found: list[str] = []
 
-    with pytest.raises(OddRecordError) as caught:
+    with pytest.raises(MalformedRecordError) as caught:
         await collect_ids(client.conversations.list(), found)
 
     error = caught.value
@@ -723,7 +723,7 @@ async def test_an_odd_record_of_a_later_page_has_its_cursor(client, sandbox):
         Fault.raw(body=page_body(["1"], "c1")), Fault.raw(body=odd_page(3, (1,), "c2"))
     )
 
-    with pytest.raises(OddRecordError) as caught:
+    with pytest.raises(MalformedRecordError) as caught:
         await collect(client.conversations.pages())
 
     assert caught.value.cursor.cursor_id == "c1"
@@ -735,7 +735,7 @@ async def test_a_page_with_an_odd_record(client, sandbox):
     sandbox.fail_next(Fault.raw(body=odd_page()))
     start = Cursor("c0", "2026-04-10T09:51:19.885")
 
-    with pytest.raises(OddRecordError) as caught:
+    with pytest.raises(MalformedRecordError) as caught:
         await client.conversations.page(cursor=start)
 
     assert len(caught.value.page) == 99
@@ -743,23 +743,23 @@ async def test_a_page_with_an_odd_record(client, sandbox):
 
 
 async def test_odd_records_can_be_reported_instead(client, sandbox):
-    """With ``on_odd_record`` the walk goes on, and each odd record is reported once."""
+    """With ``on_malformed`` the walk goes on, and each odd record is reported once."""
     faults = (odd_page(100, (0, 99), "c1"), odd_page(10, (5,), "c2"), odd_page(2, (0, 1)))
     sandbox.fail_next(*(Fault.raw(body=body) for body in faults))
-    odd: list[OddRecord] = []
+    odd: list[MalformedRecord] = []
 
-    found = await collect(client.conversations.list(on_odd_record=odd.append))
+    found = await collect(client.conversations.list(on_malformed=odd.append))
 
     assert len(found) == 98 + 9
     assert [record.index for record in odd] == [0, 99, 5, 0, 1]
 
 
 async def test_odd_records_of_a_page_can_be_reported(client, sandbox):
-    """With ``on_odd_record`` a single page comes without its odd records."""
+    """With ``on_malformed`` a single page comes without its odd records."""
     sandbox.fail_next(Fault.raw(body=odd_page()))
-    odd: list[OddRecord] = []
+    odd: list[MalformedRecord] = []
 
-    page = await client.conversations.page(on_odd_record=odd.append)
+    page = await client.conversations.page(on_malformed=odd.append)
 
     assert len(page) == 99
     assert [record.id for record in odd] == ["id-57"]
@@ -863,7 +863,7 @@ async def test_cancelled_at_any_step_of_the_loop(steps):
     """Cancelled at any moment of a real exchange, a walk leaves the client as it was."""
     async with (
         Sandbox(conversations=30, quota=None) as sandbox,
-        client_of(sandbox, concurrency=1) as client,
+        make_client(sandbox, concurrency=1) as client,
     ):
         await cancelled_after(steps, collect(client.conversations.list(limit=10)))
         assert client._pipeline._slots._value == 1
@@ -889,7 +889,7 @@ def test_an_interrupt_in_the_middle_of_a_walk(error):
     """Ctrl-C in the body of a loop ends the program without a warning or a lost task."""
 
     async def main() -> None:
-        async with Sandbox(conversations=30, quota=None) as sandbox, client_of(sandbox) as client:
+        async with Sandbox(conversations=30, quota=None) as sandbox, make_client(sandbox) as client:
             async for _ in client.conversations.list(limit=10):
                 raise error
 

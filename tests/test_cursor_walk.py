@@ -13,7 +13,7 @@ from support.listing import ModelListing
 from cekat_async._paging import cursor_walk
 from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES, CursorWalk
 from cekat_async.errors import PaginationError
-from cekat_async.pages import names_of
+from cekat_async.pages import record_names
 from cekat_async.positions import Cursor
 
 NEWEST = datetime(2026, 4, 10, tzinfo=UTC)
@@ -174,7 +174,7 @@ def test_a_few_records_of_odd_times_do_not_confuse_a_sparse_listing() -> None:
 # --- the warning of a listing that is nearly empty
 
 
-def warnings_of(pages) -> list[tuple[int, str]]:
+def get_warnings(pages) -> list[tuple[int, str]]:
     """Return after how many pages which warning was given."""
     walk, found = CursorWalk(), []
     for count, (names, cursor) in enumerate(pages, 1):
@@ -189,7 +189,7 @@ def test_one_warning_if_the_rest_would_take_too_many_requests(step, count) -> No
     """Eleven years in steps of half an hour are 200,000 requests, in steps of two hours 50,000."""
     moments = itertools.islice(down(step, BEHIND - step), 500)
 
-    found = warnings_of([*FRONT, *(([], cursor) for cursor in fresh(moments))])
+    found = get_warnings([*FRONT, *(([], cursor) for cursor in fresh(moments))])
 
     assert len(found) == count
     for pages, text in found:
@@ -204,7 +204,7 @@ def test_a_rising_listing_is_warned_of_up_to_now() -> None:
 
     def found(step: timedelta) -> int:
         moments = (NEWEST + number * step for number in range(1, 200))
-        return len(warnings_of([*rising, *(([], cursor) for cursor in fresh(moments))]))
+        return len(get_warnings([*rising, *(([], cursor) for cursor in fresh(moments))]))
 
     # 232 days are 334,080 minutes.
     assert found(timedelta(minutes=1)) == 1
@@ -321,7 +321,7 @@ def test_errors_are_one_line() -> None:
 DAY = 86_400_000
 
 
-def times_of(size: int, shape: str, random: Random) -> list[int]:
+def get_times(size: int, shape: str, random: Random) -> list[int]:
     """Return times (milliseconds) before today: even, in bursts, or 30 of them equal."""
     times = [random.randrange(90 * DAY) for _ in range(size)]
     if shape == "bursts":
@@ -339,7 +339,7 @@ def walk_model(listing: ModelListing, between=lambda: None) -> list[str]:
         page = listing.page(walk.cursor)
         between()
         found += [item.id for item in page]
-        walk.advance(page.next_cursor, names_of(page))
+        walk.advance(page.next_cursor, record_names(page))
     return found
 
 
@@ -360,7 +360,7 @@ def test_an_honest_listing_is_walked_to_its_end(size, shape, share, seed, limit,
     """Dense or sparse, with thousands of empty pages: all that it shows comes, without an error."""
     random = Random(seed)
     listing = ModelListing(
-        times_of(size, shape, random), seed=seed, limit=limit, rising=rising, end=end
+        get_times(size, shape, random), seed=seed, limit=limit, rising=rising, end=end
     )
     shown = {id_ for id_ in listing.times if random.random() < share}
     listing.shows = shown.__contains__
@@ -386,7 +386,7 @@ def test_an_honest_listing_that_changes_meanwhile_is_too(
 ):
     """What moves to the newest end while it is walked does not make a walk give up."""
     random = Random(seed)
-    listing = ModelListing(times_of(size, shape, random), seed=seed, limit=limit, rising=rising)
+    listing = ModelListing(get_times(size, shape, random), seed=seed, limit=limit, rising=rising)
     shown = {id_ for id_ in listing.times if random.random() < share}
     listing.shows = shown.__contains__
     names, moved = list(listing.times), set()

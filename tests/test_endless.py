@@ -25,7 +25,7 @@ PAGES = 4
 CONVERSATIONS = 40
 
 
-def client_of(server, **options) -> CekatClient:
+def make_client(server, **options) -> CekatClient:
     return CekatClient(
         getattr(server, "api_key", "key"),
         base_url=server.base_url,
@@ -46,7 +46,7 @@ async def until_error(items) -> tuple[list, CekatError | None]:
     return found, None
 
 
-def ids_of(found: list) -> list[str]:
+def get_ids(found: list) -> list[str]:
     """Return the ids of conversations or inboxes, or of all on some pages, in order."""
     ids = []
     for one in found:
@@ -98,11 +98,11 @@ async def test_it_ends_however_it_is_read(way, endless, times):
     dialect = Dialect(endless=endless, endless_times=times)
     async with (
         Sandbox(CONVERSATIONS, 2, quota=None, cache=1000, dialect=dialect) as sandbox,
-        client_of(sandbox) as cekat,
+        make_client(sandbox) as cekat,
     ):
         found, error = await until_error(read(cekat, sandbox.inbox_ids))
 
-        assert set(ids_of(found)) == {id_ for id_, _ in sandbox.records()}
+        assert set(get_ids(found)) == {id_ for id_, _ in sandbox.records()}
         # Pages asked for ahead, and those that segments ask for without effect.
         assert len(sandbox.log.requests) <= PAGES + listings * (50 + 10)
     errors = getattr(error, "errors", [error])
@@ -117,7 +117,7 @@ async def test_endless_empty_pages_end_whatever_their_cursors_say(order, times):
     dialect = Dialect(endless="empty", endless_times=times, order=order)
     async with (
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
-        client_of(sandbox) as cekat,
+        make_client(sandbox) as cekat,
     ):
         found, error = await until_error(cekat.conversations.list(limit=10, prefetch=0))
 
@@ -135,12 +135,12 @@ async def test_the_same_pages_again_end_whatever_their_cursors_say(order, times)
     dialect = Dialect(endless="repeat", endless_times=times, order=order)
     async with (
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
-        client_of(sandbox) as cekat,
+        make_client(sandbox) as cekat,
     ):
         found, error = await until_error(cekat.conversations.list(limit=10, prefetch=0))
 
         assert len(found) == CONVERSATIONS + 50 * 10
-        assert len(set(ids_of(found))) == CONVERSATIONS
+        assert len(set(get_ids(found))) == CONVERSATIONS
         assert len(sandbox.log.requests) == PAGES + 50
     assert "50 pages in a row that it had sent before" in str(error)
 
@@ -151,7 +151,7 @@ async def test_a_cycle_of_100_pages_is_found_after_150(way):
     dialect = Dialect(endless="cycle", unknown_fields=False)
     async with (
         Sandbox(200, 1, quota=None, dialect=dialect) as sandbox,
-        client_of(sandbox) as cekat,
+        make_client(sandbox) as cekat,
     ):
         walk = getattr(cekat.conversations, way)(limit=2, prefetch=0)
         pages, error = await until_error(walk)
@@ -165,7 +165,7 @@ async def test_the_error_says_where_to_resume():
     dialect = Dialect(endless="repeat", endless_times="advance")
     async with (
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
-        client_of(sandbox) as cekat,
+        make_client(sandbox) as cekat,
     ):
         _, error = await until_error(cekat.conversations.list(limit=10))
         page = await cekat.conversations.page(limit=10, cursor=error.cursor)
@@ -191,11 +191,11 @@ async def test_inboxes_that_never_end(endless, read):
     """Each inbox comes once, then a PaginationError: 50 pages brought none, and claim more."""
     async with (
         Sandbox(0, 7, quota=None, dialect=Dialect(endless=endless)) as sandbox,
-        client_of(sandbox) as cekat,
+        make_client(sandbox) as cekat,
     ):
         found, error = await until_error(read(cekat))
 
-        assert ids_of(found) == sandbox.inbox_ids
+        assert get_ids(found) == sandbox.inbox_ids
         assert len(sandbox.log.requests) == 4 + 50
     assert isinstance(error, PaginationError)
     assert "50 pages in a row brought nothing new" in str(error)
@@ -206,14 +206,14 @@ async def test_across_all_inboxes_of_an_endless_listing():
     """The conversations of all inboxes come, although their listing never ends."""
     async with (
         Sandbox(CONVERSATIONS, 3, quota=None) as sandbox,
-        client_of(sandbox) as cekat,
+        make_client(sandbox) as cekat,
     ):
         # Only the listing of inboxes is broken.
         broken = Sandbox(CONVERSATIONS, 3, dialect=Dialect(endless="repeat"))
         sandbox._api._routes["/api/inboxes"] = broken._api._inboxes
         found, error = await until_error(cekat.conversations.across(limit=10, concurrency=1))
 
-        assert set(ids_of(found)) == {id_ for id_, _ in sandbox.records()}
+        assert set(get_ids(found)) == {id_ for id_, _ in sandbox.records()}
     assert isinstance(error, PaginationError)
     assert error.path == "/api/inboxes"
 
@@ -254,10 +254,10 @@ WARNING = (
 async def test_a_sparse_listing_is_read_to_its_end(way, step, warnings, caplog):
     """As long as cursors advance, the walk goes on; if that may take very long, it says so once."""
     read, _ = WAYS[way]
-    async with RawServer(Sparse(300, step)) as server, client_of(server) as cekat:
+    async with RawServer(Sparse(300, step)) as server, make_client(server) as cekat:
         found = await collect(read(cekat, []))
 
-    assert set(ids_of(found)) == {"c-0", "c-301"}
+    assert set(get_ids(found)) == {"c-0", "c-301"}
     assert [record.message for record in caplog.records] == warnings
 
 
@@ -281,11 +281,11 @@ async def test_a_cursor_that_cannot_be_sent_is_not_sent(way):
         }
     ).encode()
     read, _ = WAYS[way]
-    async with RawServer(lambda _: http(body)) as server, client_of(server) as cekat:
+    async with RawServer(lambda _: http(body)) as server, make_client(server) as cekat:
         found, error = await until_error(read(cekat, []))
 
         assert len(server.heads) == 1
     assert isinstance(error, PaginationError)
     assert "a cursor of 5,000 characters" in str(error)
     assert len(str(error)) < 200
-    assert ids_of(found) == ["c-1"]
+    assert get_ids(found) == ["c-1"]

@@ -15,18 +15,20 @@ from cekat_async.errors import (
     DeadlineExceededError,
     DecodeError,
     InboxesFailedError,
-    OddRecordError,
+    MalformedRecordError,
     ServerError,
     status_error_class,
 )
-from cekat_async.models import Conversation, OddRecord
+from cekat_async.models import Conversation, MalformedRecord
 from cekat_async.pages import ConversationPage
 from cekat_async.positions import Cursor
 
 FAMILY = [getattr(errors, name) for name in errors.__all__]
 
-ODD = OddRecord(index=7, id="c-7", field="$.labels[0].id", reason="Expected `str`", raw=b'{"id":1}')
-SECOND = OddRecord(index=9, id=None, field="$", reason="Expected `object`", raw=b"9")
+ODD = MalformedRecord(
+    index=7, id="c-7", field="$.labels[0].id", reason="Expected `str`", raw=b'{"id":1}'
+)
+SECOND = MalformedRecord(index=9, id=None, field="$", reason="Expected `object`", raw=b"9")
 
 
 def drawn_tree() -> dict[str, str | None]:
@@ -52,8 +54,8 @@ def filled(kind: type[CekatError]) -> CekatError:
             details=[{"field": "limit", "message": "odd"}],
             body=b"!",
         )
-    elif issubclass(kind, OddRecordError):
-        page = ConversationPage(items=(Conversation(id="c-1"),), odd_records=(ODD, SECOND))
+    elif issubclass(kind, MalformedRecordError):
+        page = ConversationPage(items=(Conversation(id="c-1"),), malformed_records=(ODD, SECOND))
         error = kind("odd", records=[ODD, SECOND], page=page)
     elif issubclass(kind, DecodeError):
         error = kind("another shape", field="$.data", raw=b'{"data":1}')
@@ -257,7 +259,7 @@ def test_details_are_kept_as_sent() -> None:
 
 def test_odd_record_error_names_the_first() -> None:
     """An odd-record error has index, id, field and bytes of the first odd record, and all."""
-    error = filled(OddRecordError)
+    error = filled(MalformedRecordError)
 
     assert (error.index, error.id, error.field, error.raw) == (7, "c-7", ODD.field, ODD.raw)
     assert error.records == (ODD, SECOND)
@@ -266,7 +268,7 @@ def test_odd_record_error_names_the_first() -> None:
 
 def test_odd_record_error_about_nothing() -> None:
     """An odd-record error made without records has none to name."""
-    error = OddRecordError()
+    error = MalformedRecordError()
 
     assert (error.index, error.id, error.field, error.raw) == (None, None, None, b"")
     assert error.records == ()

@@ -18,7 +18,7 @@ AT_ONCE = RetryPolicy(attempts=5, backoff=1000.0, backoff_max=1000.0, budget=1)
 WARM = 8
 
 
-def client_of(server: RawServer, session=None, **options) -> CekatClient:
+def make_client(server: RawServer, session=None, **options) -> CekatClient:
     options = {"rate_limit": None, "retry": AT_ONCE, "timeout": Timeout(deadline=20)} | options
     return CekatClient("a-made-up-key", base_url=server.base_url, session=session, **options)
 
@@ -45,7 +45,7 @@ async def warm(client: CekatClient, server: RawServer) -> None:
 
 async def test_one_retry_is_enough_after_a_failover(session):
     """With eight idle connections that are dead, a call succeeds with one retry, and at once."""
-    async with RawServer(lambda _: PAGE) as server, client_of(server, session) as client:
+    async with RawServer(lambda _: PAGE) as server, make_client(server, session) as client:
         await warm(client, server)
         server.fail_over()
 
@@ -61,7 +61,7 @@ async def test_one_retry_is_enough_after_a_failover(session):
 
 async def test_each_of_many_calls_needs_one_retry_after_a_failover(session):
     """Calls that fail at the same time do not use up each other's retries."""
-    async with RawServer(lambda _: PAGE) as server, client_of(server, session) as client:
+    async with RawServer(lambda _: PAGE) as server, make_client(server, session) as client:
         await warm(client, server)
         server.fail_over()
 
@@ -77,7 +77,7 @@ async def test_a_failover_that_answers_nothing_costs_one_read_timeout(session):
     timeout = Timeout(read=0.1)
     async with (
         RawServer(lambda _: PAGE) as server,
-        client_of(server, session, retry=quick, timeout=timeout) as client,
+        make_client(server, session, retry=quick, timeout=timeout) as client,
     ):
         await warm(client, server)
         server.fail_over(silently=True)
@@ -100,7 +100,7 @@ async def test_a_failover_in_the_middle_of_a_body(session):
 
     async with (
         RawServer(answer) as server,
-        client_of(server, session, retry=quick) as client,
+        make_client(server, session, retry=quick) as client,
     ):
         await warm(client, server)
 
@@ -115,7 +115,7 @@ async def test_connections_to_other_hosts_stay_open():
         RawServer(lambda _: PAGE) as server,
         RawServer(lambda _: PAGE) as other,
         aiohttp.ClientSession() as session,
-        client_of(server, session) as client,
+        make_client(server, session) as client,
     ):
         async with session.get(other.base_url):
             pass
@@ -142,7 +142,7 @@ async def test_a_session_that_keeps_no_connections_is_left_alone():
     async with (
         RawServer(answer) as server,
         aiohttp.ClientSession(connector=connector) as session,
-        client_of(server, session, retry=quick) as client,
+        make_client(server, session, retry=quick) as client,
     ):
         await client.conversations.page()
         await client.conversations.page()
@@ -160,7 +160,7 @@ async def test_no_connection_within_the_time_for_a_new_one(session, monkeypatch)
     timeout = Timeout(connect=0.5)
     async with (
         RawServer(lambda _: PAGE) as server,
-        client_of(server, session, retry=quick, timeout=timeout) as client,
+        make_client(server, session, retry=quick, timeout=timeout) as client,
     ):
         await warm(client, server)
         server.fail_over()
@@ -179,7 +179,7 @@ async def test_a_server_that_drops_new_connections_gets_no_more_than_the_budget(
     budget = RetryPolicy(backoff=0.001, backoff_max=0.001, budget=20)
     async with (
         RawServer(lambda _: PAGE) as server,
-        client_of(server, session, retry=budget) as client,
+        make_client(server, session, retry=budget) as client,
     ):
         await warm(client, server)
         server.answer = drop
@@ -208,7 +208,7 @@ async def test_what_arrives_unasked_is_not_the_next_answer():
         _, _, cursor = head.partition(b"cursor_id=")
         return http(pages[cursor[:1] if cursor else b""])
 
-    async with RawServer(answer) as server, client_of(server) as client:
+    async with RawServer(answer) as server, make_client(server) as client:
         ids = []
         async for conversation in client.conversations.list(prefetch=0):
             ids.append(conversation.id)

@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from cekat_async._parallel.follow_up import FollowUp
-from cekat_async._parallel.segment import Answer, Segment
+from cekat_async._parallel.segment import PageSummary, Segment
 from cekat_async.positions import Cursor
 
 
@@ -13,17 +13,17 @@ def cursor(name: object) -> Cursor:
     return Cursor(f"id-{name}", f"ts-{name}")
 
 
-def front(depth: float) -> Answer:
+def front(depth: float) -> PageSummary:
     """Return the front page of a listing, down to some depth."""
-    return Answer(["a"], cursor(depth), depth)
+    return PageSummary(["a"], cursor(depth), depth)
 
 
 def note(follow_up: FollowUp, *, front_ends: float = 10, requests: int = 2) -> None:
     """Walk from the front to the end with so many requests; the cursors are 1, 2, 3..."""
-    follow_up.note(None, front(front_ends) if requests > 1 else Answer(["a"], None, inf))
+    follow_up.note(None, front(front_ends) if requests > 1 else PageSummary(["a"], None, inf))
     for number in range(1, requests):
         depth = inf if number == requests - 1 else 100 * number
-        follow_up.note(cursor(number), Answer(["b"], cursor(number + 1), depth))
+        follow_up.note(cursor(number), PageSummary(["b"], cursor(number + 1), depth))
 
 
 def walked(start: Cursor | None = None, requests: int = 3) -> FollowUp:
@@ -35,7 +35,7 @@ def walked(start: Cursor | None = None, requests: int = 3) -> FollowUp:
 def ends_at(a_pass: Segment, depth: float) -> bool:
     """Return whether a pass goes from the front down to the end of the page that ended so deep."""
     assert (a_pass.walk.cursor, a_pass.begin, a_pass.is_over) == (None, 0, False)
-    a_pass.move(Answer(["a"], cursor("before"), depth - 1))
+    a_pass.move(PageSummary(["a"], cursor("before"), depth - 1))
     goes_on = not a_pass.is_over
     a_pass.move(front(depth))
     return goes_on and a_pass.is_over
@@ -78,11 +78,11 @@ def test_a_pass_that_is_not_walked_is_followed_by_none():
 def test_a_rising_listing_is_followed_up_once_from_its_tail(start):
     """With the cursor that its last page was asked for with, to its end, whatever it meets."""
     follow_up = walked(start, requests=4)
-    follow_up.note(cursor("middle"), Answer(["c"], cursor("met"), 250))  # by another segment
+    follow_up.note(cursor("middle"), PageSummary(["c"], cursor("met"), 250))  # by another segment
 
     a_pass = follow_up.next(is_rising=True)
     assert (a_pass.walk.cursor, a_pass.begin) == (cursor(3), 0)
-    a_pass.move(Answer(["b"], cursor("more"), 1e18))
+    a_pass.move(PageSummary(["b"], cursor("more"), 1e18))
     assert not a_pass.is_over
 
     note(follow_up, requests=4)

@@ -8,7 +8,7 @@ import pickle
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.hostile import METADATA, body_of, records
+from support.hostile import METADATA, make_body, records
 from support.scripted import reply
 
 from cekat_async import CekatError, decode_conversation, record_id
@@ -25,7 +25,7 @@ def test_every_record_of_a_page_is_there(sent, rest):
 
     Only records that cannot be read are malformed, and all have their bytes as they were sent.
     """
-    body = body_of(sent, rest)
+    body = make_body(sent, rest)
     page = completed(decode_conversation_page(reply(body=body)))
     raw_page = completed(decode_raw_page(reply(body=body)))
 
@@ -35,8 +35,8 @@ def test_every_record_of_a_page_is_there(sent, rest):
     assert page.json_lines() == raw_page.json_lines()
     assert (page.next_cursor, page.cursor_error) == (raw_page.next_cursor, raw_page.cursor_error)
     malformed = [index for index, one in enumerate(sent) if one.is_malformed]
-    assert [odd.index for odd in page.odd_records] == malformed
-    assert [odd.raw for odd in page.odd_records] == [sent[index].raw for index in malformed]
+    assert [odd.index for odd in page.malformed_records] == malformed
+    assert [odd.raw for odd in page.malformed_records] == [sent[index].raw for index in malformed]
     inboxes = completed(decode_inbox_page(reply(body=body), 1))
     assert inboxes.ids == page.ids
     assert pickle.loads(pickle.dumps(page)) == page  # noqa: S301 - just pickled
@@ -45,7 +45,7 @@ def test_every_record_of_a_page_is_there(sent, rest):
 @given(sent=records())
 def test_a_record_is_the_same_wherever_it_is_read(sent):
     """A page, its lines, ``record_id`` and ``decode_conversation`` agree on every record."""
-    page = completed(decode_conversation_page(reply(body=body_of([sent]))))
+    page = completed(decode_conversation_page(reply(body=make_body([sent]))))
     (line,) = page.lines
 
     assert record_id(sent.raw) == record_id(line) == sent.id
@@ -66,7 +66,7 @@ def test_a_damaged_body_is_a_page_or_an_error(sent, rest, data):
 
     If it is cut short, it is never taken for a whole page.
     """
-    body = bytearray(body_of(sent, rest))
+    body = bytearray(make_body(sent, rest))
     if data.draw(st.booleans()):
         end = data.draw(st.integers(0, len(body) - 1))
         body, is_cut = body[:end], True

@@ -82,19 +82,21 @@ class Import(NamedTuple):
         return self.module.split(".")[0] == "cekat_async"
 
 
-def module_of(path: Path) -> str:
+def get_module(path: Path) -> str:
     parts = ("cekat_async", *path.relative_to(ROOT).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def top_of(path: Path) -> str:
+def get_top(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
 @cache
-def imports_of(path: Path) -> list[Import]:
+def find_imports(path: Path) -> list[Import]:
     """Find every import of a file, those inside of functions too."""
-    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
+    package = (
+        get_module(path) if path.name == "__init__.py" else get_module(path).rpartition(".")[0]
+    )
     return [*imports_in(ast.parse(path.read_text(encoding="utf-8")), package, for_types=False)]
 
 
@@ -119,19 +121,19 @@ FILES = sorted(ROOT.rglob("*.py"))
 each_file = pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(ROOT)) for p in FILES])
 each_pure_file = pytest.mark.parametrize(
     "path",
-    [p for p in FILES if top_of(p) in PURE and p.stem not in NOT_PURE.get(top_of(p), ())],
+    [p for p in FILES if get_top(p) in PURE and p.stem not in NOT_PURE.get(get_top(p), ())],
     ids=lambda path: path.name,
 )
 each_program = pytest.mark.parametrize(
     "path",
-    [p for p in FILES if top_of(p) in PROGRAMS],
+    [p for p in FILES if get_top(p) in PROGRAMS],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 
 
 def test_the_list_is_complete() -> None:
     """Every file and folder of the package has its place in the list, and no other has."""
-    assert {top_of(path) for path in FILES} == set(ORDER)
+    assert {get_top(path) for path in FILES} == set(ORDER)
 
 
 def test_contributing_shows_the_same_list() -> None:
@@ -144,8 +146,8 @@ def test_contributing_shows_the_same_list() -> None:
 @each_file
 def test_imports_lead_left(path: Path) -> None:
     """A file imports only what is before its own entry in the list, except for types."""
-    own = top_of(path)
-    for found in imports_of(path):
+    own = get_top(path)
+    for found in find_imports(path):
         if not found.is_ours or found.for_types or found.target == own:
             continue
 
@@ -158,7 +160,7 @@ def test_imports_lead_left(path: Path) -> None:
 @each_pure_file
 def test_pure_files_do_no_io(path: Path) -> None:
     """Pure files import nothing that reads, writes, waits or starts anything."""
-    for found in imports_of(path):
+    for found in find_imports(path):
         name = f"{found.module}.{found.name}"
 
         assert found.is_ours or found.module in HARMLESS or name in HARMLESS, (
@@ -190,10 +192,10 @@ def test_pure_files_open_and_print_nothing(path: Path) -> None:
 def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
     """Of the core, one file imports tenacity, one aiolimiter; the transport's import aiohttp."""
     importers = {
-        module_of(path).removeprefix("cekat_async.")
+        get_module(path).removeprefix("cekat_async.")
         for path in FILES
-        if top_of(path) in CORE
-        for found in imports_of(path)
+        if get_top(path) in CORE
+        for found in find_imports(path)
         if not found.for_types and found.module.split(".")[0] == library
     }
 
@@ -203,12 +205,12 @@ def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
 @pytest.mark.parametrize("folder", [name for name in ORDER if (ROOT / name).is_dir()])
 def test_no_circles_inside_a_folder(folder: str) -> None:
     """The files of a folder do not import each other in circles."""
-    paths = [path for path in FILES if top_of(path) == folder]
-    modules = {module_of(path) for path in paths}
+    paths = [path for path in FILES if get_top(path) == folder]
+    modules = {get_module(path) for path in paths}
     graph = {
-        module_of(path): {
+        get_module(path): {
             candidate
-            for found in imports_of(path)
+            for found in find_imports(path)
             if not found.for_types
             # `from . import x` names a file, `from .x import y` has it in its module.
             for candidate in {f"{found.module}.{found.name}", found.module} & modules
@@ -227,8 +229,8 @@ def test_no_circles_inside_a_folder(folder: str) -> None:
 @each_program
 def test_programs_stand_on_public_names(path: Path) -> None:
     """What is built on the client uses nothing that its users cannot."""
-    for found in imports_of(path):
-        if not found.is_ours or found.target == top_of(path):
+    for found in find_imports(path):
+        if not found.is_ours or found.target == get_top(path):
             continue
         parts = set(found.module.split(".")) - {"_lazy"}
         private = [part for part in parts if part.startswith("_")]
@@ -240,11 +242,11 @@ def test_programs_stand_on_public_names(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in FILES if top_of(p) == "sandbox"], ids=lambda path: path.name
+    "path", [p for p in FILES if get_top(p) == "sandbox"], ids=lambda path: path.name
 )
 def test_sandbox_knows_nothing_of_the_client(path: Path) -> None:
     """The sandbox shares no code with the client, so that it is a second witness of the API."""
-    assert {found.target for found in imports_of(path) if found.is_ours} <= {"sandbox"}
+    assert {found.target for found in find_imports(path) if found.is_ours} <= {"sandbox"}
 
 
 def test_importing_the_package_is_light() -> None:
@@ -276,7 +278,7 @@ def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "def f():\n    from cekat_async._api.messages import Reply\n"
     )
 
-    found = [(one.module, one.name, one.for_types) for one in imports_of(path)]
+    found = [(one.module, one.name, one.for_types) for one in find_imports(path)]
 
     assert found == [
         ("typing", None, False),
@@ -288,7 +290,7 @@ def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("socket", None, False),
         ("cekat_async._api.messages", "Reply", False),
     ]
-    assert [one.target for one in imports_of(path) if one.is_ours] == [
+    assert [one.target for one in find_imports(path) if one.is_ours] == [
         "sandbox",
         "sandbox",
         "errors",

@@ -6,12 +6,12 @@ import pytest
 from support.parts import collect, collect_ids, make_pipeline
 from support.scripted import reply
 
-from cekat_async import CekatClient, Inbox, OddRecord, RetryPolicy
+from cekat_async import CekatClient, Inbox, MalformedRecord, RetryPolicy
 from cekat_async.errors import (
     AuthenticationError,
     BadRequestError,
     ConfigurationError,
-    OddRecordError,
+    MalformedRecordError,
 )
 from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Fault, Sandbox
@@ -100,17 +100,17 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
 
 async def test_an_odd_inbox():
     """An odd inbox raises after the others of its page, or is reported where that is asked for."""
-    odd: list[OddRecord] = []
+    odd: list[MalformedRecord] = []
     page = body(["a", {"id": 5}, "b"], 1, 3)
     inboxes, _ = rooms(page, page, page, page)
     found: list[str] = []
 
-    with pytest.raises(OddRecordError) as caught:
+    with pytest.raises(MalformedRecordError) as caught:
         await collect_ids(inboxes.list(), found)
-    with pytest.raises(OddRecordError):
+    with pytest.raises(MalformedRecordError):
         await inboxes.page()
-    rest = await collect(inboxes.list(on_odd_record=odd.append))
-    alone = await inboxes.page(on_odd_record=odd.append)
+    rest = await collect(inboxes.list(on_malformed=odd.append))
+    alone = await inboxes.page(on_malformed=odd.append)
 
     assert found == ["a", "b"]
     assert (caught.value.index, caught.value.field) == (1, "$.id")

@@ -21,7 +21,7 @@ from cekat_async import (
     ConfigurationError,
     Cursor,
     InboxesFailedError,
-    OddRecordError,
+    MalformedRecordError,
     PaginationError,
     PermissionDeniedError,
     Position,
@@ -229,9 +229,9 @@ def test_an_odd_record_ends_the_walk_or_is_told_of_once():
 
     async def main() -> list:
         told = []
-        found = await collect(account.conversations.list(segments=4, on_odd_record=told.append))
+        found = await collect(account.conversations.list(segments=4, on_malformed=told.append))
         assert {c.id for c in found} == set(listing.times) - {odd_id}
-        with pytest.raises(OddRecordError) as raised:
+        with pytest.raises(MalformedRecordError) as raised:
             await collect(account.conversations.list(segments=4))
         assert raised.value.records[0].id == odd_id
         return told
@@ -387,7 +387,7 @@ def test_a_doubt_is_logged_once(caplog):
     assert "does not answer a cursor" in record.message
 
 
-def client_of(sandbox: Sandbox, **options) -> CekatClient:
+def make_client(sandbox: Sandbox, **options) -> CekatClient:
     return CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, **options)
 
 
@@ -399,7 +399,7 @@ async def test_over_sockets_whatever_the_server_is_like(made_up, order, density)
     dialect = Dialect(made_up_cursors=made_up, order=order, density=density, tie=3)
     async with (
         Sandbox(600, 3, quota=None, cache=1000, dialect=dialect) as sandbox,
-        client_of(sandbox) as client,
+        make_client(sandbox) as client,
     ):
         pages = await collect(client.conversations.pages(segments=5, limit=20))
 
@@ -413,7 +413,7 @@ async def test_over_sockets_wherever_it_ends(end):
     """However the server says that there is no more, each segment knows it."""
     async with (
         Sandbox(400, 1, quota=None, dialect=Dialect(end=end)) as sandbox,
-        client_of(sandbox) as client,
+        make_client(sandbox) as client,
     ):
         found = await collect(client.conversations.list(segments=4, limit=10))
 
@@ -427,7 +427,7 @@ async def test_over_sockets_while_conversations_move(order, seed):
     live = Live(messages=0.8, created=0.2, resolved=0.2, seed=seed)
     async with (
         Sandbox(600, 2, quota=None, dialect=Dialect(order=order), live=live) as sandbox,
-        client_of(sandbox) as client,
+        make_client(sandbox) as client,
     ):
         before = [id_ for id_, _ in sandbox.records()]
         found = [c.id for c in await collect(client.conversations.list(segments=6, limit=20))]
@@ -438,7 +438,7 @@ async def test_over_sockets_while_conversations_move(order, seed):
 
 async def test_over_sockets_behind_a_cursor_and_with_filters():
     """With a cursor and filters it is what a walk in order yields with them."""
-    async with Sandbox(900, 2, quota=None) as sandbox, client_of(sandbox) as client:
+    async with Sandbox(900, 2, quota=None) as sandbox, make_client(sandbox) as client:
         wanted = {"inbox_id": sandbox.inbox_ids[0], "stage_status": "assigned", "limit": 5}
         first = await client.conversations.page(**wanted)
         wanted |= {"cursor": first.next_cursor}
@@ -452,7 +452,7 @@ async def test_over_sockets_behind_a_cursor_and_with_filters():
 @pytest.mark.parametrize("turns", range(0, 300, 20))
 async def test_over_sockets_cancelled_at_any_step(turns):
     """Cancelled at any moment, no task, no slot and no busy connection is left."""
-    async with Sandbox(400, 1, quota=None) as sandbox, client_of(sandbox) as client:
+    async with Sandbox(400, 1, quota=None) as sandbox, make_client(sandbox) as client:
         await cancelled_after(turns, collect(client.conversations.list(segments=4, limit=10)))
 
         assert client._pipeline._slots._value == 8

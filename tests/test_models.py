@@ -19,8 +19,8 @@ from cekat_async.models import (
     Conversation,
     Inbox,
     Label,
+    MalformedRecord,
     MessagePreview,
-    OddRecord,
     PlatformType,
     StageStatus,
 )
@@ -46,10 +46,10 @@ CONVERSATION = Conversation(
     extra=Extra(sla={"hours": 4}, extra="a field of that name"),
 )
 INBOX = Inbox(id="i-1", type=PlatformType.TELEGRAM, flow_mode=True, extra=Extra(new=[1]))
-ODD = OddRecord(index=3, id=None, field="$", reason="Expected `object`", raw=b"3")
+ODD = MalformedRecord(index=3, id=None, field="$", reason="Expected `object`", raw=b"3")
 CURSOR = Cursor("id", "2026-04-10T09:51:19.885")
 PAGE = ConversationPage(
-    items=(CONVERSATION,), odd_records=(ODD,), body=b'{"data":[3]}', next_cursor=CURSOR
+    items=(CONVERSATION,), malformed_records=(ODD,), body=b'{"data":[3]}', next_cursor=CURSOR
 )
 INBOX_PAGE = InboxPage(items=(INBOX,), page=2, total_pages=2, total_items=11)
 
@@ -64,7 +64,7 @@ def pickled(value: object, protocol: int = pickle.DEFAULT_PROTOCOL) -> object:
     return pickle.loads(pickle.dumps(value, protocol))  # noqa: S301 - what was just pickled
 
 
-def name_of(value: object) -> str:
+def get_name(value: object) -> str:
     return type(value).__name__
 
 
@@ -79,7 +79,7 @@ def test_sample_decodes() -> None:
     assert page.next_cursor == Cursor(
         "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "2026-04-10T09:51:19.885"
     )
-    assert page.odd_records == ()
+    assert page.malformed_records == ()
     assert conversation == Conversation(
         id="xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
         inbox_id="xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
@@ -340,7 +340,7 @@ def test_unknown_values_come_through_json(status: str, platform: str) -> None:
 # --- frozen values
 
 
-@pytest.mark.parametrize("value", STRUCTS, ids=name_of)
+@pytest.mark.parametrize("value", STRUCTS, ids=get_name)
 def test_assignment_raises(value: msgspec.Struct) -> None:
     """No field of a model can be set or deleted, and no other can be added."""
     for name in value.__struct_fields__:
@@ -352,7 +352,7 @@ def test_assignment_raises(value: msgspec.Struct) -> None:
         value.brand_new = 1
 
 
-@pytest.mark.parametrize("value", VALUES, ids=name_of)
+@pytest.mark.parametrize("value", VALUES, ids=get_name)
 def test_values_travel(value: object) -> None:
     """A model comes out of a pickle or a copy as an equal of itself, with an equal hash."""
     ways = [copy.copy(value), copy.deepcopy(value)]
@@ -363,7 +363,7 @@ def test_values_travel(value: object) -> None:
     assert {hash(value)} == {hash(again) for again in ways}
 
 
-@pytest.mark.parametrize("value", STRUCTS, ids=name_of)
+@pytest.mark.parametrize("value", STRUCTS, ids=get_name)
 def test_values_compare_by_all_fields(value: msgspec.Struct) -> None:
     """Two models that differ in one field are not equal."""
     for name in value.__struct_fields__:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cekat_async import Conversation, ConversationPage, Inbox, InboxPage, OddRecord, RawPage
+from cekat_async import Conversation, ConversationPage, Inbox, InboxPage, MalformedRecord, RawPage
 from cekat_async._api.decoding import decode_conversation_page
 from cekat_async._api.messages import Reply
 from cekat_async.models.raw_json import completed
@@ -64,7 +64,7 @@ def test_raw_counts_malformed_records_and_an_index_does_not():
     """Where the first record is malformed, ``page[0]`` is the second one of ``page.raw``."""
     page = completed(decode_conversation_page(Reply(200, {}, b'{"data":[7,{"id":"b"}]}')))
 
-    assert isinstance(page.odd_records[0], OddRecord)
+    assert isinstance(page.malformed_records[0], MalformedRecord)
     assert page[0].id == "b"
     assert bytes(page.raw[0]) == b"7"
     assert bytes(page.raw[1]) == b'{"id":"b"}'

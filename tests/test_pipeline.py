@@ -40,7 +40,7 @@ KEY = "a-made-up-key"
 
 
 @in_one_step
-def body_of(reply: Reply) -> bytes:
+def make_body(reply: Reply) -> bytes:
     """Decode nothing: what these tests fetch is the body itself."""
     return reply.body
 
@@ -85,8 +85,8 @@ def test_a_dropped_idle_connection_costs_a_transparent_attempt():
     pipeline, transport = make_pipeline([drops[0], reply(), *drops[1:], reply()])
 
     async def main() -> None:
-        await pipeline.fetch(REQUEST, body_of)
-        await pipeline.fetch(REQUEST, body_of)
+        await pipeline.fetch(REQUEST, make_body)
+        await pipeline.fetch(REQUEST, make_body)
 
     run_virtual(main())
 
@@ -100,7 +100,7 @@ def test_a_new_connection_that_is_dropped_is_backed_off_for():
     """A connection that was not idle says that the server is ill: it is left alone for a moment."""
     pipeline, transport = make_pipeline([ConnectionDroppedError("dropped"), reply()])
 
-    run_virtual(pipeline.fetch(REQUEST, body_of))
+    run_virtual(pipeline.fetch(REQUEST, make_body))
 
     begin, again = transport.times
     assert again > begin + 0.1
@@ -131,7 +131,7 @@ def test_an_error_says_what_it_is_about():
 
     async def main() -> RateLimitError:
         with pytest.raises(RateLimitError) as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         return caught.value
 
     error = run_virtual(main())
@@ -149,7 +149,7 @@ def test_a_retry_is_logged_with_its_path(caplog):
     pipeline, _ = make_pipeline([reply(503), reply()])
 
     with caplog.at_level(logging.INFO, "cekat_async"):
-        run_virtual(pipeline.fetch(REQUEST, body_of))
+        run_virtual(pipeline.fetch(REQUEST, make_body))
 
     (record,) = caplog.records
     assert "HTTP 503, /api/things" in record.getMessage()
@@ -165,7 +165,7 @@ def test_each_of_many_failing_calls_gets_its_own_error():
 
     async def call(number: int) -> None:
         with pytest.raises(ServerError) as caught:
-            await pipeline.fetch(Request(f"/{number}"), body_of)
+            await pipeline.fetch(Request(f"/{number}"), make_body)
         assert caught.value.path == f"/{number}"
         assert caught.value.message == f"for /{number}"
         assert caught.value.attempts == 2
@@ -187,7 +187,7 @@ def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries
 
     async def main() -> None:
         results = await asyncio.gather(
-            *(pipeline.fetch(REQUEST, body_of) for _ in range(50)), return_exceptions=True
+            *(pipeline.fetch(REQUEST, make_body) for _ in range(50)), return_exceptions=True
         )
         assert now() < 5
         notes = {note for error in results for note in getattr(error, "__notes__", ())}
@@ -208,7 +208,7 @@ def test_a_pause_that_is_too_long_ends_the_call(status):
 
     async def main() -> None:
         with pytest.raises(APIStatusError) as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         assert now() == 0
         assert caught.value.status == status
         assert caught.value.retry_after == 3600
@@ -228,7 +228,7 @@ def test_a_pause_that_is_too_long_ends_the_calls_that_wait(status):
     )
 
     async def main() -> None:
-        calls = [pipeline.fetch(REQUEST, body_of) for _ in range(5)]
+        calls = [pipeline.fetch(REQUEST, make_body) for _ in range(5)]
         first, *others = await asyncio.gather(*calls, return_exceptions=True)
         assert first.status == status
         assert {type(error) for error in others} == {RateLimitError}
@@ -246,7 +246,7 @@ def test_a_long_pause_is_waited_out_where_that_is_wanted(status):
         [reply(status, Retry_After="3600"), reply()], limiter=limiter, timeout=PATIENT
     )
 
-    run_virtual(pipeline.fetch(REQUEST, body_of))
+    run_virtual(pipeline.fetch(REQUEST, make_body))
 
     assert transport.times[1] >= 3600
 
@@ -257,7 +257,7 @@ def test_what_is_not_tried_again_anyway_needs_no_reason():
 
     async def main() -> None:
         with pytest.raises(NotFoundError) as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         assert caught.value.resumes_at is None
         assert not hasattr(caught.value, "__notes__")
 
@@ -274,12 +274,12 @@ def test_a_request_that_never_left_uses_up_no_quota(failure):
     )
 
     async def main() -> None:
-        await pipeline.fetch(REQUEST, body_of)
+        await pipeline.fetch(REQUEST, make_body)
         assert limiter.snapshot().used == 1
-        await pipeline.fetch(REQUEST, body_of)
+        await pipeline.fetch(REQUEST, make_body)
         assert limiter.snapshot().used == 2
         with pytest.raises(RateLimitError, match="quota is spent"):
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
 
     run_virtual(main())
     assert len(transport.requests) == 12
@@ -295,7 +295,7 @@ def test_a_request_whose_answer_was_lost_uses_up_quota():
         retry=retry,
     )
 
-    run_virtual(pipeline.fetch(REQUEST, body_of))
+    run_virtual(pipeline.fetch(REQUEST, make_body))
 
     assert transport.times[2] >= transport.times[0] + 60
 
@@ -338,7 +338,7 @@ def test_a_server_that_is_up_again_fills_the_budget():
     async def outage() -> int:
         before = len(transport.requests)
         with pytest.raises(ServerError):
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         return len(transport.requests) - before
 
     async def main() -> None:
@@ -346,10 +346,10 @@ def test_a_server_that_is_up_again_fills_the_budget():
         assert [await outage(), await outage()] == [5, 1]
         down = False
         for _ in range(10):
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         down = True
         assert [await outage(), await outage()] == [3, 1]
-        await other.fetch(REQUEST, body_of)
+        await other.fetch(REQUEST, make_body)
 
     run_virtual(main())
     assert len(others_transport.requests) == 5
@@ -366,7 +366,7 @@ def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
     )
 
     async def main() -> None:
-        calls = [asyncio.create_task(pipeline.fetch(REQUEST, body_of)) for _ in range(5)]
+        calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(5)]
         await asyncio.sleep(3)
         if client_closes:
             pipeline.end()
@@ -382,7 +382,7 @@ def test_no_more_than_concurrency_are_under_way():
     pipeline, transport = make_pipeline(itertools.repeat(reply()), latency=1, concurrency=3)
 
     async def main() -> None:
-        await asyncio.gather(*(pipeline.fetch(REQUEST, body_of) for _ in range(30)))
+        await asyncio.gather(*(pipeline.fetch(REQUEST, make_body) for _ in range(30)))
         assert now() == pytest.approx(10)
 
     run_virtual(main())
@@ -398,7 +398,7 @@ def test_nothing_is_held_while_a_call_backs_off():
     done: list[tuple[float, bytes]] = []
 
     async def call() -> None:
-        answer = await pipeline.fetch(REQUEST, body_of)
+        answer = await pipeline.fetch(REQUEST, make_body)
         done.append((now(), answer))
 
     async def main() -> None:
@@ -433,7 +433,7 @@ def test_each_attempt_takes_a_token_of_its_own():
     )
 
     async def main() -> None:
-        await asyncio.gather(*(pipeline.fetch(REQUEST, body_of) for _ in range(150)))
+        await asyncio.gather(*(pipeline.fetch(REQUEST, make_body) for _ in range(150)))
 
     run_virtual(main())
     assert len(transport.times) > 220
@@ -460,7 +460,7 @@ def test_after_a_429_only_what_was_in_flight_is_refused_too(rate):
 
     async def work() -> None:
         while now() < 60:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
 
     async def main() -> None:
         await asyncio.gather(*(work() for _ in range(20)))
@@ -481,7 +481,7 @@ def test_a_pause_beyond_the_deadline_fails_all_waiting_calls_at_once():
 
     async def main() -> None:
         results = await asyncio.gather(
-            *(pipeline.fetch(REQUEST, body_of) for _ in range(30)), return_exceptions=True
+            *(pipeline.fetch(REQUEST, make_body) for _ in range(30)), return_exceptions=True
         )
         assert now() == pytest.approx(1)
         for error in results:
@@ -502,7 +502,7 @@ def test_the_deadline_cuts_an_attempt(deadline):
 
     async def main() -> None:
         with pytest.raises(DeadlineExceededError) as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         assert now() == deadline
         assert caught.value.attempts == 1
         assert caught.value.path == "/api/things"
@@ -524,7 +524,7 @@ def test_the_deadline_names_the_last_failure_as_its_cause():
 
     async def main() -> None:
         with pytest.raises(DeadlineExceededError, match="no answer within 11 s") as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         cause = caught.value.__cause__
         assert isinstance(cause, ServerError)
         assert (cause.status, cause.path, cause.attempts) == (502, "/api/things", 2)
@@ -540,9 +540,9 @@ def test_the_deadline_cuts_the_wait_for_a_token():
     )
 
     async def main() -> None:
-        await pipeline.fetch(REQUEST, body_of)
+        await pipeline.fetch(REQUEST, make_body)
         with pytest.raises(DeadlineExceededError) as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         assert now() == 20
         assert caught.value.attempts == 0
 
@@ -557,17 +557,17 @@ def test_the_deadline_cuts_the_wait_for_a_slot():
     )
 
     async def main() -> None:
-        first = asyncio.create_task(pipeline.fetch(REQUEST, body_of))
+        first = asyncio.create_task(pipeline.fetch(REQUEST, make_body))
         await asyncio.sleep(0)
-        second = asyncio.create_task(pipeline.fetch(REQUEST, body_of))
-        third = asyncio.create_task(pipeline.fetch(REQUEST, body_of))
+        second = asyncio.create_task(pipeline.fetch(REQUEST, make_body))
+        third = asyncio.create_task(pipeline.fetch(REQUEST, make_body))
         await first
         with pytest.raises(DeadlineExceededError):
             await second
         with pytest.raises(DeadlineExceededError):
             await third
         assert now() == 60
-        await pipeline.fetch(REQUEST, body_of)
+        await pipeline.fetch(REQUEST, make_body)
         assert now() == 110
 
     run_virtual(main())
@@ -582,7 +582,7 @@ def test_without_a_deadline_nothing_is_cut():
         timeout=PATIENT,
     )
 
-    assert run_virtual(pipeline.fetch(REQUEST, body_of)) == b"yes"
+    assert run_virtual(pipeline.fetch(REQUEST, make_body)) == b"yes"
 
 
 def test_a_timeout_that_is_not_ours_is_not_taken_for_the_deadline():
@@ -592,7 +592,7 @@ def test_a_timeout_that_is_not_ours_is_not_taken_for_the_deadline():
 
     async def main() -> None:
         with pytest.raises(TimeoutError) as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         assert caught.value is mine
 
     run_virtual(main())
@@ -605,7 +605,7 @@ def test_the_callers_own_timeout_wins():
     async def main() -> None:
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(3):
-                await pipeline.fetch(REQUEST, body_of)
+                await pipeline.fetch(REQUEST, make_body)
         assert type(caught.value) is TimeoutError
         assert now() == 3
 
@@ -653,7 +653,7 @@ def test_who_is_closed_need_not_queue():
     async def main() -> None:
         limiter.observe(await limiter.acquire(), reply(429, b"", Retry_After="200"))
         with pytest.raises(ClientClosedError) as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         assert now() == 0
         assert caught.value.attempts == 0
 
@@ -729,7 +729,7 @@ def test_only_a_200_is_decoded(status):
     pipeline, _ = make_pipeline([reply(status, page_body(["a"]))], retry=RetryPolicy(attempts=1))
 
     with pytest.raises(APIStatusError) as caught:
-        run_virtual(pipeline.fetch(REQUEST, body_of))
+        run_virtual(pipeline.fetch(REQUEST, make_body))
     assert caught.value.status == status
 
 
@@ -738,7 +738,7 @@ def test_an_answer_with_the_key_in_it_is_left_as_it_came():
     body = page_body([KEY])
     pipeline, _ = make_pipeline([reply(body=body)])
 
-    assert run_virtual(pipeline.fetch(REQUEST, body_of)) == body
+    assert run_virtual(pipeline.fetch(REQUEST, make_body)) == body
 
 
 def test_the_details_of_a_refusal_come_through():
@@ -749,7 +749,7 @@ def test_the_details_of_a_refusal_come_through():
 
     async def main() -> None:
         with pytest.raises(BadRequestError) as caught:
-            await pipeline.fetch(REQUEST, body_of)
+            await pipeline.fetch(REQUEST, make_body)
         assert caught.value.code == "VALIDATION_ERROR"
         assert caught.value.details == ({"field": "limit", "message": "too large"},)
 
@@ -760,7 +760,7 @@ def test_the_traffic_can_be_read():
     """The count of requests and retries shows itself in words."""
     pipeline, _ = make_pipeline([reply(500), reply()])
 
-    run_virtual(pipeline.fetch(REQUEST, body_of))
+    run_virtual(pipeline.fetch(REQUEST, make_body))
 
     assert repr(pipeline.traffic) == "<Traffic: 2 requests, 1 of them retries>"
 
@@ -795,7 +795,7 @@ def test_closing_ends_every_wait(steps, options):
     pipeline, _ = make_pipeline(steps, **options)
 
     async def main() -> None:
-        calls = [asyncio.create_task(pipeline.fetch(REQUEST, body_of)) for _ in range(3)]
+        calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(3)]
         await asyncio.sleep(1)
         waiting = [call for call in calls if not call.done()]
         pipeline.end()
@@ -811,7 +811,7 @@ def test_closing_twice_is_fine():
     pipeline, _ = make_pipeline([reply()], latency=60.0)
 
     async def main() -> None:
-        call = asyncio.create_task(pipeline.fetch(REQUEST, body_of))
+        call = asyncio.create_task(pipeline.fetch(REQUEST, make_body))
         await asyncio.sleep(1)
         pipeline.end()
         await asyncio.sleep(0)
@@ -830,7 +830,7 @@ def test_a_deadline_in_the_queue_says_so():
 
     async def main() -> None:
         results = await asyncio.gather(
-            *(pipeline.fetch(REQUEST, body_of) for _ in range(3)), return_exceptions=True
+            *(pipeline.fetch(REQUEST, make_body) for _ in range(3)), return_exceptions=True
         )
         assert [str(result) for result in results[1:]] == [
             "no answer within 6 s (/api/things)",

@@ -149,7 +149,7 @@ async def test_errors_are_one_tree(status, body):
         (Fault.raw(body=b"<html>"), errors.MalformedBodyError),
         (Fault.raw(body=b"[]"), errors.DecodeError),
         (Fault.raw(body=b'{"success": false}'), errors.APIStatusError),
-        (Fault.raw(body=page_body([], data=[{"id": 1}])), errors.OddRecordError),
+        (Fault.raw(body=page_body([], data=[{"id": 1}])), errors.MalformedRecordError),
     ],
     ids=lambda part: getattr(part, "kind", None),
 )

@@ -44,7 +44,7 @@ def by_kind(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
-def members_of(kind: type) -> dict[str, object]:
+def find_members(kind: type) -> dict[str, object]:
     """Find the public methods and properties of a class that our own code defines."""
     return {
         f"{owner.__qualname__}.{name}": getattr(member, "__func__", member)
@@ -124,7 +124,7 @@ def test_objects_are_documented(name: str) -> None:
 @pytest.mark.parametrize("name", CLASSES)
 def test_methods_are_documented(name: str) -> None:
     """Every public method and property of a public class has a docstring."""
-    bare = [member for member, value in members_of(OBJECTS[name]).items() if not value.__doc__]
+    bare = [member for member, value in find_members(OBJECTS[name]).items() if not value.__doc__]
 
     assert bare == []
 

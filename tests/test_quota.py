@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from support.effort import EFFORT
 
-from cekat_async._ratelimit.headers import Statement, statements
+from cekat_async._ratelimit.headers import QuotaStatement, statements
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.headers import quota_headers
 from cekat_async.sandbox.quota import Standing
@@ -32,7 +32,7 @@ NAMES = [
 ]
 
 
-def read(headers: dict[str, str], date: str | None = DATE) -> tuple[Statement, ...]:
+def read(headers: dict[str, str], date: str | None = DATE) -> tuple[QuotaStatement, ...]:
     """Read headers as a transport gives them: looked up without regard to case."""
     said = CIMultiDict(headers)
     if date is not None:
@@ -48,7 +48,7 @@ def trio(limit: str = "300", remaining: str = "299", reset: str = "60") -> dict[
     }
 
 
-def only(headers: dict[str, str], date: str | None = DATE) -> Statement:
+def only(headers: dict[str, str], date: str | None = DATE) -> QuotaStatement:
     (statement,) = read(headers, date)
     return statement
 
@@ -59,46 +59,46 @@ DIALECTS = {
     "nothing": ({}, ()),
     "other headers": ({"Content-Type": "text/html", "X-Limit": "7", "RateLimits": "7"}, ()),
     "empty": ({"X-RateLimit-Limit": "", "RateLimit": "", "RateLimit-Policy": ""}, ()),
-    "trio, seconds to go": (trio(), (Statement(300, 299, 60.0),)),
-    "trio, fraction to go": (trio(reset="1.25"), (Statement(300, 299, 1.25),)),
-    "trio, epoch": (trio(reset=f"{EPOCH + 42}"), (Statement(300, 299, 42.0),)),
+    "trio, seconds to go": (trio(), (QuotaStatement(300, 299, 60.0),)),
+    "trio, fraction to go": (trio(reset="1.25"), (QuotaStatement(300, 299, 1.25),)),
+    "trio, epoch": (trio(reset=f"{EPOCH + 42}"), (QuotaStatement(300, 299, 42.0),)),
     "trio, epoch with fraction": (
         trio(reset=f"{EPOCH + 42}.5"),
-        (Statement(300, 299, 42.5),),
+        (QuotaStatement(300, 299, 42.5),),
     ),
     "trio, epoch ms": (
         trio(reset=f"{EPOCH + 42}250"),
-        (Statement(300, 299, 42.25),),
+        (QuotaStatement(300, 299, 42.25),),
     ),
-    "trio, blanks around": (trio(" 300 ", "299\t", " 60"), (Statement(300, 299, 60.0),)),
-    "trio, whole floats": (trio("300.0", "299.", "60"), (Statement(300, 299, 60.0),)),
-    "nothing left": (trio(remaining="0", reset="0"), (Statement(300, 0, 0.0),)),
+    "trio, blanks around": (trio(" 300 ", "299\t", " 60"), (QuotaStatement(300, 299, 60.0),)),
+    "trio, whole floats": (trio("300.0", "299.", "60"), (QuotaStatement(300, 299, 60.0),)),
+    "nothing left": (trio(remaining="0", reset="0"), (QuotaStatement(300, 0, 0.0),)),
     "other spelling": (
         {"X-Rate-Limit-Limit": "10", "X-Rate-Limit-Remaining": "9", "X-Rate-Limit-Reset": "1"},
-        (Statement(10, 9, 1.0),),
+        (QuotaStatement(10, 9, 1.0),),
     ),
-    "other case": ({"x-ratelimit-LIMIT": "10"}, (Statement(10),)),
-    "limit only": ({"X-RateLimit-Limit": "300"}, (Statement(300),)),
-    "remaining only": ({"X-RateLimit-Remaining": "7"}, (Statement(None, 7),)),
-    "reset only": ({"X-RateLimit-Reset": "7"}, (Statement(reset=7.0),)),
+    "other case": ({"x-ratelimit-LIMIT": "10"}, (QuotaStatement(10),)),
+    "limit only": ({"X-RateLimit-Limit": "300"}, (QuotaStatement(300),)),
+    "remaining only": ({"X-RateLimit-Remaining": "7"}, (QuotaStatement(None, 7),)),
+    "reset only": ({"X-RateLimit-Reset": "7"}, (QuotaStatement(reset=7.0),)),
     "reset after": (
         {"X-RateLimit-Limit": "5", "X-RateLimit-Reset-After": "1.5"},
-        (Statement(5, reset=1.5),),
+        (QuotaStatement(5, reset=1.5),),
     ),
     "reset after alone, other spelling": (
         {"X-Rate-Limit-Reset-After": "2"},
-        (Statement(reset=2.0),),
+        (QuotaStatement(reset=2.0),),
     ),
-    "policy behind the limit": (trio("300;w=60"), (Statement(300, 299, 60.0, 60.0),)),
+    "policy behind the limit": (trio("300;w=60"), (QuotaStatement(300, 299, 60.0, 60.0),)),
     "policy in a list behind the limit": (
         trio("300, 300;window=60"),
-        (Statement(300, 299, 60.0, 60.0),),
+        (QuotaStatement(300, 299, 60.0, 60.0),),
     ),
-    "limit that comes twice": (trio("300, 300", "9, 9", "3, 3"), (Statement(300, 9, 3.0),)),
-    "two limits": (trio("300, 1000"), (Statement(300, 299, 60.0), Statement(1000))),
+    "limit that comes twice": (trio("300, 300", "9, 9", "3, 3"), (QuotaStatement(300, 9, 3.0),)),
+    "two limits": (trio("300, 1000"), (QuotaStatement(300, 299, 60.0), QuotaStatement(1000))),
     "early draft": (
         {"RateLimit-Limit": "100", "RateLimit-Remaining": "50", "RateLimit-Reset": "5"},
-        (Statement(100, 50, 5.0),),
+        (QuotaStatement(100, 50, 5.0),),
     ),
     "early draft, policies": (
         {
@@ -106,88 +106,98 @@ DIALECTS = {
             "RateLimit-Remaining": "50",
             "RateLimit-Reset": "5",
         },
-        (Statement(100, 50, 5.0, 60.0), Statement(1000, per=86_400.0)),
+        (QuotaStatement(100, 50, 5.0, 60.0), QuotaStatement(1000, per=86_400.0)),
     ),
     "early draft, second policy is the near one": (
         {"RateLimit-Limit": "1000, 100;w=60, 1000;w=86400", "RateLimit-Remaining": "50"},
-        (Statement(1000, 50, per=86_400.0), Statement(100, per=60.0)),
+        (QuotaStatement(1000, 50, per=86_400.0), QuotaStatement(100, per=60.0)),
     ),
     "early draft, epoch": (
         {"RateLimit-Limit": "100", "RateLimit-Reset": f"{EPOCH + 9}"},
-        (Statement(100, reset=9.0),),
+        (QuotaStatement(100, reset=9.0),),
     ),
     "draft 06": (
         {"RateLimit-Limit": "100", "RateLimit-Remaining": "50", "RateLimit-Policy": "100;w=60"},
-        (Statement(100, 50, per=60.0),),
+        (QuotaStatement(100, 50, per=60.0),),
     ),
     "draft 07": (
         {"RateLimit": "limit=100, remaining=50, reset=5", "RateLimit-Policy": "100;w=60"},
-        (Statement(100, 50, 5.0, 60.0),),
+        (QuotaStatement(100, 50, 5.0, 60.0),),
     ),
-    "draft 07, no policy": ({"RateLimit": "limit=100,remaining=50"}, (Statement(100, 50),)),
+    "draft 07, no policy": ({"RateLimit": "limit=100,remaining=50"}, (QuotaStatement(100, 50),)),
     "draft 07, no limit": (
         {"RateLimit": "remaining=50, reset=5", "RateLimit-Policy": "100;w=60"},
-        (Statement(100, 50, 5.0, 60.0),),
+        (QuotaStatement(100, 50, 5.0, 60.0),),
     ),
     "draft 07, semicolons": (
         {"RateLimit": "limit=100; remaining=50; reset=5"},
-        (Statement(100, 50, 5.0),),
+        (QuotaStatement(100, 50, 5.0),),
     ),
     "draft 07, several policies": (
         {
             "RateLimit": "limit=1000, remaining=50, reset=5",
             "RateLimit-Policy": '100;w=60;acme-burst="x", 1000;w=86400',
         },
-        (Statement(100, per=60.0), Statement(1000, 50, 5.0, 86_400.0)),
+        (QuotaStatement(100, per=60.0), QuotaStatement(1000, 50, 5.0, 86_400.0)),
     ),
     "draft 07, several policies, no limit": (
         {"RateLimit": "remaining=50", "RateLimit-Policy": "100;w=60, 1000;w=86400"},
-        (Statement(None, 50), Statement(100, per=60.0), Statement(1000, per=86_400.0)),
+        (
+            QuotaStatement(None, 50),
+            QuotaStatement(100, per=60.0),
+            QuotaStatement(1000, per=86_400.0),
+        ),
     ),
     "draft 07, policies inside": (
         {"RateLimit": "limit=10, remaining=9, reset=4, policy=(10;w=1 50;w=60)"},
-        (Statement(10, 9, 4.0),),
+        (QuotaStatement(10, 9, 4.0),),
     ),
-    "policy only": ({"RateLimit-Policy": "100"}, (Statement(100),)),
-    "policy, fraction of a second": ({"RateLimit-Policy": "5;w=0.5"}, (Statement(5, per=0.5),)),
+    "policy only": ({"RateLimit-Policy": "100"}, (QuotaStatement(100),)),
+    "policy, fraction of a second": (
+        {"RateLimit-Policy": "5;w=0.5"},
+        (QuotaStatement(5, per=0.5),),
+    ),
     "draft 08": (
         {
             "RateLimit-Policy": '"burst";q=100;w=60, "daily";q=1000;w=86400',
             "RateLimit": '"burst";r=50;t=30, "daily";r=900;t=40000',
         },
-        (Statement(100, 50, 30.0, 60.0), Statement(1000, 900, 40_000.0, 86_400.0)),
+        (QuotaStatement(100, 50, 30.0, 60.0), QuotaStatement(1000, 900, 40_000.0, 86_400.0)),
     ),
     "draft 08, other order, one told": (
         {
             "RateLimit-Policy": '"burst";q=100;w=60,"daily";q=1000;w=86400',
             "RateLimit": '"daily";r=900;t=40000',
         },
-        (Statement(100, per=60.0), Statement(1000, 900, 40_000.0, 86_400.0)),
+        (QuotaStatement(100, per=60.0), QuotaStatement(1000, 900, 40_000.0, 86_400.0)),
     ),
     "draft 08, partition key, blanks": (
         {
             "RateLimit-Policy": '"100-in-1min"; q=100; w=60; pk=:cHsdsRa894==:',
             "RateLimit": '"100-in-1min"; r=50; t=30; pk=:cHsdsRa894==:',
         },
-        (Statement(100, 50, 30.0, 60.0),),
+        (QuotaStatement(100, 50, 30.0, 60.0),),
     ),
-    "draft 08, no policy": ({"RateLimit": '"default";r=50;t=30'}, (Statement(None, 50, 30.0),)),
-    "draft 08, no window": ({"RateLimit": '"default";r=9;pk=:dHI=:'}, (Statement(None, 9),)),
+    "draft 08, no policy": (
+        {"RateLimit": '"default";r=50;t=30'},
+        (QuotaStatement(None, 50, 30.0),),
+    ),
+    "draft 08, no window": ({"RateLimit": '"default";r=9;pk=:dHI=:'}, (QuotaStatement(None, 9),)),
     "draft 08, policy of no name that is told of": (
         {"RateLimit-Policy": '"a";q=5;w=1', "RateLimit": '"b";r=3'},
-        (Statement(5, per=1.0), Statement(None, 3)),
+        (QuotaStatement(5, per=1.0), QuotaStatement(None, 3)),
     ),
     "draft 08, odd names": (
         {
             "RateLimit-Policy": r'"a, b; q=7 \" \\";q=100;w=60, "100";q=5, token;q=6',
             "RateLimit": r'"100";r=2, token;r=3, "a, b; q=7 \" \\";r=1',
         },
-        (Statement(100, 1, per=60.0), Statement(5, 2), Statement(6, 3)),
+        (QuotaStatement(100, 1, per=60.0), QuotaStatement(5, 2), QuotaStatement(6, 3)),
     ),
-    "draft 08, a name is no limit": ({"RateLimit": '"100";r=5'}, (Statement(None, 5),)),
+    "draft 08, a name is no limit": ({"RateLimit": '"100";r=5'}, (QuotaStatement(None, 5),)),
     "draft 08, requests by name": (
         {"RateLimit-Policy": '"a";q=5;qu="requests";w=1, "b";q=6;qu="request";w=2'},
-        (Statement(5, per=1.0), Statement(6, per=2.0)),
+        (QuotaStatement(5, per=1.0), QuotaStatement(6, per=2.0)),
     ),
     "draft 08, other units": (
         {
@@ -195,61 +205,61 @@ DIALECTS = {
             '"c";q=3;qu="concurrent-requests"',
             "RateLimit": '"a";r=0;t=9, "b";r=4, "c";r=0',
         },
-        (Statement(5, 4, per=1.0),),
+        (QuotaStatement(5, 4, per=1.0),),
     ),
     "draft 08, one name for two partitions": (
         {
             "RateLimit-Policy": '"a";q=9;w=1;pk=:YQ==:, "a";q=5;w=60;pk=:Yg==:',
             "RateLimit": '"a";r=4;t=1, "a";r=2;t=30',
         },
-        (Statement(5, 2, 30.0, 60.0),),
+        (QuotaStatement(5, 2, 30.0, 60.0),),
     ),
     "trio and policy": (
         trio() | {"RateLimit-Policy": "300;w=60"},
-        (Statement(300, 299, 60.0, 60.0),),
+        (QuotaStatement(300, 299, 60.0, 60.0),),
     ),
     "trio and named policy": (
         trio() | {"RateLimit-Policy": '"default";q=300;w=60'},
-        (Statement(300, 299, 60.0, 60.0),),
+        (QuotaStatement(300, 299, 60.0, 60.0),),
     ),
     "trio and another quota's policy": (
         trio() | {"RateLimit-Policy": "10000;w=86400"},
-        (Statement(300, 299, 60.0), Statement(10_000, per=86_400.0)),
+        (QuotaStatement(300, 299, 60.0), QuotaStatement(10_000, per=86_400.0)),
     ),
     "trio and draft 08": (
         trio(reset="25") | {"RateLimit-Policy": '"a";q=300;w=60', "RateLimit": '"a";r=200;t=26'},
-        (Statement(300, 200, 26.0, 60.0),),
+        (QuotaStatement(300, 200, 26.0, 60.0),),
     ),
     "trio without limit and several quotas of unknown limits": (
         {"X-RateLimit-Remaining": "3", "RateLimit": '"a";r=5, "b";r=7'},
-        (Statement(None, 3), Statement(None, 5), Statement(None, 7)),
+        (QuotaStatement(None, 3), QuotaStatement(None, 5), QuotaStatement(None, 7)),
     ),
     "trios that contradict each other": (
         trio("300", "200", "30")
         | {"RateLimit-Limit": "250", "RateLimit-Remaining": "220", "RateLimit-Reset": "20"}
         | {"RateLimit": "limit=280, remaining=240, reset=40"},
-        (Statement(250, 200, 40.0),),
+        (QuotaStatement(250, 200, 40.0),),
     ),
     "reset and reset after": (
         trio(reset="2") | {"X-RateLimit-Reset-After": "1.5"},
-        (Statement(300, 299, 2.0),),
+        (QuotaStatement(300, 299, 2.0),),
     ),
     "resets that agree": (
         trio(reset="2") | {"X-RateLimit-Reset-After": "2.0"},
-        (Statement(300, 299, 2.0),),
+        (QuotaStatement(300, 299, 2.0),),
     ),
 }
 
 
 @pytest.mark.parametrize("headers,expected", DIALECTS.values(), ids=DIALECTS)
-def test_dialect(headers: dict[str, str], expected: tuple[Statement, ...]) -> None:
+def test_dialect(headers: dict[str, str], expected: tuple[QuotaStatement, ...]) -> None:
     """Each dialect, alone or with another, is read as what it says, one statement per quota."""
     assert read(headers) == expected
 
 
 def test_plain_mapping() -> None:
     """Any mapping serves, if it spells the names as the dialects do."""
-    assert statements(trio()) == (Statement(300, 299, 60.0),)
+    assert statements(trio()) == (QuotaStatement(300, 299, 60.0),)
     assert statements({"x-ratelimit-LIMIT": "300"}) == ()
 
 
@@ -257,14 +267,17 @@ def test_lists_in_several_lines() -> None:
     """A list that comes in several lines is one list."""
     lines = [("RateLimit-Policy", '"a";q=5;w=1'), ("RateLimit-Policy", '"b";q=50;w=60')]
 
-    assert statements(CIMultiDict(lines)) == (Statement(5, per=1.0), Statement(50, per=60.0))
+    assert statements(CIMultiDict(lines)) == (
+        QuotaStatement(5, per=1.0),
+        QuotaStatement(50, per=60.0),
+    )
 
 
 def test_several_lines_that_disagree() -> None:
     """Where a number comes twice and differs, it is not known which of them applies."""
     lines = [*trio().items(), ("X-RateLimit-Remaining", "3")]
 
-    assert statements(CIMultiDict(lines)) == (Statement(300, None, 60.0),)
+    assert statements(CIMultiDict(lines)) == (QuotaStatement(300, None, 60.0),)
 
 
 # --- moments
@@ -277,9 +290,9 @@ def test_reset_is_read_by_the_servers_clock(seconds: int, skew: int) -> None:
     now = NOW + timedelta(seconds=skew)
     reset = int(now.timestamp()) + seconds
 
-    assert only({"X-RateLimit-Reset": f"{reset}"}, format_datetime(now, usegmt=True)) == Statement(
-        reset=seconds
-    )
+    assert only(
+        {"X-RateLimit-Reset": f"{reset}"}, format_datetime(now, usegmt=True)
+    ) == QuotaStatement(reset=seconds)
 
 
 @pytest.mark.parametrize(
@@ -370,15 +383,15 @@ BAD = [
 @pytest.mark.parametrize("bad", [*BAD, "1.5", "1000000000"])
 def test_bad_remaining(bad: str) -> None:
     """A number of requests that cannot be used is not said; what stands beside it stays."""
-    assert only(trio(remaining=bad)) == Statement(300, None, 60.0)
-    assert only({"RateLimit": f"limit=7, remaining=({bad})"}) == Statement(7)
+    assert only(trio(remaining=bad)) == QuotaStatement(300, None, 60.0)
+    assert only({"RateLimit": f"limit=7, remaining=({bad})"}) == QuotaStatement(7)
 
 
 @pytest.mark.parametrize("bad", sorted({*BAD, "0", "0.0", "1.5", "1000000000"} - {"5, 3", "5;"}))
 def test_bad_limit(bad: str) -> None:
     """A limit that cannot be used, as one of nothing, is not said; what stands beside it stays."""
-    assert only(trio(limit=bad)) == Statement(None, 299, 60.0)
-    assert only({"RateLimit-Policy": f"{bad};w=60"}) == Statement(per=60.0)
+    assert only(trio(limit=bad)) == QuotaStatement(None, 299, 60.0)
+    assert only({"RateLimit-Policy": f"{bad};w=60"}) == QuotaStatement(per=60.0)
 
 
 @pytest.mark.parametrize(
@@ -387,13 +400,15 @@ def test_bad_limit(bad: str) -> None:
 )
 def test_bad_reset(bad: str) -> None:
     """A reset that cannot be used, as one far away, is not said; what stands beside it stays."""
-    assert only(trio(reset=bad)) == Statement(300, 299)
+    assert only(trio(reset=bad)) == QuotaStatement(300, 299)
 
 
 @pytest.mark.parametrize("bad", ["", "0", "0.0", "-60", "1e3", "nan", "60s", f"{367 * DAY}"])
 def test_bad_window(bad: str) -> None:
     """A window that cannot be used is not said; what stands beside it stays."""
-    assert only({"RateLimit-Policy": f'"a";q=5;w={bad}', "RateLimit": '"a";r=3'}) == Statement(5, 3)
+    assert only({"RateLimit-Policy": f'"a";q=5;w={bad}', "RateLimit": '"a";r=3'}) == QuotaStatement(
+        5, 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -402,17 +417,17 @@ def test_bad_window(bad: str) -> None:
         (trio("garbage", "garbage", "garbage"), ()),
         (
             {"RateLimit-Policy": "garbage, 100;w=60", "RateLimit": "r=3"},
-            (Statement(100, 3, per=60.0),),
+            (QuotaStatement(100, 3, per=60.0),),
         ),
         ({"RateLimit-Policy": ',;,;;=,=;",', "RateLimit": '===;;,,"\\'}, ()),
-        ({"RateLimit": "limit=7, remaining=5, 3"}, (Statement(7, 5),)),
+        ({"RateLimit": "limit=7, remaining=5, 3"}, (QuotaStatement(7, 5),)),
         ({"RateLimit": "7;w=60, 5"}, ()),
-        ({"RateLimit-Policy": ";w=60"}, (Statement(per=60.0),)),
+        ({"RateLimit-Policy": ";w=60"}, (QuotaStatement(per=60.0),)),
         ({"RateLimit-Policy": '"never closed;q=5;w=60, 7'}, ()),
-        ({"RateLimit-Policy": '"a";q=5;q=7;w'}, (Statement(5),)),
+        ({"RateLimit-Policy": '"a";q=5;q=7;w'}, (QuotaStatement(5),)),
     ],
 )
-def test_garbage(headers: dict[str, str], expected: tuple[Statement, ...]) -> None:
+def test_garbage(headers: dict[str, str], expected: tuple[QuotaStatement, ...]) -> None:
     """Of garbage is taken what can be understood, and nothing else."""
     assert read(headers) == expected
 
@@ -423,16 +438,16 @@ def test_many_policies() -> None:
 
     said = read({"RateLimit-Policy": policies})
 
-    assert said == tuple(Statement(limit, per=60.0) for limit in range(1, 21))
+    assert said == tuple(QuotaStatement(limit, per=60.0) for limit in range(1, 21))
 
 
 @pytest.mark.parametrize("remaining", ["301", "999999999"])
 def test_more_left_than_the_limit(remaining: str) -> None:
     """No more is left than the limit, whatever the server says."""
-    assert only(trio(remaining=remaining)) == Statement(300, 300, 60.0)
-    assert only({"RateLimit-Policy": '"a";q=300', "RateLimit": f'"a";r={remaining}'}) == Statement(
-        300, 300
-    )
+    assert only(trio(remaining=remaining)) == QuotaStatement(300, 300, 60.0)
+    assert only(
+        {"RateLimit-Policy": '"a";q=300', "RateLimit": f'"a";r={remaining}'}
+    ) == QuotaStatement(300, 300)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +484,7 @@ HEADERS = st.lists(st.tuples(st.sampled_from([*NAMES, "Date"]), TEXT), max_size=
 def test_any_text(lines: list[tuple[str, str]]) -> None:
     """It never raises, whatever the headers say, and what comes back is sane."""
     for one in (*statements(CIMultiDict(lines)), *statements(dict(lines))):
-        assert one != Statement()
+        assert one != QuotaStatement()
         assert one.limit is None or one.limit >= 1
         assert one.remaining is None or one.remaining >= 0
         assert None in (one.limit, one.remaining) or one.remaining <= one.limit
@@ -506,11 +521,11 @@ def test_round_trip(limit, left, reset, per, wall, headers, reset_as) -> None:
 def test_statements_are_frozen() -> None:
     """A statement is a value: it cannot be changed, and equal ones are one."""
     with pytest.raises(AttributeError):
-        Statement().limit = 1
-    assert len({Statement(1, 2), Statement(1, 2)}) == 1
+        QuotaStatement().limit = 1
+    assert len({QuotaStatement(1, 2), QuotaStatement(1, 2)}) == 1
 
 
 @pytest.mark.parametrize("window", ["0", "0.0", "0.000000000000000000001", "0.0009"])
 def test_a_window_of_next_to_no_time_is_not_said(window) -> None:
     """Less than a millisecond would be no limit at all: the limit counts, its window does not."""
-    assert statements({"RateLimit-Policy": f"300;w={window}"}) == (Statement(300),)
+    assert statements({"RateLimit-Policy": f"300;w={window}"}) == (QuotaStatement(300),)

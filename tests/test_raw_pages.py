@@ -4,7 +4,7 @@ import json
 
 import pytest
 from support.clock import run_virtual
-from support.odd_records import LOSSLESS
+from support.malformed_records import LOSSLESS
 from support.parts import collect, make_pipeline, page_body
 from support.scripted import reply
 
@@ -44,9 +44,9 @@ async def test_they_are_the_records_of_pages(prefetch):
         Sandbox(conversations=250, quota=None) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
     ):
-        typed = await collect(client.conversations.pages(limit=30, on_odd_record=lambda _: None))
+        typed = await collect(client.conversations.pages(limit=30, on_malformed=lambda _: None))
         raw = await collect(client.conversations.raw_pages(limit=30, prefetch=prefetch))
-        inbox = (await client.inboxes.page(on_odd_record=lambda _: None)).items[0].id
+        inbox = (await client.inboxes.page(on_malformed=lambda _: None)).items[0].id
         of_inbox = await collect(
             client.conversations.raw_pages(inbox_id=inbox, stage_status="assigned")
         )

@@ -14,7 +14,7 @@ from support.scripted import reply
 from cekat_async import decode_conversation, record_id
 from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page, decode_raw_page
 from cekat_async.errors import DecodeError
-from cekat_async.models import Conversation, Inbox, Label, MessagePreview, OddRecord
+from cekat_async.models import Conversation, Inbox, Label, MalformedRecord, MessagePreview
 from cekat_async.models.decoding import CONVERSATION, INBOX
 from cekat_async.models.raw_json import completed
 
@@ -40,7 +40,7 @@ def read(raw: bytes) -> Conversation:
     return record
 
 
-def page_of(*records: bytes):
+def make_page(*records: bytes):
     return completed(decode_conversation_page(reply(body=b'{"data":[%s]}' % b",".join(records))))
 
 
@@ -109,7 +109,7 @@ def test_a_list_loses_only_its_bad_elements() -> None:
     ]
     assert [label.extra for label in record.labels] == [{"id": 1}, {"icon": "*"}, {"name": {}}]
     assert record.extra == {"labels": sent}
-    assert page_of(json.dumps({"id": "x", "labels": sent}).encode()).mistyped_fields == {
+    assert make_page(json.dumps({"id": "x", "labels": sent}).encode()).mistyped_fields == {
         "labels": 1,
         "labels.id": 1,
         "labels.name": 1,
@@ -160,7 +160,7 @@ def test_inboxes_follow_the_same_rule(field: str, sent: bytes, healed: object) -
 
 def test_pages_count_mistyped_and_unknown_fields() -> None:
     """A page says which fields are unknown or mistyped, and how many records have each."""
-    page = page_of(
+    page = make_page(
         b'{"id":"a","notes":7,"x_new":1,"labels":[{"icon":1},{"icon":2}]}',
         b'{"id":"b","notes":8,"last_message":{"created_at":5,"kind":"x"}}',
         b'{"id":"c"}',
@@ -168,14 +168,14 @@ def test_pages_count_mistyped_and_unknown_fields() -> None:
 
     assert page.mistyped_fields == {"notes": 2, "last_message.created_at": 1}
     assert page.unknown_fields == {"x_new": 1, "labels.icon": 1, "last_message.kind": 1}
-    assert page_of(b'{"id":"c"}').mistyped_fields == page_of(b'{"id":"c"}').unknown_fields == {}
+    assert make_page(b'{"id":"c"}').mistyped_fields == make_page(b'{"id":"c"}').unknown_fields == {}
 
 
 def test_a_record_with_too_many_values_is_malformed() -> None:
     """A record of hundreds of thousands of values is not decoded: that would block the loop."""
     huge = b'{"id":"x","additional_data":{"n":[' + b"0, " * 200_000 + b"0]}}"
-    page = page_of(b'{"id":"a"}', huge)
-    (odd,) = page.odd_records
+    page = make_page(b'{"id":"a"}', huge)
+    (odd,) = page.malformed_records
 
     assert (odd.id, odd.raw) == ("x", huge)
     assert "200,000 values" in odd.reason
@@ -275,7 +275,7 @@ def test_a_record_has_one_id_everywhere(id_: object, rest: dict, first: bool) ->
 def test_a_lone_surrogate_and_a_mistyped_field_together() -> None:
     """Broken text and a mistyped field in one record do not hide its id."""
     raw = rb'{"id":"x","contact_name":"Budi \ud83d","additional_data":[]}'
-    (record,) = page_of(raw).items
+    (record,) = make_page(raw).items
 
     assert record_id(raw) == record.id == "x"
     assert (record.contact_name, record.extra) == ("Budi \ufffd", {"additional_data": []})
@@ -311,7 +311,7 @@ def test_a_malformed_conversation_is_one_in_a_page_too() -> None:
     for raw in (b"[]", b'{"id":1}', b'{"id":"x","n":NaN}', b'{"id":""}'):
         odd = completed(CONVERSATION.decode(0, raw))
 
-        assert isinstance(odd, OddRecord)
+        assert isinstance(odd, MalformedRecord)
         with pytest.raises(DecodeError, match="not a conversation") as caught:
             decode_conversation(raw)
         assert (caught.value.field, caught.value.raw) == (odd.field, odd.raw)

@@ -4,18 +4,20 @@ from math import inf, nan
 
 import pytest
 
-from cekat_async._parallel.segment import Answer, Segment
+from cekat_async._parallel.segment import PageSummary, Segment
 from cekat_async.errors import PaginationError
 from cekat_async.positions import Cursor
 
 
-def answer(*names: str, depth: float = inf, to: object = None) -> Answer:
+def answer(*names: str, depth: float = inf, to: object = None) -> PageSummary:
     """Return a page; where it does not end the listing, its cursor is named by its depth."""
     to = depth if to is None and depth < inf else to
-    return Answer(names, None if to is None else Cursor(f"id-{to}", f"ts-{to}"), depth)
+    return PageSummary(names, None if to is None else Cursor(f"id-{to}", f"ts-{to}"), depth)
 
 
-def segment_of(*answers: Answer, begin: int = 0, until: Answer | None = None) -> Segment:
+def make_segment(
+    *answers: PageSummary, begin: int = 0, until: PageSummary | None = None
+) -> Segment:
     """Return a segment that has come behind some pages."""
     segment = Segment(None, begin, until)
     for one in answers:
@@ -49,7 +51,7 @@ PAGE = answer("a", depth=50, to="there")
 def test_a_page_reaches_another_that_it_ends_behind_or_with(other, reaches):
     """Deeper, or at the very same cursor; not at one with its timestamp alone."""
     assert other.reaches(PAGE) == reaches
-    assert segment_of(other, until=PAGE).is_over == reaches
+    assert make_segment(other, until=PAGE).is_over == reaches
 
 
 def test_a_new_segment_stands_where_it_begins():
@@ -65,7 +67,7 @@ def test_a_new_segment_stands_where_it_begins():
 
 def test_landmarks_are_the_records_of_the_first_page_that_has_any():
     """Empty pages before it answer nothing, and no later page changes them."""
-    segment = segment_of(answer(depth=10), answer(depth=20))
+    segment = make_segment(answer(depth=10), answer(depth=20))
     assert not segment.is_answered
 
     segment.move(answer("a", "b", depth=30))
@@ -83,14 +85,14 @@ def test_a_page_meets_a_segment_that_begins_in_it_or_before_by_a_landmark(
     names, is_named, depth, is_there
 ):
     """One landmark will do; in a page that ends before the segment begins, it has moved."""
-    segment = segment_of(answer("a", "b", depth=200), begin=100)
+    segment = make_segment(answer("a", "b", depth=200), begin=100)
 
     assert segment.is_met(answer(*names, depth=depth)) == (is_named and is_there)
 
 
 def test_a_segment_that_is_not_answered_is_neither_met_nor_passed():
     """Nobody knows what it begins with, however deep a page ends."""
-    segment = segment_of(answer(depth=200), begin=100)
+    segment = make_segment(answer(depth=200), begin=100)
 
     assert not segment.is_met(answer("a"))
     assert not segment.is_passed(answer("a"))
@@ -102,7 +104,7 @@ def test_a_segment_that_is_not_answered_is_neither_met_nor_passed():
 )
 def test_a_segment_is_passed_behind_the_page_of_its_landmarks(end, depth, is_passed):
     """Not at its very end, but at the end of the listing always."""
-    segment = segment_of(answer("a", depth=end), begin=100)
+    segment = make_segment(answer("a", depth=end), begin=100)
 
     assert segment.is_passed(answer("x", depth=depth)) == is_passed
 
@@ -129,7 +131,7 @@ def test_how_much_time_pages_take_and_how_many_alike_came_in_a_row(depths, expec
 @pytest.mark.parametrize("depth", [inf, nan])
 def test_a_page_of_no_depth_leaves_a_segment_where_it_was(depth):
     """The last page, or one whose timestamp cannot be read, neither moves it nor is measured."""
-    segment = segment_of(answer("a", depth=10), answer("b", depth=15))
+    segment = make_segment(answer("a", depth=10), answer("b", depth=15))
 
     segment.move(answer("c", depth=depth, to="nowhere"))
 
@@ -149,7 +151,7 @@ def test_a_page_of_no_depth_leaves_a_segment_where_it_was(depth):
 )
 def test_a_segment_is_over_where_its_walk_is(last, is_over):
     """Without a cursor, or with an empty page that repeats it; or else where it is dropped."""
-    segment = segment_of(answer("a", depth=5), last)
+    segment = make_segment(answer("a", depth=5), last)
     assert segment.is_over == is_over
 
     segment.is_dropped = True
@@ -158,7 +160,7 @@ def test_a_segment_is_over_where_its_walk_is(last, is_over):
 
 def test_a_cursor_that_comes_again_leaves_a_segment_as_it_was():
     """It is an error, and the page that brought it neither moves nor answers it."""
-    segment = segment_of(answer(depth=5), answer(depth=7))
+    segment = make_segment(answer(depth=5), answer(depth=7))
 
     with pytest.raises(PaginationError):
         segment.move(answer("a", depth=9, to=5))

@@ -60,11 +60,11 @@ walker_counts = st.sampled_from([2, 3, 8, 20])
 interleavings = st.none() | st.integers(0, 2**32).map(Random)
 
 
-def ids_of(pages) -> list[str]:
+def get_ids(pages) -> list[str]:
     return [item.id for page in pages for item in page]
 
 
-def walk_of(walkers: int, start: Cursor | None = None) -> tuple[SegmentedWalk, list[str]]:
+def make_walk(walkers: int, start: Cursor | None = None) -> tuple[SegmentedWalk, list[str]]:
     warnings: list[str] = []
     return SegmentedWalk(start, walkers, warnings.append), warnings
 
@@ -73,7 +73,7 @@ def serially(listing: ModelListing, cursor: Cursor | None = None) -> list[str]:
     found = []
     while True:
         page = listing.page(cursor)
-        found += ids_of([page])
+        found += get_ids([page])
         if page.next_cursor is None or (not page.items and page.next_cursor == cursor):
             return found
         cursor = page.next_cursor
@@ -83,11 +83,11 @@ def serially(listing: ModelListing, cursor: Cursor | None = None) -> list[str]:
 @settings(max_examples=50 * EFFORT)
 def test_it_yields_what_a_walk_in_order_yields(listing, walkers, random):
     """Each conversation comes exactly once, however the data lie and the answers come in."""
-    walk, warnings = walk_of(walkers)
+    walk, warnings = make_walk(walkers)
 
     pages, _ = replay(walk, listing, walkers=walkers, random=random)
 
-    assert sorted(ids_of(pages)) == sorted(listing.times)
+    assert sorted(get_ids(pages)) == sorted(listing.times)
     assert not warnings
     assert all(len(page.raw) == len(page.items) for page in pages)
 
@@ -104,11 +104,11 @@ def test_a_server_that_does_not_honour_its_cursors_costs_one_warning(
 ):
     """Cursors that are ignored, refused, void or read in another way: nothing lost or twice."""
     listing.made_up = made_up
-    walk, warnings = walk_of(walkers)
+    walk, warnings = make_walk(walkers)
 
     pages, _ = replay(walk, listing, walkers=walkers, random=random)
 
-    assert sorted(ids_of(pages)) == sorted(listing.times)
+    assert sorted(get_ids(pages)) == sorted(listing.times)
     assert len(warnings) <= 1
 
 
@@ -116,7 +116,7 @@ def test_a_server_that_does_not_honour_its_cursors_costs_one_warning(
 def test_one_cursor_finds_out_whether_it_is_honoured(made_up):
     """A server that does not honour made-up cursors gets one, however many walkers wait."""
     listing = ModelListing(spread(1000, "even", Random(2)), limit=10, made_up=made_up)
-    walk, warnings = walk_of(64)
+    walk, warnings = make_walk(64)
 
     replay(walk, listing, walkers=64)
 
@@ -148,26 +148,26 @@ def test_on_a_live_account_all_that_was_there_throughout_comes(
         if there and chances.random() < rate:
             listing.move()
 
-    walk, warnings = walk_of(walkers)
+    walk, warnings = make_walk(walkers)
     pages, _ = replay(walk, listing, walkers=walkers, random=random, between=live)
 
-    assert max(Counter(ids_of(pages)).values(), default=1) == 1
+    assert max(Counter(get_ids(pages)).values(), default=1) == 1
     if not any("faster" in warning for warning in warnings):
-        assert set(there) <= set(ids_of(pages))
+        assert set(there) <= set(get_ids(pages))
 
 
 @given(listing=listings, walkers=walker_counts, random=interleavings, share=st.floats(0, 1))
 @settings(max_examples=60 * EFFORT)
 def test_each_page_says_where_a_walk_in_order_would_miss_nothing(listing, walkers, random, share):
     """What came up to any page, and what lies behind its ``next_cursor``, is everything."""
-    walk, _ = walk_of(walkers)
+    walk, _ = make_walk(walkers)
     pages, _ = replay(walk, listing, walkers=walkers, random=random)
     stop = min(int(share * len(pages)), len(pages) - 1)
 
     cursor = pages[stop].next_cursor
     rest = [] if cursor is None else serially(listing, cursor)
 
-    assert {*ids_of(pages[: stop + 1]), *rest} == set(listing.times)
+    assert {*get_ids(pages[: stop + 1]), *rest} == set(listing.times)
     assert walk.head_cursor is None
 
 
@@ -180,10 +180,10 @@ def test_from_a_cursor_on_it_walks_what_lies_behind(listing, walkers, page):
         cursor = listing.page(cursor).next_cursor or cursor
     expected = serially(listing, cursor)
 
-    walk, warnings = walk_of(walkers, cursor)
+    walk, warnings = make_walk(walkers, cursor)
     pages, _ = replay(walk, listing, walkers=walkers)
 
-    assert sorted(ids_of(pages)) == sorted(expected)
+    assert sorted(get_ids(pages)) == sorted(expected)
     assert not warnings
 
 
@@ -211,11 +211,11 @@ def test_eight_walkers_are_nearly_eight_times_as_fast(shape, most_time, most_req
     random = Random(seed)
     times = bursty(40_000, random) if shape == "bursty" else spread(40_000, shape, random)
     listing = ModelListing(times, limit=100, seed=seed)
-    walk, _ = walk_of(8)
+    walk, _ = make_walk(8)
 
     pages, seconds = replay(walk, listing, walkers=8)
 
-    assert len(ids_of(pages)) == len(times)
+    assert len(get_ids(pages)) == len(times)
     assert seconds <= most_time * len(times) / 100 / 8
     assert len(listing.requests) <= most_requests * len(times) / 100
 
@@ -228,7 +228,7 @@ def test_however_many_walkers_the_requests_in_vain_are_bounded(shape, walkers):
     times = bursty(20_000, random) if shape == "bursty" else spread(20_000, shape, random)
     listing = ModelListing(times, limit=20)
 
-    replay(walk_of(walkers)[0], listing, walkers=walkers)
+    replay(make_walk(walkers)[0], listing, walkers=walkers)
 
     assert len(listing.requests) <= 1.15 * len(times) / 20 + 1.5 * walkers
 
@@ -246,7 +246,7 @@ def at(hour: int, id_: str = "x") -> Cursor:
 
 def two_segments() -> tuple:
     """Return a walk with a front that has got to 22:00, and a segment that begins earlier."""
-    walk, warnings = walk_of(2)
+    walk, warnings = make_walk(2)
     front = walk.begin()
     walk.advance(front, page("a", at(23)))
     walk.advance(front, page("b", at(22)))
@@ -299,21 +299,21 @@ def test_a_segment_that_was_answered_may_fail():
 
 def test_a_timestamp_that_cannot_be_read_keeps_the_walk_in_order():
     """Cursors with another kind of timestamp: one warning, no segments, and all that is there."""
-    walk, warnings = walk_of(8)
+    walk, warnings = make_walk(8)
     front = walk.begin()
 
     first = walk.advance(front, page("a", Cursor("x", "page two")))
     assert walk.split() is None
     last = walk.advance(front, page("b"))
 
-    assert ids_of([first, last]) == ["a", "b"]
+    assert get_ids([first, last]) == ["a", "b"]
     assert len(warnings) == 1
     assert walk.follow_up() is None
 
 
 def test_cursors_out_of_order_keep_the_walk_in_order():
     """Cursors that go back and forth in time: one warning, and no pass at the end."""
-    walk, warnings = walk_of(8)
+    walk, warnings = make_walk(8)
     front = walk.begin()
     for hour in (20, 19, 21):
         walk.advance(front, page(f"{hour}", at(hour)))
@@ -347,11 +347,11 @@ def test_segments_that_do_not_meet_are_doubted():
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, page("m", at(2)))
 
-    assert ids_of([walk.advance(front, page("c", at(1)))]) == ["c"]
+    assert get_ids([walk.advance(front, page("c", at(1)))]) == ["c"]
     assert "do not meet" in warnings[0]
     assert middle.is_over
     # What was handed out of the segment does not come again.
-    assert ids_of([walk.advance(front, page("lmn"))]) == ["l", "n"]
+    assert get_ids([walk.advance(front, page("lmn"))]) == ["l", "n"]
 
 
 def test_the_end_before_the_next_segment_is_doubted():
@@ -377,7 +377,7 @@ def test_a_cursor_that_repeats_is_an_error_in_order():
     # What the server wrote into a cursor, perhaps the key, is in no log.
     assert at(2).cursor_ts not in warnings[0]
 
-    assert ids_of([walk.advance(front, page("c", at(22)))]) == ["c"]
+    assert get_ids([walk.advance(front, page("c", at(22)))]) == ["c"]
     assert isinstance(front.error, PaginationError)
 
 
@@ -395,7 +395,7 @@ def test_a_dropped_segment_brings_nothing():
 def test_a_listing_that_changes_too_fast_is_told_of():
     """When no pass gets to its end before more has moved, that is said, and the walk ends."""
     listing = ModelListing([DAY * n for n in range(40)], limit=2)
-    walk, warnings = walk_of(2)
+    walk, warnings = make_walk(2)
 
     def live() -> None:
         for _ in range(3):
@@ -425,19 +425,19 @@ def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
     """Whatever pages come after the end: all conversations come once, and then an error."""
     times = spread(size, "even", Random(size))
     listing = EndlessListing(times, kinds=kinds, moments=moments, limit=5, rising=rising)
-    walk, _ = walk_of(walkers)
+    walk, _ = make_walk(walkers)
     pages = []
 
     with pytest.raises(PaginationError, match="would never end"):
         replay(walk, listing, walkers=walkers, random=random, pages=pages)
 
-    assert sorted(ids_of(pages)) == sorted(listing.times)
+    assert sorted(get_ids(pages)) == sorted(listing.times)
     assert len(listing.requests) <= 2 * size / 5 + 150 * len(kinds) + 5 * walkers
 
 
 def test_an_empty_listing_is_one_empty_page():
     """As a walk in order does, it yields the page that says that there is nothing."""
-    pages, _ = replay(walk_of(8)[0], listing := ModelListing([]), walkers=8)
+    pages, _ = replay(make_walk(8)[0], listing := ModelListing([]), walkers=8)
 
     assert [len(page) for page in pages] == [0]
     assert len(listing.requests) == 1
@@ -453,7 +453,7 @@ def test_a_gap_smaller_than_the_servers_timestamps_is_not_split():
 
 def test_no_cursor_points_before_1970():
     """Where a sounding would, the listing is taken to end there, and a nearer one is made."""
-    walk, _ = walk_of(2)
+    walk, _ = make_walk(2)
     front = walk.begin()
     for year in (2026, 2010):
         walk.advance(front, page(f"{year}", Cursor("x", f"{year}-01-01T00:00:00.000")))

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.effort import EFFORT
 
-from cekat_async._paging.stream import Line, streamed
+from cekat_async._paging.stream import BoundedQueue, streamed
 
 
 def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):
     """Make work that puts the numbers below ``count`` into a line, and then fails."""
     log: list[int] = []
 
-    async def work(line: Line[int]) -> None:
+    async def work(line: BoundedQueue[int]) -> None:
         for number in range(count):
             log.append(number)
             await asyncio.sleep(pause)
@@ -61,7 +61,7 @@ async def _drained(produce, begun, ahead, work, count, *, fails) -> None:
 def test_many_producers_share_a_line():
     """With several that put, none loses an item, and each one's come in its order."""
 
-    async def work(line: Line[tuple[int, int]]) -> None:
+    async def work(line: BoundedQueue[tuple[int, int]]) -> None:
         async def put(name: int) -> None:
             for number in range(10):
                 await asyncio.sleep(name / 10)
@@ -106,7 +106,7 @@ def test_cancelled_while_it_ends():
     """A cancellation that comes while the work is being ended waits for it, and is not lost."""
     ended = []
 
-    async def work(line: Line[int]) -> None:
+    async def work(line: BoundedQueue[int]) -> None:
         await line.put(1)
         try:
             await asyncio.sleep(100)

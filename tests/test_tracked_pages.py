@@ -42,7 +42,7 @@ class Keeper:
         return count
 
 
-def client_of(sandbox, **options):
+def make_client(sandbox, **options):
     return CekatClient(
         sandbox.api_key,
         base_url=sandbox.base_url,
@@ -72,7 +72,7 @@ async def test_stopped_and_gone_on_with_all_comes(concurrency, dialect):
     live = Live(messages=0 if dialect.made_up_cursors == "by_id" else 0.5, seed=3)
     async with (
         Sandbox(400, quota=None, cache=1000, dialect=dialect, live=live) as sandbox,
-        client_of(sandbox) as client,
+        make_client(sandbox) as client,
     ):
         there = {id_ for id_, _ in sandbox.records()}
         keeper = Keeper(client)
@@ -84,7 +84,7 @@ async def test_stopped_and_gone_on_with_all_comes(concurrency, dialect):
 
 async def test_many_inboxes_each_with_its_position():
     """Each listing goes on from its own position, and pages say whose they are."""
-    async with Sandbox(800, 6, quota=None) as sandbox, client_of(sandbox) as client:
+    async with Sandbox(800, 6, quota=None) as sandbox, make_client(sandbox) as client:
         keeper = Keeper(client)
         keeper.positions = dict.fromkeys(sandbox.inbox_ids, Position())
         while await keeper.walk(5, concurrency=3, limit=20) == 5:
@@ -98,7 +98,7 @@ async def test_an_account_that_goes_by_creation_tells_so():
     """Where a changed conversation keeps its place, an incremental walk is a whole one."""
     for order, is_so in (("created", True), ("activity", False)):
         dialect = Dialect(order=order)
-        async with Sandbox(300, quota=None, dialect=dialect) as s, client_of(s) as client:
+        async with Sandbox(300, quota=None, dialect=dialect) as s, make_client(s) as client:
             keeper = Keeper(client)
             await keeper.walk()
 
@@ -109,7 +109,7 @@ async def test_an_account_that_goes_by_creation_tells_so():
 
 async def test_what_fails_for_good_does_not_stop_the_others():
     """With ``keep_going`` the others come to their ends, and the error says which did not."""
-    async with Sandbox(300, 3, quota=None) as sandbox, client_of(sandbox) as client:
+    async with Sandbox(300, 3, quota=None) as sandbox, make_client(sandbox) as client:
         keeper = Keeper(client)
         forbidden = sandbox.inbox_ids[1]
         sandbox.forbid(forbidden)
@@ -128,7 +128,7 @@ async def test_what_fails_for_good_does_not_stop_the_others():
 async def test_a_listing_that_changes_too_fast_is_an_error():
     """When more moves between two requests than a page holds, nobody can say that all has come."""
     live = Live(messages=200)
-    async with Sandbox(500, quota=None, live=live) as sandbox, client_of(sandbox) as client:
+    async with Sandbox(500, quota=None, live=live) as sandbox, make_client(sandbox) as client:
         with pytest.raises(PaginationError, match="changes faster than it is read"):
             await Keeper(client).walk()
 

@@ -18,7 +18,7 @@ def run(main) -> None:
         runner.run(main)
 
 
-def client_of(sandbox: Sandbox, **options) -> CekatClient:
+def make_client(sandbox: Sandbox, **options) -> CekatClient:
     return CekatClient(sandbox.api_key, base_url=sandbox.base_url, **options)
 
 
@@ -28,7 +28,7 @@ def test_a_walk_is_whole(segments):
 
     async def main() -> None:
         async with Sandbox(conversations=500, quota=None) as sandbox:
-            async with client_of(sandbox, rate_limit=None) as client:
+            async with make_client(sandbox, rate_limit=None) as client:
                 found = await collect(client.conversations.list(limit=10, segments=segments))
             assert sorted(item.id for item in found) == sorted(i for i, _ in sandbox.records())
             await let_tasks_end(but="aiohttp")
@@ -40,7 +40,10 @@ def test_it_can_be_left_at_any_item():
     """A walk that is left early ends its requests, and the client can be used on."""
 
     async def main() -> None:
-        async with Sandbox(conversations=100, quota=None) as sandbox, client_of(sandbox) as client:
+        async with (
+            Sandbox(conversations=100, quota=None) as sandbox,
+            make_client(sandbox) as client,
+        ):
             for wanted in range(1, 30, 7):
                 async with aclosing(client.conversations.list(limit=10)) as walk:
                     for _ in range(wanted):
@@ -58,7 +61,7 @@ def test_the_quota_is_kept():
         quota = Quota(20, per=0.4, window="sliding")
         async with Sandbox(conversations=120, quota=quota) as sandbox:
             limit = RateLimit(20, per=0.4)
-            async with client_of(sandbox, rate_limit=limit) as client:
+            async with make_client(sandbox, rate_limit=limit) as client:
                 assert len(await collect(client.conversations.list(limit=1))) == 120
             assert [seen.status for seen in sandbox.log.requests].count(429) == 0
 

@@ -30,9 +30,9 @@ from cekat_async import (
     Label,
     Limiter,
     LimiterSnapshot,
+    MalformedRecord,
+    MalformedRecordError,
     MessagePreview,
-    OddRecord,
-    OddRecordError,
     PaginationError,
     PlatformType,
     Position,
@@ -112,7 +112,7 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
     )
     assert_type(page, ConversationPage)
     assert_type(page.items, tuple[Conversation, ...])
-    assert_type(page.odd_records, tuple[OddRecord, ...])
+    assert_type(page.malformed_records, tuple[MalformedRecord, ...])
     assert_type(page.next_cursor, Cursor | None)
     assert_type(page.body, bytes)
     assert_type(page.raw, list[msgspec.Raw])
@@ -289,10 +289,10 @@ async def inboxes(client: CekatClient) -> None:
     client.inboxes.list(stage_status="open")  # type: ignore[call-arg]
 
 
-async def odd_records(client: CekatClient) -> None:
-    kept: list[OddRecord] = []
+async def malformed_records(client: CekatClient) -> None:
+    kept: list[MalformedRecord] = []
 
-    def keep(record: OddRecord) -> None:
+    def keep(record: MalformedRecord) -> None:
         assert_type(record.index, int)
         assert_type(record.id, str | None)
         assert_type(record.field, str)
@@ -301,13 +301,13 @@ async def odd_records(client: CekatClient) -> None:
 
     def keep_text(record: str) -> None: ...
 
-    async for _ in client.conversations.list(on_odd_record=keep):
+    async for _ in client.conversations.list(on_malformed=keep):
         pass
     # Whatever the function returns is fine.
-    await client.conversations.page(on_odd_record=kept.append)
-    await client.inboxes.page(on_odd_record=lambda record: record.index)
-    client.inboxes.list(on_odd_record=print)
-    client.conversations.list(on_odd_record=keep_text)  # type: ignore[arg-type]
+    await client.conversations.page(on_malformed=kept.append)
+    await client.inboxes.page(on_malformed=lambda record: record.index)
+    client.inboxes.list(on_malformed=print)
+    client.conversations.list(on_malformed=keep_text)  # type: ignore[arg-type]
 
 
 async def failures(client: CekatClient, again: Callable[[Cursor | None], None]) -> None:
@@ -320,10 +320,10 @@ async def failures(client: CekatClient, again: Callable[[Cursor | None], None]) 
         assert_type(error.code, str | None)
         assert_type(error.details, tuple[Mapping[str, Any], ...])
         assert_type(error.body, bytes)
-    except OddRecordError as error:
+    except MalformedRecordError as error:
         assert_type(error.index, int | None)
         assert_type(error.id, str | None)
-        assert_type(error.records, tuple[OddRecord, ...])
+        assert_type(error.records, tuple[MalformedRecord, ...])
         assert_type(error.page, ConversationPage | InboxPage | None)
     except DecodeError as error:
         assert_type(error.field, str | None)

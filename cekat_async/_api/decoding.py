@@ -18,7 +18,7 @@ import msgspec
 
 from cekat_async._api.messages import OK, Reply, refusal
 from cekat_async.errors import DecodeError, MalformedBodyError
-from cekat_async.models import Conversation, Inbox, OddRecord
+from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.models.base import Record
 from cekat_async.models.decoding import CONVERSATION, INBOX, malformed, pause_if_large
 from cekat_async.models.raw_json import (
@@ -118,7 +118,7 @@ def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
     cursor, problem = _cursor_in(cut.metadata)
     return ConversationPage(
         items=parts.items,
-        odd_records=parts.odd_records,
+        malformed_records=parts.malformed_records,
         body=body,
         next_cursor=cursor,
         cursor_error=problem,
@@ -176,19 +176,19 @@ def decode_inbox_page(reply: Reply, number: int) -> Steps[InboxPage]:
         DecodeError: It is JSON of another shape.
         APIStatusError: It says ``"success": false``.
     """
-    odd_records: tuple[OddRecord, ...] = ()
+    malformed_records: tuple[MalformedRecord, ...] = ()
     kept = None
     if (page := _as_documented(_INBOXES, reply)) is not None:
         items, metadata = page.data, page.metadata or _NULL
     else:
         yield from pause_if_large(reply.body)
         cut = yield from _cut(reply)
-        items, odd_records = yield from _records(INBOX, cut.records, reply.body)
+        items, malformed_records = yield from _records(INBOX, cut.records, reply.body)
         metadata, kept = cut.metadata, cut.kept
     pagination = _member(_any(metadata), "pagination")
     return InboxPage(
         items=items,
-        odd_records=odd_records,
+        malformed_records=malformed_records,
         body=reply.body,
         page=number,
         total_pages=_total(_member(pagination, "total_page")),
@@ -208,7 +208,7 @@ def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
     """
     data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
     record = completed(CONVERSATION.decode(0, data))
-    if isinstance(record, OddRecord):
+    if isinstance(record, MalformedRecord):
         message = f"not a conversation: {record.reason} at {record.field}"
         raise DecodeError(message, field=record.field, raw=record.raw)
     return record
@@ -231,7 +231,7 @@ class _Parts(NamedTuple, Generic[R]):
     """The records of a page."""
 
     items: tuple[R, ...]
-    odd_records: tuple[OddRecord, ...]
+    malformed_records: tuple[MalformedRecord, ...]
 
 
 def _records(
@@ -239,18 +239,18 @@ def _records(
 ) -> Steps[_Parts[R]]:
     """Return the records of a page, decoded one by one."""
     items: list[R] = []
-    odd: list[OddRecord] = []
+    odd: list[MalformedRecord] = []
     has_few_values = fits_at_once(body)
     work, values_left = 0, max(_MOST_VALUES, len(body) // _BYTES_PER_VALUE)
     for index, raw in enumerate(records):
         values = 0 if has_few_values else count_values(raw)
         yield from pause_if_large(raw)
-        record: R | OddRecord
+        record: R | MalformedRecord
         if values > values_left:
             record = yield from malformed(index, raw, bytes(raw), "$", _TOO_MANY_VALUES)
         else:
             record = yield from decoder.decode(index, raw)
-        if isinstance(record, OddRecord):
+        if isinstance(record, MalformedRecord):
             odd.append(record)
         else:
             items.append(record)

@@ -8,7 +8,7 @@ from math import nan
 
 from cekat_async.positions import Cursor
 
-__all__ = ["Timeline", "parse_cursor_ts", "to_microseconds"]
+__all__ = ["CursorTimes", "parse_cursor_ts", "to_microseconds"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1000
@@ -21,7 +21,7 @@ _TIMESTAMP = re.compile(
 )
 
 
-class Timeline:
+class CursorTimes:
     """How deep in a listing a cursor points: microseconds behind the first cursor that came.
 
     Whether the listing goes back in time or forward shows when a cursor with another timestamp

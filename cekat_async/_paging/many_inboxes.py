@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async._api.messages import PAUSES_ALL
-from cekat_async._paging.page_walk import odd_record_error
+from cekat_async._paging.page_walk import malformed_error
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import (
     APIStatusError,
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from uuid import UUID
 
-    from cekat_async._paging.stream import Line
+    from cekat_async._paging.stream import BoundedQueue
     from cekat_async._parallel.listing import Listing
-    from cekat_async.models import OddRecord
+    from cekat_async.models import MalformedRecord
     from cekat_async.pages import ConversationPage, InboxPage
 
-__all__ = ["Across", "each_once", "ids_of_all", "require_inbox_ids"]
+__all__ = ["ManyInboxes", "each_once", "ids_of_all", "require_inbox_ids"]
 
 
-class Across:
+class ManyInboxes:
     """Walks listings, so many walkers at a time, and puts their pages into a line.
 
     A walker takes the next inbox, and when there are no more, a part of the listing that has most
@@ -48,7 +48,7 @@ class Across:
 
     def __init__(
         self,
-        line: Line[ConversationPage],
+        line: BoundedQueue[ConversationPage],
         listing: Callable[[str | None], Listing],
         walkers: int,
         *,
@@ -218,22 +218,22 @@ async def _in_turn(
 
 
 async def ids_of_all(
-    pages: AsyncGenerator[InboxPage, None], on_odd_record: Callable[[OddRecord], object] | None
+    pages: AsyncGenerator[InboxPage, None], on_malformed: Callable[[MalformedRecord], object] | None
 ) -> AsyncGenerator[str, None]:
     """Yield the id of each inbox of some pages, odd ones included: no more than it is needed.
 
     Raises:
-        OddRecordError: One has no readable id, and nobody wants to be told of odd records.
+        MalformedRecordError: One has no readable id, and nobody wants to be told of odd records.
     """
     async with aclosing(pages):
         async for page in pages:
             for inbox_id in (*(inbox.id for inbox in page.items), *_ids_of_odd(page)):
                 yield inbox_id
-            nameless = tuple(odd for odd in page.odd_records if odd.id is None)
-            rest = msgspec.structs.replace(page, odd_records=nameless)
-            if (error := odd_record_error(rest, on_odd_record)) is not None:
+            nameless = tuple(odd for odd in page.malformed_records if odd.id is None)
+            rest = msgspec.structs.replace(page, malformed_records=nameless)
+            if (error := malformed_error(rest, on_malformed)) is not None:
                 raise error
 
 
 def _ids_of_odd(page: InboxPage) -> Iterable[str]:
-    return (odd.id for odd in page.odd_records if odd.id is not None)
+    return (odd.id for odd in page.malformed_records if odd.id is not None)

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES
-from cekat_async.errors import OddRecordError, PaginationError, quoted
-from cekat_async.pages import names_of
+from cekat_async.errors import MalformedRecordError, PaginationError, quoted
+from cekat_async.pages import record_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from cekat_async._paging.cursor_walk import CursorWalk
     from cekat_async.errors import CekatError
-    from cekat_async.models import Conversation, Inbox, OddRecord
+    from cekat_async.models import Conversation, Inbox, MalformedRecord
     from cekat_async.pages import ConversationPage, InboxPage, Page, RawPage
     from cekat_async.positions import Cursor
 
 __all__ = [
     "PageWalk",
     "cursor_error",
-    "items_of",
-    "let_pass",
-    "odd_record_error",
+    "defer_malformed",
+    "ignore_malformed",
+    "iter_items",
+    "malformed_error",
     "page_error",
-    "told_in_time",
-    "told_later",
+    "report_malformed",
     "walk_inboxes",
     "walk_pages",
 ]
@@ -66,13 +66,13 @@ class PageWalk:
         Page numbers shift when an inbox is added or removed while the walk is under way.
         """
         fresh = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
-        fresh_odd = tuple(odd for odd in page.odd_records if self._is_new(odd.id or odd.raw))
+        fresh_odd = tuple(odd for odd in page.malformed_records if self._is_new(odd.id or odd.raw))
         self.number += 1
         self._idle = 0 if fresh or fresh_odd else self._idle + 1
         if self._idle >= MOST_IDLE_PAGES and self._claims_more(page):
             self.error = _endless_pages(page)
         self.done = self._is_complete(page) or (self._idle > 0 and not self._claims_more(page))
-        return msgspec.structs.replace(page, items=fresh, odd_records=fresh_odd)
+        return msgspec.structs.replace(page, items=fresh, malformed_records=fresh_odd)
 
     def _is_new(self, name: str | bytes) -> bool:
         if name in self._seen:
@@ -106,23 +106,23 @@ def _endless_pages(page: InboxPage) -> PaginationError:
     )
 
 
-def odd_record_error(
-    page: ConversationPage | InboxPage, on_odd_record: Callable[[OddRecord], object] | None
-) -> OddRecordError | None:
+def malformed_error(
+    page: ConversationPage | InboxPage, on_malformed: Callable[[MalformedRecord], object] | None
+) -> MalformedRecordError | None:
     """Hand a page's odd records to the caller's function, or return the error to raise."""
-    if not page.odd_records:
+    if not page.malformed_records:
         return None
-    if on_odd_record is not None:
-        for record in page.odd_records:
-            on_odd_record(record)
+    if on_malformed is not None:
+        for record in page.malformed_records:
+            on_malformed(record)
         return None
-    first, *others = page.odd_records
+    first, *others = page.malformed_records
     more = f" (and {len(others)} more of this page)" if others else ""
     id_ = None if first.id is None else quoted(first.id)
-    return OddRecordError(
+    return MalformedRecordError(
         f"record {first.index} of the page, id {id_}, is malformed at "
         f"{first.field}: {first.reason}{more}",
-        records=page.odd_records,
+        records=page.malformed_records,
         page=page,
     )
 
@@ -141,40 +141,40 @@ def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
 
 
 def page_error(
-    page: ConversationPage, on_odd_record: Callable[[OddRecord], object] | None
+    page: ConversationPage, on_malformed: Callable[[MalformedRecord], object] | None
 ) -> CekatError | None:
     """Return the error to raise after a page; hand its odd records to the caller's function."""
-    return odd_record_error(page, on_odd_record) or cursor_error(page)
+    return malformed_error(page, on_malformed) or cursor_error(page)
 
 
-def told_later(
-    on_odd_record: Callable[[OddRecord], object] | None,
-) -> Callable[[OddRecord], object] | None:
-    """Return what a walk ahead of its caller does with odd records: see :func:`told_in_time`.
+def defer_malformed(
+    on_malformed: Callable[[MalformedRecord], object] | None,
+) -> Callable[[MalformedRecord], object] | None:
+    """Return what a walk ahead of its caller does with odd records: see :func:`report_malformed`.
 
     Where nobody wants to be told of them, they end the walk, there as elsewhere.
     """
-    return None if on_odd_record is None else let_pass
+    return None if on_malformed is None else ignore_malformed
 
 
-def let_pass(_: OddRecord) -> None:
+def ignore_malformed(_: MalformedRecord) -> None:
     """Take no notice of an odd record yet."""
 
 
-def told_in_time(
+def report_malformed(
     pages: AsyncGenerator[ConversationPage, None],
-    on_odd_record: Callable[[OddRecord], object] | None,
+    on_malformed: Callable[[MalformedRecord], object] | None,
 ) -> AsyncGenerator[ConversationPage, None]:
     """Yield pages that were walked ahead, and tell of odd records when the caller gets theirs."""
-    return pages if on_odd_record is None else _told(pages, on_odd_record)
+    return pages if on_malformed is None else _reporting_malformed(pages, on_malformed)
 
 
-async def _told(
-    pages: AsyncGenerator[ConversationPage, None], on_odd_record: Callable[[OddRecord], object]
+async def _reporting_malformed(
+    pages: AsyncGenerator[ConversationPage, None], on_malformed: Callable[[MalformedRecord], object]
 ) -> AsyncGenerator[ConversationPage, None]:
     async with aclosing(pages):
         async for page in pages:
-            odd_record_error(page, on_odd_record)
+            malformed_error(page, on_malformed)
             yield page
 
 
@@ -210,7 +210,7 @@ async def walk_pages(
             error.cursor = walk.cursor
             raise label(error)
         try:
-            walk.advance(page.next_cursor, names_of(page))
+            walk.advance(page.next_cursor, record_names(page))
         except PaginationError as endless:
             raise label(endless) from None
         if warning := walk.take_warning():
@@ -219,20 +219,20 @@ async def walk_pages(
 
 async def walk_inboxes(
     fetch: Callable[[int], Awaitable[InboxPage]],
-    on_odd_record: Callable[[OddRecord], object] | None,
+    on_malformed: Callable[[MalformedRecord], object] | None,
     label: Callable[[CekatError], CekatError] = _as_it_is,
 ) -> AsyncGenerator[InboxPage, None]:
     """Yield page after page, each inbox once; ``label`` as for conversations."""
     walk = PageWalk()
     while not walk.done:
         page = walk.advance(await fetch(walk.number))
-        error = odd_record_error(page, on_odd_record) or walk.error
+        error = malformed_error(page, on_malformed) or walk.error
         yield page
         if error is not None:
             raise label(error)
 
 
-async def items_of(pages: AsyncGenerator[Page[R], None]) -> AsyncGenerator[R, None]:
+async def iter_items(pages: AsyncGenerator[Page[R], None]) -> AsyncGenerator[R, None]:
     """Yield record after record of some pages, and close them when it is closed."""
     async with aclosing(pages):
         async for page in pages:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cekat_async.pages import ConversationPage, RawPage
     from cekat_async.positions import Cursor
 
-__all__ = ["AskAhead", "Fetch"]
+__all__ = ["Fetch", "Prefetcher"]
 
 P = TypeVar("P", bound="ConversationPage | RawPage")
 P_co = TypeVar("P_co", covariant=True)
@@ -37,7 +37,7 @@ class Fetch(Protocol[P_co]):
         ...
 
 
-class AskAhead(Generic[P]):
+class Prefetcher(Generic[P]):
     """Fetches pages one after another, and asks for those behind them before they are wanted.
 
     Where a page leads is seen on its reply, before that is decoded: so the wire is at work while

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-__all__ = ["Line", "ended", "streamed"]
+__all__ = ["BoundedQueue", "ended", "streamed"]
 
 T = TypeVar("T")
 
 
-class Line(Generic[T]):
+class BoundedQueue(Generic[T]):
     """What waits between those who fetch and the one who takes.
 
     Args:
@@ -47,7 +47,7 @@ class Line(Generic[T]):
         self._ended, self._error = True, error
         self._news.set()
 
-    def __aiter__(self) -> Line[T]:
+    def __aiter__(self) -> BoundedQueue[T]:
         return self
 
     async def __anext__(self) -> T:
@@ -68,7 +68,7 @@ class Line(Generic[T]):
 
 
 async def streamed(
-    work: Callable[[Line[T]], Awaitable[None]], ahead: int
+    work: Callable[[BoundedQueue[T]], Awaitable[None]], ahead: int
 ) -> AsyncGenerator[T, None]:
     """Yield what ``work`` puts into a line while the caller is busy with what came before.
 
@@ -79,7 +79,7 @@ async def streamed(
         work: Fetches and puts; cancelled when the generator is left.
         ahead: How many items may wait.
     """
-    line = Line[T](ahead)
+    line = BoundedQueue[T](ahead)
     task = asyncio.ensure_future(work(line))
     # As a callback it also tells of work that was cancelled before its first step.
     task.add_done_callback(partial(_tell, line))
@@ -90,7 +90,7 @@ async def streamed(
         await ended(task)
 
 
-def _tell(line: Line[T], task: asyncio.Future[None]) -> None:
+def _tell(line: BoundedQueue[T], task: asyncio.Future[None]) -> None:
     """Tell a line how its work has ended."""
     if task.cancelled():
         # By somebody else than the stream: that must not look like the end of the listing.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from cekat_async._parallel.segment import Segment
 
 if TYPE_CHECKING:
-    from cekat_async._parallel.segment import Answer
+    from cekat_async._parallel.segment import PageSummary
     from cekat_async.positions import Cursor, Stage
 
 __all__ = ["MOST_PASSES", "CatchUp"]
@@ -43,8 +43,8 @@ class CatchUp:
 
     def __init__(self) -> None:
         self.stage: Stage = "new"
-        self.top: Answer | None = None
-        self.coming: Answer | None = None
+        self.top: PageSummary | None = None
+        self.coming: PageSummary | None = None
         self.tail: Cursor | None = None
         self.requests = 0
         self.passes = 0
@@ -59,7 +59,7 @@ class CatchUp:
         """Whether the listing is being read for the first time."""
         return self.stage == "pass" and not self.passes
 
-    def note(self, cursor: Cursor | None, answer: Answer) -> None:
+    def note(self, cursor: Cursor | None, answer: PageSummary) -> None:
         """Take note of a page, and of the cursor it was asked for with."""
         self.requests += 1
         if answer.depth == inf:
@@ -70,7 +70,7 @@ class CatchUp:
             # Not where it ends just there: another with the same timestamp may come behind.
             self.stage = "settled" if answer.depth > self.top.depth else "behind"
 
-    def _note_newest(self, answer: Answer) -> None:
+    def _note_newest(self, answer: PageSummary) -> None:
         has_moved = self.coming is None or answer.next_cursor != self.coming.next_cursor
         self.coming = answer
         if not has_moved:

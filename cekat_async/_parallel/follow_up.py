@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cekat_async._parallel.segment import Segment
 
 if TYPE_CHECKING:
-    from cekat_async._parallel.segment import Answer
+    from cekat_async._parallel.segment import PageSummary
     from cekat_async.positions import Cursor
 
 __all__ = ["FollowUp"]
@@ -37,7 +37,7 @@ class FollowUp:
         self._is_wanted = True
         self._requests = 0
         self._passes = 0
-        self._front: Answer | None = None
+        self._front: PageSummary | None = None
         self._tail: Cursor | None = None
 
     @property
@@ -45,7 +45,7 @@ class FollowUp:
         """Whether more had moved after each of the most passes that are made."""
         return self._passes > _MOST_PASSES
 
-    def note(self, cursor: Cursor | None, answer: Answer) -> None:
+    def note(self, cursor: Cursor | None, answer: PageSummary) -> None:
         """Take note of a page, and of the cursor it was asked for with."""
         self._requests += 1
         if cursor is None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 
-__all__ = ["Seen"]
+__all__ = ["HashSet"]
 
 _SIZE = 2**64
 _FULL = 32
 
 
-class Seen:
+class HashSet:
     """A set of names that only grows, in about 10 bytes for each.
 
     It keeps their 64-bit hashes, which are of this process alone: among ten million names, two

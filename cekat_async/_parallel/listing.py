@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from cekat_async._paging.page_walk import cursor_error, odd_record_error
+from cekat_async._paging.page_walk import cursor_error, malformed_error
 from cekat_async.errors import CekatError
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cekat_async._parallel.segment import Segment
     from cekat_async._parallel.walk import SegmentedWalk
-    from cekat_async.models import OddRecord
+    from cekat_async.models import MalformedRecord
     from cekat_async.pages import ConversationPage
     from cekat_async.positions import Cursor
 
@@ -69,7 +69,7 @@ class InSegments:
         fetch: Returns the page behind a cursor.
         probe: Does so with a few conversations.
         walk: Says what to fetch next.
-        on_odd_record: As for a single walk.
+        on_malformed: As for a single walk.
         label: Writes on the walk's own errors which request they are about.
     """
 
@@ -78,13 +78,13 @@ class InSegments:
         fetch: Fetch,
         probe: Fetch,
         walk: SegmentedWalk,
-        on_odd_record: Callable[[OddRecord], object] | None,
+        on_malformed: Callable[[MalformedRecord], object] | None,
         label: Callable[[CekatError], CekatError],
     ) -> None:
         self._fetch = fetch
         self._probe = probe
         self._walk = walk
-        self._on_odd_record = on_odd_record
+        self._on_odd_record = on_malformed
         self._label = label
 
     def begin(self) -> AsyncGenerator[ConversationPage, None]:
@@ -113,7 +113,7 @@ class InSegments:
             cursor = self._walk.head_cursor
             page = None if fetched is None else self._walk.advance(segment, fetched)
             if page is not None:
-                error = odd_record_error(page, self._on_odd_record)
+                error = malformed_error(page, self._on_odd_record)
                 yield page
                 if error is not None:
                     error.cursor = cursor

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from cekat_async.errors import PaginationError
     from cekat_async.positions import Cursor
 
-__all__ = ["Answer", "Segment"]
+__all__ = ["PageSummary", "Segment"]
 
 # A page that takes so many times as long as the one before has a void in it.
 _VOID = 4
 
 
-class Answer(NamedTuple):
+class PageSummary(NamedTuple):
     """What of a page matters to a walk.
 
     Attributes:
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     next_cursor: Cursor | None
     depth: float
 
-    def reaches(self, other: Answer) -> bool:
+    def reaches(self, other: PageSummary) -> bool:
         """Whether a page ends where another one did, or deeper.
 
         Behind a cursor with the same timestamp and another id may be what came in between.
@@ -67,7 +67,7 @@ class Segment:
         self,
         start: Cursor | None,
         begin: int,
-        until: Answer | None = None,
+        until: PageSummary | None = None,
         *,
         is_single: bool = False,
         is_probe: bool = False,
@@ -98,18 +98,18 @@ class Segment:
         """Whether it is known what it begins with."""
         return bool(self.landmarks)
 
-    def is_met(self, answer: Answer) -> bool:
+    def is_met(self, answer: PageSummary) -> bool:
         """Whether a page of the segment before this one leads into it.
 
         A landmark in a page that ends before this segment begins has moved there meanwhile.
         """
         return answer.depth >= self.begin and not self.landmarks.isdisjoint(answer.names)
 
-    def is_passed(self, answer: Answer) -> bool:
+    def is_passed(self, answer: PageSummary) -> bool:
         """Whether a page ends behind all landmarks: by then one should have been met."""
         return self.is_answered and (answer.depth > self.landmarks_end or answer.depth == inf)
 
-    def move(self, answer: Answer) -> None:
+    def move(self, answer: PageSummary) -> None:
         """Go on behind a page.
 
         Raises:

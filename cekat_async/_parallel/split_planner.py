@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cekat_async._parallel.segment import Segment
 
-__all__ = ["Split", "Splits"]
+__all__ = ["Split", "SplitPlanner"]
 
 # Pages that must be left of a gap to make two of it. Each further segment costs about one request
 # more: half a page where it is met, and some are found in a void.
@@ -38,7 +38,7 @@ class Split(NamedTuple):
     pages: float
 
 
-class Splits:
+class SplitPlanner:
     """Knows how close the pages lie, and how deep the listing is at the most.
 
     Args:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async._parallel.catch_up import MOST_PASSES, CatchUp
-from cekat_async._parallel.hash_set import Seen
-from cekat_async._parallel.segment import Answer, Segment
+from cekat_async._parallel.hash_set import HashSet
+from cekat_async._parallel.segment import PageSummary, Segment
 from cekat_async._parallel.walk import SegmentedWalk
 from cekat_async.errors import PaginationError
 from cekat_async.positions import Edge, Part, Position
@@ -161,7 +161,7 @@ class TrackedWalk(SegmentedWalk):
         handed = super().advance(segment, page)
         return None if segment.is_probe else handed
 
-    def _read(self, segment: Segment, page: ConversationPage) -> Answer:
+    def _read(self, segment: Segment, page: ConversationPage) -> PageSummary:
         answer = super()._read(segment, page)
         self._compare_with_creation(page)
         self._count_crumbs(answer)
@@ -174,14 +174,14 @@ class TrackedWalk(SegmentedWalk):
             self._give_up_order(segment)
         return answer
 
-    def _is_odd(self, answer: Answer, segment: Segment) -> bool:
+    def _is_odd(self, answer: PageSummary, segment: Segment) -> bool:
         """Whether a page does not lie behind its cursor in time."""
         cursor = segment.walk.cursor
         return isnan(answer.depth) or (
             cursor is not None and answer.depth < self._timeline.depth(cursor)
         )
 
-    def _count_crumbs(self, answer: Answer) -> None:
+    def _count_crumbs(self, answer: PageSummary) -> None:
         """Notice when a walk does nothing any more but run after what moves.
 
         Where things go to the end, and the end is known by an empty page alone, there may be
@@ -214,24 +214,24 @@ class TrackedWalk(SegmentedWalk):
         # What had come by then may have been forgotten, and so counts as new. A probe is no pass.
         self._fresh += self._answers > _PROBATION or segment.is_probe
 
-    def _end_of(self, down_to: Cursor) -> Answer:
-        return Answer((), None, self._timeline.depth(down_to) + self._overlap)
+    def _end_of(self, down_to: Cursor) -> PageSummary:
+        return PageSummary((), None, self._timeline.depth(down_to) + self._overlap)
 
-    def _to_hand_out(self, page: ConversationPage, answer: Answer) -> ConversationPage | None:
+    def _to_hand_out(self, page: ConversationPage, answer: PageSummary) -> ConversationPage | None:
         self._remember(answer)
         if self._watermark is None and self._catch_up.coming is not None:
             self._watermark = self._catch_up.coming.next_cursor
         return msgspec.structs.replace(page, next_cursor=self.head_cursor, position=self.position)
 
-    def _remember(self, answer: Answer) -> None:
+    def _remember(self, answer: PageSummary) -> None:
         """Count what is new, where that may come to matter: it takes memory for each record."""
         self._answers += 1
         if self._is_unordered or self._answers <= _PROBATION:
             self._fresh += sum([self._seen.add(name) for name in answer.names])
         elif self._answers == _PROBATION + 1:
-            self._seen = Seen()
+            self._seen = HashSet()
 
-    def _is_known(self, segment: Segment, answer: Answer) -> bool:
+    def _is_known(self, segment: Segment, answer: PageSummary) -> bool:
         # Not all that came is remembered; what parts began with is.
         others = (other.landmarks for other in self._segments if other is not segment)
         return bool(answer.names) and any(names.issuperset(answer.names) for names in others)
@@ -266,14 +266,14 @@ def _segment_of(part: Part) -> Segment:
     return segment
 
 
-def _edge_of(answer: Answer | None) -> Edge | None:
+def _edge_of(answer: PageSummary | None) -> Edge | None:
     if answer is None:
         return None
     known = not (isinf(answer.depth) or isnan(answer.depth))
     return Edge(answer.next_cursor, answer.depth if known else None)
 
 
-def _answer_of(edge: Edge | None) -> Answer | None:
+def _answer_of(edge: Edge | None) -> PageSummary | None:
     if edge is None:
         return None
-    return Answer((), edge.cursor, inf if edge.depth is None else edge.depth)
+    return PageSummary((), edge.cursor, inf if edge.depth is None else edge.depth)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._paging.cursor_times import Timeline
+from cekat_async._paging.cursor_times import CursorTimes
 from cekat_async._parallel.follow_up import FollowUp
-from cekat_async._parallel.hash_set import Seen
-from cekat_async._parallel.segment import Answer, Segment
-from cekat_async._parallel.split_planner import Splits
+from cekat_async._parallel.hash_set import HashSet
+from cekat_async._parallel.segment import PageSummary, Segment
+from cekat_async._parallel.split_planner import SplitPlanner
 from cekat_async.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -27,7 +27,7 @@ from cekat_async.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from cekat_async.pages import names_of, only
+from cekat_async.pages import only, record_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,10 +69,10 @@ class SegmentedWalk:
         self._warn = warn
         # In the order of the listing. All before the first have met, and are forgotten.
         self._segments: list[Segment] = []
-        self._seen = Seen()
-        self._splits = Splits(most)
+        self._seen = HashSet()
+        self._splits = SplitPlanner(most)
         self._follow_up: FollowUp | CatchUp = FollowUp(start)
-        self._timeline = Timeline()
+        self._timeline = CursorTimes()
         if start is not None:
             self._timeline.learn(start)
         self._is_honoured = False
@@ -122,7 +122,7 @@ class SegmentedWalk:
             return None
         return self._to_hand_out(page, answer)
 
-    def _to_hand_out(self, page: ConversationPage, answer: Answer) -> ConversationPage | None:
+    def _to_hand_out(self, page: ConversationPage, answer: PageSummary) -> ConversationPage | None:
         """Return what of a page was not handed out before; None if it is nothing."""
         fresh = [self._seen.add(name) for name in answer.names]
         if fresh and not any(fresh):
@@ -165,14 +165,14 @@ class SegmentedWalk:
             return None  # one segment finds out whether the server honours cursors that we make
         return self._splits.best(self._segments)
 
-    def _read(self, segment: Segment, page: ConversationPage) -> Answer:
-        cursor, names = page.next_cursor, names_of(page)
+    def _read(self, segment: Segment, page: ConversationPage) -> PageSummary:
+        cursor, names = page.next_cursor, record_names(page)
         if cursor is None or (not names and cursor == segment.walk.cursor):
-            return Answer(names, cursor, inf)
+            return PageSummary(names, cursor, inf)
         self._timeline.learn(cursor, segment.walk.cursor)
-        return Answer(names, cursor, self._timeline.depth(cursor))
+        return PageSummary(names, cursor, self._timeline.depth(cursor))
 
-    def _accepts(self, segment: Segment, answer: Answer) -> bool:
+    def _accepts(self, segment: Segment, answer: PageSummary) -> bool:
         """Move a segment on, and return whether what has come is to be handed out."""
         if not self._is_serial and (why := self._doubt(segment, answer)):
             self._go_serial(why)
@@ -180,7 +180,7 @@ class SegmentedWalk:
             self._move(segment, answer)
         return not segment.is_dropped
 
-    def _doubt(self, segment: Segment, answer: Answer) -> str | None:
+    def _doubt(self, segment: Segment, answer: PageSummary) -> str | None:
         """Return why a page cannot be what the segments rest on; None if it can."""
         # A timestamp that cannot be read has no depth, which compares like this with everything.
         if not answer.depth >= segment.at:
@@ -197,14 +197,14 @@ class SegmentedWalk:
             return "two segments do not meet"
         return None
 
-    def _drop_late(self, segment: Segment, answer: Answer) -> None:
+    def _drop_late(self, segment: Segment, answer: PageSummary) -> None:
         """Drop the following segments that begin in a page, and have not been answered so far."""
         following = self._following(segment)
         while following and not following.is_answered and following.begin <= answer.depth:
             self._drop([following])
             following = self._following(segment)
 
-    def _move(self, segment: Segment, answer: Answer) -> None:
+    def _move(self, segment: Segment, answer: PageSummary) -> None:
         is_new, is_first, at = self._is_new(segment), not segment.is_answered, segment.at
         self._follow_up.note(segment.walk.cursor, answer)
         try:
@@ -266,7 +266,7 @@ class SegmentedWalk:
         index = self._segments.index(segment) + 1
         return self._segments[index] if index < len(self._segments) else None
 
-    def _is_known(self, segment: Segment, answer: Answer) -> bool:  # noqa: ARG002 - see TrackedWalk
+    def _is_known(self, segment: Segment, answer: PageSummary) -> bool:  # noqa: ARG002 - see TrackedWalk
         """Whether a page has records, and all of them came before, in other pages."""
         return bool(answer.names) and all(map(self._seen.has, answer.names))
 

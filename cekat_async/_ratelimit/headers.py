@@ -19,10 +19,10 @@ from cekat_async._api.messages import http_date
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Statement", "statements"]
+__all__ = ["QuotaStatement", "statements"]
 
 
-class Statement(msgspec.Struct, frozen=True):
+class QuotaStatement(msgspec.Struct, frozen=True):
     """What one reply says of one quota; whatever it does not say is ``None``.
 
     Args:
@@ -39,7 +39,7 @@ class Statement(msgspec.Struct, frozen=True):
     per: float | None = None
 
 
-_NOTHING = Statement()
+_NOTHING = QuotaStatement()
 
 _LIMITS = ("X-RateLimit-Limit", "X-Rate-Limit-Limit", "RateLimit-Limit")
 # Limit, remaining and reset, of each dialect that has a header for each of them.
@@ -79,7 +79,7 @@ _JUST_OVER = 5.0
 _EPOCH, _EPOCH_MS = 1e8, 1e11
 
 
-def statements(headers: Mapping[str, str]) -> tuple[Statement, ...]:
+def statements(headers: Mapping[str, str]) -> tuple[QuotaStatement, ...]:
     """Return a statement for each quota that a reply's headers name: mostly none, or one.
 
     It takes any text whatsoever, and never raises.
@@ -113,10 +113,10 @@ def _said(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: ", ".join(getall(name, ())) for name in names}
 
 
-def _trio(said: Mapping[str, str], names: tuple[str, str, str], date: str) -> Statement:
+def _trio(said: Mapping[str, str], names: tuple[str, str, str], date: str) -> QuotaStatement:
     limit, remaining, reset = names
     left, seconds = _whole(said.get(remaining, "")), _until(said.get(reset, ""), date)
-    return Statement(_limit(said.get(limit, "")), left, seconds)
+    return QuotaStatement(_limit(said.get(limit, "")), left, seconds)
 
 
 def _limit(text: str) -> int | None:
@@ -151,12 +151,12 @@ def _parameters(member: str) -> dict[str, str]:
     return found
 
 
-def _by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, Statement]:
+def _by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, QuotaStatement]:
     """Join what is said of quotas of one name, which in older drafts is the limit itself.
 
     Draft 07 spreads what it says over members without a name: ``limit=100, remaining=50``.
     """
-    groups: dict[str, list[Statement]] = {}
+    groups: dict[str, list[QuotaStatement]] = {}
     foreign: set[str] = set()
     for member in members:
         name = member.get("", "")
@@ -166,9 +166,9 @@ def _by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, Statemen
     return {name: _careful(group) for name, group in groups.items() if name not in foreign}
 
 
-def _statement(member: Mapping[str, str], date: str) -> Statement:
+def _statement(member: Mapping[str, str], date: str) -> QuotaStatement:
     """Read a member of any of the lists; newer drafts have shorter names."""
-    return Statement(
+    return QuotaStatement(
         limit=_whole(_first(member, "q", "limit", "")) or None,
         remaining=_whole(_first(member, "r", "remaining")),
         reset=_until(_first(member, "t", "reset"), date),
@@ -180,7 +180,7 @@ def _first(member: Mapping[str, str], *keys: str) -> str:
     return next((member[key] for key in keys if key in member), "")
 
 
-def _joined(unnamed: Statement, quotas: list[Statement]) -> list[Statement]:
+def _joined(unnamed: QuotaStatement, quotas: list[QuotaStatement]) -> list[QuotaStatement]:
     """Add what is said without a name to what is said of the quota it is about.
 
     That is the one with its limit. Where there is none, it is a quota of its own: 300 requests
@@ -194,7 +194,7 @@ def _joined(unnamed: Statement, quotas: list[Statement]) -> list[Statement]:
     return [unnamed, *quotas]
 
 
-def _careful(said: Sequence[Statement]) -> Statement:
+def _careful(said: Sequence[QuotaStatement]) -> QuotaStatement:
     """Make one statement of several: the fewest requests, in the longest time."""
     if len(said) == 1:
         return _within_limit(said[0])
@@ -202,10 +202,10 @@ def _careful(said: Sequence[Statement]) -> Statement:
     left = min((one.remaining for one in said if one.remaining is not None), default=None)
     reset = max((one.reset for one in said if one.reset is not None), default=None)
     per = max((one.per for one in said if one.per is not None), default=None)
-    return _within_limit(Statement(limit, left, reset, per))
+    return _within_limit(QuotaStatement(limit, left, reset, per))
 
 
-def _within_limit(one: Statement) -> Statement:
+def _within_limit(one: QuotaStatement) -> QuotaStatement:
     # A bucket may hold more than it refills in a window; how much more, it does not say.
     if one.limit is None or one.remaining is None or one.remaining <= one.limit:
         return one

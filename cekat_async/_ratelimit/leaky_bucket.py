@@ -9,13 +9,13 @@ from aiolimiter import AsyncLimiter
 if TYPE_CHECKING:
     from cekat_async._ratelimit.turn import Terms
 
-__all__ = ["EvenPace"]
+__all__ = ["LeakyBucket"]
 
 # One per cent of the limit may go at once, which makes up for waking late.
 _BURSTS = 100
 
 
-class EvenPace:
+class LeakyBucket:
     """A leaky bucket whose rate may change while it is in use, for one waiter at a time.
 
     aiolimiter lets whoever comes while the first in line wakes go before it, so that the line is

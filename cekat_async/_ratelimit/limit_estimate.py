@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cekat_async._ratelimit.headers import Statement
+    from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async.config import RateLimit
 
-__all__ = ["DOCUMENTED", "Belief"]
+__all__ = ["DOCUMENTED", "LimitEstimate"]
 
 DOCUMENTED = 300
 """Requests a minute at this endpoint, per IP address (API.md)."""
@@ -22,7 +22,7 @@ _STEPS = 50
 _DISTRUST = 20
 
 
-class Belief:
+class LimitEstimate:
     """The limit to keep to: the smaller of what the server states and a ceiling of one's own.
 
     Attributes:
@@ -44,7 +44,7 @@ class Belief:
         self._patience = _PATIENCE
         self.climbs_at = math.inf
 
-    def hear(self, said: Statement, now: float) -> bool:
+    def hear(self, said: QuotaStatement, now: float) -> bool:
         """Follow what the server states, up and down; tell whether that changes anything."""
         before = self.limit, self.per, self.source
         if said.limit is not None:

@@ -20,12 +20,12 @@ from cekat_async._api.messages import (
 )
 from cekat_async._ratelimit.clock import time_now
 from cekat_async._ratelimit.headers import statements
-from cekat_async._ratelimit.leaky_bucket import EvenPace
-from cekat_async._ratelimit.pause import Hold, refusal, write_resumption
-from cekat_async._ratelimit.scheduler import Pace, is_long
+from cekat_async._ratelimit.leaky_bucket import LeakyBucket
+from cekat_async._ratelimit.pause import Pause, refusal, write_resumption
+from cekat_async._ratelimit.scheduler import Scheduler, is_long
 from cekat_async._ratelimit.shared_budget import Sharing
-from cekat_async._ratelimit.turn import Turn
-from cekat_async._ratelimit.unlimited import Unpaced
+from cekat_async._ratelimit.turn import Slot
+from cekat_async._ratelimit.unlimited import Unlimited
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from cekat_async._api.messages import Reply
-    from cekat_async._ratelimit.headers import Statement
+    from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async._ratelimit.sent_log import Permit
     from cekat_async._ratelimit.shared_budget import SharedBudget
     from cekat_async.errors import APIStatusError
@@ -120,14 +120,14 @@ class Limiter:
     ) -> None:
         self._pace = _pace(rate_limit)
         self._sharing = self._share(budget, require_share("share", share))
-        self._hold = Hold((rate_limit or RateLimit()).longest_hold)
+        self._hold = Pause((rate_limit or RateLimit()).longest_hold)
         self._loop: asyncio.AbstractEventLoop | None = None
         # Who has it is the next to go, and does all the waiting; the others come after, in order.
         self._line = asyncio.Lock()
-        self._even_pace = EvenPace()
+        self._even_pace = LeakyBucket()
         self._waits: dict[asyncio.Timeout, float] = {}
         # The turn that the first in line waits for, and what cuts that wait short.
-        self._awaited = Turn(0.0)
+        self._awaited = Slot(0.0)
         self._cut: asyncio.Timeout | None = None
         self._sent = 0
 
@@ -238,13 +238,13 @@ class Limiter:
                 if turn.at <= now:
                     return self._let_out(turn, now)
 
-    async def _wait_for(self, turn: Turn) -> None:
+    async def _wait_for(self, turn: Slot) -> None:
         """Wait for a turn, or for the reply that brings it forward."""
         until = None if turn.at == math.inf else turn.at
         await self._unless_cut(turn, asyncio.get_running_loop().create_future(), until)
 
     async def _unless_cut(
-        self, turn: Turn, wait: Awaitable[object], until: float | None = None
+        self, turn: Slot, wait: Awaitable[object], until: float | None = None
     ) -> bool:
         """Wait for something until a time, or until there is news; tell whether it came."""
         self._awaited, self._cut = turn, asyncio.timeout_at(until)
@@ -257,16 +257,16 @@ class Limiter:
             self._cut = None
         return True
 
-    def _next(self) -> tuple[Turn, float]:
+    def _next(self) -> tuple[Slot, float]:
         now = time_now()
         if self._hold.until > now:
-            return Turn(self._hold.until), now
+            return Slot(self._hold.until), now
         turn = self._pace.next(now)
         if turn.paced:
             self._even_pace.keep_to(self._pace.terms)
         return turn, now
 
-    def _let_out(self, turn: Turn, now: float) -> Permit:
+    def _let_out(self, turn: Slot, now: float) -> Permit:
         self._sent += 1
         return self._pace.take(turn, now)
 
@@ -284,7 +284,7 @@ class Limiter:
         if not self._waits and not self._pace.under_way:
             self._pace.rest(now)
 
-    def _hold_as_asked(self, reply: Reply, said: Sequence[Statement]) -> None:
+    def _hold_as_asked(self, reply: Reply, said: Sequence[QuotaStatement]) -> None:
         """Hold everyone, if the reply asks for it or leaves nothing of the day."""
         for part in said:
             if part.remaining == 0 and part.reset and is_long(part):
@@ -311,7 +311,7 @@ class Limiter:
     def _share(self, budget: SharedBudget | None, share: float) -> Sharing | None:
         if budget is None:
             return None
-        if not isinstance(self._pace, Pace):
+        if not isinstance(self._pace, Scheduler):
             raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
         return Sharing(budget, share, self._pace, self._hold_all)
 
@@ -324,17 +324,17 @@ class Limiter:
             )
 
 
-def _pace(rate_limit: RateLimit | None) -> Pace | Unpaced:
+def _pace(rate_limit: RateLimit | None) -> Scheduler | Unlimited:
     if rate_limit is None:
-        return Unpaced()
+        return Unlimited()
     if not isinstance(rate_limit, RateLimit):
         raise ConfigurationError(
             f"rate_limit must be a RateLimit, a Limiter or None, not {rate_limit!r}"
         )
-    return Pace(rate_limit)
+    return Scheduler(rate_limit)
 
 
-def _reset(said: Sequence[Statement], otherwise: float) -> float:
+def _reset(said: Sequence[QuotaStatement], otherwise: float) -> float:
     """Return the seconds until what is spent is there again, if a refusal says so."""
     spent = (part.reset for part in said if part.reset is not None and not part.remaining)
     return max(spent, default=otherwise)

@@ -8,13 +8,13 @@ from http import HTTPStatus
 
 from cekat_async.errors import APIStatusError, RateLimitError
 
-__all__ = ["Hold", "refusal", "write_resumption"]
+__all__ = ["Pause", "refusal", "write_resumption"]
 
 # Servers can say any number of seconds; a calendar ends some day.
 _AN_AGE = 100 * 365 * 86_400.0
 
 
-class Hold:
+class Pause:
     """The pause that is on, or was the last.
 
     Attributes:

@@ -12,19 +12,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cekat_async._ratelimit.limit_estimate import Belief
-from cekat_async._ratelimit.sent_log import Ledger, Permit
-from cekat_async._ratelimit.server_quota import SLACK, Reports
+from cekat_async._ratelimit.limit_estimate import LimitEstimate
+from cekat_async._ratelimit.sent_log import Permit, SentLog
+from cekat_async._ratelimit.server_quota import SLACK, ServerQuota
 from cekat_async._ratelimit.trust import Trust
-from cekat_async._ratelimit.turn import Terms, Turn
+from cekat_async._ratelimit.turn import Slot, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cekat_async._ratelimit.headers import Statement
+    from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async.config import RateLimit
 
-__all__ = ["Pace", "is_long"]
+__all__ = ["Scheduler", "is_long"]
 
 _DAY = 86_400.0
 # A statement about more seconds than this is about the day, and none to keep a pace by.
@@ -43,7 +43,7 @@ _AHEAD = 100
 _TESTS = 60
 
 
-class Pace:
+class Scheduler:
     """Decides when the next request may go out, and learns from what becomes of each.
 
     Attributes:
@@ -53,13 +53,13 @@ class Pace:
 
     def __init__(self, rate: RateLimit) -> None:
         self.refused = 0
-        self._belief = Belief(rate)
+        self._belief = LimitEstimate(rate)
         self._share = 1.0
         self.terms = self._new_terms()
-        self._ledger = Ledger()
-        self._per_day, self._day = rate.per_day, Ledger()
+        self._ledger = SentLog()
+        self._per_day, self._day = rate.per_day, SentLog()
         self._earned, self._earned_until = 0.0, math.inf
-        self._reports = Reports()
+        self._reports = ServerQuota()
         self._last = -math.inf
         # Requests that may go without an even pace: those of a period in which nothing was wanted.
         self._credit = float(self.terms.limit)
@@ -101,30 +101,30 @@ class Pace:
             self._earned_until = now
         return self._earned
 
-    def next(self, now: float) -> Turn:
+    def next(self, now: float) -> Slot:
         """Return when the next request may go out, if nothing happens until then."""
         if now >= self._belief.climbs_at:
             self._belief.climb(now)
             self._renew_terms(now)
         if self._per_day is not None and self._day.spent(now, _DAY) >= self._per_day:
-            return Turn(self._day.next_free(_DAY), spent=True)
+            return Slot(self._day.next_free(_DAY), spent=True)
         limit, per, _ = self.terms
         left = limit - self._ledger.spent(now, per)
         if left <= 0:
-            return Turn(self._ledger.next_free(per))
+            return Slot(self._ledger.next_free(per))
         room = self._room(now)
         is_shared = room < math.inf and not self._is_explained(now)
         if is_shared and room < 1:
             return self._exhausted(room, now)
         if self._is_free(room, now):
-            return Turn(now, paced=False, room=room)
+            return Slot(now, paced=False, room=room)
         at = self._lasting(left, self._ledger.next_free(per), now)
         if is_shared and not self._reports.is_stream:
             at = max(at, self._lasting(room, self._reports.resets_at - SLACK, now))
         # Where we alone explain that nothing is left, it is no test to go on.
-        return Turn(at, room=room if is_shared else max(room, 1.0))
+        return Slot(at, room=room if is_shared else max(room, 1.0))
 
-    def take(self, turn: Turn, now: float) -> Permit:
+    def take(self, turn: Slot, now: float) -> Permit:
         """Let a request go out, whose turn it is."""
         if self._resting_since is not None:
             idle, self._resting_since = now - self._resting_since, None
@@ -147,7 +147,7 @@ class Pace:
         self._close(now, sent=sent)
 
     def answered(
-        self, permit: Permit, said: Iterable[Statement], now: float, *, refused: bool
+        self, permit: Permit, said: Iterable[QuotaStatement], now: float, *, refused: bool
     ) -> None:
         """Settle a request that got a reply, and learn from it."""
         self._close(now)
@@ -209,18 +209,18 @@ class Pace:
         # Of a bucket that is full one cannot see how much more would have come back.
         return most if self._reports.is_full else min(self._reports.refill(), most)
 
-    def _exhausted(self, room: float, now: float) -> Turn:
+    def _exhausted(self, room: float, now: float) -> Slot:
         """Return when there is room again."""
         if self._is_doubtful(now):
-            return Turn(self._reports.heard_at + self.terms.per / _TESTS, room=room)
+            return Slot(self._reports.heard_at + self.terms.per / _TESTS, room=room)
         over = self._reports.resets_at
         if not self._reports.is_stream:
-            return Turn(over, spent=self._reports.remaining <= 0)
+            return Slot(over, spent=self._reports.remaining <= 0)
         refill = self._refill()
         back = now + (1 - room) / refill if refill else math.inf
         at = min(back, self._ledger.next_free(self.terms.per))
         # All should be back by then; but that is put to one request, and not to many.
-        return Turn(at if self._ledger.under_way else min(at, over))
+        return Slot(at if self._ledger.under_way else min(at, over))
 
     def _is_doubtful(self, now: float) -> bool:
         """Whether a word of "nothing left" is to be put to the test: we ourselves used so little.
@@ -262,10 +262,10 @@ class Pace:
             return -math.inf
         return (self._last * left + until) / (left + 1)
 
-    def _rate_of(self, said: Statement) -> float:
+    def _rate_of(self, said: QuotaStatement) -> float:
         return math.inf if said.limit is None else said.limit / (said.per or self.terms.per)
 
-    def _hear(self, said: Statement, permit: Permit, now: float, *, refused: bool) -> None:
+    def _hear(self, said: QuotaStatement, permit: Permit, now: float, *, refused: bool) -> None:
         was_stream = self._reports.is_stream
         self.used(now)  # counts what aged until now
         if self._reports.hear(said, permit, now, self.terms.per):
@@ -295,7 +295,7 @@ class Pace:
     def _notice_others(self, now: float) -> None:
         self._others_until = now + _PRESENT * self.terms.per
 
-    def _refuse(self, permit: Permit, said: Statement | None, now: float) -> None:
+    def _refuse(self, permit: Permit, said: QuotaStatement | None, now: float) -> None:
         """Learn from a refusal, and from what it says itself is left."""
         self.refused += 1
         self._credit = 0.0
@@ -320,10 +320,10 @@ class Pace:
         self._renew_terms(now)
 
 
-def is_long(said: Statement) -> bool:
+def is_long(said: QuotaStatement) -> bool:
     """Whether a statement is about a day, or as long a time, and none to keep a pace by."""
     return (said.per or 0.0) > _LONG or (said.reset or 0.0) > _LONG
 
 
-def _scarcity(said: Statement) -> float:
+def _scarcity(said: QuotaStatement) -> float:
     return math.inf if said.remaining is None else said.remaining

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-__all__ = ["Ledger", "Permit"]
+__all__ = ["Permit", "SentLog"]
 
 
 class Permit:
@@ -25,7 +25,7 @@ class Permit:
         self.before = before
 
 
-class Ledger:
+class SentLog:
     """The requests of the last period: how many are under way, and when the others were counted.
 
     The server counts a request somewhere between its departure and its reply, so that a place in

@@ -14,10 +14,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cekat_async._ratelimit.headers import Statement
+    from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async._ratelimit.sent_log import Permit
 
-__all__ = ["SLACK", "Reports"]
+__all__ = ["SLACK", "ServerQuota"]
 
 SLACK = 1.0
 """Seconds by which a reset may be too late: most are rounded up, or ``Date`` is rounded down."""
@@ -31,7 +31,7 @@ _MOVES = 3
 _LONG, _SHORT = 64, 8
 
 
-class Reports:
+class ServerQuota:
     """The server's newest word, as far as one can tell which that is.
 
     Attributes:
@@ -71,7 +71,7 @@ class Reports:
         """Whether the newest word still holds."""
         return now < (self.heard_at + per if self.is_stream else self.resets_at)
 
-    def hear(self, said: Statement, permit: Permit, now: float, per: float) -> bool:
+    def hear(self, said: QuotaStatement, permit: Permit, now: float, per: float) -> bool:
         """Take in what the reply to ``permit`` says; tell whether it is the newest word."""
         self._answered += 1
         if said.remaining is None:

@@ -27,7 +27,7 @@ from cekat_async._ratelimit.clock import time_now
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cekat_async._ratelimit.scheduler import Pace
+    from cekat_async._ratelimit.scheduler import Scheduler
 
 __all__ = ["SharedBudget", "Sharing"]
 
@@ -90,7 +90,7 @@ class Sharing:
         self,
         budget: SharedBudget,
         share: float,
-        pace: Pace,
+        pace: Scheduler,
         hold: Callable[[float, str], None],
     ) -> None:
         self._budget = budget

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-__all__ = ["Terms", "Turn"]
+__all__ = ["Slot", "Terms"]
 
 
-class Turn(NamedTuple):
+class Slot(NamedTuple):
     """When the next request may go out, as far as is known now.
 
     Attributes:

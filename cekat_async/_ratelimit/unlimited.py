@@ -6,17 +6,17 @@ import math
 from typing import TYPE_CHECKING
 
 from cekat_async._ratelimit.sent_log import Permit
-from cekat_async._ratelimit.turn import Terms, Turn
+from cekat_async._ratelimit.turn import Slot, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cekat_async._ratelimit.headers import Statement
+    from cekat_async._ratelimit.headers import QuotaStatement
 
-__all__ = ["Unpaced"]
+__all__ = ["Unlimited"]
 
 
-class Unpaced:
+class Unlimited:
     """No pace at all: each request goes as soon as it is wanted.
 
     Attributes:
@@ -31,7 +31,7 @@ class Unpaced:
         self.refused = 0
         self.under_way = 0
 
-    def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Pace's
+    def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Scheduler's
         """Return 0: nothing is counted."""
         return 0
 
@@ -43,11 +43,11 @@ class Unpaced:
         """Return infinity: nothing is bounded."""
         return math.inf
 
-    def next(self, now: float) -> Turn:
+    def next(self, now: float) -> Slot:
         """Return that it may go now."""
-        return Turn(now, paced=False)
+        return Slot(now, paced=False)
 
-    def take(self, turn: Turn, now: float) -> Permit:  # noqa: ARG002
+    def take(self, turn: Slot, now: float) -> Permit:  # noqa: ARG002
         """Let a request go out."""
         self.under_way += 1
         return Permit(now)
@@ -62,7 +62,7 @@ class Unpaced:
     def answered(
         self,
         permit: Permit,  # noqa: ARG002
-        said: Iterable[Statement],  # noqa: ARG002
+        said: Iterable[QuotaStatement],  # noqa: ARG002
         now: float,  # noqa: ARG002
         *,
         refused: bool,

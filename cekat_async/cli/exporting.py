@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cekat_async import CekatClient, OddRecord
+    from cekat_async import CekatClient, MalformedRecord
     from cekat_async.cli.options import Connection
     from cekat_async.cli.voice import Voice
     from cekat_async.cli.wanted import Wanted
@@ -108,7 +108,7 @@ class _Exporting:
                     allow_empty=asked.allow_empty,
                     concurrency=asked.concurrency,
                     on_progress=lambda _: display.refresh(),
-                    on_odd_record=self._say_odd,
+                    on_malformed=self._say_odd,
                 )
 
     def _checkpoint(self, sink: Sink) -> str | Path | None:
@@ -118,7 +118,7 @@ class _Exporting:
             return asked.checkpoint
         return checkpoint_of(sink.target, CHECKPOINT)
 
-    def _say_odd(self, odd: OddRecord) -> None:
+    def _say_odd(self, odd: MalformedRecord) -> None:
         self._odd_records += 1
         if self._odd_records <= _ODD_RECORDS_SAID:
             text = show.odd_record(odd)

@@ -13,7 +13,7 @@ from cekat_async.cli.running import on_a_terminal, run_async, write_out
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from cekat_async import CekatClient, OddRecord, RawPage
+    from cekat_async import CekatClient, MalformedRecord, RawPage
     from cekat_async.cli.exits import ExitCode
     from cekat_async.cli.options import Connection
     from cekat_async.cli.voice import Voice
@@ -58,7 +58,7 @@ async def _tabulate(voice: Voice, client: CekatClient, most: int, which: dict[st
     listing = client.conversations.list(
         # One more than is shown tells whether there are more.
         limit=min(_PAGE, most + 1),
-        on_odd_record=_say_odd(voice),
+        on_malformed=_say_odd(voice),
         prefetch=0,
         **which,
     )
@@ -82,11 +82,11 @@ async def _inboxes(voice: Voice, connection: Connection) -> None:
     terminal = on_a_terminal()
     async with open_client(connection) as client:
         if not terminal:
-            pages = client.inboxes.pages(on_odd_record=_pass)
+            pages = client.inboxes.pages(on_malformed=_pass)
             # Page numbers shift when an inbox comes or goes: one may be on two pages.
             write_out({line + b"\n": None async for page in pages for line in page.lines})
             return
-        found = [inbox async for inbox in client.inboxes.list(on_odd_record=_say_odd(voice))]
+        found = [inbox async for inbox in client.inboxes.list(on_malformed=_say_odd(voice))]
     show.print_table(show.inbox_table(found))
 
 
@@ -112,12 +112,12 @@ async def _print_lines(pages: AsyncGenerator[RawPage, None], most: int | None) -
                 return
 
 
-def _pass(odd: OddRecord) -> None:
+def _pass(odd: MalformedRecord) -> None:
     """Take no notice of an odd record, because its bytes are printed all the same."""
 
 
-def _say_odd(voice: Voice) -> Callable[[OddRecord], None]:
-    def say_odd(odd: OddRecord) -> None:
+def _say_odd(voice: Voice) -> Callable[[MalformedRecord], None]:
+    def say_odd(odd: MalformedRecord) -> None:
         voice.say(f"not shown: {show.odd_record(odd)}", event="odd_record", level="warning")
 
     return say_odd

@@ -141,7 +141,7 @@ class Lines:
         self._voice = voice
         self._look = look
         self._next = -math.inf
-        self._told: tuple[int, int | None] = (0, None)
+        self._reporting_malformed: tuple[int, int | None] = (0, None)
 
     def __enter__(self) -> Self:
         return self
@@ -164,9 +164,11 @@ class Lines:
         standing = self._look()
         stands = standing.progress.pages, standing.progress.published
         # Of a hold the limiter itself warns, once. Who reads JSON wants to see it last.
-        is_news = stands != self._told or (self._voice.as_json and _wait(standing.limiter)[0])
+        is_news = stands != self._reporting_malformed or (
+            self._voice.as_json and _wait(standing.limiter)[0]
+        )
         if is_news:
-            self._told, self._next = stands, now + _SECONDS_BETWEEN_LINES
+            self._reporting_malformed, self._next = stands, now + _SECONDS_BETWEEN_LINES
             self._voice.show(_wording(standing), event="progress", **_fields(standing))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import OverflowMethod
 
-    from cekat_async import Conversation, Inbox, OddRecord
+    from cekat_async import Conversation, Inbox, MalformedRecord
 
 __all__ = [
     "conversation_table",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def odd_record(odd: OddRecord) -> str:
+def odd_record(odd: MalformedRecord) -> str:
     """Return which record is malformed, where and why."""
     which = "a record without an id" if odd.id is None else f"record {odd.id}"
     return f"{which} is malformed at {odd.field}: {odd.reason}"

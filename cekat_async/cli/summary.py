@@ -107,8 +107,9 @@ def _remarks(manifest: Manifest) -> Iterator[str]:
         yield f"unknown fields: {_fields(manifest.unknown_fields)}"
     if manifest.mistyped_fields:
         yield f"mistyped fields: {_fields(manifest.mistyped_fields)}"
-    if manifest.odd_records:
-        yield f"malformed records: {manifest.odd_records:,}, in tables with only their id and raw"
+    if manifest.malformed_records:
+        count_ = f"{manifest.malformed_records:,}"
+        yield f"malformed records: {count_}, in tables with only their id and raw"
 
 
 def _fields(fields: Mapping[str, int]) -> str:

@@ -151,7 +151,7 @@ async def ask_business_id(client: CekatClient) -> str | None:
     """
     try:
         async with asyncio.timeout(_SECONDS_FOR_BUSINESS):
-            page = await client.inboxes.page(on_odd_record=lambda _: None)
+            page = await client.inboxes.page(on_malformed=lambda _: None)
     except NotSentError:
         raise
     except (CekatError, TimeoutError) as error:
@@ -185,7 +185,7 @@ async def front_ids(
                 limit=limit,
                 inbox_id=inbox_id,
                 stage_status=stage_status,
-                on_odd_record=lambda _: None,
+                on_malformed=lambda _: None,
             )
         except (PermissionDeniedError, NotFoundError, BadRequestError):
             if inbox_id is None:

@@ -22,7 +22,7 @@ from cekat_async.export.plan import positions_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
-    from cekat_async import CekatClient, Inbox, OddRecord, Position
+    from cekat_async import CekatClient, Inbox, MalformedRecord, Position
     from cekat_async.export.checkpoint import Checkpoint, Job
     from cekat_async.export.manifest import Filters
     from cekat_async.export.opening import Opened
@@ -44,7 +44,7 @@ class Listings(NamedTuple):
 
 
 async def inboxes_of(
-    client: CekatClient, filters: Filters, on_odd_record: Callable[[OddRecord], object]
+    client: CekatClient, filters: Filters, on_malformed: Callable[[MalformedRecord], object]
 ) -> Listings:
     """Return the listings that are to be walked.
 
@@ -56,14 +56,14 @@ async def inboxes_of(
     found = list[str | None]()
     inboxes: list[Inbox] = []
     # An odd one that has an id can be walked like any other.
-    async with aclosing(client.inboxes.pages(on_odd_record=lambda _: None)) as pages:
+    async with aclosing(client.inboxes.pages(on_malformed=lambda _: None)) as pages:
         async for page in pages:
             inboxes += page.items
             found += [inbox.id for inbox in page.items]
-            found += [odd.id for odd in page.odd_records if odd.id is not None]
-            for odd in page.odd_records:
+            found += [odd.id for odd in page.malformed_records if odd.id is not None]
+            for odd in page.malformed_records:
                 if odd.id is None:
-                    on_odd_record(odd)
+                    on_malformed(odd)
     if not found:
         # Nothing is no export: it would take the place of one that is whole.
         raise ConfigurationError(
@@ -94,7 +94,7 @@ class Beginning:
         self,
         account: str,
         limit: int,
-        on_odd_record: Callable[[OddRecord], object],
+        on_malformed: Callable[[MalformedRecord], object],
         *,
         is_comparable: bool,
     ) -> Job:
@@ -103,7 +103,7 @@ class Beginning:
         Args:
             account: The name of the account, for people.
             limit: Results per page.
-            on_odd_record: Called with an inbox that has no id.
+            on_malformed: Called with an inbox that has no id.
             is_comparable: Whether a later export can read the identity that this one records.
 
         Raises:
@@ -114,7 +114,7 @@ class Beginning:
         if self._opened.resumes:
             inbox_ids, listed = [*await self._worker.do(self._checkpoint.stands)], None
         else:
-            inbox_ids, listed = await inboxes_of(self._client, filters, on_odd_record)
+            inbox_ids, listed = await inboxes_of(self._client, filters, on_malformed)
         business_id = await self._business_id(listed, is_comparable=is_comparable)
         identity = await recognize(
             Identity(self._client.account, business_id),

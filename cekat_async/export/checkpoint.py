@@ -79,7 +79,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 0
     pages: int = 0
     records: int = 0
-    odd_records: int = 0
+    malformed_records: int = 0
     unknown_fields: dict[str, int] = {}
     mistyped_fields: dict[str, int] = {}
     requests: int = 0
@@ -147,7 +147,7 @@ class Checkpoint:
         return found
 
     def _open(self, *, restart: bool) -> Job | None:
-        with self._told():
+        with self._reporting_malformed():
             if not (folder := self.path.parent).is_dir():
                 why = f"there is no folder {folder}"
                 raise FileNotFoundError(errno.ENOENT, why, str(self.path))
@@ -156,7 +156,7 @@ class Checkpoint:
                 # SQLite would open it all the same, to read, and lock it for nobody.
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
         try:
-            with self._told():
+            with self._reporting_malformed():
                 if self._database is None:
                     self._connect()
                 if not restart:
@@ -190,12 +190,12 @@ class Checkpoint:
 
     def totals(self) -> Totals:
         """Return what all runs have come to."""
-        with self._told():
+        with self._reporting_malformed():
             return msgspec.json.decode(self._value("SELECT totals FROM job"), type=Totals)
 
     def stands(self) -> dict[str | None, Stand]:
         """Return where each walk stands."""
-        with self._told():
+        with self._reporting_malformed():
             rows = self._opened().execute(
                 "SELECT inbox_id, position, pages, records, error FROM partitions"
             )
@@ -227,7 +227,7 @@ class Checkpoint:
 
     def settle(self) -> int:
         """Find out which records came last, and return how many others there are."""
-        with self._told():
+        with self._reporting_malformed():
             database = self._opened()
             kept = self._value("SELECT coalesce(sum(records), 0) FROM partitions")
             if not self._seq == kept == self._value("SELECT count(*) FROM names"):
@@ -242,7 +242,7 @@ class Checkpoint:
 
     def latest(self) -> Iterator[list[bytes]]:
         """Return the records that came last, page by page, in the order they came in."""
-        with self._told():
+        with self._reporting_malformed():
             database = self._opened()
             replaced = _numbers(database.execute("SELECT seq FROM temp.replaced ORDER BY seq"))
             skipped, end = next(replaced, -1), 0
@@ -270,7 +270,7 @@ class Checkpoint:
     def known(self, names: Sequence[Name]) -> set[Name]:
         """Return those of some names that have come."""
         marks = ",".join("?" * len(names))
-        with self._told():
+        with self._reporting_malformed():
             rows = self._opened().execute(
                 f"SELECT DISTINCT name FROM names WHERE name IN ({marks})",  # noqa: S608 - marks
                 names,
@@ -343,7 +343,7 @@ class Checkpoint:
                 f"{self.path} is no checkpoint of an export, and is not removed: move it away, or "
                 "name another file"
             )
-        with self._told():
+        with self._reporting_malformed():
             self._remove()
             _create(self.path)
             self._connect()
@@ -352,7 +352,7 @@ class Checkpoint:
 
     def _hide(self) -> None:
         """Take a temporary file's name away: so it is gone with the process, however that ends."""
-        with self._told():
+        with self._reporting_malformed():
             self._opened().execute("PRAGMA journal_mode = MEMORY")
             self._remove()
         if self._folder is not None:
@@ -407,7 +407,7 @@ class Checkpoint:
     def _written(self) -> Generator[sqlite3.Connection, None, None]:
         """Let all that is written meanwhile be there, or nothing."""
         before = self._seq
-        with self._told():
+        with self._reporting_malformed():
             database = self._opened()
             database.execute("BEGIN")
             try:
@@ -420,7 +420,7 @@ class Checkpoint:
                 raise
 
     @contextlib.contextmanager
-    def _told(self) -> Generator[None, None, None]:
+    def _reporting_malformed(self) -> Generator[None, None, None]:
         """Tell of what goes wrong with the file as the package's own errors."""
         try:
             yield

@@ -21,7 +21,7 @@ from cekat_async.export.file_sink import (
     require_file_place,
     sync_folder,
     take_rights,
-    told_of,
+    translate_os_errors,
 )
 from cekat_async.export.lock import LOCK, TargetLock
 from cekat_async.export.names import require_name
@@ -63,7 +63,7 @@ class DatabaseFileSink(DatabaseSink):
         super().__init__(table)
         require_name(str(path))
         self.target = readable(f"{Path(path)}{shown(table)}")
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             # As it is now, should the program go to another folder.
             self._real = followed(Path(path)).absolute()
         self.checkpoint: Path | None = beside(self._real, f"{own_suffix(table)}{CHECKPOINT}")
@@ -96,7 +96,7 @@ class DatabaseFileSink(DatabaseSink):
 
     def open(self) -> None:
         """Make sure that an export can be written; a database that is not there is not made."""
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             require_file_place(self._real, self.target)
             with self._lock.kept():
                 self._require_no_remains()
@@ -147,13 +147,13 @@ class DatabaseFileSink(DatabaseSink):
         with self.connect_to_read(self._new) as opened:
             self._require_stored(opened, manifest)
             self._require_whole(opened, count)
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             self._take_name()
 
     @contextlib.contextmanager
     def _begun(self) -> Generator[Connection, None, None]:
         """Make a new database next to the target, in place of what an earlier run left."""
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             self._remove_new()
             with self.told():
                 self.create(self._new)

@@ -43,7 +43,7 @@ __all__ = [
     "settle_manifest",
     "sync_folder",
     "take_rights",
-    "told_of",
+    "translate_os_errors",
 ]
 
 OWNER_ALONE = 0o600
@@ -74,7 +74,7 @@ class ReplacedSink(ABC):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         require_name(str(path))
         self.target = readable(str(path))
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             # Looked up once: what it leads to later is not what was asked for.
             self._real = followed(Path(path))
         if self._real.name in {"", ".."}:
@@ -94,7 +94,7 @@ class ReplacedSink(ABC):
         Raises:
             ReplacementRefusedError: It is damaged, or a newer version wrote it.
         """
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             if not (self._real.exists() and self._manifest.exists()):
                 return None
             if manifest := _manifest_in(self._manifest):
@@ -107,7 +107,7 @@ class ReplacedSink(ABC):
 
     def verify(self, manifest: Manifest) -> None:
         """Make sure that the target has the checksum that its manifest says."""
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             if manifest.checksum == self.checksum():
                 return
         raise TargetError(
@@ -147,7 +147,7 @@ class FileSink(ReplacedSink):
 
     def open(self) -> None:
         """Make sure that the file can be written."""
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             require_file_place(self._real, self.target)
             with self._lock.kept():
                 self.prepare()
@@ -160,12 +160,12 @@ class FileSink(ReplacedSink):
 
     def stored(self) -> Iterator[list[bytes]]:
         """Return the records that the file holds."""
-        with told_of(self.target), self._real.open("rb", buffering=CHUNK) as file:
+        with translate_os_errors(self.target), self._real.open("rb", buffering=CHUNK) as file:
             yield from self.read(file)
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Write the file beside the target, and let it take its name."""
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             try:
                 with open_alone(self._new) as file:
                     output = Hashed(file)
@@ -292,7 +292,7 @@ def _checksum_of(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def told_of(target: str) -> Generator[None, None, None]:
+def translate_os_errors(target: str) -> Generator[None, None, None]:
     """Tell of what the system refuses as the package's own error."""
     try:
         yield

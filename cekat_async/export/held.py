@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cekat_async import TargetError, record_id
-from cekat_async.export.file_sink import ReplacedSink, told_of
+from cekat_async.export.file_sink import ReplacedSink, translate_os_errors
 from cekat_async.export.sink import Lookup
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Held:
             if (count := self.count()) is not None:
                 return count == 0
             # Another program may have written it, so its records may be unreadable.
-            with told_of(self._sink.target):
+            with translate_os_errors(self._sink.target):
                 return self._sink.checksum() in {"", _CHECKSUM_OF_NOTHING}
         return not any(self._sink.stored() or ())
 

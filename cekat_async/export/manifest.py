@@ -74,7 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             database), those that this export brought.
         fetched: Records that came, repeated ones included.
         repeats: How many of those were replaced by a later version of the same conversation.
-        odd_records: Malformed records: not JSON, not an object, or without a readable id.
+        malformed_records: Malformed records: not JSON, not an object, or without a readable id.
         unknown_fields: The names of fields that this version does not know, and how many records
             had each.
         mistyped_fields: The names of fields of another type than documented, and how many records
@@ -105,7 +105,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     conversations: int = 0
     fetched: int = 0
     repeats: int = 0
-    odd_records: int = 0
+    malformed_records: int = 0
     unknown_fields: dict[str, int] = {}
     mistyped_fields: dict[str, int] = {}
     pages: int = 0

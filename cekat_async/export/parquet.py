@@ -28,7 +28,7 @@ from cekat_async.export.file_sink import (
     settle_manifest,
     sync_folder,
     take_rights,
-    told_of,
+    translate_os_errors,
 )
 from cekat_async.frames.arrow import Arrow
 
@@ -121,7 +121,7 @@ class ParquetFolderSink(ReplacedSink):
 
     def open(self) -> None:
         """Make sure that the folder can be replaced, and put in order what a crash left."""
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             require_folder_of(self._real, self.target)
             with self._lock.kept():
                 self._settle()
@@ -132,14 +132,14 @@ class ParquetFolderSink(ReplacedSink):
 
     def stored(self) -> Iterator[list[bytes]]:
         """Return the records of all parts, in order."""
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             for part in _parts_of(self._real):
                 with part.open("rb", buffering=CHUNK) as file:
                     yield from self._format.read(file)
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Write the parts beside the folder, and let them take its place."""
-        with told_of(self.target):
+        with translate_os_errors(self.target):
             try:
                 checksum = self._write_parts(records)
                 manifest = msgspec.structs.replace(manifest, checksum=checksum)

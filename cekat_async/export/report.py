@@ -24,7 +24,7 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
             clients share the limiter, theirs are among them.
         seconds: Time since this run began.
         waited: For how many of the seconds all requests waited for the quota.
-        odd_records: Records that do not have the documented shape. They are exported like any
+        malformed_records: Records that do not have the documented shape. They are exported like any
             other, but a reader may stumble over them.
         limit: Requests in any ``per`` seconds that the client believes to have now; ``None``
             without a pace.
@@ -45,7 +45,7 @@ class ExportProgress(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     seconds: float = 0.0
     waited: float = 0.0
-    odd_records: int = 0
+    malformed_records: int = 0
     limit: int | None = None
     per: float = 0.0
     earned: float = 0.0

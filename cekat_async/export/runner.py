@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from uuid import UUID
 
-    from cekat_async import CekatClient, CekatError, OddRecord, StageStatus
+    from cekat_async import CekatClient, CekatError, MalformedRecord, StageStatus
     from cekat_async.export.checkpoint import Totals
     from cekat_async.export.manifest import Filters, Manifest
     from cekat_async.export.sink import Sink
@@ -65,7 +65,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
     account: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     on_progress: Callable[[ExportProgress], object] | None = None,
-    on_odd_record: Callable[[OddRecord], object] | None = None,
+    on_malformed: Callable[[MalformedRecord], object] | None = None,
 ) -> ExportReport:
     """Bring every conversation to ``target``, each once, and return what was done.
 
@@ -102,7 +102,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
             target. Where there is no such place (a database elsewhere, standard output, most sinks
             of your own) the default is a temporary file, from which no other run can go on.
         on_progress: Called whenever more is durable.
-        on_odd_record: Called with each record that does not have the documented shape. It is
+        on_malformed: Called with each record that does not have the documented shape. It is
             exported and counted all the same.
 
     Raises:
@@ -131,7 +131,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
         limit=limit,
         concurrency=concurrency,
         on_progress=on_progress,
-        on_odd_record=on_odd_record,
+        on_malformed=on_malformed,
     )
 
 
@@ -199,11 +199,11 @@ class Export:
         limit: int = 100,
         concurrency: int = 4,
         on_progress: Callable[[ExportProgress], object] | None = None,
-        on_odd_record: Callable[[OddRecord], object] | None = None,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> ExportReport:
         """Bring everything to the target; the arguments are those of the function."""
         self._on_progress = on_progress or _tell_nobody
-        told = on_odd_record or _tell_nobody
+        told = on_malformed or _tell_nobody
         try:
             # Where they are used it would be too late: something has been written by then.
             require_count("limit", limit)
@@ -266,7 +266,7 @@ class Export:
         tally: Tally,
         limit: int,
         concurrency: int,
-        on_odd_record: Callable[[OddRecord], object],
+        on_malformed: Callable[[MalformedRecord], object],
     ) -> None:
         """Walk all listings to their ends, and keep what comes."""
         stands = await self._worker.do(self._checkpoint.stands)
@@ -276,7 +276,7 @@ class Export:
             keep_going=len(stands) > 1,
             limit=limit,
             stage_status=self._filters.stage_status,
-            on_odd_record=on_odd_record,
+            on_malformed=on_malformed,
         )
         failed: Sequence[CekatError] = ()
         try:

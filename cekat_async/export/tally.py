@@ -54,15 +54,15 @@ class Tally:
         self._before, self._expected = before, expected
         self._pages = before.pages
         self._records = before.records
-        self._odd_records = before.odd_records
+        self._odd_records = before.malformed_records
         self._unknown = Counter(before.unknown_fields)
         self._mistyped = Counter(before.mistyped_fields)
 
     def count(self, page: ConversationPage) -> None:
         """Count a page, whose counts are then kept together with it."""
         self._pages += 1
-        self._records += len(page.items) + len(page.odd_records)
-        self._odd_records += len(page.odd_records)
+        self._records += len(page.items) + len(page.malformed_records)
+        self._odd_records += len(page.malformed_records)
         self._unknown.update(page.unknown_fields)
         self._mistyped.update(page.mistyped_fields)
 
@@ -93,7 +93,7 @@ class Tally:
             runs=before.runs + 1,
             pages=self._pages,
             records=self._records,
-            odd_records=self._odd_records,
+            malformed_records=self._odd_records,
             unknown_fields=dict(self._unknown),
             mistyped_fields=dict(self._mistyped),
             requests=before.requests + now.requests,
@@ -116,7 +116,7 @@ class Tally:
             refused=limiter.refused - before.refused,
             seconds=self._clock() - self._began,
             waited=self._waited,
-            odd_records=self._odd_records,
+            malformed_records=self._odd_records,
             limit=limiter.limit,
             per=limiter.per,
             # Without a pace both are infinite, and their difference is no number.

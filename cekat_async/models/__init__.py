@@ -21,14 +21,14 @@ is of ``09:24:23+00:00``; read in the zone of Jakarta it would lie before both.
 from cekat_async.models.base import PlatformType
 from cekat_async.models.conversation import Conversation, Label, MessagePreview, StageStatus
 from cekat_async.models.inbox import Inbox
-from cekat_async.models.malformed import OddRecord
+from cekat_async.models.malformed import MalformedRecord
 
 __all__ = [
     "Conversation",
     "Inbox",
     "Label",
+    "MalformedRecord",
     "MessagePreview",
-    "OddRecord",
     "PlatformType",
     "StageStatus",
 ]

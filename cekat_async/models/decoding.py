@@ -18,8 +18,8 @@ from cekat_async.models import (
     Conversation,
     Inbox,
     Label,
+    MalformedRecord,
     MessagePreview,
-    OddRecord,
     PlatformType,
     StageStatus,
 )
@@ -75,7 +75,7 @@ class RecordDecoder(Generic[R]):
             if field.name != "extra"
         }
 
-    def decode(self, index: int, raw: Raw) -> Steps[R | OddRecord]:
+    def decode(self, index: int, raw: Raw) -> Steps[R | MalformedRecord]:
         """Return a record, or what is wrong with it.
 
         Args:
@@ -164,10 +164,10 @@ def pause_if_large(raw: Raw) -> Steps[None]:
         yield
 
 
-def malformed(index: int, raw: Raw, text: bytes, field: str, reason: str) -> Steps[OddRecord]:
+def malformed(index: int, raw: Raw, text: bytes, field: str, reason: str) -> Steps[MalformedRecord]:
     """Return a record that cannot be read, with the bytes it was sent as."""
     id_ = yield from id_in(text)
-    return OddRecord(index=index, id=id_, field=field, reason=reason, raw=bytes(raw))
+    return MalformedRecord(index=index, id=id_, field=field, reason=reason, raw=bytes(raw))
 
 
 def _has_id(fields: dict[str, msgspec.Raw]) -> bool:

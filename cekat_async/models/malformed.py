@@ -4,10 +4,10 @@
 
 import msgspec
 
-__all__ = ["OddRecord"]
+__all__ = ["MalformedRecord"]
 
 
-class OddRecord(msgspec.Struct, frozen=True):
+class MalformedRecord(msgspec.Struct, frozen=True):
     """A malformed record: it is not JSON, is not an object, or has no readable id.
 
     Attributes:

@@ -12,17 +12,17 @@ import msgspec
 from cekat_async._api.decoding import decode_conversation_page, decode_raw_page
 from cekat_async._api.messages import Request, encoded
 from cekat_async._paging.cursor_walk import LONGEST_CURSOR, CursorWalk
-from cekat_async._paging.many_inboxes import Across, each_once, ids_of_all, require_inbox_ids
+from cekat_async._paging.many_inboxes import ManyInboxes, each_once, ids_of_all, require_inbox_ids
 from cekat_async._paging.page_walk import (
     cursor_error,
-    items_of,
-    let_pass,
+    defer_malformed,
+    ignore_malformed,
+    iter_items,
     page_error,
-    told_in_time,
-    told_later,
+    report_malformed,
     walk_pages,
 )
-from cekat_async._paging.prefetch import AskAhead
+from cekat_async._paging.prefetch import Prefetcher
 from cekat_async._paging.stream import streamed
 from cekat_async._parallel.listing import InSegments, Serially
 from cekat_async._parallel.tracked import TrackedWalk
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
     from cekat_async._api.messages import Reply
     from cekat_async._paging.prefetch import Fetch
-    from cekat_async._paging.stream import Line
+    from cekat_async._paging.stream import BoundedQueue
     from cekat_async._parallel.listing import Listing
     from cekat_async._request.pipeline import Pipeline
-    from cekat_async.models import Conversation, OddRecord, StageStatus
+    from cekat_async.models import Conversation, MalformedRecord, StageStatus
     from cekat_async.models.raw_json import Steps
     from cekat_async.pages import ConversationPage, InboxPage, RawPage
     from cekat_async.positions import Position
@@ -78,9 +78,9 @@ class Conversations:
         stage_status: Only this status. One that the package does not know is sent as it is; each
             call with one logs a warning that suggests the nearest known status.
         cursor: Where to begin, as a page or an error gave it; ``None`` is the front.
-        on_odd_record: Called with each :class:`~cekat_async.OddRecord`, a record that does not
+        on_malformed: Called with each :class:`~cekat_async.MalformedRecord`, a record that does not
             have the documented shape. Without it such a record raises
-            :class:`~cekat_async.OddRecordError`, in a walk after the page's other records.
+            :class:`~cekat_async.MalformedRecordError`, in a walk after the page's other records.
         prefetch: Pages of a walk that may be asked for before the caller wants them. With the
             default, 1, the next page is under way while the caller works on this one, and who
             stops early has paid for one page too many; 0 asks for a page when it is wanted.
@@ -116,7 +116,7 @@ class Conversations:
         inbox_id: str | UUID | None = None,
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
-        on_odd_record: Callable[[OddRecord], object] | None = None,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> ConversationPage:
         """Return one page, with one request (and its retries)."""
         fetch = self._fetcher(
@@ -125,7 +125,7 @@ class Conversations:
         if cursor is None:  # once for all pages of a caller that follows the cursors itself
             _warn_of_unknown(stage_status)
         page = await fetch(_checked_cursor(cursor))
-        if error := page_error(page, on_odd_record):
+        if error := page_error(page, on_malformed):
             error.cursor = cursor
             raise self._label(error)
         return page
@@ -137,7 +137,7 @@ class Conversations:
         inbox_id: str | UUID | None = None,
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
-        on_odd_record: Callable[[OddRecord], object] | None = None,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
         prefetch: int = 1,
         segments: int = 1,
     ) -> AsyncGenerator[ConversationPage, None]:
@@ -157,8 +157,8 @@ class Conversations:
         start = _checked_cursor(cursor)
         if segments > 1:
             make = partial(self._listing, query, start, segments)
-            return self._in_segments(make, inbox, segments, prefetch, on_odd_record)
-        error_of = partial(page_error, on_odd_record=on_odd_record)
+            return self._in_segments(make, inbox, segments, prefetch, on_malformed)
+        error_of = partial(page_error, on_malformed=on_malformed)
         return self._walked(
             self._fetcher(decode_conversation_page, query, inbox),
             CursorWalk(start),
@@ -174,7 +174,7 @@ class Conversations:
         inbox_id: str | UUID | None = None,
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
-        on_odd_record: Callable[[OddRecord], object] | None = None,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
         prefetch: int = 1,
         segments: int = 1,
     ) -> AsyncGenerator[Conversation, None]:
@@ -184,13 +184,13 @@ class Conversations:
             PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
                 cursors do not advance: the walk would never end.
         """
-        return items_of(
+        return iter_items(
             self.pages(
                 limit=limit,
                 inbox_id=inbox_id,
                 stage_status=stage_status,
                 cursor=cursor,
-                on_odd_record=on_odd_record,
+                on_malformed=on_malformed,
                 prefetch=prefetch,
                 segments=segments,
             )
@@ -228,7 +228,7 @@ class Conversations:
         keep_going: bool = False,
         limit: int = 100,
         stage_status: StageStatus | str | None = None,
-        on_odd_record: Callable[[OddRecord], object] | None = None,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
         segments: int = 1,
     ) -> AsyncGenerator[ConversationPage, None]:
         """Yield the pages of many inboxes as they come; ``page.inbox_id`` says whose one is.
@@ -251,7 +251,7 @@ class Conversations:
             segments: How many may walk one inbox at once, of the ``concurrency``, when there are no
                 more inboxes to begin with: the last and largest need not be waited for. As for a
                 single walk, conversations of one inbox come in no order then.
-            on_odd_record: As for a single walk. With ``None`` for ``inbox_ids`` also called with an
+            on_malformed: As for a single walk. With ``None`` for ``inbox_ids`` also called with an
                 inbox that has no readable id, and so cannot be walked.
 
         Raises:
@@ -265,14 +265,14 @@ class Conversations:
         make = partial(self._listing, _query(limit, stage_status), None, segments)
         _warn_of_unknown(stage_status)
         wanted = require_inbox_ids(inbox_ids)
-        told = told_later(on_odd_record)
+        told = defer_malformed(on_malformed)
 
-        async def walk_all(line: Line[ConversationPage]) -> None:
-            ids = self._ids_of_all(on_odd_record) if wanted is None else wanted
-            across = Across(line, partial(make, told), concurrency, keep_going=keep_going)
+        async def walk_all(line: BoundedQueue[ConversationPage]) -> None:
+            ids = self._ids_of_all(on_malformed) if wanted is None else wanted
+            across = ManyInboxes(line, partial(make, told), concurrency, keep_going=keep_going)
             await across.walk(each_once(ids))
 
-        return told_in_time(streamed(walk_all, concurrency), on_odd_record)
+        return report_malformed(streamed(walk_all, concurrency), on_malformed)
 
     def across(
         self,
@@ -282,7 +282,7 @@ class Conversations:
         keep_going: bool = False,
         limit: int = 100,
         stage_status: StageStatus | str | None = None,
-        on_odd_record: Callable[[OddRecord], object] | None = None,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
         segments: int = 1,
     ) -> AsyncGenerator[Conversation, None]:
         """Yield the conversations of many inboxes, which are walked at once.
@@ -290,14 +290,14 @@ class Conversations:
         The arguments, and what it raises, are those of :meth:`across_pages`. Those of one inbox
         come in their order; those of different inboxes in the order of their arrival.
         """
-        return items_of(
+        return iter_items(
             self.across_pages(
                 inbox_ids,
                 concurrency=concurrency,
                 keep_going=keep_going,
                 limit=limit,
                 stage_status=stage_status,
-                on_odd_record=on_odd_record,
+                on_malformed=on_malformed,
                 segments=segments,
             )
         )
@@ -310,7 +310,7 @@ class Conversations:
         keep_going: bool = False,
         limit: int = 100,
         stage_status: StageStatus | str | None = None,
-        on_odd_record: Callable[[OddRecord], object] | None = None,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> AsyncGenerator[ConversationPage, None]:
         """Yield the pages of one or more listings, each with the position that it leads to.
 
@@ -331,7 +331,7 @@ class Conversations:
             keep_going: As for :meth:`across_pages`.
             limit: Results per page.
             stage_status: Only this status.
-            on_odd_record: As for a single walk.
+            on_malformed: As for a single walk.
 
         Raises:
             InboxesFailedError: With ``keep_going``: some listings failed; the others are complete.
@@ -342,7 +342,7 @@ class Conversations:
         require_count("concurrency", concurrency)
         require_switch("keep_going", keep_going)
         self._warn_of_few_requests(concurrency)
-        query, told = _query(limit, stage_status), told_later(on_odd_record)
+        query, told = _query(limit, stage_status), defer_malformed(on_malformed)
         wanted = _checked_positions(positions)
         probing = _query(-(-limit // _PAGES_PER_PROBE), stage_status)
         _warn_of_unknown(stage_status)
@@ -355,16 +355,16 @@ class Conversations:
             )
             return InSegments(fetch, probe, walk, told, self._label)
 
-        async def walk_all(line: Line[ConversationPage]) -> None:
-            across = Across(line, make, concurrency, keep_going=keep_going)
+        async def walk_all(line: BoundedQueue[ConversationPage]) -> None:
+            across = ManyInboxes(line, make, concurrency, keep_going=keep_going)
             await across.walk(_each(wanted))
 
-        return told_in_time(streamed(walk_all, concurrency), on_odd_record)
+        return report_malformed(streamed(walk_all, concurrency), on_malformed)
 
     def _ids_of_all(
-        self, on_odd_record: Callable[[OddRecord], object] | None
+        self, on_malformed: Callable[[MalformedRecord], object] | None
     ) -> AsyncGenerator[str, None]:
-        return ids_of_all(self._all_inboxes(on_odd_record=let_pass), on_odd_record)
+        return ids_of_all(self._all_inboxes(on_malformed=ignore_malformed), on_malformed)
 
     async def _walked(
         self,
@@ -375,7 +375,7 @@ class Conversations:
         warn: Callable[[str], None],
     ) -> AsyncGenerator[P, None]:
         """Walk one listing in order, so many pages ahead of the caller."""
-        async with aclosing(AskAhead(fetch, prefetch, walk.can_follow)) as ahead:
+        async with aclosing(Prefetcher(fetch, prefetch, walk.can_follow)) as ahead:
             pages = walk_pages(ahead.page, walk, error_of, self._label, warn)
             async with aclosing(pages):
                 async for page in pages:
@@ -387,19 +387,19 @@ class Conversations:
         inbox_id: str | None,
         segments: int,
         prefetch: int,
-        on_odd_record: Callable[[OddRecord], object] | None,
+        on_malformed: Callable[[MalformedRecord], object] | None,
     ) -> AsyncGenerator[ConversationPage, None]:
         """Walk one listing in segments, each of which is as many pages ahead as a walk would be."""
         if not prefetch:
             raise ConfigurationError("segments are walked ahead: prefetch must be 1 at least")
         self._warn_of_few_requests(segments)
-        told = told_later(on_odd_record)
+        told = defer_malformed(on_malformed)
 
-        async def walk_all(line: Line[ConversationPage]) -> None:
-            across = Across(line, partial(make, told), segments, keep_going=False)
+        async def walk_all(line: BoundedQueue[ConversationPage]) -> None:
+            across = ManyInboxes(line, partial(make, told), segments, keep_going=False)
             await across.walk(_each([inbox_id]))
 
-        return told_in_time(streamed(walk_all, segments * prefetch), on_odd_record)
+        return report_malformed(streamed(walk_all, segments * prefetch), on_malformed)
 
     def _warn_of_few_requests(self, wanted: int) -> None:
         if wanted > (most := self._pipeline.concurrency):
@@ -414,16 +414,16 @@ class Conversations:
         query: str,
         start: Cursor | None,
         segments: int,
-        on_odd_record: Callable[[OddRecord], object] | None,
+        on_malformed: Callable[[MalformedRecord], object] | None,
         inbox_id: str | None,
     ) -> Listing:
         fetch = self._fetcher(decode_conversation_page, query, inbox_id)
         warn = self._warner(inbox_id)
         if segments == 1:
-            error_of = partial(page_error, on_odd_record=on_odd_record)
+            error_of = partial(page_error, on_malformed=on_malformed)
             return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label, warn))
         walk = SegmentedWalk(start, segments, warn)
-        return InSegments(fetch, fetch, walk, on_odd_record, self._label)
+        return InSegments(fetch, fetch, walk, on_malformed, self._label)
 
     def _warner(self, inbox_id: str | None) -> Callable[[str], None]:
         which = "all inboxes" if inbox_id is None else f"inbox {inbox_id}"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_inbox_page
 from cekat_async._api.messages import Request, encoded
-from cekat_async._paging.page_walk import items_of, odd_record_error, walk_inboxes
+from cekat_async._paging.page_walk import iter_items, malformed_error, walk_inboxes
 from cekat_async.config import require_count
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from cekat_async._request.pipeline import Pipeline
-    from cekat_async.models import Inbox, OddRecord
+    from cekat_async.models import Inbox, MalformedRecord
     from cekat_async.pages import InboxPage
 
 __all__ = ["Inboxes"]
@@ -34,26 +34,26 @@ class Inboxes:
         *,
         page: int = 1,
         limit: int = 100,
-        on_odd_record: Callable[[OddRecord], object] | None = None,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> InboxPage:
         """Return one page, with one request (and its retries).
 
         Args:
             page: Its number, from 1.
             limit: Results per page.
-            on_odd_record: As for conversations; without it an odd record raises.
+            on_malformed: As for conversations; without it an odd record raises.
 
         Raises:
             ConfigurationError: ``page`` or ``limit`` is not a whole number above 0.
             CekatError: The request failed.
         """
         found = await self._fetch(require_count("limit", limit), require_count("page", page))
-        if error := odd_record_error(found, on_odd_record):
+        if error := malformed_error(found, on_malformed):
             raise self._label(error)
         return found
 
     def pages(
-        self, *, limit: int = 100, on_odd_record: Callable[[OddRecord], object] | None = None
+        self, *, limit: int = 100, on_malformed: Callable[[MalformedRecord], object] | None = None
     ) -> AsyncGenerator[InboxPage, None]:
         """Yield page after page until the server has no more, each inbox once.
 
@@ -62,10 +62,10 @@ class Inboxes:
             CekatError: A request failed.
         """
         fetch = partial(self._fetch, require_count("limit", limit))
-        return walk_inboxes(fetch, on_odd_record, self._label)
+        return walk_inboxes(fetch, on_malformed, self._label)
 
     def list(
-        self, *, limit: int = 100, on_odd_record: Callable[[OddRecord], object] | None = None
+        self, *, limit: int = 100, on_malformed: Callable[[MalformedRecord], object] | None = None
     ) -> AsyncGenerator[Inbox, None]:
         """Yield each inbox of the account once.
 
@@ -73,7 +73,7 @@ class Inboxes:
             ConfigurationError: ``limit`` is not a whole number above 0.
             CekatError: A request failed.
         """
-        return items_of(self.pages(limit=limit, on_odd_record=on_odd_record))
+        return iter_items(self.pages(limit=limit, on_malformed=on_malformed))
 
     async def _fetch(self, limit: int, number: int) -> InboxPage:
         request = Request(_PATH, encoded(("page", str(number)), ("limit", str(limit))))

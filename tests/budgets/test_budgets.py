@@ -11,7 +11,7 @@ from cekat_async.budgets import FileBudget, RedisBudget
 from .conftest import hammer
 
 
-async def taken_of(budget, count, requests, per):
+async def get_taken(budget, count, requests, per):
     """Return how many of some takes at once took something."""
     waits = await asyncio.gather(*(budget.take(requests, per) for _ in range(count)))
     return waits.count(0.0)
@@ -35,7 +35,7 @@ async def test_no_window_holds_too_many(store):
 async def test_all_tasks_may_take_at_once(store):
     """Any number of tasks take at the same time, and get the budget and no more."""
     async with store.budget() as budget:
-        assert await taken_of(budget, 100, 30, 60.0) == 30
+        assert await get_taken(budget, 100, 30, 60.0) == 30
 
 
 async def test_a_wait_is_the_time_until_there_is_room(store):
@@ -63,20 +63,20 @@ async def test_refusals_cost_nothing(store):
 async def test_a_budget_grows_and_shrinks(store):
     """New numbers hold at once, and count what was taken by the old ones."""
     async with store.budget() as budget:
-        assert await taken_of(budget, 15, 10, 60.0) == 10
-        assert await taken_of(budget, 15, 14, 60.0) == 4
-        assert await taken_of(budget, 15, 5, 60.0) == 0
-        assert await taken_of(budget, 15, 16, 60.0) == 2
+        assert await get_taken(budget, 15, 10, 60.0) == 10
+        assert await get_taken(budget, 15, 14, 60.0) == 4
+        assert await get_taken(budget, 15, 5, 60.0) == 0
+        assert await get_taken(budget, 15, 16, 60.0) == 2
 
 
 async def test_a_window_grows_and_shrinks(store):
     """A longer window counts what a shorter one no longer did, up to a minute back."""
     async with store.budget() as budget:
-        assert await taken_of(budget, 5, 3, 20.0) == 3
+        assert await get_taken(budget, 5, 3, 20.0) == 3
         store.age("cekat", 20)
-        assert await taken_of(budget, 5, 2, 20.0) == 2
+        assert await get_taken(budget, 5, 2, 20.0) == 2
 
-        assert await taken_of(budget, 5, 6, 55.0) == 1
+        assert await get_taken(budget, 5, 6, 55.0) == 1
         assert 10.0 < await budget.take(6, 55.0) <= 35.001
 
 
@@ -84,9 +84,9 @@ async def test_names_are_budgets_of_their_own(store):
     """Two names share nothing; two budgets of one name share all, whatever characters it has."""
     name = 'Köln: it\'s "1"; --'
     async with store.budget(name) as one, store.budget("two") as two, store.budget(name) as same:
-        assert await taken_of(one, 5, 3, 60.0) == 3
-        assert await taken_of(two, 5, 3, 60.0) == 3
-        assert await taken_of(same, 5, 3, 60.0) == 0
+        assert await get_taken(one, 5, 3, 60.0) == 3
+        assert await get_taken(two, 5, 3, 60.0) == 3
+        assert await get_taken(same, 5, 3, 60.0) == 0
 
 
 async def test_a_cancelled_take_leaves_the_budget_usable(store):

@@ -22,7 +22,7 @@ WALKERS = 3
 REQUESTS, PER = 60, 8.0
 
 
-def sandbox_of(conversations):
+def make_sandbox(conversations):
     """Return a server that says nothing of its quota: only the budget keeps to it."""
     quota = Quota(REQUESTS, PER, "sliding", headers=None, retry_after="fraction")
     return Sandbox(conversations, inboxes=1, quota=quota)
@@ -64,7 +64,7 @@ async def results(processes):
 @pytest.mark.once
 async def test_processes_share_a_quota(store):
     """Processes with one budget walk whole listings, and none is ever refused."""
-    async with sandbox_of(24) as sandbox, walkers(store, sandbox) as processes:
+    async with make_sandbox(24) as sandbox, walkers(store, sandbox) as processes:
         found, _ = await results(processes)
 
         assert len(sandbox.log.requests) > REQUESTS  # so that a window had to end
@@ -79,7 +79,7 @@ async def test_processes_go_on_when_the_store_is_killed(server):
     The pause is as long as what was sent before it stands in a window.
     """
     server.start()
-    async with sandbox_of(16) as sandbox, walkers(RedisStore(server), sandbox) as processes:
+    async with make_sandbox(16) as sandbox, walkers(RedisStore(server), sandbox) as processes:
         # Fewer than one process sends, so that each of them still has something to ask for.
         await until(lambda: len(sandbox.log.requests) >= 12)
         server.kill()

@@ -143,7 +143,7 @@ def wait_until():
     return wait_until
 
 
-def records_of(sandbox):
+def read_records(sandbox):
     """Return the lines that a sandbox's conversations make."""
     return b"".join(record + b"\n" for _, record in sandbox.records())
 
@@ -161,4 +161,4 @@ def holds():
 @pytest.fixture
 def records():
     """The function above, for tests."""
-    return records_of
+    return read_records

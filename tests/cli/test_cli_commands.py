@@ -154,7 +154,7 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
 
 
 @pytest.fixture
-def options_of(cekat, monkeypatch):
+def get_options(cekat, monkeypatch):
     """A function that returns the options of the client that a command line makes."""
     made = []
 
@@ -162,17 +162,17 @@ def options_of(cekat, monkeypatch):
         made.append(options)
         return CekatClient(*arguments, **options)
 
-    def options_of(*arguments):
+    def get_options(*arguments):
         assert cekat(*arguments).code == 0
         return made[-1]
 
     monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
-    return options_of
+    return get_options
 
 
-def test_the_sandbox_is_tried_as_often_as_was_asked_for(options_of):
+def test_the_sandbox_is_tried_as_often_as_was_asked_for(get_options):
     """``--attempts`` counts with ``--sandbox`` too."""
-    assert options_of("inboxes", "--sandbox", "--attempts", "3")["retry"].attempts == 3
+    assert get_options("inboxes", "--sandbox", "--attempts", "3")["retry"].attempts == 3
 
 
 @pytest.mark.parametrize(
@@ -192,10 +192,10 @@ def test_the_sandbox_is_tried_as_often_as_was_asked_for(options_of):
 )
 @pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",), ("inboxes",)])
 @pytest.mark.parametrize("sandbox", [("--sandbox", "--sandbox-size", "5"), ()])
-def test_how_long_a_command_waits(options_of, served, command, sandbox, arguments, rate, timeout):
+def test_how_long_a_command_waits(get_options, served, command, sandbox, arguments, rate, timeout):
     """``--rate-limit`` is the pace, and ``--wait`` takes every bound off its waits."""
     with served(5):
-        options = options_of(*command, *arguments, *sandbox)
+        options = get_options(*command, *arguments, *sandbox)
 
     assert (options["rate_limit"], options["timeout"]) == (rate, timeout)
 

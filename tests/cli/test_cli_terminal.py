@@ -487,7 +487,7 @@ MANIFEST = Manifest(
 )
 
 
-def report_of(progress=HUGE, **changes):
+def parse_report(progress=HUGE, **changes):
     """Return a report with a manifest that is as it is, but for some changes."""
     manifest = msgspec.structs.replace(MANIFEST, **changes)
     return ExportReport(target="x.jsonl", manifest=manifest, **msgspec.structs.asdict(progress))
@@ -495,11 +495,11 @@ def report_of(progress=HUGE, **changes):
 
 def test_a_summary_fits():
     """The closing lines of a long and busy export fit 80 columns, all remarks among them."""
-    report = report_of(
+    report = parse_report(
         waited=4321.0,
         fetched=12_345_999,
         repeats=321,
-        odd_records=12,
+        malformed_records=12,
         incremental=True,
         mistyped_fields={"labels": 4, "notes": 31},
         unknown_fields={f"x_a_field_with_a_long_name_{n}": n * 1000 for n in range(9)},
@@ -527,7 +527,7 @@ def test_a_summary_of_many_inboxes():
         Partition(inbox_id=f"inbox-{n}", records=n, pages=1, error="no" if n == 1 else None)
         for n in range(13)
     )
-    lines = summary(report_of(partitions=parts, complete=False), None).splitlines()
+    lines = summary(parse_report(partitions=parts, complete=False), None).splitlines()
 
     assert lines[0] == "x.jsonl: 12,345,678 conversations, partial"
     assert lines[4:6] == [
@@ -570,7 +570,7 @@ def test_lines_of_progress_keep_their_distance(monkeypatch):
 
 def test_one_is_not_many():
     """Of one thing one speaks in the singular."""
-    report = report_of(conversations=1, pages=1, requests=2, retries=1)
+    report = parse_report(conversations=1, pages=1, requests=2, retries=1)
 
     assert summary(report, None).splitlines()[:2] == [
         "x.jsonl: 1 conversation, complete",
@@ -599,7 +599,7 @@ def test_what_is_kept_of_an_inbox_that_failed_is_told_with_its_age(carried, as_o
 
 def test_a_summary_of_several_runs_has_the_time_of_all():
     """Of several runs it says how long they took together, and nothing of a speed."""
-    lines = summary(report_of(runs=3, seconds=81.64), None).splitlines()
+    lines = summary(parse_report(runs=3, seconds=81.64), None).splitlines()
 
     assert lines[1:3] == ["123,999 requests (542 retries)", "81.6 s in 3 runs"]
 
@@ -624,7 +624,7 @@ def test_a_speed_is_told_when_it_means_something(requests, earned, seconds, limi
         limit=limit, per=60.0 if limit else 0.0, earned=earned,
     )  # fmt: skip
     text = progress_module._wording(Standing(progress, AT_EASE, "x"))
-    lines = summary(report_of(progress, requests=requests), None).splitlines()
+    lines = summary(parse_report(progress, requests=requests), None).splitlines()
 
     assert ("/min" in text) is means_something
     assert ("%" in text) is (means_something and limit is not None)

@@ -65,14 +65,14 @@ def account():
 
 
 @pytest.fixture
-def page_of():
+def make_page():
     """A function that makes the body of a page out of the bytes of its records."""
 
-    def page_of(*records, cursor=b"null"):
+    def make_page(*records, cursor=b"null"):
         data = b",".join(records)
         return b'{"success":true,"data":[%s],"metadata":{"next_cursor":%s}}' % (data, cursor)
 
-    return page_of
+    return make_page
 
 
 @pytest.fixture
@@ -109,9 +109,9 @@ class PostgresServer:
 
     @property
     def url(self):
-        return self.url_of()
+        return self.get_url()
 
-    def url_of(self, user="ada", password=password, database="postgres"):
+    def get_url(self, user="ada", password=password, database="postgres"):
         return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
     def connect(self, **options):
@@ -179,7 +179,7 @@ def database(postgres):
     name = f"test_{next(_numbers)}"
     with postgres.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    yield postgres.url_of(database=name)
+    yield postgres.get_url(database=name)
     with postgres.connect() as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -203,7 +203,7 @@ class Store:
             connection.execute(statement)
 
     def tables(self):
-        return {name for (name,) in self.ask(self.tables_of)}
+        return {name for (name,) in self.ask(self.get_tables)}
 
     def rows(self, table="conversations"):
         """Return all rows as they are, by id, or None if there is no such table."""
@@ -213,7 +213,7 @@ class Store:
         """Return what is in each of some tables."""
         found = []
         with closing(self.connect()) as connection:
-            there = {name for (name,) in connection.execute(self.tables_of).fetchall()}
+            there = {name for (name,) in connection.execute(self.get_tables).fetchall()}
             for table in tables:
                 rows = f'SELECT * FROM "{table}"'  # noqa: S608
                 rows = connection.execute(rows).fetchall() if table in there else None
@@ -223,7 +223,7 @@ class Store:
 
 class SqliteStore(Store):
     kind = "sqlite"
-    tables_of = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    get_tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
     def __init__(self, folder):
         self.path = folder / "conversations.sqlite"
@@ -240,7 +240,7 @@ class SqliteStore(Store):
 
 class DuckdbStore(Store):
     kind = "duckdb"
-    tables_of = "SELECT table_name FROM duckdb_tables()"
+    get_tables = "SELECT table_name FROM duckdb_tables()"
 
     def __init__(self, folder):
         self.path = folder / "conversations.duckdb"
@@ -259,7 +259,7 @@ class DuckdbStore(Store):
 
 class PostgresStore(Store):
     kind = "postgres"
-    tables_of = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    get_tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
     def __init__(self, url):
         self.url = self.arguments = url

@@ -9,8 +9,8 @@ import pytest
 from support.accounts import (
     asked_for,
     change_inboxes,
-    client_of,
     close_inboxes,
+    make_client,
     open_inboxes,
     rotate_key,
 )
@@ -45,7 +45,7 @@ class World:
             close_inboxes(sandbox)
 
     async def export(self, target, sandbox=None, **options):
-        async with client_of(sandbox or self.ours, attempts=1) as client:
+        async with make_client(sandbox or self.ours, attempts=1) as client:
             return await export_conversations(client, target, **options)
 
     async def stop(self, target, sandbox=None, pages=3, **options):
@@ -91,13 +91,13 @@ def in_target(target):
     return sorted(line for batch in sink_for(str(target)).stored() for line in batch)
 
 
-def manifest_of(target):
+def read_manifest(target):
     return Manifest.from_json(target.with_name(f"{target.name}.manifest.json").read_bytes())
 
 
 def change_manifest(target, **values):
     path = target.with_name(f"{target.name}.manifest.json")
-    path.write_bytes(msgspec.structs.replace(manifest_of(target), **values).to_json())
+    path.write_bytes(msgspec.structs.replace(read_manifest(target), **values).to_json())
 
 
 def names_in(checkpoint):
@@ -175,7 +175,7 @@ async def test_the_same_key_is_always_the_same_account(world, target):
     await world.export(target)
 
     assert asked_for(world.ours) == asked
-    assert manifest_of(target).business_id == "another"
+    assert read_manifest(target).business_id == "another"
 
 
 async def test_a_name_is_for_people(world, target):
@@ -183,7 +183,7 @@ async def test_a_name_is_for_people(world, target):
     for name in ("Acme", "Acme Inc", None):
         await world.export(target, account=name)
 
-        assert manifest_of(target).account == (name or manifest_of(target).key_fingerprint)
+        assert read_manifest(target).account == (name or read_manifest(target).key_fingerprint)
 
 
 @pytest.mark.parametrize("options", [{}, {"incremental": True}], ids=str)
@@ -265,30 +265,30 @@ async def test_a_refusal_is_an_answer(world, target, status):
         await world.export(target)
 
     assert asked_for(world.ours) == 1
-    assert manifest_of(target).business_id == ""
+    assert read_manifest(target).business_id == ""
 
 
 async def test_a_failure_is_no_answer(world, target):
     """What may pass is asked again by the next export."""
     close_inboxes(world.ours, 503)
     await world.export(target)
-    assert manifest_of(target).business_id is None
+    assert read_manifest(target).business_id is None
     open_inboxes(world.ours)
     await world.export(target)
 
-    assert manifest_of(target).business_id
+    assert read_manifest(target).business_id
     assert asked_for(world.ours) == 2
 
 
 async def test_what_is_known_of_the_account_stays_known(world, target):
     """A new key that may not see the inboxes takes over what the one before it has found out."""
     await world.export(target)
-    business_id = manifest_of(target).business_id
+    business_id = read_manifest(target).business_id
     rotate_key(world.ours, NEW)
     close_inboxes(world.ours)
     for _ in range(2):
         await world.export(target)
-        assert manifest_of(target).business_id == business_id
+        assert read_manifest(target).business_id == business_id
     assert asked_for(world.ours) == 2
 
 
@@ -313,7 +313,7 @@ async def test_no_export_fails_because_of_the_inboxes(world, target, fault):
     await world.export(target)
 
     assert in_target(target) == world.records()
-    assert not manifest_of(target).business_id
+    assert not read_manifest(target).business_id
 
 
 async def test_a_list_of_inboxes_that_never_answers(world, target, monkeypatch):
@@ -323,7 +323,7 @@ async def test_a_list_of_inboxes_that_never_answers(world, target, monkeypatch):
     await world.export(target)
 
     assert in_target(target) == world.records()
-    assert manifest_of(target).business_id is None
+    assert read_manifest(target).business_id is None
 
 
 async def test_a_server_that_is_not_there_is_not_asked_twice(world, target, files, caplog):
@@ -352,7 +352,7 @@ async def test_inboxes_that_are_walked_are_listed_once(world, target):
     await world.export(target, by_inbox=True)
 
     assert asked_for(world.ours) == 1
-    assert manifest_of(target).business_id
+    assert read_manifest(target).business_id
 
 
 # A key that is revoked during an export
@@ -435,7 +435,7 @@ async def test_what_is_adopted_is_ours_from_then_on(world, target, business):
     # The pages that were left, and a look: no page was asked for to recognize anything.
     assert len(world.ours.log.requests) - before <= 120 / 20 - 4 + 1
     assert report.manifest.runs == 3
-    assert manifest_of(target).key_fingerprint.startswith(world.ours.base_url)
+    assert read_manifest(target).key_fingerprint.startswith(world.ours.base_url)
 
 
 @pytest.mark.parametrize("name", [None, "Acme"])
@@ -478,7 +478,7 @@ async def test_several_businesses_show_nothing(world, target):
         world.ours, lambda data: [one | {"business_id": str(n)} for n, one in enumerate(data)]
     )
     await world.export(target)
-    assert manifest_of(target).business_id == ""
+    assert read_manifest(target).business_id == ""
     rotate_key(world.ours, NEW)
     await world.export(target)
 
@@ -488,11 +488,11 @@ async def test_several_businesses_show_nothing(world, target):
 async def test_a_known_business_outlasts_a_list_that_names_none(world, target):
     """With ``by_inbox`` a list of inboxes without a business takes nothing away."""
     await world.export(target, by_inbox=True)
-    business_id = manifest_of(target).business_id
+    business_id = read_manifest(target).business_id
     change_inboxes(world.ours, lambda data: [one | {"business_id": None} for one in data])
     await world.export(target, by_inbox=True)
 
-    assert manifest_of(target).business_id == business_id != ""
+    assert read_manifest(target).business_id == business_id != ""
 
 
 @pytest.mark.parametrize(

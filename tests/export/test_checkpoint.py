@@ -64,7 +64,7 @@ def page(*names, inbox_id=None, version=0, position=NEW):
     return Fetched(inbox_id, lines, list(names), position)
 
 
-def records_of(checkpoint):
+def read_records(checkpoint):
     """Return what came last, and make sure that the number of the rest was told as it is."""
     repeats = checkpoint.settle()
     records = [record for batch in checkpoint.latest() for record in batch]
@@ -80,7 +80,7 @@ def fill(path, pages=20):
         for number in range(pages):
             names = [f"{number}-{index}" for index in range(50)]
             checkpoint.keep([page(*names, position=OVER)], Totals(records=50 * (number + 1)))
-        return records_of(checkpoint)
+        return read_records(checkpoint)
 
 
 def _left(folder):
@@ -107,7 +107,7 @@ def test_a_new_checkpoint_is_of_no_export(path):
     assert again.open() == JOB
     assert again.totals() == Totals(pages=1)
     assert again.stands() == {None: Stand(NEW, 0, 0, None), "an inbox": Stand(OVER, 1, 0, None)}
-    assert records_of(again) == []
+    assert read_records(again) == []
     again.close()
 
 
@@ -128,7 +128,7 @@ def test_all_that_is_kept_is_there_when_it_is_opened_again(path):
             "a": Stand(OVER, 2, 3, None),
             "b": Stand(NEW, 1, 1, "it is gone"),
         }
-        assert records_of(again) == [*page("1", "2", "3", "4").lines]
+        assert read_records(again) == [*page("1", "2", "3", "4").lines]
         again.fail("b", None)
         again.put_totals(Totals(runs=3))
 
@@ -140,7 +140,7 @@ def test_a_page_without_records_is_a_page(path):
     """An empty page is counted, and its position is kept."""
     with opened(path) as checkpoint:
         checkpoint.keep([page(position=OVER)], Totals(pages=1))
-        assert records_of(checkpoint) == []
+        assert read_records(checkpoint) == []
 
     with opened(path) as checkpoint:
         assert checkpoint.stands() == {None: Stand(OVER, 1, 0, None)}
@@ -177,7 +177,7 @@ def test_one_may_look_for_names_more_than_once(path):
             checkpoint.keep([page("a", version=version)], Totals())
             checkpoint.index_names()
             assert checkpoint.known(["a"]) == {"a"}
-            assert records_of(checkpoint) == page("a", version=version).lines
+            assert read_records(checkpoint) == page("a", version=version).lines
 
 
 _NAMES = st.one_of(st.sampled_from("abcdefgh"), st.sampled_from([b"a", b"b", b"\0\xff"]))
@@ -221,7 +221,7 @@ def test_whatever_comes_in_whatever_batches(steps):
                     for name, line in zip(one.names, one.lines, strict=True):
                         place += 1
                         model[name] = (place, line)
-        records = records_of(checkpoint)
+        records = read_records(checkpoint)
         assert checkpoint.totals().records == kept
         checkpoint.close()
 
@@ -286,11 +286,11 @@ def test_killed_while_it_writes(path):
     assert path.stat().st_size > size  # so that there was something to be undone
 
     with opened(path) as checkpoint:
-        assert records_of(checkpoint) == records
+        assert read_records(checkpoint) == records
         assert checkpoint.totals().records == 100
         checkpoint.put_totals(Totals(runs=2))
     with opened(path) as checkpoint:
-        assert (checkpoint.totals(), records_of(checkpoint)) == (Totals(runs=2), records)
+        assert (checkpoint.totals(), read_records(checkpoint)) == (Totals(runs=2), records)
     assert _left(path.parent) == [path]
 
 
@@ -310,7 +310,7 @@ def test_a_write_that_fails_is_not_half_there(path):
             checkpoint.keep([page("b"), Fetched(None, [b"{}"], [None], OVER)], Totals(records=3))
         checkpoint.keep([page("c")], Totals(records=2))
 
-        assert records_of(checkpoint) == page("a", "c").lines
+        assert read_records(checkpoint) == page("a", "c").lines
         assert (checkpoint.totals().records, checkpoint.stands()[None].position) == (2, NEW)
 
 
@@ -346,9 +346,9 @@ def test_a_second_one_of_the_same_process_is_refused(path, restart):
         _refused_elsewhere(path)
         first.keep([page("b")], Totals(records=2))
 
-        assert records_of(first) == page("a", "b").lines
+        assert read_records(first) == page("a", "b").lines
     with opened(path) as again:
-        assert records_of(again) == page("a", "b").lines
+        assert read_records(again) == page("a", "b").lines
 
 
 OPENING = """
@@ -416,7 +416,7 @@ def test_one_that_is_let_go_of_in_this_very_moment(path, monkeypatch, goes_on):
     assert path.exists() == goes_on
     if goes_on:
         third.keep([page("a")], Totals())
-        assert records_of(third) == page("a").lines
+        assert read_records(third) == page("a").lines
     third.close(done=True)
 
 
@@ -427,7 +427,7 @@ def test_when_the_first_lets_go_the_second_may_go_on(path):
 
     with opened(path) as second:
         second.keep([page("b")], Totals(records=2))
-        assert records_of(second) == page("a", "b").lines
+        assert read_records(second) == page("a", "b").lines
 
 
 def test_opened_twice_it_is_begun_anew(path):
@@ -438,7 +438,7 @@ def test_opened_twice_it_is_begun_anew(path):
     assert checkpoint.open(restart=True) is None
     _refused_elsewhere(path)
     checkpoint.begin(OTHER_JOB, {None: NEW})
-    assert records_of(checkpoint) == []
+    assert read_records(checkpoint) == []
     checkpoint.close()
     gc.collect()  # a connection that was forgotten would say so now, and a warning is an error
 
@@ -532,10 +532,10 @@ def test_restart_begins_anew_over_anything(path, name):
     OBSTACLES[name][0](path)
     with opened(path, restart=True) as checkpoint:
         checkpoint.keep([page("a")], Totals(records=1))
-        assert records_of(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == page("a").lines
 
     with opened(path) as checkpoint:
-        assert records_of(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == page("a").lines
     assert _left(path.parent) == [path]
 
 
@@ -545,7 +545,7 @@ def test_restart_forgets_an_unfinished_export(path):
     checkpoint = Checkpoint(path)
     assert checkpoint.open(restart=True) is None
     checkpoint.begin(OTHER_JOB, {"a": NEW})
-    assert (records_of(checkpoint), list(checkpoint.stands())) == ([], ["a"])
+    assert (read_records(checkpoint), list(checkpoint.stands())) == ([], ["a"])
     checkpoint.keep([page(inbox_id="a")], Totals())
     checkpoint.close()
 
@@ -562,7 +562,7 @@ def test_an_empty_file_is_a_new_checkpoint(path, restart):
         checkpoint.keep([page("a")], Totals(records=1))
 
     with opened(path) as checkpoint:
-        assert records_of(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == page("a").lines
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
@@ -646,7 +646,7 @@ def test_a_checkpoint_that_lacks_records_is_told(path, table, which):
     database.commit()
     database.close()
     with opened(path) as checkpoint, pytest.raises(CheckpointError, match=r"broken .*missing"):
-        records_of(checkpoint)
+        read_records(checkpoint)
 
 
 # Its rights and its place
@@ -765,7 +765,7 @@ def test_a_temporary_one_leaves_nothing(temporary, done):
     """Without a path it has no name, so that nothing is left however the process ends."""
     with opened(None, done=done) as checkpoint:
         checkpoint.keep([page("a")], Totals())
-        assert records_of(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == page("a").lines
         assert list(temporary.iterdir()) == []
 
     assert list(temporary.iterdir()) == []
@@ -814,9 +814,9 @@ def _goes_on(path, *, pages, before):
     """Make sure that exactly so many pages are there, and that more can be added."""
     with opened(path) as checkpoint:
         assert checkpoint.totals().pages == pages
-        assert len(records_of(checkpoint)) == before + 20 * pages
+        assert len(read_records(checkpoint)) == before + 20 * pages
         checkpoint.keep([page("one more")], Totals(pages=pages + 1))
-        assert records_of(checkpoint)[-1:] == page("one more").lines
+        assert read_records(checkpoint)[-1:] == page("one more").lines
 
 
 @pytest.fixture
@@ -878,7 +878,7 @@ def test_a_disk_that_is_full_from_the_begin(small_disk):
     grow()
     with opened(path) as checkpoint:
         checkpoint.keep([page("a")], Totals())
-        assert records_of(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == page("a").lines
 
 
 # How many conversations are in it, and whose they are
@@ -931,11 +931,11 @@ def test_a_job_can_go_on_as_another(path):
         filters=Filters(), began=MOMENT, version="7",
     )  # fmt: skip
     with opened(path) as checkpoint:
-        before = checkpoint.stands(), checkpoint.totals(), records_of(checkpoint)
+        before = checkpoint.stands(), checkpoint.totals(), read_records(checkpoint)
         checkpoint.put_job(adopted)
     with opened(path) as checkpoint:
         assert checkpoint.open() == adopted
-        assert (checkpoint.stands(), checkpoint.totals(), records_of(checkpoint)) == before
+        assert (checkpoint.stands(), checkpoint.totals(), read_records(checkpoint)) == before
 
 
 def test_some_names_are_looked_for(path):

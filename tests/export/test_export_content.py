@@ -35,7 +35,7 @@ def _sorted(lines):
     return sorted(lines.splitlines(keepends=True))
 
 
-def rows_of(database, query):
+def read_rows(database, query):
     """Return what a query finds in an SQLite file."""
     with closing(sqlite3.connect(database)) as opened:
         return opened.execute(query).fetchall()
@@ -144,7 +144,7 @@ async def test_nothing_where_a_table_has_something_is_told(account, tmp_path, ca
             a.sandbox.delete(id_)
         await export_conversations(a.client, target)
 
-    assert rows_of(target, "SELECT count(*) FROM conversations") == [(3,)]
+    assert read_rows(target, "SELECT count(*) FROM conversations") == [(3,)]
     assert "no conversation was found, and the last export" in caplog.text
 
 
@@ -246,28 +246,28 @@ async def test_a_bad_network_costs_no_record(account, target, seed):
         assert report.requests == len(a.sandbox.log.requests) == report.manifest.requests
 
 
-async def test_odd_records_are_written_counted_and_told(account, target, page_of):
+async def test_odd_records_are_written_counted_and_told(account, target, make_page):
     """A malformed record is in the file, is counted, and is reported."""
     records = [b'{"id":"a"}', b'{"id":["b"]}', b"17", b'{"id":"c"}', b'{"id":"d","a":NaN}']
     told = []
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(*records)))
-        report = await export_conversations(a.client, target, on_odd_record=told.append)
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(*records)))
+        report = await export_conversations(a.client, target, on_malformed=told.append)
 
     assert target.read_bytes().splitlines() == records
     assert report.conversations == 5
-    assert report.odd_records == 3
+    assert report.malformed_records == 3
     assert [odd.raw for odd in told] == [records[1], records[2], records[4]]
 
 
-async def test_odd_records_need_nobody_to_tell(account, target, page_of):
-    """Without ``on_odd_record`` an odd record stops nothing either."""
+async def test_odd_records_need_nobody_to_tell(account, target, make_page):
+    """Without ``on_malformed`` an odd record stops nothing either."""
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(b"null", b'{"id":"a"}')))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(b"null", b'{"id":"a"}')))
         report = await export_conversations(a.client, target)
 
     assert target.read_bytes() == b'null\n{"id":"a"}\n'
-    assert (report.conversations, report.odd_records) == (2, 1)
+    assert (report.conversations, report.malformed_records) == (2, 1)
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
@@ -296,11 +296,11 @@ async def test_line_breaks_between_tokens_do_not_break_lines(account, target, ne
         b'{"id":"a","id":"a","notes":"\\u2028\\/\xe2\x80\xa8\xc2\x85"}',
     ],
 )
-async def test_no_byte_of_a_record_is_touched(account, target, page_of, record):
+async def test_no_byte_of_a_record_is_touched(account, target, make_page, record):
     """Halves of surrogate pairs, bad UTF-8, blanks and odd numbers are in the file as they came."""
     healthy, other = b'{"id":"b"}', b'{"id":"c"}'
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(healthy, record, other)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(healthy, record, other)))
         await export_conversations(a.client, target)
 
     assert target.read_bytes() == b"%s\n%s\n%s\n" % (healthy, record, other)
@@ -315,11 +315,11 @@ async def test_a_line_reads_back_as_the_conversation(account, target):
     assert [decode_conversation(line) for line in target.read_bytes().splitlines()] == listed
 
 
-async def test_a_record_that_comes_again_is_there_once_as_it_was_last(account, target, page_of):
+async def test_a_record_that_comes_again_is_there_once_as_it_was_last(account, target, make_page):
     """Of records with one id the last is in the file, in its place; the others are repeats."""
     records = [b'{"id":"a","v":1}', b'{"id":"b"}', b"17", b'{"id":"a","v":2}', b"17", b'{"id":3}']
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(*records)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(*records)))
         report = await export_conversations(a.client, target)
 
     assert target.read_bytes().splitlines() == [records[1], *records[3:]]
@@ -329,54 +329,57 @@ async def test_a_record_that_comes_again_is_there_once_as_it_was_last(account, t
 @pytest.mark.parametrize(
     "id_", [rb"\ud83d", rb"\u0000", r"\"", "🙏", "x" * 70_000, "\u2028"], ids=range(6)
 )
-async def test_any_id_is_a_name(account, target, page_of, id_):
+async def test_any_id_is_a_name(account, target, make_page, id_):
     """Whatever an id is made of, its record is in the file once, and as it came last."""
     text = id_ if isinstance(id_, bytes) else id_.encode()
     records = [b'{"id":"%s","v":1}' % text, b'{"id":"b"}', b'{"id":"%s","v":2}' % text]
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(*records)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(*records)))
         report = await export_conversations(a.client, target)
 
     assert target.read_bytes().splitlines() == records[1:]
     assert report.manifest.repeats == 1
 
 
-async def test_one_broken_conversation_is_one_record_in_each_export(account, tmp_path, page_of):
+async def test_one_broken_conversation_is_one_record_in_each_export(account, tmp_path, make_page):
     """A conversation with broken text and a mistyped field has one line after three exports."""
     target, table = tmp_path / "x.jsonl", tmp_path / "x.sqlite"
     broken = rb'{"id":"a","contact_name":"Budi \ud83d","additional_data":[],"v":%d}'
     async with account(0) as a:
         for number in range(3):
-            records = page_of(broken % number)
+            records = make_page(broken % number)
             a.sandbox.fail_next(*[Fault.raw(body=records)] * 2)
             await export_conversations(a.client, target, incremental=True)
             a.sandbox.fail_next(*[Fault.raw(body=records)] * 2)
             report = await export_conversations(a.client, table, incremental=True)
-    rows = rows_of(table, "SELECT id, contact_name FROM conversations")
+    rows = read_rows(table, "SELECT id, contact_name FROM conversations")
 
     assert target.read_bytes() == broken % 2 + b"\n"
     assert rows == [("a", "Budi \ufffd")]
-    assert (report.odd_records, report.manifest.mistyped_fields) == (0, {"additional_data": 1})
+    assert (report.malformed_records, report.manifest.mistyped_fields) == (
+        0,
+        {"additional_data": 1},
+    )
 
 
-async def test_a_record_without_an_id_keeps_its_name(account, tmp_path, page_of):
+async def test_a_record_without_an_id_keeps_its_name(account, tmp_path, make_page):
     """A record without a readable id is one row, under the same ``odd:`` name in every export."""
     table = tmp_path / "x.sqlite"
     records = [b'{"id":3}', b"17", b'{"id":""}']
     names = {f"odd:{blake2b(record, digest_size=16).hexdigest()}" for record in records}
     async with account(0) as a:
         for _ in range(2):
-            a.sandbox.fail_next(*[Fault.raw(body=page_of(*records))] * 2)
+            a.sandbox.fail_next(*[Fault.raw(body=make_page(*records))] * 2)
             await export_conversations(a.client, table)
-    rows = rows_of(table, "SELECT id FROM conversations")
+    rows = read_rows(table, "SELECT id FROM conversations")
 
     assert {name for (name,) in rows} == names
 
 
-async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, page_of):
+async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, make_page):
     """In a table a mistyped field is NULL or text, and every other column has its value."""
     table = tmp_path / "x.sqlite"
-    records = page_of(
+    records = make_page(
         b'{"id":"a","stage_status":"open","contact_phone":628123,"created_at":1775800036}',
         b'{"id":"b","stage_status":"open","additional_data":{"n":1e999}}',
         b'{"id":"c","stage_status":"open","labels":[{"id":"l"},7],"last_message":"hi"}',
@@ -385,10 +388,10 @@ async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, 
         a.sandbox.fail_next(ASK, *[Fault.raw(body=records)] * 2)
         report = await export_conversations(a.client, table)
 
-    counts = rows_of(table, "SELECT stage_status, count(*) FROM conversations GROUP BY 1")
+    counts = read_rows(table, "SELECT stage_status, count(*) FROM conversations GROUP BY 1")
     assert counts == [("open", 3)]
     columns = "SELECT contact_phone, created_at, labels, extra FROM conversations"
-    assert rows_of(table, columns) == [
+    assert read_rows(table, columns) == [
         ("628123", None, "[]", '{"contact_phone":628123,"created_at":1775800036}'),
         (None, None, "[]", '{"additional_data":{"n":"1e999"}}'),
         (None, None, '[{"id":"l"}]', '{"labels":[{"id":"l"},7],"last_message":"hi"}'),
@@ -510,13 +513,13 @@ async def test_memory_does_not_grow_with_the_number(account, target):
     assert await peak(2000) < await peak(500) + 1_500_000
 
 
-async def test_any_bytes_of_json_survive(account, target, page_of):
+async def test_any_bytes_of_json_survive(account, target, make_page):
     """Records of random JSON, printed in random ways, are equal line by line."""
     chance = random.Random(7)
     records = [{"id": str(n), "notes": _random_json(chance, 3)} for n in range(100)]
     printed = [json.dumps(r, indent=chance.choice([None, 1, "\t"])).encode() for r in records]
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=page_of(*printed)))
+        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(*printed)))
         report = await export_conversations(a.client, target)
 
     assert [json.loads(line) for line in target.read_bytes().splitlines()] == records

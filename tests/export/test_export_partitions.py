@@ -19,7 +19,7 @@ def records_in(target):
     return sorted(target.read_bytes().splitlines())
 
 
-def records_of(a):
+def read_records(a):
     return sorted(record for _, record in a.sandbox.records())
 
 
@@ -34,12 +34,12 @@ async def test_one_that_is_refused_does_not_stop_the_others(account, target):
         failed = [one for one in report.manifest.partitions if one.error]
         assert [one.inbox_id for one in failed] == [forbidden]
         assert "403" in failed[0].error
-        wanted = [r for r in records_of(a) if json.loads(r)["inbox_id"] != forbidden]
+        wanted = [r for r in read_records(a) if json.loads(r)["inbox_id"] != forbidden]
         assert records_in(target) == wanted
 
         a.sandbox.forbid()
         assert (await export_conversations(a.client, target, by_inbox=True)).is_complete
-        assert records_in(target) == records_of(a)
+        assert records_in(target) == read_records(a)
 
 
 async def test_when_all_are_refused_the_target_stays(account, target):
@@ -51,7 +51,7 @@ async def test_when_all_are_refused_the_target_stays(account, target):
             await export_conversations(a.client, target, by_inbox=True)
 
         assert all(isinstance(error, PermissionDeniedError) for error in caught.value.errors)
-        assert records_in(target) == records_of(a)
+        assert records_in(target) == read_records(a)
 
 
 HTML = Fault.raw(body=b"<html>be back soon</html>")
@@ -75,7 +75,7 @@ async def test_one_that_fails_for_now_is_gone_on_with(account, target, concurren
         )
 
         assert report.is_complete
-        assert records_in(target) == records_of(a)
+        assert records_in(target) == read_records(a)
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.new", "x.jsonl.manifest.json"])

@@ -31,13 +31,13 @@ NOW = datetime(2026, 4, 10, tzinfo=UTC)
 
 
 @pytest.fixture
-def manifest_of():
+def read_manifest():
     """A function that reads the manifest beside a target."""
 
-    def manifest_of(target):
+    def read_manifest(target):
         return Manifest.from_json(target.with_name(f"{target.name}.manifest.json").read_bytes())
 
-    return manifest_of
+    return read_manifest
 
 
 async def test_progress_is_told_whenever_more_is_durable(account, target):
@@ -47,7 +47,7 @@ async def test_progress_is_told_whenever_more_is_durable(account, target):
         report = await export_conversations(a.client, target, limit=20, on_progress=told.append)
 
     assert told
-    for name in ("conversations", "pages", "requests", "retries", "seconds", "odd_records"):
+    for name in ("conversations", "pages", "requests", "retries", "seconds", "malformed_records"):
         values = [getattr(progress, name) for progress in told]
         assert values == sorted(values)
     assert all(progress.published is None for progress in told)
@@ -90,13 +90,13 @@ async def test_the_report_tells_what_was_done(account, target):
     assert (report.conversations, report.pages) == (250, 3 + LOOK)
     # The page that was asked for before is not counted.
     assert (report.requests, report.retries) == (ASK + PROBE + 3 + LOOK + 2, 2)
-    assert (report.odd_records, report.refused, report.resumed) == (0, 0, 0)
+    assert (report.malformed_records, report.refused, report.resumed) == (0, 0, 0)
     assert (report.limit, report.per) == (100_000, 60)
     assert report.published == 250
 
 
 @pytest.mark.parametrize("options", [{}, {"by_inbox": True}, {"concurrency": 1}], ids=str)
-async def test_report_and_manifest_agree(account, target, manifest_of, options):
+async def test_report_and_manifest_agree(account, target, read_manifest, options):
     """What the report says of the export is in the manifest beside the target, and is so."""
     began = datetime.now(UTC)
     async with account(500) as a:
@@ -106,7 +106,7 @@ async def test_report_and_manifest_agree(account, target, manifest_of, options):
         requests, unknown = len(a.sandbox.log.requests), a.lines().count(b'"x_sla":')
         account_name, inboxes = a.client.account, len(a.sandbox.inbox_ids)
 
-    manifest = manifest_of(target)
+    manifest = read_manifest(target)
     assert report.manifest == manifest
     assert (manifest.target, manifest.account) == (report.target, account_name)
     assert (manifest.format, manifest.version) == (1, __version__)
@@ -137,7 +137,7 @@ async def test_the_requests_for_the_inboxes_count(account, target):
         assert report.requests == len(a.sandbox.log.requests)
 
 
-async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target, manifest_of):
+async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target, read_manifest):
     """Of an export that was gone on with the report has this run, and the manifest all of them."""
     async with account(500, attempts=2) as a:
         a.sandbox.fail_next(*[Fault.ok()] * 7, Fault.status(500), Fault.status(500))
@@ -150,7 +150,7 @@ async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target, mani
         )
         requests = len(a.sandbox.log.requests)
 
-    manifest = manifest_of(target)
+    manifest = read_manifest(target)
     assert (before, report.resumed) == (ASK + PROBE + 5 + 2, 100)
     assert told[0].conversations == 120
     assert told[0].per_minute == 60 * 20 / told[0].seconds
@@ -192,13 +192,13 @@ def test_how_long_it_will_take():
     assert msgspec.structs.replace(progress, conversations=100).seconds_left is None
 
 
-async def test_an_account_may_have_a_name(account, target, manifest_of):
+async def test_an_account_may_have_a_name(account, target, read_manifest):
     """The manifest knows the account by the name that was given, and never has the key in it."""
     async with account(5) as a:
         await export_conversations(a.client, target, account="the shop")
         key = a.sandbox.api_key
 
-    assert manifest_of(target).account == "the shop"
+    assert read_manifest(target).account == "the shop"
     assert key not in target.with_name(f"{target.name}.manifest.json").read_text()
 
 
@@ -282,8 +282,8 @@ async def test_all_runs_are_summed_up():
     """Totals are those of the runs before and of this one."""
     client = Scripted()
     before = Totals(
-        runs=2, pages=3, records=4, odd_records=1, unknown_fields={"x": 3}, requests=9, retries=2,
-        refused=1, seconds=1000.0, waited=30.0,
+        runs=2, pages=3, records=4, malformed_records=1, unknown_fields={"x": 3}, requests=9,
+        retries=2, refused=1, seconds=1000.0, waited=30.0,
     )  # fmt: skip
     tally = Tally(client)
     tally.resume(before, None)
@@ -292,7 +292,7 @@ async def test_all_runs_are_summed_up():
 
     assert totals.seconds >= 1000
     assert msgspec.structs.replace(totals, seconds=0) == Totals(
-        runs=3, pages=3, records=4, odd_records=1, unknown_fields={"x": 3}, requests=14,
+        runs=3, pages=3, records=4, malformed_records=1, unknown_fields={"x": 3}, requests=14,
         retries=3, refused=1, seconds=0, waited=30.0,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
-from support.hostile import Sent, body_of, records
+from support.hostile import Sent, make_body, records
 
 from cekat_async import CekatClient, RetryPolicy
 from cekat_async.export import ExportReport, export_conversations
@@ -32,7 +32,7 @@ def bodies(pages: list[list[Sent]]) -> list[bytes]:
         b',"metadata":{"next_cursor":{"cursor_id":"c","cursor_ts":"2026-04-10T09:51:%02d.000"}}'
     )
     return [
-        body_of(page, b"" if number == len(pages) else cursor % (60 - number))
+        make_body(page, b"" if number == len(pages) else cursor % (60 - number))
         for number, page in enumerate(pages, 1)
     ]
 
@@ -59,24 +59,24 @@ def exported(target: Path, pages: list[list[Sent]], **options) -> ExportReport:
     return asyncio.run(main())
 
 
-def text_of(line: bytes) -> str:
+def get_text(line: bytes) -> str:
     return line.decode(errors="replace")
 
 
-def line_of(sent: Sent) -> bytes:
+def make_line(sent: Sent) -> bytes:
     return sent.raw.replace(b"\r", b"").replace(b"\n", b"")
 
 
 def latest(pages: list[list[Sent]]) -> dict[str | bytes, bytes]:
     """Return the last version of each record, under its id or its bytes."""
-    return {one.id or line_of(one): line_of(one) for page in pages for one in page}
+    return {one.id or make_line(one): make_line(one) for page in pages for one in page}
 
 
 def raw_column(target: Path) -> list[str]:
     """Return the column ``raw`` of a table, or the lines of a file."""
     match "".join(target.suffixes):
         case ".jsonl":
-            return [text_of(line) for line in target.read_bytes().split(b"\n")[:-1]]
+            return [get_text(line) for line in target.read_bytes().split(b"\n")[:-1]]
         case ".csv":
             limit = csv.field_size_limit(10**9)
             try:
@@ -108,9 +108,9 @@ def test_each_record_is_there_once(name, pages):
         found = raw_column(target)
 
     wanted = latest(pages)
-    assert sorted(found) == sorted(text_of(line) for line in wanted.values())
+    assert sorted(found) == sorted(get_text(line) for line in wanted.values())
     assert report.conversations == len(wanted)
-    assert report.odd_records == sum(one.is_malformed for page in pages for one in page)
+    assert report.malformed_records == sum(one.is_malformed for page in pages for one in page)
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.sqlite"])
@@ -125,4 +125,4 @@ def test_a_second_export_replaces_what_it_brings(name, first, second):
         found = raw_column(target)
 
     wanted = latest(first) | latest(second)
-    assert sorted(found) == sorted(text_of(line) for line in wanted.values())
+    assert sorted(found) == sorted(get_text(line) for line in wanted.values())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.accounts import client_of, close_inboxes, hide_inboxes, open_inboxes, rotate_key
+from support.accounts import close_inboxes, hide_inboxes, make_client, open_inboxes, rotate_key
 from support.effort import EFFORT
 
 from cekat_async import (
@@ -156,7 +156,7 @@ class Model:
         before, old = self.content(), self.held
         had_manifest = before[1] is not None
         try:
-            async with client_of(sandbox) as client:
+            async with make_client(sandbox) as client:
                 report = await export_conversations(
                     client,
                     self.target,

@@ -60,7 +60,7 @@ def test_a_power_failure_at_any_moment(tmp_path, name, first):
         with closing(sink_for(f"{folder}/{name}")) as sink:
             assert records_in(sink) in (None, OLD, NEW)
             sink.open()
-            content = content_of(sink)
+            content = read_content(sink)
         found.add(content == (NEW, 2))
         assert content in ((NEW, 2), (None, None) if first else (OLD, 1))
         assert names_in(folder) == (set() if content[0] is None else names_in(tmp_path / "disk"))
@@ -75,10 +75,10 @@ def test_when_it_is_done_it_is_on_the_disk(tmp_path, name, first):
     for number, state in enumerate(disk.last):
         folder = laid_out(state, tmp_path / str(number))
         with closing(sink_for(f"{folder}/{name}")) as sink:
-            assert content_of(sink) == (NEW, 2)
+            assert read_content(sink) == (NEW, 2)
 
 
-def content_of(sink):
+def read_content(sink):
     """Return what a target holds, and what its manifest says of the export that it is from."""
     manifest = sink.manifest()
     return records_in(sink), manifest and manifest.runs

@@ -40,7 +40,7 @@ def in_account(a, *inbox_ids):
     return sorted(found)
 
 
-def manifest_of(target):
+def read_manifest(target):
     path = str(target).rstrip("/") + ".manifest.json"
     with open(path, "rb") as file:  # noqa: PTH123 - a text, for its slash
         return Manifest.from_json(file.read())
@@ -125,7 +125,7 @@ async def test_other_filters_replace_if_that_is_wanted(account, target, other):
         await export_conversations(a.client, target)
         report = await export_conversations(a.client, target, replace=True, **other)
 
-        assert manifest_of(target) == report.manifest
+        assert read_manifest(target) == report.manifest
         wanted = in_account(a) if "by_inbox" in other else []
         if other.get("stage_status") == "open":
             wanted = [one for one in in_account(a) if json.loads(one)["stage_status"] == "open"]
@@ -212,7 +212,7 @@ async def test_a_checkpoint_with_other_filters_is_told_as_ever(account, target):
             a.client, target, stage_status="open", replace=True, restart=True
         )
 
-        assert manifest_of(target).filters.stage_status == "open"
+        assert read_manifest(target).filters.stage_status == "open"
 
 
 async def test_an_export_that_replaces_goes_on_only_as_one(account, target):
@@ -360,7 +360,7 @@ async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name
         assert parts[closed].carried == len(old)
         assert "403" in parts[closed].error
         assert all(parts[one].as_of is None and not parts[one].carried for one in others)
-        assert manifest_of(target) == report.manifest
+        assert read_manifest(target) == report.manifest
 
         a.sandbox.forbid()
         report = await export_conversations(a.client, target, by_inbox=True)

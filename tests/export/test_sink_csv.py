@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.odd_records import HUGE, LOSSLESS, NOT_UTF_8, NUL, record
+from support.malformed_records import HUGE, LOSSLESS, NOT_UTF_8, NUL, record
 from support.sinks import publish, some_records
 
 from cekat_async import TargetError
@@ -41,7 +41,7 @@ NASTY = [
 HARMLESS = ["", "a=1", "1-1", "'=1", "a@example.com", " plain", "(=1)", "#x", "°-1", '"=1"']
 
 
-def rows_of(target):
+def read_rows(target):
     """Read a file as :mod:`csv` does, with the limit that long records need."""
     limit = csv.field_size_limit(1 << 30)
     try:
@@ -68,7 +68,7 @@ def test_a_program_reads_the_rows(target):
     """A row has what the table has: text as it is, times as ISO 8601, nothing as empty."""
     publish(CsvSink(target, defuse=False), [*some_records(), *LOSSLESS])
 
-    for row, raw in zip(rows_of(target), [*some_records(), *LOSSLESS], strict=True):
+    for row, raw in zip(read_rows(target), [*some_records(), *LOSSLESS], strict=True):
         for name, value in zip(row, row_of(raw), strict=True):
             if isinstance(value, datetime):
                 assert datetime.fromisoformat(row[name]) == value
@@ -89,7 +89,7 @@ def test_times_are_as_the_api_writes_them(target, microsecond, text):
     moment = datetime(2026, 4, 10, 5, 47, 16, microsecond, tzinfo=UTC)
     publish(CsvSink(target), [record(created_at=moment)])
 
-    assert rows_of(target)[0]["created_at"] == text
+    assert read_rows(target)[0]["created_at"] == text
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -98,7 +98,7 @@ def test_what_looks_like_a_formula_is_made_text(target, text):
     nasty = record(id=text, contact_name=text, last_message={"message": text}, labels=[])
     publish(CsvSink(target), [nasty])
 
-    row = rows_of(target)[0]
+    row = read_rows(target)[0]
     assert row["id"] == row["contact_name"] == row["last_message"] == "'" + text
     assert row["raw"].encode() == nasty
     assert next(iter(CsvSink(target).stored())) == [nasty]
@@ -109,7 +109,7 @@ def test_other_text_is_left_alone(target, text):
     """A cell that no spreadsheet runs is as it was sent."""
     publish(CsvSink(target), [record(notes=text)])
 
-    assert rows_of(target)[0]["notes"] == text
+    assert read_rows(target)[0]["notes"] == text
 
 
 @pytest.mark.parametrize("text", [*NASTY, *HARMLESS])
@@ -117,7 +117,7 @@ def test_defusing_can_be_switched_off(target, text):
     """For a program every cell is as it was sent."""
     publish(CsvSink(target, defuse=False), [record(notes=text)])
 
-    assert rows_of(target)[0]["notes"] == text
+    assert read_rows(target)[0]["notes"] == text
 
 
 @pytest.mark.parametrize("raw", [b"-1", b"'=1", b"''", b"=1", b'"=x"', b"'", b" =1", b"\t1"])
@@ -128,14 +128,14 @@ def test_raw_comes_back_however_it_was_written(target, raw, written, read):
     publish(CsvSink(target, defuse=written), [raw])
 
     assert list(CsvSink(target, defuse=read).stored()) == [[raw]]
-    assert not written or rows_of(target)[0]["raw"][0] not in "-=+@\t "
+    assert not written or read_rows(target)[0]["raw"][0] not in "-=+@\t "
 
 
 def test_a_number_below_zero_is_defused_in_raw(target):
     """A whole record that is a number below zero is no formula either."""
     publish(CsvSink(target), [b"-1"])
 
-    assert rows_of(target)[0]["raw"] == "'-1"
+    assert read_rows(target)[0]["raw"] == "'-1"
 
 
 def test_long_records_change_no_limit(target):
@@ -152,7 +152,7 @@ def test_bytes_that_are_no_text(target):
     """What is not UTF-8 is a replacement character, so that all of the file can be read."""
     publish(CsvSink(target), [NOT_UTF_8])
 
-    assert rows_of(target)[0]["raw"].encode() == NOT_UTF_8.replace(b"\xe9", b"\xef\xbf\xbd")
+    assert read_rows(target)[0]["raw"].encode() == NOT_UTF_8.replace(b"\xe9", b"\xef\xbf\xbd")
 
 
 @given(st.lists(st.lists(st.text("a,;\"'\r\n\0\ufeff é"), min_size=2, max_size=4), max_size=5))

@@ -55,7 +55,7 @@ WELL = {
 }
 
 
-def value_of(name, value):
+def read_value(name, value):
     """Return a value as Python has it, from what a database holds."""
     if value is None or KIND[name] in ("text", "raw"):
         return value
@@ -64,15 +64,15 @@ def value_of(name, value):
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-def values_of(store, table="conversations"):
+def read_values(store, table="conversations"):
     """Return what a table holds: by id, by name."""
     columns = ", ".join(NAMES)
     rows = store.ask(f'SELECT {columns} FROM "{table}"')  # noqa: S608
-    made = [{n: value_of(n, v) for n, v in zip(NAMES, row, strict=True)} for row in rows]
+    made = [{n: read_value(n, v) for n, v in zip(NAMES, row, strict=True)} for row in rows]
     return {row["id"]: row for row in made}
 
 
-def expected_of(raw):
+def get_expected(raw):
     """Return what the columns of a documented record must hold, by another way than the sinks'."""
     c = decode_conversation(raw)
     names = ["inbox_id", "inbox_name", "platform_type", "stage_status", "contact_id"]
@@ -98,7 +98,7 @@ def test_each_column_has_the_records_value(store):
     records = [*some_records(120), RICH, BARE]
     publish(store.sink(), records)
 
-    assert values_of(store) == {decode_conversation(r).id: expected_of(r) for r in records}
+    assert read_values(store) == {decode_conversation(r).id: get_expected(r) for r in records}
 
 
 def named(records):
@@ -112,11 +112,11 @@ def test_records_that_are_hard_to_hold(store):
     publish(store.sink(), [BARE, *records.values()])
 
     names = [column.name for column in COLUMNS]
-    held = values_of(store)
+    held = read_values(store)
     assert len(held) == len(WELL) + 1
     for id_, raw in records.items():
         row = dict(zip(names, row_of(raw), strict=True))
-        wanted = {name: value_of(name, value) for name, value in row.items()}
+        wanted = {name: read_value(name, value) for name, value in row.items()}
         assert store.exact()[id_] == wanted["raw"]
         assert held[id_] | {"raw": wanted["raw"]} == wanted | {"exported_at": MOMENT}
 
@@ -126,7 +126,7 @@ def test_odd_records_are_kept(store):
     records = named(ODD)
     publish(store.sink(), [BARE, *records.values()])
 
-    held = values_of(store)
+    held = read_values(store)
     assert len(held) == len(ODD) + 1
     for raw in records.values():
         row = held[row_of(raw)[0]]
@@ -151,7 +151,7 @@ def test_nul_characters(store):
     )
     publish(store.sink(), [raw])
 
-    ((id_, held),) = values_of(store).items()
+    ((id_, held),) = read_values(store).items()
     nul = "\ufffd" if store.kind == "postgres" else "\0"
     assert (id_, held["notes"]) == (f"a{nul}", f"b{nul}")
     assert held["extra"] == {"new": f"{nul} \\u0000 \\{nul}", nul: 1}
@@ -164,10 +164,10 @@ def test_an_empty_export(store):
     manifest = publish(store.sink(), [])
 
     assert store.rows() == {}
-    assert manifest_of(store) == manifest
+    assert read_manifest(store) == manifest
 
 
-def manifest_of(store, **options):
+def read_manifest(store, **options):
     with closing(store.sink(**options)) as sink:
         sink.open()
         return sink.manifest()
@@ -177,14 +177,14 @@ def test_rows_are_replaced_and_others_stay(store):
     """What is there already is replaced by id; what this export does not have stays as it was."""
     records = some_records(200)
     publish(store.sink(), records[:150])
-    before = values_of(store)
+    before = read_values(store)
     later = MOMENT + timedelta(days=1)
     with closing(store.sink()) as sink:
         sink.open()
         manifest = msgspec.structs.replace(a_manifest(sink.target), began=later)
         sink.publish(Given(changed(records[100:])), manifest)
 
-    after = values_of(store)
+    after = read_values(store)
     ids = [decode_conversation(record).id for record in records]
     assert {id_: after[id_] for id_ in ids[:100]} == {id_: before[id_] for id_ in ids[:100]}
     assert {after[id_]["notes"] for id_ in ids[100:]} == {"changed"}
@@ -206,9 +206,9 @@ def test_the_manifest_is_stored_for_each_table(store):
     last = publish(store.sink(), some_records(4), conversations=4)
     other = publish(store.sink(table="Other one, 100%s"), some_records(5), conversations=5)
 
-    assert manifest_of(store) == last
-    assert manifest_of(store, table="Other one, 100%s") == other
-    assert manifest_of(store, table="a third") is None
+    assert read_manifest(store) == last
+    assert read_manifest(store, table="Other one, 100%s") == other
+    assert read_manifest(store, table="a third") is None
     assert len(store.rows("Other one, 100%s")) == 5
     assert store.sink().stored() is None
 
@@ -219,7 +219,7 @@ def test_the_manifest_of_what_is_gone(store, gone):
     manifest = publish(store.sink(), some_records(3), conversations=3)
     store.do(gone)
 
-    assert manifest_of(store) is None
+    assert read_manifest(store) is None
     assert publish(store.sink(), some_records(3), conversations=3) == manifest
     assert len(store.rows()) == 3
 
@@ -229,7 +229,7 @@ def test_a_manifest_that_cannot_be_read(store):
     publish(store.sink(), some_records(3), conversations=3)
     store.do("UPDATE cekat_exports SET manifest = '{\"format\": 999}'")
 
-    assert manifest_of(store) is None
+    assert read_manifest(store) is None
 
 
 @pytest.mark.parametrize(
@@ -243,18 +243,18 @@ def test_a_failure_in_the_middle_leaves_all_as_it_was(store, old, error):
     records = some_records(700)
     if old:
         publish(store.sink(), records[:old], conversations=old)
-    before = state_of(store) if old else (None, None)
+    before = read_state(store) if old else (None, None)
 
     with pytest.raises(type(error)) as raised:
         publish(store.sink(), Given(changed(records), fail_after=6, error=error))
 
     assert raised.value is error
-    assert state_of(store) == before
+    assert read_state(store) == before
     publish(store.sink(), records)
     assert len(store.rows()) == 700
 
 
-def state_of(store):
+def read_state(store):
     return store.state("conversations", "cekat_exports")
 
 
@@ -262,13 +262,13 @@ def test_opening_alone_changes_nothing(store):
     """What opens and closes a sink, and no more, leaves no table, and changes none."""
     with closing(store.sink()) as sink:
         sink.open()
-    assert state_of(store) == (None, None)
+    assert read_state(store) == (None, None)
 
     publish(store.sink(), some_records(3))
-    before = state_of(store)
+    before = read_state(store)
     with closing(store.sink()) as sink:
         sink.open()
-    assert state_of(store) == before
+    assert read_state(store) == before
 
 
 def test_a_reader_sees_the_old_or_the_new(store):
@@ -417,20 +417,20 @@ def test_killed_at_any_moment(store):
     old = some_records(120)
     new = changed(some_records(200))
     publish(store.sink(), old)
-    before = state_of(store)
+    before = read_state(store)
     interrupted = runs = 0
     with closing(Publishers(store, 200)) as publishers:
         latest = publishers.publish()
-        after = state_of(store)
+        after = read_state(store)
         while runs < 2 * EFFORT or interrupted < EFFORT:
             store.do("DELETE FROM conversations")
             publish(store.sink(), old)
             moment = moments.uniform(0, latest)
             publishers.publish(kill_after=moment)
-            found = state_of(store)
+            found = read_state(store)
             assert found in (before, after)
             publish(store.sink(), new)
-            assert state_of(store) == after
+            assert read_state(store) == after
             runs += 1
             interrupted += found == before
             if found == after:  # a machine that is less busy now writes faster than was measured

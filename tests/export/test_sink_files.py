@@ -16,7 +16,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
-from support.odd_records import LOSSLESS, NOT_UTF_8
+from support.malformed_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import MissingExtraError, TargetError

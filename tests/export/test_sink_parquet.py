@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.odd_records import HUGE, LOSSLESS, NOT_UTF_8, record
+from support.malformed_records import HUGE, LOSSLESS, NOT_UTF_8, record
 from support.sinks import publish, some_records
 
 from cekat_async import ConfigurationError, TargetError

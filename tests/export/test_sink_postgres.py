@@ -21,7 +21,7 @@ def ask(database, statement):
         return cursor.fetchall() if cursor.description else None
 
 
-def count_of(database, table="conversations"):
+def count_rows(database, table="conversations"):
     return ask(database, f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
 
 
@@ -53,7 +53,7 @@ def test_a_table_in_a_schema(database, table):
     ask(database, f'CREATE SCHEMA "{schema}"')
     manifest = publish(PostgresSink(database, table=table), some_records(5))
 
-    assert count_of(database, f'"{schema}"."{name}"') == 5
+    assert count_rows(database, f'"{schema}"."{name}"') == 5
     with closing(PostgresSink(database, table=table)) as sink:
         sink.open()
         assert sink.manifest() == manifest
@@ -71,14 +71,14 @@ def test_a_table_on_the_search_path(database):
     finally:
         ask(database, "ALTER ROLE ada RESET search_path")
 
-    assert count_of(database, "crm.conversations") == 9
+    assert count_rows(database, "crm.conversations") == 9
 
 
 @pytest.fixture
 def bob(database, postgres):
     """The URL of a role that has no rights but to connect."""
     ask(database, "CREATE ROLE bob LOGIN PASSWORD 'pw-of-bob'")
-    yield postgres.url_of("bob", "pw-of-bob", database.rpartition("/")[2])
+    yield postgres.get_url("bob", "pw-of-bob", database.rpartition("/")[2])
     ask(database, "DROP OWNED BY bob; DROP ROLE bob")
 
 
@@ -97,7 +97,7 @@ def test_a_table_that_others_made(database, bob):
     ask(database, "GRANT SELECT, INSERT, UPDATE ON conversations, cekat_exports TO bob")
     publish(PostgresSink(bob), some_records(5))
 
-    assert count_of(database) == 5
+    assert count_rows(database) == 5
 
 
 def test_a_second_export(database):
@@ -150,7 +150,7 @@ def test_a_connection_that_was_lost_meanwhile(database):
         cut(database)
         sink.publish(Given(some_records(5)), a_manifest())
 
-        assert count_of(database) == 5
+        assert count_rows(database) == 5
         with pytest.raises(TargetError, match="another export"):
             second.open()
 
@@ -165,7 +165,7 @@ def test_a_lock_that_was_lost_meanwhile(database):
         with pytest.raises(TargetError, match="another export"):
             sink.publish(Given(some_records(5)), a_manifest())
         second.publish(Given(some_records(3)), a_manifest())
-    assert count_of(database) == 3
+    assert count_rows(database) == 3
 
 
 class Interrupted(Given):
@@ -195,7 +195,7 @@ def test_a_connection_that_is_cut_in_the_middle(database):
         assert "\n" not in str(told.value)
         assert before == ask(database, "SELECT id, exported_at FROM conversations ORDER BY id")
         sink.publish(Given(records), a_manifest())
-    assert count_of(database) == 1_200
+    assert count_rows(database) == 1_200
 
 
 @pytest.mark.once
@@ -213,7 +213,7 @@ def test_a_server_that_stops(database, postgres):
         with pytest.raises(TargetError, match="refused"):
             sink.publish(Given(records), a_manifest())
         postgres.start()
-        assert count_of(database, "other") == 100
+        assert count_rows(database, "other") == 100
         sink.publish(Given(records), a_manifest())
     assert ask(database, everything.replace("conversations", "other")) == wanted
 
@@ -235,7 +235,7 @@ def test_exports_at_the_same_time(database):
         thread.join()
 
     assert errors == []
-    assert count_of(database, "cekat_exports") == 4
+    assert count_rows(database, "cekat_exports") == 4
 
 
 def refused(url, **options):
@@ -247,8 +247,8 @@ def refused(url, **options):
 
 def test_servers_that_do_not_let_one_in(database, postgres):
     """Wrong passwords, databases, hosts, ports and schemas are told in one line."""
-    assert "password authentication failed" in str(refused(postgres.url_of(password="wrong")))
-    assert 'database "none" does not exist' in str(refused(postgres.url_of(database="none")))
+    assert "password authentication failed" in str(refused(postgres.get_url(password="wrong")))
+    assert 'database "none" does not exist' in str(refused(postgres.get_url(database="none")))
     assert "Connection refused" in str(refused("postgresql://ada:pw@127.0.0.1:1/x"))
     assert "host" in str(refused("postgresql://ada:pw@no-such-host.invalid/x"))
     assert 'schema "none" does not exist' in str(refused(database, table="none.conversations"))
@@ -259,7 +259,7 @@ def test_a_database_in_another_encoding(postgres):
     with postgres.connect() as connection:
         connection.execute("CREATE DATABASE latin ENCODING latin1 TEMPLATE template0")
 
-    assert "its encoding is LATIN1" in str(refused(postgres.url_of(database="latin")))
+    assert "its encoding is LATIN1" in str(refused(postgres.get_url(database="latin")))
 
 
 @pytest.mark.parametrize("table", ["", "a.b.c", ".a", "a.", "cekat_exports", "x.pg_y", None])
@@ -324,8 +324,8 @@ def test_the_password_is_in_no_text(database, postgres):
         with pytest.raises(TargetError) as told:
             sink.publish(Interrupted(some_records(900), lambda: cut(database)), a_manifest())
         errors.append(told.value)
-    errors.append(refused(postgres.url_of("nobody")))
-    errors.append(refused(postgres.url_of("ada", postgres.password, "none")))
+    errors.append(refused(postgres.get_url("nobody")))
+    errors.append(refused(postgres.get_url("ada", postgres.password, "none")))
     publish(PostgresSink(database), some_records(3))
 
     texts = [f"{e} {e!r}" for error in errors for e in chain(error)]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from support.odd_records import LOSSLESS, NOT_UTF_8
+from support.malformed_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError

@@ -11,7 +11,7 @@ WAYS = ("honour", "ignore", "reject", "by_id")
 TS = "2026-04-10T09:51:19.885"
 
 
-def sandbox_of(way, size=60, **options):
+def make_sandbox(way, size=60, **options):
     live = options.pop("live", None)
     return Sandbox(size, 4, quota=None, live=live, dialect=Dialect(made_up_cursors=way, **options))
 
@@ -31,7 +31,7 @@ def refused(status, body):
 @pytest.mark.parametrize("options", [{}, {"order": "ascending"}, {"tie": 9}, {"end": "echo"}])
 async def test_cursors_that_were_handed_out_work_in_every_way(calling, way, options):
     """A walk along the server's own cursors sees everything once, with and without a filter."""
-    async with sandbox_of(way, **options) as sandbox, calling(sandbox) as caller:
+    async with make_sandbox(way, **options) as sandbox, calling(sandbox) as caller:
         assert await caller.ids(limit=7) == order(sandbox)
         inbox = sandbox.inbox_ids[0]
         assert len(await caller.ids(limit=7, inbox_id=inbox)) == sandbox.count(inbox)
@@ -41,7 +41,7 @@ async def test_cursors_that_were_handed_out_work_in_every_way(calling, way, opti
 @pytest.mark.parametrize("has, misses", [("cursor_id", "cursor_ts"), ("cursor_ts", "cursor_id")])
 async def test_half_a_cursor_is_none_in_every_way(calling, way, has, misses):
     """One parameter without the other gets a 400 that names the missing one."""
-    async with sandbox_of(way) as sandbox, calling(sandbox) as caller:
+    async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
         status, _, body = await caller.get(**{has: TS})
         assert refused(status, body) == [misses]
 
@@ -64,7 +64,7 @@ async def made_up_cursors(caller):
 
 async def test_ignored_cursors_give_the_front_page(calling):
     """What was never handed out, to the letter, gets the bytes that no cursor would get."""
-    async with sandbox_of("ignore") as sandbox, calling(sandbox) as caller:
+    async with make_sandbox("ignore") as sandbox, calling(sandbox) as caller:
         for filters in ({}, {"inbox_id": sandbox.inbox_ids[0]}, {"stage_status": "assigned"}):
             front = await caller.get(limit=5, **filters)
             for id_, ts in await made_up_cursors(caller):
@@ -74,14 +74,14 @@ async def test_ignored_cursors_give_the_front_page(calling):
 
 async def test_an_ignored_cursor_is_not_echoed(calling):
     """An empty front page ends with nulls, whatever made-up cursor came with the request."""
-    async with sandbox_of("ignore", end="echo") as sandbox, calling(sandbox) as caller:
+    async with make_sandbox("ignore", end="echo") as sandbox, calling(sandbox) as caller:
         page = await caller.page(inbox_id="nobody", cursor_id="any", cursor_ts=TS)
         assert page["metadata"] == {"next_cursor": {"cursor_id": None, "cursor_ts": None}}
 
 
 async def test_rejected_cursors_get_the_validation_error(calling):
     """What was never handed out, to the letter, gets a 400 on `cursor_id`."""
-    async with sandbox_of("reject") as sandbox, calling(sandbox) as caller:
+    async with make_sandbox("reject") as sandbox, calling(sandbox) as caller:
         for id_, ts in await made_up_cursors(caller):
             status, _, body = await caller.get(cursor_id=id_, cursor_ts=ts)
             assert refused(status, body) == ["cursor_id"], (id_, ts)
@@ -90,8 +90,8 @@ async def test_rejected_cursors_get_the_validation_error(calling):
 async def test_a_cursor_is_remembered_for_good_and_by_one_sandbox(calling):
     """An old cursor works as often as it is asked for; another sandbox has never seen it."""
     async with (
-        sandbox_of("reject") as one,
-        sandbox_of("reject") as two,
+        make_sandbox("reject") as one,
+        make_sandbox("reject") as two,
         calling(one) as first,
         calling(two) as second,
     ):
@@ -106,7 +106,7 @@ async def test_a_cursor_is_remembered_for_good_and_by_one_sandbox(calling):
 @pytest.mark.parametrize("rows", ["activity", "created", "ascending"])
 async def test_by_id_the_timestamp_does_not_count(calling, rows):
     """The walk goes on behind the row with that id, whatever `cursor_ts` says."""
-    async with sandbox_of("by_id", order=rows) as sandbox, calling(sandbox) as caller:
+    async with make_sandbox("by_id", order=rows) as sandbox, calling(sandbox) as caller:
         ids = order(sandbox)
         for ts in (TS, "1999-01-01T00:00:00", "yesterday", ""):
             page = await caller.page(limit=2, cursor_id=ids[20], cursor_ts=ts)
@@ -115,7 +115,7 @@ async def test_by_id_the_timestamp_does_not_count(calling, rows):
 
 async def test_by_id_an_unknown_id_is_refused(calling):
     """Made-up ids and those of deleted conversations get a 400 on `cursor_id`."""
-    async with sandbox_of("by_id") as sandbox, calling(sandbox) as caller:
+    async with make_sandbox("by_id") as sandbox, calling(sandbox) as caller:
         gone = order(sandbox)[20]
         sandbox.delete(gone)
         for id_ in (gone, gone.upper(), "", "any", "00000000-0000-4000-8000-000000000000"):
@@ -125,7 +125,7 @@ async def test_by_id_an_unknown_id_is_refused(calling):
 
 async def test_by_id_a_walk_follows_its_row_to_where_it_stands_now(calling):
     """A row that jumps to the front takes the walk along: it goes on behind the front."""
-    async with sandbox_of("by_id") as sandbox, calling(sandbox) as caller:
+    async with make_sandbox("by_id") as sandbox, calling(sandbox) as caller:
         ids = order(sandbox)
         cursor = (await caller.page(limit=20))["metadata"]["next_cursor"]
         sandbox.touch(ids[19])
@@ -139,7 +139,7 @@ async def test_by_id_a_walk_follows_its_row_to_where_it_stands_now(calling):
 @pytest.mark.parametrize("way", ["honour", "ignore", "reject"])
 async def test_a_moved_row_leaves_its_cursor_where_it_was(calling, way):
     """A cursor that was handed out is a place: what happens to its row does not move it."""
-    async with sandbox_of(way) as sandbox, calling(sandbox) as caller:
+    async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
         ids = order(sandbox)
         cursor = (await caller.page(limit=20))["metadata"]["next_cursor"]
         sandbox.touch(ids[19])
@@ -151,7 +151,7 @@ async def test_a_moved_row_leaves_its_cursor_where_it_was(calling, way):
 async def test_live_walks_work_with_cursors_that_were_handed_out(calling, way):
     """While things happen, a walk sees each untouched conversation once."""
     live = Live(messages=1.0, created=0.5)
-    async with sandbox_of(way, 200, live=live) as sandbox, calling(sandbox) as caller:
+    async with make_sandbox(way, 200, live=live) as sandbox, calling(sandbox) as caller:
         before = dict(sandbox.records())
         seen = await caller.ids(limit=20)
         after = dict(sandbox.records())
@@ -162,7 +162,7 @@ async def test_live_walks_work_with_cursors_that_were_handed_out(calling, way):
 async def test_cursors_are_remembered_only_where_it_matters(calling):
     """No memory is spent where the server need not know who made a cursor up."""
     for way in WAYS:
-        async with sandbox_of(way) as sandbox, calling(sandbox) as caller:
+        async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
             await caller.ids(limit=7)
             remembered = len(sandbox._gate._api._cursors._issued)
             assert remembered == (60 // 7 if way in {"ignore", "reject"} else 0)

@@ -24,16 +24,16 @@ ties = st.integers(1, 40) | st.just(1)
 often = settings(max_examples=50 * EFFORT)
 
 
-def account_of(density, size, *, seed=1, tie=1):
+def make_account(density, size, *, seed=1, tie=1):
     return Account(size, 3, seed, Dialect(density=density, tie=tie))
 
 
-def times_of(density, size, **options):
-    account = account_of(density, size, **options)
+def get_times(density, size, **options):
+    account = make_account(density, size, **options)
     return [account.timeline.at(number) for number in range(size)]
 
 
-def bursts_of(times):
+def find_bursts(times):
     """Split falling timestamps where a gap is much longer than the usual one."""
     usual = median(a - b for a, b in pairwise(times))
     bursts = [times[:1]]
@@ -51,7 +51,7 @@ def bursts_of(times):
 @example("recent", 9, 0, 1)
 def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
     """Whatever the density: the newest is the documented one, `tie` share each, all fall."""
-    times = times_of(density, size, seed=seed, tie=tie)
+    times = get_times(density, size, seed=seed, tie=tie)
     assert times[:1] in ([], [NEWEST])
     assert all((a == b) if n % tie else (a > b) for n, (a, b) in enumerate(pairwise(times), 1))
 
@@ -60,7 +60,7 @@ def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
 @given(densities, sizes, seeds, ties, st.data())
 def test_the_rank_of_any_place_is_what_counting_says(density, size, seed, tie, data):
     """Any timestamp, in a void, before or behind all rows, with any id: as many rows as counted."""
-    account = account_of(density, size, seed=seed, tie=tie)
+    account = make_account(density, size, seed=seed, tie=tie)
     rows = [(account.timeline.at(n), account.ids.of(n)) for n in range(size)]
     known = [ts for ts, _ in rows] or [NEWEST]
     nearby = st.sampled_from(known).flatmap(lambda at: st.integers(at - 2, at + 2))
@@ -77,7 +77,7 @@ def test_the_rank_of_any_place_is_what_counting_says(density, size, seed, tie, d
 @pytest.mark.parametrize("size", [500, 40_000, 1_000_000, 100_000_000])
 def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
     """Rank and timestamp are each other's inverse at the edges of every stretch and elsewhere."""
-    account = account_of(density, size, tie=tie)
+    account = make_account(density, size, tie=tie)
     timeline, of = account.timeline, account.ids.of
     edges = {first * tie + near for first in timeline._firsts for near in (-2, -1, 0, 1, tie)}
     spread = {size * part // 97 for part in range(98)}
@@ -96,7 +96,7 @@ def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
 )
 def test_bursts_are_few_and_unlike_and_voids_are_long(size, least, most):
     """Between two bursts lies a void about fifty times as long as the burst before it."""
-    bursts = bursts_of(times_of("bursty", size))
+    bursts = find_bursts(get_times("bursty", size))
     assert least <= len(bursts) <= most
     lengths = [len(burst) for burst in bursts]
     assert max(lengths) > 3 * min(lengths) > 0
@@ -108,7 +108,7 @@ def test_bursts_are_few_and_unlike_and_voids_are_long(size, least, most):
 @pytest.mark.parametrize("size", SIZES)
 def test_most_are_recent(size):
     """Nine in ten lie within a hundredth of the time, and the others are spread over the rest."""
-    times = times_of("recent", size)
+    times = get_times("recent", size)
     whole = times[0] - times[-1]
     recent = sum(times[0] - at <= whole / 100 for at in times)
     assert 0.9 <= recent / size < 0.905
@@ -122,7 +122,7 @@ def test_most_are_recent(size):
 def test_the_whole_time_does_not_depend_on_the_density(size):
     """Bursts and voids fill about the time that an even account takes."""
     even, *others = (
-        NEWEST - account_of(density, size).timeline.at(size - 1) for density in DENSITIES
+        NEWEST - make_account(density, size).timeline.at(size - 1) for density in DENSITIES
     )
     for whole in others:
         assert 0.7 < whole / even < 1.1
@@ -130,7 +130,7 @@ def test_the_whole_time_does_not_depend_on_the_density(size):
 
 def test_another_seed_has_other_bursts():
     """The sizes of bursts follow from the seed, as all else does."""
-    shapes = [[len(b) for b in bursts_of(times_of("bursty", 2000, seed=s))] for s in (1, 1, 2)]
+    shapes = [[len(b) for b in find_bursts(get_times("bursty", 2000, seed=s))] for s in (1, 1, 2)]
     assert shapes[0] == shapes[1] != shapes[2]
 
 
@@ -147,7 +147,7 @@ async def test_a_walk_sees_everything_once_in_every_density(calling, density, op
 
 async def test_a_cursor_in_a_void_points_to_the_next_burst(calling):
     """A made-up moment between two bursts: what follows is the older burst, from its start."""
-    bursts = bursts_of(times_of("bursty", 400))
+    bursts = find_bursts(get_times("bursty", 400))
     dialect = Dialect(density="bursty")
     async with Sandbox(400, dialect=dialect) as sandbox, calling(sandbox) as caller:
         ids, passed = [id_ for id_, _ in sandbox.records()], 0

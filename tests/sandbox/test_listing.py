@@ -29,12 +29,12 @@ steps = st.lists(
 )
 
 
-def listing_of(size, inboxes, seed, order, tie, density="even"):
+def get_listing(size, inboxes, seed, order, tie, density="even"):
     account = Account(size, inboxes, seed, Dialect(order=order, tie=tie, density=density))
     return account, Listing(account, seed, order)
 
 
-def model_of(account, order):
+def make_model(account, order):
     """Every row, sorted, by nothing but the definition."""
     rows = [(account.timeline.at(n), account.ids.of(n), n) for n in range(account.size)]
     return sorted(rows, reverse=order != "ascending")
@@ -57,15 +57,15 @@ def changed(listing, history):
 @given(sizes, st.integers(1, 6), seeds, orders, ties)
 def test_the_listing_is_everything_in_order(size, inboxes, seed, order, tie):
     """Rows come sorted by (timestamp, id), which is nothing but the definition."""
-    account, listing = listing_of(size, inboxes, seed, order, tie)
-    assert list(listing.rows()) == model_of(account, order)
+    account, listing = get_listing(size, inboxes, seed, order, tie)
+    assert list(listing.rows()) == make_model(account, order)
 
 
 @often
 @given(sizes, seeds, ties)
 def test_timestamps_fall_strictly_from_group_to_group(size, seed, tie):
     """Exactly `tie` neighbours share a timestamp, starting with the newest."""
-    account, _ = listing_of(size, 3, seed, "activity", tie)
+    account, _ = get_listing(size, 3, seed, "activity", tie)
     times = [account.timeline.at(number) for number in range(size)]
     assert times[:1] in ([], [NEWEST])
     for number in range(1, size):
@@ -79,7 +79,7 @@ def test_timestamps_fall_strictly_from_group_to_group(size, seed, tie):
 @given(sizes, st.integers(1, 6), seeds, orders, ties, st.integers(1, 30), st.data())
 def test_a_walk_yields_exactly_the_matching_rows_once(size, inboxes, seed, order, tie, limit, data):
     """Whatever the limit and the filters, pages together are the matching rows, in order."""
-    account, listing = listing_of(size, inboxes, seed, order, tie)
+    account, listing = get_listing(size, inboxes, seed, order, tie)
     inbox = data.draw(st.sampled_from([None, *range(inboxes)]))
     status = data.draw(statuses)
     walked, after = [], None
@@ -88,7 +88,7 @@ def test_a_walk_yields_exactly_the_matching_rows_once(size, inboxes, seed, order
         after = page[-1][:2]
     assert walked == [
         row
-        for row in model_of(account, order)
+        for row in make_model(account, order)
         if (inbox is None or account.spread.inbox_of(row[2]) == inbox)
         and (status is None or account.status(row[2]) == status)
     ]
@@ -99,8 +99,8 @@ def test_a_walk_yields_exactly_the_matching_rows_once(size, inboxes, seed, order
 @given(sizes, seeds, orders, ties, densities, st.data())
 def test_made_up_places_land_where_they_belong(size, seed, order, tie, density, data):
     """Any timestamp with any id is a place: what follows is strictly behind it."""
-    account, listing = listing_of(size, 4, seed, order, tie, density)
-    model = model_of(account, order)
+    account, listing = get_listing(size, 4, seed, order, tie, density)
+    model = make_model(account, order)
     known = [row[0] for row in model] or [NEWEST]
     ts = data.draw(st.sampled_from(known).flatmap(lambda at: st.integers(at - 2, at + 2)))
     ids = st.text(max_size=3) | st.sampled_from([row[1] for row in model] or [""])
@@ -120,7 +120,7 @@ def _is_behind(row, place, order):
 @given(sizes, st.integers(1, 5), seeds, orders, ties, steps, st.data())
 def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, tie, history, data):
     """After any history the rows are sorted, unique and complete, and filters agree with them."""
-    account, listing = listing_of(size, inboxes, seed, order, tie)
+    account, listing = get_listing(size, inboxes, seed, order, tie)
     alive = changed(listing, history)
     rows = list(listing.rows())
     assert rows == sorted(set(rows), reverse=order != "ascending")
@@ -159,7 +159,7 @@ def test_an_untouched_conversation_is_seen_exactly_once(size, seed, tie, limit, 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_deleted_conversation_is_gone_and_stays_gone(order):
     """Deleting works for rows in their first place, for moved ones and for new ones."""
-    account, listing = listing_of(20, 2, 1, order, 1)
+    account, listing = get_listing(20, 2, 1, order, 1)
     listing.touch(5)
     new = listing.create()
     listing.touch(new)
@@ -172,7 +172,7 @@ def test_a_deleted_conversation_is_gone_and_stays_gone(order):
 
 def test_a_place_deep_in_a_huge_listing_is_found_at_once():
     """Seeking in a hundred million conversations looks at a handful of them."""
-    account, listing = listing_of(100_000_000, 3, 1, "activity", 1)
+    account, listing = get_listing(100_000_000, 3, 1, "activity", 1)
     place = (account.timeline.at(77_777_777), account.ids.of(77_777_777))
     assert next(listing.rows(place))[2] == 77_777_778
     assert account.spread.inbox_of(next(listing.rows(place, inbox=2))[2]) == 2

@@ -16,7 +16,7 @@ def rotate_key(sandbox, key):
 
 
 @asynccontextmanager
-async def client_of(sandbox, **options):
+async def make_client(sandbox, **options):
     """Open a client of a sandbox with the key of now, without a pace."""
     retry = RetryPolicy(attempts=options.pop("attempts", 8), backoff=0.001)
     async with CekatClient(

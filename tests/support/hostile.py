@@ -78,7 +78,7 @@ def records(draw) -> Sent:
     return Sent(raw, id_ or None, bool(unreadable) or not id_)
 
 
-def body_of(sent: list[Sent], rest: bytes = b"") -> bytes:
+def make_body(sent: list[Sent], rest: bytes = b"") -> bytes:
     """Return the body of a page of records."""
     return b'{"success":true,"data":[%s]%s}' % (b",".join(one.raw for one in sent), rest)
 

@@ -52,7 +52,7 @@ class Disk:
         def call(*arguments, **options):
             self._look()
             if original is self._originals["fsync"]:
-                self._sync(self._path_of(*arguments))
+                self._sync(self._get_path(*arguments))
             return original(*arguments, **options)
 
         return call
@@ -97,7 +97,7 @@ class Disk:
     def _paths(self):
         return [self._folder, *self._folder.rglob("*")]
 
-    def _path_of(self, file):
+    def _get_path(self, file):
         return next(p for p in self._paths() if os.path.samestat(p.stat(), os.fstat(file)))
 
     def _names_now(self):

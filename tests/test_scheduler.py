@@ -7,27 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cekat_async import RateLimit
-from cekat_async._ratelimit.headers import Statement
-from cekat_async._ratelimit.scheduler import Pace, is_long
+from cekat_async._ratelimit.headers import QuotaStatement
+from cekat_async._ratelimit.scheduler import Scheduler, is_long
 from cekat_async._ratelimit.sent_log import Permit
-from cekat_async._ratelimit.turn import Terms, Turn
-from cekat_async._ratelimit.unlimited import Unpaced
+from cekat_async._ratelimit.turn import Slot, Terms
+from cekat_async._ratelimit.unlimited import Unlimited
 
 DAY = 86_400.0
 
 
-def pace_of(requests: int | None = None, **more: object) -> Pace:
-    return Pace(RateLimit(requests, **more))
+def make_scheduler(requests: int | None = None, **more: object) -> Scheduler:
+    return Scheduler(RateLimit(requests, **more))
 
 
 def left(
     limit: int | None, remaining: int | None, reset: float | None = 60.0, per: float | None = None
-) -> list[Statement]:
+) -> list[QuotaStatement]:
     """Return what a reply says of one quota."""
-    return [Statement(limit, remaining, reset, per)]
+    return [QuotaStatement(limit, remaining, reset, per)]
 
 
-def go(pace: Pace, now: float) -> Permit:
+def go(pace: Scheduler, now: float) -> Permit:
     """Let a request go out, whose turn has come."""
     turn = pace.next(now)
     assert turn.at <= now
@@ -35,9 +35,9 @@ def go(pace: Pace, now: float) -> Permit:
 
 
 def call(
-    pace: Pace,
+    pace: Scheduler,
     now: float,
-    said: list[Statement] | None = None,
+    said: list[QuotaStatement] | None = None,
     *,
     trip: float = 0.0,
     refused: bool = False,
@@ -48,7 +48,7 @@ def call(
     return permit
 
 
-def free(pace: Pace, now: float) -> int:
+def free(pace: Scheduler, now: float) -> int:
     """Take all that goes as soon as it is wanted; return how many those are."""
     taken = 0
     while (turn := pace.next(now)).at <= now and not turn.paced:
@@ -57,14 +57,14 @@ def free(pace: Pace, now: float) -> int:
     return taken
 
 
-def beside_others(limit: int = 300, remaining: int = 0, reset: float = 31.0) -> Pace:
+def beside_others(limit: int = 300, remaining: int = 0, reset: float = 31.0) -> Scheduler:
     """Return a pace whose first request, at 0, was told that others took most of the window."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(limit, remaining, reset))
     return pace
 
 
-def due(pace: Pace, now: float) -> float:
+def due(pace: Scheduler, now: float) -> float:
     """Return when the next request may go, if nothing happens until then."""
     for _ in range(100):
         if (at := pace.next(now).at) <= now:
@@ -73,7 +73,7 @@ def due(pace: Pace, now: float) -> float:
     raise AssertionError("it stopped for good")
 
 
-def until_found_out(pace: Pace, now: float) -> float:
+def until_found_out(pace: Scheduler, now: float) -> float:
     """Say "nothing left" with each grant, until that is ignored; return when it was."""
     for _ in range(20):
         now = due(pace, now)
@@ -83,7 +83,7 @@ def until_found_out(pace: Pace, now: float) -> float:
     raise AssertionError("it is believed for ever")
 
 
-def refuse(pace: Pace, now: float, said: list[Statement] | None = None) -> None:
+def refuse(pace: Scheduler, now: float, said: list[QuotaStatement] | None = None) -> None:
     """Send a request, and refuse it."""
     call(pace, now, said, refused=True)
 
@@ -93,10 +93,10 @@ def refuse(pace: Pace, now: float, said: list[Statement] | None = None) -> None:
 
 def test_it_begins_with_what_is_documented_or_configured():
     """300 requests in 60 seconds, or what is set; nothing is used, nothing said."""
-    pace = pace_of()
+    pace = make_scheduler()
 
     assert pace.terms == Terms(300, 60.0, "documented")
-    assert pace_of(7, per=2.0).terms == Terms(7, 2.0, "configured")
+    assert make_scheduler(7, per=2.0).terms == Terms(7, 2.0, "configured")
     assert (pace.whole_limit, pace.under_way, pace.refused, pace.used(0.0)) == (300, 0, 0, 0)
     assert pace.remaining(0.0) is None
     assert pace.earned(1e9) == 0.0
@@ -105,20 +105,20 @@ def test_it_begins_with_what_is_documented_or_configured():
 @pytest.mark.parametrize("limit, few", [(300, 10), (60, 2), (30, 1), (29, 0), (1, 0)])
 def test_only_a_few_go_at_once_before_the_server_spoke(limit, few):
     """One in thirty; then they take their places in an even pace, that the limit bounds."""
-    pace = pace_of(limit)
+    pace = make_scheduler(limit)
 
     assert free(pace, 5.0) == few
     for _ in range(limit - few):
         turn = pace.next(5.0)
-        assert turn == Turn(-math.inf, paced=True)
+        assert turn == Slot(-math.inf, paced=True)
         pace.take(turn, 5.0)
-    assert pace.next(5.0) == Turn(math.inf)
+    assert pace.next(5.0) == Slot(math.inf)
     assert pace.used(5.0) == pace.under_way == limit
 
 
 def test_without_headers_nothing_more_goes_at_once():
     """Once a reply came that says nothing, the pace is even; after a period of rest, a few more."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0)
 
     assert free(pace, 1.0) == 0
@@ -128,19 +128,19 @@ def test_without_headers_nothing_more_goes_at_once():
 
 def test_without_headers_what_is_left_lasts_until_the_first_place_comes_free():
     """Who used most of it at once goes on slower, and not in bursts."""
-    pace = pace_of(10)
+    pace = make_scheduler(10)
     for permit in [go(pace, 0.0) for _ in range(8)]:
         pace.answered(permit, [], 0.0, refused=False)
 
     for at in (20.0, 40.0):
         assert pace.next(0.0).at == pytest.approx(at)
         call(pace, at)
-    assert pace.next(40.0) == Turn(60.0)
+    assert pace.next(40.0) == Slot(60.0)
 
 
 def test_half_of_the_quickest_exchange_is_gained_each_period():
     """The ledger learns from each reply how long an exchange took."""
-    pace = pace_of(1)
+    pace = make_scheduler(1)
     call(pace, 0.0, trip=1.0)
 
     assert pace.next(1.0).at == 60.5
@@ -152,19 +152,19 @@ def test_half_of_the_quickest_exchange_is_gained_each_period():
 @pytest.mark.parametrize("limit, reserve", [(300, 15), (100, 5), (19, 0)])
 def test_what_the_server_says_is_left_goes_at_once_down_to_a_twentieth(limit, reserve):
     """As soon as it is wanted; what is under way by now is not left any more."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(limit, limit - 1))
 
     assert free(pace, 0.0) == limit - 1 - reserve
-    assert pace.next(0.0) == (Turn(60 / (reserve + 1), room=reserve) if reserve else Turn(60.0))
+    assert pace.next(0.0) == (Slot(60 / (reserve + 1), room=reserve) if reserve else Slot(60.0))
 
 
 def test_a_turn_and_its_permit_tell_the_room_there_was():
     """By the server's newest word, less what is under way; infinite while it has said nothing."""
-    pace = pace_of()
+    pace = make_scheduler()
     assert call(pace, 0.0, left(300, 100, 10.0)).room == math.inf
 
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(300, 299))
     permits = [go(pace, 0.0) for _ in range(3)]
 
@@ -174,7 +174,7 @@ def test_a_turn_and_its_permit_tell_the_room_there_was():
 
 def test_a_permit_tells_what_stands_in_no_window_any_more():
     """Of what went out before: neither itself, nor what is in the window with it."""
-    pace = pace_of()
+    pace = make_scheduler()
     assert call(pace, 0.0).before == 0
     assert call(pace, 1.0).before == 0
     assert call(pace, 60.5).before == 1
@@ -183,7 +183,7 @@ def test_a_permit_tells_what_stands_in_no_window_any_more():
 
 def test_credit_is_regained_by_rest_and_by_nothing_else():
     """One may use at once what was not wanted before, and no more than a limit's worth."""
-    pace = pace_of()
+    pace = make_scheduler()
     boast = left(40, 40)
     call(pace, 0.0, boast)
     pace._credit = 0.0  # used up, in whichever way
@@ -206,7 +206,7 @@ def test_credit_is_regained_by_rest_and_by_nothing_else():
 
 def test_what_goes_in_an_even_pace_costs_no_credit():
     """Each that goes at once costs one; the limit's worth is there in the beginning."""
-    pace = pace_of(60)
+    pace = make_scheduler(60)
     for _ in range(3):
         go(pace, 0.0)
 
@@ -215,7 +215,7 @@ def test_what_goes_in_an_even_pace_costs_no_credit():
 
 def test_after_a_refusal_nothing_goes_at_once():
     """They come back one by one, whatever is said to be left."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(300, 299))
     assert not pace.next(0.0).paced
 
@@ -239,18 +239,18 @@ def test_what_is_left_is_spread_until_the_reset():
         assert turn.at == pytest.approx(30 / 7 * (n + 1))
         call(pace, turn.at, left(300, 8 - n, 31.0 - turn.at))
     # The reserve of the others is theirs until the window ends.
-    assert pace.next(26.0) == Turn(pytest.approx(31.0))
-    assert pace.next(31.0) == Turn(-math.inf)
+    assert pace.next(26.0) == Slot(pytest.approx(31.0))
+    assert pace.next(31.0) == Slot(-math.inf)
 
 
 def test_what_lasts_anyway_is_not_spread():
     """An even pace is slow enough, if at it, or one per cent ahead of it, all is there to use."""
     pace = beside_others(remaining=100, reset=21.0)
-    assert pace.next(0.0) == Turn(0.0, paced=False, room=97)
+    assert pace.next(0.0) == Slot(0.0, paced=False, room=97)
 
     # 97 are as many as an even pace, three ahead of it, lets out in 20 seconds.
     pace._credit = 0.0
-    assert pace.next(0.0) == Turn(-math.inf, room=97)
+    assert pace.next(0.0) == Slot(-math.inf, room=97)
     pace = beside_others(remaining=99, reset=21.0)
     pace._credit = 0.0
     assert pace.next(0.0).at == pytest.approx(20 / 97)
@@ -262,7 +262,7 @@ def test_a_spent_window_is_waited_out_when_others_are_there():
     call(pace, 1.0, left(300, 0, 30.0))  # the test of it is no refusal here
     go(pace, 2.0)  # and the next one is under way
 
-    assert pace.next(2.0) == Turn(31.0, spent=True)
+    assert pace.next(2.0) == Slot(31.0, spent=True)
     assert pace.remaining(30.9) == 0
     assert pace.remaining(31.0) is None
     assert pace.next(31.0).at <= 31.0
@@ -272,23 +272,23 @@ def test_a_window_that_others_left_a_little_of_is_not_spent():
     """The margin may turn out to be free: it waits, and does not say that there is nothing."""
     pace = beside_others(remaining=1)
 
-    assert pace.next(0.0) == Turn(31.0)
+    assert pace.next(0.0) == Slot(31.0)
 
 
 def test_a_window_that_we_alone_have_used_is_over_when_the_ledger_says_so():
     """The reset may be said two seconds late; nothing is lost by that."""
-    pace = pace_of()
+    pace = make_scheduler()
     for n in range(10):
         call(pace, 0.0, left(10, 9 - n, 62.0))
 
-    assert pace.next(0.0) == Turn(60.0)
+    assert pace.next(0.0) == Slot(60.0)
     assert pace.remaining(60.0) == 0
     assert pace.next(60.0).at <= 60.0
 
 
 def test_others_are_noticed_by_what_is_missing():
     """One more than can be ours may be chance; two more are others, for two periods."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(300, 298, 200.0))
     assert pace.next(0.0).room == 298
 
@@ -318,7 +318,7 @@ def test_of_what_never_was_much_half_is_left_to_others():
 
 def test_more_is_left_to_others_when_they_were_faster():
     """One more, then three, up to a sixtieth; and what is said to be left soon grows again."""
-    pace = pace_of()
+    pace = make_scheduler()
     margins = []
     for now in (0.0, 200.0, 400.0, 600.0):
         refuse(pace, now, left(300, 0))
@@ -334,7 +334,7 @@ def test_more_is_left_to_others_when_they_were_faster():
 
 def test_the_room_of_a_full_stream_grows_at_the_rate_of_the_limit():
     """Of a full one nothing else can be seen; from when it was said, half-way of the exchange."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(300, 4, None), trip=1.0)
 
     assert pace.next(1.0).room == 4 + 2.5
@@ -343,7 +343,7 @@ def test_the_room_of_a_full_stream_grows_at_the_rate_of_the_limit():
 
 def test_the_room_of_a_stream_grows_as_it_did_of_late():
     """As measured: what others take is not counted on."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(300, 50, None))
     for now in range(1, 10):
         call(pace, now, left(300, 20, None))
@@ -357,7 +357,7 @@ def test_the_room_of_a_stream_grows_as_it_did_of_late():
 
 def test_the_room_of_a_stream_never_grows_faster_than_the_limit():
     """Whatever comes back in a burst."""
-    pace = pace_of(60)
+    pace = make_scheduler(60)
     for n in range(8):
         call(pace, n, left(60, 2 + 4 * n, None))
     call(pace, 8.0, left(60, 20, None))
@@ -368,7 +368,7 @@ def test_the_room_of_a_stream_never_grows_faster_than_the_limit():
 
 def test_the_room_of_a_stream_grows_by_our_own_places_that_came_free():
     """Those are certain to be back, however little else is."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(300, 100, None))
     call(pace, 1.0, left(300, 50, None))
     call(pace, 30.0, left(300, 20, None))
@@ -380,32 +380,32 @@ def test_the_room_of_a_stream_grows_by_our_own_places_that_came_free():
 
 def test_an_empty_stream_is_tried_when_one_should_be_back():
     """By the refill of late: ten replies went by, and two places in three seconds came back."""
-    pace = pace_of()
+    pace = make_scheduler()
     for now, permit in enumerate([go(pace, 0.0) for _ in range(10)], 1):
         pace.answered(permit, left(300, 4 if now == 1 else 1, None), now, refused=False)
     # Said at 5, half-way of the exchange: since then three came, and a third of one.
     permits = [go(pace, 10.0) for _ in range(4)]
 
     assert [permit.room for permit in permits] == pytest.approx([13 / 3, 10 / 3, 7 / 3, 4 / 3])
-    assert pace.next(10.0) == Turn(pytest.approx(11.0))
+    assert pace.next(10.0) == Slot(pytest.approx(11.0))
 
 
 def test_a_drained_stream_is_asked_once_when_all_should_be_back():
     """Not by many at once: the next one waits for the reply, or for a place of our own."""
-    pace = pace_of()
+    pace = make_scheduler()
     for n in range(5):
         call(pace, 3.0 * n, left(40, 30 - n, 20.0))
     refuse(pace, 20.0, left(40, 0, 8.0))
 
-    assert pace.next(20.0) == Turn(28.0)
-    assert pace.next(28.0) == Turn(28.0)
+    assert pace.next(20.0) == Slot(28.0)
+    assert pace.next(28.0) == Slot(28.0)
     go(pace, 28.0)
-    assert pace.next(28.0) == Turn(60.0)
+    assert pace.next(28.0) == Slot(60.0)
 
 
 def test_a_small_bucket_is_no_sign_of_others():
     """It never held the limit: what is missing from it is measured against what it ever had."""
-    pace = pace_of()
+    pace = make_scheduler()
     now = 0.0
     for _ in range(12):
         call(pace, now, left(300, 9, 2.0))
@@ -424,19 +424,19 @@ def test_a_small_bucket_is_no_sign_of_others():
 
 def test_nothing_left_that_is_always_said_is_found_out():
     """Six grants that all left nothing: it is put to the test once a second, and then ignored."""
-    pace = pace_of()
+    pace = make_scheduler()
 
     assert until_found_out(pace, 0.0) == 5.0
-    assert pace.next(6.0) == Turn(-math.inf)
+    assert pace.next(6.0) == Slot(-math.inf)
     # For ten periods; whatever it says then.
     call(pace, 604.9, left(300, 0))
-    assert pace.next(604.9) == Turn(-math.inf)
+    assert pace.next(604.9) == Slot(-math.inf)
     assert pace.remaining(605.0) == 0
 
 
 def test_who_is_found_out_again_is_ignored_for_twice_as_long():
     """Ten periods, twenty, and so on."""
-    pace = pace_of()
+    pace = make_scheduler()
     assert until_found_out(pace, 0.0) == 5.0
     assert until_found_out(pace, 605.0) == 610.0
 
@@ -447,7 +447,7 @@ def test_who_is_found_out_again_is_ignored_for_twice_as_long():
 
 def test_one_word_of_more_begins_the_count_anew():
     """Six in a row it takes."""
-    pace = pace_of()
+    pace = make_scheduler()
     for remaining in (0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0):
         now = max(200.0 * pace._ledger.opened, 0.0)
         call(pace, now, left(300, remaining))
@@ -457,7 +457,7 @@ def test_one_word_of_more_begins_the_count_anew():
 
 def test_a_test_of_an_honest_word_costs_one_refusal_in_ten_periods():
     """Who is refused for it believes it, for ten periods: then it is put to the test again."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(300, 0))
     tested: list[float] = []
     now = 0.0
@@ -475,11 +475,11 @@ def test_a_test_of_an_honest_word_costs_one_refusal_in_ten_periods():
 @pytest.mark.parametrize("why", ["under way", "much is ours"])
 def test_a_word_that_we_may_have_caused_is_not_put_to_the_test(why):
     """While any request is under way, or more than a tenth of the limit is ours."""
-    pace = pace_of()
+    pace = make_scheduler()
     for n in range(31):
         call(pace, 0.0, left(300, 200 - n))
     if why == "under way":
-        pace = pace_of()
+        pace = make_scheduler()
         permits = [go(pace, 0.0), go(pace, 0.0)]
         pace.answered(permits[0], left(300, 0), 0.0, refused=False)
     else:
@@ -490,7 +490,7 @@ def test_a_word_that_we_may_have_caused_is_not_put_to_the_test(why):
 
 def test_who_refuses_what_it_says_is_left_loses_its_say():
     """Nothing goes at once for ten periods, and a limit that was only stated is no more."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 0.0, left(1200, 1199))
     assert pace.terms == Terms(1200, 60.0, "stated")
 
@@ -513,7 +513,7 @@ def test_who_refuses_what_it_says_is_left_loses_its_say():
 
 def test_a_single_refusal_does_not_lower_the_limit():
     """Others may be to blame, once."""
-    pace = pace_of()
+    pace = make_scheduler()
     refuse(pace, 0.0)
     assert pace.terms == Terms(300, 60.0, "documented")
 
@@ -523,7 +523,7 @@ def test_a_single_refusal_does_not_lower_the_limit():
 
 def test_repeated_refusals_lower_the_limit():
     """To what was granted in a period, the better of the last two; then it climbs again."""
-    pace = pace_of()
+    pace = make_scheduler()
     for permit in [go(pace, 0.0) for _ in range(200)]:
         pace.answered(permit, [], 0.0, refused=False)
     refuse(pace, 20.0)
@@ -543,7 +543,7 @@ def test_repeated_refusals_lower_the_limit():
 
 def test_what_was_under_way_with_a_refused_one_tells_nothing_new():
     """A whole batch that is refused is one refusal, though each is counted."""
-    pace = pace_of()
+    pace = make_scheduler()
     permits = [go(pace, 0.0) for _ in range(9)]
     for permit in permits:
         pace.answered(permit, [], 1.0, refused=True)
@@ -571,7 +571,7 @@ def test_honest_refusals_beside_strangers_never_lower_the_limit(remaining):
 
 def test_a_limit_of_one_is_no_lie():
     """Each grant leaves nothing then, in truth, and the word of it counts."""
-    pace = pace_of()
+    pace = make_scheduler()
     now = 0.0
     for _ in range(6):
         now = max(now, pace.next(now).at)
@@ -585,36 +585,44 @@ def test_a_limit_of_one_is_no_lie():
 
 def test_of_several_quotas_the_slowest_sets_the_pace_and_the_scarcest_the_room():
     """A second and a minute, in any order."""
-    second, minute = Statement(10, 9, 1.0, 1.0), Statement(300, 5, 30.0, 60.0)
+    second, minute = QuotaStatement(10, 9, 1.0, 1.0), QuotaStatement(300, 5, 30.0, 60.0)
     for said in ([second, minute], [minute, second]):
-        pace = pace_of()
+        pace = make_scheduler()
         call(pace, 0.0, said)
 
         assert pace.terms == Terms(300, 60.0, "stated")
         assert pace.remaining(0.0) == 5
 
-    pace = pace_of()
-    call(pace, 0.0, [Statement(1, 1, 1.0, 1.0), Statement(300, 299, 30.0, 60.0), Statement(None)])
+    pace = make_scheduler()
+    call(
+        pace,
+        0.0,
+        [
+            QuotaStatement(1, 1, 1.0, 1.0),
+            QuotaStatement(300, 299, 30.0, 60.0),
+            QuotaStatement(None),
+        ],
+    )
     assert pace.terms == Terms(1, 1.0, "stated")
     assert pace.remaining(0.0) == 1
 
 
 def test_a_quota_without_a_window_is_compared_by_the_own_one():
     """A limit that does not say for how long is one for as long as is believed."""
-    pace = pace_of()
-    call(pace, 0.0, [Statement(10, 9, 1.0, 1.0), Statement(300, 5, 30.0)])
+    pace = make_scheduler()
+    call(pace, 0.0, [QuotaStatement(10, 9, 1.0, 1.0), QuotaStatement(300, 5, 30.0)])
     assert pace.terms == Terms(300, 60.0, "stated")
 
-    pace = pace_of()
-    call(pace, 0.0, [Statement(10, 9, 1.0, 1.0), Statement(remaining=3)])
+    pace = make_scheduler()
+    call(pace, 0.0, [QuotaStatement(10, 9, 1.0, 1.0), QuotaStatement(remaining=3)])
     assert pace.terms == Terms(10, 1.0, "stated")
     assert pace.remaining(0.0) == 3
 
 
 def test_what_is_said_of_a_day_sets_no_pace():
     """Neither by its window nor by its reset; a minute beside it does."""
-    day, minute = Statement(1000, 0, 40_000.0, DAY), Statement(60, 59, 30.0, 60.0)
-    pace = pace_of()
+    day, minute = QuotaStatement(1000, 0, 40_000.0, DAY), QuotaStatement(60, 59, 30.0, 60.0)
+    pace = make_scheduler()
     call(pace, 0.0, [day])
     assert pace.terms == Terms(300, 60.0, "documented")
     assert pace.remaining(0.0) is None
@@ -627,12 +635,12 @@ def test_what_is_said_of_a_day_sets_no_pace():
 @pytest.mark.parametrize(
     "said, long",
     [
-        (Statement(), False),
-        (Statement(1, 1, 3600.0, 3600.0), False),
-        (Statement(1, 1, 3600.1), True),
-        (Statement(1, 1, None, 3600.1), True),
-        (Statement(1, 1, 1.0, DAY), True),
-        (Statement(1, 1, DAY, 60.0), True),
+        (QuotaStatement(), False),
+        (QuotaStatement(1, 1, 3600.0, 3600.0), False),
+        (QuotaStatement(1, 1, 3600.1), True),
+        (QuotaStatement(1, 1, None, 3600.1), True),
+        (QuotaStatement(1, 1, 1.0, DAY), True),
+        (QuotaStatement(1, 1, DAY, 60.0), True),
     ],
 )
 def test_more_than_an_hour_is_long(said, long):
@@ -642,32 +650,32 @@ def test_more_than_an_hour_is_long(said, long):
 
 def test_the_own_limit_of_a_day_is_kept():
     """From the replies on, for 24 hours; that it is spent is told."""
-    pace = pace_of(per_day=3)
+    pace = make_scheduler(per_day=3)
     call(pace, 0.0, trip=1.0)
     call(pace, 10.0)
     lost = go(pace, 20.0)
     assert lost
-    assert pace.next(20.0) == Turn(1.0 + DAY, spent=True)
+    assert pace.next(20.0) == Slot(1.0 + DAY, spent=True)
 
     pace.lost(21.0, sent=False)
     call(pace, 30.0)
-    assert pace.next(1000.0) == Turn(1.0 + DAY, spent=True)
+    assert pace.next(1000.0) == Slot(1.0 + DAY, spent=True)
     assert pace.next(DAY + 1.0).at <= DAY + 1.0
 
 
 def test_a_day_that_is_all_under_way_waits_for_a_reply():
     """Whichever comes back as never sent makes room."""
-    pace = pace_of(per_day=1)
+    pace = make_scheduler(per_day=1)
     go(pace, 0.0)
 
-    assert pace.next(0.0) == Turn(math.inf, spent=True)
+    assert pace.next(0.0) == Slot(math.inf, spent=True)
     pace.lost(1.0, sent=False)
     assert pace.next(1.0).at <= 1.0
 
 
 def test_a_lost_request_counts_unless_it_was_never_sent():
     """For a whole period from when it was given up."""
-    pace = pace_of(2)
+    pace = make_scheduler(2)
     go(pace, 0.0)
     go(pace, 0.0)
     pace.lost(5.0, sent=True)
@@ -679,7 +687,7 @@ def test_a_lost_request_counts_unless_it_was_never_sent():
 
 def test_what_could_have_been_sent_is_earned_from_the_first_one_on():
     """At the terms of each time."""
-    pace = pace_of()
+    pace = make_scheduler()
     call(pace, 100.0)
     assert pace.earned(100.0) == 0.0
     assert pace.earned(110.0) == 50.0
@@ -692,7 +700,7 @@ def test_what_could_have_been_sent_is_earned_from_the_first_one_on():
 
 def test_a_share_of_the_limit_is_kept_to():
     """The whole is told besides, and one request is always left."""
-    pace = pace_of()
+    pace = make_scheduler()
     pace.keep_to_share(0.5, 0.0)
     assert pace.terms == Terms(150, 60.0, "documented")
     assert pace.whole_limit == 300
@@ -701,7 +709,7 @@ def test_a_share_of_the_limit_is_kept_to():
     assert pace.terms == Terms(30, 60.0, "stated")
     pace.keep_to_share(0.0, 1.0)
     assert pace.terms == Terms(1, 60.0, "stated")
-    assert pace.next(1.0) == Turn(60.0)
+    assert pace.next(1.0) == Slot(60.0)
     pace.keep_to_share(1.0, 2.0)
     assert pace.terms == Terms(61, 60.0, "stated")
 
@@ -711,10 +719,10 @@ def test_a_share_of_the_limit_is_kept_to():
 
 def test_without_a_pace_each_goes_as_soon_as_it_is_wanted():
     """Only what is under way and what was refused is counted."""
-    pace = Unpaced()
+    pace = Unlimited()
     permits = [pace.take(pace.next(float(now)), float(now)) for now in range(3)]
     assert [permit.sent for permit in permits] == [0.0, 1.0, 2.0]
-    assert pace.next(7.0) == Turn(7.0, paced=False)
+    assert pace.next(7.0) == Slot(7.0, paced=False)
     assert pace.under_way == 3
 
     pace.answered(permits[0], left(1, 0), 3.0, refused=True)
@@ -724,7 +732,7 @@ def test_without_a_pace_each_goes_as_soon_as_it_is_wanted():
 
     assert (pace.under_way, pace.refused) == (0, 1)
     assert pace.terms == Terms(0, 0.0, "unpaced")
-    assert pace.next(7.0) == Turn(7.0, paced=False)
+    assert pace.next(7.0) == Slot(7.0, paced=False)
     assert pace.used(7.0) == 0
     assert pace.remaining(7.0) is None
     assert pace.earned(7.0) == math.inf
@@ -756,7 +764,7 @@ class Driver:
         slack: the part of a window that may be missing, for exchanges quicker than is deducted.
     """
 
-    def __init__(self, pace: Pace, slack: float) -> None:
+    def __init__(self, pace: Scheduler, slack: float) -> None:
         self.pace, self.slack = pace, slack
         self.now = 0.0
         self.under_way: list[Sent] = []
@@ -776,7 +784,7 @@ class Driver:
         if not self.limits or self.limits[-1][1] != terms.limit:
             self.limits.append((self.now, terms.limit))
 
-    def next(self) -> Turn:
+    def next(self) -> Slot:
         turn = self.pace.next(self.now)
         self.look()
         assert not math.isnan(turn.at)
@@ -801,7 +809,9 @@ class Driver:
             self.pass_time(turn.at - self.now)
         self.take(most)
 
-    def settle(self, place: int, said: list[Statement], fate: str, *, least: float = 0.0) -> None:
+    def settle(
+        self, place: int, said: list[QuotaStatement], fate: str, *, least: float = 0.0
+    ) -> None:
         """Let a request end."""
         if not self.under_way:
             return
@@ -866,7 +876,7 @@ WAITS = st.sampled_from([0.0, 0.0, 0.1, 1.0, 30.0, 60.0, 1000.0]) | st.floats(0,
 
 def steps(per: st.SearchStrategy[float | None]) -> st.SearchStrategy[list[tuple]]:
     """Return what may happen, one thing after the other."""
-    said = st.lists(st.builds(Statement, LIMITS, COUNTS, RESETS, per), max_size=2)
+    said = st.lists(st.builds(QuotaStatement, LIMITS, COUNTS, RESETS, per), max_size=2)
     return st.lists(
         st.one_of(
             st.tuples(st.just("take"), WAITS, st.integers(1, 20)),
@@ -904,7 +914,7 @@ def test_no_window_ever_holds_more_than_the_largest_limit_that_was_in_force(requ
     Exactly so while no exchange takes less than what is deducted, which is a twentieth of a window
     at the most; see the tests of the ledger. And never does the next turn fail to come.
     """
-    driver = Driver(pace_of(requests), slack=0.0)
+    driver = Driver(make_scheduler(requests), slack=0.0)
 
     drive(driver, happens, least=3.0)
 
@@ -922,7 +932,7 @@ def test_no_window_ever_holds_too_much_however_absurd_what_is_said(requests, per
 
     Windows are a twentieth shorter for that: so much is deducted at the most.
     """
-    driver = Driver(pace_of(requests, per=per), slack=0.05)
+    driver = Driver(make_scheduler(requests, per=per), slack=0.05)
 
     drive(driver, happens, least=0.0)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cekat_async._paging.cursor_times import Timeline
+from cekat_async._paging.cursor_times import CursorTimes
 from cekat_async.positions import Cursor
 
 SECOND = 1_000_000
@@ -44,16 +44,16 @@ def cursor(timestamp: str, name: str = "a") -> Cursor:
     return Cursor(name, timestamp)
 
 
-def timeline_of(*timestamps: str) -> Timeline:
+def make_cursor_times(*timestamps: str) -> CursorTimes:
     """Return a timeline that has met cursors with these timestamps, in this order."""
-    timeline, before = Timeline(), None
+    timeline, before = CursorTimes(), None
     for number, timestamp in enumerate(timestamps):
         timeline.learn(cursor(timestamp, f"id-{number}"), before)
         before = cursor(timestamp)
     return timeline
 
 
-def shape_of(timestamp: str) -> str:
+def get_shape(timestamp: str) -> str:
     """Return a timestamp with its zone as it is, and a # for each digit before."""
     moment, zone = re.fullmatch(r"(.{19}(?:\.\d+)?)(.*)", timestamp).groups()
     return re.sub(r"\d", "#", moment) + zone
@@ -65,11 +65,13 @@ def test_a_made_up_cursor_is_spelled_like_the_servers_and_points_where_asked(
     like, depth, is_rising
 ):
     """Gap, digits and zone are the first cursor's, the id too; off by less than its last digit."""
-    timeline = timeline_of(like, "2027-01-01T00:00:00Z" if is_rising else "2025-01-01T00:00:00Z")
+    timeline = make_cursor_times(
+        like, "2027-01-01T00:00:00Z" if is_rising else "2025-01-01T00:00:00Z"
+    )
 
     made = timeline.cursor_at(depth)
 
-    assert (made.cursor_id, shape_of(made.cursor_ts)) == ("id-0", shape_of(like))
+    assert (made.cursor_id, get_shape(made.cursor_ts)) == ("id-0", get_shape(like))
     digits = len(re.search(r"(?:\.(\d+))?(?:Z|[+-].{5})?$", like)[1] or "")
     assert abs(timeline.depth(made) - depth) < 10 ** max(6 - digits, 0)
 
@@ -86,7 +88,7 @@ def test_a_made_up_cursor_is_spelled_like_the_servers_and_points_where_asked(
 )
 def test_what_a_made_up_cursor_looks_like(like, made):
     """A second and a half behind the first one, on its clock; what has no digit is cut off."""
-    assert timeline_of(like, "2027-01-01T00:00:00Z").cursor_at(1_500_000).cursor_ts == made
+    assert make_cursor_times(like, "2027-01-01T00:00:00Z").cursor_at(1_500_000).cursor_ts == made
 
 
 @pytest.mark.parametrize(
@@ -102,8 +104,8 @@ def test_what_a_made_up_cursor_looks_like(like, made):
 )
 def test_depths_are_microseconds_behind_the_first_cursor(timestamp, microseconds):
     """Back in time in a falling listing, forward in a rising one, between any two spellings."""
-    falling = timeline_of("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
-    rising = timeline_of("2026-03-01T10:20:30Z", "2027-01-01T00:00:00Z")
+    falling = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
+    rising = make_cursor_times("2026-03-01T10:20:30Z", "2027-01-01T00:00:00Z")
 
     assert falling.depth(cursor(timestamp)) == microseconds
     assert rising.depth(cursor(timestamp)) == -microseconds
@@ -111,7 +113,7 @@ def test_depths_are_microseconds_behind_the_first_cursor(timestamp, microseconds
 
 def test_the_order_shows_with_the_first_other_timestamp_and_stays():
     """Until then all depths are 0 and no other place is known; no later cursor turns it round."""
-    timeline = timeline_of("2026-03-01T10:20:30Z", "2026-03-01T10:20:30.000Z")
+    timeline = make_cursor_times("2026-03-01T10:20:30Z", "2026-03-01T10:20:30.000Z")
     assert not timeline.is_known
     assert not timeline.is_rising
     assert timeline.depth(cursor("2026-01-01T00:00:00Z")) == 0
@@ -136,7 +138,7 @@ def test_the_order_shows_with_the_first_other_timestamp_and_stays():
 )
 def test_a_listing_whose_order_has_not_shown_is_settled_to_go_back_in_time(timestamps, is_rising):
     """One that has shown its order keeps it, and one that has not can show no other afterwards."""
-    timeline = timeline_of(*timestamps)
+    timeline = make_cursor_times(*timestamps)
 
     timeline.settle()
     timeline.learn(cursor("2026-03-01T10:20:30Z"))
@@ -150,17 +152,17 @@ def test_a_listing_whose_order_has_not_shown_is_settled_to_go_back_in_time(times
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_a_text_that_is_no_timestamp_has_no_depth_and_teaches_nothing(text):
     """Its depth compares with nothing, and the next cursor that can be read is the first."""
-    timeline = timeline_of(text, "2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z", text)
+    timeline = make_cursor_times(text, "2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z", text)
 
     assert math.isnan(timeline.depth(cursor(text)))
     assert timeline.cursor_at(SECOND) == cursor("2026-03-01T10:20:29Z", "id-1")
-    assert not timeline_of(text, text).is_known
+    assert not make_cursor_times(text, text).is_known
 
 
 @pytest.mark.parametrize("timestamps", [[], ["ts-1", "ts-2"]])
 def test_no_cursor_is_made_up_where_none_was_learned(timestamps):
     """Not at the front either, and not when the order is settled."""
-    timeline = timeline_of(*timestamps)
+    timeline = make_cursor_times(*timestamps)
     timeline.settle()
 
     assert timeline.cursor_at(0) is None
@@ -193,7 +195,7 @@ def test_no_cursor_is_made_up_where_none_was_learned(timestamps):
 )
 def test_no_cursor_points_before_1970_or_behind_the_year_9999(first, second, last, deepest):
     """The last moment that has one is the very last there is, by the cursor's own clock or UTC."""
-    timeline = timeline_of(first, second)
+    timeline = make_cursor_times(first, second)
 
     assert timeline.cursor_at(deepest).cursor_ts == last
     assert timeline.cursor_at(deepest + 1) is None
@@ -213,4 +215,4 @@ def test_a_cursor_points_at_a_moment_whatever_zone_it_means(timestamp, is_at):
     """A cursor without a zone may mean any; one that cannot be read points at none."""
     moment = datetime(2026, 4, 10, 5, 47, 16, 771_000, tzinfo=UTC)
 
-    assert Timeline.is_at(cursor(timestamp), moment) is is_at
+    assert CursorTimes.is_at(cursor(timestamp), moment) is is_at

@@ -13,13 +13,13 @@ from support.effort import EFFORT
 from cekat_async._paging.cursor_walk import CursorWalk
 from cekat_async._paging.page_walk import (
     PageWalk,
-    items_of,
-    odd_record_error,
+    iter_items,
+    malformed_error,
     walk_inboxes,
     walk_pages,
 )
-from cekat_async.errors import CekatError, OddRecordError, PaginationError
-from cekat_async.models import Conversation, Inbox, OddRecord
+from cekat_async.errors import CekatError, MalformedRecordError, PaginationError
+from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.pages import ConversationPage, InboxPage
 from cekat_async.positions import Cursor
 
@@ -28,22 +28,26 @@ def cursor(name: object) -> Cursor:
     return Cursor(f"id-{name}", f"ts-{name}")
 
 
-def odd(index: int = 0, record_id: str | None = None, raw: bytes = b"7") -> OddRecord:
-    return OddRecord(index=index, id=record_id, field="$.notes", reason="Expected `str`", raw=raw)
+def odd(index: int = 0, record_id: str | None = None, raw: bytes = b"7") -> MalformedRecord:
+    return MalformedRecord(
+        index=index, id=record_id, field="$.notes", reason="Expected `str`", raw=raw
+    )
 
 
-def conversation_page(*ids: str, to: object = None, odd_records: tuple = ()) -> ConversationPage:
+def conversation_page(
+    *ids: str, to: object = None, malformed_records: tuple = ()
+) -> ConversationPage:
     return ConversationPage(
         items=tuple(Conversation(id=name) for name in ids),
-        odd_records=odd_records,
+        malformed_records=malformed_records,
         next_cursor=None if to is None else cursor(to),
     )
 
 
-def inbox_page(*ids: str, pages=None, items=None, odd_records: tuple = ()) -> InboxPage:
+def inbox_page(*ids: str, pages=None, items=None, malformed_records: tuple = ()) -> InboxPage:
     return InboxPage(
         items=tuple(Inbox(id=name) for name in ids),
-        odd_records=odd_records,
+        malformed_records=malformed_records,
         total_pages=pages,
         total_items=items,
     )
@@ -83,13 +87,13 @@ def walked(walk: Callable, answer: Callable, *arguments: object, at_most: int = 
     return result
 
 
-def along_cursors(answer: Callable, start: Cursor | None = None, on_odd_record=None) -> Walked:
-    error_of = partial(odd_record_error, on_odd_record=on_odd_record)
+def along_cursors(answer: Callable, start: Cursor | None = None, on_malformed=None) -> Walked:
+    error_of = partial(malformed_error, on_malformed=on_malformed)
     return walked(walk_pages, answer, CursorWalk(start), error_of)
 
 
-def along_pages(answer: Callable, on_odd_record=None, at_most: int = 10_000) -> Walked:
-    return walked(walk_inboxes, answer, on_odd_record, at_most=at_most)
+def along_pages(answer: Callable, on_malformed=None, at_most: int = 10_000) -> Walked:
+    return walked(walk_inboxes, answer, on_malformed, at_most=at_most)
 
 
 def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], ConversationPage]:
@@ -197,7 +201,7 @@ def test_empty_page_with_its_own_cursor_is_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [conversation_page("y", to="A"), conversation_page(to="A", odd_records=(odd(),))]
+    "page", [conversation_page("y", to="A"), conversation_page(to="A", malformed_records=(odd(),))]
 )
 def test_page_with_something_and_its_own_cursor_is_a_circle(page: ConversationPage) -> None:
     """A page with any record that repeats the cursor it was asked with is a circle."""
@@ -299,13 +303,13 @@ def test_error_of_a_fetch_passes() -> None:
 def test_odd_record_raises_behind_its_page() -> None:
     """An odd record is an error behind the page's healthy ones, with the cursor of that page."""
     records = (odd(1, "o-1", b'{"id":"o-1"}'), odd(3))
-    second = conversation_page("b", to="B", odd_records=records)
+    second = conversation_page("b", to="B", malformed_records=records)
 
     result = along_cursors(
         lambda position: conversation_page("a", to="A") if position is None else second
     )
 
-    assert isinstance(result.error, OddRecordError)
+    assert isinstance(result.error, MalformedRecordError)
     assert result.ids == ["a", "b"]
     assert result.error.cursor == cursor("A")
     assert (result.error.records, result.error.page) == (records, second)
@@ -322,7 +326,7 @@ def test_odd_records_can_be_handed_over() -> None:
 
     result = along_cursors(
         lambda position: (
-            conversation_page("a", to="A", odd_records=(first, second))
+            conversation_page("a", to="A", malformed_records=(first, second))
             if position is None
             else conversation_page("b")
         ),
@@ -336,16 +340,16 @@ def test_odd_records_can_be_handed_over() -> None:
 
 def test_page_without_odd_records_has_no_error() -> None:
     """A page without odd records is no error, and the function for them is not called."""
-    assert odd_record_error(conversation_page("a"), None) is None
-    assert odd_record_error(conversation_page("a"), pytest.fail) is None
+    assert malformed_error(conversation_page("a"), None) is None
+    assert malformed_error(conversation_page("a"), pytest.fail) is None
 
 
 def test_odd_inbox_raises_behind_its_page() -> None:
     """An odd inbox is an error behind the page's healthy ones, or is handed over."""
-    pages = {1: inbox_page("a", odd_records=(odd(1),)), 2: inbox_page("b"), 3: inbox_page()}
+    pages = {1: inbox_page("a", malformed_records=(odd(1),)), 2: inbox_page("b"), 3: inbox_page()}
     handed = []
 
-    assert isinstance(along_pages(pages.__getitem__).error, OddRecordError)
+    assert isinstance(along_pages(pages.__getitem__).error, MalformedRecordError)
     assert along_pages(pages.__getitem__).ids == ["a"]
     assert along_pages(pages.__getitem__, handed.append).ids == ["a", "b"]
     assert handed == [odd(1)]
@@ -404,11 +408,11 @@ def test_clamped_page_numbers_end() -> None:
 
 def test_clamped_page_with_odd_records_ends() -> None:
     """A last page that comes again ends the walk, also when its odd record changes each time."""
-    handed: list[OddRecord] = []
+    handed: list[MalformedRecord] = []
 
     result = along_pages(
         lambda number: inbox_page(
-            "a", odd_records=(odd(1, "o-1", b"%d" % number), odd(2, None, b"same"))
+            "a", malformed_records=(odd(1, "o-1", b"%d" % number), odd(2, None, b"same"))
         ),
         handed.append,
     )
@@ -509,10 +513,10 @@ def test_a_count_of_pages_that_is_too_large_is_no_error(extra: int) -> None:
 
 def test_an_error_of_an_inbox_listing_comes_after_odd_records() -> None:
     """An odd inbox on the last page before the error is told, and is not what is raised."""
-    handed: list[OddRecord] = []
+    handed: list[MalformedRecord] = []
 
     result = along_pages(
-        lambda number: inbox_page(pages=10**9, odd_records=(odd(0, "o"),)), handed.append
+        lambda number: inbox_page(pages=10**9, malformed_records=(odd(0, "o"),)), handed.append
     )
 
     assert isinstance(result.error, PaginationError)
@@ -524,7 +528,9 @@ PAGE = st.builds(
         *ids,
         pages=pages,
         items=items,
-        odd_records=tuple(odd(index, name, b"%d" % index) for index, name in enumerate(odd_ids)),
+        malformed_records=tuple(
+            odd(index, name, b"%d" % index) for index, name in enumerate(odd_ids)
+        ),
     ),
     ids=st.lists(st.sampled_from("abcdef"), max_size=4),
     odd_ids=st.lists(st.sampled_from([None, "a", "o", "p"]), max_size=2),
@@ -540,7 +546,7 @@ def test_walk_along_any_pages_ends(server: list[InboxPage], wraps: bool) -> None
 
     It asks at most ten times in vain behind each record that it finds.
     """
-    handed: list[OddRecord] = []
+    handed: list[MalformedRecord] = []
 
     def answer(number: int) -> InboxPage:
         return server[(number - 1) % len(server) if wraps else min(number, len(server)) - 1]
@@ -592,7 +598,7 @@ def test_items_of_pages() -> None:
             yield page
 
     async def drive() -> list[str]:
-        return [item.id async for item in items_of(pages())]
+        return [item.id async for item in iter_items(pages())]
 
     assert run_virtual(drive()) == ["a", "b", "c"]
 
@@ -608,7 +614,7 @@ def test_items_close_their_pages() -> None:
             closed.append(True)
 
     async def drive() -> None:
-        async with aclosing(items_of(pages())) as items:
+        async with aclosing(iter_items(pages())) as items:
             await anext(items)
             assert closed == []
         assert closed == [True]

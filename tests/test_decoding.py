@@ -37,7 +37,7 @@ TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
 NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 
 
-def json_of(text: st.SearchStrategy[str]) -> st.SearchStrategy:
+def get_json(text: st.SearchStrategy[str]) -> st.SearchStrategy:
     return st.recursive(
         st.none() | st.booleans() | NUMBER | text,
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
@@ -45,9 +45,9 @@ def json_of(text: st.SearchStrategy[str]) -> st.SearchStrategy:
     )
 
 
-JSON = json_of(TEXT)
+JSON = get_json(TEXT)
 WHOLE_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-WHOLE_JSON = json_of(WHOLE_TEXT)
+WHOLE_JSON = get_json(WHOLE_TEXT)
 KNOWN = sorted({*Conversation.__struct_fields__, *Inbox.__struct_fields__} - {"extra"})
 
 # Nearly records: fields of the real names, with values of any kind.
@@ -73,7 +73,7 @@ def inboxes(body: bytes):
 READERS = pytest.mark.parametrize("read", [conversations, inboxes])
 
 
-def body_of(*records: object, **more: object) -> bytes:
+def make_body(*records: object, **more: object) -> bytes:
     """Make the body of a page; a record that is bytes already stands in it as it is."""
     parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in records]
     rest = b"".join(
@@ -97,12 +97,12 @@ def test_unknown_fields_survive(fields: dict) -> None:
     unknown = {name: value for name, value in fields.items() if name not in KNOWN}
 
     for read, kind in ((conversations, Conversation), (inboxes, Inbox)):
-        page = read(body_of({"id": "x"} | unknown))
+        page = read(make_body({"id": "x"} | unknown))
         (record,) = page
 
         assert same_json(unknown) == same_json(record.extra)
         assert kind(id="x", extra=record.extra) == record
-        assert page.odd_records == ()
+        assert page.malformed_records == ()
     as_json = {**decode_conversation(json.dumps({"id": "x"} | unknown)).to_dict()}
     assert same_json(Conversation(id="x").to_dict() | unknown) == same_json(as_json)
 
@@ -174,7 +174,7 @@ def test_unknown_fields_seen(fields: dict) -> None:
 @pytest.mark.parametrize("name", ["pipeline", "collaborators", "last_message_by_human"])
 def test_live_fields_may_be_anything(name: str, value: object) -> None:
     """What is seen on live accounts but not documented is a field, and never makes a record odd."""
-    (conversation,) = conversations(body_of({"id": "x", name: value}))
+    (conversation,) = conversations(make_body({"id": "x", name: value}))
 
     assert value == getattr(conversation, name)
     assert conversation.extra == {}
@@ -182,7 +182,9 @@ def test_live_fields_may_be_anything(name: str, value: object) -> None:
 
 def test_escaped_names() -> None:
     """A known field whose name is written with escapes is known all the same."""
-    page = conversations(body_of(rb'{"\u0069d":"x","n\u006ftes":"n"}', rb'{"\u0069d":"y","new":1}'))
+    page = conversations(
+        make_body(rb'{"\u0069d":"x","n\u006ftes":"n"}', rb'{"\u0069d":"y","new":1}')
+    )
 
     assert [(item.id, item.notes) for item in page] == [("x", "n"), ("y", None)]
 
@@ -190,8 +192,8 @@ def test_escaped_names() -> None:
 def test_every_known_and_unknown_field_at_once() -> None:
     """One unknown field does not change how the known ones are read."""
     (sent,) = json.loads(SAMPLE)["data"]
-    (plain,) = conversations(body_of(sent))
-    (more,) = conversations(body_of(sent | {"sla": 1}))
+    (plain,) = conversations(make_body(sent))
+    (more,) = conversations(make_body(sent | {"sla": 1}))
 
     assert plain == msgspec.structs.replace(more, extra=plain.extra)
 
@@ -206,12 +208,12 @@ def test_healthy_records_survive_odd_ones(read, odd: list, place: int) -> None:
     """Whatever JSON stands beside them, the healthy records of a page are there, in order."""
     records = [*odd[:place], {"id": "healthy-1"}, *odd[place:], {"id": "healthy-2"}]
 
-    page = read(body_of(*records))
+    page = read(make_body(*records))
 
     healthy = [item.id for item in page if item.id.startswith("healthy-")]
     assert healthy == ["healthy-1", "healthy-2"]
-    assert len(records) == len(page.items) + len(page.odd_records)
-    for record in page.odd_records:
+    assert len(records) == len(page.items) + len(page.malformed_records)
+    for record in page.malformed_records:
         assert json.dumps(records[record.index]).encode() == record.raw
         assert record.field.startswith("$")
         assert record.reason
@@ -243,9 +245,9 @@ def test_healthy_records_survive_odd_ones(read, odd: list, place: int) -> None:
 )
 def test_malformed_record_is_named(record: bytes, record_id: str | None, field: str) -> None:
     """One malformed record costs no other; it has its index, its bytes, its id if there is one."""
-    body = body_of({"id": "a"}, record, {"id": "b"})
+    body = make_body({"id": "a"}, record, {"id": "b"})
     for page in (conversations(body), inboxes(body)):
-        (odd,) = page.odd_records
+        (odd,) = page.malformed_records
 
         assert [item.id for item in page] == ["a", "b"]
         assert page.ids == ["a", record_id, "b"]
@@ -257,9 +259,9 @@ def test_malformed_record_is_named(record: bytes, record_id: str | None, field: 
 def test_all_records_odd() -> None:
     """A page of odd records only is a page without items, and its cursor leads on."""
     cursor = {"cursor_id": "c", "cursor_ts": "t"}
-    page = conversations(body_of(1, 2, metadata={"next_cursor": cursor}))
+    page = conversations(make_body(1, 2, metadata={"next_cursor": cursor}))
 
-    assert (len(page), [odd.index for odd in page.odd_records]) == (0, [0, 1])
+    assert (len(page), [odd.index for odd in page.malformed_records]) == (0, [0, 1])
     assert page.next_cursor == Cursor("c", "t")
 
 
@@ -284,7 +286,7 @@ def test_broken_text_is_mended(read, sent: bytes, read_as: str) -> None:
     """A text that was cut in the middle of a character is no odd record, and its bytes stay."""
     name = b"contact_name" if read is conversations else b"name"
     record = b'{"id":"x","' + name + b'":"' + sent + b'"}'
-    page = read(body_of(record, {"id": "y"}))
+    page = read(make_body(record, {"id": "y"}))
 
     assert read_as == page.items[0].to_dict()[name.decode()]
     assert [item.id for item in page] == ["x", "y"]
@@ -307,14 +309,14 @@ def test_broken_text_in_names_and_unknown_fields() -> None:
 def test_odd_record_keeps_its_own_bytes() -> None:
     """An odd record with broken text carries the bytes as they came, not as they were mended."""
     odd = rb'{"id":7,"notes":"\ud83d"}'
-    page = conversations(body_of({"id": "a"}, odd))
+    page = conversations(make_body({"id": "a"}, odd))
 
-    assert [odd] == [record.raw for record in page.odd_records]
+    assert [odd] == [record.raw for record in page.malformed_records]
 
 
 def test_decode_from_text() -> None:
     """One conversation is read from bytes, from text (even broken) and from a page's raw view."""
-    (raw,) = conversations(body_of({"id": "x", "notes": "n"})).raw
+    (raw,) = conversations(make_body({"id": "x", "notes": "n"})).raw
 
     expected = Conversation(id="x", notes="n")
     assert expected == decode_conversation(raw)
@@ -390,7 +392,7 @@ def test_raw_is_byte_for_byte(read, data: st.DataObject) -> None:
     page = read(body)
 
     assert [part.strip(b" \t\r\n") for part in printed] == [bytes(raw) for raw in page.raw]
-    for odd in page.odd_records:
+    for odd in page.malformed_records:
         assert printed[odd.index].strip(b" \t\r\n") == odd.raw
     assert body == page.body
 
@@ -408,7 +410,7 @@ def test_raw_of_broken_text_is_not_searched_for() -> None:
 def test_raw_outlives_its_page() -> None:
     """The bytes of a record can be kept, also those of a body with broken text."""
     kept = [
-        conversations(body_of(record)).raw[0] for record in (rb'{"id":"\ud83d"}', b'{"id":"x"}')
+        conversations(make_body(record)).raw[0] for record in (rb'{"id":"\ud83d"}', b'{"id":"x"}')
     ]
 
     assert [bytes(raw) for raw in kept] == [rb'{"id":"\ud83d"}', b'{"id":"x"}']
@@ -435,7 +437,7 @@ def test_raw_outlives_its_page() -> None:
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_last_page(metadata: dict, record: dict) -> None:
     """Each way of saying that there is no next page is understood."""
-    page = conversations(body_of(record, **metadata))
+    page = conversations(make_body(record, **metadata))
 
     assert page.next_cursor is None
     assert [item.id for item in page] == ["x"]
@@ -448,7 +450,7 @@ def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
     pair = {"cursor_id": cursor_id, "cursor_ts": cursor_ts, "more": 1}
 
     for record in ({"id": "x"}, {"id": "x", "new": 1}):
-        page = conversations(body_of(record, metadata={"next_cursor": pair}))
+        page = conversations(make_body(record, metadata={"next_cursor": pair}))
 
         assert Cursor(cursor_id, cursor_ts) == page.next_cursor
 
@@ -474,7 +476,7 @@ def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_a_cursor_that_cannot_be_used(metadata: object, problem: str, record: dict) -> None:
     """A bad cursor costs no record. It is neither an end nor a way on, and the page says why."""
-    body = body_of(record, metadata=metadata)
+    body = make_body(record, metadata=metadata)
 
     for page in (conversations(body), completed(decode_raw_page(reply(body=body)))):
         assert page.ids == ["x"]
@@ -523,7 +525,7 @@ def test_metadata_that_cannot_be_read(metadata: bytes) -> None:
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_inbox_page(metadata: object, totals: tuple, record: dict) -> None:
     """A page of inboxes has the number it was asked for, and totals where the server gives any."""
-    page = completed(decode_inbox_page(reply(body=body_of(record, metadata=metadata)), 3))
+    page = completed(decode_inbox_page(reply(body=make_body(record, metadata=metadata)), 3))
 
     assert (3, *totals) == (page.page, page.total_pages, page.total_items)
     assert [inbox.id for inbox in page] == ["x"]
@@ -541,7 +543,7 @@ def test_empty_page(read) -> None:
     """A page without records is a page."""
     page = read(b'{"data":[]}')
 
-    assert (page.items, page.odd_records, page.raw) == ((), (), [])
+    assert (page.items, page.malformed_records, page.raw) == ((), (), [])
 
 
 # --- bodies that are no page
@@ -613,7 +615,7 @@ def test_other_shape(read, body: bytes, field: str) -> None:
 @pytest.mark.parametrize("success", ["yes", 0, [], "false"])
 def test_success_of_another_type(read, success: object) -> None:
     """Only ``"success": false`` says that a reply is no success; another type costs no record."""
-    assert read(body_of({"id": "x"}, success=success)).ids == ["x"]
+    assert read(make_body({"id": "x"}, success=success)).ids == ["x"]
 
 
 @READERS
@@ -649,7 +651,9 @@ def test_success(read, success: bool | None) -> None:  # noqa: FBT001 - a case, 
 
 @READERS
 @given(
-    body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | ODD_OBJECT.map(body_of)
+    body=st.binary()
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | ODD_OBJECT.map(make_body)
 )
 @settings(max_examples=25 * EFFORT)
 def test_any_body(read, body: bytes) -> None:
@@ -659,7 +663,7 @@ def test_any_body(read, body: bytes) -> None:
     except CekatError as error:
         str(error).encode()
     else:
-        assert len(page.raw) == len(page.items) + len(page.odd_records)
+        assert len(page.raw) == len(page.items) + len(page.malformed_records)
 
 
 @READERS
@@ -682,7 +686,7 @@ def test_any_damage(read, data: st.DataObject) -> None:
     except CekatError as error:
         str(error).encode()
     else:
-        assert len(page.raw) == len(page.items) + len(page.odd_records)
+        assert len(page.raw) == len(page.items) + len(page.malformed_records)
 
 
 @given(raw=st.binary() | st.text() | TEXT | JSON.map(json.dumps) | ODD_OBJECT.map(json.dumps))
@@ -723,7 +727,7 @@ def test_numbers() -> None:
 def test_ordinary_page_is_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page as documented is decoded once, in one piece, and never record by record."""
     record = json.loads(SAMPLE)["data"][0]
-    body = body_of(*[record | {"id": str(number)} for number in range(100)])
+    body = make_body(*[record | {"id": str(number)} for number in range(100)])
     monkeypatch.delattr(decoding, "_cut")
 
     page = conversations(body)
@@ -733,7 +737,7 @@ def test_ordinary_page_is_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_records_share_what_is_empty() -> None:
     """Records without unknown fields share one empty mapping for them."""
-    page = conversations(body_of({"id": "a", "labels": [{}], "last_message": {}}, {"id": "b"}))
+    page = conversations(make_body({"id": "a", "labels": [{}], "last_message": {}}, {"id": "b"}))
     label: Label = page.items[0].labels[0]
     preview: MessagePreview = page.items[0].last_message
 
@@ -742,7 +746,7 @@ def test_records_share_what_is_empty() -> None:
 
 def test_raw_copies_nothing() -> None:
     """The records' bytes are views of the body: looking at them costs no second body."""
-    page = conversations(body_of(*[{"id": str(n), "notes": "x" * 10_000} for n in range(100)]))
+    page = conversations(make_body(*[{"id": str(n), "notes": "x" * 10_000} for n in range(100)]))
     tracemalloc.start()
     try:
         views = page.raw
@@ -776,7 +780,7 @@ def test_a_page_of_many_records_is_decoded() -> None:
 def test_a_page_of_long_texts_is_decoded_at_once(length: int, pauses: int) -> None:
     """A page of up to 2 MiB whose texts are long is decoded without a pause, and so quickly."""
     steps = decode_conversation_page(
-        reply(200, body_of(*[{"id": "x", "notes": "t" * length}] * 100))
+        reply(200, make_body(*[{"id": "x", "notes": "t" * length}] * 100))
     )
 
     assert min(1, len([*steps])) == pauses
@@ -791,7 +795,7 @@ def test_a_large_page_may_have_more_values() -> None:
     page = conversations(body)
 
     assert body.count(b",") > 400_000
-    assert (len(page.items), page.odd_records) == (1200, ())
+    assert (len(page.items), page.malformed_records) == (1200, ())
 
 
 def test_a_page_of_too_many_values_keeps_its_other_records() -> None:
@@ -803,6 +807,6 @@ def test_a_page_of_too_many_values_keeps_its_other_records() -> None:
 
     assert page.ids == ["0", "1", "2", "small"]
     assert [item.id for item in page.items] == ["0", "1", "small"]
-    (odd,) = page.odd_records
+    (odd,) = page.malformed_records
     assert (odd.index, odd.id, odd.field, odd.raw) == (2, "2", "$", records[2])
     assert odd.reason == "the page has too many values"

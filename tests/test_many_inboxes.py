@@ -18,7 +18,7 @@ from cekat_async import (
     CekatClient,
     ConfigurationError,
     InboxesFailedError,
-    OddRecordError,
+    MalformedRecordError,
     PermissionDeniedError,
     RateLimitError,
     RetryPolicy,
@@ -403,9 +403,9 @@ def test_odd_inboxes_are_walked_too():
     told = []
 
     async def main() -> None:
-        with pytest.raises(OddRecordError):
+        with pytest.raises(MalformedRecordError):
             await ids_across(account)
-        assert sorted(await ids_across(account, on_odd_record=told.append)) == ["a.1", "b.1", "b.2"]
+        assert sorted(await ids_across(account, on_malformed=told.append)) == ["a.1", "b.1", "b.2"]
 
     run_virtual(main())
     assert [record.index for record in told] == [2]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cekat_async._parallel import split_planner
 from cekat_async._parallel.segment import Segment
-from cekat_async._parallel.split_planner import Split, Splits
+from cekat_async._parallel.split_planner import Split, SplitPlanner
 
 # What may be tuned. It is so many pages for each of 8 segments.
 FIRST_SOUNDING = 8 * split_planner._FIRST_SOUNDING
@@ -38,9 +38,11 @@ def over(begin: int = 0, at: int | None = None) -> Segment:
     return one
 
 
-def splits_of(*spans: int, most: int = 100, end: int | None = None, bursts: tuple = ()) -> Splits:
+def make_planner(
+    *spans: int, most: int = 100, end: int | None = None, bursts: tuple = ()
+) -> SplitPlanner:
     """Return what is known behind pages that took so much time, and bursts of so many pages."""
-    splits = Splits(most)
+    splits = SplitPlanner(most)
     splits.end = end
     for number, span in enumerate(spans):
         splits.note(span, bursts[number] if number < len(bursts) else 0)
@@ -57,7 +59,7 @@ def place(split: Split | None) -> tuple[int, float] | None:
 @pytest.mark.parametrize("spans", [[], [0, 0, 0]])
 def test_nothing_is_split_before_a_page_has_taken_time(spans):
     """Nobody knows how close the pages lie."""
-    assert splits_of(*spans).best([segment(width=1)]) is None
+    assert make_planner(*spans).best([segment(width=1)]) is None
 
 
 @pytest.mark.parametrize("width, usual", [(10, 10), (0, 7)])
@@ -65,7 +67,7 @@ def test_an_unknown_end_is_sounded_some_pages_from_the_front(width, usual):
     """Pages as the front's last ones, or the usual ones, if those are not known."""
     front = segment(at=100, width=width)
 
-    split = splits_of(5, 10, most=8).best([front])
+    split = make_planner(5, 10, most=8).best([front])
 
     assert split == Split(front, 100 + FIRST_SOUNDING * usual, inf)
 
@@ -73,7 +75,7 @@ def test_an_unknown_end_is_sounded_some_pages_from_the_front(width, usual):
 @given(spans=st.lists(st.integers(1, 10**9), min_size=1, max_size=5), width=st.integers(0, 10**9))
 def test_soundings_go_four_times_as_deep_each_and_four_are_under_way_at_most(spans, width):
     """Each behind the last one; when one is answered, one more may go."""
-    splits, segments = splits_of(*spans), [segment(width=width)]
+    splits, segments = make_planner(*spans), [segment(width=width)]
     while split := splits.best(segments):
         assert (split.behind, split.pages) == (segments[-1], inf)
         segments.append(sounding(split.depth))
@@ -87,16 +89,16 @@ def test_soundings_go_four_times_as_deep_each_and_four_are_under_way_at_most(spa
 def test_a_sounding_that_has_come_far_is_sounded_behind():
     """Not before where it is: some of the front's pages further on, if that is deeper."""
     segments = [segment(width=10), segment(1000, at=4000 - 10 * FIRST_SOUNDING, width=3)]
-    assert place(splits_of(1, most=8).best(segments)) == (4000, inf)
+    assert place(make_planner(1, most=8).best(segments)) == (4000, inf)
 
     segments[1].at += 1
-    assert place(splits_of(1, most=8).best(segments)) == (4001, inf)
+    assert place(make_planner(1, most=8).best(segments)) == (4001, inf)
 
 
 def test_nothing_lies_behind_a_segment_that_is_over():
     """It has come to the end of the listing, or to nothing at all."""
-    assert splits_of(1).best([over()]) is None
-    assert splits_of(1, end=1000).best([over()]) is None
+    assert make_planner(1).best([over()]) is None
+    assert make_planner(1, end=1000).best([over()]) is None
 
 
 # --- a known end
@@ -104,7 +106,7 @@ def test_nothing_lies_behind_a_segment_that_is_over():
 
 def test_what_lies_before_a_known_end_is_split_in_its_first_third():
     """Nearer than the middle: nothing is known to be there, but for a burst that may go on."""
-    splits = splits_of(10, end=401)
+    splits = make_planner(10, end=401)
 
     assert place(splits.best([segment(at=100)])) == (200, 30.1)
     assert place(splits.best([segment(at=100, width=5, run=4)])) == (200, 30.1 + 2 * 4)
@@ -120,9 +122,9 @@ def test_nothing_is_split_where_few_pages_are_left():
     least = 10 * LEAST_PAGES
 
     for segments in ([segment()], [segment(), over(least)]):
-        assert splits_of(10, end=least).best(segments) is not None
+        assert make_planner(10, end=least).best(segments) is not None
     for segments in ([segment()], [segment(), over(least - 1)]):
-        assert splits_of(10, end=least - 1).best(segments) is None
+        assert make_planner(10, end=least - 1).best(segments) is None
 
 
 @given(
@@ -139,20 +141,20 @@ def test_both_parts_of_what_is_split_have_something_to_do(spans, gap, width, run
     following.misses = misses
 
     for segments in ([first], [first, following]):
-        split = splits_of(*spans, end=100 + gap).best(segments)
+        split = make_planner(*spans, end=100 + gap).best(segments)
         assert split is None or 100 < split.depth < 100 + gap
 
 
 @pytest.mark.parametrize("segments", [[segment()], [segment(), over(2)]])
 def test_the_smallest_gap_is_split_in_its_only_place(segments):
     """If pages lie that close."""
-    assert place(splits_of(*[0] * 9, 1, end=2).best(segments)) == (1, 20)
+    assert place(make_planner(*[0] * 9, 1, end=2).best(segments)) == (1, 20)
 
 
 def test_only_gaps_with_something_behind_them_are_split():
     """What lies before a sounding is; what lies before the last that was answered is known."""
     segments = [segment(), sounding(1000), segment(3000), sounding(90_000)]
-    splits = splits_of(10, end=100_000)
+    splits = make_planner(10, end=100_000)
 
     assert splits.best(segments) == Split(segments[1], 2000, 200)
     assert splits.best(segments[:2]) is None
@@ -162,7 +164,7 @@ def test_a_gap_whose_segment_is_over_is_not_split():
     """Nobody walks it any more."""
     segments = [over(), segment(1000), over(1100)]
 
-    assert splits_of(10).best(segments) == Split(segments[1], 1050, 10)
+    assert make_planner(10).best(segments) == Split(segments[1], 1050, 10)
 
 
 def test_the_gap_with_most_pages_is_split():
@@ -174,9 +176,9 @@ def test_the_gap_with_most_pages_is_split():
     segments = [slow, quick, segment(2100), over(3000)]
 
     # 2000 / 500 pages, and 100 / 50 on the average and 2 * 30 more of the burst.
-    assert splits_of(50).best(segments) == Split(quick, 2050, 62)
-    assert splits_of(50).best([slow, segment(5000)]).pages == inf
-    assert splits_of(50, end=9000).best([slow, segment(2000), segment(2100)]).pages == 6900 / 50
+    assert make_planner(50).best(segments) == Split(quick, 2050, 62)
+    assert make_planner(50).best([slow, segment(5000)]).pages == inf
+    assert make_planner(50, end=9000).best([slow, segment(2000), segment(2100)]).pages == 6900 / 50
 
 
 @pytest.mark.parametrize(
@@ -187,16 +189,16 @@ def test_after_a_miss_the_next_split_lies_in_the_burst(misses, depth, pages):
     """The middle was in a void: half of what the burst may have is near; and less is hoped for."""
     segments = [segment(width=10, run=8), segment(10_000, misses=misses)]
 
-    assert place(splits_of(100, end=0).best(segments)) == (depth, pages)
+    assert place(make_planner(100, end=0).best(segments)) == (depth, pages)
 
 
 def test_after_a_miss_a_gap_that_the_burst_would_fill_is_split_in_the_middle():
     """However long the burst may be, the middle is never passed; nor is a place twice tried."""
     segments = [segment(width=10, run=101), segment(1000, misses=1)]
-    assert place(splits_of(100, end=0).best(segments)) == (500, 100)
+    assert place(make_planner(100, end=0).best(segments)) == (500, 100)
 
     segments[0].width = 0
-    assert place(splits_of(100, end=0).best(segments)) == (1, 10)
+    assert place(make_planner(100, end=0).best(segments)) == (1, 10)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_after_a_miss_a_gap_that_the_burst_would_fill_is_split_in_the_middle():
 def test_a_burst_is_as_long_as_others_were_or_twice_as_long_as_it_is(run, bursts, rest):
     """Whichever is more; one other burst says nothing yet."""
     segments = [segment(width=10, run=run), segment(10_000)]
-    splits = splits_of(100, 100, end=0, bursts=bursts)
+    splits = make_planner(100, 100, end=0, bursts=bursts)
 
     assert splits.best(segments).pages == 100 + 2 * rest
 
@@ -217,7 +219,7 @@ def test_a_burst_is_as_long_as_others_were_or_twice_as_long_as_it_is(run, bursts
 @given(most=st.integers(1, 100), pages=st.integers(1, 1000))
 def test_what_may_be_in_vain_is_bounded(most, pages):
     """Half a request for each segment there may be, and one for 20 pages; then no more splits."""
-    splits, wasted = splits_of(*[10] * pages, most=most), 0
+    splits, wasted = make_planner(*[10] * pages, most=most), 0
     while splits.best([segment()]):
         splits.note_waste()
         wasted += 1
@@ -229,7 +231,7 @@ def test_what_may_be_in_vain_is_bounded(most, pages):
 def test_of_what_is_under_way_one_in_two_may_be_in_vain(unanswered):
     """So of two that may be wasted, one is when two more are not answered."""
     segments = [segment(), *map(sounding, range(1000, 1000 + unanswered))]
-    splits = splits_of(10, most=2)
+    splits = make_planner(10, most=2)
     assert (splits.best(segments) is not None) == (unanswered <= 2)
 
     splits.note_waste()

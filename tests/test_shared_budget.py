@@ -110,7 +110,7 @@ async def together(*walks):
     return await asyncio.gather(*walks)
 
 
-def limiter_of(budget, *, limit=60, share=0.5, **options):
+def make_limiter(budget, *, limit=60, share=0.5, **options):
     return Limiter(RateLimit(limit, PER, **options), budget=budget, share=share)
 
 
@@ -131,7 +131,7 @@ def test_the_budget_decides():
     async def main():
         store = Store()
         return await together(
-            *(busy(limiter_of(Budget(store)), 900) for _ in range(2)),
+            *(busy(make_limiter(Budget(store)), 900) for _ in range(2)),
         )
 
     one, two = run_virtual(main())
@@ -144,7 +144,7 @@ def test_one_who_is_alone_with_the_budget_takes_the_whole():
     """When the others want nothing, one takes the whole, but for a sixtieth that is a margin."""
 
     async def main():
-        return await busy(limiter_of(Budget(Store()), share=0.1), 1200)
+        return await busy(make_limiter(Budget(Store()), share=0.1), 1200)
 
     times = run_virtual(main())
     assert sent_in(times, 200, 1200) >= 0.97 * 1000
@@ -155,7 +155,7 @@ def test_the_window_is_longer_than_it_is():
 
     async def main():
         budget = Budget(Store())
-        await call(limiter_of(budget))
+        await call(make_limiter(budget))
         return budget.asked
 
     assert run_virtual(main()) == [(0, 60, 61.0)]
@@ -166,7 +166,9 @@ def test_a_jitter_of_a_sixtieth_is_no_harm():
 
     async def main():
         store = Store()
-        return await together(*(busy(limiter_of(Budget(store), share=0.3), 600) for _ in range(3)))
+        return await together(
+            *(busy(make_limiter(Budget(store), share=0.3), 600) for _ in range(3))
+        )
 
     grants = sorted(itertools.chain(*run_virtual(main())))
     for late in range(7):  # and one in seven is late
@@ -178,7 +180,7 @@ def test_it_begins_with_its_share():
     """Who begins keeps to its share for two periods: others may be alone, after an outage."""
 
     async def main():
-        return await busy(limiter_of(Budget(Store()), share=0.25), 600)
+        return await busy(make_limiter(Budget(Store()), share=0.25), 600)
 
     times = run_virtual(main())
     assert most_in_any([time for time in times if time < SETTLING], PER) == 15
@@ -190,7 +192,7 @@ def test_after_a_pause_it_begins_again():
 
     async def main():
         budget = Budget(Store())
-        limiter = limiter_of(budget, share=0.25)
+        limiter = make_limiter(budget, share=0.25)
         await busy(limiter, 300)
         return await busy(limiter, 600, begin=365)
 
@@ -204,7 +206,7 @@ def test_a_wait_is_no_pause():
 
     async def main():
         budget = Silly(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
-        limiter = limiter_of(budget, share=0.1)
+        limiter = make_limiter(budget, share=0.1)
         return await busy(limiter, 700)
 
     times = run_virtual(main())
@@ -219,7 +221,7 @@ def test_the_server_changes_the_limit():
     async def main():
         store = Store([(900, NEVER)])
         budget = Budget(store)
-        limiter = limiter_of(budget, limit=None)
+        limiter = make_limiter(budget, limit=None)
         await call(limiter, reply(X_RateLimit_Limit="40", X_RateLimit_Remaining="39"))
         times = await busy(limiter, 1200)
         assert {requests for _, requests, _ in budget.asked} == {300, 40}
@@ -237,7 +239,7 @@ def test_it_goes_on_alone(caplog):
     """When the budget goes away, it says so once, pauses until all has aged, keeps to its share."""
 
     async def main():
-        limiter = limiter_of(Budget(Store([(300.25, NEVER)])))
+        limiter = make_limiter(Budget(Store([(300.25, NEVER)])))
         times = await busy(limiter, 1000)
         return times, limiter.snapshot()
 
@@ -257,7 +259,7 @@ def test_the_pause_can_be_seen():
     """While it pauses, a snapshot says why and for how long."""
 
     async def main():
-        limiter = limiter_of(Budget(Store([(0, NEVER)])))
+        limiter = make_limiter(Budget(Store([(0, NEVER)])))
         task = asyncio.create_task(call(limiter))
         await asyncio.sleep(15)
         snapshot = limiter.snapshot()
@@ -272,7 +274,7 @@ def test_it_may_be_away_from_the_start():
     """Also who finds no budget in the beginning pauses first: others may have used the quota."""
 
     async def main():
-        return await busy(limiter_of(Budget(Store([(0, NEVER)]))), 300)
+        return await busy(make_limiter(Budget(Store([(0, NEVER)]))), 300)
 
     times = run_virtual(main())
     assert times[0] == HOLD
@@ -283,7 +285,7 @@ def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
     """A call whose deadline the pause outlasts is told when to come back; who does, goes alone."""
 
     async def main():
-        limiter = limiter_of(Budget(Store([(0, NEVER)])))
+        limiter = make_limiter(Budget(Store([(0, NEVER)])))
         with pytest.raises(RateLimitError, match="the shared budget is away") as caught:
             await limiter.acquire(30.0)
         assert now() == 0
@@ -299,7 +301,7 @@ def test_alone_it_asks_twice_a_period():
 
     async def main():
         budget = Budget(Store([(0, NEVER)]))
-        await busy(limiter_of(budget), 600)
+        await busy(make_limiter(budget), 600)
         return [time for time, *_ in budget.asked]
 
     asked = run_virtual(main())
@@ -314,7 +316,7 @@ def test_a_budget_that_does_not_answer_is_away(caplog):
 
     async def main():
         budget = Blocked()
-        times = await busy(limiter_of(budget), 200)
+        times = await busy(make_limiter(budget), 200)
         return budget.given_up, times
 
     given_up, times = run_virtual(main())
@@ -327,7 +329,7 @@ def test_an_answer_may_take_a_while(caplog):
     """Takes may last for nearly half a second of a minute, and all of the quota is used."""
 
     async def main():
-        return await busy(limiter_of(Budget(Store(), answers=[0.4]), limit=60), 600)
+        return await busy(make_limiter(Budget(Store(), answers=[0.4]), limit=60), 600)
 
     times = run_virtual(main())
     assert sent_in(times, SETTLING, 600) >= 0.97 * 480
@@ -339,7 +341,7 @@ def test_a_grant_that_comes_late_is_asked_for_again():
 
     async def main():
         budget = Budget(Store(), answers=[5.0, 5.0, 0.1])
-        return await call(limiter_of(budget)), len(budget.asked)
+        return await call(make_limiter(budget)), len(budget.asked)
 
     assert run_virtual(main()) == (10.1, 3)
 
@@ -351,7 +353,7 @@ def test_a_budget_whose_grants_all_come_late_is_away(caplog):
     """
 
     async def main():
-        return await busy(limiter_of(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
+        return await busy(make_limiter(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
 
     times = run_virtual(main())
     assert times[0] == 8 + HOLD + 2
@@ -365,7 +367,7 @@ def test_what_is_no_wait_is_no_answer(caplog, answer):
     """A budget that asks for a wait that is none is taken for away, and what it said is shown."""
 
     async def main():
-        limiter = limiter_of(Silly(answer, 0.0))
+        limiter = make_limiter(Silly(answer, 0.0))
         return await call(limiter)
 
     assert run_virtual(main()) == HOLD
@@ -376,7 +378,7 @@ def test_an_error_that_is_no_outage_is_raised():
     """An error of another kind, such as that of a closed budget, ends the call, and no other."""
 
     async def main():
-        limiter = limiter_of(Silly(ConfigurationError("closed"), 0.0))
+        limiter = make_limiter(Silly(ConfigurationError("closed"), 0.0))
         with pytest.raises(ConfigurationError, match="closed"):
             await call(limiter)
         return await call(limiter)
@@ -389,7 +391,7 @@ def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
 
     async def main():
         budget = Budget(Store(), answers=[0.4])
-        limiter = limiter_of(budget)
+        limiter = make_limiter(budget)
         tasks = [asyncio.create_task(call(limiter)) for _ in range(2)]
         await asyncio.sleep(0.2)
         tasks[0].cancel()
@@ -405,7 +407,7 @@ def test_a_hold_that_comes_on_meanwhile_is_kept():
     """A server's pause that begins while the budget is waited for, or asked, holds afterwards."""
 
     async def main(budget):
-        limiter = limiter_of(budget)
+        limiter = make_limiter(budget)
         first = await limiter.acquire()
         task = asyncio.create_task(call(limiter))
         await asyncio.sleep(0.3)
@@ -420,7 +422,7 @@ def test_a_share_is_never_nothing():
     """Of a limit that cannot be divided, each keeps one request a period."""
 
     async def main():
-        return await busy(limiter_of(Budget(Store([(0, NEVER)])), limit=1), 400)
+        return await busy(make_limiter(Budget(Store([(0, NEVER)])), limit=1), 400)
 
     times = run_virtual(main())
     assert most_in_any(times, PER) == 1
@@ -434,7 +436,7 @@ def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
     """When the budget is back, it says so, and takes the whole two periods later."""
 
     async def main():
-        return await busy(limiter_of(Budget(Store([(300, 600)]))), 1000)
+        return await busy(make_limiter(Budget(Store([(300, 600)]))), 1000)
 
     times = run_virtual(main())
     back = 600 + 30  # it asks every half period
@@ -452,7 +454,7 @@ def test_a_short_outage_costs_a_pause(caplog):
 
     async def main():
         budget = Budget(Store([(300, 310)]))
-        return await busy(limiter_of(budget), 600), budget.asked
+        return await busy(make_limiter(budget), 600), budget.asked
 
     times, asked = run_virtual(main())
     before = max(time for time in times if time < 300)
@@ -466,7 +468,7 @@ def test_away_again_while_it_is_just_back(caplog):
     """An outage that begins while the last one is being got over is one like any other."""
 
     async def main():
-        return await busy(limiter_of(Budget(Store([(300, 600), (650, 900)]))), 1300)
+        return await busy(make_limiter(Budget(Store([(300, 600), (650, 900)]))), 1300)
 
     times = run_virtual(main())
     assert max(b - a for a, b in itertools.pairwise(times) if 640 < b < 800) >= HOLD
@@ -482,7 +484,7 @@ def test_an_outage_long_ago_says_nothing_of_this_one():
     """
 
     async def sent(outages, pause):
-        limiter = limiter_of(Budget(Store(outages)))
+        limiter = make_limiter(Budget(Store(outages)))
         with pytest.raises(RateLimitError):
             await limiter.acquire(1.0)
         await asyncio.sleep(pause)
@@ -501,7 +503,7 @@ def test_one_who_missed_the_outage_does_not_take_the_whole():
 
     async def main(begin):
         store = Store([(300, 600.5)])
-        busy_one, late = (limiter_of(Budget(store)) for _ in range(2))
+        busy_one, late = (make_limiter(Budget(store)) for _ in range(2))
         await busy(late, begin)
         return await together(busy(busy_one, 900), busy(late, 900, begin=601))
 
@@ -555,7 +557,7 @@ async def sent_by(store, limit, ways, *, are_cut):
     for part, moods, answers, silences, cuts in ways:
         way = Budget(store, answers=answers, silences=silences, cuts=cuts if are_cut else ())
         share = (part + 1e-6) / limit  # which is rounded down
-        walks.append(moody(limiter_of(way, limit=limit, share=share), moods))
+        walks.append(moody(make_limiter(way, limit=limit, share=share), moods))
     return list(itertools.chain(*await together(*walks)))
 
 

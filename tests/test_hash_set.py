@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from support.scripted import reply
 
 from cekat_async._api.decoding import decode_conversation_page
-from cekat_async._parallel.hash_set import Seen
+from cekat_async._parallel.hash_set import HashSet
 from cekat_async.models.raw_json import AT_ONCE, completed
-from cekat_async.pages import ConversationPage, RawPage, names_of, only
+from cekat_async.pages import ConversationPage, RawPage, only, record_names
 
 MANY = 200_000
 
@@ -40,7 +40,7 @@ RECORDS = {
 }
 
 
-def page_of(records: list[bytes]) -> ConversationPage:
+def make_page(records: list[bytes]) -> ConversationPage:
     """Return a page as it is decoded, of records whose %d becomes their number."""
     body = b'{"data":[%s],"metadata":{"next_cursor":{"cursor_id":"c","cursor_ts":"t"}}}'
     return completed(decode_conversation_page(reply(body=body % b",".join(records))))
@@ -60,7 +60,7 @@ def test_it_is_a_set(names):
 
     Not the bytes of a text, nor another text that lies alike in memory: Python hashes them alike.
     """
-    seen, expected = Seen(), set()
+    seen, expected = HashSet(), set()
     for name in names:
         assert seen.has(name) == (name in expected)
         assert seen.add(name) == (name not in expected)
@@ -73,7 +73,7 @@ def test_it_is_a_set(names):
 
 def test_many_names_take_little_memory_and_no_long_search():
     """Less than 20 bytes each for 200,000 of them, and buckets as short for the last as first."""
-    seen = Seen()
+    seen = HashSet()
 
     assert all(seen.add(f"id-{number}") for number in range(MANY))
     assert not any(seen.add(f"id-{number}") for number in range(MANY))
@@ -94,21 +94,21 @@ def test_each_record_of_a_page_has_its_name(kinds):
         for number, name in enumerate(map(RECORDS.get, kinds))
     ]
 
-    assert names_of(page_of(numbered(kinds))) == names
+    assert record_names(make_page(numbered(kinds))) == names
 
 
 @given(kinds=st.lists(st.sampled_from([*RECORDS]), max_size=12))
 def test_raw_records_are_known_by_what_can_be_read_quickly(kinds):
     """The id where one decode reads it; all of the bytes else, or of a page that is too large."""
-    page = page_of(numbered(kinds))
+    page = make_page(numbered(kinds))
     raw_page = RawPage(raw=page.raw, body=page.body)
 
-    for name, raw, id_ in zip(names_of(raw_page), page.raw, page.ids, strict=True):
+    for name, raw, id_ in zip(record_names(raw_page), page.raw, page.ids, strict=True):
         assert name in {id_, bytes(raw)}
         assert (name == id_) or id_ is None or b"\\ud" in bytes(raw)
 
     large = RawPage(raw=page.raw, body=page.body + b"," * AT_ONCE)
-    assert names_of(large) == [bytes(raw) for raw in page.raw]
+    assert record_names(large) == [bytes(raw) for raw in page.raw]
 
 
 @given(kinds=st.lists(st.tuples(st.sampled_from([*RECORDS]), st.booleans()), max_size=12))
@@ -116,18 +116,18 @@ def test_a_page_of_what_is_wanted_is_as_if_nothing_else_had_come(kinds):
     """Records, odd ones, bytes and cursor are those of a page that never had the others."""
     records = numbered([kind for kind, _ in kinds])
     wanted = [is_wanted for _, is_wanted in kinds]
-    expected = page_of([*compress(records, wanted)])
+    expected = make_page([*compress(records, wanted)])
 
-    kept = only(page_of(records), wanted)
+    kept = only(make_page(records), wanted)
 
     assert replace(kept, body=b"", kept_raw=None) == replace(expected, body=b"", kept_raw=None)
     assert [bytes(raw) for raw in kept.raw] == [bytes(raw) for raw in expected.raw]
-    assert all(bytes(kept.raw[odd.index]) == odd.raw for odd in kept.odd_records)
+    assert all(bytes(kept.raw[odd.index]) == odd.raw for odd in kept.malformed_records)
 
 
 @pytest.mark.parametrize("records", [[], [b'{"id":"a"}', b"7"]])
 def test_a_page_that_is_wanted_whole_is_not_made_anew(records):
     """It is the very same, its body with all that stands beside the records."""
-    page = page_of(records)
+    page = make_page(records)
 
     assert only(page, [True] * len(records)) is page

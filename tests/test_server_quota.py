@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cekat_async._ratelimit.headers import Statement, statements
+from cekat_async._ratelimit.headers import QuotaStatement, statements
 from cekat_async._ratelimit.sent_log import Permit
-from cekat_async._ratelimit.server_quota import SLACK, Reports
+from cekat_async._ratelimit.server_quota import SLACK, ServerQuota
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.headers import quota_headers
 from cekat_async.sandbox.quota import counter
@@ -19,28 +19,28 @@ EPOCH = 1.8e9
 
 
 def hear(
-    reports: Reports, remaining: int | None, reset: float | None, sent: float, now: float
+    reports: ServerQuota, remaining: int | None, reset: float | None, sent: float, now: float
 ) -> bool:
     """Let a reply come to what went out at ``sent``; tell whether it is the newest word."""
-    return reports.hear(Statement(remaining=remaining, reset=reset), Permit(sent), now, PER)
+    return reports.hear(QuotaStatement(remaining=remaining, reset=reset), Permit(sent), now, PER)
 
 
-def word(reports: Reports) -> tuple[float, float, float]:
+def word(reports: ServerQuota) -> tuple[float, float, float]:
     """Return what is left by the newest word, until when, and when that was said."""
     return reports.remaining, reports.resets_at, reports.heard_at
 
 
-def window(*left: int, end: float = 100.0) -> Reports:
+def window(*left: int, end: float = 100.0) -> ServerQuota:
     """Return what was heard of a window that ends at 100: a word a second from 60 on."""
-    reports = Reports()
+    reports = ServerQuota()
     for now, remaining in enumerate(left, 60):
         hear(reports, remaining, end - now, now - 0.5, now)
     return reports
 
 
-def stream(*left: int) -> Reports:
+def stream(*left: int) -> ServerQuota:
     """Return what was heard of a server that names no reset: a word a second from 0 on."""
-    reports = Reports()
+    reports = ServerQuota()
     for now, remaining in enumerate(left):
         hear(reports, remaining, None, now - 0.5, now)
     return reports
@@ -51,7 +51,7 @@ def stream(*left: int) -> Reports:
 
 def test_before_the_first_word_nothing_is_known():
     """No bound, nothing that holds, no stream, nothing that comes back."""
-    reports = Reports()
+    reports = ServerQuota()
 
     assert word(reports) == (math.inf, -math.inf, -math.inf)
     assert not reports.is_live(-1e9, PER)
@@ -78,7 +78,7 @@ def test_a_reply_that_says_nothing_is_no_word():
 
 def test_a_word_holds_until_the_window_ends():
     """Until then, and not at that very moment."""
-    reports = Reports()
+    reports = ServerQuota()
 
     assert hear(reports, 10, 40.0, 59.0, 60.0)
     assert word(reports) == (10, 100.0, 60.0)
@@ -89,7 +89,7 @@ def test_a_word_holds_until_the_window_ends():
 
 def test_of_words_that_were_under_way_at_once_the_smaller_was_said_later():
     """Nothing comes back in a window, so that replies may come in any order."""
-    reports = Reports()
+    reports = ServerQuota()
     hear(reports, 10, 40.0, 59.0, 60.0)
 
     assert not hear(reports, 11, 39.9, 59.0, 60.1)
@@ -101,7 +101,7 @@ def test_of_words_that_were_under_way_at_once_the_smaller_was_said_later():
 
 def test_who_left_after_the_newest_word_came_knows_better():
     """Even if more is left by it: the server may have been given a larger limit meanwhile."""
-    reports = Reports()
+    reports = ServerQuota()
     hear(reports, 10, 40.0, 59.0, 60.0)
 
     assert not hear(reports, 500, 39.0, 59.99, 61.0)
@@ -111,7 +111,7 @@ def test_who_left_after_the_newest_word_came_knows_better():
 
 def test_a_straggler_of_the_window_before_says_nothing_of_this_one():
     """It is the smaller number, but of a window that is over."""
-    reports = Reports()
+    reports = ServerQuota()
     hear(reports, 299, 60.0, 99.9, 100.5)
 
     assert not hear(reports, 0, 0.0, 99.0, 100.6)
@@ -120,7 +120,7 @@ def test_a_straggler_of_the_window_before_says_nothing_of_this_one():
 
 def test_the_first_word_of_the_next_window_replaces_the_last_of_this_one():
     """Though both were under way at once, and more is left by it."""
-    reports = Reports()
+    reports = ServerQuota()
     hear(reports, 0, 1.0, 99.0, 99.9)
     assert hear(reports, 299, 60.0, 99.8, 100.1)
 
@@ -153,7 +153,7 @@ def test_when_the_newest_word_is_over_any_word_is_news():
 
 def test_a_reset_of_nothing_is_over_at_once():
     """It says nothing of what is left from now on."""
-    reports = Reports()
+    reports = ServerQuota()
     assert hear(reports, 0, 0.0, 0.0, 1.0)
 
     assert not reports.is_live(1.0, PER)
@@ -175,7 +175,7 @@ def test_a_server_without_resets_is_a_stream_at_once():
 
 def test_the_word_of_a_stream_is_that_of_the_latest_departure():
     """Numbers tell nothing: what is left goes up and down."""
-    reports = Reports()
+    reports = ServerQuota()
     hear(reports, 10, None, 5.0, 6.0)
 
     assert not hear(reports, 9, None, 4.99, 6.1)
@@ -199,7 +199,7 @@ def test_the_word_of_a_stream_with_resets_holds_for_a_period_as_well():
 
 def test_three_resets_that_moved_along_make_a_stream():
     """Not one, nor two: by more than rounding, and less than from window to window."""
-    reports = Reports()
+    reports = ServerQuota()
     for sent, reset in [(0.0, 10.0), (1.0, 10.6), (2.0, 11.0)]:
         hear(reports, 5, reset, sent, sent)
         assert not reports.is_stream
@@ -211,7 +211,7 @@ def test_three_resets_that_moved_along_make_a_stream():
 @pytest.mark.parametrize("drift, moves", [(1.5, False), (1.51, True), (58.4, True), (58.5, False)])
 def test_what_counts_as_moving_along(drift, moves):
     """More than a second and a half, and a second and a half less than a window at the most."""
-    reports = Reports()
+    reports = ServerQuota()
     hear(reports, 5, 10.0, 0.0, 0.0)
     for _ in range(3):
         hear(reports, 5, 10.0 + drift, 0.0, 0.0)
@@ -221,7 +221,7 @@ def test_what_counts_as_moving_along(drift, moves):
 
 def test_one_window_after_the_other_is_no_stream():
     """What was taken for one, for resets that moved along, is a window again."""
-    reports = Reports()
+    reports = ServerQuota()
     for now in (0.0, 3.0, 6.0, 9.0):
         hear(reports, 5, 10.0, now, now)
     assert reports.is_stream
@@ -234,7 +234,7 @@ def test_one_window_after_the_other_is_no_stream():
 @pytest.mark.parametrize("drift, is_stream", [(58.5, False), (61.5, False), (61.6, True)])
 def test_after_a_longer_pause_a_reset_tells_nothing(drift, is_stream):
     """It is later for want of requests; what is known of the server stays."""
-    reports = Reports()
+    reports = ServerQuota()
     for now in (0.0, 3.0, 6.0, 9.0):
         hear(reports, 5, 10.0, now, now)
 
@@ -245,7 +245,7 @@ def test_after_a_longer_pause_a_reset_tells_nothing(drift, is_stream):
 
 def test_pauses_do_not_hide_a_stream():
     """A reset after a pause is what the next ones are compared with."""
-    reports = Reports()
+    reports = ServerQuota()
     for now in (0.0, 1000.0, 1003.0, 1006.0):
         hear(reports, 5, 10.0, now, now)
         assert not reports.is_stream
@@ -289,7 +289,7 @@ def test_what_others_take_is_not_refill():
 
 def test_replies_that_say_nothing_took_their_places_too():
     """Each reply is a place that was taken, whatever it says."""
-    reports = Reports()
+    reports = ServerQuota()
     for now in range(0, 16, 2):
         hear(reports, 10, None, now, now)
         hear(reports, None, None, now, now)
@@ -315,7 +315,7 @@ def test_the_long_look_is_sixty_four_words_long():
 
 def test_time_that_stands_still_shows_no_refill():
     """Nor is anything divided by it, in the long look or in the short one."""
-    reports = Reports()
+    reports = ServerQuota()
     for remaining in range(8):
         hear(reports, remaining, None, 1.0, 1.0)
     assert reports.refill() == 0.0
@@ -331,15 +331,15 @@ def test_time_that_stands_still_shows_no_refill():
 RESETS = ["epoch", "epoch_ms", "delta", "ratelimit", "ratelimit-combined"]
 
 
-def quota_of(limit: int, said_as: str, **more: object) -> Quota:
+def make_server_quota(limit: int, said_as: str, **more: object) -> Quota:
     """Return a quota that says its resets in one of the ways."""
     headers = {"headers": said_as} if said_as.startswith("ratelimit") else {"reset_as": said_as}
     return Quota(limit, PER, **headers, **more)
 
 
-def talk(quota: Quota, ways: list[tuple[float, float, float]], begin: float = 0.0) -> Reports:
+def talk(quota: Quota, ways: list[tuple[float, float, float]], begin: float = 0.0) -> ServerQuota:
     """Send requests, each a while after the last, with a way there and one back."""
-    server, reports, heard = counter(quota), Reports(), []
+    server, reports, heard = counter(quota), ServerQuota(), []
     now = 1000.0 + begin
     arrivals = []
     for wait, there, back in ways:
@@ -380,7 +380,7 @@ def test_windows_are_never_taken_for_streams(said_as, kind, phase, begin, way_ba
     reset as a stream does.
     """
     more = {"phase": phase} if kind == "fixed" else {}
-    quota = quota_of(5, said_as, window=kind, **more)
+    quota = make_server_quota(5, said_as, window=kind, **more)
 
     talk(quota, [(wait, there, way_back + back) for wait, there, back in ways], begin)
 
@@ -397,7 +397,7 @@ def test_sliding_windows_are_recognised_within_a_few_reports(said_as, begin, gap
     If it is asked every ten seconds at least: asked just once or twice a window, it may look like
     one window after the other, and then there is nothing to gain from knowing better.
     """
-    quota = quota_of(1000, said_as, window="sliding")
+    quota = make_server_quota(1000, said_as, window="sliding")
     still = int(3 / gap) + 1
     ways = [(gap, 0.1, 0.1)] * still + [(gap, 0.1, 0.1 + jitter) for jitter in jitters]
 
@@ -409,7 +409,7 @@ def test_sliding_windows_are_recognised_within_a_few_reports(said_as, begin, gap
 @pytest.mark.parametrize("gap", [0.05, 0.2, 0.25, 0.5, 1.0, 5.0])
 def test_buckets_are_recognised_within_a_few_reports(said_as, burst, gap):
     """Drained, held level, or full: three after the resets have moved by three seconds."""
-    quota = quota_of(300, said_as, window="bucket", burst=burst)
+    quota = make_server_quota(300, said_as, window="bucket", burst=burst)
     # Each request moves the reset on by a fifth of a second, until the bucket is empty or full.
     reports = talk(quota, [(gap, 0.05, 0.05)] * (int(3 / max(gap, 0.2)) + 4))
 
@@ -419,7 +419,7 @@ def test_buckets_are_recognised_within_a_few_reports(said_as, burst, gap):
 @pytest.mark.parametrize("said_as", RESETS)
 def test_a_reset_is_never_believed_too_early(said_as):
     """Nor later than by the slack and the way back, where only one thing is rounded."""
-    quota = quota_of(5, said_as, window="fixed", phase=17.3)
+    quota = make_server_quota(5, said_as, window="fixed", phase=17.3)
     for tick in range(400):
         begin = tick * 0.173
         reports = talk(quota, [(0.0, 0.0, 0.25)], begin)
@@ -435,7 +435,7 @@ def test_slow_replies_do_not_make_a_window_a_stream(late):
     """What a reply says was said before it set out: how late it came moves no reset."""
     ways = [(1.0, 0.05, 0.05 if n % 4 else late) for n in range(50)]
 
-    talk(quota_of(300, "delta", window="fixed", phase=0.5), ways)
+    talk(make_server_quota(300, "delta", window="fixed", phase=0.5), ways)
 
 
 # --- whatever is said
@@ -449,11 +449,13 @@ WORDS = st.tuples(NUMBERS, RESET, st.just(0.0) | st.floats(0, 100), st.floats(0,
 @given(words=st.lists(WORDS, max_size=30))
 def test_no_sequence_of_words_breaks_it(words):
     """Contradictions, absurd numbers, clocks that stand still: what it tells stays sound."""
-    reports, now, most = Reports(), 0.0, 0
+    reports, now, most = ServerQuota(), 0.0, 0
     for remaining, reset, wait, trip, per in words:
         now += wait
         before = word(reports)
-        is_newest = reports.hear(Statement(None, remaining, reset), Permit(now - trip), now, per)
+        is_newest = reports.hear(
+            QuotaStatement(None, remaining, reset), Permit(now - trip), now, per
+        )
         if is_newest:
             assert word(reports) == (remaining, now + (per if reset is None else reset), now)
             assert reports.true_at == pytest.approx(now - trip / 2)

@@ -7,25 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cekat_async import RateLimit
-from cekat_async._ratelimit.headers import Statement
-from cekat_async._ratelimit.limit_estimate import DOCUMENTED, Belief
+from cekat_async._ratelimit.headers import QuotaStatement
+from cekat_async._ratelimit.limit_estimate import DOCUMENTED, LimitEstimate
 
 NEVER = math.inf
 
 
-def stands(belief: Belief) -> tuple[int, float, str]:
+def stands(belief: LimitEstimate) -> tuple[int, float, str]:
     """Return what a belief keeps to."""
     return belief.limit, belief.per, belief.source
 
 
-def told(limit: int | None, requests: int | None = None) -> Belief:
+def told(limit: int | None, requests: int | None = None) -> LimitEstimate:
     """Return the belief of one who was told a limit, at the time 0."""
-    belief = Belief(RateLimit(requests))
-    belief.hear(Statement(limit), 0.0)
+    belief = LimitEstimate(RateLimit(requests))
+    belief.hear(QuotaStatement(limit), 0.0)
     return belief
 
 
-def lowered(granted: int, limit: int = 300) -> Belief:
+def lowered(granted: int, limit: int = 300) -> LimitEstimate:
     """Return the belief of one who was told a limit and refused, at the time 0."""
     belief = told(limit)
     belief.lower(granted, 0.0)
@@ -37,7 +37,7 @@ def lowered(granted: int, limit: int = 300) -> Belief:
 
 def test_it_begins_with_what_is_documented():
     """Without a setting: 300 requests in 60 seconds, which nothing is to probe."""
-    belief = Belief(RateLimit())
+    belief = LimitEstimate(RateLimit())
 
     assert stands(belief) == (DOCUMENTED, 60.0, "documented") == (300, 60.0, "documented")
     assert belief.climbs_at == NEVER
@@ -45,45 +45,45 @@ def test_it_begins_with_what_is_documented():
 
 def test_it_begins_with_what_is_configured():
     """With a setting: that, above what is documented as well as below."""
-    assert stands(Belief(RateLimit(1000, per=30))) == (1000, 30, "configured")
-    assert stands(Belief(RateLimit(1))) == (1, 60.0, "configured")
-    assert stands(Belief(RateLimit(per=30))) == (300, 30, "documented")
+    assert stands(LimitEstimate(RateLimit(1000, per=30))) == (1000, 30, "configured")
+    assert stands(LimitEstimate(RateLimit(1))) == (1, 60.0, "configured")
+    assert stands(LimitEstimate(RateLimit(per=30))) == (300, 30, "documented")
 
 
 def test_it_follows_what_is_stated_up_and_down():
     """Each statement replaces the one before, and whether anything changed is told."""
-    belief = Belief(RateLimit())
+    belief = LimitEstimate(RateLimit())
 
     for limit in (60, 1000, 1, 999_999_999):
-        assert belief.hear(Statement(limit), 0.0)
+        assert belief.hear(QuotaStatement(limit), 0.0)
         assert stands(belief) == (limit, 60.0, "stated")
-        assert not belief.hear(Statement(limit), 1.0)
+        assert not belief.hear(QuotaStatement(limit), 1.0)
     assert belief.climbs_at == NEVER
 
 
 def test_a_stated_limit_that_is_the_documented_one_is_news_of_its_source_only():
     """It is known from now on, and no longer believed on paper."""
-    belief = Belief(RateLimit())
+    belief = LimitEstimate(RateLimit())
 
-    assert belief.hear(Statement(300), 0.0)
+    assert belief.hear(QuotaStatement(300), 0.0)
     assert stands(belief) == (300, 60.0, "stated")
 
 
 def test_a_statement_of_other_things_changes_nothing():
     """What does not name the limit leaves it as it is."""
-    belief = Belief(RateLimit())
+    belief = LimitEstimate(RateLimit())
 
-    assert not belief.hear(Statement(remaining=0, reset=1.0), 0.0)
+    assert not belief.hear(QuotaStatement(remaining=0, reset=1.0), 0.0)
     assert stands(belief) == (300, 60.0, "documented")
 
 
 def test_the_stated_window_is_followed():
     """The limit is for as many seconds as the server says, until it says another."""
-    belief = Belief(RateLimit())
+    belief = LimitEstimate(RateLimit())
 
-    assert belief.hear(Statement(10, per=1.0), 0.0)
+    assert belief.hear(QuotaStatement(10, per=1.0), 0.0)
     assert stands(belief) == (10, 1.0, "stated")
-    assert belief.hear(Statement(10, per=2.0), 0.0)
+    assert belief.hear(QuotaStatement(10, per=2.0), 0.0)
     assert stands(belief) == (10, 2.0, "stated")
 
 
@@ -110,10 +110,10 @@ def test_what_was_promised_and_refused_is_not_believed_any_more():
     belief.doubt(5.0)
     assert stands(belief) == (300, 60.0, "documented")
 
-    belief.hear(Statement(1200), 5.0 + 20 * 60 - 0.01)
+    belief.hear(QuotaStatement(1200), 5.0 + 20 * 60 - 0.01)
     assert stands(belief) == (300, 60.0, "documented")
 
-    assert belief.hear(Statement(1200), 5.0 + 20 * 60)
+    assert belief.hear(QuotaStatement(1200), 5.0 + 20 * 60)
     assert stands(belief) == (1200, 60.0, "stated")
 
 
@@ -122,9 +122,9 @@ def test_who_is_doubted_may_still_take_away():
     belief = told(1200)
     belief.doubt(0.0)
 
-    assert belief.hear(Statement(60), 1.0)
+    assert belief.hear(QuotaStatement(60), 1.0)
     assert stands(belief) == (60, 60.0, "stated")
-    assert belief.hear(Statement(1200), 2.0)
+    assert belief.hear(QuotaStatement(1200), 2.0)
     assert stands(belief) == (300, 60.0, "documented")
 
 
@@ -142,22 +142,22 @@ def test_a_configured_limit_is_what_doubt_goes_back_to():
     belief.doubt(0.0)
     assert stands(belief) == (1000, 60.0, "configured")
 
-    belief.hear(Statement(900), 1.0)
+    belief.hear(QuotaStatement(900), 1.0)
     assert stands(belief) == (900, 60.0, "stated")
 
 
 def test_a_shorter_window_is_doubted_with_the_limit():
     """Both were its promise: the own window is back, and no other is heard of meanwhile."""
-    belief = Belief(RateLimit())
-    belief.hear(Statement(500, per=1.0), 0.0)
+    belief = LimitEstimate(RateLimit())
+    belief.hear(QuotaStatement(500, per=1.0), 0.0)
     belief.doubt(0.0)
     assert stands(belief) == (300, 60.0, "documented")
 
     # Twenty of the own periods, and not of those that were promised.
-    belief.hear(Statement(500, per=1.0), 1199.0)
+    belief.hear(QuotaStatement(500, per=1.0), 1199.0)
     assert stands(belief) == (300, 60.0, "documented")
 
-    belief.hear(Statement(500, per=1.0), 1200.0)
+    belief.hear(QuotaStatement(500, per=1.0), 1200.0)
     assert stands(belief) == (500, 1.0, "stated")
 
 
@@ -166,7 +166,7 @@ def test_doubt_that_is_renewed_lasts_from_then():
     belief = told(1200)
     belief.doubt(0.0)
     belief.doubt(1000.0)
-    belief.hear(Statement(1200), 2199.0)
+    belief.hear(QuotaStatement(1200), 2199.0)
 
     assert belief.limit == 300
 
@@ -250,7 +250,7 @@ def test_what_is_stated_does_not_undo_what_refusals_taught(stated):
     """A header that promises more than the server grants is in every reply: it must not help."""
     belief = lowered(200)
 
-    belief.hear(Statement(stated), 1.0)
+    belief.hear(QuotaStatement(stated), 1.0)
 
     assert stands(belief) == (200, 60.0, "refusals")
     assert belief.climbs_at == 120.0
@@ -259,7 +259,7 @@ def test_what_is_stated_does_not_undo_what_refusals_taught(stated):
 def test_it_climbs_up_to_what_is_stated_last():
     """The goal moves with the server's word, whose source it then has."""
     belief = lowered(200)
-    belief.hear(Statement(210), 1.0)
+    belief.hear(QuotaStatement(210), 1.0)
     for now in (120.0, 180.0, 240.0):
         belief.climb(now)
 
@@ -271,7 +271,7 @@ def test_a_statement_below_what_refusals_taught_counts_at_once(stated):
     """There is nothing left to probe then."""
     belief = lowered(200)
 
-    assert belief.hear(Statement(stated), 1.0)
+    assert belief.hear(QuotaStatement(stated), 1.0)
 
     assert stands(belief) == (stated, 60.0, "stated")
     assert belief.climbs_at == NEVER
@@ -305,7 +305,7 @@ STEPS = st.lists(
 @given(requests=st.none() | LIMITS, steps=STEPS, waits=st.lists(st.integers(0, 1500), min_size=40))
 def test_nothing_leads_beyond_what_is_stated_or_configured(requests, steps, waits):
     """Never above the ceiling, nor the last word of the server's, nor one's own under doubt."""
-    belief = Belief(RateLimit(requests))
+    belief = LimitEstimate(RateLimit(requests))
     own = 300 if requests is None else requests
     ceiling, stated, doubted_until, now = math.inf if requests is None else requests, own, 0.0, 0.0
     for (what, value), wait in zip(steps, waits, strict=False):
@@ -313,7 +313,7 @@ def test_nothing_leads_beyond_what_is_stated_or_configured(requests, steps, wait
         before = belief.limit
         match what:
             case "hear":
-                belief.hear(Statement(value), now)
+                belief.hear(QuotaStatement(value), now)
                 if value is not None:
                     stated = min(value, own if now < doubted_until else value)
             case "lower":
@@ -339,8 +339,8 @@ def test_nothing_leads_beyond_what_is_stated_or_configured(requests, steps, wait
 @pytest.mark.parametrize("limit", [100, 1000])
 def test_doubt_never_makes_it_faster(limit):
     """A server that refused gets fewer requests a second, or as many; never more than it said."""
-    belief = Belief(RateLimit())
-    belief.hear(Statement(limit, per=3600.0), 0.0)
+    belief = LimitEstimate(RateLimit())
+    belief.hear(QuotaStatement(limit, per=3600.0), 0.0)
     belief.doubt(1.0)
 
     assert belief.limit / belief.per <= limit / 3600.0
@@ -348,17 +348,17 @@ def test_doubt_never_makes_it_faster(limit):
 
 def test_a_window_without_a_limit_does_not_make_it_faster():
     """The own limit is one for the own window: 300 a minute are not 300 a second."""
-    belief = Belief(RateLimit())
-    belief.hear(Statement(per=1.0), 0.0)
+    belief = LimitEstimate(RateLimit())
+    belief.hear(QuotaStatement(per=1.0), 0.0)
 
     assert belief.limit / belief.per <= 300 / 60.0
 
 
 def test_a_limit_without_a_window_is_not_one_of_a_shorter_window_that_was_stated_before():
     """Two layers speak in turns, "10 a second" and a mere "300": that is not 300 a second."""
-    belief = Belief(RateLimit())
-    belief.hear(Statement(10, per=1.0), 0.0)
-    belief.hear(Statement(300), 1.0)
+    belief = LimitEstimate(RateLimit())
+    belief.hear(QuotaStatement(10, per=1.0), 0.0)
+    belief.hear(QuotaStatement(300), 1.0)
 
     assert belief.limit / belief.per <= 10.0
 
@@ -366,8 +366,8 @@ def test_a_limit_without_a_window_is_not_one_of_a_shorter_window_that_was_stated
 @pytest.mark.parametrize("stated", [10, 50, 1000])
 def test_a_shorter_window_of_the_server_does_not_lift_the_ceiling(stated):
     """At most 50 in any 60 seconds: nothing that the server says raises that."""
-    belief = Belief(RateLimit(50))
-    belief.hear(Statement(stated, per=1.0), 0.0)
+    belief = LimitEstimate(RateLimit(50))
+    belief.hear(QuotaStatement(stated, per=1.0), 0.0)
 
     assert belief.limit / belief.per <= 50 / 60.0
 
@@ -375,7 +375,7 @@ def test_a_shorter_window_of_the_server_does_not_lift_the_ceiling(stated):
 @pytest.mark.parametrize("stated, per", [(10, 3600.0), (1, 61.0), (59, 3600.0)])
 def test_under_a_ceiling_less_than_one_in_the_own_window_is_kept_to(stated, per):
     """A ceiling of 50 a minute lifts no limit of 10 an hour, and neither does doubt."""
-    belief = Belief(RateLimit(50))
-    belief.hear(Statement(stated, per=per), 0.0)
+    belief = LimitEstimate(RateLimit(50))
+    belief.hear(QuotaStatement(stated, per=per), 0.0)
 
     assert belief.limit / belief.per <= stated / per

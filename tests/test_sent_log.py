@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.clock import most_in_any
 
-from cekat_async._ratelimit.sent_log import Ledger, Permit
+from cekat_async._ratelimit.sent_log import Permit, SentLog
 
 PER = 60.0
 # Times are multiples of 1/64 of a second, so that sums of them are exact and edges are hit.
@@ -21,9 +21,9 @@ def seconds(most: float) -> st.SearchStrategy[float]:
     return st.integers(0, int(most * GRID)).map(lambda ticks: ticks / GRID)
 
 
-def ledger_of(*closed: float, under_way: int = 0, quickest: float | None = None) -> Ledger:
+def make_sent_log(*closed: float, under_way: int = 0, quickest: float | None = None) -> SentLog:
     """Return a ledger of requests that were settled at the times given, and of more under way."""
-    ledger = Ledger()
+    ledger = SentLog()
     for _ in range(len(closed) + under_way):
         ledger.open()
     for now in closed:
@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.ledger = Ledger()
+        self.ledger = SentLog()
         self.now = 0.0
         self.arrivals: list[float] = []
         self._quickest = math.inf
@@ -173,7 +173,7 @@ def test_a_way_there_that_breaks_the_assumption_can_fill_a_window_too_far(there,
     The first came late and its reply at once; half of that exchange is deducted; the second one
     takes less than that. The assumption of :class:`Client` is needed, to the last bit.
     """
-    ledger = ledger_of(2.0, quickest=2.0)
+    ledger = make_sent_log(2.0, quickest=2.0)
     assert ledger.spent(60.99, PER) == 1
     assert ledger.spent(61.0, PER) == 0
 
@@ -182,7 +182,7 @@ def test_a_way_there_that_breaks_the_assumption_can_fill_a_window_too_far(there,
 
 def test_nothing_is_spent_in_the_beginning():
     """An empty ledger has nothing in any window, and no place that could come free."""
-    ledger = Ledger()
+    ledger = SentLog()
 
     assert ledger.spent(0.0, PER) == 0
     assert ledger.next_free(PER) == math.inf
@@ -192,7 +192,7 @@ def test_nothing_is_spent_in_the_beginning():
 
 def test_a_request_takes_its_place_from_its_departure():
     """What is under way counts, however long it takes, and only a reply lets its place age."""
-    ledger = ledger_of(under_way=2)
+    ledger = make_sent_log(under_way=2)
 
     assert ledger.spent(0.0, PER) == 2
     assert ledger.spent(1e9, PER) == 2
@@ -202,7 +202,7 @@ def test_a_request_takes_its_place_from_its_departure():
 
 def test_a_place_comes_free_one_period_after_the_reply():
     """It is taken until then, and free at that very moment; that is when the next one may go."""
-    ledger = ledger_of(10.0, 12.0, under_way=1)
+    ledger = make_sent_log(10.0, 12.0, under_way=1)
 
     assert ledger.next_free(PER) == 70.0
     assert ledger.spent(69.99, PER) == 3
@@ -216,7 +216,7 @@ def test_a_place_comes_free_one_period_after_the_reply():
 
 def test_a_request_that_was_never_sent_took_no_place():
     """It counts while nobody knows, and not a moment longer; it does not age either."""
-    ledger = ledger_of(under_way=1)
+    ledger = make_sent_log(under_way=1)
     ledger.close(1.0, sent=False)
 
     assert ledger.spent(1.0, PER) == 0
@@ -228,7 +228,7 @@ def test_a_request_that_was_never_sent_took_no_place():
 
 def test_half_of_the_quickest_exchange_is_deducted():
     """The quickest so far, whichever came last."""
-    ledger = ledger_of(0.0, quickest=4.0)
+    ledger = make_sent_log(0.0, quickest=4.0)
     assert ledger.next_free(PER) == 58.0
 
     ledger.time(1.0)
@@ -243,25 +243,25 @@ def test_half_of_the_quickest_exchange_is_deducted():
 @example(9.1, 59.9)
 def test_when_the_next_place_comes_free_it_is_free(closed, per):
     """At the very time that is told: who comes then would else be told to come now, and wait."""
-    ledger = ledger_of(closed)
+    ledger = make_sent_log(closed)
 
     assert ledger.spent(ledger.next_free(per), per) == 0
 
 
 def test_an_exchange_that_took_no_time_deducts_nothing():
     """On one machine, or by a clock that stands still, the whole period is waited for."""
-    assert ledger_of(0.0, quickest=0.0).next_free(PER) == PER
+    assert make_sent_log(0.0, quickest=0.0).next_free(PER) == PER
 
 
 @pytest.mark.parametrize("per", [1.0, 60.0])
 def test_at_most_a_twentieth_of_the_window_is_deducted(per):
     """The quickest of nothing but slow exchanges proves little."""
-    assert ledger_of(0.0, quickest=1e6).next_free(per) == per - per / 20
+    assert make_sent_log(0.0, quickest=1e6).next_free(per) == per - per / 20
 
 
 def test_another_period_is_another_view_of_the_same_requests():
     """A longer window holds what a shorter one lost sight of only if nobody looked before."""
-    ledger = ledger_of(0.0, 5.0, 9.0)
+    ledger = make_sent_log(0.0, 5.0, 9.0)
 
     assert ledger.spent(10.0, PER) == 3
     assert ledger.spent(10.0, 2.0) == 1

@@ -6,13 +6,13 @@ import itertools
 import pytest
 from support.clock import most_in_any, now, run_virtual
 
-from cekat_async._ratelimit.leaky_bucket import EvenPace
+from cekat_async._ratelimit.leaky_bucket import LeakyBucket
 from cekat_async._ratelimit.turn import Terms
 
 PER = 60.0
 
 
-def terms_of(limit, per=PER):
+def make_terms(limit, per=PER):
     return Terms(limit, per, "configured")
 
 
@@ -30,8 +30,8 @@ def test_it_is_even(limit):
     """Below 200 requests a period, one comes after the other, at equal distances."""
 
     async def main():
-        pace = EvenPace()
-        pace.keep_to(terms_of(limit))
+        pace = LeakyBucket()
+        pace.keep_to(make_terms(limit))
         return await tokens(pace, 3 * PER)
 
     times = run_virtual(main())
@@ -45,8 +45,8 @@ def test_a_hundredth_may_go_at_once(limit, burst):
     """A hundredth of the limit goes at once, after which it is even; the rate is kept."""
 
     async def main():
-        pace = EvenPace()
-        pace.keep_to(terms_of(limit))
+        pace = LeakyBucket()
+        pace.keep_to(make_terms(limit))
         return await tokens(pace, PER)
 
     times = run_virtual(main())
@@ -59,8 +59,8 @@ def test_who_wakes_late_makes_up_for_it():
     """Who comes late has lost nothing, up to a hundredth of the limit, and no more comes of it."""
 
     async def main():
-        pace = EvenPace()
-        pace.keep_to(terms_of(600))
+        pace = LeakyBucket()
+        pace.keep_to(make_terms(600))
         await tokens(pace, 10.0)
         await asyncio.sleep(30.0 - now())
         return await tokens(pace, 30.05)
@@ -76,10 +76,10 @@ def test_a_change_gives_no_burst(limits):
     """
 
     async def main():
-        pace = EvenPace()
+        pace = LeakyBucket()
         times = []
         for limit in itertools.islice(itertools.cycle(limits), 300):
-            pace.keep_to(terms_of(limit))
+            pace.keep_to(make_terms(limit))
             times += await tokens(pace, now() + 0.1)
         return times, now()
 
@@ -93,7 +93,7 @@ def test_the_same_terms_change_nothing():
     """To be told the same again takes nothing away, however often."""
 
     async def main():
-        pace, terms = EvenPace(), terms_of(60)
+        pace, terms = LeakyBucket(), make_terms(60)
         times = []
         while now() < PER:
             pace.keep_to(terms)
@@ -108,10 +108,10 @@ def test_a_change_is_kept_at_once():
     """After a change the next token comes at the new rate."""
 
     async def main():
-        pace = EvenPace()
-        pace.keep_to(terms_of(60))
+        pace = LeakyBucket()
+        pace.keep_to(make_terms(60))
         await tokens(pace, 5.0)
-        pace.keep_to(terms_of(6))
+        pace.keep_to(make_terms(6))
         begin = now()
         return [time - begin for time in await tokens(pace, begin + 35)]
 
@@ -123,11 +123,11 @@ def test_has_token_tells_the_truth(limit):
     """It says that a token is there if, and only if, waiting for one takes no time."""
 
     async def main():
-        pace = EvenPace()
+        pace = LeakyBucket()
         said = []
         for number in range(60):
             if number % 20 == 0:  # the first terms, and others
-                pace.keep_to(terms_of(limit + number))
+                pace.keep_to(make_terms(limit + number))
             said.append(pace.has_token())
             begin = now()
             await pace.token()
