@@ -43,8 +43,6 @@ __all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
 
-_LARGE_BLOCK = 1024 * 1024
-
 _MAX_ERROR_BODY = 1024 * 1024
 """Bytes of an error's body that are read. An error of the API has a few hundred."""
 
@@ -77,7 +75,6 @@ class Transport:
         # In a caller's session there may be some, from its own requests.
         self._idle = IdleConnections(may_exist=session is not None)
         self._cutoffs = Cutoffs(config.timeout.attempt)
-        _keep_heap_warm()
         base = URL(config.base_url, encoded=True)
         self._scheme, self._authority = base.scheme, base.raw_authority
         self._prefix = base.raw_path.rstrip("/")
@@ -258,17 +255,6 @@ async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
             await asyncio.sleep(0)
         body += await content.readany()
     return bytes(body)
-
-
-def _keep_heap_warm() -> None:
-    """Let the C library keep the memory in which answers are received, from one to the next.
-
-    asyncio receives into blocks of 256 kB. glibc takes a mapping of its own for each block above
-    128 kB, and gives it back: two calls of the system and 25 page faults for each page, a fifth of
-    a walk's CPU time (benchmarks/bench_walk.py, "warm heap"). Once a larger block was freed it no
-    longer does, which in a process that has done any work is usually so. Elsewhere this is nothing.
-    """
-    bytes(_LARGE_BLOCK)
 
 
 def _check_session(session: aiohttp.ClientSession) -> None:
