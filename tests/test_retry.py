@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.clock import now, run_virtual
 
 from cekat_async import RetryPolicy
-from cekat_async._request.retry import RetryBudget, backoff, deserves_retry, retried
+from cekat_async._request.retry import RetryBudget, backoff, deserves_retry, run_with_retries
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -82,8 +82,13 @@ def retrying(
     budget: RetryBudget | None = None,
 ) -> Awaitable[str]:
     """Return the call that retries ``attempt``, by a budget of its own unless one is given."""
-    budget = budget or RetryBudget(policy.budget)
-    return retried(policy, budget, deadline, attempt, lambda: len(attempt.times))
+    return run_with_retries(
+        attempt,
+        policy=policy,
+        budget=budget or RetryBudget(policy.budget),
+        deadline=deadline,
+        count_sent=lambda: len(attempt.times),
+    )
 
 
 @pytest.mark.parametrize(
@@ -562,7 +567,13 @@ def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balanc
 
     async def main() -> None:
         with pytest.raises(CekatError) as caught:
-            await retried(AGAIN, budget, now() + 60, attempt, lambda: len(requests))
+            await run_with_retries(
+                attempt,
+                policy=AGAIN,
+                budget=budget,
+                deadline=now() + 60,
+                count_sent=lambda: len(requests),
+            )
         assert caught.value is errors[-1]
 
     run_virtual(main())

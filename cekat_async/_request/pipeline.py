@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._api.messages import HEADERS_READ, MOST_READ, OK, Reply, refusal
-from cekat_async._request.retry import RetryBudget, deserves_retry, retried
+from cekat_async._request.retry import RetryBudget, deserves_retry, run_with_retries
 from cekat_async._request.timeouts import Cutoffs
 from cekat_async.errors import (
     APIStatusError,
@@ -106,8 +106,12 @@ class Pipeline:
         attempt = partial(self._attempt, call, cutoff.end)
         try:
             with cutoff:
-                return await retried(
-                    self._config.retry, self._budget, cutoff.end, attempt, lambda: call.attempts
+                return await run_with_retries(
+                    attempt,
+                    policy=self._config.retry,
+                    budget=self._budget,
+                    deadline=cutoff.end,
+                    count_sent=lambda: call.attempts,
                 )
         except TimeoutError:
             if not cutoff.is_cut:
