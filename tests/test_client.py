@@ -236,17 +236,3 @@ def test_the_environment_is_read_at_the_constructor_only(monkeypatch):
     monkeypatch.setenv("CEKAT_BASE_URL", "https://elsewhere.invalid")
 
     assert repr(client) == "<CekatClient of https://api.cekat.ai, open>"
-
-
-async def test_a_closed_client_leaves_no_timer(sandbox):
-    """When a client is closed, nothing of it is scheduled any more."""
-    async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
-        await client.conversations.page(limit=1)
-        assert timers_of_cutoffs()
-
-    assert not timers_of_cutoffs()
-
-
-def timers_of_cutoffs() -> list[asyncio.TimerHandle]:
-    scheduled = asyncio.get_running_loop()._scheduled
-    return [h for h in scheduled if not h.cancelled() and "Cutoffs" in repr(h._callback)]

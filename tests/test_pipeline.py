@@ -369,7 +369,7 @@ def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
         calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(5)]
         await asyncio.sleep(3)
         if client_closes:
-            pipeline.end()
+            pipeline.close()
         await asyncio.wait(calls)
 
     run_virtual(main())
@@ -798,7 +798,7 @@ def test_closing_ends_every_wait(steps, options):
         calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(3)]
         await asyncio.sleep(1)
         waiting = [call for call in calls if not call.done()]
-        pipeline.end()
+        pipeline.close()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert now() == 1
         assert {type(result) for result in results} == {ClientClosedError}
@@ -813,9 +813,9 @@ def test_closing_twice_is_fine():
     async def main() -> None:
         call = asyncio.create_task(pipeline.fetch(REQUEST, make_body))
         await asyncio.sleep(1)
-        pipeline.end()
+        pipeline.close()
         await asyncio.sleep(0)
-        pipeline.end()
+        pipeline.close()
         with pytest.raises(ClientClosedError):
             await call
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._api.messages import HEADERS_READ, MOST_READ, OK, Reply, refusal
 from cekat_async._request.retry import RetryBudget, deserves_retry, run_with_retries
-from cekat_async._request.timeouts import Cutoffs
+from cekat_async._request.timeouts import Deadlines
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -70,18 +70,16 @@ class Pipeline:
         self._transport = transport
         self._budget = RetryBudget(config.retry.budget)
         self._slots = asyncio.Semaphore(config.concurrency)
-        self._cutoffs = Cutoffs(config.timeout.deadline)
-        self._ended = False
+        self._deadlines = Deadlines(config.timeout.deadline)
 
     @property
     def concurrency(self) -> int:
         """How many requests may be under way at once."""
         return self._config.concurrency
 
-    def end(self) -> None:
-        """End all calls that are under way, whatever they wait for: the client is closed."""
-        self._ended = True
-        self._cutoffs.cut_all()
+    def close(self) -> None:
+        """Cancel all calls that are under way. They raise ``ClientClosedError``."""
+        self._deadlines.close()
 
     async def fetch(
         self,
@@ -102,27 +100,23 @@ class Pipeline:
             CekatError: What the last attempt failed with.
         """
         call = _Call(request, decode, on_sight)
-        cutoff = self._cutoffs.begin()
-        attempt = partial(self._attempt, call, cutoff.end)
         try:
-            with cutoff:
-                return await run_with_retries(
-                    attempt,
-                    policy=self._config.retry,
-                    budget=self._budget,
-                    deadline=cutoff.end,
-                    count_sent=lambda: call.attempts,
-                )
-        except TimeoutError:
-            if not cutoff.is_cut:
+            return await self._deadlines.enforce(
+                partial(self._run, call), was_sent=lambda: call.attempts > 0
+            )
+        except (ClientClosedError, DeadlineExceededError) as error:
+            if error is call.failure:
                 raise
-        raise call.labelled(self._cut_off(call)) from call.failure
+            raise call.labelled(error) from call.failure
 
-    def _cut_off(self, call: _Call[T]) -> CekatError:
-        if self._ended:
-            return ClientClosedError("the client was closed while a request was under way")
-        where = "" if call.attempts else ": it was still waiting for its turn"
-        return DeadlineExceededError(f"no answer within {self._config.timeout.deadline:g} s{where}")
+    async def _run(self, call: _Call[T], deadline: float) -> T:
+        return await run_with_retries(
+            partial(self._attempt, call, deadline),
+            policy=self._config.retry,
+            budget=self._budget,
+            deadline=deadline,
+            count_sent=lambda: call.attempts,
+        )
 
     def labelled(self, error: CekatError, path: str) -> CekatError:
         """Write on an error of a walk what it is about, and strike out an echo of the key."""

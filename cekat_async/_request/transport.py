@@ -24,7 +24,6 @@ from cekat_async._request.aiohttp_errors import (
     timeout_error,
 )
 from cekat_async._request.connections import Connector, IdleConnections
-from cekat_async._request.timeouts import Cutoffs
 from cekat_async._version import __version__
 from cekat_async.config import is_host, is_loopback
 from cekat_async.errors import (
@@ -74,7 +73,6 @@ class Transport:
         self._closed = False
         # In a caller's session there may be some, from its own requests.
         self._idle = IdleConnections(may_exist=session is not None)
-        self._cutoffs = Cutoffs(config.timeout.attempt)
         base = URL(config.base_url, encoded=True)
         self._scheme, self._authority = base.scheme, base.raw_authority
         self._prefix = base.raw_path.rstrip("/")
@@ -119,7 +117,7 @@ class Transport:
         session = self._open_session()
         failure: Exception
         try:
-            with self._cutoffs.begin():
+            async with asyncio.timeout(self._config.timeout.attempt):
                 return await self._exchange(session, request)
         except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
             failure = timeout_error(error)
@@ -145,7 +143,6 @@ class Transport:
         self._closed = True
         if self._owns_session and self._session is not None:
             await self._session.close()
-        self._cutoffs.rest()
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -159,7 +156,7 @@ class Transport:
         """Return what is the same for each request."""
         config = self._config
         timeout = aiohttp.ClientTimeout(
-            total=None,  # it would also count what the cutoffs count, and costs more
+            total=None,  # the attempt has a timeout of its own, around all of this
             # With the look-up of the name. In a pool of our own nobody waits for a connection; in
             # a caller's one may, and that is no failure to connect.
             connect=config.timeout.connect if session is None else None,
