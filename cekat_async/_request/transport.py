@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from cekat_async._api.messages import OK, Reply, Request
+from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._request.aiohttp_errors import (
     ConnectionLostError,
     error_from_aiohttp,
@@ -69,13 +70,10 @@ class Transport:
         self._owns_session = session is None
         if session is not None:
             _check_session(session)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event_loop = EventLoopGuard("client")
         self._closed = False
         # In a caller's session there may be some, from its own requests.
         self._idle = IdleConnections(may_exist=session is not None)
-        base = URL(config.base_url, encoded=True)
-        self._scheme, self._authority = base.scheme, base.raw_authority
-        self._prefix = base.raw_path.rstrip("/")
         self._options = self._request_options(session)
 
     @property
@@ -89,7 +87,7 @@ class Transport:
         return self._owns_session and self._session is not None and not self._closed
 
     def require_usable(self) -> None:
-        """Let pass who can send from here; the first to ask ties it to the running event loop.
+        """Check that requests can be sent from here. The first check decides the event loop.
 
         Raises:
             ClientClosedError: The client, or the caller's session, is closed.
@@ -99,12 +97,7 @@ class Transport:
             raise ClientClosedError("the client is closed: make a new one")
         if self._session is not None and self._session.closed:
             raise ClientClosedError("the session given to the client is closed")
-        loop = asyncio.get_running_loop()
-        self._loop = self._loop or loop
-        if self._loop is not loop:
-            raise ConfigurationError(
-                "the client belongs to another event loop: make one client in each loop"
-            )
+        self._event_loop.check()
 
     async def exchange(self, request: Request) -> Reply:
         """Send a request and read its reply to the end, whatever its status.
@@ -181,7 +174,7 @@ class Transport:
         }
 
     async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Reply:
-        response = await session.get(self._url(request), **self._options)
+        response = await session.get(self._build_url(request), **self._options)
         try:
             body = await self._body(response)
         finally:
@@ -191,16 +184,10 @@ class Transport:
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
         return Reply(response.status, response.headers, body)
 
-    def _url(self, request: Request) -> URL:
-        # From parts, which are encoded already and are to be sent byte for byte: half as dear as a
-        # text that yarl takes apart.
-        return URL.build(
-            scheme=self._scheme,
-            authority=self._authority,
-            path=self._prefix + request.path,
-            query_string=request.query,
-            encoded=True,
-        )
+    def _build_url(self, request: Request) -> URL:
+        query = f"?{request.query}" if request.query else ""
+        # Encoded already, and to be sent byte for byte: a cursor is opaque.
+        return URL(f"{self._config.base_url}{request.path}{query}", encoded=True)
 
     async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request with the key, once.
