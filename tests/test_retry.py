@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.clock import now, run_virtual
 
 from cekat_async import RetryPolicy
-from cekat_async._request.retry import RetryBudget, backoff, deserves_retry, run_with_retries
+from cekat_async._request.retry import RetryBudget, backoff, is_retryable, run_with_retries
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -106,7 +106,7 @@ def retrying(
 )
 def test_what_may_heal_is_tried_again(error):
     """Transport failures, 408, 425, 429, 5xx and a body that is not whole are tried again."""
-    assert deserves_retry(error)
+    assert is_retryable(error)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_what_cannot_heal_is_not_tried_again(error):
         assert caught.value is error
 
     if isinstance(error, KeyboardInterrupt):  # would end the loop
-        assert not deserves_retry(error)
+        assert not is_retryable(error)
         return
     run_virtual(main())
     assert len(attempt.times) == 1

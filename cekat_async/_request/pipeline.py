@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._api.messages import HEADERS_READ, MOST_READ, OK, Reply, refusal
-from cekat_async._request.retry import RetryBudget, deserves_retry, run_with_retries
+from cekat_async._request.retry import RetryBudget, is_retryable, run_with_retries
 from cekat_async._request.timeouts import Deadlines
 from cekat_async.errors import (
     APIStatusError,
@@ -144,7 +144,7 @@ class Pipeline:
             await asyncio.sleep(0)
             return await self._decoded(reply, call.decode)
         except CekatError as error:
-            if isinstance(error, APIStatusError) and deserves_retry(error):
+            if isinstance(error, APIStatusError) and is_retryable(error):
                 self._limiter.explain(error, deadline)
             call.failure = call.labelled(error)
             raise

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cekat_async.config import RetryPolicy
 
-__all__ = ["RetryBudget", "backoff", "deserves_retry", "run_with_retries"]
+__all__ = ["RetryBudget", "backoff", "is_retryable", "run_with_retries"]
 
 _log = logging.getLogger("cekat_async")
 
@@ -51,7 +51,7 @@ _ATTEMPTS_AT_UNKNOWN_HOST = 3
 _LONGEST_WAIT_FOR_HOST = 1.0
 
 
-def deserves_retry(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """Whether asking again may heal a failure.
 
     Only our own classes do, named one by one: a predicate that says yes to all it does not know
@@ -222,7 +222,7 @@ def _build_retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> As
         return max(seconds, error.retry_after or 0.0)
 
     return AsyncRetrying(
-        retry=retry_if_exception(deserves_retry),
+        retry=retry_if_exception(is_retryable),
         wait=wait,
         # In this order: the budget is asked, and blamed, only when nothing else forbids a retry.
         stop=lambda state: (

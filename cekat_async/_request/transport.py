@@ -21,8 +21,8 @@ from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._request.aiohttp_errors import (
     ConnectionLostError,
     error_from_aiohttp,
-    invalid_host,
-    timeout_error,
+    error_from_timeout,
+    invalid_host_error,
 )
 from cekat_async._request.connections import Connector, IdleConnections
 from cekat_async._version import __version__
@@ -113,7 +113,7 @@ class Transport:
             async with asyncio.timeout(self._config.timeout.attempt):
                 return await self._exchange(session, request)
         except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
-            failure = timeout_error(error)
+            failure = error_from_timeout(error)
         except aiohttp.ClientError as error:
             failure = error_from_aiohttp(error, self._config)
         except ResponseTooLargeError as error:
@@ -121,7 +121,7 @@ class Transport:
             failure = error.with_traceback(None)
         except UnicodeError:
             # What the system's resolver raises for a name that cannot be one.
-            failure = invalid_host(self._config.base_url)
+            failure = invalid_host_error(self._config.base_url)
         except asyncio.CancelledError:
             if not _is_stray_cancellation(session):
                 raise
