@@ -101,7 +101,7 @@ async def test_leaving_by_an_error_closes_too(sandbox):
 
     with pytest.raises(LookupError):
         await body()
-    assert client._transport.is_closed
+    assert repr(client).endswith(", closed>")
 
 
 async def test_closing_twice_is_fine(sandbox):

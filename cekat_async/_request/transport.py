@@ -95,9 +95,9 @@ class Transport:
         """
         if self._closed:
             raise ClientClosedError("the client is closed: make a new one")
+        self._event_loop.check()
         if self._session is not None and self._session.closed:
             raise ClientClosedError("the session given to the client is closed")
-        self._event_loop.check()
 
     async def exchange(self, request: Request) -> Reply:
         """Send a request and read its reply to the end, whatever its status.
