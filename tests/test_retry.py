@@ -299,21 +299,6 @@ def test_the_drop_of_an_idle_connection_is_hardly_logged(caplog):
     assert [record.levelno for record in caplog.records] == [logging.DEBUG]
 
 
-def test_concurrent_calls_do_not_share_errors():
-    """A hundred calls that fail at the same time each get the error of their own."""
-
-    async def call(number: int) -> None:
-        errors = [status_error(500 + number % 5) for _ in range(3)]
-        with pytest.raises(ServerError) as caught:
-            await retrying(Failing(*errors), RetryPolicy(attempts=3))
-        assert caught.value is errors[-1]
-
-    async def main() -> None:
-        await asyncio.gather(*(call(number) for number in range(100)))
-
-    run_virtual(main())
-
-
 @pytest.mark.parametrize("after", [0.0, 0.1, 5.0])
 def test_cancellation_passes_at_once(after):
     """A call that is cancelled, at work or while it backs off, ends at that moment."""

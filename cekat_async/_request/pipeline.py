@@ -128,8 +128,8 @@ class Pipeline:
 
     async def _attempt(self, call: _Call[T], deadline: float) -> T:
         try:
-            # Before any wait: who is closed need not queue to hear it, and a semaphore and a
-            # limiter of another event loop would fail in their own ways.
+            # Fail fast: a closed client must not wait in the queue first, and a semaphore or a
+            # limiter of another event loop would raise errors of its own.
             self._transport.require_usable()
             await self._slots.acquire()
             try:

@@ -144,7 +144,10 @@ class _Charge:
         return self._idle_drop is error
 
     def pay_for_retry(self, error: CekatError) -> bool:
-        """Pay for a retry after ``error``, before its backoff: who waits has a claim already."""
+        """Charge the budget for a retry after ``error``; return whether it had enough.
+
+        Done before the backoff, so that a waiting retry keeps its tokens.
+        """
         self.refund_if_unsent()
         tokens = 0 if self.is_free(error) else _cost(error)
         if not self.budget.spend(tokens):
@@ -154,16 +157,16 @@ class _Charge:
         return True
 
     def refund_if_unsent(self) -> None:
-        """Take back what was paid for a retry that was cancelled, or refused, before it went out.
+        """Refund the latest retry if it ended, cancelled or refused, before it was sent.
 
-        One that was cancelled later stays paid: the server has it.
+        A retry that was cancelled later is not refunded, because the server has received it.
         """
         if self._sent() == self._sent_before:
             self.budget.give_back(self._latest)
             self._latest = 0
 
     def refund_after_success(self) -> None:
-        """Take back what was paid for all retries of the call: it has succeeded."""
+        """Refund all retries of the call, because it succeeded."""
         self.budget.give_back(max(self._earlier + self._latest, _SUCCESS_REFILL))
 
 

@@ -74,7 +74,7 @@ class Transport:
         self._closed = False
         # In a caller's session there may be some, from its own requests.
         self._idle = IdleConnections(may_exist=session is not None)
-        self._options = self._request_options(session)
+        self._options = self._build_options(session)
 
     @property
     def is_closed(self) -> bool:
@@ -111,7 +111,7 @@ class Transport:
         failure: Exception
         try:
             async with asyncio.timeout(self._config.timeout.attempt):
-                return await self._exchange(session, request)
+                return await self._send_and_read(session, request)
         except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
             failure = error_from_timeout(error)
         except aiohttp.ClientError as error:
@@ -145,7 +145,7 @@ class Transport:
             )
         return self._session
 
-    def _request_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
+    def _build_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
         """Return what is the same for each request."""
         config = self._config
         timeout = aiohttp.ClientTimeout(
@@ -162,7 +162,7 @@ class Transport:
                 "User-Agent": f"cekat-async/{__version__} Python/{platform.python_version()}",
             },
             "timeout": timeout,
-            "proxy": _proxy(config.base_url) if config.trust_env and session is None else None,
+            "proxy": _get_proxy(config.base_url) if config.trust_env and session is None else None,
             # None of these is left to the defaults of a caller's session: a redirect could lead
             # the key elsewhere, and an error's body must be read like any other.
             "allow_redirects": False,
@@ -170,13 +170,13 @@ class Transport:
             "auto_decompress": True,
             "read_bufsize": _STEP,
             # Those of the request replace the session's own, which are not public.
-            "middlewares": (self._send, *getattr(session, "_middlewares", ())),
+            "middlewares": (self._send_with_key, *getattr(session, "_middlewares", ())),
         }
 
-    async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Reply:
+    async def _send_and_read(self, session: aiohttp.ClientSession, request: Request) -> Reply:
         response = await session.get(self._build_url(request), **self._options)
         try:
-            body = await self._body(response)
+            body = await self._read_body(response)
         finally:
             # Of a body that was not read to its end, this closes the connection.
             response.release()
@@ -189,13 +189,15 @@ class Transport:
         # Encoded already, and to be sent byte for byte: a cursor is opaque.
         return URL(f"{self._config.base_url}{request.path}{query}", encoded=True)
 
-    async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _send_with_key(
+        self, request: ClientRequest, handler: ClientHandlerType
+    ) -> ClientResponse:
         """Send a request with the key, once.
 
-        A middleware is the place for both. What sets the key here, behind all else, also outdoes
-        a ``.netrc``, and aiohttp's frames have no key to show in a traceback. And aiohttp sends
-        a GET again by itself when a reused connection drops, behind the limiter's and the retry's
-        back: a middleware runs inside of that loop, and what it raises decides.
+        This is a middleware for two reasons. A key that is set here, last of all, overrides a
+        ``.netrc``, and appears in no frame of aiohttp's. And aiohttp sends a GET again by itself
+        when a reused connection drops, which neither the limiter nor the retry would see: a
+        middleware runs inside that loop, and its exception ends it.
         """
         request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
         await self._idle.close_if_suspect(self._open_session(), request, self._options["timeout"])
@@ -208,7 +210,7 @@ class Transport:
             lost = ConnectionLostError(error, was_idle=was_idle)
         raise lost
 
-    async def _body(self, response: ClientResponse) -> bytes:
+    async def _read_body(self, response: ClientResponse) -> bytes:
         """Return the whole body of a page, or the beginning of an error's.
 
         A connection can be used again only if its body was read to the end.
@@ -220,14 +222,14 @@ class Transport:
         limit = self._config.max_page_bytes if is_page else _MAX_ERROR_BODY
         if is_page and (response.content_length or 0) > limit:
             raise _too_large(limit)
-        body = await _read(response.content, limit)
+        body = await _read_up_to(response.content, limit)
         if is_page and len(body) > limit:
             raise _too_large(limit)
         # Some servers put a byte order mark before their JSON, which is none of it.
         return body[:limit].removeprefix(codecs.BOM_UTF8)
 
 
-async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
+async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
     """Return a body, or more than ``limit`` bytes of a longer one, a piece in each turn.
 
     aiohttp unpacks a compressed body as it is read. Without a turn of the loop in between, all of
@@ -250,7 +252,7 @@ def _check_session(session: aiohttp.ClientSession) -> None:
         )
 
 
-def _proxy(base_url: str) -> URL | None:
+def _get_proxy(base_url: str) -> URL | None:
     """Return the environment's proxy for the API's host.
 
     Looked up once, as aiohttp would look at every request, in a thread. Loopback needs none, and
