@@ -580,17 +580,6 @@ def test_the_deadline_cuts_the_wait_for_a_slot():
     assert transport.under_way == 0
 
 
-def test_without_a_deadline_nothing_is_cut():
-    """Without a deadline and a longest pause a call waits for as long as the server asks."""
-    pipeline, _ = make_pipeline(
-        [reply(503, b"", Retry_After="100000"), reply(body=b"yes")],
-        limiter=Limiter(RateLimit(longest_hold=None)),
-        timeout=PATIENT,
-    )
-
-    assert run_virtual(pipeline.fetch(REQUEST, make_body)) == b"yes"
-
-
 def test_a_timeout_that_is_not_ours_is_not_taken_for_the_deadline():
     """A TimeoutError that comes from elsewhere passes as it is."""
     mine = TimeoutError("mine")
