@@ -70,7 +70,7 @@ def test_a_wrong_option_is_a_value_error():
         CekatClient("key", concurrency=-1)
 
 
-async def test_a_wrong_key_is_told(sandbox):
+async def test_a_wrong_key_is_reported(sandbox):
     """A key that the server does not know is an AuthenticationError, after one request."""
     async with CekatClient("wrong", base_url=sandbox.base_url) as client:
         with pytest.raises(AuthenticationError, match="Not authenticated") as caught:

@@ -66,7 +66,7 @@ def decode_whole(reply: Reply) -> str:
     ],
     ids=repr,
 )
-def test_a_failure_that_may_heal_is_not_seen_by_the_caller(failure):
+def test_a_transient_failure_is_not_seen_by_the_caller(failure):
     """A call returns the answer of a later attempt when the first one failed for the moment."""
     pipeline, transport = make_pipeline([failure, failure, reply(body=b"yes")])
 
@@ -111,7 +111,7 @@ def test_a_new_connection_that_is_dropped_is_backed_off_for():
     [*(reply(status) for status in (204, 302, 400, 401, 403, 404, 418, 422)), reply(body=b"odd")],
     ids=repr,
 )
-def test_a_failure_that_cannot_heal_costs_one_request(failure):
+def test_a_permanent_failure_costs_one_request(failure):
     """Another status and another shape of JSON are raised after the first attempt."""
     pipeline, transport = make_pipeline([failure, reply()])
 
@@ -634,7 +634,7 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
     run_virtual(main())
 
 
-def test_who_is_closed_need_not_queue():
+def test_a_closed_client_fails_without_queueing():
     """A call on a closed client fails before any wait, and counts as no request."""
 
     class Closed(ScriptedTransport):

@@ -164,7 +164,7 @@ each_lazy_package = pytest.mark.parametrize(
 
 
 @each_lazy_package
-def test_dir_tells_all(package: ModuleType) -> None:
+def test_dir_shows_all_public_names(package: ModuleType) -> None:
     """`dir()` shows every public name, before any of them has been used."""
     name = package.__name__
     shown = run(f"import {name}; print(*dir({name}))").split()

@@ -104,7 +104,7 @@ def retrying(
     ],
     ids=repr,
 )
-def test_what_may_heal_is_tried_again(error):
+def test_transient_failures_are_retried(error):
     """Transport failures, 408, 425, 429, 5xx and a body that is not whole are tried again."""
     assert is_retryable(error)
 
@@ -133,7 +133,7 @@ def test_what_may_heal_is_tried_again(error):
     ],
     ids=repr,
 )
-def test_what_cannot_heal_is_not_tried_again(error):
+def test_permanent_failures_are_not_retried(error):
     """Other statuses, another shape of JSON, misuse and cancellation are not tried again."""
     attempt = Failing(error)
 
@@ -189,7 +189,7 @@ def test_backoff_is_jittered_at_its_cap_too():
     assert min(quarters) > 400
 
 
-def test_backoff_draws_anew_by_itself():
+def test_backoff_is_random_by_default():
     """Without a draw of the test's own, no two clients wait for the same time."""
     waits = {backoff(RetryPolicy(), 20) for _ in range(50)}
 
@@ -224,7 +224,7 @@ def test_attempts_are_bounded(attempts):
     assert len(attempt.times) == attempts
 
 
-def test_the_server_is_not_asked_earlier_than_it_said():
+def test_a_retry_after_sets_the_wait():
     """A Retry-After that is longer than the backoff sets the wait."""
     attempt = Failing(status_error(503, 7.5), status_error(429, 0.001))
 
