@@ -94,7 +94,7 @@ def options_considered() -> dict[str, Callable[[bytes], Any]]:
 def ours() -> dict[str, Callable[[bytes], Any]]:
     """Return our own ways: a page of records, and a page cut into the bytes of its records."""
     from cekat_async._api.decoding import decode_conversation_page  # noqa: PLC0415
-    from cekat_async._api.messages import Reply  # noqa: PLC0415
+    from cekat_async._api.replies import Reply  # noqa: PLC0415
     from cekat_async.models.raw_json import completed, cut_records  # noqa: PLC0415
 
     return {

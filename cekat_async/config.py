@@ -6,13 +6,14 @@ import ipaddress
 import math
 import re
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 import msgspec
 
 from cekat_async.errors import ConfigurationError
+from cekat_async.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,6 @@ __all__ = [
     "ClientConfig",
     "RateLimit",
     "RetryPolicy",
-    "Secret",
     "Timeout",
     "client_config",
     "is_host",
@@ -242,81 +242,6 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if name != "deadline" or value is not None:
                 _require_seconds(f"Timeout.{name}", value)
-
-
-_SHORTEST_SECRET = 8
-# Characters of a secret that are looked for. A pattern for all of a long one takes long to compile.
-_PROBE = 40
-# Characters that one character of a secret may take in a text, as in "&#123;".
-_LONGEST_SPELLING = 8
-
-
-def _spelled(secret: str) -> str:
-    """Return a pattern for a text however a server spells it: in JSON, in a URL, in HTML."""
-    return "".join(
-        rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
-        for c in secret
-    )
-
-
-def _end_of_echo(rest: list[re.Pattern[str]], text: str, at: int) -> int:
-    """Return where an echo ends whose first :data:`_PROBE` characters end at ``at``."""
-    for character in rest:
-        if not (found := character.match(text, at)):
-            break
-        at = found.end()
-    return at
-
-
-class Secret:
-    """A text that shows itself only when asked: not in ``repr``, ``str``, pickles or tracebacks."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the text itself."""
-        return self._value
-
-    def redact_text(self, text: str) -> str:
-        """Return ``text`` without the secret, which a server may have echoed."""
-        if len(self._value) < _SHORTEST_SECRET:
-            return text  # it is part of half of all texts, and keeps nobody out
-        pieces, at = list[str](), 0
-        rest: list[re.Pattern[str]] = []
-        for found in re.finditer(_spelled(self._value[:_PROBE]), text):
-            if found.start() >= at:
-                # Compiled once: doing it for each echo blocked the event loop for 300 ms
-                # (benchmarks/bench_blocking.py, error-nearly-the-key).
-                rest = rest or [re.compile(_spelled(c)) for c in self._value[_PROBE:]]
-                pieces += [text[at : found.start()], "***"]
-                at = _end_of_echo(rest, text, found.end())
-        return "".join([*pieces, text[at:]])
-
-    def redact(self, body: bytes) -> bytes:
-        """Return ``body`` without the secret."""
-        # Each byte is a character of Latin-1, and the secret is ASCII.
-        return self.redact_text(body.decode("latin-1")).encode("latin-1")
-
-    def excerpt(self, body: bytes, most: int) -> bytes:
-        """Return the first ``most`` bytes of ``body``, without the secret.
-
-        The body is cut before it is redacted, because redacting megabytes takes seconds.
-        """
-        if len(body) <= most:
-            return self.redact(body)
-        # The cut may leave the beginning of the secret at the end, so that end is dropped.
-        margin = _LONGEST_SPELLING * len(self._value)
-        redacted = self.redact(body[: most + margin])
-        return redacted[: max(0, len(redacted) - margin)][:most]
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a secret does not pickle")
 
 
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,6 @@ from cekat_async.config import (
     ClientConfig,
     RateLimit,
     RetryPolicy,
-    Secret,
     Timeout,
     client_config,
     require_count,
@@ -28,6 +27,7 @@ from cekat_async.config import (
     require_text,
 )
 from cekat_async.errors import ConfigurationError
+from cekat_async.redaction import Secret
 
 KEY = "sk-hush-4711"
 

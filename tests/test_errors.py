@@ -7,6 +7,7 @@ import re
 import pytest
 
 from cekat_async import errors
+from cekat_async._api.status import get_error_class
 from cekat_async.errors import (
     APIStatusError,
     BadRequestError,
@@ -17,11 +18,11 @@ from cekat_async.errors import (
     InboxesFailedError,
     MalformedRecordError,
     ServerError,
-    status_error_class,
 )
 from cekat_async.models import Conversation, MalformedRecord
 from cekat_async.pages import ConversationPage
 from cekat_async.positions import Cursor
+from cekat_async.redaction import readable
 
 FAMILY = [getattr(errors, name) for name in errors.__all__]
 
@@ -31,16 +32,20 @@ ODD = MalformedRecord(
 SECOND = MalformedRecord(index=9, id=None, field="$", reason="Expected `object`", raw=b"9")
 
 
-def drawn_tree() -> dict[str, str | None]:
-    """Read each class and its parent out of the tree that the module's docstring draws."""
-    parents: dict[str, str | None] = {}
-    path: list[str] = []
-    for line in errors.__doc__.splitlines():
-        found = re.match(r"    (?P<branch>[ │├└─]*)(?P<name>[A-Z]\w*Error)\b", line)
-        if found:
-            depth = len(found["branch"]) // 4
-            path[depth:] = [found["name"]]
-            parents[found["name"]] = path[depth - 1] if depth else None
+def read_tree() -> dict[str, str | None]:
+    """Read each class and its parent out of the tree in the module's docstring."""
+    parents: dict[str, str | None] = {"CekatError": None}
+    family = "CekatError"
+    for line in errors.__doc__.split("    CekatError\n")[1].split("\n\n")[0].splitlines():
+        *parent, children = line.split(": ")
+        names = re.findall(r"\w+Error", children)
+        if parent:
+            (base,) = re.findall(r"\w+Error", parent[0])
+            parents[base] = "TransportError" if "│   " in line else "CekatError"
+            family = base
+        elif "──" in line:
+            family = "CekatError"
+        parents |= dict.fromkeys(names, family)
     return parents
 
 
@@ -70,14 +75,14 @@ def filled(kind: type[CekatError]) -> CekatError:
     return error
 
 
-def test_drawn_tree_is_the_real_one() -> None:
+def test_tree_is_the_real_one() -> None:
     """The tree in the module's docstring is the tree of the classes."""
     real = {
         kind.__name__: next((b.__name__ for b in kind.__bases__ if issubclass(b, CekatError)), None)
         for kind in FAMILY
     }
 
-    assert real == drawn_tree()
+    assert real == read_tree()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_drawn_tree_is_the_real_one() -> None:
 )
 def test_a_refusal_says_what_to_do(status, advice) -> None:
     """What a caller in Python can do about a 401, 403 or 404 is the end of the error's text."""
-    error = status_error_class(status)("no", status=status)
+    error = get_error_class(status)("no", status=status)
 
     assert error.advice == advice
     assert str(error) == f"no (HTTP {status}): {advice}"
@@ -244,7 +249,7 @@ def test_str_of_a_decode_error_hides_the_records() -> None:
 )
 def test_status_to_class(status: int, name: str) -> None:
     """Each HTTP status has its class; one that has none is a plain APIStatusError."""
-    assert name == status_error_class(status).__name__
+    assert name == get_error_class(status).__name__
 
 
 def test_details_are_kept_as_sent() -> None:
@@ -297,4 +302,4 @@ def test_str_is_one_line_that_a_log_can_bear() -> None:
 )
 def test_a_name_can_be_printed_whatever_its_bytes_are(text: str, shown: str) -> None:
     """Surrogates in a name become characters where their bytes are UTF-8, and escapes elsewhere."""
-    assert errors.readable(text) == shown
+    assert readable(text) == shown

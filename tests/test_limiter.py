@@ -16,7 +16,7 @@ from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import Limiter, LimiterSnapshot, RateLimit
-from cekat_async._api.messages import Reply
+from cekat_async._api.replies import Reply
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async.errors import ConfigurationError, RateLimitError
 

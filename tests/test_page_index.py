@@ -4,7 +4,7 @@ import pytest
 
 from cekat_async import Conversation, ConversationPage, Inbox, InboxPage, MalformedRecord, RawPage
 from cekat_async._api.decoding import decode_conversation_page
-from cekat_async._api.messages import Reply
+from cekat_async._api.replies import Reply
 from cekat_async.models.raw_json import completed
 
 BODY = b'{"data":[{"id":"a"},{"id":"b"},{"id":"c"}]}'

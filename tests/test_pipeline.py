@@ -14,7 +14,8 @@ from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
 from cekat_async._api.decoding import decode_conversation_page
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._request.pipeline import Pipeline

@@ -14,7 +14,8 @@ from support.scripted import reply
 
 from cekat_async import APIStatusError, Limiter, PaginationError, RateLimit, RetryPolicy
 from cekat_async._api.decoding import cursor_on_sight, decode_conversation_page
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._paging.cursor_walk import CursorWalk
 from cekat_async.models.raw_json import completed
 from cekat_async.resources.conversations import Conversations

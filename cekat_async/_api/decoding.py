@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
-from cekat_async._api.messages import OK, Reply, refusal
+from cekat_async._api.status import OK, error_from_reply
 from cekat_async.errors import DecodeError, MalformedBodyError
 from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.models.base import Record
@@ -38,6 +38,7 @@ from cekat_async.pages import ConversationPage, InboxPage, RawPage
 from cekat_async.positions import Cursor
 
 if TYPE_CHECKING:
+    from cekat_async._api.replies import Reply
     from cekat_async.models.decoding import RecordDecoder
 
 __all__ = [
@@ -223,7 +224,7 @@ def _as_documented(decoder: msgspec.json.Decoder[_Page[R, M]], reply: Reply) -> 
     except UNDECODABLE:
         return None
     if page.success is False:
-        raise refusal(reply)
+        raise error_from_reply(reply)
     return page
 
 
@@ -289,7 +290,7 @@ def _cut(reply: Reply) -> Steps[_Cut]:
     is_slow = envelope is None
     records, metadata, success = envelope or (yield from _cut_slowly(reply.body))
     if bytes(success) == b"false":
-        raise refusal(reply)
+        raise error_from_reply(reply)
     if records is None:
         raise _of_another_shape(reply.body, "$.data", "it has no list of records")
     return _Cut(records, metadata, records if is_slow else None)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cekat_async._paging.cursor_times import parse_cursor_ts, to_microseconds
-from cekat_async.errors import PaginationError, quoted
+from cekat_async.errors import PaginationError
+from cekat_async.redaction import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

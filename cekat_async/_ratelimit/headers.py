@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._api.messages import http_date
+from cekat_async._api.dates import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -253,5 +253,5 @@ def _until(text: str, date: str) -> float | None:
 def _now(date: str) -> float:
     # By the server's own clock, if possible: it is what the server reckons its resets with. Cut to
     # whole seconds, it is early, and a wait that is reckoned with it not too short.
-    moment = http_date(date) or datetime.now(UTC)
+    moment = parse_http_date(date) or datetime.now(UTC)
     return moment.timestamp()

@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._api.messages import (
-    PAUSES_ALL,
-    SERVICE_UNAVAILABLE,
-    TOO_MANY_REQUESTS,
-    retry_after,
-)
+from cekat_async._api.dates import parse_retry_after
+from cekat_async._api.status import PAUSES_ALL, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from cekat_async._ratelimit.clock import time_now
 from cekat_async._ratelimit.headers import statements
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
@@ -32,7 +28,7 @@ from cekat_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from cekat_async._api.messages import Reply
+    from cekat_async._api.replies import Reply
     from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async._ratelimit.sent_log import Permit
     from cekat_async._ratelimit.shared_budget import SharedBudget
@@ -290,10 +286,10 @@ class Limiter:
             if part.remaining == 0 and part.reset and is_long(part):
                 self._hold_all(part.reset, _DAY_SPENT)
         if reply.status == TOO_MANY_REQUESTS:
-            asked = retry_after(reply.headers)
+            asked = parse_retry_after(reply.headers)
             self._hold_all(_reset(said, self._pace.terms.per) if asked is None else asked, _PAUSE)
         elif reply.status == SERVICE_UNAVAILABLE:
-            self._hold_all(retry_after(reply.headers) or 0.0, _PAUSE)
+            self._hold_all(parse_retry_after(reply.headers) or 0.0, _PAUSE)
 
     def _hold_all(self, seconds: float, why: str) -> None:
         now = time_now()

@@ -6,7 +6,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from cekat_async._api.messages import HEADERS_READ, MOST_READ, OK, Reply, refusal
+from cekat_async._api.replies import HEADERS_READ, MOST_READ, Reply
+from cekat_async._api.status import OK, error_from_reply
 from cekat_async._request.retry import RetryBudget, deserves_retry, retried
 from cekat_async._request.timeouts import Cutoffs
 from cekat_async.errors import (
@@ -21,7 +22,7 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cekat_async._api.messages import Request
+    from cekat_async._api.requests import Request
     from cekat_async._ratelimit.limiter import Limiter
     from cekat_async._ratelimit.sent_log import Permit
     from cekat_async.config import ClientConfig
@@ -190,7 +191,7 @@ class Pipeline:
                 failure = self._without_key(error)
             except APIStatusError:
                 pass  # raised below
-        raise failure or refusal(self._excerpt(reply))
+        raise failure or error_from_reply(self._excerpt(reply))
 
     def _without_key(self, error: DecodeError) -> CekatError:
         key = self._config.api_key

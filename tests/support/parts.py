@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from cekat_async import RetryPolicy, Timeout
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, ClientConfig, client_config

@@ -15,7 +15,8 @@ from aiolimiter import AsyncLimiter
 from multidict import CIMultiDict
 
 from cekat_async import APIStatusError, Limiter, RateLimit, RetryPolicy, Timeout
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.config import client_config
