@@ -22,7 +22,6 @@ from cekat_async.errors import (
 from cekat_async.models import Conversation, MalformedRecord
 from cekat_async.pages import ConversationPage
 from cekat_async.positions import Cursor
-from cekat_async.redaction import readable
 
 FAMILY = [getattr(errors, name) for name in errors.__all__]
 
@@ -288,18 +287,3 @@ def test_str_is_one_line_that_a_log_can_bear() -> None:
     assert len(str(error)) < 500
     assert str(error).isprintable()
     assert len(error.details) == 50
-
-
-@pytest.mark.parametrize(
-    "text, shown",
-    [
-        ("café 😀", "café 😀"),
-        ("café".encode().decode("ascii", "surrogateescape"), "café"),
-        ("caf\udce9", r"caf\xe9"),
-        ("half \ud83d", r"half \xed\xa0\xbd"),
-        ("\udce9 and \ud83d", r"\xed\xb3\xa9 and \xed\xa0\xbd"),
-    ],
-)
-def test_a_name_can_be_printed_whatever_its_bytes_are(text: str, shown: str) -> None:
-    """Surrogates in a name become characters where their bytes are UTF-8, and escapes elsewhere."""
-    assert readable(text) == shown

@@ -22,10 +22,10 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cekat_async._api.client_config import ClientConfig
     from cekat_async._api.requests import Request
     from cekat_async._ratelimit.limiter import Limiter
     from cekat_async._ratelimit.sent_log import Permit
-    from cekat_async.config import ClientConfig
     from cekat_async.models.raw_json import Steps
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]

@@ -38,8 +38,8 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
+    from cekat_async._api.client_config import ClientConfig
     from cekat_async._api.requests import Request
-    from cekat_async.config import ClientConfig
 
 __all__ = ["Transport"]
 
