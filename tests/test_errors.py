@@ -25,7 +25,7 @@ from cekat_async.positions import Cursor
 
 FAMILY = [getattr(errors, name) for name in errors.__all__]
 
-ODD = MalformedRecord(
+MALFORMED = MalformedRecord(
     index=7, id="c-7", field="$.labels[0].id", reason="Expected `str`", raw=b'{"id":1}'
 )
 SECOND = MalformedRecord(index=9, id=None, field="$", reason="Expected `object`", raw=b"9")
@@ -55,12 +55,14 @@ def filled(kind: type[CekatError]) -> CekatError:
             "no",
             status=418,
             code="TEAPOT",
-            details=[{"field": "limit", "message": "odd"}],
+            details=[{"field": "limit", "message": "bad"}],
             body=b"!",
         )
     elif issubclass(kind, MalformedRecordError):
-        page = ConversationPage(items=(Conversation(id="c-1"),), malformed_records=(ODD, SECOND))
-        error = kind("odd", records=[ODD, SECOND], page=page)
+        page = ConversationPage(
+            items=(Conversation(id="c-1"),), malformed_records=(MALFORMED, SECOND)
+        )
+        error = kind("malformed", records=[MALFORMED, SECOND], page=page)
     elif issubclass(kind, DecodeError):
         error = kind("another shape", field="$.data", raw=b'{"data":1}')
     else:
@@ -197,7 +199,7 @@ def test_str_without_facts() -> None:
 def test_str_shows_the_facts() -> None:
     """The text of an error shows status, code, path, attempts, pause and request id, in order."""
     assert str(filled(ServerError)) == (
-        "no (HTTP 418, TEAPOT, limit: odd, /api/conversations, inbox inbox-1, 3 attempts, "
+        "no (HTTP 418, TEAPOT, limit: bad, /api/conversations, inbox inbox-1, 3 attempts, "
         "retry after 2.5 s, request id req-1)"
     )
 
@@ -221,7 +223,7 @@ def test_str_shows_a_pause_of_zero() -> None:
 
 def test_str_of_a_decode_error_hides_the_records() -> None:
     """Customers' data is in an error's attributes and not in its text, which ends up in logs."""
-    error = DecodeError("odd", field="$.data[0]", raw=b'{"contact_phone":"628"}')
+    error = DecodeError("malformed", field="$.data[0]", raw=b'{"contact_phone":"628"}')
 
     assert "628" not in str(error) + repr(error)
 
@@ -261,17 +263,22 @@ def test_details_are_kept_as_sent() -> None:
     assert error.details == ({"field": "inbox_id", "message": "must be a UUID"},)
 
 
-def test_odd_record_error_names_the_first() -> None:
-    """An odd-record error has index, id, field and bytes of the first odd record, and all."""
+def test_malformed_record_error_names_the_first() -> None:
+    """A malformed-record error describes the first malformed record, and has all."""
     error = filled(MalformedRecordError)
 
-    assert (error.index, error.id, error.field, error.raw) == (7, "c-7", ODD.field, ODD.raw)
-    assert error.records == (ODD, SECOND)
+    assert (error.index, error.id, error.field, error.raw) == (
+        7,
+        "c-7",
+        MALFORMED.field,
+        MALFORMED.raw,
+    )
+    assert error.records == (MALFORMED, SECOND)
     assert [item.id for item in error.page] == ["c-1"]
 
 
-def test_odd_record_error_about_nothing() -> None:
-    """An odd-record error made without records has none to name."""
+def test_malformed_record_error_about_nothing() -> None:
+    """A malformed-record error made without records has none to name."""
     error = MalformedRecordError()
 
     assert (error.index, error.id, error.field, error.raw) == (None, None, None, b"")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cekat_async._api.requests import Request
     from cekat_async._ratelimit.limiter import Limiter
     from cekat_async._ratelimit.sent_log import Permit
-    from cekat_async.models.raw_json import Steps
+    from cekat_async.models.steps import Steps
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from cekat_async._parallel.listing import Listing
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.models import Conversation, MalformedRecord, StageStatus
-    from cekat_async.models.raw_json import Steps
+    from cekat_async.models.steps import Steps
     from cekat_async.pages import ConversationPage, InboxPage, RawPage
     from cekat_async.positions import Position
 

@@ -11,7 +11,7 @@ from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.config import DEFAULT_MAX_PAGE_BYTES
-from cekat_async.models.raw_json import Steps
+from cekat_async.models.steps import Steps
 
 from .scripted import ScriptedTransport, reply
 
