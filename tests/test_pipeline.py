@@ -632,8 +632,8 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
         await asyncio.wait([task])
         assert transport.under_way == 0
         assert pipeline._slots._value == 1
-        assert not pipeline._limiter._waits
-        assert pipeline._limiter.snapshot().under_way == 0
+        assert not pipeline._limiter._deadlines
+        assert pipeline._limiter.snapshot().in_flight == 0
         began = now()
         assert await pipeline.fetch(REQUEST, decode_whole) == "yes"
         assert now() - began < 8

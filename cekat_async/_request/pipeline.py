@@ -148,7 +148,7 @@ class Pipeline:
             return await self._decoded(reply, call.decode)
         except CekatError as error:
             if isinstance(error, APIStatusError) and deserves_retry(error):
-                self._limiter.explain(error, deadline)
+                self._limiter.set_resumption(error, deadline)
             call.failure = call.labelled(error)
             raise
 
@@ -157,7 +157,7 @@ class Pipeline:
         try:
             return await self._transport.exchange(call.request)
         except BaseException as error:  # a cancellation too: the request may have arrived
-            self._limiter.lost(sent=not isinstance(error, NotSentError))
+            self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
             raise
 
     def _count(self, call: _Call[T]) -> None:

@@ -147,7 +147,7 @@ def _lies(cell: Cell) -> dict[str, str]:
 
 
 class Rival:
-    """A limiter that knows no holds and hears nothing."""
+    """A limiter that ignores pauses and replies."""
 
     def __init__(self, acquire: Callable[[], Any]) -> None:
         self._acquire = acquire
@@ -158,13 +158,13 @@ class Rival:
         return Permit(_now())
 
     def observe(self, permit: Permit, reply: Reply) -> None:
-        """Hear nothing."""
+        """Do nothing."""
 
-    def lost(self, *, sent: bool) -> None:
-        """Hear nothing."""
+    def observe_failure(self, *, sent: bool) -> None:
+        """Do nothing."""
 
-    def explain(self, error: Exception, deadline: float) -> None:
-        """Know nothing."""
+    def set_resumption(self, error: Exception, deadline: float) -> None:
+        """Do nothing."""
 
 
 def _ours(cell: Cell) -> Limiter:
