@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["parse_http_date", "parse_retry_after"]
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
-_MONTHS = (" ", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH = {name: f"{number:02}" for number, name in enumerate(_MONTHS)}
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
@@ -43,21 +41,8 @@ def _seconds_until(date: str, now: str | None) -> float | None:
 
 def parse_http_date(text: str) -> datetime | None:
     """Return the time of an HTTP date in any of its forms, or ``None``."""
-    if moment := _parse_imf_fixdate(text):
-        return moment
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _parse_imf_fixdate(text: str) -> datetime | None:
-    """Parse the form that servers should send, three times as fast as the standard library."""
-    if text[25:] != " GMT":  # Fri, 10 Apr 2026 09:51:19 GMT
-        return None
-    month = _MONTH.get(text[8:11], "")
-    try:
-        return datetime.fromisoformat(f"{text[12:16]}-{month}-{text[5:7]}T{text[17:25]}+00:00")
-    except ValueError:
-        return None

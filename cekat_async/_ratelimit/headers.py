@@ -107,11 +107,7 @@ def parse_rate_limit_headers(headers: Mapping[str, str]) -> tuple[QuotaStatement
 
 
 def _find_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    # This runs for every reply, and a look-up of each of the names takes longer.
-    present = "\n".join(headers).lower()
-    if "limit" not in present:
-        return {}
-    names = [_NAMES[name] for name in present.split("\n") if name in _NAMES]
+    names = [_NAMES[name.lower()] for name in headers if name.lower() in _NAMES]
     getall = getattr(headers, "getall", None)
     if getall is None:
         return {name: headers.get(name, "") for name in names}
@@ -130,9 +126,7 @@ def _parse_trio(found: Mapping[str, str], names: tuple[str, str, str], date: str
 
 def _parse_limit(text: str) -> int | None:
     # The first number applies; its window, and more policies, may follow.
-    if not text.isdecimal():
-        text = text.partition(",")[0].partition(";")[0]
-    return _parse_count(text) or None
+    return _parse_count(text.partition(",")[0].partition(";")[0]) or None
 
 
 def _parse_members(headers: Mapping[str, str]) -> list[dict[str, str]]:
@@ -222,8 +216,6 @@ def _cap_remaining(one: QuotaStatement) -> QuotaStatement:
 
 
 def _parse_count(text: str) -> int | None:
-    if len(text) <= _DIGITS and text.isdecimal() and text.isascii():
-        return int(text)  # nearly always, and in half the time
     match = _WHOLE.fullmatch(_require_same(text))
     return int(match[1]) if match else None
 
