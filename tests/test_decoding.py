@@ -617,9 +617,9 @@ def test_other_shape(read, body: bytes, field: str) -> None:
 
 
 @READERS
-@pytest.mark.parametrize("success", ["yes", 0, [], "false"])
-def test_success_of_another_type(read, success: object) -> None:
-    """Only ``"success": false`` says that a reply is no success; another type costs no record."""
+@pytest.mark.parametrize("success", [True, None, "yes", 0, [], "false"])
+def test_success(read, success: object) -> None:
+    """Only ``"success": false`` is an error; another value or type costs no record."""
     assert read(make_body({"id": "x"}, success=success)).ids == ["x"]
 
 
@@ -646,15 +646,6 @@ def test_200_that_says_no(read, body: bytes) -> None:
 
 
 @READERS
-@pytest.mark.parametrize("success", [True, None])
-def test_success(read, success: bool | None) -> None:  # noqa: FBT001 - a case, not a flag
-    """A page that says it is a success, or does not say, is a page."""
-    body = json.dumps({"success": success, "data": [{"id": "x"}]}).encode()
-
-    assert [item.id for item in read(body)] == ["x"]
-
-
-@READERS
 @given(
     body=st.binary()
     | JSON.map(lambda value: json.dumps(value).encode())
@@ -665,29 +656,6 @@ def test_any_body(read, body: bytes) -> None:
     """Whatever bytes come, they are a page or an error of the family."""
     try:
         page = read(body)
-    except CekatError as error:
-        str(error).encode()
-    else:
-        assert len(page.raw) == len(page.items) + len(page.malformed_records)
-
-
-@READERS
-@given(data=st.data())
-@settings(max_examples=40 * EFFORT)
-def test_any_damage(read, data: st.DataObject) -> None:
-    """A real body with some bytes changed, lost or added is a page or an error of the family."""
-    body = bytearray(SAMPLE)
-    for _ in range(data.draw(st.integers(1, 4))):
-        begin = data.draw(st.integers(0, len(body)))
-        end = begin + data.draw(st.integers(0, 3))
-        body[begin:end] = data.draw(
-            st.binary(max_size=3)
-            | st.sampled_from(
-                [b'"', b"\\", b"{", b"]", b"\\ud83d", b"\\u", b"1e999", b"null", b"\xff"]
-            )
-        )
-    try:
-        page = read(bytes(body))
     except CekatError as error:
         str(error).encode()
     else:

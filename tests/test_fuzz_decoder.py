@@ -5,6 +5,7 @@
 
 import json
 import pickle
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,9 +79,11 @@ def test_a_damaged_body_is_a_page_or_an_error(sent, rest, data):
             begin = data.draw(st.integers(0, len(body)))
             end = begin + data.draw(st.integers(0, 3))
             body[begin:end] = data.draw(
-                st.binary(max_size=3) | st.sampled_from([b'"', b"\\", b"]"])
+                st.binary(max_size=3)
+                | st.sampled_from([b'"', b"\\", b"{", b"]", b"\\ud83d", b"1e999", b"\xff"])
             )
-    for decode in (decode_conversation_page, decode_raw_page):
+    inbox_page = partial(decode_inbox_page, number=1)
+    for decode in (decode_conversation_page, decode_raw_page, inbox_page):
         try:
             page = run_steps(decode(reply(body=bytes(body))))
         except CekatError as error:

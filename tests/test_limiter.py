@@ -159,38 +159,6 @@ def test_what_is_provably_free_is_spent_at_once():
     run_virtual(main())
 
 
-def test_before_the_first_reply_only_a_few_go():
-    """Nothing is known yet: a thirtieth of the limit goes at once, the others wait for a reply."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(40)]
-        await asyncio.sleep(0.01)
-        gone = [task.result() for task in waiting if task.done()]
-        # And the small burst that the even pace allows.
-        assert len(gone) == 10 + 3
-        limiter.observe(gone[0], left(300, 287))
-        await asyncio.sleep(0.01)
-        assert all(task.done() for task in waiting)
-
-    run_virtual(main())
-
-
-def test_what_is_left_has_to_last():
-    """When little is left in the server's window, it is spread over the time until the reset."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await call(limiter, left(300, 12, reset=60))
-        times: list[float] = []
-        for _ in range(5):
-            await limiter.acquire()
-            times.append(now())
-        assert min(b - a for a, b in itertools.pairwise(times)) > 4
-
-    run_virtual(main())
-
-
 def test_strangers_are_given_way():
     """When others have taken all that was left, nobody goes until the server's reset."""
 
