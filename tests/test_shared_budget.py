@@ -263,8 +263,8 @@ def test_the_pause_can_be_seen():
         task = asyncio.create_task(call(limiter))
         await asyncio.sleep(15)
         snapshot = limiter.snapshot()
-        assert snapshot.held_for == pytest.approx(60)
-        assert "the shared budget is away" in snapshot.why_held
+        assert snapshot.paused_for == pytest.approx(60)
+        assert "the shared budget is away" in snapshot.pause_reason
         assert await task == HOLD
 
     run_virtual(main())
@@ -403,7 +403,7 @@ def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
     assert warnings(caplog) == []
 
 
-def test_a_hold_that_comes_on_meanwhile_is_kept():
+def test_a_pause_that_comes_on_meanwhile_is_kept():
     """A server's pause that begins while the budget is waited for, or asked, holds afterwards."""
 
     async def main(budget):

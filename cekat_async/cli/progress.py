@@ -180,7 +180,7 @@ def _fields(standing: Standing) -> dict[str, Any]:
         **paces(progress),
         "seconds_left": _seconds_left(standing),
         "waiting": limiter.next_in if waits else 0.0,
-        "waiting_for": (limiter.why_held or "the quota") if waits else None,
+        "waiting_for": (limiter.pause_reason or "the quota") if waits else None,
     }
 
 
@@ -243,12 +243,12 @@ def _seconds_left(standing: Standing) -> float | None:
     left = progress.seconds_left
     if not left or progress.expected is None:
         return left
-    if math.isfinite(limiter.held_for):
-        left += limiter.held_for
+    if math.isfinite(limiter.paused_for):
+        left += limiter.paused_for
     if limiter.limit is None or limiter.remaining is None:
         return left
     requests = (progress.expected - progress.conversations) / _PAGE - limiter.remaining
-    return max(left, limiter.held_for + requests * limiter.per / limiter.limit)
+    return max(left, limiter.paused_for + requests * limiter.per / limiter.limit)
 
 
 def _speed_and_share(progress: ExportProgress) -> tuple[str, str]:
@@ -261,9 +261,9 @@ def _speed_and_share(progress: ExportProgress) -> tuple[str, str]:
 
 def _wait(limiter: LimiterSnapshot) -> tuple[str, str]:
     """Return how long there is to wait, and what for; nothing if it is not worth a word."""
-    waits = limiter.held_for > 0 or limiter.waiting > 0
+    waits = limiter.paused_for > 0 or limiter.waiting > 0
     if not waits or not _SHORTEST_WAIT <= limiter.next_in < math.inf:
         return "", ""
     rate = f" ({per(limiter.limit, limiter.per)})" if limiter.limit else ""
-    why = f": {limiter.why_held}" if limiter.why_held else f" for the quota{rate}"
+    why = f": {limiter.pause_reason}" if limiter.pause_reason else f" for the quota{rate}"
     return f"waiting {span(limiter.next_in)}", why

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from cekat_async.errors import readable
+from cekat_async.redaction import readable
 
 __all__ = ["target", "text"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cekat_async.errors import readable
+from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
     from rich.console import Console
