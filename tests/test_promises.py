@@ -39,7 +39,7 @@ from cekat_async._request.pipeline import Pipeline
 from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Fault, Quota, Sandbox
-from cekat_async.sandbox.quota import counter
+from cekat_async.sandbox.behaviour.quota import build_counter
 
 STATUSES = {
     400: errors.BadRequestError,
@@ -234,7 +234,7 @@ class CountingServer(ScriptedTransport):
 
     def __init__(self, quota: Quota) -> None:
         super().__init__([])
-        self._counter = counter(quota)
+        self._counter = build_counter(quota)
         self._draw = random.Random(1)
         self.refused = 0
 

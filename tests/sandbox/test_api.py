@@ -41,7 +41,7 @@ async def test_without_the_right_key_there_is_nothing(sandbox, caller, header, p
 
 
 async def test_a_key_of_ones_own_is_the_only_one_that_works(calling):
-    """`api_key` replaces the default key."""
+    """``api_key`` replaces the default key."""
     async with Sandbox(3, api_key="mine") as sandbox:
         for key, status in (("mine", 200), (Sandbox().api_key, 401)):
             async with calling(sandbox, key=key) as caller:
@@ -63,7 +63,7 @@ async def test_a_page_is_ten_of_the_newest_and_a_cursor(sandbox, caller):
 
 
 async def test_records_come_over_the_wire_byte_for_byte(sandbox, caller):
-    """What `records()` says is what is sent, to the byte."""
+    """What ``records()`` says is what is sent, to the byte."""
     _, headers, body = await caller.get(limit=100)
     raws = [raw for _, raw in sandbox.records()][:100]
     assert body.startswith(b'{"success":true,"data":[' + b",".join(raws) + b'],"metadata":')
@@ -79,7 +79,7 @@ async def test_a_walk_sees_everything_once(sandbox, caller, limit):
 
 
 async def test_filters_choose_and_combine(sandbox, caller):
-    """`inbox_id` and `stage_status` each choose, together they choose what meets both."""
+    """``inbox_id`` and ``stage_status`` each choose, together they choose what meets both."""
     rows = [msgspec.json.decode(raw) for _, raw in sandbox.records()]
     inbox = sandbox.inbox_ids[1]
     for query in (
@@ -103,7 +103,7 @@ async def test_an_unknown_filter_value_finds_nothing(sandbox, caller, query):
 
 
 async def test_unknown_parameters_are_ignored_and_the_first_of_two_counts(caller):
-    """`page` and its like change nothing; a repeated parameter counts once."""
+    """``page`` and its like change nothing; a repeated parameter counts once."""
     plain = await caller.get("/api/conversations?limit=3")
     assert (await caller.get("/api/conversations?limit=3&page=9&x=%ff"))[2] == plain[2]
     assert (await caller.get("/api/conversations?limit=3&limit=5"))[2] == plain[2]
@@ -186,7 +186,7 @@ async def test_inbox_pages_have_limits(calling):
 
 
 async def test_unknown_paths_and_methods_are_refused(sandbox, caller):
-    """404 for what is not there, 405 with `Allow` for what cannot be done."""
+    """404 for what is not there, 405 with ``Allow`` for what cannot be done."""
     status, _, body = await caller.get("/api/conversation")
     assert (status, msgspec.json.decode(body)["error"]["code"]) == (404, "NOT_FOUND")
     async with caller.session.post("/api/conversations", data=b"{}") as reply:
@@ -208,7 +208,7 @@ async def test_every_reply_carries_an_id_and_a_date(calling):
 
 @pytest.mark.parametrize("over, status", [("clamp", 200), ("reject", 400)])
 async def test_more_than_the_maximum_is_lowered_or_refused(calling, over, status):
-    """`over_limit` decides what 101 gets."""
+    """``over_limit`` decides what 101 gets."""
     async with (
         Sandbox(300, dialect=Dialect(over_limit=over)) as sandbox,
         calling(sandbox) as caller,

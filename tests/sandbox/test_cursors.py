@@ -80,7 +80,7 @@ async def test_an_ignored_cursor_is_not_echoed(calling):
 
 
 async def test_rejected_cursors_get_the_validation_error(calling):
-    """What was never handed out, to the letter, gets a 400 on `cursor_id`."""
+    """What was never handed out, to the letter, gets a 400 on ``cursor_id``."""
     async with make_sandbox("reject") as sandbox, calling(sandbox) as caller:
         for id_, ts in await made_up_cursors(caller):
             status, _, body = await caller.get(cursor_id=id_, cursor_ts=ts)
@@ -105,7 +105,7 @@ async def test_a_cursor_is_remembered_for_good_and_by_one_sandbox(calling):
 
 @pytest.mark.parametrize("rows", ["activity", "created", "ascending"])
 async def test_by_id_the_timestamp_does_not_count(calling, rows):
-    """The walk goes on behind the row with that id, whatever `cursor_ts` says."""
+    """The walk goes on behind the row with that id, whatever ``cursor_ts`` says."""
     async with make_sandbox("by_id", order=rows) as sandbox, calling(sandbox) as caller:
         ids = order(sandbox)
         for ts in (TS, "1999-01-01T00:00:00", "yesterday", ""):
@@ -114,7 +114,7 @@ async def test_by_id_the_timestamp_does_not_count(calling, rows):
 
 
 async def test_by_id_an_unknown_id_is_refused(calling):
-    """Made-up ids and those of deleted conversations get a 400 on `cursor_id`."""
+    """Made-up ids and those of deleted conversations get a 400 on ``cursor_id``."""
     async with make_sandbox("by_id") as sandbox, calling(sandbox) as caller:
         gone = order(sandbox)[20]
         sandbox.delete(gone)
@@ -164,5 +164,5 @@ async def test_cursors_are_remembered_only_where_it_matters(calling):
     for way in WAYS:
         async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
             await caller.ids(limit=7)
-            remembered = len(sandbox._gate._api._cursors._issued)
+            remembered = len(sandbox._handler._api._cursors._issued)
             assert remembered == (60 // 7 if way in {"ignore", "reject"} else 0)

@@ -149,7 +149,7 @@ async def test_a_usual_client_reads_compressed_pages(calling):
 
 
 async def test_the_maximum_is_as_asked(calling):
-    """`max_limit` moves the maximum, and the default with it when it is below ten."""
+    """``max_limit`` moves the maximum, and the default with it when it is below ten."""
     async with Sandbox(300, dialect=Dialect(max_limit=3)) as sandbox, calling(sandbox) as caller:
         assert len((await caller.page())["data"]) == 3
         assert len((await caller.page(limit=50))["data"]) == 3

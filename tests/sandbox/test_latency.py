@@ -12,8 +12,8 @@ import pytest
 from support.clock import now, run_virtual
 
 from cekat_async.sandbox import Fault, Live, Log, Quota, Sandbox
-from cekat_async.sandbox.api import Reply
-from cekat_async.sandbox.gate import Gate, GateOptions
+from cekat_async.sandbox.api.replies import Reply
+from cekat_async.sandbox.http.handler import Handler, HandlerOptions
 
 REQUEST = SimpleNamespace(
     raw_path="/api/conversations",
@@ -36,12 +36,14 @@ class SlowApi:
 
 def took(latency, making, *faults):
     """Return how long each answer takes, one request after another on a virtual clock."""
-    gate = Gate(SlowApi(making), log := Log(), GateOptions("key", None, None, latency, None, 1))
-    gate.script.extend(faults)
+    handler = Handler(
+        SlowApi(making), log := Log(), HandlerOptions("key", None, None, latency, None, 1)
+    )
+    handler.script.extend(faults)
 
     async def main():
         for _ in faults:
-            await gate.handle(REQUEST, 1)
+            await handler.handle(REQUEST, 1)
         times = [seen.time for seen in log.requests] + [asyncio.get_running_loop().time()]
         return [round(after - before, 6) for before, after in pairwise(times)]
 
@@ -65,10 +67,10 @@ def test_every_kind_of_answer_takes_the_latency():
 
 def test_answers_wait_side_by_side():
     """Five answers at once take no longer than one."""
-    gate = Gate(SlowApi(0.0), Log(), GateOptions("key", None, None, 0.1, None, 1))
+    handler = Handler(SlowApi(0.0), Log(), HandlerOptions("key", None, None, 0.1, None, 1))
 
     async def main():
-        await asyncio.gather(*(gate.handle(REQUEST, number) for number in range(5)))
+        await asyncio.gather(*(handler.handle(REQUEST, number) for number in range(5)))
         return now()
 
     assert run_virtual(main()) == 0.1

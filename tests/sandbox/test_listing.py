@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 
 from cekat_async.sandbox import Dialect, Live
-from cekat_async.sandbox.account import STATUSES, Account
-from cekat_async.sandbox.listing import Listing
-from cekat_async.sandbox.timeline import NEWEST, read_cursor, spell_cursor
-from cekat_async.sandbox.world import World
+from cekat_async.sandbox.behaviour.live import LiveEvents
+from cekat_async.sandbox.data.account import STATUSES, Account
+from cekat_async.sandbox.data.listing import Listing
+from cekat_async.sandbox.data.timeline import NEWEST, format_cursor_time, parse_cursor_time
 
 ORDERS = ("activity", "created", "ascending")
 sizes = st.integers(0, 120)
@@ -36,7 +36,7 @@ def get_listing(size, inboxes, seed, order, tie, density="even"):
 
 def make_model(account, order):
     """Every row, sorted, by nothing but the definition."""
-    rows = [(account.timeline.at(n), account.ids.of(n), n) for n in range(account.size)]
+    rows = [(account.timeline.get_time(n), account.ids.encode(n), n) for n in range(account.size)]
     return sorted(rows, reverse=order != "ascending")
 
 
@@ -64,9 +64,9 @@ def test_the_listing_is_everything_in_order(size, inboxes, seed, order, tie):
 @often
 @given(sizes, seeds, ties)
 def test_timestamps_fall_strictly_from_group_to_group(size, seed, tie):
-    """Exactly `tie` neighbours share a timestamp, starting with the newest."""
+    """Exactly ``tie`` neighbours share a timestamp, starting with the newest."""
     account, _ = get_listing(size, 3, seed, "activity", tie)
-    times = [account.timeline.at(number) for number in range(size)]
+    times = [account.timeline.get_time(number) for number in range(size)]
     assert times[:1] in ([], [NEWEST])
     for number in range(1, size):
         if number % tie:
@@ -89,7 +89,7 @@ def test_a_walk_yields_exactly_the_matching_rows_once(size, inboxes, seed, order
     assert walked == [
         row
         for row in make_model(account, order)
-        if (inbox is None or account.spread.inbox_of(row[2]) == inbox)
+        if (inbox is None or account.distribution.get_inbox(row[2]) == inbox)
         and (status is None or account.status(row[2]) == status)
     ]
     assert listing.count(inbox, status) == len(walked)
@@ -108,7 +108,7 @@ def test_made_up_places_land_where_they_belong(size, seed, order, tie, density, 
     behind = [row for row in model if _is_behind(row[:2], (ts, id_), order)]
     assert list(listing.rows((ts, id_))) == behind
     inbox = data.draw(st.integers(0, 3))
-    of_inbox = [row for row in behind if account.spread.inbox_of(row[2]) == inbox]
+    of_inbox = [row for row in behind if account.distribution.get_inbox(row[2]) == inbox]
     assert list(listing.rows((ts, id_), inbox=inbox)) == of_inbox
 
 
@@ -127,7 +127,7 @@ def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, t
     assert {number for _, _, number in rows} == alive
     assert listing.count() == len(rows) == len(alive)
     for inbox in range(inboxes):
-        of_inbox = [row for row in rows if account.spread.inbox_of(row[2]) == inbox]
+        of_inbox = [row for row in rows if account.distribution.get_inbox(row[2]) == inbox]
         assert list(listing.rows(inbox=inbox)) == of_inbox
         assert listing.count(inbox) == len(of_inbox)
     for status in STATUSES:
@@ -144,15 +144,15 @@ def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, t
 @given(st.integers(1, 120), seeds, ties, st.integers(1, 20), st.integers(0, 10_000))
 def test_an_untouched_conversation_is_seen_exactly_once(size, seed, tie, limit, salt):
     """While others move to the front, appear and are resolved, a walk sees the rest once each."""
-    live = Live(messages=1.5, created=0.5, resolved=0.5, seed=salt)
-    world = World(size, 3, seed, Dialect(tie=tie), live)
+    _, listing = get_listing(size, 3, seed, "activity", tie)
+    events = LiveEvents(Live(messages=1.5, created=0.5, resolved=0.5, seed=salt), listing)
     seen, after = [], None
-    while page := list(islice(world.listing.rows(after), limit)):
+    while page := list(islice(listing.rows(after), limit)):
         seen += [number for _, _, number in page]
         after = page[-1][:2]
-        world.events.after_page()
+        events.after_page()
     assert len(seen) == len(set(seen))
-    touched = {n for n in range(size) if world.listing.change(n).active is not None}
+    touched = {n for n in range(size) if listing.change(n).active is not None}
     assert set(range(size)) - touched <= set(seen)
 
 
@@ -165,7 +165,7 @@ def test_a_deleted_conversation_is_gone_and_stays_gone(order):
     listing.touch(new)
     for number in (5, new, 7):
         listing.delete(number)
-        assert listing.find(account.ids.of(number)) is None
+        assert listing.find(account.ids.encode(number)) is None
     assert {row[2] for row in listing.rows()} == set(range(20)) - {5, 7}
     assert listing.count() == 18
 
@@ -173,20 +173,20 @@ def test_a_deleted_conversation_is_gone_and_stays_gone(order):
 def test_a_place_deep_in_a_huge_listing_is_found_at_once():
     """Seeking in a hundred million conversations looks at a handful of them."""
     account, listing = get_listing(100_000_000, 3, 1, "activity", 1)
-    place = (account.timeline.at(77_777_777), account.ids.of(77_777_777))
+    place = (account.timeline.get_time(77_777_777), account.ids.encode(77_777_777))
     assert next(listing.rows(place))[2] == 77_777_778
-    assert account.spread.inbox_of(next(listing.rows(place, inbox=2))[2]) == 2
+    assert account.distribution.get_inbox(next(listing.rows(place, inbox=2))[2]) == 2
 
 
 @often
 @given(st.integers(NEWEST - 10**13, NEWEST + 10**10))
 def test_cursors_are_spelled_in_milliseconds_and_read_back(ts):
     """A cursor's timestamp is spelled as documented, and reading it gives the same moment."""
-    spelled = spell_cursor(ts)
+    spelled = format_cursor_time(ts)
     assert len(spelled) == len("2026-04-10T09:51:19.885")
-    assert read_cursor(spelled) == ts * 1000
+    assert parse_cursor_time(spelled) == ts * 1000
 
 
 def test_the_newest_cursor_is_the_one_of_the_documentation():
     """The sample cursor of the API's page is the place of the newest conversation."""
-    assert spell_cursor(NEWEST) == "2026-04-10T09:51:19.885"
+    assert format_cursor_time(NEWEST) == "2026-04-10T09:51:19.885"

@@ -56,7 +56,7 @@ def test_a_new_conversation_appears_at_the_front():
 
 
 def test_resolving_changes_the_record_and_not_the_place():
-    """Status and `resolved_*` are set, and filters follow."""
+    """Status and ``resolved_*`` are set, and filters follow."""
     sandbox = Sandbox(50)
     before = order(sandbox)
     pending = next(id_ for id_ in before if row(sandbox, id_)["stage_status"] == "pending")
@@ -151,7 +151,7 @@ async def test_events_happen_after_each_page(calling, live, moved, created, reso
 
 
 async def test_in_an_account_without_inboxes_nothing_happens(calling):
-    """Events that have nowhere to happen are no error."""
+    """LiveEvents that have nowhere to happen are no error."""
     live = Live(messages=1.0, created=1.0, resolved=1.0)
     async with Sandbox(0, 0, live=live) as sandbox, calling(sandbox) as caller:
         assert (await caller.page())["data"] == []

@@ -19,7 +19,7 @@ def seen_at(time):
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 20))
 def test_the_most_in_any_window_is_what_counting_says(gaps, seconds):
-    """`most_in_any` agrees with looking at every half-open window that starts with a request."""
+    """``most_in_any`` agrees with looking at every half-open window that starts with a request."""
     times = [sum(gaps[:end]) / 4 for end in range(1, len(gaps) + 1)]
     log = Log([seen_at(time) for time in times])
     expected = max((sum(a <= b < a + seconds for b in times) for a in times), default=0)
@@ -57,7 +57,7 @@ async def test_the_key_is_nowhere_in_the_log(calling):
 
 
 async def test_answers_are_counted(calling):
-    """`served` counts whole 200s, `refused` counts 429s."""
+    """``served`` counts whole 200s, ``refused`` counts 429s."""
     async with Sandbox(5) as sandbox, calling(sandbox) as caller:
         sandbox.fail_next(Fault.ok(), Fault.status(429), Fault.truncate(), Fault.status(500))
         for _ in range(5):

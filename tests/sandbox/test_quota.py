@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.clock import skip
 
 from cekat_async.sandbox import Quota, Sandbox
-from cekat_async.sandbox.headers import quota_headers, retry_after
-from cekat_async.sandbox.quota import Standing, counter
+from cekat_async.sandbox.behaviour.quota import QuotaState, build_counter
+from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers, build_retry_after
 
 WINDOWS = ("fixed", "first_hit", "sliding", "bucket")
 quotas = st.builds(
@@ -26,7 +26,7 @@ gaps = st.lists(st.floats(0.0, 20.0), max_size=60)
 
 def granted_at(quota, times):
     """The times at which a fresh counter grants."""
-    counting = counter(quota)
+    counting = build_counter(quota)
     return [now for now in times if counting.take(now).granted]
 
 
@@ -36,7 +36,7 @@ def most_in_any(times, seconds):
 
 
 def test_a_fixed_window_is_aligned_to_the_clock():
-    """Windows start at the phase and every `per` seconds from it, whenever requests come."""
+    """Windows start at the phase and every ``per`` seconds from it, whenever requests come."""
     quota = Quota(2, per=10.0, phase=3.0)
     times = [11.0, 12.0, 12.9, 13.0, 22.9, 22.95, 23.0]
     assert granted_at(quota, times) == [11.0, 12.0, 13.0, 22.9, 23.0]
@@ -57,14 +57,14 @@ def test_a_first_hit_window_starts_with_the_first_request():
 
 
 def test_a_sliding_window_frees_each_request_after_its_own_time():
-    """A place comes free `per` seconds after it was taken, and not before."""
+    """A place comes free ``per`` seconds after it was taken, and not before."""
     quota = Quota(2, per=10.0, window="sliding")
     times = [0.0, 4.0, 9.9, 10.0, 13.9, 14.0]
     assert granted_at(quota, times) == [0.0, 4.0, 10.0, 14.0]
 
 
 def test_a_bucket_starts_full_and_refills_evenly():
-    """A burst goes through at once, and then one request per `per / requests` seconds."""
+    """A burst goes through at once, and then one request per ``per / requests`` seconds."""
     quota = Quota(60, per=60.0, window="bucket", burst=3)
     times = [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 100.0, 100.0, 100.0, 100.0]
     assert granted_at(quota, times) == [0.0, 0.0, 0.0, 1.0, 2.0, 100.0, 100.0, 100.0]
@@ -72,7 +72,7 @@ def test_a_bucket_starts_full_and_refills_evenly():
 
 def test_a_day_is_counted_beside_the_window():
     """A spent day refuses, says so, and names the time until the day is over."""
-    counting = counter(Quota(10, per=1.0, per_day=3))
+    counting = build_counter(Quota(10, per=1.0, per_day=3))
     standings = [counting.take(100.0 + 2 * step) for step in range(4)]
     assert [standing.granted for standing in standings] == [1, 1, 1, 0]
     assert [standing.remaining for standing in standings] == [2, 1, 0, 0]
@@ -83,7 +83,7 @@ def test_a_day_is_counted_beside_the_window():
 
 def test_what_the_window_refuses_the_day_does_not_count():
     """Requests over the short limit cost nothing of the day."""
-    counting = counter(Quota(1, per=10.0, per_day=2, phase=0.0))
+    counting = build_counter(Quota(1, per=10.0, per_day=2, phase=0.0))
     assert [counting.take(now).granted for now in (0.0, 1.0, 2.0, 10.0, 20.0)] == [1, 0, 0, 1, 0]
 
 
@@ -99,8 +99,8 @@ def test_a_counter_never_grants_more_than_its_window_allows(quota, gaps):
 @settings(deadline=None)
 @given(quotas, gaps)
 def test_whoever_waits_as_long_as_told_is_let_in(quota, gaps):
-    """After a refusal, a request that comes `wait` seconds later is granted; sooner it is not."""
-    counting, now = counter(quota), 0.0
+    """After a refusal, a request that comes ``wait`` seconds later is granted; sooner it is not."""
+    counting, now = build_counter(quota), 0.0
     for gap in gaps:
         now += gap / 10
         standing = counting.take(now)
@@ -113,14 +113,14 @@ def test_whoever_waits_as_long_as_told_is_let_in(quota, gaps):
 @settings(deadline=None)
 @given(quotas, st.lists(st.integers(0, 12), max_size=10))
 def test_remaining_is_what_would_be_granted(quota, takes):
-    """`remaining` is exactly what a greedy request gets at the same moment."""
-    counting = counter(quota)
+    """``remaining`` is exactly what a greedy request gets at the same moment."""
+    counting = build_counter(quota)
     for count in takes:
         before = counting.take(5.0, 0).remaining
         assert counting.take(5.0, count).granted == min(before, count)
 
 
-STANDING = Standing(granted=0, limit=300, remaining=7, reset=12.3, wait=0.2501)
+STANDING = QuotaState(granted=0, limit=300, remaining=7, reset=12.3, wait=0.2501)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ STANDING = Standing(granted=0, limit=300, remaining=7, reset=12.3, wait=0.2501)
 )
 def test_headers_say_what_remains_in_the_way_asked_for(quota, expected):
     """Each family of headers has its own names and its own way of naming the reset."""
-    assert quota_headers(quota, STANDING, 1000.0) == expected
+    assert build_quota_headers(quota, STANDING, 1000.0) == expected
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_headers_say_what_remains_in_the_way_asked_for(quota, expected):
 )
 def test_retry_after_is_spelled_in_the_way_asked_for_and_never_too_short(form, expected):
     """Whole seconds and dates are rounded up."""
-    said = retry_after(Quota(retry_after=form), STANDING, 1000.0).get("Retry-After")
+    said = build_retry_after(Quota(retry_after=form), STANDING, 1000.0).get("Retry-After")
     if form == "http-date":
         assert said.endswith(" GMT")
         said = email.utils.parsedate_to_datetime(said).timestamp()
@@ -210,7 +210,7 @@ async def test_over_sockets_a_quota_refuses_says_so_and_lets_in_again(calling):
 
 
 async def test_strangers_use_up_the_quota(calling):
-    """`take` leaves less for the caller, says what it got, and is not in the log."""
+    """``take`` leaves less for the caller, says what it got, and is not in the log."""
     async with (
         Sandbox(20, quota=Quota(5, window="first_hit")) as sandbox,
         calling(sandbox) as caller,
@@ -232,7 +232,7 @@ async def test_requests_without_a_key_count_too(calling):
 
 
 async def test_without_a_quota_nothing_is_refused_and_nothing_said(calling):
-    """`quota=None` grants everything and sends no headers about it."""
+    """``quota=None`` grants everything and sends no headers about it."""
     async with Sandbox(5, quota=None) as sandbox, calling(sandbox) as caller:
         replies = await asyncio.gather(*(caller.get() for _ in range(400)))
         assert {status for status, _, _ in replies} == {200}
