@@ -26,7 +26,7 @@ async def caller(sandbox, calling):
     "header", ["", "Bearer", "Bearer wrong", "Basic {key}", "{key}", "Bearer {key}x", "Bearer  "]
 )
 @pytest.mark.parametrize("path", ["/api/conversations?limit=0", "/api/inboxes", "/nowhere"])
-async def test_without_the_right_key_there_is_nothing(sandbox, caller, header, path):
+async def test_a_wrong_key_gets_a_401(sandbox, caller, header, path):
     """Anything but the right bearer key gets the documented 401, before all else."""
     given = {"Authorization": header.format(key=sandbox.api_key)}
     status, headers, body = await caller.get(path, headers=given)
@@ -40,7 +40,7 @@ async def test_without_the_right_key_there_is_nothing(sandbox, caller, header, p
     assert not sandbox.log.requests[-1].authorized
 
 
-async def test_a_key_of_ones_own_is_the_only_one_that_works(calling):
+async def test_only_the_configured_key_works(calling):
     """``api_key`` replaces the default key."""
     async with Sandbox(3, api_key="mine") as sandbox:
         for key, status in (("mine", 200), (Sandbox().api_key, 401)):
@@ -62,7 +62,7 @@ async def test_a_page_is_ten_of_the_newest_and_a_cursor(sandbox, caller):
     assert cursor["cursor_ts"] > page["data"][-1]["last_message"]["created_at"]
 
 
-async def test_records_come_over_the_wire_byte_for_byte(sandbox, caller):
+async def test_records_are_sent_byte_for_byte(sandbox, caller):
     """What ``records()`` says is what is sent, to the byte."""
     _, headers, body = await caller.get(limit=100)
     raws = [raw for _, raw in sandbox.records()][:100]
@@ -142,7 +142,7 @@ async def test_bad_parameters_get_the_validation_error(caller, query, field):
     assert reply["error"]["details"][0]["message"]
 
 
-async def test_made_up_cursors_are_places(sandbox, caller):
+async def test_made_up_cursors_are_positions(sandbox, caller):
     """A valid timestamp with any id points between rows, however it is spelled."""
     rows = [id_ for id_, _ in sandbox.records()]
     fifth = (await caller.page(limit=5))["metadata"]["next_cursor"]

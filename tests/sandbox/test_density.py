@@ -140,17 +140,6 @@ def test_another_seed_has_other_bursts():
     assert shapes[0] == shapes[1] != shapes[2]
 
 
-@pytest.mark.parametrize("density", DENSITIES)
-@pytest.mark.parametrize("options", [{}, {"order": "ascending"}, {"order": "created", "tie": 9}])
-async def test_a_walk_sees_everything_once_in_every_density(calling, density, options):
-    """Over the wire too: all rows once, in the order of the cursors' timestamps."""
-    dialect = Dialect(density=density, **options)
-    async with Sandbox(400, 3, dialect=dialect) as sandbox, calling(sandbox) as caller:
-        assert await caller.ids(limit=50) == [id_ for id_, _ in sandbox.records()]
-        inbox = sandbox.inbox_ids[1]
-        assert len(await caller.ids(limit=50, inbox_id=inbox)) == sandbox.count(inbox)
-
-
 async def test_a_cursor_in_a_void_points_to_the_next_burst(calling):
     """A made-up moment between two bursts: what follows is the older burst, from its start."""
     bursts = find_bursts(get_times("bursty", 400))

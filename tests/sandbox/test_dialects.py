@@ -94,18 +94,6 @@ async def test_the_order_is_as_asked(calling, order):
         assert len(set(times)) == 59
 
 
-async def test_ties_are_told_apart_by_id(calling):
-    """With ties many cursors share a timestamp, and a walk still sees each conversation once."""
-    async with Sandbox(100, dialect=Dialect(tie=30)) as sandbox, calling(sandbox) as caller:
-        ids = await caller.ids(limit=7)
-        cursor = (await caller.page(limit=7))["metadata"]["next_cursor"]
-        after = (await caller.page(limit=7, **cursor))["metadata"]["next_cursor"]
-    assert ids == [id_ for id_, _ in sandbox.records()]
-    assert len(set(ids)) == 100
-    assert cursor["cursor_ts"] == after["cursor_ts"]
-    assert ids[:30] == sorted(ids[:30], reverse=True)
-
-
 @pytest.mark.parametrize("how, unpack", [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
 @pytest.mark.parametrize(
     "accepted, packed",
@@ -137,15 +125,6 @@ async def test_compressed_bytes_do_not_depend_on_the_time(calling):
         body = (await caller.get())[2]
         assert body[:2] == b"\x1f\x8b"
         assert body[4:8] == bytes(4)
-
-
-async def test_a_usual_client_reads_compressed_pages(calling):
-    """aiohttp asks for gzip by itself and unpacks what comes."""
-    async with Sandbox(20, dialect=Dialect(compress="gzip")) as sandbox, calling(sandbox) as caller:
-        _, headers, body = await caller.get(limit=20)
-        assert headers["Content-Encoding"] == "gzip"
-        assert int(headers["Content-Length"]) < len(body) / 2
-        assert len(msgspec.json.decode(body)["data"]) == 20
 
 
 async def test_the_maximum_is_as_asked(calling):

@@ -178,13 +178,6 @@ async def test_any_reply_at_all_can_be_scripted(sandbox, caller, fault, status, 
     assert "X-RateLimit-Limit" not in headers
 
 
-async def test_a_redirect_can_be_scripted(sandbox, caller):
-    """A 302 with a location, for clients that must not follow it with their key."""
-    sandbox.fail_next(Fault.raw(302, headers={"Location": "http://elsewhere.example/"}))
-    status, headers, _ = await caller.get()
-    assert (status, headers["Location"]) == (302, "http://elsewhere.example/")
-
-
 async def test_bytes_that_are_not_http_can_be_sent(sandbox, caller):
     """``wire`` sends bytes as they are and hangs up."""
     sandbox.fail_next(Fault.wire(b"SSH-2.0-OpenSSH_9.6\r\n"))

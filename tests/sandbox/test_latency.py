@@ -34,7 +34,7 @@ class SlowApi:
         return Reply(200, b"{}")
 
 
-def took(latency, making, *faults):
+def measure(latency, making, *faults):
     """Return how long each answer takes, one request after another on a virtual clock."""
     handler = Handler(
         SlowApi(making), log := Log(), HandlerOptions("key", None, None, latency, None, 1)
@@ -56,13 +56,13 @@ def took(latency, making, *faults):
 )
 def test_the_whole_takes_the_latency(latency, making, expected):
     """From arrival to sending it is the latency, or the time of making if that is longer."""
-    assert took(latency, making, Fault.ok(), Fault.ok()) == [expected] * 2
+    assert measure(latency, making, Fault.ok(), Fault.ok()) == [expected] * 2
 
 
 def test_every_kind_of_answer_takes_the_latency():
     """Errors and silence as well, and a delay comes on top."""
     faults = (Fault.status(503), Fault.raw(), Fault.drop(), Fault.truncate(), Fault.delay(0.5))
-    assert took(0.25, 0.1, *faults) == [0.25, 0.25, 0.25, 0.25, 0.75]
+    assert measure(0.25, 0.1, *faults) == [0.25, 0.25, 0.25, 0.25, 0.75]
 
 
 def test_answers_wait_side_by_side():
@@ -85,7 +85,7 @@ async def test_over_sockets_answers_take_the_latency(calling):
 
 
 @pytest.mark.parametrize("latency, faults", [(0.2, [Fault.ok()]), (0.0, [Fault.delay(0.2)])])
-async def test_an_answer_says_how_things_stood_at_the_arrival(calling, eventually, latency, faults):
+async def test_a_reply_shows_the_account_at_the_arrival(calling, eventually, latency, faults):
     """What happens while an answer waits is not in it; the log has no status until it is sent."""
     async with Sandbox(30, latency=latency) as sandbox, calling(sandbox) as caller:
         before = [id_ for id_, _ in sandbox.records()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import aiohttp
 import pytest
@@ -54,6 +55,20 @@ async def test_the_key_is_nowhere_in_the_log(calling):
                 await caller.get()
     assert len(sandbox.log.requests) == 2
     assert "secret" not in repr(sandbox.log)
+
+
+async def test_each_request_is_logged_in_one_line_without_private_values(calling, caplog):
+    """At the level DEBUG: method, path, known parameters, status and fault; no key, no cursor."""
+    async with Sandbox(5, api_key="top-secret-key") as sandbox, calling(sandbox) as caller:
+        sandbox.fail_next(Fault.ok(), Fault.drop())
+        with caplog.at_level(logging.DEBUG, "cekat_async.sandbox"):
+            await caller.get(limit=2, cursor_id="abc", cursor_ts="2026-01-01", token="secret")
+            with pytest.raises(aiohttp.ClientError):
+                await caller.get("/api/inboxes")
+    assert caplog.messages == [
+        "sandbox: GET /api/conversations?limit=2&cursor_id=***&cursor_ts=***&token=***: 200",
+        "sandbox: GET /api/inboxes: no reply (fault: drop)",
+    ]
 
 
 async def test_answers_are_counted(calling):

@@ -80,7 +80,7 @@ class Handler:
         try:
             return await self._respond(request, seen)
         finally:
-            _logger.debug("%s", seen)
+            _logger.debug("sandbox: %s", seen)
 
     def _record(self, request: web.BaseRequest, connection: int) -> SeenRequest:
         path, _, query = request.raw_path.partition("?")
