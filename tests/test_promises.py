@@ -9,8 +9,6 @@ import itertools
 import json
 import pickle
 import random
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import aiohttp
@@ -309,17 +307,6 @@ async def test_a_cursor_that_repeats_is_no_endless_loop():
         await collect(Conversations(pipeline, Inboxes(pipeline).pages).list())
 
     assert len(transport.requests) == 1001
-
-
-def test_importing_costs_little():
-    """Importing the package brings in neither the sandbox, the command line nor its screens."""
-    code = "import sys; from cekat_async import *; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
-
-    loaded = set(done.stdout.split())
-    heavy = {"rich", "click", "sqlite3", "cekat_async.sandbox", "cekat_async.export", "pydoc"}
-    assert not loaded & (heavy | {"cekat_async.cli", "cekat_async.__main__", "trio", "tornado"})
-    assert "cekat_async.client" in loaded
 
 
 def test_moments_without_a_zone_are_utc():
