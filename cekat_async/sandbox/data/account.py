@@ -58,13 +58,7 @@ class Account:
     def __init__(self, conversations: int, inboxes: int, seed: int, dialect: Dialect) -> None:
         self.size = conversations
         self.ids = Ids(seed, "conversation", tie=dialect.tie)
-        self.timeline = Timeline(
-            seed,
-            self.ids,
-            tie=dialect.tie,
-            density=dialect.density,
-            conversations=conversations,
-        )
+        self.timeline = Timeline(seed, self.ids, dialect, conversations)
         self.distribution = InboxDistribution(conversations, inboxes, seed)
         ids = Ids(seed, "inbox")
         self.inbox_ids = [ids.encode(number) for number in range(inboxes)]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cekat_async.sandbox.data.ids import Ids
-    from cekat_async.sandbox.options import Density, Timestamps
+    from cekat_async.sandbox.options import Dialect, Timestamps
 
 _UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # 2026-04-10T09:51:19.885, the cursor of the API's own example.
@@ -32,26 +32,16 @@ class Timeline:
     Args:
         seed: Seed of the sandbox.
         ids: The conversations' ids; they order the rows of one timestamp.
-        tie: How many neighbouring conversations share one timestamp.
-        density: How the groups are distributed over time.
-        conversations: How many conversations there are at the start; for ``density`` only.
+        dialect: How many neighbours share one timestamp, and the density of the groups.
+        conversations: How many conversations there are at the start.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        ids: Ids,
-        *,
-        tie: int = 1,
-        density: Density = "even",
-        conversations: int = 0,
-    ) -> None:
+    def __init__(self, seed: int, ids: Ids, dialect: Dialect, conversations: int) -> None:
         self._key = derive_key(seed, "time")
         self._ids = ids
-        self._tie = tie
-        self._periods = build_periods(
-            density, -(-conversations // tie), derive_key(seed, "density")
-        )
+        self._tie = dialect.tie
+        groups = -(-conversations // dialect.tie)
+        self._periods = build_periods(dialect.density, groups, derive_key(seed, "density"))
         self._firsts = [period.first for period in self._periods]
         self._starts = [period.start for period in self._periods]
 
