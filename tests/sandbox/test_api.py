@@ -79,7 +79,7 @@ async def test_a_walk_sees_everything_once(sandbox, caller, limit):
 
 
 async def test_filters_choose_and_combine(sandbox, caller):
-    """``inbox_id`` and ``stage_status`` each choose, together they choose what meets both."""
+    """``inbox_id`` and ``stage_status`` filter, each alone and both together."""
     rows = [msgspec.json.decode(raw) for _, raw in sandbox.records()]
     inbox = sandbox.inbox_ids[1]
     for query in (
@@ -143,7 +143,7 @@ async def test_bad_parameters_get_the_validation_error(caller, query, field):
 
 
 async def test_made_up_cursors_are_positions(sandbox, caller):
-    """A valid timestamp with any id points between rows, however it is spelled."""
+    """A valid timestamp with any id is a position, in any format."""
     rows = [id_ for id_, _ in sandbox.records()]
     fifth = (await caller.page(limit=5))["metadata"]["next_cursor"]
     ts = fifth["cursor_ts"]
@@ -162,7 +162,7 @@ async def test_made_up_cursors_are_positions(sandbox, caller):
 
 
 async def test_inboxes_come_in_numbered_pages(sandbox, caller):
-    """Ten inboxes by default, with totals, and nothing behind the last page."""
+    """Ten inboxes by default, with totals, and nothing after the last page."""
     _, _, body = await caller.get("/api/inboxes")
     raws = [raw for _, raw in sandbox.inbox_records()]
     assert body.startswith(b'{"success":true,"data":[' + b",".join(raws) + b"]")

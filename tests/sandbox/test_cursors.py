@@ -1,4 +1,4 @@
-"""How cursors are taken that the server never handed out, over the wire."""
+"""Cursors that the server never issued, over HTTP."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_invalid_fields(status, body):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("options", [{}, {"order": "ascending"}, {"tie": 9}, {"end": "echo"}])
-async def test_cursors_that_were_handed_out_work_in_every_way(calling, way, options):
+async def test_issued_cursors_work_in_every_way(calling, way, options):
     """A walk along the server's own cursors sees everything once, with and without a filter."""
     async with make_sandbox(way, **options) as sandbox, calling(sandbox) as caller:
         assert await caller.ids(limit=7) == get_ids(sandbox)
@@ -62,7 +62,7 @@ async def make_cursors(caller):
 
 
 async def test_ignored_cursors_give_the_front_page(calling):
-    """What was never handed out, to the letter, gets the bytes that no cursor would get."""
+    """A cursor that was never issued in this form gets the same bytes as no cursor."""
     async with make_sandbox("ignore") as sandbox, calling(sandbox) as caller:
         for filters in ({}, {"inbox_id": sandbox.inbox_ids[0]}, {"stage_status": "assigned"}):
             front = await caller.get(limit=5, **filters)
@@ -72,14 +72,14 @@ async def test_ignored_cursors_give_the_front_page(calling):
 
 
 async def test_an_ignored_cursor_is_not_echoed(calling):
-    """An empty front page ends with nulls, whatever made-up cursor came with the request."""
+    """An empty front page ends with nulls, whatever made-up cursor was sent."""
     async with make_sandbox("ignore", end="echo") as sandbox, calling(sandbox) as caller:
         page = await caller.page(inbox_id="nobody", cursor_id="any", cursor_ts=TS)
         assert page["metadata"] == {"next_cursor": {"cursor_id": None, "cursor_ts": None}}
 
 
 async def test_rejected_cursors_get_the_validation_error(calling):
-    """What was never handed out, to the letter, gets a 400 on ``cursor_id``."""
+    """A cursor that was never issued in this form gets a 400 on ``cursor_id``."""
     async with make_sandbox("reject") as sandbox, calling(sandbox) as caller:
         for id_, ts in await make_cursors(caller):
             status, _, body = await caller.get(cursor_id=id_, cursor_ts=ts)
@@ -104,7 +104,7 @@ async def test_a_cursor_is_remembered_for_good_and_by_one_sandbox(calling):
 
 @pytest.mark.parametrize("rows", ["activity", "created", "ascending"])
 async def test_by_id_the_timestamp_does_not_count(calling, rows):
-    """The walk goes on behind the row with that id, whatever ``cursor_ts`` says."""
+    """The walk continues after the row with that id, whatever ``cursor_ts`` says."""
     async with make_sandbox("by_id", order=rows) as sandbox, calling(sandbox) as caller:
         ids = get_ids(sandbox)
         for ts in (TS, "1999-01-01T00:00:00", "yesterday", ""):
@@ -122,8 +122,8 @@ async def test_by_id_an_unknown_id_is_refused(calling):
             assert read_invalid_fields(status, body) == ["cursor_id"]
 
 
-async def test_by_id_a_walk_follows_its_row_to_where_it_stands_now(calling):
-    """A row that jumps to the front takes the walk along: it goes on behind the front."""
+async def test_by_id_a_walk_continues_from_the_current_position_of_its_row(calling):
+    """After its row has moved to the front, the walk continues from the front."""
     async with make_sandbox("by_id") as sandbox, calling(sandbox) as caller:
         ids = get_ids(sandbox)
         cursor = (await caller.page(limit=20))["metadata"]["next_cursor"]
@@ -137,7 +137,7 @@ async def test_by_id_a_walk_follows_its_row_to_where_it_stands_now(calling):
 
 @pytest.mark.parametrize("way", ["honour", "ignore", "reject"])
 async def test_a_moved_row_leaves_its_cursor_where_it_was(calling, way):
-    """A cursor that was handed out is a place: what happens to its row does not move it."""
+    """An issued cursor is a position, which does not move with its row."""
     async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
         ids = get_ids(sandbox)
         cursor = (await caller.page(limit=20))["metadata"]["next_cursor"]

@@ -55,7 +55,7 @@ def unsettled(seed, dialect):
 
 
 def test_a_seed_gives_the_same_bytes_in_every_version():
-    """Whoever has written down what a seed gives finds it again, in any dialect, with changes."""
+    """The data of a seed is the same in every version, in any dialect, after changes."""
     digest = hashlib.sha256()
     for seed, order in ((1, "activity"), (-7, "created"), (2**40, "ascending")):
         for timestamps in ("offset", "z", "micro", "naive", "space"):
@@ -67,7 +67,7 @@ def test_a_seed_gives_the_same_bytes_in_every_version():
 
 
 def test_a_conversation_does_not_depend_on_how_many_there_are_as_long_as_inboxes_do_not():
-    """The n-th conversation of a small account is the n-th of a large one, but for its inbox."""
+    """The n-th conversation of a small account is the n-th of a large one, except for its inbox."""
     small, large = decoded(Sandbox(500)), decoded(Sandbox(900))
     assert [row["id"] for row in small] == [row["id"] for row in large][:500]
     assert [row["contact_id"] for row in small] == [row["contact_id"] for row in large][:500]
@@ -197,7 +197,7 @@ def test_a_million_conversations_cost_nothing_to_start_and_little_to_read():
 
 
 def test_a_cache_changes_no_byte():
-    """What is kept is what would be made: again, after changes, and when it does not all fit."""
+    """Cached records equal rendered ones: again, after changes, and when the cache is too small."""
     for cache in (1, 50, 1000):
         plain, cached = (Sandbox(200, cache=cache) for cache in (0, cache))
         for _ in range(3):

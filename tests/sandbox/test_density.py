@@ -1,4 +1,4 @@
-"""How conversations lie in time, and that any moment is found in it by arithmetic."""
+"""How conversations are distributed over time, and that any moment is found without a search."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
 @often
 @given(densities, sizes, seeds, ties, st.data())
 def test_the_rank_of_any_place_is_what_counting_says(density, size, seed, tie, data):
-    """Any timestamp, in a void, before or behind all rows, with any id: as many rows as counted."""
+    """Any timestamp, in a gap, before or after all rows, with any id: as many rows as counted."""
     account = make_account(density, size, seed=seed, tie=tie)
     rows = [(account.timeline.get_time(n), account.ids.encode(n)) for n in range(size)]
     known = [ts for ts, _ in rows] or [NEWEST]
@@ -79,7 +79,7 @@ def test_the_rank_of_any_place_is_what_counting_says(density, size, seed, tie, d
 @pytest.mark.parametrize("tie", [1, 7, 1000])
 @pytest.mark.parametrize("size", [500, 40_000, 1_000_000, 100_000_000])
 def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
-    """Rank and timestamp are each other's inverse at the edges of every stretch and elsewhere."""
+    """Rank and timestamp are inverse to each other, also at the edges of every period."""
     account = make_account(density, size, tie=tie)
     timeline, of = account.timeline, account.ids.encode
     edges = {first * tie + near for first in timeline._firsts for near in (-2, -1, 0, 1, tie)}
@@ -100,8 +100,8 @@ def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
 @pytest.mark.parametrize(
     "size, least, most", [(500, 4, 8), (40_000, 16, 24), (1_000_000, 36, 50)][: len(SIZES)]
 )
-def test_bursts_are_few_and_unlike_and_voids_are_long(size, least, most):
-    """Between two bursts lies a void about fifty times as long as the burst before it."""
+def test_bursts_are_few_and_unequal_and_gaps_are_long(size, least, most):
+    """The gap after a burst is about fifty times as long as the burst."""
     bursts = find_bursts(get_times("bursty", size))
     assert least <= len(bursts) <= most
     lengths = [len(burst) for burst in bursts]
@@ -126,7 +126,7 @@ def test_most_are_recent(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_whole_time_does_not_depend_on_the_density(size):
-    """Bursts and voids fill about the time that an even account takes."""
+    """Bursts and gaps take about the same time as an even account."""
     even, *others = (
         NEWEST - make_account(density, size).timeline.get_time(size - 1) for density in DENSITIES
     )
@@ -140,7 +140,7 @@ def test_another_seed_has_other_bursts():
     assert shapes[0] == shapes[1] != shapes[2]
 
 
-async def test_a_cursor_in_a_void_points_to_the_next_burst(calling):
+async def test_a_cursor_in_a_gap_points_to_the_next_burst(calling):
     """A made-up moment between two bursts: what follows is the older burst, from its start."""
     bursts = find_bursts(get_times("bursty", 400))
     dialect = Dialect(density="bursty")

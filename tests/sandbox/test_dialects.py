@@ -37,15 +37,15 @@ async def test_the_last_page_ends_the_walk(calling, end, rest, limit):
 
 
 @pytest.mark.parametrize("end", ["empty_page", "echo"])
-async def test_an_empty_page_behind_the_last_one(calling, end):
-    """The last page has a real cursor, and behind it lies an empty page: nulls, or an echo."""
+async def test_an_empty_page_after_the_last_one(calling, end):
+    """The last page has a real cursor, which leads to an empty page: nulls, or an echo."""
     async with Sandbox(5, dialect=Dialect(end=end)) as sandbox, calling(sandbox) as caller:
         last = await caller.page(limit=5)
         cursor = last["metadata"]["next_cursor"]
         assert cursor["cursor_id"] == last["data"][-1]["id"]
-        behind = await caller.page(limit=5, **cursor)
-        assert behind["data"] == []
-        assert behind["metadata"] == ({"next_cursor": cursor} if end == "echo" else NULLS)
+        after = await caller.page(limit=5, **cursor)
+        assert after["data"] == []
+        assert after["metadata"] == ({"next_cursor": cursor} if end == "echo" else NULLS)
         assert (await caller.page(inbox_id="nobody"))["metadata"] == NULLS
 
 
@@ -59,9 +59,7 @@ async def test_an_empty_page_behind_the_last_one(calling, end):
         ("space", r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"),
     ],
 )
-async def test_timestamps_are_spelled_as_asked_and_cursors_always_the_same(
-    calling, timestamps, pattern
-):
+async def test_timestamps_follow_the_dialect_and_cursors_do_not(calling, timestamps, pattern):
     """All timestamps of a record follow the dialect and mean the same second; cursors do not."""
     dialect = Dialect(timestamps=timestamps)
     async with Sandbox(30, dialect=dialect) as sandbox, calling(sandbox) as caller:

@@ -1,4 +1,4 @@
-"""What goes wrong: each fault as a client meets it, the script, and the random ones."""
+"""Faults: each one as a client sees it, scripted ones, and random ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def caller(sandbox, calling):
 
 
 async def test_the_script_goes_before_all_else_and_in_order(sandbox, caller):
-    """Scripted faults meet the next requests, one each, and then all is well again."""
+    """Scripted faults apply to the next requests, one each, and to no other."""
     sandbox.fail_next(Fault.status(500), Fault.ok(), Fault.status(503))
     sandbox.fail_next(Fault.status(504))
     assert [(await caller.get())[0] for _ in range(5)] == [500, 200, 503, 504, 200]

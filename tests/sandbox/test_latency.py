@@ -114,7 +114,7 @@ async def test_what_is_live_happens_at_the_arrival(calling, eventually):
 
 
 async def test_requests_meet_the_account_in_the_order_of_the_log(calling):
-    """Of answers that wait side by side, each shows what the requests before it left."""
+    """Concurrent replies each show the changes of the requests before them."""
     live = Live(created=1.0)
     async with Sandbox(30, latency=0.05, live=live, quota=None) as sandbox:
         async with calling(sandbox) as caller:
@@ -126,7 +126,7 @@ async def test_requests_meet_the_account_in_the_order_of_the_log(calling):
 
 
 async def test_the_quota_counts_at_the_arrival(calling):
-    """Of three requests that wait side by side the third is refused, and all take their time."""
+    """The third of three concurrent requests is refused, and all take the latency."""
     async with (
         Sandbox(5, latency=0.05, quota=Quota(2, window="first_hit")) as sandbox,
         calling(sandbox) as caller,

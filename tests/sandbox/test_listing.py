@@ -84,22 +84,22 @@ def test_a_walk_yields_exactly_the_matching_rows_once(
 
 @often
 @given(sizes, seeds, orders, ties, densities, st.data())
-def test_made_up_places_land_where_they_belong(size, seed, order, tie, density, data):
-    """Any timestamp with any id is a place: what follows is strictly behind it."""
+def test_rows_after_any_sort_key(size, seed, order, tie, density, data):
+    """Any timestamp with any id is a sort key: exactly the rows after it follow."""
     account, listing = get_listing(size, 4, seed, order, tie, density)
     model = make_model(account, order)
     known = [row[0] for row in model] or [NEWEST]
     ts = data.draw(st.sampled_from(known).flatmap(lambda at: st.integers(at - 2, at + 2)))
     ids = st.text(max_size=3) | st.sampled_from([row[1] for row in model] or [""])
     id_ = data.draw(ids)
-    behind = [row for row in model if _is_behind(row[:2], (ts, id_), order)]
-    assert list(listing.rows((ts, id_))) == behind
+    after_key = [row for row in model if _is_after(row[:2], (ts, id_), order)]
+    assert list(listing.rows((ts, id_))) == after_key
     inbox = data.draw(st.integers(0, 3))
-    of_inbox = [row for row in behind if account.distribution.get_inbox(row[2]) == inbox]
+    of_inbox = [row for row in after_key if account.distribution.get_inbox(row[2]) == inbox]
     assert list(listing.rows((ts, id_), inbox=inbox)) == of_inbox
 
 
-def _is_behind(row, place, order):
+def _is_after(row, place, order):
     return row > place if order == "ascending" else row < place
 
 
@@ -124,7 +124,7 @@ def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, t
         having = [row for row in rows if account.status(row[2], listing.change(row[2])) == status]
         assert list(listing.rows(status=status)) == having
         assert listing.count(None, status) == len(having)
-    # What was placed by a change stands at one of the ends.
+    # Rows that a change inserted are at one of the ends.
     ends = {*range(len(rows))[:3], *range(len(rows))[-3:]}
     for at in ends | {data.draw(st.integers(0, len(rows) - 1)) for _ in rows[:1]}:
         assert list(listing.rows(rows[at][:2])) == rows[at + 1 :]
@@ -146,7 +146,7 @@ def test_an_untouched_conversation_is_seen_exactly_once(size, seed, tie, limit, 
     assert set(range(size)) - touched <= set(seen)
 
 
-def test_a_place_deep_in_a_huge_listing_is_found_at_once():
+def test_a_row_deep_in_a_huge_listing_is_found_at_once():
     """Seeking in a hundred million conversations looks at a handful of them."""
     account, listing = get_listing(100_000_000, 3, 1, "activity", 1)
     place = (account.timeline.get_time(77_777_777), account.ids.encode(77_777_777))
@@ -156,11 +156,11 @@ def test_a_place_deep_in_a_huge_listing_is_found_at_once():
 
 @often
 @given(st.integers(NEWEST - 10**13, NEWEST + 10**10))
-def test_cursors_are_spelled_in_milliseconds_and_read_back(ts):
-    """A cursor's timestamp is spelled as documented, and reading it gives the same moment."""
-    spelled = format_cursor_time(ts)
-    assert len(spelled) == len("2026-04-10T09:51:19.885")
-    assert parse_cursor_time(spelled) == ts * 1000
+def test_cursor_times_have_milliseconds_and_are_parsed(ts):
+    """A cursor's timestamp is formatted as documented, and parses to the same moment."""
+    text = format_cursor_time(ts)
+    assert len(text) == len("2026-04-10T09:51:19.885")
+    assert parse_cursor_time(text) == ts * 1000
 
 
 def test_the_newest_cursor_is_the_one_of_the_documentation():

@@ -1,4 +1,4 @@
-"""What goes on in the account while it is read."""
+"""The live mode: changes in the account while it is read."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ async def test_events_are_the_same_for_the_same_seed(calling):
 
 
 async def test_a_conversation_that_moves_during_a_walk_is_missed_or_seen_at_its_new_place(calling):
-    """Touched before the walk reached it, it is behind the walk's back."""
+    """If it is touched before the walk reaches it, the walk misses it."""
     async with Sandbox(30) as sandbox, calling(sandbox) as caller:
         before = get_ids(sandbox)
         seen = await caller.ids(limit=10, after_page=lambda: sandbox.touch(before[25]))

@@ -1,4 +1,4 @@
-"""What the sandbox can say afterwards about what it saw."""
+"""The sandbox's record of requests and connections."""
 
 from __future__ import annotations
 

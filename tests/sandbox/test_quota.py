@@ -43,7 +43,7 @@ def test_a_fixed_window_is_aligned_to_the_clock():
 
 
 def test_a_fixed_window_lets_double_through_across_its_edge():
-    """Two budgets meet at an edge, which is what makes this window different from a sliding one."""
+    """Two quotas may be used around an edge, unlike with a sliding window."""
     times = [9.0, 9.0, 9.0, 10.0, 10.0, 10.0]
     assert find_granted(Quota(2, per=10.0), times) == [9.0, 9.0, 10.0, 10.0]
     assert find_granted(Quota(2, per=10.0, window="sliding"), times) == [9.0, 9.0]
@@ -73,11 +73,11 @@ def test_a_bucket_starts_full_and_refills_evenly():
 def test_a_daily_limit_applies_in_addition_to_the_window():
     """A used-up daily quota refuses, and states the time until the day is over."""
     counting = build_counter(Quota(10, per=1.0, per_day=3))
-    standings = [counting.take(100.0 + 2 * step) for step in range(4)]
-    assert [standing.granted for standing in standings] == [1, 1, 1, 0]
-    assert [standing.remaining for standing in standings] == [2, 1, 0, 0]
-    assert [standing.daily for standing in standings] == [False, False, False, True]
-    assert standings[-1].wait == 86_400.0 - 6.0
+    states = [counting.take(100.0 + 2 * step) for step in range(4)]
+    assert [state.granted for state in states] == [1, 1, 1, 0]
+    assert [state.remaining for state in states] == [2, 1, 0, 0]
+    assert [state.daily for state in states] == [False, False, False, True]
+    assert states[-1].wait == 86_400.0 - 6.0
     assert counting.take(100.0 + 86_400.0).granted == 1
 
 
@@ -103,10 +103,10 @@ def test_a_request_after_the_stated_wait_is_granted(quota, gaps):
     counting, now = build_counter(quota), 0.0
     for gap in gaps:
         now += gap / 10
-        standing = counting.take(now)
-        if not standing.granted and standing.wait > 1e-3:
-            assert counting.take(now + standing.wait * 0.9).granted == 0
-            now += standing.wait + 1e-6
+        state = counting.take(now)
+        if not state.granted and state.wait > 1e-3:
+            assert counting.take(now + state.wait * 0.9).granted == 0
+            now += state.wait + 1e-6
             assert counting.take(now).granted == 1
 
 
@@ -120,7 +120,7 @@ def test_remaining_is_what_would_be_granted(quota, takes):
         assert counting.take(5.0, count).granted == min(before, count)
 
 
-STANDING = QuotaState(granted=0, limit=300, remaining=7, reset=12.3, wait=0.2501)
+STATE = QuotaState(granted=0, limit=300, remaining=7, reset=12.3, wait=0.2501)
 
 
 def make_headers(family, reset):
@@ -143,16 +143,16 @@ def make_headers(family, reset):
 )
 def test_headers_say_what_remains_in_the_way_asked_for(quota, expected):
     """Each family of headers has its own names and its own way of naming the reset."""
-    assert build_quota_headers(quota, STANDING, 1000.0) == expected
+    assert build_quota_headers(quota, STATE, 1000.0) == expected
 
 
 @pytest.mark.parametrize(
     "form, expected",
     [(None, None), ("seconds", "1"), ("fraction", "0.251"), ("http-date", 1001.0)],
 )
-def test_retry_after_is_spelled_in_the_way_asked_for_and_never_too_short(form, expected):
+def test_retry_after_has_the_format_of_the_option_and_is_never_too_short(form, expected):
     """Whole seconds and dates are rounded up."""
-    said = build_retry_after(Quota(retry_after=form), STANDING, 1000.0).get("Retry-After")
+    said = build_retry_after(Quota(retry_after=form), STATE, 1000.0).get("Retry-After")
     if form == "http-date":
         assert said.endswith(" GMT")
         said = email.utils.parsedate_to_datetime(said).timestamp()
@@ -193,7 +193,7 @@ async def test_strangers_use_up_the_quota(calling):
 
 
 async def test_requests_without_a_key_count_too(calling):
-    """The quota stands before authentication."""
+    """The quota counts before authentication."""
     async with Sandbox(5, quota=Quota(2, window="first_hit")) as sandbox:
         async with calling(sandbox, key="wrong") as stranger:
             assert [(await stranger.get())[0] for _ in range(3)] == [401, 401, 429]

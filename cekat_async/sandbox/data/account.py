@@ -38,7 +38,7 @@ UNCHANGED: Final = Change()
 
 
 class Account:
-    """What the listing needs to know about conversations; computed, not stored.
+    """Ids, timestamps, inboxes and statuses, which are computed and not stored.
 
     Args:
         conversations: How many conversations there are at the start.

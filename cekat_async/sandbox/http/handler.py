@@ -46,8 +46,8 @@ class Handler:
     or else a random one unless the quota refuses. Then the key is checked, and only then the
     request itself.
 
-    All of that happens at once when the request arrives, so requests meet the account in the order
-    of the log. Only then is the rest of the latency awaited.
+    All of that happens at once when the request arrives, so the log has requests in the order
+    in which they changed the account. Only then is the rest of the latency awaited.
 
     Args:
         api: Answers the requests that are let through.
