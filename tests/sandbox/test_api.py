@@ -185,6 +185,18 @@ async def test_inbox_pages_have_limits(calling):
             assert (await caller.get("/api/inboxes", **query))[0] == 400
 
 
+async def test_a_forbidden_inbox_gets_a_403_until_it_is_allowed_again(sandbox, caller):
+    """Only requests for that inbox are refused; the listing of all still contains it."""
+    first, second, *_ = sandbox.inbox_ids
+    sandbox.forbid(first)
+    status, _, body = await caller.get(inbox_id=first)
+    assert (status, msgspec.json.decode(body)["error"]["code"]) == (403, "FORBIDDEN")
+    assert len(await caller.ids(inbox_id=second)) == sandbox.count(second)
+    assert len(await caller.ids(limit=100)) == sandbox.count()
+    sandbox.forbid()
+    assert len(await caller.ids(inbox_id=first)) == sandbox.count(first)
+
+
 async def test_unknown_paths_and_methods_are_refused(sandbox, caller):
     """404 for what is not there, 405 with ``Allow`` for what cannot be done."""
     status, _, body = await caller.get("/api/conversation")
