@@ -13,8 +13,8 @@ from support.effort import EFFORT
 
 from cekat_async._ratelimit.headers import QuotaStatement, parse_rate_limit_headers
 from cekat_async.sandbox import Quota
-from cekat_async.sandbox.headers import quota_headers
-from cekat_async.sandbox.quota import Standing
+from cekat_async.sandbox.behaviour.quota import QuotaState
+from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers
 
 NOW = datetime(2026, 4, 10, 9, 51, 19, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
@@ -511,10 +511,10 @@ def test_any_text(lines: list[tuple[str, str]]) -> None:
 def test_round_trip(limit, left, reset, per, wall, headers, reset_as) -> None:
     """What the sandbox says of its quota is read back; no reset too short, or 2 s too long."""
     quota = Quota(requests=limit, per=per, headers=headers, reset_as=reset_as)
-    standing = Standing(1, limit, remaining := int(limit * left), reset, 0.0)
+    standing = QuotaState(1, limit, remaining := int(limit * left), reset, 0.0)
     date = format_datetime(datetime.fromtimestamp(int(wall), UTC), usegmt=True)
 
-    said = only(quota_headers(quota, standing, wall), date)
+    said = only(build_quota_headers(quota, standing, wall), date)
 
     assert (said.limit, said.remaining) == (limit, remaining)
     assert reset - 1e-6 <= said.reset <= reset + 2

@@ -9,9 +9,7 @@ import itertools
 import json
 import pickle
 import random
-import subprocess
-import sys
-from datetime import UTC, datetime
+from datetime import datetime
 
 import aiohttp
 import pytest
@@ -40,7 +38,7 @@ from cekat_async._request.pipeline import Pipeline
 from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Dialect, Fault, Quota, Sandbox
-from cekat_async.sandbox.quota import counter
+from cekat_async.sandbox.behaviour.quota import build_counter
 
 STATUSES = {
     400: errors.BadRequestError,
@@ -235,7 +233,7 @@ class CountingServer(ScriptedTransport):
 
     def __init__(self, quota: Quota) -> None:
         super().__init__([])
-        self._counter = counter(quota)
+        self._counter = build_counter(quota)
         self._draw = random.Random(1)
         self.refused = 0
 
@@ -310,21 +308,3 @@ async def test_a_cursor_that_repeats_is_no_endless_loop():
         await collect(Conversations(pipeline, Inboxes(pipeline).pages).list())
 
     assert len(transport.requests) == 1001
-
-
-def test_importing_costs_little():
-    """Importing the package brings in neither the sandbox, the command line nor its screens."""
-    code = "import sys; from cekat_async import *; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
-
-    loaded = set(done.stdout.split())
-    heavy = {"rich", "click", "sqlite3", "cekat_async.sandbox", "cekat_async.export", "pydoc"}
-    assert not loaded & (heavy | {"cekat_async.cli", "cekat_async.__main__", "trio", "tornado"})
-    assert "cekat_async.client" in loaded
-
-
-def test_moments_without_a_zone_are_utc():
-    """A timestamp without a zone is read as UTC, and never as one of this machine."""
-    found = decode_conversation(b'{"id": "1", "created_at": "2026-04-07T13:28:03.131679"}')
-
-    assert found.created_at == datetime(2026, 4, 7, 13, 28, 3, 131679, UTC)

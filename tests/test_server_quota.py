@@ -11,8 +11,8 @@ from cekat_async._ratelimit.headers import QuotaStatement, parse_rate_limit_head
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._ratelimit.server_quota import RESET_SLACK, ServerQuota
 from cekat_async.sandbox import Quota
-from cekat_async.sandbox.headers import quota_headers
-from cekat_async.sandbox.quota import counter
+from cekat_async.sandbox.behaviour.quota import build_counter
+from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers
 
 PER = 60.0
 EPOCH = 1.8e9
@@ -339,14 +339,14 @@ def make_server_quota(limit: int, said_as: str, **more: object) -> Quota:
 
 def talk(quota: Quota, ways: list[tuple[float, float, float]], begin: float = 0.0) -> ServerQuota:
     """Send requests, each a while after the last, with a way there and one back."""
-    server, reports, heard = counter(quota), ServerQuota(), []
+    server, reports, heard = build_counter(quota), ServerQuota(), []
     now = 1000.0 + begin
     arrivals = []
     for wait, there, back in ways:
         now += wait
         arrivals.append((now + there, now, back))
     for at, sent, back in sorted(arrivals):
-        headers = quota_headers(quota, server.take(at), EPOCH + at)
+        headers = build_quota_headers(quota, server.take(at), EPOCH + at)
         headers["Date"] = formatdate(EPOCH + at, usegmt=True)
         heard.append((at + back, sent, headers))
     for at, sent, headers in sorted(heard, key=lambda one: one[0]):

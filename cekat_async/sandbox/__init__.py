@@ -22,14 +22,17 @@ It needs no key and no network beyond this machine, and the same seed gives the 
 
     asyncio.run(main())
 
-What is known of the API is followed; where nothing is known, `Dialect` chooses. `Quota` says how
-much the server grants, `Faults` and `Fault` what goes wrong, `Live` what happens in the account
-while it is read, and `Sandbox.log` what the server saw.
+It follows the API's documentation; where that is silent, ``Dialect`` chooses. ``Quota`` sets how
+many requests are granted, ``Faults`` and ``Fault`` what fails, and ``Live`` what changes in the
+account while it is read. ``Sandbox.log`` has every request.
+
+To read the code, start with ``server.py``. Below it are ``http`` (the path of one request), ``api``
+(endpoints and cursors), ``behaviour`` (quotas, faults, live mode) and ``data`` (the records).
 """
 
-from .faults import Fault, Faults
-from .log import Log, SeenRequest
-from .options import Dialect, Live, Quota
-from .server import Sandbox
+from cekat_async.sandbox.behaviour.faults import Fault, Faults
+from cekat_async.sandbox.log import Log, SeenRequest
+from cekat_async.sandbox.options import Dialect, Live, Quota
+from cekat_async.sandbox.server import Sandbox
 
 __all__ = ["Dialect", "Fault", "Faults", "Live", "Log", "Quota", "Sandbox", "SeenRequest"]

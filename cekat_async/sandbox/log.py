@@ -1,28 +1,32 @@
-"""What the sandbox saw: requests, their times, and connections."""
+"""The sandbox's record of what it received: requests, their times, and connections."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 _HARMLESS = frozenset({None, "delay", "slow", "trickle"})
+# The values of other parameters may be private, as those of cursors are.
+_SHOWN = frozenset({"limit", "page", "inbox_id", "stage_status"})
 
 
 @dataclass(slots=True)
 class SeenRequest:
-    """One request, as it arrived and what became of it. The key is never kept.
+    """One request as it arrived, and its outcome. The key is never recorded.
+
+    As a text it is one line without private values: ``GET /api/inboxes?page=1: 200``.
 
     Attributes:
-        time: when it arrived, in seconds on the event loop's clock.
-        method: `GET` and its like.
-        path: the path as it came over the wire, without the query.
-        query: the query as it came over the wire, not decoded; empty without one.
-        connection: number of the connection it came on, counted from 1.
-        user_agent: the `User-Agent` header, or `None`.
-        accept_encoding: the `Accept-Encoding` header, or `None`.
-        authorized: whether it carried the right key.
-        status: the status it was answered with; `None` while it is being answered and for
-            requests that never got one.
-        fault: name of the fault it met, or `None`.
+        time: When it arrived, in seconds on the event loop's clock.
+        method: The method, ``GET`` for example.
+        path: The path as it was sent, without the query.
+        query: The query as it was sent, still percent-encoded; may be empty.
+        connection: Number of its connection, counted from 1.
+        user_agent: The ``User-Agent`` header, or ``None``.
+        accept_encoding: The ``Accept-Encoding`` header, or ``None``.
+        authorized: Whether it carried the right key.
+        status: The status of its reply; ``None`` before the reply and for requests without one.
+        fault: Name of the fault that happened to it, or ``None``.
     """
 
     time: float
@@ -36,15 +40,26 @@ class SeenRequest:
     status: int | None = None
     fault: str | None = None
 
+    def __str__(self) -> str:
+        query = "&".join(_mask_value(parameter) for parameter in self.query.split("&"))
+        target = f"{self.path}?{query}" if self.query else self.path
+        fault = f" (fault: {self.fault})" if self.fault else ""
+        return f"{self.method} {target}: {self.status or 'no reply'}{fault}"
+
+
+def _mask_value(parameter: str) -> str:
+    name = parameter.partition("=")[0]
+    return parameter if name in _SHOWN else f"{name}=***"
+
 
 @dataclass(slots=True)
 class Log:
-    """All that a sandbox saw since it was started or since `clear()`.
+    """Everything that a sandbox received since it was started or since ``clear()``.
 
     Attributes:
-        requests: every request, in the order of arrival.
-        connections: how many connections were opened, those included that were dropped.
-        open_connections: how many are open now.
+        requests: Every request, in the order of arrival.
+        connections: How many connections were opened, including dropped ones.
+        open_connections: How many are open now.
     """
 
     requests: list[SeenRequest] = field(default_factory=list[SeenRequest])
@@ -54,15 +69,17 @@ class Log:
     @property
     def served(self) -> int:
         """How many requests got a whole and undamaged 200."""
-        return sum(seen.status == 200 and seen.fault in _HARMLESS for seen in self.requests)  # noqa: PLR2004  # the status is its own name
+        return sum(
+            seen.status == HTTPStatus.OK and seen.fault in _HARMLESS for seen in self.requests
+        )
 
     @property
     def refused(self) -> int:
         """How many requests got a 429, from the quota or from a fault."""
-        return sum(seen.status == 429 for seen in self.requests)  # noqa: PLR2004  # the status is its own name
+        return sum(seen.status == HTTPStatus.TOO_MANY_REQUESTS for seen in self.requests)
 
     def most_in_any(self, seconds: float) -> int:
-        """Return the largest number of requests that arrived in any `seconds` (half-open)."""
+        """Return the largest number of requests that arrived in any ``seconds`` (half-open)."""
         most = first = 0
         for last, seen in enumerate(self.requests):
             while seen.time - self.requests[first].time >= seconds:

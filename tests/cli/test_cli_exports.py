@@ -518,7 +518,7 @@ def test_what_is_left_counts_each_conversation_once(cekat, served):
         for passes in (11, 4):
             sandbox.fail_next(*[Fault.ok()] * passes, *[Fault.status(401)] * 9)
             ended = cekat(*typed, "json")
-            sandbox._gate.script.clear()
+            sandbox._handler.script.clear()
             for id_, _ in list(sandbox.records())[300:600]:
                 sandbox.touch(id_)
         left = said(ended)[-1]

@@ -56,7 +56,7 @@ class World:
         sandbox.fail_next(*[Fault.ok()] * (asks + 1 + pages), *[Fault.status(401)] * 20)
         with pytest.raises(AuthenticationError):
             await self.export(target, sandbox, **{"limit": 20, "concurrency": 1} | options)
-        sandbox._gate.script.clear()
+        sandbox._handler.script.clear()
         rotate_key(sandbox, NEW)
 
     def records(self):

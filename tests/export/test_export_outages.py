@@ -57,7 +57,7 @@ async def test_a_server_that_goes_away_costs_what_was_under_way(account, target)
             await export_conversations(a.client, target)
         assert not target.exists()
         asked = len(a.sandbox.log.requests)
-        a.sandbox._gate.script.clear()
+        a.sandbox._handler.script.clear()
         report = await export_conversations(a.client, target)
 
         assert len(a.sandbox.log.requests) - asked <= 30 - 10 + 8 + 8
@@ -73,7 +73,7 @@ async def test_a_key_that_is_revoked_meanwhile(account, target):
         a.sandbox.fail_next(*[Fault.ok()] * 5, *[Fault.status(401)] * 8)
         with pytest.raises(AuthenticationError):
             await export_conversations(a.client, target, concurrency=1)
-        a.sandbox._gate.script.clear()
+        a.sandbox._handler.script.clear()
         report = await export_conversations(a.client, target, concurrency=1)
 
         assert report.resumed >= 300

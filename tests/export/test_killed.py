@@ -208,7 +208,7 @@ def test_killed_while_it_is_refused(tmp_path, zygote):
         # A key that is revoked leaves an unfinished export.
         sandbox.fail_next(*[Fault.ok()] * 4, *[Fault.status(401)] * 9)
         assert zygote.export(sandbox, target)[0] == 1
-        sandbox._gate.script.clear()
+        sandbox._handler.script.clear()
         stays = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         assert "x.jsonl.checkpoint" in stays
         for _ in range(max(RUNS, 2)):

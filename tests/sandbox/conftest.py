@@ -58,7 +58,7 @@ def eventually():
 
     async def eventually(condition):
         async with asyncio.timeout(60):
-            while not condition():  # noqa: ASYNC110  # any condition, so there is no event
+            while not condition():  # noqa: ASYNC110 - any condition, so there is no event
                 await asyncio.sleep(0.001)
 
     return eventually
@@ -66,7 +66,7 @@ def eventually():
 
 @pytest.fixture
 def calling():
-    """A context manager that gives a `Caller` for a sandbox."""
+    """A context manager that gives a ``Caller`` for a sandbox."""
 
     @asynccontextmanager
     async def calling(sandbox, *, key=None, middlewares=(send_once,), **options):

@@ -26,7 +26,7 @@ async def caller(sandbox, calling):
     "header", ["", "Bearer", "Bearer wrong", "Basic {key}", "{key}", "Bearer {key}x", "Bearer  "]
 )
 @pytest.mark.parametrize("path", ["/api/conversations?limit=0", "/api/inboxes", "/nowhere"])
-async def test_without_the_right_key_there_is_nothing(sandbox, caller, header, path):
+async def test_a_wrong_key_gets_a_401(sandbox, caller, header, path):
     """Anything but the right bearer key gets the documented 401, before all else."""
     given = {"Authorization": header.format(key=sandbox.api_key)}
     status, headers, body = await caller.get(path, headers=given)
@@ -40,8 +40,8 @@ async def test_without_the_right_key_there_is_nothing(sandbox, caller, header, p
     assert not sandbox.log.requests[-1].authorized
 
 
-async def test_a_key_of_ones_own_is_the_only_one_that_works(calling):
-    """`api_key` replaces the default key."""
+async def test_only_the_configured_key_works(calling):
+    """``api_key`` replaces the default key."""
     async with Sandbox(3, api_key="mine") as sandbox:
         for key, status in (("mine", 200), (Sandbox().api_key, 401)):
             async with calling(sandbox, key=key) as caller:
@@ -62,8 +62,8 @@ async def test_a_page_is_ten_of_the_newest_and_a_cursor(sandbox, caller):
     assert cursor["cursor_ts"] > page["data"][-1]["last_message"]["created_at"]
 
 
-async def test_records_come_over_the_wire_byte_for_byte(sandbox, caller):
-    """What `records()` says is what is sent, to the byte."""
+async def test_records_are_sent_byte_for_byte(sandbox, caller):
+    """What ``records()`` says is what is sent, to the byte."""
     _, headers, body = await caller.get(limit=100)
     raws = [raw for _, raw in sandbox.records()][:100]
     assert body.startswith(b'{"success":true,"data":[' + b",".join(raws) + b'],"metadata":')
@@ -79,7 +79,7 @@ async def test_a_walk_sees_everything_once(sandbox, caller, limit):
 
 
 async def test_filters_choose_and_combine(sandbox, caller):
-    """`inbox_id` and `stage_status` each choose, together they choose what meets both."""
+    """``inbox_id`` and ``stage_status`` filter, each alone and both together."""
     rows = [msgspec.json.decode(raw) for _, raw in sandbox.records()]
     inbox = sandbox.inbox_ids[1]
     for query in (
@@ -103,7 +103,7 @@ async def test_an_unknown_filter_value_finds_nothing(sandbox, caller, query):
 
 
 async def test_unknown_parameters_are_ignored_and_the_first_of_two_counts(caller):
-    """`page` and its like change nothing; a repeated parameter counts once."""
+    """``page`` and its like change nothing; a repeated parameter counts once."""
     plain = await caller.get("/api/conversations?limit=3")
     assert (await caller.get("/api/conversations?limit=3&page=9&x=%ff"))[2] == plain[2]
     assert (await caller.get("/api/conversations?limit=3&limit=5"))[2] == plain[2]
@@ -142,8 +142,8 @@ async def test_bad_parameters_get_the_validation_error(caller, query, field):
     assert reply["error"]["details"][0]["message"]
 
 
-async def test_made_up_cursors_are_places(sandbox, caller):
-    """A valid timestamp with any id points between rows, however it is spelled."""
+async def test_made_up_cursors_are_positions(sandbox, caller):
+    """A valid timestamp with any id is a position, in any format."""
     rows = [id_ for id_, _ in sandbox.records()]
     fifth = (await caller.page(limit=5))["metadata"]["next_cursor"]
     ts = fifth["cursor_ts"]
@@ -162,7 +162,7 @@ async def test_made_up_cursors_are_places(sandbox, caller):
 
 
 async def test_inboxes_come_in_numbered_pages(sandbox, caller):
-    """Ten inboxes by default, with totals, and nothing behind the last page."""
+    """Ten inboxes by default, with totals, and nothing after the last page."""
     _, _, body = await caller.get("/api/inboxes")
     raws = [raw for _, raw in sandbox.inbox_records()]
     assert body.startswith(b'{"success":true,"data":[' + b",".join(raws) + b"]")
@@ -185,8 +185,20 @@ async def test_inbox_pages_have_limits(calling):
             assert (await caller.get("/api/inboxes", **query))[0] == 400
 
 
+async def test_a_forbidden_inbox_gets_a_403_until_it_is_allowed_again(sandbox, caller):
+    """Only requests for that inbox are refused; the listing of all still contains it."""
+    first, second, *_ = sandbox.inbox_ids
+    sandbox.forbid(first)
+    status, _, body = await caller.get(inbox_id=first)
+    assert (status, msgspec.json.decode(body)["error"]["code"]) == (403, "FORBIDDEN")
+    assert len(await caller.ids(inbox_id=second)) == sandbox.count(second)
+    assert len(await caller.ids(limit=100)) == sandbox.count()
+    sandbox.forbid()
+    assert len(await caller.ids(inbox_id=first)) == sandbox.count(first)
+
+
 async def test_unknown_paths_and_methods_are_refused(sandbox, caller):
-    """404 for what is not there, 405 with `Allow` for what cannot be done."""
+    """404 for what is not there, 405 with ``Allow`` for what cannot be done."""
     status, _, body = await caller.get("/api/conversation")
     assert (status, msgspec.json.decode(body)["error"]["code"]) == (404, "NOT_FOUND")
     async with caller.session.post("/api/conversations", data=b"{}") as reply:
@@ -208,7 +220,7 @@ async def test_every_reply_carries_an_id_and_a_date(calling):
 
 @pytest.mark.parametrize("over, status", [("clamp", 200), ("reject", 400)])
 async def test_more_than_the_maximum_is_lowered_or_refused(calling, over, status):
-    """`over_limit` decides what 101 gets."""
+    """``over_limit`` decides what 101 gets."""
     async with (
         Sandbox(300, dialect=Dialect(over_limit=over)) as sandbox,
         calling(sandbox) as caller,

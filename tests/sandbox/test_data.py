@@ -55,7 +55,7 @@ def unsettled(seed, dialect):
 
 
 def test_a_seed_gives_the_same_bytes_in_every_version():
-    """Whoever has written down what a seed gives finds it again, in any dialect, with changes."""
+    """The data of a seed is the same in every version, in any dialect, after changes."""
     digest = hashlib.sha256()
     for seed, order in ((1, "activity"), (-7, "created"), (2**40, "ascending")):
         for timestamps in ("offset", "z", "micro", "naive", "space"):
@@ -67,7 +67,7 @@ def test_a_seed_gives_the_same_bytes_in_every_version():
 
 
 def test_a_conversation_does_not_depend_on_how_many_there_are_as_long_as_inboxes_do_not():
-    """The n-th conversation of a small account is the n-th of a large one, but for its inbox."""
+    """The n-th conversation of a small account is the n-th of a large one, except for its inbox."""
     small, large = decoded(Sandbox(500)), decoded(Sandbox(900))
     assert [row["id"] for row in small] == [row["id"] for row in large][:500]
     assert [row["contact_id"] for row in small] == [row["contact_id"] for row in large][:500]
@@ -95,7 +95,7 @@ def test_the_times_of_a_record_are_in_order(rows):
 
 
 def test_it_looks_like_the_real_thing(rows):
-    """Nulls, emoji, an `open` status, several platforms, unknown fields and odd values occur."""
+    """Nulls, emoji, an ``open`` status, several platforms, unknown fields and odd values occur."""
     statuses = Counter(row["stage_status"] for row in rows)
     assert statuses.keys() == {"assigned", "resolved", "pending", "open"}
     assert min(statuses.values()) > 50
@@ -122,7 +122,7 @@ def test_text_is_utf_8_and_not_escaped():
 
 
 def test_without_unknown_fields_there_are_none():
-    """`unknown_fields=False` leaves the documented fields, in labels too."""
+    """``unknown_fields=False`` leaves the documented fields, in labels too."""
     for row in decoded(Sandbox(500, dialect=Dialect(unknown_fields=False))):
         assert row.keys() == DOCUMENTED
         assert all(label.keys() == {"id", "name"} for label in row["labels"] or ())
@@ -130,7 +130,7 @@ def test_without_unknown_fields_there_are_none():
 
 @pytest.mark.parametrize("share, least, most", [(0.0, 0, 0), (0.3, 240, 360), (1.0, 1000, 1000)])
 def test_the_share_of_null_collections_is_as_asked(share, least, most):
-    """`collections_null` is the share of records in which each of the three is null."""
+    """``collections_null`` is the share of records in which each of the three is null."""
     rows = decoded(Sandbox(1000, dialect=Dialect(collections_null=share)))
     for field in ("labels", "additional_data", "last_message"):
         assert least <= sum(row[field] is None for row in rows) <= most
@@ -197,7 +197,7 @@ def test_a_million_conversations_cost_nothing_to_start_and_little_to_read():
 
 
 def test_a_cache_changes_no_byte():
-    """What is kept is what would be made: again, after changes, and when it does not all fit."""
+    """Cached records equal rendered ones: again, after changes, and when the cache is too small."""
     for cache in (1, 50, 1000):
         plain, cached = (Sandbox(200, cache=cache) for cache in (0, cache))
         for _ in range(3):
@@ -215,12 +215,12 @@ def test_a_cache_is_bounded():
     sandbox = Sandbox(500, cache=120)
     for _ in range(2):
         assert sum(1 for _ in sandbox.records()) == 500
-    assert sandbox._world._render.cache_info().currsize == 120
-    assert not hasattr(Sandbox(500)._world._render, "cache_info")
+    assert sandbox._dataset._render.cache_info().currsize == 120
+    assert not hasattr(Sandbox(500)._dataset._render, "cache_info")
 
 
 def test_a_record_is_found_by_its_id():
-    """`record(id)` gives the bytes of that conversation, and made-up ids are refused."""
+    """``record(id)`` gives the bytes of that conversation, and made-up ids are refused."""
     sandbox = Sandbox(1_000_000)
     for id_, raw in islice(sandbox.records(), 0, 500, 50):
         assert sandbox.record(id_) == raw

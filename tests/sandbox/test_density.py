@@ -1,4 +1,4 @@
-"""How conversations lie in time, and that any moment is found in it by arithmetic."""
+"""How conversations are distributed over time, and that any moment is found without a search."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.effort import EFFORT, calls_in
 
 from cekat_async.sandbox import Dialect, Sandbox
-from cekat_async.sandbox.account import Account
-from cekat_async.sandbox.timeline import NEWEST, spell_cursor
+from cekat_async.sandbox.data.account import Account
+from cekat_async.sandbox.data.timeline import NEWEST, format_cursor_time
 
 DENSITIES = ("even", "bursty", "recent")
 SIZES = (500, 40_000, 1_000_000) if EFFORT > 1 else (500, 40_000)
@@ -30,7 +30,7 @@ def make_account(density, size, *, seed=1, tie=1):
 
 def get_times(density, size, **options):
     account = make_account(density, size, **options)
-    return [account.timeline.at(number) for number in range(size)]
+    return [account.timeline.get_time(number) for number in range(size)]
 
 
 def find_bursts(times):
@@ -50,7 +50,7 @@ def find_bursts(times):
 @example("recent", 1, 0, 1)
 @example("recent", 9, 0, 1)
 def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
-    """Whatever the density: the newest is the documented one, `tie` share each, all fall."""
+    """Whatever the density: the newest is the documented one, ``tie`` share each, all fall."""
     times = get_times(density, size, seed=seed, tie=tie)
     assert times[:1] in ([], [NEWEST])
     assert all((a == b) if n % tie else (a > b) for n, (a, b) in enumerate(pairwise(times), 1))
@@ -59,15 +59,18 @@ def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
 @often
 @given(densities, sizes, seeds, ties, st.data())
 def test_the_rank_of_any_place_is_what_counting_says(density, size, seed, tie, data):
-    """Any timestamp, in a void, before or behind all rows, with any id: as many rows as counted."""
+    """Any timestamp, in a gap, before or after all rows, with any id: as many rows as counted."""
     account = make_account(density, size, seed=seed, tie=tie)
-    rows = [(account.timeline.at(n), account.ids.of(n)) for n in range(size)]
+    rows = [(account.timeline.get_time(n), account.ids.encode(n)) for n in range(size)]
     known = [ts for ts, _ in rows] or [NEWEST]
     nearby = st.sampled_from(known).flatmap(lambda at: st.integers(at - 2, at + 2))
     anywhere = st.integers(known[-1] - 10**10, NEWEST + 10**6)
     id_ = data.draw(st.sampled_from([id_ for _, id_ in rows] or [""]) | st.text(max_size=3))
     for ts in (data.draw(nearby), data.draw(anywhere)):
-        newer, not_older = account.timeline.newer(ts, id_), account.timeline.not_older(ts, id_)
+        newer, not_older = (
+            account.timeline.count_newer(ts, id_),
+            account.timeline.count_not_older(ts, id_),
+        )
         assert min(size, newer) == sum(row > (ts, id_) for row in rows)
         assert min(size, not_older) == sum(row >= (ts, id_) for row in rows)
 
@@ -76,26 +79,29 @@ def test_the_rank_of_any_place_is_what_counting_says(density, size, seed, tie, d
 @pytest.mark.parametrize("tie", [1, 7, 1000])
 @pytest.mark.parametrize("size", [500, 40_000, 1_000_000, 100_000_000])
 def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
-    """Rank and timestamp are each other's inverse at the edges of every stretch and elsewhere."""
+    """Rank and timestamp are inverse to each other, also at the edges of every period."""
     account = make_account(density, size, tie=tie)
-    timeline, of = account.timeline, account.ids.of
+    timeline, of = account.timeline, account.ids.encode
     edges = {first * tie + near for first in timeline._firsts for near in (-2, -1, 0, 1, tie)}
     spread = {size * part // 97 for part in range(98)}
     numbers = [number for number in edges | spread if 0 <= number < size]
 
     def find(number):
-        place = timeline.at(number), of(number)
-        assert (timeline.newer(*place), timeline.not_older(*place)) == (number, number + 1)
+        place = timeline.get_time(number), of(number)
+        assert (timeline.count_newer(*place), timeline.count_not_older(*place)) == (
+            number,
+            number + 1,
+        )
 
     assert max(calls_in(partial(find, number)) for number in numbers) < 200
-    assert len(timeline._stretches) < 150
+    assert len(timeline._periods) < 150
 
 
 @pytest.mark.parametrize(
     "size, least, most", [(500, 4, 8), (40_000, 16, 24), (1_000_000, 36, 50)][: len(SIZES)]
 )
-def test_bursts_are_few_and_unlike_and_voids_are_long(size, least, most):
-    """Between two bursts lies a void about fifty times as long as the burst before it."""
+def test_bursts_are_few_and_unequal_and_gaps_are_long(size, least, most):
+    """The gap after a burst is about fifty times as long as the burst."""
     bursts = find_bursts(get_times("bursty", size))
     assert least <= len(bursts) <= most
     lengths = [len(burst) for burst in bursts]
@@ -120,9 +126,9 @@ def test_most_are_recent(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_whole_time_does_not_depend_on_the_density(size):
-    """Bursts and voids fill about the time that an even account takes."""
+    """Bursts and gaps take about the same time as an even account."""
     even, *others = (
-        NEWEST - make_account(density, size).timeline.at(size - 1) for density in DENSITIES
+        NEWEST - make_account(density, size).timeline.get_time(size - 1) for density in DENSITIES
     )
     for whole in others:
         assert 0.7 < whole / even < 1.1
@@ -134,18 +140,7 @@ def test_another_seed_has_other_bursts():
     assert shapes[0] == shapes[1] != shapes[2]
 
 
-@pytest.mark.parametrize("density", DENSITIES)
-@pytest.mark.parametrize("options", [{}, {"order": "ascending"}, {"order": "created", "tie": 9}])
-async def test_a_walk_sees_everything_once_in_every_density(calling, density, options):
-    """Over the wire too: all rows once, in the order of the cursors' timestamps."""
-    dialect = Dialect(density=density, **options)
-    async with Sandbox(400, 3, dialect=dialect) as sandbox, calling(sandbox) as caller:
-        assert await caller.ids(limit=50) == [id_ for id_, _ in sandbox.records()]
-        inbox = sandbox.inbox_ids[1]
-        assert len(await caller.ids(limit=50, inbox_id=inbox)) == sandbox.count(inbox)
-
-
-async def test_a_cursor_in_a_void_points_to_the_next_burst(calling):
+async def test_a_cursor_in_a_gap_points_to_the_next_burst(calling):
     """A made-up moment between two bursts: what follows is the older burst, from its start."""
     bursts = find_bursts(get_times("bursty", 400))
     dialect = Dialect(density="bursty")
@@ -153,6 +148,6 @@ async def test_a_cursor_in_a_void_points_to_the_next_burst(calling):
         ids, passed = [id_ for id_, _ in sandbox.records()], 0
         for newer, older in pairwise(bursts):
             passed += len(newer)
-            middle = spell_cursor((newer[-1] + older[0]) // 2)
+            middle = format_cursor_time((newer[-1] + older[0]) // 2)
             page = await caller.page(limit=1, cursor_id="any", cursor_ts=middle)
             assert page["data"][0]["id"] == ids[passed]

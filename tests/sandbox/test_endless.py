@@ -50,7 +50,7 @@ async def test_pages_after_the_end_are_as_asked(calling, endless, after_the_end)
 async def test_their_cursors_have_the_times_that_were_asked_for(
     calling, order, sign, times, first, step
 ):
-    """They stand still, go on or back, lie long ago or far ahead, or are no times."""
+    """They stay the same, rise or fall, are long ago or far ahead, or are not times."""
     dialect = Dialect(endless="empty", endless_times=times, order=order)
     async with Sandbox(10, 1, dialect=dialect) as sandbox, calling(sandbox) as caller:
         found = [cursor["cursor_ts"] for _, cursor in await walk(caller, 5, limit=10)]
@@ -64,7 +64,7 @@ async def test_their_cursors_have_the_times_that_were_asked_for(
 
 
 async def test_each_listing_has_pages_after_its_own_end(calling):
-    """Of one inbox, only that one's conversations come again; an empty one has empty pages."""
+    """A listing of one inbox repeats only its conversations; an empty one has empty pages."""
     async with Sandbox(60, 3, dialect=Dialect(endless="cycle")) as sandbox:
         inbox = sandbox.inbox_ids[1]
         async with calling(sandbox) as caller:

@@ -1,4 +1,4 @@
-"""What goes wrong: each fault as a client meets it, the script, and the random ones."""
+"""Faults: each one as a client sees it, scripted ones, and random ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def caller(sandbox, calling):
 
 
 async def test_the_script_goes_before_all_else_and_in_order(sandbox, caller):
-    """Scripted faults meet the next requests, one each, and then all is well again."""
+    """Scripted faults apply to the next requests, one each, and to no other."""
     sandbox.fail_next(Fault.status(500), Fault.ok(), Fault.status(503))
     sandbox.fail_next(Fault.status(504))
     assert [(await caller.get())[0] for _ in range(5)] == [500, 200, 503, 504, 200]
@@ -87,7 +87,7 @@ async def test_a_drop_in_mid_body_sends_a_part_of_what_was_announced(sandbox, ca
     async with caller.session.get("/api/conversations") as reply:
         assert reply.status == 200
         received = b""
-        with pytest.raises(aiohttp.ClientPayloadError):  # noqa: PT012  # the loop is what raises
+        with pytest.raises(aiohttp.ClientPayloadError):  # noqa: PT012 - the loop is what raises
             async for chunk in reply.content.iter_any():
                 received += chunk
         assert len(received) == int(reply.content_length * keep)
@@ -150,7 +150,7 @@ async def test_a_hang_never_answers(sandbox, caller, eventually):
 
 
 async def test_a_trickle_comes_bit_by_bit(sandbox, caller):
-    """The body is whole in the end, and comes in many pieces."""
+    """The body is whole in the end, and comes in many json_fields."""
     usual = (await caller.get(limit=1))[2]
     sandbox.fail_next(Fault.trickle(0.001, size=100))
     async with caller.session.get("/api/conversations?limit=1") as reply:
@@ -178,15 +178,8 @@ async def test_any_reply_at_all_can_be_scripted(sandbox, caller, fault, status, 
     assert "X-RateLimit-Limit" not in headers
 
 
-async def test_a_redirect_can_be_scripted(sandbox, caller):
-    """A 302 with a location, for clients that must not follow it with their key."""
-    sandbox.fail_next(Fault.raw(302, headers={"Location": "http://elsewhere.example/"}))
-    status, headers, _ = await caller.get()
-    assert (status, headers["Location"]) == (302, "http://elsewhere.example/")
-
-
 async def test_bytes_that_are_not_http_can_be_sent(sandbox, caller):
-    """`wire` sends bytes as they are and hangs up."""
+    """``wire`` sends bytes as they are and hangs up."""
     sandbox.fail_next(Fault.wire(b"SSH-2.0-OpenSSH_9.6\r\n"))
     with pytest.raises(aiohttp.ClientResponseError):
         await caller.get()
@@ -246,7 +239,7 @@ def test_random_errors_take_turns():
 
 @pytest.mark.parametrize("after, said", [(0.0, "0"), (0.25, "0.25"), (3.0, "3"), (None, None)])
 async def test_a_429_without_a_reason_says_when_to_come_back(calling, after, said):
-    """`too_many` is not the quota's doing; its `Retry-After` is as asked for."""
+    """``too_many`` is not the quota's doing; its ``Retry-After`` is as asked for."""
     faults = Faults(too_many=1.0, retry_after=after)
     async with Sandbox(5, faults=faults) as sandbox, calling(sandbox) as caller:
         status, headers, _ = await caller.get()
@@ -267,7 +260,7 @@ async def test_a_429_without_a_reason_says_when_to_come_back(calling, after, sai
 )
 async def test_each_random_fault_happens_and_is_named(calling, faults, status):
     """Every chance leads to its fault, under its name in the log."""
-    name = next(name for name, chance in faults.chances() if chance)
+    name = next(name for name, probability in faults.probabilities() if probability)
     async with (
         Sandbox(5, faults=faults) as sandbox,
         calling(sandbox) as caller,

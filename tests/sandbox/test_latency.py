@@ -12,8 +12,8 @@ import pytest
 from support.clock import now, run_virtual
 
 from cekat_async.sandbox import Fault, Live, Log, Quota, Sandbox
-from cekat_async.sandbox.api import Reply
-from cekat_async.sandbox.gate import Gate, GateOptions
+from cekat_async.sandbox.api.replies import Reply
+from cekat_async.sandbox.http.handler import Handler, HandlerOptions
 
 REQUEST = SimpleNamespace(
     raw_path="/api/conversations",
@@ -34,14 +34,16 @@ class SlowApi:
         return Reply(200, b"{}")
 
 
-def took(latency, making, *faults):
+def measure(latency, making, *faults):
     """Return how long each answer takes, one request after another on a virtual clock."""
-    gate = Gate(SlowApi(making), log := Log(), GateOptions("key", None, None, latency, None, 1))
-    gate.script.extend(faults)
+    handler = Handler(
+        SlowApi(making), log := Log(), HandlerOptions("key", None, None, latency, None, 1)
+    )
+    handler.script.extend(faults)
 
     async def main():
         for _ in faults:
-            await gate.handle(REQUEST, 1)
+            await handler.handle(REQUEST, 1)
         times = [seen.time for seen in log.requests] + [asyncio.get_running_loop().time()]
         return [round(after - before, 6) for before, after in pairwise(times)]
 
@@ -54,21 +56,21 @@ def took(latency, making, *faults):
 )
 def test_the_whole_takes_the_latency(latency, making, expected):
     """From arrival to sending it is the latency, or the time of making if that is longer."""
-    assert took(latency, making, Fault.ok(), Fault.ok()) == [expected] * 2
+    assert measure(latency, making, Fault.ok(), Fault.ok()) == [expected] * 2
 
 
 def test_every_kind_of_answer_takes_the_latency():
     """Errors and silence as well, and a delay comes on top."""
     faults = (Fault.status(503), Fault.raw(), Fault.drop(), Fault.truncate(), Fault.delay(0.5))
-    assert took(0.25, 0.1, *faults) == [0.25, 0.25, 0.25, 0.25, 0.75]
+    assert measure(0.25, 0.1, *faults) == [0.25, 0.25, 0.25, 0.25, 0.75]
 
 
 def test_answers_wait_side_by_side():
     """Five answers at once take no longer than one."""
-    gate = Gate(SlowApi(0.0), Log(), GateOptions("key", None, None, 0.1, None, 1))
+    handler = Handler(SlowApi(0.0), Log(), HandlerOptions("key", None, None, 0.1, None, 1))
 
     async def main():
-        await asyncio.gather(*(gate.handle(REQUEST, number) for number in range(5)))
+        await asyncio.gather(*(handler.handle(REQUEST, number) for number in range(5)))
         return now()
 
     assert run_virtual(main()) == 0.1
@@ -83,7 +85,7 @@ async def test_over_sockets_answers_take_the_latency(calling):
 
 
 @pytest.mark.parametrize("latency, faults", [(0.2, [Fault.ok()]), (0.0, [Fault.delay(0.2)])])
-async def test_an_answer_says_how_things_stood_at_the_arrival(calling, eventually, latency, faults):
+async def test_a_reply_shows_the_account_at_the_arrival(calling, eventually, latency, faults):
     """What happens while an answer waits is not in it; the log has no status until it is sent."""
     async with Sandbox(30, latency=latency) as sandbox, calling(sandbox) as caller:
         before = [id_ for id_, _ in sandbox.records()]
@@ -112,7 +114,7 @@ async def test_what_is_live_happens_at_the_arrival(calling, eventually):
 
 
 async def test_requests_meet_the_account_in_the_order_of_the_log(calling):
-    """Of answers that wait side by side, each shows what the requests before it left."""
+    """Concurrent replies each show the changes of the requests before them."""
     live = Live(created=1.0)
     async with Sandbox(30, latency=0.05, live=live, quota=None) as sandbox:
         async with calling(sandbox) as caller:
@@ -124,7 +126,7 @@ async def test_requests_meet_the_account_in_the_order_of_the_log(calling):
 
 
 async def test_the_quota_counts_at_the_arrival(calling):
-    """Of three requests that wait side by side the third is refused, and all take their time."""
+    """The third of three concurrent requests is refused, and all take the latency."""
     async with (
         Sandbox(5, latency=0.05, quota=Quota(2, window="first_hit")) as sandbox,
         calling(sandbox) as caller,

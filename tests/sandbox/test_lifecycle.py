@@ -20,7 +20,7 @@ async def test_it_has_an_address_when_it_runs(calling):
     """Before, asking for the address says what to do; afterwards nobody listens there."""
     sandbox = Sandbox(5)
     with pytest.raises(RuntimeError, match="async with"):
-        sandbox.base_url  # noqa: B018  # the property is what raises
+        sandbox.base_url  # noqa: B018 - the property is what raises
     async with sandbox as entered:
         assert entered is sandbox
         assert sandbox.base_url.startswith("http://127.0.0.1:")
@@ -42,7 +42,7 @@ async def test_it_is_entered_once():
 
 
 async def test_a_port_can_be_chosen_and_a_taken_one_is_an_error():
-    """`port` is used as it is; when it is taken, the operating system's error comes through."""
+    """``port`` is used as it is; when it is taken, the operating system's error comes through."""
     async with Sandbox(5) as first:
         port = int(first.base_url.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):
@@ -151,7 +151,7 @@ def test_the_example_in_the_documentation_runs(capsys):
     example = "\n".join(
         line for line in cekat_async.sandbox.__doc__.splitlines() if line[:4] in {"    ", ""}
     )
-    exec(compile(textwrap.dedent(example), "example", "exec"), {})  # noqa: S102  # it is ours
+    exec(compile(textwrap.dedent(example), "example", "exec"), {})  # noqa: S102 - it is ours
     assert capsys.readouterr().out == "503 59\n200 58\n2 2\n"
 
 

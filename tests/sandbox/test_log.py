@@ -1,8 +1,9 @@
-"""What the sandbox can say afterwards about what it saw."""
+"""The sandbox's record of requests and connections."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import aiohttp
 import pytest
@@ -19,7 +20,7 @@ def seen_at(time):
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 20))
 def test_the_most_in_any_window_is_what_counting_says(gaps, seconds):
-    """`most_in_any` agrees with looking at every half-open window that starts with a request."""
+    """``most_in_any`` agrees with looking at every half-open window that starts with a request."""
     times = [sum(gaps[:end]) / 4 for end in range(1, len(gaps) + 1)]
     log = Log([seen_at(time) for time in times])
     expected = max((sum(a <= b < a + seconds for b in times) for a in times), default=0)
@@ -56,8 +57,22 @@ async def test_the_key_is_nowhere_in_the_log(calling):
     assert "secret" not in repr(sandbox.log)
 
 
+async def test_each_request_is_logged_in_one_line_without_private_values(calling, caplog):
+    """At the level DEBUG: method, path, known parameters, status and fault; no key, no cursor."""
+    async with Sandbox(5, api_key="top-secret-key") as sandbox, calling(sandbox) as caller:
+        sandbox.fail_next(Fault.ok(), Fault.drop())
+        with caplog.at_level(logging.DEBUG, "cekat_async.sandbox"):
+            await caller.get(limit=2, cursor_id="abc", cursor_ts="2026-01-01", token="secret")
+            with pytest.raises(aiohttp.ClientError):
+                await caller.get("/api/inboxes")
+    assert caplog.messages == [
+        "sandbox: GET /api/conversations?limit=2&cursor_id=***&cursor_ts=***&token=***: 200",
+        "sandbox: GET /api/inboxes: no reply (fault: drop)",
+    ]
+
+
 async def test_answers_are_counted(calling):
-    """`served` counts whole 200s, `refused` counts 429s."""
+    """``served`` counts whole 200s, ``refused`` counts 429s."""
     async with Sandbox(5) as sandbox, calling(sandbox) as caller:
         sandbox.fail_next(Fault.ok(), Fault.status(429), Fault.truncate(), Fault.status(500))
         for _ in range(5):

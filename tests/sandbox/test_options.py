@@ -69,7 +69,7 @@ NAN = float("nan")
     ],
 )
 def test_nonsense_is_refused_by_name(build, options, named):
-    """A `ValueError` at construction names the option."""
+    """A ``ValueError`` at construction names the option."""
     with pytest.raises(ValueError, match=named):
         build(**options)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.clock import skip
 
 from cekat_async.sandbox import Quota, Sandbox
-from cekat_async.sandbox.headers import quota_headers, retry_after
-from cekat_async.sandbox.quota import Standing, counter
+from cekat_async.sandbox.behaviour.quota import QuotaState, build_counter
+from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers, build_retry_after
 
 WINDOWS = ("fixed", "first_hit", "sliding", "bucket")
 quotas = st.builds(
@@ -24,66 +24,66 @@ quotas = st.builds(
 gaps = st.lists(st.floats(0.0, 20.0), max_size=60)
 
 
-def granted_at(quota, times):
+def find_granted(quota, times):
     """The times at which a fresh counter grants."""
-    counting = counter(quota)
+    counting = build_counter(quota)
     return [now for now in times if counting.take(now).granted]
 
 
-def most_in_any(times, seconds):
+def count_most(times, seconds):
     """The definition itself: the most times in any half-open window that starts with one."""
     return max((sum(a <= b < a + seconds for b in times) for a in times), default=0)
 
 
 def test_a_fixed_window_is_aligned_to_the_clock():
-    """Windows start at the phase and every `per` seconds from it, whenever requests come."""
+    """Windows start at the phase and every ``per`` seconds from it, whenever requests come."""
     quota = Quota(2, per=10.0, phase=3.0)
     times = [11.0, 12.0, 12.9, 13.0, 22.9, 22.95, 23.0]
-    assert granted_at(quota, times) == [11.0, 12.0, 13.0, 22.9, 23.0]
+    assert find_granted(quota, times) == [11.0, 12.0, 13.0, 22.9, 23.0]
 
 
 def test_a_fixed_window_lets_double_through_across_its_edge():
-    """Two budgets meet at an edge, which is what makes this window different from a sliding one."""
+    """Two quotas may be used around an edge, unlike with a sliding window."""
     times = [9.0, 9.0, 9.0, 10.0, 10.0, 10.0]
-    assert granted_at(Quota(2, per=10.0), times) == [9.0, 9.0, 10.0, 10.0]
-    assert granted_at(Quota(2, per=10.0, window="sliding"), times) == [9.0, 9.0]
+    assert find_granted(Quota(2, per=10.0), times) == [9.0, 9.0, 10.0, 10.0]
+    assert find_granted(Quota(2, per=10.0, window="sliding"), times) == [9.0, 9.0]
 
 
 def test_a_first_hit_window_starts_with_the_first_request():
     """A window starts when someone asks after the last one has ended."""
     quota = Quota(2, per=10.0, window="first_hit")
     times = [4.0, 5.0, 13.9, 14.0, 20.0, 23.9, 24.0]
-    assert granted_at(quota, times) == [4.0, 5.0, 14.0, 20.0, 24.0]
+    assert find_granted(quota, times) == [4.0, 5.0, 14.0, 20.0, 24.0]
 
 
 def test_a_sliding_window_frees_each_request_after_its_own_time():
-    """A place comes free `per` seconds after it was taken, and not before."""
+    """A place comes free ``per`` seconds after it was taken, and not before."""
     quota = Quota(2, per=10.0, window="sliding")
     times = [0.0, 4.0, 9.9, 10.0, 13.9, 14.0]
-    assert granted_at(quota, times) == [0.0, 4.0, 10.0, 14.0]
+    assert find_granted(quota, times) == [0.0, 4.0, 10.0, 14.0]
 
 
 def test_a_bucket_starts_full_and_refills_evenly():
-    """A burst goes through at once, and then one request per `per / requests` seconds."""
+    """A burst goes through at once, and then one request per ``per / requests`` seconds."""
     quota = Quota(60, per=60.0, window="bucket", burst=3)
     times = [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 100.0, 100.0, 100.0, 100.0]
-    assert granted_at(quota, times) == [0.0, 0.0, 0.0, 1.0, 2.0, 100.0, 100.0, 100.0]
+    assert find_granted(quota, times) == [0.0, 0.0, 0.0, 1.0, 2.0, 100.0, 100.0, 100.0]
 
 
-def test_a_day_is_counted_beside_the_window():
-    """A spent day refuses, says so, and names the time until the day is over."""
-    counting = counter(Quota(10, per=1.0, per_day=3))
-    standings = [counting.take(100.0 + 2 * step) for step in range(4)]
-    assert [standing.granted for standing in standings] == [1, 1, 1, 0]
-    assert [standing.remaining for standing in standings] == [2, 1, 0, 0]
-    assert [standing.daily for standing in standings] == [False, False, False, True]
-    assert standings[-1].wait == 86_400.0 - 6.0
+def test_a_daily_limit_applies_in_addition_to_the_window():
+    """A used-up daily quota refuses, and states the time until the day is over."""
+    counting = build_counter(Quota(10, per=1.0, per_day=3))
+    states = [counting.take(100.0 + 2 * step) for step in range(4)]
+    assert [state.granted for state in states] == [1, 1, 1, 0]
+    assert [state.remaining for state in states] == [2, 1, 0, 0]
+    assert [state.daily for state in states] == [False, False, False, True]
+    assert states[-1].wait == 86_400.0 - 6.0
     assert counting.take(100.0 + 86_400.0).granted == 1
 
 
 def test_what_the_window_refuses_the_day_does_not_count():
     """Requests over the short limit cost nothing of the day."""
-    counting = counter(Quota(1, per=10.0, per_day=2, phase=0.0))
+    counting = build_counter(Quota(1, per=10.0, per_day=2, phase=0.0))
     assert [counting.take(now).granted for now in (0.0, 1.0, 2.0, 10.0, 20.0)] == [1, 0, 0, 1, 0]
 
 
@@ -92,94 +92,67 @@ def test_what_the_window_refuses_the_day_does_not_count():
 def test_a_counter_never_grants_more_than_its_window_allows(quota, gaps):
     """Sliding: N in any window. The others: at most two budgets in any window."""
     times = [sum(gaps[:end]) for end in range(1, len(gaps) + 1)]
-    most = most_in_any(granted_at(quota, times), quota.per)
+    most = count_most(find_granted(quota, times), quota.per)
     assert most <= quota.requests * (1 if quota.window == "sliding" else 2)
 
 
 @settings(deadline=None)
 @given(quotas, gaps)
-def test_whoever_waits_as_long_as_told_is_let_in(quota, gaps):
-    """After a refusal, a request that comes `wait` seconds later is granted; sooner it is not."""
-    counting, now = counter(quota), 0.0
+def test_a_request_after_the_stated_wait_is_granted(quota, gaps):
+    """After a refusal, a request that comes ``wait`` seconds later is granted; sooner it is not."""
+    counting, now = build_counter(quota), 0.0
     for gap in gaps:
         now += gap / 10
-        standing = counting.take(now)
-        if not standing.granted and standing.wait > 1e-3:
-            assert counting.take(now + standing.wait * 0.9).granted == 0
-            now += standing.wait + 1e-6
+        state = counting.take(now)
+        if not state.granted and state.wait > 1e-3:
+            assert counting.take(now + state.wait * 0.9).granted == 0
+            now += state.wait + 1e-6
             assert counting.take(now).granted == 1
 
 
 @settings(deadline=None)
 @given(quotas, st.lists(st.integers(0, 12), max_size=10))
 def test_remaining_is_what_would_be_granted(quota, takes):
-    """`remaining` is exactly what a greedy request gets at the same moment."""
-    counting = counter(quota)
+    """``remaining`` is exactly what a greedy request gets at the same moment."""
+    counting = build_counter(quota)
     for count in takes:
         before = counting.take(5.0, 0).remaining
         assert counting.take(5.0, count).granted == min(before, count)
 
 
-STANDING = Standing(granted=0, limit=300, remaining=7, reset=12.3, wait=0.2501)
+STATE = QuotaState(granted=0, limit=300, remaining=7, reset=12.3, wait=0.2501)
+
+
+def make_headers(family, reset):
+    return {f"{family}-Limit": "300", f"{family}-Remaining": "7", f"{family}-Reset": reset}
 
 
 @pytest.mark.parametrize(
     "quota, expected",
     [
         (Quota(headers=None), {}),
-        (
-            Quota(),
-            {
-                "X-RateLimit-Limit": "300",
-                "X-RateLimit-Remaining": "7",
-                "X-RateLimit-Reset": "1013",
-            },
-        ),
-        (
-            Quota(reset_as="epoch_ms"),
-            {
-                "X-RateLimit-Limit": "300",
-                "X-RateLimit-Remaining": "7",
-                "X-RateLimit-Reset": "1012300",
-            },
-        ),
-        (
-            Quota(reset_as="delta"),
-            {
-                "X-RateLimit-Limit": "300",
-                "X-RateLimit-Remaining": "7",
-                "X-RateLimit-Reset": "13",
-            },
-        ),
-        (
-            Quota(headers="ratelimit"),
-            {
-                "RateLimit-Limit": "300",
-                "RateLimit-Remaining": "7",
-                "RateLimit-Reset": "13",
-            },
-        ),
+        (Quota(), make_headers("X-RateLimit", "1013")),
+        (Quota(reset_as="epoch_ms"), make_headers("X-RateLimit", "1012300")),
+        (Quota(reset_as="delta"), make_headers("X-RateLimit", "13")),
+        (Quota(headers="ratelimit"), make_headers("RateLimit", "13")),
         (
             Quota(headers="ratelimit-combined"),
-            {
-                "RateLimit": "limit=300, remaining=7, reset=13",
-                "RateLimit-Policy": "300;w=60",
-            },
+            {"RateLimit": "limit=300, remaining=7, reset=13", "RateLimit-Policy": "300;w=60"},
         ),
     ],
 )
 def test_headers_say_what_remains_in_the_way_asked_for(quota, expected):
     """Each family of headers has its own names and its own way of naming the reset."""
-    assert quota_headers(quota, STANDING, 1000.0) == expected
+    assert build_quota_headers(quota, STATE, 1000.0) == expected
 
 
 @pytest.mark.parametrize(
     "form, expected",
     [(None, None), ("seconds", "1"), ("fraction", "0.251"), ("http-date", 1001.0)],
 )
-def test_retry_after_is_spelled_in_the_way_asked_for_and_never_too_short(form, expected):
+def test_retry_after_has_the_format_of_the_option_and_is_never_too_short(form, expected):
     """Whole seconds and dates are rounded up."""
-    said = retry_after(Quota(retry_after=form), STANDING, 1000.0).get("Retry-After")
+    said = build_retry_after(Quota(retry_after=form), STATE, 1000.0).get("Retry-After")
     if form == "http-date":
         assert said.endswith(" GMT")
         said = email.utils.parsedate_to_datetime(said).timestamp()
@@ -192,11 +165,8 @@ async def test_over_sockets_a_quota_refuses_says_so_and_lets_in_again(calling):
     async with Sandbox(20, quota=quota) as sandbox, calling(sandbox) as caller:
         first, second, third = [await caller.get() for _ in range(3)]
         assert [first[0], second[0], third[0]] == [200, 200, 429]
-        assert [reply[1]["X-RateLimit-Remaining"] for reply in (first, second, third)] == [
-            "1",
-            "0",
-            "0",
-        ]
+        left = [headers["X-RateLimit-Remaining"] for _, headers, _ in (first, second, third)]
+        assert left == ["1", "0", "0"]
         assert third[2] == (
             b'{"success":false,"error":'
             b'{"code":"RATE_LIMIT_EXCEEDED","message":"Too many requests"}}'
@@ -210,7 +180,7 @@ async def test_over_sockets_a_quota_refuses_says_so_and_lets_in_again(calling):
 
 
 async def test_strangers_use_up_the_quota(calling):
-    """`take` leaves less for the caller, says what it got, and is not in the log."""
+    """``take`` leaves less for the caller, says what it got, and is not in the log."""
     async with (
         Sandbox(20, quota=Quota(5, window="first_hit")) as sandbox,
         calling(sandbox) as caller,
@@ -223,7 +193,7 @@ async def test_strangers_use_up_the_quota(calling):
 
 
 async def test_requests_without_a_key_count_too(calling):
-    """The quota stands before authentication."""
+    """The quota counts before authentication."""
     async with Sandbox(5, quota=Quota(2, window="first_hit")) as sandbox:
         async with calling(sandbox, key="wrong") as stranger:
             assert [(await stranger.get())[0] for _ in range(3)] == [401, 401, 429]
@@ -232,7 +202,7 @@ async def test_requests_without_a_key_count_too(calling):
 
 
 async def test_without_a_quota_nothing_is_refused_and_nothing_said(calling):
-    """`quota=None` grants everything and sends no headers about it."""
+    """``quota=None`` grants everything and sends no headers about it."""
     async with Sandbox(5, quota=None) as sandbox, calling(sandbox) as caller:
         replies = await asyncio.gather(*(caller.get() for _ in range(400)))
         assert {status for status, _, _ in replies} == {200}
@@ -240,7 +210,7 @@ async def test_without_a_quota_nothing_is_refused_and_nothing_said(calling):
         assert sandbox.take(1000) == 1000
 
 
-async def test_a_spent_day_is_told_apart(calling):
+async def test_the_daily_limit_has_its_own_code(calling):
     """The daily limit has a code of its own."""
     quota = Quota(per_day=1)
     async with Sandbox(5, quota=quota) as sandbox, calling(sandbox) as caller:

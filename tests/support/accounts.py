@@ -4,7 +4,7 @@ import json
 from contextlib import asynccontextmanager
 
 from cekat_async import CekatClient, RetryPolicy
-from cekat_async.sandbox.api import error
+from cekat_async.sandbox.api.replies import build_error
 
 INBOXES = "/api/inboxes"
 
@@ -12,7 +12,7 @@ INBOXES = "/api/inboxes"
 def rotate_key(sandbox, key):
     """Let a sandbox accept another key, and only that one."""
     sandbox.api_key = key
-    sandbox._gate._options = sandbox._gate._options._replace(api_key=key)
+    sandbox._handler._options = sandbox._handler._options._replace(api_key=key)
 
 
 @asynccontextmanager
@@ -27,7 +27,7 @@ async def make_client(sandbox, **options):
 
 def close_inboxes(sandbox, status=403):
     """Let the listing of inboxes be closed to the key, so that nobody knows the business."""
-    sandbox._api._routes[INBOXES] = lambda _: error(status, f"HTTP_{status}", "no")
+    sandbox._api._routes[INBOXES] = lambda _: build_error(status, f"HTTP_{status}", "no")
 
 
 def open_inboxes(sandbox):

@@ -21,8 +21,8 @@ from cekat_async._api.requests import Request
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.sandbox import Quota
-from cekat_async.sandbox.headers import quota_headers, retry_after
-from cekat_async.sandbox.quota import counter
+from cekat_async.sandbox.behaviour.quota import build_counter
+from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers, build_retry_after
 
 from .clock import VirtualLoop
 from .parts import in_one_step
@@ -87,7 +87,7 @@ class Server:
         self.granted = self.refused = self.taken = self.wanted = 0
         self._cell = cell
         self._quota = cell.quota()
-        self._counter = counter(self._quota)
+        self._counter = build_counter(self._quota)
         self._draw = random.Random(f"{cell} {seed}")
 
     def require_usable(self) -> None:
@@ -125,13 +125,13 @@ class Server:
         now = _now()
         standing = self._counter.take(now)
         headers = CIMultiDict({"Date": formatdate(_EPOCH + now, usegmt=True)})
-        headers.update(quota_headers(self._quota, standing, _EPOCH + now))
+        headers.update(build_quota_headers(self._quota, standing, _EPOCH + now))
         headers.update(_lies(self._cell))
         self.granted += standing.granted
         self.refused += not standing.granted
         if standing.granted:
             return Reply(200, headers, b"")
-        headers.update(retry_after(self._quota, standing, _EPOCH + now))
+        headers.update(build_retry_after(self._quota, standing, _EPOCH + now))
         return Reply(429, headers, b"")
 
 

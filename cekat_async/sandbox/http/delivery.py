@@ -1,4 +1,4 @@
-"""Getting a reply onto the connection, whole or damaged."""
+"""How a reply is sent: whole, damaged by a fault, or compressed."""
 
 from __future__ import annotations
 
@@ -12,38 +12,33 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .api import Reply
-    from .faults import Fault
-    from .options import Compress
+    from cekat_async.sandbox.api.replies import Reply
+    from cekat_async.sandbox.behaviour.faults import Fault
+    from cekat_async.sandbox.options import Compress
 
 
-async def deliver(request: web.BaseRequest, reply: Reply, fault: Fault) -> web.StreamResponse:
-    """Send `reply` in the way of `fault`."""
+async def send_reply(request: web.BaseRequest, reply: Reply, fault: Fault) -> web.StreamResponse:
+    """Send a reply, damaged as the fault says."""
     match fault.kind:
         case "drop":
-            return _cut(request, b"", at_once=True)
+            return _abort(request)
         case "wire":
-            return _cut(request, fault.body or b"", at_once=False)
+            return _send_raw(request, fault.body or b"")
         case "hang":
-            return await _never()
+            return await _hang()
         case "drop_mid_body":
-            return await _half(request, reply, fault.keep)
+            return await _drop_mid_body(request, reply, fault.keep)
         case "trickle":
             return await _trickle(request, reply, fault)
         case _:
             return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
 
 
-async def _never() -> web.StreamResponse:
-    never: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
-    return await never
-
-
-def compressed(body: bytes, how: Compress | None, accepted: str) -> tuple[bytes, dict[str, str]]:
-    """Return `body` as `how` packs it, and its headers, if the client accepts that."""
+def compress_body(body: bytes, how: Compress | None, accepted: str) -> tuple[bytes, dict[str, str]]:
+    """Return the body, compressed if the client accepts it, and the headers that say so."""
     if how is None or not body or not _accepts(accepted, how):
         return body, {}
-    # No time of packing: the same request gets the same bytes.
+    # Without a timestamp, the same request gets the same bytes.
     packed = gzip.compress(body, 6, mtime=0) if how == "gzip" else zlib.compress(body)
     return packed, {"Content-Encoding": how, "Vary": "Accept-Encoding"}
 
@@ -56,15 +51,23 @@ def _accepts(header: str, coding: str) -> bool:
     return False
 
 
-def _cut(request: web.BaseRequest, data: bytes, *, at_once: bool) -> web.StreamResponse:
-    transport = request.transport
-    if transport is not None and at_once:
-        transport.abort()
-    elif transport is not None:
-        transport.write(data)
-        transport.close()
-    # aiohttp wants a response, and finds the connection closed when it tries to send it.
+def _abort(request: web.BaseRequest) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.abort()
+    # aiohttp needs a response, and notices that the connection is closed when it sends it.
     return web.Response()
+
+
+def _send_raw(request: web.BaseRequest, data: bytes) -> web.StreamResponse:
+    if request.transport is not None:
+        request.transport.write(data)
+        request.transport.close()
+    return web.Response()
+
+
+async def _hang() -> web.StreamResponse:
+    never: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 async def _open(
@@ -76,7 +79,7 @@ async def _open(
     return response
 
 
-async def _half(request: web.BaseRequest, reply: Reply, keep: float) -> web.StreamResponse:
+async def _drop_mid_body(request: web.BaseRequest, reply: Reply, keep: float) -> web.StreamResponse:
     response = await _open(request, reply.status, reply.headers, len(reply.body))
     await response.write(reply.body[: int(len(reply.body) * keep)])
     if request.transport is not None:

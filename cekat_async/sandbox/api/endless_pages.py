@@ -1,16 +1,16 @@
-"""Pages after the end of a listing, without end: what a broken server may send."""
+"""Endless pages after the end of a listing, as a broken server may send them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .timeline import NEWEST, spell_cursor
+from cekat_async.sandbox.data.timeline import NEWEST, format_cursor_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .listing import Row
-    from .options import Dialect
+    from cekat_async.sandbox.data.listing import Row
+    from cekat_async.sandbox.options import Dialect
 
 _NAME: Final = "endless"
 _DAY: Final = 86_400_000
@@ -20,13 +20,13 @@ _IN_1970: Final = 180 * _DAY
 _IN_2200: Final = 84_006 * _DAY
 
 
-class Endless:
+class PagesAfterEnd:
     """Numbers the pages after the end from 1, and makes the cursors that lead to them.
 
-    All that it has to know of a page is in the cursor, so it keeps no state.
+    The cursor contains everything about its page, so this keeps no state.
 
     Args:
-        dialect: says what is on those pages, and which timestamps their cursors have.
+        dialect: What those pages contain, and which timestamps their cursors have.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -49,7 +49,7 @@ class Endless:
         return self._cursor(self.number(given) + 1, int(end))
 
     def page_shown(self, number: int, pages: int) -> int | None:
-        """Return which page of the listing, from 1, is sent as this page; `None` for none."""
+        """Return which page of the listing, from 1, is sent as this page; ``None`` for none."""
         if self._pages == "empty":
             return None
         return 1 if self._pages == "repeat" else (number - 1) % max(pages, 1) + 1
@@ -62,4 +62,4 @@ class Endless:
             return f"page {number}"
         begin = {"past": _IN_1970, "future": _IN_2200}.get(self._times, end)
         steps = {"still": 0, "backwards": -number}.get(self._times, number)
-        return spell_cursor(begin + self._direction * steps * _STEP)
+        return format_cursor_time(begin + self._direction * steps * _STEP)

@@ -1,11 +1,11 @@
-"""Ids that look like random UUIDs and can be turned back into the number they stand for.
+"""Ids that look like random UUIDs, but can be decoded into the number of their conversation.
 
-A table from id to number would cost gigabytes for large accounts; an invertible id costs nothing.
+A table from id to number would cost gigabytes for a large account; a decodable id costs nothing.
 """
 
 from __future__ import annotations
 
-from .mixing import mix, subkey
+from cekat_async.sandbox.seeded_hash import derive_key, hash_number
 
 _NODE = (1 << 48) - 1
 _HALF = 24
@@ -22,39 +22,39 @@ class Ids:
     """The ids of one kind of thing.
 
     Args:
-        seed: seed of the sandbox.
-        kind: what is numbered; two kinds never share ids by rule.
-        tie: size of the groups of neighbouring numbers within which ids must fall as numbers
-            rise, so that rows that share a timestamp are already in the order of the listing.
+        seed: Seed of the sandbox.
+        kind: What is numbered; each kind has its own ids.
+        tie: How many neighbouring numbers share a timestamp. Among these, a higher number has a
+            lower id, so that they are in listing order.
     """
 
     def __init__(self, seed: int, kind: str, *, tie: int = 1) -> None:
-        self._key = subkey(seed, "id:" + kind)
-        self._veil = self._key & _NODE
+        self._key = derive_key(seed, "id:" + kind)
+        self._mask = self._key & _NODE
         self._tie = tie
         self._width = (1 << 32) // tie
 
-    def of(self, number: int) -> str:
-        """Return the id of `number`."""
-        bits = mix(self._key, number)
+    def encode(self, number: int) -> str:
+        """Return the id of ``number``."""
+        bits = hash_number(self._key, number)
         step = self._tie - 1 - number % self._tie
         head = step * self._width + (bits & _WORD) % self._width
-        node = _scramble(number ^ self._veil)
+        node = _scramble(number ^ self._mask)
         middle = bits >> 16
         return _UUID % (head, middle >> 32, middle >> 16 & 0xFFF, middle & 0x3FFF | 0x8000, node)
 
-    def number(self, text: str) -> int | None:
-        """Return the number behind `text`, or `None` when it is no id of this kind."""
+    def decode(self, text: str) -> int | None:
+        """Return the number of an id, or ``None`` if it is not an id of this kind."""
         try:
             node = int(text[24:], 16) if len(text) == _TEXT_LENGTH else -1
         except ValueError:
             return None
-        number = _unscramble(node & _NODE) ^ self._veil
-        return number if text == self.of(number) else None
+        number = _unscramble(node & _NODE) ^ self._mask
+        return number if text == self.encode(number) else None
 
 
-def spell_uuid(raw: bytes) -> str:
-    """Spell 16 bytes as a random UUID, whose version and variant they need not have."""
+def format_uuid(raw: bytes) -> str:
+    """Format 16 bytes as a UUID of version 4; the bits of version and variant are set."""
     text = raw.hex()
     variant = _VARIANTS[text[16]]
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"

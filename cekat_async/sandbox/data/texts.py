@@ -1,4 +1,4 @@
-"""The words that the sandbox's data is made of: Indonesian customer service, all made up."""
+"""The words in the sandbox's records: invented names and messages of Indonesian customers."""
 
 from __future__ import annotations
 
@@ -23,22 +23,31 @@ LAST_NAMES: Final = (
     "Simanjuntak", "Siregar", "Sitompul", "Suharto", "Suryani", "Sutanto", "Syahputra", "Tanjung",
     "Wibowo", "Widodo", "Wijaya", "Wulandari", "Yulianto", "Zulkarnain",
 )
-# fmt: on
-# Display names as people really set them: emoji, a shop, one word, stray spaces.
+# Display names as people set them: emoji, shops, single words, double spaces.
 ODD_NAMES: Final = (
-    "Bunda Aqila 🌸",
-    "✨ Rara Collection ✨",
-    "Pak RT 05",
-    "Toko Berkah Jaya 🛒",
-    "~ putri ~",
-    "H. M. Yusuf, S.E.",
-    "🙏🏽",
-    "CV. Maju  Terus",
-    "Ibu Nyoman (Denpasar)",
-    "mas_joko88",
-    'Agus "Gondrong" W.',
-    "Dapur Mamah Fatih 👩‍🍳",
+    "Bunda Aqila 🌸", "✨ Rara Collection ✨", "Pak RT 05", "Toko Berkah Jaya 🛒", "~ putri ~",
+    "H. M. Yusuf, S.E.", "🙏🏽", "CV. Maju  Terus", "Ibu Nyoman (Denpasar)", "mas_joko88",
+    'Agus "Gondrong" W.', "Dapur Mamah Fatih 👩‍🍳",
 )
+LABELS: Final = (
+    "Important", "Komplain", "Hot Lead 🔥", "Sudah Bayar", "Menunggu Pembayaran", "Reseller",
+    "Refund", "VIP", "Follow Up", "Spam", "Pengiriman", "Garansi",
+)
+AGENTS: Final = (
+    "Ratna Kusuma", "Fajar Hidayat", "CS Malam", "Nadia Permata", "Yuda Prasetyo", "Gita Wulandari",
+    "Agent AI 🤖", "Teguh Santoso", "Maya Siregar", "Bayu Nugroho", "Intan Safitri",
+)
+BUSINESSES: Final = (
+    "Toko Berkah Jaya", "CV Sinar Abadi", "Batik Nusantara", "Kopi Senja Roastery",
+    "Klinik Sehat Bersama", "PT Mitra Logistik Andalan", "Travel Al-Barokah",
+    "Rumah Makan Padang Sederhana Rasa",
+)
+# Weighted by repetition: most inboxes are WhatsApp numbers.
+PLATFORMS: Final = (
+    "whatsapp", "whatsapp", "instagram", "whatsapp", "livechat", "messenger", "whatsapp",
+    "telegram",
+)
+# fmt: on
 QUESTIONS: Final = (
     "Halo kak, mau tanya apakah barangnya masih ready? 🙏",
     "Selamat pagi min, saya mau order 2 pcs ukuran L warna navy, bisa kirim hari ini?",
@@ -86,55 +95,7 @@ NOTES: Final = (
     "Alamat: Jl. Melati No. 12, RT 03/RW 07\nKel. Sukamaju",
     "follow up tgl 15 🔁",
 )
-LABELS: Final = (
-    "Important",
-    "Komplain",
-    "Hot Lead 🔥",
-    "Sudah Bayar",
-    "Menunggu Pembayaran",
-    "Reseller",
-    "Refund",
-    "VIP",
-    "Follow Up",
-    "Spam",
-    "Pengiriman",
-    "Garansi",
-)
 COLORS: Final = ("#ef4444", "#f59e0b", "#10b981", "#3b82f6", "#8b5cf6")
-AGENTS: Final = (
-    "Ratna Kusuma",
-    "Fajar Hidayat",
-    "CS Malam",
-    "Nadia Permata",
-    "Yuda Prasetyo",
-    "Gita Wulandari",
-    "Agent AI 🤖",
-    "Teguh Santoso",
-    "Maya Siregar",
-    "Bayu Nugroho",
-    "Intan Safitri",
-)
 PIPELINES: Final = ("Penjualan", "Purna Jual", "Onboarding", "Kemitraan")
-BUSINESSES: Final = (
-    "Toko Berkah Jaya",
-    "CV Sinar Abadi",
-    "Batik Nusantara",
-    "Kopi Senja Roastery",
-    "Klinik Sehat Bersama",
-    "PT Mitra Logistik Andalan",
-    "Travel Al-Barokah",
-    "Rumah Makan Padang Sederhana Rasa",
-)
 CITIES: Final = ("Jakarta", "Bandung", "Surabaya", "Medan", "Makassar", "Denpasar", "Yogyakarta")
 INBOX_NAMES: Final = ("CS", "Sales", "Admin", "Support", "Reservasi", "Komplain", "Marketing")
-# Weighted by repetition: most inboxes of such accounts are WhatsApp numbers.
-PLATFORMS: Final = (
-    "whatsapp",
-    "whatsapp",
-    "instagram",
-    "whatsapp",
-    "livechat",
-    "messenger",
-    "whatsapp",
-    "telegram",
-)

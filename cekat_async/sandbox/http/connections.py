@@ -1,4 +1,4 @@
-"""The connections of a sandbox: counted, numbered, and closed all at once."""
+"""Connections: they are counted, numbered, and closed together."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 
     from aiohttp.web_protocol import RequestHandler
 
-    from .log import Log
+    from cekat_async.sandbox.log import Log
 
-_TURNS_TO_ACCEPT: Final = 3
+_ITERATIONS_TO_ACCEPT: Final = 3
 
 
 class Connections(web.Server):
-    """aiohttp's low-level server, which also knows the number of each connection.
+    """aiohttp's low-level server, which also numbers its connections.
 
     Args:
-        handle: answers a request.
-        log: where connections are counted.
+        handle: Answers a request; it also gets the number of its connection.
+        log: Counts the connections.
     """
 
     def __init__(
-        self, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], log: Log
+        self, handle: Callable[[web.BaseRequest, int], Awaitable[web.StreamResponse]], log: Log
     ) -> None:
-        # A handler must not outlive its client: one that hangs would do so for ever.
-        super().__init__(handle, handler_cancellation=True, access_log=None)
+        # Without cancellation, a request that hangs would outlive its client.
+        super().__init__(self._answer, handler_cancellation=True, access_log=None)
+        self._handle = handle
         self._log = log
         self._numbers: dict[RequestHandler, int] = {}
         self._opened = 0
@@ -43,42 +44,41 @@ class Connections(web.Server):
         self._numbers[handler] = self._opened
         self._log.connections += 1
         self._log.open_connections += 1
-        # Loops that are not built on selectors may still have had one in their hands.
+        # Event loops without selectors may still have been accepting this one.
         if self._closing:
             transport.abort()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Count a connection that was closed, by whichever side."""
+        """Count a connection that was closed by either side."""
         super().connection_lost(handler, exc)
         self._log.open_connections -= 1
         del self._numbers[handler]
 
-    def number(self, handler: RequestHandler) -> int:
-        """Return the number of an open connection, counted from 1; 0 for a closed one."""
-        return self._numbers.get(handler, 0)
-
-    async def hang_up(self) -> None:
-        """Close every connection, cancel what is being answered, and wait until both are done."""
+    async def close_all(self) -> None:
+        """Close every connection, cancel its request, and wait until both have ended."""
         self._closing = True
         for handler in self.connections:
             if handler.transport is not None:
                 handler.transport.abort()
-        # Each connection leaves this list when its task has ended.
-        while self.connections:  # noqa: ASYNC110  # aiohttp offers no event, and it takes a few turns
+        # aiohttp removes a connection from this list when its task has ended.
+        while self.connections:  # noqa: ASYNC110 - aiohttp has no event for that
             await asyncio.sleep(0)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._handle(request, self._numbers.get(request.protocol, 0))
 
 
 async def stop_listening(server: asyncio.Server) -> None:
-    """Close a listening server without losing a connection that is just being accepted.
+    """Close a listening server without leaking a connection that is just being accepted.
 
-    Between asyncio's accepting a connection and building its transport lies one turn of the loop;
-    a server closed in that turn leaves the accepted socket open for ever.
+    asyncio accepts a connection in one iteration of the loop and makes its transport in the next.
+    If the server is closed in between, the accepted socket stays open.
     """
     loop = asyncio.get_running_loop()
-    # Only loops built on selectors have readers, and only they have the gap.
+    # Event loops without selectors have no readers, and accept in one step.
     with suppress(NotImplementedError):
         for listening in server.sockets:
             loop.remove_reader(listening.fileno())
-    for _ in range(_TURNS_TO_ACCEPT):
+    for _ in range(_ITERATIONS_TO_ACCEPT):
         await asyncio.sleep(0)
     server.close()

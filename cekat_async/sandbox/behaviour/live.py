@@ -1,0 +1,50 @@
+"""The live mode: what changes in the account while a client reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cekat_async.sandbox.seeded_hash import derive_key, hash_fraction, hash_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cekat_async.sandbox.data.listing import Listing
+    from cekat_async.sandbox.options import Live
+
+
+class LiveEvents:
+    """Changes conversations after each page, in the same way for the same seed.
+
+    Args:
+        live: How many events of which kind there are per page.
+        listing: The conversations that change.
+    """
+
+    def __init__(self, live: Live, listing: Listing) -> None:
+        self._live = live
+        self._listing = listing
+        self._key = derive_key(live.seed, "live")
+        self._drawn = 0
+
+    def after_page(self) -> None:
+        """Make the changes that lie between two pages."""
+        for _ in range(self._draw_count(self._live.messages)):
+            self._change_one(self._listing.touch)
+        created = self._draw_count(self._live.created)
+        for _ in range(created if self._listing.can_grow else 0):
+            self._listing.create()
+        for _ in range(self._draw_count(self._live.resolved)):
+            self._change_one(self._listing.resolve)
+
+    def _draw_count(self, expected: float) -> int:
+        """Return ``expected``, rounded up or down so that it is right on average."""
+        whole = int(expected)
+        self._drawn += 1
+        return whole + (hash_fraction(self._key, self._drawn) < expected - whole)
+
+    def _change_one(self, change: Callable[[int], None]) -> None:
+        self._drawn += 1
+        number = self._listing.nth(hash_number(self._key, self._drawn))
+        if number is not None:
+            change(number)

@@ -1,0 +1,182 @@
+"""Counters of a quota, one for each kind of window. Pure: the caller passes the time."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import floor
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from cekat_async.sandbox.options import Quota
+
+_DAY = 86_400.0
+# Refills are sums of floats, so a whole token may be a little less than one.
+_ROUNDING = 1e-9
+
+
+class QuotaState(msgspec.Struct, frozen=True):
+    """A quota after some requests were counted.
+
+    Attributes:
+        granted: How many of them were granted.
+        limit: Requests per window.
+        remaining: Requests that would be granted at once.
+        reset: Seconds until the window ends, or until the whole quota is available again.
+        wait: Seconds until another request would be granted; 0 if one would be granted now.
+        daily: Whether the daily limit refused.
+    """
+
+    granted: int
+    limit: int
+    remaining: int
+    reset: float
+    wait: float
+    daily: bool = False
+
+
+class QuotaCounter(Protocol):
+    """Counts requests against a quota."""
+
+    def take(self, now: float, count: int = 1) -> QuotaState:
+        """Grant up to ``count`` requests at the time ``now``; time must not go backwards."""
+        ...
+
+
+class FixedWindow:
+    """Windows one after the other, each with the full quota.
+
+    Args:
+        limit: Requests per window.
+        per: Length of a window in seconds.
+        phase: Where windows start if they are aligned to the clock; ``None`` if each starts with
+            the first request after the last one.
+    """
+
+    def __init__(self, limit: int, per: float, phase: float | None) -> None:
+        self._limit = limit
+        self._per = per
+        self._phase = phase
+        self._start: float | None = None
+        self._used = 0
+
+    def take(self, now: float, count: int = 1) -> QuotaState:
+        """Grant up to ``count`` requests at the time ``now``."""
+        start = self._find_start(now)
+        if start != self._start:
+            self._start, self._used = start, 0
+        granted = min(count, self._limit - self._used)
+        self._used += granted
+        reset = max(0.0, start + self._per - now)
+        remaining = self._limit - self._used
+        return QuotaState(granted, self._limit, remaining, reset, 0.0 if remaining else reset)
+
+    def _find_start(self, now: float) -> float:
+        if self._phase is not None:
+            return floor((now - self._phase) / self._per) * self._per + self._phase
+        if self._start is None or now >= self._start + self._per:
+            return now
+        return self._start
+
+
+class SlidingWindow:
+    """At most ``limit`` requests in any ``per`` seconds.
+
+    Args:
+        limit: Requests per window.
+        per: Length of the window in seconds.
+    """
+
+    def __init__(self, limit: int, per: float) -> None:
+        self._limit = limit
+        self._per = per
+        self._times: deque[float] = deque()
+
+    def take(self, now: float, count: int = 1) -> QuotaState:
+        """Grant up to ``count`` requests at the time ``now``."""
+        while self._times and now >= self._times[0] + self._per:
+            self._times.popleft()
+        granted = min(count, self._limit - len(self._times))
+        self._times.extend([now] * granted)
+        remaining = self._limit - len(self._times)
+        wait = 0.0 if remaining else self._times[0] + self._per - now
+        reset = self._times[-1] + self._per - now if self._times else 0.0
+        return QuotaState(granted, self._limit, remaining, reset, wait)
+
+
+class TokenBucket:
+    """A bucket of tokens that refills evenly.
+
+    Args:
+        limit: Tokens added per ``per`` seconds.
+        per: That time in seconds.
+        burst: Tokens that the bucket holds; it starts full.
+    """
+
+    def __init__(self, limit: int, per: float, burst: int) -> None:
+        self._limit = limit
+        self._rate = limit / per
+        self._burst = burst
+        self._tokens = float(burst)
+        self._last: float | None = None
+
+    def take(self, now: float, count: int = 1) -> QuotaState:
+        """Grant up to ``count`` requests at the time ``now``."""
+        passed = 0.0 if self._last is None else now - self._last
+        self._last = now
+        self._tokens = min(self._burst, self._tokens + passed * self._rate)
+        granted = min(count, int(self._tokens + _ROUNDING))
+        self._tokens -= granted
+        remaining = max(0, int(self._tokens + _ROUNDING))
+        wait = 0.0 if remaining else (1 - self._tokens) / self._rate
+        reset = (self._burst - self._tokens) / self._rate
+        return QuotaState(granted, self._limit, remaining, reset, wait)
+
+
+class WindowAndDay:
+    """A window and a daily limit: a request that one refuses is not counted by the other.
+
+    Args:
+        window: The quota per window.
+        per_day: Requests in the 24 hours that start with the first one.
+    """
+
+    def __init__(self, window: QuotaCounter, per_day: int) -> None:
+        self._window = window
+        self._day = FixedWindow(per_day, _DAY, None)
+
+    def take(self, now: float, count: int = 1) -> QuotaState:
+        """Grant up to ``count`` requests at the time ``now``."""
+        left = self._day.take(now, 0)
+        state = self._window.take(now, min(count, left.remaining))
+        day = self._day.take(now, state.granted)
+        refused_by_day = left.remaining < count and state.granted == left.remaining
+        if day.remaining >= state.remaining and not refused_by_day:
+            return state
+        return msgspec.structs.replace(
+            state,
+            remaining=min(day.remaining, state.remaining),
+            # The daily limit is the lower one, so its reset is reported.
+            reset=day.reset,
+            wait=max(day.wait, state.wait),
+            daily=refused_by_day,
+        )
+
+
+def build_counter(quota: Quota) -> QuotaCounter:
+    """Return a new counter for ``quota``."""
+    window = _build_window(quota)
+    return window if quota.per_day is None else WindowAndDay(window, quota.per_day)
+
+
+def _build_window(quota: Quota) -> QuotaCounter:
+    match quota.window:
+        case "fixed":
+            return FixedWindow(quota.requests, quota.per, quota.phase)
+        case "first_hit":
+            return FixedWindow(quota.requests, quota.per, None)
+        case "sliding":
+            return SlidingWindow(quota.requests, quota.per)
+        case "bucket":
+            return TokenBucket(quota.requests, quota.per, quota.burst or quota.requests)

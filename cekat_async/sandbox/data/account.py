@@ -1,0 +1,74 @@
+"""The account: ids, timestamps, inboxes and statuses of its conversations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cekat_async.sandbox.data.ids import Ids
+from cekat_async.sandbox.data.inbox_distribution import InboxDistribution
+from cekat_async.sandbox.data.timeline import Timeline
+from cekat_async.sandbox.seeded_hash import derive_key, hash_number
+
+if TYPE_CHECKING:
+    from cekat_async.sandbox.options import Dialect
+
+STATUSES: Final = ("assigned", "resolved", "pending", "open")
+_STATUS_WEIGHTS: Final = ("assigned",) * 9 + ("resolved",) * 7 + ("pending",) * 3 + ("open",)
+
+
+class Change(msgspec.Struct, frozen=True):
+    """All changes of a conversation since the start; times are milliseconds since 1970.
+
+    Attributes:
+        created: When it was created, if it did not exist at the start.
+        active: When it last received a message.
+        messages: How many messages it received.
+        resolved: When it was resolved.
+    """
+
+    created: int | None = None
+    active: int | None = None
+    messages: int = 0
+    resolved: int | None = None
+
+
+UNCHANGED: Final = Change()
+
+
+class Account:
+    """Ids, timestamps, inboxes and statuses, which are computed and not stored.
+
+    Args:
+        conversations: How many conversations there are at the start.
+        inboxes: How many inboxes there are.
+        seed: Seed of the data.
+        dialect: How the data is ordered.
+
+    Attributes:
+        size: How many conversations there are at the start.
+        ids: Their ids.
+        timeline: The timestamps that the listing is ordered by.
+        distribution: Which inbox each belongs to.
+        inbox_ids: The ids of the inboxes, by number.
+        inbox_numbers: Their numbers, by id.
+    """
+
+    def __init__(self, conversations: int, inboxes: int, seed: int, dialect: Dialect) -> None:
+        self.size = conversations
+        self.ids = Ids(seed, "conversation", tie=dialect.tie)
+        self.timeline = Timeline(seed, self.ids, dialect, conversations)
+        self.distribution = InboxDistribution(conversations, inboxes, seed)
+        ids = Ids(seed, "inbox")
+        self.inbox_ids = [ids.encode(number) for number in range(inboxes)]
+        self.inbox_numbers = {id_: number for number, id_ in enumerate(self.inbox_ids)}
+        self._status_key = derive_key(seed, "status")
+
+    def status(self, number: int, change: Change = UNCHANGED) -> str:
+        """Return the ``stage_status`` of a conversation."""
+        if change.resolved is not None:
+            return "resolved"
+        if change.created is not None:
+            return "pending"
+        return _STATUS_WEIGHTS[hash_number(self._status_key, number) % len(_STATUS_WEIGHTS)]

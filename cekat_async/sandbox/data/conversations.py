@@ -1,0 +1,211 @@
+"""Conversations as JSON, about a kilobyte each, rendered when they are requested."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cekat_async.sandbox.data import draws, json_fields, texts
+from cekat_async.sandbox.data.account import STATUSES, UNCHANGED
+from cekat_async.sandbox.data.draws import draw_record, get_threshold, pick, to_int
+from cekat_async.sandbox.data.ids import Ids, format_uuid
+from cekat_async.sandbox.data.inboxes import get_inbox_name, get_platform
+from cekat_async.sandbox.data.json_fields import encode_fields
+from cekat_async.sandbox.data.timeline import NEWEST, get_time_formatter
+from cekat_async.sandbox.seeded_hash import derive_key
+
+if TYPE_CHECKING:
+    from cekat_async.sandbox.data.account import Account, Change
+    from cekat_async.sandbox.options import Dialect
+
+_LABEL_COUNTS: Final = (0, 1, 1, 2, 1, 0, 3, 2)
+_COLORED: Final = 8
+_WITH_PHONE: Final = frozenset({"whatsapp", "telegram"})
+_HANDLED: Final = frozenset({"assigned", "resolved"})
+
+_NO_LABELS: Final = encode_fields(labels=None)
+_NO_LAST_MESSAGE: Final = encode_fields(last_message=None)
+_NO_ADDITIONAL: Final = encode_fields(additional_data=None)
+_UNRESOLVED: Final = encode_fields(resolved_at=None, resolved_by_id=None, resolved_by_name=None)
+
+# A case occurs if its draw is below the threshold.
+_IF_UNDATED: Final = get_threshold(0.02)
+_IF_PIPELINE: Final = get_threshold(0.4)
+_IF_COLLABORATORS: Final = get_threshold(0.25)
+_IF_HUMAN: Final = get_threshold(0.25)
+_IF_SLA: Final = get_threshold(0.15)
+
+
+class ConversationRenderer:
+    """Renders the conversations of an account.
+
+    Args:
+        account: The account.
+        seed: Seed of the data.
+        dialect: How records are formatted.
+    """
+
+    def __init__(self, account: Account, seed: int, dialect: Dialect) -> None:
+        self._account = account
+        self._by_creation = dialect.order == "created"
+        self._unknown_fields = dialect.unknown_fields
+        self._if_null = get_threshold(dialect.collections_null, bits=16)
+        self._format_time = get_time_formatter(dialect.timestamps)
+        self._key = derive_key(seed, "record").to_bytes(8, "little")
+        self._get_inbox = lru_cache(maxsize=1024)(partial(_build_inbox, account, seed))
+        self._handling = _build_handling(seed)
+        self._resolved_by = _build_resolved_by(seed)
+        self._collaborators = _build_collaborators(seed)
+        self._labels = _build_labels(seed, colored=dialect.unknown_fields)
+        self._pipelines = _build_pipelines(seed)
+
+    def render(self, id_: str, number: int, at: int, change: Change = UNCHANGED) -> bytes:
+        """Return a conversation as the server sends it, in UTF-8 JSON.
+
+        Args:
+            id_: Its id.
+            number: Its number.
+            at: Its initial timestamp in the timeline.
+            change: All its changes since the start.
+        """
+        drawn = draw_record(self._key, number)
+        status = self._account.status(number, change)
+        created, active = self._get_span(at, change, drawn)
+        sent = active - (active - created) * drawn[draws.LAG] // 1024
+        resolved = change.resolved or (sent + active) // 2
+        fields = [
+            *self._contact(id_, number, drawn),
+            pick(self._handling[status], drawn[draws.AGENT]),
+            *self._content(number, change, drawn, sent),
+            b'"created_at":"%b"' % self._format_time(created).encode(),
+            self._resolution(drawn, resolved) if status == "resolved" else _UNRESOLVED,
+        ]
+        if self._unknown_fields:
+            fields += self._unknown(drawn)
+        return b",".join(fields) + b"}"
+
+    def _get_span(self, at: int, change: Change, drawn: bytes) -> tuple[int, int]:
+        """Return when a conversation was created and when it was last active."""
+        if change.created is not None:
+            return change.created, change.active or change.created
+        length = (drawn[draws.AGE] + 1) * 9000 << drawn[draws.AGE_SCALE] % 8
+        if self._by_creation:
+            return at, change.active or min(NEWEST, at + length)
+        return at - length, change.active or at
+
+    def _contact(self, id_: str, number: int, drawn: bytes) -> tuple[bytes, ...]:
+        """Return the first fields, beginning with the record's opening brace."""
+        inbox = self._get_inbox(self._account.distribution.get_inbox(number))
+        has_phone = inbox.has_phone
+        return (
+            b'{"id":"%b"' % id_.encode(),
+            inbox.id,
+            b'"contact_id":"%b"' % format_uuid(drawn[draws.CONTACT_ID]).encode(),
+            json_fields.contact_name(drawn),
+            json_fields.contact_phone(drawn) if has_phone else json_fields.NO_PHONE,
+            inbox.kind,
+        )
+
+    def _content(self, number: int, change: Change, drawn: bytes, sent: int) -> tuple[bytes, ...]:
+        null = self._if_null
+        labels = pick(pick(self._labels, drawn[draws.LABEL_FORM]), drawn[draws.LABEL])
+        has_additional = to_int(drawn[draws.NO_ADDITIONAL]) >= null
+        return (
+            json_fields.notes(drawn),
+            _NO_LABELS if to_int(drawn[draws.NO_LABELS]) < null else labels,
+            self._last_message(number, change, drawn, sent),
+            json_fields.first_message(number, drawn),
+            json_fields.additional_data(number, drawn) if has_additional else _NO_ADDITIONAL,
+        )
+
+    def _last_message(self, number: int, change: Change, drawn: bytes, sent: int) -> bytes:
+        text = json_fields.last_message_text(number, change.messages, drawn)
+        if not change.messages and to_int(drawn[draws.NO_LAST_MESSAGE]) < self._if_null:
+            return _NO_LAST_MESSAGE
+        if not change.messages and drawn[draws.UNDATED] < _IF_UNDATED:
+            return b'"last_message":{"message":"%b"}' % text
+        at = self._format_time(sent).encode()
+        return b'"last_message":{"message":"%b","created_at":"%b"}' % (text, at)
+
+    def _resolution(self, drawn: bytes, resolved: int) -> bytes:
+        at = self._format_time(resolved).encode()
+        return b'"resolved_at":"%b",%b' % (at, pick(self._resolved_by, drawn[draws.AGENT]))
+
+    def _unknown(self, drawn: bytes) -> list[bytes]:
+        """Return the fields that the documentation does not name."""
+        found: list[bytes] = []
+        if drawn[draws.HAS_PIPELINE] < _IF_PIPELINE:
+            found.append(pick(self._pipelines, drawn[draws.PIPELINE]))
+        if drawn[draws.HAS_COLLABORATORS] < _IF_COLLABORATORS:
+            found.append(self._collaborators[drawn[draws.COLLABORATOR]])
+        if drawn[draws.HAS_HUMAN] < _IF_HUMAN:
+            found.append(json_fields.last_message_by_human(drawn))
+        if drawn[draws.HAS_SLA] < _IF_SLA:
+            found.append(json_fields.sla(drawn))
+        return found
+
+
+class _Inbox(NamedTuple):
+    """The fields of a record that depend on its inbox."""
+
+    id: bytes
+    kind: bytes
+    has_phone: bool
+
+
+def _build_inbox(account: Account, seed: int, inbox: int) -> _Inbox:
+    platform = get_platform(inbox)
+    return _Inbox(
+        encode_fields(inbox_id=account.inbox_ids[inbox]),
+        encode_fields(platform_type=platform, inbox_name=get_inbox_name(seed, inbox)),
+        platform in _WITH_PHONE,
+    )
+
+
+def _build_named(seed: int, kind: str, names: tuple[str, ...]) -> list[dict[str, str]]:
+    ids = Ids(seed, kind)
+    return [{"id": ids.encode(number), "name": name} for number, name in enumerate(names)]
+
+
+def _build_handling(seed: int) -> dict[str, list[bytes]]:
+    """Return the fields of status and agent, by status and agent."""
+    agents = _build_named(seed, "agent", texts.AGENTS)
+    nobody = {"id": None, "name": None}
+    return {
+        status: [
+            encode_fields(stage_status=status, handled_by_id=by["id"], handled_by_name=by["name"])
+            for by in (agents if status in _HANDLED else [nobody])
+        ]
+        for status in STATUSES
+    }
+
+
+def _build_resolved_by(seed: int) -> list[bytes]:
+    agents = _build_named(seed, "agent", texts.AGENTS)
+    return [encode_fields(resolved_by_id=by["id"], resolved_by_name=by["name"]) for by in agents]
+
+
+def _build_collaborators(seed: int) -> list[bytes]:
+    """Return a list of one agent or none for each draw."""
+    agents = _build_named(seed, "agent", texts.AGENTS)
+    return [
+        encode_fields(collaborators=[pick(agents, draw)] if draw % 2 else []) for draw in range(256)
+    ]
+
+
+def _build_labels(seed: int, *, colored: bool) -> list[list[bytes]]:
+    """Return every list of labels, by its form (length and colors) and its first label."""
+    plain = _build_named(seed, "label", texts.LABELS)
+    bright = [label | {"color": pick(texts.COLORS, len(label["name"]))} for label in plain]
+
+    def build(form: int, first: int) -> bytes:
+        shown = bright if colored and form & _COLORED else plain
+        count = pick(_LABEL_COUNTS, form)
+        return encode_fields(labels=[pick(shown, first + 5 * step) for step in range(count)])
+
+    return [[build(form, first) for first in range(len(plain))] for form in range(2 * _COLORED)]
+
+
+def _build_pipelines(seed: int) -> list[bytes]:
+    named = _build_named(seed, "label", texts.PIPELINES)
+    return [encode_fields(pipeline=pipeline) for pipeline in named]

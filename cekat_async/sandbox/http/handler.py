@@ -1,0 +1,169 @@
+"""The path of one request: log, quota, fault, key, API, delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cekat_async.sandbox.api.replies import Reply, build_error, build_unauthenticated
+from cekat_async.sandbox.behaviour.faults import Fault
+from cekat_async.sandbox.behaviour.quota import QuotaState, build_counter
+from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers, build_retry_after
+from cekat_async.sandbox.http.delivery import compress_body, send_reply
+from cekat_async.sandbox.log import Log, SeenRequest
+from cekat_async.sandbox.seeded_hash import derive_key, hash_number
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from cekat_async.sandbox.api.routes import Api
+    from cekat_async.sandbox.behaviour.faults import Faults
+    from cekat_async.sandbox.options import Compress, Quota
+
+_logger = logging.getLogger("cekat_async.sandbox")
+
+_WITHOUT_REPLY: Final = frozenset({"drop", "hang", "wire"})
+
+
+class HandlerOptions(NamedTuple):
+    """How a handler behaves; each as the sandbox's option of the same name."""
+
+    api_key: str
+    quota: Quota | None
+    faults: Faults | None
+    latency: float
+    compress: Compress | None
+    seed: int
+
+
+class Handler:
+    """Takes each request through log, quota, faults and authentication to the API.
+
+    The quota counts every request first, as gateways do. Then a fault is chosen: a scripted one,
+    or else a random one unless the quota refuses. Then the key is checked, and only then the
+    request itself.
+
+    All of that happens at once when the request arrives, so the log has requests in the order
+    in which they changed the account. Only then is the rest of the latency awaited.
+
+    Args:
+        api: Answers the requests that are let through.
+        log: Records every request.
+        options: How the handler behaves.
+
+    Attributes:
+        script: The faults of the next requests.
+    """
+
+    def __init__(self, api: Api, log: Log, options: HandlerOptions) -> None:
+        self.script: deque[Fault] = deque()
+        self._api = api
+        self._log = log
+        self._options = options
+        self._counter = None if options.quota is None else build_counter(options.quota)
+        self._draws = None if options.faults is None else options.faults.draws()
+        self._request_key = derive_key(options.seed, "request")
+        self._requests = 0
+
+    def take(self, count: int) -> QuotaState | None:
+        """Take ``count`` requests from the quota now; ``None`` if there is no quota."""
+        if self._counter is None:
+            return None
+        return self._counter.take(asyncio.get_running_loop().time(), count)
+
+    async def handle(self, request: web.BaseRequest, connection: int) -> web.StreamResponse:
+        """Answer a request that arrived on the connection with this number."""
+        seen = self._record(request, connection)
+        try:
+            return await self._respond(request, seen)
+        finally:
+            _logger.debug("sandbox: %s", seen)
+
+    def _record(self, request: web.BaseRequest, connection: int) -> SeenRequest:
+        path, _, query = request.raw_path.partition("?")
+        seen = SeenRequest(
+            time=asyncio.get_running_loop().time(),
+            method=request.method,
+            path=path,
+            query=query,
+            connection=connection,
+            user_agent=request.headers.get("User-Agent"),
+            accept_encoding=request.headers.get("Accept-Encoding"),
+            authorized=self._is_authorized(request.headers.get("Authorization", "")),
+        )
+        self._log.requests.append(seen)
+        return seen
+
+    def _is_authorized(self, header: str) -> bool:
+        scheme, _, key = header.partition(" ")
+        return scheme.lower() == "bearer" and key.strip() == self._options.api_key
+
+    async def _respond(self, request: web.BaseRequest, seen: SeenRequest) -> web.StreamResponse:
+        self._requests += 1
+        headers = {"X-Request-Id": f"req_{hash_number(self._request_key, self._requests):016x}"}
+        refusal = self._apply_quota(headers)
+        fault = self._next_fault(refused=refusal is not None)
+        seen.fault = fault.name or None
+        reply = self._build_reply(seen, fault, headers, refusal)
+        await self._wait(fault, seen.time)
+        seen.status = reply.status or None
+        return await send_reply(request, reply, fault)
+
+    def _apply_quota(self, headers: dict[str, str]) -> Reply | None:
+        """Count a request, add the quota to ``headers``, and return the 429 if it is refused."""
+        quota, state = self._options.quota, self.take(1)
+        if quota is None or state is None:
+            return None
+        wall = time.time()
+        headers |= build_quota_headers(quota, state, wall)
+        if state.granted:
+            return None
+        code = "DAILY_LIMIT_EXCEEDED" if state.daily else "RATE_LIMIT_EXCEEDED"
+        reply = build_error(429, code, "Too many requests")
+        return reply.with_headers(build_retry_after(quota, state, wall))
+
+    def _next_fault(self, *, refused: bool) -> Fault:
+        if self.script:
+            return self.script.popleft()
+        if self._draws is None or refused:
+            return Fault.ok()
+        return next(self._draws)
+
+    async def _wait(self, fault: Fault, arrived: float) -> None:
+        seconds = self._options.latency + (fault.seconds if fault.kind == "delay" else 0.0)
+        if seconds:
+            await asyncio.sleep(arrived + seconds - asyncio.get_running_loop().time())
+
+    def _build_reply(
+        self, seen: SeenRequest, fault: Fault, headers: dict[str, str], refusal: Reply | None
+    ) -> Reply:
+        if fault.kind in _WITHOUT_REPLY:
+            return Reply(0, b"")
+        if fault.kind == "raw":
+            return Reply(fault.code, fault.body or b"", fault.headers)
+        if fault.kind == "reply":
+            reply = _build_fault_reply(fault)
+        else:
+            reply = refusal or self._ask_api(seen)
+        body = reply.body
+        if fault.kind == "truncate":
+            body = body[: int(len(body) * fault.keep)]
+        packed, packing = compress_body(body, self._options.compress, seen.accept_encoding or "")
+        reply = Reply(reply.status, packed, reply.headers)
+        return reply.with_headers(headers | packing | dict(fault.headers))
+
+    def _ask_api(self, seen: SeenRequest) -> Reply:
+        if not seen.authorized:
+            return build_unauthenticated()
+        return self._api.answer(seen.method, seen.path, seen.query)
+
+
+def _build_fault_reply(fault: Fault) -> Reply:
+    if fault.body is None:
+        return build_error(fault.code, f"HTTP_{fault.code}", "Something went wrong")
+    if not fault.body:
+        return Reply(fault.code, b"", {})
+    return Reply(fault.code, fault.body, {"Content-Type": "text/html; charset=utf-8"})
