@@ -11,7 +11,7 @@ import msgspec
 from cekat_async.cli.options import is_typed, strength
 from cekat_async.export.manifest import Filters
 from cekat_async.export.plan import filters_of
-from cekat_async.export.targets import options_of, sink_for
+from cekat_async.export.sinks.registry import options_of, sink_for
 
 __all__ = ["STDOUT", "Wanted", "wanted"]
 

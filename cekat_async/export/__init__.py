@@ -17,8 +17,8 @@ if typing.TYPE_CHECKING:
     from cekat_async.export.manifest import Filters, Manifest, Partition
     from cekat_async.export.report import ExportProgress, ExportReport
     from cekat_async.export.runner import export_conversations
-    from cekat_async.export.sink import Lookup, Records, Sink
-    from cekat_async.export.targets import sink_for
+    from cekat_async.export.sinks.base import Lookup, Records, Sink
+    from cekat_async.export.sinks.registry import sink_for
 
 __all__ = [
     "ExportProgress",
@@ -38,8 +38,8 @@ _HOMES = {
     "manifest": ["Filters", "Manifest", "Partition"],
     "report": ["ExportProgress", "ExportReport"],
     "runner": ["export_conversations"],
-    "sink": ["Lookup", "Records", "Sink"],
-    "targets": ["sink_for"],
+    "sinks.base": ["Lookup", "Records", "Sink"],
+    "sinks.registry": ["sink_for"],
 }
 
 if not typing.TYPE_CHECKING:
@@ -52,9 +52,9 @@ if not typing.TYPE_CHECKING:
                 import cekat_async.export.report
             case "runner":
                 import cekat_async.export.runner
-            case "sink":
-                import cekat_async.export.sink
-            case "targets":
-                import cekat_async.export.targets  # noqa: F401
+            case "sinks.base":
+                import cekat_async.export.sinks.base
+            case "sinks.registry":
+                import cekat_async.export.sinks.registry  # noqa: F401
 
     __getattr__, __dir__ = _late(__name__, _HOMES, _load)

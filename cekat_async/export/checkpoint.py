@@ -21,9 +21,9 @@ from cekat_async import (
     TargetError,
     __version__,
 )
-from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE
 from cekat_async.export.manifest import Filters
-from cekat_async.export.names import require_name
+from cekat_async.export.sinks.files.base import CHECKPOINT, OWNER_ALONE
+from cekat_async.export.sinks.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence

@@ -404,7 +404,7 @@ def test_a_duckdb_log_is_emptied_into_the_file(tmp_path):
 
 def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):
     """While another connection reads, the rows are in the log, and the export is done."""
-    monkeypatch.setattr("cekat_async.export.sqlite.PATIENCE", 0.05)
+    monkeypatch.setattr("cekat_async.export.sinks.databases.sqlite.PATIENCE", 0.05)
     path = tmp_path / "x.sqlite"
     publish(sink_for(path), some_records(5))
     with connect(path) as other:

@@ -29,8 +29,8 @@ from cekat_async import (
 )
 from cekat_async.export import Filters, Manifest, export_conversations
 from cekat_async.export.checkpoint import Checkpoint
-from cekat_async.export.json_lines import JsonLinesSink
 from cekat_async.export.runner import Export
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault, Sandbox
 
 OLD = b'{"id":"of an earlier export"}\n'
@@ -699,7 +699,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
         if f"page {progress.pages}" == moment:
             task.cancel()
 
-    monkeypatch.setattr("cekat_async.export.file_sink.sync_folder", sync_folder)
+    monkeypatch.setattr("cekat_async.export.sinks.files.base.sync_folder", sync_folder)
     target.write_bytes(OLD)
     loop = asyncio.get_running_loop()
     async with account(40) as a:

@@ -16,10 +16,10 @@ from support.malformed_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError
-from cekat_async.export import jsonb
-from cekat_async.export.jsonb import queryable
-from cekat_async.export.postgres import PostgresSink
-from cekat_async.export.sqlite import SqliteSink
+from cekat_async.export.sinks.databases import jsonb
+from cekat_async.export.sinks.databases.jsonb import queryable
+from cekat_async.export.sinks.databases.postgres import PostgresSink
+from cekat_async.export.sinks.databases.sqlite import SqliteSink
 
 psycopg = pytest.importorskip("psycopg", reason="no psycopg: it comes with the extra 'postgres'")
 
@@ -320,7 +320,7 @@ def test_malformed_records_in_a_sqlite_file(tmp_path):
     """In SQLite and DuckDB ``json_valid`` keeps queries over all rows from malformed records."""
     publish(SqliteSink(tmp_path / "x.sqlite"), [*named(HARD).values(), *some_records(5)])
     duckdb = pytest.importorskip("duckdb")
-    from cekat_async.export.duckdb import DuckdbSink  # noqa: PLC0415 - an extra
+    from cekat_async.export.sinks.databases.duckdb import DuckdbSink  # noqa: PLC0415 - an extra
 
     publish(DuckdbSink(tmp_path / "x.duckdb"), [*named(HARD).values(), *some_records(5)])
     query = "SELECT raw->>'$.notes' FROM conversations WHERE json_valid(raw)"

@@ -13,7 +13,7 @@ from support.malformed_records import HUGE, LOSSLESS, NOT_UTF_8, NUL, record
 from support.sinks import publish, some_records
 
 from cekat_async import TargetError
-from cekat_async.export.csv_file import CsvSink, _lines
+from cekat_async.export.sinks.files.csv import CsvSink, _lines
 from cekat_async.frames.columns import COLUMNS, row_of
 
 NASTY = [

@@ -15,7 +15,7 @@ from support.effort import EFFORT
 from support.sinks import MOMENT, Given, a_manifest, publish, some_records
 
 from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
-from cekat_async.export.database import require_table
+from cekat_async.export.sinks.databases.base import require_table
 from cekat_async.frames.columns import COLUMNS, row_of
 
 TESTS = Path(__file__).parents[1]
@@ -367,7 +367,7 @@ CHILD = """
 import importlib, os, signal, sys, time
 from support.sinks import Given, a_manifest, publish, some_records
 module, name, arguments, count = sys.argv[1:]
-sink = getattr(importlib.import_module(f"cekat_async.export.{module}"), name)
+sink = getattr(importlib.import_module(f"cekat_async.export.sinks.databases.{module}"), name)
 sink(arguments)  # imports the library, so that no child has to
 records = [r.replace(b'"notes":', b'"notes":"changed","before":', 1)
            for r in some_records(int(count))]

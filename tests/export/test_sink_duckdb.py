@@ -10,7 +10,7 @@ import pytest
 from support.sinks import Given, publish, some_records
 
 from cekat_async import MissingExtraError, TargetError, decode_conversation
-from cekat_async.export.duckdb import DuckdbSink
+from cekat_async.export.sinks.databases.duckdb import DuckdbSink
 
 duckdb = pytest.importorskip("duckdb", reason="no duckdb: it comes with the extra 'duckdb'")
 

@@ -20,11 +20,11 @@ from support.malformed_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import MissingExtraError, TargetError
-from cekat_async.export.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
-from cekat_async.export.csv_file import CsvSink
-from cekat_async.export.file_sink import Hashed
-from cekat_async.export.json_lines import JsonLinesSink
-from cekat_async.export.parquet import ParquetFolderSink, ParquetSink
+from cekat_async.export.sinks.files.base import Hashed
+from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
+from cekat_async.export.sinks.files.csv import CsvSink
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.parquet import ParquetFolderSink, ParquetSink
 
 LINES = [JsonLinesSink, GzipJsonLinesSink, ZstdJsonLinesSink]
 SINKS = [*LINES, CsvSink, ParquetSink, ParquetFolderSink]

@@ -17,8 +17,8 @@ from support.malformed_records import HUGE, LOSSLESS, NOT_UTF_8, record
 from support.sinks import publish, some_records
 
 from cekat_async import ConfigurationError, TargetError
-from cekat_async.export import parquet
-from cekat_async.export.parquet import ParquetFolderSink, ParquetSink
+from cekat_async.export.sinks.files import parquet
+from cekat_async.export.sinks.files.parquet import ParquetFolderSink, ParquetSink
 from cekat_async.frames.columns import COLUMNS, row_of
 
 
@@ -467,7 +467,7 @@ def test_pandas_is_not_imported_for_it():
         "import sys; sys.path.insert(0, 'tests')\n"
         "from tempfile import TemporaryDirectory\n"
         "from support.sinks import publish, some_records\n"
-        "from cekat_async.export.parquet import ParquetSink\n"
+        "from cekat_async.export.sinks.files.parquet import ParquetSink\n"
         "with TemporaryDirectory() as folder:\n"
         "    sink = ParquetSink(f'{folder}/out')\n"
         "    publish(sink, some_records(5))\n"

@@ -9,8 +9,8 @@ import pytest
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import ConfigurationError, MissingExtraError, TargetError
-from cekat_async.export import postgres as module
-from cekat_async.export.postgres import PostgresSink
+from cekat_async.export.sinks.databases import postgres as module
+from cekat_async.export.sinks.databases.postgres import PostgresSink
 
 psycopg = pytest.importorskip("psycopg", reason="no psycopg: it comes with the extra 'postgres'")
 

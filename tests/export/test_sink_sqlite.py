@@ -10,8 +10,8 @@ import pytest
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError, decode_conversation
-from cekat_async.export import sqlite
-from cekat_async.export.sqlite import SqliteSink
+from cekat_async.export.sinks.databases import sqlite
+from cekat_async.export.sinks.databases.sqlite import SqliteSink
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 

@@ -13,13 +13,13 @@ from support.malformed_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError
-from cekat_async.export.stdout import StdoutSink
+from cekat_async.export.sinks.files.stdout import StdoutSink
 
 PROGRAM = """
 import sys
 sys.path.insert(0, "tests")
 from support.sinks import publish, some_records
-from cekat_async.export.stdout import StdoutSink
+from cekat_async.export.sinks.files.stdout import StdoutSink
 publish(StdoutSink(), some_records(250))
 """
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from cekat_async import ConfigurationError, TargetError
-from cekat_async.export.file_sink import (
+from cekat_async.export.sinks.files.base import (
     CHUNK,
     FileSink,
     Hashed,
@@ -35,9 +35,9 @@ from cekat_async.frames.arrow import Arrow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cekat_async.export.file_sink import Output
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.files.base import Output
 
 __all__ = ["ParquetFolderSink", "ParquetSink"]
 

@@ -12,7 +12,7 @@ from cekat_async import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cekat_async.export.sink import Sink
+    from cekat_async.export.sinks.base import Sink
 
 __all__ = ["TARGETS", "options_of", "sink_for"]
 
@@ -110,61 +110,61 @@ def _shown(name: object) -> object:
 
 
 def _json_lines(path: str) -> Sink:
-    from cekat_async.export.json_lines import JsonLinesSink
+    from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 
     return JsonLinesSink(path)
 
 
 def _gzip_json_lines(path: str) -> Sink:
-    from cekat_async.export.compressed import GzipJsonLinesSink
+    from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink
 
     return GzipJsonLinesSink(path)
 
 
 def _zstd_json_lines(path: str) -> Sink:
-    from cekat_async.export.compressed import ZstdJsonLinesSink
+    from cekat_async.export.sinks.files.compressed import ZstdJsonLinesSink
 
     return ZstdJsonLinesSink(path)
 
 
 def _csv(path: str, **options: bool) -> Sink:
-    from cekat_async.export.csv_file import CsvSink
+    from cekat_async.export.sinks.files.csv import CsvSink
 
     return CsvSink(path, **options)
 
 
 def _parquet(path: str) -> Sink:
-    from cekat_async.export.parquet import ParquetSink
+    from cekat_async.export.sinks.files.parquet import ParquetSink
 
     return ParquetSink(path)
 
 
 def _parquet_folder(path: str) -> Sink:
-    from cekat_async.export.parquet import ParquetFolderSink
+    from cekat_async.export.sinks.files.parquet import ParquetFolderSink
 
     return ParquetFolderSink(path)
 
 
 def _sqlite(path: str, **options: str) -> Sink:
-    from cekat_async.export.sqlite import SqliteSink
+    from cekat_async.export.sinks.databases.sqlite import SqliteSink
 
     return SqliteSink(path, **options)
 
 
 def _duckdb(path: str, **options: str) -> Sink:
-    from cekat_async.export.duckdb import DuckdbSink
+    from cekat_async.export.sinks.databases.duckdb import DuckdbSink
 
     return DuckdbSink(path, **options)
 
 
 def _postgres(url: str, **options: str) -> Sink:
-    from cekat_async.export.postgres import PostgresSink
+    from cekat_async.export.sinks.databases.postgres import PostgresSink
 
     return PostgresSink(url, **options)
 
 
 def _stdout(_: str) -> Sink:
-    from cekat_async.export.stdout import StdoutSink
+    from cekat_async.export.sinks.files.stdout import StdoutSink
 
     return StdoutSink()
 

@@ -8,15 +8,15 @@ import zlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from cekat_async import MissingExtraError
-from cekat_async.export.file_sink import FileSink
-from cekat_async.export.json_lines import batches_of_lines, lines_of
+from cekat_async.export.sinks.files.base import FileSink
+from cekat_async.export.sinks.files.json_lines import batches_of_lines, lines_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from cekat_async.export.file_sink import Output
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.files.base import Output
 
 __all__ = ["GzipJsonLinesSink", "ZstdJsonLinesSink"]
 

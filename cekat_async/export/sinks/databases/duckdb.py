@@ -7,16 +7,16 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 from cekat_async import ConfigurationError, MissingExtraError, TargetError
-from cekat_async.export.database import Shape, quoted, upsert
-from cekat_async.export.database_file import DatabaseFileSink
-from cekat_async.export.file_sink import OWNER_ALONE, beside
+from cekat_async.export.sinks.databases.base import Shape, quoted, upsert
+from cekat_async.export.sinks.databases.file import DatabaseFileSink
+from cekat_async.export.sinks.files.base import OWNER_ALONE, beside
 from cekat_async.frames.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
-    from cekat_async.export.database import Connection, Values
+    from cekat_async.export.sinks.databases.base import Connection, Values
     from cekat_async.frames.columns import Kind
 
 __all__ = ["DuckdbSink"]

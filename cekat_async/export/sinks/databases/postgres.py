@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import quote, urlencode
 
 from cekat_async import ConfigurationError, MissingExtraError, TargetBusyError, TargetError
-from cekat_async.export.database import (
+from cekat_async.export.sinks.databases.base import (
     KINDS,
     MANIFESTS,
     TABLE,
@@ -21,7 +21,7 @@ from cekat_async.export.database import (
     shown,
     upsert,
 )
-from cekat_async.export.jsonb import queryable
+from cekat_async.export.sinks.databases.jsonb import queryable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from cekat_async.export.database import Connection, Values
     from cekat_async.export.manifest import Manifest
+    from cekat_async.export.sinks.databases.base import Connection, Values
     from cekat_async.frames.columns import Kind
 
 __all__ = ["PostgresSink"]

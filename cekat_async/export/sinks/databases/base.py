@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
     from cekat_async.frames.columns import Kind
 
 __all__ = [

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cekat_async import TargetError
-from cekat_async.export.database import KINDS, Shape, quoted, upsert
-from cekat_async.export.database_file import DatabaseFileSink, create_alone
+from cekat_async.export.sinks.databases.base import KINDS, Shape, quoted, upsert
+from cekat_async.export.sinks.databases.file import DatabaseFileSink, create_alone
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
-    from cekat_async.export.database import Connection, Values
+    from cekat_async.export.sinks.databases.base import Connection, Values
     from cekat_async.frames.columns import Kind
 
 __all__ = ["SqliteSink"]

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from cekat_async import TargetError
-from cekat_async.export.file_sink import FileSink
+from cekat_async.export.sinks.files.base import FileSink
 from cekat_async.frames.columns import COLUMNS, row_of
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from cekat_async.export.file_sink import Output
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.files.base import Output
     from cekat_async.frames.columns import Row
 
 __all__ = ["CsvSink"]

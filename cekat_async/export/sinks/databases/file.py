@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cekat_async import TargetError
 from cekat_async.errors import readable
-from cekat_async.export.database import TABLE, DatabaseSink, own_suffix, shown
-from cekat_async.export.file_sink import (
+from cekat_async.export.sinks.databases.base import TABLE, DatabaseSink, own_suffix, shown
+from cekat_async.export.sinks.files.base import (
     CHECKPOINT,
     OWNER_ALONE,
     beside,
@@ -23,16 +23,16 @@ from cekat_async.export.file_sink import (
     take_rights,
     translate_os_errors,
 )
-from cekat_async.export.lock import LOCK, TargetLock
-from cekat_async.export.names import require_name
+from cekat_async.export.sinks.lock import LOCK, TargetLock
+from cekat_async.export.sinks.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from cekat_async.export.database import Connection
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.databases.base import Connection
 
 __all__ = ["DatabaseFileSink", "create_alone"]
 

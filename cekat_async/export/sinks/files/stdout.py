@@ -7,13 +7,13 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from cekat_async import TargetError
-from cekat_async.export.json_lines import lines_of
+from cekat_async.export.sinks.files.json_lines import lines_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
 
 __all__ = ["StdoutSink"]
 

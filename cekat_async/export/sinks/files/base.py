@@ -16,14 +16,14 @@ import msgspec
 
 from cekat_async import ReplacementRefusedError, TargetError
 from cekat_async.errors import readable
-from cekat_async.export.lock import LOCK, TargetLock
 from cekat_async.export.manifest import FORMAT, Manifest
-from cekat_async.export.names import require_name
+from cekat_async.export.sinks.lock import LOCK, TargetLock
+from cekat_async.export.sinks.names import require_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
 
 __all__ = [
     "CHECKPOINT",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
-from cekat_async.export.file_sink import FileSink
+from cekat_async.export.sinks.files.base import FileSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cekat_async.export.file_sink import Output
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.files.base import Output
 
 __all__ = ["JsonLinesSink", "batches_of_lines", "lines_of"]
 
