@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from cekat_async import TargetError, record_id
 from cekat_async.export.sinks.base import Lookup
-from cekat_async.export.sinks.files.base import ReplacedSink, translate_os_errors
+from cekat_async.export.sinks.file_system import translate_os_errors
+from cekat_async.export.sinks.files.base import ReplacedSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -21,7 +21,7 @@ from cekat_async import (
 )
 from cekat_async.config import require_inbox_id, require_text
 from cekat_async.export.manifest import Filters
-from cekat_async.export.sinks.files.base import CHECKPOINT
+from cekat_async.export.sinks.base import CHECKPOINT
 from cekat_async.export.sinks.lock import LOCK
 from cekat_async.models.conversation import describe_unknown_status
 

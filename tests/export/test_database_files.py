@@ -229,13 +229,13 @@ def test_a_database_that_does_not_read_as_it_was_written(tmp_path, name, monkeyp
     """What cannot be read back does not take the target's name, and the export fails."""
     path = tmp_path / name
     sink = sink_for(path)
-    settle = type(sink).settle
+    flush_log = type(sink).flush_log
 
     def damaging(self, opened):
-        settle(self, opened)
+        flush_log(self, opened)
         opened.execute("DELETE FROM conversations WHERE id = (SELECT min(id) FROM conversations)")
 
-    monkeypatch.setattr(type(sink), "settle", damaging)
+    monkeypatch.setattr(type(sink), "flush_log", damaging)
     with closing(sink), pytest.raises(TargetError, match="299 rows instead of 300"):
         publish(sink, some_records(300))
     assert names_in(tmp_path) == []
@@ -249,13 +249,13 @@ def test_a_database_that_has_the_manifest_of_another_export(tmp_path, name, monk
     if not first:
         publish(sink_for(path), some_records(3))
     sink = sink_for(path)
-    settle = type(sink).settle
+    flush_log = type(sink).flush_log
 
     def damaging(self, opened):
         opened.execute("UPDATE cekat_exports SET manifest = '{}'")
-        settle(self, opened)
+        flush_log(self, opened)
 
-    monkeypatch.setattr(type(sink), "settle", damaging)
+    monkeypatch.setattr(type(sink), "flush_log", damaging)
     with closing(sink), pytest.raises(TargetError, match="does not read as it was written"):
         publish(sink, some_records(300))
 
@@ -404,7 +404,7 @@ def test_a_duckdb_log_is_emptied_into_the_file(tmp_path):
 
 def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):
     """While another connection reads, the rows are in the log, and the export is done."""
-    monkeypatch.setattr("cekat_async.export.sinks.databases.sqlite.PATIENCE", 0.05)
+    monkeypatch.setattr("cekat_async.export.sinks.databases.sqlite._BUSY_TIMEOUT", 0.05)
     path = tmp_path / "x.sqlite"
     publish(sink_for(path), some_records(5))
     with connect(path) as other:

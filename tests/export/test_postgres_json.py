@@ -17,7 +17,7 @@ from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError
 from cekat_async.export.sinks.databases import jsonb
-from cekat_async.export.sinks.databases.jsonb import queryable
+from cekat_async.export.sinks.databases.jsonb import make_queryable
 from cekat_async.export.sinks.databases.postgres import PostgresSink
 from cekat_async.export.sinks.databases.sqlite import SqliteSink
 
@@ -159,7 +159,7 @@ def server(postgres):
 @given(text=nearly_json())
 def test_any_text_becomes_json_that_can_be_queried(server, text):
     """Whatever the text is, the server takes what becomes of it; good JSON stays as it is."""
-    held = queryable(text)
+    held = make_queryable(text)
     ask = "SELECT %s::json->>'a', jsonb_path_exists(%s::jsonb, '$.**')"
     server.execute(ask, (held, held)).fetchall()
 
@@ -184,7 +184,7 @@ def test_how_deep_json_may_be(server, levels, stays, opens, closes):
     sys.setrecursionlimit(5_000)
     text = opens * levels + "1" + closes * levels
     try:
-        held = queryable(text)
+        held = make_queryable(text)
     finally:
         sys.setrecursionlimit(before)
 
@@ -196,16 +196,16 @@ def test_how_deep_json_may_be(server, levels, stays, opens, closes):
 def test_brackets_in_a_text_are_no_levels():
     """Thousands of brackets within strings, or beside each other, make JSON not deep."""
     for text in (json.dumps({"id": "a", "notes": "[{" * 3_000}), json.dumps([[]] * 3_000)):
-        assert queryable(text) == text
+        assert make_queryable(text) == text
 
 
 def test_a_long_text_of_backslashes():
     """Megabytes of escapes are looked at in a time that grows with their number alone."""
     text = '{"a":"' + "\\\\" * 500_000 + '\\u0000"}'
 
-    assert queryable(text) == text.replace("\\u0000", "\\ufffd")
+    assert make_queryable(text) == text.replace("\\u0000", "\\ufffd")
     digits = '{"a":[' + ",".join(["1" * 4_999] * 200) + "]}"
-    assert queryable(digits) == digits
+    assert make_queryable(digits) == digits
 
 
 @pytest.mark.parametrize("bad", [r"\u0000", r"\ud83d", "1e10000", "1" * 5_001])
@@ -218,9 +218,9 @@ def test_what_is_bad_is_found_wherever_it_is(bad, shift):
         value = f'"{bad}"' if bad.startswith("\\") else bad
         text = f'{begin}{filling}","b":{value}}}'
 
-        assert queryable(text) != text
+        assert make_queryable(text) != text
         good = text.replace(bad, "1" if value == bad else "a")
-        assert queryable(good) == good
+        assert make_queryable(good) == good
 
 
 # Tables of 0.1

@@ -13,8 +13,8 @@ from support.malformed_records import HUGE, LOSSLESS, NOT_UTF_8, NUL, record
 from support.sinks import publish, some_records
 
 from cekat_async import TargetError
-from cekat_async.export.sinks.files.csv import CsvSink, _lines
-from cekat_async.frames.columns import COLUMNS, row_of
+from cekat_async.export.sinks.files.csv import CsvSink, _encode_rows
+from cekat_async.frames.columns import COLUMNS, build_row
 
 NASTY = [
     '=HYPERLINK("http://evil.example";"click")',
@@ -69,7 +69,7 @@ def test_a_program_reads_the_rows(target):
     publish(CsvSink(target, defuse=False), [*some_records(), *LOSSLESS])
 
     for row, raw in zip(read_rows(target), [*some_records(), *LOSSLESS], strict=True):
-        for name, value in zip(row, row_of(raw), strict=True):
+        for name, value in zip(row, build_row(raw), strict=True):
             if isinstance(value, datetime):
                 assert datetime.fromisoformat(row[name]) == value
             else:
@@ -161,7 +161,7 @@ def test_cells_are_written_as_python_writes_them(rows):
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
 
-    assert _lines(rows) == text.getvalue().encode()
+    assert _encode_rows(rows) == text.getvalue().encode()
 
 
 def test_others_read_it(target):

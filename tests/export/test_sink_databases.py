@@ -15,8 +15,8 @@ from support.effort import EFFORT
 from support.sinks import MOMENT, Given, a_manifest, publish, some_records
 
 from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
-from cekat_async.export.sinks.databases.base import require_table
-from cekat_async.frames.columns import COLUMNS, row_of
+from cekat_async.export.sinks.databases.tables import require_table_name
+from cekat_async.frames.columns import COLUMNS, build_row
 
 TESTS = Path(__file__).parents[1]
 NAMES = [column.name for column in COLUMNS] + ["exported_at"]
@@ -115,7 +115,7 @@ def test_records_that_are_hard_to_hold(store):
     held = read_values(store)
     assert len(held) == len(WELL) + 1
     for id_, raw in records.items():
-        row = dict(zip(names, row_of(raw), strict=True))
+        row = dict(zip(names, build_row(raw), strict=True))
         wanted = {name: read_value(name, value) for name, value in row.items()}
         assert store.exact()[id_] == wanted["raw"]
         assert held[id_] | {"raw": wanted["raw"]} == wanted | {"exported_at": MOMENT}
@@ -129,7 +129,7 @@ def test_odd_records_are_kept(store):
     held = read_values(store)
     assert len(held) == len(ODD) + 1
     for raw in records.values():
-        row = held[row_of(raw)[0]]
+        row = held[build_row(raw)[0]]
         assert store.exact()[row["id"]] == raw.decode(errors="replace")
         if is_odd(raw):  # how deep JSON may be nested is another for each Python
             assert not any(row[name] for name in NAMES[1:-2])
@@ -360,7 +360,7 @@ def test_ones_own_indexes_are_welcome(store):
 def test_names_that_no_table_has(name):
     """A name that no table can have, or that is in use, is told at once."""
     with pytest.raises(ConfigurationError, match="table"):
-        require_table(name)
+        require_table_name(name)
 
 
 CHILD = """

@@ -18,8 +18,9 @@ from support.sinks import publish, some_records
 
 from cekat_async import ConfigurationError, TargetError
 from cekat_async.export.sinks.files import parquet
-from cekat_async.export.sinks.files.parquet import ParquetFolderSink, ParquetSink
-from cekat_async.frames.columns import COLUMNS, row_of
+from cekat_async.export.sinks.files.parquet import ParquetSink
+from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
+from cekat_async.frames.columns import COLUMNS, build_row
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_the_rows_are_those_of_every_table(target):
     table.validate(full=True)
 
     for row, raw in zip(table.to_pylist(), records, strict=True):
-        expected = dict(zip(row, row_of(raw), strict=True))
+        expected = dict(zip(row, build_row(raw), strict=True))
         labels, text = row.pop("labels"), expected.pop("labels")
         assert row == expected
         assert (labels is None) == (text is None)
@@ -154,7 +155,7 @@ def test_others_read_it(folder, kind):
 
 
 OTHERS = [
-    (pa.table({"x": [1]}), "has other columns than an export: .*and .* more; choose another"),
+    (pa.table({"x": [1]}), "has other columns .*and 21 more; it also has x; choose another"),
     (None, "is not a Parquet file; choose another target"),
 ]
 
@@ -182,12 +183,12 @@ def test_what_no_export_made_is_refused(folder, kind, content, reason):
 @pytest.mark.parametrize(
     "change, difference",
     [
-        (lambda table: table.drop(["extra"]), "extra is missing"),
-        (lambda table: table.append_column("more", table["id"]), "more is not known"),
+        (lambda table: table.drop(["extra"]), "it has no column extra"),
+        (lambda table: table.append_column("more", table["id"]), "it also has more"),
         (lambda table: table.select(table.column_names[::-1]), "they are in another order"),
         (
             lambda table: table.set_column(0, "id", table["id"].cast(pa.large_string())),
-            "id is large_string, not string",
+            "id is large_string and not string",
         ),
     ],
 )

@@ -117,8 +117,8 @@ def test_a_second_export(database):
 
 @pytest.fixture(autouse=True)
 def _little_patience(monkeypatch):
-    monkeypatch.setattr(module, "_LOCK_PATIENCE", 1)
-    monkeypatch.setattr(module, "_PATIENCE", 1)
+    monkeypatch.setattr(module, "_TARGET_LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT", 1)
 
 
 def test_a_row_that_is_locked(database):

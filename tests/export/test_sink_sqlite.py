@@ -95,7 +95,7 @@ def test_more_than_fits_into_memory(path, monkeypatch):
 def test_a_locked_database(path, monkeypatch):
     """A database that somebody else keeps locked is told, in one line, and left."""
     publish(SqliteSink(path), some_records(5))
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.05)
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
 
@@ -109,7 +109,7 @@ def test_a_locked_database(path, monkeypatch):
 def test_a_reader_that_keeps_the_new_from_becoming_visible(path, monkeypatch):
     """A reader that does not end fails the export at its end, and the old stays."""
     publish(SqliteSink(path), some_records(5))
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.05)
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN")
         assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(5,)]

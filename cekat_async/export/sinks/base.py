@@ -1,58 +1,62 @@
-"""Where an export's records go, once all of them have come: one small interface."""
+"""What every sink is: the target of an export, which gets its records once all are fetched."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import msgspec
+
+from cekat_async.export.manifest import FORMAT, Manifest
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from cekat_async.export.manifest import Manifest
+__all__ = ["CHECKPOINT", "Lookup", "Records", "Sink", "parse_manifest"]
 
-__all__ = ["Lookup", "Records", "Sink"]
+CHECKPOINT = ".checkpoint"
+"""The suffix of a checkpoint's name, after the name of its target."""
 
 
 class Records(Protocol):
-    """The records of an export: each conversation once, as it came last.
+    """The records of an export: each conversation once, in its latest version.
 
-    May be iterated as often as one likes, and brings batches of records in little memory. Each is
-    the JSON of one record exactly as the API sent it, without line breaks. When the export is
-    stopped, the iteration raises: let that pass, and clean up behind you.
+    It can be iterated any number of times, and yields batches, so that memory stays small. Each
+    record is JSON exactly as the API sent it, without line breaks. The iteration raises when the
+    export is stopped: let that exception pass, and clean up.
     """
 
     def __iter__(self) -> Iterator[list[bytes]]:
-        """Bring the records, batch by batch (about a page each)."""
+        """Return an iterator over batches of records (about a page each)."""
         ...
 
     def __len__(self) -> int:
-        """Return how many records there are."""
+        """Return the number of records."""
         ...
 
 
 class Sink(Protocol):
-    """What an export is written to, at once, when it has all records.
+    """The target of an export, which is written in one step, when all records are fetched.
 
-    Until then they are in the export's checkpoint, so that a sink has one thing to do, which may
-    be done again: after a crash in the middle of :meth:`publish`, that is called once more by
-    another process, with the same records.
+    Until then the records are in the export's checkpoint. If the process ends during
+    :meth:`publish`, another process calls it again with the same records.
 
-    The methods are called in a thread of their own, one after the other, and may block. ``open``
-    comes first and ``close`` last, whatever happens between. Each raises
-    :class:`~cekat_async.TargetError` where the target does not play along.
+    The methods are called in a separate thread, one after the other, and may block. ``open`` is
+    called first and ``close`` last, even after an error. Each raises
+    :class:`~cekat_async.TargetError` if the target fails.
     """
 
     target: str
-    """Where the records are, once the export is whole, for a person and for the manifest.
+    """Where the records are after the export, for people and for the manifest.
 
-    It holds no password.
+    It contains no password.
     """
 
     checkpoint: Path | None
-    """Where the checkpoint is best kept: beside the target. ``None`` if there is no such place."""
+    """The best place for the checkpoint: next to the target. ``None`` if there is none."""
 
     def open(self) -> None:
-        """Make sure that the target can be written, before the first request is spent.
+        """Check that the target can be written, before the first request is sent.
 
         Until :meth:`close`, no other export should be able to open the same target.
 
@@ -62,43 +66,43 @@ class Sink(Protocol):
         ...
 
     def manifest(self) -> Manifest | None:
-        """Return the manifest of the last export into the target, if there was one.
+        """Return the manifest of the last export into the target, or ``None``.
 
         Raises:
-            ReplacementRefusedError: There is one that cannot be read, so that nothing is known of
-                what the target holds. An export with ``replace`` goes on as without a manifest.
+            ReplacementRefusedError: The manifest cannot be read, so the content of the target is
+                unknown. An export with ``replace`` continues as if there were no manifest.
         """
         ...
 
     def verify(self, manifest: Manifest) -> None:
-        """Make sure that the target is what that export left, before anything is added to it.
+        """Check that the target is what that export left, before anything is added to it.
 
         Raises:
-            TargetError: It was changed by somebody else.
+            TargetError: Something else changed it.
         """
         ...
 
     def stored(self) -> Iterable[list[bytes]] | None:
-        """Return all records that the target holds, which an incremental export adds to.
+        """Return all records in the target, so that an incremental export can add to them.
 
-        ``None`` if :meth:`publish` leaves what is there in place, and replaces by id. A target
-        that returns records is replaced by an export, and so is protected: see
+        ``None`` if :meth:`publish` leaves existing records in place and replaces them by id. A
+        target that returns records is replaced by an export, and is therefore protected: see
         :class:`~cekat_async.ReplacementRefusedError`.
         """
         ...
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
-        """Write all records, and make them visible at once when the last one is durable.
+        """Write all records, and make them visible in one step when the last one is on the disk.
 
-        A reader sees what was there before, or all that is new, and nothing between.
+        A reader sees either the old content or all of the new content.
 
         Returns:
-            The manifest as it was stored, with the target's checksum where it has one.
+            The manifest as it was stored, with the target's checksum if it has one.
         """
         ...
 
     def close(self) -> None:
-        """Let go of everything, also after a failure. It raises nothing."""
+        """Release everything, also after a failure. It raises nothing."""
         ...
 
 
@@ -111,5 +115,14 @@ class Lookup(Protocol):
     """
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        """Return those of some ids that the target holds a record for."""
+        """Return the ids for which the target has a record."""
         ...
+
+
+def parse_manifest(text: bytes | str) -> Manifest | None:
+    """Return a stored manifest; ``None`` if this version cannot read it."""
+    try:
+        manifest = Manifest.from_json(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return manifest if manifest.format == FORMAT else None

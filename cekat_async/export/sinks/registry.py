@@ -1,8 +1,8 @@
-"""Which sink a target is for: chosen by what it looks like."""
+"""The sink for a target, chosen by its name."""
 
 from __future__ import annotations
 
-# ruff: noqa: PLC0415 - the sinks: see the end of this file
+# ruff: noqa: PLC0415 - see the functions that import the sinks
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,56 +14,56 @@ if TYPE_CHECKING:
 
     from cekat_async.export.sinks.base import Sink
 
-__all__ = ["TARGETS", "options_of", "sink_for"]
+__all__ = ["TARGETS", "get_options", "sink_for"]
 
 TARGETS = (
     ".jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet (a file; with a slash behind it a folder), "
     ".sqlite, .duckdb, postgresql://…, or - for standard output"
 )
 _SCHEMES = ("postgresql://", "postgres://")
-_MEANT_FOR = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://…"}
+_OPTION_TARGETS = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://…"}
 
 
 def sink_for(
     target: str | os.PathLike[str] | Sink, *, table: str | None = None, defuse: bool | None = None
 ) -> Sink:
-    """Return the sink for a target; one that is a sink already is returned as it is.
+    """Return the sink for a target. A target that is a sink is returned as it is.
 
     Args:
-        target: A file name, a folder, a database or ``-``.
-        table: The table in a database; ``None`` for that sink's default.
-        defuse: Whether cells of a CSV file are made text that look like a formula; ``None`` for
-            that sink's default.
+        target: A file name, a folder, the URL of a database, or ``-`` for standard output.
+        table: The table in a database; ``None`` for the default of the sink.
+        defuse: Whether cells of a CSV file that look like a formula are turned into text; ``None``
+            for the default of the sink.
 
     Raises:
-        ConfigurationError: It looks like nothing that can be exported to; the message lists what
-            can. Or an option means nothing for it.
-        MissingExtraError: It needs a library that is not installed.
+        ConfigurationError: There is no sink for this target; the message lists what there is. Or an
+            option does not apply to it.
+        MissingExtraError: The sink needs a library that is not installed.
     """
     given = {"table": table, "defuse": defuse}
     options = {name: value for name, value in given.items() if value is not None}
     if not isinstance(target, (str, os.PathLike)):
         _require_known(options, frozenset(), "a sink of one's own")
         return target
-    kind = _kind_of(target)
-    _require_known(options, kind.options, repr(_shown(target)))
-    return kind.make(os.fspath(target), **options)
+    kind = _find_kind(target)
+    _require_known(options, kind.options, repr(_redact(target)))
+    return kind.create(os.fspath(target), **options)
 
 
-def options_of(target: str) -> frozenset[str]:
-    """Return the names of the options of :func:`sink_for` that mean something for a target.
+def get_options(target: str) -> frozenset[str]:
+    """Return the names of the options of :func:`sink_for` that apply to a target.
 
     Raises:
-        ConfigurationError: It looks like nothing that can be exported to.
+        ConfigurationError: There is no sink for this target.
     """
-    return _kind_of(target).options
+    return _find_kind(target).options
 
 
-def _kind_of(target: str | os.PathLike[Any]) -> _Kind:
-    """Return the kind of sink that a target is for."""
+def _find_kind(target: str | os.PathLike[Any]) -> _Kind:
+    """Return the kind of a target."""
     name = os.fspath(target)
-    if not isinstance(name, str) or "\0" in name:  # a path may be of bytes
-        raise _unknown(name)
+    if not isinstance(name, str) or "\0" in name:  # a path can be bytes
+        raise _build_unknown(name)
     if name == "-":
         return _Kind(_stdout)
     if name.startswith(_SCHEMES):
@@ -73,40 +73,40 @@ def _kind_of(target: str | os.PathLike[Any]) -> _Kind:
     for suffix, kind in _SUFFIXES.items():
         if name.endswith(suffix) and Path(name).name != suffix:
             return kind
-    raise _unknown(name)
+    raise _build_unknown(name)
 
 
 def _require_known(options: Iterable[str], known: frozenset[str], target: str) -> None:
     for name in options:
         if name not in known:
             raise ConfigurationError(
-                f"{name}= means nothing for {target}: it is for {_MEANT_FOR[name]}"
+                f"{name}= means nothing for {target}: it is for {_OPTION_TARGETS[name]}"
             )
 
 
 def _is_folder(name: str) -> bool:
-    # Which, other than a path's own method, is false also for a name that the system refuses.
+    # Unlike the method of a path, this returns false for a name that the system refuses.
     is_folder = name.endswith(("/", os.sep)) or os.path.isdir(name)  # noqa: PTH112
     return is_folder and Path(name).name.endswith(".parquet") and Path(name).name != ".parquet"
 
 
-def _unknown(name: object) -> ConfigurationError:
-    return ConfigurationError(f"cannot export to {_shown(name)!r}: give one of {TARGETS}")
+def _build_unknown(name: object) -> ConfigurationError:
+    return ConfigurationError(f"cannot export to {_redact(name)!r}: give one of {TARGETS}")
 
 
-def _shown(name: object) -> object:
-    """Return a target without what may be a password in it."""
+def _redact(name: object) -> object:
+    """Return a target without anything that may be a password."""
     if not isinstance(name, str):
         return name
     scheme, is_url, _ = name.partition("://")
     if is_url:
         return f"{scheme}://…"
-    # As those that forget a slash, or give libpq's own form.
+    # A URL without a slash, or the form of libpq.
     return "…" if "@" in name or "password" in name.lower() else name
 
 
-# Each sink is imported only for a target that needs it, because each has libraries of its own. The
-# import is a statement, so that tools that bundle programs (PyInstaller) find the module.
+# Each sink is imported only for a target that needs it, which keeps the command line fast. The
+# imports are statements, so that tools that bundle programs (PyInstaller) find the modules.
 
 
 def _json_lines(path: str) -> Sink:
@@ -140,7 +140,7 @@ def _parquet(path: str) -> Sink:
 
 
 def _parquet_folder(path: str) -> Sink:
-    from cekat_async.export.sinks.files.parquet import ParquetFolderSink
+    from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
 
     return ParquetFolderSink(path)
 
@@ -170,9 +170,9 @@ def _stdout(_: str) -> Sink:
 
 
 class _Kind(NamedTuple):
-    """A kind of target: what makes its sink, and which options of :func:`sink_for` it has."""
+    """A kind of target: how its sink is created, and the options of :func:`sink_for` it has."""
 
-    make: Callable[..., Sink]
+    create: Callable[..., Sink]
     options: frozenset[str] = frozenset()
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL: a table in a database that many can read."""
+"""PostgreSQL: a table in a database on a server."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import contextlib
 import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from urllib.parse import quote, urlencode
 
-from cekat_async import ConfigurationError, MissingExtraError, TargetBusyError, TargetError
-from cekat_async.export.sinks.databases.base import (
+from cekat_async import MissingExtraError, TargetBusyError, TargetError
+from cekat_async.export.sinks.columns import describe_missing
+from cekat_async.export.sinks.databases.base import DatabaseSink
+from cekat_async.export.sinks.databases.jsonb import make_queryable
+from cekat_async.export.sinks.databases.postgres_url import describe_database, parse_url, redact
+from cekat_async.export.sinks.databases.tables import (
     KINDS,
     MANIFESTS,
     TABLE,
-    DatabaseSink,
-    Shape,
-    lacks,
-    quoted,
-    require_table,
-    shown,
-    upsert,
+    TableSchema,
+    build_upsert,
+    describe_table,
+    quote_identifier,
+    require_table_name,
 )
-from cekat_async.export.sinks.databases.jsonb import queryable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresSink"]
 
-_STAGED = quoted("pg_temp", "cekat_async_new")
+_STAGING = quote_identifier("pg_temp", "cekat_async_new")
 _EXACT = "raw_exact"
 _RAW = [*KINDS].index("raw")
-# All that is asked of libpq beside what the URL says. What is idle for an hour is easily forgotten
-# by what lies between, or gone without a word.
+# Options that the URL can override. Networks drop connections that are idle for long, so TCP keeps
+# this one alive, and reports if it is lost.
 _DEFAULTS: Mapping[str, Any] = {
     "connect_timeout": 10,
     "application_name": "cekat-async",
@@ -49,8 +49,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "keepalives_count": 6,
     "tcp_user_timeout": 60_000,
 }
-# A role's own limits are made for people's queries. The last three let the server notice soon that
-# an export was killed, so that its lock is free; not every server knows them.
+# The limits of a role are for people's queries. The last three settings, which some servers lack,
+# let the server notice soon that an export was killed, and release its lock.
 _SETTINGS = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
@@ -58,31 +58,31 @@ _SETTINGS = (
     "SET tcp_keepalives_interval = 10",
     "SET client_connection_check_interval = '2s'",
 )
-_LOCK_PATIENCE = 3
-_PATIENCE = 60
+_TARGET_LOCK_TIMEOUT = 3  # seconds
+_LOCK_TIMEOUT = 60  # seconds
 
 
 class PostgresSink(DatabaseSink):
     """A table in a PostgreSQL database (12 or later), whose encoding is UTF-8.
 
-    Texts are ``text``, times ``timestamptz``, JSON is ``jsonb``; ``raw`` is ``json``, which keeps
-    the text as it was sent.
+    Texts are ``text``, times ``timestamptz``, JSON is ``jsonb``. ``raw`` is ``json``, which keeps
+    the text as the API sent it.
 
-    JSON can say what PostgreSQL cannot read: one U+0000, one half of a surrogate pair or one number
-    out of range fails every query that touches it, for all rows. So U+FFFD is in the place of such
-    a character, a string of its digits in that of such a number, and a record that is no JSON, or
-    is nested too deep, is a JSON string of its text. Whenever ``raw`` is not the record to the
-    byte, the column ``raw_exact`` has its bytes (``bytea``); else that is NULL.
+    JSON allows values that PostgreSQL cannot read. One U+0000, one half of a surrogate pair or one
+    number out of range fails every query that touches it, for all rows. U+FFFD replaces such a
+    character, and a string of its digits such a number. A record that is not JSON, or is nested too
+    deep, becomes a JSON string of its text. If ``raw`` differs from the record, the column
+    ``raw_exact`` has its bytes (``bytea``); otherwise that is NULL.
 
-    While an export runs it holds an advisory lock, so that no other one writes the same table. A
-    connection that was lost meanwhile is made anew, once. Behind PgBouncer, this needs pooling by
-    session.
+    While an export runs it holds an advisory lock, so that no other one writes the same table. If
+    the connection is lost, the sink connects again, once. With PgBouncer, this needs session
+    pooling.
 
     Args:
         url: ``postgresql://user:password@host:port/database``, as libpq takes it. The password is
-            shown nowhere; it may also be in ``PGPASSWORD`` or in ``~/.pgpass``.
-        table: The table: ``name``, or ``schema.name``, each as it is, not folded to lower case. A
-            name alone is looked for along the ``search_path``.
+            never shown. It can also be in ``PGPASSWORD`` or in ``~/.pgpass``.
+        table: The table: ``name``, or ``schema.name``. Both are case-sensitive. A name without a
+            schema is looked up along the ``search_path``.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -97,29 +97,29 @@ class PostgresSink(DatabaseSink):
         "bytes": "bytea",
     }
     kinds: ClassVar[Mapping[str, Kind]] = {**KINDS, _EXACT: "bytes"}
-    marks: ClassVar[Sequence[str]] = ("$1", "$2", "$3")
+    placeholders: ClassVar[Sequence[str]] = ("$1", "$2", "$3")
 
     def __init__(self, url: str, *, table: str = TABLE) -> None:
         try:
             import psycopg  # noqa: PLC0415 - an extra
-        except ImportError:  # also of its own, where there is no libpq
+        except ImportError:  # also if psycopg finds no libpq
             raise MissingExtraError(
                 "PostgreSQL needs psycopg: pip install 'cekat-async[postgres]'"
             ) from None
         self._psycopg = psycopg
-        # What is no name at all is told of by the same words.
+        # Anything but text goes to the base class, which raises.
         schema, dot, name = table.rpartition(".") if "." in str(table) else ("", "", table)
         super().__init__(name)
-        self._named_schema = require_table(schema) if dot else None
+        self._named_schema = require_table_name(schema) if dot else None
         self._schema = self._named_schema or ""
-        self._options = _options_of(url)
-        self.target = f"{_shown(self._options)}{shown(table)}"
+        self._options = parse_url(url)
+        self.target = f"{describe_database(self._options)}{describe_table(table)}"
         self.checkpoint: Path | None = None
         self._opened: psycopg.Connection[Any] | None = None
 
-    def name_of(self, table: str) -> str:
-        """Return a table's name as it stands in a statement, with its schema."""
-        return quoted(self._schema, table)
+    def quote_table(self, table: str) -> str:
+        """Return a table's name, with its schema, as an identifier in a statement."""
+        return quote_identifier(self._schema, table)
 
     def close(self) -> None:
         """Close the connection."""
@@ -137,17 +137,17 @@ class PostgresSink(DatabaseSink):
         yield cast("psycopg.Connection[Any]", self._opened)
 
     @contextlib.contextmanager
-    def told(self) -> Generator[None, None, None]:
-        """Tell of what PostgreSQL refuses, without what it was asked: that may be secret."""
+    def translate_errors(self) -> Generator[None, None, None]:
+        """Raise :class:`~cekat_async.TargetError` instead of PostgreSQL's errors."""
         try:
             yield
         except self._psycopg.Error as error:
-            reason = self._without_secrets(error.diag.message_primary or str(error))
-            # Not hung on it: a server's own words may hold the password that it was told.
+            reason = redact(error.diag.message_primary or str(error), self._options)
+            # Without its cause: the server's message may contain the password.
             raise TargetError(f"cannot write {self.target}: {reason}") from None
 
-    def shape_of(self, opened: Connection, table: str) -> Shape | None:
-        """Return the shape of a table, or of anything else with this name."""
+    def read_schema(self, opened: Connection, table: str) -> TableSchema | None:
+        """Return the schema of a table, or of anything else with this name."""
         found = opened.execute(
             """
             SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnum = ANY (i.indkey)
@@ -160,49 +160,50 @@ class PostgresSink(DatabaseSink):
             (self._schema, table),
         ).fetchall()
         columns = {name: type_ for name, type_, _ in found if name is not None}
-        return Shape(columns, [name for name, _, key in found if key]) if found else None
+        return TableSchema(columns, [name for name, _, key in found if key]) if found else None
 
-    def ensure(self, opened: Connection, table: str, kinds: Mapping[str, Kind]) -> None:
-        """Make a table, if there is none, or make sure that it is one of an export."""
-        if table == MANIFESTS and self.shape_of(opened, table) is None:
-            # Exports into other tables make the same one: the second waits, and finds it made.
-            key = _key_of(self._schema, table)
+    def ensure_table(self, opened: Connection, table: str, kinds: Mapping[str, Kind]) -> None:
+        """Create a table, or check that an existing one has the columns of an export."""
+        if table == MANIFESTS and self.read_schema(opened, table) is None:
+            # An export into another table may be creating it: wait until it has done so.
+            key = _compute_lock_key(self._schema, table)
             opened.execute("SELECT pg_advisory_xact_lock($1)", (key,))
-        super().ensure(opened, table, kinds)
+        super().ensure_table(opened, table, kinds)
 
     def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
-        """Copy all rows to a table of this connection, and from there where they belong."""
-        table = self.name_of(self._table)
-        with self.told():
+        """Copy all rows to a temporary table, and merge that into the table."""
+        table = self.quote_table(self.table)
+        with self.translate_errors():
             opened.execute(f"CREATE TEMP TABLE cekat_async_new (LIKE {table}) ON COMMIT DROP")
         super().write_all(opened, chunks)
-        source = f"SELECT {', '.join(map(quoted, self.kinds))} FROM {_STAGED}"  # noqa: S608 - quoted
-        with self.told():
-            opened.execute(upsert(table, tuple(self.kinds), source))
+        source = f"SELECT {', '.join(map(quote_identifier, self.kinds))} FROM {_STAGING}"  # noqa: S608 - quoted
+        with self.translate_errors():
+            opened.execute(build_upsert(table, tuple(self.kinds), source))
 
-    def row(self, record: bytes, began: datetime) -> Values:
-        """Return the row of a record, with nothing in it that PostgreSQL cannot hold or read."""
-        values = super().row(record, began)
-        held = [_HELD[kind](one) for kind, one in zip(KINDS.values(), values, strict=True)]
-        return (*held, None if held[_RAW].encode() == record else record)
+    def build_values(self, record: bytes, began: datetime) -> Values:
+        """Return the row of a record, without anything that PostgreSQL cannot store or read."""
+        values = super().build_values(record, began)
+        stored = [_CONVERT[kind](value) for kind, value in zip(KINDS.values(), values, strict=True)]
+        return (*stored, None if stored[_RAW].encode() == record else record)
 
-    def manifest_text(self, manifest: Manifest) -> str:
-        """Return a manifest as it is stored: it may have field names that strangers chose."""
-        return queryable(super().manifest_text(manifest))
+    def encode_manifest(self, manifest: Manifest) -> str:
+        """Return the text of a manifest as it is stored. It may contain names of unknown fields."""
+        return make_queryable(super().encode_manifest(manifest))
 
-    def refusal(self, table: str, differences: Sequence[str]) -> str:
-        """Return what to say of a table; for one that version 0.1 made, the statement it needs."""
-        if [*differences] != [lacks(_EXACT)]:
-            return super().refusal(table, differences)
+    def describe_refusal(self, table: str, differences: Sequence[str]) -> str:
+        """Return the message for a table; for one of version 0.1, with the statement it needs."""
+        if [*differences] != [describe_missing(_EXACT)]:
+            return super().describe_refusal(table, differences)
+        column = f"{quote_identifier(_EXACT)} {self.types['bytes']}"
         return (
             f"{self.target}: the table {table} was made by version 0.1 and has no column {_EXACT}, "
             "for records that PostgreSQL cannot hold as JSON. Add it, and run the export again: "
-            f"ALTER TABLE {self.name_of(table)} ADD COLUMN {quoted(_EXACT)} {self.types['bytes']};"
+            f"ALTER TABLE {self.quote_table(table)} ADD COLUMN {column};"
         )
 
     def write(self, opened: Connection, rows: Sequence[Values]) -> None:
         """Copy a chunk of rows."""
-        statement = f"COPY {_STAGED} ({', '.join(map(quoted, self.kinds))}) FROM STDIN"
+        statement = f"COPY {_STAGING} ({', '.join(map(quote_identifier, self.kinds))}) FROM STDIN"
         cursor = cast("psycopg.Connection[Any]", opened).cursor()
         with cursor.copy(statement.encode()) as copy:
             for row in rows:
@@ -217,7 +218,7 @@ class PostgresSink(DatabaseSink):
 
     def _connect(self) -> None:
         """Connect, and take the lock of the table."""
-        with self.told():
+        with self.translate_errors():
             options: Any = {**_DEFAULTS, **self._options, "client_encoding": "utf8"}
             self._opened = opened = self._psycopg.connect(
                 **options,
@@ -235,21 +236,21 @@ class PostgresSink(DatabaseSink):
             raise
 
     def _set_up(self, opened: Connection) -> None:
-        with self.told():
+        with self.translate_errors():
             ((encoding,),) = opened.execute("SHOW server_encoding").fetchall()
             if encoding != "UTF8":
                 raise TargetError(
                     f"cannot write {self.target}: its encoding is {encoding}, which does not hold "
                     "all characters; export to a database with the encoding UTF8"
                 )
-            self._schema = self._named_schema or self._found_schema(opened)
+            self._schema = self._named_schema or self._find_schema(opened)
             self._lock(opened)
 
-    def _found_schema(self, opened: Connection) -> str:
+    def _find_schema(self, opened: Connection) -> str:
         ((schema,),) = opened.execute(
             "SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n "
             "ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)), current_schema())",
-            (quoted(self._table),),
+            (quote_identifier(self.table),),
         ).fetchall()
         if schema is None:
             raise TargetError(
@@ -259,12 +260,12 @@ class PostgresSink(DatabaseSink):
         return str(schema)
 
     def _lock(self, opened: Connection) -> None:
-        key = _key_of(self._schema, self._table)
+        key = _compute_lock_key(self._schema, self.table)
         try:
-            # With some patience: a server takes a moment to notice that an export was killed.
-            opened.execute(f"SET lock_timeout = '{_LOCK_PATIENCE}s'")
+            # Waits, because a server takes a moment to notice that an export was killed.
+            opened.execute(f"SET lock_timeout = '{_TARGET_LOCK_TIMEOUT}s'")
             opened.execute("SELECT pg_advisory_lock($1)", (key,))
-            opened.execute(f"SET lock_timeout = '{_PATIENCE}s'")
+            opened.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}s'")
         except self._psycopg.errors.LockNotAvailable:
             pass
         else:
@@ -273,80 +274,29 @@ class PostgresSink(DatabaseSink):
             f"another export is writing {self.target}: run this one again when that one has ended"
         )
 
-    def _without_secrets(self, text: str) -> str:
-        line = " ".join(text.split())
-        for name in _SECRET & set(self._options):
-            if secret := str(self._options[name]):
-                line = line.replace(secret, "***").replace(quote(secret, safe=""), "***")
-        return line
 
-
-_SECRET = {"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"}
-_FORM = "postgresql://user:password@host:port/database"
-
-
-def _options_of(url: object) -> dict[str, Any]:
-    """Return what a URL says. What is wrong with it is told without it: it holds a password."""
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
-
-    if not isinstance(url, str) or not url.startswith(("postgresql://", "postgres://")):
-        raise ConfigurationError(f"url must look like {_FORM}")
-    _, _, rest = url.partition("://")
-    if rest.count("@") > 1 or "/" in rest.partition("@")[0] * ("@" in rest):
-        # libpq would take a part of the password for the host, the port or the database.
-        raise ConfigurationError(
-            "url: write the characters @ / and : in a user name, a password or an option as "
-            "%40 %2F and %3A"
-        )
-    options = None
-    with contextlib.suppress(Exception):
-        options = dict(conninfo_to_dict(url))
-    if options is None or not re.fullmatch(r"[0-9,]*", str(options.get("port", ""))):
-        raise ConfigurationError(f"url must look like {_FORM}, with no other options than libpq's")
-    return options
-
-
-def _shown(options: Mapping[str, Any]) -> str:
-    """Return the URL of a database, with nothing in it that is secret."""
-    hosts = str(options.get("host") or options.get("hostaddr") or "").split(",")
-    ports = str(options.get("port", "")).split(",")
-    ports = ports * len(hosts) if len(ports) == 1 else ports
-    places = [
-        (quote(host, safe=":[]") if ":" not in host else f"[{host}]") + (f":{port}" * bool(port))
-        for host, port in zip(hosts, ports, strict=False)
-    ]
-    user = quote(str(options["user"]), safe="") + "@" if options.get("user") else ""
-    shown = {name: options[name] for name in ("service",) if name in options}
-    query = f"?{urlencode(shown)}" if shown else ""
-    return f"postgresql://{user}{','.join(places)}/{quote(str(options.get('dbname', '')))}{query}"
-
-
-def _key_of(schema: str, table: str) -> int:
+def _compute_lock_key(schema: str, table: str) -> int:
     """Return the number of a table's advisory lock."""
-    name = f"cekat_async {quoted(schema, table)}".encode()
+    name = f"cekat_async {quote_identifier(schema, table)}".encode()
     return int.from_bytes(blake2b(name, digest_size=8).digest(), signed=True)
 
 
-# Half of a surrogate pair is no character: it cannot even be sent.
+# One half of a surrogate pair is not a character, and cannot be sent.
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-def _text(text: str | None) -> str | None:
+def _replace_invalid(text: str | None) -> str | None:
     return text and _NOT_TEXT.sub("\ufffd", text)
 
 
-def _json(text: str | None) -> str | None:
-    return None if text is None else queryable(text)
+def _convert_json(text: str | None) -> str | None:
+    return None if text is None else make_queryable(text)
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-_HELD: Mapping[Kind, Callable[[Any], Any]] = {
-    "text": _text,
-    "time": _as_it_is,
-    "json": _json,
-    "raw": _json,
+_CONVERT: Mapping[Kind, Callable[[Any], Any]] = {
+    "text": _replace_invalid,
+    "time": lambda value: value,
+    "json": _convert_json,
+    "raw": _convert_json,
 }
-"""What makes a value of each kind one that PostgreSQL can hold and read."""
+"""Converts a value of each kind to one that PostgreSQL can store and read."""

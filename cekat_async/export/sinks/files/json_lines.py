@@ -13,34 +13,34 @@ if TYPE_CHECKING:
     from cekat_async.export.sinks.base import Records
     from cekat_async.export.sinks.files.base import Output
 
-__all__ = ["JsonLinesSink", "batches_of_lines", "lines_of"]
+__all__ = ["JsonLinesSink", "join_lines", "split_into_batches"]
 
 _BATCH = 100
 
 
 class JsonLinesSink(FileSink):
-    """A file with one record a line, each exactly as the API sent it.
+    """A file with one record per line, each exactly as the API sent it.
 
-    Only a line break between two tokens of a record, which JSON Lines cannot hold, is left away.
+    Only line breaks between two tokens of a record, which JSON Lines cannot hold, are left out.
     """
 
     def write(self, records: Records, output: Output) -> None:
-        """Write a record a line."""
+        """Write one record per line."""
         for batch in records:
-            output.write(lines_of(batch))
+            output.write(join_lines(batch))
 
     def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
         """Return the lines."""
-        return batches_of_lines(file)
+        return split_into_batches(file)
 
 
-def lines_of(batch: list[bytes]) -> bytes:
+def join_lines(batch: list[bytes]) -> bytes:
     """Return records as lines."""
     return b"".join([record + b"\n" for record in batch])
 
 
-def batches_of_lines(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Return lines without their ends, in batches."""
+def split_into_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Return lines, without their line breaks, in batches."""
     iterator = iter(lines)
     while batch := [line.removesuffix(b"\n") for line in islice(iterator, _BATCH)]:
         yield batch
