@@ -12,12 +12,20 @@ import msgspec
 from cekat_async import DecodeError, decode_conversation, record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from cekat_async import Conversation, MessagePreview
 
-__all__ = ["COLUMNS", "Column", "Kind", "Row", "build_row"]
+__all__ = [
+    "COLUMNS",
+    "Column",
+    "Kind",
+    "Row",
+    "build_row",
+    "describe_differences",
+    "describe_missing",
+]
 
 Kind: TypeAlias = Literal["text", "time", "json", "raw", "bytes"]
 Row: TypeAlias = "tuple[str | datetime | None, ...]"
@@ -95,6 +103,7 @@ that live accounts send, all fields that this version does not know (``extra``),
 
 _VALUES = tuple(column.value for column in COLUMNS[:-1])
 _NO_VALUES = (None,) * (len(COLUMNS) - 2)
+_SHOWN = 5
 
 
 def build_row(raw: bytes) -> Row:
@@ -114,3 +123,34 @@ def build_row(raw: bytes) -> Row:
 def _get_malformed_id(raw: bytes) -> str:
     id_ = record_id(raw)
     return f"odd:{blake2b(raw, digest_size=16).hexdigest()}" if id_ is None else id_
+
+
+def describe_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
+    """Return how the columns of a table differ from others, a text for each kind of difference.
+
+    Args:
+        found: The name and the type of each column.
+        expected: The same of the columns that the table should have.
+    """
+    missing = [name for name in expected if name not in found]
+    extra = [name for name in found if name not in expected]
+    changed = [
+        f"{name} is {found[name]} and not {type_}"
+        for name, type_ in expected.items()
+        if name in found and found[name] != type_
+    ]
+    return [
+        *([describe_missing(*missing)] if missing else []),
+        *([f"it also has {_shorten(extra)}"] if extra else []),
+        *([_shorten(changed)] if changed else []),
+    ]
+
+
+def describe_missing(*names: str) -> str:
+    """Return the text for columns that a table lacks."""
+    return f"it has no column {_shorten(names)}"
+
+
+def _shorten(texts: Sequence[str]) -> str:
+    rest = len(texts) - _SHOWN
+    return ", ".join(texts[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -265,18 +265,21 @@ def test_damaged_pages_are_noticed(tmp_path, name, monkeypatch):
     """A file in which bytes changed on their way to the disk does not take the target's name."""
     path = tmp_path / name
     sink = sink_for(path)
-    read = type(sink).connect_to_read
+    connect, opened = type(sink).connect, []
 
     def damaging(self, new):
-        data = bytearray(new.read_bytes())
-        for place in range(len(data) // 4, len(data) * 3 // 4, 4096):
-            data[place] ^= 0xFF
-        new.write_bytes(data)
-        return read(self, new)
+        opened.append(new)
+        if len(opened) == 3:  # after open() and publish()
+            data = bytearray(new.read_bytes())
+            for place in range(len(data) // 4, len(data) * 3 // 4, 4096):
+                data[place] ^= 0xFF
+            new.write_bytes(data)
+        return connect(self, new)
 
-    monkeypatch.setattr(type(sink), "connect_to_read", damaging)
+    monkeypatch.setattr(type(sink), "connect", damaging)
     with closing(sink), pytest.raises(TargetError):
         publish(sink, some_records(300))
+    assert opened == [tmp_path / f"{name}.new"] * 3
     assert names_in(tmp_path) == []
 
 

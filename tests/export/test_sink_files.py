@@ -20,7 +20,7 @@ from support.malformed_records import LOSSLESS, NOT_UTF_8
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import MissingExtraError, TargetError
-from cekat_async.export.sinks.files.base import HashedOutput
+from cekat_async.export.sinks.files.base import Output
 from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
 from cekat_async.export.sinks.files.csv import CsvSink
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink
@@ -187,7 +187,7 @@ except TargetError as error:
 @pytest.mark.parametrize("nth", range(4))
 def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
     """A write that failed is told, also when the ones behind it do not fail."""
-    write, left = HashedOutput.write, iter(range(nth))
+    write, left = Output.write, iter(range(nth))
 
     def once(output, data):
         if next(left, None) is None:
@@ -195,7 +195,7 @@ def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(output, data)
 
-    monkeypatch.setattr(HashedOutput, "write", once)
+    monkeypatch.setattr(Output, "write", once)
     with pytest.raises(TargetError, match="No space left"):
         publish(kind(tmp_path / "out"), some_records(500))
 
@@ -311,7 +311,7 @@ def _die_in_time(left):
 
     for name in CALLS:
         setattr(os, name, counted(getattr(os, name)))
-    HashedOutput.write = counted(HashedOutput.write)
+    Output.write = counted(Output.write)
 
 
 @each_sink

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-# ruff: noqa: PLC0415 - see the functions that import the sinks
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cekat_async import ConfigurationError
+from cekat_async.export.sinks.databases.duckdb import DuckdbSink
+from cekat_async.export.sinks.databases.postgres import PostgresSink
+from cekat_async.export.sinks.databases.sqlite import SqliteSink
+from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
+from cekat_async.export.sinks.files.csv import CsvSink
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.parquet import ParquetSink
+from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
+from cekat_async.export.sinks.files.stdout import StdoutSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +28,29 @@ TARGETS = (
     ".jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet (a file; with a slash behind it a folder), "
     ".sqlite, .duckdb, postgresql://…, or - for standard output"
 )
+
+
+class _Kind(NamedTuple):
+    """A kind of target: how its sink is created, and the options of :func:`sink_for` it has."""
+
+    create: Callable[..., Sink]
+    options: frozenset[str] = frozenset()
+
+
+_TABLE = frozenset({"table"})
+_STDOUT = _Kind(lambda _: StdoutSink())
+_POSTGRES = _Kind(PostgresSink, _TABLE)
+_PARQUET_FOLDER = _Kind(ParquetFolderSink)
+# Sinks import their libraries when they are created.
+_BY_SUFFIX = {
+    ".jsonl": _Kind(JsonLinesSink),
+    ".jsonl.gz": _Kind(GzipJsonLinesSink),
+    ".jsonl.zst": _Kind(ZstdJsonLinesSink),
+    ".csv": _Kind(CsvSink, frozenset({"defuse"})),
+    ".parquet": _Kind(ParquetSink),
+    ".sqlite": _Kind(SqliteSink, _TABLE),
+    ".duckdb": _Kind(DuckdbSink, _TABLE),
+}
 _SCHEMES = ("postgresql://", "postgres://")
 _OPTION_TARGETS = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://…"}
 
@@ -65,12 +96,12 @@ def _find_kind(target: str | os.PathLike[Any]) -> _Kind:
     if not isinstance(name, str) or "\0" in name:  # a path can be bytes
         raise _build_unknown(name)
     if name == "-":
-        return _Kind(_stdout)
+        return _STDOUT
     if name.startswith(_SCHEMES):
-        return _Kind(_postgres, _TABLE)
+        return _POSTGRES
     if _is_folder(name):
-        return _Kind(_parquet_folder)
-    for suffix, kind in _SUFFIXES.items():
+        return _PARQUET_FOLDER
+    for suffix, kind in _BY_SUFFIX.items():
         if name.endswith(suffix) and Path(name).name != suffix:
             return kind
     raise _build_unknown(name)
@@ -103,86 +134,3 @@ def _redact(name: object) -> object:
         return f"{scheme}://…"
     # A URL without a slash, or the form of libpq.
     return "…" if "@" in name or "password" in name.lower() else name
-
-
-# Each sink is imported only for a target that needs it, which keeps the command line fast. The
-# imports are statements, so that tools that bundle programs (PyInstaller) find the modules.
-
-
-def _json_lines(path: str) -> Sink:
-    from cekat_async.export.sinks.files.json_lines import JsonLinesSink
-
-    return JsonLinesSink(path)
-
-
-def _gzip_json_lines(path: str) -> Sink:
-    from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink
-
-    return GzipJsonLinesSink(path)
-
-
-def _zstd_json_lines(path: str) -> Sink:
-    from cekat_async.export.sinks.files.compressed import ZstdJsonLinesSink
-
-    return ZstdJsonLinesSink(path)
-
-
-def _csv(path: str, **options: bool) -> Sink:
-    from cekat_async.export.sinks.files.csv import CsvSink
-
-    return CsvSink(path, **options)
-
-
-def _parquet(path: str) -> Sink:
-    from cekat_async.export.sinks.files.parquet import ParquetSink
-
-    return ParquetSink(path)
-
-
-def _parquet_folder(path: str) -> Sink:
-    from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
-
-    return ParquetFolderSink(path)
-
-
-def _sqlite(path: str, **options: str) -> Sink:
-    from cekat_async.export.sinks.databases.sqlite import SqliteSink
-
-    return SqliteSink(path, **options)
-
-
-def _duckdb(path: str, **options: str) -> Sink:
-    from cekat_async.export.sinks.databases.duckdb import DuckdbSink
-
-    return DuckdbSink(path, **options)
-
-
-def _postgres(url: str, **options: str) -> Sink:
-    from cekat_async.export.sinks.databases.postgres import PostgresSink
-
-    return PostgresSink(url, **options)
-
-
-def _stdout(_: str) -> Sink:
-    from cekat_async.export.sinks.files.stdout import StdoutSink
-
-    return StdoutSink()
-
-
-class _Kind(NamedTuple):
-    """A kind of target: how its sink is created, and the options of :func:`sink_for` it has."""
-
-    create: Callable[..., Sink]
-    options: frozenset[str] = frozenset()
-
-
-_TABLE = frozenset({"table"})
-_SUFFIXES = {
-    ".jsonl": _Kind(_json_lines),
-    ".jsonl.gz": _Kind(_gzip_json_lines),
-    ".jsonl.zst": _Kind(_zstd_json_lines),
-    ".csv": _Kind(_csv, frozenset({"defuse"})),
-    ".parquet": _Kind(_parquet),
-    ".sqlite": _Kind(_sqlite, _TABLE),
-    ".duckdb": _Kind(_duckdb, _TABLE),
-}

@@ -60,14 +60,10 @@ class DuckdbSink(DatabaseFileSink):
                 "DuckDB needs duckdb: pip install 'cekat-async[duckdb]'"
             ) from None
         self._duckdb = duckdb
+        self.error = duckdb.Error
         super().__init__(path, table=table)
         self._connected_path = self.path
         self._encode_path(self.path)  # raises if DuckDB does not accept it
-
-    @property
-    def error(self) -> type[Exception]:
-        """The base class of DuckDB's errors."""
-        return self._duckdb.Error
 
     def create(self, path: Path) -> None:
         """Create an empty database. DuckDB refuses an empty file, so the mode is set afterwards."""
@@ -76,7 +72,7 @@ class DuckdbSink(DatabaseFileSink):
 
     @contextlib.contextmanager
     def connect(self, path: Path) -> Generator[Connection, None, None]:
-        """Open a file to write it."""
+        """Open a database file."""
         with self.translate_errors():
             opened = self._connect(self._encode_path(path))
         self._connected_path = path
@@ -86,16 +82,6 @@ class DuckdbSink(DatabaseFileSink):
             opened.close()
             with contextlib.suppress(OSError):  # another connection still uses it
                 add_suffix(path, _TEMPORARY).rmdir()
-
-    @contextlib.contextmanager
-    def connect_to_read(self, path: Path) -> Generator[Connection, None, None]:
-        """Open a file that nothing else has open, only to read it."""
-        with self.translate_errors():
-            opened = self._duckdb.connect(
-                self._encode_path(path), read_only=True, config={"memory_limit": _MEMORY}
-            )
-        with contextlib.closing(opened):
-            yield opened
 
     def flush_log(self, opened: Connection) -> None:
         """Write everything into the file. Closing does it too, but hides a failure."""

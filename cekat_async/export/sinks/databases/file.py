@@ -61,6 +61,8 @@ class DatabaseFileSink(DatabaseSink):
 
     companions: ClassVar[Sequence[str]]
     """The suffixes of the files that the database keeps next to its own while it is written."""
+    error: type[Exception]
+    """The base class of the database's own errors."""
 
     def __init__(self, path: str | os.PathLike[str], *, table: str = TABLE) -> None:
         super().__init__(table)
@@ -75,18 +77,9 @@ class DatabaseFileSink(DatabaseSink):
         self._new = add_suffix(self.path, ".new")
         self._lock = TargetLock(add_suffix(self.path, LOCK), str(Path(path)))
 
-    @property
-    @abstractmethod
-    def error(self) -> type[Exception]:
-        """The base class of the database's own errors."""
-
     @abstractmethod
     def connect(self, path: Path) -> AbstractContextManager[Connection]:
-        """Open a database file to write it."""
-
-    @abstractmethod
-    def connect_to_read(self, path: Path) -> AbstractContextManager[Connection]:
-        """Open a database file that nothing else has open, only to read it."""
+        """Open a database file."""
 
     @abstractmethod
     def create(self, path: Path) -> None:
@@ -163,7 +156,7 @@ class DatabaseFileSink(DatabaseSink):
                 count = self.count(opened)
                 self.flush_log(opened)
         self._require_one_file()
-        with self.connect_to_read(self._new) as opened:
+        with self.connect(self._new) as opened:
             self._require_manifest(opened, manifest)
             self._require_undamaged(opened, count)
         with translate_os_errors(self.target):

@@ -8,7 +8,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cekat_async import MissingExtraError, TargetBusyError, TargetError
-from cekat_async.export.sinks.columns import describe_missing
 from cekat_async.export.sinks.databases.base import DatabaseSink
 from cekat_async.export.sinks.databases.jsonb import make_queryable
 from cekat_async.export.sinks.databases.postgres_url import describe_database, parse_url, redact
@@ -22,6 +21,7 @@ from cekat_async.export.sinks.databases.tables import (
     quote_identifier,
     require_table_name,
 )
+from cekat_async.frames.columns import describe_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence

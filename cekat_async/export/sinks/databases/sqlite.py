@@ -51,11 +51,7 @@ class SqliteSink(DatabaseFileSink):
     # Locked at once: SQLite may refuse a later lock without waiting for the other connection.
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
     companions: ClassVar[Sequence[str]] = ("-journal", "-wal", "-shm")
-
-    @property
-    def error(self) -> type[Exception]:
-        """The base class of SQLite's errors."""
-        return sqlite3.Error
+    error = sqlite3.Error
 
     def create(self, path: Path) -> None:
         """Create an empty file, which is an empty database."""
@@ -63,7 +59,7 @@ class SqliteSink(DatabaseFileSink):
 
     @contextlib.contextmanager
     def connect(self, path: Path) -> Generator[Connection, None, None]:
-        """Open a file to write it."""
+        """Open a database file."""
         with self.translate_errors():
             opened = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         with contextlib.closing(opened):
@@ -72,14 +68,6 @@ class SqliteSink(DatabaseFileSink):
                 opened.execute("PRAGMA cache_size = -65536")
                 # A commit, and the removal of its journal, are on the disk when it returns.
                 opened.execute("PRAGMA synchronous = EXTRA")
-            yield opened
-
-    @contextlib.contextmanager
-    def connect_to_read(self, path: Path) -> Generator[Connection, None, None]:
-        """Open a file that nothing else has open, only to read it."""
-        with self.translate_errors():
-            opened = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
-        with contextlib.closing(opened):
             yield opened
 
     def flush_log(self, opened: Connection) -> None:

@@ -7,8 +7,7 @@ from urllib.parse import quote
 
 from cekat_async import ConfigurationError
 from cekat_async.errors import readable
-from cekat_async.export.sinks.columns import describe_differences
-from cekat_async.frames.columns import COLUMNS
+from cekat_async.frames.columns import COLUMNS, describe_differences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from abc import ABC, abstractmethod
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -21,6 +22,7 @@ from cekat_async.export.sinks.file_system import (
     hash_file,
     require_file_name,
     require_file_place,
+    require_folder,
     resolve_link,
     sync_folder,
     translate_os_errors,
@@ -30,20 +32,14 @@ from cekat_async.export.sinks.lock import LOCK, TargetLock
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cekat_async.export.manifest import Manifest
     from cekat_async.export.sinks.base import Records
 
-__all__ = ["FileSink", "HashedOutput", "Output", "ReplacedSink"]
+__all__ = ["FileSink", "Output", "ReplacedSink", "batched"]
 
-
-class Output(Protocol):
-    """A file that is written from its beginning to its end."""
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        """Write all of some bytes."""
-        ...
+_BATCH = 100
 
 
 class ReplacedSink(ABC):
@@ -60,6 +56,7 @@ class ReplacedSink(ABC):
     Attributes:
         path: The target, with symbolic links resolved.
         new: Where the new target is written.
+        rights_source: The file whose rights new files get.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -72,20 +69,13 @@ class ReplacedSink(ABC):
             raise TargetError(f"{self.target} has no name that a new one could take: name it")
         self.checkpoint: Path | None = add_suffix(self.path, CHECKPOINT)
         self.new = add_suffix(self.path, ".new")
+        self.rights_source = self.path
         self._manifest = ManifestFile(self.path)
         self._lock = TargetLock(add_suffix(self.path, LOCK), self.target)
 
     @abstractmethod
-    def check_place(self) -> None:
-        """Raise unless there can be a target of this kind at the path."""
-
-    @abstractmethod
     def check_replaceable(self) -> None:
         """Raise unless a new target can be written and can replace the present one."""
-
-    @abstractmethod
-    def read_target(self) -> Iterator[list[bytes]]:
-        """Return the records of the target, in batches."""
 
     @abstractmethod
     def write_new(self, records: Records) -> str:
@@ -109,16 +99,12 @@ class ReplacedSink(ABC):
     def remove_old(self) -> None:  # noqa: B027 - only some targets need it
         """Remove the old target, after the new one has taken its name on the disk."""
 
-    def rights_source(self) -> Path:
-        """Return the file whose rights new files get."""
-        return self.path
-
     def open(self) -> None:
         """Check that the target can be replaced, and recover from a kill."""
         with translate_os_errors(self.target):
-            self.check_place()
+            require_folder(self.path, self.target)
             with self._lock.acquired():
-                if self._manifest.is_pending:
+                if self._manifest.new.exists():
                     self.recover()
                     # The next export would overwrite it, and the target would have no manifest.
                     self._manifest.recover(self.checksum())
@@ -131,13 +117,13 @@ class ReplacedSink(ABC):
             ReplacementRefusedError: It is damaged, or a newer version wrote it.
         """
         with translate_os_errors(self.target):
-            if not (self.path.exists() and self._manifest.exists()):
+            if not (self.path.exists() and self._manifest.path.exists()):
                 return None
             if manifest := self._manifest.read():
                 return manifest
         raise ReplacementRefusedError(
             f"{self.target} cannot be compared with this export, because its manifest "
-            f"{self._manifest.name} is damaged, or a newer version wrote it: choose another "
+            f"{self._manifest.path.name} is damaged, or a newer version wrote it: choose another "
             "target, or pass replace=True"
         )
 
@@ -152,18 +138,13 @@ class ReplacedSink(ABC):
             "incremental=False"
         )
 
-    def stored(self) -> Iterator[list[bytes]]:
-        """Return the records of the target, in batches."""
-        with translate_os_errors(self.target):
-            yield from self.read_target()
-
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Write the new target, and let it replace the old one."""
         with translate_os_errors(self.target):
             try:
                 checksum = self.write_new(records)
                 manifest = msgspec.structs.replace(manifest, checksum=checksum)
-                self._manifest.write_new(manifest, like=self.rights_source())
+                self._manifest.write_new(manifest, like=self.rights_source)
                 self.take_name()
             except BaseException:
                 self._remove_new()
@@ -201,28 +182,25 @@ class FileSink(ReplacedSink):
         """Write a whole file of records."""
 
     @abstractmethod
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
-        """Return the records of a whole file in batches, as they were given to ``write``."""
-
-    def check_place(self) -> None:
-        """Raise unless there can be a file at the path."""
-        require_file_place(self.path, self.target)
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the records of a whole file, as they were given to ``write``."""
 
     def check_replaceable(self) -> None:
-        """Create an empty new file, and remove it."""
+        """Raise unless there can be a file at the path, and a new one next to it."""
+        require_file_place(self.path, self.target)
         self.remove_new()
         create_private(self.new).close()
         self.new.unlink()
 
-    def read_target(self) -> Iterator[list[bytes]]:
+    def stored(self) -> Iterator[list[bytes]]:
         """Return the records of the file."""
-        with self.path.open("rb", buffering=CHUNK) as file:
-            yield from self.read(file)
+        with translate_os_errors(self.target), self.path.open("rb", buffering=CHUNK) as file:
+            yield from batched(self.read(file))
 
     def write_new(self, records: Records) -> str:
         """Write the new file."""
-        with durable_file(self.new, like=self.rights_source()) as file:
-            output = HashedOutput(file)
+        with durable_file(self.new, like=self.rights_source) as file:
+            output = Output(file)
             self.write(records, output)
         return f"sha256:{output.digest}"
 
@@ -239,19 +217,26 @@ class FileSink(ReplacedSink):
         return f"sha256:{hash_file(self.path)}" if self.path.exists() else ""
 
 
-class HashedOutput:
-    """An output that computes the SHA-256 of everything it writes."""
+class Output:
+    """A file that is written from its beginning to its end, and the hash of its content."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._hash = hashlib.sha256()
 
-    def write(self, data: bytes | memoryview, /) -> int:
-        """Write and hash all of some bytes."""
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Write all of some bytes."""
         self._hash.update(data)
-        return self._file.write(data)
+        self._file.write(data)
 
     @property
     def digest(self) -> str:
-        """The SHA-256, in hexadecimal."""
+        """The SHA-256 of everything that was written, in hexadecimal."""
         return self._hash.hexdigest()
+
+
+def batched(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Return records in batches of about a page."""
+    iterator = iter(records)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch

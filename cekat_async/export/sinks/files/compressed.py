@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from cekat_async import MissingExtraError
 from cekat_async.export.sinks.files.base import FileSink
-from cekat_async.export.sinks.files.json_lines import join_lines, split_into_batches
+from cekat_async.export.sinks.files.json_lines import join_lines, split_lines
 
 if TYPE_CHECKING:
     import os
@@ -44,10 +44,10 @@ class GzipJsonLinesSink(FileSink):
         compressor = zlib.compressobj(_GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
         _write_compressed(records, compressor, output)
 
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the lines."""
         with gzip.GzipFile(fileobj=file, mode="rb") as lines:
-            yield from split_into_batches(lines)
+            yield from split_lines(lines)
 
 
 class ZstdJsonLinesSink(FileSink):
@@ -77,12 +77,12 @@ class ZstdJsonLinesSink(FileSink):
         compressor = self._zstd.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
         _write_compressed(records, compressor.compressobj(), output)
 
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the lines."""
         reader = self._zstd.ZstdDecompressor().stream_reader(file, closefd=False)
         # The reader itself cannot split its bytes into lines.
         with io.BufferedReader(reader, _CHUNK) as lines:
-            yield from split_into_batches(lines)
+            yield from split_lines(lines)
 
 
 def _write_compressed(records: Records, compressor: _Compressor, output: Output) -> None:

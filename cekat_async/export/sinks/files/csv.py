@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvSink"]
 
-_BATCH = 100
 _BOM = b"\xef\xbb\xbf"
 
 # What spreadsheets run as a formula. Some skip blank and invisible characters before it, and
@@ -67,20 +66,14 @@ class CsvSink(FileSink):
         for batch in records:
             output.write(_encode_rows([self._format_row(build_row(record)) for record in batch]))
 
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the records from the column ``raw``."""
         rows = _split_rows(file)
-        row = self._compile_row_pattern(next(rows, b""))
-        batch: list[bytes] = []
-        for line in rows:
-            if not (found := row.fullmatch(line)):
+        pattern = self._compile_row_pattern(next(rows, b""))
+        for row in rows:
+            if not (found := pattern.fullmatch(row)):
                 raise self._build_error("a row is cut short")
-            batch.append(_parse_raw(found["raw"]))
-            if len(batch) == _BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+            yield _parse_raw(found["raw"])
 
     def _format_row(self, row: Row) -> list[str]:
         *cells, raw = [value if isinstance(value, str) else _format_time(value) for value in row]

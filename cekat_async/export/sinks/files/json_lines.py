@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from cekat_async.export.sinks.files.base import FileSink
@@ -13,9 +12,7 @@ if TYPE_CHECKING:
     from cekat_async.export.sinks.base import Records
     from cekat_async.export.sinks.files.base import Output
 
-__all__ = ["JsonLinesSink", "join_lines", "split_into_batches"]
-
-_BATCH = 100
+__all__ = ["JsonLinesSink", "join_lines", "split_lines"]
 
 
 class JsonLinesSink(FileSink):
@@ -29,9 +26,9 @@ class JsonLinesSink(FileSink):
         for batch in records:
             output.write(join_lines(batch))
 
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the lines."""
-        return split_into_batches(file)
+        return split_lines(file)
 
 
 def join_lines(batch: list[bytes]) -> bytes:
@@ -39,8 +36,6 @@ def join_lines(batch: list[bytes]) -> bytes:
     return b"".join([record + b"\n" for record in batch])
 
 
-def split_into_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Return lines, without their line breaks, in batches."""
-    iterator = iter(lines)
-    while batch := [line.removesuffix(b"\n") for line in islice(iterator, _BATCH)]:
-        yield batch
+def split_lines(file: Iterable[bytes]) -> Iterator[bytes]:
+    """Return the lines of a file without their line breaks."""
+    return (line.removesuffix(b"\n") for line in file)

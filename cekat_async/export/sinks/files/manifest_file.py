@@ -23,40 +23,30 @@ class ManifestFile:
 
     Args:
         target: The target.
+
+    Attributes:
+        path: The manifest.
+        new: The new manifest, until it takes its name.
     """
 
     def __init__(self, target: Path) -> None:
-        self._path = add_suffix(target, ".manifest.json")
-        self._new = add_suffix(self._path, ".new")
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return self._path.name
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether there is a new manifest that has not taken its name."""
-        return self._new.exists()
-
-    def exists(self) -> bool:
-        """Return whether there is a manifest."""
-        return self._path.exists()
+        self.path = add_suffix(target, ".manifest.json")
+        self.new = add_suffix(self.path, ".new")
 
     def read(self) -> Manifest | None:
         """Return the manifest; ``None`` if this version cannot read it."""
-        return parse_manifest(self._path.read_bytes())
+        return parse_manifest(self.path.read_bytes())
 
     def write_new(self, manifest: Manifest, *, like: Path) -> None:
         """Write a new manifest to the disk, with the rights of another file."""
-        with durable_file(self._new, like=like) as file:
+        with durable_file(self.new, like=like) as file:
             file.write(manifest.to_json())
-        sync_folder(self._path.parent)
+        sync_folder(self.path.parent)
 
     def replace(self) -> None:
         """Let the new manifest take its name."""
-        self._new.replace(self._path)
-        sync_folder(self._path.parent)
+        self.new.replace(self.path)
+        sync_folder(self.path.parent)
 
     def recover(self, checksum: str) -> None:
         """Let the new manifest take its name if it belongs to the target, or else remove it.
@@ -64,12 +54,12 @@ class ManifestFile:
         Args:
             checksum: The checksum of the target.
         """
-        manifest = parse_manifest(self._new.read_bytes())
+        manifest = parse_manifest(self.new.read_bytes())
         if manifest and manifest.checksum == checksum:
-            self._new.replace(self._path)
+            self.new.replace(self.path)
         else:
             self.remove_new()
 
     def remove_new(self) -> None:
         """Remove the new manifest, if there is one."""
-        self._new.unlink(missing_ok=True)
+        self.new.unlink(missing_ok=True)

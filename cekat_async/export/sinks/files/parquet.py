@@ -7,9 +7,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cekat_async import TargetError
-from cekat_async.export.sinks.columns import describe_differences
 from cekat_async.export.sinks.files.base import FileSink
 from cekat_async.frames.arrow import ArrowBuilder
+from cekat_async.frames.columns import describe_differences
 
 if TYPE_CHECKING:
     import os
@@ -61,7 +61,7 @@ class ParquetSink(FileSink):
         """Write all records as one file."""
         self._format.write(chain.from_iterable(records), output)
 
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the records from the column ``raw``."""
         return self._format.read(file)
 
@@ -112,8 +112,8 @@ class ParquetFormat:
         if batches:
             yield self._builder.build_table(batches)
 
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
-        """Return the records of a whole file, in batches."""
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the records of a whole file."""
         binary = self._builder.pyarrow.binary()
         with self._parquet.ParquetFile(file) as table:
             # One group at a time: otherwise pyarrow keeps the groups that it has read.
@@ -121,7 +121,7 @@ class ParquetFormat:
                 for batch in table.iter_batches(
                     _BATCH, row_groups=[group], columns=["raw"], use_threads=False
                 ):
-                    yield batch.column(0).cast(binary).to_pylist()
+                    yield from batch.column(0).cast(binary).to_pylist()
 
     def check(self, path: Path) -> None:
         """Raise unless a file has the columns of an export.

@@ -16,10 +16,10 @@ from cekat_async.export.sinks.file_system import (
     copy_rights,
     durable_file,
     hash_file,
-    require_folder,
     sync_folder,
+    translate_os_errors,
 )
-from cekat_async.export.sinks.files.base import HashedOutput, ReplacedSink
+from cekat_async.export.sinks.files.base import Output, ReplacedSink, batched
 from cekat_async.export.sinks.files.parquet import ParquetFormat
 
 if TYPE_CHECKING:
@@ -62,10 +62,7 @@ class ParquetFolderSink(ReplacedSink):
         self._format = ParquetFormat()
         self._rows_per_part = rows_per_part
         self._old = add_suffix(self.path, ".old")
-
-    def check_place(self) -> None:
-        """Raise unless the parent folder exists."""
-        require_folder(self.path, self.target)
+        self.rights_source = self.path / _name_part(0)
 
     def recover(self) -> None:
         """Restore the old folder if there is no new one; otherwise remove the old folder."""
@@ -86,11 +83,12 @@ class ParquetFolderSink(ReplacedSink):
         self.new.mkdir(_OWNER_ONLY)
         self.new.rmdir()
 
-    def read_target(self) -> Iterator[list[bytes]]:
+    def stored(self) -> Iterator[list[bytes]]:
         """Return the records of all parts, in order."""
-        for part in _list_parts(self.path):
-            with part.open("rb", buffering=CHUNK) as file:
-                yield from self._format.read(file)
+        with translate_os_errors(self.target):
+            for part in _list_parts(self.path):
+                with part.open("rb", buffering=CHUNK) as file:
+                    yield from batched(self._format.read(file))
 
     def write_new(self, records: Records) -> str:
         """Write the new folder."""
@@ -135,10 +133,6 @@ class ParquetFolderSink(ReplacedSink):
             return ""
         return _combine_hashes((part.name, hash_file(part)) for part in _list_parts(self.path))
 
-    def rights_source(self) -> Path:
-        """Return the first part, whose rights new files get."""
-        return self.path / _name_part(0)
-
     def _check_folder(self) -> None:
         for part in _list_parts(self.path):
             self._format.check(part)
@@ -146,8 +140,8 @@ class ParquetFolderSink(ReplacedSink):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.target)
 
     def _write_part(self, path: Path, records: Iterator[bytes]) -> str:
-        with durable_file(path, like=self.rights_source()) as file:
-            output = HashedOutput(file)
+        with durable_file(path, like=self.rights_source) as file:
+            output = Output(file)
             self._format.write(records, output)
         return output.digest
 
