@@ -36,8 +36,8 @@ def sink_at(folder, name, **options):
 
 
 def refused(folder, name, **options):
-    told = pytest.raises(TargetBusyError, match=r"^another export is writing .*: run this one")
-    with sink_at(folder, name, **options) as sink, told:
+    busy = pytest.raises(TargetBusyError, match=r"^another export is writing .*: run this one")
+    with sink_at(folder, name, **options) as sink, busy:
         sink.open()
 
 
@@ -92,13 +92,16 @@ def test_a_kill_releases_the_lock(tmp_path, name):
     assert list(tmp_path.glob("*.lock")) == []
 
 
-async def test_from_the_first_request_to_the_last(account, tmp_path):
-    """While one export fetches, one with another checkpoint is refused before any request."""
+@pytest.mark.parametrize("options", [{}, {"restart": True}, {"checkpoint": "other"}])
+async def test_from_the_first_request_to_the_last(account, tmp_path, options):
+    """While one export fetches, another one into its target is refused before any request."""
     target, refusals = tmp_path / "x.jsonl", []
+    if "checkpoint" in options:
+        options = {"checkpoint": tmp_path / "other"}
 
     async def again():
-        with pytest.raises(TargetBusyError):
-            await export_conversations(other.client, target, checkpoint=tmp_path / "other")
+        with pytest.raises(TargetBusyError, match="another export is writing "):
+            await export_conversations(other.client, target, **options)
         refusals.append(len(other.sandbox.log.requests))
 
     async with account(100) as a, account(100) as other, asyncio.TaskGroup() as tasks:

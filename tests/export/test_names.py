@@ -11,7 +11,6 @@ from cekat_async import CekatError, ConfigurationError, TargetError
 from cekat_async.errors import readable
 from cekat_async.export import export_conversations, sink_for
 from cekat_async.export.checkpoint import Checkpoint
-from cekat_async.export.sinks.databases.tables import require_table_name
 
 # Of a list, because hypothesis would take a union of characters for one of their ranges.
 SURROGATES = st.sampled_from([*"\ud800\ud83d\udc80\udce9\udcff\ude00\udfff"])
@@ -61,12 +60,6 @@ def test_what_no_checkpoint_can_be_called(tmp_path, name):
     """The same holds for a checkpoint."""
     with pytest.raises(ConfigurationError, match=r"cannot|no file can"):
         Checkpoint(tmp_path / name)
-
-
-def test_a_table_has_a_name_in_unicode():
-    """The name of a table must be text that every database can be asked for."""
-    with pytest.raises(ConfigurationError, match="text in UTF-8"):
-        require_table_name("caf\udce9")
 
 
 @pytest.mark.parametrize(

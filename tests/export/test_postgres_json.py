@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
-from support.malformed_records import LOSSLESS, NOT_UTF_8
+from support.malformed_records import LOSSLESS, NOT_UTF_8, set_ids
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError
@@ -48,10 +48,6 @@ HARD = {
 }
 
 
-def named(records):
-    return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
-
-
 def ask(database, statement, *values):
     with closing(psycopg.connect(database, autocommit=True)) as connection:
         cursor = connection.execute(statement, values or None)
@@ -74,7 +70,7 @@ QUERIES = [
 
 def test_queries_over_all_rows(database):
     """Whatever was exported, all functions for JSON read all rows of the table."""
-    records = [*named(HARD).values(), *LOSSLESS, NOT_UTF_8, *some_records(20)]
+    records = [*set_ids(HARD).values(), *LOSSLESS, NOT_UTF_8, *some_records(20)]
     publish(PostgresSink(database), records, unknown_fields={"\0": 1, "x": 2})
 
     for query in QUERIES:
@@ -87,7 +83,7 @@ def test_queries_over_all_rows(database):
 def test_every_record_is_there_to_the_byte(database):
     """``raw_exact`` has the bytes of each record that ``raw`` does not have, and of no other."""
     plain = some_records(20)
-    records = [*named(HARD).values(), *LOSSLESS, NOT_UTF_8, *plain]
+    records = [*set_ids(HARD).values(), *LOSSLESS, NOT_UTF_8, *plain]
     publish(PostgresSink(database), records)
 
     held = ask(
@@ -258,10 +254,10 @@ def statement_in(error):
 
 def test_a_table_of_version_0_1(old):
     """A table of 0.1 is refused with the statement that it needs; after that it is written."""
-    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
-    assert "\n" not in str(told.value)
-    statement = statement_in(told.value)
+    assert "\n" not in str(raised.value)
+    statement = statement_in(raised.value)
     ask(old, statement)
 
     publish(PostgresSink(old), [HARD["NUL"], *some_records(5)])
@@ -274,9 +270,9 @@ def test_a_table_of_version_0_1(old):
 def test_rows_of_version_0_1(old):
     """The statement of the documentation makes old rows queryable, and keeps what they were."""
     (repair,) = re.findall(r"^UPDATE [^;]*;", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
-    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.manifest()
-    ask(old, statement_in(told.value))
+    ask(old, statement_in(raised.value))
     good = '{"id":"good","notes":"as it was"}'
     ask(old, "INSERT INTO conversations (id, raw) VALUES ('good', %s)", good)
     ask(old, repair)
@@ -296,9 +292,9 @@ def test_the_statement_names_the_table_at_hand(database):
     ask(database, 'CREATE SCHEMA "My crm"')
     ask(database, f'CREATE TABLE "My crm"."All of them" ({OLD_COLUMNS})')
     table = "My crm.All of them"
-    with closing(PostgresSink(database, table=table)) as sink, pytest.raises(TargetError) as told:
+    with closing(PostgresSink(database, table=table)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
-    ask(database, statement_in(told.value))
+    ask(database, statement_in(raised.value))
 
     publish(PostgresSink(database, table=table), some_records(3))
 
@@ -306,11 +302,11 @@ def test_the_statement_names_the_table_at_hand(database):
 def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
     """A table that differs in anything else is refused as any other, without a statement."""
     ask(old, "ALTER TABLE conversations DROP COLUMN notes")
-    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
 
-    assert "ALTER" not in str(told.value)
-    assert "it has no column notes, raw_exact" in str(told.value)
+    assert "ALTER" not in str(raised.value)
+    assert "it has no column notes, raw_exact" in str(raised.value)
 
 
 # Files
@@ -318,11 +314,11 @@ def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
 
 def test_malformed_records_in_a_sqlite_file(tmp_path):
     """In SQLite and DuckDB ``json_valid`` keeps queries over all rows from malformed records."""
-    publish(SqliteSink(tmp_path / "x.sqlite"), [*named(HARD).values(), *some_records(5)])
+    publish(SqliteSink(tmp_path / "x.sqlite"), [*set_ids(HARD).values(), *some_records(5)])
     duckdb = pytest.importorskip("duckdb")
     from cekat_async.export.sinks.databases.duckdb import DuckdbSink  # noqa: PLC0415 - an extra
 
-    publish(DuckdbSink(tmp_path / "x.duckdb"), [*named(HARD).values(), *some_records(5)])
+    publish(DuckdbSink(tmp_path / "x.duckdb"), [*set_ids(HARD).values(), *some_records(5)])
     query = "SELECT raw->>'$.notes' FROM conversations WHERE json_valid(raw)"
     with closing(duckdb.connect(str(tmp_path / "x.duckdb"))) as opened:
         assert len(opened.execute(query).fetchall()) > 5
