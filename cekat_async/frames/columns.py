@@ -41,7 +41,7 @@ class Column:
 
     Attributes:
         name: Its name.
-        kind: What its values are.
+        kind: The kind of its values.
         value: Returns its value for a conversation.
     """
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.malformed_records import LOSSLESS, NOT_UTF_8
-from support.sinks import Given, a_manifest, publish, read_stored, some_records
+from support.sinks import Given, a_manifest, list_names, publish, read_stored, some_records
 
 from cekat_async import MissingExtraError, TargetError
 from cekat_async.export import sink_for
@@ -246,6 +246,28 @@ def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
 
     with pytest.raises(TargetError, match=reason):
         kind(tmp_path / name).open()
+
+
+@each_sink
+def test_a_manifest_that_cannot_take_its_name(tmp_path, monkeypatch, kind):
+    """If only the last rename fails, the next export does it, and the target has its manifest."""
+    sink, replace = kind(tmp_path / "out"), os.replace
+    publish(sink, some_records(5))
+
+    def refused(source, *names):
+        if os.fspath(source).endswith(".manifest.json.new"):
+            raise OSError(errno.EIO, "refused", os.fspath(source))
+        replace(source, *names)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(TargetError, match="refused"):
+        publish(sink, some_records(9), runs=2)
+    monkeypatch.undo()
+    with closing(sink):
+        sink.open()
+
+    assert (sink.manifest().runs, read_stored(sink)) == (2, some_records(9))
+    assert list_names(tmp_path) == ["out", "out.manifest.json"]
 
 
 @each_sink

@@ -1,4 +1,4 @@
-"""What every sink is: the target of an export, which gets its records once all are fetched."""
+"""The interface of every sink: a target that gets its records once all are fetched."""
 
 from __future__ import annotations
 

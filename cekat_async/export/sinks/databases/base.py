@@ -1,4 +1,4 @@
-"""What all sinks share that merge an export into a table of a database."""
+"""The base class of sinks that merge an export into a table of a database."""
 
 from __future__ import annotations
 

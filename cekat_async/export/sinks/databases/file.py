@@ -1,4 +1,4 @@
-"""What SQLite and DuckDB share: a target that is a table in a database file."""
+"""The base class of the sinks for SQLite and DuckDB, whose databases are files."""
 
 from __future__ import annotations
 

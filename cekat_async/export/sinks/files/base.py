@@ -1,4 +1,4 @@
-"""What file and folder sinks share: each export replaces the target, and leaves a manifest."""
+"""The base classes of sinks whose target each export replaces: a file, or a folder."""
 
 from __future__ import annotations
 

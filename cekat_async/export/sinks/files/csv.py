@@ -105,8 +105,8 @@ def _format_time(value: datetime | None) -> str:
 def _encode_rows(rows: list[list[str]]) -> bytes:
     """Return rows as the writer of :mod:`csv` writes them.
 
-    That writer looks at each character, and blocks all other threads meanwhile. With a record of
-    some megabytes, that would block the event loop for too long.
+    That writer looks at each character without letting other threads run. With a record of some
+    megabytes, it would block the event loop for too long.
     """
     return "".join([",".join(map(_quote, row)) + "\r\n" for row in rows]).encode()
 

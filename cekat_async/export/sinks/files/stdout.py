@@ -1,4 +1,4 @@
-"""Standard output as a target, for a program behind a pipe."""
+"""Standard output as a target, for the next program in a pipe."""
 
 from __future__ import annotations
 
