@@ -17,11 +17,12 @@ from cekat_async.cli.progress import Standing, kept_fresh, progress_display
 from cekat_async.cli.running import drop_stdout, run_async
 from cekat_async.cli.summary import count, failures, summary
 from cekat_async.cli.wanted import STDOUT
-from cekat_async.export.database import MANIFESTS, DatabaseSink
-from cekat_async.export.file_sink import CHECKPOINT
 from cekat_async.export.runner import Export
-from cekat_async.export.stdout import StdoutSink
-from cekat_async.export.targets import sink_for
+from cekat_async.export.sinks.base import CHECKPOINT
+from cekat_async.export.sinks.databases.base import DatabaseSink
+from cekat_async.export.sinks.databases.tables import MANIFESTS
+from cekat_async.export.sinks.files.stdout import StdoutSink
+from cekat_async.export.sinks.registry import sink_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import msgspec
 from cekat_async.cli.options import is_typed, strength
 from cekat_async.export.manifest import Filters
 from cekat_async.export.plan import filters_of
-from cekat_async.export.targets import options_of, sink_for
+from cekat_async.export.sinks.registry import get_options, sink_for
 
 __all__ = ["STDOUT", "Wanted", "wanted"]
 
@@ -95,13 +95,13 @@ def _require_meant(context: click.Context, target: str, options: dict[str, Any])
 
 def _is_replaced(target: str) -> bool:
     """Whether each export replaces the target: standard output and databases are not."""
-    return target != STDOUT and "table" not in options_of(target)
+    return target != STDOUT and "table" not in get_options(target)
 
 
 def _sink_options(context: click.Context, target: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the sink; those of settings that it does not have are passed over."""
     found: dict[str, Any] = {}
-    known = options_of(target)
+    known = get_options(target)
     if options["table"] is not None and ("table" in known or is_typed(context, "table")):
         found["table"] = options["table"]
     if options["keep_formulas"] and ("defuse" in known or is_typed(context, "keep_formulas")):

@@ -7,15 +7,17 @@ Stopped or killed at any moment, the same call goes on where it stood: what has 
 checkpoint. The target is visible when it is whole, with a manifest of what it holds.
 """
 
+# ruff: noqa: PLC0415 - some names are imported on first use, see the end of the file
+
 import typing
 
 from cekat_async.export.manifest import Filters, Manifest, Partition
 from cekat_async.export.report import ExportProgress, ExportReport
-from cekat_async.export.sink import Lookup, Records, Sink
-from cekat_async.export.targets import sink_for
+from cekat_async.export.sinks.base import Lookup, Records, Sink
 
 if typing.TYPE_CHECKING:
     from cekat_async.export.runner import export_conversations
+    from cekat_async.export.sinks.registry import sink_for
 
 __all__ = [
     "ExportProgress",
@@ -34,9 +36,13 @@ if not typing.TYPE_CHECKING:
     # asyncio and sqlite3 take longer to import than everything else.
     def __getattr__(name: str) -> object:
         if name == "export_conversations":
-            from cekat_async.export import runner  # noqa: PLC0415 - see above
+            from cekat_async.export import runner
 
             return runner.export_conversations
+        if name == "sink_for":
+            from cekat_async.export.sinks import registry
+
+            return registry.sink_for
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

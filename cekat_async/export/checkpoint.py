@@ -21,9 +21,9 @@ from cekat_async import (
     TargetError,
     __version__,
 )
-from cekat_async.export.file_sink import CHECKPOINT, OWNER_ALONE
 from cekat_async.export.manifest import Filters
-from cekat_async.export.names import require_name
+from cekat_async.export.sinks.base import CHECKPOINT
+from cekat_async.export.sinks.file_system import create_private, require_file_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -124,7 +124,7 @@ class Checkpoint:
     def __init__(self, path: Path | None) -> None:
         self._folder = None if path else _temporary_folder()
         if path is not None:
-            require_name(str(path))
+            require_file_name(str(path))
         self.path = path or Path(str(self._folder)) / "checkpoint"
         self._database: sqlite3.Connection | None = None
         self._is_blank = False
@@ -487,7 +487,7 @@ def _create(path: Path) -> None:
     # One that is there is not even opened: to close it again would take its lock from another
     # export of this process.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ALONE))
+        create_private(path).close()
 
 
 def _numbers(rows: Iterable[tuple[int]]) -> Iterator[int]:

@@ -6,14 +6,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cekat_async import TargetError, record_id
-from cekat_async.export.file_sink import ReplacedSink, translate_os_errors
-from cekat_async.export.sink import Lookup
+from cekat_async.export.sinks.base import Lookup
+from cekat_async.export.sinks.file_system import translate_os_errors
+from cekat_async.export.sinks.files.base import ReplacedSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.sink import Sink
+    from cekat_async.export.sinks.base import Sink
 
 __all__ = ["Held"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cekat_async.export.checkpoint import Checkpoint, Job
     from cekat_async.export.manifest import Manifest
     from cekat_async.export.plan import Policy
-    from cekat_async.export.sink import Sink
+    from cekat_async.export.sinks.base import Sink
 
 __all__ = ["Opened", "open_export"]
 

@@ -20,9 +20,9 @@ from cekat_async import (
     TransportError,
 )
 from cekat_async.config import require_inbox_id, require_text
-from cekat_async.export.file_sink import CHECKPOINT
-from cekat_async.export.lock import LOCK
 from cekat_async.export.manifest import Filters
+from cekat_async.export.sinks.base import CHECKPOINT
+from cekat_async.export.sinks.lock import LOCK
 from cekat_async.models.conversation import describe_unknown_status
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cekat_async.export.checkpoint import Job
     from cekat_async.export.held import Held
     from cekat_async.export.manifest import Manifest, Partition
-    from cekat_async.export.sink import Sink
+    from cekat_async.export.sinks.base import Sink
 
 __all__ = [
     "Policy",

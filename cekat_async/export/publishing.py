@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cekat_async.export.checkpoint import Checkpoint, Job, Totals
     from cekat_async.export.held import Held
     from cekat_async.export.plan import Policy
-    from cekat_async.export.sink import Sink
+    from cekat_async.export.sinks.base import Sink
 
 __all__ = ["Publication"]
 

@@ -26,8 +26,8 @@ from cekat_async.export.plan import (
 from cekat_async.export.publishing import Publication
 from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.saver import Saver
+from cekat_async.export.sinks.registry import sink_for
 from cekat_async.export.tally import Tally
-from cekat_async.export.targets import sink_for
 from cekat_async.export.worker import Worker
 from cekat_async.redaction import readable
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cekat_async import CekatClient, CekatError, MalformedRecord, StageStatus
     from cekat_async.export.checkpoint import Totals
     from cekat_async.export.manifest import Filters, Manifest
-    from cekat_async.export.sink import Sink
+    from cekat_async.export.sinks.base import Sink
 
 __all__ = ["Export", "export_conversations"]
 

@@ -1,4 +1,4 @@
-"""The columns that every table has, whatever holds it, and the row that a record makes."""
+"""The columns of a table of conversations, and the row that a record makes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ import msgspec
 from cekat_async import DecodeError, decode_conversation, record_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from cekat_async import Conversation, MessagePreview
 
-__all__ = ["COLUMNS", "Column", "Kind", "Row", "row_of"]
+__all__ = [
+    "COLUMNS",
+    "Column",
+    "Kind",
+    "Row",
+    "build_row",
+    "describe_differences",
+    "describe_missing",
+]
 
 Kind: TypeAlias = Literal["text", "time", "json", "raw", "bytes"]
 Row: TypeAlias = "tuple[str | datetime | None, ...]"
@@ -25,11 +33,16 @@ Row: TypeAlias = "tuple[str | datetime | None, ...]"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, and what is in it.
+    """A column of a table.
 
     ``text`` is a string, ``time`` an aware datetime in UTC, ``json`` the text of a JSON value, and
-    ``raw`` the whole record exactly as the API sent it, as text. ``bytes`` are bytes, which only
-    some databases have a column for. Any but ``id`` and ``raw`` may be ``None``.
+    ``raw`` the whole record exactly as the API sent it, as text. ``bytes`` are bytes, for columns
+    that only some databases have. Every value except ``id`` and ``raw`` can be ``None``.
+
+    Attributes:
+        name: Its name.
+        kind: The kind of its values.
+        value: Returns its value for a conversation.
     """
 
     name: str
@@ -44,7 +57,7 @@ def _json(value: Any) -> str | None:
 def _utc(moment: datetime | None) -> datetime | None:
     try:
         return None if moment is None else moment.astimezone(UTC)
-    except OverflowError:  # the first and the last day of all time, in some zones
+    except OverflowError:  # on the first and the last day of the calendar, in some zones
         return None
 
 
@@ -82,30 +95,62 @@ COLUMNS: tuple[Column, ...] = (
     Column("collaborators", "json", lambda c: _json(c.collaborators)),
     Column("last_message_by_human", "json", lambda c: _json(c.last_message_by_human)),
     Column("extra", "json", lambda c: _json(c.extra or None)),
-    # The last one, and not taken from the conversation: see `row_of`.
+    # The last one. `build_row` takes it from the record, not from the conversation.
     Column("raw", "raw", lambda _: None),
 )
-"""What a table of conversations has, in this order: what the API documents, what else live accounts
-are known to send, all fields that this version does not know (``extra``), and the record itself."""
+"""The columns of a table of conversations, in this order: the fields that the API documents, others
+that live accounts send, all fields that this version does not know (``extra``), and the record."""
 
-_FIELDS = tuple(column.value for column in COLUMNS[:-1])
-_NOTHING = (None,) * (len(COLUMNS) - 2)
+_VALUES = tuple(column.value for column in COLUMNS[:-1])
+_NO_VALUES = (None,) * (len(COLUMNS) - 2)
+_SHOWN = 5
 
 
-def row_of(raw: bytes) -> Row:
-    """Return the row that a record makes, in the order of :data:`COLUMNS`.
+def build_row(raw: bytes) -> Row:
+    """Return the row of a record, in the order of :data:`COLUMNS`.
 
-    A malformed record has only its id and ``raw``. Without a readable id it gets ``odd:`` and a
-    hash of its bytes as its id, so that it is kept as well, once.
+    A malformed record has only an id and ``raw``. If it has no readable id, its id is ``odd:`` and
+    a hash of its bytes, so that a table contains it once.
     """
     text = raw.decode(errors="replace")
     try:
         conversation = decode_conversation(raw)
     except DecodeError:
-        return (_id_of_odd(raw), *_NOTHING, text)
-    return (*[value(conversation) for value in _FIELDS], text)
+        return (_get_malformed_id(raw), *_NO_VALUES, text)
+    return (*[value(conversation) for value in _VALUES], text)
 
 
-def _id_of_odd(raw: bytes) -> str:
+def _get_malformed_id(raw: bytes) -> str:
     id_ = record_id(raw)
     return f"odd:{blake2b(raw, digest_size=16).hexdigest()}" if id_ is None else id_
+
+
+def describe_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
+    """Return how the columns of a table differ from others, a text for each kind of difference.
+
+    Args:
+        found: The name and the type of each column.
+        expected: The same of the columns that the table should have.
+    """
+    missing = [name for name in expected if name not in found]
+    extra = [name for name in found if name not in expected]
+    changed = [
+        f"{name} is {found[name]} and not {type_}"
+        for name, type_ in expected.items()
+        if name in found and found[name] != type_
+    ]
+    return [
+        *([describe_missing(*missing)] if missing else []),
+        *([f"it also has {_shorten(extra)}"] if extra else []),
+        *([_shorten(changed)] if changed else []),
+    ]
+
+
+def describe_missing(*names: str) -> str:
+    """Return the text for columns that a table lacks."""
+    return f"it has no column {_shorten(names)}"
+
+
+def _shorten(texts: Sequence[str]) -> str:
+    rest = len(texts) - _SHOWN
+    return ", ".join(texts[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

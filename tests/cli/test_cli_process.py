@@ -144,7 +144,7 @@ STOPPED_LATE = """
 import asyncio, os, sys, time
 from cekat_async import CekatClient
 from cekat_async.cli import run
-from cekat_async.export import file_sink
+from cekat_async.export.sinks.files import base as file_sink
 
 sync, leave = file_sink.sync_folder, CekatClient.__aexit__
 

@@ -230,7 +230,7 @@ class SqliteStore(Store):
         self.arguments = str(self.path)
 
     def sink(self, **options):
-        from cekat_async.export.sqlite import SqliteSink  # noqa: PLC0415
+        from cekat_async.export.sinks.databases.sqlite import SqliteSink  # noqa: PLC0415
 
         return SqliteSink(self.path, **options)
 
@@ -247,7 +247,7 @@ class DuckdbStore(Store):
         self.arguments = str(self.path)
 
     def sink(self, **options):
-        from cekat_async.export.duckdb import DuckdbSink  # noqa: PLC0415
+        from cekat_async.export.sinks.databases.duckdb import DuckdbSink  # noqa: PLC0415
 
         return DuckdbSink(self.path, **options)
 
@@ -271,7 +271,7 @@ class PostgresStore(Store):
         return {id_: bytes(record).decode(errors="replace") for id_, record in rows}
 
     def sink(self, **options):
-        from cekat_async.export.postgres import PostgresSink  # noqa: PLC0415
+        from cekat_async.export.sinks.databases.postgres import PostgresSink  # noqa: PLC0415
 
         return PostgresSink(self.url, **options)
 

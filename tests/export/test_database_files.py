@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.effort import EFFORT
-from support.sinks import Given, a_manifest, publish, some_records
+from support.sinks import Given, a_manifest, list_names, publish, some_records
 
 from cekat_async import TargetError
 from cekat_async.export import sink_for
@@ -40,10 +40,6 @@ def rows_in(path, table="conversations"):
         return database.execute(f'SELECT count(*) FROM "{table}"').fetchall()[0][0]  # noqa: S608
 
 
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 # Under the target's name
 
 
@@ -64,7 +60,7 @@ def test_the_name_appears_when_the_database_is_complete(tmp_path, name):
 
     assert seen == {False}
     assert rows_in(path) == 700
-    assert names_in(tmp_path) == [name]
+    assert list_names(tmp_path) == [name]
 
 
 PUBLISHING = """
@@ -137,10 +133,10 @@ def test_killed_at_any_step_of_the_first_export(tmp_path, name, publishing):
         path.parent.mkdir()
         assert publishing(path, 60, kill_at=step) is None
         outcomes.append(rows_in(path))
-        left = set(names_in(path.parent)) - {name, f"{name}.cekat.lock"}
+        left = set(list_names(path.parent)) - {name, f"{name}.cekat.lock"}
         assert {one for one in left if not one.startswith(f"{name}.new")} == set()
         publishing(path, 60)
-        assert (rows_in(path), names_in(path.parent)) == (60, [name])
+        assert (rows_in(path), list_names(path.parent)) == (60, [name])
 
     assert None in outcomes
     assert {*outcomes} <= {None, 60}
@@ -155,7 +151,7 @@ def test_files_that_may_not_grow(tmp_path, name, largest, publishing):
     _, said = publishing(path, largest=largest)
 
     assert rows_in(path) == (None if said else 300)
-    assert names_in(tmp_path) == ([] if said else [name])
+    assert list_names(tmp_path) == ([] if said else [name])
     if said:
         assert re.match(rf"cannot write .*{re.escape(name)}", said)
         assert "\n" not in said
@@ -192,11 +188,11 @@ def test_a_full_disk_at_the_first_export(disk, name, kilobytes, publishing):
     _, said = publishing(folder / name)
 
     assert rows_in(folder / name) == (None if said else 300)
-    assert names_in(folder) == ([] if said else [name])
+    assert list_names(folder) == ([] if said else [name])
     assert not said or said.startswith("cannot write ")
     disk.room(8_000)
     assert publishing(folder / name)[1] == ""
-    assert names_in(folder) == [name]
+    assert list_names(folder) == [name]
 
 
 @posix_only
@@ -213,12 +209,35 @@ def test_a_full_disk_while_it_is_merged(disk, name, more, publishing):
     if said:
         assert said.startswith("cannot write ")
     else:
-        assert names_in(folder) == [name]
+        assert list_names(folder) == [name]
     # Wherever the rows are after a failure: there are the old ones, or all.
     disk.room(8_000)
     assert rows_in(path) in ([100, 700] if said else [700])
     assert publishing(path, 700)[1] == ""
-    assert (names_in(folder), rows_in(path)) == ([name], 700)
+    assert (list_names(folder), rows_in(path)) == ([name], 700)
+
+
+@each_name
+def test_opening_leaves_nothing(tmp_path, name):
+    """A sink that is opened and closed leaves no file, and there is no manifest."""
+    with closing(sink_for(tmp_path / name)) as sink:
+        sink.open()
+        assert sink.manifest() is None
+
+    assert list_names(tmp_path) == []
+
+
+@posix_only
+@each_name
+def test_the_file_is_for_its_owner_alone(tmp_path, name):
+    """Only its owner can read a new file. A file that is there already keeps its mode."""
+    path = tmp_path / name
+    publish(sink_for(path), some_records(5))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    path.chmod(0o640)
+    publish(sink_for(path), some_records(9))
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 # Verified
@@ -229,16 +248,16 @@ def test_a_database_that_does_not_read_as_it_was_written(tmp_path, name, monkeyp
     """What cannot be read back does not take the target's name, and the export fails."""
     path = tmp_path / name
     sink = sink_for(path)
-    settle = type(sink).settle
+    flush_log = type(sink).flush_log
 
     def damaging(self, opened):
-        settle(self, opened)
+        flush_log(self, opened)
         opened.execute("DELETE FROM conversations WHERE id = (SELECT min(id) FROM conversations)")
 
-    monkeypatch.setattr(type(sink), "settle", damaging)
+    monkeypatch.setattr(type(sink), "flush_log", damaging)
     with closing(sink), pytest.raises(TargetError, match="299 rows instead of 300"):
         publish(sink, some_records(300))
-    assert names_in(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
 @each_name
@@ -249,13 +268,13 @@ def test_a_database_that_has_the_manifest_of_another_export(tmp_path, name, monk
     if not first:
         publish(sink_for(path), some_records(3))
     sink = sink_for(path)
-    settle = type(sink).settle
+    flush_log = type(sink).flush_log
 
     def damaging(self, opened):
         opened.execute("UPDATE cekat_exports SET manifest = '{}'")
-        settle(self, opened)
+        flush_log(self, opened)
 
-    monkeypatch.setattr(type(sink), "settle", damaging)
+    monkeypatch.setattr(type(sink), "flush_log", damaging)
     with closing(sink), pytest.raises(TargetError, match="does not read as it was written"):
         publish(sink, some_records(300))
 
@@ -265,19 +284,22 @@ def test_damaged_pages_are_noticed(tmp_path, name, monkeypatch):
     """A file in which bytes changed on their way to the disk does not take the target's name."""
     path = tmp_path / name
     sink = sink_for(path)
-    read = type(sink).connect_to_read
+    connect, opened = type(sink).connect, []
 
     def damaging(self, new):
-        data = bytearray(new.read_bytes())
-        for place in range(len(data) // 4, len(data) * 3 // 4, 4096):
-            data[place] ^= 0xFF
-        new.write_bytes(data)
-        return read(self, new)
+        opened.append(new)
+        if len(opened) == 3:  # after open() and publish()
+            data = bytearray(new.read_bytes())
+            for place in range(len(data) // 4, len(data) * 3 // 4, 4096):
+                data[place] ^= 0xFF
+            new.write_bytes(data)
+        return connect(self, new)
 
-    monkeypatch.setattr(type(sink), "connect_to_read", damaging)
+    monkeypatch.setattr(type(sink), "connect", damaging)
     with closing(sink), pytest.raises(TargetError):
         publish(sink, some_records(300))
-    assert names_in(tmp_path) == []
+    assert opened == [tmp_path / f"{name}.new"] * 3
+    assert list_names(tmp_path) == []
 
 
 # What is there already
@@ -296,7 +318,7 @@ def test_an_empty_file_is_replaced(tmp_path, name):
         assert path.stat().st_size == 0
         sink.publish(Given(some_records(5)), a_manifest())
 
-    assert (rows_in(path), names_in(tmp_path)) == (5, [name])
+    assert (rows_in(path), list_names(tmp_path)) == (5, [name])
     assert os.name != "posix" or path.stat().st_mode & 0o777 == 0o640
 
 
@@ -310,7 +332,7 @@ def test_another_table_comes_into_the_same_file(tmp_path, name):
 
     assert (rows_in(path), rows_in(path, "other")) == (5, 7)
     assert path.stat().st_ino == inode
-    assert names_in(tmp_path) == [name]
+    assert list_names(tmp_path) == [name]
 
 
 @each_name
@@ -322,20 +344,58 @@ def test_a_database_without_tables(tmp_path, name):
         database.execute("DROP TABLE mine")
     publish(sink_for(path), some_records(5))
 
-    assert (rows_in(path), names_in(tmp_path)) == (5, [name])
+    assert (rows_in(path), list_names(tmp_path)) == (5, [name])
 
 
 @posix_only
 @each_name
 def test_a_link_to_nothing_yet(tmp_path, name):
-    """A link to a file that is not there stays one; the database is made where it leads."""
+    """A link to a file that does not exist stays one. The database is created where it leads."""
     (tmp_path / "real").mkdir()
     path = tmp_path / name
     path.symlink_to(f"real/{name}")
-    publish(sink_for(path), some_records(5))
+    sink = sink_for(path)
+    publish(sink, some_records(5))
 
     assert path.is_symlink()
-    assert (rows_in(path), names_in(tmp_path / "real")) == (5, [name])
+    assert (rows_in(path), list_names(tmp_path / "real")) == (5, [name])
+    assert sink.checkpoint == tmp_path / "real" / f"{name}.checkpoint"
+    assert sink.target == str(path)
+
+
+@each_name
+def test_a_file_that_is_no_database(tmp_path, name):
+    """Any other file is refused, and stays as it is."""
+    path = tmp_path / name
+    path.write_bytes(b"no database, " * 1000)
+
+    with pytest.raises(TargetError, match=r"not a (valid DuckDB )?database") as refused:
+        sink_for(path).open()
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == b"no database, " * 1000
+
+
+@each_name
+@pytest.mark.parametrize(
+    "place, reason",
+    [
+        ("folder", "it is a folder"),
+        ("nowhere", "there is no folder"),
+        pytest.param("pipe", "not a regular file", marks=posix_only),
+    ],
+)
+def test_a_place_for_no_database(tmp_path, name, place, reason):
+    """A folder, a pipe, and a path in a missing folder are refused."""
+    path = tmp_path / name
+    if place == "folder":
+        path.mkdir()
+    elif place == "pipe":
+        os.mkfifo(path)
+    else:
+        path = tmp_path / "nowhere" / name
+
+    with pytest.raises(TargetError, match=reason):
+        sink_for(path).open()
 
 
 REMAINS = [("x.sqlite", "-journal"), ("x.sqlite", "-wal"), ("x.duckdb", ".wal")]
@@ -369,7 +429,7 @@ def test_what_a_kill_left_of_a_new_database_goes(tmp_path, name):
         assert path.exists() == there
         publish(sink_for(path), some_records(5))
 
-        assert (rows_in(path), names_in(tmp_path)) == (5, [name])
+        assert (rows_in(path), list_names(tmp_path)) == (5, [name])
 
 
 # A write-ahead log
@@ -399,12 +459,12 @@ def test_a_duckdb_log_is_emptied_into_the_file(tmp_path):
 
         (tmp_path / "copy.duckdb").write_bytes(path.read_bytes())
         assert rows_in(tmp_path / "copy.duckdb") == 300
-    assert names_in(tmp_path) == ["copy.duckdb", "x.duckdb"]
+    assert list_names(tmp_path) == ["copy.duckdb", "x.duckdb"]
 
 
 def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):
     """While another connection reads, the rows are in the log, and the export is done."""
-    monkeypatch.setattr("cekat_async.export.sqlite.PATIENCE", 0.05)
+    monkeypatch.setattr("cekat_async.export.sinks.databases.sqlite._BUSY_TIMEOUT", 0.05)
     path = tmp_path / "x.sqlite"
     publish(sink_for(path), some_records(5))
     with connect(path) as other:
@@ -416,4 +476,4 @@ def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):
         assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(5,)]
         other.execute("COMMIT")
         assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(300,)]
-    assert names_in(tmp_path) == ["x.sqlite"]
+    assert list_names(tmp_path) == ["x.sqlite"]

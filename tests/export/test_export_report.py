@@ -19,8 +19,8 @@ from cekat_async.export import (
     export_conversations,
 )
 from cekat_async.export.checkpoint import Totals
-from cekat_async.export.json_lines import JsonLinesSink
 from cekat_async.export.runner import Export
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.export.tally import Tally
 from cekat_async.sandbox import Fault, Quota
 

@@ -9,7 +9,7 @@ import pytest
 
 from cekat_async import CekatError, ConfigurationError, ServerError, TargetError
 from cekat_async.export import Manifest, Records, Sink, export_conversations, sink_for
-from cekat_async.export.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault
 
 

@@ -24,13 +24,12 @@ from cekat_async import (
     ConfigurationError,
     NotFoundError,
     ServerError,
-    TargetBusyError,
     TargetError,
 )
 from cekat_async.export import Filters, Manifest, export_conversations
 from cekat_async.export.checkpoint import Checkpoint
-from cekat_async.export.json_lines import JsonLinesSink
 from cekat_async.export.runner import Export
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault, Sandbox
 
 OLD = b'{"id":"of an earlier export"}\n'
@@ -699,7 +698,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
         if f"page {progress.pages}" == moment:
             task.cancel()
 
-    monkeypatch.setattr("cekat_async.export.file_sink.sync_folder", sync_folder)
+    monkeypatch.setattr("cekat_async.export.sinks.files.base.sync_folder", sync_folder)
     target.write_bytes(OLD)
     loop = asyncio.get_running_loop()
     async with account(40) as a:
@@ -791,52 +790,6 @@ async def test_no_thread_and_no_file_is_left_behind(account, tmp_path, target):
 # Several exports
 
 
-@pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
-async def test_two_exports_to_one_target_do_not_mix(account, target, restart):
-    """The second of two exports to the same target is refused, and the first is not disturbed."""
-    refused = []
-
-    async def begin_another():
-        with pytest.raises(TargetBusyError, match="another export is writing "):
-            await export_conversations(a.client, target, restart=restart)
-        refused.append(True)
-
-    async with account(500) as a, asyncio.TaskGroup() as others:
-        await export_conversations(
-            a.client,
-            target,
-            limit=20,
-            # Not at the very end, when the first one may be done by then.
-            on_progress=lambda progress: (
-                progress.conversations < 300 and others.create_task(begin_another())
-            ),
-        )
-        assert _is_whole(target, a)
-
-    assert refused
-
-
-@posix_only
-@pytest.mark.once
-async def test_two_processes_with_one_target_do_not_mix(account, target):
-    """An export of another process to the same target is refused, and the first goes on."""
-    said = []
-
-    def on_progress(_):
-        if not said:
-            done = subprocess.run(
-                [sys.executable, "-c", EXPORT, str(target), "0"],
-                check=False, capture_output=True, text=True, timeout=300,
-            )  # fmt: skip
-            said.append(done.stderr)
-
-    async with account(500) as a:
-        await export_conversations(a.client, target, limit=20, on_progress=on_progress)
-
-        assert _is_whole(target, a)
-    assert "TargetBusyError: another export is writing " in said[0]
-
-
 async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):
     """Exports to different targets run at once on one client, each exact."""
     targets = [tmp_path / f"{number}.jsonl" for number in range(4)]
@@ -855,45 +808,6 @@ async def test_a_sink_can_be_used_again(account, target):
         await export_conversations(a.client, sink)
 
         assert _is_whole(target, a)
-
-
-async def test_what_moved_is_added(account, target, manifest):
-    """An incremental export asks for little, and the target is as if all had been exported anew."""
-    async with account(500) as a:
-        await export_conversations(a.client, target, limit=20)
-        a.sandbox.touch([id_ for id_, _ in a.sandbox.records()][300])
-        a.sandbox.create()
-        before = len(a.sandbox.log.requests)
-        report = await export_conversations(a.client, target, limit=20, incremental=True)
-
-        assert _is_whole(target, a)
-        assert len(a.sandbox.log.requests) - before < 10
-    assert report.manifest.incremental
-    assert report.manifest.conversations == 501
-    assert report.conversations < 100
-
-
-async def test_a_target_without_an_export_is_exported_whole(account, target):
-    """Where there was no export to add to, an incremental one brings everything."""
-    async with account(120) as a:
-        report = await export_conversations(a.client, target, limit=20, incremental=True)
-
-        assert _is_whole(target, a)
-    assert not report.manifest.incremental
-
-
-async def test_a_target_that_was_changed_is_not_added_to(account, tmp_path, target):
-    """What somebody else has changed is told before any request, and stays as it is."""
-    async with account(120) as a:
-        await export_conversations(a.client, target)
-        target.write_bytes(OLD)
-        before = len(a.sandbox.log.requests)
-        with pytest.raises(TargetError, match="not what the last export left"):
-            await export_conversations(a.client, target, incremental=True)
-
-        assert len(a.sandbox.log.requests) == before
-    assert target.read_bytes() == OLD
-    assert _left(tmp_path) == FINISHED
 
 
 async def test_a_target_that_was_changed_is_replaced(account, target):

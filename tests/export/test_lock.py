@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
+from itertools import count
 
 import pytest
 from support.sinks import Given, a_manifest, publish, some_records
@@ -36,8 +37,8 @@ def sink_at(folder, name, **options):
 
 
 def refused(folder, name, **options):
-    told = pytest.raises(TargetBusyError, match=r"^another export is writing .*: run this one")
-    with sink_at(folder, name, **options) as sink, told:
+    busy = pytest.raises(TargetBusyError, match=r"^another export is writing .*: run this one")
+    with sink_at(folder, name, **options) as sink, busy:
         sink.open()
 
 
@@ -92,13 +93,16 @@ def test_a_kill_releases_the_lock(tmp_path, name):
     assert list(tmp_path.glob("*.lock")) == []
 
 
-async def test_from_the_first_request_to_the_last(account, tmp_path):
-    """While one export fetches, one with another checkpoint is refused before any request."""
+@pytest.mark.parametrize("options", [{}, {"restart": True}, {"checkpoint": "other"}])
+async def test_from_the_first_request_to_the_last(account, tmp_path, options):
+    """While one export fetches, another one into its target is refused before any request."""
     target, refusals = tmp_path / "x.jsonl", []
+    if "checkpoint" in options:
+        options = {"checkpoint": tmp_path / "other"}
 
     async def again():
-        with pytest.raises(TargetBusyError):
-            await export_conversations(other.client, target, checkpoint=tmp_path / "other")
+        with pytest.raises(TargetBusyError, match="another export is writing "):
+            await export_conversations(other.client, target, **options)
         refusals.append(len(other.sandbox.log.requests))
 
     async with account(100) as a, account(100) as other, asyncio.TaskGroup() as tasks:
@@ -131,10 +135,12 @@ async def test_a_restart_does_not_empty_the_checkpoint_of_a_refused_export(accou
 async def test_one_checkpoint_for_two_targets(account, tmp_path):
     """A checkpoint that another export has is busy as well, whatever the target."""
     checkpoint, refusals = tmp_path / "one", []
+    # One for each attempt: attempts at the same time would also refuse each other's target.
+    targets = (tmp_path / f"{number}.jsonl" for number in count())
 
     async def again():
         with pytest.raises(TargetBusyError, match=r"another export has the checkpoint .*one: "):
-            await export_conversations(a.client, tmp_path / "y.jsonl", checkpoint=checkpoint)
+            await export_conversations(a.client, next(targets), checkpoint=checkpoint)
         refusals.append(True)
 
     async with account(100) as a, asyncio.TaskGroup() as tasks:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from cekat_async import CekatError, ConfigurationError, TargetError
 from cekat_async.export import export_conversations, sink_for
 from cekat_async.export.checkpoint import Checkpoint
-from cekat_async.export.database import require_table
 from cekat_async.redaction import readable
 
 # Of a list, because hypothesis would take a union of characters for one of their ranges.
@@ -61,12 +60,6 @@ def test_what_no_checkpoint_can_be_called(tmp_path, name):
     """The same holds for a checkpoint."""
     with pytest.raises(ConfigurationError, match=r"cannot|no file can"):
         Checkpoint(tmp_path / name)
-
-
-def test_a_table_has_a_name_in_unicode():
-    """The name of a table must be text that every database can be asked for."""
-    with pytest.raises(ConfigurationError, match="text in UTF-8"):
-        require_table("caf\udce9")
 
 
 @pytest.mark.parametrize(

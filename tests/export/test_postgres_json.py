@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
-from support.malformed_records import LOSSLESS, NOT_UTF_8
+from support.malformed_records import LOSSLESS, NOT_UTF_8, set_ids
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError
-from cekat_async.export import jsonb
-from cekat_async.export.jsonb import queryable
-from cekat_async.export.postgres import PostgresSink
-from cekat_async.export.sqlite import SqliteSink
+from cekat_async.export.sinks.databases import jsonb
+from cekat_async.export.sinks.databases.jsonb import make_queryable
+from cekat_async.export.sinks.databases.postgres import PostgresSink
+from cekat_async.export.sinks.databases.sqlite import SqliteSink
 
 psycopg = pytest.importorskip("psycopg", reason="no psycopg: it comes with the extra 'postgres'")
 
@@ -48,10 +48,6 @@ HARD = {
 }
 
 
-def named(records):
-    return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
-
-
 def ask(database, statement, *values):
     with closing(psycopg.connect(database, autocommit=True)) as connection:
         cursor = connection.execute(statement, values or None)
@@ -74,7 +70,7 @@ QUERIES = [
 
 def test_queries_over_all_rows(database):
     """Whatever was exported, all functions for JSON read all rows of the table."""
-    records = [*named(HARD).values(), *LOSSLESS, NOT_UTF_8, *some_records(20)]
+    records = [*set_ids(HARD).values(), *LOSSLESS, NOT_UTF_8, *some_records(20)]
     publish(PostgresSink(database), records, unknown_fields={"\0": 1, "x": 2})
 
     for query in QUERIES:
@@ -87,7 +83,7 @@ def test_queries_over_all_rows(database):
 def test_every_record_is_there_to_the_byte(database):
     """``raw_exact`` has the bytes of each record that ``raw`` does not have, and of no other."""
     plain = some_records(20)
-    records = [*named(HARD).values(), *LOSSLESS, NOT_UTF_8, *plain]
+    records = [*set_ids(HARD).values(), *LOSSLESS, NOT_UTF_8, *plain]
     publish(PostgresSink(database), records)
 
     held = ask(
@@ -159,7 +155,7 @@ def server(postgres):
 @given(text=nearly_json())
 def test_any_text_becomes_json_that_can_be_queried(server, text):
     """Whatever the text is, the server takes what becomes of it; good JSON stays as it is."""
-    held = queryable(text)
+    held = make_queryable(text)
     ask = "SELECT %s::json->>'a', jsonb_path_exists(%s::jsonb, '$.**')"
     server.execute(ask, (held, held)).fetchall()
 
@@ -184,7 +180,7 @@ def test_how_deep_json_may_be(server, levels, stays, opens, closes):
     sys.setrecursionlimit(5_000)
     text = opens * levels + "1" + closes * levels
     try:
-        held = queryable(text)
+        held = make_queryable(text)
     finally:
         sys.setrecursionlimit(before)
 
@@ -196,16 +192,16 @@ def test_how_deep_json_may_be(server, levels, stays, opens, closes):
 def test_brackets_in_a_text_are_no_levels():
     """Thousands of brackets within strings, or beside each other, make JSON not deep."""
     for text in (json.dumps({"id": "a", "notes": "[{" * 3_000}), json.dumps([[]] * 3_000)):
-        assert queryable(text) == text
+        assert make_queryable(text) == text
 
 
 def test_a_long_text_of_backslashes():
     """Megabytes of escapes are looked at in a time that grows with their number alone."""
     text = '{"a":"' + "\\\\" * 500_000 + '\\u0000"}'
 
-    assert queryable(text) == text.replace("\\u0000", "\\ufffd")
+    assert make_queryable(text) == text.replace("\\u0000", "\\ufffd")
     digits = '{"a":[' + ",".join(["1" * 4_999] * 200) + "]}"
-    assert queryable(digits) == digits
+    assert make_queryable(digits) == digits
 
 
 @pytest.mark.parametrize("bad", [r"\u0000", r"\ud83d", "1e10000", "1" * 5_001])
@@ -218,9 +214,9 @@ def test_what_is_bad_is_found_wherever_it_is(bad, shift):
         value = f'"{bad}"' if bad.startswith("\\") else bad
         text = f'{begin}{filling}","b":{value}}}'
 
-        assert queryable(text) != text
+        assert make_queryable(text) != text
         good = text.replace(bad, "1" if value == bad else "a")
-        assert queryable(good) == good
+        assert make_queryable(good) == good
 
 
 # Tables of 0.1
@@ -258,10 +254,10 @@ def statement_in(error):
 
 def test_a_table_of_version_0_1(old):
     """A table of 0.1 is refused with the statement that it needs; after that it is written."""
-    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
-    assert "\n" not in str(told.value)
-    statement = statement_in(told.value)
+    assert "\n" not in str(raised.value)
+    statement = statement_in(raised.value)
     ask(old, statement)
 
     publish(PostgresSink(old), [HARD["NUL"], *some_records(5)])
@@ -274,9 +270,9 @@ def test_a_table_of_version_0_1(old):
 def test_rows_of_version_0_1(old):
     """The statement of the documentation makes old rows queryable, and keeps what they were."""
     (repair,) = re.findall(r"^UPDATE [^;]*;", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
-    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.manifest()
-    ask(old, statement_in(told.value))
+    ask(old, statement_in(raised.value))
     good = '{"id":"good","notes":"as it was"}'
     ask(old, "INSERT INTO conversations (id, raw) VALUES ('good', %s)", good)
     ask(old, repair)
@@ -296,9 +292,9 @@ def test_the_statement_names_the_table_at_hand(database):
     ask(database, 'CREATE SCHEMA "My crm"')
     ask(database, f'CREATE TABLE "My crm"."All of them" ({OLD_COLUMNS})')
     table = "My crm.All of them"
-    with closing(PostgresSink(database, table=table)) as sink, pytest.raises(TargetError) as told:
+    with closing(PostgresSink(database, table=table)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
-    ask(database, statement_in(told.value))
+    ask(database, statement_in(raised.value))
 
     publish(PostgresSink(database, table=table), some_records(3))
 
@@ -306,11 +302,11 @@ def test_the_statement_names_the_table_at_hand(database):
 def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
     """A table that differs in anything else is refused as any other, without a statement."""
     ask(old, "ALTER TABLE conversations DROP COLUMN notes")
-    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as told:
+    with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
 
-    assert "ALTER" not in str(told.value)
-    assert "it has no column notes, raw_exact" in str(told.value)
+    assert "ALTER" not in str(raised.value)
+    assert "it has no column notes, raw_exact" in str(raised.value)
 
 
 # Files
@@ -318,11 +314,11 @@ def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
 
 def test_malformed_records_in_a_sqlite_file(tmp_path):
     """In SQLite and DuckDB ``json_valid`` keeps queries over all rows from malformed records."""
-    publish(SqliteSink(tmp_path / "x.sqlite"), [*named(HARD).values(), *some_records(5)])
+    publish(SqliteSink(tmp_path / "x.sqlite"), [*set_ids(HARD).values(), *some_records(5)])
     duckdb = pytest.importorskip("duckdb")
-    from cekat_async.export.duckdb import DuckdbSink  # noqa: PLC0415 - an extra
+    from cekat_async.export.sinks.databases.duckdb import DuckdbSink  # noqa: PLC0415 - an extra
 
-    publish(DuckdbSink(tmp_path / "x.duckdb"), [*named(HARD).values(), *some_records(5)])
+    publish(DuckdbSink(tmp_path / "x.duckdb"), [*set_ids(HARD).values(), *some_records(5)])
     query = "SELECT raw->>'$.notes' FROM conversations WHERE json_valid(raw)"
     with closing(duckdb.connect(str(tmp_path / "x.duckdb"))) as opened:
         assert len(opened.execute(query).fetchall()) > 5

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from support.effort import EFFORT
 from support.power import Disk, laid_out
-from support.sinks import publish, some_records
+from support.sinks import list_names, publish, read_stored, some_records
 
 from cekat_async.export import sink_for
 
@@ -20,8 +20,8 @@ def records_in(sink):
     """Return the records that a target holds, sorted; None if it is not there."""
     if not os.path.exists(sink.target):  # noqa: PTH110 - a name with a slash behind it
         return None
-    if (stored := sink.stored()) is not None:
-        return sorted(record for batch in stored for record in batch)
+    if sink.stored() is not None:
+        return sorted(read_stored(sink))
     with sink.connection() as opened:
         rows = opened.execute("SELECT raw FROM conversations").fetchall()
     return sorted(raw.encode() for (raw,) in rows)
@@ -63,7 +63,7 @@ def test_a_power_failure_at_any_moment(tmp_path, name, first):
             content = read_content(sink)
         found.add(content == (NEW, 2))
         assert content in ((NEW, 2), (None, None) if first else (OLD, 1))
-        assert names_in(folder) == (set() if content[0] is None else names_in(tmp_path / "disk"))
+        assert list_names(folder) == ([] if content[0] is None else list_names(tmp_path / "disk"))
 
     assert found == {True, False}
 
@@ -82,7 +82,3 @@ def read_content(sink):
     """Return what a target holds, and what its manifest says of the export that it is from."""
     manifest = sink.manifest()
     return records_in(sink), manifest and manifest.runs
-
-
-def names_in(folder):
-    return {path.name for path in folder.iterdir()}

@@ -16,7 +16,7 @@ from cekat_async import (
     TargetError,
 )
 from cekat_async.export import Manifest, export_conversations, sink_for
-from cekat_async.export.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault
 
 FILES = ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.parquet", "x.parquet/"]

@@ -12,11 +12,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.effort import EFFORT
+from support.malformed_records import set_ids
 from support.sinks import MOMENT, Given, a_manifest, publish, some_records
 
 from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
-from cekat_async.export.database import require_table
-from cekat_async.frames.columns import COLUMNS, row_of
+from cekat_async.export.sinks.databases.tables import require_table_name
+from cekat_async.frames.columns import COLUMNS, build_row
 
 TESTS = Path(__file__).parents[1]
 NAMES = [column.name for column in COLUMNS] + ["exported_at"]
@@ -101,21 +102,16 @@ def test_each_column_has_the_records_value(store):
     assert read_values(store) == {decode_conversation(r).id: get_expected(r) for r in records}
 
 
-def named(records):
-    """Return records, each with its name as its id where it has a readable one."""
-    return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
-
-
 def test_records_that_are_hard_to_hold(store):
     """What a record may hold by the letter of JSON, or nearly, is held."""
-    records = named(WELL)
+    records = set_ids(WELL)
     publish(store.sink(), [BARE, *records.values()])
 
     names = [column.name for column in COLUMNS]
     held = read_values(store)
     assert len(held) == len(WELL) + 1
     for id_, raw in records.items():
-        row = dict(zip(names, row_of(raw), strict=True))
+        row = dict(zip(names, build_row(raw), strict=True))
         wanted = {name: read_value(name, value) for name, value in row.items()}
         assert store.exact()[id_] == wanted["raw"]
         assert held[id_] | {"raw": wanted["raw"]} == wanted | {"exported_at": MOMENT}
@@ -123,13 +119,13 @@ def test_records_that_are_hard_to_hold(store):
 
 def test_odd_records_are_kept(store):
     """A record that is not as documented, or no JSON, has its id and itself in its row."""
-    records = named(ODD)
+    records = set_ids(ODD)
     publish(store.sink(), [BARE, *records.values()])
 
     held = read_values(store)
     assert len(held) == len(ODD) + 1
     for raw in records.values():
-        row = held[row_of(raw)[0]]
+        row = held[build_row(raw)[0]]
         assert store.exact()[row["id"]] == raw.decode(errors="replace")
         if is_odd(raw):  # how deep JSON may be nested is another for each Python
             assert not any(row[name] for name in NAMES[1:-2])
@@ -324,12 +320,12 @@ def test_a_table_of_another_shape(store, statements, message):
         store.do(statement)
     before = store.ask("SELECT * FROM conversations")
 
-    with closing(store.sink()) as sink, pytest.raises(TargetError) as told:
+    with closing(store.sink()) as sink, pytest.raises(TargetError) as raised:
         sink.open()
 
-    assert re.search(message, str(told.value), re.IGNORECASE)
-    assert "name another table for the export, or drop this one" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert re.search(message, str(raised.value), re.IGNORECASE)
+    assert "name another table for the export, or drop this one" in str(raised.value)
+    assert "\n" not in str(raised.value)
     with closing(store.sink()) as sink, pytest.raises(TargetError, match=message.split()[-1]):
         sink.manifest()
     assert store.ask("SELECT * FROM conversations") == before
@@ -355,19 +351,19 @@ def test_ones_own_indexes_are_welcome(store):
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a.b", 'a"b', "a\0b", "cekat_exports", "x" * 64, None, 3]
+    "name", ["", " ", "a.b", 'a"b', "a\0b", "cekat_exports", "x" * 64, "caf\udce9", None, 3]
 )
 def test_names_that_no_table_has(name):
-    """A name that no table can have, or that is in use, is told at once."""
+    """A name that no table can have, or that is in use, is reported at once."""
     with pytest.raises(ConfigurationError, match="table"):
-        require_table(name)
+        require_table_name(name)
 
 
 CHILD = """
 import importlib, os, signal, sys, time
 from support.sinks import Given, a_manifest, publish, some_records
 module, name, arguments, count = sys.argv[1:]
-sink = getattr(importlib.import_module(f"cekat_async.export.{module}"), name)
+sink = getattr(importlib.import_module(f"cekat_async.export.sinks.databases.{module}"), name)
 sink(arguments)  # imports the library, so that no child has to
 records = [r.replace(b'"notes":', b'"notes":"changed","before":', 1)
            for r in some_records(int(count))]

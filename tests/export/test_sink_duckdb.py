@@ -1,4 +1,4 @@
-"""DuckDB: whose the file is, what SQL reads of it, and what is told when it is no use."""
+"""DuckDB: whose the file is, what SQL reads of it, and what is reported when it is no use."""
 
 import os
 import stat
@@ -9,8 +9,8 @@ from contextlib import closing
 import pytest
 from support.sinks import Given, publish, some_records
 
-from cekat_async import MissingExtraError, TargetError, decode_conversation
-from cekat_async.export.duckdb import DuckdbSink
+from cekat_async import TargetError, decode_conversation
+from cekat_async.export.sinks.databases.duckdb import DuckdbSink
 
 duckdb = pytest.importorskip("duckdb", reason="no duckdb: it comes with the extra 'duckdb'")
 
@@ -33,17 +33,6 @@ def ask(path, statement):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
-def test_the_file_is_for_its_owner_alone(path):
-    """A new file is for its owner alone; one that is there keeps its mode."""
-    publish(DuckdbSink(path), some_records(5))
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-    path.chmod(0o640)
-    publish(DuckdbSink(path), some_records(9))
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-
-
-@pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 def test_what_stands_beside_the_file_meanwhile(path):
     """Neither the log nor what does not fit into memory is for anybody else to read."""
     modes, new = {}, path.with_name(f"{path.name}.new")
@@ -61,18 +50,6 @@ def test_what_stands_beside_the_file_meanwhile(path):
         modes.pop(f"{path.name}.cekat.lock")
         assert modes == wanted
         assert list(path.parent.iterdir()) == [path]
-
-
-def test_nothing_stands_beside_the_file(path):
-    """Opened and closed, a sink leaves no file; after an export there is the file and no other."""
-    sink = DuckdbSink(path)
-    with closing(sink):
-        sink.open()
-    assert list(path.parent.iterdir()) == []
-    assert sink.manifest() is None
-
-    publish(sink, some_records(5))
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_sql_reads_its_types(path):
@@ -95,7 +72,7 @@ def test_sql_reads_its_types(path):
 
 @pytest.mark.parametrize("use", ["writes", "reads"])
 def test_a_file_that_another_process_has(path, use):
-    """A file that another process has open is told before any request, in one line."""
+    """A file that another process has open is reported before any request, in one line."""
     publish(DuckdbSink(path), some_records(5))
     command = [sys.executable, "-c", HOLDER, str(path), use]
     with subprocess.Popen(  # noqa: S603 - our own program
@@ -103,11 +80,11 @@ def test_a_file_that_another_process_has(path, use):
     ) as holder:
         assert holder.stdout.readline() == b"open\n"
 
-        with pytest.raises(TargetError, match=r"^cannot write .*lock.*") as told:
+        with pytest.raises(TargetError, match=r"^cannot write .*lock.*") as raised:
             DuckdbSink(path).open()
         holder.stdin.close()
 
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     with closing(DuckdbSink(path)) as sink:
         sink.open()
 
@@ -140,25 +117,8 @@ def test_a_reader_that_comes_meanwhile(path):
     assert seen == [[(100,)]] * 2
 
 
-def test_a_file_that_is_no_database(path):
-    """Any other file is told, and stays as it is."""
-    path.write_bytes(b"no database, " * 1000)
-
-    with pytest.raises(TargetError, match="not a valid DuckDB database"):
-        DuckdbSink(path).open()
-    assert path.read_bytes() == b"no database, " * 1000
-
-
-def test_paths_that_are_no_files(path, tmp_path):
-    """A folder and a folder that is not there are told."""
-    with pytest.raises(TargetError, match="it is a folder"):
-        DuckdbSink(tmp_path).open()
-    with pytest.raises(TargetError, match="there is no folder"):
-        DuckdbSink(path / "x").open()
-
-
 def test_another_writer_in_between(path):
-    """Rows that somebody else wrote meanwhile are told, and the old and theirs stay."""
+    """Rows that somebody else wrote meanwhile are reported, and the old and theirs stay."""
     records = some_records(300)
     publish(DuckdbSink(path), records[:100])
     with closing(duckdb.connect(str(path))) as other:
@@ -173,12 +133,3 @@ def test_another_writer_in_between(path):
             publish(DuckdbSink(path), Meddled(records))
         notes = "SELECT DISTINCT notes, count(*) OVER () FROM conversations"
         assert other.execute(notes).fetchall() == [("mine", 100)]
-
-
-def test_without_the_extra(path, monkeypatch):
-    """Without DuckDB the sink says how it is installed."""
-    monkeypatch.setitem(sys.modules, "duckdb", None)
-
-    with pytest.raises(MissingExtraError) as told:
-        DuckdbSink(path)
-    assert str(told.value) == "DuckDB needs duckdb: pip install 'cekat-async[duckdb]'"

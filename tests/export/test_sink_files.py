@@ -17,14 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.malformed_records import LOSSLESS, NOT_UTF_8
-from support.sinks import Given, a_manifest, publish, some_records
+from support.sinks import Given, a_manifest, list_names, publish, read_stored, some_records
 
 from cekat_async import MissingExtraError, TargetError
-from cekat_async.export.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
-from cekat_async.export.csv_file import CsvSink
-from cekat_async.export.file_sink import Hashed
-from cekat_async.export.json_lines import JsonLinesSink
-from cekat_async.export.parquet import ParquetFolderSink, ParquetSink
+from cekat_async.export import sink_for
+from cekat_async.export.sinks.files.base import Output
+from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
+from cekat_async.export.sinks.files.csv import CsvSink
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.parquet import ParquetSink
+from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
 
 LINES = [JsonLinesSink, GzipJsonLinesSink, ZstdJsonLinesSink]
 SINKS = [*LINES, CsvSink, ParquetSink, ParquetFolderSink]
@@ -35,10 +37,6 @@ PLAIN = {
 }
 lines_only = pytest.mark.parametrize("kind", LINES)
 each_sink = pytest.mark.parametrize("kind", SINKS)
-
-
-def stored(sink):
-    return [record for batch in sink.stored() for record in batch]
 
 
 def tree(folder):
@@ -66,7 +64,7 @@ def test_what_was_published_is_read_back(tmp_path, kind, records):
     sink = kind(tmp_path / "out")
     manifest = publish(sink, records, conversations=len(records))
 
-    assert stored(sink) == records
+    assert read_stored(sink) == records
     assert sink.manifest() == manifest
     assert manifest.conversations == len(records)
 
@@ -82,7 +80,7 @@ def test_any_text_comes_back(tmp_path_factory, kind, texts):
     sink = kind(tmp_path_factory.mktemp("any") / "out")
     publish(sink, records)
 
-    assert stored(sink) == records
+    assert read_stored(sink) == records
 
 
 @lines_only
@@ -114,19 +112,21 @@ def test_a_zstd_file_is_one_frame_with_a_checksum(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind, module, extra",
+    "target, module, extra",
     [
-        (ZstdJsonLinesSink, "zstandard", "zstd"),
-        (ParquetSink, "pyarrow", "parquet"),
-        (ParquetFolderSink, "pyarrow", "parquet"),
+        ("x.jsonl.zst", "zstandard", "zstd"),
+        ("x.parquet", "pyarrow", "parquet"),
+        ("x.parquet/", "pyarrow", "parquet"),
+        ("x.duckdb", "duckdb", "duckdb"),
+        ("postgresql://h/x", "psycopg", "postgres"),
     ],
 )
-def test_a_missing_extra_is_told_at_once(tmp_path, monkeypatch, kind, module, extra):
-    """Without its library a sink is not even made, and the message says what to install."""
+def test_a_missing_extra(monkeypatch, target, module, extra):
+    """Without its library no sink is created, and the message says what to install."""
     monkeypatch.setitem(sys.modules, module, None)
 
-    with pytest.raises(MissingExtraError, match=rf"pip install 'cekat-async\[{extra}\]'"):
-        kind(tmp_path / "out")
+    with pytest.raises(MissingExtraError, match=rf"pip install 'cekat-async\[{extra}\]'$"):
+        sink_for(target)
 
 
 @each_sink
@@ -156,8 +156,8 @@ def test_a_first_export_that_fails_leaves_nothing(tmp_path, kind):
 
 
 @each_sink
-def test_a_full_disk_is_told(tmp_path, kind):
-    """What the system refuses is told as it is, once, and nothing is left of the new target."""
+def test_a_full_disk_is_reported(tmp_path, kind):
+    """What the system refuses is reported as it is, once, and nothing is left of the new target."""
     code = f"""
 import resource, signal, sys
 sys.path.insert(0, "tests")
@@ -185,8 +185,8 @@ except TargetError as error:
 @each_sink
 @pytest.mark.parametrize("nth", range(4))
 def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
-    """A write that failed is told, also when the ones behind it do not fail."""
-    write, left = Hashed.write, iter(range(nth))
+    """A write that failed is reported, also when the ones behind it do not fail."""
+    write, left = Output.write, iter(range(nth))
 
     def once(output, data):
         if next(left, None) is None:
@@ -194,7 +194,7 @@ def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(output, data)
 
-    monkeypatch.setattr(Hashed, "write", once)
+    monkeypatch.setattr(Output, "write", once)
     with pytest.raises(TargetError, match="No space left"):
         publish(kind(tmp_path / "out"), some_records(500))
 
@@ -202,8 +202,8 @@ def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
 
 
 @each_sink
-def test_a_target_that_was_changed_is_told(tmp_path, kind):
-    """A target that is not what the last export left is told, and not added to."""
+def test_a_target_that_was_changed_is_reported(tmp_path, kind):
+    """A target that is not what the last export left is reported, and not added to."""
     sink = kind(tmp_path / "out")
     publish(sink, some_records(20))
     file = tmp_path / "out"
@@ -222,7 +222,7 @@ def test_a_system_that_opens_no_folders(tmp_path, monkeypatch, kind):
     sink = kind(tmp_path / "out")
     publish(sink, some_records(5))
 
-    assert stored(sink) == some_records(5)
+    assert read_stored(sink) == some_records(5)
 
 
 @each_sink
@@ -241,7 +241,7 @@ def test_all_of_it_is_for_its_owner(tmp_path, kind):
 @pytest.mark.parametrize("kind", SINKS[:-1])
 @pytest.mark.parametrize("name, reason", [("folder", "it is a folder"), ("no/out", "no folder")])
 def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
-    """A target that is a folder, or is in none, is told before the first request."""
+    """A target that is a folder, or is in none, is reported before the first request."""
     (tmp_path / "folder").mkdir()
 
     with pytest.raises(TargetError, match=reason):
@@ -249,29 +249,25 @@ def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
 
 
 @each_sink
-def test_a_manifest_beside_its_place_gets_there(tmp_path, kind):
-    """When a kill came before the last rename the next export does that first of all."""
-    sink = kind(tmp_path / "out")
-    manifest = publish(sink, some_records(5))
-    place = tmp_path / "out.manifest.json"
-    place.rename(tmp_path / "out.manifest.json.new")
+def test_a_manifest_that_cannot_take_its_name(tmp_path, monkeypatch, kind):
+    """If only the last rename fails, the next export does it, and the target has its manifest."""
+    sink, replace = kind(tmp_path / "out"), os.replace
+    publish(sink, some_records(5))
 
-    with closing(sink):
-        sink.open()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.manifest.json"]
-    assert sink.manifest() == manifest
+    def refused(source, *names):
+        if os.fspath(source).endswith(".manifest.json.new"):
+            raise OSError(errno.EIO, "refused", os.fspath(source))
+        replace(source, *names)
 
-
-@each_sink
-def test_a_manifest_of_a_target_that_never_came_goes(tmp_path, kind):
-    """When a kill came before the target had its name the manifest for it is not kept."""
-    sink = kind(tmp_path / "out")
-    (tmp_path / "out.manifest.json.new").write_bytes(a_manifest(checksum="sha256:0").to_json())
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(TargetError, match="refused"):
+        publish(sink, some_records(9), runs=2)
+    monkeypatch.undo()
     with closing(sink):
         sink.open()
 
-    assert sink.manifest() is None
-    assert tree(tmp_path) == {}
+    assert (sink.manifest().runs, read_stored(sink)) == (2, some_records(9))
+    assert list_names(tmp_path) == ["out", "out.manifest.json"]
 
 
 @each_sink
@@ -310,7 +306,7 @@ def _die_in_time(left):
 
     for name in CALLS:
         setattr(os, name, counted(getattr(os, name)))
-    Hashed.write = counted(Hashed.write)
+    Output.write = counted(Output.write)
 
 
 @each_sink
@@ -337,8 +333,8 @@ def test_publishing_again_after_a_kill(tmp_path, kind, first):
         with closing(sink):
             sink.open()
             manifest = sink.manifest()
-        assert (target.exists() and stored(sink)) in ((new, False) if first else (new, old))
-        assert first or manifest.runs == (2 if stored(sink) == new else 1)
+        assert (target.exists() and read_stored(sink)) in ((new, False) if first else (new, old))
+        assert first or manifest.runs == (2 if read_stored(sink) == new else 1)
         publish(sink, new, runs=2)
 
         found = tree(target.parent)

@@ -1,8 +1,6 @@
-"""SQLite: whose the file is, what its own functions read, and what is told when it is no use."""
+"""SQLite: what its own functions read, and how it fails when it is locked or damaged."""
 
-import os
 import sqlite3
-import stat
 from contextlib import closing
 from datetime import datetime
 
@@ -10,10 +8,8 @@ import pytest
 from support.sinks import Given, a_manifest, publish, some_records
 
 from cekat_async import TargetError, decode_conversation
-from cekat_async.export import sqlite
-from cekat_async.export.sqlite import SqliteSink
-
-posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
+from cekat_async.export.sinks.databases import sqlite
+from cekat_async.export.sinks.databases.sqlite import SqliteSink
 
 
 @pytest.fixture
@@ -24,30 +20,6 @@ def path(tmp_path):
 def ask(path, statement, *values):
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(statement, values).fetchall()
-
-
-@posix_only
-@pytest.mark.parametrize("mode", [None, 0o640], ids=["new", "old"])
-def test_the_file_is_for_its_owner_alone(path, mode):
-    """A new file is for its owner alone; one that is there keeps its mode."""
-    if mode:
-        path.touch()
-        path.chmod(mode)
-    publish(SqliteSink(path), some_records(5))
-
-    assert stat.S_IMODE(path.stat().st_mode) == (mode or 0o600)
-
-
-def test_nothing_stands_beside_the_file(path):
-    """Opened and closed, a sink leaves no file; after an export there is the file and no other."""
-    sink = SqliteSink(path)
-    with closing(sink):
-        sink.open()
-    assert list(path.parent.iterdir()) == []
-    assert sink.manifest() is None
-
-    publish(sink, some_records(5))
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_sqlites_own_functions_read_it(path):
@@ -93,9 +65,9 @@ def test_more_than_fits_into_memory(path, monkeypatch):
 
 
 def test_a_locked_database(path, monkeypatch):
-    """A database that somebody else keeps locked is told, in one line, and left."""
+    """A database that somebody else keeps locked is reported, in one line, and left."""
     publish(SqliteSink(path), some_records(5))
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.05)
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
 
@@ -109,7 +81,7 @@ def test_a_locked_database(path, monkeypatch):
 def test_a_reader_that_keeps_the_new_from_becoming_visible(path, monkeypatch):
     """A reader that does not end fails the export at its end, and the old stays."""
     publish(SqliteSink(path), some_records(5))
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.05)
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN")
         assert other.execute("SELECT count(*) FROM conversations").fetchall() == [(5,)]
@@ -123,17 +95,8 @@ def test_a_reader_that_keeps_the_new_from_becoming_visible(path, monkeypatch):
     assert ask(path, "SELECT count(*) FROM conversations") == [(9,)]
 
 
-def test_a_file_that_is_no_database(path):
-    """Any other file is told, and stays as it is."""
-    path.write_bytes(b"no database, " * 1000)
-
-    with pytest.raises(TargetError, match=r"file is not a database$"):
-        SqliteSink(path).open()
-    assert path.read_bytes() == b"no database, " * 1000
-
-
 def test_a_database_that_may_not_be_written(path, monkeypatch):
-    """A database that may only be read is told."""
+    """A database that may only be read is reported."""
     publish(SqliteSink(path), some_records(5))
     connect = sqlite3.connect  # what root may do is everything: a mode keeps nobody from it
     monkeypatch.setattr(
@@ -144,36 +107,8 @@ def test_a_database_that_may_not_be_written(path, monkeypatch):
         SqliteSink(path).open()
 
 
-def test_paths_that_are_no_files(path, tmp_path):
-    """A folder, a pipe and a folder that is not there are told."""
-    with pytest.raises(TargetError, match="it is a folder"):
-        SqliteSink(tmp_path).open()
-    with pytest.raises(TargetError, match="there is no folder"):
-        SqliteSink(path / "x").open()
-    if os.name == "posix":
-        os.mkfifo(path)
-        with pytest.raises(TargetError, match="not a regular file"):
-            SqliteSink(path).open()
-
-
-@posix_only
-def test_a_link_is_followed(path, tmp_path):
-    """A symbolic link stays one: the database is where it leads, and the checkpoint beside that."""
-    real = tmp_path / "elsewhere" / "real"
-    real.parent.mkdir()
-    path.symlink_to("elsewhere/real")
-    sink = SqliteSink(path)
-
-    publish(sink, some_records(5))
-
-    assert path.is_symlink()
-    assert ask(real, "SELECT count(*) FROM conversations") == [(5,)]
-    assert sink.checkpoint == real.with_name("real.checkpoint")
-    assert sink.target == str(path)
-
-
 def test_what_the_records_fail_with_is_not_the_targets(path):
-    """An error of SQLite's that the records themselves end with is not told as the target's."""
+    """An error of SQLite's from the records themselves is not reported as the target's."""
     error = sqlite3.OperationalError("the checkpoint's own")
 
     with pytest.raises(sqlite3.OperationalError) as raised:

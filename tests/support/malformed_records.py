@@ -12,6 +12,11 @@ def record(**values):
     return msgspec.json.encode(_VALUES | values)
 
 
+def set_ids(records):
+    """Return named records, each with its name as its id if that is ``"x"``."""
+    return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
+
+
 NUL = record(id="nul", notes="a\0b")
 LONE_SURROGATE = record(id="lone", notes="HALF").replace(b"HALF", rb"\ud83d")
 HUGE = record(id="huge", notes='say "so",\r\n' * 30_000)

@@ -41,6 +41,16 @@ def a_manifest(target="a target", **values):
     )  # fmt: skip
 
 
+def read_stored(sink):
+    """Return the records that a sink's target holds."""
+    return [record for batch in sink.stored() for record in batch]
+
+
+def list_names(folder):
+    """Return the names in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def publish(sink, records, **values):
     """Open a sink, give it records, and close it; return the manifest that it stored."""
     try:

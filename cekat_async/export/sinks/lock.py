@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from cekat_async import TargetBusyError
+from cekat_async.export.sinks.file_system import OWNER_ONLY
 
 if sys.platform == "win32":
     import msvcrt
@@ -25,18 +26,17 @@ __all__ = ["LOCK", "TargetLock"]
 LOCK = ".cekat.lock"
 """The suffix of a lock's name, after the name of its target.
 
-It is not just ``.lock``: that is the name by which programs lock a file of their own, and one of
-them may be the program that runs the export.
+It is not just ``.lock``, because other programs use that name for their own locks. One of them may
+be the program that runs the export.
 """
-_OWNER_ALONE = 0o600
 
 
 class TargetLock:
     """A lock on a file next to the target, for as long as an export runs.
 
-    The operating system releases it when the process ends, however that happens. The file is
-    removed with the lock; after a kill it stays, unlocked, until the next export removes it. Where
-    a file system has no locks (some network file systems), there is none.
+    The operating system releases it when the process ends, even by a kill. The file is removed with
+    the lock. After a kill the file stays, unlocked, until the next export removes it. If the file
+    system has no locks (some network file systems), nothing is locked.
 
     Args:
         path: The file that is locked.
@@ -49,21 +49,34 @@ class TargetLock:
         self._file: BinaryIO | None = None
 
     @contextlib.contextmanager
-    def kept(self) -> Generator[None, None, None]:
-        """Take the lock and keep it afterwards, unless what is done under it first fails.
+    def acquired(self) -> Generator[None, None, None]:
+        """Acquire the lock, and release it if the block fails. Otherwise it stays acquired.
 
         Raises:
             TargetBusyError: Another export has it.
             OSError: The file cannot be opened.
         """
-        self._take()
+        self._acquire()
         try:
             yield
         except BaseException:
             self.release()
             raise
 
-    def _take(self) -> None:
+    def release(self) -> None:
+        """Release the lock and remove the file; do nothing without the lock. It raises nothing."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        # Removed before it is unlocked, so that an export that has just opened it notices.
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        file.close()
+        if sys.platform == "win32":  # which does not remove an open file
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    def _acquire(self) -> None:
         while self._file is None:
             file = self._open()
             if not _try_lock(file.fileno()):
@@ -72,28 +85,15 @@ class TargetLock:
                     f"another export is writing {self._target}: run this one again when that one "
                     "has ended"
                 )
-            if _has_name(file.fileno(), self._path):
+            if _is_open_at(self._path, file.fileno()):
                 self._file = file
-            else:  # the export that had it removed it in this moment
+            else:  # another export removed the file before it was locked
                 file.close()
 
-    def release(self) -> None:
-        """Release the lock and remove the file; do nothing without the lock. It raises nothing."""
-        file, self._file = self._file, None
-        if file is None:
-            return
-        # Removed while it is locked: an export that has opened it in the meantime notices.
-        with contextlib.suppress(OSError):
-            self._path.unlink()
-        file.close()
-        if sys.platform == "win32":  # where an open file is not removed
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-
     def _open(self) -> BinaryIO:
-        # Never through a link, and no file of another kind: it is removed in the end.
+        # Neither a link nor a special file may be opened: the file is removed in the end.
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        file = os.fdopen(os.open(self._path, flags, _OWNER_ALONE), "r+b", buffering=0)
+        file = os.fdopen(os.open(self._path, flags, OWNER_ONLY), "r+b", buffering=0)
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
             raise OSError(errno.EINVAL, "it is not a regular file", str(self._path))
@@ -101,7 +101,7 @@ class TargetLock:
 
 
 def _try_lock(file: int) -> bool:
-    """Lock a file without waiting; return whether nobody else has it locked."""
+    """Lock a file without waiting; return whether no other process has it locked."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
@@ -114,7 +114,7 @@ def _try_lock(file: int) -> bool:
     return True
 
 
-def _has_name(file: int, path: Path) -> bool:
+def _is_open_at(path: Path, file: int) -> bool:
     """Return whether a path still leads to an open file."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file), path.stat(follow_symlinks=False))

@@ -1,4 +1,4 @@
-"""Standard output as a target: for what stands behind a pipe."""
+"""Standard output as a target, for the next program in a pipe."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 from cekat_async import TargetError
-from cekat_async.export.json_lines import lines_of
+from cekat_async.export.sinks.files.json_lines import join_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
 
 __all__ = ["StdoutSink"]
 
 
 class StdoutSink:
-    """Standard output: one record a line, each exactly as the API sent it, once all have come.
+    """Standard output: one record per line, exactly as the API sent it, after all are fetched.
 
-    Nothing of it stays with us: it has no manifest, and no export can add to it. What went out is
-    not taken back, so that a reader must look at the exit status, as behind any pipe. That its
-    reader is gone is told as the :exc:`BrokenPipeError` that it is.
+    Nothing is stored: there is no manifest, and no export can add to it. Output cannot be taken
+    back, so a reader must check the exit status, as with any pipe. If the reader is gone, the
+    :exc:`BrokenPipeError` is raised as it is.
 
     Args:
-        stream: Where to write to instead. By default what ``sys.stdout`` is when it is used.
+        stream: Where to write instead. By default ``sys.stdout`` at the time of writing.
     """
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
@@ -35,52 +35,52 @@ class StdoutSink:
         self._stream = stream
 
     def open(self) -> None:
-        """Make sure that there is a standard output."""
-        self._output()
+        """Check that there is a standard output."""
+        self._get_output()
 
     def manifest(self) -> Manifest | None:
-        """Return ``None``: nobody knows what became of an earlier export."""
+        """Return ``None``: an earlier export left no manifest."""
         return None
 
     def verify(self, manifest: Manifest) -> None:
-        """Do nothing: there is no manifest to be true."""
+        """No-op: there is no manifest."""
 
     def stored(self) -> None:
-        """Return ``None``: what was written once cannot be read again."""
+        """Return ``None``: output cannot be read again."""
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Write all records."""
-        output = self._output()
+        output = self._get_output()
         for batch in records:
-            self._write(output, lines_of(batch))
+            self._write(output, join_lines(batch))
         self._write(output, b"")
         return manifest
 
     def close(self) -> None:
-        """Do nothing: others write to the stream as well."""
+        """No-op: the stream belongs to the process."""
 
-    def _output(self) -> BinaryIO:
+    def _get_output(self) -> BinaryIO:
         stream = self._stream or getattr(sys.stdout, "buffer", None)
         if stream is None or stream.closed:
             raise TargetError("cannot write standard output: it is closed")
         return stream
 
     def _write(self, output: BinaryIO, data: bytes) -> None:
-        """Write all of some bytes, also to a stream that takes a part of them at a time."""
+        """Write all of some bytes, even if the stream accepts only a part of them at a time."""
         rest = memoryview(data)
         try:
             while rest:
-                rest = rest[_written(output, rest) :]
+                rest = rest[_write_some(output, rest) :]
             output.flush()
         except BrokenPipeError:
             raise
-        except (OSError, ValueError) as error:  # the latter if somebody closed it
+        except (OSError, ValueError) as error:  # the latter if the stream was closed
             reason = getattr(error, "strerror", None) or error
             raise TargetError(f"cannot write {self.target}: {reason}") from error
 
 
-def _written(output: BinaryIO, data: memoryview) -> int:
-    # Nothing at all is what a raw stream says that does not wait for its reader.
+def _write_some(output: BinaryIO, data: memoryview) -> int:
+    # A raw non-blocking stream returns None if it accepts nothing.
     count: int | None = output.write(data)
     if count is None:
         raise BlockingIOError(errno.EAGAIN, "its reader is too slow for a non-blocking stream")

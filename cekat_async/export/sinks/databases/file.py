@@ -1,4 +1,4 @@
-"""The common part of targets that are a table in a database file: SQLite and DuckDB."""
+"""The base class of the sinks for SQLite and DuckDB, whose databases are files."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cekat_async import TargetError
-from cekat_async.export.database import TABLE, DatabaseSink, own_suffix, shown
-from cekat_async.export.file_sink import (
-    CHECKPOINT,
-    OWNER_ALONE,
-    beside,
-    followed,
+from cekat_async.export.sinks.base import CHECKPOINT
+from cekat_async.export.sinks.databases.base import DatabaseSink
+from cekat_async.export.sinks.databases.tables import TABLE, describe_table, get_file_suffix
+from cekat_async.export.sinks.file_system import (
+    add_suffix,
+    copy_rights,
+    require_file_name,
     require_file_place,
+    resolve_link,
     sync_folder,
-    take_rights,
     translate_os_errors,
 )
-from cekat_async.export.lock import LOCK, TargetLock
-from cekat_async.export.names import require_name
+from cekat_async.export.sinks.lock import LOCK, TargetLock
 from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from cekat_async.export.database import Connection
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.databases.base import Connection
 
-__all__ = ["DatabaseFileSink", "create_alone"]
+__all__ = ["DatabaseFileSink"]
 
 
 class DatabaseFileSink(DatabaseSink):
@@ -51,66 +51,68 @@ class DatabaseFileSink(DatabaseSink):
     table with another name ``PATH.TABLE.checkpoint``), until the export is complete.
 
     Args:
-        path: The file. If there is none, or an empty one, a database is made, for its owner alone
-            (mode 0600). A symbolic link is followed.
+        path: The file. If there is none, or an empty one, a database is created that only its owner
+            can read (mode 0600). A symbolic link is followed.
         table: The table's name.
+
+    Attributes:
+        path: The absolute path of the file, with symbolic links resolved.
     """
 
     companions: ClassVar[Sequence[str]]
     """The suffixes of the files that the database keeps next to its own while it is written."""
+    error: type[Exception]
+    """The base class of the database's own errors."""
 
     def __init__(self, path: str | os.PathLike[str], *, table: str = TABLE) -> None:
         super().__init__(table)
-        require_name(str(path))
-        self.target = readable(f"{Path(path)}{shown(table)}")
+        require_file_name(str(path))
+        self.target = readable(f"{Path(path)}{describe_table(table)}")
         with translate_os_errors(self.target):
-            # As it is now, should the program go to another folder.
-            self._real = followed(Path(path)).absolute()
-        self.checkpoint: Path | None = beside(self._real, f"{own_suffix(table)}{CHECKPOINT}")
-        self._new = beside(self._real, ".new")
-        self._lock = TargetLock(beside(self._real, LOCK), str(Path(path)))
+            # Absolute, in case the program changes its working folder.
+            self.path = resolve_link(Path(path)).absolute()
+        self.checkpoint: Path | None = add_suffix(
+            self.path, f"{get_file_suffix(table)}{CHECKPOINT}"
+        )
+        self._new = add_suffix(self.path, ".new")
+        self._lock = TargetLock(add_suffix(self.path, LOCK), str(Path(path)))
 
     @abstractmethod
     def connect(self, path: Path) -> AbstractContextManager[Connection]:
-        """Open a database file to write it."""
-
-    @abstractmethod
-    def connect_to_read(self, path: Path) -> AbstractContextManager[Connection]:
-        """Open a database file that nobody else has, only to read it."""
+        """Open a database file."""
 
     @abstractmethod
     def create(self, path: Path) -> None:
-        """Make an empty database in a file, for its owner alone."""
+        """Create an empty database that only its owner can read."""
 
     @abstractmethod
-    def settle(self, opened: Connection) -> None:
-        """Bring everything that was committed from the database's log into its file."""
+    def flush_log(self, opened: Connection) -> None:
+        """Write everything that was committed from the database's log into its file."""
 
     @abstractmethod
-    def damage(self, opened: Connection) -> str | None:
+    def find_damage(self, opened: Connection) -> str | None:
         """Read all of the database; return what is wrong with it, or ``None``."""
 
     def connection(self) -> AbstractContextManager[Connection]:
         """Open the target."""
-        return self.connect(self._real)
+        return self.connect(self.path)
+
+    @contextlib.contextmanager
+    def translate_errors(self) -> Generator[None, None, None]:
+        """Raise :class:`~cekat_async.TargetError` instead of the database's own errors."""
+        try:
+            yield
+        except self.error as error:
+            reason = str(error).partition("\n")[0]
+            raise TargetError(f"cannot write {self.target}: {reason}") from error
 
     def open(self) -> None:
-        """Make sure that an export can be written; a database that is not there is not made."""
+        """Check that an export can be written. A database that does not exist is not created."""
         with translate_os_errors(self.target):
-            require_file_place(self._real, self.target)
-            with self._lock.kept():
-                self._require_no_remains()
-                self._rehearse()
-
-    def _rehearse(self) -> None:
-        self._remove_new()
-        if self._has_database():
-            with self.connection() as opened:
-                self.rehearse(opened)
-            return
-        with self._removed_after_failure(), self._begun() as opened:
-            self.rehearse(opened)
-        self._remove_new()
+            require_file_place(self.path, self.target)
+            with self._lock.acquired():
+                self._require_no_orphaned_log()
+                self._check_writable()
 
     def manifest(self) -> Manifest | None:
         """Return the manifest of the last export into the table."""
@@ -129,64 +131,74 @@ class DatabaseFileSink(DatabaseSink):
         """Release the lock of the target."""
         self._lock.release()
 
+    def _check_writable(self) -> None:
+        self._remove_new()
+        if self._has_database():
+            with self.connection() as opened:
+                self.check_writable(opened)
+            return
+        with self._removed_after_failure(), self._create_new() as opened:
+            self.check_writable(opened)
+        self._remove_new()
+
     def _publish_in_place(self, records: Records, manifest: Manifest) -> None:
         with self.connection() as opened:
             self.merge(opened, records, manifest)
-            with self.told():
-                self.settle(opened)
+            with self.translate_errors():
+                self.flush_log(opened)
         with self.connection() as opened:
-            self._require_stored(opened, manifest)
+            self._require_manifest(opened, manifest)
 
     def _publish_new(self, records: Records, manifest: Manifest) -> None:
-        with self._begun() as opened:
+        with self._create_new() as opened:
             self.merge(opened, records, manifest)
-            with self.told():
+            with self.translate_errors():
                 count = self.count(opened)
-                self.settle(opened)
+                self.flush_log(opened)
         self._require_one_file()
-        with self.connect_to_read(self._new) as opened:
-            self._require_stored(opened, manifest)
-            self._require_whole(opened, count)
+        with self.connect(self._new) as opened:
+            self._require_manifest(opened, manifest)
+            self._require_undamaged(opened, count)
         with translate_os_errors(self.target):
             self._take_name()
 
     @contextlib.contextmanager
-    def _begun(self) -> Generator[Connection, None, None]:
-        """Make a new database next to the target, in place of what an earlier run left."""
+    def _create_new(self) -> Generator[Connection, None, None]:
+        """Create a new database next to the target, and replace what an earlier run left."""
         with translate_os_errors(self.target):
             self._remove_new()
-            with self.told():
+            with self.translate_errors():
                 self.create(self._new)
         with self.connect(self._new) as opened:
             yield opened
 
     def _take_name(self) -> None:
-        """Bring the new database to the disk, and then let it take the target's name."""
+        """Write the new database to the disk, and let it take the target's name."""
         with self._new.open("r+b") as file:
-            take_rights(file.fileno(), self._real)
+            copy_rights(self.path, file.fileno())
             os.fsync(file.fileno())
-        self._new.replace(self._real)
-        sync_folder(self._real.parent)
+        self._new.replace(self.path)
+        sync_folder(self.path.parent)
 
-    def _require_stored(self, opened: Connection, manifest: Manifest) -> None:
-        with self.told():
-            if self.stored_manifest(opened) != manifest:
-                raise self._not_what_was_written("another manifest")
+    def _require_manifest(self, opened: Connection, manifest: Manifest) -> None:
+        with self.translate_errors():
+            if self.read_manifest(opened) != manifest:
+                raise self._build_mismatch("another manifest")
 
-    def _require_whole(self, opened: Connection, count: int) -> None:
-        with self.told():
-            found, damage = self.count(opened), self.damage(opened)
+    def _require_undamaged(self, opened: Connection, count: int) -> None:
+        with self.translate_errors():
+            found, damage = self.count(opened), self.find_damage(opened)
         if found != count:
-            raise self._not_what_was_written(f"{found:,} rows instead of {count:,}")
+            raise self._build_mismatch(f"{found:,} rows instead of {count:,}")
         if damage is not None:
-            raise self._not_what_was_written(damage)
+            raise self._build_mismatch(damage)
 
     def _require_one_file(self) -> None:
-        for path in self._beside(self._new):
+        for path in self._list_companions(self._new):
             if path.exists():
-                raise self._not_what_was_written(f"a part of it is still in {path.name}")
+                raise self._build_mismatch(f"a part of it is still in {path.name}")
 
-    def _not_what_was_written(self, found: str) -> TargetError:
+    def _build_mismatch(self, found: str) -> TargetError:
         return TargetError(
             f"{self.target} was written, but does not read as it was written ({found}): check the "
             "disk and run the export again"
@@ -194,24 +206,24 @@ class DatabaseFileSink(DatabaseSink):
 
     def _has_database(self) -> bool:
         """Return whether there is a database: a file that is not empty."""
-        return self._real.exists() and self._real.stat().st_size > 0
+        return self.path.exists() and self.path.stat().st_size > 0
 
-    def _require_no_remains(self) -> None:
+    def _require_no_orphaned_log(self) -> None:
         """Refuse a log without its database, which would be applied to the new one."""
         if self._has_database():
             return
-        for path in self._beside(self._real):
+        for path in self._list_companions(self.path):
             if path.is_file() and path.stat().st_size:
                 reason = f"{path} is left of a database that is not there any more: move it away"
                 raise FileExistsError(errno.EEXIST, reason, self.target)
 
-    def _beside(self, path: Path) -> Iterator[Path]:
-        return (beside(path, suffix) for suffix in self.companions)
+    def _list_companions(self, path: Path) -> Iterator[Path]:
+        return (add_suffix(path, suffix) for suffix in self.companions)
 
     def _remove_new(self) -> None:
-        """Remove the new database, and what its own kind keeps next to it."""
+        """Remove the new database, and the files that its kind keeps next to it."""
         self._new.unlink(missing_ok=True)
-        for path in self._beside(self._new):
+        for path in self._list_companions(self._new):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -222,12 +234,7 @@ class DatabaseFileSink(DatabaseSink):
         try:
             yield
         except BaseException:
-            # It is the first error that says what is wrong.
+            # The first error says what is wrong.
             with contextlib.suppress(OSError):
                 self._remove_new()
             raise
-
-
-def create_alone(path: Path) -> None:
-    """Make an empty file, for its owner alone."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ALONE))

@@ -1,4 +1,4 @@
-"""JSON Lines in a compressed file: for those who keep exports, or send them elsewhere."""
+"""JSON Lines in a compressed file, for archives and for transfers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import zlib
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from cekat_async import MissingExtraError
-from cekat_async.export.file_sink import FileSink
-from cekat_async.export.json_lines import batches_of_lines, lines_of
+from cekat_async.export.sinks.files.base import FileSink
+from cekat_async.export.sinks.files.json_lines import join_lines, split_lines
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from cekat_async.export.file_sink import Output
-    from cekat_async.export.sink import Records
+    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.files.base import Output
 
 __all__ = ["GzipJsonLinesSink", "ZstdJsonLinesSink"]
 
@@ -32,28 +32,28 @@ class _Compressor(Protocol):
 
 
 class GzipJsonLinesSink(FileSink):
-    """A gzip file with one record a line, each exactly as the API sent it.
+    """A gzip file with one record per line, each exactly as the API sent it.
 
-    The same records make the same file: it holds neither a time nor a name. Where there are fast
-    readers of Zstandard, :class:`ZstdJsonLinesSink` is smaller and several times as fast.
+    The same records make the same file: it contains neither a time nor a name. If your readers
+    support Zstandard, :class:`ZstdJsonLinesSink` is smaller and several times faster.
     """
 
     def write(self, records: Records, output: Output) -> None:
-        """Write a record a line, as one gzip stream."""
-        # The header that zlib makes has no time in it, unlike the one of the gzip module.
+        """Write one record per line, as one gzip stream."""
+        # Unlike the gzip module, zlib writes a header without the time.
         compressor = zlib.compressobj(_GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
         _write_compressed(records, compressor, output)
 
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the lines."""
         with gzip.GzipFile(fileobj=file, mode="rb") as lines:
-            yield from batches_of_lines(lines)
+            yield from split_lines(lines)
 
 
 class ZstdJsonLinesSink(FileSink):
-    """A Zstandard file with one record a line, each exactly as the API sent it.
+    """A Zstandard file with one record per line, each exactly as the API sent it.
 
-    The same records make the same file, as long as the library is the same.
+    The same records and the same version of the library make the same file.
 
     Args:
         path: The file.
@@ -73,19 +73,19 @@ class ZstdJsonLinesSink(FileSink):
         self._zstd = zstandard
 
     def write(self, records: Records, output: Output) -> None:
-        """Write a record a line, as one frame."""
+        """Write one record per line, as one frame."""
         compressor = self._zstd.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
         _write_compressed(records, compressor.compressobj(), output)
 
-    def read(self, file: BinaryIO) -> Iterator[list[bytes]]:
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the lines."""
         reader = self._zstd.ZstdDecompressor().stream_reader(file, closefd=False)
-        # It brings bytes alone: lines are cut by the buffer around it.
+        # The reader itself cannot split its bytes into lines.
         with io.BufferedReader(reader, _CHUNK) as lines:
-            yield from batches_of_lines(lines)
+            yield from split_lines(lines)
 
 
 def _write_compressed(records: Records, compressor: _Compressor, output: Output) -> None:
     for batch in records:
-        output.write(compressor.compress(lines_of(batch)))
+        output.write(compressor.compress(join_lines(batch)))
     output.write(compressor.flush())

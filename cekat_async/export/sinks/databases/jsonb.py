@@ -1,4 +1,4 @@
-"""JSON that PostgreSQL can query: its ``jsonb`` holds less than JSON allows."""
+"""JSON that PostgreSQL can query: its ``jsonb`` accepts less than JSON allows."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import re
 
 import msgspec
 
-__all__ = ["queryable"]
+__all__ = ["make_queryable"]
 
-# Far below what a server refuses, with the settings that it comes with: 131,072 digits before the
-# decimal point and 16,383 after it; some thousand levels.
+# Far below the default limits of a server: 131,072 digits before the decimal point and 16,383 after
+# it, and some thousand levels.
 _NUMBER_FITS = re.compile(r"-?[0-9.]{1,5000}(?:[eE][+-]?0*[0-9]{1,4})?")
 _DEEPEST = 1_000
 
-# Texts without any of these need no closer look. Each has the length of the longest thing it finds.
-# (A run of digits is looked for where it begins: at each of its digits, that takes quadratic time.)
+# Most texts contain none of these, and stay as they are. Each pattern has the length of its longest
+# match. (A search for digits that does not begin at the first of them takes quadratic time.)
 _SUSPECTS = (
     (re.compile(r"\\u(?:0000|[dD][89a-fA-F])"), 6),
     (re.compile(r"[0-9.][eE][+-]?[0-9]{5}"), 8),
     (re.compile(r"(?<![0-9.])[0-9.]{5000}"), 5000),
 )
-# Other threads wait while a pattern is looked for: in at most this many characters at a time.
+# Other threads wait during a search, so it covers at most this many characters at a time.
 _PIECE = 1 << 18
 
 _TOKEN = re.compile(
     r'"(?:[^"\\]++|\\.)*+"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|[\[{]|[\]}]',
     re.DOTALL,
 )
-# What is kept is taken in pieces, between which other threads can run.
+# Unchanged text is matched in pieces, between which other threads can run.
 _ESCAPES = re.compile(
     r"(?P<kept>(?:[^\\]++|\\[^u]|\\u(?!0000|[dD][89a-fA-F])){1,1000}+"
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -38,42 +38,42 @@ _REPLACEMENT = r"\ufffd"
 _JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
-def queryable(text: str) -> str:
-    """Return JSON that every function of PostgreSQL takes, whatever the text is.
+def make_queryable(text: str) -> str:
+    """Return JSON that every function of PostgreSQL accepts, whatever the text is.
 
-    In place of U+0000 and of half a surrogate pair there is U+FFFD. A number out of range becomes a
-    string of its digits. Text that is not JSON, or is nested more than 1,000 levels deep, becomes a
-    JSON string of all of it. Other JSON is returned unchanged.
+    U+FFFD replaces U+0000 and half a surrogate pair. A number out of range becomes a string of its
+    digits. Text that is not JSON, or is nested more than 1,000 levels deep, becomes a JSON string.
+    Other JSON is returned unchanged.
     """
-    held = _TOKEN.sub(_held, text) if _is_suspect(text) else text
-    if _is_json(held) and not _is_too_deep(held):
-        return held
+    replaced = _TOKEN.sub(_replace_token, text) if _is_suspect(text) else text
+    if _is_json(replaced) and not _is_too_deep(replaced):
+        return replaced
     return msgspec.json.encode(text.replace("\0", "\ufffd")).decode()
 
 
 def _is_suspect(text: str) -> bool:
-    return any(_is_in(text, pattern, length) for pattern, length in _SUSPECTS)
+    return any(_contains(text, pattern, length) for pattern, length in _SUSPECTS)
 
 
-def _is_in(text: str, pattern: re.Pattern[str], length: int) -> bool:
-    """Return whether a pattern is in a text, piece by piece."""
+def _contains(text: str, pattern: re.Pattern[str], length: int) -> bool:
+    """Return whether a text contains a pattern, piece by piece."""
     ends = range(min(_PIECE, len(text)), len(text) + _PIECE, _PIECE)
     return len(text) >= length and any(
         pattern.search(text, max(0, end - _PIECE - length), end) for end in ends
     )
 
 
-def _held(token: re.Match[str]) -> str:
-    """Return what is held in place of a string, a number or a bracket."""
+def _replace_token(token: re.Match[str]) -> str:
+    """Return the replacement of a string, a number or a bracket."""
     text = token[0]
     if text.startswith('"'):
-        return _ESCAPES.sub(_held_escape, text) if r"\u" in text else text
+        return _ESCAPES.sub(_replace_escape, text) if r"\u" in text else text
     if text in "[]{}" or _NUMBER_FITS.fullmatch(text):
         return text
     return f'"{text}"'
 
 
-def _held_escape(escape: re.Match[str]) -> str:
+def _replace_escape(escape: re.Match[str]) -> str:
     kept: str | None = escape["kept"]
     return _REPLACEMENT if kept is None else kept
 

@@ -1,0 +1,302 @@
+"""PostgreSQL: a table in a database on a server."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from cekat_async import MissingExtraError, TargetBusyError, TargetError
+from cekat_async.export.sinks.databases.base import DatabaseSink
+from cekat_async.export.sinks.databases.jsonb import make_queryable
+from cekat_async.export.sinks.databases.postgres_url import describe_database, parse_url, redact
+from cekat_async.export.sinks.databases.tables import (
+    KINDS,
+    MANIFESTS,
+    TABLE,
+    TableSchema,
+    build_upsert,
+    describe_table,
+    quote_identifier,
+    require_table_name,
+)
+from cekat_async.frames.columns import describe_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    import psycopg
+
+    from cekat_async.export.manifest import Manifest
+    from cekat_async.export.sinks.databases.base import Connection, Values
+    from cekat_async.frames.columns import Kind
+
+__all__ = ["PostgresSink"]
+
+_STAGING = quote_identifier("pg_temp", "cekat_async_new")
+_EXACT = "raw_exact"
+_RAW = [*KINDS].index("raw")
+# Options that the URL can override. Networks drop connections that are idle for long, so TCP keeps
+# this one alive, and reports if it is lost.
+_DEFAULTS: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "application_name": "cekat-async",
+    "keepalives_idle": 60,
+    "keepalives_interval": 10,
+    "keepalives_count": 6,
+    "tcp_user_timeout": 60_000,
+}
+# The limits of a role are for people's queries. The last three settings, which some servers lack,
+# let the server notice soon that an export was killed, and release its lock.
+_SETTINGS = (
+    "SET statement_timeout = 0",
+    "SET idle_in_transaction_session_timeout = 0",
+    "SET tcp_keepalives_idle = 60",
+    "SET tcp_keepalives_interval = 10",
+    "SET client_connection_check_interval = '2s'",
+)
+_TARGET_LOCK_TIMEOUT = 3  # seconds
+_LOCK_TIMEOUT = 60  # seconds
+
+
+class PostgresSink(DatabaseSink):
+    """A table in a PostgreSQL database (12 or later), whose encoding is UTF-8.
+
+    Texts are ``text``, times ``timestamptz``, JSON is ``jsonb``. ``raw`` is ``json``, which keeps
+    the text as the API sent it.
+
+    JSON allows values that PostgreSQL cannot read. One U+0000, one half of a surrogate pair or one
+    number out of range fails every query that touches it, for all rows. U+FFFD replaces such a
+    character, and a string of its digits such a number. A record that is not JSON, or is nested too
+    deep, becomes a JSON string of its text. If ``raw`` differs from the record, the column
+    ``raw_exact`` has its bytes (``bytea``); otherwise that is NULL.
+
+    While an export runs it holds an advisory lock, so that no other one writes the same table. If
+    the connection is lost, the sink connects again, once. With PgBouncer, this needs session
+    pooling.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database``, as libpq takes it. The password is
+            never shown. It can also be in ``PGPASSWORD`` or in ``~/.pgpass``.
+        table: The table: ``name``, or ``schema.name``. Both are case-sensitive. A name without a
+            schema is looked up along the ``search_path``.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+        MissingExtraError: psycopg is not installed.
+    """
+
+    types: ClassVar[Mapping[Kind, str]] = {
+        "text": "text",
+        "time": "timestamp with time zone",
+        "json": "jsonb",
+        "raw": "json",
+        "bytes": "bytea",
+    }
+    kinds: ClassVar[Mapping[str, Kind]] = {**KINDS, _EXACT: "bytes"}
+    placeholders: ClassVar[Sequence[str]] = ("$1", "$2", "$3")
+
+    def __init__(self, url: str, *, table: str = TABLE) -> None:
+        try:
+            import psycopg  # noqa: PLC0415 - an extra
+        except ImportError:  # also if psycopg finds no libpq
+            raise MissingExtraError(
+                "PostgreSQL needs psycopg: pip install 'cekat-async[postgres]'"
+            ) from None
+        self._psycopg = psycopg
+        # Anything but text goes to the base class, which raises.
+        schema, dot, name = table.rpartition(".") if "." in str(table) else ("", "", table)
+        super().__init__(name)
+        self._named_schema = require_table_name(schema) if dot else None
+        self._schema = self._named_schema or ""
+        self._options = parse_url(url)
+        self.target = f"{describe_database(self._options)}{describe_table(table)}"
+        self.checkpoint: Path | None = None
+        self._opened: psycopg.Connection[Any] | None = None
+
+    def quote_table(self, table: str) -> str:
+        """Return a table's name, with its schema, as an identifier in a statement."""
+        return quote_identifier(self._schema, table)
+
+    def close(self) -> None:
+        """Close the connection."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            with contextlib.suppress(Exception):
+                opened.close()
+
+    @contextlib.contextmanager
+    def connection(self) -> Generator[Connection, None, None]:
+        """Return the one connection, or a new one if it was lost."""
+        if self._opened is None or not self._is_alive(self._opened):
+            self.close()
+            self._connect()
+        yield cast("psycopg.Connection[Any]", self._opened)
+
+    @contextlib.contextmanager
+    def translate_errors(self) -> Generator[None, None, None]:
+        """Raise :class:`~cekat_async.TargetError` instead of PostgreSQL's errors."""
+        try:
+            yield
+        except self._psycopg.Error as error:
+            reason = redact(error.diag.message_primary or str(error), self._options)
+            # Without its cause: the server's message may contain the password.
+            raise TargetError(f"cannot write {self.target}: {reason}") from None
+
+    def read_schema(self, opened: Connection, table: str) -> TableSchema | None:
+        """Return the schema of a table, or of anything else with this name."""
+        found = opened.execute(
+            """
+            SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnum = ANY (i.indkey)
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            LEFT JOIN pg_attribute a
+                ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+            WHERE n.nspname = $1 AND c.relname = $2
+            """,
+            (self._schema, table),
+        ).fetchall()
+        columns = {name: type_ for name, type_, _ in found if name is not None}
+        return TableSchema(columns, [name for name, _, key in found if key]) if found else None
+
+    def ensure_table(self, opened: Connection, table: str, kinds: Mapping[str, Kind]) -> None:
+        """Create a table, or check that an existing one has the columns of an export."""
+        if table == MANIFESTS and self.read_schema(opened, table) is None:
+            # An export into another table may be creating it: wait until it has done so.
+            key = _compute_lock_key(self._schema, table)
+            opened.execute("SELECT pg_advisory_xact_lock($1)", (key,))
+        super().ensure_table(opened, table, kinds)
+
+    def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
+        """Copy all rows to a temporary table, and merge that into the table."""
+        table = self.quote_table(self.table)
+        with self.translate_errors():
+            opened.execute(f"CREATE TEMP TABLE cekat_async_new (LIKE {table}) ON COMMIT DROP")
+        super().write_all(opened, chunks)
+        source = f"SELECT {', '.join(map(quote_identifier, self.kinds))} FROM {_STAGING}"  # noqa: S608 - quoted
+        with self.translate_errors():
+            opened.execute(build_upsert(table, tuple(self.kinds), source))
+
+    def build_values(self, record: bytes, began: datetime) -> Values:
+        """Return the row of a record, without anything that PostgreSQL cannot store or read."""
+        values = super().build_values(record, began)
+        stored = [_CONVERT[kind](value) for kind, value in zip(KINDS.values(), values, strict=True)]
+        return (*stored, None if stored[_RAW].encode() == record else record)
+
+    def encode_manifest(self, manifest: Manifest) -> str:
+        """Return the text of a manifest as it is stored. It may contain names of unknown fields."""
+        return make_queryable(super().encode_manifest(manifest))
+
+    def describe_refusal(self, table: str, differences: Sequence[str]) -> str:
+        """Return the message for a table; for one of version 0.1, with the statement it needs."""
+        if [*differences] != [describe_missing(_EXACT)]:
+            return super().describe_refusal(table, differences)
+        column = f"{quote_identifier(_EXACT)} {self.types['bytes']}"
+        return (
+            f"{self.target}: the table {table} was made by version 0.1 and has no column {_EXACT}, "
+            "for records that PostgreSQL cannot hold as JSON. Add it, and run the export again: "
+            f"ALTER TABLE {self.quote_table(table)} ADD COLUMN {column};"
+        )
+
+    def write(self, opened: Connection, rows: Sequence[Values]) -> None:
+        """Copy a chunk of rows."""
+        statement = f"COPY {_STAGING} ({', '.join(map(quote_identifier, self.kinds))}) FROM STDIN"
+        cursor = cast("psycopg.Connection[Any]", opened).cursor()
+        with cursor.copy(statement.encode()) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def _is_alive(self, opened: Connection) -> bool:
+        try:
+            opened.execute("SELECT 1")
+        except self._psycopg.Error:
+            return False
+        return True
+
+    def _connect(self) -> None:
+        """Connect, and take the lock of the table."""
+        with self.translate_errors():
+            options: Any = {**_DEFAULTS, **self._options, "client_encoding": "utf8"}
+            self._opened = opened = self._psycopg.connect(
+                **options,
+                autocommit=True,
+                cursor_factory=self._psycopg.RawCursor,
+                prepare_threshold=None,
+            )
+            for setting in _SETTINGS:
+                with contextlib.suppress(self._psycopg.DatabaseError):
+                    opened.execute(setting.encode())
+        try:
+            self._set_up(opened)
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, opened: Connection) -> None:
+        with self.translate_errors():
+            ((encoding,),) = opened.execute("SHOW server_encoding").fetchall()
+            if encoding != "UTF8":
+                raise TargetError(
+                    f"cannot write {self.target}: its encoding is {encoding}, which does not hold "
+                    "all characters; export to a database with the encoding UTF8"
+                )
+            self._schema = self._named_schema or self._find_schema(opened)
+            self._lock(opened)
+
+    def _find_schema(self, opened: Connection) -> str:
+        ((schema,),) = opened.execute(
+            "SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n "
+            "ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)), current_schema())",
+            (quote_identifier(self.table),),
+        ).fetchall()
+        if schema is None:
+            raise TargetError(
+                f"cannot write {self.target}: no schema of the search_path is there; name the "
+                "table with its schema"
+            )
+        return str(schema)
+
+    def _lock(self, opened: Connection) -> None:
+        key = _compute_lock_key(self._schema, self.table)
+        try:
+            # Waits, because a server takes a moment to notice that an export was killed.
+            opened.execute(f"SET lock_timeout = '{_TARGET_LOCK_TIMEOUT}s'")
+            opened.execute("SELECT pg_advisory_lock($1)", (key,))
+            opened.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}s'")
+        except self._psycopg.errors.LockNotAvailable:
+            pass
+        else:
+            return
+        raise TargetBusyError(
+            f"another export is writing {self.target}: run this one again when that one has ended"
+        )
+
+
+def _compute_lock_key(schema: str, table: str) -> int:
+    """Return the number of a table's advisory lock."""
+    name = f"cekat_async {quote_identifier(schema, table)}".encode()
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), signed=True)
+
+
+# One half of a surrogate pair is not a character, and cannot be sent.
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+def _replace_invalid(text: str | None) -> str | None:
+    return text and _NOT_TEXT.sub("\ufffd", text)
+
+
+def _convert_json(text: str | None) -> str | None:
+    return None if text is None else make_queryable(text)
+
+
+_CONVERT: Mapping[Kind, Callable[[Any], Any]] = {
+    "text": _replace_invalid,
+    "time": lambda value: value,
+    "json": _convert_json,
+    "raw": _convert_json,
+}
+"""Converts a value of each kind to one that PostgreSQL can store and read."""

@@ -1,0 +1,130 @@
+"""Tables in a database: their names and columns, and the statements that every database accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from cekat_async import ConfigurationError
+from cekat_async.frames.columns import COLUMNS, describe_differences
+from cekat_async.redaction import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cekat_async.frames.columns import Kind
+
+__all__ = [
+    "KINDS",
+    "MANIFESTS",
+    "MANIFEST_KINDS",
+    "TABLE",
+    "TableSchema",
+    "build_create_table",
+    "build_upsert",
+    "describe_table",
+    "get_file_suffix",
+    "quote_identifier",
+    "require_table_name",
+]
+
+TABLE = "conversations"
+"""The default name of a table of conversations."""
+MANIFESTS = "cekat_exports"
+"""The table with one row per table of conversations: the manifest of its last export."""
+
+KINDS: Mapping[str, Kind] = {**{c.name: c.kind for c in COLUMNS}, "exported_at": "time"}
+"""The columns of a table of conversations, and the kind of each. The first is the primary key."""
+MANIFEST_KINDS: Mapping[str, Kind] = {
+    "table_name": "text",
+    "exported_at": "time",
+    "manifest": "raw",
+}
+"""The columns of the table of manifests."""
+
+# PostgreSQL silently cuts longer names.
+_MAX_BYTES = 63
+
+
+class TableSchema(NamedTuple):
+    """The columns of a table, with the type of each, and the primary key among them."""
+
+    columns: Mapping[str, str]
+    primary_key: Sequence[str]
+
+    def differences(self, expected: Mapping[str, str]) -> list[str]:
+        """Return how the table differs from the columns of an export, the first of them its key."""
+        differences = describe_differences(_normalize(self.columns), _normalize(expected))
+        key = next(iter(expected))
+        if [*self.primary_key] != [key]:
+            differences.append(f"{key} is not its primary key")
+        return differences
+
+
+def _normalize(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return columns with types in upper case: databases ignore the case of a type."""
+    return {name: type_.upper() for name, type_ in columns.items()}
+
+
+def require_table_name(name: object) -> str:
+    """Return the name of a table if every database accepts it.
+
+    Raises:
+        ConfigurationError: It has dots, quotes or a NUL, is empty, reserved, too long, or not text.
+    """
+    if not isinstance(name, str) or not name.strip() or set(name) & set('\0."'):
+        raise ConfigurationError(
+            f"table must be the name of a table, without dots and quotes, not {name!r}"
+        )
+    if name.lower() == MANIFESTS or name.lower().startswith(("sqlite_", "pg_")):
+        raise ConfigurationError(f"table must not be {name!r}: that is a table of another kind")
+    if name != readable(name):
+        raise ConfigurationError(f"the name of a table must be text in UTF-8, not {name!a}")
+    if len(name.encode()) > _MAX_BYTES:
+        raise ConfigurationError(
+            f"the name of a table has at most {_MAX_BYTES} bytes, not {name!r}"
+        )
+    return name
+
+
+def describe_table(table: str) -> str:
+    """Return what follows a database in a message: the table, unless it has the default name."""
+    return "" if table == TABLE else f", table {table}"
+
+
+def get_file_suffix(table: str) -> str:
+    """Return the suffix that keeps apart the files of two tables in one database."""
+    return "" if table == TABLE else f".{quote(table, safe='')}"
+
+
+def quote_identifier(*names: str) -> str:
+    """Return names as an identifier in a statement: ``"table"``, or ``"schema"."table"``."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def build_create_table(table: str, columns: Mapping[str, str]) -> str:
+    """Return the statement that creates a table.
+
+    Args:
+        table: The table, quoted.
+        columns: The columns and their types, the primary key first.
+    """
+    key, *others = [f"{quote_identifier(name)} {type_}" for name, type_ in columns.items()]
+    return f"CREATE TABLE {table} ({', '.join([f'{key} NOT NULL PRIMARY KEY', *others])})"
+
+
+def build_upsert(table: str, names: Sequence[str], source: str) -> str:
+    """Return the statement that adds rows to a table, and replaces rows with the same key.
+
+    Args:
+        table: The table, quoted.
+        names: Its columns, the primary key first.
+        source: The new rows: ``VALUES …`` or ``SELECT …``.
+    """
+    columns = ", ".join(map(quote_identifier, names))
+    others = map(quote_identifier, names[1:])
+    updates = ", ".join(f"{name} = excluded.{name}" for name in others)
+    return (
+        f"INSERT INTO {table} ({columns}) {source} "
+        f"ON CONFLICT ({quote_identifier(names[0])}) DO UPDATE SET {updates}"
+    )

@@ -1,0 +1,172 @@
+"""Parquet: a table with types, as one file. A folder of such files is in ``parquet_folder.py``."""
+
+from __future__ import annotations
+
+import time
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from cekat_async import TargetError
+from cekat_async.export.sinks.files.base import FileSink
+from cekat_async.frames.arrow import ArrowBuilder
+from cekat_async.frames.columns import describe_differences
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.files.base import Output
+
+__all__ = ["ParquetFormat", "ParquetSink"]
+
+_BATCH = 100
+
+# A row group is in memory while it is written and while it is read. The smaller limit counts.
+_GROUP_ROWS = 4_000
+_GROUP_BYTES = 4 << 20
+
+_PAUSE = 0.000_1
+
+
+class ParquetSink(FileSink):
+    """A Parquet file of :data:`~cekat_async.frames.columns.COLUMNS`, the same for all records.
+
+    Text is ``string``, a time ``timestamp[us, UTC]``, ``labels`` a list of structs of ``id``,
+    ``name`` and ``color``, and every other nested value is JSON in a ``string``. A column without
+    any value has its type all the same, so that files of different exports can be combined.
+
+    The last column, ``raw``, is the record exactly as the API sent it, except that bytes that are
+    not UTF-8 become U+FFFD, because a ``string`` cannot hold them.
+
+    Args:
+        path: The file. An existing file is replaced if it has the same columns.
+
+    Raises:
+        MissingExtraError: The extra ``parquet`` is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        self._format = ParquetFormat()
+
+    def check_replaceable(self) -> None:
+        """Raise unless the file can be written, and an existing one is a table of an export."""
+        super().check_replaceable()
+        if self.path.exists():
+            self._format.check(self.path)
+
+    def write(self, records: Records, output: Output) -> None:
+        """Write all records as one file."""
+        self._format.write(chain.from_iterable(records), output)
+
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the records from the column ``raw``."""
+        return self._format.read(file)
+
+
+class ParquetFormat:
+    """Writes, reads and checks Parquet files. The library is imported when this is created.
+
+    Raises:
+        MissingExtraError: The extra ``parquet`` is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._builder = ArrowBuilder()
+        self._schema = self._builder.schema
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+        self._parquet: Any = pq
+
+    def write(self, records: Iterator[bytes], output: Output) -> None:
+        """Write a whole file of records."""
+        names: list[str] = self._schema.names
+        # All ids and raw records differ, so a dictionary of them would only cost time.
+        dictionary = [name for name in names if name not in {"id", "raw"}]
+        with self._parquet.ParquetWriter(
+            _OutputFile(output),
+            self._schema,
+            compression="zstd",
+            use_dictionary=dictionary,
+            write_statistics=[name for name in names if name != "raw"],
+        ) as writer:
+            for group in self._build_row_groups(records):
+                writer.write_table(group)
+
+    def _build_row_groups(self, records: Iterator[bytes]) -> Iterator[Any]:
+        """Return tables of a moderate size, one for each row group."""
+        batches: list[Any] = []
+        rows = size = 0
+        while chunk := list(islice(records, _BATCH)):
+            batches.append(self._builder.build_batch(chunk))
+            # Arrow releases the interpreter too briefly for other threads to get it.
+            time.sleep(_PAUSE)
+            rows += len(chunk)
+            size += sum(map(len, chunk))
+            if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+                yield self._builder.build_table(batches)
+                batches = []
+                rows = size = 0
+        if batches:
+            yield self._builder.build_table(batches)
+
+    def read(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the records of a whole file."""
+        binary = self._builder.pyarrow.binary()
+        with self._parquet.ParquetFile(file) as table:
+            # One group at a time: otherwise pyarrow keeps the groups that it has read.
+            for group in range(table.num_row_groups):
+                for batch in table.iter_batches(
+                    _BATCH, row_groups=[group], columns=["raw"], use_threads=False
+                ):
+                    yield from batch.column(0).cast(binary).to_pylist()
+
+    def check(self, path: Path) -> None:
+        """Raise unless a file has the columns of an export.
+
+        Raises:
+            TargetError: It has others, or is not a Parquet file.
+        """
+        with path.open("rb") as file:
+            try:
+                found = self._parquet.read_schema(file)
+            except (self._builder.pyarrow.ArrowException, OSError) as error:
+                raise TargetError(f"{path} is not a Parquet file; choose another target") from error
+        if not found.equals(self._schema):
+            differences = describe_differences(_get_types(found), _get_types(self._schema))
+            raise TargetError(
+                f"{path} has other columns than an export: "
+                f"{'; '.join(differences) or 'they are in another order'}; choose another target"
+            )
+
+
+def _get_types(schema: Any) -> dict[str, object]:
+    return {field.name: field.type for field in schema}
+
+
+class _OutputFile:
+    """An output as a file for pyarrow, whose writer writes a footer even after an error."""
+
+    closed = False
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._has_failed = False
+
+    def write(self, data: Any) -> None:
+        """Write all of some bytes. After an error this does nothing: the file is discarded."""
+        if self._has_failed:
+            return
+        try:
+            self._output.write(memoryview(data))
+        except BaseException:
+            self._has_failed = True
+            raise
+
+    def flush(self) -> None:
+        """No-op: the owner of the output flushes it."""
+
+    def close(self) -> None:
+        """No-op: the owner of the output closes it."""

@@ -1,0 +1,140 @@
+"""The sink for a target, chosen by its name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cekat_async import ConfigurationError
+from cekat_async.export.sinks.databases.duckdb import DuckdbSink
+from cekat_async.export.sinks.databases.postgres import PostgresSink
+from cekat_async.export.sinks.databases.sqlite import SqliteSink
+from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
+from cekat_async.export.sinks.files.csv import CsvSink
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.parquet import ParquetSink
+from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
+from cekat_async.export.sinks.files.stdout import StdoutSink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cekat_async.export.sinks.base import Sink
+
+__all__ = ["TARGETS", "get_options", "sink_for"]
+
+TARGETS = (
+    ".jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet (a file; with a slash behind it a folder), "
+    ".sqlite, .duckdb, postgresql://…, or - for standard output"
+)
+
+
+class _Kind(NamedTuple):
+    """A kind of target: how its sink is created, and the options of :func:`sink_for` it has."""
+
+    create: Callable[..., Sink]
+    options: frozenset[str] = frozenset()
+
+
+def _create_stdout(_: str) -> Sink:
+    return StdoutSink()
+
+
+_TABLE = frozenset({"table"})
+_STDOUT = _Kind(_create_stdout)
+_POSTGRES = _Kind(PostgresSink, _TABLE)
+_PARQUET_FOLDER = _Kind(ParquetFolderSink)
+# Sinks import their libraries when they are created.
+_BY_SUFFIX = {
+    ".jsonl": _Kind(JsonLinesSink),
+    ".jsonl.gz": _Kind(GzipJsonLinesSink),
+    ".jsonl.zst": _Kind(ZstdJsonLinesSink),
+    ".csv": _Kind(CsvSink, frozenset({"defuse"})),
+    ".parquet": _Kind(ParquetSink),
+    ".sqlite": _Kind(SqliteSink, _TABLE),
+    ".duckdb": _Kind(DuckdbSink, _TABLE),
+}
+_SCHEMES = ("postgresql://", "postgres://")
+_OPTION_TARGETS = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://…"}
+
+
+def sink_for(
+    target: str | os.PathLike[str] | Sink, *, table: str | None = None, defuse: bool | None = None
+) -> Sink:
+    """Return the sink for a target. A target that is a sink is returned as it is.
+
+    Args:
+        target: A file name, a folder, the URL of a database, or ``-`` for standard output.
+        table: The table in a database; ``None`` for the default of the sink.
+        defuse: Whether cells of a CSV file that look like a formula are turned into text; ``None``
+            for the default of the sink.
+
+    Raises:
+        ConfigurationError: There is no sink for this target; the message lists what there is. Or an
+            option does not apply to it.
+        MissingExtraError: The sink needs a library that is not installed.
+    """
+    given = {"table": table, "defuse": defuse}
+    options = {name: value for name, value in given.items() if value is not None}
+    if not isinstance(target, (str, os.PathLike)):
+        _require_known(options, frozenset(), "a sink of one's own")
+        return target
+    kind = _find_kind(target)
+    _require_known(options, kind.options, repr(_redact(target)))
+    return kind.create(os.fspath(target), **options)
+
+
+def get_options(target: str) -> frozenset[str]:
+    """Return the names of the options of :func:`sink_for` that apply to a target.
+
+    Raises:
+        ConfigurationError: There is no sink for this target.
+    """
+    return _find_kind(target).options
+
+
+def _find_kind(target: str | os.PathLike[Any]) -> _Kind:
+    """Return the kind of a target."""
+    name = os.fspath(target)
+    if not isinstance(name, str) or "\0" in name:  # a path can be bytes
+        raise _build_unknown(name)
+    if name == "-":
+        return _STDOUT
+    if name.startswith(_SCHEMES):
+        return _POSTGRES
+    if _is_folder(name):
+        return _PARQUET_FOLDER
+    for suffix, kind in _BY_SUFFIX.items():
+        if name.endswith(suffix) and Path(name).name != suffix:
+            return kind
+    raise _build_unknown(name)
+
+
+def _require_known(options: Iterable[str], known: frozenset[str], target: str) -> None:
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(
+                f"{name}= means nothing for {target}: it is for {_OPTION_TARGETS[name]}"
+            )
+
+
+def _is_folder(name: str) -> bool:
+    # Unlike the method of a path, this returns false for a name that the system refuses.
+    is_folder = name.endswith(("/", os.sep)) or os.path.isdir(name)  # noqa: PTH112
+    return is_folder and Path(name).name.endswith(".parquet") and Path(name).name != ".parquet"
+
+
+def _build_unknown(name: object) -> ConfigurationError:
+    return ConfigurationError(f"cannot export to {_redact(name)!r}: give one of {TARGETS}")
+
+
+def _redact(name: object) -> object:
+    """Return a target without anything that may be a password."""
+    if not isinstance(name, str):
+        return name
+    scheme, is_url, _ = name.partition("://")
+    if is_url:
+        return f"{scheme}://…"
+    # A URL without a slash, or the form of libpq.
+    return "…" if "@" in name or "password" in name.lower() else name
