@@ -40,7 +40,7 @@ Every error pickles, and none ever holds the API key. (The records in an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,11 +129,13 @@ class CekatError(Exception):
         cursor: Where to resume a walk: the cursor of the page that failed, or ``None``
             when it was the first page or no walk.
         inbox_id: Which inbox it concerns, where many are walked at once.
-        advice: What a caller can do, where that follows from the class. ``str(error)`` ends with
-            it.
+        advice: What a caller can do; ``None`` where the message says it. ``str(error)`` ends with
+            it. ``{option}`` in it stands for the argument to pass.
+        option: The name of that argument.
     """
 
-    advice: ClassVar[str | None] = None
+    advice: str | None = None
+    option: str | None = None
 
     # Set on the way out by whoever knows: the request path adds the path and the attempts,
     # the walk adds the cursor. Class defaults keep the constructor, and so pickling, simple.
@@ -143,6 +145,7 @@ class CekatError(Exception):
     request_id: str | None = None
     cursor: Cursor | None = None
     inbox_id: str | None = None
+    _argument: str = ""
 
     def __init__(self, message: str = "") -> None:
         # Code that prints or logs an error need not be able to write surrogates.
@@ -163,11 +166,26 @@ class CekatError(Exception):
             facts.append(f"request id {self.request_id}")
         return facts
 
+    def advise(self, advice: str, **argument: object) -> Self:
+        """Set the advice, and the one argument that it names; return the error."""
+        self.advice = advice
+        ((self.option, value),) = argument.items()
+        self._argument = f"{self.option}={value}"
+        return self
+
+    def format_advice(self, argument: str) -> str | None:
+        """Return the advice with an argument as its reader writes it, as ``--restart``."""
+        return self.advice and self.advice.replace("{option}", argument)
+
+    def describe(self) -> str:
+        """Return the message and the facts, without the advice."""
+        facts = self._facts()
+        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+
     def __str__(self) -> str:
         """Return the message, followed by the facts and the advice a person needs to act."""
-        facts = self._facts()
-        text = f"{self.message} ({', '.join(facts)})" if facts else self.message
-        return f"{text}: {self.advice}" if text and self.advice else text
+        text, advice = self.describe(), self.format_advice(self._argument)
+        return f"{text}: {advice}" if text and advice else text
 
 
 class ConfigurationError(CekatError, ValueError):
