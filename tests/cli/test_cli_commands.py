@@ -6,7 +6,8 @@ import re
 import pytest
 
 from cekat_async import CekatClient, RateLimit, Timeout, __main__, __version__
-from cekat_async.cli import ExitCode, sandboxing
+from cekat_async.cli import ExitCode
+from cekat_async.cli.client_factory import make_sandbox
 from cekat_async.sandbox import Fault, Quota, Sandbox
 
 
@@ -88,7 +89,7 @@ def test_mistyped_fields_are_in_the_summary(cekat, served):
 
 def test_a_slow_export_tells_its_pace(cekat, monkeypatch):
     """An export that takes a while says how fast it is and how much of the quota it uses."""
-    monkeypatch.setattr("cekat_async.cli.paces._A_FEW_SECONDS", 0.5)
+    monkeypatch.setattr("cekat_async.cli.commands.export_progress._MEANINGFUL_SECONDS", 0.5)
     arguments = ("--sandbox", "--sandbox-size", "1200", "--rate-limit", "8/1")
     ended = cekat("export", "out.jsonl", *arguments)
 
@@ -147,8 +148,8 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
     Whole seconds would be too coarse for a window of a few.
     """
     made = []
-    monkeypatch.setattr(sandboxing, "Sandbox", lambda *_, **given: made.append(given))
-    sandboxing.make_sandbox(rate, conversations=5)
+    monkeypatch.setattr("cekat_async.sandbox.Sandbox", lambda *_, **given: made.append(given))
+    make_sandbox(rate, conversations=5)
 
     assert [options["quota"] for options in made] == [quota]
 
@@ -166,7 +167,7 @@ def get_options(cekat, monkeypatch):
         assert cekat(*arguments).code == 0
         return made[-1]
 
-    monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
+    monkeypatch.setattr("cekat_async.cli.client_factory.CekatClient", client)
     return get_options
 
 

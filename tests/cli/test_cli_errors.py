@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cekat_async import errors
-from cekat_async.cli import ExitCode, exits
-from cekat_async.cli.exits import advice, exit_code
+from cekat_async.cli import ExitCode, exit_codes
+from cekat_async.cli.exit_codes import format_error, get_exit_code
 from cekat_async.sandbox import Dialect, Fault, Quota
 
 KEPT = "are in x.jsonl.checkpoint; the same command goes on"
@@ -182,23 +182,25 @@ def test_a_spent_day(cekat, served, tmp_path):
 def test_when_to_come_back(monkeypatch, seconds, when):
     """Whoever comes back at the minute that was told is not too early."""
     now = datetime(2026, 11, 25, 15, 48, 28, tzinfo=UTC)
-    monkeypatch.setattr(exits, "_now", lambda: now)
+    monkeypatch.setattr(exit_codes, "_now", lambda: now)
     error = errors.RateLimitError("spent")
     error.resumes_at = now + timedelta(seconds=seconds)
 
-    assert advice(error) == f"spent: come back {when}, or pass --wait"
+    assert format_error(error) == f"spent: come back {when}, or pass --wait"
 
 
 def test_when_to_come_back_by_the_server_alone(monkeypatch):
     """A refusal that was not waited out for another reason tells the server's own time."""
     now = datetime(2026, 11, 25, 15, 48, 28, tzinfo=UTC)
-    monkeypatch.setattr(exits, "_now", lambda: now)
+    monkeypatch.setattr(exit_codes, "_now", lambda: now)
     error = errors.RateLimitError("refused")
     without = "or keep to fewer requests with --rate-limit"
 
-    assert advice(error) == f"refused: try again later, {without}"
+    assert format_error(error) == f"refused: try again later, {without}"
     error.retry_after = 90.0
-    assert advice(error).endswith(f": come back at 2026-11-25 15:50 UTC (in 2 min), {without}")
+    assert format_error(error).endswith(
+        f": come back at 2026-11-25 15:50 UTC (in 2 min), {without}"
+    )
 
 
 @pytest.mark.parametrize("where", ["nofolder/x.jsonl", "taken.jsonl"])
@@ -230,18 +232,21 @@ def test_a_target_whose_name_breaks_lines(cekat):
         (["export", "x.xlsx", "--sandbox"], "cannot export to 'x.xlsx': give one of .jsonl, "),
         (["export", "", "--sandbox"], "cannot export to '': give one of .jsonl, "),
         (["export", "mysql://me:secret@h/d"], "cannot export to 'mysql://…': give one of "),
-        (["export", "x.csv", "--table", "t"], "--table means nothing for 'x.csv': it is for .sq"),
-        (["export", "x.jsonl", "--keep-formulas"], "--keep-formulas means nothing for 'x.jsonl'"),
-        (["export", "-", "--table", "t"], "--table means nothing for '-'"),
+        (
+            ["export", "x.csv", "--table", "t"],
+            "--table is for .sqlite, .duckdb and postgresql://…: ",
+        ),
+        (["export", "x.jsonl", "--keep-formulas"], "--keep-formulas is for .csv: it has no use"),
+        (["export", "-", "--table", "t"], "--table is for .sqlite, "),
         (["export", "-", "--incremental"], "--incremental means nothing with -: use --full."),
         (["export", "-", "--restart"], "--restart means nothing with -, without --checkpoint."),
         (
             ["export", "x.jsonl", "--by-inbox", "--inbox", "a"],
             "--by-inbox means all inboxes: leave",
         ),
-        (["export", "x.jsonl", "--inbox", ""], "--inbox needs an inbox id"),
+        (["export", "x.jsonl", "--inbox", ""], "Invalid value for '--inbox': it is empty."),
         (["export", "x.jsonl", "--concurrency", "0"], "0 is not in the range"),
-        (["export", "x.sqlite", "--sandbox", "--table", ""], "table"),
+        (["export", "x.sqlite", "--sandbox", "--table", " "], "for '--table': it is empty."),
         (["inboxes", "--sandbox", "--api-key-file", "k"], "--api-key-file means nothing with"),
         (["inboxes", "--log-format", "xml"], "'xml' is not one of 'text', 'json'"),
         (["exprot"], "No such command 'exprot'"),
@@ -254,12 +259,19 @@ def test_a_target_whose_name_breaks_lines(cekat):
         (["export", "x.jsonl", "--rate-limit", "auto/60"], "or auto, or off (not 'auto/60')"),
         (["inboxes", "--rate-limit", "-3/60"], "or auto, or off (RateLimit.requests must be"),
         (["inboxes", "--rate-limit", ""], "or auto, or off (not '')"),
+        (["inboxes", "--rate-limit", "5/"], "or auto, or off (not '5/')"),
         (["sandbox", "--rate-limit", "300/0"], "or auto, or off (RateLimit.per must be"),
         (["export", "x.jsonl", "--wait", "--rate-limit", "off"], "--wait means nothing with"),
         (["conversations", "--rate-limit", "0"], "300/60, or auto, or off (RateLimit.req"),
         (["conversations", "--rate-limit", "5/nan"], "300/60, or auto, or off (RateLimit.per"),
         (["conversations", "--attempts", "0"], "0 is not in the range"),
-        (["conversations", "--sandbox", "--inbox", ""], "inbox_id must be text"),
+        (["conversations", "--sandbox", "--inbox", ""], "for '--inbox': it is empty."),
+        (["conversations", "--inbox", "a", "--inbox", "a"], "for '--inbox': it can be given only"),
+        (
+            ["conversations", "--status=a", "--status=b"],
+            "for '--status': it can be given only once",
+        ),
+        (["export", "x.jsonl", "--status=a", "--status=b"], "for '--status': it can be given only"),
         (["conversations", "--base-url", "example.com"], "needs a scheme and a host"),
         (["conversations", "--base-url", "http://example.com"], "or pass --allow-http"),
         (["inboxes", "--sandbox", "--sandbox-size", "1000000000"], "no such sandbox: "),
@@ -288,7 +300,7 @@ def test_interrupted_before_anything_was_begun(cekat, monkeypatch):
     def interrupted(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cekat_async.cli.app.connection", interrupted)
+    monkeypatch.setattr("cekat_async.cli.app.build_connection", interrupted)
     ended = cekat("inboxes")
 
     assert ended.code == ExitCode.INTERRUPTED == 130
@@ -400,7 +412,7 @@ def test_another_missing_module_is_a_fault_of_the_installation():
 )
 def test_each_error_has_its_code(error, code):
     """Every error of the family comes to the exit code of what one can do about it."""
-    assert exit_code(error("x")) is code
+    assert get_exit_code(error("x")) is code
 
 
 @pytest.mark.parametrize(
@@ -416,8 +428,8 @@ def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
     """What all inboxes failed with decides; if each failed in its way, the API has failed."""
     error = errors.InboxesFailedError("2 inboxes failed", errors=failed)
 
-    assert exit_code(error) is code
-    assert advice(error) == "2 inboxes failed: the same command goes on"
+    assert get_exit_code(error) is code
+    assert format_error(error) == "2 inboxes failed: the same command goes on"
 
 
 def test_advice_has_the_notes_of_an_error():
@@ -425,4 +437,4 @@ def test_advice_has_the_notes_of_an_error():
     error = errors.ServerError("down", status=503)
     error.add_note("not tried again: it is late")
 
-    assert advice(error) == "down (HTTP 503); not tried again: it is late: try again later"
+    assert format_error(error) == "down (HTTP 503); not tried again: it is late: try again later"

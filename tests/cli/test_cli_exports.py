@@ -334,7 +334,7 @@ def test_what_goes_wrong_in_json(cekat, arguments, error, code):
 @pytest.mark.once
 def test_a_hold_is_seen_in_json(cekat, served, monkeypatch):
     """While it waits, JSON goes on saying so, and what for."""
-    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LINES", 0.5)
+    monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_LINES", 0.5)
     with served(150) as sandbox:
         pause = Fault.status(429, headers={"Retry-After": "3"})
         sandbox.fail_next(*[Fault.ok()] * 3, pause)
@@ -354,7 +354,7 @@ def test_the_connections_are_as_many_as_the_requests(cekat, monkeypatch):
         made.append(options["concurrency"])
         return CekatClient(*arguments, **options)
 
-    monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
+    monkeypatch.setattr("cekat_async.cli.client_factory.CekatClient", client)
     cekat("export", "x.jsonl", *SIZE)
     cekat("export", "x.jsonl", *SIZE, "--concurrency", "32")
 
@@ -533,8 +533,8 @@ def test_what_is_left_counts_each_conversation_once(cekat, served):
 
 def test_what_is_written_is_counted_against_what_is_to_be_written(cekat, served, monkeypatch):
     """While it writes, a command counts conversations, and ends at all of them."""
-    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
-    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_REFRESHES", 0.0)
     with served(900):
         ended = cekat("export", "x.csv", *FAST, "--log-format", "json")
     writing = [one for one in said(ended) if one["message"].startswith("writing ")]

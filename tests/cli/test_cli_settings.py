@@ -7,7 +7,7 @@ import pytest
 
 from cekat_async import CekatClient
 from cekat_async.cli import ExitCode
-from cekat_async.cli.places import checkpoint_of
+from cekat_async.cli.paths import get_checkpoint_path
 
 KEY = "sk-0f3d-very-distinctive-9c71"
 posix = pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
@@ -48,7 +48,7 @@ def clients(monkeypatch):
         made.append((arguments[0] if arguments else None, options))
         return CekatClient(*arguments, **options)
 
-    monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
+    monkeypatch.setattr("cekat_async.cli.client_factory.CekatClient", client)
     return made
 
 
@@ -392,8 +392,12 @@ def test_what_is_wrong_in_the_environment_is_told_for_its_variable(cekat, monkey
 def test_the_place_of_a_checkpoint_that_has_none(monkeypatch, tmp_path):
     """A database's checkpoint has a readable name without a password, in a folder of one's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    path = checkpoint_of("postgresql://ada@db.example:5432/crm, table public.talks", ".checkpoint")
-    other = checkpoint_of("postgresql://bob@db.example:5432/crm, table public.talks", ".checkpoint")
+    path = get_checkpoint_path(
+        "postgresql://ada@db.example:5432/crm, table public.talks", ".checkpoint"
+    )
+    other = get_checkpoint_path(
+        "postgresql://bob@db.example:5432/crm, table public.talks", ".checkpoint"
+    )
 
     assert path.parent == tmp_path / "state" / "cekat"
     assert path.parent.stat().st_mode & 0o777 == 0o700

@@ -21,12 +21,11 @@ from rich.console import Console
 from support.clock import now, run_virtual
 
 from cekat_async import Conversation, Inbox, LimiterSnapshot, MessagePreview
-from cekat_async.cli import progress as progress_module
-from cekat_async.cli import show
-from cekat_async.cli.progress import Standing
-from cekat_async.cli.spans import per, span
-from cekat_async.cli.summary import failures, summary
-from cekat_async.cli.voice import Voice
+from cekat_async.cli.commands import export_progress, tables
+from cekat_async.cli.commands.export_progress import Snapshot
+from cekat_async.cli.commands.export_summary import describe_failures, summarize
+from cekat_async.cli.formatting import format_duration, format_rate
+from cekat_async.cli.reporter import Reporter
 from cekat_async.export import ExportProgress, ExportReport, Filters, Manifest, Partition
 from cekat_async.sandbox import Fault
 
@@ -245,20 +244,20 @@ def test_a_table_is_as_wide_as_the_terminal(width):
     }
     conversations = [Conversation(id="1", **long), Conversation(id="2")]
     inboxes = [Inbox(id="i" * 36, name="n" * 99, type="t" * 99, status="s" * 99), Inbox(id="2")]
-    for table in (show.conversation_table(conversations), show.inbox_table(inboxes)):
+    for table in (tables.conversation_table(conversations), tables.inbox_table(inboxes)):
         assert all(cell_len(line) <= width for line in _printed(table, width))
 
 
 def test_a_conversation_without_anything_but_an_id():
     """What is not there is an empty cell."""
-    assert [line.strip() for line in _printed(show.conversation_table([Conversation(id="1")]))][
+    assert [line.strip() for line in _printed(tables.conversation_table([Conversation(id="1")]))][
         1:
     ] == [""]
 
 
 def test_a_contact_without_a_name_is_shown_by_phone():
     """Who has no name is shown by the phone number."""
-    table = show.conversation_table([Conversation(id="1", contact_phone="62811")])
+    table = tables.conversation_table([Conversation(id="1", contact_phone="62811")])
 
     assert _printed(table)[1].startswith("62811 ")
 
@@ -346,7 +345,9 @@ WRITING = msgspec.structs.replace(
 def test_the_moving_line_fits(progress, limiter, told):
     """The moving line says the most important, and fits 80 columns with what stands around it."""
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    bar = progress_module.Bar(Voice(console), lambda: Standing(progress, limiter, "x.jsonl"))
+    bar = export_progress.ProgressBar(
+        Reporter(console), lambda: Snapshot(progress, limiter, "x.jsonl")
+    )
     bar.refresh()
 
     with console.capture() as seen:
@@ -359,9 +360,9 @@ def test_the_moving_line_fits(progress, limiter, told):
 
 def test_a_long_target_does_not_break_the_moving_line():
     """A target for which there is no room is left out of the line."""
-    standing = Standing(WRITING, AT_EASE, "/very/long" * 9)
+    standing = Snapshot(WRITING, AT_EASE, "/very/long" * 9)
 
-    assert progress_module._wording(standing, 69) == "writing 12,000 of 40,100 conversations"
+    assert export_progress._describe(standing, 69) == "writing 12,000 of 40,100 conversations"
 
 
 @pytest.mark.parametrize(
@@ -378,7 +379,7 @@ def test_a_long_target_does_not_break_the_moving_line():
 )
 def test_the_time_left_is_what_the_quota_allows(limiter, left):
     """The speed of the begin, when requests went out at once, makes no promise for the rest."""
-    found = progress_module._seconds_left(Standing(EXPECTED, limiter, "x"))
+    found = export_progress._estimate_seconds_left(Snapshot(EXPECTED, limiter, "x"))
 
     assert found == pytest.approx(max(left, 57.5), abs=0.1)
 
@@ -398,7 +399,7 @@ def test_more_than_there_were_the_last_time():
     """When more have come than were expected, nobody knows how many are left."""
     grown = msgspec.structs.replace(USUAL, expected=12_000)
 
-    assert progress_module._wording(Standing(grown, AT_EASE, "x")) == (
+    assert export_progress._describe(Snapshot(grown, AT_EASE, "x")) == (
         "12,300 records, 29,101/min, 97% of the quota"
     )
 
@@ -422,7 +423,7 @@ def test_where_there_is_room_a_wait_has_its_reason(limiter, told):
     """A wait of a second or more is told, with what it is for; a shorter one is none."""
     begun = "12,300 records, 29,101/min, 97% of the quota"
 
-    assert progress_module._wording(Standing(USUAL, limiter, "x")) == begun + told
+    assert export_progress._describe(Snapshot(USUAL, limiter, "x")) == begun + told
 
 
 def test_a_display_is_refreshed_by_itself():
@@ -434,7 +435,7 @@ def test_a_display_is_refreshed_by_itself():
             refreshed.append(now())
 
     async def main():
-        with progress_module.kept_fresh(Display()):
+        with export_progress.refreshing(Display()):
             await asyncio.sleep(0.9)
         await asyncio.sleep(5)
 
@@ -459,7 +460,7 @@ def test_a_display_is_refreshed_by_itself():
 )
 def test_a_span_in_words(seconds, words):
     """A span is said in at most two units, and never shorter than it is."""
-    assert span(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -468,7 +469,7 @@ def test_a_span_in_words(seconds, words):
 )
 def test_a_rate_in_few_letters(limit, seconds, words):
     """A rate is said as short as it can be."""
-    assert per(limit, seconds) == words
+    assert format_rate(limit, seconds) == words
 
 
 MANIFEST = Manifest(
@@ -505,7 +506,7 @@ def test_a_summary_fits():
         unknown_fields={f"x_a_field_with_a_long_name_{n}": n * 1000 for n in range(9)},
     )
 
-    lines = summary(report, "x.jsonl.manifest.json").splitlines()
+    lines = summarize(report, "x.jsonl.manifest.json").splitlines()
     assert lines == [
         "x.jsonl: 12,345,678 conversations, complete",
         "123,999 requests (542 retries)",
@@ -527,7 +528,7 @@ def test_a_summary_of_many_inboxes():
         Partition(inbox_id=f"inbox-{n}", records=n, pages=1, error="no" if n == 1 else None)
         for n in range(13)
     )
-    lines = summary(parse_report(partitions=parts, complete=False), None).splitlines()
+    lines = summarize(parse_report(partitions=parts, complete=False), None).splitlines()
 
     assert lines[0] == "x.jsonl: 12,345,678 conversations, partial"
     assert lines[4:6] == [
@@ -541,7 +542,7 @@ def test_a_summary_of_many_inboxes():
 def test_inboxes_that_failed_are_told_with_their_reason(failed, more):
     """Each inbox that failed is told, five at the most: the manifest has all."""
     parts = tuple(Partition(inbox_id=f"i{n}", error="403") for n in range(failed))
-    told = [*failures(msgspec.structs.replace(MANIFEST, partitions=parts))]
+    told = [*describe_failures(msgspec.structs.replace(MANIFEST, partitions=parts))]
 
     assert told[:5] == [f"inbox i{n} failed: 403" for n in range(5)]
     assert told[5:] == [f"{text} failed: the manifest has all" for text in more]
@@ -550,14 +551,14 @@ def test_inboxes_that_failed_are_told_with_their_reason(failed, more):
 def test_lines_of_progress_keep_their_distance(monkeypatch):
     """In a log there is a line now and then, not one a page, and none while nothing comes."""
     now = iter([10.0, 12.0, 14.9, 15.0, 21.0, 27.0, 33.0])
-    monkeypatch.setattr(progress_module, "_now", lambda: next(now))
+    monkeypatch.setattr(export_progress, "_now", lambda: next(now))
     pages = [1, 4, 4, 6, 6]  # it looks when it may print
     looks = iter(
-        Standing(ExportProgress(conversations=100 * n, pages=n), limiter, "x")
+        Snapshot(ExportProgress(conversations=100 * n, pages=n), limiter, "x")
         for n, limiter in zip(pages, [AT_EASE, WAITING, HELD, AT_EASE, HELD], strict=True)
     )
     console = Console(file=io.StringIO(), width=80)
-    with progress_module.progress_display(Voice(console), lambda: next(looks)) as display:
+    with export_progress.make_display(Reporter(console), lambda: next(looks)) as display:
         for _ in range(7):
             display.refresh()
 
@@ -572,7 +573,7 @@ def test_one_is_not_many():
     """Of one thing one speaks in the singular."""
     report = parse_report(conversations=1, pages=1, requests=2, retries=1)
 
-    assert summary(report, None).splitlines()[:2] == [
+    assert summarize(report, None).splitlines()[:2] == [
         "x.jsonl: 1 conversation, complete",
         "2 requests (1 retry)",
     ]
@@ -592,14 +593,14 @@ def test_what_is_kept_of_an_inbox_that_failed_is_told_with_its_age(carried, as_o
     """Behind the reason it says how much the target has of that inbox, and from when."""
     part = Partition(inbox_id="i", error="403", carried=carried, as_of=as_of)
 
-    assert [*failures(msgspec.structs.replace(MANIFEST, partitions=(part,)))] == [
+    assert [*describe_failures(msgspec.structs.replace(MANIFEST, partitions=(part,)))] == [
         f"inbox i failed: 403{kept}"
     ]
 
 
 def test_a_summary_of_several_runs_has_the_time_of_all():
     """Of several runs it says how long they took together, and nothing of a speed."""
-    lines = summary(parse_report(runs=3, seconds=81.64), None).splitlines()
+    lines = summarize(parse_report(runs=3, seconds=81.64), None).splitlines()
 
     assert lines[1:3] == ["123,999 requests (542 retries)", "81.6 s in 3 runs"]
 
@@ -623,8 +624,8 @@ def test_a_speed_is_told_when_it_means_something(requests, earned, seconds, limi
         conversations=100 * requests, pages=requests, requests=requests, seconds=seconds,
         limit=limit, per=60.0 if limit else 0.0, earned=earned,
     )  # fmt: skip
-    text = progress_module._wording(Standing(progress, AT_EASE, "x"))
-    lines = summary(parse_report(progress, requests=requests), None).splitlines()
+    text = export_progress._describe(Snapshot(progress, AT_EASE, "x"))
+    lines = summarize(parse_report(progress, requests=requests), None).splitlines()
 
     assert ("/min" in text) is means_something
     assert ("%" in text) is (means_something and limit is not None)
