@@ -14,9 +14,11 @@ from cekat_async.cli.connection import CONNECTION_NAMES, build_connection, conne
 from cekat_async.cli.exit_codes import ExitCode, report_error
 from cekat_async.cli.options import (
     DEFAULT_ROWS,
+    add_options,
     describe_bad_value,
     export_options,
     filter_options,
+    number,
     rate_limit_option,
     verbose_option,
 )
@@ -82,8 +84,8 @@ def app(context: click.Context, /) -> None:
     epilog="Each of them may be set in the environment or in a file, and TARGET too: docs/cli.md.",
 )
 @click.argument("target", type=parse_target, metavar="TARGET", envvar="CEKAT_TARGET")
-@export_options
-@connection_options
+@add_options(export_options)
+@add_options(connection_options)
 @click.pass_context
 def export(context: click.Context, /, **options: Any) -> int:
     """Write every conversation to a file or a database, each once.
@@ -106,7 +108,7 @@ def export(context: click.Context, /, **options: Any) -> int:
 
 
 @app.command(short_help="Show conversations: a table, or JSON Lines in a pipe.")
-@filter_options
+@add_options(filter_options)
 @click.option(
     "-n",
     "--max",
@@ -116,7 +118,7 @@ def export(context: click.Context, /, **options: Any) -> int:
     show_default=f"{DEFAULT_ROWS} on a terminal, all in a pipe",
     help="At most so many.",
 )
-@connection_options
+@add_options(connection_options)
 @click.pass_obj
 def conversations(
     reporter: Reporter,
@@ -136,7 +138,7 @@ def conversations(
 
 
 @app.command(short_help="Show inboxes: a table, or JSON Lines in a pipe.")
-@connection_options
+@add_options(connection_options)
 @click.pass_obj
 def inboxes(reporter: Reporter, /, **server: Any) -> int:
     """Show the account's inboxes: a table on a terminal, JSON Lines in a pipe."""
@@ -148,22 +150,8 @@ def inboxes(reporter: Reporter, /, **server: Any) -> int:
 
 
 @app.command(short_help="Run a sandbox of the API on this machine.")
-@click.option(
-    "--conversations",
-    type=click.IntRange(min=0),
-    default=5000,
-    show_default=True,
-    metavar="N",
-    help="How many there are.",
-)
-@click.option(
-    "--inboxes",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="How many they are spread over.",
-)
+@click.option("--conversations", **number(0, 5000), help="How many there are.")
+@click.option("--inboxes", **number(1, 8), help="How many they are spread over.")
 @click.option(
     "--seed",
     type=int,

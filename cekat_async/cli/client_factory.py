@@ -29,7 +29,11 @@ async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[
     """
     options = _get_client_options(connection) | options
     if connection.sandbox:
-        async with _open_sandbox_client(connection, options) as client:
+        sandbox = make_sandbox(connection.rate_limit, conversations=connection.sandbox_size)
+        async with (
+            sandbox,
+            CekatClient(sandbox.api_key, base_url=sandbox.base_url, **options) as client,
+        ):
             yield client
         return
     async with CekatClient(
@@ -40,17 +44,6 @@ async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[
         trust_env=True,
         **options,
     ) as client:
-        yield client
-
-
-@asynccontextmanager
-async def _open_sandbox_client(
-    connection: Connection, options: dict[str, Any]
-) -> AsyncGenerator[CekatClient, None]:
-    async with (
-        make_sandbox(connection.rate_limit, conversations=connection.sandbox_size) as sandbox,
-        CekatClient(sandbox.api_key, base_url=sandbox.base_url, **options) as client,
-    ):
         yield client
 
 

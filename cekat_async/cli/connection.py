@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -10,14 +10,13 @@ import msgspec
 
 from cekat_async import ConfigurationError, RateLimit, RetryPolicy
 from cekat_async.cli.api_key import KeySource, find_key_source
+from cekat_async.cli.formatting import format_option
 from cekat_async.cli.options import (
-    Source,
-    add_options,
-    format_name,
     get_settings,
-    get_source,
+    is_from_file,
     is_typed,
     log_format_option,
+    number,
     rate_limit_option,
     setting,
     settings_options,
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["CONNECTION_NAMES", "Connection", "build_connection", "connection_options"]
-
-F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +49,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 CONNECTION_NAMES = ("api_key_file", *(n for n in Connection.__struct_fields__ if n != "key"))
 """The names of the arguments of :func:`build_connection`."""
 
-_OPTIONS = (
+connection_options: tuple[Callable[[Any], Any], ...] = (
     *settings_options,
     click.option(
         "--api-key-file",
@@ -68,30 +65,16 @@ _OPTIONS = (
     switch("--wait", "Wait for a spent quota however long it takes, as until tomorrow."),
     setting(
         "--attempts",
-        type=click.IntRange(min=1),
-        default=RetryPolicy().attempts,
-        show_default=True,
-        metavar="N",
+        **number(1, RetryPolicy().attempts),
         help="How often to try a request before giving up.",
     ),
     switch("--allow-http", "Send the key unencrypted, if the URL says so."),
     click.option("--sandbox", is_flag=True, help="Use a built-in sandbox: no key, no network."),
-    click.option(
-        "--sandbox-size",
-        type=click.IntRange(min=0),
-        default=5000,
-        show_default=True,
-        metavar="N",
-        help="Conversations in that sandbox.",
-    ),
+    click.option("--sandbox-size", **number(0, 5000), help="Conversations in that sandbox."),
     log_format_option,
     verbose_option,
 )
-
-
-def connection_options(command: F) -> F:
-    """Add the options of a :class:`Connection`, of the settings, and of the log."""
-    return add_options(_OPTIONS, command)
+"""The options of a :class:`Connection`, of the settings, and of the log."""
 
 
 def build_connection(api_key_file: str | None, **options: Any) -> Connection:
@@ -107,7 +90,7 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
         if is_typed(context, name):
             without = "with" if options["sandbox"] else "without"
             raise click.UsageError(
-                f"{format_name(name)} means nothing {without} --sandbox.", context
+                f"{format_option(name)} means nothing {without} --sandbox.", context
             )
     if options["wait"] and options["rate_limit"] is None and is_typed(context, "wait"):
         # The longest pause is part of a rate limit, so it cannot be changed without one.
@@ -119,8 +102,7 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
 
 def _find_key(context: click.Context, file: str | None, base_url: str | None) -> KeySource:
     settings = get_settings(context)
-    is_from_file = get_source(context, "base_url") is Source.FILE
-    if is_from_file and settings.is_found_here and not _is_trusted(base_url):
+    if is_from_file(context, "base_url") and settings.is_found_here and not _is_trusted(base_url):
         # Otherwise the author of a downloaded folder could have the key sent to another host.
         raise ConfigurationError(
             f"{settings.file}: base_url: for the key to go to another host, name the file: "

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from cekat_async import errors
-from cekat_async.cli.formatting import format_duration
+from cekat_async.cli.formatting import format_duration, format_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,7 @@ def get_error_fields(error: errors.CekatError) -> dict[str, Any]:
     if (resumes_at := _get_resumption(error)) is not None:
         fields["resumes_at"] = resumes_at
     if isinstance(error, errors.ReplacementRefusedError) and error.option:
-        fields["option"] = _format_option(error.option)
+        fields["option"] = format_option(error.option)
     return fields
 
 
@@ -129,11 +129,8 @@ def _get_advice(error: errors.CekatError, key_source: str) -> str | None:
     for kind, advice in _ADVICE:
         if isinstance(error, kind):
             return advice.format(key_source=key_source)
-    return error.format_advice(_format_option(error.option) if error.option else "")
-
-
-def _format_option(argument: str) -> str:
-    return _TYPED.get(argument) or "--" + argument.replace("_", "-")
+    option = error.option or ""
+    return error.format_advice(_TYPED.get(option) or format_option(option))
 
 
 def _get_resumption(error: errors.CekatError) -> datetime | None:

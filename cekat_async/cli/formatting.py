@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cekat_async import MalformedRecord
 
-__all__ = ["describe_malformed", "format_duration", "format_rate", "pluralize"]
+__all__ = ["describe_malformed", "format_duration", "format_option", "format_rate", "pluralize"]
 
 _UNITS = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "d"}
 
@@ -38,6 +38,11 @@ def pluralize(number: int, singular: str, plural: str | None = None) -> str:
         plural: The word for several; default: the singular with an ``s``.
     """
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def format_option(name: str) -> str:
+    """Return the name of an option as a user types it."""
+    return "--" + name.replace("_", "-")
 
 
 def describe_malformed(record: MalformedRecord) -> str:

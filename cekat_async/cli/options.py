@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -23,16 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_ROWS",
-    "Source",
     "add_options",
     "describe_bad_value",
     "export_options",
     "filter_options",
-    "format_name",
+    "get_precedence",
     "get_settings",
-    "get_source",
+    "is_from_file",
     "is_typed",
     "log_format_option",
+    "number",
     "rate_limit_option",
     "setting",
     "settings_options",
@@ -43,7 +42,12 @@ __all__ = [
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _TABLE = "conversations"
-_STATUSES = "Only this status: assigned, resolved, pending, open."
+_STATUS: dict[str, Any] = {
+    "cls": SingleOption,
+    "type": parse_text,
+    "metavar": "STATUS",
+    "help": "Only this status: assigned, resolved, pending, open.",
+}
 _META_SETTINGS = "cekat.settings"
 _META_CHOICE = "cekat.choice"
 
@@ -65,6 +69,12 @@ def switch(name: str, help_text: str) -> Callable[[F], F]:
     return setting(f"{name}/--no-{name.removeprefix('--')}", cls=Switch, help=help_text)
 
 
+def number(minimum: int, default: int) -> dict[str, Any]:
+    """Return the attributes of an option that is a whole number."""
+    kind = click.IntRange(min=minimum)
+    return {"type": kind, "default": default, "show_default": True, "metavar": "N"}
+
+
 def rate_limit_option(help_text: str, **attributes: Any) -> Callable[[F], F]:
     """Return the option for a rate, which the client keeps or a sandbox grants."""
     return click.option(
@@ -78,43 +88,35 @@ def rate_limit_option(help_text: str, **attributes: Any) -> Callable[[F], F]:
     )
 
 
-def add_options(options: Sequence[Callable[[F], F]], command: F) -> F:
-    """Add options to a command, in this order."""
-    for option in reversed(options):
-        command = option(command)
-    return command
+def add_options(options: Sequence[Callable[[Any], Any]]) -> Callable[[F], F]:
+    """Return a decorator that adds options to a command, in this order."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-class Source(IntEnum):
-    """Where the value of an option comes from: a greater source overrides a lesser one."""
-
-    DEFAULT = 0
-    FILE = 1
-    ENVIRONMENT = 2
-    COMMAND_LINE = 3
+# From the weakest to the strongest.
+_SOURCES = (ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE)
 
 
-_SOURCES = {
-    ParameterSource.COMMANDLINE: Source.COMMAND_LINE,
-    ParameterSource.ENVIRONMENT: Source.ENVIRONMENT,
-    ParameterSource.DEFAULT_MAP: Source.FILE,
-}
-
-
-def get_source(context: click.Context, name: str) -> Source:
-    """Return where the value of an option comes from."""
+def get_precedence(context: click.Context, name: str) -> int:
+    """Return a number that is greater the stronger the source of an option's value is."""
     source = context.get_parameter_source(name)
-    return Source.DEFAULT if source is None else _SOURCES.get(source, Source.DEFAULT)
+    return _SOURCES.index(source) + 1 if source in _SOURCES else 0
 
 
 def is_typed(context: click.Context, name: str) -> bool:
     """Whether an option is on the command line."""
-    return get_source(context, name) is Source.COMMAND_LINE
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def format_name(name: str) -> str:
-    """Return the name of a parameter as a user types it."""
-    return "--" + name.replace("_", "-")
+def is_from_file(context: click.Context, name: str) -> bool:
+    """Whether the value of an option is from the settings file."""
+    return context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
 
 
 def describe_bad_value(error: click.BadParameter) -> str | None:
@@ -125,13 +127,10 @@ def describe_bad_value(error: click.BadParameter) -> str | None:
     if error.ctx is None or error.param is None or error.param.name is None:
         return None
     name = error.param.name
-    match get_source(error.ctx, name):
-        case Source.FILE:
-            return f"{get_settings(error.ctx).file}: {name}: {error.message}"
-        case Source.ENVIRONMENT:
-            return f"{error.param.envvar}: {error.message}"
-        case _:
-            return None
+    if is_from_file(error.ctx, name):
+        return f"{get_settings(error.ctx).file}: {name}: {error.message}"
+    is_from_variable = error.ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
+    return f"{error.param.envvar}: {error.message}" if is_from_variable else None
 
 
 def get_settings(context: click.Context) -> Settings:
@@ -219,7 +218,7 @@ verbose_option = click.option(
 )
 """An option of the program and of each command, because people type it before or after one."""
 
-_FILTER_OPTIONS = (
+filter_options = (
     click.option(
         "--inbox",
         "inbox_id",
@@ -228,17 +227,11 @@ _FILTER_OPTIONS = (
         metavar="ID",
         help="Only this inbox.",
     ),
-    click.option(
-        "--status",
-        "stage_status",
-        cls=SingleOption,
-        type=parse_text,
-        metavar="STATUS",
-        help=_STATUSES,
-    ),
+    click.option("--status", "stage_status", **_STATUS),
 )
+"""The options that filter ``cekat conversations``."""
 
-_EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+export_options = (
     setting(
         "--inbox",
         type=parse_text,
@@ -247,7 +240,7 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Only this inbox; may be given several times.",
     ),
     switch("--by-inbox", "Walk each inbox by itself: one that fails ends no other."),
-    setting("--status", cls=SingleOption, type=parse_text, metavar="STATUS", help=_STATUSES),
+    setting("--status", **_STATUS),
     setting(
         "--incremental/--full",
         default=False,
@@ -262,14 +255,7 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Replace the target although it is of other filters or of another account.",
     ),
     switch("--allow-empty", "Let an export that finds nothing empty the target."),
-    setting(
-        "--concurrency",
-        type=click.IntRange(min=1),
-        default=4,
-        show_default=True,
-        metavar="N",
-        help="Requests under way at once.",
-    ),
+    setting("--concurrency", **number(1, 4), help="Requests under way at once."),
     setting(
         "--account",
         type=parse_text,
@@ -290,13 +276,4 @@ _EXPORT_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     switch("--keep-formulas", "In CSV, leave cells as they are that a spreadsheet would run."),
 )
-
-
-def filter_options(command: F) -> F:
-    """Add the options that filter conversations."""
-    return add_options(_FILTER_OPTIONS, command)
-
-
-def export_options(command: F) -> F:
-    """Add the options that only ``cekat export`` has."""
-    return add_options(_EXPORT_OPTIONS, command)
+"""The options that only ``cekat export`` has."""

@@ -85,46 +85,33 @@ class _Kind(NamedTuple):
 
     Attributes:
         wanted: What to write instead of a wrong value.
-        accepts: Whether a value is of this kind.
+        types: The types that the file may use. Text must not be blank.
         convert: Converts a value to what is typed on the command line.
     """
 
     wanted: str
-    accepts: Callable[[Any], bool]
+    types: tuple[type, ...]
     convert: Callable[[Any], Any] = lambda value: value
 
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_switch(value: object) -> bool:
-    return isinstance(value, bool)
+    def accepts(self, value: object) -> bool:
+        """Whether a value is of this kind."""
+        if type(value) is list:
+            return list in self.types and all(map(_TEXT.accepts, value))
+        is_blank = isinstance(value, str) and not value.strip()
+        return type(value) in self.types and not is_blank
 
 
-def _is_rate(value: object) -> bool:
-    return _is_text(value) or _is_number(value)
-
-
-def _is_texts(value: object) -> bool:
-    return _is_text(value) or (isinstance(value, list) and all(map(_is_text, value)))
-
-
-def _make_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-_TEXT = _Kind('a text, as in {key} = "…"', _is_text)
+_TEXT = _Kind('a text, as in {key} = "…"', (str,))
 # Not pathlib, which drops a slash at the end.
 _PATH = _TEXT._replace(convert=os.path.expanduser)
-_NUMBER = _Kind("a whole number, as in {key} = 8", _is_number)
-_SWITCH = _Kind("true or false", _is_switch)
-_RATE = _Kind('as in {key} = "300/60"', _is_rate, str)
-_TEXTS = _Kind('a list of texts, as in {key} = ["…", "…"]', _is_texts, _make_list)
+_NUMBER = _Kind("a whole number, as in {key} = 8", (int,))
+_SWITCH = _Kind("true or false", (bool,))
+_RATE = _Kind('as in {key} = "300/60"', (str, int), str)
+_TEXTS = _Kind(
+    'a list of texts, as in {key} = ["…", "…"]',
+    (str, list),
+    lambda value: [value] if isinstance(value, str) else value,
+)
 # By the function that parses the option on the command line; for all others, text.
 _PARSED: Mapping[object, _Kind] = {
     parse_rate_limit: _RATE,

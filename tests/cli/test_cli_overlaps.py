@@ -30,8 +30,8 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
         )
         assert running.poll() is None
     ended = cekat("export", target, *AGAIN, "--log-format", "json")
-    said = json.loads(ended.err)
-    assert (said["exit_code"], said["error"]) == (12, "TargetBusyError")
+    message = json.loads(ended.err)
+    assert (message["exit_code"], message["error"]) == (12, "TargetBusyError")
     assert not (tmp_path / "other").exists()
 
     running.send_signal(signal.SIGKILL)

@@ -13,7 +13,7 @@ from cekat_async.cli.commands.export_progress import (
     Snapshot,
     get_speed_fields,
     make_display,
-    refreshing,
+    shown,
 )
 from cekat_async.cli.commands.export_request import STDOUT
 from cekat_async.cli.commands.export_summary import describe_failures, summarize
@@ -107,7 +107,7 @@ class _ExportCommand:
             display = make_display(self._reporter, lambda: _take_snapshot(export, client, sink))
             if stdout:
                 stdout.before_publish = display.stop
-            with display, refreshing(display):
+            with shown(display):
                 await export.run(
                     **request.run_options,
                     on_progress=lambda _: display.refresh(),

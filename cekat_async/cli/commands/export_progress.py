@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -17,7 +17,6 @@ from cekat_async.cli.streams import can_encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from types import TracebackType
 
     from cekat_async import LimiterSnapshot
     from cekat_async.cli.reporter import Reporter
@@ -25,16 +24,7 @@ if TYPE_CHECKING:
 
     TakeSnapshot = Callable[[], "Snapshot"]
 
-__all__ = [
-    "ProgressBar",
-    "ProgressDisplay",
-    "ProgressLog",
-    "Snapshot",
-    "get_speed_fields",
-    "is_speed_meaningful",
-    "make_display",
-    "refreshing",
-]
+__all__ = ["Snapshot", "get_speed_fields", "is_speed_meaningful", "make_display", "shown"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_REFRESHES = 0.25
@@ -59,22 +49,16 @@ class Snapshot(NamedTuple):
 
 
 class ProgressDisplay(Protocol):
-    """Shows the progress of an export while it is entered."""
+    """Shows the progress of an export."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def start(self) -> None:
+        """Show it from now on."""
 
     def refresh(self) -> None:
         """Show the current progress."""
 
     def stop(self) -> None:
-        """Release the screen. Any thread may call this."""
+        """Release the screen. Any thread may call this, and more than once."""
 
 
 def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressDisplay:
@@ -94,13 +78,15 @@ def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressDis
 
 
 @contextmanager
-def refreshing(display: ProgressDisplay) -> Generator[None, None, None]:
-    """Refresh a display several times a second, from the event loop, while the body runs."""
+def shown(display: ProgressDisplay) -> Generator[None, None, None]:
+    """Show a display, and refresh it several times a second, while the body runs."""
+    display.start()
     task = asyncio.create_task(_refresh_forever(display))
     try:
         yield
     finally:
         task.cancel()
+        display.stop()
 
 
 async def _refresh_forever(display: ProgressDisplay) -> None:
@@ -124,17 +110,9 @@ class ProgressBar:
         )
         self._task = self._progress.add_task("asking for the first page", total=None)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Draw the line."""
         self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """Remove the line."""
@@ -156,16 +134,8 @@ class ProgressLog:
         self._next = -math.inf
         self._last: tuple[int, int | None] = (0, None)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
+    def start(self) -> None:
+        """No-op: the first refresh writes a line."""
 
     def stop(self) -> None:
         """No-op: a log does not occupy the screen."""

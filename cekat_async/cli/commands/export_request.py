@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from cekat_async import ConfigurationError
-from cekat_async.cli.options import format_name, get_source, is_typed
+from cekat_async.cli.formatting import format_option
+from cekat_async.cli.options import get_precedence, is_typed
 from cekat_async.export.manifest import Filters
 from cekat_async.export.plan import filters_of
 from cekat_async.export.targets import options_of
@@ -113,14 +114,14 @@ def _get_sink_options(
 
 
 def _has_no_use(context: click.Context, name: str, targets: str) -> click.UsageError:
-    return click.UsageError(f"{format_name(name)} is for {targets}: it has no use here.", context)
+    return click.UsageError(f"{format_option(name)} is for {targets}: it has no use here.", context)
 
 
 def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
     inboxes, by_inbox = options["inbox"], options["by_inbox"]
     if inboxes and by_inbox:
         # One that was typed overrides the other one if that is from the settings.
-        order = get_source(context, "inbox") - get_source(context, "by_inbox")
+        order = get_precedence(context, "inbox") - get_precedence(context, "by_inbox")
         if order == 0:
             raise ConfigurationError("--by-inbox means all inboxes: leave it out, or --inbox")
         inboxes, by_inbox = (inboxes, False) if order > 0 else ((), True)
