@@ -94,11 +94,12 @@ def options_considered() -> dict[str, Callable[[bytes], Any]]:
 def ours() -> dict[str, Callable[[bytes], Any]]:
     """Return our own ways: a page of records, and a page cut into the bytes of its records."""
     from cekat_async._api.decoding import decode_conversation_page  # noqa: PLC0415
-    from cekat_async._api.messages import Reply  # noqa: PLC0415
-    from cekat_async.models.raw_json import completed, cut_records  # noqa: PLC0415
+    from cekat_async._api.replies import Reply  # noqa: PLC0415
+    from cekat_async.models.raw_json import cut_records  # noqa: PLC0415
+    from cekat_async.models.steps import run_steps  # noqa: PLC0415
 
     return {
-        OURS: lambda body: completed(decode_conversation_page(Reply(200, {}, body))),
+        OURS: lambda body: run_steps(decode_conversation_page(Reply(200, {}, body))),
         "cekat_async page.raw": cut_records,
     }
 

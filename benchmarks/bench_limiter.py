@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from suite import Metric, Result, argument_parser, show
 
 from cekat_async import Limiter, RateLimit
-from cekat_async._api.messages import Reply
+from cekat_async._api.replies import Reply
 
 # The tests' clock, which jumps: what is measured is work, and not waiting.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -115,7 +115,7 @@ def _undecoded(_: object) -> Iterator[None]:
 
 def _of_ours(unpaced: Any, paced: Any) -> dict[str, Callable[[], Awaitable[object]]]:
     """Return requests through our layers, one more at a time."""
-    from cekat_async._api.messages import Request  # noqa: PLC0415
+    from cekat_async._api.requests import Request  # noqa: PLC0415
 
     numbers = count()
 

@@ -6,6 +6,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Self
 
+from cekat_async._api.client_config import build_client_config
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.pipeline import Pipeline, Traffic
 from cekat_async.config import (
@@ -13,7 +14,6 @@ from cekat_async.config import (
     RateLimit,
     RetryPolicy,
     Timeout,
-    client_config,
 )
 from cekat_async.errors import ClientClosedError, ConfigurationError
 from cekat_async.resources.conversations import Conversations
@@ -87,7 +87,7 @@ class CekatClient:
         from cekat_async._request.transport import Transport  # noqa: PLC0415
 
         limiter = rate_limit if isinstance(rate_limit, Limiter) else Limiter(rate_limit)
-        self._config = client_config(
+        self._config = build_client_config(
             api_key=api_key,
             base_url=base_url,
             environ=os.environ,

@@ -5,27 +5,19 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeGuard
-from urllib.parse import SplitResult, urlsplit
+from typing import TypeGuard
 from uuid import UUID
 
 import msgspec
 
 from cekat_async.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 __all__ = [
     "DEFAULT_BASE_URL",
     "DEFAULT_MAX_PAGE_BYTES",
-    "ClientConfig",
     "RateLimit",
     "RetryPolicy",
-    "Secret",
     "Timeout",
-    "client_config",
     "is_host",
     "is_loopback",
     "require_count",
@@ -36,12 +28,7 @@ __all__ = [
 ]
 
 DEFAULT_BASE_URL = "https://api.cekat.ai"
-KEY_VARIABLE = "CEKAT_API_KEY"
-BASE_URL_VARIABLE = "CEKAT_BASE_URL"
-
 DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
-
-_OWN_PATH = re.compile(r"/api(/+(conversations|inboxes)\b.*)?$")
 
 
 def require_count(
@@ -242,204 +229,6 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if name != "deadline" or value is not None:
                 _require_seconds(f"Timeout.{name}", value)
-
-
-_SHORTEST_SECRET = 8
-# Characters of a secret that are looked for. A pattern for all of a long one takes long to compile.
-_PROBE = 40
-# Characters that one character of a secret may take in a text, as in "&#123;".
-_LONGEST_SPELLING = 8
-
-
-def _spelled(secret: str) -> str:
-    """Return a pattern for a text however a server spells it: in JSON, in a URL, in HTML."""
-    return "".join(
-        rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
-        for c in secret
-    )
-
-
-def _end_of_echo(rest: list[re.Pattern[str]], text: str, at: int) -> int:
-    """Return where an echo ends whose first :data:`_PROBE` characters end at ``at``."""
-    for character in rest:
-        if not (found := character.match(text, at)):
-            break
-        at = found.end()
-    return at
-
-
-class Secret:
-    """A text that shows itself only when asked: not in ``repr``, ``str``, pickles or tracebacks."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the text itself."""
-        return self._value
-
-    def redact_text(self, text: str) -> str:
-        """Return ``text`` without the secret, which a server may have echoed."""
-        if len(self._value) < _SHORTEST_SECRET:
-            return text  # it is part of half of all texts, and keeps nobody out
-        pieces, at = list[str](), 0
-        rest: list[re.Pattern[str]] = []
-        for found in re.finditer(_spelled(self._value[:_PROBE]), text):
-            if found.start() >= at:
-                # Compiled once: doing it for each echo blocked the event loop for 300 ms
-                # (benchmarks/bench_blocking.py, error-nearly-the-key).
-                rest = rest or [re.compile(_spelled(c)) for c in self._value[_PROBE:]]
-                pieces += [text[at : found.start()], "***"]
-                at = _end_of_echo(rest, text, found.end())
-        return "".join([*pieces, text[at:]])
-
-    def redact(self, body: bytes) -> bytes:
-        """Return ``body`` without the secret."""
-        # Each byte is a character of Latin-1, and the secret is ASCII.
-        return self.redact_text(body.decode("latin-1")).encode("latin-1")
-
-    def excerpt(self, body: bytes, most: int) -> bytes:
-        """Return the first ``most`` bytes of ``body``, without the secret.
-
-        The body is cut before it is redacted, because redacting megabytes takes seconds.
-        """
-        if len(body) <= most:
-            return self.redact(body)
-        # The cut may leave the beginning of the secret at the end, so that end is dropped.
-        margin = _LONGEST_SPELLING * len(self._value)
-        redacted = self.redact(body[: most + margin])
-        return redacted[: max(0, len(redacted) - margin)][:most]
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a secret does not pickle")
-
-
-class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """All options of one client, checked. Its ``repr`` does not show the key."""
-
-    api_key: Secret
-    base_url: str
-    retry: RetryPolicy
-    timeout: Timeout
-    concurrency: int
-    max_page_bytes: int
-    trust_env: bool
-
-    @property
-    def account(self) -> str:
-        """A name for the account: its host, and a few digits that follow from the key."""
-        digest = blake2b(self.api_key.reveal().encode(), digest_size=6, person=b"cekat_async")
-        return f"{self.base_url} #{digest.hexdigest()}"
-
-
-def client_config(
-    *,
-    api_key: str | None,
-    base_url: str | None,
-    environ: Mapping[str, str],
-    retry: RetryPolicy,
-    timeout: Timeout,
-    concurrency: int,
-    trust_env: bool,
-    allow_http: bool,
-    max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
-) -> ClientConfig:
-    """Return the checked options; what is ``None`` of key and base URL comes from ``environ``.
-
-    Raises:
-        ConfigurationError: Something is missing or wrong; the message says what to do.
-    """
-    for name, value, kind, wanted in (
-        ("retry", retry, RetryPolicy, "a RetryPolicy"),
-        ("timeout", timeout, Timeout, "a Timeout"),
-    ):
-        if not isinstance(value, kind):
-            raise ConfigurationError(f"{name} must be {wanted}, not {value!r}")
-    require_switch("allow_http", allow_http)
-    return ClientConfig(
-        api_key=_checked_key(api_key if api_key is not None else environ.get(KEY_VARIABLE)),
-        base_url=_checked_base_url(
-            # Given but empty is a mistake; a variable that is set to nothing counts as not set.
-            (environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL) if base_url is None else base_url,
-            allow_http=allow_http,
-        ),
-        retry=retry,
-        timeout=timeout,
-        concurrency=require_count("concurrency", concurrency),
-        max_page_bytes=require_count("max_page_bytes", max_page_bytes),
-        trust_env=require_switch("trust_env", trust_env),
-    )
-
-
-def _checked_key(key: object) -> Secret:
-    # None of these messages shows the key: it is wrong in one place and right in another.
-    if key is None:
-        raise ConfigurationError(f"no API key: pass api_key=… or set {KEY_VARIABLE}")
-    if not isinstance(key, str):
-        raise ConfigurationError(f"the API key must be text, not {type(key).__name__}")
-    if not key.strip():
-        raise ConfigurationError(f"the API key is empty: check api_key=… or {KEY_VARIABLE}")
-    if not (key.isascii() and key.isprintable()) or key != key.strip():
-        raise ConfigurationError(
-            "the API key has a line break, a blank at an end, or a character that no HTTP header "
-            "can carry: copy it again, without what surrounds it"
-        )
-    return Secret(key)
-
-
-def _checked_base_url(base_url: object, *, allow_http: bool) -> str:
-    text = require_text("base_url", base_url).strip()
-    # First of all, and without the text: the other messages show it, and this is a password.
-    if "@" in text:
-        raise ConfigurationError("base_url must not hold a user name or password (nor any '@')")
-    if "?" in text or "#" in text:
-        raise ConfigurationError("base_url must not hold a query or fragment")
-    parts = _split(text)
-    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
-        raise ConfigurationError(f"base_url {text!r} would send the key unencrypted").advise(
-            "write https://, or pass {option}", allow_http=True
-        )
-    return f"{parts.scheme}://{parts.netloc}{_checked_path(text, parts.path)}"
-
-
-def _split(text: str) -> SplitResult:
-    example = f"write it as {DEFAULT_BASE_URL!r}"
-    if any(character.isspace() or not character.isprintable() for character in text):
-        raise ConfigurationError(f"base_url holds a blank or a control character; {example}")
-    if not text.isascii():
-        raise ConfigurationError(
-            f"base_url {text!r} is not ASCII: write its host as xn--… and its path as %…"
-        )
-    try:
-        parts = urlsplit(text)
-        port_is_bad = parts.port == 0
-    except ValueError as error:
-        raise ConfigurationError(f"base_url {text!r} is not a URL ({error}); {example}") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port_is_bad:
-        raise ConfigurationError(f"base_url {text!r} needs a scheme and a host; {example}")
-    if not is_host(parts.hostname):
-        raise ConfigurationError(
-            f"base_url {text!r} names no valid host: write a full name, or an IP address with all "
-            "of its numbers"
-        )
-    return parts
-
-
-def _checked_path(text: str, path: str) -> str:
-    # A prefix is fine (a gateway may want one, and call it /api/cekat), but the API's own path
-    # comes behind it.
-    prefix = path.rstrip("/")
-    if _OWN_PATH.search(prefix):
-        raise ConfigurationError(
-            f"base_url {text!r} must end before the API's own path: leave '/api' and what "
-            "follows away"
-        )
-    return prefix
 
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)

@@ -29,7 +29,8 @@ from cekat_async import (
     RetryPolicy,
     StageStatus,
 )
-from cekat_async._api.messages import Reply, encoded
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import encode_query
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.errors import (
@@ -179,7 +180,7 @@ async def test_a_cursor_goes_back_as_it_came(text):
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip))
 def test_any_text_survives_the_query(text):
     """Whatever an inbox id holds, the server reads the same."""
-    query = encoded(("inbox_id", text), ("limit", "1"))
+    query = encode_query(("inbox_id", text), ("limit", "1"))
 
     line = f"GET /api?{query} HTTP/1.1"
 

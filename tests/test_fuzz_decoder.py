@@ -5,6 +5,7 @@
 
 import json
 import pickle
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from support.scripted import reply
 from cekat_async import CekatError, decode_conversation, record_id
 from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page, decode_raw_page
 from cekat_async.errors import DecodeError
-from cekat_async.models.raw_json import completed
+from cekat_async.models.steps import run_steps
 
 DAMAGE = st.sampled_from([b'"', b"\\", b"]", b"}", b",", b"NaN"])
 
@@ -26,8 +27,8 @@ def test_every_record_of_a_page_is_there(sent, rest):
     Only records that cannot be read are malformed, and all have their bytes as they were sent.
     """
     body = make_body(sent, rest)
-    page = completed(decode_conversation_page(reply(body=body)))
-    raw_page = completed(decode_raw_page(reply(body=body)))
+    page = run_steps(decode_conversation_page(reply(body=body)))
+    raw_page = run_steps(decode_raw_page(reply(body=body)))
 
     assert page.ids == raw_page.ids == [one.id for one in sent]
     assert [bytes(raw) for raw in page.raw] == [one.raw for one in sent]
@@ -35,9 +36,11 @@ def test_every_record_of_a_page_is_there(sent, rest):
     assert page.json_lines() == raw_page.json_lines()
     assert (page.next_cursor, page.cursor_error) == (raw_page.next_cursor, raw_page.cursor_error)
     malformed = [index for index, one in enumerate(sent) if one.is_malformed]
-    assert [odd.index for odd in page.malformed_records] == malformed
-    assert [odd.raw for odd in page.malformed_records] == [sent[index].raw for index in malformed]
-    inboxes = completed(decode_inbox_page(reply(body=body), 1))
+    assert [record.index for record in page.malformed_records] == malformed
+    assert [record.raw for record in page.malformed_records] == [
+        sent[index].raw for index in malformed
+    ]
+    inboxes = run_steps(decode_inbox_page(reply(body=body), 1))
     assert inboxes.ids == page.ids
     assert pickle.loads(pickle.dumps(page)) == page  # noqa: S301 - just pickled
 
@@ -45,7 +48,7 @@ def test_every_record_of_a_page_is_there(sent, rest):
 @given(sent=records())
 def test_a_record_is_the_same_wherever_it_is_read(sent):
     """A page, its lines, ``record_id`` and ``decode_conversation`` agree on every record."""
-    page = completed(decode_conversation_page(reply(body=make_body([sent]))))
+    page = run_steps(decode_conversation_page(reply(body=make_body([sent]))))
     (line,) = page.lines
 
     assert record_id(sent.raw) == record_id(line) == sent.id
@@ -76,11 +79,13 @@ def test_a_damaged_body_is_a_page_or_an_error(sent, rest, data):
             begin = data.draw(st.integers(0, len(body)))
             end = begin + data.draw(st.integers(0, 3))
             body[begin:end] = data.draw(
-                st.binary(max_size=3) | st.sampled_from([b'"', b"\\", b"]"])
+                st.binary(max_size=3)
+                | st.sampled_from([b'"', b"\\", b"{", b"]", b"\\ud83d", b"1e999", b"\xff"])
             )
-    for decode in (decode_conversation_page, decode_raw_page):
+    inbox_page = partial(decode_inbox_page, number=1)
+    for decode in (decode_conversation_page, decode_raw_page, inbox_page):
         try:
-            page = completed(decode(reply(body=bytes(body))))
+            page = run_steps(decode(reply(body=bytes(body))))
         except CekatError as error:
             str(error).encode()
         else:

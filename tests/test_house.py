@@ -18,9 +18,9 @@ ROOT = Path(cekat_async.__file__).parent
 
 # In order: an entry imports only entries before its own. CONTRIBUTING.md shows the same list.
 HOUSE = """
-    _version errors config positions models pages  <  _api  <  _ratelimit  <  _request  <  _paging
-    <  _parallel  <  resources  <  client  <  __init__  <  _lazy  <  frames  <  export budgets
-    <  sandbox  <  cli  <  __main__
+    _version redaction errors config positions models pages  <  _api  <  _ratelimit  <  _request
+    <  _paging  <  _parallel  <  resources  <  client  <  __init__  <  _lazy  <  frames
+    <  export budgets  <  sandbox  <  cli  <  __main__
 """
 ORDER = [name for name in HOUSE.split() if name != "<"]
 PLACE = {name: place for place, name in enumerate(ORDER)}
@@ -275,7 +275,7 @@ def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "from .. import errors\n"
         "if typing.TYPE_CHECKING:\n    from cekat_async import CekatClient\n"
         "else:\n    import socket\n"
-        "def f():\n    from cekat_async._api.messages import Reply\n"
+        "def f():\n    from cekat_async._api.replies import Reply\n"
     )
 
     found = [(one.module, one.name, one.for_types) for one in find_imports(path)]
@@ -288,7 +288,7 @@ def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("cekat_async", "errors", False),
         ("cekat_async", "CekatClient", True),
         ("socket", None, False),
-        ("cekat_async._api.messages", "Reply", False),
+        ("cekat_async._api.replies", "Reply", False),
     ]
     assert [one.target for one in find_imports(path) if one.is_ours] == [
         "sandbox",

@@ -1,4 +1,4 @@
-"""The even pace, on the virtual clock, with the real aiolimiter behind it."""
+"""The even bucket, on the virtual clock, with the real aiolimiter behind it."""
 
 import asyncio
 import itertools
@@ -7,7 +7,7 @@ import pytest
 from support.clock import most_in_any, now, run_virtual
 
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
-from cekat_async._ratelimit.turn import Terms
+from cekat_async._ratelimit.scheduler import Terms
 
 PER = 60.0
 
@@ -16,11 +16,11 @@ def make_terms(limit, per=PER):
     return Terms(limit, per, "configured")
 
 
-async def tokens(pace, until):
+async def tokens(bucket, until):
     """Return when tokens came, to one who always waits for the next, until a time."""
     times = []
     while now() < until:
-        await pace.token()
+        await bucket.take_token()
         times.append(now())
     return [time for time in times if time < until]
 
@@ -30,9 +30,9 @@ def test_it_is_even(limit):
     """Below 200 requests a period, one comes after the other, at equal distances."""
 
     async def main():
-        pace = LeakyBucket()
-        pace.keep_to(make_terms(limit))
-        return await tokens(pace, 3 * PER)
+        bucket = LeakyBucket()
+        bucket.set_rate(make_terms(limit))
+        return await tokens(bucket, 3 * PER)
 
     times = run_virtual(main())
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -45,9 +45,9 @@ def test_a_hundredth_may_go_at_once(limit, burst):
     """A hundredth of the limit goes at once, after which it is even; the rate is kept."""
 
     async def main():
-        pace = LeakyBucket()
-        pace.keep_to(make_terms(limit))
-        return await tokens(pace, PER)
+        bucket = LeakyBucket()
+        bucket.set_rate(make_terms(limit))
+        return await tokens(bucket, PER)
 
     times = run_virtual(main())
     assert times.count(0) == burst
@@ -59,11 +59,11 @@ def test_who_wakes_late_makes_up_for_it():
     """Who comes late has lost nothing, up to a hundredth of the limit, and no more comes of it."""
 
     async def main():
-        pace = LeakyBucket()
-        pace.keep_to(make_terms(600))
-        await tokens(pace, 10.0)
+        bucket = LeakyBucket()
+        bucket.set_rate(make_terms(600))
+        await tokens(bucket, 10.0)
         await asyncio.sleep(30.0 - now())
-        return await tokens(pace, 30.05)
+        return await tokens(bucket, 30.05)
 
     assert len(run_virtual(main())) == 6
 
@@ -76,11 +76,11 @@ def test_a_change_gives_no_burst(limits):
     """
 
     async def main():
-        pace = LeakyBucket()
+        bucket = LeakyBucket()
         times = []
         for limit in itertools.islice(itertools.cycle(limits), 300):
-            pace.keep_to(make_terms(limit))
-            times += await tokens(pace, now() + 0.1)
+            bucket.set_rate(make_terms(limit))
+            times += await tokens(bucket, now() + 0.1)
         return times, now()
 
     times, end = run_virtual(main())
@@ -93,11 +93,11 @@ def test_the_same_terms_change_nothing():
     """To be told the same again takes nothing away, however often."""
 
     async def main():
-        pace, terms = LeakyBucket(), make_terms(60)
+        bucket, terms = LeakyBucket(), make_terms(60)
         times = []
         while now() < PER:
-            pace.keep_to(terms)
-            await pace.token()
+            bucket.set_rate(terms)
+            await bucket.take_token()
             times.append(now())
         return times
 
@@ -108,12 +108,12 @@ def test_a_change_is_kept_at_once():
     """After a change the next token comes at the new rate."""
 
     async def main():
-        pace = LeakyBucket()
-        pace.keep_to(make_terms(60))
-        await tokens(pace, 5.0)
-        pace.keep_to(make_terms(6))
+        bucket = LeakyBucket()
+        bucket.set_rate(make_terms(60))
+        await tokens(bucket, 5.0)
+        bucket.set_rate(make_terms(6))
         begin = now()
-        return [time - begin for time in await tokens(pace, begin + 35)]
+        return [time - begin for time in await tokens(bucket, begin + 35)]
 
     assert run_virtual(main()) == pytest.approx([10, 20, 30], abs=0.01)
 
@@ -123,14 +123,14 @@ def test_has_token_tells_the_truth(limit):
     """It says that a token is there if, and only if, waiting for one takes no time."""
 
     async def main():
-        pace = LeakyBucket()
+        bucket = LeakyBucket()
         said = []
         for number in range(60):
             if number % 20 == 0:  # the first terms, and others
-                pace.keep_to(make_terms(limit + number))
-            said.append(pace.has_token())
+                bucket.set_rate(make_terms(limit + number))
+            said.append(bucket.has_token())
             begin = now()
-            await pace.token()
+            await bucket.take_token()
             assert said[-1] == (now() == begin)
         return said
 

@@ -1,4 +1,4 @@
-"""The belief: how many requests the server grants, as far as one can know, and why."""
+"""The estimate: how many requests the server grants, as far as one can know, and why."""
 
 import math
 
@@ -13,23 +13,23 @@ from cekat_async._ratelimit.limit_estimate import DOCUMENTED, LimitEstimate
 NEVER = math.inf
 
 
-def stands(belief: LimitEstimate) -> tuple[int, float, str]:
-    """Return what a belief keeps to."""
-    return belief.limit, belief.per, belief.source
+def get_terms(estimate: LimitEstimate) -> tuple[int, float, str]:
+    """Return what a estimate keeps to."""
+    return estimate.limit, estimate.per, estimate.source
 
 
-def told(limit: int | None, requests: int | None = None) -> LimitEstimate:
-    """Return the belief of one who was told a limit, at the time 0."""
-    belief = LimitEstimate(RateLimit(requests))
-    belief.hear(QuotaStatement(limit), 0.0)
-    return belief
+def make_estimate(limit: int | None, requests: int | None = None) -> LimitEstimate:
+    """Return the estimate of one who was told a limit, at the time 0."""
+    estimate = LimitEstimate(RateLimit(requests))
+    estimate.update(QuotaStatement(limit), 0.0)
+    return estimate
 
 
-def lowered(granted: int, limit: int = 300) -> LimitEstimate:
-    """Return the belief of one who was told a limit and refused, at the time 0."""
-    belief = told(limit)
-    belief.lower(granted, 0.0)
-    return belief
+def make_lowered(granted: int, limit: int = 300) -> LimitEstimate:
+    """Return the estimate of one who was told a limit and refused, at the time 0."""
+    estimate = make_estimate(limit)
+    estimate.lower(granted, 0.0)
+    return estimate
 
 
 # --- what it begins with, and what it is told
@@ -37,54 +37,54 @@ def lowered(granted: int, limit: int = 300) -> LimitEstimate:
 
 def test_it_begins_with_what_is_documented():
     """Without a setting: 300 requests in 60 seconds, which nothing is to probe."""
-    belief = LimitEstimate(RateLimit())
+    estimate = LimitEstimate(RateLimit())
 
-    assert stands(belief) == (DOCUMENTED, 60.0, "documented") == (300, 60.0, "documented")
-    assert belief.climbs_at == NEVER
+    assert get_terms(estimate) == (DOCUMENTED, 60.0, "documented") == (300, 60.0, "documented")
+    assert estimate.raises_at == NEVER
 
 
 def test_it_begins_with_what_is_configured():
     """With a setting: that, above what is documented as well as below."""
-    assert stands(LimitEstimate(RateLimit(1000, per=30))) == (1000, 30, "configured")
-    assert stands(LimitEstimate(RateLimit(1))) == (1, 60.0, "configured")
-    assert stands(LimitEstimate(RateLimit(per=30))) == (300, 30, "documented")
+    assert get_terms(LimitEstimate(RateLimit(1000, per=30))) == (1000, 30, "configured")
+    assert get_terms(LimitEstimate(RateLimit(1))) == (1, 60.0, "configured")
+    assert get_terms(LimitEstimate(RateLimit(per=30))) == (300, 30, "documented")
 
 
 def test_it_follows_what_is_stated_up_and_down():
     """Each statement replaces the one before, and whether anything changed is told."""
-    belief = LimitEstimate(RateLimit())
+    estimate = LimitEstimate(RateLimit())
 
     for limit in (60, 1000, 1, 999_999_999):
-        assert belief.hear(QuotaStatement(limit), 0.0)
-        assert stands(belief) == (limit, 60.0, "stated")
-        assert not belief.hear(QuotaStatement(limit), 1.0)
-    assert belief.climbs_at == NEVER
+        assert estimate.update(QuotaStatement(limit), 0.0)
+        assert get_terms(estimate) == (limit, 60.0, "stated")
+        assert not estimate.update(QuotaStatement(limit), 1.0)
+    assert estimate.raises_at == NEVER
 
 
 def test_a_stated_limit_that_is_the_documented_one_is_news_of_its_source_only():
     """It is known from now on, and no longer believed on paper."""
-    belief = LimitEstimate(RateLimit())
+    estimate = LimitEstimate(RateLimit())
 
-    assert belief.hear(QuotaStatement(300), 0.0)
-    assert stands(belief) == (300, 60.0, "stated")
+    assert estimate.update(QuotaStatement(300), 0.0)
+    assert get_terms(estimate) == (300, 60.0, "stated")
 
 
 def test_a_statement_of_other_things_changes_nothing():
     """What does not name the limit leaves it as it is."""
-    belief = LimitEstimate(RateLimit())
+    estimate = LimitEstimate(RateLimit())
 
-    assert not belief.hear(QuotaStatement(remaining=0, reset=1.0), 0.0)
-    assert stands(belief) == (300, 60.0, "documented")
+    assert not estimate.update(QuotaStatement(remaining=0, reset=1.0), 0.0)
+    assert get_terms(estimate) == (300, 60.0, "documented")
 
 
 def test_the_stated_window_is_followed():
     """The limit is for as many seconds as the server says, until it says another."""
-    belief = LimitEstimate(RateLimit())
+    estimate = LimitEstimate(RateLimit())
 
-    assert belief.hear(QuotaStatement(10, per=1.0), 0.0)
-    assert stands(belief) == (10, 1.0, "stated")
-    assert belief.hear(QuotaStatement(10, per=2.0), 0.0)
-    assert stands(belief) == (10, 2.0, "stated")
+    assert estimate.update(QuotaStatement(10, per=1.0), 0.0)
+    assert get_terms(estimate) == (10, 1.0, "stated")
+    assert estimate.update(QuotaStatement(10, per=2.0), 0.0)
+    assert get_terms(estimate) == (10, 2.0, "stated")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_stated_window_is_followed():
 )
 def test_a_ceiling_of_ones_own_is_never_exceeded(stated, keeps_to):
     """Below it the server's word counts; what it says beyond is nobody's business."""
-    assert stands(told(stated, requests=50)) == keeps_to
+    assert get_terms(make_estimate(stated, requests=50)) == keeps_to
 
 
 # --- doubt
@@ -106,69 +106,69 @@ def test_a_ceiling_of_ones_own_is_never_exceeded(stated, keeps_to):
 
 def test_what_was_promised_and_refused_is_not_believed_any_more():
     """The own limit is back, and for twenty periods promises beyond it count for nothing."""
-    belief = told(1200)
-    belief.doubt(5.0)
-    assert stands(belief) == (300, 60.0, "documented")
+    estimate = make_estimate(1200)
+    estimate.distrust(5.0)
+    assert get_terms(estimate) == (300, 60.0, "documented")
 
-    belief.hear(QuotaStatement(1200), 5.0 + 20 * 60 - 0.01)
-    assert stands(belief) == (300, 60.0, "documented")
+    estimate.update(QuotaStatement(1200), 5.0 + 20 * 60 - 0.01)
+    assert get_terms(estimate) == (300, 60.0, "documented")
 
-    assert belief.hear(QuotaStatement(1200), 5.0 + 20 * 60)
-    assert stands(belief) == (1200, 60.0, "stated")
+    assert estimate.update(QuotaStatement(1200), 5.0 + 20 * 60)
+    assert get_terms(estimate) == (1200, 60.0, "stated")
 
 
 def test_who_is_doubted_may_still_take_away():
     """A smaller limit counts at once, and when it is taken back the own one is the most."""
-    belief = told(1200)
-    belief.doubt(0.0)
+    estimate = make_estimate(1200)
+    estimate.distrust(0.0)
 
-    assert belief.hear(QuotaStatement(60), 1.0)
-    assert stands(belief) == (60, 60.0, "stated")
-    assert belief.hear(QuotaStatement(1200), 2.0)
-    assert stands(belief) == (300, 60.0, "documented")
+    assert estimate.update(QuotaStatement(60), 1.0)
+    assert get_terms(estimate) == (60, 60.0, "stated")
+    assert estimate.update(QuotaStatement(1200), 2.0)
+    assert get_terms(estimate) == (300, 60.0, "documented")
 
 
 def test_doubt_does_not_raise_a_limit_that_was_stated_lower():
     """There is nothing to go back to."""
-    belief = told(60)
-    belief.doubt(0.0)
+    estimate = make_estimate(60)
+    estimate.distrust(0.0)
 
-    assert stands(belief) == (60, 60.0, "stated")
+    assert get_terms(estimate) == (60, 60.0, "stated")
 
 
 def test_a_configured_limit_is_what_doubt_goes_back_to():
     """It was never exceeded, so that nothing but the word of the server changes."""
-    belief = told(1200, requests=1000)
-    belief.doubt(0.0)
-    assert stands(belief) == (1000, 60.0, "configured")
+    estimate = make_estimate(1200, requests=1000)
+    estimate.distrust(0.0)
+    assert get_terms(estimate) == (1000, 60.0, "configured")
 
-    belief.hear(QuotaStatement(900), 1.0)
-    assert stands(belief) == (900, 60.0, "stated")
+    estimate.update(QuotaStatement(900), 1.0)
+    assert get_terms(estimate) == (900, 60.0, "stated")
 
 
 def test_a_shorter_window_is_doubted_with_the_limit():
     """Both were its promise: the own window is back, and no other is heard of meanwhile."""
-    belief = LimitEstimate(RateLimit())
-    belief.hear(QuotaStatement(500, per=1.0), 0.0)
-    belief.doubt(0.0)
-    assert stands(belief) == (300, 60.0, "documented")
+    estimate = LimitEstimate(RateLimit())
+    estimate.update(QuotaStatement(500, per=1.0), 0.0)
+    estimate.distrust(0.0)
+    assert get_terms(estimate) == (300, 60.0, "documented")
 
     # Twenty of the own periods, and not of those that were promised.
-    belief.hear(QuotaStatement(500, per=1.0), 1199.0)
-    assert stands(belief) == (300, 60.0, "documented")
+    estimate.update(QuotaStatement(500, per=1.0), 1199.0)
+    assert get_terms(estimate) == (300, 60.0, "documented")
 
-    belief.hear(QuotaStatement(500, per=1.0), 1200.0)
-    assert stands(belief) == (500, 1.0, "stated")
+    estimate.update(QuotaStatement(500, per=1.0), 1200.0)
+    assert get_terms(estimate) == (500, 1.0, "stated")
 
 
 def test_doubt_that_is_renewed_lasts_from_then():
     """Each time that it is caught, the twenty periods begin anew."""
-    belief = told(1200)
-    belief.doubt(0.0)
-    belief.doubt(1000.0)
-    belief.hear(QuotaStatement(1200), 2199.0)
+    estimate = make_estimate(1200)
+    estimate.distrust(0.0)
+    estimate.distrust(1000.0)
+    estimate.update(QuotaStatement(1200), 2199.0)
 
-    assert belief.limit == 300
+    assert estimate.limit == 300
 
 
 # --- refusals
@@ -193,99 +193,99 @@ def test_doubt_that_is_renewed_lasts_from_then():
 )
 def test_a_refusal_lowers_the_limit_to_what_was_granted(granted, limit, keeps_to):
     """To what the server granted, and by a tenth at least; but one request is always left."""
-    assert stands(lowered(granted, limit)) == (keeps_to, 60.0, "refusals")
+    assert get_terms(make_lowered(granted, limit)) == (keeps_to, 60.0, "refusals")
 
 
 def test_patience_doubles_with_each_refusal():
     """It is probed upwards after two periods, then four, and so on up to sixteen."""
-    belief = told(300)
+    estimate = make_estimate(300)
     patience = []
     for now in range(6):
-        belief.lower(300, now)
-        patience.append(belief.climbs_at - now)
+        estimate.lower(300, now)
+        patience.append(estimate.raises_at - now)
 
     assert patience == [120.0, 240.0, 480.0, 960.0, 960.0, 960.0]
 
 
 def test_it_climbs_back_by_a_fiftieth_a_period():
     """Step by step up to what is stated, and there it stays."""
-    belief = lowered(280)
-    assert (belief.limit, belief.climbs_at) == (270, 120.0)
+    estimate = make_lowered(280)
+    assert (estimate.limit, estimate.raises_at) == (270, 120.0)
 
     limits = []
-    while belief.climbs_at < NEVER:
-        now = belief.climbs_at
-        belief.climb(now)
-        limits.append(belief.limit)
-        assert belief.climbs_at in (now + 60.0, NEVER)
-        assert belief.source == ("refusals" if belief.limit < 300 else "stated")
+    while estimate.raises_at < NEVER:
+        now = estimate.raises_at
+        estimate.raise_one_step(now)
+        limits.append(estimate.limit)
+        assert estimate.raises_at in (now + 60.0, NEVER)
+        assert estimate.source == ("refusals" if estimate.limit < 300 else "stated")
 
     assert limits == [276, 282, 288, 294, 300]
 
 
 def test_it_climbs_by_one_at_least():
     """Limits below fifty have no fiftieth; nor does a step ever lead beyond the top."""
-    belief = lowered(0, limit=3)
+    estimate = make_lowered(0, limit=3)
 
     for limit in (2, 3):
-        belief.climb(belief.climbs_at)
-        assert belief.limit == limit
-    assert stands(belief) == (3, 60.0, "stated")
-    assert belief.climbs_at == NEVER
+        estimate.raise_one_step(estimate.raises_at)
+        assert estimate.limit == limit
+    assert get_terms(estimate) == (3, 60.0, "stated")
+    assert estimate.raises_at == NEVER
 
 
 def test_a_step_does_not_overshoot():
     """The last one is as long as what is missing."""
-    belief = lowered(269)
-    belief.climb(120.0)
-    assert belief.limit == 275
+    estimate = make_lowered(269)
+    estimate.raise_one_step(120.0)
+    assert estimate.limit == 275
     for now in (180.0, 240.0, 300.0, 360.0, 420.0):
-        belief.climb(now)
+        estimate.raise_one_step(now)
 
-    assert belief.limit == 300
+    assert estimate.limit == 300
 
 
 @pytest.mark.parametrize("stated", [300, 250, 10_000])
 def test_what_is_stated_does_not_undo_what_refusals_taught(stated):
     """A header that promises more than the server grants is in every reply: it must not help."""
-    belief = lowered(200)
+    estimate = make_lowered(200)
 
-    belief.hear(QuotaStatement(stated), 1.0)
+    estimate.update(QuotaStatement(stated), 1.0)
 
-    assert stands(belief) == (200, 60.0, "refusals")
-    assert belief.climbs_at == 120.0
+    assert get_terms(estimate) == (200, 60.0, "refusals")
+    assert estimate.raises_at == 120.0
 
 
 def test_it_climbs_up_to_what_is_stated_last():
     """The goal moves with the server's word, whose source it then has."""
-    belief = lowered(200)
-    belief.hear(QuotaStatement(210), 1.0)
+    estimate = make_lowered(200)
+    estimate.update(QuotaStatement(210), 1.0)
     for now in (120.0, 180.0, 240.0):
-        belief.climb(now)
+        estimate.raise_one_step(now)
 
-    assert stands(belief) == (210, 60.0, "stated")
+    assert get_terms(estimate) == (210, 60.0, "stated")
 
 
 @pytest.mark.parametrize("stated", [100, 200])
 def test_a_statement_below_what_refusals_taught_counts_at_once(stated):
     """There is nothing left to probe then."""
-    belief = lowered(200)
+    estimate = make_lowered(200)
 
-    assert belief.hear(QuotaStatement(stated), 1.0)
+    assert estimate.update(QuotaStatement(stated), 1.0)
 
-    assert stands(belief) == (stated, 60.0, "stated")
-    assert belief.climbs_at == NEVER
+    assert get_terms(estimate) == (stated, 60.0, "stated")
+    assert estimate.raises_at == NEVER
 
 
 def test_doubt_keeps_what_refusals_taught():
     """It takes the top away, and not the lesson."""
-    belief = lowered(200, limit=1200)
-    belief.doubt(1.0)
-    assert stands(belief) == (200, 60.0, "refusals")
+    estimate = make_lowered(200, limit=1200)
+    estimate.distrust(1.0)
+    assert get_terms(estimate) == (200, 60.0, "refusals")
 
-    while belief.climbs_at < NEVER:
-        belief.climb(belief.climbs_at)
-    assert stands(belief) == (300, 60.0, "documented")
+    while estimate.raises_at < NEVER:
+        estimate.raise_one_step(estimate.raises_at)
+    assert get_terms(estimate) == (300, 60.0, "documented")
 
 
 # --- whatever happens
@@ -293,10 +293,10 @@ def test_doubt_keeps_what_refusals_taught():
 LIMITS = st.integers(1, 20) | st.integers(1, 999_999_999)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("hear"), LIMITS | st.none()),
+        st.tuples(st.just("update"), LIMITS | st.none()),
         st.tuples(st.just("lower"), st.integers(-1, 1000)),
-        st.tuples(st.just("doubt"), st.none()),
-        st.tuples(st.just("climb"), st.none()),
+        st.tuples(st.just("distrust"), st.none()),
+        st.tuples(st.just("raise"), st.none()),
     ),
     max_size=40,
 )
@@ -305,32 +305,33 @@ STEPS = st.lists(
 @given(requests=st.none() | LIMITS, steps=STEPS, waits=st.lists(st.integers(0, 1500), min_size=40))
 def test_nothing_leads_beyond_what_is_stated_or_configured(requests, steps, waits):
     """Never above the ceiling, nor the last word of the server's, nor one's own under doubt."""
-    belief = LimitEstimate(RateLimit(requests))
+    estimate = LimitEstimate(RateLimit(requests))
     own = 300 if requests is None else requests
-    ceiling, stated, doubted_until, now = math.inf if requests is None else requests, own, 0.0, 0.0
+    ceiling = math.inf if requests is None else requests
+    stated, distrusted_until, now = own, 0.0, 0.0
     for (what, value), wait in zip(steps, waits, strict=False):
         now += wait
-        before = belief.limit
+        before = estimate.limit
         match what:
-            case "hear":
-                belief.hear(QuotaStatement(value), now)
+            case "update":
+                estimate.update(QuotaStatement(value), now)
                 if value is not None:
-                    stated = min(value, own if now < doubted_until else value)
+                    stated = min(value, own if now < distrusted_until else value)
             case "lower":
-                belief.lower(value, now)
-                assert belief.limit < before or belief.limit == before == 1
-            case "doubt":
-                belief.doubt(now)
-                doubted_until, stated = now + 1200.0, min(own, stated)
-                assert belief.limit <= before
+                estimate.lower(value, now)
+                assert estimate.limit < before or estimate.limit == before == 1
+            case "distrust":
+                estimate.distrust(now)
+                distrusted_until, stated = now + 1200.0, min(own, stated)
+                assert estimate.limit <= before
             case _:
-                belief.climb(now)
-                assert belief.limit >= before
-        assert 1 <= belief.limit <= min(stated, ceiling)
-        assert isinstance(belief.limit, int)
-        assert belief.per == 60.0
-        assert belief.source in {"documented", "configured", "stated", "refusals"}
-        assert not math.isnan(belief.climbs_at)
+                estimate.raise_one_step(now)
+                assert estimate.limit >= before
+        assert 1 <= estimate.limit <= min(stated, ceiling)
+        assert isinstance(estimate.limit, int)
+        assert estimate.per == 60.0
+        assert estimate.source in {"documented", "configured", "stated", "refusals"}
+        assert not math.isnan(estimate.raises_at)
 
 
 # --- windows: what is kept to is so many requests in so many seconds
@@ -339,43 +340,43 @@ def test_nothing_leads_beyond_what_is_stated_or_configured(requests, steps, wait
 @pytest.mark.parametrize("limit", [100, 1000])
 def test_doubt_never_makes_it_faster(limit):
     """A server that refused gets fewer requests a second, or as many; never more than it said."""
-    belief = LimitEstimate(RateLimit())
-    belief.hear(QuotaStatement(limit, per=3600.0), 0.0)
-    belief.doubt(1.0)
+    estimate = LimitEstimate(RateLimit())
+    estimate.update(QuotaStatement(limit, per=3600.0), 0.0)
+    estimate.distrust(1.0)
 
-    assert belief.limit / belief.per <= limit / 3600.0
+    assert estimate.limit / estimate.per <= limit / 3600.0
 
 
 def test_a_window_without_a_limit_does_not_make_it_faster():
     """The own limit is one for the own window: 300 a minute are not 300 a second."""
-    belief = LimitEstimate(RateLimit())
-    belief.hear(QuotaStatement(per=1.0), 0.0)
+    estimate = LimitEstimate(RateLimit())
+    estimate.update(QuotaStatement(per=1.0), 0.0)
 
-    assert belief.limit / belief.per <= 300 / 60.0
+    assert estimate.limit / estimate.per <= 300 / 60.0
 
 
 def test_a_limit_without_a_window_is_not_one_of_a_shorter_window_that_was_stated_before():
     """Two layers speak in turns, "10 a second" and a mere "300": that is not 300 a second."""
-    belief = LimitEstimate(RateLimit())
-    belief.hear(QuotaStatement(10, per=1.0), 0.0)
-    belief.hear(QuotaStatement(300), 1.0)
+    estimate = LimitEstimate(RateLimit())
+    estimate.update(QuotaStatement(10, per=1.0), 0.0)
+    estimate.update(QuotaStatement(300), 1.0)
 
-    assert belief.limit / belief.per <= 10.0
+    assert estimate.limit / estimate.per <= 10.0
 
 
 @pytest.mark.parametrize("stated", [10, 50, 1000])
 def test_a_shorter_window_of_the_server_does_not_lift_the_ceiling(stated):
     """At most 50 in any 60 seconds: nothing that the server says raises that."""
-    belief = LimitEstimate(RateLimit(50))
-    belief.hear(QuotaStatement(stated, per=1.0), 0.0)
+    estimate = LimitEstimate(RateLimit(50))
+    estimate.update(QuotaStatement(stated, per=1.0), 0.0)
 
-    assert belief.limit / belief.per <= 50 / 60.0
+    assert estimate.limit / estimate.per <= 50 / 60.0
 
 
 @pytest.mark.parametrize("stated, per", [(10, 3600.0), (1, 61.0), (59, 3600.0)])
 def test_under_a_ceiling_less_than_one_in_the_own_window_is_kept_to(stated, per):
     """A ceiling of 50 a minute lifts no limit of 10 an hour, and neither does doubt."""
-    belief = LimitEstimate(RateLimit(50))
-    belief.hear(QuotaStatement(stated, per=per), 0.0)
+    estimate = LimitEstimate(RateLimit(50))
+    estimate.update(QuotaStatement(stated, per=per), 0.0)
 
-    assert belief.limit / belief.per <= stated / per
+    assert estimate.limit / estimate.per <= stated / per

@@ -16,7 +16,7 @@ from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import Limiter, LimiterSnapshot, RateLimit
-from cekat_async._api.messages import Reply
+from cekat_async._api.replies import Reply
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async.errors import ConfigurationError, RateLimitError
 
@@ -159,38 +159,6 @@ def test_what_is_provably_free_is_spent_at_once():
     run_virtual(main())
 
 
-def test_before_the_first_reply_only_a_few_go():
-    """Nothing is known yet: a thirtieth of the limit goes at once, the others wait for a reply."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(40)]
-        await asyncio.sleep(0.01)
-        gone = [task.result() for task in waiting if task.done()]
-        # And the small burst that the even pace allows.
-        assert len(gone) == 10 + 3
-        limiter.observe(gone[0], left(300, 287))
-        await asyncio.sleep(0.01)
-        assert all(task.done() for task in waiting)
-
-    run_virtual(main())
-
-
-def test_what_is_left_has_to_last():
-    """When little is left in the server's window, it is spread over the time until the reset."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await call(limiter, left(300, 12, reset=60))
-        times: list[float] = []
-        for _ in range(5):
-            await limiter.acquire()
-            times.append(now())
-        assert min(b - a for a, b in itertools.pairwise(times)) > 4
-
-    run_virtual(main())
-
-
 def test_strangers_are_given_way():
     """When others have taken all that was left, nobody goes until the server's reset."""
 
@@ -270,10 +238,10 @@ def test_a_request_that_was_never_sent_costs_nothing():
     async def main() -> None:
         limiter = Limiter(RateLimit(2, per=100))
         await limiter.acquire()
-        limiter.lost(sent=False)
+        limiter.observe_failure(sent=False)
         assert limiter.snapshot().used == 0
         await limiter.acquire()
-        limiter.lost(sent=True)
+        limiter.observe_failure(sent=True)
         assert limiter.snapshot().used == 1
 
     run_virtual(main())
@@ -357,7 +325,7 @@ def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, sta
 
     async def main() -> None:
         await asyncio.gather(*(one(*each) for each in pattern), *map(stall, stalls))
-        assert limiter.snapshot().under_way == limiter.snapshot().waiting == 0
+        assert limiter.snapshot().in_flight == limiter.snapshot().waiting == 0
 
     run_virtual(main())
 
@@ -400,8 +368,8 @@ def test_cancelled_at_any_step_nothing_is_lost(steps):
         await asyncio.wait([task])
         if not task.cancelled():
             limiter.observe(task.result(), OK)
-        assert limiter.snapshot().waiting == limiter.snapshot().under_way == 0
-        assert not limiter._line.locked()
+        assert limiter.snapshot().waiting == limiter.snapshot().in_flight == 0
+        assert not limiter._first_in_queue.locked()
         begin = now()
         await call(limiter)
         assert now() - begin <= 2
@@ -577,7 +545,7 @@ def test_a_hold_beyond_the_deadline_fails_who_is_queueing(rate):
         waiting = [asyncio.create_task(limiter.acquire(300)) for _ in range(50)]
         patient = asyncio.create_task(limiter.acquire(NEVER))
         await asyncio.sleep(0.5)
-        limiter._pace._ledger.open()  # the second of the two refusals is of a second request
+        limiter._scheduler._sent.add()  # the second of the two refusals is of a second request
         limiter.observe(one, reply(429, Retry_After="800"))
         limiter.observe(two, reply(429, Retry_After="801"))
         results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -762,7 +730,7 @@ def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog):
             await limiter.acquire(NEVER)
         assert caught.value.retry_after == pytest.approx(40_000)
         assert limiter.snapshot().limit == 300
-        assert limiter.snapshot().why_held == "the quota of the day is spent"
+        assert limiter.snapshot().pause_reason == "the quota of the day is spent"
 
     with caplog.at_level(logging.WARNING, "cekat_async"):
         run_virtual(main())
@@ -816,11 +784,11 @@ def test_a_snapshot_tells_how_it_stands():
             source="stated",
             used=4,
             remaining=150,
-            under_way=2,
+            in_flight=2,
             waiting=0,
             next_in=0.0,
-            held_for=0.0,
-            why_held="",
+            paused_for=0.0,
+            pause_reason="",
             sent=4,
             refused=0,
             earned=pytest.approx(200 / 60),
@@ -831,8 +799,8 @@ def test_a_snapshot_tells_how_it_stands():
         await asyncio.sleep(5)
         held = limiter.snapshot()
         assert (held.waiting, held.refused) == (1, 1)
-        assert held.held_for == held.next_in == pytest.approx(15)
-        assert held.why_held == "the server asks for a pause"
+        assert held.paused_for == held.next_in == pytest.approx(15)
+        assert held.pause_reason == "the server asks for a pause"
         await queue
 
     run_virtual(main())
@@ -921,7 +889,7 @@ def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers):
 
     times = run_virtual(main())
     assert most_in_any(times, 5.0) <= 20
-    assert limiter._pace.terms.limit <= 20
+    assert limiter._scheduler.terms.limit <= 20
 
 
 def test_random_strangers_and_refusals_never_stop_it():

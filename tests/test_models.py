@@ -25,7 +25,7 @@ from cekat_async.models import (
     StageStatus,
 )
 from cekat_async.models.base import Extra
-from cekat_async.models.raw_json import completed
+from cekat_async.models.steps import run_steps
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 from cekat_async.positions import Cursor
 
@@ -46,14 +46,25 @@ CONVERSATION = Conversation(
     extra=Extra(sla={"hours": 4}, extra="a field of that name"),
 )
 INBOX = Inbox(id="i-1", type=PlatformType.TELEGRAM, flow_mode=True, extra=Extra(new=[1]))
-ODD = MalformedRecord(index=3, id=None, field="$", reason="Expected `object`", raw=b"3")
+MALFORMED = MalformedRecord(index=3, id=None, field="$", reason="Expected `object`", raw=b"3")
 CURSOR = Cursor("id", "2026-04-10T09:51:19.885")
 PAGE = ConversationPage(
-    items=(CONVERSATION,), malformed_records=(ODD,), body=b'{"data":[3]}', next_cursor=CURSOR
+    items=(CONVERSATION,), malformed_records=(MALFORMED,), body=b'{"data":[3]}', next_cursor=CURSOR
 )
 INBOX_PAGE = InboxPage(items=(INBOX,), page=2, total_pages=2, total_items=11)
 
-VALUES = [CONVERSATION, INBOX, LABEL, PREVIEW, CURSOR, ODD, PAGE, INBOX_PAGE, Label(), Extra(a=[1])]
+VALUES = [
+    CONVERSATION,
+    INBOX,
+    LABEL,
+    PREVIEW,
+    CURSOR,
+    MALFORMED,
+    PAGE,
+    INBOX_PAGE,
+    Label(),
+    Extra(a=[1]),
+]
 STRUCTS = [value for value in VALUES if isinstance(value, msgspec.Struct)]
 ENUMS = [StageStatus, PlatformType]
 KNOWN_STATUSES = ["assigned", "resolved", "pending", "open"]
@@ -73,7 +84,7 @@ def get_name(value: object) -> str:
 
 def test_sample_decodes() -> None:
     """The sample response of the API's documentation is read as it is documented."""
-    page = completed(decode_conversation_page(reply(body=SAMPLE)))
+    page = run_steps(decode_conversation_page(reply(body=SAMPLE)))
     (conversation,) = page
 
     assert page.next_cursor == Cursor(
@@ -109,7 +120,7 @@ def test_sample_decodes() -> None:
 def test_sample_round_trips() -> None:
     """`to_dict()` of the sample's conversation is the JSON object of the sample."""
     (sent,) = json.loads(SAMPLE)["data"]
-    (conversation,) = completed(decode_conversation_page(reply(body=SAMPLE)))
+    (conversation,) = run_steps(decode_conversation_page(reply(body=SAMPLE)))
 
     assert sent == conversation.to_dict()
     assert list(sent) == [name for name in conversation.to_dict() if name in sent]
@@ -118,7 +129,7 @@ def test_sample_round_trips() -> None:
 
 def test_sample_raw() -> None:
     """The bytes of the sample's record are those of the document, line breaks included."""
-    page = completed(decode_conversation_page(reply(body=SAMPLE)))
+    page = run_steps(decode_conversation_page(reply(body=SAMPLE)))
     begin = SAMPLE.index(b'{\n"id"')
     end = SAMPLE.index(b'\n],\n"metadata"')
 
@@ -140,7 +151,7 @@ OPTIONAL = [
 
 def decode(kind: type, record: dict) -> Conversation | Inbox:
     body = json.dumps({"data": [record]}).encode()
-    page = completed(
+    page = run_steps(
         decode_conversation_page(reply(body=body))
         if kind is Conversation
         else decode_inbox_page(reply(body=body), 1)
@@ -177,22 +188,15 @@ def test_full_record_has_all_fields(kind: type) -> None:
 
 
 @pytest.mark.parametrize("kind,name", OPTIONAL)
-def test_field_is_null(kind: type, name: str) -> None:
-    """Every field but the id may be null: it is None then, or empty where it is a collection."""
+def test_field_is_null_or_missing(kind: type, name: str) -> None:
+    """Every field except the id may be null or missing: it is None, or an empty collection."""
     record = decode(kind, full(kind) | {name: None})
+    without = {key: value for key, value in full(kind).items() if key != name}
 
+    assert record == decode(kind, without)
     assert EMPTY.get(name) == getattr(record, name)
     null = {name: EMPTY_JSON.get(name)}
     assert full(kind) | null == record.to_dict() | null
-
-
-@pytest.mark.parametrize("kind,name", OPTIONAL)
-def test_field_is_missing(kind: type, name: str) -> None:
-    """Every field but the id may be missing: it is None then, or empty if a collection."""
-    sent = full(kind)
-    del sent[name]
-
-    assert decode(kind, full(kind) | {name: None}) == decode(kind, sent)
 
 
 @pytest.mark.parametrize("kind", [Conversation, Inbox])
@@ -268,17 +272,9 @@ def test_unknown_values_are_kept(kind: type, text: str) -> None:
     assert hash(text) == hash(value)
     assert kind is type(value)
     assert (text in [*kind]) is value.is_known
-    for again in (pickled(value), copy.copy(value), copy.deepcopy(value)):
+    pickles = [pickled(value, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for again in (*pickles, copy.copy(value), copy.deepcopy(value)):
         assert (kind, value, value.is_known) == (type(again), again, again.is_known)
-
-
-@pytest.mark.parametrize("kind", ENUMS)
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_unknown_values_pickle(kind: type, protocol: int) -> None:
-    """An unknown value travels under every pickle protocol."""
-    again = pickled(kind("snoozed"), protocol)
-
-    assert (kind, "snoozed") == (type(again), again)
 
 
 def test_unknown_values_work_as_keys() -> None:
@@ -309,7 +305,7 @@ def test_unknown_values_leave_nothing_behind() -> None:
     """However many unknown values come, the enum stays as it is."""
     before = dict(StageStatus.__members__)
 
-    assert not any(StageStatus(f"odd-{number}").is_known for number in range(100))
+    assert not any(StageStatus(f"new-{number}").is_known for number in range(100))
     assert before == dict(StageStatus.__members__)
     assert list(StageStatus._value2member_map_) == KNOWN_STATUSES
 
@@ -324,7 +320,7 @@ def test_only_text_is_a_value(value: object) -> None:
 @given(status=st.text(), platform=st.text())
 @settings(max_examples=20 * EFFORT)
 def test_unknown_values_come_through_json(status: str, platform: str) -> None:
-    """A record with a status and a channel that nobody has heard of is no odd record."""
+    """A record with a status and a channel that nobody has heard of is not malformed."""
     record = decode_conversation(
         json.dumps({"id": "x", "stage_status": status, "platform_type": platform})
     )

@@ -14,7 +14,8 @@ from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
 from cekat_async._api.decoding import decode_conversation_page
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._request.pipeline import Pipeline
@@ -631,8 +632,8 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
         await asyncio.wait([task])
         assert transport.under_way == 0
         assert pipeline._slots._value == 1
-        assert not pipeline._limiter._waits
-        assert pipeline._limiter.snapshot().under_way == 0
+        assert not pipeline._limiter._deadlines
+        assert pipeline._limiter.snapshot().in_flight == 0
         began = now()
         assert await pipeline.fetch(REQUEST, decode_whole) == "yes"
         assert now() - began < 8

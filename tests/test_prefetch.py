@@ -14,9 +14,10 @@ from support.scripted import reply
 
 from cekat_async import APIStatusError, Limiter, PaginationError, RateLimit, RetryPolicy
 from cekat_async._api.decoding import cursor_on_sight, decode_conversation_page
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._paging.cursor_walk import CursorWalk
-from cekat_async.models.raw_json import completed
+from cekat_async.models.steps import run_steps
 from cekat_async.resources.conversations import Conversations
 
 NO_WAIT = RetryPolicy(attempts=3, backoff=0.001)
@@ -243,7 +244,7 @@ def test_what_is_seen_is_what_is_there(order, parts, indent, tight):
 
     if seen is not None:
         assert parts["success"] is True
-        assert seen == completed(decode_conversation_page(reply(body=body))).next_cursor
+        assert seen == run_steps(decode_conversation_page(reply(body=body))).next_cursor
 
 
 def test_the_documented_form_is_read_on_sight():

@@ -33,7 +33,8 @@ from cekat_async import (
     decode_conversation,
     errors,
 )
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.resources.conversations import Conversations

@@ -1,4 +1,4 @@
-"""JSON as bytes: borders of values, mended text, and work in small steps."""
+"""JSON as bytes: borders of values, invalid text, and work in small steps."""
 
 import json
 
@@ -8,14 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT, run_in_steps
 
-from cekat_async.models.raw_json import (
-    BrokenJSONError,
-    TooManyRecordsError,
-    completed,
-    cut_envelope,
-    cut_records,
-    mended,
-)
+from cekat_async.models.json_scanner import BrokenJSONError, TooManyRecordsError
+from cekat_async.models.raw_json import cut_envelope, cut_records, replace_invalid_text
+from cekat_async.models.steps import run_steps
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -38,7 +33,7 @@ def test_records_are_cut_by_their_borders(records: list, metadata: object, space
         f'[{spaces[0]}{between.join(printed)}{spaces[1]}]{between}"success":true}}{spaces[0]}'
     ).encode(errors="surrogatepass")
 
-    envelope = completed(cut_envelope(body))
+    envelope = run_steps(cut_envelope(body))
 
     assert [bytes(raw) for raw in envelope.records] == [
         text.encode(errors="surrogatepass") for text in printed
@@ -55,7 +50,7 @@ def test_records_are_cut_from_a_body_that_msgspec_rejects() -> None:
 
 def test_a_name_that_is_not_text_is_passed_over() -> None:
     """A member whose name is not UTF-8 does not keep the others from being found."""
-    envelope = completed(cut_envelope(b'{"\xff":NaN,"data":[NaN],"success":true}'))
+    envelope = run_steps(cut_envelope(b'{"\xff":NaN,"data":[NaN],"success":true}'))
 
     assert [bytes(raw) for raw in envelope.records] == [b"NaN"]
     assert bytes(envelope.success) == b"true"
@@ -65,9 +60,9 @@ def test_too_many_records_are_not_cut() -> None:
     """More than 50,000 records are refused: a million of them would take much memory."""
     records = b",".join([b"1"] * 50_000)
 
-    assert len(completed(cut_envelope(b'{"data":[%s]}' % records)).records) == 50_000
+    assert len(run_steps(cut_envelope(b'{"data":[%s]}' % records)).records) == 50_000
     with pytest.raises(TooManyRecordsError):
-        completed(cut_envelope(b'{"data":[%s,1]}' % records))
+        run_steps(cut_envelope(b'{"data":[%s,1]}' % records))
 
 
 @given(body=st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
@@ -75,7 +70,7 @@ def test_too_many_records_are_not_cut() -> None:
 def test_any_bytes_are_cut_or_refused(body: bytes) -> None:
     """Any bytes are cut, or are a BrokenJSONError; valid JSON is cut as msgspec cuts it."""
     try:
-        envelope = completed(cut_envelope(body))
+        envelope = run_steps(cut_envelope(body))
     except BrokenJSONError:
         with pytest.raises((msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError)):
             msgspec.json.decode(body, type=dict[str, msgspec.Raw])
@@ -92,18 +87,18 @@ def test_a_body_that_is_cut_short_is_refused(data: st.DataObject, body: dict) ->
     end = data.draw(st.integers(0, len(text) - 1))
 
     with pytest.raises(BrokenJSONError):
-        completed(cut_envelope(text[:end]))
+        run_steps(cut_envelope(text[:end]))
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=20))
 @settings(max_examples=40 * EFFORT)
-def test_mending_surrogates(text: str) -> None:
+def test_surrogates_are_replaced(text: str) -> None:
     """Only halves of surrogate pairs are replaced; whole text stays byte for byte."""
     body = json.dumps(text).encode()
     # json.dumps escapes a pair of halves as the character that they make together.
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    found = completed(mended(body))
+    found = run_steps(replace_invalid_text(body))
 
     assert len(body) == len(found)
     assert msgspec.json.decode(found) == json.loads(found) == whole
@@ -132,9 +127,9 @@ def test_mending_surrogates(text: str) -> None:
         (rb"\ud8", rb"\ud8"),
     ],
 )
-def test_mended(sent: bytes, expected: bytes) -> None:
+def test_invalid_text_is_replaced(sent: bytes, expected: bytes) -> None:
     """Whole pairs, escaped backslashes and everything else stay as they are."""
-    assert completed(mended(sent)) == expected
+    assert run_steps(replace_invalid_text(sent)) == expected
 
 
 MIB = 1024 * 1024
@@ -164,9 +159,9 @@ def test_large_bodies_are_read_in_steps(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["backslashes", "halves", "one long string"])
-def test_large_texts_are_mended_in_steps(name: str) -> None:
-    """A large text is mended in several steps, and gives the same as at once."""
-    found, pauses = run_in_steps(mended(LARGE[name]))
+def test_large_texts_are_repaired_in_steps(name: str) -> None:
+    """A large text is repaired in several steps, and gives the same as at once."""
+    found, pauses = run_in_steps(replace_invalid_text(LARGE[name]))
 
     assert pauses >= 1
     assert found == LARGE[name].replace(rb"\ud83d", rb"\ufffd")

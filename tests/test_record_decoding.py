@@ -16,7 +16,7 @@ from cekat_async._api.decoding import decode_conversation_page, decode_inbox_pag
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, Inbox, Label, MalformedRecord, MessagePreview
 from cekat_async.models.decoding import CONVERSATION, INBOX
-from cekat_async.models.raw_json import completed
+from cekat_async.models.steps import run_steps
 
 # JSON that Python or msgspec rejects, in places where a value is expected.
 HOSTILE = st.sampled_from(
@@ -35,20 +35,20 @@ KNOWN = [name for name in Conversation.__struct_fields__ if name not in {"id", "
 
 
 def read(raw: bytes) -> Conversation:
-    record = completed(CONVERSATION.decode(0, raw))
+    record = run_steps(CONVERSATION.decode(0, raw))
     assert isinstance(record, Conversation), record
     return record
 
 
 def make_page(*records: bytes):
-    return completed(decode_conversation_page(reply(body=b'{"data":[%s]}' % b",".join(records))))
+    return run_steps(decode_conversation_page(reply(body=b'{"data":[%s]}' % b",".join(records))))
 
 
 # --- fields of another type
 
 
 @pytest.mark.parametrize(
-    "field,sent,healed",
+    "field,sent,expected",
     [
         ("contact_phone", b"6281234567890", "6281234567890"),
         ("contact_phone", b"6281234567890.0", "6281234567890"),
@@ -81,14 +81,15 @@ def make_page(*records: bytes):
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_mistyped_field_costs_nothing_else(field: str, sent: bytes, healed: object) -> None:
+def test_a_mistyped_field_costs_nothing_else(field: str, sent: bytes, expected: object) -> None:
     """A mistyped field becomes text, None or empty; the rest stays, and so does the original."""
     record = read(b'{"id":"x","%s":%s,"inbox_name":"CS","x_new":[1]}' % (field.encode(), sent))
 
-    assert getattr(record, field) == healed
-    assert type(getattr(record, field)) in {type(healed), Conversation.stage_status.__class__} or (
-        isinstance(getattr(record, field), str)
-    )
+    assert getattr(record, field) == expected
+    assert type(getattr(record, field)) in {
+        type(expected),
+        Conversation.stage_status.__class__,
+    } or (isinstance(getattr(record, field), str))
     assert (record.id, record.inbox_name, record.extra["x_new"]) == ("x", "CS", [1])
     assert set(record.extra) == {field, "x_new"}
     if b"999" not in sent:
@@ -139,7 +140,7 @@ def test_a_field_named_extra_survives() -> None:
 
 
 @pytest.mark.parametrize(
-    "field,sent,healed",
+    "field,sent,expected",
     [
         ("name", b"7", "7"),
         ("phone_number", b"628123", "628123"),
@@ -149,12 +150,12 @@ def test_a_field_named_extra_survives() -> None:
         ("created_at", b"0", None),
     ],
 )
-def test_inboxes_follow_the_same_rule(field: str, sent: bytes, healed: object) -> None:
+def test_inboxes_follow_the_same_rule(field: str, sent: bytes, expected: object) -> None:
     """A mistyped field of an inbox costs the inbox nothing else."""
-    inbox = completed(INBOX.decode(0, b'{"id":"i","%s":%s}' % (field.encode(), sent)))
+    inbox = run_steps(INBOX.decode(0, b'{"id":"i","%s":%s}' % (field.encode(), sent)))
 
     assert isinstance(inbox, Inbox)
-    assert getattr(inbox, field) == healed
+    assert getattr(inbox, field) == expected
     assert inbox.extra == {field: json.loads(sent)}
 
 
@@ -175,10 +176,10 @@ def test_a_record_with_too_many_values_is_malformed() -> None:
     """A record of hundreds of thousands of values is not decoded: that would block the loop."""
     huge = b'{"id":"x","additional_data":{"n":[' + b"0, " * 200_000 + b"0]}}"
     page = make_page(b'{"id":"a"}', huge)
-    (odd,) = page.malformed_records
+    (malformed,) = page.malformed_records
 
-    assert (odd.id, odd.raw) == ("x", huge)
-    assert "200,000 values" in odd.reason
+    assert (malformed.id, malformed.raw) == ("x", huge)
+    assert "200,000 values" in malformed.reason
     assert page.ids == ["a", "x"]
 
 
@@ -261,8 +262,8 @@ def test_a_record_has_one_id_everywhere(id_: object, rest: dict, first: bool) ->
     raw = b"{" + b",".join(own + others if first else others + own) + b"}"
     body = b'{"data":[%s,{"id":"healthy"}]}' % raw
 
-    page = completed(decode_conversation_page(reply(body=body)))
-    raw_page = completed(decode_raw_page(reply(body=body)))
+    page = run_steps(decode_conversation_page(reply(body=body)))
+    raw_page = run_steps(decode_raw_page(reply(body=body)))
 
     expected = record_id(raw)
     assert page.ids == raw_page.ids == [expected, "healthy"]
@@ -309,18 +310,18 @@ def test_ids_are_read_from_broken_records(raw: bytes, id_: str | None) -> None:
 def test_a_malformed_conversation_is_one_in_a_page_too() -> None:
     """``decode_conversation`` and a page agree on what is malformed, and why."""
     for raw in (b"[]", b'{"id":1}', b'{"id":"x","n":NaN}', b'{"id":""}'):
-        odd = completed(CONVERSATION.decode(0, raw))
+        malformed = run_steps(CONVERSATION.decode(0, raw))
 
-        assert isinstance(odd, MalformedRecord)
+        assert isinstance(malformed, MalformedRecord)
         with pytest.raises(DecodeError, match="not a conversation") as caught:
             decode_conversation(raw)
-        assert (caught.value.field, caught.value.raw) == (odd.field, odd.raw)
-        assert odd.reason in caught.value.message
+        assert (caught.value.field, caught.value.raw) == (malformed.field, malformed.raw)
+        assert malformed.reason in caught.value.message
 
 
 def test_inbox_pages_know_their_ids() -> None:
     """A page of inboxes has the ids of its records as a page of conversations has."""
-    page = completed(decode_inbox_page(reply(body=b'{"data":[{"id":"i"},{"id":3}]}'), 1))
+    page = run_steps(decode_inbox_page(reply(body=b'{"data":[{"id":"i"},{"id":3}]}'), 1))
 
     assert page.ids == ["i", None]
 

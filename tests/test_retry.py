@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.clock import now, run_virtual
 
 from cekat_async import RetryPolicy
+from cekat_async._api.status import get_error_class
 from cekat_async._request.retry import RetryBudget, backoff, deserves_retry, retried
 from cekat_async.errors import (
     APIStatusError,
@@ -37,14 +38,13 @@ from cekat_async.errors import (
     TLSError,
     TransportError,
     UnknownHostError,
-    status_error_class,
 )
 
 NEVER = math.inf
 
 
 def status_error(status: int, retry_after: float | None = None) -> APIStatusError:
-    error = status_error_class(status)("no", status=status)
+    error = get_error_class(status)("no", status=status)
     error.retry_after = retry_after
     return error
 

@@ -66,8 +66,8 @@ def spilled(error: BaseException) -> str:
     """Return all that an error may show anywhere: in a log, a report, a pickle, a debugger."""
     parts: list[str] = []
     for one in chain(error):
-        told = traceback.TracebackException.from_exception(one, capture_locals=True)
-        parts += [repr(one), str(one), repr(one.args), *told.format()]
+        shown = traceback.TracebackException.from_exception(one, capture_locals=True)
+        parts += [repr(one), str(one), repr(one.args), *shown.format()]
         parts += [f"{name}={value!r}" for name, value in vars(one).items()]
         parts += [repr(getattr(one, name, None)) for name in dir(one)]
         if isinstance(one, CekatError):
@@ -441,7 +441,7 @@ def test_the_echo_tests_would_notice():
         {"data": [{"id": "1"}], "metadata": {"next_cursor": {"cursor_id": KEY, "cursor_ts": "t"}}},
         {"data": [{"id": KEY, "notes": math.nan}], "metadata": None},
     ],
-    ids=["a repeated cursor", "an odd record"],
+    ids=["a repeated cursor", "a malformed record"],
 )
 async def test_what_a_walk_quotes_does_not_show_the_key(page):
     """An error of a walk quotes a cursor or an id, but not an echo of the key in them."""

@@ -1,4 +1,4 @@
-"""The ledger: how much of any window of the server's our own requests can take up."""
+"""The log: how much of any window of the server's our own requests can take up."""
 
 import heapq
 import math
@@ -22,19 +22,19 @@ def seconds(most: float) -> st.SearchStrategy[float]:
 
 
 def make_sent_log(*closed: float, under_way: int = 0, quickest: float | None = None) -> SentLog:
-    """Return a ledger of requests that were settled at the times given, and of more under way."""
-    ledger = SentLog()
+    """Return a log of requests that were settled at the times given, and of more under way."""
+    log = SentLog()
     for _ in range(len(closed) + under_way):
-        ledger.open()
+        log.add()
     for now in closed:
-        ledger.close(now)
+        log.settle(now)
     if quickest is not None:
-        ledger.time(quickest)
-    return ledger
+        log.record_duration(quickest)
+    return log
 
 
 class Client:
-    """Sends whenever its ledger lets it; the server counts what arrives, when it arrives.
+    """Sends whenever its log lets it; the server counts what arrives, when it arrives.
 
     The promise rests on one assumption, and this client goes right up to it: for a request that
     takes the place of an older one, its own way there and the older one's way back take, together,
@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.ledger = SentLog()
+        self.log = SentLog()
         self.now = 0.0
         self.arrivals: list[float] = []
         self._quickest = math.inf
@@ -65,32 +65,32 @@ class Client:
     def settle_next(self) -> None:
         """Let time pass until the next request is settled."""
         self.now, sent, back, fate = heapq.heappop(self._under_way)
-        self.ledger.close(self.now, sent=fate != "never sent")
+        self.log.settle(self.now, sent=fate != "never sent")
         if fate != "never sent":
             self._settled.append((self.now, back))
         if fate == "answered":
-            self.ledger.time(self.now - sent)
+            self.log.record_duration(self.now - sent)
             self._quickest = min(self._quickest, self.now - sent)
 
     def send(self, there: float, back: float, fate: str) -> None:
         """Send a request as soon as it may go; ``there`` is made longer where it is too short."""
         while self.spent() >= self.limit:
-            at = self.ledger.next_free(PER)
+            at = self.log.next_free(PER)
             assert at > self.now
             if self._under_way and self._under_way[0][0] <= at:
                 self.settle_next()
             else:
                 self.now = at
         there = max(there, self._shortest_way_there())
-        self.ledger.open()
+        self.log.add()
         if fate != "never sent":
             self.arrivals.append(self.now + there)
         heapq.heappush(self._under_way, (self.now + there + back, self.now, back, fate))
 
     def spent(self) -> int:
-        spent = self.ledger.spent(self.now, PER)
+        spent = self.log.count(self.now, PER)
         half = 0.0 if self._quickest == math.inf else min(self._quickest, PER / 10) / 2
-        self._deducted += [half] * (self.ledger.aged - len(self._deducted))
+        self._deducted += [half] * (self.log.expired - len(self._deducted))
         return spent
 
     def _shortest_way_there(self) -> float:
@@ -173,79 +173,79 @@ def test_a_way_there_that_breaks_the_assumption_can_fill_a_window_too_far(there,
     The first came late and its reply at once; half of that exchange is deducted; the second one
     takes less than that. The assumption of :class:`Client` is needed, to the last bit.
     """
-    ledger = make_sent_log(2.0, quickest=2.0)
-    assert ledger.spent(60.99, PER) == 1
-    assert ledger.spent(61.0, PER) == 0
+    log = make_sent_log(2.0, quickest=2.0)
+    assert log.count(60.99, PER) == 1
+    assert log.count(61.0, PER) == 0
 
     assert most_in_any([2.0, 61.0 + there], PER) == held
 
 
 def test_nothing_is_spent_in_the_beginning():
-    """An empty ledger has nothing in any window, and no place that could come free."""
-    ledger = SentLog()
+    """An empty log has nothing in any window, and no place that could come free."""
+    log = SentLog()
 
-    assert ledger.spent(0.0, PER) == 0
-    assert ledger.next_free(PER) == math.inf
-    assert not ledger.has_counted
-    assert (ledger.opened, ledger.under_way, ledger.aged) == (0, 0, 0)
+    assert log.count(0.0, PER) == 0
+    assert log.next_free(PER) == math.inf
+    assert not log.has_settled
+    assert (log.total, log.in_flight, log.expired) == (0, 0, 0)
 
 
 def test_a_request_takes_its_place_from_its_departure():
     """What is under way counts, however long it takes, and only a reply lets its place age."""
-    ledger = make_sent_log(under_way=2)
+    log = make_sent_log(under_way=2)
 
-    assert ledger.spent(0.0, PER) == 2
-    assert ledger.spent(1e9, PER) == 2
-    assert ledger.next_free(PER) == math.inf
-    assert (ledger.opened, ledger.under_way, ledger.aged) == (2, 2, 0)
+    assert log.count(0.0, PER) == 2
+    assert log.count(1e9, PER) == 2
+    assert log.next_free(PER) == math.inf
+    assert (log.total, log.in_flight, log.expired) == (2, 2, 0)
 
 
 def test_a_place_comes_free_one_period_after_the_reply():
     """It is taken until then, and free at that very moment; that is when the next one may go."""
-    ledger = make_sent_log(10.0, 12.0, under_way=1)
+    log = make_sent_log(10.0, 12.0, under_way=1)
 
-    assert ledger.next_free(PER) == 70.0
-    assert ledger.spent(69.99, PER) == 3
-    assert ledger.has_counted
-    assert ledger.spent(70.0, PER) == 2
-    assert (ledger.next_free(PER), ledger.aged) == (72.0, 1)
-    assert ledger.spent(72.0, PER) == 1
-    assert not ledger.has_counted
-    assert (ledger.opened, ledger.under_way, ledger.aged) == (3, 1, 2)
+    assert log.next_free(PER) == 70.0
+    assert log.count(69.99, PER) == 3
+    assert log.has_settled
+    assert log.count(70.0, PER) == 2
+    assert (log.next_free(PER), log.expired) == (72.0, 1)
+    assert log.count(72.0, PER) == 1
+    assert not log.has_settled
+    assert (log.total, log.in_flight, log.expired) == (3, 1, 2)
 
 
 def test_a_request_that_was_never_sent_took_no_place():
     """It counts while nobody knows, and not a moment longer; it does not age either."""
-    ledger = make_sent_log(under_way=1)
-    ledger.close(1.0, sent=False)
+    log = make_sent_log(under_way=1)
+    log.settle(1.0, sent=False)
 
-    assert ledger.spent(1.0, PER) == 0
-    assert not ledger.has_counted
-    assert (ledger.opened, ledger.under_way) == (1, 0)
-    assert ledger.spent(100.0, PER) == 0
-    assert ledger.aged == 0
+    assert log.count(1.0, PER) == 0
+    assert not log.has_settled
+    assert (log.total, log.in_flight) == (1, 0)
+    assert log.count(100.0, PER) == 0
+    assert log.expired == 0
 
 
 def test_half_of_the_quickest_exchange_is_deducted():
     """The quickest so far, whichever came last."""
-    ledger = make_sent_log(0.0, quickest=4.0)
-    assert ledger.next_free(PER) == 58.0
+    log = make_sent_log(0.0, quickest=4.0)
+    assert log.next_free(PER) == 58.0
 
-    ledger.time(1.0)
-    ledger.time(3.0)
+    log.record_duration(1.0)
+    log.record_duration(3.0)
 
-    assert ledger.next_free(PER) == 59.5
-    assert ledger.spent(59.49, PER) == 1
-    assert ledger.spent(59.5, PER) == 0
+    assert log.next_free(PER) == 59.5
+    assert log.count(59.49, PER) == 1
+    assert log.count(59.5, PER) == 0
 
 
 @given(closed=st.floats(0, 1e6), per=st.floats(0.001, 3600))
 @example(9.1, 59.9)
 def test_when_the_next_place_comes_free_it_is_free(closed, per):
     """At the very time that is told: who comes then would else be told to come now, and wait."""
-    ledger = make_sent_log(closed)
+    log = make_sent_log(closed)
 
-    assert ledger.spent(ledger.next_free(per), per) == 0
+    assert log.count(log.next_free(per), per) == 0
 
 
 def test_an_exchange_that_took_no_time_deducts_nothing():
@@ -261,17 +261,17 @@ def test_at_most_a_twentieth_of_the_window_is_deducted(per):
 
 def test_another_period_is_another_view_of_the_same_requests():
     """A longer window holds what a shorter one lost sight of only if nobody looked before."""
-    ledger = make_sent_log(0.0, 5.0, 9.0)
+    log = make_sent_log(0.0, 5.0, 9.0)
 
-    assert ledger.spent(10.0, PER) == 3
-    assert ledger.spent(10.0, 2.0) == 1
-    assert ledger.spent(10.0, PER) == 1
+    assert log.count(10.0, PER) == 3
+    assert log.count(10.0, 2.0) == 1
+    assert log.count(10.0, PER) == 1
 
 
 def test_a_permit_tells_what_was_known_when_it_was_granted():
     """Unless told otherwise, the server had set no bound, and none had aged."""
     permit = Permit(7.0)
 
-    assert (permit.sent, permit.room, permit.before) == (7.0, math.inf, 0)
-    assert Permit(7.0, 3.0, 9).room == 3.0
-    assert Permit(7.0, 3.0, 9).before == 9
+    assert (permit.sent, permit.remaining, permit.expired) == (7.0, math.inf, 0)
+    assert Permit(7.0, 3.0, 9).remaining == 3.0
+    assert Permit(7.0, 3.0, 9).expired == 9

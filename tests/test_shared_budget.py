@@ -263,8 +263,8 @@ def test_the_pause_can_be_seen():
         task = asyncio.create_task(call(limiter))
         await asyncio.sleep(15)
         snapshot = limiter.snapshot()
-        assert snapshot.held_for == pytest.approx(60)
-        assert "the shared budget is away" in snapshot.why_held
+        assert snapshot.paused_for == pytest.approx(60)
+        assert "the shared budget is away" in snapshot.pause_reason
         assert await task == HOLD
 
     run_virtual(main())

@@ -18,7 +18,8 @@ from support.parts import make_config
 from support.rawserver import Cut, RawServer, http, zipped
 
 from cekat_async import CekatClient, RetryPolicy, Timeout
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._request.transport import Transport
 from cekat_async.errors import (
     CekatError,

@@ -1,4 +1,5 @@
 """The wire format: requests to text, replies to records, pages and errors. No I/O.
 
-Start with ``messages.py`` (a request and its reply), then ``decoding.py`` (a reply's page).
+Start with ``requests.py`` and ``replies.py``, then ``decoding.py`` (a page from a
+reply) and ``status.py`` (an error from a reply).
 """

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cekat_async._paging.cursor_times import parse_cursor_ts, to_microseconds
-from cekat_async.errors import PaginationError, quoted
+from cekat_async.errors import PaginationError
+from cekat_async.redaction import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class CursorWalk:
 
     def can_follow(self, cursor: Cursor) -> bool:
         """Whether a cursor leads on: the walk has not received it yet, and it can be sent."""
-        return hash(cursor) not in self._cursors and _longest(cursor) <= LONGEST_CURSOR
+        return hash(cursor) not in self._cursors and _get_length(cursor) <= LONGEST_CURSOR
 
     def advance(self, next_cursor: Cursor | None, names: Sequence[str | bytes]) -> None:
         """Move on after a page.
@@ -64,7 +65,7 @@ class CursorWalk:
         if next_cursor is None or (not names and next_cursor == self.cursor):
             self.done = True
             return
-        if _longest(next_cursor) > LONGEST_CURSOR:
+        if _get_length(next_cursor) > LONGEST_CURSOR:
             raise self._error_of_length(next_cursor)
         if hash(next_cursor) in self._cursors:
             raise _repeated_cursor(next_cursor)
@@ -90,7 +91,7 @@ class CursorWalk:
 
     def _error_of_length(self, cursor: Cursor) -> PaginationError:
         error = PaginationError(
-            f"the server sent a cursor of {_longest(cursor):,} characters, and more than "
+            f"the server sent a cursor of {_get_length(cursor):,} characters, and more than "
             f"{LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
         )
         error.cursor = self.cursor
@@ -139,14 +140,14 @@ class _EmptyPages:
 
     def restart(self, cursor: Cursor) -> None:
         """Begin a new run after a page with records, which carries this cursor."""
-        time = _time_of(cursor)
+        time = _parse_time(cursor)
         self._learn_direction(time)
         self._farthest = self._begin = time
         self._pages = self.idle = 0
 
     def note(self, cursor: Cursor) -> None:
         """Note an empty page, which carries this cursor."""
-        time = _time_of(cursor)
+        time = _parse_time(cursor)
         self._learn_direction(time)
         self._pages += 1
         if time is None or not self._advances(time):
@@ -191,17 +192,17 @@ def _now() -> int:
     return to_microseconds(datetime.now(UTC))
 
 
-def _time_of(cursor: Cursor) -> int | None:
+def _parse_time(cursor: Cursor) -> int | None:
     """Return a cursor's time, or ``None`` if it cannot be read or cannot be a conversation's."""
     time = parse_cursor_ts(cursor.cursor_ts)
     return None if time is None or not _EARLIEST <= time <= _now() + _DAY else time
 
 
-def _longest(cursor: Cursor) -> int:
+def _get_length(cursor: Cursor) -> int:
     return max(len(cursor.cursor_id), len(cursor.cursor_ts))
 
 
-def _quoted(cursor: Cursor) -> str:
+def _describe(cursor: Cursor) -> str:
     return quoted(f"{cursor.cursor_ts}, {cursor.cursor_id}")
 
 
@@ -212,14 +213,14 @@ def _error(cursor: Cursor, what: str) -> PaginationError:
 
 
 def _repeated_cursor(cursor: Cursor) -> PaginationError:
-    return _error(cursor, f"the server sent a cursor for the second time ({_quoted(cursor)})")
+    return _error(cursor, f"the server sent a cursor for the second time ({_describe(cursor)})")
 
 
 def _repeated_pages(cursor: Cursor) -> PaginationError:
     return _error(
         cursor,
         f"the server sent {MOST_IDLE_PAGES} pages in a row that it had sent before, under new "
-        f"cursors (the last is {_quoted(cursor)})",
+        f"cursors (the last is {_describe(cursor)})",
     )
 
 
@@ -227,5 +228,5 @@ def _no_advance(cursor: Cursor) -> PaginationError:
     return _error(
         cursor,
         f"the server sent {MOST_IDLE_PAGES} empty pages whose cursors do not advance "
-        f"(the last is {_quoted(cursor)})",
+        f"(the last is {_describe(cursor)})",
     )

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES
-from cekat_async.errors import MalformedRecordError, PaginationError, quoted
+from cekat_async.errors import MalformedRecordError, PaginationError
 from cekat_async.pages import record_names
+from cekat_async.redaction import quoted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

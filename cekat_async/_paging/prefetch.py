@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from cekat_async._api.messages import Reply
+    from cekat_async._api.replies import Reply
     from cekat_async.pages import ConversationPage, RawPage
     from cekat_async.positions import Cursor
 

@@ -1,4 +1,4 @@
-"""The clock that requests are counted by."""
+"""The clock of the limiter."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _COARSE = frozenset({"uvloop", "winloop"})
 
 
 def time_now() -> float:
-    """Return the time by which the running loop's timers go, to the moment.
+    """Return the exact time on the clock of the running loop's timers.
 
-    The clock of uvloop stands still for as long as a turn of the loop takes, and counts whole
-    milliseconds. By it a reply would be written down as older than it is, and its place in the
-    window be taken again too soon. It is the system's, so that one can look there.
+    The clock of uvloop counts whole milliseconds, and stands still during a turn of the loop. A
+    reply would be recorded as older than it is, and its place in the window be used too soon. That
+    clock is the system's, so the system is asked.
     """
     loop = asyncio.get_running_loop()
     is_coarse = type(loop).__module__ in _COARSE

@@ -1,9 +1,9 @@
-"""What the headers of a reply say of the server's quotas, in whichever dialect. Pure.
+"""Parses the rate-limit headers of a reply, in any of their dialects. Pure.
 
-There is no standard. ``X-RateLimit-*`` is a habit with as many meanings as servers; the drafts of
-``RateLimit`` (draft-ietf-httpapi-ratelimit-headers) changed their syntax on the way, and servers
-stand at every stage of it. So whatever can be understood is taken, what cannot counts as not said,
-and of what is said twice the more careful counts.
+There is no standard. ``X-RateLimit-*`` has as many meanings as there are servers, and the drafts of
+``RateLimit`` (draft-ietf-httpapi-ratelimit-headers) changed their syntax several times. So
+everything that can be understood is used, the rest is ignored, and if two headers differ, the more
+careful value counts.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._api.messages import http_date
+from cekat_async._api.dates import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["QuotaStatement", "statements"]
+__all__ = ["QuotaStatement", "parse_rate_limit_headers"]
 
 
 class QuotaStatement(msgspec.Struct, frozen=True):
-    """What one reply says of one quota; whatever it does not say is ``None``.
+    """What one reply states about one quota; ``None`` where it states nothing.
 
-    Args:
-        limit: requests per window.
-        remaining: requests left in it.
-        reset: seconds from the reply's own time until the window is over. It may be up to a second
+    Attributes:
+        limit: Requests per window.
+        remaining: Requests left in it.
+        reset: Seconds from the reply's own time until the window is over. It may be up to a second
             too long, never too short.
-        per: length of the window in seconds.
+        per: Length of the window in seconds.
     """
 
     limit: int | None = None
@@ -38,7 +38,14 @@ class QuotaStatement(msgspec.Struct, frozen=True):
     reset: float | None = None
     per: float | None = None
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it is about a day or another long window, and not about the pace."""
+        return (self.per or 0.0) > _LONG or (self.reset or 0.0) > _LONG
 
+
+# A window of more seconds than this is about the day.
+_LONG = 3_600.0
 _NOTHING = QuotaStatement()
 
 _LIMITS = ("X-RateLimit-Limit", "X-Rate-Limit-Limit", "RateLimit-Limit")
@@ -50,89 +57,85 @@ _TRIOS = (
     ("", "", "X-RateLimit-Reset-After"),
     ("", "", "X-Rate-Limit-Reset-After"),
 )
-_TRIO_OF = {name: names for names in _TRIOS for name in names if name}
+_TRIO_BY_NAME = {name: names for names in _TRIOS for name in names if name}
 _LISTED = frozenset((*_LIMITS, "RateLimit-Policy", "RateLimit"))
-_NAMES = {name.lower(): name for name in {*_TRIO_OF, *_LISTED}}
+_NAMES = {name.lower(): name for name in {*_TRIO_BY_NAME, *_LISTED}}
 
-# float() and int() take more: signs, 1_000, other alphabets' digits, infinity. More requests than
-# nine digits can say are absurd.
+# float() and int() accept more: signs, 1_000, other alphabets' digits, infinity. More requests than
+# nine digits are absurd.
 _DIGITS = 9
 _WHOLE = re.compile(rf"([0-9]{{1,{_DIGITS}}})(?:\.0*)?")
 _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]*)?")
-# A structured field has members between commas, and they have parameters between semicolons; what
-# stands in quotes is neither. Each alternative begins with another character, so that no text,
-# however odd, takes longer than its length.
+# A structured field has members between commas, and they have parameters between semicolons, unless
+# these are in quotes. Each alternative begins with another character, so the time is linear.
 _MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 _PART = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*"?)+')
 _PARAMETER = re.compile(r"([a-z][a-z0-9_.*-]*)\s*=(.*)", re.ASCII | re.DOTALL)
 # Of draft 11, the text says "requests" and the table of units "request".
 _REQUESTS = ("requests", "request")
 
-# No server has as many policies; reading thousands of them would hold up everybody else.
+# No server has as many policies, and parsing thousands of them would block the event loop.
 _MOST_MEMBERS = 20
 _LONGEST_RESET = 31 * 86_400.0
 _LONGEST_WINDOW, _SHORTEST = 366 * 86_400.0, 0.001
-# A moment that went by while the reply was on its way is now; an older one is a mistake.
+# A time that passed while the reply was on its way counts as now; an older one is a mistake.
 _JUST_OVER = 5.0
 # Below: seconds to go (up to three years). Between: seconds since 1970. Above: milliseconds since
-# 1970. Moments are told apart from 1973 until the year 5138.
+# 1970. The three are distinct from 1973 until the year 5138.
 _EPOCH, _EPOCH_MS = 1e8, 1e11
 
 
-def statements(headers: Mapping[str, str]) -> tuple[QuotaStatement, ...]:
+def parse_rate_limit_headers(headers: Mapping[str, str]) -> tuple[QuotaStatement, ...]:
     """Return a statement for each quota that a reply's headers name: mostly none, or one.
 
-    It takes any text whatsoever, and never raises.
+    It accepts any text, and never raises.
     """
-    said = _said(headers)
-    if not said:
+    found = _find_headers(headers)
+    if not found:
         return ()
     date = headers.get("Date", "")
-    trios = {_TRIO_OF[name] for name in said if name in _TRIO_OF}
-    spoken = [_trio(said, names, date) for names in trios]
-    members = _members(said)
+    trios = {_TRIO_BY_NAME[name] for name in found if name in _TRIO_BY_NAME}
+    unnamed = [_parse_trio(found, names, date) for names in trios]
+    members = _parse_members(found)
     if not members:
-        one = _careful(spoken)
+        one = _merge(unnamed)
         return (one,) if one != _NOTHING else ()
-    quotas = _by_name(members, date)
-    spoken.append(quotas.pop("", _NOTHING))
-    found = _joined(_careful(spoken), [quota for quota in quotas.values() if quota != _NOTHING])
-    return tuple(one for one in found if one != _NOTHING)
+    quotas = _group_by_name(members, date)
+    unnamed.append(quotas.pop("", _NOTHING))
+    named = [quota for quota in quotas.values() if quota != _NOTHING]
+    return tuple(one for one in _attach_unnamed(_merge(unnamed), named) if one != _NOTHING)
 
 
-def _said(headers: Mapping[str, str]) -> dict[str, str]:
-    # This runs for every reply: a look-up of each of the names takes longer.
-    present = "\n".join(headers).lower()
-    if "limit" not in present:
-        return {}
-    names = [_NAMES[name] for name in present.split("\n") if name in _NAMES]
+def _find_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    names = [_NAMES[name.lower()] for name in headers if name.lower() in _NAMES]
     getall = getattr(headers, "getall", None)
     if getall is None:
         return {name: headers.get(name, "") for name in names}
-    # A header that came several times is a list; a plain look-up shows only its first line.
+    # A header that was sent several times is a list; a plain look-up returns only its first value.
     return {name: ", ".join(getall(name, ())) for name in names}
 
 
-def _trio(said: Mapping[str, str], names: tuple[str, str, str], date: str) -> QuotaStatement:
+def _parse_trio(found: Mapping[str, str], names: tuple[str, str, str], date: str) -> QuotaStatement:
     limit, remaining, reset = names
-    left, seconds = _whole(said.get(remaining, "")), _until(said.get(reset, ""), date)
-    return QuotaStatement(_limit(said.get(limit, "")), left, seconds)
+    return QuotaStatement(
+        limit=_parse_limit(found.get(limit, "")),
+        remaining=_parse_count(found.get(remaining, "")),
+        reset=_parse_reset(found.get(reset, ""), date),
+    )
 
 
-def _limit(text: str) -> int | None:
-    # The first one applies; behind it may stand its window, and more policies.
-    if not text.isdecimal():
-        text = text.partition(",")[0].partition(";")[0]
-    return _whole(text) or None
+def _parse_limit(text: str) -> int | None:
+    # The first number applies; its window, and more policies, may follow.
+    return _parse_count(text.partition(",")[0].partition(";")[0]) or None
 
 
-def _members(said: Mapping[str, str]) -> list[dict[str, str]]:
+def _parse_members(headers: Mapping[str, str]) -> list[dict[str, str]]:
     members: list[dict[str, str]] = []
-    for name, text in said.items():
-        # Most limits are a bare number, with no policies behind it.
+    for name, text in headers.items():
+        # Most limits are a bare number, and no policies follow.
         if name in _LISTED and not (name in _LIMITS and text.isdecimal()):
-            found = map(_parameters, _MEMBER.findall(text)[:_MOST_MEMBERS])
-            # A bare number is an older draft's policy, but nothing where standings are told.
+            found = map(_parse_parameters, _MEMBER.findall(text)[:_MOST_MEMBERS])
+            # A bare number is a policy of an older draft, but means nothing in "RateLimit".
             members += [
                 member
                 for member in found
@@ -141,8 +144,8 @@ def _members(said: Mapping[str, str]) -> list[dict[str, str]]:
     return members
 
 
-def _parameters(member: str) -> dict[str, str]:
-    """Return a member's parameters by name, and what it begins with by the name ``""``."""
+def _parse_parameters(member: str) -> dict[str, str]:
+    """Return a member's parameters by name, and its first part by the name ``""``."""
     found: dict[str, str] = {}
     for part in map(str.strip, _PART.findall(member)):
         match = _PARAMETER.match(part)
@@ -151,107 +154,105 @@ def _parameters(member: str) -> dict[str, str]:
     return found
 
 
-def _by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, QuotaStatement]:
-    """Join what is said of quotas of one name, which in older drafts is the limit itself.
+def _group_by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, QuotaStatement]:
+    """Merge the statements about quotas of one name, which in older drafts is the limit itself.
 
-    Draft 07 spreads what it says over members without a name: ``limit=100, remaining=50``.
+    Draft 07 has several members without a name: ``limit=100, remaining=50``.
     """
     groups: dict[str, list[QuotaStatement]] = {}
     foreign: set[str] = set()
     for member in members:
         name = member.get("", "")
-        groups.setdefault(name, []).append(_statement(member, date))
+        groups.setdefault(name, []).append(_parse_statement(member, date))
         if member.get("qu", "requests") not in _REQUESTS:
             foreign.add(name)  # bytes, or requests at a time
-    return {name: _careful(group) for name, group in groups.items() if name not in foreign}
+    return {name: _merge(group) for name, group in groups.items() if name not in foreign}
 
 
-def _statement(member: Mapping[str, str], date: str) -> QuotaStatement:
-    """Read a member of any of the lists; newer drafts have shorter names."""
+def _parse_statement(member: Mapping[str, str], date: str) -> QuotaStatement:
+    """Parse a member of any of the lists; newer drafts have shorter names."""
     return QuotaStatement(
-        limit=_whole(_first(member, "q", "limit", "")) or None,
-        remaining=_whole(_first(member, "r", "remaining")),
-        reset=_until(_first(member, "t", "reset"), date),
-        per=_window(_first(member, "w", "window")),
+        limit=_parse_count(_get_first(member, "q", "limit", "")) or None,
+        remaining=_parse_count(_get_first(member, "r", "remaining")),
+        reset=_parse_reset(_get_first(member, "t", "reset"), date),
+        per=_parse_window(_get_first(member, "w", "window")),
     )
 
 
-def _first(member: Mapping[str, str], *keys: str) -> str:
+def _get_first(member: Mapping[str, str], *keys: str) -> str:
     return next((member[key] for key in keys if key in member), "")
 
 
-def _joined(unnamed: QuotaStatement, quotas: list[QuotaStatement]) -> list[QuotaStatement]:
-    """Add what is said without a name to what is said of the quota it is about.
+def _attach_unnamed(unnamed: QuotaStatement, quotas: list[QuotaStatement]) -> list[QuotaStatement]:
+    """Merge the statement without a name with that about the same quota.
 
-    That is the one with its limit. Where there is none, it is a quota of its own: 300 requests
-    that are left, and a policy of 10,000 a day, are not 300 a day.
+    That is the one with its limit. If there is none, it is a quota of its own: 300 requests that
+    are left, and a policy of 10,000 a day, are not 300 a day.
     """
     only = len(quotas) == 1
     for place, quota in enumerate(quotas):
         known = unnamed.limit is not None and quota.limit is not None
         if unnamed.limit == quota.limit if known else only:
-            return [*quotas[:place], _careful([unnamed, quota]), *quotas[place + 1 :]]
+            return [*quotas[:place], _merge([unnamed, quota]), *quotas[place + 1 :]]
     return [unnamed, *quotas]
 
 
-def _careful(said: Sequence[QuotaStatement]) -> QuotaStatement:
-    """Make one statement of several: the fewest requests, in the longest time."""
-    if len(said) == 1:
-        return _within_limit(said[0])
-    limit = min((one.limit for one in said if one.limit is not None), default=None)
-    left = min((one.remaining for one in said if one.remaining is not None), default=None)
-    reset = max((one.reset for one in said if one.reset is not None), default=None)
-    per = max((one.per for one in said if one.per is not None), default=None)
-    return _within_limit(QuotaStatement(limit, left, reset, per))
+def _merge(several: Sequence[QuotaStatement]) -> QuotaStatement:
+    """Merge several statements into one: the fewest requests, in the longest time."""
+    if len(several) == 1:
+        return _cap_remaining(several[0])
+    limit = min((one.limit for one in several if one.limit is not None), default=None)
+    left = min((one.remaining for one in several if one.remaining is not None), default=None)
+    reset = max((one.reset for one in several if one.reset is not None), default=None)
+    per = max((one.per for one in several if one.per is not None), default=None)
+    return _cap_remaining(QuotaStatement(limit, left, reset, per))
 
 
-def _within_limit(one: QuotaStatement) -> QuotaStatement:
-    # A bucket may hold more than it refills in a window; how much more, it does not say.
+def _cap_remaining(one: QuotaStatement) -> QuotaStatement:
+    # A bucket may hold more than it refills in a window, but does not state how much more.
     if one.limit is None or one.remaining is None or one.remaining <= one.limit:
         return one
     return msgspec.structs.replace(one, remaining=one.limit)
 
 
-def _whole(text: str) -> int | None:
-    if len(text) <= _DIGITS and text.isdecimal() and text.isascii():
-        return int(text)  # nearly always, and in half the time
-    match = _WHOLE.fullmatch(_once(text))
+def _parse_count(text: str) -> int | None:
+    match = _WHOLE.fullmatch(_require_same(text))
     return int(match[1]) if match else None
 
 
-def _number(text: str) -> float | None:
-    if not _NUMBER.fullmatch(text) and not _NUMBER.fullmatch(text := _once(text)):
+def _parse_number(text: str) -> float | None:
+    if not _NUMBER.fullmatch(text) and not _NUMBER.fullmatch(text := _require_same(text)):
         return None
     return float(text)
 
 
-def _once(text: str) -> str:
-    """Return what was sent twice alike as if it were sent once; which of two applies is unknown."""
+def _require_same(text: str) -> str:
+    """Return the value of a repeated header; nothing if the values differ."""
     first, *others = [part.strip() for part in text.split(",")]
     return first if all(other == first for other in others) else ""
 
 
-def _window(text: str) -> float | None:
-    seconds = _number(text)
+def _parse_window(text: str) -> float | None:
+    seconds = _parse_number(text)
     return seconds if seconds is not None and _SHORTEST <= seconds <= _LONGEST_WINDOW else None
 
 
-def _until(text: str, date: str) -> float | None:
+def _parse_reset(text: str, date: str) -> float | None:
     """Return the seconds to go until a reset."""
-    seconds = _number(text)
+    seconds = _parse_number(text)
     if seconds is None:
         return None
     if seconds >= _EPOCH_MS:
         seconds /= 1000
     if seconds >= _EPOCH:
-        seconds -= _now(date)
+        seconds -= _get_server_time(date)
         if -_JUST_OVER <= seconds < 0:
             seconds = 0.0
     return seconds if 0 <= seconds <= _LONGEST_RESET else None
 
 
-def _now(date: str) -> float:
-    # By the server's own clock, if possible: it is what the server reckons its resets with. Cut to
-    # whole seconds, it is early, and a wait that is reckoned with it not too short.
-    moment = http_date(date) or datetime.now(UTC)
+def _get_server_time(date: str) -> float:
+    # The server computes its resets with its own clock. ``Date`` is rounded down to a second, so a
+    # wait computed from it is not too short.
+    moment = parse_http_date(date) or datetime.now(UTC)
     return moment.timestamp()

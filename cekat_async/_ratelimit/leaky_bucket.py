@@ -1,4 +1,4 @@
-"""One request after another, at even distances. The one file that knows aiolimiter."""
+"""One request after another, at even distances. The one file that imports aiolimiter."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 from aiolimiter import AsyncLimiter
 
 if TYPE_CHECKING:
-    from cekat_async._ratelimit.turn import Terms
+    from cekat_async._ratelimit.scheduler import Terms
 
 __all__ = ["LeakyBucket"]
 
-# One per cent of the limit may go at once, which makes up for waking late.
+# One per cent of the limit may be sent at once, which makes up for waking late.
 _BURSTS = 100
 
 
 class LeakyBucket:
     """A leaky bucket whose rate may change while it is in use, for one waiter at a time.
 
-    aiolimiter lets whoever comes while the first in line wakes go before it, so that the line is
-    kept elsewhere, and only the first in it waits here.
+    aiolimiter lets a later caller overtake a waiter that is waking up, so the limiter keeps its own
+    queue, and only the first in it waits here.
     """
 
     def __init__(self) -> None:
@@ -27,23 +27,23 @@ class LeakyBucket:
         self._bucket = AsyncLimiter(1)
         self._debt = 0.0
 
-    def keep_to(self, terms: Terms) -> None:
-        """From now on let out as many requests as the terms say."""
+    def set_rate(self, terms: Terms) -> None:
+        """Let requests pass at this rate from now on."""
         if terms is self._terms:
             return
         size = max(1, terms.limit // _BURSTS)
-        # Its rate is fixed when it is made, so that another takes its place. That one begins with
-        # nothing to give away: a rate that changes all the time must not allow a burst each time.
+        # The rate of a bucket is fixed, so a new one replaces it. That one begins empty: a rate
+        # that changes all the time must not allow a burst each time.
         self._debt = size if self._terms else 0.0
         self._bucket = AsyncLimiter(size, size * terms.per / terms.limit)
         self._terms = terms
 
     def has_token(self) -> bool:
-        """Whether :meth:`token` would return at once."""
+        """Whether :meth:`take_token` would return at once."""
         return not self._debt and self._bucket.has_capacity()
 
-    async def token(self) -> None:
-        """Wait for the next place in the pace, and take it."""
+    async def take_token(self) -> None:
+        """Wait for the next token, and take it."""
         debt, self._debt = self._debt, 0.0
         if debt:
             await self._bucket.acquire(debt)

@@ -1,6 +1,6 @@
-"""The limiter of a client: lets requests out one after another, as soon as their turn has come.
+"""The limiter of a client: requests wait here until they may be sent, first come, first served.
 
-What decides is pure and stands in ``_pace``; here it is waited for.
+``scheduler.py`` decides when that is.
 """
 
 from __future__ import annotations
@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._api.messages import (
-    PAUSES_ALL,
-    SERVICE_UNAVAILABLE,
-    TOO_MANY_REQUESTS,
-    retry_after,
-)
+from cekat_async._api.dates import parse_retry_after
+from cekat_async._api.status import PAUSES_ALL, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from cekat_async._ratelimit.clock import time_now
-from cekat_async._ratelimit.headers import statements
+from cekat_async._ratelimit.headers import parse_rate_limit_headers
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
-from cekat_async._ratelimit.pause import Pause, refusal, write_resumption
-from cekat_async._ratelimit.scheduler import Scheduler, is_long
-from cekat_async._ratelimit.shared_budget import Sharing
-from cekat_async._ratelimit.turn import Slot
+from cekat_async._ratelimit.pause import Pause, build_pause_error, set_resumes_at
+from cekat_async._ratelimit.scheduler import Scheduler, Slot
+from cekat_async._ratelimit.shared_budget import BudgetWithFallback
 from cekat_async._ratelimit.unlimited import Unlimited
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
@@ -32,7 +27,7 @@ from cekat_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from cekat_async._api.messages import Reply
+    from cekat_async._api.replies import Reply
     from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async._ratelimit.sent_log import Permit
     from cekat_async._ratelimit.shared_budget import SharedBudget
@@ -44,31 +39,32 @@ _log = logging.getLogger("cekat_async")
 
 # A pause of up to a minute is what a server with a quota per minute asks for.
 _LONG_PAUSE = 60.0
-_PAUSE = "the server asks for a pause"
-_DAY_SPENT = "the quota of the day is spent"
-_SPENT = "the quota is spent"
+_SERVER_PAUSE = "the server asks for a pause"
+_DAY_USED_UP = "the quota of the day is spent"
+_USED_UP = "the quota is spent"
 
 
 class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """How a limiter stands at a moment.
+    """The state of a limiter at one moment.
 
     Attributes:
-        limit: Requests in any ``per`` seconds that it believes to have; ``None`` without a pace.
-        per: Those seconds.
-        source: Why it believes so: ``"documented"`` (API.md), ``"configured"``, ``"stated"`` (the
-            server's headers), ``"refusals"`` (it was refused, and probes), ``"unpaced"``.
+        limit: Requests in any ``per`` seconds that it keeps to; ``None`` without a rate limit.
+        per: Seconds.
+        source: Where the limit comes from: ``"documented"`` (API.md), ``"configured"``,
+            ``"stated"`` (by the server's headers), ``"refusals"`` (it was refused, and probes), or
+            ``"unpaced"``.
         used: Requests of its own in the window that ends now.
-        remaining: What the server last said is left, for all who share the quota; ``None`` if it
-            did not say, or that holds no longer.
-        under_way: Requests that have no reply yet.
-        waiting: Requests that wait for their turn.
-        next_in: Seconds until the next one may go, as far as is known; infinite if a reply has to
-            come first.
-        held_for: Seconds that are left of a hold; 0 without one.
-        why_held: Why there is a hold; empty without one.
+        remaining: What the server last reported as left, for all who share the quota; ``None`` if
+            it did not, or that is not valid any more.
+        in_flight: Requests that have no reply yet.
+        waiting: Requests that wait in the queue.
+        next_in: Seconds until the next one may be sent, as far as is known; infinite if a reply has
+            to arrive first.
+        paused_for: Seconds that are left of a pause; 0 without one.
+        pause_reason: The reason of the pause; empty without one.
         sent: Requests so far.
         refused: How many of them were answered with a 429.
-        earned: Requests that the limit would have let out since the first one.
+        earned: Requests that the limit would have allowed since the first one.
     """
 
     limit: int | None
@@ -76,35 +72,35 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     used: int
     remaining: int | None
-    under_way: int
+    in_flight: int
     waiting: int
     next_in: float
-    held_for: float
-    why_held: str
+    paused_for: float
+    pause_reason: str
     sent: int
     refused: int
     earned: float
 
     @property
     def share(self) -> float | None:
-        """Which part of the limit is in use, from 0 to 1; ``None`` without a pace."""
+        """The part of the limit that is in use, from 0 to 1; ``None`` without a rate limit."""
         return None if self.limit is None else min(1.0, self.used / self.limit)
 
 
 class Limiter:
-    """The pace of one client, or of several clients that it is given to.
+    """Keeps the rate of one client, or of several clients that share it.
 
     A client makes its own from its ``rate_limit``. To let several clients of one event loop share
-    a quota, make one and pass it to each, as ``CekatClient(rate_limit=limiter)``; to share it with
+    a quota, make one and pass it to each, as ``CekatClient(rate_limit=limiter)``. To share it with
     other processes, give it a budget of :mod:`cekat_async.budgets`.
 
     Args:
-        rate_limit: How many requests at most; ``None`` for no pace, but for the holds that the
-            server asks for.
-        budget: What counts the requests of all processes that share the quota.
+        rate_limit: How many requests at most; ``None`` for no limit, except for the pauses that
+            the server asks for.
+        budget: Counts the requests of all processes that share the quota.
         share: The part of the rate, above 0 and at most 1, that this process keeps to while the
-            budget is away, for two periods in the beginning and after an outage, and after more
-            than a period without requests; rounded down, but at least one request a period. The
+            budget is unavailable, for two windows at the start and after an outage, and after more
+            than one window without requests; rounded down, but at least one request a window. The
             shares of all processes should not add up to more than 1. Default 0.5.
 
     Raises:
@@ -118,202 +114,206 @@ class Limiter:
         budget: SharedBudget | None = None,
         share: float = 0.5,
     ) -> None:
-        self._pace = _pace(rate_limit)
-        self._sharing = self._share(budget, require_share("share", share))
-        self._hold = Pause((rate_limit or RateLimit()).longest_hold)
+        self._scheduler = _build_scheduler(rate_limit)
+        self._budget = self._build_budget(budget, require_share("share", share))
+        self._pause = Pause((rate_limit or RateLimit()).longest_hold)
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Who has it is the next to go, and does all the waiting; the others come after, in order.
-        self._line = asyncio.Lock()
-        self._even_pace = LeakyBucket()
-        self._waits: dict[asyncio.Timeout, float] = {}
-        # The turn that the first in line waits for, and what cuts that wait short.
+        # Its holder is the first in the queue, and does all the waiting; the others wait for it.
+        self._first_in_queue = asyncio.Lock()
+        self._bucket = LeakyBucket()
+        self._deadlines: dict[asyncio.Timeout, float] = {}
+        # The slot that the first in the queue waits for, and what ends that wait early.
         self._awaited = Slot(0.0)
-        self._cut: asyncio.Timeout | None = None
+        self._wakeup: asyncio.Timeout | None = None
         self._sent = 0
 
     def snapshot(self) -> LimiterSnapshot:
-        """Return how it stands now."""
-        now, pace = time_now(), self._pace
-        held_for = self._hold.left(now)
+        """Return its present state."""
+        now, scheduler = time_now(), self._scheduler
+        paused_for = self._pause.get_rest(now)
         return LimiterSnapshot(
-            limit=pace.terms.limit or None,
-            per=pace.terms.per,
-            source=pace.terms.source,
-            used=pace.used(now),
-            remaining=pace.remaining(now),
-            under_way=pace.under_way,
-            waiting=len(self._waits),
-            next_in=max(held_for, pace.next(now).at - now, 0.0),
-            held_for=held_for,
-            why_held=self._hold.why if held_for else "",
+            limit=scheduler.terms.limit or None,
+            per=scheduler.terms.per,
+            source=scheduler.terms.source,
+            used=scheduler.used(now),
+            remaining=scheduler.remaining(now),
+            in_flight=scheduler.in_flight,
+            waiting=len(self._deadlines),
+            next_in=max(paused_for, scheduler.next_slot(now).at - now, 0.0),
+            paused_for=paused_for,
+            pause_reason=self._pause.reason if paused_for else "",
             sent=self._sent,
-            refused=pace.refused,
-            earned=pace.earned(now),
+            refused=scheduler.refused,
+            earned=scheduler.earned(now),
         )
 
     async def acquire(self, deadline: float = math.inf) -> Permit:
-        """Return when a request may go out: first come, first served.
+        """Wait until a request may be sent: first come, first served.
 
-        Whoever acquires must settle it, with :meth:`observe` or :meth:`lost`.
+        The caller must settle the permit, with :meth:`observe` or :meth:`observe_failure`.
 
         Args:
             deadline: The time of the event loop's clock until which the caller can wait.
 
         Raises:
-            RateLimitError: The quota is spent, or a hold is on, for longer than the caller can
+            RateLimitError: The quota is used up, or a pause is on, for longer than the caller can
                 wait, or than ``RateLimit.longest_hold``.
-            ConfigurationError: The limiter is at work in another event loop.
+            ConfigurationError: The limiter is in use in another event loop.
         """
         self._require_loop()
-        if not self._waits and self._sharing is None:
-            # Nobody is before us. What is due now needs none of the machinery of waiting.
-            turn, now = self._next()
-            if turn.at <= now and (not turn.paced or self._even_pace.has_token()):
-                if turn.paced:
-                    await self._even_pace.token()
-                return self._let_out(turn, now)
-        return await self._wait_in_line(deadline)
+        if not self._deadlines and self._budget is None:
+            # Nobody else waits, so a request that is due now needs no queue.
+            slot, now = self._get_slot()
+            if slot.at <= now and (not slot.paced or self._bucket.has_token()):
+                if slot.paced:
+                    await self._bucket.take_token()
+                return self._grant(slot, now)
+        return await self._wait_in_queue(deadline)
 
     def observe(self, permit: Permit, reply: Reply) -> None:
-        """Settle a request that got a reply, whose status is what the verdict made of it."""
-        said, before, now = statements(reply.headers), self._pace.terms, time_now()
-        refused = reply.status == TOO_MANY_REQUESTS
-        self._pace.answered(permit, said, now, refused=refused)
-        if (terms := self._pace.terms) != before:
-            _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
-        self._hold_as_asked(reply, said)
-        self._settled(now)
-
-    def lost(self, *, sent: bool) -> None:
-        """Settle a request that got no reply; ``sent`` unless it certainly never went out."""
+        """Settle a request that got a reply. A status in the body replaces that of the reply."""
+        reported, before = parse_rate_limit_headers(reply.headers), self._scheduler.terms
         now = time_now()
-        self._pace.lost(now, sent=sent)
-        self._settled(now)
+        refused = reply.status == TOO_MANY_REQUESTS
+        self._scheduler.observe(permit, reported, now, refused=refused)
+        if (terms := self._scheduler.terms) != before:
+            _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
+        self._pause_if_asked(reply, reported)
+        self._wake_first(now)
 
-    def explain(self, error: APIStatusError, deadline: float) -> None:
-        """Set when to come back on a refusal whose pause is too long for the call.
+    def observe_failure(self, *, sent: bool) -> None:
+        """Settle a request that got no reply; ``sent`` unless it certainly never left."""
+        now = time_now()
+        self._scheduler.observe_failure(now, sent=sent)
+        self._wake_first(now)
+
+    def set_resumption(self, error: APIStatusError, deadline: float) -> None:
+        """Set ``resumes_at`` on an error whose pause outlasts the call's deadline.
 
         The pause is bounded by ``RateLimit.longest_hold`` whatever the status. After a 429 or a 503
-        it holds for all requests; after any other status for the retry of this one.
+        it concerns all requests; after any other status only the retry of this one.
         """
         now = time_now()
         is_for_all = error.status in PAUSES_ALL
-        seconds = self._hold.left(now) if is_for_all else error.retry_after or 0.0
-        if seconds and self._hold.is_too_late(now + seconds, deadline, now):
-            write_resumption(error, seconds)
+        seconds = self._pause.get_rest(now) if is_for_all else error.retry_after or 0.0
+        if seconds and self._pause.is_too_late(now + seconds, deadline, now):
+            set_resumes_at(error, seconds)
 
-    async def _wait_in_line(self, deadline: float) -> Permit:
-        """Wait for one's turn; fail as soon as a hold that outlasts ``deadline`` is on."""
-        if not self._hold.outlasts(deadline, time_now()):
-            # With no time set: a hold that comes on meanwhile sets one, and so ends the wait.
+    async def _wait_in_queue(self, deadline: float) -> Permit:
+        """Wait for a slot; fail as soon as a pause that exceeds ``deadline`` is on."""
+        if not self._pause.exceeds(deadline, time_now()):
+            # Without a time at first: a pause that begins sets one, and so ends the wait.
             wait = asyncio.timeout(None)
             try:
                 async with wait:
-                    self._waits[wait] = deadline
-                    async with self._line:
-                        return await self._wait_for_turn(deadline)
+                    self._deadlines[wait] = deadline
+                    async with self._first_in_queue:
+                        return await self._wait_as_first(deadline)
             except TimeoutError:
-                pass  # told below, with the hold that ended it
+                pass  # raised below, with the pause that ended the wait
             finally:
-                self._waits.pop(wait, None)
-                self._rest(time_now())
-        raise refusal(self._hold.why, self._hold.left(time_now()))
+                self._deadlines.pop(wait, None)
+                self._note_idle(time_now())
+        raise build_pause_error(self._pause.reason, self._pause.get_rest(time_now()))
 
-    async def _wait_for_turn(self, deadline: float) -> Permit:
-        """Wait, as the first in line, until a request may go, and let it out."""
+    async def _wait_as_first(self, deadline: float) -> Permit:
+        """Wait, as the first in the queue, until a request may be sent, and grant it."""
         has_token = False
         while True:
-            turn, now = self._next()
-            if turn.at > now:
-                if turn.spent and self._hold.is_too_late(turn.at, deadline, now):
-                    raise refusal(_SPENT, turn.at - now)
-                await self._wait_for(turn)
-            elif turn.paced and not has_token:
-                has_token = await self._unless_cut(turn, self._even_pace.token())
-            elif self._sharing and (seconds := await self._sharing.take()):
+            slot, now = self._get_slot()
+            if slot.at > now:
+                if slot.exhausted and self._pause.is_too_late(slot.at, deadline, now):
+                    raise build_pause_error(_USED_UP, slot.at - now)
+                await self._wait_for(slot)
+            elif slot.paced and not has_token:
+                has_token = await self._wait_unless_woken(slot, self._bucket.take_token())
+            elif self._budget and (seconds := await self._budget.take()):
                 await asyncio.sleep(seconds)
             else:
-                # While the budget was waited for, a hold may have begun.
-                turn, now = self._next()
-                if turn.at <= now:
-                    return self._let_out(turn, now)
+                # While the budget was asked, a pause may have begun.
+                slot, now = self._get_slot()
+                if slot.at <= now:
+                    return self._grant(slot, now)
 
-    async def _wait_for(self, turn: Slot) -> None:
-        """Wait for a turn, or for the reply that brings it forward."""
-        until = None if turn.at == math.inf else turn.at
-        await self._unless_cut(turn, asyncio.get_running_loop().create_future(), until)
+    async def _wait_for(self, slot: Slot) -> None:
+        """Wait for a slot, or for the reply that makes it earlier."""
+        until = None if slot.at == math.inf else slot.at
+        await self._wait_unless_woken(slot, asyncio.get_running_loop().create_future(), until)
 
-    async def _unless_cut(
-        self, turn: Slot, wait: Awaitable[object], until: float | None = None
+    async def _wait_unless_woken(
+        self, slot: Slot, wait: Awaitable[object], until: float | None = None
     ) -> bool:
-        """Wait for something until a time, or until there is news; tell whether it came."""
-        self._awaited, self._cut = turn, asyncio.timeout_at(until)
+        """Wait for something until a time, or until woken; return whether it happened."""
+        self._awaited, self._wakeup = slot, asyncio.timeout_at(until)
         try:
-            async with self._cut:
+            async with self._wakeup:
                 await wait
         except TimeoutError:
             return False
         finally:
-            self._cut = None
+            self._wakeup = None
         return True
 
-    def _next(self) -> tuple[Slot, float]:
+    def _get_slot(self) -> tuple[Slot, float]:
         now = time_now()
-        if self._hold.until > now:
-            return Slot(self._hold.until), now
-        turn = self._pace.next(now)
-        if turn.paced:
-            self._even_pace.keep_to(self._pace.terms)
-        return turn, now
+        if self._pause.until > now:
+            return Slot(self._pause.until), now
+        slot = self._scheduler.next_slot(now)
+        if slot.paced:
+            self._bucket.set_rate(self._scheduler.terms)
+        return slot, now
 
-    def _let_out(self, turn: Slot, now: float) -> Permit:
+    def _grant(self, slot: Slot, now: float) -> Permit:
         self._sent += 1
-        return self._pace.take(turn, now)
+        return self._scheduler.take(slot, now)
 
-    def _settled(self, now: float) -> None:
-        # Waking the first in line is dear, next to asking whether there is a reason.
-        if self._cut is not None and not self._cut.expired():
-            turn, now = self._next()
-            # Who waits for a token had its turn; it is news to need none.
-            is_early = turn.at < self._awaited.at
-            if is_early if self._awaited.at > now else turn.at <= now and not turn.paced:
-                self._cut.reschedule(now)
-        self._rest(now)
+    def _wake_first(self, now: float) -> None:
+        """Wake the first in the queue, if its slot is earlier now."""
+        # Waking it costs much more than checking whether there is a reason.
+        if self._wakeup is not None and not self._wakeup.expired():
+            slot, now = self._get_slot()
+            # A waiter for a token has had its slot; only a slot without a token is earlier.
+            is_early = slot.at < self._awaited.at
+            if is_early if self._awaited.at > now else slot.at <= now and not slot.paced:
+                self._wakeup.reschedule(now)
+        self._note_idle(now)
 
-    def _rest(self, now: float) -> None:
-        if not self._waits and not self._pace.under_way:
-            self._pace.rest(now)
+    def _note_idle(self, now: float) -> None:
+        if not self._deadlines and not self._scheduler.in_flight:
+            self._scheduler.note_idle(now)
 
-    def _hold_as_asked(self, reply: Reply, said: Sequence[QuotaStatement]) -> None:
-        """Hold everyone, if the reply asks for it or leaves nothing of the day."""
-        for part in said:
-            if part.remaining == 0 and part.reset and is_long(part):
-                self._hold_all(part.reset, _DAY_SPENT)
+    def _pause_if_asked(self, reply: Reply, reported: Sequence[QuotaStatement]) -> None:
+        """Pause all requests, if the reply asks for it or reports a used-up daily quota."""
+        for one in reported:
+            if one.remaining == 0 and one.reset and one.is_long:
+                self._pause_all(one.reset, _DAY_USED_UP)
         if reply.status == TOO_MANY_REQUESTS:
-            asked = retry_after(reply.headers)
-            self._hold_all(_reset(said, self._pace.terms.per) if asked is None else asked, _PAUSE)
+            asked = parse_retry_after(reply.headers)
+            per = self._scheduler.terms.per
+            seconds = _get_reset(reported, default=per) if asked is None else asked
+            self._pause_all(seconds, _SERVER_PAUSE)
         elif reply.status == SERVICE_UNAVAILABLE:
-            self._hold_all(retry_after(reply.headers) or 0.0, _PAUSE)
+            self._pause_all(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
 
-    def _hold_all(self, seconds: float, why: str) -> None:
+    def _pause_all(self, seconds: float, reason: str) -> None:
         now = time_now()
-        # All that was under way may be refused too: that is one hold, and one warning.
-        if seconds > 0 and self._hold.until <= now:
-            is_usual = why == _PAUSE and seconds <= _LONG_PAUSE
+        # All requests in flight may be refused too: that is one pause, and one warning.
+        if seconds > 0 and self._pause.until <= now:
+            is_usual = reason == _SERVER_PAUSE and seconds <= _LONG_PAUSE
             level = logging.INFO if is_usual else logging.WARNING
-            _log.log(level, "%s: holding all requests for %g s", why, round(seconds, 2))
-        self._hold.prolong(seconds, why, now)
-        for wait, deadline in list(self._waits.items()):
-            if self._hold.outlasts(deadline, now):
-                del self._waits[wait]
+            _log.log(level, "%s: holding all requests for %g s", reason, round(seconds, 2))
+        self._pause.extend(seconds, reason, now)
+        for wait, deadline in list(self._deadlines.items()):
+            if self._pause.exceeds(deadline, now):
+                del self._deadlines[wait]
                 wait.reschedule(now)
 
-    def _share(self, budget: SharedBudget | None, share: float) -> Sharing | None:
+    def _build_budget(self, budget: SharedBudget | None, share: float) -> BudgetWithFallback | None:
         if budget is None:
             return None
-        if not isinstance(self._pace, Scheduler):
+        if not isinstance(self._scheduler, Scheduler):
             raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
-        return Sharing(budget, share, self._pace, self._hold_all)
+        return BudgetWithFallback(budget, share, self._scheduler, self._pause_all)
 
     def _require_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -324,7 +324,7 @@ class Limiter:
             )
 
 
-def _pace(rate_limit: RateLimit | None) -> Scheduler | Unlimited:
+def _build_scheduler(rate_limit: RateLimit | None) -> Scheduler | Unlimited:
     if rate_limit is None:
         return Unlimited()
     if not isinstance(rate_limit, RateLimit):
@@ -334,7 +334,7 @@ def _pace(rate_limit: RateLimit | None) -> Scheduler | Unlimited:
     return Scheduler(rate_limit)
 
 
-def _reset(said: Sequence[QuotaStatement], otherwise: float) -> float:
-    """Return the seconds until what is spent is there again, if a refusal says so."""
-    spent = (part.reset for part in said if part.reset is not None and not part.remaining)
-    return max(spent, default=otherwise)
+def _get_reset(reported: Sequence[QuotaStatement], *, default: float) -> float:
+    """Return the seconds until a used-up quota is available again, if a refusal reports it."""
+    resets = (one.reset for one in reported if one.reset is not None and not one.remaining)
+    return max(resets, default=default)

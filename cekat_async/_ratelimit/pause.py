@@ -1,4 +1,4 @@
-"""A pause for everyone, and what is said to those who cannot wait for its end. Pure."""
+"""A pause of all requests, and the error for calls that cannot wait for its end. Pure."""
 
 from __future__ import annotations
 
@@ -8,54 +8,56 @@ from http import HTTPStatus
 
 from cekat_async.errors import APIStatusError, RateLimitError
 
-__all__ = ["Pause", "refusal", "write_resumption"]
+__all__ = ["Pause", "build_pause_error", "set_resumes_at"]
 
-# Servers can say any number of seconds; a calendar ends some day.
-_AN_AGE = 100 * 365 * 86_400.0
+# Servers can ask for any number of seconds; dates end in the year 9999.
+_LONGEST_PAUSE = 100 * 365 * 86_400.0
 
 
 class Pause:
-    """The pause that is on, or was the last.
+    """The current pause, or the last one.
+
+    Args:
+        longest: Seconds that a caller waits at most; ``None`` for no limit.
 
     Attributes:
         until: When it ends.
-        why: Who asked for it, or what for.
+        reason: Who asked for it, or what for.
     """
 
     def __init__(self, longest: float | None) -> None:
-        """Make one that is over; nobody waits for more than ``longest`` seconds (None: they do)."""
-        self.until, self.why = 0.0, ""
+        self.until, self.reason = 0.0, ""
         self._longest = math.inf if longest is None else longest
 
-    def left(self, now: float) -> float:
+    def get_rest(self, now: float) -> float:
         """Return how many seconds are left of it."""
         return max(0.0, self.until - now)
 
-    def prolong(self, seconds: float, why: str, now: float) -> None:
-        """Let it last for so many seconds from now, if that is longer than it lasts anyway."""
+    def extend(self, seconds: float, reason: str, now: float) -> None:
+        """Make it last this many seconds from now, unless it already lasts longer."""
         if now + seconds > self.until:
-            self.until, self.why = now + seconds, why
+            self.until, self.reason = now + seconds, reason
 
-    def outlasts(self, deadline: float, now: float) -> bool:
-        """Whether it is on, and ends too late for who can wait until ``deadline``."""
+    def exceeds(self, deadline: float, now: float) -> bool:
+        """Whether it is on, and ends too late for a caller that can wait until ``deadline``."""
         return self.until > now and self.is_too_late(self.until, deadline, now)
 
     def is_too_late(self, at: float, deadline: float, now: float) -> bool:
-        """Whether a time is too late for who can wait until ``deadline``."""
+        """Whether a time is too late for a caller that can wait until ``deadline``."""
         return at > min(deadline, now + self._longest)
 
 
-def refusal(why: str, seconds: float) -> RateLimitError:
-    """Return what is raised where a call would have to wait too long."""
-    error = RateLimitError(f"{why}: {seconds:.0f} s to go", status=HTTPStatus.TOO_MANY_REQUESTS)
-    write_resumption(error, seconds)
+def build_pause_error(reason: str, seconds: float) -> RateLimitError:
+    """Return the error for a call that would have to wait too long."""
+    error = RateLimitError(f"{reason}: {seconds:.0f} s to go", status=HTTPStatus.TOO_MANY_REQUESTS)
+    set_resumes_at(error, seconds)
     return error
 
 
-def write_resumption(error: APIStatusError, seconds: float) -> None:
-    """Write on an error when to come back, and why it is not tried again."""
+def set_resumes_at(error: APIStatusError, seconds: float) -> None:
+    """Set on an error when the server accepts requests again, and why it is not retried."""
     error.retry_after = seconds
-    error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(seconds, _AN_AGE))
+    error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
     error.add_note(
         f"not tried again: {seconds:.0f} s would outlast the deadline of the call, "
         "or RateLimit.longest_hold"

@@ -1,22 +1,22 @@
-"""When the next request may go out. Pure: every time is given, and nothing waits here.
+"""When the next request may be sent. Pure: every time is given, and nothing waits here.
 
-Four things decide, each with a file of its own: the *ledger*, what this client itself has sent;
-the *reports*, what the server says is left; *trust*, whether that is to be taken; and the *belief*,
-how much the server grants at all.
-The ledger alone guarantees that no window ever holds more than the limit. The reports can only
-slow it down further, for others who share the quota, or tell that there is no need to be slow.
+Four things decide, each with a file of its own: ``sent_log``, what this client itself has sent;
+``server_quota``, what the server reports as left, and whether that can be relied on;
+``limit_estimate``, how much the server grants at all; and ``other_clients``.
+The sent log alone guarantees that no window ever holds more than the limit. The server's reports
+can only slow the client down further, for others who share the quota, or allow a burst.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from cekat_async._ratelimit.limit_estimate import LimitEstimate
-from cekat_async._ratelimit.sent_log import Permit, SentLog
-from cekat_async._ratelimit.server_quota import SLACK, ServerQuota
-from cekat_async._ratelimit.trust import Trust
-from cekat_async._ratelimit.turn import Slot, Terms
+from cekat_async._ratelimit.burst_credit import BurstCredit
+from cekat_async._ratelimit.limit_estimate import EarnedTotal, LimitEstimate
+from cekat_async._ratelimit.other_clients import OtherClients
+from cekat_async._ratelimit.sent_log import DailyLog, Permit, SentLog
+from cekat_async._ratelimit.server_quota import RESET_SLACK, HeaderReliability, ServerQuota
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,306 +24,315 @@ if TYPE_CHECKING:
     from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async.config import RateLimit
 
-__all__ = ["Scheduler", "is_long"]
+__all__ = ["Scheduler", "Slot", "Terms"]
 
-_DAY = 86_400.0
-# A statement about more seconds than this is about the day, and none to keep a pace by.
-_LONG = 3_600.0
-# Others count as present for so many periods after they were last noticed.
-_PRESENT = 2
-# Before the server has said anything, the part of the limit that may go at once: one in thirty.
-_FIRST = 30
-# The part of the limit that is never spent at once: one in twenty.
-_RESERVE = 20
-# The parts of the limit that are left to others when they are there, and when that did not do.
-_MARGIN, _MOST_CAUTION = 100, 60
-# The part of the limit by which one may be ahead of the even pace: one in a hundred.
-_AHEAD = 100
-# A word that is doubted is put to the test so many times a period.
-_TESTS = 60
+# Parts of the limit, as its divisors: what may be sent at once before the server's first reply,
+# what is never sent at once, and by how much a client may be ahead of the even pace.
+_INITIAL_BURST, _RESERVE, _LEAD = 30, 20, 100
+# ``remaining: 0`` is tested this many times a window, if it is doubtful.
+_PROBES = 60
+# Two refusals within this many windows lower the limit.
+_REPEATED = 2
+
+
+class Slot(NamedTuple):
+    """When the next request may be sent, as far as is known now.
+
+    Attributes:
+        at: The time; infinite if a reply has to arrive first.
+        paced: Whether it takes its place in an even pace; else it is sent as soon as it is wanted.
+        exhausted: Whether it waits for the server to grant anything at all.
+        remaining: How much the server reports as left; infinite if it does not.
+    """
+
+    at: float
+    paced: bool = True
+    exhausted: bool = False
+    remaining: float = math.inf
+
+
+class Terms(NamedTuple):
+    """The rate that a scheduler keeps.
+
+    Attributes:
+        limit: Requests in any ``per`` seconds that are probably ours.
+        per: Seconds of the window.
+        source: Where the limit comes from; see :class:`LimitEstimate`.
+    """
+
+    limit: int
+    per: float
+    source: str
 
 
 class Scheduler:
-    """Decides when the next request may go out, and learns from what becomes of each.
+    """Decides when the next request may be sent, and learns from the outcome of each.
 
     Attributes:
-        terms: What it keeps to now.
+        terms: The rate that it keeps now.
         refused: How many requests were refused so far.
     """
 
     def __init__(self, rate: RateLimit) -> None:
         self.refused = 0
-        self._belief = LimitEstimate(rate)
+        self._estimate = LimitEstimate(rate)
         self._share = 1.0
-        self.terms = self._new_terms()
-        self._ledger = SentLog()
-        self._per_day, self._day = rate.per_day, SentLog()
-        self._earned, self._earned_until = 0.0, math.inf
-        self._reports = ServerQuota()
-        self._last = -math.inf
-        # Requests that may go without an even pace: those of a period in which nothing was wanted.
-        self._credit = float(self.terms.limit)
-        self._resting_since: float | None = None
-        self._aged_when_heard = 0
-        self._others_until = -math.inf
-        self._caution = 0.0
+        self.terms = self._build_terms()
+        self._sent = SentLog()
+        self._sent_today = DailyLog(rate.per_day)
+        self._earned = EarnedTotal()
+        self._server = ServerQuota()
+        self._reliability = HeaderReliability()
+        self._others = OtherClients()
+        self._credit = BurstCredit(float(self.terms.limit))
+        self._last_sent_at = -math.inf
+        # Requests that had left the window when the server's newest report arrived.
+        self._expired_before_report = 0
         self._refused_at = -math.inf
-        self._trust = Trust()
-        self._granted = 0
+        self._granted_before_refusal = 0
 
     @property
-    def whole_limit(self) -> int:
-        """The limit for all together who share it."""
-        return self._belief.limit
+    def total_limit(self) -> int:
+        """The limit for all who share it together."""
+        return self._estimate.limit
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """Requests that are not settled yet."""
-        return self._ledger.under_way
+        return self._sent.in_flight
 
     def used(self, now: float) -> int:
-        """Return how many requests stand in the window that ends now."""
-        return self._ledger.spent(now, self.terms.per)
+        """Return how many requests are in the window that ends now."""
+        return self._sent.count(now, self.terms.per)
 
-    def keep_to_share(self, share: float, now: float) -> None:
-        """From now on keep to a part of the limit, from 0 to 1."""
+    def set_share(self, share: float, now: float) -> None:
+        """Keep to a part of the limit from now on, from 0 to 1."""
         self._share = share
         self._renew_terms(now)
 
     def remaining(self, now: float) -> int | None:
-        """Return what the server last said is left; ``None`` if that holds no longer."""
-        return int(self._reports.remaining) if self._hears(now) else None
+        """Return what the server last reported as left; ``None`` if that is not valid any more."""
+        return int(self._server.remaining) if self._is_report_valid(now) else None
 
     def earned(self, now: float) -> float:
-        """Return how many requests the limit would have let out since the first one."""
-        if now > self._earned_until:
-            self._earned += (now - self._earned_until) * self.terms.limit / self.terms.per
-            self._earned_until = now
-        return self._earned
+        """Return how many requests the limit would have allowed since the first one."""
+        return self._earned.get(now, self.terms.limit, self.terms.per)
 
-    def next(self, now: float) -> Slot:
-        """Return when the next request may go out, if nothing happens until then."""
-        if now >= self._belief.climbs_at:
-            self._belief.climb(now)
+    def next_slot(self, now: float) -> Slot:
+        """Return when the next request may be sent, if nothing happens until then."""
+        if now >= self._estimate.raises_at:
+            self._estimate.raise_one_step(now)
             self._renew_terms(now)
-        if self._per_day is not None and self._day.spent(now, _DAY) >= self._per_day:
-            return Slot(self._day.next_free(_DAY), spent=True)
+        if self._sent_today.is_used_up(now):
+            return Slot(self._sent_today.next_free(), exhausted=True)
         limit, per, _ = self.terms
-        left = limit - self._ledger.spent(now, per)
+        left = limit - self._sent.count(now, per)
         if left <= 0:
-            return Slot(self._ledger.next_free(per))
-        room = self._room(now)
-        is_shared = room < math.inf and not self._is_explained(now)
-        if is_shared and room < 1:
-            return self._exhausted(room, now)
-        if self._is_free(room, now):
-            return Slot(now, paced=False, room=room)
-        at = self._lasting(left, self._ledger.next_free(per), now)
-        if is_shared and not self._reports.is_stream:
-            at = max(at, self._lasting(room, self._reports.resets_at - SLACK, now))
-        # Where we alone explain that nothing is left, it is no test to go on.
-        return Slot(at, room=room if is_shared else max(room, 1.0))
+            return Slot(self._sent.next_free(per))
+        remaining = self._get_remaining(now)
+        is_shared = remaining < math.inf and not self._is_all_ours(now)
+        if is_shared and remaining < 1:
+            return self._get_slot_after_refill(remaining, now)
+        if self._may_burst(remaining, now):
+            return Slot(now, paced=False, remaining=remaining)
+        at = self._spread(left, self._sent.next_free(per), now)
+        if is_shared and not self._server.is_continuous:
+            at = max(at, self._spread(remaining, self._server.resets_at - RESET_SLACK, now))
+        # If nothing is left because of ourselves alone, going on is not a test of the header.
+        return Slot(at, remaining=remaining if is_shared else max(remaining, 1.0))
 
-    def take(self, turn: Slot, now: float) -> Permit:
-        """Let a request go out, whose turn it is."""
-        if self._resting_since is not None:
-            idle, self._resting_since = now - self._resting_since, None
-            limit, per, _ = self.terms
-            self._credit = min(self._credit + idle * limit / per, float(limit))
-        if not turn.paced:
-            self._credit -= 1
-        self._last = now
-        if self._earned_until == math.inf:
-            self._earned_until = now
-        self._open()
-        return Permit(now, turn.room, self._ledger.opened - self.used(now))
+    def take(self, slot: Slot, now: float) -> Permit:
+        """Send a request whose slot has come."""
+        limit, per, _ = self.terms
+        self._credit.end_idle(now, limit, per)
+        if not slot.paced:
+            self._credit.spend()
+        self._last_sent_at = now
+        self._earned.start(now)
+        self._sent.add()
+        self._sent_today.add()
+        return Permit(now, slot.remaining, self._sent.total - self.used(now))
 
-    def rest(self, now: float) -> None:
-        """Take notice that nothing is wanted: what is not used now may be used at once later."""
-        self._resting_since = now
+    def note_idle(self, now: float) -> None:
+        """Record that no request is wanted: what is not used now may be sent at once later."""
+        self._credit.note_idle(now)
 
-    def lost(self, now: float, *, sent: bool) -> None:
+    def observe_failure(self, now: float, *, sent: bool) -> None:
         """Settle a request that got no reply: it counts, unless it was never sent."""
-        self._close(now, sent=sent)
+        self._settle(now, sent=sent)
 
-    def answered(
-        self, permit: Permit, said: Iterable[QuotaStatement], now: float, *, refused: bool
+    def observe(
+        self, permit: Permit, reported: Iterable[QuotaStatement], now: float, *, refused: bool
     ) -> None:
         """Settle a request that got a reply, and learn from it."""
-        self._close(now)
-        self._ledger.time(now - permit.sent)
+        self._settle(now, sent=True)
+        self._sent.record_duration(now - permit.sent)
         scarcest = None
-        if short := [part for part in said if not is_long(part)]:
-            # Of several quotas the slowest sets the pace, and the scarcest says how much is left.
-            if self._belief.hear(min(short, key=self._rate_of), now):
+        if short := [one for one in reported if not one.is_long]:
+            # Of several quotas the slowest sets the pace, and the scarcest what is left.
+            if self._estimate.update(min(short, key=self._get_rate), now):
                 self._renew_terms(now)
-            scarcest = min(short, key=_scarcity)
-            self._hear(scarcest, permit, now, refused=refused)
+            scarcest = min(short, key=_get_scarcity)
+            self._learn_from_report(scarcest, permit, now, refused=refused)
         if refused:
-            self._refuse(permit, scarcest, now)
+            self._learn_from_refusal(permit, scarcest, now)
 
-    def _new_terms(self) -> Terms:
-        belief = self._belief
-        return Terms(max(1, int(belief.limit * self._share)), belief.per, belief.source)
+    def _settle(self, now: float, *, sent: bool) -> None:
+        self._sent.settle(now, sent=sent)
+        self._sent_today.settle(now, sent=sent)
+
+    def _build_terms(self) -> Terms:
+        estimate = self._estimate
+        return Terms(max(1, int(estimate.limit * self._share)), estimate.per, estimate.source)
 
     def _renew_terms(self, now: float) -> None:
-        if (terms := self._new_terms()) != self.terms:
+        if (terms := self._build_terms()) != self.terms:
             self.earned(now)  # until now at the old ones
             self.terms = terms
 
-    def _open(self) -> None:
-        self._ledger.open()
-        if self._per_day is not None:
-            self._day.open()
+    def _is_report_valid(self, now: float) -> bool:
+        is_trusted = now >= self._reliability.trusts_zero_from
+        return is_trusted and self._server.is_current(now, self.terms.per)
 
-    def _close(self, now: float, *, sent: bool = True) -> None:
-        self._ledger.close(now, sent=sent)
-        if self._per_day is not None:
-            self._day.close(now, sent=sent)
-
-    def _hears(self, now: float) -> bool:
-        return now >= self._trust.denials_from and self._reports.is_live(now, self.terms.per)
-
-    def _room(self, now: float) -> float:
-        """Return how many requests the server would still grant, by its own newest word."""
-        if not self._hears(now):
+    def _get_remaining(self, now: float) -> float:
+        """Return how many requests the server would still grant, by its newest report."""
+        if not self._is_report_valid(now):
             return math.inf
-        room = self._reports.remaining - self._ledger.under_way - self._margin(now)
-        if self._reports.is_stream:
-            # What came back since: places of our own for certain, or at the rate of late.
-            aged = self._ledger.aged - self._aged_when_heard
-            room += max(aged, self._refill() * (now - self._reports.true_at))
-        return room
+        limit, server = self.terms.limit, self._server
+        margin = self._others.get_margin(now, limit, server.most_remaining)
+        remaining = server.remaining - self._sent.in_flight - margin
+        if server.is_continuous:
+            # Given back since: what we sent ourselves for certain, or at the measured rate.
+            expired = self._sent.expired - self._expired_before_report
+            remaining += max(expired, self._get_refill_rate() * (now - server.measured_at))
+        return remaining
 
-    def _margin(self, now: float) -> float:
-        """Return what is left to others, who may take it while our request is on its way."""
-        if now > self._others_until:
-            return 0.0
-        margin = max(1.0, self.terms.limit / _MARGIN) + self._caution
-        # A small bucket never holds much: half of it has to do.
-        return min(margin, self._reports.most / 2)
-
-    def _refill(self) -> float:
-        """Return how fast places come back in a stream, less what others take."""
+    def _get_refill_rate(self) -> float:
+        """Return how fast a continuous quota refills, less what others take."""
         most = self.terms.limit / self.terms.per
-        # Of a bucket that is full one cannot see how much more would have come back.
-        return most if self._reports.is_full else min(self._reports.refill(), most)
+        # A full bucket does not show how much more would have been given back.
+        return most if self._server.is_full else min(self._server.get_refill_rate(), most)
 
-    def _exhausted(self, room: float, now: float) -> Slot:
-        """Return when there is room again."""
-        if self._is_doubtful(now):
-            return Slot(self._reports.heard_at + self.terms.per / _TESTS, room=room)
-        over = self._reports.resets_at
-        if not self._reports.is_stream:
-            return Slot(over, spent=self._reports.remaining <= 0)
-        refill = self._refill()
-        back = now + (1 - room) / refill if refill else math.inf
-        at = min(back, self._ledger.next_free(self.terms.per))
-        # All should be back by then; but that is put to one request, and not to many.
-        return Slot(at if self._ledger.under_way else min(at, over))
+    def _get_slot_after_refill(self, remaining: float, now: float) -> Slot:
+        """Return when a request may be sent again after nothing was left."""
+        if self._is_zero_doubtful(now):
+            return Slot(self._server.received_at + self.terms.per / _PROBES, remaining=remaining)
+        end = self._server.resets_at
+        if not self._server.is_continuous:
+            return Slot(end, exhausted=self._server.remaining <= 0)
+        refill = self._get_refill_rate()
+        refilled = now + (1 - remaining) / refill if refill else math.inf
+        at = min(refilled, self._sent.next_free(self.terms.per))
+        # All should be given back by then; one request tests that, and not many.
+        return Slot(at if self._sent.in_flight else min(at, end))
 
-    def _is_doubtful(self, now: float) -> bool:
-        """Whether a word of "nothing left" is to be put to the test: we ourselves used so little.
+    def _is_zero_doubtful(self, now: float) -> bool:
+        """Whether to test ``remaining: 0``, because this client has used so little.
 
-        A server that always says so would else stop us for good.
+        A server that always reports 0 would otherwise stop the client for good.
         """
         return (
-            now >= self._trust.tests_from
-            and self._reports.remaining <= 0
-            and not self._ledger.under_way
-            and self.used(now) <= max(self._trust.zeros, self.terms.limit // 10)
+            now >= self._reliability.probes_from
+            and self._server.remaining <= 0
+            and not self._sent.in_flight
+            and self.used(now) <= max(self._reliability.contradictions, self.terms.limit // 10)
         )
 
-    def _is_free(self, room: float, now: float) -> bool:
-        """Whether a request may go as soon as it is wanted.
+    def _may_burst(self, remaining: float, now: float) -> bool:
+        """Whether a request may be sent as soon as it is wanted.
 
-        Only while the server says so, and only until little is left: that has to last. With a
-        window that is all ours, and no word of the server's yet, only a few.
+        Only while the server reports enough as left; the rest has to last. Before its first
+        report, only a few.
         """
-        if self._credit < 1 or now < self._trust.promises_from:
+        if self._credit.amount < 1 or now < self._reliability.trusts_remaining_from:
             return False
-        if room == math.inf:
-            is_first = self._ledger.under_way < self.terms.limit // _FIRST
-            return is_first and not self._ledger.has_counted
-        return room > self.terms.limit // _RESERVE
+        if remaining == math.inf:
+            is_first = self._sent.in_flight < self.terms.limit // _INITIAL_BURST
+            return is_first and not self._sent.has_settled
+        return remaining > self.terms.limit // _RESERVE
 
-    def _is_explained(self, now: float) -> bool:
-        """Whether nothing is left because of ourselves alone.
+    def _is_all_ours(self, now: float) -> bool:
+        """Whether this client alone has used what is missing.
 
-        Then it is there again as soon as the ledger says so: the window in which our oldest
-        request stands cannot last longer than that. The reset may be said up to two seconds late.
+        Then the sent log knows when it is given back, more exactly than the reset, which may be up
+        to two seconds late.
         """
-        return not self._reports.is_stream and now > self._others_until
+        return not self._server.is_continuous and not self._others.are_present(now)
 
-    def _lasting(self, left: float, until: float, now: float) -> float:
-        """Return when to go, for what is left to last until a time; an even pace is kept anyway."""
+    def _spread(self, left: float, until: float, now: float) -> float:
+        """Return when to send, so that ``left`` lasts until a time; never faster than even."""
         limit, per, _ = self.terms
-        if until == math.inf or left + limit // _AHEAD >= (until - now) * limit / per:
+        if until == math.inf or left + limit // _LEAD >= (until - now) * limit / per:
             return -math.inf
-        return (self._last * left + until) / (left + 1)
+        return (self._last_sent_at * left + until) / (left + 1)
 
-    def _rate_of(self, said: QuotaStatement) -> float:
-        return math.inf if said.limit is None else said.limit / (said.per or self.terms.per)
+    def _get_rate(self, reported: QuotaStatement) -> float:
+        per = reported.per or self.terms.per
+        return math.inf if reported.limit is None else reported.limit / per
 
-    def _hear(self, said: QuotaStatement, permit: Permit, now: float, *, refused: bool) -> None:
-        was_stream = self._reports.is_stream
-        self.used(now)  # counts what aged until now
-        if self._reports.hear(said, permit, now, self.terms.per):
-            self._aged_when_heard = self._ledger.aged
-        if said.remaining is None:
+    def _learn_from_report(
+        self, reported: QuotaStatement, permit: Permit, now: float, *, refused: bool
+    ) -> None:
+        was_continuous = self._server.is_continuous
+        self.used(now)  # counts what has left the window until now
+        if self._server.update(reported, permit, now, self.terms.per):
+            self._expired_before_report = self._sent.expired
+        if reported.remaining is None:
             return
-        if self._reports.is_stream and not was_stream:
+        if self._server.is_continuous and not was_continuous:
             # A small bucket looks like a window of which others have taken most.
-            self._others_until = -math.inf
-        # Of ours there can be in it what was in it when this one went out, and what went out since.
-        ours = self._ledger.opened - permit.before
-        if said.limit is not None and self._taken(said.limit, said.remaining) > ours + 1:
-            self._notice_others(now)
+            self._others.forget()
+        self._look_for_others(reported, reported.remaining, permit, now)
         if not refused:
-            # Who never said anything else may be lying, unless there is but one place.
-            is_mute = self._reports.most == 0 and self.terms.limit > 1
-            is_against = is_mute or permit.room < 1
-            self._trust.granted(said.remaining, now, self.terms.per, against=is_against)
-        elif permit.room < 1:
-            self._trust.proved_true(now, self.terms.per)
+            # A server that never reported anything else may be wrong, unless the limit is 1.
+            is_always_zero = self._server.most_remaining == 0 and self.terms.limit > 1
+            after_zero = is_always_zero or permit.remaining < 1
+            per = self.terms.per
+            self._reliability.record_grant(reported.remaining, now, per, after_zero=after_zero)
+        elif permit.remaining < 1:
+            self._reliability.confirm_zero(now, self.terms.per)
 
-    def _taken(self, limit: int, remaining: int) -> int:
-        """Return how many requests are in the server's window, or have gone out of its bucket."""
-        whole = self._reports.most + 1 if self._reports.is_stream else limit
-        return whole - remaining
+    def _look_for_others(
+        self, reported: QuotaStatement, remaining: int, permit: Permit, now: float
+    ) -> None:
+        """Notice others, if more is missing from the server's quota than can be ours."""
+        if reported.limit is None:
+            return
+        is_bucket = self._server.is_continuous
+        whole = self._server.most_remaining + 1 if is_bucket else reported.limit
+        # Ours are at most those in the window when this one was sent, and those sent since.
+        ours = self._sent.total - permit.expired
+        if whole - remaining > ours + 1:
+            self._others.notice(now, self.terms.per)
 
-    def _notice_others(self, now: float) -> None:
-        self._others_until = now + _PRESENT * self.terms.per
-
-    def _refuse(self, permit: Permit, said: QuotaStatement | None, now: float) -> None:
-        """Learn from a refusal, and from what it says itself is left."""
+    def _learn_from_refusal(
+        self, permit: Permit, reported: QuotaStatement | None, now: float
+    ) -> None:
         self.refused += 1
-        self._credit = 0.0
-        # What was under way when the first one was refused tells nothing new.
+        self._credit.clear()
+        # Requests in flight during the first refusal show nothing new.
         if permit.sent <= self._refused_at:
             return
-        repeated = now < self._refused_at + _PRESENT * self.terms.per
+        is_repeated = now < self._refused_at + _REPEATED * self.terms.per
         self._refused_at = now
-        if said is not None and said.remaining:
-            # It refuses what it says is left: its word is worth nothing.
-            self._trust.broke_a_promise(now, self.terms.per)
-            self._belief.doubt(now)
-        elif self._hears(now):
+        if reported is not None and reported.remaining:
+            # It refuses what it reports as left.
+            self._reliability.distrust_remaining(now, self.terms.per)
+            self._estimate.distrust(now)
+        elif self._is_report_valid(now):
             # Others were faster.
-            self._notice_others(now)
-            self._caution = min(2 * self._caution + 1, self.terms.limit / _MOST_CAUTION)
+            self._others.notice(now, self.terms.per)
+            self._others.add_caution(self.terms.limit)
             return
-        granted, before = self.used(now) - self._ledger.under_way - 1, self._granted
-        self._granted = granted
-        if repeated:
-            self._belief.lower(max(granted, before), now)
+        self._lower_estimate(now, is_repeated=is_repeated)
+
+    def _lower_estimate(self, now: float, *, is_repeated: bool) -> None:
+        granted = self.used(now) - self._sent.in_flight - 1
+        before, self._granted_before_refusal = self._granted_before_refusal, granted
+        if is_repeated:
+            self._estimate.lower(max(granted, before), now)
         self._renew_terms(now)
 
 
-def is_long(said: QuotaStatement) -> bool:
-    """Whether a statement is about a day, or as long a time, and none to keep a pace by."""
-    return (said.per or 0.0) > _LONG or (said.reset or 0.0) > _LONG
-
-
-def _scarcity(said: QuotaStatement) -> float:
-    return math.inf if said.remaining is None else said.remaining
+def _get_scarcity(reported: QuotaStatement) -> float:
+    return math.inf if reported.remaining is None else reported.remaining

@@ -1,85 +1,116 @@
-"""What this client has sent: how much of any window its own requests can take up. Pure."""
+"""The requests this client has sent: how many of them the server's window may hold. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 
-__all__ = ["Permit", "SentLog"]
+__all__ = ["DailyLog", "Permit", "SentLog"]
+
+_DAY = 86_400.0
 
 
 class Permit:
-    """One request that may go out, from its grant until it is settled.
+    """One request that may be sent, from its grant until it is settled.
 
     Attributes:
         sent: When it was granted; the server cannot have counted it sooner.
-        room: How much the server had said to be left then; infinite where it had not said.
-        before: Requests that had gone out by then and stood in no window any more.
+        remaining: Requests that the server had reported as left; infinite if it had not.
+        expired: Earlier requests that had left the window by then.
     """
 
-    __slots__ = ("before", "room", "sent")
+    __slots__ = ("expired", "remaining", "sent")
 
-    def __init__(self, sent: float, room: float = math.inf, before: int = 0) -> None:
+    def __init__(self, sent: float, remaining: float = math.inf, expired: int = 0) -> None:
         self.sent = sent
-        self.room = room
-        self.before = before
+        self.remaining = remaining
+        self.expired = expired
 
 
 class SentLog:
-    """The requests of the last period: how many are under way, and when the others were counted.
+    """The requests of the last window: how many are in flight, and when the others were settled.
 
-    The server counts a request somewhere between its departure and its reply, so that a place in
-    its window is certain to be free one period after the *reply*. It is so a little sooner: the
-    reply that began that period, and the request that takes the place, both need their time. Half
-    of the quickest exchange so far is taken off for that. No jitter, however large, then puts more
-    into a window than is counted here, unless two ways together are that much quicker than any
-    exchange was.
+    The server counts a request between its departure and its reply, so its place in the server's
+    window is free again one window after the *reply*. It is free a little sooner: the reply that
+    began that window, and the request that takes the place, both need time on the way. Half of the
+    quickest exchange so far is deducted for that. No jitter then fills a window beyond what is
+    counted here, unless two ways together are that much quicker than any exchange was.
 
     Attributes:
-        opened: Requests that went out so far.
-        under_way: Those of them that are not settled yet.
-        aged: How many places have come free so far.
+        total: Requests sent so far.
+        in_flight: Those of them that are not settled yet.
+        expired: Those of them that have left the window.
     """
 
     def __init__(self) -> None:
-        self.opened = 0
-        self.under_way = 0
-        self.aged = 0
-        self._counted: deque[float] = deque()
+        self.total = 0
+        self.in_flight = 0
+        self.expired = 0
+        self._settled: deque[float] = deque()
         self._quickest = math.inf
 
     @property
-    def has_counted(self) -> bool:
-        """Whether any request of the last period is settled."""
-        return bool(self._counted)
+    def has_settled(self) -> bool:
+        """Whether the window holds a settled request."""
+        return bool(self._settled)
 
-    def open(self) -> None:
-        """Write down a request that goes out."""
-        self.opened += 1
-        self.under_way += 1
+    def add(self) -> None:
+        """Record a request that is sent now."""
+        self.total += 1
+        self.in_flight += 1
 
-    def close(self, now: float, *, sent: bool = True) -> None:
-        """Write down that a request is over; one that was never sent took no place."""
-        self.under_way -= 1
+    def settle(self, now: float, *, sent: bool = True) -> None:
+        """Record that a request is over; one that was never sent does not count."""
+        self.in_flight -= 1
         if sent:
-            self._counted.append(now)
+            self._settled.append(now)
 
-    def time(self, seconds: float) -> None:
-        """Learn how long an exchange took."""
+    def record_duration(self, seconds: float) -> None:
+        """Record how long an exchange took."""
         self._quickest = min(self._quickest, seconds)
 
-    def spent(self, now: float, per: float) -> int:
+    def count(self, now: float, per: float) -> int:
         """Return how many requests a window of ``per`` seconds that ends now may hold."""
-        counted, held = self._counted, self._held(per)
-        while counted and counted[0] + held <= now:
-            counted.popleft()
-            self.aged += 1
-        return len(counted) + self.under_way
+        settled, retention = self._settled, self._get_retention(per)
+        while settled and settled[0] + retention <= now:
+            settled.popleft()
+            self.expired += 1
+        return len(settled) + self.in_flight
 
     def next_free(self, per: float) -> float:
-        """Return when the next place comes free; infinite if a reply has to come first."""
-        return self._counted[0] + self._held(per) if self._counted else math.inf
+        """Return when the next place is free; infinite if a reply has to arrive first."""
+        return self._settled[0] + self._get_retention(per) if self._settled else math.inf
 
-    def _held(self, per: float) -> float:
+    def _get_retention(self, per: float) -> float:
         # Before the first reply nothing is known; and the quickest of slow ones proves little.
         return per if self._quickest == math.inf else per - min(self._quickest, per / 10) / 2
+
+
+class DailyLog:
+    """The requests of the last 24 hours, if ``RateLimit.per_day`` limits them.
+
+    Args:
+        limit: Requests in any 24 hours; ``None`` for no limit, and then nothing is recorded.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._log = SentLog()
+
+    def add(self) -> None:
+        """Record a request that is sent now."""
+        if self._limit is not None:
+            self._log.add()
+
+    def settle(self, now: float, *, sent: bool) -> None:
+        """Record that a request is over; one that was never sent does not count."""
+        if self._limit is not None:
+            self._log.settle(now, sent=sent)
+
+    def is_used_up(self, now: float) -> bool:
+        """Whether no more may be sent for now."""
+        return self._limit is not None and self._log.count(now, _DAY) >= self._limit
+
+    def next_free(self) -> float:
+        """Return when the next request may be sent; infinite if a reply has to arrive first."""
+        return self._log.next_free(_DAY)

@@ -1,10 +1,10 @@
-"""What the server says is left of its quota, and what follows until it speaks again. Pure.
+"""What the server reports as left of its quota, and whether that can be relied on. Pure.
 
 What "remaining" means depends on how the server counts, which it does not say. Two kinds behave
 differently enough to matter, and their resets tell them apart:
 
-- a *window* that ends: its reset stands still, and until then nothing comes back;
-- a *stream* (a sliding window, a bucket): its reset moves along, and places come back all the time.
+- a *fixed window* ends: its reset stays the same, and until then nothing is given back;
+- a *continuous* quota (a sliding window, a bucket) gives back all the time: its reset moves along.
 """
 
 from __future__ import annotations
@@ -17,90 +17,93 @@ if TYPE_CHECKING:
     from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async._ratelimit.sent_log import Permit
 
-__all__ = ["SLACK", "ServerQuota"]
+__all__ = ["RESET_SLACK", "HeaderReliability", "ServerQuota"]
 
-SLACK = 1.0
+RESET_SLACK = 1.0
 """Seconds by which a reset may be too late: most are rounded up, or ``Date`` is rounded down."""
 
-# Seconds by which two words about one reset may differ.
+# Seconds by which two reports of one reset may differ.
 _TOLERANCE = 1.5
-# How many resets must have moved along before a server is taken for a stream.
+# How many resets must have moved along before a quota counts as continuous.
 _MOVES = 3
-# Over how many reports the refill is measured: long enough to be steady, and short enough to see
-# when it stops.
+# Over how many reports the refill is measured: enough to be steady, and few enough to see it stop.
 _LONG, _SHORT = 64, 8
+
+# After this many grants in a row despite ``remaining: 0``, that header is ignored.
+_MOST_CONTRADICTIONS = 6
+# A header that proved wrong is ignored for this many windows, and twice as many the next time.
+_DISTRUST = 10
 
 
 class ServerQuota:
-    """The server's newest word, as far as one can tell which that is.
+    """The server's newest report, as far as one can tell which that is.
 
     Attributes:
-        remaining: Requests left, by that word.
-        resets_at: When a window ends, or a stream has all of its places again. Never too early.
-        heard_at: When the word came.
-        most: The largest ``remaining`` ever said: what a small bucket holds.
+        remaining: Requests left, by that report.
+        resets_at: When a fixed window ends, or a continuous quota is full again. Never too early.
+        received_at: When the report arrived.
+        most_remaining: The largest ``remaining`` ever reported: the size of a small bucket.
     """
 
     def __init__(self) -> None:
         self.remaining = math.inf
         self.resets_at = -math.inf
-        self.heard_at = -math.inf
-        self.most = 0
+        self.received_at = -math.inf
+        self.most_remaining = 0
         self._sent_at = -math.inf
-        self._anchor = -math.inf
+        self._reference_reset = -math.inf
         self._moves = 0
-        self._answered = 0
+        self._replies = 0
         self._levels: deque[tuple[float, int]] = deque(maxlen=_LONG)
 
     @property
-    def is_stream(self) -> bool:
-        """Whether places come back all the time."""
+    def is_continuous(self) -> bool:
+        """Whether requests are given back all the time."""
         return self._moves >= _MOVES
 
     @property
     def is_full(self) -> bool:
-        """Whether no more was ever left than by the newest word, and that is something."""
-        return 0 < self.most <= self.remaining
+        """Whether the newest report is the largest ever, and not zero."""
+        return 0 < self.most_remaining <= self.remaining
 
     @property
-    def true_at(self) -> float:
-        """About when the newest word was said: half-way between request and reply."""
-        return (self._sent_at + self.heard_at) / 2
+    def measured_at(self) -> float:
+        """About when the server made the newest report: half-way between request and reply."""
+        return (self._sent_at + self.received_at) / 2
 
-    def is_live(self, now: float, per: float) -> bool:
-        """Whether the newest word still holds."""
-        return now < (self.heard_at + per if self.is_stream else self.resets_at)
+    def is_current(self, now: float, per: float) -> bool:
+        """Whether the newest report is still valid."""
+        return now < (self.received_at + per if self.is_continuous else self.resets_at)
 
-    def hear(self, said: QuotaStatement, permit: Permit, now: float, per: float) -> bool:
-        """Take in what the reply to ``permit`` says; tell whether it is the newest word."""
-        self._answered += 1
-        if said.remaining is None:
+    def update(self, reported: QuotaStatement, permit: Permit, now: float, per: float) -> bool:
+        """Record the report in the reply to ``permit``; return whether it is the newest."""
+        self._replies += 1
+        if reported.remaining is None:
             return False
-        self.most = max(self.most, said.remaining)
-        # That which is left and that which was taken, together, grow by what comes back.
-        self._levels.append((now, said.remaining + self._answered))
-        resets_at = now + (per if said.reset is None else said.reset)
-        # A reset is said at some time on the way, and reckoned from the end of it.
-        tolerance = _TOLERANCE + (now - permit.sent)
-        if said.reset is None:
-            # Nothing to wait for the end of: places come back when they do.
+        self.most_remaining = max(self.most_remaining, reported.remaining)
+        # What is left and what was taken, together, grow by what is given back.
+        self._levels.append((now, reported.remaining + self._replies))
+        resets_at = now + (per if reported.reset is None else reported.reset)
+        if reported.reset is None:
+            # Without a reset there is no window whose end could be waited for.
             self._moves = _MOVES
         else:
-            self._tell_kind(resets_at, tolerance, per)
-        if not self._is_newer(said.remaining, resets_at, permit.sent, now):
+            # A reset is stated at some time on the way back, and counted from the end of it.
+            self._detect_kind(resets_at, _TOLERANCE + (now - permit.sent), per)
+        if not self._is_newer(reported.remaining, resets_at, permit.sent, now):
             return False
-        self.remaining, self.resets_at = said.remaining, resets_at
-        self.heard_at, self._sent_at = now, permit.sent
+        self.remaining, self.resets_at = reported.remaining, resets_at
+        self.received_at, self._sent_at = now, permit.sent
         return True
 
-    def refill(self) -> float:
-        """Return how many places came back lately in a second, less what others took."""
+    def get_refill_rate(self) -> float:
+        """Return how many requests a second were given back lately, less what others took."""
         if len(self._levels) < _SHORT:
             return 0.0
         end, level = self._levels[-1]
         return max(
             0.0,
-            # The slower of a long and a short look: what has stopped must not be counted on.
+            # The slower of a long and a short measurement: a refill that stopped must not count.
             min(
                 (level - before) / (end - begin) if end > begin else 0.0
                 for begin, before in (self._levels[0], self._levels[-_SHORT])
@@ -108,24 +111,68 @@ class ServerQuota:
         )
 
     def _is_newer(self, remaining: int, resets_at: float, sent: float, now: float) -> bool:
-        """Whether a word is to replace the one that came before it, perhaps out of order."""
-        if self.is_stream:
+        """Whether a report replaces the one that arrived before it, perhaps out of order."""
+        if self.is_continuous:
             return sent >= self._sent_at
-        if now >= self.resets_at or sent >= self.heard_at:
+        if now >= self.resets_at or sent >= self.received_at:
             return True
-        # Both were under way at once. In one window the smaller was said later; else the window
-        # that ends later is the newer one.
+        # Both were under way at once. In one window the smaller is the newer one; else the window
+        # that ends later is.
         drift = resets_at - self.resets_at
         return drift > _TOLERANCE or (drift >= -_TOLERANCE and remaining < self.remaining)
 
-    def _tell_kind(self, resets_at: float, tolerance: float, per: float) -> None:
-        drift = resets_at - self._anchor
+    def _detect_kind(self, resets_at: float, tolerance: float, per: float) -> None:
+        drift = resets_at - self._reference_reset
         if tolerance < drift < per - tolerance:
             self._moves += 1
-            if self.is_stream:
-                self._anchor = resets_at
+            if self.is_continuous:
+                self._reference_reset = resets_at
         elif drift >= per - tolerance:
-            self._anchor = resets_at
-            # One window after the other. After a longer pause it says nothing.
+            self._reference_reset = resets_at
+            # The next window follows the last one. After a longer pause it shows nothing.
             if drift <= per + tolerance:
                 self._moves = 0
+
+
+class HeaderReliability:
+    """Compares what the server reports with what it does.
+
+    A server may report requests as left that it refuses, or none although it grants them. Neither
+    may stop the client, nor get it refused again and again.
+
+    Attributes:
+        trusts_remaining_from: From when on a large ``remaining`` counts.
+        trusts_zero_from: From when on ``remaining: 0`` counts.
+        probes_from: From when on ``remaining: 0`` may be tested again.
+        contradictions: Grants in a row after ``remaining: 0`` whose replies reported it again.
+    """
+
+    def __init__(self) -> None:
+        self.trusts_remaining_from = self.trusts_zero_from = self.probes_from = -math.inf
+        self.contradictions = 0
+        self._distrust = float(_DISTRUST)
+
+    def record_grant(self, remaining: int, now: float, per: float, *, after_zero: bool) -> None:
+        """Compare ``remaining: 0`` with a grant.
+
+        Args:
+            remaining: What the reply to the granted request reports as left.
+            now: The time.
+            per: Seconds of a window.
+            after_zero: Whether nothing was reported as left when the request was sent.
+        """
+        if remaining:
+            self.contradictions = 0
+        elif after_zero:
+            self.contradictions += 1
+        if self.contradictions >= _MOST_CONTRADICTIONS:
+            self.trusts_zero_from = now + self._distrust * per
+            self.contradictions, self._distrust = 0, 2 * self._distrust
+
+    def confirm_zero(self, now: float, per: float) -> None:
+        """Test ``remaining: 0`` no more for a while: the server refused the request that did."""
+        self.probes_from = now + _DISTRUST * per
+
+    def distrust_remaining(self, now: float, per: float) -> None:
+        """Ignore a large ``remaining`` for a while: the server refused what it reported as left."""
+        self.trusts_remaining_from = now + self._distrust * per

@@ -1,12 +1,12 @@
-"""No pace: what a limiter goes by when pacing is switched off. Pure."""
+"""The scheduler of a limiter without a rate limit: every request is sent at once. Pure."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from cekat_async._ratelimit.scheduler import Slot, Terms
 from cekat_async._ratelimit.sent_log import Permit
-from cekat_async._ratelimit.turn import Slot, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,56 +17,56 @@ __all__ = ["Unlimited"]
 
 
 class Unlimited:
-    """No pace at all: each request goes as soon as it is wanted.
+    """Sends each request as soon as it is wanted. The interface is that of ``Scheduler``.
 
     Attributes:
         refused: How many requests were refused so far.
-        under_way: Requests that are not settled yet.
+        in_flight: Requests that are not settled yet.
     """
 
-    # A 429 that does not say for how long holds for a period: none, it is left to the backoff.
+    # The pause after a 429 without a Retry-After is one window: none here, the backoff does it.
     terms = Terms(0, 0.0, "unpaced")
 
     def __init__(self) -> None:
         self.refused = 0
-        self.under_way = 0
+        self.in_flight = 0
 
     def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Scheduler's
         """Return 0: nothing is counted."""
         return 0
 
     def remaining(self, now: float) -> int | None:  # noqa: ARG002
-        """Return ``None``: nobody asks."""
+        """Return ``None``: the server's reports are ignored."""
         return None
 
     def earned(self, now: float) -> float:  # noqa: ARG002
-        """Return infinity: nothing is bounded."""
+        """Return infinity: there is no limit."""
         return math.inf
 
-    def next(self, now: float) -> Slot:
-        """Return that it may go now."""
+    def next_slot(self, now: float) -> Slot:
+        """Return the present time."""
         return Slot(now, paced=False)
 
-    def take(self, turn: Slot, now: float) -> Permit:  # noqa: ARG002
-        """Let a request go out."""
-        self.under_way += 1
+    def take(self, slot: Slot, now: float) -> Permit:  # noqa: ARG002
+        """Send a request."""
+        self.in_flight += 1
         return Permit(now)
 
-    def rest(self, now: float) -> None:
-        """Take no notice."""
+    def note_idle(self, now: float) -> None:
+        """Do nothing: there is no credit to save."""
 
-    def lost(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
+    def observe_failure(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
         """Settle a request that got no reply."""
-        self.under_way -= 1
+        self.in_flight -= 1
 
-    def answered(
+    def observe(
         self,
         permit: Permit,  # noqa: ARG002
-        said: Iterable[QuotaStatement],  # noqa: ARG002
+        reported: Iterable[QuotaStatement],  # noqa: ARG002
         now: float,  # noqa: ARG002
         *,
         refused: bool,
     ) -> None:
         """Settle a request that got a reply."""
-        self.under_way -= 1
+        self.in_flight -= 1
         self.refused += refused

@@ -29,7 +29,7 @@ from cekat_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from cekat_async.config import ClientConfig
+    from cekat_async._api.client_config import ClientConfig
 
 __all__ = ["ConnectionLostError", "error_from_aiohttp", "invalid_host", "timeout_error"]
 

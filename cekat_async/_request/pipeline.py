@@ -6,7 +6,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from cekat_async._api.messages import HEADERS_READ, MOST_READ, OK, Reply, refusal
+from cekat_async._api.replies import HEADERS_READ, MOST_READ, Reply
+from cekat_async._api.status import OK, error_from_reply
 from cekat_async._request.retry import RetryBudget, deserves_retry, retried
 from cekat_async._request.timeouts import Cutoffs
 from cekat_async.errors import (
@@ -21,11 +22,11 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cekat_async._api.messages import Request
+    from cekat_async._api.client_config import ClientConfig
+    from cekat_async._api.requests import Request
     from cekat_async._ratelimit.limiter import Limiter
     from cekat_async._ratelimit.sent_log import Permit
-    from cekat_async.config import ClientConfig
-    from cekat_async.models.raw_json import Steps
+    from cekat_async.models.steps import Steps
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]
 
@@ -147,7 +148,7 @@ class Pipeline:
             return await self._decoded(reply, call.decode)
         except CekatError as error:
             if isinstance(error, APIStatusError) and deserves_retry(error):
-                self._limiter.explain(error, deadline)
+                self._limiter.set_resumption(error, deadline)
             call.failure = call.labelled(error)
             raise
 
@@ -156,7 +157,7 @@ class Pipeline:
         try:
             return await self._transport.exchange(call.request)
         except BaseException as error:  # a cancellation too: the request may have arrived
-            self._limiter.lost(sent=not isinstance(error, NotSentError))
+            self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
             raise
 
     def _count(self, call: _Call[T]) -> None:
@@ -190,7 +191,7 @@ class Pipeline:
                 failure = self._without_key(error)
             except APIStatusError:
                 pass  # raised below
-        raise failure or refusal(self._excerpt(reply))
+        raise failure or error_from_reply(self._excerpt(reply))
 
     def _without_key(self, error: DecodeError) -> CekatError:
         key = self._config.api_key

@@ -16,7 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from cekat_async._api.messages import OK, Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.status import OK
 from cekat_async._request.aiohttp_errors import (
     ConnectionLostError,
     error_from_aiohttp,
@@ -37,7 +38,8 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-    from cekat_async.config import ClientConfig
+    from cekat_async._api.client_config import ClientConfig
+    from cekat_async._api.requests import Request
 
 __all__ = ["Transport"]
 

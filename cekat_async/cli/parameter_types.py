@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cekat_async import ConfigurationError, RateLimit
-from cekat_async.errors import readable
+from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cekat_async.errors import readable
+from cekat_async.redaction import one_line, readable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Reporter", "log_to", "log_verbosely", "one_line"]
+__all__ = ["LONGEST_LINE", "Reporter", "log_to", "log_verbosely"]
 
 _LOGGER = logging.getLogger("cekat_async")
 _UTF_8 = {"utf-8", "utf8"}
+
+LONGEST_LINE = 10_000
+"""Characters of a line that may contain untrusted text. A longer one is cut."""
 
 
 class Reporter:
@@ -57,7 +60,7 @@ class Reporter:
             level: How severe it is: one of logging's names, in lower case.
             **fields: Further values for a program, which only JSON shows.
         """
-        line = one_line(text)
+        line = one_line(text, LONGEST_LINE)
         if self.as_json:
             _write_json(line, event, level, fields)
         else:
@@ -101,12 +104,6 @@ def log_to(reporter: Reporter) -> None:
 def log_verbosely() -> None:
     """Report everything that the package logs, including each request."""
     _LOGGER.setLevel(logging.DEBUG)
-
-
-def one_line(text: str) -> str:
-    """Return text from an untrusted source as one line without control characters."""
-    text = readable(text)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _write_json(text: str, event: str, level: str, fields: dict[str, Any]) -> None:

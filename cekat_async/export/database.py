@@ -11,9 +11,9 @@ from urllib.parse import quote
 import msgspec
 
 from cekat_async import ConfigurationError, TargetError
-from cekat_async.errors import readable
 from cekat_async.export.manifest import FORMAT, Manifest
 from cekat_async.frames.columns import COLUMNS, row_of
+from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cekat_async import TargetError
-from cekat_async.errors import readable
 from cekat_async.export.database import TABLE, DatabaseSink, own_suffix, shown
 from cekat_async.export.file_sink import (
     CHECKPOINT,
@@ -25,6 +24,7 @@ from cekat_async.export.file_sink import (
 )
 from cekat_async.export.lock import LOCK, TargetLock
 from cekat_async.export.names import require_name
+from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

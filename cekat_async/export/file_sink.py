@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import msgspec
 
 from cekat_async import ReplacementRefusedError, TargetError
-from cekat_async.errors import readable
 from cekat_async.export.lock import LOCK, TargetLock
 from cekat_async.export.manifest import FORMAT, Manifest
 from cekat_async.export.names import require_name
+from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -6,7 +6,7 @@ import os
 import sys
 
 from cekat_async import ConfigurationError
-from cekat_async.errors import readable
+from cekat_async.redaction import readable
 
 __all__ = ["require_name"]
 

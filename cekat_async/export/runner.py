@@ -12,7 +12,6 @@ import msgspec
 
 from cekat_async import ConversationPage, InboxesFailedError
 from cekat_async.config import require_count, require_switch, require_text
-from cekat_async.errors import readable
 from cekat_async.export.beginning import Beginning
 from cekat_async.export.checkpoint import Checkpoint, Fetched, Job, count_conversations
 from cekat_async.export.held import Held
@@ -30,6 +29,7 @@ from cekat_async.export.saver import Saver
 from cekat_async.export.tally import Tally
 from cekat_async.export.targets import sink_for
 from cekat_async.export.worker import Worker
+from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
     import os

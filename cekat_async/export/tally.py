@@ -82,7 +82,7 @@ class Tally:
         while True:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             limiter, now = self._client.limiter.snapshot(), self._clock()
-            if limiter.waiting and not limiter.under_way:
+            if limiter.waiting and not limiter.in_flight:
                 self._waited += now - then
             then = now
 

@@ -12,7 +12,7 @@ __all__ = ["Extra", "IdentifiedRecord", "OpenEnum", "PlatformType", "Record", "T
 
 
 class OpenEnum(StrEnum):
-    """A set of known strings that takes unknown ones too, and keeps them as they came."""
+    """A set of known strings that also accepts unknown ones, and keeps them unchanged."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -32,7 +32,7 @@ class OpenEnum(StrEnum):
 
 
 class PlatformType(OpenEnum):
-    """The channel of a conversation or an inbox; unknown channels are kept as they came."""
+    """The channel of a conversation or an inbox; unknown channels are kept unchanged."""
 
     WHATSAPP = "whatsapp"
     LIVECHAT = "livechat"
@@ -107,8 +107,8 @@ class Record(
 
 _Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Timestamp: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-"""One without a zone is refused here, and healed on the decoder's tolerant path: to look at each
-timestamp of each record would cost every page for what few pages have."""
+"""One without a zone is rejected here, and gets UTC on the decoder's tolerant path, so that pages
+without such timestamps need no check of each."""
 
 
 class IdentifiedRecord(Record, frozen=True, kw_only=True):

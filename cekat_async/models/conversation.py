@@ -28,7 +28,7 @@ __all__ = [
 class StageStatus(OpenEnum):
     """Where a conversation stands. ``StageStatus.ASSIGNED == "assigned"``.
 
-    An unknown status is no error and is kept as it came: ``StageStatus("snoozed") == "snoozed"``.
+    An unknown status is kept unchanged: ``StageStatus("snoozed") == "snoozed"``.
     """
 
     ASSIGNED = "assigned"

@@ -1,4 +1,4 @@
-"""Bytes of one record to a record: strict where it is as documented, tolerant where it is not.
+"""Bytes of one record to a record: strict if it is as documented, tolerant if it is not.
 
 Only the id of a record is required. A field of the wrong type never costs the record: see
 :mod:`cekat_async.models`. A record is malformed only if it is not JSON, is not an object, or has no
@@ -25,25 +25,27 @@ from cekat_async.models import (
 )
 from cekat_async.models.base import Extra, Record
 from cekat_async.models.conversation import empty_for_null
+from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.models.raw_json import (
     AT_ONCE,
-    UNDECODABLE,
-    Steps,
     count_values,
+    decode_id,
+    find_id,
     fits_at_once,
-    id_in,
-    mended,
+    replace_invalid_text,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "malformed", "pause_if_large"]
+    from cekat_async.models.steps import Steps
+
+__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "build_malformed", "pause_if_large"]
 
 R = TypeVar("R", bound=Record)
 Raw: TypeAlias = "bytes | msgspec.Raw"
 # A field's value, and whether the original was of another type than documented.
-_Read: TypeAlias = "tuple[Any, bool]"
+_Value: TypeAlias = "tuple[Any, bool]"
 
 # Decoding takes some 0.1 µs for each value, so this many would block the event loop. A record of
 # the API has about fifty.
@@ -84,23 +86,23 @@ class RecordDecoder(Generic[R]):
         """
         if len(raw) > AT_ONCE and count_values(raw) > _MOST_VALUES:
             reason = f"it has more than {_MOST_VALUES:,} values"
-            return (yield from malformed(index, raw, bytes(raw), "$", reason))
+            return (yield from build_malformed(index, raw, bytes(raw), "$", reason))
         yield from pause_if_large(raw)
         with suppress(*UNDECODABLE):
-            return (yield from self._quick(raw))
+            return (yield from self._decode_fast(raw))
         yield from pause_if_large(raw)
-        text = yield from mended(bytes(raw))
+        text = yield from replace_invalid_text(bytes(raw))
         yield from pause_if_large(raw)
         try:
             fields = _FIELDS.decode(text)
         except UNDECODABLE as error:
-            return (yield from malformed(index, raw, text, "$", str(error)))
-        if not _has_id(fields):
-            return (yield from malformed(index, raw, text, "$.id", "it has no readable id"))
+            return (yield from build_malformed(index, raw, text, "$", str(error)))
+        if "id" not in fields or decode_id(fields["id"]) is None:
+            return (yield from build_malformed(index, raw, text, "$.id", "it has no readable id"))
         return (yield from self.read_fields(fields))
 
-    def _quick(self, raw: Raw) -> Steps[R]:
-        """Return a record as documented, or with unknown fields of its own and nothing else."""
+    def _decode_fast(self, raw: Raw) -> Steps[R]:
+        """Return a record that is as documented, apart from unknown fields at its top level."""
         try:
             record = self._strict.decode(raw)
         except msgspec.ValidationError:
@@ -120,17 +122,17 @@ class RecordDecoder(Generic[R]):
         return fields
 
     def read_fields(self, fields: dict[str, msgspec.Raw]) -> Steps[R]:
-        """Return the record that some fields make, each read by itself."""
+        """Return a record from its fields, each decoded by itself."""
         values: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         work = 0
         for name, raw in fields.items():
             if (reader := self._readers.get(name)) is None:
-                extra[name] = _any_value(raw)
+                extra[name] = _decode_any(raw)
             else:
                 values[name], is_mistyped = yield from reader.read(raw)
                 if is_mistyped:
-                    extra[name] = _any_value(raw)
+                    extra[name] = _decode_any(raw)
             work += len(raw) + _FIELD
             if work > _STEP:
                 work = 0
@@ -143,41 +145,37 @@ class RecordDecoder(Generic[R]):
 
 
 class _FieldReader:
-    """Reads one field of a record: as its type says, or else what can be made of the value."""
+    """Reads one field of a record: as its type says, or else by converting the value."""
 
     def __init__(self, type_: Any) -> None:
         self._strict = msgspec.json.Decoder(type_)
-        self._heal = _HEALERS.get(type_, _nothing)
+        self._convert = _CONVERTERS.get(type_, _to_none)
         self._nested = _NESTED.get(type_)
 
-    def read(self, raw: msgspec.Raw) -> Steps[_Read]:
+    def read(self, raw: msgspec.Raw) -> Steps[_Value]:
         with suppress(*UNDECODABLE):
             return self._strict.decode(raw), False
         if self._nested is not None:
             return (yield from self._nested(raw))
-        return self._heal(bytes(raw))
+        return self._convert(bytes(raw))
 
 
 def pause_if_large(raw: Raw) -> Steps[None]:
-    """Pause after a call that has read all of a large record."""
+    """Pause after a call that read all of a large record."""
     if len(raw) > _STEP:
         yield
 
 
-def malformed(index: int, raw: Raw, text: bytes, field: str, reason: str) -> Steps[MalformedRecord]:
-    """Return a record that cannot be read, with the bytes it was sent as."""
-    id_ = yield from id_in(text)
+def build_malformed(
+    index: int, raw: Raw, text: bytes, field: str, reason: str
+) -> Steps[MalformedRecord]:
+    """Return a malformed record, with its bytes as received."""
+    id_ = yield from find_id(text)
     return MalformedRecord(index=index, id=id_, field=field, reason=reason, raw=bytes(raw))
 
 
-def _has_id(fields: dict[str, msgspec.Raw]) -> bool:
-    with suppress(*UNDECODABLE):
-        return "id" in fields and bool(msgspec.json.decode(fields["id"], type=str))
-    return False
-
-
 def _number(text: str) -> float | str:
-    """Return a number; as text, if it is too large for a float."""
+    """Return a number, or its text if it is too large for a float."""
     number = float(text)
     return number if math.isfinite(number) else text
 
@@ -185,8 +183,8 @@ def _number(text: str) -> float | str:
 _ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
 
 
-def _any_value(raw: Raw) -> Any:
-    """Return any value; as text, if it holds a whole number of thousands of digits."""
+def _decode_any(raw: Raw) -> Any:
+    """Return any value; its text, if it contains a whole number of thousands of digits."""
     try:
         return _ANY_VALUE.decode(raw)
     except UNDECODABLE:
@@ -199,54 +197,54 @@ _NUMBER_OR_BOOLEAN = b"-0123456789tf"
 _EXACT = 2.0**53  # up to here a float is exact for every whole number
 
 
-def _text(raw: bytes) -> _Read:
-    value = _any_value(raw)
+def _to_text(raw: bytes) -> _Value:
+    value = _decode_any(raw)
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return str(int(value)), True  # 6281234567890.0 is a phone number too
     return (raw.decode() if raw[:1] in _NUMBER_OR_BOOLEAN else None), True
 
 
-def _text_of_kind(kind: type[str]) -> Callable[[bytes], _Read]:
-    def read(raw: bytes) -> _Read:
-        text, _ = _text(raw)
+def _to_open_enum(kind: type[str]) -> Callable[[bytes], _Value]:
+    def read(raw: bytes) -> _Value:
+        text, _ = _to_text(raw)
         return text and kind(text), True
 
     return read
 
 
-def _timestamp(raw: bytes) -> _Read:
-    value = _any_value(raw)
-    moment = _moment(value) if isinstance(value, str) else None
+def _to_timestamp(raw: bytes) -> _Value:
+    value = _decode_any(raw)
+    moment = _parse_timestamp(value) if isinstance(value, str) else None
     return moment, moment is None
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_timestamp(text: str) -> datetime | None:
     # First as msgspec reads it, which rounds nanoseconds where Python cuts them off.
-    for read in (_read_rfc3339, datetime.fromisoformat):
+    for read in (_parse_rfc3339, datetime.fromisoformat):
         with suppress(msgspec.ValidationError, ValueError):
             moment = read(text)
             return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return None
 
 
-def _read_rfc3339(text: str) -> datetime:
+def _parse_rfc3339(text: str) -> datetime:
     return msgspec.convert(text, datetime)
 
 
-def _object(raw: bytes) -> _Read:
-    value = _any_value(raw)
+def _to_object(raw: bytes) -> _Value:
+    value = _decode_any(raw)
     return (value if isinstance(value, dict) else {}), True
 
 
-def _anything(raw: bytes) -> _Read:
-    return _any_value(raw), True
+def _to_any(raw: bytes) -> _Value:
+    return _decode_any(raw), True
 
 
-def _nothing(_: bytes) -> _Read:
+def _to_none(_: bytes) -> _Value:
     return None, True
 
 
-def _preview(raw: msgspec.Raw) -> Steps[_Read]:
+def _decode_preview(raw: msgspec.Raw) -> Steps[_Value]:
     try:
         fields = _FIELDS.decode(raw)
     except UNDECODABLE:
@@ -254,8 +252,8 @@ def _preview(raw: msgspec.Raw) -> Steps[_Read]:
     return (yield from _PREVIEW.read_fields(fields)), False
 
 
-def _labels(raw: msgspec.Raw) -> Steps[_Read]:
-    """Return the labels that can be read; the others are lost from the list alone."""
+def _decode_labels(raw: msgspec.Raw) -> Steps[_Value]:
+    """Return the labels that can be read; the list loses only the others."""
     try:
         elements = _ELEMENTS.decode(raw)
     except UNDECODABLE:
@@ -272,21 +270,21 @@ def _labels(raw: msgspec.Raw) -> Steps[_Read]:
 _LABELS_PER_STEP = 500
 
 
-def _type_of(field: str) -> Any:
+def _get_field_type(field: str) -> Any:
     return next(one.type for one in msgspec.structs.fields(Conversation) if one.name == field)
 
 
-_HEALERS: dict[Any, Callable[[bytes], _Read]] = {
-    str | None: _text,
-    StageStatus | None: _text_of_kind(StageStatus),
-    PlatformType | None: _text_of_kind(PlatformType),
-    _type_of("created_at"): _timestamp,
-    _type_of("additional_data"): _object,
-    Any: _anything,
+_CONVERTERS: dict[Any, Callable[[bytes], _Value]] = {
+    str | None: _to_text,
+    StageStatus | None: _to_open_enum(StageStatus),
+    PlatformType | None: _to_open_enum(PlatformType),
+    _get_field_type("created_at"): _to_timestamp,
+    _get_field_type("additional_data"): _to_object,
+    Any: _to_any,
 }
-_NESTED: dict[Any, Callable[[msgspec.Raw], Steps[_Read]]] = {
-    _type_of("labels"): _labels,
-    MessagePreview | None: _preview,
+_NESTED: dict[Any, Callable[[msgspec.Raw], Steps[_Value]]] = {
+    _get_field_type("labels"): _decode_labels,
+    MessagePreview | None: _decode_preview,
 }
 _LABEL = RecordDecoder(Label, lambda _: None)
 _PREVIEW = RecordDecoder(MessagePreview, lambda _: None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from cekat_async._api.decoding import decode_conversation_page, decode_raw_page
-from cekat_async._api.messages import Request, encoded
+from cekat_async._api.requests import Request, encode_query
 from cekat_async._paging.cursor_walk import LONGEST_CURSOR, CursorWalk
 from cekat_async._paging.many_inboxes import ManyInboxes, each_once, ids_of_all, require_inbox_ids
 from cekat_async._paging.page_walk import (
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     )
     from uuid import UUID
 
-    from cekat_async._api.messages import Reply
+    from cekat_async._api.replies import Reply
     from cekat_async._paging.prefetch import Fetch
     from cekat_async._paging.stream import BoundedQueue
     from cekat_async._parallel.listing import Listing
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.models import Conversation, MalformedRecord, StageStatus
-    from cekat_async.models.raw_json import Steps
+    from cekat_async.models.steps import Steps
     from cekat_async.pages import ConversationPage, InboxPage, RawPage
     from cekat_async.positions import Position
 
@@ -432,7 +432,7 @@ class Conversations:
     def _fetcher(
         self, decode: Callable[[Reply], Steps[P]], query: str, inbox_id: str | None
     ) -> Fetch[P]:
-        inbox = "" if inbox_id is None else "&" + encoded(("inbox_id", inbox_id))
+        inbox = "" if inbox_id is None else "&" + encode_query(("inbox_id", inbox_id))
         return partial(self._fetch, decode, query + inbox, inbox_id)
 
     async def _fetch(
@@ -443,7 +443,7 @@ class Conversations:
         cursor: Cursor | None,
         on_sight: Callable[[Reply], bool] | None = None,
     ) -> P:
-        position = "" if cursor is None else "&" + encoded(*_pair(cursor))
+        position = "" if cursor is None else "&" + encode_query(*_pair(cursor))
         request = Request(_PATH, query + position)
         try:
             page = await self._pipeline.fetch(request, decode, on_sight)
@@ -457,7 +457,7 @@ def _query(limit: int, stage_status: StageStatus | str | None) -> str:
     query = [("limit", str(require_count("limit", limit)))]
     if stage_status is not None:
         query.append(("stage_status", str(require_text("stage_status", stage_status))))
-    return encoded(*query)
+    return encode_query(*query)
 
 
 def _warn_of_unknown(stage_status: StageStatus | str | None) -> None:

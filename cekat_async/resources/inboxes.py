@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_inbox_page
-from cekat_async._api.messages import Request, encoded
+from cekat_async._api.requests import Request, encode_query
 from cekat_async._paging.page_walk import iter_items, malformed_error, walk_inboxes
 from cekat_async.config import require_count
 
@@ -76,5 +76,5 @@ class Inboxes:
         return iter_items(self.pages(limit=limit, on_malformed=on_malformed))
 
     async def _fetch(self, limit: int, number: int) -> InboxPage:
-        request = Request(_PATH, encoded(("page", str(number)), ("limit", str(limit))))
+        request = Request(_PATH, encode_query(("page", str(number)), ("limit", str(limit))))
         return await self._pipeline.fetch(request, partial(decode_inbox_page, number=number))

@@ -265,11 +265,11 @@ AT_EASE = LimiterSnapshot(
     source="stated",
     used=12,
     remaining=288,
-    under_way=1,
+    in_flight=1,
     waiting=0,
     next_in=0.2,
-    held_for=0.0,
-    why_held="",
+    paused_for=0.0,
+    pause_reason="",
     sent=12,
     refused=0,
     earned=12.0,
@@ -282,8 +282,8 @@ def at(limiter=AT_EASE, **changes):
 
 
 WAITING = at(waiting=1, next_in=22.3)
-HELD = at(next_in=22.3, held_for=22.3, why_held="the server asks for a pause")
-DAY_SPENT = at(next_in=27_000.0, held_for=27_000.0, why_held="the quota of the day is spent")
+HELD = at(next_in=22.3, paused_for=22.3, pause_reason="the server asks for a pause")
+DAY_SPENT = at(next_in=27_000.0, paused_for=27_000.0, pause_reason="the quota of the day is spent")
 
 USUAL = ExportProgress(
     conversations=12_300, pages=123, requests=123, seconds=25.36, limit=300, per=60.0, earned=126.8

@@ -256,12 +256,12 @@ class Scripted:
         self.limiter = self
         self.traffic = SimpleNamespace(requests=0, retries=0)
         self.limit, self.earned = 300, 1000.0
-        self.waiting = self.under_way = 0
+        self.waiting = self.in_flight = 0
 
     def snapshot(self):
         return SimpleNamespace(
             limit=self.limit, per=60.0, earned=self.earned, refused=0,
-            waiting=self.waiting, under_way=self.under_way,
+            waiting=self.waiting, in_flight=self.in_flight,
         )  # fmt: skip
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cekat_async import CekatError, ConfigurationError, TargetError
-from cekat_async.errors import readable
 from cekat_async.export import export_conversations, sink_for
 from cekat_async.export.checkpoint import Checkpoint
 from cekat_async.export.database import require_table
+from cekat_async.redaction import readable
 
 # Of a list, because hypothesis would take a union of characters for one of their ranges.
 SURROGATES = st.sampled_from([*"\ud800\ud83d\udc80\udce9\udcff\ude00\udfff"])

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from cekat_async import RetryPolicy, Timeout
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.client_config import ClientConfig, build_client_config
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.pipeline import Pipeline
-from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, ClientConfig, client_config
-from cekat_async.models.raw_json import Steps
+from cekat_async.config import DEFAULT_MAX_PAGE_BYTES
+from cekat_async.models.steps import Steps
 
 from .scripted import ScriptedTransport, reply
 
@@ -30,7 +32,7 @@ def make_config(
     trust_env: bool = False,
 ) -> ClientConfig:
     """Return the options of a client, without a look at the environment."""
-    return client_config(
+    return build_client_config(
         api_key=api_key,
         base_url=base_url,
         environ={},

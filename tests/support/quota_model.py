@@ -15,10 +15,11 @@ from aiolimiter import AsyncLimiter
 from multidict import CIMultiDict
 
 from cekat_async import APIStatusError, Limiter, RateLimit, RetryPolicy, Timeout
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.client_config import build_client_config
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._request.pipeline import Pipeline
-from cekat_async.config import client_config
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.headers import quota_headers, retry_after
 from cekat_async.sandbox.quota import counter
@@ -146,7 +147,7 @@ def _lies(cell: Cell) -> dict[str, str]:
 
 
 class Rival:
-    """A limiter that knows no holds and hears nothing."""
+    """A limiter that ignores pauses and replies."""
 
     def __init__(self, acquire: Callable[[], Any]) -> None:
         self._acquire = acquire
@@ -157,13 +158,13 @@ class Rival:
         return Permit(_now())
 
     def observe(self, permit: Permit, reply: Reply) -> None:
-        """Hear nothing."""
+        """Do nothing."""
 
-    def lost(self, *, sent: bool) -> None:
-        """Hear nothing."""
+    def observe_failure(self, *, sent: bool) -> None:
+        """Do nothing."""
 
-    def explain(self, error: Exception, deadline: float) -> None:
-        """Know nothing."""
+    def set_resumption(self, error: Exception, deadline: float) -> None:
+        """Do nothing."""
 
 
 def _ours(cell: Cell) -> Limiter:
@@ -260,7 +261,7 @@ async def _work(pipeline: Pipeline, done: list[float]) -> None:
 
 
 def _config(cell: Cell) -> Any:
-    return client_config(
+    return build_client_config(
         api_key="a-made-up-key",
         base_url="http://127.0.0.1:1",
         environ={},

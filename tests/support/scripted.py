@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 
 from multidict import CIMultiDict
 
-from cekat_async._api.messages import Reply, Request
+from cekat_async._api.replies import Reply
+from cekat_async._api.requests import Request
 
 
 def reply(status: int = 200, body: bytes = b'{"data":[]}', **headers: str) -> Reply:

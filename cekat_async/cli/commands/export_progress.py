@@ -12,8 +12,9 @@ import msgspec
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from cekat_async.cli.formatting import format_duration, format_rate, pluralize
-from cekat_async.cli.reporter import one_line
+from cekat_async.cli.reporter import LONGEST_LINE
 from cekat_async.cli.streams import can_encode
+from cekat_async.redaction import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -182,7 +183,7 @@ def _get_fields(snapshot: Snapshot) -> dict[str, Any]:
         **get_speed_fields(progress),
         "seconds_left": _estimate_seconds_left(snapshot),
         "waiting": limiter.next_in if waits else 0.0,
-        "waiting_for": (limiter.why_held or "the quota") if waits else None,
+        "waiting_for": (limiter.pause_reason or "the quota") if waits else None,
     }
 
 
@@ -194,7 +195,7 @@ def _describe(snapshot: Snapshot, width: float = math.inf) -> str:
 
 
 def _describe_publishing(snapshot: Snapshot) -> list[str]:
-    progress, target = snapshot.progress, one_line(snapshot.target)
+    progress, target = snapshot.progress, one_line(snapshot.target, LONGEST_LINE)
     if progress.to_publish is None:
         return [f"writing to {target}", "writing"]
     written = f"writing {progress.published:,} of {progress.to_publish:,} conversations"
@@ -245,12 +246,12 @@ def _estimate_seconds_left(snapshot: Snapshot) -> float | None:
     left = progress.seconds_left
     if not left or progress.expected is None:
         return left
-    if math.isfinite(limiter.held_for):
-        left += limiter.held_for
+    if math.isfinite(limiter.paused_for):
+        left += limiter.paused_for
     if limiter.limit is None or limiter.remaining is None:
         return left
     requests = (progress.expected - progress.conversations) / _PAGE - limiter.remaining
-    return max(left, limiter.held_for + requests * limiter.per / limiter.limit)
+    return max(left, limiter.paused_for + requests * limiter.per / limiter.limit)
 
 
 def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
@@ -264,9 +265,9 @@ def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
 
 def _describe_wait(limiter: LimiterSnapshot) -> tuple[str, str]:
     """Return how long the next request waits, and why; empty for a short wait."""
-    waits = limiter.held_for > 0 or limiter.waiting > 0
+    waits = limiter.paused_for > 0 or limiter.waiting > 0
     if not waits or not _SHORTEST_WAIT <= limiter.next_in < math.inf:
         return "", ""
     rate = f" ({format_rate(limiter.limit, limiter.per)})" if limiter.limit else ""
-    reason = f": {limiter.why_held}" if limiter.why_held else f" for the quota{rate}"
+    reason = f": {limiter.pause_reason}" if limiter.pause_reason else f" for the quota{rate}"
     return f"waiting {format_duration(limiter.next_in)}", reason

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cekat_async.cli.commands.export_progress import is_speed_meaningful
 from cekat_async.cli.formatting import format_duration, pluralize
-from cekat_async.cli.reporter import one_line
+from cekat_async.cli.reporter import LONGEST_LINE
+from cekat_async.redaction import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,13 +36,15 @@ def summarize(report: ExportReport, manifest_name: str | None) -> str:
     manifest = report.manifest
     done = "complete" if manifest.complete else "partial"
     lines = [
-        f"{one_line(report.target)}: {pluralize(manifest.conversations, 'conversation')}, {done}",
+        f"{report.target}: {pluralize(manifest.conversations, 'conversation')}, {done}",
         _describe_requests(manifest),
         _describe_speed(report),
         *_describe_rest(manifest),
         *_describe_partitions(manifest.partitions),
     ]
-    return "\n".join(lines + ([f"manifest: {one_line(manifest_name)}"] if manifest_name else []))
+    return "\n".join(
+        lines + ([f"manifest: {one_line(manifest_name, LONGEST_LINE)}"] if manifest_name else [])
+    )
 
 
 def describe_failures(manifest: Manifest) -> Iterator[str]:
@@ -111,7 +114,7 @@ def _describe_rest(manifest: Manifest) -> Iterator[str]:
 
 def _describe_fields(fields: Mapping[str, int]) -> str:
     often = sorted(fields.items(), key=lambda field: (-field[1], field[0]))
-    shown = [f"{one_line(name)[:20]} ({number:,})" for name, number in often[:_FIELDS_SHOWN]]
+    shown = [f"{name[:20]} ({number:,})" for name, number in often[:_FIELDS_SHOWN]]
     shown[0] = f"{shown[0][:-1]} record{'s' * (often[0][1] != 1)})"
     more = len(often) - len(shown)
     while len(", ".join(shown)) > _COLUMNS - len("mistyped fields: , and 1,000 more"):
@@ -126,6 +129,9 @@ def _describe_partitions(partitions: tuple[Partition, ...]) -> Iterator[str]:
         return
     for one in islice(partitions, _PARTITIONS_SHOWN):
         failed = ", failed" if one.error is not None else ""
-        yield one_line(f"inbox {one.inbox_id}: {pluralize(one.records, 'record')} fetched{failed}")
+        yield one_line(
+            f"inbox {one.inbox_id}: {pluralize(one.records, 'record')} fetched{failed}",
+            LONGEST_LINE,
+        )
     if (more := len(partitions) - _PARTITIONS_SHOWN) > 0:
         yield f"and {pluralize(more, 'more inbox', 'more inboxes')}: see the manifest"

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cekat_async.cli.reporter import one_line
+from cekat_async.cli.reporter import LONGEST_LINE
 from cekat_async.cli.streams import can_encode
+from cekat_async.redaction import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +74,7 @@ def _get_overflow() -> OverflowMethod:
 
 def _cell(value: str | None) -> Text:
     """Return a cell of untrusted text: one line without markup and control characters."""
-    return Text(one_line(value or ""))
+    return Text(one_line(value or "", LONGEST_LINE))
 
 
 def print_table(table: Table) -> None:

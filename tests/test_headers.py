@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from support.effort import EFFORT
 
-from cekat_async._ratelimit.headers import QuotaStatement, statements
+from cekat_async._ratelimit.headers import QuotaStatement, parse_rate_limit_headers
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.headers import quota_headers
 from cekat_async.sandbox.quota import Standing
@@ -37,7 +37,7 @@ def read(headers: dict[str, str], date: str | None = DATE) -> tuple[QuotaStateme
     said = CIMultiDict(headers)
     if date is not None:
         said["Date"] = date
-    return statements(CIMultiDictProxy(said))
+    return parse_rate_limit_headers(CIMultiDictProxy(said))
 
 
 def trio(limit: str = "300", remaining: str = "299", reset: str = "60") -> dict[str, str]:
@@ -259,15 +259,15 @@ def test_dialect(headers: dict[str, str], expected: tuple[QuotaStatement, ...]) 
 
 def test_plain_mapping() -> None:
     """Any mapping serves, if it spells the names as the dialects do."""
-    assert statements(trio()) == (QuotaStatement(300, 299, 60.0),)
-    assert statements({"x-ratelimit-LIMIT": "300"}) == ()
+    assert parse_rate_limit_headers(trio()) == (QuotaStatement(300, 299, 60.0),)
+    assert parse_rate_limit_headers({"x-ratelimit-LIMIT": "300"}) == ()
 
 
 def test_lists_in_several_lines() -> None:
     """A list that comes in several lines is one list."""
     lines = [("RateLimit-Policy", '"a";q=5;w=1'), ("RateLimit-Policy", '"b";q=50;w=60')]
 
-    assert statements(CIMultiDict(lines)) == (
+    assert parse_rate_limit_headers(CIMultiDict(lines)) == (
         QuotaStatement(5, per=1.0),
         QuotaStatement(50, per=60.0),
     )
@@ -277,7 +277,7 @@ def test_several_lines_that_disagree() -> None:
     """Where a number comes twice and differs, it is not known which of them applies."""
     lines = [*trio().items(), ("X-RateLimit-Remaining", "3")]
 
-    assert statements(CIMultiDict(lines)) == (QuotaStatement(300, None, 60.0),)
+    assert parse_rate_limit_headers(CIMultiDict(lines)) == (QuotaStatement(300, None, 60.0),)
 
 
 # --- moments
@@ -483,7 +483,10 @@ HEADERS = st.lists(st.tuples(st.sampled_from([*NAMES, "Date"]), TEXT), max_size=
 @settings(max_examples=60 * EFFORT)
 def test_any_text(lines: list[tuple[str, str]]) -> None:
     """It never raises, whatever the headers say, and what comes back is sane."""
-    for one in (*statements(CIMultiDict(lines)), *statements(dict(lines))):
+    for one in (
+        *parse_rate_limit_headers(CIMultiDict(lines)),
+        *parse_rate_limit_headers(dict(lines)),
+    ):
         assert one != QuotaStatement()
         assert one.limit is None or one.limit >= 1
         assert one.remaining is None or one.remaining >= 0
@@ -528,4 +531,6 @@ def test_statements_are_frozen() -> None:
 @pytest.mark.parametrize("window", ["0", "0.0", "0.000000000000000000001", "0.0009"])
 def test_a_window_of_next_to_no_time_is_not_said(window) -> None:
     """Less than a millisecond would be no limit at all: the limit counts, its window does not."""
-    assert statements({"RateLimit-Policy": f"300;w={window}"}) == (QuotaStatement(300),)
+    assert parse_rate_limit_headers({"RateLimit-Policy": f"300;w={window}"}) == (
+        QuotaStatement(300),
+    )

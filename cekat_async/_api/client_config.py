@@ -1,0 +1,154 @@
+"""All options of one client, with its key and base URL, checked."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from cekat_async.config import (
+    DEFAULT_BASE_URL,
+    DEFAULT_MAX_PAGE_BYTES,
+    RetryPolicy,
+    Timeout,
+    is_host,
+    is_loopback,
+    require_count,
+    require_switch,
+    require_text,
+)
+from cekat_async.errors import ConfigurationError
+from cekat_async.redaction import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ClientConfig", "build_client_config"]
+
+_KEY_VARIABLE = "CEKAT_API_KEY"
+_BASE_URL_VARIABLE = "CEKAT_BASE_URL"
+
+_OWN_PATH = re.compile(r"/api(/+(conversations|inboxes)\b.*)?$")
+
+
+class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """All options of one client, checked. Its ``repr`` does not show the key."""
+
+    api_key: Secret
+    base_url: str
+    retry: RetryPolicy
+    timeout: Timeout
+    concurrency: int
+    max_page_bytes: int
+    trust_env: bool
+
+    @property
+    def account(self) -> str:
+        """A name for the account: its base URL, and a few digits of a hash of the key."""
+        digest = blake2b(self.api_key.reveal().encode(), digest_size=6, person=b"cekat_async")
+        return f"{self.base_url} #{digest.hexdigest()}"
+
+
+def build_client_config(
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    environ: Mapping[str, str],
+    retry: RetryPolicy,
+    timeout: Timeout,
+    concurrency: int,
+    trust_env: bool,
+    allow_http: bool,
+    max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
+) -> ClientConfig:
+    """Return the checked options. A key or base URL that is ``None`` is read from ``environ``.
+
+    Raises:
+        ConfigurationError: Something is missing or wrong; the message says what to do.
+    """
+    if not isinstance(retry, RetryPolicy):
+        raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")
+    if not isinstance(timeout, Timeout):
+        raise ConfigurationError(f"timeout must be a Timeout, not {timeout!r}")
+    require_switch("allow_http", allow_http)
+    return ClientConfig(
+        api_key=_parse_key(api_key if api_key is not None else environ.get(_KEY_VARIABLE)),
+        base_url=_parse_base_url(
+            # An empty argument is a mistake; an empty variable counts as not set.
+            (environ.get(_BASE_URL_VARIABLE) or DEFAULT_BASE_URL) if base_url is None else base_url,
+            allow_http=allow_http,
+        ),
+        retry=retry,
+        timeout=timeout,
+        concurrency=require_count("concurrency", concurrency),
+        max_page_bytes=require_count("max_page_bytes", max_page_bytes),
+        trust_env=require_switch("trust_env", trust_env),
+    )
+
+
+def _parse_key(key: object) -> Secret:
+    # No message shows the key: it may be a real one, with a character too many.
+    if key is None:
+        raise ConfigurationError(f"no API key: pass api_key=… or set {_KEY_VARIABLE}")
+    if not isinstance(key, str):
+        raise ConfigurationError(f"the API key must be text, not {type(key).__name__}")
+    if not key.strip():
+        raise ConfigurationError(f"the API key is empty: check api_key=… or {_KEY_VARIABLE}")
+    if not (key.isascii() and key.isprintable()) or key != key.strip():
+        raise ConfigurationError(
+            "the API key has a line break, a blank at an end, or a character that no HTTP header "
+            "can carry: copy it again, without what surrounds it"
+        )
+    return Secret(key)
+
+
+def _parse_base_url(base_url: object, *, allow_http: bool) -> str:
+    text = require_text("base_url", base_url).strip()
+    # First, and without the text: the other messages show it, and it may be a password.
+    if "@" in text:
+        raise ConfigurationError("base_url must not hold a user name or password (nor any '@')")
+    if "?" in text or "#" in text:
+        raise ConfigurationError("base_url must not hold a query or fragment")
+    parts = _parse_url(text)
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        raise ConfigurationError(f"base_url {text!r} would send the key unencrypted").advise(
+            "write https://, or pass {option}", allow_http=True
+        )
+    return f"{parts.scheme}://{parts.netloc}{_parse_path(text, parts.path)}"
+
+
+def _parse_url(text: str) -> SplitResult:
+    example = f"write it as {DEFAULT_BASE_URL!r}"
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise ConfigurationError(f"base_url holds a blank or a control character; {example}")
+    if not text.isascii():
+        raise ConfigurationError(
+            f"base_url {text!r} is not ASCII: write its host as xn--… and its path as %…"
+        )
+    try:
+        parts = urlsplit(text)
+        port_is_bad = parts.port == 0
+    except ValueError as error:
+        raise ConfigurationError(f"base_url {text!r} is not a URL ({error}); {example}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port_is_bad:
+        raise ConfigurationError(f"base_url {text!r} needs a scheme and a host; {example}")
+    if not is_host(parts.hostname):
+        raise ConfigurationError(
+            f"base_url {text!r} names no valid host: write a full name, or an IP address with all "
+            "of its numbers"
+        )
+    return parts
+
+
+def _parse_path(text: str, path: str) -> str:
+    # A gateway may need a prefix, even one like /api/cekat. The API's own path is added to it.
+    prefix = path.rstrip("/")
+    if _OWN_PATH.search(prefix):
+        raise ConfigurationError(
+            f"base_url {text!r} must end before the API's own path: leave '/api' and what "
+            "follows away"
+        )
+    return prefix

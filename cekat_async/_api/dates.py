@@ -1,0 +1,48 @@
+"""HTTP dates, and the seconds that ``Retry-After`` asks to wait."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["parse_http_date", "parse_retry_after"]
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+
+
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a reply's ``Retry-After`` asks to wait, or ``None``.
+
+    It may be seconds, with a fraction or without, or an HTTP date, which is compared with the
+    reply's own ``Date`` (the clocks of two machines differ). Anything else is ignored, a negative
+    or infinite number too.
+    """
+    text = headers.get("Retry-After", "").strip()
+    # Not everything that float() reads: it also takes 1_000, other alphabets' digits, and infinity.
+    if not _SECONDS.fullmatch(text):
+        return _seconds_until(text, headers.get("Date")) if text else None
+    seconds = float(text)
+    return seconds if math.isfinite(seconds) else None
+
+
+def _seconds_until(date: str, now: str | None) -> float | None:
+    end = parse_http_date(date)
+    if end is None:
+        return None
+    begin = parse_http_date(now or "") or datetime.now(UTC)
+    return max(0.0, (end - begin).total_seconds())
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """Return the time of an HTTP date in any of its forms, or ``None``."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,168 @@
+"""The parts of a reply, before its records are decoded: records as bytes, cursor, totals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from cekat_async._api.status import error_from_reply
+from cekat_async.errors import DecodeError, MalformedBodyError
+from cekat_async.models.json_scanner import (
+    MOST_RECORDS,
+    UNDECODABLE,
+    BrokenJSONError,
+    TooManyRecordsError,
+)
+from cekat_async.models.raw_json import AT_ONCE, Envelope, cut_envelope, fits_at_once
+from cekat_async.positions import Cursor
+
+if TYPE_CHECKING:
+    from cekat_async._api.replies import Reply
+    from cekat_async.models.steps import Steps
+
+__all__ = ["NULL", "CutReply", "build_cursor", "cut_reply", "read_cursor", "read_totals"]
+
+# A cursor, and why there is none although the page has one.
+CursorOrProblem: TypeAlias = "tuple[Cursor | None, str | None]"
+
+NULL = msgspec.Raw(b"null")
+
+
+class _RawPage(msgspec.Struct):
+    """A page whose records and metadata are not decoded."""
+
+    data: list[msgspec.Raw]
+    metadata: msgspec.Raw = NULL
+    success: msgspec.Raw = NULL
+
+
+_RAW_PAGE = msgspec.json.Decoder(_RawPage)
+
+
+class CutReply(NamedTuple):
+    """A reply whose records are still bytes.
+
+    Attributes:
+        records: The records.
+        metadata: The metadata of the page.
+        kept: The records again, if cutting them a second time would be slow.
+    """
+
+    records: list[msgspec.Raw]
+    metadata: msgspec.Raw
+    kept: list[msgspec.Raw] | None
+
+
+def cut_reply(reply: Reply) -> Steps[CutReply]:
+    """Return the parts of a reply.
+
+    Raises:
+        CekatError: It is not whole JSON, has another shape, or says ``"success": false``.
+    """
+    envelope = _cut_fast(reply.body)
+    is_slow = envelope is None
+    records, metadata, success = envelope or (yield from _cut_slowly(reply.body))
+    if bytes(success) == b"false":
+        raise error_from_reply(reply)
+    if records is None:
+        raise _shape_error(reply.body, "$.data", "it has no list of records")
+    return CutReply(records, metadata, records if is_slow else None)
+
+
+def _cut_fast(body: bytes) -> Envelope | None:
+    if not fits_at_once(body):
+        return None
+    try:
+        page = _RAW_PAGE.decode(body)
+    except UNDECODABLE:
+        return None
+    if len(page.data) > MOST_RECORDS:
+        return None
+    return Envelope(page.data, page.metadata, page.success)
+
+
+def _cut_slowly(body: bytes) -> Steps[Envelope]:
+    try:
+        return (yield from cut_envelope(body))
+    except BrokenJSONError as error:
+        failure = _error_from_broken_json(body, error)
+    except TooManyRecordsError as error:
+        failure = _shape_error(body, "$.data", str(error))
+    raise failure
+
+
+def _error_from_broken_json(body: bytes, error: BrokenJSONError) -> DecodeError:
+    """Return the error for a body that is not JSON, which a retry may fix, or not an object."""
+    if _is_json(body):
+        return _shape_error(body, "$", "it is not an object")
+    message = f"the reply is not whole JSON ({error}; {len(body):,} bytes)"
+    return MalformedBodyError(message, raw=body)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        return len(body) <= AT_ONCE and msgspec.json.decode(body, type=msgspec.Raw) is not None
+    except UNDECODABLE:
+        return False
+
+
+def _shape_error(body: bytes, field: str, reason: str) -> DecodeError:
+    message = f"the reply has another shape than documented: {reason}"
+    return DecodeError(message, field=field, raw=body)
+
+
+def _decode_any(raw: msgspec.Raw) -> Any:
+    """Return a value of any type; its bytes if it cannot be read."""
+    try:
+        return msgspec.json.decode(raw) if fits_at_once(raw) else raw
+    except UNDECODABLE:
+        return raw
+
+
+def _get_member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def read_cursor(raw: msgspec.Raw) -> CursorOrProblem:
+    """Return the cursor in a page's metadata, or what is wrong with it."""
+    metadata = _decode_any(raw)
+    if not isinstance(metadata, dict | None):
+        return None, "metadata is not a readable object"
+    pair = _get_member(metadata, "next_cursor")
+    if not isinstance(pair, dict | None):
+        return None, "next_cursor is not an object"
+    return build_cursor(_get_member(pair, "cursor_id"), _get_member(pair, "cursor_ts"))
+
+
+def build_cursor(cursor_id: object, cursor_ts: object) -> CursorOrProblem:
+    """Return the cursor with these parts, or what is wrong with them."""
+    parts = {"cursor_id": cursor_id, "cursor_ts": cursor_ts}
+    # An empty text is no cursor: if it were sent back, the walk would begin again.
+    missing = [name for name, value in parts.items() if value is None or value == ""]
+    if len(missing) == len(parts):
+        return None, None
+    if missing:
+        return None, f"next_cursor has no {missing[0]}"
+    if not isinstance(cursor_id, str) or not isinstance(cursor_ts, str):
+        return None, "a part of next_cursor is not a text"
+    return Cursor(cursor_id, cursor_ts), None
+
+
+def read_totals(raw: msgspec.Raw) -> tuple[int | None, int | None]:
+    """Return the pages and the items that a page's metadata says there are in total."""
+    pagination = _get_member(_decode_any(raw), "pagination")
+    pages, items = (_get_member(pagination, name) for name in ("total_page", "total_items"))
+    return _parse_total(pages), _parse_total(items)
+
+
+_MOST_DIGITS = 18
+
+
+def _parse_total(value: object) -> int | None:
+    """Return a total, which may be a number or the text of one."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value) if len(value) <= _MOST_DIGITS else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    return int(value) if value == int(value) else None

@@ -1,0 +1,35 @@
+"""How many requests may be sent at once, without an even pace. Pure."""
+
+from __future__ import annotations
+
+__all__ = ["BurstCredit"]
+
+
+class BurstCredit:
+    """Requests that idle time has saved up, up to one window's worth.
+
+    Attributes:
+        amount: Requests that may be sent at once.
+    """
+
+    def __init__(self, amount: float) -> None:
+        self.amount = amount
+        self._idle_since: float | None = None
+
+    def note_idle(self, now: float) -> None:
+        """Start to save: no request is wanted from now on."""
+        self._idle_since = now
+
+    def end_idle(self, now: float, limit: int, per: float) -> None:
+        """Add what the idle time has saved, at ``limit`` requests in ``per`` seconds."""
+        if self._idle_since is not None:
+            idle, self._idle_since = now - self._idle_since, None
+            self.amount = min(self.amount + idle * limit / per, float(limit))
+
+    def spend(self) -> None:
+        """Use one request of it."""
+        self.amount -= 1
+
+    def clear(self) -> None:
+        """Use all of it."""
+        self.amount = 0.0

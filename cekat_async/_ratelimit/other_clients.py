@@ -1,0 +1,49 @@
+"""Whether other clients use the same quota, and what is left to them. Pure."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["OtherClients"]
+
+# Others count as present for this many windows after they were last noticed.
+_PRESENT = 2
+# The part of the limit that is left to others, and the largest addition after they were faster.
+_MARGIN, _MOST_CAUTION = 100, 60
+
+
+class OtherClients:
+    """Other users of the quota, as far as the server's numbers show them."""
+
+    def __init__(self) -> None:
+        self._present_until = -math.inf
+        self._caution = 0.0
+
+    def are_present(self, now: float) -> bool:
+        """Whether they were noticed lately."""
+        return now <= self._present_until
+
+    def notice(self, now: float, per: float) -> None:
+        """Count them as present, for two windows of ``per`` seconds."""
+        self._present_until = now + _PRESENT * per
+
+    def forget(self) -> None:
+        """Count them as absent."""
+        self._present_until = -math.inf
+
+    def add_caution(self, limit: int) -> None:
+        """Leave them more from now on: a request was refused, because they were faster."""
+        self._caution = min(2 * self._caution + 1, limit / _MOST_CAUTION)
+
+    def get_margin(self, now: float, limit: int, most_remaining: int) -> float:
+        """Return what to leave to them, who may take it while our request is on its way.
+
+        Args:
+            now: The time.
+            limit: Requests in a window.
+            most_remaining: The most that the server ever reported as left.
+        """
+        if not self.are_present(now):
+            return 0.0
+        # A small bucket never holds much, so at most half of it is left to others.
+        return min(max(1.0, limit / _MARGIN) + self._caution, most_remaining / 2)

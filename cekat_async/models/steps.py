@@ -1,0 +1,26 @@
+"""Work in steps, so that decoding a large reply does not block the event loop.
+
+A function that may work for long is a generator that pauses after a few milliseconds of work. The
+pipeline runs it, and gives the event loop a turn at each pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeAlias, TypeVar
+
+__all__ = ["Steps", "run_steps"]
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[None, None, T]
+"""Work in steps: a generator that yields ``None`` at each pause and returns its result."""
+
+
+def run_steps(steps: Steps[T]) -> T:
+    """Return the result of work in steps, without pauses."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -1,0 +1,128 @@
+"""Text from outside, made safe for messages and logs: printable, short, and without secrets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["Secret", "one_line", "quoted", "readable"]
+
+# White space may shrink a text to this part of its length.
+_SHRINKING = 4
+_LONGEST_QUOTE = 100
+
+_SHORTEST_SECRET = 8
+# Characters of a secret that are looked for. A pattern for all of a long one takes long to compile.
+_PROBE = 40
+# Characters that one character of a secret may take in a text, as in "&#123;".
+_LONGEST_SPELLING = 8
+
+
+def readable(text: str) -> str:
+    r"""Return text that can be encoded as UTF-8: without surrogates.
+
+    The system decodes a file name that is not UTF-8, or that the locale cannot decode, to
+    surrogates. Those that stand for UTF-8 become characters, others ``\xe9``.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _encode(text).decode(errors="backslashreplace")
+    return text
+
+
+def _encode(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, which encodes no byte
+        return text.encode(errors="surrogatepass")
+
+
+def one_line(text: str, at_most: int) -> str:
+    """Return text as one printable line.
+
+    Args:
+        text: Any text. White space and control characters in it become single spaces.
+        at_most: Characters of the line. A longer one is cut, and ends in ``…``.
+    """
+    # Truncate first: cleaning several megabytes blocks the event loop for seconds.
+    start = readable(text[: at_most * _SHRINKING])
+    line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
+    return line if len(line) <= at_most else f"{line[: at_most - 1]}…"
+
+
+def quoted(text: str) -> str:
+    """Return text of a server for a message: all of it, or only its length.
+
+    The text may repeat the API key, and a part of the key could not be redacted.
+    """
+    is_short = len(text) <= _LONGEST_QUOTE and text.isprintable()
+    return text if is_short else f"of {len(text):,} characters"
+
+
+def _build_pattern(secret: str) -> str:
+    """Return a pattern for a text however a server spells it: in JSON, in a URL, in HTML."""
+    return "".join(
+        rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
+        for c in secret
+    )
+
+
+def _find_end(rest: list[re.Pattern[str]], text: str, at: int) -> int:
+    """Return where a secret ends whose first :data:`_PROBE` characters end at ``at``."""
+    for character in rest:
+        if not (found := character.match(text, at)):
+            break
+        at = found.end()
+    return at
+
+
+class Secret:
+    """Text that is shown only on request: not in ``repr``, ``str``, pickles or tracebacks."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._value
+
+    def redact_text(self, text: str) -> str:
+        """Return ``text`` without the secret, which a server may have repeated."""
+        if len(self._value) < _SHORTEST_SECRET:
+            return text  # so short a secret is part of many texts, and protects nothing
+        pieces, at = list[str](), 0
+        rest: list[re.Pattern[str]] = []
+        for found in re.finditer(_build_pattern(self._value[:_PROBE]), text):
+            if found.start() >= at:
+                # Compiled once: doing it for each occurrence blocked the event loop for 300 ms
+                # (benchmarks/bench_blocking.py, error-nearly-the-key).
+                rest = rest or [re.compile(_build_pattern(c)) for c in self._value[_PROBE:]]
+                pieces += [text[at : found.start()], "***"]
+                at = _find_end(rest, text, found.end())
+        return "".join([*pieces, text[at:]])
+
+    def redact(self, body: bytes) -> bytes:
+        """Return ``body`` without the secret."""
+        # Each byte is a character of Latin-1, and the secret is ASCII.
+        return self.redact_text(body.decode("latin-1")).encode("latin-1")
+
+    def excerpt(self, body: bytes, at_most: int) -> bytes:
+        """Return the first ``at_most`` bytes of ``body``, without the secret.
+
+        The body is cut before it is redacted, because redacting megabytes takes seconds.
+        """
+        if len(body) <= at_most:
+            return self.redact(body)
+        # The cut may leave the beginning of the secret at the end, so that end is dropped.
+        margin = _LONGEST_SPELLING * len(self._value)
+        redacted = self.redact(body[: at_most + margin])
+        return redacted[: max(0, len(redacted) - margin)][:at_most]
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret does not pickle")

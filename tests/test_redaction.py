@@ -1,0 +1,160 @@
+"""Text from outside: it is shown on one line, printable, and without the API key."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.effort import calls_in
+
+from cekat_async.redaction import Secret, one_line, quoted, readable
+
+KEY = "sk-hush-4711"
+
+
+def test_secret_shows_when_asked() -> None:
+    """A secret gives its text to those who ask for it by name."""
+    assert Secret(KEY).reveal() == KEY
+
+
+@pytest.mark.parametrize("show", [repr, str, format, "{}".format, "%s".__mod__])
+def test_secret_never_shows(show) -> None:
+    """No way of printing a secret shows it."""
+    assert show(Secret(KEY)) == "'***'"
+
+
+def test_secret_has_no_dict() -> None:
+    """What tools print of an object's insides has no secret in it."""
+    assert not hasattr(Secret(KEY), "__dict__")
+
+
+def test_redaction() -> None:
+    """A text or a body that echoes the secret is left without it."""
+    secret = Secret(KEY)
+
+    assert secret.redact(f"a {KEY} b {KEY}".encode()) == b"a *** b ***"
+    assert secret.redact_text(f"a {KEY}") == "a ***"
+    assert secret.redact(b"\xff nothing") == b"\xff nothing"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "a/b+c&d==",
+        r"a\/b+c&d==",
+        r"a/b\u002bc\u0026d\u003d\u003D",
+        "a%2Fb%2bc%26d%3D%3d",
+        "a/b+c&#38;d&#x3d;&#x3D;",
+    ],
+    ids=["as it is", "slashes escaped", "JSON for HTML", "URL", "HTML"],
+)
+def test_redaction_of_escaped_echoes(echo: str) -> None:
+    """A key is struck out in every spelling in which a server may repeat it."""
+    secret = Secret("a/b+c&d==")
+
+    assert secret.redact(b'{"error":"' + echo.encode() + b'"}') == b'{"error":"***"}'
+    assert secret.redact_text(f"?key={echo}.") == "?key=***."
+
+
+LONG_KEY = "eyJhbGciOiJIUzI1NiJ9." + "".join(f"{n:x}_" for n in range(400))
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        lambda key: "".join(f"\\u{ord(c):04x}" for c in key),
+        lambda key: "".join(f"%{ord(c):02X}" for c in key),
+        lambda key: "".join(f"&#{ord(c)};" for c in key),
+        lambda key: "".join(c if i % 3 else f"&#x{ord(c):x};" for i, c in enumerate(key)),
+    ],
+    ids=["plain", "JSON", "URL", "HTML", "mixed"],
+)
+def test_redaction_of_a_long_key(spell) -> None:
+    """A key of a thousand characters is redacted to its last one, however it is spelled."""
+    secret, echo = Secret(LONG_KEY), spell(LONG_KEY)
+
+    assert secret.redact_text(f"a {echo}{echo} b {echo}") == "a ****** b ***"
+    part = secret.redact_text(f"a {spell(LONG_KEY[:-8])}!")
+    assert part == "a ***!"
+
+
+@given(
+    key=st.sampled_from([KEY, LONG_KEY]),
+    texts=st.lists(st.binary(max_size=300) | st.just(b"x" * 900), max_size=4),
+    most=st.integers(0, 3000),
+)
+def test_an_excerpt_never_shows_the_key(key: str, texts: list[bytes], most: int) -> None:
+    """The beginning of a body has no key and no large part of one, wherever the body is cut."""
+    body = key.encode().join(texts)
+    excerpt = Secret(key).excerpt(body, most)
+
+    assert len(excerpt) <= max(most, len(body))
+    half = key[: len(key) // 2].encode()
+    assert half not in excerpt or half in b"".join(texts)
+    if len(body) <= most:
+        assert excerpt == Secret(key).redact(body)
+    if len(texts) < 2 and len(body) > most:
+        assert body.startswith(excerpt)
+
+
+def test_redaction_of_a_key_that_is_none() -> None:
+    """A few letters keep nobody out and stand in every other word: they are left alone."""
+    assert Secret("k").redact_text("Name or service not known") == "Name or service not known"
+
+
+def test_a_secret_whose_beginning_repeats_is_redacted_once():
+    """A long key that begins the same way in its middle is one echo, and leaves nothing behind."""
+    key = "k3y-" * 20
+
+    assert Secret(key).redact_text(f"a {key} b") == "a *** b"
+
+
+def test_long_echoes_are_redacted_without_much_work() -> None:
+    """A body of nothing but long echoes of a long key takes a few calls for each character."""
+    key = "".join(f"{10_000 + 1237 * number}" for number in range(60))
+    body, secret = key[:-1].encode() * 200, Secret(key)
+
+    assert calls_in(lambda: secret.redact(body)) < 6 * len(body)
+    assert secret.redact(body) == b"***" * 200
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("café 😀", "café 😀"),
+        ("café".encode().decode("ascii", "surrogateescape"), "café"),
+        ("caf\udce9", r"caf\xe9"),
+        ("half \ud83d", r"half \xed\xa0\xbd"),
+        ("\udce9 and \ud83d", r"\xed\xb3\xa9 and \xed\xa0\xbd"),
+    ],
+)
+def test_a_name_can_be_printed_whatever_its_bytes_are(text: str, shown: str) -> None:
+    """Surrogates in a name become characters where their bytes are UTF-8, and escapes elsewhere."""
+    assert readable(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text, at_most, line",
+    [
+        ("as it is", 8, "as it is"),
+        ("one too many", 11, "one too ma…"),
+        (" a\r\n\tb\x00 \u2028c ", 100, "a b c"),
+        ("caf\udce9", 100, r"caf\xe9"),
+        ("", 10, ""),
+    ],
+)
+def test_one_line(text: str, at_most: int, line: str) -> None:
+    """White space and control characters become single spaces, and a long line is cut."""
+    assert one_line(text, at_most) == line
+
+
+def test_one_line_of_megabytes_takes_no_time() -> None:
+    """Text is cut before it is cleaned: cleaning megabytes would block the event loop."""
+    assert calls_in(lambda: one_line("x\n" * 2_000_000, 100)) < 2_000
+
+
+@pytest.mark.parametrize(
+    "text, shown", [("c-1", "c-1"), ("c\n1", "of 3 characters"), ("x" * 101, "of 101 characters")]
+)
+def test_quoted(text: str, shown: str) -> None:
+    """A short printable text is quoted whole; of another only the length is shown."""
+    assert quoted(text) == shown
