@@ -50,14 +50,7 @@ async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[
 def make_sandbox(
     rate: RateLimit | None, *, conversations: int, inboxes: int = 8, seed: int = 1, port: int = 0
 ) -> Sandbox:
-    """Return a sandbox that grants a rate.
-
-    Args:
-        rate: The quota; the documented one if its number is left to the server, none for ``None``.
-        conversations: How many conversations it has.
-        inboxes: How many inboxes they are in.
-        seed: The same seed gives the same data.
-        port: The port on 127.0.0.1; 0 for any free one.
+    """Return a sandbox that grants a rate; the documented one if that is left to the server.
 
     Raises:
         ConfigurationError: A sandbox cannot be that large.

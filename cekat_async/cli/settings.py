@@ -80,6 +80,14 @@ def read_settings(
     )
 
 
+def _keep(value: Any) -> Any:
+    return value
+
+
+def _make_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class _Kind(NamedTuple):
     """What the values of a setting must be.
 
@@ -91,7 +99,7 @@ class _Kind(NamedTuple):
 
     wanted: str
     types: tuple[type, ...]
-    convert: Callable[[Any], Any] = lambda value: value
+    convert: Callable[[Any], Any] = _keep
 
     def accepts(self, value: object) -> bool:
         """Whether a value is of this kind."""
@@ -107,11 +115,7 @@ _PATH = _TEXT._replace(convert=os.path.expanduser)
 _NUMBER = _Kind("a whole number, as in {key} = 8", (int,))
 _SWITCH = _Kind("true or false", (bool,))
 _RATE = _Kind('as in {key} = "300/60"', (str, int), str)
-_TEXTS = _Kind(
-    'a list of texts, as in {key} = ["…", "…"]',
-    (str, list),
-    lambda value: [value] if isinstance(value, str) else value,
-)
+_TEXTS = _Kind('a list of texts, as in {key} = ["…", "…"]', (str, list), _make_list)
 # By the function that parses the option on the command line; for all others, text.
 _PARSED: Mapping[object, _Kind] = {
     parse_rate_limit: _RATE,

@@ -127,13 +127,6 @@ def test_a_sandbox_takes_nothing_of_what_is_real(cekat, settings, tmp_path):
     assert manifest["account"] == "sandbox of 9"
 
 
-def test_waiting_is_not_for_a_pace_that_is_off(cekat, settings):
-    """A ``wait`` of the settings is passed over where it means nothing."""
-    settings("wait = true")
-
-    assert cekat("inboxes", "--sandbox", "--rate-limit", "off").code == 0
-
-
 @pytest.mark.parametrize(
     "typed, inboxes, by_inbox",
     [((), [], True), (("--inbox", "a"), ["a"], False), (("--no-by-inbox",), [], False)],

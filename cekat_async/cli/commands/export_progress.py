@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -49,20 +49,7 @@ class Snapshot(NamedTuple):
     target: str
 
 
-class ProgressDisplay(Protocol):
-    """Shows the progress of an export."""
-
-    def start(self) -> None:
-        """Show it from now on."""
-
-    def refresh(self) -> None:
-        """Show the current progress."""
-
-    def stop(self) -> None:
-        """Release the screen. Any thread may call this, and more than once."""
-
-
-def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressDisplay:
+def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressBar | ProgressLog:
     """Return a moving line for a terminal, and plain lines or JSON for a log.
 
     Args:
@@ -79,7 +66,7 @@ def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressDis
 
 
 @contextmanager
-def shown(display: ProgressDisplay) -> Generator[None, None, None]:
+def shown(display: ProgressBar | ProgressLog) -> Generator[None, None, None]:
     """Show a display, and refresh it several times a second, while the body runs."""
     display.start()
     task = asyncio.create_task(_refresh_forever(display))
@@ -90,7 +77,7 @@ def shown(display: ProgressDisplay) -> Generator[None, None, None]:
         display.stop()
 
 
-async def _refresh_forever(display: ProgressDisplay) -> None:
+async def _refresh_forever(display: ProgressBar | ProgressLog) -> None:
     while True:
         display.refresh()
         await asyncio.sleep(_SECONDS_BETWEEN_REFRESHES)
@@ -116,7 +103,7 @@ class ProgressBar:
         self._progress.start()
 
     def stop(self) -> None:
-        """Remove the line."""
+        """Remove the line. Any thread may call this, and more than once."""
         self._progress.stop()
 
     def refresh(self) -> None:

@@ -28,11 +28,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be exported, where to, and how.
 
     Attributes:
-        target: A file, a folder, a database or ``-``.
         sink_options: Arguments of :func:`~cekat_async.export.sink_for`.
-        filters: Which conversations.
-        account: The name of the account; ``None`` for the default.
-        checkpoint: The file of the checkpoint; ``None`` for the default.
         run_options: Arguments of the export's ``run``.
     """
 
