@@ -20,7 +20,7 @@ Every error can be pickled, and none contains the API key. (The records in a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Self
 
 from cekat_async.redaction import one_line, readable
 
@@ -55,10 +55,13 @@ class CekatError(Exception):
         request_id: The server's id of the request, if it sent one.
         cursor: The cursor of the page that failed; ``None`` if it was the first, or no walk.
         inbox_id: The inbox it concerns, if many are walked at once.
-        advice: What a caller can do, if that follows from the class. ``str(error)`` ends with it.
+        advice: What a caller can do; ``None`` if the message says it. ``str(error)`` ends with it.
+            ``{option}`` in it stands for the argument to pass.
+        option: The name of that argument.
     """
 
-    advice: ClassVar[str | None] = None
+    advice: str | None = None
+    option: str | None = None
 
     # Set where they are known. Class defaults keep the constructor, and so pickling, simple.
     path: str | None = None
@@ -67,6 +70,7 @@ class CekatError(Exception):
     request_id: str | None = None
     cursor: Cursor | None = None
     inbox_id: str | None = None
+    _argument: str = ""
 
     def __init__(self, message: str = "") -> None:
         # So that any program can print or log the error.
@@ -85,11 +89,26 @@ class CekatError(Exception):
         )
         return [fact for fact in facts if fact]
 
+    def advise(self, advice: str, **argument: object) -> Self:
+        """Set the advice, and the one argument that it names; return the error."""
+        self.advice = advice
+        ((self.option, value),) = argument.items()
+        self._argument = f"{self.option}={value}"
+        return self
+
+    def format_advice(self, argument: str) -> str | None:
+        """Return the advice with an argument as its reader writes it, as ``--restart``."""
+        return self.advice and self.advice.replace("{option}", argument)
+
+    def describe(self) -> str:
+        """Return the message and the facts, without the advice."""
+        facts = self._facts()
+        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+
     def __str__(self) -> str:
         """Return the message, the facts, and the advice."""
-        facts = self._facts()
-        text = f"{self.message} ({', '.join(facts)})" if facts else self.message
-        return f"{text}: {self.advice}" if text and self.advice else text
+        text, advice = self.describe(), self.format_advice(self._argument)
+        return f"{text}: {advice}" if text and advice else text
 
 
 class ConfigurationError(CekatError, ValueError):
@@ -198,7 +217,7 @@ class BadRequestError(APIStatusError):
 class AuthenticationError(APIStatusError):
     """401: the key is missing, wrong or revoked."""
 
-    advice = "check api_key=… or CEKAT_API_KEY"
+    advice = "check the API key (api_key=… or CEKAT_API_KEY)"
 
 
 class PermissionDeniedError(APIStatusError):
@@ -210,7 +229,7 @@ class PermissionDeniedError(APIStatusError):
 class NotFoundError(APIStatusError):
     """404: it does not exist, or this is not the API's host."""
 
-    advice = "check base_url=… or CEKAT_BASE_URL"
+    advice = "check the base URL (base_url=… or CEKAT_BASE_URL)"
 
 
 class RateLimitError(APIStatusError):

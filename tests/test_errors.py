@@ -89,9 +89,9 @@ def test_tree_is_the_real_one() -> None:
 @pytest.mark.parametrize(
     "status, advice",
     [
-        (401, "check api_key=… or CEKAT_API_KEY"),
+        (401, "check the API key (api_key=… or CEKAT_API_KEY)"),
         (403, "ask for a key that may see this"),
-        (404, "check base_url=… or CEKAT_BASE_URL"),
+        (404, "check the base URL (base_url=… or CEKAT_BASE_URL)"),
     ],
 )
 def test_a_refusal_says_what_to_do(status, advice) -> None:
@@ -109,6 +109,16 @@ def test_other_errors_give_no_advice_of_their_own() -> None:
 
     assert with_advice == {"AuthenticationError", "PermissionDeniedError", "NotFoundError"}
     assert str(ServerError("no", status=500)) == "no (HTTP 500)"
+
+
+def test_advice_names_an_argument_as_its_reader_writes_it() -> None:
+    """In Python the text ends with ``restart=True``; a command line can write it its own way."""
+    error = errors.CheckpointError("it is broken").advise("begin anew with {option}", restart=True)
+
+    for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
+        assert (str(one), one.option) == ("it is broken: begin anew with restart=True", "restart")
+        assert one.describe() == "it is broken"
+        assert one.format_advice("--restart") == "begin anew with --restart"
 
 
 def test_no_class_is_left_out() -> None:

@@ -114,9 +114,8 @@ def _parse_base_url(base_url: object, *, allow_http: bool) -> str:
         raise ConfigurationError("base_url must not hold a query or fragment")
     parts = _parse_url(text)
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
-        raise ConfigurationError(
-            f"base_url {text!r} would send the key unencrypted: write https://, "
-            "or pass allow_http=True"
+        raise ConfigurationError(f"base_url {text!r} would send the key unencrypted").advise(
+            "write https://, or pass {option}", allow_http=True
         )
     return f"{parts.scheme}://{parts.netloc}{_parse_path(text, parts.path)}"
 

@@ -1,6 +1,6 @@
-"""The commands: what may be typed, and what it comes to.
+"""The commands and their arguments.
 
-What a command does is imported when it begins, so that help and the word on a misuse come at once.
+Each command imports what it needs when it runs, so that help and usage errors are fast.
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cekat_async import CekatError, __version__
-from cekat_async.cli.exits import ExitCode, say_failure
-from cekat_async.cli.logs import log_to
+from cekat_async.cli.connection import CONNECTION_NAMES, build_connection, connection_options
+from cekat_async.cli.exit_codes import ExitCode, report_error
 from cekat_async.cli.options import (
-    CONNECTION_NAMES,
-    ON_A_TERMINAL,
-    connection,
-    connection_options,
+    DEFAULT_ROWS,
+    add_options,
+    describe_bad_value,
     export_options,
     filter_options,
+    number,
     rate_limit_option,
     verbose_option,
-    wrong_value,
 )
-from cekat_async.cli.stderr import optional_stderr
-from cekat_async.cli.stdout import lenient_stdout
-from cekat_async.cli.texts import target
-from cekat_async.cli.voice import Voice
+from cekat_async.cli.parameter_types import parse_target
+from cekat_async.cli.reporter import Reporter, log_to
+from cekat_async.cli.streams import lenient_stdout, optional_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,34 +35,33 @@ __all__ = ["app", "run"]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; what goes wrong is said in one line."""
-    # Everything for people goes to standard error; standard output carries data alone.
-    voice = Voice()
-    log_to(voice)
+    """Run the command line, report an error in one line, and return the exit code."""
+    reporter = Reporter()
+    log_to(reporter)
     with optional_stderr(), lenient_stdout():
-        return _run(arguments, voice)
+        return _run(arguments, reporter)
 
 
-def _run(arguments: Sequence[str] | None, voice: Voice) -> int:
+def _run(arguments: Sequence[str] | None, reporter: Reporter) -> int:
     try:
-        # Without standalone mode click leaves exiting, and the form of its errors, to us.
-        code = app.main(arguments, prog_name="cekat", standalone_mode=False, obj=voice)
+        # Without standalone mode, click neither exits nor prints errors.
+        code = app.main(arguments, prog_name="cekat", standalone_mode=False, obj=reporter)
         return int(code or ExitCode.DONE)
     except click.UsageError as error:
-        _say_misuse(error, voice)
+        _report_usage_error(error, reporter)
         return ExitCode.USAGE
     except CekatError as error:
-        return say_failure(error, voice)
+        return report_error(error, reporter)
     except click.Abort:
         return ExitCode.INTERRUPTED
 
 
-def _say_misuse(error: click.UsageError, voice: Voice) -> None:
+def _report_usage_error(error: click.UsageError, reporter: Reporter) -> None:
     path = error.ctx.command_path if error.ctx else "cekat"
-    elsewhere = wrong_value(error) if isinstance(error, click.BadParameter) else None
-    text = elsewhere or f"{error.format_message()} See '{path} --help'."
+    not_typed = describe_bad_value(error) if isinstance(error, click.BadParameter) else None
+    text = not_typed or f"{error.format_message()} See '{path} --help'."
     kind = type(error).__name__
-    voice.say(text, event="error", level="error", error=kind, exit_code=ExitCode.USAGE)
+    reporter.report(text, event="error", level="error", error=kind, exit_code=ExitCode.USAGE)
 
 
 @click.group(
@@ -86,9 +83,9 @@ def app(context: click.Context, /) -> None:
     short_help="Write all conversations to a file or a database.",
     epilog="Each of them may be set in the environment or in a file, and TARGET too: docs/cli.md.",
 )
-@click.argument("target", type=target, metavar="TARGET", envvar="CEKAT_TARGET")
-@export_options
-@connection_options
+@click.argument("target", type=parse_target, metavar="TARGET", envvar="CEKAT_TARGET")
+@add_options(export_options)
+@add_options(connection_options)
 @click.pass_context
 def export(context: click.Context, /, **options: Any) -> int:
     """Write every conversation to a file or a database, each once.
@@ -98,75 +95,63 @@ def export(context: click.Context, /, **options: Any) -> int:
 
     Stopped or killed, the same command goes on. TARGET is there when it is whole.
     """
-    from cekat_async.cli.wanted import wanted  # noqa: PLC0415 - see above
+    from cekat_async.cli.commands.export_request import build_export_request  # noqa: PLC0415
 
-    where = {name: options.pop(name) for name in CONNECTION_NAMES}
-    asked, source = wanted(context, **options), connection(**where)
+    server = {name: options.pop(name) for name in CONNECTION_NAMES}
+    request = build_export_request(context, **options)
+    connection = build_connection(**server)
 
-    from cekat_async.cli.exporting import export_to_the_end  # noqa: PLC0415 - see above
+    # Not before the arguments are checked: it is slow to import.
+    from cekat_async.cli.commands.export import run_export  # noqa: PLC0415
 
-    return export_to_the_end(context.obj, asked, source)
+    return run_export(context.obj, request, connection)
 
 
 @app.command(short_help="Show conversations: a table, or JSON Lines in a pipe.")
-@filter_options
+@add_options(filter_options)
 @click.option(
     "-n",
     "--max",
-    "most",
+    "maximum",
     type=click.IntRange(min=1),
     metavar="N",
-    show_default=f"{ON_A_TERMINAL} on a terminal, all in a pipe",
+    show_default=f"{DEFAULT_ROWS} on a terminal, all in a pipe",
     help="At most so many.",
 )
-@connection_options
+@add_options(connection_options)
 @click.pass_obj
 def conversations(
-    voice: Voice,
+    reporter: Reporter,
     /,
     inbox_id: str | None,
     stage_status: str | None,
-    most: int | None,
-    **where: Any,
+    maximum: int | None,
+    **server: Any,
 ) -> int:
     """Show conversations: a table on a terminal, JSON Lines as the API sent them in a pipe."""
-    which = {"inbox_id": inbox_id, "stage_status": stage_status}
-    source = connection(**where)
+    connection = build_connection(**server)
 
-    from cekat_async.cli.listing import list_conversations  # noqa: PLC0415 - see above
+    from cekat_async.cli.commands.listings import list_conversations  # noqa: PLC0415
 
-    return list_conversations(voice, source, most, which)
+    filters = {"inbox_id": inbox_id, "stage_status": stage_status}
+    return list_conversations(reporter, connection, maximum, filters)
 
 
 @app.command(short_help="Show inboxes: a table, or JSON Lines in a pipe.")
-@connection_options
+@add_options(connection_options)
 @click.pass_obj
-def inboxes(voice: Voice, /, **where: Any) -> int:
+def inboxes(reporter: Reporter, /, **server: Any) -> int:
     """Show the account's inboxes: a table on a terminal, JSON Lines in a pipe."""
-    source = connection(**where)
+    connection = build_connection(**server)
 
-    from cekat_async.cli.listing import list_inboxes  # noqa: PLC0415 - see above
+    from cekat_async.cli.commands.listings import list_inboxes  # noqa: PLC0415
 
-    return list_inboxes(voice, source)
+    return list_inboxes(reporter, connection)
 
 
 @app.command(short_help="Run a sandbox of the API on this machine.")
-@click.option(
-    "--conversations",
-    type=click.IntRange(min=0),
-    default=5000,
-    show_default=True,
-    metavar="N",
-    help="How many there are.",
-)
-@click.option(
-    "--inboxes",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="How many they are spread over.",
-)
+@click.option("--conversations", **number(0, 5000), help="How many there are.")
+@click.option("--inboxes", **number(1, 8), help="How many they are spread over.")
 @click.option(
     "--seed",
     type=int,
@@ -186,8 +171,8 @@ def inboxes(voice: Voice, /, **where: Any) -> int:
 @rate_limit_option("The quota it grants; auto: 300 in 60 s; off: any number.")
 @verbose_option
 @click.pass_obj
-def sandbox(voice: Voice, /, rate_limit: RateLimit | None, **options: Any) -> int:
+def sandbox(reporter: Reporter, /, rate_limit: RateLimit | None, **options: Any) -> int:
     """Run a sandbox of the API on this machine, until Ctrl-C."""
-    from cekat_async.cli.sandboxing import run_sandbox  # noqa: PLC0415 - see above
+    from cekat_async.cli.commands.sandbox import run_sandbox  # noqa: PLC0415
 
-    return run_sandbox(voice, rate_limit, options)
+    return run_sandbox(reporter, rate_limit, options)

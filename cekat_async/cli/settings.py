@@ -8,87 +8,32 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import msgspec
 
 from cekat_async import ConfigurationError
-from cekat_async.cli.places import settings_file
+from cekat_async.cli.parameter_types import parse_file_name, parse_rate_limit, parse_target
+from cekat_async.cli.paths import get_settings_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["KEY_NAMES", "Settings", "read_settings"]
 
-_HERE = "cekat.toml"
-
-
-class _Kind(NamedTuple):
-    """What a value has to be."""
-
-    wanted: str
-    fits: Callable[[Any], bool]
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_switch(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_rate(value: object) -> bool:
-    return _is_text(value) or _is_number(value)
-
-
-def _is_texts(value: object) -> bool:
-    return _is_text(value) or (isinstance(value, list) and all(map(_is_text, value)))
-
-
-_TEXT = _Kind('a text, as in {key} = "…"', _is_text)
-_NUMBER = _Kind("a whole number, as in {key} = 8", _is_number)
-_SWITCH = _Kind("true or false", _is_switch)
-_RATE = _Kind('as in {key} = "300/60"', _is_rate)
-_TEXTS = _Kind('a list of texts, as in {key} = ["…", "…"]', _is_texts)
+_LOCAL_FILE = "cekat.toml"
 
 KEY_NAMES = ("api_key_file", "api_key_env")
-"""The settings that say where the API key is. One of a profile outdoes both of the defaults."""
-
-_KINDS = {
-    "account": _TEXT,
-    "allow_empty": _SWITCH,
-    "allow_http": _SWITCH,
-    "api_key_env": _TEXT,
-    "api_key_file": _TEXT,
-    "attempts": _NUMBER,
-    "base_url": _TEXT,
-    "by_inbox": _SWITCH,
-    "checkpoint": _TEXT,
-    "concurrency": _NUMBER,
-    "inbox": _TEXTS,
-    "incremental": _SWITCH,
-    "keep_formulas": _SWITCH,
-    "log_format": _TEXT,
-    "rate_limit": _RATE,
-    "status": _TEXT,
-    "table": _TEXT,
-    "target": _TEXT,
-    "wait": _SWITCH,
-}
-_PATHS = {"api_key_file", "checkpoint", "target"}
+"""The settings for the API key. One of them in a profile overrides both defaults."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file says for a profile.
+    """What a file sets for a profile.
 
     Attributes:
-        file: Its name, as a person knows it.
+        file: The file's name, for messages.
         values: The values of the options, by their names with underscores.
-        has_own_key: Whether the profile itself says where its key is, and not the defaults.
-        is_found_here: Whether nobody named the file: it lay in the current folder.
+        has_own_key: Whether the profile itself names the place of its key.
+        is_found_here: Whether it is the file of the current folder, and nobody named it.
     """
 
     file: str = ""
@@ -97,46 +42,109 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     is_found_here: bool = False
 
 
-def read_settings(config: str | None, profile: str | None) -> Settings:
+def read_settings(
+    config: str | None, profile: str | None, parameters: Mapping[str, click.Parameter]
+) -> Settings:
     """Return the settings for a profile.
 
     Args:
-        config: The file. Without a name it is ``cekat.toml`` in the current folder, or else the
-            one of the person; if there is neither, there are no settings.
-        profile: The profile; without one only the defaults count.
+        config: The file. Default: ``cekat.toml`` in the current folder, or else the user's own; if
+            neither exists, there are no settings.
+        profile: The profile; without one, only the file's defaults count.
+        parameters: The options and arguments that may be set, by name.
 
     Raises:
-        ConfigurationError: There is no such file or profile, or something in it is wrong.
+        ConfigurationError: There is no such file or profile, or the file has an error.
     """
-    path = Path(config) if config else _found()
+    path = Path(config) if config else _find_file()
     if path is None:
         if profile:
             raise ConfigurationError(
-                f"there is no profile {profile!r}, since there are no settings: write {_HERE} or "
-                f"{settings_file()}, or name a file with --config"
+                f"there is no profile {profile!r}, since there are no settings: write "
+                f"{_LOCAL_FILE} or {get_settings_path()}, or name a file with --config"
             )
         return Settings()
     file = str(path)
-    read = _read(path)
-    profiles = read.pop("profiles", {})
-    defaults = _checked(read, file)
-    chosen = _profile(profiles, profile, file)
+    kinds = _get_kinds(parameters)
+    table = _read_toml(path)
+    profiles = table.pop("profiles", {})
+    defaults = _read_table(table, file, kinds)
+    chosen = _read_profile(profiles, profile, file, kinds)
     if has_own_key := any(name in chosen for name in KEY_NAMES):
         defaults = {name: value for name, value in defaults.items() if name not in KEY_NAMES}
     return Settings(
         file=file,
         values=defaults | chosen,
         has_own_key=has_own_key,
-        is_found_here=not config and file == _HERE,
+        is_found_here=not config and file == _LOCAL_FILE,
     )
 
 
-def _found() -> Path | None:
-    # What cannot even be looked for is not there.
-    return next((path for path in (Path(_HERE), settings_file()) if os.path.exists(path)), None)  # noqa: PTH110
+def _keep(value: Any) -> Any:
+    return value
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _make_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class _Kind(NamedTuple):
+    """What the values of a setting must be.
+
+    Attributes:
+        wanted: What to write instead of a wrong value.
+        types: The types that the file may use. Text must not be blank.
+        convert: Converts a value to what is typed on the command line.
+    """
+
+    wanted: str
+    types: tuple[type, ...]
+    convert: Callable[[Any], Any] = _keep
+
+    def accepts(self, value: object) -> bool:
+        """Whether a value is of this kind."""
+        if type(value) is list:
+            return list in self.types and all(map(_TEXT.accepts, value))
+        is_blank = isinstance(value, str) and not value.strip()
+        return type(value) in self.types and not is_blank
+
+
+_TEXT = _Kind('a text, as in {key} = "…"', (str,))
+# Not pathlib, which drops a slash at the end.
+_PATH = _TEXT._replace(convert=os.path.expanduser)
+_NUMBER = _Kind("a whole number, as in {key} = 8", (int,))
+_SWITCH = _Kind("true or false", (bool,))
+_RATE = _Kind('as in {key} = "300/60"', (str, int), str)
+_TEXTS = _Kind('a list of texts, as in {key} = ["…", "…"]', (str, list), _make_list)
+# By the function that parses the option on the command line; for all others, text.
+_PARSED: Mapping[object, _Kind] = {
+    parse_rate_limit: _RATE,
+    parse_file_name: _PATH,
+    parse_target: _PATH,
+}
+
+
+def _get_kinds(parameters: Mapping[str, click.Parameter]) -> dict[str, _Kind]:
+    """Return the settings in alphabetical order."""
+    kinds = {name: _get_kind(parameter) for name, parameter in parameters.items()}
+    return dict(sorted((kinds | {"api_key_file": _PATH, "api_key_env": _TEXT}).items()))
+
+
+def _get_kind(parameter: click.Parameter) -> _Kind:
+    if isinstance(parameter, click.Option) and (parameter.is_flag or parameter.multiple):
+        return _SWITCH if parameter.is_flag else _TEXTS
+    if isinstance(parameter.type, click.IntRange):
+        return _NUMBER
+    return _PARSED.get(getattr(parameter.type, "func", None), _TEXT)
+
+
+def _find_file() -> Path | None:
+    # A path that the system refuses to look at does not exist.
+    paths = (Path(_LOCAL_FILE), get_settings_path())
+    return next((path for path in paths if os.path.exists(path)), None)  # noqa: PTH110
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -145,50 +153,42 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
 
 
-def _profile(profiles: object, name: str | None, file: str) -> dict[str, Any]:
+def _read_profile(
+    profiles: object, name: str | None, file: str, kinds: Mapping[str, _Kind]
+) -> dict[str, Any]:
     if not isinstance(profiles, dict) or not all(
         isinstance(one, dict) for one in profiles.values()
     ):
         raise ConfigurationError(f"{file}: profiles: write each as a table, [profiles.NAME]")
-    # All of them are checked: what is wrong in one is better known before it is wanted.
-    found = {each: _checked(values, f"{file}: {each}") for each, values in profiles.items()}
+    # All of them are checked, so that errors show before a profile is needed.
+    found = {each: _read_table(one, f"{file}: {each}", kinds) for each, one in profiles.items()}
     if name is None:
         return {}
     if name not in found:
-        there = f"there are: {', '.join(found)}" if found else "there are none"
-        raise ConfigurationError(f"{file} has no profile {name!r}: {there}")
+        known = f"there are: {', '.join(found)}" if found else "there are none"
+        raise ConfigurationError(f"{file} has no profile {name!r}: {known}")
     return found[name]
 
 
-def _checked(table: dict[str, Any], where: str) -> dict[str, Any]:
+def _read_table(table: dict[str, Any], where: str, kinds: Mapping[str, _Kind]) -> dict[str, Any]:
     values = {key.replace("-", "_"): value for key, value in table.items()}
     for key, value in values.items():
-        _check(key, value, where)
+        _require_valid(key, value, where, kinds)
     if all(name in values for name in KEY_NAMES):
         raise ConfigurationError(f"{where}: write either {' or '.join(KEY_NAMES)}, not both")
-    return {key: _as_typed(key, value) for key, value in values.items()}
+    return {key: kinds[key].convert(value) for key, value in values.items()}
 
 
-def _check(key: str, value: object, where: str) -> None:
+def _require_valid(key: str, value: object, where: str, kinds: Mapping[str, _Kind]) -> None:
     if key == "api_key":
-        # Without the value: it is a key.
+        # Without the value, which is a key.
         raise ConfigurationError(
             f"{where}: api_key: no key belongs into this file; put it into a file of its own and "
             'write api_key_file = "…", or name its variable with api_key_env = "…"'
         )
-    kind = _KINDS.get(key)
-    if kind is None:
-        close = difflib.get_close_matches(key, _KINDS, 1)
-        instead = f"did you mean {close[0]}?" if close else f"there are {', '.join(_KINDS)}"
+    if key not in kinds:
+        close = difflib.get_close_matches(key, kinds, 1)
+        instead = f"did you mean {close[0]}?" if close else f"there are {', '.join(kinds)}"
         raise ConfigurationError(f"{where}: {key}: there is no such setting: {instead}")
-    if not kind.fits(value):
-        raise ConfigurationError(f"{where}: {key}: write {kind.wanted.format(key=key)}")
-
-
-def _as_typed(key: str, value: Any) -> Any:
-    """Return a value as it would have been typed behind its option."""
-    if key in _PATHS:
-        return os.path.expanduser(value)  # noqa: PTH111 - a slash at its end has a meaning
-    if key == "inbox":
-        return [value] if isinstance(value, str) else value
-    return str(value) if key == "rate_limit" else value
+    if not kinds[key].accepts(value):
+        raise ConfigurationError(f"{where}: {key}: write {kinds[key].wanted.format(key=key)}")

@@ -66,8 +66,8 @@ async def inboxes_of(
                     on_malformed(odd)
     if not found:
         # Nothing is no export: it would take the place of one that is whole.
-        raise ConfigurationError(
-            "by_inbox finds no inbox that the key may see: leave it out, or check the key"
+        raise ConfigurationError("there is no inbox that the key may see").advise(
+            "leave out {option}, or check the key", by_inbox=True
         )
     return Listings(found, get_business_id(inboxes))
 

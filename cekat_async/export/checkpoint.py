@@ -326,8 +326,8 @@ class Checkpoint:
         if (version := self._value("PRAGMA user_version")) != FORMAT:
             raise CheckpointError(
                 f"{self.path} is of another version of cekat_async (format {version}, this one "
-                f"writes {FORMAT}): go on with that version, or begin anew with restart=True"
-            )
+                f"writes {FORMAT})"
+            ).advise("go on with that version, or begin anew with {option}", restart=True)
         self._keep_journal()
         self._seq = self._value("SELECT coalesce(max(seq), -1) FROM names") + 1
         self._is_blank = not self._value("SELECT total(pages) FROM partitions")
@@ -434,8 +434,8 @@ class Checkpoint:
 
     def _is_broken(self, error: Exception) -> CheckpointError:
         why = " ".join(str(error).split())  # SQLite cites statements of several lines
-        return CheckpointError(
-            f"the checkpoint {self.path} is broken ({why}): begin anew with restart=True"
+        return CheckpointError(f"the checkpoint {self.path} is broken ({why})").advise(
+            "begin anew with {option}", restart=True
         )
 
     def _of_operation(self, error: sqlite3.Error) -> TargetError | CheckpointError:
@@ -453,9 +453,8 @@ def _temporary_folder() -> Path:
     try:
         return Path(mkdtemp(prefix="cekat-export-"))
     except OSError as error:
-        raise TargetError(
-            f"cannot make a temporary checkpoint ({error.strerror or error}): set TMPDIR to a "
-            "folder that can be written, or pass checkpoint=…"
+        raise TargetError(f"cannot make a temporary checkpoint ({error.strerror or error})").advise(
+            "set TMPDIR to a folder that can be written, or pass {option}", checkpoint="…"
         ) from error
 
 

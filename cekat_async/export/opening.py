@@ -82,11 +82,11 @@ class Opened(NamedTuple):
             f"{account}; the keys differ, and {why})"
         )
         if self.held.is_replaced:
-            return ReplacementRefusedError(
-                f"{text}: choose another target, or pass replace=True to replace it"
+            return ReplacementRefusedError(text).advise(
+                "choose another target, or pass {option} to replace it", replace=True
             )
-        return ConfigurationError(
-            f"{text}: nothing can be added to it; export all of it anew with incremental=False"
+        return ConfigurationError(text).advise(
+            "nothing can be added to it; export all of it anew with {option}", incremental=False
         )
 
     def refuse_checkpoint(self, where: object, account: str, why: str) -> CekatError:
@@ -94,8 +94,9 @@ class Opened(NamedTuple):
         assert self.found is not None  # noqa: S101 - for type checkers
         return CheckpointError(
             f"the checkpoint {where} belongs to another account ({self.found.account}; this is "
-            f"{account}; the keys differ, and {why}): finish it with the other account's key, or "
-            "begin anew with restart=True"
+            f"{account}; the keys differ, and {why})"
+        ).advise(
+            "finish it with the other account's key, or begin anew with {option}", restart=True
         )
 
 

@@ -124,9 +124,8 @@ def require_same_export(found: Job, wanted: Job, where: object) -> None:
 
 def _another_export(where: object, what: str, theirs: str, ours: str) -> CheckpointError:
     return CheckpointError(
-        f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours}): "
-        "finish that one as it was begun, or begin anew with restart=True"
-    )
+        f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours})"
+    ).advise("finish that one as it was begun, or begin anew with {option}", restart=True)
 
 
 def goes_on(found: Job, wanted: Job) -> bool:
@@ -147,8 +146,9 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
     if not is_same_selection(base.filters, filters):
         raise ConfigurationError(
             f"{base.target} holds an export with other filters ({_words(base.filters)}; "
-            f"this is {_words(filters)}{_doubt(filters)}): nothing can be added to it; "
-            "export all of it anew with incremental=False"
+            f"this is {_words(filters)}{_doubt(filters)})"
+        ).advise(
+            "nothing can be added to it; export all of it anew with {option}", incremental=False
         )
 
 
@@ -163,9 +163,8 @@ def require_replaceable(held: Held, filters: Filters) -> None:
         return
     raise ReplacementRefusedError(
         f"{last.target} holds an export with other filters ({_words(last.filters)}; "
-        f"this is {_words(filters)}{_doubt(filters)}), which this one would replace: "
-        "choose another target, or pass replace=True"
-    )
+        f"this is {_words(filters)}{_doubt(filters)}), which this one would replace"
+    ).advise("choose another target, or pass {option}", replace=True)
 
 
 def require_carriable(held: Held, target: str, failed: Collection[Partition]) -> None:
@@ -181,8 +180,11 @@ def require_carriable(held: Held, target: str, failed: Collection[Partition]) ->
     count = f"{len(failed):,} inboxes" if len(failed) > 1 else "1 inbox"
     raise ReplacementRefusedError(
         f"{count} failed (the first is {first.inbox_id}: {first.error}), and the old records "
-        f"cannot be kept, because {target} {why}: run it again when all inboxes can be read, or "
-        "pass replace=True to replace the target without them"
+        f"cannot be kept, because {target} {why}"
+    ).advise(
+        "run it again when all inboxes can be read, or pass {option} to replace the target "
+        "without them",
+        replace=True,
     )
 
 
@@ -200,10 +202,8 @@ def require_not_emptied(held: Held, target: str, filters: Filters, policy: Polic
     count = held.count()
     what = "something" if count is None else f"{count:,} conversation{'s' * (count != 1)}"
     raise ReplacementRefusedError(
-        f"the export found no conversation, and {target} holds {what}: if that is right, pass "
-        "allow_empty=True",
-        option="allow_empty",
-    )
+        f"the export found no conversation, and {target} holds {what}"
+    ).advise("if that is right, pass {option}", allow_empty=True)
 
 
 def _doubt(filters: Filters) -> str:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 from support.served import served as in_a_thread
 
+from cekat_async import CekatClient
 from cekat_async.cli import run
 from cekat_async.sandbox import Sandbox
 
@@ -66,7 +67,7 @@ class Ended:
         return line
 
     @property
-    def said(self):
+    def messages(self):
         """What was said in JSON, each line of it."""
         return [json.loads(line) for line in self.err.splitlines()]
 
@@ -90,6 +91,19 @@ def cekat(capsysbinary):
         return Ended(code, out, err.decode())
 
     return cekat
+
+
+@pytest.fixture
+def clients(monkeypatch):
+    """The API keys and the options of the clients that commands make."""
+    made = []
+
+    def client(*arguments, **options):
+        made.append((arguments[0], options))
+        return CekatClient(*arguments, **options)
+
+    monkeypatch.setattr("cekat_async.cli.client_factory.CekatClient", client)
+    return made
 
 
 @pytest.fixture
@@ -143,11 +157,6 @@ def wait_until():
     return wait_until
 
 
-def read_records(sandbox):
-    """Return the lines that a sandbox's conversations make."""
-    return b"".join(record + b"\n" for _, record in sandbox.records())
-
-
 @pytest.fixture
 def holds():
     """A function that tells whether a file holds a sandbox's conversations, in any order."""
@@ -160,5 +169,5 @@ def holds():
 
 @pytest.fixture
 def records():
-    """The function above, for tests."""
-    return read_records
+    """A function that returns a sandbox's conversations as JSON Lines."""
+    return lambda sandbox: b"".join(record + b"\n" for _, record in sandbox.records())

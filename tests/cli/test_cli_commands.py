@@ -5,23 +5,18 @@ import re
 
 import pytest
 
-from cekat_async import CekatClient, RateLimit, Timeout, __main__, __version__
-from cekat_async.cli import ExitCode, sandboxing
+from cekat_async import RateLimit, Timeout, __main__, __version__
+from cekat_async.cli import ExitCode
+from cekat_async.cli.client_factory import make_sandbox
 from cekat_async.sandbox import Fault, Quota, Sandbox
 
 
-def test_an_export_needs_no_key_with_the_sandbox(cekat, tmp_path, holds):
-    """``export --sandbox`` writes the sandbox's conversations, with no key and no network."""
-    ended = cekat("export", "out.jsonl", "--sandbox", "--sandbox-size", "250")
-
-    assert ended.code == 0
-    assert ended.out == b""
-    assert holds(tmp_path / "out.jsonl", Sandbox(250))
-
-
-def test_an_export_ends_in_a_summary(cekat):
-    """What an export has done is told in a few lines that fit a terminal."""
+def test_an_export_of_the_sandbox(cekat, tmp_path, holds):
+    """``--sandbox`` needs no key and no network. A summary of a few lines fits a terminal."""
     ended = cekat("export", "out.jsonl", "--sandbox", "--sandbox-size", "50")
+
+    assert (ended.code, ended.out) == (0, b"")
+    assert holds(tmp_path / "out.jsonl", Sandbox(50))
     progress, first, second, third, fields, manifest = ended.err.splitlines()
 
     assert progress == "50 records"
@@ -46,33 +41,23 @@ def test_an_export_with_filters(cekat, served, tmp_path):
     assert {(row["inbox_id"], row["stage_status"]) for row in found} == {(inbox, "resolved")}
 
 
-def test_odd_records_are_in_the_summary(cekat, served):
-    """The summary says how many records are not as documented."""
-    with served(0) as sandbox:
-        sandbox.fail_next(Fault.ok(), *[Fault.raw(body=b'{"data":[{"id":"a"},17]}')] * 2)
-        ended = cekat("export", "out.jsonl")
-
-    assert "2 conversations, complete" in ended.err
-    assert "malformed records: 1, in tables with only their id and raw" in ended.err
-    assert max(map(len, ended.err.splitlines()[-4:])) <= 80
-
-
-def test_the_first_odd_records_are_named(cekat, served):
+def test_the_first_malformed_records_are_named(cekat, served):
     """An export names the first five odd records, one a line, and from there only counts."""
     odd = [b'{"id":"r%d","score":NaN}' % number for number in range(7)]
     with served(0) as sandbox:
         page = Fault.raw(body=b'{"data":[17,%s]}' % b",".join(odd))
         sandbox.fail_next(Fault.ok(), page, page)
         ended = cekat("export", "out.jsonl")
-    told = [line for line in ended.err.splitlines() if line.startswith("cekat: ")]
+    lines = [line for line in ended.err.splitlines() if line.startswith("cekat: ")]
 
     assert ended.code == 0
-    assert told[0].startswith("cekat: a record without an id is malformed at $: ")
-    assert [line.partition(": JSON")[0] for line in told[1:5]] == [
+    assert lines[0].startswith("cekat: a record without an id is malformed at $: ")
+    assert [line.partition(": JSON")[0] for line in lines[1:5]] == [
         f"cekat: record r{number} is malformed at $" for number in range(4)
     ]
-    assert told[5:] == ["cekat: there are more malformed records: from here they are only counted"]
+    assert lines[5:] == ["cekat: there are more malformed records: from here they are only counted"]
     assert "malformed records: 8, in tables with only their id and raw" in ended.err
+    assert max(map(len, ended.err.splitlines()[-4:])) <= 80
 
 
 def test_mistyped_fields_are_in_the_summary(cekat, served):
@@ -88,7 +73,7 @@ def test_mistyped_fields_are_in_the_summary(cekat, served):
 
 def test_a_slow_export_tells_its_pace(cekat, monkeypatch):
     """An export that takes a while says how fast it is and how much of the quota it uses."""
-    monkeypatch.setattr("cekat_async.cli.paces._A_FEW_SECONDS", 0.5)
+    monkeypatch.setattr("cekat_async.cli.commands.export_progress._MEANINGFUL_SECONDS", 0.5)
     arguments = ("--sandbox", "--sandbox-size", "1200", "--rate-limit", "8/1")
     ended = cekat("export", "out.jsonl", *arguments)
 
@@ -105,21 +90,16 @@ def test_a_first_export_shows_no_figure_that_misleads(cekat):
         assert word not in ended.err
 
 
-def test_the_limit_needs_no_setting(cekat, served):
-    """Without ``--rate-limit``, or with ``auto``, the client finds out what the server grants."""
-    with served(250, quota=Quota(120)):
-        for arguments in ((), ("--rate-limit", "auto")):
-            ended = cekat("export", "out.jsonl", *arguments, "--log-format", "json")
+@pytest.mark.parametrize(
+    "arguments, granted, limit",
+    [((), 120, 120), (("--rate-limit", "auto"), 120, 120), (("--rate-limit", "150/60"), 300, 150)],
+)
+def test_the_limit_is_the_servers_or_a_lower_one(cekat, served, arguments, granted, limit):
+    """The client finds out what the server grants; a lower rate of one's own is kept."""
+    with served(250, quota=Quota(granted)):
+        ended = cekat("export", "out.jsonl", *arguments, "--log-format", "json")
 
-            assert (ended.said[-1]["limit"], ended.said[-1]["per"]) == (120, 60)
-
-
-def test_a_limit_of_ones_own_is_a_ceiling(cekat, served):
-    """A rate below what the server grants is kept, whatever the server says."""
-    with served(250, quota=Quota(300)):
-        ended = cekat("export", "out.jsonl", "--rate-limit", "150/60", "--log-format", "json")
-
-    assert (ended.said[-1]["limit"], ended.said[-1]["per"]) == (150, 60)
+    assert (ended.messages[-1]["limit"], ended.messages[-1]["per"]) == (limit, 60)
 
 
 def test_refusals_are_in_the_summary(cekat, served):
@@ -147,32 +127,10 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
     Whole seconds would be too coarse for a window of a few.
     """
     made = []
-    monkeypatch.setattr(sandboxing, "Sandbox", lambda *_, **given: made.append(given))
-    sandboxing.make_sandbox(rate, conversations=5)
+    monkeypatch.setattr("cekat_async.sandbox.Sandbox", lambda *_, **given: made.append(given))
+    make_sandbox(rate, conversations=5)
 
     assert [options["quota"] for options in made] == [quota]
-
-
-@pytest.fixture
-def get_options(cekat, monkeypatch):
-    """A function that returns the options of the client that a command line makes."""
-    made = []
-
-    def client(*arguments, **options):
-        made.append(options)
-        return CekatClient(*arguments, **options)
-
-    def get_options(*arguments):
-        assert cekat(*arguments).code == 0
-        return made[-1]
-
-    monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
-    return get_options
-
-
-def test_the_sandbox_is_tried_as_often_as_was_asked_for(get_options):
-    """``--attempts`` counts with ``--sandbox`` too."""
-    assert get_options("inboxes", "--sandbox", "--attempts", "3")["retry"].attempts == 3
 
 
 @pytest.mark.parametrize(
@@ -192,34 +150,33 @@ def test_the_sandbox_is_tried_as_often_as_was_asked_for(get_options):
 )
 @pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",), ("inboxes",)])
 @pytest.mark.parametrize("sandbox", [("--sandbox", "--sandbox-size", "5"), ()])
-def test_how_long_a_command_waits(get_options, served, command, sandbox, arguments, rate, timeout):
+def test_how_long_a_command_waits(
+    cekat, clients, served, command, sandbox, arguments, rate, timeout
+):
     """``--rate-limit`` is the pace, and ``--wait`` takes every bound off its waits."""
     with served(5):
-        options = get_options(*command, *arguments, *sandbox)
+        assert cekat(*command, *arguments, *sandbox, "--attempts", "3").code == 0
+    ((_, options),) = clients
 
     assert (options["rate_limit"], options["timeout"]) == (rate, timeout)
+    assert options["retry"].attempts == 3
 
 
-def test_conversations_in_a_pipe_are_json_lines(cekat, served, records):
-    """In a pipe ``conversations`` writes what the server sent, byte for byte, one a line."""
+@pytest.mark.parametrize("maximum", [None, 1, 7, 100, 101, 250, 9999])
+def test_conversations_in_a_pipe_are_json_lines(cekat, served, records, maximum):
+    """In a pipe ``conversations`` writes what the server sent, byte for byte, one a line.
+
+    ``-n`` ends the listing after that many, and requests no more pages than that takes.
+    """
     with served(250) as sandbox:
-        ended = cekat("conversations")
+        ended = cekat("conversations", *(["-n", str(maximum)] if maximum else []))
 
-        assert ended.out == records(sandbox)
+        assert ended.out == b"".join(records(sandbox).splitlines(keepends=True)[:maximum])
+        assert len(sandbox.log.requests) == min(3, -(-(maximum or 250) // 100))
     assert (ended.code, ended.err) == (0, "")
 
 
-@pytest.mark.parametrize("most", [1, 7, 100, 101, 250, 9999])
-def test_at_most_so_many(cekat, served, records, most):
-    """``-n`` ends the listing after so many, and asks for no more pages than that takes."""
-    with served(250) as sandbox:
-        ended = cekat("conversations", "-n", str(most))
-
-        assert ended.out == b"".join(records(sandbox).splitlines(keepends=True)[:most])
-        assert len(sandbox.log.requests) == min(3, -(-most // 100))
-
-
-def test_odd_records_in_a_pipe_are_written_too(cekat, served):
+def test_malformed_records_in_a_pipe_are_written_too(cekat, served):
     """In a pipe nobody has to understand a record: odd ones are written as they came."""
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"a"},17,{"id":\n[]}]}'))
@@ -248,37 +205,12 @@ def test_an_inbox_that_comes_twice_is_written_once(cekat, served):
     assert ended.out == b'{"id":"a"}\n{"id":"b"}\n{"id":"c"}\n'
 
 
-@pytest.mark.parametrize("command", ["conversations", "inboxes"])
-def test_the_listings_need_no_key_with_the_sandbox(cekat, command):
-    """``--sandbox`` makes every listing work with no key and no network."""
-    ended = cekat(command, "--sandbox", "--sandbox-size", "120")
-
-    assert (ended.code, ended.err) == (0, "")
-    assert len(ended.out.splitlines()) == {"conversations": 120, "inboxes": 8}[command]
-
-
-def test_the_environment_names_key_and_host(cekat, served):
-    """``CEKAT_API_KEY`` and ``CEKAT_BASE_URL`` are what a command goes by."""
-    with served(5) as sandbox:
-        assert cekat("conversations").code == 0
-        assert [seen.authorized for seen in sandbox.log.requests] == [True]
-
-
-def test_a_base_url_outdoes_the_environment(cekat, served, monkeypatch):
+def test_a_base_url_overrides_the_environment(cekat, served, monkeypatch):
     """``--base-url`` comes before ``CEKAT_BASE_URL``."""
     with served(5) as sandbox:
         monkeypatch.setenv("CEKAT_BASE_URL", "http://127.0.0.1:9")
 
         assert cekat("conversations", "--base-url", sandbox.base_url).code == 0
-
-
-def test_without_a_pace(cekat):
-    """``--rate-limit off`` goes as fast as it can, and then there is no quota to speak of."""
-    arguments = ("--sandbox", "--sandbox-size", "1500", "--rate-limit", "off")
-    ended = cekat("export", "x.jsonl", *arguments)
-
-    assert ended.code == 0
-    assert "quota" not in ended.err
 
 
 @pytest.mark.parametrize("arguments", [("-v", "conversations"), ("conversations", "-v")])
@@ -287,8 +219,11 @@ def test_verbose_tells_each_request(cekat, served, arguments):
     with served(250):
         ended = cekat(*arguments)
 
+        silent = cekat("conversations")
+
     assert ended.err.count("cekat: /api/conversations answered 200") == 3
     assert ended.out.count(b"\n") == 250
+    assert silent.err == ""
 
 
 def test_verbose_tells_of_the_limit(cekat, served):
@@ -299,15 +234,7 @@ def test_verbose_tells_of_the_limit(cekat, served):
     assert "cekat: the limit is 120 in 60 s now (stated), it was 300 in 60 s" in ended.err
 
 
-def test_silent_without_verbose(cekat, served):
-    """Verbosity ends with the command that asked for it."""
-    with served(5):
-        cekat("-v", "conversations")
-
-        assert cekat("conversations").err == ""
-
-
-def test_retries_are_told(cekat, served):
+def test_retries_are_reported(cekat, served):
     """A request that is tried again is told in one line, and the command goes on."""
     with served(5) as sandbox:
         sandbox.fail_next(Fault.status(503))

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from cekat_async import CekatClient
 from cekat_async.cli import ExitCode
 from cekat_async.sandbox import Fault, Quota, Sandbox
 
@@ -15,20 +14,15 @@ FAST = ("--rate-limit", "off")
 SIZE = ("--sandbox", "--sandbox-size", "250")
 
 
-def said(ended):
-    """Return what was said as JSON, each line of it."""
-    return [json.loads(line) for line in ended.err.splitlines()]
-
-
-def test_a_spent_day_and_the_next(cekat, served, tmp_path, holds):
+def test_a_used_up_day_and_the_next(cekat, served, tmp_path, holds):
     """When the day's quota is spent, the next run goes on, and ends like one that never stopped."""
     with served(900, quota=Quota(per_day=4, headers=None)) as sandbox:
         stopped = cekat("export", "x.jsonl", *FAST, "--log-format", "json", "--account", "Acme")
-        kept = said(stopped)[-1]
+        kept = stopped.messages[-1]
     with served(900) as sandbox:
         ended = cekat("export", "x.jsonl", *FAST, "--log-format", "json", "--account", "Acme")
         assert holds(tmp_path / "x.jsonl", sandbox)
-    error = said(stopped)[-2]
+    error = stopped.messages[-2]
 
     assert stopped.code == ExitCode.QUOTA_SPENT
     assert error["event"] == "error"
@@ -39,8 +33,8 @@ def test_a_spent_day_and_the_next(cekat, served, tmp_path, holds):
     assert kept["checkpoint"] == "x.jsonl.checkpoint"
     assert kept["conversations"] >= 100
     assert ended.code == ExitCode.DONE
-    assert said(ended)[-1]["manifest"]["runs"] == 2
-    assert said(ended)[0]["resumed"] == kept["conversations"]
+    assert ended.messages[-1]["manifest"]["runs"] == 2
+    assert ended.messages[0]["resumed"] == kept["conversations"]
 
 
 def test_one_inbox_that_fails_for_good(cekat, served, tmp_path):
@@ -140,7 +134,7 @@ def test_formulas_are_defused_unless_they_are_to_be_kept(cekat, served, tmp_path
     assert b"," + cell + b"," in (tmp_path / "x.csv").read_bytes()
 
 
-def test_an_unfinished_export_goes_on_under_a_new_key(cekat, served):
+def test_an_unfinished_export_is_resumed_under_a_new_key(cekat, served):
     """The same command goes on with a new key of the account; ``--account`` mixes no two."""
     day = Quota(per_day=4, headers=None)
     for seed, code in ((1, ExitCode.DONE), (2, ExitCode.CHECKPOINT_REFUSED)):
@@ -162,50 +156,39 @@ def unfinished(cekat, served, tmp_path):
     return tmp_path / "x.jsonl.checkpoint"
 
 
-def test_a_broken_checkpoint(cekat, served, unfinished, tmp_path, holds):
-    """A broken checkpoint is told and kept as it is, and ``--restart`` begins anew."""
-    unfinished.write_bytes(b"no database" * 1000)
-    with served(900) as sandbox:
-        refused = cekat("export", "x.jsonl", *FAST, "--account", "a")
-        assert unfinished.read_bytes() == b"no database" * 1000
-        ended = cekat("export", "x.jsonl", *FAST, "--account", "a", "--restart")
-
-        assert refused.code == ExitCode.CHECKPOINT_REFUSED == 9
-        assert refused.complaint.endswith(": begin anew with --restart")
-        assert ended.code == ExitCode.DONE
-        assert holds(tmp_path / "x.jsonl", sandbox)
-
-
-def test_a_checkpoint_of_a_newer_version(cekat, served, unfinished):
-    """A checkpoint that a newer version wrote is refused, and stays what it is."""
-    with sqlite3.connect(unfinished) as database:
+def set_format(path):
+    """Make a checkpoint one that a newer version wrote."""
+    with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    before = unfinished.read_bytes()
-    with served(900):
-        ended = cekat("export", "x.jsonl", *FAST, "--account", "a")
-
-    assert ended.code == ExitCode.CHECKPOINT_REFUSED
-    assert "is of another version of cekat_async (format 99, " in ended.complaint
-    assert unfinished.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    "typed, seed, says",
+    "change, typed, seed, says",
     [
-        ((), 2, "belongs to another account (a; this is b; the keys differ, and "),
-        (("--status", "open"), 1, "belongs to an export with other filters"),
+        (lambda path: path.write_bytes(b"no database" * 1000), (), 1, "is broken ("),
+        (set_format, (), 1, "is of another version of cekat_async (format 99, "),
+        (None, (), 2, "belongs to another account (a; this is b; the keys differ, and "),
+        (None, ("--status", "open"), 1, "belongs to an export with other filters"),
     ],
 )
-def test_a_checkpoint_of_another_export(cekat, served, unfinished, typed, seed, says):
-    """An unfinished export of something else is not gone on with, and not lost."""
+def test_a_checkpoint_that_is_refused(
+    cekat, served, unfinished, tmp_path, holds, change, typed, seed, says
+):
+    """A checkpoint that is broken or of something else is kept, and ``--restart`` begins anew."""
+    if change:
+        change(unfinished)
     before = unfinished.read_bytes()
-    with served(900, seed=seed):
-        ended = cekat("export", "x.jsonl", *FAST, "--account", "b", *typed)
+    with served(900, seed=seed) as sandbox:
+        refused = cekat("export", "x.jsonl", *FAST, "--account", "b", *typed)
+        assert unfinished.read_bytes() == before
+        ended = cekat("export", "x.jsonl", *FAST, "--account", "b", "--restart")
 
-    assert ended.code == ExitCode.CHECKPOINT_REFUSED
-    assert says in ended.complaint
-    assert unfinished.read_bytes() == before
+        assert holds(tmp_path / "x.jsonl", sandbox)
+    assert refused.code == ExitCode.CHECKPOINT_REFUSED == 9
+    assert says in refused.complaint
+    assert refused.complaint.endswith("begin anew with --restart")
+    assert ended.code == ExitCode.DONE
 
 
 def test_a_folder_that_was_moved(cekat, served, unfinished, tmp_path, monkeypatch):
@@ -218,17 +201,6 @@ def test_a_folder_that_was_moved(cekat, served, unfinished, tmp_path, monkeypatc
 
     assert ended.code == ExitCode.DONE
     assert " in 2 runs\n" in ended.err
-
-
-def test_after_a_wrong_key_nothing_is_in_the_way(cekat, served, monkeypatch, tmp_path):
-    """An export that brought nothing leaves nothing: the right key comes after a wrong one."""
-    with served(50) as sandbox:
-        monkeypatch.setenv("CEKAT_API_KEY", "sk-wrong-and-long-enough")
-        assert cekat("export", "x.jsonl").code == ExitCode.KEY_REFUSED
-        assert list(tmp_path.iterdir()) == []
-        monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
-
-        assert cekat("export", "x.jsonl").code == ExitCode.DONE
 
 
 def test_a_parquet_file_with_other_columns(cekat, tmp_path):
@@ -287,7 +259,7 @@ def test_progress_counts_up_to_the_last_total(cekat, served):
     with served(1200):
         cekat("export", "x.jsonl", *FAST)
         again = cekat("export", "x.jsonl", *FAST, "--log-format", "json")
-    first = said(again)[0]
+    first = again.messages[0]
 
     assert first["event"] == "progress"
     assert first["expected"] == 1200
@@ -300,14 +272,17 @@ def test_a_log_in_json(cekat, served):
     with served(150) as sandbox:
         sandbox.fail_next(Fault.ok(), Fault.status(503))
         ended = cekat("export", "x.jsonl", "--log-format", "json", "-v")
-    events = {one["event"] for one in said(ended)}
-    summary = said(ended)[-1]
-    progress = next(one for one in said(ended) if one["event"] == "progress")
+    events = {one["event"] for one in ended.messages}
+    summary = ended.messages[-1]
+    progress = next(one for one in ended.messages if one["event"] == "progress")
 
     assert ended.code == 0
-    assert all([*one][:4] == ["time", "level", "event", "message"] for one in said(ended))
+    assert all([*one][:4] == ["time", "level", "event", "message"] for one in ended.messages)
     assert {"log", "progress", "summary"} <= events
-    assert summary["manifest"]["conversations"] == 150
+    assert summary["conversations"] == summary["manifest"]["conversations"] == 150
+    assert summary["quota_share"] == 1.0
+    assert summary["per_minute"] > 0
+    assert summary["manifest"].keys() >= {"fetched", "repeats", "pages", "requests"}
     assert summary["message"].startswith("x.jsonl: 150 conversations, complete\n")
     assert {"per_minute", "quota_share", "waiting", "waiting_for", "retries"} <= set(progress)
 
@@ -325,7 +300,7 @@ def test_a_log_in_json(cekat, served):
 def test_what_goes_wrong_in_json(cekat, arguments, error, code):
     """What goes wrong is one object, with the error's class and the exit code."""
     ended = cekat(*arguments, "--log-format", "json")
-    (only,) = said(ended)
+    (only,) = ended.messages
 
     assert ended.code == only["exit_code"] == code
     assert (only["event"], only["level"], only["error"]) == ("error", "error", error)
@@ -334,34 +309,27 @@ def test_what_goes_wrong_in_json(cekat, arguments, error, code):
 @pytest.mark.once
 def test_a_hold_is_seen_in_json(cekat, served, monkeypatch):
     """While it waits, JSON goes on saying so, and what for."""
-    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LINES", 0.5)
+    monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_LINES", 0.5)
     with served(150) as sandbox:
         pause = Fault.status(429, headers={"Retry-After": "3"})
         sandbox.fail_next(*[Fault.ok()] * 3, pause)
         ended = cekat("export", "x.jsonl", "--log-format", "json", "--concurrency", "1")
-    held = [one for one in said(ended) if one.get("waiting")]
+    held = [one for one in ended.messages if one.get("waiting")]
 
     assert len(held) >= 2
     assert held[0]["waiting_for"] == "the server asks for a pause"
     assert held[0]["waiting"] > held[-1]["waiting"]
 
 
-def test_the_connections_are_as_many_as_the_requests(cekat, monkeypatch):
+def test_the_connections_are_as_many_as_the_requests(cekat, clients):
     """``--concurrency`` is that of the client as well: 4 without it."""
-    made = []
-
-    def client(*arguments, **options):
-        made.append(options["concurrency"])
-        return CekatClient(*arguments, **options)
-
-    monkeypatch.setattr("cekat_async.cli.connecting.CekatClient", client)
     cekat("export", "x.jsonl", *SIZE)
     cekat("export", "x.jsonl", *SIZE, "--concurrency", "32")
 
-    assert made == [4, 32]
+    assert [options["concurrency"] for _, options in clients] == [4, 32]
 
 
-def test_no_standard_output_goes_on_without_a_checkpoint(cekat, served):
+def test_standard_output_is_not_resumed_without_a_checkpoint(cekat, served):
     """A stopped export to standard output begins anew, unless it has a checkpoint."""
     for typed, code in (((), "begins anew"), (("--checkpoint", "kept"), "goes on")):
         with served(900, quota=Quota(per_day=4, headers=None)):
@@ -410,7 +378,7 @@ def test_nothing_does_not_replace_something(cekat, served, tmp_path):
         allowed = cekat("export", "x.jsonl", *FAST)
 
     assert refused.code == strict.code == ExitCode.REPLACEMENT_REFUSED
-    error = said(refused)[-1]
+    error = refused.messages[-1]
     assert (error["error"], error["option"]) == ("ReplacementRefusedError", "--allow-empty")
     assert error["message"].endswith(": if that is right, pass --allow-empty")
     assert allowed.code == ExitCode.DONE
@@ -469,11 +437,11 @@ def test_what_is_not_replaced_has_no_option_for_it(cekat, target, option):
     )
 
 
-def test_a_nightly_setting_is_passed_over_where_it_has_no_use(cekat, tmp_path):
-    """What is set for all targets does not keep a database from being written."""
-    (tmp_path / "cekat.toml").write_text("allow_empty = true")
+def test_a_nightly_setting_is_ignored_where_it_has_no_use(cekat, tmp_path):
+    """A setting for all exports does not fail those for which it means nothing."""
+    (tmp_path / "cekat.toml").write_text("allow_empty = true\nwait = true")
 
-    assert cekat("export", "x.sqlite", *SIZE).code == ExitCode.DONE
+    assert cekat("export", "x.sqlite", *SIZE, "--rate-limit", "off").code == ExitCode.DONE
 
 
 def test_a_sandbox_is_the_same_the_day_after(cekat, tmp_path, holds):
@@ -498,7 +466,7 @@ def test_a_sandbox_does_not_take_the_place_of_what_is_real(cekat, served, tmp_pa
 
 
 @pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",)])
-def test_an_unknown_status_is_told_once(cekat, command):
+def test_an_unknown_status_is_reported_once(cekat, command):
     """A status that may be mistyped gets a line with the nearest known one, and no more."""
     ended = cekat(*command, *SIZE, "--status", "Resolvd")
 
@@ -521,23 +489,23 @@ def test_what_is_left_counts_each_conversation_once(cekat, served):
             sandbox._handler.script.clear()
             for id_, _ in list(sandbox.records())[300:600]:
                 sandbox.touch(id_)
-        left = said(ended)[-1]
+        left = ended.messages[-1]
         sandbox.fail_next(Fault.status(401))
-        told = cekat(*typed, "text").err.splitlines()[-1]
+        last = cekat(*typed, "text").err.splitlines()[-1]
 
     assert left["event"] == "unfinished"
     assert left["records"] > left["conversations"] == 900
     assert left["message"].startswith("not finished: 900 conversations are in ")
-    assert told.startswith("cekat: not finished: 900 conversations are in ")
+    assert last.startswith("cekat: not finished: 900 conversations are in ")
 
 
 def test_what_is_written_is_counted_against_what_is_to_be_written(cekat, served, monkeypatch):
     """While it writes, a command counts conversations, and ends at all of them."""
-    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
-    monkeypatch.setattr("cekat_async.cli.progress._SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_REFRESHES", 0.0)
     with served(900):
         ended = cekat("export", "x.csv", *FAST, "--log-format", "json")
-    writing = [one for one in said(ended) if one["message"].startswith("writing ")]
+    writing = [one for one in ended.messages if one["message"].startswith("writing ")]
 
     assert all(
         re.fullmatch(r"writing [\d,]+ of 900 conversations to x\.csv|writing to x\.csv", text)
@@ -553,15 +521,3 @@ def test_verbose_says_where_the_requests_went(cekat):
     assert re.search(
         r"\ncekat: \d+ pages brought \d+ records, \d+ of them again, in \d+ requests\n", ended.err
     )
-
-
-def test_a_log_has_every_figure(cekat):
-    """For a program the summary has all figures, also those that say little to a person."""
-    ended = cekat("export", "x.jsonl", *SIZE, "--log-format", "json")
-    summary = said(ended)[-1]
-
-    assert summary["event"] == "summary"
-    assert summary["conversations"] == summary["manifest"]["conversations"] == 250
-    assert summary["quota_share"] == 1.0
-    assert summary["per_minute"] > 0
-    assert summary["manifest"].keys() >= {"fetched", "repeats", "pages", "requests"}

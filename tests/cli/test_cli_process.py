@@ -1,4 +1,4 @@
-"""Where the process matters: signals, pipes, full disks, and the sandbox as a server."""
+"""Where the process matters: signals, overlaps, pipes, full disks, the sandbox as a server."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -26,6 +26,7 @@ full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/f
 # Of its fifty pages less than twenty come at once, and the others within minutes: whatever is sent
 # to it comes while it is under way.
 SLOW = ("--sandbox", "--rate-limit", "20/60")
+AGAIN = ("--sandbox", "--sandbox-size", "100", "--checkpoint", "other")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_an_export_that_is_stopped(process, tmp_path, loop, sent, code, word):
 
 @pytest.mark.once
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_export_goes_on(process, cekat, tmp_path, holds, sent):
+def test_a_stopped_export_is_resumed(process, cekat, tmp_path, holds, sent):
     """The same command goes on where a stopped one stood, and ends like one that never was."""
     size = ("--sandbox", "--sandbox-size", "3000")
     running = process("export", "x.jsonl", *size, "--rate-limit", "20/60", bufsize=0)
@@ -278,28 +279,25 @@ def test_a_reader_of_an_export_that_goes_away(process):
 
 
 @full_disk
-def test_an_export_to_standard_output_on_a_full_disk(process):
-    """``cekat export - > file`` on a full disk fails with the code of a failed target."""
-    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
-        running = process("export", "-", "--sandbox", "--sandbox-size", "250", stdout=full)
-        _, err = running.communicate(timeout=300)
-
-    assert running.returncode == ExitCode.TARGET_FAILED
-    assert b"cekat: cannot write standard output: No space left on device\n" in err
-    assert b"Traceback" not in err
-    assert b"Exception ignored" not in err
-
-
-@full_disk
-@pytest.mark.parametrize("command", ["conversations", "inboxes"])
-def test_standard_output_on_a_full_disk(process, command):
+@pytest.mark.parametrize(
+    "command, says",
+    [
+        (("export", "-"), b"cannot write standard output: No space left on device"),
+        (("conversations",), b"cannot write to standard output: No space left on device"),
+        (("inboxes",), b"cannot write to standard output: No space left on device"),
+    ],
+)
+def test_standard_output_on_a_full_disk(process, command, says):
     """``cekat … > file`` on a full disk fails in one line, with the code of a failed target."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
-        running = process(command, "--sandbox", stdout=full)
+        running = process(*command, "--sandbox", "--sandbox-size", "250", stdout=full)
         _, err = running.communicate(timeout=300)
+    lines = [line for line in err.splitlines() if line.startswith(b"cekat: ")]
 
     assert running.returncode == ExitCode.TARGET_FAILED
-    assert err == b"cekat: cannot write to standard output: No space left on device\n"
+    assert lines[0] == b"cekat: " + says
+    assert b"Traceback" not in err
+    assert b"Exception ignored" not in err
 
 
 @pytest.fixture
@@ -360,3 +358,39 @@ def test_the_installed_script_is_the_same(process):
     out, _ = process("--version").communicate(timeout=300)
 
     assert done.stdout == out
+
+
+@pytest.mark.parametrize("target", ["x.jsonl", "x.parquet/", "x.sqlite", "x.duckdb"])
+def test_an_overlapping_run(process, cekat, tmp_path, target):
+    """While one export runs another one, with its own checkpoint, ends with 12 and changes nothing.
+
+    When the first one was killed, the next is not refused any more.
+    """
+    running = process("export", target, *SLOW, bufsize=0)
+    assert b"00 records" in running.stderr.readline()
+    for _ in range(2):
+        ended = cekat("export", target, *AGAIN)
+        assert ended.code == ExitCode.TARGET_BUSY == 12
+        assert ended.complaint == (
+            f"cekat: another export is writing {target}: run this one again when that one has ended"
+        )
+        assert running.poll() is None
+    ended = cekat("export", target, *AGAIN, "--log-format", "json")
+    message = json.loads(ended.err)
+    assert (message["exit_code"], message["error"]) == (12, "TargetBusyError")
+    assert not (tmp_path / "other").exists()
+
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert cekat("export", target, *AGAIN).code == ExitCode.DONE
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_the_same_command_twice(process, cekat):
+    """The same command at once, with the same checkpoint, ends with 12 as well."""
+    running = process("export", "x.jsonl", *SLOW, bufsize=0)
+    assert b"00 records" in running.stderr.readline()
+
+    assert cekat("export", "x.jsonl", *SLOW).code == ExitCode.TARGET_BUSY
+    assert cekat("export", "x.jsonl", *SLOW, "--restart").code == ExitCode.TARGET_BUSY
+    assert cekat("export", "y.jsonl", *AGAIN[:3], "--checkpoint", "x.jsonl.checkpoint").code == 12

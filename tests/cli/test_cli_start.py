@@ -47,52 +47,34 @@ def loaded_by(*arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "arguments, code, unused",
     [
-        ("--help",),
-        ("--version",),
-        *((command, "--help") for command in ("export", "conversations", "inboxes", "sandbox")),
+        (("--help",), 0, AT_WORK | EXPORT),
+        (("--version",), 0, AT_WORK | EXPORT),
+        *(
+            ((command, "--help"), 0, AT_WORK | EXPORT)
+            for command in ("export", "conversations", "inboxes", "sandbox")
+        ),
+        ((), 2, AT_WORK | EXPORT),
+        (("exprot",), 2, AT_WORK | EXPORT),
+        (("export",), 2, AT_WORK | EXPORT),
+        (("export", "x.jsonl", "--sandbx"), 2, AT_WORK | EXPORT),
+        (("export", "x.jsonl", "--rate-limit", "many"), 2, AT_WORK | EXPORT),
+        (("export", "x.jsonl", "--inbox", ""), 2, AT_WORK | EXPORT),
+        (("conversations", "-n", "0"), 2, AT_WORK | EXPORT),
+        (("conversations", "--sandbox-size", "5"), 2, AT_WORK | EXPORT),
+        (("inboxes", "--profile", "nobodys"), 2, AT_WORK | EXPORT),
+        (("sandbox", "--port", "70000"), 2, AT_WORK | EXPORT),
+        (("export", "x.xlsx"), 2, AT_WORK),
+        (("export", "x.csv", "--table", "t"), 2, AT_WORK),
     ],
 )
-def test_help_comes_at_once(arguments):
-    """Help and the version wait for nothing that only commands at work need."""
-    code, loaded = loaded_by(*arguments)
+def test_help_and_usage_errors_are_fast(arguments, code, unused):
+    """Help and usage errors import nothing that only a running command needs."""
+    ended, loaded = loaded_by(*arguments)
 
-    assert code == ExitCode.DONE
-    assert not loaded & (AT_WORK | EXPORT)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ("exprot",),
-        ("export",),
-        ("export", "x.jsonl", "--sandbx"),
-        ("export", "x.jsonl", "--rate-limit", "many"),
-        ("conversations", "-n", "0"),
-        ("conversations", "--sandbox-size", "5"),
-        ("inboxes", "--profile", "nobodys"),
-        ("sandbox", "--port", "70000"),
-    ],
-)
-def test_a_misuse_is_told_at_once(arguments):
-    """The word on what was typed wrong waits for nothing of that either."""
-    code, loaded = loaded_by(*arguments)
-
-    assert code == ExitCode.USAGE
-    assert not loaded & (AT_WORK | EXPORT)
-
-
-@pytest.mark.parametrize(
-    "arguments", [("x.xlsx",), ("x.csv", "--table", "t"), ("x.jsonl", "--inbox", "")]
-)
-def test_a_target_that_is_none_is_told_at_once(arguments):
-    """What is wrong with the target of an export is found without all that an export needs."""
-    code, loaded = loaded_by("export", *arguments)
-
-    assert code == ExitCode.USAGE
-    assert not loaded & AT_WORK
+    assert ended == code
+    assert not loaded & unused
 
 
 def test_commands_run_on_uvloop(cekat):
@@ -123,7 +105,7 @@ def test_commands_run_without_uvloop(cekat, monkeypatch):
         ("", "has no attribute 'new_event_loop'"),
     ],
 )
-def test_a_broken_uvloop_is_told(cekat, monkeypatch, tmp_path, module, reason):
+def test_a_broken_uvloop_is_reported(cekat, monkeypatch, tmp_path, module, reason):
     """One that is installed and does not work ends no command, and is told in one line."""
     (tmp_path / f"{LIBRARY}.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)

@@ -21,12 +21,11 @@ from rich.console import Console
 from support.clock import now, run_virtual
 
 from cekat_async import Conversation, Inbox, LimiterSnapshot, MessagePreview
-from cekat_async.cli import progress as progress_module
-from cekat_async.cli import show
-from cekat_async.cli.progress import Standing
-from cekat_async.cli.spans import per, span
-from cekat_async.cli.summary import failures, summary
-from cekat_async.cli.voice import Voice
+from cekat_async.cli.commands import export_progress, tables
+from cekat_async.cli.commands.export_progress import Snapshot
+from cekat_async.cli.commands.export_summary import describe_failures, summarize
+from cekat_async.cli.formatting import format_duration, format_rate
+from cekat_async.cli.reporter import Reporter
 from cekat_async.export import ExportProgress, ExportReport, Filters, Manifest, Partition
 from cekat_async.sandbox import Fault
 
@@ -139,7 +138,7 @@ def test_what_strangers_wrote_does_no_harm_to_a_table(served):
     assert "yyy…" in rows[4]
 
 
-def test_odd_records_are_not_shown_but_told(served):
+def test_malformed_records_are_reported_and_not_shown(served):
     """A table has no place for odd records: each is told in a line, as text and nothing more."""
     odd = rb'{"data":[{"id":"\u001b[31m\n[b]","a":NaN},{"id":"a","contact_name":"Budi"}]}'
     with served() as sandbox:
@@ -209,11 +208,11 @@ def test_warnings_do_not_break_the_moving_line(served):
     with served(150) as sandbox:
         sandbox.fail_next(Fault.ok(), Fault.status(503))
         code, text = Terminal("export", "x.jsonl").end()
-    told = [line for line in re.split("[\r\n]", text) if "attempt 1 failed" in line]
+    lines = [line for line in re.split("[\r\n]", text) if "attempt 1 failed" in line]
 
     assert code == 0
-    assert len(told) == 1
-    assert told[0].startswith("cekat: attempt 1 failed, next in ")
+    assert len(lines) == 1
+    assert lines[0].startswith("cekat: attempt 1 failed, next in ")
 
 
 def test_a_hold_is_seen_on_the_moving_line(served):
@@ -245,22 +244,19 @@ def test_a_table_is_as_wide_as_the_terminal(width):
     }
     conversations = [Conversation(id="1", **long), Conversation(id="2")]
     inboxes = [Inbox(id="i" * 36, name="n" * 99, type="t" * 99, status="s" * 99), Inbox(id="2")]
-    for table in (show.conversation_table(conversations), show.inbox_table(inboxes)):
+    for table in (tables.conversation_table(conversations), tables.inbox_table(inboxes)):
         assert all(cell_len(line) <= width for line in _printed(table, width))
 
 
-def test_a_conversation_without_anything_but_an_id():
-    """What is not there is an empty cell."""
-    assert [line.strip() for line in _printed(show.conversation_table([Conversation(id="1")]))][
-        1:
-    ] == [""]
+@pytest.mark.parametrize(
+    "contact, shown",
+    [({}, ""), ({"contact_phone": "62811"}, "62811"), ({"contact_name": "Ada"}, "Ada")],
+)
+def test_a_contact_is_shown_by_name_or_phone(contact, shown):
+    """A contact without a name is shown by the phone number; what is missing is an empty cell."""
+    table = tables.conversation_table([Conversation(id="1", **contact)])
 
-
-def test_a_contact_without_a_name_is_shown_by_phone():
-    """Who has no name is shown by the phone number."""
-    table = show.conversation_table([Conversation(id="1", contact_phone="62811")])
-
-    assert _printed(table)[1].startswith("62811 ")
+    assert [line.strip() for line in _printed(table)][1:] == [shown]
 
 
 AT_EASE = LimiterSnapshot(
@@ -312,7 +308,7 @@ WRITING = msgspec.structs.replace(
 
 
 @pytest.mark.parametrize(
-    "progress, limiter, told",
+    "progress, limiter, shown",
     [
         (HUGE, AT_EASE, "12,345,678 records, 29,869/min, 100% of the quota, 542 retries"),
         (HUGE, WAITING, "12,345,678 records, 29,869/min, 100% of the quota, waiting 23 s"),
@@ -335,6 +331,12 @@ WRITING = msgspec.structs.replace(
             "asking for the first page, waiting 23 s: the server asks for a pause",
         ),
         (WRITING, AT_EASE, "writing 12,000 of 40,100 conversations to x.jsonl"),
+        # When there are more than in the last export, nobody knows how many are left.
+        (
+            msgspec.structs.replace(USUAL, expected=12_000),
+            AT_EASE,
+            "12,300 records, 29,101/min, 97% of the quota",
+        ),
         # An incremental one counts what was there before it writes anything.
         (
             msgspec.structs.replace(WRITING, published=0, to_publish=None),
@@ -343,25 +345,27 @@ WRITING = msgspec.structs.replace(
         ),
     ],
 )
-def test_the_moving_line_fits(progress, limiter, told):
+def test_the_moving_line_fits(progress, limiter, shown):
     """The moving line says the most important, and fits 80 columns with what stands around it."""
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    bar = progress_module.Bar(Voice(console), lambda: Standing(progress, limiter, "x.jsonl"))
+    bar = export_progress.ProgressBar(
+        Reporter(console), lambda: Snapshot(progress, limiter, "x.jsonl")
+    )
     bar.refresh()
 
     with console.capture() as seen:
         console.print(bar._progress.get_renderable())
     line = ESCAPES.sub("", seen.get()).rstrip("\n")
-    assert f" {told} " in line
+    assert f" {shown} " in line
     assert "\n" not in line
     assert cell_len(line) <= 80
 
 
 def test_a_long_target_does_not_break_the_moving_line():
-    """A target for which there is no room is left out of the line."""
-    standing = Standing(WRITING, AT_EASE, "/very/long" * 9)
+    """A target that does not fit is left out of the line."""
+    snapshot = Snapshot(WRITING, AT_EASE, "/very/long" * 9)
 
-    assert progress_module._wording(standing, 69) == "writing 12,000 of 40,100 conversations"
+    assert export_progress._describe(snapshot, 69) == "writing 12,000 of 40,100 conversations"
 
 
 @pytest.mark.parametrize(
@@ -378,7 +382,7 @@ def test_a_long_target_does_not_break_the_moving_line():
 )
 def test_the_time_left_is_what_the_quota_allows(limiter, left):
     """The speed of the begin, when requests went out at once, makes no promise for the rest."""
-    found = progress_module._seconds_left(Standing(EXPECTED, limiter, "x"))
+    found = export_progress._estimate_seconds_left(Snapshot(EXPECTED, limiter, "x"))
 
     assert found == pytest.approx(max(left, 57.5), abs=0.1)
 
@@ -394,17 +398,8 @@ def test_data_on_a_terminal_has_the_screen_for_itself():
     assert terminal.seen.rindex(b"\x1b[?25h") < terminal.seen.index(b'{"id":"')
 
 
-def test_more_than_there_were_the_last_time():
-    """When more have come than were expected, nobody knows how many are left."""
-    grown = msgspec.structs.replace(USUAL, expected=12_000)
-
-    assert progress_module._wording(Standing(grown, AT_EASE, "x")) == (
-        "12,300 records, 29,101/min, 97% of the quota"
-    )
-
-
 @pytest.mark.parametrize(
-    "limiter, told",
+    "limiter, shown",
     [
         (AT_EASE, ""),
         (WAITING, ", waiting 23 s for the quota (300/min)"),
@@ -418,11 +413,11 @@ def test_more_than_there_were_the_last_time():
         (at(WAITING, next_in=math.inf), ""),
     ],
 )
-def test_where_there_is_room_a_wait_has_its_reason(limiter, told):
+def test_where_there_is_room_a_wait_has_its_reason(limiter, shown):
     """A wait of a second or more is told, with what it is for; a shorter one is none."""
     begun = "12,300 records, 29,101/min, 97% of the quota"
 
-    assert progress_module._wording(Standing(USUAL, limiter, "x")) == begun + told
+    assert export_progress._describe(Snapshot(USUAL, limiter, "x")) == begun + shown
 
 
 def test_a_display_is_refreshed_by_itself():
@@ -430,11 +425,17 @@ def test_a_display_is_refreshed_by_itself():
     refreshed = []
 
     class Display:
+        def start(self):
+            assert refreshed == []
+
         def refresh(self):
             refreshed.append(now())
 
+        def stop(self):
+            assert now() == pytest.approx(0.9)
+
     async def main():
-        with progress_module.kept_fresh(Display()):
+        with export_progress.shown(Display()):
             await asyncio.sleep(0.9)
         await asyncio.sleep(5)
 
@@ -459,7 +460,7 @@ def test_a_display_is_refreshed_by_itself():
 )
 def test_a_span_in_words(seconds, words):
     """A span is said in at most two units, and never shorter than it is."""
-    assert span(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -468,7 +469,7 @@ def test_a_span_in_words(seconds, words):
 )
 def test_a_rate_in_few_letters(limit, seconds, words):
     """A rate is said as short as it can be."""
-    assert per(limit, seconds) == words
+    assert format_rate(limit, seconds) == words
 
 
 MANIFEST = Manifest(
@@ -505,7 +506,7 @@ def test_a_summary_fits():
         unknown_fields={f"x_a_field_with_a_long_name_{n}": n * 1000 for n in range(9)},
     )
 
-    lines = summary(report, "x.jsonl.manifest.json").splitlines()
+    lines = summarize(report, "x.jsonl.manifest.json").splitlines()
     assert lines == [
         "x.jsonl: 12,345,678 conversations, complete",
         "123,999 requests (542 retries)",
@@ -527,7 +528,7 @@ def test_a_summary_of_many_inboxes():
         Partition(inbox_id=f"inbox-{n}", records=n, pages=1, error="no" if n == 1 else None)
         for n in range(13)
     )
-    lines = summary(parse_report(partitions=parts, complete=False), None).splitlines()
+    lines = summarize(parse_report(partitions=parts, complete=False), None).splitlines()
 
     assert lines[0] == "x.jsonl: 12,345,678 conversations, partial"
     assert lines[4:6] == [
@@ -538,28 +539,28 @@ def test_a_summary_of_many_inboxes():
 
 
 @pytest.mark.parametrize("failed, more", [(5, []), (6, ["and 1 more inbox"])])
-def test_inboxes_that_failed_are_told_with_their_reason(failed, more):
+def test_inboxes_that_failed_are_reported_with_their_reason(failed, more):
     """Each inbox that failed is told, five at the most: the manifest has all."""
     parts = tuple(Partition(inbox_id=f"i{n}", error="403") for n in range(failed))
-    told = [*failures(msgspec.structs.replace(MANIFEST, partitions=parts))]
+    lines = [*describe_failures(msgspec.structs.replace(MANIFEST, partitions=parts))]
 
-    assert told[:5] == [f"inbox i{n} failed: 403" for n in range(5)]
-    assert told[5:] == [f"{text} failed: the manifest has all" for text in more]
+    assert lines[:5] == [f"inbox i{n} failed: 403" for n in range(5)]
+    assert lines[5:] == [f"{text} failed: the manifest has all" for text in more]
 
 
 def test_lines_of_progress_keep_their_distance(monkeypatch):
     """In a log there is a line now and then, not one a page, and none while nothing comes."""
     now = iter([10.0, 12.0, 14.9, 15.0, 21.0, 27.0, 33.0])
-    monkeypatch.setattr(progress_module, "_now", lambda: next(now))
+    monkeypatch.setattr(export_progress, "_now", lambda: next(now))
     pages = [1, 4, 4, 6, 6]  # it looks when it may print
     looks = iter(
-        Standing(ExportProgress(conversations=100 * n, pages=n), limiter, "x")
+        Snapshot(ExportProgress(conversations=100 * n, pages=n), limiter, "x")
         for n, limiter in zip(pages, [AT_EASE, WAITING, HELD, AT_EASE, HELD], strict=True)
     )
     console = Console(file=io.StringIO(), width=80)
-    with progress_module.progress_display(Voice(console), lambda: next(looks)) as display:
-        for _ in range(7):
-            display.refresh()
+    display = export_progress.make_display(Reporter(console), lambda: next(looks))
+    for _ in range(7):
+        display.refresh()
 
     assert console.file.getvalue().splitlines() == [
         "100 records",
@@ -568,14 +569,27 @@ def test_lines_of_progress_keep_their_distance(monkeypatch):
     ]
 
 
-def test_one_is_not_many():
-    """Of one thing one speaks in the singular."""
-    report = parse_report(conversations=1, pages=1, requests=2, retries=1)
-
-    assert summary(report, None).splitlines()[:2] == [
-        "x.jsonl: 1 conversation, complete",
-        "2 requests (1 retry)",
-    ]
+@pytest.mark.parametrize(
+    "changes, lines",
+    [
+        (
+            {"conversations": 1, "requests": 2, "retries": 1},
+            ["x.jsonl: 1 conversation, complete", "2 requests (1 retry)"],
+        ),
+        # The time of all runs together, and no speed.
+        (
+            {"runs": 3, "seconds": 81.64, "conversations": 2},
+            [
+                "x.jsonl: 2 conversations, complete",
+                "123,999 requests (542 retries)",
+                "81.6 s in 3 runs",
+            ],
+        ),
+    ],
+)
+def test_a_short_summary(changes, lines):
+    """One thing is singular, and several runs have one duration."""
+    assert summarize(parse_report(**changes), None).splitlines()[: len(lines)] == lines
 
 
 @pytest.mark.parametrize(
@@ -588,20 +602,13 @@ def test_one_is_not_many():
         (0, MANIFEST.began, "; what was there is kept, as of 2026-04-10 00:00 UTC"),
     ],
 )
-def test_what_is_kept_of_an_inbox_that_failed_is_told_with_its_age(carried, as_of, kept):
+def test_what_is_kept_of_an_inbox_that_failed_is_reported_with_its_age(carried, as_of, kept):
     """Behind the reason it says how much the target has of that inbox, and from when."""
     part = Partition(inbox_id="i", error="403", carried=carried, as_of=as_of)
 
-    assert [*failures(msgspec.structs.replace(MANIFEST, partitions=(part,)))] == [
+    assert [*describe_failures(msgspec.structs.replace(MANIFEST, partitions=(part,)))] == [
         f"inbox i failed: 403{kept}"
     ]
-
-
-def test_a_summary_of_several_runs_has_the_time_of_all():
-    """Of several runs it says how long they took together, and nothing of a speed."""
-    lines = summary(parse_report(runs=3, seconds=81.64), None).splitlines()
-
-    assert lines[1:3] == ["123,999 requests (542 retries)", "81.6 s in 3 runs"]
 
 
 @pytest.mark.parametrize(
@@ -617,14 +624,16 @@ def test_a_summary_of_several_runs_has_the_time_of_all():
         (9_000, 0.0, 11.0, None, True),  # without a pace nothing is ahead of it
     ],
 )
-def test_a_speed_is_told_when_it_means_something(requests, earned, seconds, limit, means_something):
+def test_a_speed_is_reported_when_it_means_something(
+    requests, earned, seconds, limit, means_something
+):
     """Not of a few seconds, and not while requests that were free at the beginning decide it."""
     progress = ExportProgress(
         conversations=100 * requests, pages=requests, requests=requests, seconds=seconds,
         limit=limit, per=60.0 if limit else 0.0, earned=earned,
     )  # fmt: skip
-    text = progress_module._wording(Standing(progress, AT_EASE, "x"))
-    lines = summary(parse_report(progress, requests=requests), None).splitlines()
+    text = export_progress._describe(Snapshot(progress, AT_EASE, "x"))
+    lines = summarize(parse_report(progress, requests=requests), None).splitlines()
 
     assert ("/min" in text) is means_something
     assert ("%" in text) is (means_something and limit is not None)

@@ -123,9 +123,8 @@ class ReplacedSink(ABC):
                 return manifest
         raise ReplacementRefusedError(
             f"{self.target} cannot be compared with this export, because its manifest "
-            f"{self._manifest.path.name} is damaged, or a newer version wrote it: choose another "
-            "target, or pass replace=True"
-        )
+            f"{self._manifest.path.name} is damaged, or a newer version wrote it"
+        ).advise("choose another target, or pass {option}", replace=True)
 
     def verify(self, manifest: Manifest) -> None:
         """Check that the target has the checksum in its manifest."""
@@ -134,9 +133,8 @@ class ReplacedSink(ABC):
                 return
         raise TargetError(
             f"nothing can be added to {self.target}: it is not what the last export left (its "
-            "checksum is another one than in its manifest); export all of it anew with "
-            "incremental=False"
-        )
+            "checksum is another one than in its manifest)"
+        ).advise("export all of it anew with {option}", incremental=False)
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Write the new target, and let it replace the old one."""

@@ -13,25 +13,23 @@ import msgspec
 from cekat_async import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cekat_async.cli.settings import Settings
 
-__all__ = ["KeySource", "key_source"]
+__all__ = ["KeySource", "find_key_source"]
 
 _VARIABLE = "CEKAT_API_KEY"
 _FILE_VARIABLE = "CEKAT_API_KEY_FILE"
-_NOT_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_LONGEST = 10_000
+_NOT_OWNER = stat.S_IRWXG | stat.S_IRWXO
+_LONGEST_LINE = 10_000
 
 
 class KeySource(msgspec.Struct, frozen=True, kw_only=True):
-    """A place where the key is, so that nobody holds the key before it is needed.
+    """Where the key is. It is read only when a client is made.
 
     Attributes:
-        file: A file whose first line it is.
-        variable: The environment variable that it is in, if it is in no file.
-        named_by: Who named the variable; empty for the usual one.
+        file: The file whose first line is the key; ``None`` if a variable holds it.
+        variable: The environment variable that holds it.
+        named_by: The setting that names the variable; empty for the usual one.
     """
 
     file: str | None = None
@@ -41,44 +39,48 @@ class KeySource(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return self.file or self.variable
 
-    def read(self) -> str | None:
-        """Return the key; ``None`` if the usual variable is not there.
+    def read(self) -> str:
+        """Return the key.
 
         Raises:
-            ConfigurationError: It is not where it should be, or others may read it.
+            ConfigurationError: There is none, or other users may read it.
         """
         if self.file is not None:
             return _read_private(self.file)
         key = os.environ.get(self.variable)
-        if self.named_by and not (key and key.strip()):
+        if key and key.strip():
+            return key
+        if self.named_by:
             raise ConfigurationError(
                 f"{self.named_by} says that the key is in the variable {self.variable}: set it"
             )
-        return key
+        if key is None:
+            raise ConfigurationError(f"no API key: set {self.variable}, or try it with --sandbox")
+        raise ConfigurationError(f"the API key is empty: check the key in {self.variable}")
 
 
-def key_source(option: str | None, settings: Settings, *, profile_is_typed: bool) -> KeySource:
+def find_key_source(option: str | None, settings: Settings, *, is_profile_typed: bool) -> KeySource:
     """Return where the key is.
 
     Args:
-        option: The file that was named as an option: it comes before all else.
-        settings: Come last; but a key of a profile that was chosen on the command line comes before
-            those of the environment. Another account's would be the wrong one.
-        profile_is_typed: Whether it was.
+        option: The file from ``--api-key-file``, which overrides everything else.
+        settings: The settings, which the environment overrides unless the profile was typed: the
+            environment's key may belong to another account.
+        is_profile_typed: Whether the profile was chosen on the command line.
 
     Raises:
-        ConfigurationError: The environment has two.
+        ConfigurationError: The environment has two keys.
     """
     if option is not None:
         return KeySource(file=option)
-    own = _in_settings(settings)
-    if own and settings.has_own_key and profile_is_typed:
+    own = _find_in_settings(settings)
+    if own and settings.has_own_key and is_profile_typed:
         return own
-    return _in_environment(os.environ) or own or KeySource()
+    return _find_in_environment() or own or KeySource()
 
 
-def _in_environment(environment: Mapping[str, str]) -> KeySource | None:
-    file, key = environment.get(_FILE_VARIABLE), environment.get(_VARIABLE)
+def _find_in_environment() -> KeySource | None:
+    file, key = os.environ.get(_FILE_VARIABLE), os.environ.get(_VARIABLE)
     if file and key:
         raise ConfigurationError(f"{_VARIABLE} and {_FILE_VARIABLE} are both set: unset one")
     if file:
@@ -86,7 +88,7 @@ def _in_environment(environment: Mapping[str, str]) -> KeySource | None:
     return KeySource() if key else None
 
 
-def _in_settings(settings: Settings) -> KeySource | None:
+def _find_in_settings(settings: Settings) -> KeySource | None:
     if file := settings.values.get("api_key_file"):
         return KeySource(file=file)
     if variable := settings.values.get("api_key_env"):
@@ -95,21 +97,21 @@ def _in_settings(settings: Settings) -> KeySource | None:
 
 
 def _read_private(name: str) -> str:
-    """Return the first line of a file that is for its owner alone."""
+    """Return the first line of a file that only its owner may read."""
     try:
         with Path(name).open("rb") as file:
-            # Asked of the file that is open: another one may have its name by now.
+            # The mode of the open file: the name may belong to another file by now.
             _require_private(name, os.fstat(file.fileno()).st_mode)
-            line = file.readline(_LONGEST)
+            line = file.readline(_LONGEST_LINE)
     except OSError as error:
         raise ConfigurationError(f"cannot read the key in {name}: {error.strerror}") from error
     except ConfigurationError:
         raise
-    except ValueError:  # a NUL, or a character that this locale has no bytes for
+    except ValueError:  # a NUL, or a character that this locale cannot encode
         raise ConfigurationError(
             f"cannot read the key in {name!a}: no file can have this name in this locale"
         ) from None
-    # Bytes that are no text become some that no key has, and are refused as such.
+    # Bytes that are not ASCII become characters that the client refuses in a key.
     key = line.decode("ascii", "replace").strip()
     if not key:
         raise ConfigurationError(f"{name} is empty: its first line must be the API key")
@@ -117,5 +119,5 @@ def _read_private(name: str) -> str:
 
 
 def _require_private(name: str, mode: int) -> None:
-    if sys.platform != "win32" and mode & _NOT_FOR_OTHERS:
+    if sys.platform != "win32" and mode & _NOT_OWNER:
         raise ConfigurationError(f"others may read the key in {name}: chmod 600 {name}")

@@ -1,0 +1,78 @@
+"""The client, or the sandbox, that the options of a command describe."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cekat_async import CekatClient, ConfigurationError, RetryPolicy, Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from cekat_async import RateLimit
+    from cekat_async.cli.connection import Connection
+    from cekat_async.sandbox import Sandbox
+
+__all__ = ["make_sandbox", "open_client"]
+
+
+@asynccontextmanager
+async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[CekatClient, None]:
+    """Open a client of the API, or of a sandbox that runs as long as the client is open.
+
+    Args:
+        connection: Which server, and how to use it.
+        **options: Further options of the client.
+    """
+    options = _get_client_options(connection) | options
+    if connection.sandbox:
+        sandbox = make_sandbox(connection.rate_limit, conversations=connection.sandbox_size)
+        async with (
+            sandbox,
+            CekatClient(sandbox.api_key, base_url=sandbox.base_url, **options) as client,
+        ):
+            yield client
+        return
+    async with CekatClient(
+        connection.key.read(),
+        base_url=connection.base_url,
+        allow_http=connection.allow_http,
+        # Users of a command line expect it to use the environment's proxy.
+        trust_env=True,
+        **options,
+    ) as client:
+        yield client
+
+
+def make_sandbox(
+    rate: RateLimit | None, *, conversations: int, inboxes: int = 8, seed: int = 1, port: int = 0
+) -> Sandbox:
+    """Return a sandbox that grants a rate; the documented one if that is left to the server.
+
+    Raises:
+        ConfigurationError: A sandbox cannot be that large.
+    """
+    from cekat_async.sandbox import Quota, Sandbox  # noqa: PLC0415 - a whole web server
+
+    quota = Quota() if rate else None
+    if rate is not None and rate.requests is not None:
+        # Whole seconds would be too coarse for a window of a few seconds.
+        quota = Quota(rate.requests, per=rate.per, reset_as="epoch_ms")
+    try:
+        return Sandbox(conversations, inboxes, seed, port=port, quota=quota)
+    except ValueError as error:
+        raise ConfigurationError(f"no such sandbox: {error}") from error
+
+
+def _get_client_options(connection: Connection) -> dict[str, Any]:
+    """Return the client's options that apply to any server."""
+    rate, timeout = connection.rate_limit, Timeout()
+    if connection.wait:
+        # A pause may be longer than the deadline of a call, so both limits are removed.
+        timeout = msgspec.structs.replace(timeout, deadline=None)
+        rate = rate and msgspec.structs.replace(rate, longest_hold=None)
+    retry = RetryPolicy(attempts=connection.attempts)
+    return {"rate_limit": rate, "timeout": timeout, "retry": retry}

@@ -1,0 +1,188 @@
+"""The command ``cekat export``: runs the export, and reports its progress and its result."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cekat_async import TargetError
+from cekat_async.cli.client_factory import open_client
+from cekat_async.cli.commands.export_progress import (
+    Snapshot,
+    get_speed_fields,
+    make_display,
+    shown,
+)
+from cekat_async.cli.commands.export_request import STDOUT
+from cekat_async.cli.commands.export_summary import describe_failures, summarize
+from cekat_async.cli.event_loop import run_async
+from cekat_async.cli.exit_codes import ExitCode
+from cekat_async.cli.formatting import describe_malformed, pluralize
+from cekat_async.cli.paths import get_checkpoint_path
+from cekat_async.cli.streams import discard_stdout
+from cekat_async.export.runner import Export
+from cekat_async.export.sinks.base import CHECKPOINT
+from cekat_async.export.sinks.databases.base import DatabaseSink
+from cekat_async.export.sinks.databases.tables import MANIFESTS
+from cekat_async.export.sinks.files.stdout import StdoutSink
+from cekat_async.export.sinks.registry import sink_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cekat_async import CekatClient, MalformedRecord
+    from cekat_async.cli.commands.export_request import ExportRequest
+    from cekat_async.cli.connection import Connection
+    from cekat_async.cli.reporter import Reporter
+    from cekat_async.export import Manifest, Records, Sink
+
+__all__ = ["run_export"]
+
+_MALFORMED_REPORTED = 5
+
+
+def run_export(reporter: Reporter, request: ExportRequest, connection: Connection) -> ExitCode:
+    """Run an export, report its result, and return the exit code."""
+    command = _ExportCommand(reporter, request)
+    code = run_async(command.run(connection), reporter)
+    if code not in {ExitCode.DONE, ExitCode.PARTIAL}:
+        command.report_unfinished(code)
+    return code
+
+
+class _ScreenAwareStdoutSink(StdoutSink):
+    """Standard output, which may be the same terminal as the moving progress line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_publish: Callable[[], None] | None = None
+
+    def publish(self, records: Records, manifest: Manifest) -> Manifest:
+        """Write all records, after the progress line was removed."""
+        if self.before_publish is not None:
+            self.before_publish()
+        return super().publish(records, manifest)
+
+
+class _ExportCommand:
+    """One export with everything that is reported about it."""
+
+    def __init__(self, reporter: Reporter, request: ExportRequest) -> None:
+        self._reporter = reporter
+        self._request = request
+        self._sink: Sink | None = None
+        self._export: Export | None = None
+        self._malformed = 0
+
+    async def run(self, connection: Connection) -> ExitCode:
+        """Run the export, report what was done, and return the exit code."""
+        try:
+            await self._run(connection)
+        except asyncio.CancelledError:
+            # Once the target is published, the export is done, even if closing is interrupted.
+            if self._export is None or self._export.report is None:
+                raise
+        except TargetError:
+            if self._request.target == STDOUT:
+                discard_stdout()
+            raise
+        return self._report_done()
+
+    async def _run(self, connection: Connection) -> None:
+        request = self._request
+        stdout = _ScreenAwareStdoutSink() if request.target == STDOUT else None
+        self._sink = sink = stdout or sink_for(request.target, **request.sink_options)
+        async with open_client(
+            connection, concurrency=request.run_options["concurrency"]
+        ) as client:
+            self._export = export = Export(
+                client,
+                sink,
+                filters=request.filters,
+                account=request.account,
+                checkpoint=self._find_checkpoint(sink),
+            )
+            display = make_display(self._reporter, lambda: _take_snapshot(export, client, sink))
+            if stdout:
+                stdout.before_publish = display.stop
+            with shown(display):
+                await export.run(
+                    **request.run_options,
+                    on_progress=lambda _: display.refresh(),
+                    on_malformed=self._report_malformed,
+                )
+
+    def _find_checkpoint(self, sink: Sink) -> str | Path | None:
+        """Return the path of the checkpoint; ``None`` for the sink's own."""
+        request = self._request
+        if (
+            request.checkpoint is not None
+            or sink.checkpoint is not None
+            or request.target == STDOUT
+        ):
+            return request.checkpoint
+        return get_checkpoint_path(sink.target, CHECKPOINT)
+
+    def _report_malformed(self, record: MalformedRecord) -> None:
+        self._malformed += 1
+        if self._malformed <= _MALFORMED_REPORTED:
+            text = describe_malformed(record)
+        elif self._malformed == _MALFORMED_REPORTED + 1:
+            text = "there are more malformed records: from here they are only counted"
+        else:
+            return
+        self._reporter.report(text, event="odd_record", level="warning")
+
+    def _report_done(self) -> ExitCode:
+        assert self._export is not None  # noqa: S101 - for type checkers
+        report = self._export.report
+        assert report is not None  # noqa: S101 - for type checkers
+        text = summarize(report, self._describe_manifest())
+        fields = msgspec.structs.asdict(report) | get_speed_fields(report)
+        self._reporter.report_block(text, event="summary", **fields)
+        for line in describe_failures(report.manifest):
+            self._reporter.report(line, event="partial", level="error")
+        return ExitCode.DONE if report.is_complete else ExitCode.PARTIAL
+
+    def _describe_manifest(self) -> str | None:
+        sink: object = self._sink
+        if isinstance(sink, DatabaseSink):
+            return f"in the table {MANIFESTS}"
+        checkpoint = self._sink and self._sink.checkpoint
+        return f"{str(checkpoint).removesuffix(CHECKPOINT)}.manifest.json" if checkpoint else None
+
+    def report_unfinished(self, code: ExitCode) -> None:
+        """Report what an unfinished export has fetched, and how to resume it."""
+        export = self._export
+        if export is None or export.report is not None or not export.kept:
+            return
+        conversations = export.kept_conversations()
+        self._reporter.report(
+            self._describe_unfinished(export, conversations, code),
+            event="unfinished",
+            level="warning",
+            conversations=conversations,
+            records=export.kept,
+            checkpoint=None if export.checkpoint is None else str(export.checkpoint),
+        )
+
+    def _describe_unfinished(
+        self, export: Export, conversations: int | None, code: ExitCode
+    ) -> str:
+        if export.checkpoint is None:
+            return "not finished, and nothing is kept: --checkpoint FILE would keep it"
+        number = export.kept if conversations is None else conversations
+        kept = pluralize(number, "record" if conversations is None else "conversation")
+        where = f"{kept} {'is' if number == 1 else 'are'} in {export.checkpoint}"
+        if code is ExitCode.REPLACEMENT_REFUSED:
+            return f"not written, but not lost: {where}"
+        restarts = self._request.run_options["restart"]
+        again = "the same command without --restart" if restarts else "the same command"
+        return f"not finished: {where}; {again} goes on"
+
+
+def _take_snapshot(export: Export, client: CekatClient, sink: Sink) -> Snapshot:
+    return Snapshot(export.progress(), client.limiter.snapshot(), sink.target)

@@ -1,0 +1,260 @@
+"""The progress of an export: a moving line, a line every few seconds, or JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from cekat_async.cli.formatting import format_duration, format_rate, pluralize
+from cekat_async.cli.reporter import LONGEST_LINE
+from cekat_async.cli.streams import can_encode
+from cekat_async.redaction import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from cekat_async import LimiterSnapshot
+    from cekat_async.cli.reporter import Reporter
+    from cekat_async.export import ExportProgress
+
+    TakeSnapshot = Callable[[], "Snapshot"]
+
+__all__ = ["Snapshot", "get_speed_fields", "is_speed_meaningful", "make_display", "shown"]
+
+_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_REFRESHES = 0.25
+# Shorter waits are not shown: even pacing waits between any two requests.
+_SHORTEST_WAIT = 1.0
+# The speed of a shorter run is not meaningful.
+_MEANINGFUL_SECONDS = 10.0
+# Even pacing runs slightly ahead of the quota.
+_TOLERANCE = 1.05
+# The width of the spinner and the elapsed time, which surround the text of the moving line.
+_FRAME = len("* ") + len(" 10:00:00")
+_PAGE = 100
+_now = time.monotonic
+
+
+class Snapshot(NamedTuple):
+    """The progress of an export, its limiter and its target at one moment."""
+
+    progress: ExportProgress
+    limiter: LimiterSnapshot
+    target: str
+
+
+def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressBar | ProgressLog:
+    """Return a moving line for a terminal, and plain lines or JSON for a log.
+
+    Args:
+        reporter: Writes the lines.
+        take_snapshot: Returns the current progress. Only ``refresh`` calls it, so it runs in the
+            thread of the event loop.
+    """
+    console = reporter.console
+    # Both must agree: FORCE_COLOR makes rich take a file for a terminal, and a terminal may be
+    # unable to move its cursor (TERM=dumb).
+    can_move = console.is_interactive and console.file.isatty() and not reporter.as_json
+    kind = ProgressBar if can_move else ProgressLog
+    return kind(reporter, take_snapshot)
+
+
+@contextmanager
+def shown(display: ProgressBar | ProgressLog) -> Generator[None, None, None]:
+    """Show a display, and refresh it several times a second, while the body runs."""
+    display.start()
+    task = asyncio.create_task(_refresh_forever(display))
+    try:
+        yield
+    finally:
+        task.cancel()
+        display.stop()
+
+
+async def _refresh_forever(display: ProgressBar | ProgressLog) -> None:
+    while True:
+        display.refresh()
+        await asyncio.sleep(_SECONDS_BETWEEN_REFRESHES)
+
+
+class ProgressBar:
+    """One moving line."""
+
+    def __init__(self, reporter: Reporter, take_snapshot: TakeSnapshot) -> None:
+        self._console = reporter.console
+        self._take_snapshot = take_snapshot
+        self._progress = Progress(
+            SpinnerColumn("dots" if can_encode(reporter.console.encoding, "⠋") else "line"),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=reporter.console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("asking for the first page", total=None)
+
+    def start(self) -> None:
+        """Draw the line."""
+        self._progress.start()
+
+    def stop(self) -> None:
+        """Remove the line. Any thread may call this, and more than once."""
+        self._progress.stop()
+
+    def refresh(self) -> None:
+        """Update the line."""
+        # rich draws in a thread of its own, which must not read the limiter.
+        text = _describe(self._take_snapshot(), self._console.width - _FRAME)
+        self._progress.update(self._task, description=text)
+
+
+class ProgressLog:
+    """A line every few seconds, for a log."""
+
+    def __init__(self, reporter: Reporter, take_snapshot: TakeSnapshot) -> None:
+        self._reporter = reporter
+        self._take_snapshot = take_snapshot
+        self._next = -math.inf
+        self._last: tuple[int, int | None] = (0, None)
+
+    def start(self) -> None:
+        """No-op: the first refresh writes a line."""
+
+    def stop(self) -> None:
+        """No-op: a log does not occupy the screen."""
+
+    def refresh(self) -> None:
+        """Write a line if there is progress, and the last line is some seconds old."""
+        if (now := _now()) < self._next:
+            return
+        snapshot = self._take_snapshot()
+        current = snapshot.progress.pages, snapshot.progress.published
+        # The limiter logs a pause only once, but readers of JSON want to see how long is left.
+        is_news = current != self._last or (
+            self._reporter.as_json and _describe_wait(snapshot.limiter)[0]
+        )
+        if is_news:
+            self._last, self._next = current, now + _SECONDS_BETWEEN_LINES
+            fields = _get_fields(snapshot)
+            self._reporter.report_block(_describe(snapshot), event="progress", **fields)
+
+
+def is_speed_meaningful(progress: ExportProgress) -> bool:
+    """Whether speed and share of the quota are meaningful.
+
+    They are not for a run of a few seconds, nor while a burst at the beginning decides them: a
+    server with 300 requests left lets the client send all of them at once.
+    """
+    is_burst = progress.limit is not None and progress.requests > progress.earned * _TOLERANCE
+    return progress.seconds >= _MEANINGFUL_SECONDS and not is_burst
+
+
+def get_speed_fields(progress: ExportProgress) -> dict[str, Any]:
+    """Return the speed of a run for a log in JSON, whether it is meaningful or not."""
+    return {
+        "per_minute": round(progress.per_minute, 1),
+        "quota_share": progress.quota_share,
+    }
+
+
+def _get_fields(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the fields of the progress for a log in JSON."""
+    progress, limiter, _ = snapshot
+    waits = bool(_describe_wait(limiter)[0])
+    return msgspec.structs.asdict(progress) | {
+        **get_speed_fields(progress),
+        "seconds_left": _estimate_seconds_left(snapshot),
+        "waiting": limiter.next_in if waits else 0.0,
+        "waiting_for": (limiter.pause_reason or "the quota") if waits else None,
+    }
+
+
+def _describe(snapshot: Snapshot, width: float = math.inf) -> str:
+    """Return the progress in the fullest wording that fits a width."""
+    is_publishing = snapshot.progress.published is not None
+    wordings = _describe_publishing(snapshot) if is_publishing else _describe_fetching(snapshot)
+    return next((text for text in wordings if len(text) <= width), wordings[-1])
+
+
+def _describe_publishing(snapshot: Snapshot) -> list[str]:
+    progress, target = snapshot.progress, one_line(snapshot.target, LONGEST_LINE)
+    if progress.to_publish is None:
+        return [f"writing to {target}", "writing"]
+    written = f"writing {progress.published:,} of {progress.to_publish:,} conversations"
+    return [f"{written} to {target}", written]
+
+
+def _describe_fetching(snapshot: Snapshot) -> list[str]:
+    progress = snapshot.progress
+    done, left = _describe_done(progress), _describe_left(snapshot)
+    wait, reason = _describe_wait(snapshot.limiter)
+    speed, share = _describe_speed(progress)
+    retries = pluralize(progress.retries, "retry", "retries") if progress.retries else ""
+    wordings = (
+        (done, speed, share, left, retries, wait + reason),
+        (done, speed, share, left, wait + reason),
+        (done, speed, share, left, wait),
+        (done, share, left, wait),
+        (done, speed, left, wait),
+        (done, left, wait),
+        (done, wait),
+    )
+    return [", ".join(filter(None, parts)) for parts in wordings]
+
+
+def _describe_done(progress: ExportProgress) -> str:
+    if not progress.pages:
+        return "asking for the first page"
+    # Records, because a conversation that moves is fetched again.
+    expected = progress.expected
+    # Once there are more than in the last export, the total is unknown.
+    if expected is not None and expected >= progress.conversations:
+        return f"{progress.conversations:,} of about {expected:,} records"
+    return pluralize(progress.conversations, "record")
+
+
+def _describe_left(snapshot: Snapshot) -> str:
+    left = _estimate_seconds_left(snapshot)
+    return f"{format_duration(left)} left" if left and snapshot.progress.seconds >= 1 else ""
+
+
+def _estimate_seconds_left(snapshot: Snapshot) -> float | None:
+    """Return how long the export still takes; ``None`` if that is unknown.
+
+    The estimate adds the current pause. The speed of an initial burst does not last, so it also
+    takes into account how fast the quota is granted.
+    """
+    progress, limiter, _ = snapshot
+    left = progress.seconds_left
+    if not left or progress.expected is None:
+        return left
+    if math.isfinite(limiter.paused_for):
+        left += limiter.paused_for
+    if limiter.limit is None or limiter.remaining is None:
+        return left
+    requests = (progress.expected - progress.conversations) / _PAGE - limiter.remaining
+    return max(left, limiter.paused_for + requests * limiter.per / limiter.limit)
+
+
+def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
+    """Return the speed and the share of the quota; empty if they are not meaningful."""
+    if not is_speed_meaningful(progress):
+        return "", ""
+    share = progress.quota_share
+    used = "" if share is None else f"{share:.0%} of the quota"
+    return f"{progress.per_minute:,.0f}/min", used
+
+
+def _describe_wait(limiter: LimiterSnapshot) -> tuple[str, str]:
+    """Return how long the next request waits, and why; empty for a short wait."""
+    waits = limiter.paused_for > 0 or limiter.waiting > 0
+    if not waits or not _SHORTEST_WAIT <= limiter.next_in < math.inf:
+        return "", ""
+    rate = f" ({format_rate(limiter.limit, limiter.per)})" if limiter.limit else ""
+    reason = f": {limiter.pause_reason}" if limiter.pause_reason else f" for the quota{rate}"
+    return f"waiting {format_duration(limiter.next_in)}", reason

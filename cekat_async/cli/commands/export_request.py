@@ -1,0 +1,131 @@
+"""What ``cekat export`` is asked to do."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+import msgspec
+
+from cekat_async import ConfigurationError
+from cekat_async.cli.formatting import format_option
+from cekat_async.cli.options import get_precedence, is_typed
+from cekat_async.export.manifest import Filters
+from cekat_async.export.plan import filters_of
+from cekat_async.export.sinks.registry import get_options
+
+__all__ = ["STDOUT", "ExportRequest", "build_export_request"]
+
+STDOUT = "-"
+"""The target that is standard output."""
+
+# The options that the export takes under the same name.
+_RUN_OPTIONS = ("incremental", "restart", "replace", "allow_empty", "concurrency")
+
+
+class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be exported, where to, and how.
+
+    Attributes:
+        sink_options: Arguments of :func:`~cekat_async.export.sink_for`.
+        run_options: Arguments of the export's ``run``.
+    """
+
+    target: str
+    sink_options: dict[str, Any]
+    filters: Filters
+    account: str | None
+    checkpoint: str | None
+    run_options: dict[str, Any]
+
+
+def build_export_request(context: click.Context, **options: Any) -> ExportRequest:
+    """Return the request that the options of ``cekat export`` describe.
+
+    Raises:
+        click.UsageError: An option has no meaning together with the others.
+        ConfigurationError: The target is of no known kind, or the filters contradict each other.
+    """
+    target = options["target"]
+    # Before Arrow is imported: its own allocators keep about ten megabytes more.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    _require_typed_target(context)
+    _require_replaced_target(context, target, options)
+    _require_possible_on_stdout(context, target, options)
+    return ExportRequest(
+        target=target,
+        sink_options=_get_sink_options(context, target, options),
+        filters=_build_filters(context, options),
+        account=_get_account(context, options["account"]),
+        checkpoint=options["checkpoint"],
+        run_options={name: options[name] for name in _RUN_OPTIONS},
+    )
+
+
+def _require_typed_target(context: click.Context) -> None:
+    """Refuse to write sandbox data to the target of the settings."""
+    if context.params["sandbox"] and not is_typed(context, "target"):
+        raise click.UsageError(
+            "--sandbox needs a TARGET that is typed: that of the settings is for what is real.",
+            context,
+        )
+
+
+def _require_replaced_target(context: click.Context, target: str, options: dict[str, Any]) -> None:
+    """Refuse options about replacing the target if no export replaces it."""
+    is_replaced = target != STDOUT and "table" not in get_options(target)
+    for name in ("replace", "allow_empty"):
+        if options[name] and is_typed(context, name) and not is_replaced:
+            raise _has_no_use(context, name, "files and folders")
+
+
+def _require_possible_on_stdout(
+    context: click.Context, target: str, options: dict[str, Any]
+) -> None:
+    if target != STDOUT:
+        return
+    if options["incremental"] and is_typed(context, "incremental"):
+        raise click.UsageError("--incremental means nothing with -: use --full.", context)
+    if options["restart"] and not options["checkpoint"]:
+        raise click.UsageError("--restart means nothing with -, without --checkpoint.", context)
+
+
+def _get_sink_options(
+    context: click.Context, target: str, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the options of the sink. Those of the settings that it does not have are ignored."""
+    known, found = get_options(target), dict[str, Any]()
+    if options["table"] is not None:
+        if "table" in known:
+            found["table"] = options["table"]
+        elif is_typed(context, "table"):
+            raise _has_no_use(context, "table", ".sqlite, .duckdb and postgresql://…")
+    if options["keep_formulas"]:
+        if "defuse" in known:
+            found["defuse"] = False
+        elif is_typed(context, "keep_formulas"):
+            raise _has_no_use(context, "keep_formulas", ".csv")
+    return found
+
+
+def _has_no_use(context: click.Context, name: str, targets: str) -> click.UsageError:
+    return click.UsageError(f"{format_option(name)} is for {targets}: it has no use here.", context)
+
+
+def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
+    inboxes, by_inbox = options["inbox"], options["by_inbox"]
+    if inboxes and by_inbox:
+        # One that was typed overrides the other one if that is from the settings.
+        order = get_precedence(context, "inbox") - get_precedence(context, "by_inbox")
+        if order == 0:
+            raise ConfigurationError("--by-inbox means all inboxes: leave it out, or --inbox")
+        inboxes, by_inbox = (inboxes, False) if order > 0 else ((), True)
+    return filters_of(inboxes, options["status"], by_inbox=by_inbox)
+
+
+def _get_account(context: click.Context, account: str | None) -> str | None:
+    """Return the name of the account. A sandbox has another port and another key in each run."""
+    if not context.params["sandbox"] or is_typed(context, "account"):
+        return account
+    return f"sandbox of {context.params['sandbox_size']}"

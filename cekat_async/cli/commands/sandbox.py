@@ -1,0 +1,57 @@
+"""The command ``cekat sandbox``: a sandbox of the API that runs until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+from cekat_async import ConfigurationError
+from cekat_async.cli.client_factory import make_sandbox
+from cekat_async.cli.event_loop import run_async
+from cekat_async.cli.streams import write_stdout
+
+if TYPE_CHECKING:
+    from cekat_async import RateLimit
+    from cekat_async.cli.exit_codes import ExitCode
+    from cekat_async.cli.reporter import Reporter
+
+__all__ = ["run_sandbox"]
+
+_BANNER = """The sandbox is up; Ctrl-C ends it.
+
+  export CEKAT_BASE_URL={base_url}
+  export CEKAT_API_KEY={api_key}
+
+  {curl}
+
+"""
+
+
+def run_sandbox(reporter: Reporter, rate: RateLimit | None, options: dict[str, Any]) -> ExitCode:
+    """Run a sandbox until Ctrl-C or SIGTERM.
+
+    Args:
+        reporter: Reports that it has ended.
+        rate: The quota that it grants.
+        options: Further arguments of :func:`make_sandbox`.
+    """
+    return run_async(_run(reporter, rate, options), reporter)
+
+
+async def _run(reporter: Reporter, rate: RateLimit | None, options: dict[str, Any]) -> None:
+    async with AsyncExitStack() as stack:
+        try:
+            sandbox = await stack.enter_async_context(make_sandbox(rate, **options))
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise ConfigurationError(f"cannot listen at port {options['port']}: {reason}") from None
+        banner = _BANNER.format(
+            base_url=sandbox.base_url, api_key=sandbox.api_key, curl=sandbox.curl()
+        )
+        write_stdout([banner.encode()])
+        # Ctrl-C is the normal way to end a sandbox, not an interruption.
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+    reporter.report("the sandbox has ended")

@@ -1,0 +1,120 @@
+"""Where a command gets its conversations: the server, the API key and the rate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from cekat_async import ConfigurationError, RateLimit, RetryPolicy
+from cekat_async.cli.api_key import KeySource, find_key_source
+from cekat_async.cli.formatting import format_option
+from cekat_async.cli.options import (
+    get_settings,
+    is_from_file,
+    is_typed,
+    log_format_option,
+    number,
+    rate_limit_option,
+    setting,
+    settings_options,
+    switch,
+    verbose_option,
+)
+from cekat_async.cli.parameter_types import parse_file_name, parse_text
+from cekat_async.cli.reporter import Reporter
+from cekat_async.config import DEFAULT_BASE_URL, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CONNECTION_NAMES", "Connection", "build_connection", "connection_options"]
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a command gets its conversations."""
+
+    key: KeySource
+    base_url: str | None
+    rate_limit: RateLimit | None
+    wait: bool
+    attempts: int
+    allow_http: bool
+    sandbox: bool
+    sandbox_size: int
+
+
+CONNECTION_NAMES = ("api_key_file", *(n for n in Connection.__struct_fields__ if n != "key"))
+"""The names of the arguments of :func:`build_connection`."""
+
+connection_options: tuple[Callable[[Any], Any], ...] = (
+    *settings_options,
+    click.option(
+        "--api-key-file",
+        type=parse_file_name,
+        metavar="FILE",
+        help="A private file with the key, if not CEKAT_API_KEY's.",
+    ),
+    setting("--base-url", type=parse_text, metavar="URL", help="The API's host."),
+    rate_limit_option(
+        "Requests at the most in so many seconds; auto: as the server says; off: any number.",
+        envvar="CEKAT_RATE_LIMIT",
+    ),
+    switch("--wait", "Wait for a spent quota however long it takes, as until tomorrow."),
+    setting(
+        "--attempts",
+        **number(1, RetryPolicy().attempts),
+        help="How often to try a request before giving up.",
+    ),
+    switch("--allow-http", "Send the key unencrypted, if the URL says so."),
+    click.option("--sandbox", is_flag=True, help="Use a built-in sandbox: no key, no network."),
+    click.option("--sandbox-size", **number(0, 5000), help="Conversations in that sandbox."),
+    log_format_option,
+    verbose_option,
+)
+"""The options of a :class:`Connection`, of the settings, and of the log."""
+
+
+def build_connection(api_key_file: str | None, **options: Any) -> Connection:
+    """Return the connection that the options of the current command describe.
+
+    Raises:
+        click.UsageError: An option has no meaning together with the others.
+        ConfigurationError: A setting is refused.
+    """
+    context = click.get_current_context()
+    unused = {"base_url", "allow_http", "api_key_file"} if options["sandbox"] else {"sandbox_size"}
+    for name in sorted(unused):
+        if is_typed(context, name):
+            without = "with" if options["sandbox"] else "without"
+            raise click.UsageError(
+                f"{format_option(name)} means nothing {without} --sandbox.", context
+            )
+    if options["wait"] and options["rate_limit"] is None and is_typed(context, "wait"):
+        # The longest pause is part of a rate limit, so it cannot be changed without one.
+        raise click.UsageError("--wait means nothing with --rate-limit off.", context)
+    if options["sandbox"]:
+        return Connection(key=KeySource(), **options)
+    return Connection(key=_find_key(context, api_key_file, options["base_url"]), **options)
+
+
+def _find_key(context: click.Context, file: str | None, base_url: str | None) -> KeySource:
+    settings = get_settings(context)
+    if is_from_file(context, "base_url") and settings.is_found_here and not _is_trusted(base_url):
+        # Otherwise the author of a downloaded folder could have the key sent to another host.
+        raise ConfigurationError(
+            f"{settings.file}: base_url: for the key to go to another host, name the file: "
+            f"--config {settings.file}"
+        )
+    key = find_key_source(file, settings, is_profile_typed=is_typed(context, "profile"))
+    if (reporter := context.find_object(Reporter)) is not None:
+        reporter.key_source = str(key)
+    return key
+
+
+def _is_trusted(base_url: str | None) -> bool:
+    """Whether a URL is the API's own or on this machine."""
+    host = urlsplit(base_url or "").hostname
+    return base_url == DEFAULT_BASE_URL or (host is not None and is_loopback(host))

@@ -1,0 +1,97 @@
+"""Types of options and arguments: text in any locale, file names, rates, switches."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cekat_async import ConfigurationError, RateLimit
+from cekat_async.redaction import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "SingleOption",
+    "Switch",
+    "parse_file_name",
+    "parse_rate_limit",
+    "parse_target",
+    "parse_text",
+]
+
+
+def parse_text(value: str) -> str:
+    """Return text in UTF-8, even if the locale is another one and Python could not decode it."""
+    if not value.strip():
+        raise click.BadParameter("it is empty.")
+    return _decode(value)
+
+
+def parse_file_name(value: str) -> str:
+    """Return the name of a file as it is: it may be any bytes."""
+    return value
+
+
+def parse_target(value: str) -> str:
+    """Return the name of a file as it is, or the URL of a database as text."""
+    return _decode(value) if "://" in value else value
+
+
+def parse_rate_limit(value: str) -> RateLimit | None:
+    """Return the rate for ``300/60``: 300 requests in 60 seconds; ``300`` is short for it.
+
+    ``auto`` is the rate that the server states, and ``off`` none.
+    """
+    if value in {"auto", "off"}:
+        return RateLimit() if value == "auto" else None
+    requests, slash, seconds = value.partition("/")
+    try:
+        return RateLimit(int(requests), float(seconds if slash else 60))
+    except ValueError as error:  # a ConfigurationError is one, and more precise than Python's own
+        reason = str(error) if isinstance(error, ConfigurationError) else f"not {value!r}"
+    raise click.BadParameter(f"write it like 300/60, or auto, or off ({reason}).")
+
+
+def _decode(value: str) -> str:
+    if value == readable(value):
+        return value
+    try:
+        return os.fsencode(value).decode()
+    except UnicodeError:
+        # Without the value: a URL may contain a password.
+        raise click.BadParameter("it is not text in UTF-8.") from None
+
+
+class Switch(click.Option):
+    """A switch that can be turned off again if a settings file or a variable turns it on.
+
+    The help does not show its ``--no-…`` form, which is the same for all switches.
+    """
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:  # noqa: D102 - click's
+        off, self.secondary_opts = self.secondary_opts, []
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.secondary_opts = off
+
+
+class SingleOption(click.Option):
+    """An option that is refused if it is typed twice. Other options use the last value."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: D102 - click's
+        # So that the parser collects all values.
+        self.multiple = True
+        super().add_to_parser(parser, ctx)
+        self.multiple = False
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, Any]:  # noqa: D102 - click's
+        value, source = super().consume_value(ctx, opts)
+        if not isinstance(value, list):
+            return value, source
+        if len(value) > 1:
+            raise click.BadParameter("it can be given only once.", ctx, self)
+        return value[0], source

@@ -1,0 +1,133 @@
+"""Messages for people: lines of text, or for a log collector one JSON object per line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cekat_async.redaction import one_line, readable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["LONGEST_LINE", "Reporter", "log_to", "log_verbosely"]
+
+_LOGGER = logging.getLogger("cekat_async")
+_UTF_8 = {"utf-8", "utf8"}
+
+LONGEST_LINE = 10_000
+"""Characters of a line that may contain untrusted text. A longer one is cut."""
+
+
+class Reporter:
+    """Writes all messages to standard error, because standard output carries data alone.
+
+    Args:
+        console: Standard error, and what moves on it; created when it is first used.
+
+    Attributes:
+        as_json: Whether each message is a JSON object on its own line.
+        key_source: Where the API key came from, for advice on what to check.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
+        self.as_json = False
+        self.key_source = "CEKAT_API_KEY"
+
+    @property
+    def console(self) -> Console:
+        """Standard error, and what moves on it."""
+        if self._console is None:
+            from rich.console import Console  # noqa: PLC0415 - slow, and --help does not need it
+
+            self._console = Console(stderr=True)
+        return self._console
+
+    def report(
+        self, text: str, *, event: str = "message", level: str = "info", **fields: Any
+    ) -> None:
+        """Write one line that begins with the command's name.
+
+        Args:
+            text: The message for a person.
+            event: What kind of message it is, for a program.
+            level: How severe it is: one of logging's names, in lower case.
+            **fields: Further values for a program, which only JSON shows.
+        """
+        line = one_line(text, LONGEST_LINE)
+        if self.as_json:
+            _write_json(line, event, level, fields)
+        else:
+            self._print(f"cekat: {line}")
+
+    def report_block(self, text: str, *, event: str, **fields: Any) -> None:
+        """Write text of one or more lines as it is; the arguments are those of ``report``."""
+        if self.as_json:
+            _write_json(text, event, "info", fields)
+        else:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        if self._console is None:
+            _write_line(text)
+            return
+        # Nothing in it is markup, and the terminal wraps long lines.
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+class _ReporterHandler(logging.Handler):
+    """Reports what the package logs above a moving progress line, instead of into it."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        event = "warning" if record.levelno >= logging.WARNING else "log"
+        self._reporter.report(record.getMessage(), event=event, level=level)
+
+
+def log_to(reporter: Reporter) -> None:
+    """Report the package's warnings, and its retries and pauses, which explain any delay."""
+    _LOGGER.handlers[:] = [_ReporterHandler(reporter)]
+    _LOGGER.setLevel(logging.INFO)
+    _LOGGER.propagate = False
+
+
+def log_verbosely() -> None:
+    """Report everything that the package logs, including each request."""
+    _LOGGER.setLevel(logging.DEBUG)
+
+
+def _write_json(text: str, event: str, level: str, fields: dict[str, Any]) -> None:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    message = {"time": now, "level": level, "event": event, "message": text} | fields
+    _write_line(_encode(msgspec.to_builtins(message)))
+
+
+def _encode(message: Any) -> str:
+    """Return a line of JSON that standard error can encode and any program can parse."""
+    line = msgspec.json.encode(_make_readable(message)).decode()
+    # Characters that the encoding lacks would be escaped in a way that is not JSON.
+    return line if sys.stderr.encoding.lower() in _UTF_8 else json.dumps(json.loads(line))
+
+
+def _make_readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, dict):
+        return {_make_readable(key): _make_readable(item) for key, item in value.items()}
+    return [_make_readable(item) for item in value] if isinstance(value, list) else value
+
+
+def _write_line(line: str) -> None:
+    # Looked up for each line, because standard error is replaced while a command runs.
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
