@@ -40,7 +40,7 @@ Every error pickles, and none ever holds the API key. (The records in an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -149,6 +149,19 @@ class CekatError(Exception):
         message = readable(message)
         super().__init__(message)
         self.message = message
+
+    def locate(
+        self,
+        *,
+        path: str | None = None,
+        cursor: Cursor | None = None,
+        inbox_id: str | None = None,
+    ) -> Self:
+        """Add where the error happened, as far as that is not known yet, and return the error."""
+        self.path = self.path or path
+        self.cursor = self.cursor or cursor
+        self.inbox_id = self.inbox_id or inbox_id
+        return self
 
     def _facts(self) -> list[str]:
         """Return what is known beside the message, in reading order."""

@@ -30,9 +30,9 @@ PROGRAMS = ORDER[PLACE["__init__"] + 1 :]
 NOT_PURE = {
     "_ratelimit": {"clock", "leaky_bucket", "limiter", "shared_budget"},
     "_request": {"aiohttp_errors", "connections", "pipeline", "retry", "timeouts", "transport"},
-    "_paging": {"many_inboxes", "prefetch", "stream"},
+    "_paging": {"many_inboxes", "page_fetcher", "stream"},
     "_parallel": set[str](),
-    "resources": {"conversations", "inboxes"},
+    "resources": {"conversations", "inboxes", "listing"},
 }
 PURE = CORE - {"client", "__init__"}
 
@@ -48,6 +48,8 @@ HARMLESS = {
     "difflib.get_close_matches",
     "email.utils",
     "enum",
+    "functools.partial",
+    "functools.wraps",
     "hashlib.blake2b",
     "http.HTTPStatus",
     "ipaddress",

@@ -1,6 +1,6 @@
 """Walks: every record once, in order, and an end whatever the server does."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
 
@@ -11,6 +11,7 @@ from support.clock import run_virtual
 from support.effort import EFFORT
 
 from cekat_async._paging.cursor_walk import CursorWalk
+from cekat_async._paging.list_query import ListQuery
 from cekat_async._paging.page_walk import (
     PageWalk,
     iter_items,
@@ -66,18 +67,34 @@ class Walked:
         return [item.id for page in self.pages for item in page]
 
 
-def walked(walk: Callable, answer: Callable, *arguments: object, at_most: int = 10_000) -> Walked:
-    """Drive a walk to its end against a server that is a function from position to page."""
-    result = Walked()
+class Fetcher:
+    """Fetches pages from a server that is a function from position to page."""
 
-    async def fetch(position: object):
-        result.asked.append(position)
-        assert len(result.asked) <= at_most, "the walk does not end"
-        return answer(position)
+    def __init__(
+        self, answer: Callable, start: Cursor | None = None, at_most: int = 10_000
+    ) -> None:
+        self.query = ListQuery(path="/", page_size=1, cursor=start)
+        self.asked: list = []
+        self._answer = answer
+        self._at_most = at_most
+
+    async def fetch(self, position: object):
+        self.asked.append(position)
+        assert len(self.asked) <= self._at_most, "the walk does not end"
+        return self._answer(position)
+
+    def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
+        return error.locate(cursor=cursor)
+
+
+def walked(fetcher: Fetcher, walk: AsyncGenerator) -> Walked:
+    """Drive a walk to its end."""
+    result = Walked()
+    result.asked = fetcher.asked
 
     async def drive() -> None:
         try:
-            async with aclosing(walk(fetch, *arguments)) as pages:
+            async with aclosing(walk) as pages:
                 async for page in pages:
                     result.pages.append(page)
         except CekatError as error:
@@ -88,12 +105,14 @@ def walked(walk: Callable, answer: Callable, *arguments: object, at_most: int = 
 
 
 def along_cursors(answer: Callable, start: Cursor | None = None, on_malformed=None) -> Walked:
+    fetcher = Fetcher(answer, start)
     error_of = partial(malformed_error, on_malformed=on_malformed)
-    return walked(walk_pages, answer, CursorWalk(start), error_of)
+    return walked(fetcher, walk_pages(fetcher, error_of))
 
 
 def along_pages(answer: Callable, on_malformed=None, at_most: int = 10_000) -> Walked:
-    return walked(walk_inboxes, answer, on_malformed, at_most=at_most)
+    fetcher = Fetcher(answer, at_most=at_most)
+    return walked(fetcher, walk_inboxes(fetcher.fetch, on_malformed, fetcher.locate))
 
 
 def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], ConversationPage]:
@@ -265,19 +284,13 @@ def test_cursor_walk_stays_where_the_circle_is_met() -> None:
 
 def test_walk_asks_only_when_asked() -> None:
     """A page is not fetched before the caller wants it: nothing is under way between two pages."""
-    asked = []
-
-    async def fetch(position: Cursor | None) -> ConversationPage:
-        asked.append(position)
-        return conversation_page("x", to=len(asked))
+    fetcher = Fetcher(lambda _: conversation_page("x", to=len(fetcher.asked)))
 
     async def drive() -> None:
-        async with aclosing(walk_pages(fetch, CursorWalk(), lambda _: None)) as pages:
-            assert asked == []
-            await anext(pages)
-            assert len(asked) == 1
-            await anext(pages)
-            assert len(asked) == 2
+        async with aclosing(walk_pages(fetcher, lambda _: None)) as pages:
+            for count in range(3):
+                assert len(fetcher.asked) == count
+                await anext(pages)
 
     run_virtual(drive())
 

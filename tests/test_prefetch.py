@@ -1,7 +1,6 @@
-"""Asking ahead: the next page is under way while this one is decoded, and nothing else changes."""
+"""Prefetch: the next page is requested while the caller works on this one."""
 
 import asyncio
-import json
 from contextlib import aclosing
 
 import pytest
@@ -13,10 +12,7 @@ from support.parts import collect, collect_ids, make_pipeline, page_body
 from support.scripted import reply
 
 from cekat_async import APIStatusError, Limiter, PaginationError, RateLimit, RetryPolicy
-from cekat_async._api.decoding import cursor_on_sight, decode_conversation_page
 from cekat_async._api.messages import Reply, Request
-from cekat_async._paging.cursor_walk import CursorWalk
-from cekat_async.models.raw_json import completed
 from cekat_async.resources.conversations import Conversations
 
 NO_WAIT = RetryPolicy(attempts=3, backoff=0.001)
@@ -63,26 +59,8 @@ def broken_once(number: int, time: int, body: bytes) -> Reply:
     return reply(body=body.replace(b'"id"', b'"id', 1) if time == 1 else body)
 
 
-def test_the_next_request_goes_out_before_a_page_is_decoded():
-    """By the time that a page is decoded, the one behind it has been asked for."""
-    pipeline, transport = make_pipeline([Server(5)] * 5, latency=0.1)
-    sent: list[int] = []
-
-    def decode(answer: Reply):
-        sent.append(len(transport.requests))
-        return decode_conversation_page(answer)
-
-    async def main() -> None:
-        room, walk = Conversations(pipeline, None), CursorWalk()
-        fetch = room._fetcher(decode, "limit=100", None)
-        assert len(await collect(room._walked(fetch, walk, 1, lambda _: None, print))) == 5
-
-    run_virtual(main())
-    assert sent == [2, 3, 4, 5, 5]
-
-
 def test_the_limiter_hears_of_a_reply_before_the_next_request():
-    """What a reply says of the quota holds for the request that is begun on sight of it."""
+    """What a reply says about the quota holds for the prefetched request."""
 
     def answers(number: int, _: int, body: bytes) -> Reply:
         left = "0" if number == 0 else "299"
@@ -111,7 +89,7 @@ def test_it_can_be_cancelled_at_any_turn(turns, latency, prefetch):
     pipeline, transport = make_pipeline([Server(6)] * 6, latency=latency)
 
     async def main() -> None:
-        walk = Conversations(pipeline, None).list(prefetch=prefetch)
+        walk = aiter(Conversations(pipeline, None).list(prefetch=prefetch))
 
         async def consume() -> None:
             async with aclosing(walk):
@@ -194,76 +172,6 @@ def test_a_circle_is_an_error():
 
     with pytest.raises(PaginationError):
         walked(Server(6, answers))
-
-
-ORDERS = st.permutations(["success", "data", "metadata"])
-TRAPS = st.sampled_from(
-    [
-        *('"metadata"', 'x"metadata":', '{"metadata":{"next_cursor":null}}', "metadata"),
-        *('\\"metadata":{"next_cursor":{"cursor_id":"9","cursor_ts":"9"}}}', "é\\", ""),
-    ]
-)
-TRAP_VALUES = st.one_of(
-    TRAPS,
-    st.just({"metadata": {"next_cursor": {"cursor_id": "no", "cursor_ts": "no"}}}),
-    st.just([{"metadata": {"next_cursor": {"cursor_id": "no", "cursor_ts": "no"}}}]),
-)
-CURSORS = st.sampled_from(
-    [None, {}, {"cursor_id": "a"}, {"cursor_id": "", "cursor_ts": ""}]
-    + [{"cursor_id": "a", "cursor_ts": "b"}] * 4
-)
-
-
-@given(
-    order=ORDERS,
-    parts=st.fixed_dictionaries(
-        {
-            "data": st.lists(
-                st.fixed_dictionaries({"id": TRAPS, "notes": TRAPS, "additional_data": TRAP_VALUES})
-            ),
-            "metadata": st.one_of(
-                st.none(),
-                st.fixed_dictionaries({"next_cursor": CURSORS}, optional={"x": TRAP_VALUES}),
-            ),
-            "success": st.sampled_from([True, True, False, None]),
-        }
-    ),
-    indent=st.sampled_from([None, 2]),
-    tight=st.booleans(),
-)
-@settings(max_examples=60 * EFFORT)
-def test_what_is_seen_is_what_is_there(order, parts, indent, tight):
-    """A cursor that is told on sight is the page's own, whatever the page holds, in any order."""
-    body = json.dumps(
-        {name: parts[name] for name in order},
-        indent=indent,
-        separators=(",", ":") if tight else None,
-    ).encode()
-    seen = cursor_on_sight(reply(body=body))
-
-    if seen is not None:
-        assert parts["success"] is True
-        assert seen == completed(decode_conversation_page(reply(body=body))).next_cursor
-
-
-def test_the_documented_form_is_read_on_sight():
-    """The form on the API's page (API.md) leads on without being decoded, with blanks or not."""
-    body = page_body(["a"], "next")
-
-    for form in (body, body.replace(b" ", b"")):
-        assert cursor_on_sight(reply(body=form)).cursor_id == "next"
-        assert cursor_on_sight(reply(500, form)) is None
-    assert cursor_on_sight(reply(body=page_body(["a"]))) is None
-
-
-@given(st.binary(max_size=60), st.integers(0, 200))
-def test_any_bytes_can_be_looked_at(noise, place):
-    """Whatever a server sends, a look at it raises nothing."""
-    body = page_body(["a"], "next")
-
-    cursor_on_sight(reply(body=body[:place] + noise + body[place:]))
-    cursor_on_sight(reply(body=noise))
-    cursor_on_sight(reply(body=body[:place]))
 
 
 @given(

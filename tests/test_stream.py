@@ -196,7 +196,7 @@ async def main(walk):
 for walk in (
     lambda conversations: conversations.list(),
     lambda conversations: conversations.across(),
-    lambda conversations: conversations.list(segments=4, limit=10),
+    lambda conversations: conversations.list(segments=4, page_size=10),
 ):
     try:
         asyncio.run(main(walk))

@@ -89,12 +89,10 @@ class CursorWalk:
             raise _repeated_pages(next_cursor)
 
     def _error_of_length(self, cursor: Cursor) -> PaginationError:
-        error = PaginationError(
+        return PaginationError(
             f"the server sent a cursor of {_longest(cursor):,} characters, and more than "
             f"{LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
-        )
-        error.cursor = self.cursor
-        return error
+        ).locate(cursor=self.cursor)
 
 
 class _RepeatedPages:
@@ -206,9 +204,9 @@ def _quoted(cursor: Cursor) -> str:
 
 
 def _error(cursor: Cursor, what: str) -> PaginationError:
-    error = PaginationError(f"{what}: the walk would never end. Report this to the API's support")
-    error.cursor = cursor
-    return error
+    return PaginationError(
+        f"{what}: the walk would never end. Report this to the API's support"
+    ).locate(cursor=cursor)
 
 
 def _repeated_cursor(cursor: Cursor) -> PaginationError:

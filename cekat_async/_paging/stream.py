@@ -1,8 +1,8 @@
-"""Streams: what tasks fetch ahead, handed to the caller one by one, in a generator.
+"""Streams: tasks fetch ahead, and a generator yields what they fetched, one by one.
 
-A generator must not hold a task group open over a ``yield``: a failure in it would cancel whatever
-the caller is doing. So all the work of a stream is one task of its own, which may hold as many as
-it likes in a group, and which the generator always outlives.
+A generator must not keep a task group open over a ``yield``: a failure in the group would cancel
+whatever the caller is doing. So all the work of a stream is in one task, which may have a group,
+and which ends before the generator does.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ T = TypeVar("T")
 
 
 class BoundedQueue(Generic[T]):
-    """What waits between those who fetch and the one who takes.
+    """A bounded queue between the tasks that fetch and the one consumer.
 
     Args:
-        ahead: How many items there may be that nobody has taken, before who puts one has to wait.
+        ahead: How many items may be put before the consumer wants them. With 0, each producer
+            puts one item and continues when the consumer asks for another.
     """
 
     def __init__(self, ahead: int) -> None:
         self._items = deque[T]()
-        # Taking gives its place back when it begins and not when it ends: so who fetches for a
-        # caller that is waiting already goes on at once, and does not wait until that one has run.
-        self._places = asyncio.Semaphore(ahead - 1)
+        self._places = asyncio.Semaphore(ahead)
         self._news = asyncio.Event()
         self._ended = False
         self._error: BaseException | None = None
@@ -43,15 +42,22 @@ class BoundedQueue(Generic[T]):
         await self._places.acquire()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Say that nothing more comes, and which error is to be raised behind the last item."""
+        """End the queue. ``error`` is raised after the last item."""
         self._ended, self._error = True, error
         self._news.set()
+
+    def make_room(self) -> None:
+        """Let one producer continue, because the consumer asks for another item.
+
+        At this moment and not when the consumer takes the item: so a producer that a consumer is
+        already waiting for continues at once.
+        """
+        self._places.release()
 
     def __aiter__(self) -> BoundedQueue[T]:
         return self
 
     async def __anext__(self) -> T:
-        self._places.release()
         if self._items:
             # A caller that never awaits anything would keep the next request from going out.
             await asyncio.sleep(0)
@@ -70,39 +76,40 @@ class BoundedQueue(Generic[T]):
 async def streamed(
     work: Callable[[BoundedQueue[T]], Awaitable[None]], ahead: int
 ) -> AsyncGenerator[T, None]:
-    """Yield what ``work`` puts into a line while the caller is busy with what came before.
+    """Yield what ``work`` puts into a queue while the caller works on earlier items.
 
-    However it is left (to its end, early, by an error or a cancellation), the work has ended by
-    then. What the work raises is raised behind all items that came before it.
+    However the generator is left (at its end, early, by an error or a cancellation), the work has
+    ended by then. An error of the work is raised after all items before it.
 
     Args:
-        work: Fetches and puts; cancelled when the generator is left.
-        ahead: How many items may wait.
+        work: Fetches and puts. It is cancelled when the generator is left.
+        ahead: How many items may be put before they are wanted.
     """
-    line = BoundedQueue[T](ahead)
-    task = asyncio.ensure_future(work(line))
-    # As a callback it also tells of work that was cancelled before its first step.
-    task.add_done_callback(partial(_tell, line))
+    queue = BoundedQueue[T](ahead)
+    task = asyncio.ensure_future(work(queue))
+    # A callback also notices that the work was cancelled before its first step.
+    task.add_done_callback(partial(_end_queue, queue))
     try:
-        async for item in line:
+        async for item in queue:
             yield item
+            queue.make_room()
     finally:
         await ended(task)
 
 
-def _tell(line: BoundedQueue[T], task: asyncio.Future[None]) -> None:
-    """Tell a line how its work has ended."""
+def _end_queue(queue: BoundedQueue[T], task: asyncio.Future[None]) -> None:
+    """End a queue in the way that its work has ended."""
     if task.cancelled():
-        # By somebody else than the stream: that must not look like the end of the listing.
-        line.end(asyncio.CancelledError())
+        # Not by the stream itself. It must not look like the end of the listing.
+        queue.end(asyncio.CancelledError())
     else:
-        line.end(task.exception())
+        queue.end(task.exception())
 
 
 async def ended(task: asyncio.Future[Any]) -> None:
-    """Cancel a task, and return when it has ended, even if one is cancelled meanwhile.
+    """Cancel a task and wait until it has ended, even if the caller is cancelled.
 
-    What it raised is taken notice of, and is of no interest.
+    An exception of the task is ignored.
     """
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

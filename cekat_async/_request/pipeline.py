@@ -83,25 +83,18 @@ class Pipeline:
         self._ended = True
         self._cutoffs.cut_all()
 
-    async def fetch(
-        self,
-        request: Request,
-        decode: Callable[[Reply], Steps[T]],
-        on_sight: Callable[[Reply], bool] | None = None,
-    ) -> T:
+    async def fetch(self, request: Request, decode: Callable[[Reply], Steps[T]]) -> T:
         """Return what ``decode`` makes of the reply.
 
         Args:
             request: What to ask.
             decode: Decodes a reply with the status 200, in steps. Its errors decide about a retry.
-            on_sight: Called with the reply before that. It returns true if it sees that the reply
-                is a good one, and has begun something that is to go out before it is decoded.
 
         Raises:
             DeadlineExceededError: Attempts and waits together outlasted ``Timeout.deadline``.
             CekatError: What the last attempt failed with.
         """
-        call = _Call(request, decode, on_sight)
+        call = _Call(request, decode)
         cutoff = self._cutoffs.begin()
         attempt = partial(self._attempt, call, cutoff.end)
         try:
@@ -139,12 +132,7 @@ class Pipeline:
                 reply = await self._exchange(call)
             finally:
                 self._slots.release()
-            if call.on_sight is None or not call.on_sight(reply):
-                return await self._answer(permit, reply, call.decode)
-            # The limiter hears of it first: what has been begun is the next to ask it.
-            self._limiter.observe(permit, reply)
-            await asyncio.sleep(0)
-            return await self._decoded(reply, call.decode)
+            return await self._answer(permit, reply, call.decode)
         except CekatError as error:
             if isinstance(error, APIStatusError) and deserves_retry(error):
                 self._limiter.explain(error, deadline)
@@ -220,15 +208,9 @@ async def _in_turns(steps: Steps[T]) -> T:
 class _Call(Generic[T]):
     """One request on its way, with what has become of it so far."""
 
-    def __init__(
-        self,
-        request: Request,
-        decode: Callable[[Reply], Steps[T]],
-        on_sight: Callable[[Reply], bool] | None,
-    ) -> None:
+    def __init__(self, request: Request, decode: Callable[[Reply], Steps[T]]) -> None:
         self.request = request
         self.decode = decode
-        self.on_sight = on_sight
         self.attempts = 0
         self.failure: CekatError | None = None
 

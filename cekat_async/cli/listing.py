@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cekat_async.cli import show
 from cekat_async.cli.connecting import open_client
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from cekat_async.cli.voice import Voice
 
 __all__ = ["list_conversations", "list_inboxes"]
-
-T = TypeVar("T")
 
 _PAGE = 100
 
@@ -47,22 +45,23 @@ async def _conversations(
         if terminal:
             await _tabulate(voice, client, most or ON_A_TERMINAL, which)
             return
-        # A limit is at most a page, whatever one asks for.
-        limit = min(_PAGE, most or _PAGE)
-        # What is fetched ahead of a page that is the last would cost quota for nothing.
-        pages = client.conversations.raw_pages(limit=limit, prefetch=0 if most else 1, **which)
-        await _print_lines(pages, most)
+        listing = client.conversations.list(
+            page_size=min(_PAGE, most or _PAGE),
+            # A page that is fetched ahead of the last one would use up quota for nothing.
+            prefetch=0 if most else 1,
+            **which,
+        )
+        await _print_lines(listing.raw_pages(), most)
 
 
 async def _tabulate(voice: Voice, client: CekatClient, most: int, which: dict[str, Any]) -> None:
     listing = client.conversations.list(
         # One more than is shown tells whether there are more.
-        limit=min(_PAGE, most + 1),
+        page_size=min(_PAGE, most + 1),
         on_malformed=_say_odd(voice),
-        prefetch=0,
         **which,
     )
-    found = await _first(listing, most + 1)
+    found = await listing.take(most + 1)
     show.print_table(show.conversation_table(found[:most]))
     if len(found) > most:
         voice.say(f"these are the first {most}: -n N shows more, a pipe gets all")
@@ -82,22 +81,12 @@ async def _inboxes(voice: Voice, connection: Connection) -> None:
     terminal = on_a_terminal()
     async with open_client(connection) as client:
         if not terminal:
-            pages = client.inboxes.pages(on_malformed=_pass)
+            pages = client.inboxes.list(on_malformed=_pass).pages()
             # Page numbers shift when an inbox comes or goes: one may be on two pages.
             write_out({line + b"\n": None async for page in pages for line in page.lines})
             return
-        found = [inbox async for inbox in client.inboxes.list(on_malformed=_say_odd(voice))]
+        found = await client.inboxes.list(on_malformed=_say_odd(voice)).collect()
     show.print_table(show.inbox_table(found))
-
-
-async def _first(listing: AsyncGenerator[T, None], most: int) -> list[T]:
-    found = list[T]()
-    async with aclosing(listing):
-        async for item in listing:
-            found.append(item)
-            if len(found) == most:
-                break
-    return found
 
 
 async def _print_lines(pages: AsyncGenerator[RawPage, None], most: int | None) -> None:

@@ -1,0 +1,116 @@
+"""Which listings of conversations are read: one, or those of many inboxes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+from uuid import UUID
+
+from cekat_async._paging.many_inboxes import each_once, require_inbox_ids
+from cekat_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+__all__ = ["InboxIds", "ManyInboxIds", "OneListing", "Selection"]
+
+InboxIds: TypeAlias = Iterable[str | UUID] | AsyncIterable[str | UUID]
+
+
+class Selection(Protocol):
+    """The listings that are read."""
+
+    def ids(self) -> AsyncGenerator[str | None, None]:
+        """Yield the inbox id of each listing; ``None`` is the whole account."""
+        ...
+
+    def require_key(self, inbox_id: str | None) -> None:
+        """Raise a :class:`ConfigurationError` if this is no listing that is read."""
+        ...
+
+
+class OneListing:
+    """One listing.
+
+    Args:
+        inbox_id: The inbox; ``None`` is the whole account.
+    """
+
+    def __init__(self, inbox_id: str | None) -> None:
+        self._inbox_id = inbox_id
+
+    async def ids(self) -> AsyncGenerator[str | None, None]:
+        """Yield the inbox id of the listing."""
+        yield self._inbox_id
+
+    def require_key(self, inbox_id: str | None) -> None:
+        """Raise if a position is of another listing."""
+        if inbox_id == self._inbox_id:
+            return
+        if self._inbox_id is None:
+            raise ConfigurationError(
+                f"positions names inbox {inbox_id!r}, but list() reads all conversations, whose "
+                "key is None: for one inbox use list(inbox_id=…), for several across([…])"
+            )
+        raise ConfigurationError(
+            f"positions names {inbox_id!r}, but the listing is of inbox {self._inbox_id!r}: use "
+            "this id as the key"
+        )
+
+    def __str__(self) -> str:
+        return ""
+
+
+class ManyInboxIds:
+    """The listings of many inboxes.
+
+    Args:
+        inbox_ids: Their ids; ``None`` for all inboxes of the account.
+        find_all: Yields the ids of all inboxes of the account.
+    """
+
+    def __init__(
+        self, inbox_ids: InboxIds | None, find_all: Callable[[], AsyncGenerator[str, None]]
+    ) -> None:
+        self._inbox_ids = require_inbox_ids(inbox_ids)
+        self._find_all = find_all
+        self._is_used_up = False
+
+    async def ids(self) -> AsyncGenerator[str | None, None]:
+        """Yield each id once.
+
+        Raises:
+            ConfigurationError: An earlier walk has read the ids from an iterator.
+        """
+        if self._is_used_up:
+            raise ConfigurationError(
+                "inbox_ids is an iterator, which can be read once only: pass a list to across()"
+            )
+        self._is_used_up = isinstance(self._inbox_ids, (Iterator, AsyncIterator))
+        found = each_once(self._find_all() if self._inbox_ids is None else self._inbox_ids)
+        async with aclosing(found):
+            async for inbox_id in found:
+                yield inbox_id
+
+    def require_key(self, inbox_id: str | None) -> None:
+        """Raise if a position is of no inbox, or of one that is not among the ids.
+
+        That is not known before the walk if there are none, or if they are not in a collection.
+        """
+        if inbox_id is None:
+            raise ConfigurationError(
+                "positions has the key None, which is the whole account: use list(), or the ids "
+                "of the inboxes as keys"
+            )
+        if isinstance(self._inbox_ids, tuple) and inbox_id not in self._inbox_ids:
+            raise ConfigurationError(
+                f"positions names inbox {inbox_id!r}, which is not among inbox_ids: add it there, "
+                "or leave its position out"
+            )
+
+    def __str__(self) -> str:
+        if self._inbox_ids is None:
+            return " across all inboxes"
+        count = f"{len(self._inbox_ids):,} " if isinstance(self._inbox_ids, Sized) else ""
+        return f" across {count}inboxes"
