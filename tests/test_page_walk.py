@@ -14,7 +14,6 @@ from cekat_async._paging.cursor_walk import CursorWalk
 from cekat_async._paging.list_query import ListQuery
 from cekat_async._paging.page_walk import (
     PageWalk,
-    iter_items,
     malformed_error,
     walk_inboxes,
     walk_pages,
@@ -598,38 +597,3 @@ def test_page_walk_is_a_pure_state() -> None:
     page = walk.advance(inbox_page("a", pages=1, items=1))
     assert (walk.number, walk.done) == (2, True)
     assert [inbox.id for inbox in page] == ["a"]
-
-
-# --- records of pages
-
-
-def test_items_of_pages() -> None:
-    """The records of a walk come in the order of its pages, and empty pages do not show."""
-
-    async def pages():
-        for page in (conversation_page("a", "b"), conversation_page(), conversation_page("c")):
-            yield page
-
-    async def drive() -> list[str]:
-        return [item.id async for item in iter_items(pages())]
-
-    assert run_virtual(drive()) == ["a", "b", "c"]
-
-
-def test_items_close_their_pages() -> None:
-    """A loop over records that is left in the middle closes the walk behind it at once."""
-    closed = []
-
-    async def pages():
-        try:
-            yield conversation_page("a", "b")
-        finally:
-            closed.append(True)
-
-    async def drive() -> None:
-        async with aclosing(iter_items(pages())) as items:
-            await anext(items)
-            assert closed == []
-        assert closed == [True]
-
-    run_virtual(drive())

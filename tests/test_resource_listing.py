@@ -554,4 +554,4 @@ async def test_walks_are_not_kept():
     await listing.aclose()
     gc.collect()
 
-    assert not any(map(len, vars(listing._walks).values()))
+    assert not len(listing._walks)

@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 
     from cekat_async._paging.page_fetcher import PageFetcher
     from cekat_async.errors import CekatError
-    from cekat_async.models import Conversation, Inbox, MalformedRecord
-    from cekat_async.pages import ConversationPage, InboxPage, Page, RawPage
+    from cekat_async.models import MalformedRecord
+    from cekat_async.pages import ConversationPage, InboxPage, RawPage
 
 __all__ = [
     "PageWalk",
     "cursor_error",
     "defer_malformed",
     "ignore_malformed",
-    "iter_items",
     "malformed_error",
     "page_error",
     "report_malformed",
@@ -32,7 +31,6 @@ __all__ = [
     "walk_pages",
 ]
 
-R = TypeVar("R", "Conversation", "Inbox")
 P = TypeVar("P", bound="ConversationPage | RawPage")
 
 
@@ -211,11 +209,3 @@ async def walk_inboxes(
         yield page
         if error is not None:
             raise label(error)
-
-
-async def iter_items(pages: AsyncGenerator[Page[R], None]) -> AsyncGenerator[R, None]:
-    """Yield record after record of some pages, and close them when it is closed."""
-    async with aclosing(pages):
-        async for page in pages:
-            for item in page.items:
-                yield item

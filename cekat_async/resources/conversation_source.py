@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cekat_async.models import MalformedRecord
     from cekat_async.models.raw_json import Steps
     from cekat_async.pages import ConversationPage, RawPage
-    from cekat_async.resources.inbox_selection import Selection
+    from cekat_async.resources.inbox_selection import ManyInboxIds, OneListing
 
 __all__ = ["ConversationSource", "Walkers"]
 
@@ -81,7 +81,7 @@ class ConversationSource:
         self,
         pipeline: Pipeline,
         query: ListQuery,
-        selection: Selection,
+        selection: OneListing | ManyInboxIds,
         walkers: Walkers,
         on_malformed: Callable[[MalformedRecord], object] | None,
     ) -> None:
@@ -174,7 +174,7 @@ class ConversationSource:
 
 
 def _require_positions(
-    positions: Mapping[K, Position], selection: Selection
+    positions: Mapping[K, Position], selection: OneListing | ManyInboxIds
 ) -> dict[str | None, Position]:
     """Return positions under the inboxes' ids as text."""
     checked: dict[str | None, Position] = {}

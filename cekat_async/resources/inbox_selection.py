@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
+from collections.abc import AsyncIterator, Iterator, Sized
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Protocol, TypeAlias
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from cekat_async._paging.many_inboxes import each_once, require_inbox_ids
 from cekat_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+    from uuid import UUID
 
-__all__ = ["InboxIds", "ManyInboxIds", "OneListing", "Selection"]
-
-InboxIds: TypeAlias = Iterable[str | UUID] | AsyncIterable[str | UUID]
-
-
-class Selection(Protocol):
-    """The listings that are read."""
-
-    def ids(self) -> AsyncGenerator[str | None, None]:
-        """Yield the inbox id of each listing; ``None`` is the whole account."""
-        ...
-
-    def require_key(self, inbox_id: str | None) -> None:
-        """Raise a :class:`ConfigurationError` if this is no listing that is read."""
-        ...
+__all__ = ["ManyInboxIds", "OneListing"]
 
 
 class OneListing:
@@ -71,7 +57,9 @@ class ManyInboxIds:
     """
 
     def __init__(
-        self, inbox_ids: InboxIds | None, find_all: Callable[[], AsyncGenerator[str, None]]
+        self,
+        inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID] | None,
+        find_all: Callable[[], AsyncGenerator[str, None]],
     ) -> None:
         self._inbox_ids = require_inbox_ids(inbox_ids)
         self._find_all = find_all

@@ -8,12 +8,11 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 from weakref import WeakSet, ref
 
-from cekat_async._paging.page_walk import iter_items
 from cekat_async.config import require_count
 from cekat_async.errors import ClientClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
     from uuid import UUID
 
     from cekat_async.models import Conversation
@@ -26,12 +25,13 @@ R = TypeVar("R")
 P = TypeVar("P", bound="Page[Any]")
 P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
+U = TypeVar("U")
 # The keys of a mapping are invariant: a dict may have keys of any one of these types.
 K = TypeVar("K", bound="str | UUID | None")
 
 
 class Source(Protocol[P_co]):
-    """What a listing reads. Each call begins at the front, or at the query's cursor."""
+    """What a listing reads. Each call returns a new walk."""
 
     def pages(self) -> AsyncGenerator[P_co, None]:
         """Return all pages, some fetched ahead."""
@@ -59,19 +59,19 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         async for page in listing.pages(): ...
         first = await listing.take(500)
 
-    It has sent nothing when it is returned. Each ``async for`` and each method starts a new walk.
-    A walk may be left at any point: ``break`` ends it and cancels its requests, even if the
-    listing is still in a variable. Use ``async with aclosing(listing)`` to wait for that.
+    Nothing is sent before it is read. Each ``async for`` and each method starts a new walk, which
+    may be left at any point: ``break`` ends it, even if the listing is still in a variable. Use
+    ``async with aclosing(listing)`` to wait until its requests have been cancelled.
 
     It can be neither awaited nor pickled, and is no iterator: use ``aiter(listing)`` for one.
     """
 
     def __init__(self, source: Source[P]) -> None:
         self._source = source
-        self._walks = _OpenWalks()
+        self._walks = WeakSet[_Walk]()
 
     def __aiter__(self) -> AsyncGenerator[R, None]:  # noqa: PYI058 - it can be closed
-        return self._walks.iterate(self.pages())
+        return self._walk(self._source.pages(), _get_records)
 
     def pages(self) -> AsyncGenerator[P, None]:
         """Yield page after page until the server has no more.
@@ -82,7 +82,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
             PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
                 cursors do not advance: the walk would never end.
         """
-        return self._walks.track(self._source.pages())
+        return self._walk(self._source.pages(), _get_page)
 
     def raw_pages(self: Listing[Conversation, ConversationPage]) -> AsyncGenerator[RawPage, None]:
         """Yield page after page with the records as received, without decoding them.
@@ -95,7 +95,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
                 of conversations.
             CekatError: As for :meth:`pages`.
         """
-        return self._walks.track(self._source.raw_pages())
+        return self._walk(self._source.raw_pages(), _get_page)
 
     def tracked_pages(
         self: Listing[Conversation, ConversationPage], positions: Mapping[K, Position]
@@ -121,7 +121,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
             PaginationError: The listing changes faster than it is read.
             CekatError: As for :meth:`pages`.
         """
-        return self._walks.track(self._source.tracked_pages(positions))
+        return self._walk(self._source.tracked_pages(positions), _get_page)
 
     async def take(self, n: int) -> list[R]:
         """Return the first ``n`` records, or all if there are fewer.
@@ -137,12 +137,12 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         found: list[R] = []
         if not require_count("n", n, at_least=0):
             return found
-        async with aclosing(self._walks.track(self._source.pages_on_demand())) as pages:
-            async for page in pages:
-                found += page.items
-                if len(found) >= n:
+        async with aclosing(self._walk(self._source.pages_on_demand(), _get_records)) as records:
+            async for record in records:
+                found.append(record)
+                if len(found) == n:
                     break
-        return found[:n]
+        return found
 
     async def collect(self) -> list[R]:
         """Return all records. A large account may not fit into memory.
@@ -159,7 +159,8 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         A task that is waiting for a page gets a :class:`~cekat_async.ClientClosedError`. The
         listing can be read again afterwards.
         """
-        await self._walks.aclose()
+        for walk in list(self._walks):
+            await walk.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -170,42 +171,25 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     def __repr__(self) -> str:
         return f"<Listing of {self._source!r}>"
 
-
-class _OpenWalks:
-    """The walks of a listing that have begun and not ended. It does not keep them alive."""
-
-    def __init__(self) -> None:
-        self._iterators = WeakSet[Any]()
-        self._walks = WeakSet[_Walk]()
-
-    def iterate(self, pages: AsyncGenerator[Page[Any], None]) -> AsyncGenerator[Any, None]:
-        """Return an iterator over the records of a walk, which :meth:`aclose` closes."""
-        records: AsyncGenerator[Any, None] = iter_items(pages)
-        self._iterators.add(records)
-        return records
-
-    def track(self, pages: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-        """Return a generator of the same pages that :meth:`aclose` ends, whatever it waits for."""
+    def _walk(
+        self, pages: AsyncGenerator[T, None], unpack: Callable[[T], Iterable[U]]
+    ) -> AsyncGenerator[U, None]:
         walk = _Walk()
-        generator = self._run(walk, pages)
+        generator = self._run(walk, pages, unpack)
         walk.generator = ref(generator)
         return generator
 
-    async def _run(self, walk: _Walk, pages: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    async def _run(
+        self, walk: _Walk, pages: AsyncGenerator[T, None], unpack: Callable[[T], Iterable[U]]
+    ) -> AsyncGenerator[U, None]:
         self._walks.add(walk)
         try:
             async with aclosing(pages):
                 while (page := await walk.wait_for(pages)) is not None:
-                    yield page
+                    for item in unpack(page):
+                        yield item
         finally:
             walk.ended.set()
-
-    async def aclose(self) -> None:
-        for records in list(self._iterators):
-            if not records.ag_running:
-                await records.aclose()
-        for walk in list(self._walks):
-            await walk.aclose()
 
 
 class _Walk:
@@ -213,13 +197,13 @@ class _Walk:
 
     Attributes:
         ended: Set when it has ended.
-        generator: References the generator of its pages, unless that has been dropped. The event
-            loop then closes it.
+        generator: Returns the walk's generator, or ``None`` if that has been dropped, so that the
+            event loop is closing it.
     """
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
-        self.generator: Callable[[], Any] = _no_generator
+        self.generator: Callable[[], Any] = lambda: None
         self._scope: asyncio.Timeout | None = None
         self._is_closed = False
 
@@ -227,7 +211,7 @@ class _Walk:
         """Return the next page, or ``None`` after the last one.
 
         Raises:
-            ClientClosedError: It was closed in the meantime.
+            ClientClosedError: The walk was closed in the meantime.
         """
         try:
             async with asyncio.timeout(None) as self._scope:
@@ -243,15 +227,19 @@ class _Walk:
         return page
 
     async def aclose(self) -> None:
-        """End it, and return when it has ended."""
+        """End the walk, and return when it has ended."""
         self._is_closed = True
         generator = self.generator()
         if self._scope is not None:
-            self._scope.reschedule(0)
+            self._scope.reschedule(0)  # wakes the task that waits for a page
         elif generator is not None and not generator.ag_running:
             await generator.aclose()
         await self.ended.wait()
 
 
-def _no_generator() -> None:
-    """Return that there is no generator yet."""
+def _get_page(page: T) -> tuple[T]:
+    return (page,)
+
+
+def _get_records(page: Page[Any]) -> tuple[Any, ...]:
+    return page.items
