@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from urllib.parse import parse_qsl
 
 import pytest
-from support.clock import cancelled_after, let_tasks_end, run_virtual
+from support.clock import cancelled_after, let_tasks_end, now, run_virtual
 from support.parts import collect, make_pipeline, page_body, page_reply
 from support.scripted import reply
 
@@ -469,6 +469,7 @@ def test_a_task_that_waits_for_a_page_is_told(way, make, after):
         waiting = asyncio.create_task(collect(way(listing)))
         await asyncio.sleep(after)
         await listing.aclose()
+        assert now() == after
         await let_tasks_end(1)
         assert account.transport.under_way == 0
         with pytest.raises(ClientClosedError, match="the listing was closed"):
