@@ -41,8 +41,8 @@ _WANTED = (
 _NOTES = {
     rivals.WARM_HEAP: "Warm heap: the same loop after one large block was made and dropped. The "
     "malloc of glibc then keeps the memory that asyncio reads into, instead of mapping it anew for "
-    "each read. cekat_async does that when a client is made, and so does any program that has once "
-    "freed a large block: that row says how much of the gain comes from there.",
+    "each read. Any program that has once freed a large block runs like that; cekat_async does "
+    "nothing about it.",
     rivals.AHEAD: "Asking ahead: the next page is asked for before this one is decoded, with no "
     "retry, no deadline, no limiter and no check. It is all that a client on aiohttp can gain in "
     "this way; what our row has less is what its safety costs.",

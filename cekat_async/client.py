@@ -125,7 +125,7 @@ class CekatClient:
 
         A session that was given to the client stays open. Closing twice is no error.
         """
-        self._pipeline.end()
+        self._pipeline.close()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

@@ -67,7 +67,7 @@ async def test_examples_of_docstrings_run(module, names):
     """The examples in the docstrings of the packages run as they stand."""
     examples = doctest.DocTestParser().get_examples(inspect.getdoc(module) or "")
     assert examples
-    names |= vars(module)
+    names |= {name: getattr(module, name) for name in module.__all__}
 
     for example in examples:
         await run(textwrap.dedent(example.source), names)

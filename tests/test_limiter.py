@@ -414,7 +414,9 @@ def test_a_limiter_belongs_to_one_loop():
     limiter = Limiter()
     run_virtual(call(limiter))
 
-    with pytest.raises(ConfigurationError, match="another event loop: make one in each loop"):
+    with pytest.raises(
+        ConfigurationError, match="another event loop: make one limiter in each loop"
+    ):
         run_virtual(call(limiter))
 
 

@@ -66,7 +66,7 @@ def decode_whole(reply: Reply) -> str:
     ],
     ids=repr,
 )
-def test_a_failure_that_may_heal_is_not_seen_by_the_caller(failure):
+def test_a_transient_failure_is_not_seen_by_the_caller(failure):
     """A call returns the answer of a later attempt when the first one failed for the moment."""
     pipeline, transport = make_pipeline([failure, failure, reply(body=b"yes")])
 
@@ -111,7 +111,7 @@ def test_a_new_connection_that_is_dropped_is_backed_off_for():
     [*(reply(status) for status in (204, 302, 400, 401, 403, 404, 418, 422)), reply(body=b"odd")],
     ids=repr,
 )
-def test_a_failure_that_cannot_heal_costs_one_request(failure):
+def test_a_permanent_failure_costs_one_request(failure):
     """Another status and another shape of JSON are raised after the first attempt."""
     pipeline, transport = make_pipeline([failure, reply()])
 
@@ -357,24 +357,30 @@ def test_a_server_that_is_up_again_fills_the_budget():
 
 @pytest.mark.parametrize("client_closes", [True, False])
 def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
-    """Retries that a hold kept from going out are not charged when deadline or close ends them."""
+    """A retry that the deadline or the close ends in the queue is not charged to the budget."""
     pipeline, transport = make_pipeline(
-        [reply(503, b"", Retry_After="20")] + [ResponseLostError()] * 4,
-        latency=0.1,
-        limiter=Limiter(None),
-        timeout=Timeout(deadline=15),
+        [ResponseLostError(), ResponseLostError()],
+        limiter=Limiter(RateLimit(1)),
+        timeout=Timeout(deadline=20),
+        retry=RetryPolicy(budget=2),
     )
 
-    async def main() -> None:
-        calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(5)]
+    async def end_a_retry_in_the_queue() -> None:
+        call = asyncio.create_task(pipeline.fetch(REQUEST, make_body))
         await asyncio.sleep(3)
         if client_closes:
-            pipeline.end()
-        await asyncio.wait(calls)
+            pipeline.close()
+        # With an empty budget there is no retry, and the call raises its ResponseLostError.
+        with pytest.raises(ClientClosedError if client_closes else DeadlineExceededError):
+            await call
+
+    async def main() -> None:
+        await end_a_retry_in_the_queue()
+        await asyncio.sleep(60)
+        await end_a_retry_in_the_queue()
 
     run_virtual(main())
-    assert len(transport.requests) == 5
-    assert pipeline._budget.balance == 100
+    assert len(transport.requests) == 2
 
 
 def test_no_more_than_concurrency_are_under_way():
@@ -574,17 +580,6 @@ def test_the_deadline_cuts_the_wait_for_a_slot():
     assert transport.under_way == 0
 
 
-def test_without_a_deadline_nothing_is_cut():
-    """Without a deadline and a longest pause a call waits for as long as the server asks."""
-    pipeline, _ = make_pipeline(
-        [reply(503, b"", Retry_After="100000"), reply(body=b"yes")],
-        limiter=Limiter(RateLimit(longest_hold=None)),
-        timeout=PATIENT,
-    )
-
-    assert run_virtual(pipeline.fetch(REQUEST, make_body)) == b"yes"
-
-
 def test_a_timeout_that_is_not_ours_is_not_taken_for_the_deadline():
     """A TimeoutError that comes from elsewhere passes as it is."""
     mine = TimeoutError("mine")
@@ -616,8 +611,9 @@ def test_the_callers_own_timeout_wins():
 def test_cancelled_at_any_step_nothing_is_left_behind(steps):
     """Cancelled after any number of steps of the loop, a call gives back slot and token."""
     script = [reply(503), reply(body=b"cut"), NotSentError(), reply(body=b"yes")]
+    limiter = Limiter(RateLimit(600))
     pipeline, transport = make_pipeline(
-        itertools.cycle(script), latency=0.1, concurrency=1, limiter=Limiter(RateLimit(600))
+        itertools.cycle(script), latency=0.1, concurrency=1, limiter=limiter
     )
 
     async def main() -> None:
@@ -630,9 +626,7 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
         task.cancel()
         await asyncio.wait([task])
         assert transport.under_way == 0
-        assert pipeline._slots._value == 1
-        assert not pipeline._limiter._waits
-        assert pipeline._limiter.snapshot().under_way == 0
+        assert (limiter.snapshot().under_way, limiter.snapshot().waiting) == (0, 0)
         began = now()
         assert await pipeline.fetch(REQUEST, decode_whole) == "yes"
         assert now() - began < 8
@@ -640,7 +634,7 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
     run_virtual(main())
 
 
-def test_who_is_closed_need_not_queue():
+def test_a_closed_client_fails_without_queueing():
     """A call on a closed client fails before any wait, and counts as no request."""
 
     class Closed(ScriptedTransport):
@@ -798,7 +792,7 @@ def test_closing_ends_every_wait(steps, options):
         calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(3)]
         await asyncio.sleep(1)
         waiting = [call for call in calls if not call.done()]
-        pipeline.end()
+        pipeline.close()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert now() == 1
         assert {type(result) for result in results} == {ClientClosedError}
@@ -813,9 +807,9 @@ def test_closing_twice_is_fine():
     async def main() -> None:
         call = asyncio.create_task(pipeline.fetch(REQUEST, make_body))
         await asyncio.sleep(1)
-        pipeline.end()
+        pipeline.close()
         await asyncio.sleep(0)
-        pipeline.end()
+        pipeline.close()
         with pytest.raises(ClientClosedError):
             await call
 

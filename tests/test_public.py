@@ -10,7 +10,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 import cekat_async
-from cekat_async import errors, models
+from cekat_async import errors, export, models
 
 PUBLIC_MODULES = [
     importlib.import_module(name)
@@ -159,11 +159,18 @@ def test_importing_costs_little() -> None:
     assert "aiohttp" in opened.split()
 
 
-def test_dir_tells_all() -> None:
-    """`dir()` shows every public name, before any of them has been used."""
-    shown = run("import cekat_async; print(*dir(cekat_async))").split()
+each_lazy_package = pytest.mark.parametrize(
+    "package", [cekat_async, export], ids=lambda package: package.__name__
+)
 
-    assert set(cekat_async.__all__) <= set(shown)
+
+@each_lazy_package
+def test_dir_shows_all_public_names(package: ModuleType) -> None:
+    """`dir()` shows every public name, before any of them has been used."""
+    name = package.__name__
+    shown = run(f"import {name}; print(*dir({name}))").split()
+
+    assert set(package.__all__) <= set(shown)
 
 
 @pytest.mark.parametrize("name", ["config", "errors", "models", "pages"])
@@ -172,9 +179,11 @@ def test_public_modules_need_no_import_of_their_own(name: str) -> None:
     assert run(f"import cekat_async; print(cekat_async.{name}.__name__)") == f"cekat_async.{name}\n"
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    """A name that the package does not have is refused as that of any module is."""
-    with pytest.raises(AttributeError, match="module 'cekat_async' has no attribute 'Client'"):
-        _ = cekat_async.Client
+@each_lazy_package
+def test_an_unknown_name_is_an_attribute_error(package: ModuleType) -> None:
+    """A name that a package does not have is refused as that of any module is."""
+    name = package.__name__
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'Client'"):
+        _ = package.Client
     with pytest.raises(ImportError, match="cannot import name 'Client'"):
-        exec("from cekat_async import Client")  # noqa: S102 - an import that fails
+        exec(f"from {name} import Client")  # noqa: S102 - an import that fails

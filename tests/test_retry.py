@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.clock import now, run_virtual
 
 from cekat_async import RetryPolicy
-from cekat_async._request.retry import RetryBudget, backoff, deserves_retry, retried
+from cekat_async._request.retry import RetryBudget, backoff, is_retryable, run_with_retries
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -82,8 +82,13 @@ def retrying(
     budget: RetryBudget | None = None,
 ) -> Awaitable[str]:
     """Return the call that retries ``attempt``, by a budget of its own unless one is given."""
-    budget = budget or RetryBudget(policy.budget)
-    return retried(policy, budget, deadline, attempt, lambda: len(attempt.times))
+    return run_with_retries(
+        attempt,
+        policy=policy,
+        budget=budget or RetryBudget(policy.budget),
+        deadline=deadline,
+        count_sent=lambda: len(attempt.times),
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,9 +104,9 @@ def retrying(
     ],
     ids=repr,
 )
-def test_what_may_heal_is_tried_again(error):
+def test_transient_failures_are_retried(error):
     """Transport failures, 408, 425, 429, 5xx and a body that is not whole are tried again."""
-    assert deserves_retry(error)
+    assert is_retryable(error)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,7 @@ def test_what_may_heal_is_tried_again(error):
     ],
     ids=repr,
 )
-def test_what_cannot_heal_is_not_tried_again(error):
+def test_permanent_failures_are_not_retried(error):
     """Other statuses, another shape of JSON, misuse and cancellation are not tried again."""
     attempt = Failing(error)
 
@@ -138,7 +143,7 @@ def test_what_cannot_heal_is_not_tried_again(error):
         assert caught.value is error
 
     if isinstance(error, KeyboardInterrupt):  # would end the loop
-        assert not deserves_retry(error)
+        assert not is_retryable(error)
         return
     run_virtual(main())
     assert len(attempt.times) == 1
@@ -184,7 +189,7 @@ def test_backoff_is_jittered_at_its_cap_too():
     assert min(quarters) > 400
 
 
-def test_backoff_draws_anew_by_itself():
+def test_backoff_is_random_by_default():
     """Without a draw of the test's own, no two clients wait for the same time."""
     waits = {backoff(RetryPolicy(), 20) for _ in range(50)}
 
@@ -219,7 +224,7 @@ def test_attempts_are_bounded(attempts):
     assert len(attempt.times) == attempts
 
 
-def test_the_server_is_not_asked_earlier_than_it_said():
+def test_a_retry_after_sets_the_wait():
     """A Retry-After that is longer than the backoff sets the wait."""
     attempt = Failing(status_error(503, 7.5), status_error(429, 0.001))
 
@@ -292,21 +297,6 @@ def test_the_drop_of_an_idle_connection_is_hardly_logged(caplog):
         run_virtual(retrying(Failing(idle_drop())))
 
     assert [record.levelno for record in caplog.records] == [logging.DEBUG]
-
-
-def test_concurrent_calls_do_not_share_errors():
-    """A hundred calls that fail at the same time each get the error of their own."""
-
-    async def call(number: int) -> None:
-        errors = [status_error(500 + number % 5) for _ in range(3)]
-        with pytest.raises(ServerError) as caught:
-            await retrying(Failing(*errors), RetryPolicy(attempts=3))
-        assert caught.value is errors[-1]
-
-    async def main() -> None:
-        await asyncio.gather(*(call(number) for number in range(100)))
-
-    run_virtual(main())
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 5.0])
@@ -562,7 +552,13 @@ def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balanc
 
     async def main() -> None:
         with pytest.raises(CekatError) as caught:
-            await retried(AGAIN, budget, now() + 60, attempt, lambda: len(requests))
+            await run_with_retries(
+                attempt,
+                policy=AGAIN,
+                budget=budget,
+                deadline=now() + 60,
+                count_sent=lambda: len(requests),
+            )
         assert caught.value is errors[-1]
 
     run_virtual(main())

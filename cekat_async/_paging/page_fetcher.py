@@ -59,8 +59,9 @@ class PageFetcher(Generic[P]):
             error: An error that no request raised: about a page that has arrived.
             cursor: The cursor of that page.
         """
-        error.locate(cursor=cursor, inbox_id=self.query.inbox_id)
-        return self._pipeline.labelled(error, self.query.path)
+        error.attempts = max(error.attempts, 1)
+        error.locate(path=self.query.path, cursor=cursor, inbox_id=self.query.inbox_id)
+        return self._pipeline.redact(error)
 
     def warn(self, text: str) -> None:
         """Log a warning about the listing."""

@@ -19,6 +19,7 @@ from cekat_async._api.messages import (
     retry_after,
 )
 from cekat_async._ratelimit.clock import time_now
+from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._ratelimit.headers import statements
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
 from cekat_async._ratelimit.pause import Pause, refusal, write_resumption
@@ -121,7 +122,7 @@ class Limiter:
         self._pace = _pace(rate_limit)
         self._sharing = self._share(budget, require_share("share", share))
         self._hold = Pause((rate_limit or RateLimit()).longest_hold)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event_loop = EventLoopGuard("limiter")
         # Who has it is the next to go, and does all the waiting; the others come after, in order.
         self._line = asyncio.Lock()
         self._even_pace = LeakyBucket()
@@ -164,7 +165,7 @@ class Limiter:
                 wait, or than ``RateLimit.longest_hold``.
             ConfigurationError: The limiter is at work in another event loop.
         """
-        self._require_loop()
+        self._event_loop.check()
         if not self._waits and self._sharing is None:
             # Nobody is before us. What is due now needs none of the machinery of waiting.
             turn, now = self._next()
@@ -314,14 +315,6 @@ class Limiter:
         if not isinstance(self._pace, Scheduler):
             raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
         return Sharing(budget, share, self._pace, self._hold_all)
-
-    def _require_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._loop = self._loop or loop
-        if self._loop is not loop:
-            raise ConfigurationError(
-                "the limiter belongs to another event loop: make one in each loop"
-            )
 
 
 def _pace(rate_limit: RateLimit | None) -> Scheduler | Unlimited:

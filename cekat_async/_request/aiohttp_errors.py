@@ -31,7 +31,7 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from cekat_async.config import ClientConfig
 
-__all__ = ["ConnectionLostError", "error_from_aiohttp", "invalid_host", "timeout_error"]
+__all__ = ["ConnectionLostError", "error_from_aiohttp", "error_from_timeout", "invalid_host_error"]
 
 
 class ConnectionLostError(aiohttp.ClientConnectionError):
@@ -63,7 +63,7 @@ def _certificate_alert(error: BaseException | None) -> str | None:
 _ABOUT_CERTIFICATES = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)")
 
 
-def timeout_error(error: TimeoutError) -> TransportError:
+def error_from_timeout(error: TimeoutError) -> TransportError:
     """Return our error for a timeout: aiohttp's, or that of the attempt."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectTimeoutError("no connection in time (Timeout.connect)")
@@ -72,7 +72,7 @@ def timeout_error(error: TimeoutError) -> TransportError:
     return ResponseTimeoutError("no whole answer in time (Timeout.attempt)")
 
 
-def invalid_host(base_url: str) -> ConfigurationError:
+def invalid_host_error(base_url: str) -> ConfigurationError:
     """Return the error for a host that no resolver can look up."""
     return ConfigurationError(f"base_url {base_url!r}, or the proxy's URL, names no valid host")
 
@@ -80,9 +80,9 @@ def invalid_host(base_url: str) -> ConfigurationError:
 def error_from_aiohttp(error: aiohttp.ClientError, config: ClientConfig) -> CekatError:
     """Return our error for one of aiohttp's."""
     if isinstance(error, aiohttp.InvalidURL):
-        return invalid_host(config.base_url)
+        return invalid_host_error(config.base_url)
     # A proxy's refusal has the proxy's own words, which may hold anything.
-    reason = config.api_key.redact_text(_reason(error))
+    reason = config.api_key.redact_text(_get_reason(error))
     if isinstance(error, ConnectionLostError):
         return _lost(error, config.base_url, reason)
     if isinstance(error, _NEVER_SENT):
@@ -175,27 +175,28 @@ def _is_final(status: int) -> bool:
 _QUOTED_BYTES = re.compile(r"\bb['\"]")
 
 
-def _reason(error: aiohttp.ClientError) -> str:
+def _get_reason(error: aiohttp.ClientError) -> str:
     """Say what went wrong in one line, without what an aiohttp error repeats of either side."""
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else _text(error)
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else _get_text(error)
     said, *_ = _QUOTED_BYTES.split(" ".join(text.split()), maxsplit=1)
     return said.rstrip(" :.") or type(error).__name__
 
 
-def _text(error: aiohttp.ClientError) -> str:
+def _get_text(error: aiohttp.ClientError) -> str:
     """Return an error's text, in the system's words where it was the system that refused."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(getattr(error.certificate_error, "verify_message", error.certificate_error))
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return _spaced(str(getattr(error.os_error, "reason", None) or error.os_error))
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return f"the proxy {error.host}:{error.port} cannot be reached: {_system(error.os_error)}"
+        reason = _get_system_text(error.os_error)
+        return f"the proxy {error.host}:{error.port} cannot be reached: {reason}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return _system(error.os_error)
+        return _get_system_text(error.os_error)
     return str(error)
 
 
-def _system(error: OSError) -> str:
+def _get_system_text(error: OSError) -> str:
     """Return an error of the system in the system's own words."""
     if isinstance(error, socket.gaierror) or not error.errno:
         text = str(error.strerror or error)

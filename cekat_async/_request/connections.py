@@ -84,7 +84,7 @@ async def _replace_idle(
     if connector is None or connector.force_close:
         return
     reuses = list[Any]()
-    trace = _trace_of_reuse(session, reuses)
+    trace = _build_reuse_trace(session, reuses)
     while True:
         before = len(reuses)
         connection = await _connect(connector, request, trace, limits)
@@ -103,7 +103,7 @@ async def _connect(
         raise aiohttp.ConnectionTimeoutError(str(error)) from None
 
 
-def _trace_of_reuse(session: ClientSession, reuses: list[Any]) -> Trace:
+def _build_reuse_trace(session: ClientSession, reuses: list[Any]) -> Trace:
     """Return a trace that notes each connection that was taken from the pool."""
 
     async def note(_session: ClientSession, _context: SimpleNamespace, what: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._api.messages import HEADERS_READ, MOST_READ, OK, Reply, refusal
-from cekat_async._request.retry import RetryBudget, deserves_retry, retried
-from cekat_async._request.timeouts import Cutoffs
+from cekat_async._request.retry import RetryBudget, is_retryable, run_with_retries
+from cekat_async._request.timeouts import Deadlines
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -70,18 +71,16 @@ class Pipeline:
         self._transport = transport
         self._budget = RetryBudget(config.retry.budget)
         self._slots = asyncio.Semaphore(config.concurrency)
-        self._cutoffs = Cutoffs(config.timeout.deadline)
-        self._ended = False
+        self._deadlines = Deadlines(config.timeout.deadline)
 
     @property
     def concurrency(self) -> int:
         """How many requests may be under way at once."""
         return self._config.concurrency
 
-    def end(self) -> None:
-        """End all calls that are under way, whatever they wait for: the client is closed."""
-        self._ended = True
-        self._cutoffs.cut_all()
+    def close(self) -> None:
+        """Cancel all calls that are under way. They raise ``ClientClosedError``."""
+        self._deadlines.close()
 
     async def fetch(self, request: Request, decode: Callable[[Reply], Steps[T]]) -> T:
         """Return what ``decode`` makes of the reply.
@@ -95,36 +94,34 @@ class Pipeline:
             CekatError: What the last attempt failed with.
         """
         call = _Call(request, decode)
-        cutoff = self._cutoffs.begin()
-        attempt = partial(self._attempt, call, cutoff.end)
         try:
-            with cutoff:
-                return await retried(
-                    self._config.retry, self._budget, cutoff.end, attempt, lambda: call.attempts
-                )
-        except TimeoutError:
-            if not cutoff.is_cut:
+            return await self._deadlines.enforce(
+                partial(self._run, call), was_sent=lambda: call.attempts > 0
+            )
+        except (ClientClosedError, DeadlineExceededError) as error:
+            if error is call.failure:
                 raise
-        raise call.labelled(self._cut_off(call)) from call.failure
+            raise call.locate(error) from call.failure
 
-    def _cut_off(self, call: _Call[T]) -> CekatError:
-        if self._ended:
-            return ClientClosedError("the client was closed while a request was under way")
-        where = "" if call.attempts else ": it was still waiting for its turn"
-        return DeadlineExceededError(f"no answer within {self._config.timeout.deadline:g} s{where}")
+    async def _run(self, call: _Call[T], deadline: float) -> T:
+        return await run_with_retries(
+            partial(self._attempt, call, deadline),
+            policy=self._config.retry,
+            budget=self._budget,
+            deadline=deadline,
+            count_sent=lambda: call.attempts,
+        )
 
-    def labelled(self, error: CekatError, path: str) -> CekatError:
-        """Write on an error of a walk what it is about, and strike out an echo of the key."""
-        key = self._config.api_key
-        error.path, error.attempts = path, max(error.attempts, 1)
-        error.message = key.redact_text(error.message)
+    def redact(self, error: CekatError) -> CekatError:
+        """Replace the key in the message of an error that quotes the server, and return it."""
+        error.message = self._config.api_key.redact_text(error.message)
         error.args = (error.message,)
         return error
 
     async def _attempt(self, call: _Call[T], deadline: float) -> T:
         try:
-            # Before any wait: who is closed need not queue to hear it, and a semaphore and a
-            # limiter of another event loop would fail in their own ways.
+            # Fail fast: a closed client must not wait in the queue first, and a semaphore or a
+            # limiter of another event loop would raise errors of its own.
             self._transport.require_usable()
             await self._slots.acquire()
             try:
@@ -134,23 +131,20 @@ class Pipeline:
                 self._slots.release()
             return await self._answer(permit, reply, call.decode)
         except CekatError as error:
-            if isinstance(error, APIStatusError) and deserves_retry(error):
+            if isinstance(error, APIStatusError) and is_retryable(error):
                 self._limiter.explain(error, deadline)
-            call.failure = call.labelled(error)
+            call.failure = call.locate(error)
             raise
 
     async def _exchange(self, call: _Call[T]) -> Reply:
-        self._count(call)
+        self.traffic.requests += 1
+        self.traffic.retries += call.attempts > 0
+        call.attempts += 1
         try:
             return await self._transport.exchange(call.request)
         except BaseException as error:  # a cancellation too: the request may have arrived
             self._limiter.lost(sent=not isinstance(error, NotSentError))
             raise
-
-    def _count(self, call: _Call[T]) -> None:
-        self.traffic.requests += 1
-        self.traffic.retries += call.attempts > 0
-        call.attempts += 1
 
     async def _answer(self, permit: Permit, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
         status = reply.status
@@ -181,11 +175,8 @@ class Pipeline:
         raise failure or refusal(self._excerpt(reply))
 
     def _without_key(self, error: DecodeError) -> CekatError:
-        key = self._config.api_key
-        error.raw = key.excerpt(error.raw, MOST_READ)
-        error.message = key.redact_text(error.message)
-        error.args = (error.message,)
-        return error.with_traceback(None)
+        error.raw = self._config.api_key.excerpt(error.raw, MOST_READ)
+        return self.redact(error).with_traceback(None)
 
     def _excerpt(self, reply: Reply) -> Reply:
         key, said = self._config.api_key, reply.headers
@@ -205,17 +196,23 @@ async def _in_turns(steps: Steps[T]) -> T:
         await asyncio.sleep(0)
 
 
+@dataclass
 class _Call(Generic[T]):
-    """One request on its way, with what has become of it so far."""
+    """One request on its way.
 
-    def __init__(self, request: Request, decode: Callable[[Reply], Steps[T]]) -> None:
-        self.request = request
-        self.decode = decode
-        self.attempts = 0
-        self.failure: CekatError | None = None
+    Attributes:
+        request: What to ask.
+        decode: Decodes a reply.
+        attempts: How often it was sent.
+        failure: What the last attempt failed with.
+    """
 
-    def labelled(self, error: CekatError) -> CekatError:
-        """Write on an error which request it is about, and how often that went out."""
-        error.path = self.request.path
+    request: Request
+    decode: Callable[[Reply], Steps[T]]
+    attempts: int = 0
+    failure: CekatError | None = None
+
+    def locate(self, error: CekatError) -> CekatError:
+        """Record on an error which request it is about, and how often that was sent."""
         error.attempts = self.attempts
-        return error
+        return error.locate(path=self.request.path)

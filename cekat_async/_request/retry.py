@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cekat_async.config import RetryPolicy
 
-__all__ = ["RetryBudget", "backoff", "deserves_retry", "retried"]
+__all__ = ["RetryBudget", "backoff", "is_retryable", "run_with_retries"]
 
 _log = logging.getLogger("cekat_async")
 
@@ -51,7 +51,7 @@ _ATTEMPTS_AT_UNKNOWN_HOST = 3
 _LONGEST_WAIT_FOR_HOST = 1.0
 
 
-def deserves_retry(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """Whether asking again may heal a failure.
 
     Only our own classes do, named one by one: a predicate that says yes to all it does not know
@@ -144,7 +144,10 @@ class _Charge:
         return self._idle_drop is error
 
     def pay_for_retry(self, error: CekatError) -> bool:
-        """Pay for a retry after ``error``, before its backoff: who waits has a claim already."""
+        """Charge the budget for a retry after ``error``; return whether it had enough.
+
+        Done before the backoff, so that a waiting retry keeps its tokens.
+        """
         self.refund_if_unsent()
         tokens = 0 if self.is_free(error) else _cost(error)
         if not self.budget.spend(tokens):
@@ -154,16 +157,16 @@ class _Charge:
         return True
 
     def refund_if_unsent(self) -> None:
-        """Take back what was paid for a retry that was cancelled, or refused, before it went out.
+        """Refund the latest retry if it ended, cancelled or refused, before it was sent.
 
-        One that was cancelled later stays paid: the server has it.
+        A retry that was cancelled later is not refunded, because the server has received it.
         """
         if self._sent() == self._sent_before:
             self.budget.give_back(self._latest)
             self._latest = 0
 
-    def refund_of_success(self) -> None:
-        """Take back what was paid for all retries of the call: it has succeeded."""
+    def refund_after_success(self) -> None:
+        """Refund all retries of the call, because it succeeded."""
         self.budget.give_back(max(self._earlier + self._latest, _SUCCESS_REFILL))
 
 
@@ -175,56 +178,42 @@ def _cost(error: CekatError) -> int:
     return _LOST_ANSWER_COST if is_lost else _RETRY_COST
 
 
-async def retried(
+async def run_with_retries(
+    attempt: Callable[[], Awaitable[T]],
+    *,
     policy: RetryPolicy,
     budget: RetryBudget,
     deadline: float,
-    attempt: Callable[[], Awaitable[T]],
-    sent: Callable[[], int],
+    count_sent: Callable[[], int],
 ) -> T:
     """Return what ``attempt`` returns, trying again as the policy says and the budget allows.
 
-    Nothing is held while it waits: ``attempt`` has let go of all it took. A wait that would end
-    behind ``deadline`` (a time of the event loop's clock) is not begun. ``sent`` counts the
-    requests of this call that went out: only they are charged to the budget.
+    Nothing is held during a backoff: ``attempt`` has released all it took.
+
+    Args:
+        attempt: Sends the request once and returns its result.
+        policy: How often, and how long to wait in between.
+        budget: The retry budget of the client.
+        deadline: The time of the event loop's clock after which no attempt may start. A wait that
+            would end later is not begun.
+        count_sent: Returns how many requests of this call were sent. Only those are charged to
+            the budget.
 
     Raises:
         CekatError: What the last attempt raised.
     """
+    charge = _Charge(budget, count_sent)
     try:
-        # Past tenacity, whose machinery costs a twentieth of a whole page.
-        result = await attempt()
-    except CekatError as error:
-        if not deserves_retry(error):
-            raise
-        failures = [error]
-    else:
-        budget.give_back(_SUCCESS_REFILL)
-        return result
-
-    async def again() -> T:
-        # For tenacity the first attempt is yet to come: it is told how that one ended.
-        if failures:
-            raise failures.pop()
-        return await attempt()
-
-    return await _charged(again, policy, deadline, _Charge(budget, sent))
-
-
-async def _charged(
-    again: Callable[[], Awaitable[T]], policy: RetryPolicy, deadline: float, charge: _Charge
-) -> T:
-    try:
-        result: T = await _retrying(policy, deadline, charge)(again)
+        result: T = await _build_retrying(policy, deadline, charge)(attempt)
     except BaseException:  # a cancellation too
         charge.refund_if_unsent()
         raise
-    charge.refund_of_success()
+    charge.refund_after_success()
     return result
 
 
-def _retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRetrying:
-    """Make one for a call: a shared one gives tasks each other's errors."""
+def _build_retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRetrying:
+    """Return the retrying of one call. Tasks that shared one would get each other's errors."""
 
     def wait(state: RetryCallState) -> float:
         error = _failure(state)
@@ -236,13 +225,13 @@ def _retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRet
         return max(seconds, error.retry_after or 0.0)
 
     return AsyncRetrying(
-        retry=retry_if_exception(deserves_retry),
+        retry=retry_if_exception(is_retryable),
         wait=wait,
         # In this order: the budget is asked, and blamed, only when nothing else forbids a retry.
         stop=lambda state: (
-            _were_enough(state, policy)
+            _has_no_attempts_left(state, policy)
             or _is_too_late(state, deadline)
-            or _is_unpaid(state, charge)
+            or _is_over_budget(state, charge)
         ),
         before_sleep=_log_retry,
         sleep=asyncio.sleep,
@@ -250,7 +239,7 @@ def _retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRet
     )
 
 
-def _were_enough(state: RetryCallState, policy: RetryPolicy) -> bool:
+def _has_no_attempts_left(state: RetryCallState, policy: RetryPolicy) -> bool:
     is_unknown_host = isinstance(_failure(state), UnknownHostError)
     most = _ATTEMPTS_AT_UNKNOWN_HOST if is_unknown_host else policy.attempts
     return state.attempt_number >= min(most, policy.attempts)
@@ -265,7 +254,7 @@ def _is_too_late(state: RetryCallState, deadline: float) -> bool:
     return late
 
 
-def _is_unpaid(state: RetryCallState, charge: _Charge) -> bool:
+def _is_over_budget(state: RetryCallState, charge: _Charge) -> bool:
     error = _failure(state)
     paid = charge.pay_for_retry(error)
     if not paid:

@@ -1,104 +1,71 @@
-"""Cutoffs: what ends calls that take too long, with one timer for all of them."""
+"""Where ``Timeout.deadline`` is enforced, and where closing the client ends its calls.
+
+``Timeout.attempt`` is enforced in ``transport.py``, around one exchange. aiohttp enforces
+``Timeout.connect`` and ``Timeout.read``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, TypeVar
+
+from cekat_async.errors import ClientClosedError, DeadlineExceededError
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Awaitable, Callable
 
-__all__ = ["Cutoff", "Cutoffs"]
+__all__ = ["Deadlines"]
+
+T = TypeVar("T")
 
 
-class Cutoffs:
-    """The calls under way that are each given the same time.
-
-    ``asyncio.timeout`` sets a timer for each call, though hardly one ever goes off, and with its
-    coroutines costs 5 to 8 µs of a request (benchmarks/bench_latency.py); this costs 1. There is
-    one timer: since all are given the same time, they end in the order in which they began, and by
-    the time the first one's timer goes off that call is usually long over.
+class Deadlines:
+    """The calls of one client that are under way, each with its own deadline.
 
     Args:
-        seconds: How long a call may take; ``None`` for as long as it likes.
+        seconds: How long a call may take, its time in the queue included; ``None`` for no limit.
     """
 
     def __init__(self, seconds: float | None) -> None:
-        self._seconds = math.inf if seconds is None else seconds
-        # As a dict, for their order.
-        self._under_way: dict[Cutoff, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._seconds = seconds
+        self._under_way = set[asyncio.Timeout]()
+        self._is_closed = False
 
-    def begin(self) -> Cutoff:
-        """Return the cutoff of a call of the current task: use it as a context manager."""
-        loop = asyncio.get_running_loop()
-        cutoff = Cutoff(self._under_way, loop.time() + self._seconds)
-        if self._timer is None and cutoff.end < math.inf:
-            self._timer = loop.call_at(cutoff.end, self._cut_due, cutoff.end)
-        return cutoff
+    async def enforce(
+        self, call: Callable[[float], Awaitable[T]], *, was_sent: Callable[[], bool]
+    ) -> T:
+        """Return what ``call`` returns, unless its deadline or the client's close comes first.
 
-    def cut_all(self) -> None:
-        """End all calls now."""
-        for cutoff in list(self._under_way):
-            cutoff.cut()
-        self.rest()
+        Args:
+            call: The call. It receives its deadline, as a time of the event loop's clock.
+            was_sent: Whether the call has sent a request. If not, the error says that it was
+                still in the queue.
 
-    def rest(self) -> None:
-        """Need no timer any more: all calls have ended, and there will be no other."""
-        if self._timer is not None:
-            self._timer.cancel()
+        Raises:
+            DeadlineExceededError: The call was cancelled at its deadline.
+            ClientClosedError: The call was cancelled because the client was closed.
+        """
+        timeout = asyncio.timeout(self._seconds)
+        try:
+            async with timeout:
+                self._under_way.add(timeout)
+                deadline = timeout.when()
+                return await call(math.inf if deadline is None else deadline)
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+        finally:
+            self._under_way.discard(timeout)
+        if self._is_closed:
+            raise ClientClosedError("the client was closed while a request was under way")
+        where = "" if was_sent() else ": it was still waiting for its turn"
+        raise DeadlineExceededError(f"no answer within {self._seconds:g} s{where}")
 
-    def _cut_due(self, now: float) -> None:
-        # By the time that was set: the clock may stand a little before it when a timer goes off.
-        for cutoff in list(self._under_way):
-            if cutoff.end <= now:
-                cutoff.cut()
-        self._timer = None
-        if left := [cutoff.end for cutoff in self._under_way if not cutoff.is_cut]:
-            self._timer = asyncio.get_running_loop().call_at(min(left), self._cut_due, min(left))
-
-
-class Cutoff:
-    """Ends what one task does in its context, as ``asyncio.timeout`` does: with a TimeoutError.
-
-    Attributes:
-        end: When it does, by the loop's clock.
-        is_cut: Whether it has.
-    """
-
-    def __init__(self, under_way: dict[Cutoff, None], end: float) -> None:
-        self.end = end
-        self.is_cut = False
-        self._under_way = under_way
-        self._task: asyncio.Task[object] | None = None
-        self._cancelling = 0
-
-    def cut(self) -> None:
-        """End it now, if it has not ended."""
-        if self._task is not None and not self.is_cut:
-            self.is_cut = True
-            self._task.cancel()
-
-    def __enter__(self) -> Self:
-        if (task := asyncio.current_task()) is None:
-            raise RuntimeError("a request can only be made in a task of asyncio")
-        self._task, self._cancelling = task, task.cancelling()
-        self._under_way[self] = None
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        del self._under_way[self]
-        # Who is cancelled by somebody else as well, is cancelled and has not timed out.
-        if (
-            self.is_cut
-            and self._task is not None
-            and self._task.uncancel() <= self._cancelling
-            and kind is asyncio.CancelledError
-        ):
-            raise TimeoutError from error
+    def close(self) -> None:
+        """Cancel all calls that are under way, whatever they wait for."""
+        self._is_closed = True
+        now = asyncio.get_running_loop().time()
+        for timeout in self._under_way:
+            if not timeout.expired():
+                timeout.reschedule(now)

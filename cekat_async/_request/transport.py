@@ -17,14 +17,14 @@ import aiohttp
 from yarl import URL
 
 from cekat_async._api.messages import OK, Reply, Request
+from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._request.aiohttp_errors import (
     ConnectionLostError,
     error_from_aiohttp,
-    invalid_host,
-    timeout_error,
+    error_from_timeout,
+    invalid_host_error,
 )
 from cekat_async._request.connections import Connector, IdleConnections
-from cekat_async._request.timeouts import Cutoffs
 from cekat_async._version import __version__
 from cekat_async.config import is_host, is_loopback
 from cekat_async.errors import (
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
-
-_LARGE_BLOCK = 1024 * 1024
 
 _MAX_ERROR_BODY = 1024 * 1024
 """Bytes of an error's body that are read. An error of the API has a few hundred."""
@@ -72,16 +70,11 @@ class Transport:
         self._owns_session = session is None
         if session is not None:
             _check_session(session)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event_loop = EventLoopGuard("client")
         self._closed = False
         # In a caller's session there may be some, from its own requests.
         self._idle = IdleConnections(may_exist=session is not None)
-        self._cutoffs = Cutoffs(config.timeout.attempt)
-        _keep_heap_warm()
-        base = URL(config.base_url, encoded=True)
-        self._scheme, self._authority = base.scheme, base.raw_authority
-        self._prefix = base.raw_path.rstrip("/")
-        self._options = self._request_options(session)
+        self._options = self._build_options(session)
 
     @property
     def is_closed(self) -> bool:
@@ -94,7 +87,7 @@ class Transport:
         return self._owns_session and self._session is not None and not self._closed
 
     def require_usable(self) -> None:
-        """Let pass who can send from here; the first to ask ties it to the running event loop.
+        """Check that requests can be sent from here. The first check decides the event loop.
 
         Raises:
             ClientClosedError: The client, or the caller's session, is closed.
@@ -102,14 +95,9 @@ class Transport:
         """
         if self._closed:
             raise ClientClosedError("the client is closed: make a new one")
+        self._event_loop.check()
         if self._session is not None and self._session.closed:
             raise ClientClosedError("the session given to the client is closed")
-        loop = asyncio.get_running_loop()
-        self._loop = self._loop or loop
-        if self._loop is not loop:
-            raise ConfigurationError(
-                "the client belongs to another event loop: make one client in each loop"
-            )
 
     async def exchange(self, request: Request) -> Reply:
         """Send a request and read its reply to the end, whatever its status.
@@ -122,10 +110,10 @@ class Transport:
         session = self._open_session()
         failure: Exception
         try:
-            with self._cutoffs.begin():
-                return await self._exchange(session, request)
+            async with asyncio.timeout(self._config.timeout.attempt):
+                return await self._send_and_read(session, request)
         except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
-            failure = timeout_error(error)
+            failure = error_from_timeout(error)
         except aiohttp.ClientError as error:
             failure = error_from_aiohttp(error, self._config)
         except ResponseTooLargeError as error:
@@ -133,7 +121,7 @@ class Transport:
             failure = error.with_traceback(None)
         except UnicodeError:
             # What the system's resolver raises for a name that cannot be one.
-            failure = invalid_host(self._config.base_url)
+            failure = invalid_host_error(self._config.base_url)
         except asyncio.CancelledError:
             if not _is_stray_cancellation(session):
                 raise
@@ -148,7 +136,6 @@ class Transport:
         self._closed = True
         if self._owns_session and self._session is not None:
             await self._session.close()
-        self._cutoffs.rest()
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -158,11 +145,11 @@ class Transport:
             )
         return self._session
 
-    def _request_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
+    def _build_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
         """Return what is the same for each request."""
         config = self._config
         timeout = aiohttp.ClientTimeout(
-            total=None,  # it would also count what the cutoffs count, and costs more
+            total=None,  # the attempt has a timeout of its own, around all of this
             # With the look-up of the name. In a pool of our own nobody waits for a connection; in
             # a caller's one may, and that is no failure to connect.
             connect=config.timeout.connect if session is None else None,
@@ -175,7 +162,7 @@ class Transport:
                 "User-Agent": f"cekat-async/{__version__} Python/{platform.python_version()}",
             },
             "timeout": timeout,
-            "proxy": _proxy(config.base_url) if config.trust_env and session is None else None,
+            "proxy": _get_proxy(config.base_url) if config.trust_env and session is None else None,
             # None of these is left to the defaults of a caller's session: a redirect could lead
             # the key elsewhere, and an error's body must be read like any other.
             "allow_redirects": False,
@@ -183,13 +170,13 @@ class Transport:
             "auto_decompress": True,
             "read_bufsize": _STEP,
             # Those of the request replace the session's own, which are not public.
-            "middlewares": (self._send, *getattr(session, "_middlewares", ())),
+            "middlewares": (self._send_with_key, *getattr(session, "_middlewares", ())),
         }
 
-    async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Reply:
-        response = await session.get(self._url(request), **self._options)
+    async def _send_and_read(self, session: aiohttp.ClientSession, request: Request) -> Reply:
+        response = await session.get(self._build_url(request), **self._options)
         try:
-            body = await self._body(response)
+            body = await self._read_body(response)
         finally:
             # Of a body that was not read to its end, this closes the connection.
             response.release()
@@ -197,24 +184,20 @@ class Transport:
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
         return Reply(response.status, response.headers, body)
 
-    def _url(self, request: Request) -> URL:
-        # From parts, which are encoded already and are to be sent byte for byte: half as dear as a
-        # text that yarl takes apart.
-        return URL.build(
-            scheme=self._scheme,
-            authority=self._authority,
-            path=self._prefix + request.path,
-            query_string=request.query,
-            encoded=True,
-        )
+    def _build_url(self, request: Request) -> URL:
+        query = f"?{request.query}" if request.query else ""
+        # Encoded already, and to be sent byte for byte: a cursor is opaque.
+        return URL(f"{self._config.base_url}{request.path}{query}", encoded=True)
 
-    async def _send(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    async def _send_with_key(
+        self, request: ClientRequest, handler: ClientHandlerType
+    ) -> ClientResponse:
         """Send a request with the key, once.
 
-        A middleware is the place for both. What sets the key here, behind all else, also outdoes
-        a ``.netrc``, and aiohttp's frames have no key to show in a traceback. And aiohttp sends
-        a GET again by itself when a reused connection drops, behind the limiter's and the retry's
-        back: a middleware runs inside of that loop, and what it raises decides.
+        This is a middleware for two reasons. A key that is set here, last of all, overrides a
+        ``.netrc``, and appears in no frame of aiohttp's. And aiohttp sends a GET again by itself
+        when a reused connection drops, which neither the limiter nor the retry would see: a
+        middleware runs inside that loop, and its exception ends it.
         """
         request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
         await self._idle.close_if_suspect(self._open_session(), request, self._options["timeout"])
@@ -227,7 +210,7 @@ class Transport:
             lost = ConnectionLostError(error, was_idle=was_idle)
         raise lost
 
-    async def _body(self, response: ClientResponse) -> bytes:
+    async def _read_body(self, response: ClientResponse) -> bytes:
         """Return the whole body of a page, or the beginning of an error's.
 
         A connection can be used again only if its body was read to the end.
@@ -239,14 +222,14 @@ class Transport:
         limit = self._config.max_page_bytes if is_page else _MAX_ERROR_BODY
         if is_page and (response.content_length or 0) > limit:
             raise _too_large(limit)
-        body = await _read(response.content, limit)
+        body = await _read_up_to(response.content, limit)
         if is_page and len(body) > limit:
             raise _too_large(limit)
         # Some servers put a byte order mark before their JSON, which is none of it.
         return body[:limit].removeprefix(codecs.BOM_UTF8)
 
 
-async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
+async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
     """Return a body, or more than ``limit`` bytes of a longer one, a piece in each turn.
 
     aiohttp unpacks a compressed body as it is read. Without a turn of the loop in between, all of
@@ -260,17 +243,6 @@ async def _read(content: aiohttp.StreamReader, limit: int) -> bytes:
     return bytes(body)
 
 
-def _keep_heap_warm() -> None:
-    """Let the C library keep the memory in which answers are received, from one to the next.
-
-    asyncio receives into blocks of 256 kB. glibc takes a mapping of its own for each block above
-    128 kB, and gives it back: two calls of the system and 25 page faults for each page, a fifth of
-    a walk's CPU time (benchmarks/bench_walk.py, "warm heap"). Once a larger block was freed it no
-    longer does, which in a process that has done any work is usually so. Elsewhere this is nothing.
-    """
-    bytes(_LARGE_BLOCK)
-
-
 def _check_session(session: aiohttp.ClientSession) -> None:
     if not isinstance(session, aiohttp.ClientSession):
         raise ConfigurationError(f"session must be an aiohttp.ClientSession, not {session!r}")
@@ -280,7 +252,7 @@ def _check_session(session: aiohttp.ClientSession) -> None:
         )
 
 
-def _proxy(base_url: str) -> URL | None:
+def _get_proxy(base_url: str) -> URL | None:
     """Return the environment's proxy for the API's host.
 
     Looked up once, as aiohttp would look at every request, in a thread. Loopback needs none, and

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from cekat_async import ClientClosedError, ConfigurationError
-from cekat_async.budgets.rules import missing, require_name, require_seconds, window_of
+from cekat_async.budgets.rules import missing, parse_window, require_name, require_seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -44,7 +44,7 @@ class FileBudget:
         self._name = require_name(name)
         self._path = _require_path(path)
         self._timeout = require_seconds("timeout", timeout)
-        self._log = _log_of(self._path, self._name, self._timeout)
+        self._log = _build_log(self._path, self._name, self._timeout)
         # One thread: the tasks of a process need not fight each other for the file.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cekat-budget")
         self._closed = False
@@ -73,7 +73,7 @@ class FileBudget:
         """
         if self._closed:
             raise ClientClosedError("the budget is closed: make another one")
-        window = window_of(requests, per)
+        window = parse_window(requests, per)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
@@ -106,7 +106,7 @@ def _require_path(path: object) -> str:
     return os.path.abspath(text)  # noqa: PTH100 - pathlib's resolve() would ask the disk
 
 
-def _log_of(path: str, name: str, timeout: float) -> FileLog:
+def _build_log(path: str, name: str, timeout: float) -> FileLog:
     try:
         from cekat_async.budgets.file_log import FileLog  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:

@@ -51,7 +51,7 @@ class FileLog:
         # pyrate-limiter takes the time, counts and writes, one after the other. The file is locked
         # before, so that no other process comes between, nor is a time older than a wait.
         opened.execute("BEGIN IMMEDIATE")
-        file = _number_of(opened)
+        file = _get_file_number(opened)
         now = time.monotonic_ns() // 1_000_000
         self._tidy(opened, now, rate.interval)
         wait = self._put(opened, rate, now)
@@ -89,8 +89,8 @@ class FileLog:
         return OSError(f"{self._path}: {error}")
 
 
-def _number_of(opened: sqlite3.Connection) -> int:
-    """Return a file's own number, which a new one gets here."""
+def _get_file_number(opened: sqlite3.Connection) -> int:
+    """Return the number of a file; a new file is given one."""
     (number,) = opened.execute("PRAGMA user_version").fetchone()
     if not number:
         number = 1 + secrets.randbelow(2**31 - 1)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from cekat_async import ClientClosedError, ConfigurationError
-from cekat_async.budgets.rules import missing, require_name, require_seconds, window_of
+from cekat_async.budgets.rules import missing, parse_window, require_name, require_seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,7 +41,9 @@ class RedisBudget:
         self, url: str = "redis://127.0.0.1:6379/0", *, name: str = "cekat", timeout: float = 2.0
     ) -> None:
         self._name = require_name(name)
-        self._log = _log_of(url, f"cekat_async:budget:{name}", require_seconds("timeout", timeout))
+        self._log = _build_log(
+            url, f"cekat_async:budget:{name}", require_seconds("timeout", timeout)
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -67,10 +69,10 @@ class RedisBudget:
             ConfigurationError: A number is wrong, or the event loop is not that of the first take.
             ClientClosedError: The budget is closed.
         """
-        self._let_pass()
-        return await self._log.take(requests, window_of(requests, per))
+        self._require_usable()
+        return await self._log.take(requests, parse_window(requests, per))
 
-    def _let_pass(self) -> None:
+    def _require_usable(self) -> None:
         if self._closed:
             raise ClientClosedError("the budget is closed: make another one")
         loop = asyncio.get_running_loop()
@@ -97,7 +99,7 @@ class RedisBudget:
         await self.aclose()
 
 
-def _log_of(url: str, key: str, timeout: float) -> RedisLog:
+def _build_log(url: str, key: str, timeout: float) -> RedisLog:
     try:
         from cekat_async.budgets.redis_log import RedisLog  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:

@@ -82,8 +82,8 @@ class RedisLog:
     """What was taken out of one budget, in a sorted set of its own."""
 
     def __init__(self, url: str, key: str, timeout: float) -> None:
-        self._pool = _pool_of(url)
-        self.where = _where(url, self._pool.connection_kwargs)
+        self._pool = _build_pool(url)
+        self.where = _get_address(url, self._pool.connection_kwargs)
         self._key = key
         self._timeout = timeout
         self._script = Redis(connection_pool=self._pool).register_script(SCRIPT)
@@ -134,7 +134,7 @@ class RedisLog:
         return ConnectionError(f"{self.where} does not do its work: {type(error).__name__}")
 
 
-def _pool_of(url: object) -> ConnectionPool:
+def _build_pool(url: object) -> ConnectionPool:
     if isinstance(url, str) and _is_whole(url):
         try:
             pool = ConnectionPool.from_url(
@@ -164,7 +164,7 @@ def _is_whole(url: str) -> bool:
     return url.isprintable() and "@" not in parts.path + parts.query and "#" not in url
 
 
-def _where(url: str, options: Mapping[str, Any]) -> str:
+def _get_address(url: str, options: Mapping[str, Any]) -> str:
     """Return the address of a server as messages may show it."""
     database = options.get("db", 0)
     scheme = url.partition(":")[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from cekat_async import ConfigurationError
+from cekat_async.config import require_count, require_text
 
-__all__ = ["KEPT", "missing", "require_name", "require_seconds", "seconds", "window_of"]
+__all__ = ["KEPT", "missing", "parse_window", "require_name", "require_seconds", "seconds"]
 
 KEPT = 60_000
 """Milliseconds for which a log keeps what was taken, at least: what the API counts in.
@@ -21,11 +22,10 @@ def require_name(value: object) -> str:
     Raises:
         ConfigurationError: It is not.
     """
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"name must be text with something in it, not {value!r}")
-    if not value.isprintable():  # nor are halves of characters, which have no bytes
+    # Halves of characters, which have no bytes, are not printable either.
+    if isinstance(value, str) and not value.isprintable():
         raise ConfigurationError(f"name must be printable text, not {value!r}")
-    return value
+    return require_text("name", value)
 
 
 def require_seconds(name: str, value: object) -> float:
@@ -42,14 +42,14 @@ def require_seconds(name: str, value: object) -> float:
     return number
 
 
-def window_of(requests: object, per: object) -> int:
-    """Return the milliseconds of a window of ``per`` seconds, never less than it has.
+def parse_window(requests: object, per: object) -> int:
+    """Check the numbers of a take; return the window in milliseconds, rounded up.
 
     Raises:
-        ConfigurationError: It is no window, or ``requests`` is no number of requests.
+        ConfigurationError: ``requests`` is not a whole number of at least 1, or ``per`` is not a
+            finite number of seconds above 0.
     """
-    if isinstance(requests, bool) or not isinstance(requests, int) or requests < 1:
-        raise ConfigurationError(f"requests must be a whole number of at least 1, not {requests!r}")
+    require_count("requests", requests)
     return math.ceil(require_seconds("per", per) * 1000)
 
 

@@ -7,18 +7,15 @@ Stopped or killed at any moment, the same call goes on where it stood: what has 
 checkpoint. The target is visible when it is whole, with a manifest of what it holds.
 """
 
-# ruff: noqa: PLC0415 - modules are imported when one of their names is first used
-
 import typing
 
-from cekat_async._lazy import at_first_use as _late
+from cekat_async.export.manifest import Filters, Manifest, Partition
+from cekat_async.export.report import ExportProgress, ExportReport
+from cekat_async.export.sink import Lookup, Records, Sink
+from cekat_async.export.targets import sink_for
 
 if typing.TYPE_CHECKING:
-    from cekat_async.export.manifest import Filters, Manifest, Partition
-    from cekat_async.export.report import ExportProgress, ExportReport
     from cekat_async.export.runner import export_conversations
-    from cekat_async.export.sink import Lookup, Records, Sink
-    from cekat_async.export.targets import sink_for
 
 __all__ = [
     "ExportProgress",
@@ -33,28 +30,14 @@ __all__ = [
     "sink_for",
 ]
 
-# What a target is called can be checked without a database, and a manifest be read.
-_HOMES = {
-    "manifest": ["Filters", "Manifest", "Partition"],
-    "report": ["ExportProgress", "ExportReport"],
-    "runner": ["export_conversations"],
-    "sink": ["Lookup", "Records", "Sink"],
-    "targets": ["sink_for"],
-}
-
 if not typing.TYPE_CHECKING:
+    # asyncio and sqlite3 take longer to import than everything else.
+    def __getattr__(name: str) -> object:
+        if name == "export_conversations":
+            from cekat_async.export import runner  # noqa: PLC0415 - see above
 
-    def _load(home: str) -> None:
-        match home:
-            case "manifest":
-                import cekat_async.export.manifest
-            case "report":
-                import cekat_async.export.report
-            case "runner":
-                import cekat_async.export.runner
-            case "sink":
-                import cekat_async.export.sink
-            case "targets":
-                import cekat_async.export.targets  # noqa: F401
+            return runner.export_conversations
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    __getattr__, __dir__ = _late(__name__, _HOMES, _load)
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -118,4 +118,5 @@ class _InboxSource:
         return await self._pipeline.fetch(self._query.request(number), decode)
 
     def _locate(self, error: CekatError) -> CekatError:
-        return self._pipeline.labelled(error, self._query.path)
+        error.attempts = max(error.attempts, 1)
+        return self._pipeline.redact(error.locate(path=self._query.path))

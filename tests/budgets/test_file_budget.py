@@ -87,7 +87,7 @@ async def test_a_folder_that_is_not_there(tmp_path):
         assert await budget.take(1, 60.0) == 0.0
 
 
-async def test_a_clock_that_began_anew_forgets_nothing(tmp_path):
+async def test_a_clock_that_was_reset_forgets_nothing(tmp_path):
     """What was taken before a restart of the machine is counted as taken now, and no longer."""
     store = FileStore(tmp_path / "cekat.sqlite")
     async with store.budget() as budget:

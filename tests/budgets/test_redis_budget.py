@@ -22,7 +22,7 @@ def shown(error):
     return "".join(traceback.format_exception(error)) + repr(error)
 
 
-async def test_a_server_may_come_later(server):
+async def test_a_server_may_start_later(server):
     """While the server is down, a take says so; when it is there, the same budget works."""
     async with RedisBudget(server.url) as budget:
         with pytest.raises(ConnectionError, match=f"^redis://127.0.0.1:{server.port}/0: .*"):

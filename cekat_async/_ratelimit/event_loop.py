@@ -1,0 +1,35 @@
+"""Which event loop a client or a limiter belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cekat_async.errors import ConfigurationError
+
+__all__ = ["EventLoopGuard"]
+
+
+class EventLoopGuard:
+    """Ties its owner to the first event loop that uses it.
+
+    Args:
+        owner: What the owner is called in the error, such as ``"client"``.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def check(self) -> None:
+        """Return if the running event loop is the one that the owner belongs to.
+
+        Raises:
+            ConfigurationError: It is another one.
+        """
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            raise ConfigurationError(
+                f"the {self._owner} belongs to another event loop: "
+                f"make one {self._owner} in each loop"
+            )
