@@ -72,9 +72,7 @@ WAYS = {
 LISTINGS = {
     "list": lambda account: account.conversations.list(),
     "prefetch=0": lambda account: account.conversations.list(prefetch=0),
-    "prefetch=3": lambda account: account.conversations.list(prefetch=3),
-    "across": lambda account: account.conversations.across(["a", "b"]),
-    "across all": lambda account: account.conversations.across(),
+    "across": lambda account: account.conversations.across(),
 }
 each_listing = pytest.mark.parametrize("make", LISTINGS.values(), ids=LISTINGS)
 each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
@@ -395,7 +393,7 @@ def test_a_walk_that_is_left_ends_although_the_listing_is_kept(way, make, leave)
         await leave(way(listing))
         await let_tasks_end()
         assert account.transport.under_way == 0
-        await listing.aclose()
+        assert not len(listing._walks)
 
     run_virtual(main())
 
