@@ -261,9 +261,9 @@ async def test_what_cannot_be_combined_is_refused_at_the_call():
         conversations.list(segments=2).raw_pages()
     with pytest.raises(ConfigurationError, match="leave out segments"):
         conversations.across(segments=2).raw_pages()
-    with pytest.raises(ConfigurationError, match="inboxes have no raw_pages"):
+    with pytest.raises(ConfigurationError, match="only conversations have raw_pages"):
         account.inbox_listing.list().raw_pages()
-    with pytest.raises(ConfigurationError, match="inboxes have no tracked_pages"):
+    with pytest.raises(ConfigurationError, match="only conversations have tracked_pages"):
         account.inbox_listing.list().tracked_pages({})
     with pytest.raises(ConfigurationError, match="leave out cursor"):
         conversations.list(cursor=cursor).tracked_pages({})
@@ -273,9 +273,9 @@ async def test_what_cannot_be_combined_is_refused_at_the_call():
 @pytest.mark.parametrize(
     "make, positions, error",
     [
-        (lambda c: c.list(), {"a": Position()}, "whose key is None"),
-        (lambda c: c.list(inbox_id="a"), {"b": Position()}, "use this id as the key"),
-        (lambda c: c.list(inbox_id="a"), {None: Position()}, "use this id as the key"),
+        (lambda c: c.list(), {"a": Position()}, "the key of this listing is None"),
+        (lambda c: c.list(inbox_id="a"), {"b": Position()}, "the key of this listing is 'a'"),
+        (lambda c: c.list(inbox_id="a"), {None: Position()}, "the key of this listing is 'a'"),
         (lambda c: c.across(["a"]), {"b": Position()}, "not among inbox_ids"),
         (lambda c: c.across(["a"]), {None: Position()}, r"use list\(\)"),
         (lambda c: c.across(), {None: Position()}, r"use list\(\)"),

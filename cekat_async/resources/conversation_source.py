@@ -25,6 +25,7 @@ from cekat_async._parallel.walk import SegmentedWalk
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import ConfigurationError
 from cekat_async.positions import Position
+from cekat_async.resources.listing import Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -66,7 +67,7 @@ class Walkers(NamedTuple):
     keep_going: bool = False
 
 
-class ConversationSource:
+class ConversationSource(Source["ConversationPage"]):
     """The pages of the listings that are selected.
 
     Args:

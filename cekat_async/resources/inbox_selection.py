@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sized
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -32,17 +32,11 @@ class OneListing:
 
     def require_key(self, inbox_id: str | None) -> None:
         """Raise if a position is of another listing."""
-        if inbox_id == self._inbox_id:
-            return
-        if self._inbox_id is None:
+        if inbox_id != self._inbox_id:
             raise ConfigurationError(
-                f"positions names inbox {inbox_id!r}, but list() reads all conversations, whose "
-                "key is None: for one inbox use list(inbox_id=…), for several across([…])"
+                f"positions has the key {inbox_id!r}, but the key of this listing is "
+                f"{self._inbox_id!r}: use that one, or read several inboxes with across([…])"
             )
-        raise ConfigurationError(
-            f"positions names {inbox_id!r}, but the listing is of inbox {self._inbox_id!r}: use "
-            "this id as the key"
-        )
 
     def __str__(self) -> str:
         return ""
@@ -82,10 +76,7 @@ class ManyInboxIds:
                 yield inbox_id
 
     def require_key(self, inbox_id: str | None) -> None:
-        """Raise if a position is of no inbox, or of one that is not among the ids.
-
-        That is not known before the walk if there are none, or if they are not in a collection.
-        """
+        """Raise if a position is of no inbox, or of one that is not in a collection of ids."""
         if inbox_id is None:
             raise ConfigurationError(
                 "positions has the key None, which is the whole account: use list(), or the ids "
@@ -93,12 +84,12 @@ class ManyInboxIds:
             )
         if isinstance(self._inbox_ids, tuple) and inbox_id not in self._inbox_ids:
             raise ConfigurationError(
-                f"positions names inbox {inbox_id!r}, which is not among inbox_ids: add it there, "
+                f"positions has the key {inbox_id!r}, which is not among inbox_ids: add it there, "
                 "or leave its position out"
             )
 
     def __str__(self) -> str:
         if self._inbox_ids is None:
             return " across all inboxes"
-        count = f"{len(self._inbox_ids):,} " if isinstance(self._inbox_ids, Sized) else ""
+        count = f"{len(self._inbox_ids):,} " if isinstance(self._inbox_ids, tuple) else ""
         return f" across {count}inboxes"

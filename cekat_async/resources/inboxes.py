@@ -9,13 +9,11 @@ from cekat_async._api.decoding import decode_inbox_page
 from cekat_async._paging.list_query import ListQuery
 from cekat_async._paging.page_walk import malformed_error, walk_inboxes
 from cekat_async.config import require_count
-from cekat_async.errors import ConfigurationError
 from cekat_async.resources.arguments import takes_page_size
-from cekat_async.resources.listing import Listing
+from cekat_async.resources.listing import Listing, Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from typing import NoReturn
 
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.errors import CekatError
@@ -76,7 +74,7 @@ class Inboxes:
         return Listing(_InboxSource(self._pipeline, query, on_malformed))
 
 
-class _InboxSource:
+class _InboxSource(Source["InboxPage"]):
     """The pages of the inboxes."""
 
     def __init__(
@@ -99,16 +97,6 @@ class _InboxSource:
     def pages(self) -> AsyncGenerator[InboxPage, None]:
         """Return all pages, none fetched before it is wanted."""
         return walk_inboxes(self._fetch, self._on_malformed, self._locate)
-
-    pages_on_demand = pages
-
-    def raw_pages(self) -> NoReturn:
-        """Refuse: page numbers shift, so that pages cannot be read without decoding them."""
-        raise ConfigurationError("inboxes have no raw_pages(): use pages() and page.raw")
-
-    def tracked_pages(self, positions: object) -> NoReturn:  # noqa: ARG002 - for all sources alike
-        """Refuse: inboxes have page numbers, which cannot be resumed."""
-        raise ConfigurationError("inboxes have no tracked_pages(): use pages()")
 
     def __repr__(self) -> str:
         return repr(self._query)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from weakref import WeakSet, ref
 
 from cekat_async.config import require_count
-from cekat_async.errors import ClientClosedError
+from cekat_async.errors import ClientClosedError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -23,31 +24,30 @@ __all__ = ["Listing"]
 
 R = TypeVar("R")
 P = TypeVar("P", bound="Page[Any]")
-P_co = TypeVar("P_co", covariant=True)
 T = TypeVar("T")
 U = TypeVar("U")
 # The keys of a mapping are invariant: a dict may have keys of any one of these types.
 K = TypeVar("K", bound="str | UUID | None")
 
 
-class Source(Protocol[P_co]):
+class Source(ABC, Generic[P]):
     """What a listing reads. Each call returns a new walk."""
 
-    def pages(self) -> AsyncGenerator[P_co, None]:
+    @abstractmethod
+    def pages(self) -> AsyncGenerator[P, None]:
         """Return all pages, some fetched ahead."""
-        ...
 
-    def pages_on_demand(self) -> AsyncGenerator[P_co, None]:
+    def pages_on_demand(self) -> AsyncGenerator[P, None]:
         """Return the pages in order, none fetched before it is wanted."""
-        ...
+        return self.pages()
 
     def raw_pages(self) -> AsyncGenerator[RawPage, None]:
         """Return all pages undecoded."""
-        ...
+        raise ConfigurationError("only conversations have raw_pages(): use pages() and page.raw")
 
-    def tracked_pages(self, positions: Mapping[K, Position]) -> AsyncGenerator[P_co, None]:
+    def tracked_pages(self, positions: Mapping[K, Position]) -> AsyncGenerator[P, None]:  # noqa: ARG002 - for subclasses
         """Return pages with resume positions."""
-        ...
+        raise ConfigurationError("only conversations have tracked_pages(): use pages()")
 
 
 class Listing(AsyncIterable[R], Generic[R, P]):
