@@ -1,15 +1,239 @@
-"""Prefetch: the next page is requested while the caller works on this one."""
+"""Prefetch: in order, bounded, and no task is left behind, however the caller leaves."""
 
+import asyncio
+import gc
+import subprocess
+import sys
+from contextlib import aclosing, suppress
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.clock import run_virtual
+from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.effort import EFFORT
 from support.parts import collect, make_pipeline, page_body
 from support.scripted import reply
 
 from cekat_async import Limiter, RateLimit, RetryPolicy
 from cekat_async._api.messages import Reply, Request
+from cekat_async._paging.prefetch import BoundedQueue, prefetched
 from cekat_async.resources.conversations import Conversations
+
+
+def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):
+    """Make work that puts the numbers below ``count`` into a line, and then fails."""
+    log: list[int] = []
+
+    async def work(line: BoundedQueue[int]) -> None:
+        for number in range(count):
+            log.append(number)
+            await asyncio.sleep(pause)
+            await line.put(number)
+        if fail is not None:
+            raise fail
+
+    return work, log
+
+
+@given(
+    count=st.integers(0, 20),
+    ahead=st.integers(0, 5),
+    pause=st.sampled_from([0.0, 1.0, 3.0]),
+    work=st.lists(st.sampled_from([0.0, 0.5, 2.0]), max_size=20),
+    fails=st.booleans(),
+)
+@settings(max_examples=40 * EFFORT)
+def test_all_in_order_and_bounded(count, ahead, pause, work, fails):
+    """Every item comes once, in order, then the error; never are more ahead than allowed."""
+    produce, begun = counting(count, pause, LookupError() if fails else None)
+    run_virtual(_drained(produce, begun, ahead, work, count, fails=fails))
+
+
+async def _drained(produce, begun, ahead, work, count, *, fails) -> None:
+    found: list[int] = []
+    failed = False
+    try:
+        async for number in prefetched(produce, ahead):
+            found.append(number)
+            await asyncio.sleep(work[number % len(work)] if work else 0)
+            assert len(begun) <= len(found) + ahead
+    except LookupError:
+        failed = True
+    assert found == list(range(count))
+    assert failed == fails
+
+
+def test_many_producers_share_a_line():
+    """With several that put, none loses an item, and each one's come in its order."""
+
+    async def work(line: BoundedQueue[tuple[int, int]]) -> None:
+        async def put(name: int) -> None:
+            for number in range(10):
+                await asyncio.sleep(name / 10)
+                await line.put((name, number))
+
+        async with asyncio.TaskGroup() as group:
+            for name in range(5):
+                group.create_task(put(name))
+
+    async def main() -> list[tuple[int, int]]:
+        found = []
+        async for item in prefetched(work, 2):
+            found.append(item)
+            await asyncio.sleep(0.05)
+        return found
+
+    found = run_virtual(main())
+    assert len(found) == 50
+    for name in range(5):
+        assert [number for who, number in found if who == name] == list(range(10))
+
+
+@pytest.mark.parametrize("steps", range(40))
+def test_cancelled_at_any_step(steps):
+    """Cancelled after any number of turns of the loop, a stream leaves no task."""
+    produce, _ = counting(5)
+
+    async def main() -> None:
+        async def consume() -> None:
+            async with aclosing(prefetched(produce, 1)) as stream:
+                async for _ in stream:
+                    await asyncio.sleep(0)
+
+        await cancelled_after(steps, consume())
+        # It ends inside of the stream, and not some turns after it.
+        await let_tasks_end(1)
+
+    run_virtual(main())
+
+
+def test_cancelled_while_it_ends():
+    """A cancellation that comes while the work is being ended waits for it, and is not lost."""
+    ended = []
+
+    async def work(line: BoundedQueue[int]) -> None:
+        await line.put(1)
+        try:
+            await asyncio.sleep(100)
+        finally:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(5)
+            await asyncio.sleep(5)
+            ended.append(asyncio.get_running_loop().time())
+
+    async def leave() -> None:
+        async with aclosing(prefetched(work, 2)) as stream:
+            async for _ in stream:
+                break
+
+    async def main() -> None:
+        task = asyncio.create_task(leave())
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert ended
+
+    run_virtual(main())
+
+
+async def test_dropped_without_being_closed():
+    """A stream that is left by a break and forgotten ends its work as soon as it is collected."""
+    produce, _ = counting(5, 1000.0)
+    quick, _ = counting(5)
+    for work in (produce, quick):
+        stream = prefetched(work, 1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                async for _ in stream:
+                    break
+        del stream
+        gc.collect()
+        await let_tasks_end()
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+async def test_work_that_is_cancelled_by_others_is_no_end(turns):
+    """When somebody cancels the work itself, the caller does not take that for the end."""
+    produce, _ = counting(3, 1000.0)
+    stream = prefetched(produce, 1)
+    waiting = asyncio.ensure_future(anext(stream))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    (work,) = [t for t in asyncio.all_tasks() if "counting" in repr(t.get_coro())]
+
+    work.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_an_error_that_nobody_comes_for_is_not_logged(caplog):
+    """An error of work that the caller never asks for again is no complaint of the loop."""
+    produce, _ = counting(1, 0.0, LookupError())
+    stream = prefetched(produce, 2)
+    await anext(stream)
+    await asyncio.sleep(0)
+    await stream.aclose()
+    del stream
+    gc.collect()
+    await asyncio.sleep(0)
+
+    assert not caplog.records
+
+
+PROGRAM = """
+import asyncio, os, signal
+from cekat_async import CekatClient
+from cekat_async.sandbox import Sandbox
+
+async def main(walk):
+    # Development mode warns about each step that takes long, as all do on a busy machine.
+    asyncio.get_running_loop().slow_callback_duration = 3600
+    async with (
+        Sandbox(conversations=500, quota=None, latency=0.02) as api,
+        CekatClient(api.api_key, base_url=api.base_url) as cekat,
+    ):
+        async for _ in walk(cekat.conversations):
+            {strike}
+        print("whole")
+
+for walk in (
+    lambda conversations: conversations.list(),
+    lambda conversations: conversations.across(),
+    lambda conversations: conversations.list(segments=4, page_size=10),
+):
+    try:
+        asyncio.run(main(walk))
+    except KeyboardInterrupt:
+        print("interrupted")
+    print("over")
+"""
+
+
+@pytest.mark.parametrize(
+    "strike, said",
+    [
+        ("break", "whole"),
+        ("return", ""),
+        ("raise KeyboardInterrupt", "interrupted"),
+        ("os.kill(os.getpid(), signal.SIGINT)", "interrupted"),
+    ],
+)
+def test_a_program_that_stops_in_the_middle_says_nothing(strike, said):
+    """A break, a return, Ctrl-C and a KeyboardInterrupt in a loop leave no warning behind."""
+    source = PROGRAM.format(strike=strike)
+
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-X", "dev", "-W", "error", "-c", source],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.split() == [*([said] if said else []), "over"] * 3
 
 
 def get_body(number: int, pages: int) -> bytes:

@@ -45,7 +45,7 @@ def test_it_can_be_left_at_any_item():
             make_client(sandbox) as client,
         ):
             for wanted in range(1, 30, 7):
-                async with aclosing(client.conversations.list(page_size=10)) as walk:
+                async with aclosing(aiter(client.conversations.list(page_size=10))) as walk:
                     for _ in range(wanted):
                         await anext(walk)
             assert len(await client.conversations.page(limit=7)) == 7

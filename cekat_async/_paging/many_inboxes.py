@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from uuid import UUID
 
-    from cekat_async._paging.stream import BoundedQueue
+    from cekat_async._paging.prefetch import BoundedQueue
     from cekat_async._paging.walks import SplittableWalk
     from cekat_async.models import MalformedRecord
     from cekat_async.pages import ConversationPage, InboxPage, RawPage

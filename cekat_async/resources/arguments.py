@@ -28,7 +28,7 @@ def takes_page_size(function: Callable[P, T]) -> Callable[P, T]:
         if "limit" in kwargs:
             raise ConfigurationError(
                 f"{function.__name__}() takes page_size=…, the number of records per request, "
-                "and no limit. For the first records only, use: await list(…).take(n)"
+                "in place of limit"
             )
         return function(*args, **kwargs)
 

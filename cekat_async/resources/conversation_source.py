@@ -17,7 +17,7 @@ from cekat_async._paging.page_walk import (
     report_malformed,
     walk_pages,
 )
-from cekat_async._paging.stream import streamed
+from cekat_async._paging.prefetch import prefetched
 from cekat_async._paging.walks import SerialWalk
 from cekat_async._parallel.listing import InSegments
 from cekat_async._parallel.tracked import TrackedWalk
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cekat_async._api.messages import Reply
     from cekat_async._paging.list_query import ListQuery
-    from cekat_async._paging.stream import BoundedQueue
+    from cekat_async._paging.prefetch import BoundedQueue
     from cekat_async._paging.walks import SplittableWalk
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.models import MalformedRecord
@@ -145,7 +145,7 @@ class ConversationSource(Source["ConversationPage"]):
             inboxes = ManyInboxes(queue, walk_inbox, walkers.at_once, keep_going=walkers.keep_going)
             await inboxes.walk(self._selection.ids())
 
-        return streamed(walk_all, walkers.ahead)
+        return prefetched(walk_all, walkers.ahead)
 
     def _listing(self, segments: int, inbox_id: str | None) -> SplittableWalk[ConversationPage]:
         on_malformed = defer_malformed(self._on_malformed)

@@ -1,8 +1,8 @@
-"""Streams: tasks fetch ahead, and a generator yields what they fetched, one by one.
+"""Prefetch: tasks fetch ahead into a bounded queue, and a generator yields from it.
 
 A generator must not keep a task group open over a ``yield``: a failure in the group would cancel
-whatever the caller is doing. So all the work of a stream is in one task, which may have a group,
-and which ends before the generator does.
+whatever the caller is doing. So all the work is in one task, which may have a group, and which
+ends before the generator does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-__all__ = ["BoundedQueue", "ended", "streamed"]
+__all__ = ["BoundedQueue", "prefetched"]
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class BoundedQueue(Generic[T]):
         raise error
 
 
-async def streamed(
+async def prefetched(
     work: Callable[[BoundedQueue[T]], Awaitable[None]], ahead: int
 ) -> AsyncGenerator[T, None]:
     """Yield what ``work`` puts into a queue while the caller works on earlier items.
@@ -94,19 +94,19 @@ async def streamed(
             yield item
             queue.make_room()
     finally:
-        await ended(task)
+        await _cancel_and_wait(task)
 
 
 def _end_queue(queue: BoundedQueue[T], task: asyncio.Future[None]) -> None:
     """End a queue in the way that its work has ended."""
     if task.cancelled():
-        # Not by the stream itself. It must not look like the end of the listing.
+        # Not by the generator. It must not look like the end of the listing.
         queue.end(asyncio.CancelledError())
     else:
         queue.end(task.exception())
 
 
-async def ended(task: asyncio.Future[Any]) -> None:
+async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
     """Cancel a task and wait until it has ended, even if the caller is cancelled.
 
     An exception of the task is ignored.
