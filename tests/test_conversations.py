@@ -11,8 +11,6 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.parts import collect, collect_ids, make_config, make_pipeline, page_body, page_reply
 from support.rawserver import RawServer, http
@@ -30,7 +28,6 @@ from cekat_async import (
     StageStatus,
 )
 from cekat_async._api.messages import Reply
-from cekat_async._paging.list_query import ListQuery
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.errors import (
@@ -175,16 +172,6 @@ async def test_a_cursor_goes_back_as_it_came(text):
         {"limit": "1"},
         {"limit": "1", "cursor_id": text, "cursor_ts": f"{text}.000"},
     ]
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip))
-def test_any_text_survives_the_query(text):
-    """Whatever an inbox id holds, the server reads the same."""
-    request = ListQuery(path="/api", page_size=1, inbox_id=text).request(None)
-
-    line = f"GET {request.path}?{request.query} HTTP/1.1"
-
-    assert queries([line.encode("ascii")]) == [{"inbox_id": text, "limit": "1"}]
 
 
 @pytest.mark.parametrize("text", [text for text in NASTY if text.strip()])
@@ -561,17 +548,6 @@ async def test_a_cursor_that_leads_back_to_the_start_is_an_error():
     assert caught.value.cursor == start
 
 
-async def test_a_server_that_repeats_itself_over_the_wire(client, sandbox):
-    """The same over a real connection: the loop is found, and the client stays usable."""
-    bodies = [page_body(["1"], "c1"), page_body(["2"], "c2"), page_body(["3"], "c1")]
-    sandbox.fail_next(*(Fault.raw(body=body) for body in bodies))
-
-    with pytest.raises(PaginationError):
-        await collect(client.conversations.list())
-
-    assert len(await client.conversations.page()) == 100
-
-
 BAD_CURSORS = [
     {"next_cursor": {"cursor_id": "c2", "cursor_ts": None}},
     {"next_cursor": {"cursor_id": 2, "cursor_ts": "t"}},
@@ -825,19 +801,6 @@ async def test_a_walk_can_be_left_at_any_item(client, sandbox, how, prefetch):
     assert sandbox.log.connections <= 1 + 5 * prefetch
 
 
-async def test_a_walk_that_is_just_dropped(client, sandbox):
-    """A walk that is left by a plain break, and never closed, leaves nothing behind either."""
-    for _ in range(5):
-        async for _ in client.conversations.list(page_size=10):
-            break
-    unused = client.conversations.list()
-    del unused
-    await let_tasks_end(but="RequestHandler")
-
-    assert sandbox.log.open_connections <= 1
-    assert len(await client.conversations.page()) == 100
-
-
 @pytest.mark.parametrize("how", ["page", "inbox"])
 async def test_a_page_says_which_inbox_it_is_of(client, sandbox, how):
     """A page carries the inbox that was asked for, and none where all were."""
@@ -905,18 +868,6 @@ def test_an_interrupt_in_the_middle_of_a_walk(error):
 
     with asyncio.Runner() as runner, pytest.raises(error):
         runner.run(main())
-
-
-async def test_a_pause_between_two_items_holds_nothing(client, sandbox):
-    """Without prefetch, no request is under way and no slot taken while the caller works."""
-    async for _ in client.conversations.list(page_size=100, prefetch=0):
-        requests = len(sandbox.log.requests)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert len(sandbox.log.requests) == requests
-        assert client._pipeline._slots._value == 8
-        break
-    await let_tasks_end(but="RequestHandler")
 
 
 async def test_a_walk_that_failed_is_over(client, sandbox):

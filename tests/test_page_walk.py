@@ -184,28 +184,6 @@ def test_walk_into_a_circle(steps: list[int], data: st.DataObject, resumed: bool
     assert len(result.pages) == len(result.asked) == len(set(result.ids))
 
 
-@pytest.mark.parametrize("steps", ["AA", "ABA", "ABCA", "ABB", "ABCDB"])
-def test_walk_into_a_small_circle(steps: str) -> None:
-    """A to A, A to B to A and longer circles end in an error that names the cursor."""
-    result = along_cursors(chain(*steps))
-
-    assert isinstance(result.error, PaginationError)
-    assert f"(ts-{steps[-1]}, id-{steps[-1]})" in str(result.error)
-    assert len(result.asked) == len(steps)
-
-
-def test_walk_back_to_its_start() -> None:
-    """A walk that was begun at a cursor and is led back to it is a circle."""
-    leads = {"A": "B", "B": "A"}
-
-    result = along_cursors(
-        lambda position: conversation_page("x", to=leads[position.cursor_id[-1]]), cursor("A")
-    )
-
-    assert isinstance(result.error, PaginationError)
-    assert [cursor("A"), cursor("B")] == result.asked
-
-
 def test_empty_page_with_its_own_cursor_is_the_end() -> None:
     """An empty page that repeats the cursor it was asked with is the end and no circle."""
     result = along_cursors(

@@ -12,7 +12,6 @@ from cekat_async import (
     APIStatusError,
     CekatClient,
     ConversationPage,
-    Cursor,
     DecodeError,
     PaginationError,
     RawPage,
@@ -28,12 +27,6 @@ def rooms(*bodies: bytes) -> Conversations:
 
 def walked(*bodies: bytes, **options) -> list[RawPage]:
     return run_virtual(collect(rooms(*bodies).list(**options).raw_pages()))
-
-
-async def keep_lines(pages, found: list[bytes]) -> None:
-    """Put the lines of pages into a list, also if they end in an error."""
-    async for page in pages:
-        found.extend(page.lines)
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 5])
@@ -117,29 +110,3 @@ def test_an_empty_page_is_empty():
 
     assert [page.is_empty for page in pages] == [True, False, True]
     assert [page.json_lines() for page in pages] == [b"", b'{"id": "a"}\n', b""]
-
-
-def test_a_repeated_cursor_is_an_error():
-    """A server that leads in a circle is found out, behind all records before it."""
-    found: list[bytes] = []
-
-    async def main() -> None:
-        bodies = page_body(["a"], "c1"), page_body(["b"], "c2"), page_body(["c"], "c1")
-        pages = rooms(*bodies, page_body([])).list().raw_pages()
-        with pytest.raises(PaginationError):
-            await keep_lines(pages, found)
-
-    run_virtual(main())
-    assert len(found) == 3
-
-
-def test_it_goes_on_at_a_cursor():
-    """``cursor`` begins where a page or an error said."""
-    pipeline, transport = make_pipeline([reply(body=page_body(["a"]))])
-    cursor = Cursor("x", "2026-04-10T09:51:19+00:00")
-
-    run_virtual(collect(Conversations(pipeline, None).list(cursor=cursor).raw_pages()))
-
-    assert transport.requests[0].query == (
-        "limit=100&cursor_id=x&cursor_ts=2026-04-10T09%3A51%3A19%2B00%3A00"
-    )
