@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "PageWalk",
     "cursor_error",
-    "defer_malformed",
     "ignore_malformed",
     "malformed_error",
     "page_error",
@@ -141,31 +140,14 @@ def page_error(
     return malformed_error(page, on_malformed) or cursor_error(page)
 
 
-def defer_malformed(
-    on_malformed: Callable[[MalformedRecord], object] | None,
-) -> Callable[[MalformedRecord], object] | None:
-    """Return what a walk ahead of its caller does with odd records: see :func:`report_malformed`.
-
-    Where nobody wants to be told of them, they end the walk, there as elsewhere.
-    """
-    return None if on_malformed is None else ignore_malformed
-
-
 def ignore_malformed(_: MalformedRecord) -> None:
-    """Take no notice of an odd record yet."""
+    """Ignore a malformed record, because another function reports it later."""
 
 
-def report_malformed(
-    pages: AsyncGenerator[ConversationPage, None],
-    on_malformed: Callable[[MalformedRecord], object] | None,
-) -> AsyncGenerator[ConversationPage, None]:
-    """Yield pages that were walked ahead, and tell of odd records when the caller gets theirs."""
-    return pages if on_malformed is None else _reporting_malformed(pages, on_malformed)
-
-
-async def _reporting_malformed(
+async def report_malformed(
     pages: AsyncGenerator[ConversationPage, None], on_malformed: Callable[[MalformedRecord], object]
 ) -> AsyncGenerator[ConversationPage, None]:
+    """Yield pages that were fetched ahead, and report malformed records with their page."""
     async with aclosing(pages):
         async for page in pages:
             malformed_error(page, on_malformed)

@@ -12,7 +12,7 @@ from cekat_async._paging.many_inboxes import ManyInboxes
 from cekat_async._paging.page_fetcher import PageFetcher
 from cekat_async._paging.page_walk import (
     cursor_error,
-    defer_malformed,
+    ignore_malformed,
     page_error,
     report_malformed,
     walk_pages,
@@ -91,6 +91,8 @@ class ConversationSource(Source["ConversationPage"]):
         self._selection = selection
         self._walkers = walkers
         self._on_malformed = on_malformed
+        # A walker that is ahead of the caller leaves malformed records to `_report`.
+        self._on_malformed_ahead = None if on_malformed is None else ignore_malformed
 
     def pages(self) -> AsyncGenerator[ConversationPage, None]:
         """Return all pages, some fetched ahead."""
@@ -136,7 +138,7 @@ class ConversationSource(Source["ConversationPage"]):
     def _report(
         self, pages: AsyncGenerator[ConversationPage, None]
     ) -> AsyncGenerator[ConversationPage, None]:
-        return report_malformed(pages, self._on_malformed)
+        return pages if self._on_malformed is None else report_malformed(pages, self._on_malformed)
 
     def _stream(
         self, walk_inbox: Callable[[str | None], SplittableWalk[P]], walkers: Walkers
@@ -148,13 +150,14 @@ class ConversationSource(Source["ConversationPage"]):
         return prefetched(walk_all, walkers.ahead)
 
     def _listing(self, segments: int, inbox_id: str | None) -> SplittableWalk[ConversationPage]:
-        on_malformed = defer_malformed(self._on_malformed)
         fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
         if segments == 1:
-            error_of = partial(page_error, on_malformed=on_malformed)
+            error_of = partial(page_error, on_malformed=self._on_malformed_ahead)
             return SerialWalk(walk_pages(fetcher, error_of))
         walk = SegmentedWalk(self._query.cursor, segments, fetcher.warn)
-        return InSegments(fetcher.fetch, fetcher.fetch, walk, on_malformed, fetcher.locate)
+        return InSegments(
+            fetcher.fetch, fetcher.fetch, walk, self._on_malformed_ahead, fetcher.locate
+        )
 
     def _in_segments(
         self, inbox_id: str | None, position: Position
@@ -164,8 +167,9 @@ class ConversationSource(Source["ConversationPage"]):
         fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
         probe = self._fetcher(probing, inbox_id, decode_conversation_page)
         walk = TrackedWalk(position, self._walkers.segments, fetcher.warn)
-        on_malformed = defer_malformed(self._on_malformed)
-        return InSegments(fetcher.fetch, probe.fetch, walk, on_malformed, fetcher.locate)
+        return InSegments(
+            fetcher.fetch, probe.fetch, walk, self._on_malformed_ahead, fetcher.locate
+        )
 
     def _fetcher(
         self, query: ListQuery, inbox_id: str | None, decode: Callable[[Reply], Steps[P]]
