@@ -53,13 +53,13 @@ async def page(cekat: CekatClient) -> None:
 
 async def pages(cekat: CekatClient) -> None:
     """Walk all pages: there is one."""
-    async for _ in cekat.conversations.pages(on_malformed=_ignore):
+    async for _ in cekat.conversations.list(on_malformed=_ignore).pages():
         pass
 
 
 async def raw_pages(cekat: CekatClient) -> None:
     """Walk all pages, with their records as bytes."""
-    async for _ in cekat.conversations.raw_pages():
+    async for _ in cekat.conversations.list().raw_pages():
         pass
 
 

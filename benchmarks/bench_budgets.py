@@ -64,7 +64,7 @@ def walk(pipe: Connection, job: Job) -> None:
             ) as client:
                 pipe.send("ready")
                 pipe.recv()
-                async for _ in client.conversations.list(limit=1):
+                async for _ in client.conversations.list(page_size=1):
                     times.append(time.monotonic())  # noqa: PERF401 - one at a time is the point
                 pipe.send((times, limiter.snapshot().refused))
 

@@ -202,7 +202,7 @@ async def one_walk(where: Server, pages: int, work: float) -> Row:
     """Walk all pages while the caller works on each."""
     async with make_client(where) as cekat:
         await cekat.conversations.page(limit=1)
-        ours = await timed(worked(cekat.conversations.pages(), work), pages)
+        ours = await timed(worked(cekat.conversations.list().pages(), work), pages)
     serial = await timed(worked(serial_pages(where, *where.pages), work), pages)
     bound = pages * max(LATENCY, work) + min(LATENCY, work)
     return Row(f"one walk, {pages} pages, {1000 * work:.0f} ms of work each", bound, ours, serial)
@@ -212,7 +212,7 @@ async def many_walks(where: Server) -> Row:
     """Walk all inboxes at once."""
     total, longest = sum(where.pages.values()), max(where.pages.values())
     async with make_client(where, WALKS) as cekat:
-        stream = cekat.conversations.across_pages(list(where.pages), concurrency=WALKS)
+        stream = cekat.conversations.across(list(where.pages), concurrency=WALKS).pages()
         ours = await timed(worked(stream, 0), total)
     serial = await timed(worked(serial_pages(where, *where.pages), 0), total)
     bound = max(total / WALKS, longest) * LATENCY
@@ -225,7 +225,7 @@ async def in_segments(where: Server, pages: int, density: str) -> Row:
     async with make_client(where, SEGMENTS) as cekat:
         await cekat.conversations.page(limit=1)
         begun = cekat.traffic.requests
-        stream = cekat.conversations.pages(segments=SEGMENTS)
+        stream = cekat.conversations.list(segments=SEGMENTS).pages()
         seconds = await timed(counted(stream), PER_PAGE * pages)
         requests = cekat.traffic.requests - begun
     serial = await timed(worked(serial_pages(where, *where.pages), 0), pages)
@@ -239,7 +239,7 @@ async def against_the_quota(where: Server, pages: int, quota: Quota) -> Row:
     async with CekatClient(
         where.api_key, base_url=where.base_url, rate_limit=limit, concurrency=WALKERS
     ) as cekat:
-        stream = cekat.conversations.pages(segments=WALKERS)
+        stream = cekat.conversations.list(segments=WALKERS).pages()
         seconds = await timed(counted(stream), PER_PAGE * pages)
         requests = cekat.traffic.requests
     case = f"{pages} pages, {quota.requests} per {quota.per:g} s, 500 ms, {WALKERS} segments"

@@ -62,7 +62,7 @@ async def ours(base_url: str) -> AsyncIterator[object]:
     from cekat_async import CekatClient  # noqa: PLC0415 - each process has what it needs
 
     async with CekatClient("benchmark", base_url=base_url, rate_limit=None) as cekat:
-        async for page in cekat.conversations.pages(on_malformed=_let_pass):
+        async for page in cekat.conversations.list(on_malformed=_let_pass).pages():
             yield page
 
 

@@ -105,7 +105,7 @@ async def export(where: Server, seconds: float, quota: Quota) -> Outcome:
         timeout=Timeout(deadline=None),
     ) as client:
         with tempfile.TemporaryDirectory() as folder:
-            report = await export_conversations(client, Path(folder) / "x.jsonl", limit=1)
+            report = await export_conversations(client, Path(folder) / "x.jsonl", page_size=1)
         share = report.quota_share or 0.0
         return Outcome(round(share * quota.requests * seconds / quota.per), report.refused)
 

@@ -41,7 +41,7 @@ async def by_page(base_url: str, path: Path) -> int:
     count = 0
     async with CekatClient("benchmark", base_url=base_url, rate_limit=None) as cekat:
         with path.open("wb") as file:
-            async for page in cekat.conversations.raw_pages():
+            async for page in cekat.conversations.list().raw_pages():
                 file.write(page.json_lines())
                 count += len(page)
     return count

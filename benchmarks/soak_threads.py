@@ -103,7 +103,7 @@ class Soak:
         ):
             _record_requests(client, walk)
             try:
-                async for conversation in client.conversations.list(limit=options.limit):
+                async for conversation in client.conversations.list(page_size=options.limit):
                     walk.ids.append(conversation.id)
             except Exception as error:  # noqa: BLE001 - it is evidence too
                 walk.error = repr(error)

@@ -31,6 +31,7 @@ from cekat_async.positions import Cursor, Position
 if typing.TYPE_CHECKING:
     from cekat_async._ratelimit.limiter import Limiter, LimiterSnapshot
     from cekat_async.client import CekatClient
+    from cekat_async.resources.listing import Listing
 
 __all__ = [
     "CekatClient",
@@ -42,6 +43,7 @@ __all__ = [
     "Label",
     "Limiter",
     "LimiterSnapshot",
+    "Listing",
     "MalformedRecord",
     "MessagePreview",
     "PlatformType",
@@ -68,6 +70,10 @@ if not typing.TYPE_CHECKING:
             from cekat_async import client
 
             return client.CekatClient
+        if name == "Listing":
+            from cekat_async.resources import listing
+
+            return listing.Listing
         if name in {"Limiter", "LimiterSnapshot"}:
             from cekat_async._ratelimit import limiter
 

@@ -103,7 +103,7 @@ class CekatClient:
         self._pipeline = Pipeline(self._config, limiter, self._transport)
         self.limiter = limiter
         self.inboxes = Inboxes(self._pipeline)
-        self.conversations = Conversations(self._pipeline, self.inboxes.pages)
+        self.conversations = Conversations(self._pipeline, self.inboxes.list)
 
     @property
     def traffic(self) -> Traffic:

@@ -78,6 +78,19 @@ class CekatError(Exception):
         super().__init__(message)
         self.message = message
 
+    def locate(
+        self,
+        *,
+        path: str | None = None,
+        cursor: Cursor | None = None,
+        inbox_id: str | None = None,
+    ) -> Self:
+        """Add where the error happened, as far as that is not known yet, and return the error."""
+        self.path = self.path or path
+        self.cursor = self.cursor or cursor
+        self.inbox_id = self.inbox_id or inbox_id
+        return self
+
     def _facts(self) -> list[str]:
         """Return what is known besides the message, in reading order."""
         facts = (

@@ -53,7 +53,7 @@ from cekat_async.sandbox.options import End, Order, Timestamps
 def rooms(steps, **options) -> tuple[Conversations, ScriptedTransport]:
     """Return conversations over a transport that plays ``steps``."""
     pipeline, transport = make_pipeline(steps, **options)
-    return Conversations(pipeline, Inboxes(pipeline).pages), transport
+    return Conversations(pipeline, Inboxes(pipeline).list), transport
 
 
 def make_client(sandbox: Sandbox, **options) -> CekatClient:
@@ -82,7 +82,7 @@ async def test_a_page_is_one_request(client, sandbox):
 
 async def test_pages_cover_the_listing(client, sandbox):
     """The pages hold every record once, byte for byte, in the server's order."""
-    pages = await collect(client.conversations.pages())
+    pages = await collect(client.conversations.list().pages())
 
     raw = [bytes(record) for page in pages for record in page.raw]
     assert [len(page) for page in pages] == [100, 100, 50]
@@ -92,7 +92,7 @@ async def test_pages_cover_the_listing(client, sandbox):
 
 async def test_list_yields_every_conversation(client, sandbox):
     """The list yields every conversation once, in the server's order."""
-    found = await collect(client.conversations.list(limit=30))
+    found = await collect(client.conversations.list(page_size=30))
 
     assert [conversation.id for conversation in found] == get_ids(sandbox)
     assert len(sandbox.log.requests) == 9
@@ -104,7 +104,7 @@ async def test_a_walk_goes_on_from_a_cursor(client, sandbox):
 
     second = await client.conversations.page(limit=40, cursor=first.next_cursor)
     rest = await collect(client.conversations.list(cursor=first.next_cursor))
-    pages = await collect(client.conversations.pages(cursor=first.next_cursor))
+    pages = await collect(client.conversations.list(cursor=first.next_cursor).pages())
 
     expected = get_ids(sandbox)[40:]
     assert [conversation.id for conversation in second] == expected[:40]
@@ -126,7 +126,7 @@ async def test_an_inbox_narrows_the_listing(client, sandbox):
     """Only conversations of the inbox come, on every page of the walk."""
     inbox = sandbox.inbox_ids[1]
 
-    found = await collect(client.conversations.list(inbox_id=inbox, limit=20))
+    found = await collect(client.conversations.list(inbox_id=inbox, page_size=20))
 
     assert len(found) == sandbox.count(inbox)
     assert {conversation.inbox_id for conversation in found} == {inbox}
@@ -168,7 +168,7 @@ async def test_a_cursor_goes_back_as_it_came(text):
         RawServer(lambda _: next(answers)) as server,
         CekatClient("key", base_url=server.base_url) as client,
     ):
-        found = await collect(client.conversations.list(limit=1))
+        found = await collect(client.conversations.list(page_size=1))
 
     assert [conversation.id for conversation in found] == ["1", "2"]
     assert queries(server.heads) == [
@@ -214,14 +214,13 @@ def make_walks(client: CekatClient, inbox) -> dict:
     """Return every way to read one inbox, as an iterator over its conversations or pages."""
     read = client.conversations
     return {
-        "pages": read.pages(inbox_id=inbox),
         "list": read.list(inbox_id=inbox),
         "list in segments": read.list(inbox_id=inbox, segments=2),
-        "raw_pages": read.raw_pages(inbox_id=inbox),
+        "raw_pages": read.list(inbox_id=inbox).raw_pages(),
         "across": read.across([inbox]),
         "across of an iterator": read.across(iter([inbox])),
-        "across_pages": read.across_pages({inbox}),
-        "tracked_pages": read.tracked_pages({inbox: Position()}),
+        "tracked_pages": read.list(inbox_id=inbox).tracked_pages({inbox: Position()}),
+        "tracked_pages across": read.across([inbox]).tracked_pages({inbox: Position()}),
     }
 
 
@@ -258,7 +257,9 @@ async def test_an_inbox_that_is_named_as_text_and_as_a_uuid_is_walked_once(clien
 
     found = await collect(client.conversations.across([inbox, UUID(inbox)]))
     with pytest.raises(ConfigurationError, match=f"names inbox {inbox} twice"):
-        client.conversations.tracked_pages({inbox: Position(), UUID(inbox): Position()})
+        client.conversations.across([inbox]).tracked_pages(
+            {inbox: Position(), UUID(inbox): Position()}
+        )
 
     assert len(found) == sandbox.count(inbox)
 
@@ -267,18 +268,13 @@ async def test_an_inbox_that_is_named_as_text_and_as_a_uuid_is_walked_once(clien
 async def test_a_position_of_no_inbox_is_refused_at_the_call(client, wrong):
     """The keys of positions are inbox ids or None."""
     with pytest.raises(ConfigurationError, match="each inbox of positions must be text"):
-        client.conversations.tracked_pages({wrong: Position()})
+        client.conversations.across().tracked_pages({wrong: Position()})
 
 
 # Wrong arguments
 
+WRONG_SIZES = [0, -1, True, "10", 10.0, None]
 WRONG = [
-    {"limit": 0},
-    {"limit": -1},
-    {"limit": True},
-    {"limit": "10"},
-    {"limit": 10.0},
-    {"limit": None},
     {"inbox_id": ""},
     {"inbox_id": "  "},
     {"inbox_id": 7},
@@ -305,7 +301,16 @@ async def test_a_cursor_that_cannot_be_sent_is_refused_at_the_call(cursor):
     assert not transport.requests
 
 
-WRONG_WALKS = [{"prefetch": -1}, {"prefetch": True}, {"prefetch": 1.0}, {"prefetch": None}]
+@pytest.mark.parametrize("wrong", WRONG_SIZES, ids=repr)
+async def test_a_wrong_page_size_is_refused_at_the_call(wrong):
+    """It is called ``limit`` for a single page, as in the API, and ``page_size`` for a listing."""
+    conversations, transport = rooms([])
+
+    with pytest.raises(ConfigurationError, match="page_size"):
+        conversations.list(page_size=wrong)
+    with pytest.raises(ConfigurationError, match="limit"):
+        await conversations.page(limit=wrong)
+    assert not transport.requests
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
@@ -315,23 +320,19 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
     (name,) = wrong
 
     with pytest.raises(ConfigurationError, match=name):
-        conversations.pages(**wrong)
-    with pytest.raises(ConfigurationError, match=name):
         conversations.list(**wrong)
     with pytest.raises(ConfigurationError, match=name):
         await conversations.page(**wrong)
     assert not transport.requests
 
 
-@pytest.mark.parametrize("wrong", WRONG_WALKS, ids=repr)
+@pytest.mark.parametrize("wrong", [-1, True, 1.0, None])
 async def test_a_wrong_prefetch_is_refused_at_the_call(wrong):
     """A prefetch that is no whole number of at least 0 raises where it is written."""
     conversations, transport = rooms([])
 
     with pytest.raises(ConfigurationError, match="prefetch"):
-        conversations.pages(**wrong)
-    with pytest.raises(ConfigurationError, match="prefetch"):
-        conversations.list(**wrong)
+        conversations.list(prefetch=wrong)
     assert not transport.requests
 
 
@@ -349,7 +350,7 @@ def test_prefetch_bounds_what_is_asked_for_ahead(prefetch, most):
     conversations, transport = rooms(get_chain(10), latency=0.1)
 
     async def main() -> None:
-        async with aclosing(conversations.pages(prefetch=prefetch)) as pages:
+        async with aclosing(conversations.list(prefetch=prefetch).pages()) as pages:
             await anext(pages)
             await asyncio.sleep(60)
             assert len(transport.requests) == most
@@ -368,7 +369,7 @@ def test_the_callers_work_and_the_latency_overlap(work, prefetch):
 
     async def main() -> float:
         begin = asyncio.get_running_loop().time()
-        async for _ in conversations.pages(prefetch=prefetch):
+        async for _ in conversations.list(prefetch=prefetch).pages():
             await asyncio.sleep(work)
         return asyncio.get_running_loop().time() - begin
 
@@ -381,7 +382,7 @@ def test_a_caller_that_never_awaits_is_helped_too():
 
     async def main() -> list[int]:
         asked = []
-        async for _ in conversations.pages():
+        async for _ in conversations.list().pages():
             asked.append(len(transport.requests))
             if len(asked) == 2:
                 await asyncio.sleep(1)  # from here on a page waits already
@@ -414,7 +415,7 @@ def test_odd_records_are_told_of_with_their_page(prefetch):
 
     async def main() -> list[int]:
         seen = []
-        async for _ in conversations.pages(prefetch=prefetch, on_malformed=told.append):
+        async for _ in conversations.list(prefetch=prefetch, on_malformed=told.append).pages():
             await asyncio.sleep(1)
             seen.append(len(told))
         return seen
@@ -448,7 +449,7 @@ async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> 
         Sandbox(conversations=conversations, quota=None, dialect=dialect) as sandbox,
         make_client(sandbox) as client,
     ):
-        pages = await collect(client.conversations.pages(limit=limit))
+        pages = await collect(client.conversations.list(page_size=limit).pages())
         raw = [bytes(record) for page in pages for record in page.raw]
         found = [conversation.id for page in pages for conversation in page]
         assert raw == [record for _, record in sandbox.records()]
@@ -482,8 +483,8 @@ async def test_every_spelling_of_timestamps_is_read(timestamps):
         make_client(sandbox) as client,
         make_client(plain) as other,
     ):
-        found = await collect(client.conversations.list(limit=10))
-        expected = await collect(other.conversations.list(limit=10))
+        found = await collect(client.conversations.list(page_size=10))
+        expected = await collect(other.conversations.list(page_size=10))
 
     for one, two in zip(found, expected, strict=True):
         assert one.created_at.tzinfo is not None
@@ -521,7 +522,7 @@ async def test_a_limit_that_the_server_refuses():
         make_client(sandbox) as client,
     ):
         with pytest.raises(BadRequestError) as caught:
-            await collect(client.conversations.list(limit=101))
+            await collect(client.conversations.list(page_size=101))
 
     (detail,) = caught.value.details
     assert detail == {"field": "limit", "message": "limit must not be greater than 100"}
@@ -560,17 +561,6 @@ async def test_a_cursor_that_leads_back_to_the_start_is_an_error():
     assert caught.value.cursor == start
 
 
-async def test_a_server_that_repeats_itself_over_the_wire(client, sandbox):
-    """The same over a real connection: the loop is found, and the client stays usable."""
-    bodies = [page_body(["1"], "c1"), page_body(["2"], "c2"), page_body(["3"], "c1")]
-    sandbox.fail_next(*(Fault.raw(body=body) for body in bodies))
-
-    with pytest.raises(PaginationError):
-        await collect(client.conversations.list())
-
-    assert len(await client.conversations.page()) == 100
-
-
 BAD_CURSORS = [
     {"next_cursor": {"cursor_id": "c2", "cursor_ts": None}},
     {"next_cursor": {"cursor_id": 2, "cursor_ts": "t"}},
@@ -579,8 +569,15 @@ BAD_CURSORS = [
 ]
 
 
+WAYS = {
+    "list": lambda conversations: conversations.list(),
+    "pages": lambda conversations: conversations.list().pages(),
+    "raw_pages": lambda conversations: conversations.list().raw_pages(),
+}
+
+
 @pytest.mark.parametrize("metadata", BAD_CURSORS, ids=repr)
-@pytest.mark.parametrize("kind", ["list", "pages", "raw_pages"])
+@pytest.mark.parametrize("kind", WAYS)
 async def test_a_bad_cursor_costs_no_record(metadata, kind):
     """A walk yields the records of a page whose cursor cannot be used, and then raises."""
     bad = reply(body=page_body(["2", "3"], metadata=metadata))
@@ -588,7 +585,7 @@ async def test_a_bad_cursor_costs_no_record(metadata, kind):
     found = []
 
     async def walk() -> None:
-        async for item in getattr(conversations, kind)():
+        async for item in WAYS[kind](conversations):
             found.extend([item.id] if kind == "list" else item.ids)
 
     with pytest.raises(PaginationError, match="cannot be used") as caught:
@@ -613,8 +610,8 @@ async def test_the_error_of_a_single_page_has_its_records():
 
 def parallel_walk(conversations: Conversations, kind: str):
     if kind == "segments":
-        return conversations.pages(segments=2)
-    return conversations.tracked_pages({None: Position()})
+        return conversations.list(segments=2).pages()
+    return conversations.list().tracked_pages({None: Position()})
 
 
 @pytest.mark.xfail(strict=True, reason="a parallel walk would take such a page for the end")
@@ -673,8 +670,8 @@ async def test_an_error_says_where_to_go_on(client, sandbox, pages_before):
     found: list[str] = []
 
     with pytest.raises(PermissionDeniedError) as caught:
-        await collect_ids(client.conversations.list(limit=50), found)
-    rest = await collect(client.conversations.list(limit=50, cursor=caught.value.cursor))
+        await collect_ids(client.conversations.list(page_size=50), found)
+    rest = await collect(client.conversations.list(page_size=50, cursor=caught.value.cursor))
 
     assert len(found) == 50 * pages_before
     assert (caught.value.cursor is None) == (pages_before == 0)
@@ -725,7 +722,7 @@ async def test_an_odd_record_of_a_later_page_has_its_cursor(client, sandbox):
     )
 
     with pytest.raises(MalformedRecordError) as caught:
-        await collect(client.conversations.pages())
+        await collect(client.conversations.list().pages())
 
     assert caught.value.cursor.cursor_id == "c1"
     assert caught.value.page.next_cursor.cursor_id == "c2"
@@ -783,7 +780,7 @@ async def test_another_shape_is_an_error(client, sandbox):
 async def leave_by(how: str, conversations: Conversations, prefetch: int) -> None:
     """Leave a walk in the middle of its second page."""
     count = 0
-    walk = conversations.list(limit=10, prefetch=prefetch)
+    walk = aiter(conversations.list(page_size=10, prefetch=prefetch))
     async with aclosing(walk):
         async for _ in walk:
             count += 1
@@ -817,19 +814,6 @@ async def test_a_walk_can_be_left_at_any_item(client, sandbox, how, prefetch):
     assert sandbox.log.connections <= 1 + 5 * prefetch
 
 
-async def test_a_walk_that_is_just_dropped(client, sandbox):
-    """A walk that is left by a plain break, and never closed, leaves nothing behind either."""
-    for _ in range(5):
-        async for _ in client.conversations.list(limit=10):
-            break
-    unused = client.conversations.list()
-    del unused
-    await let_tasks_end(but="RequestHandler")
-
-    assert sandbox.log.open_connections <= 1
-    assert len(await client.conversations.page()) == 100
-
-
 @pytest.mark.parametrize("how", ["page", "inbox"])
 async def test_a_page_says_which_inbox_it_is_of(client, sandbox, how):
     """A page carries the inbox that was asked for, and none where all were."""
@@ -846,7 +830,7 @@ def test_cancelled_at_any_step_of_a_script(steps):
         script = [page_reply(["1"], "c1"), reply(503), page_reply(["2"], "c2"), page_reply(["3"])]
         transport = ScriptedTransport(itertools.cycle(script), latency=0.01)
         pipeline = Pipeline(make_config(concurrency=1), Limiter(RateLimit(6000, per=6)), transport)
-        conversations = Conversations(pipeline, Inboxes(pipeline).pages)
+        conversations = Conversations(pipeline, Inboxes(pipeline).list)
         task = asyncio.create_task(collect(conversations.list()))
         for _ in range(steps):
             await asyncio.sleep(0.005 if steps % 4 else 0)
@@ -866,16 +850,17 @@ async def test_cancelled_at_any_step_of_the_loop(steps):
         Sandbox(conversations=30, quota=None) as sandbox,
         make_client(sandbox, concurrency=1) as client,
     ):
-        await cancelled_after(steps, collect(client.conversations.list(limit=10)))
+        await cancelled_after(steps, collect(client.conversations.list(page_size=10)))
         assert client._pipeline._slots._value == 1
-        assert len(await collect(client.conversations.list(limit=10))) == 30
+        assert len(await collect(client.conversations.list(page_size=10))) == 30
         assert sandbox.log.open_connections <= 1
 
 
 async def test_many_walks_cancelled_together(client, sandbox):
     """Twenty walks that are cancelled together leave every slot free."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(collect(client.conversations.list(limit=1))) for _ in range(20)]
+        listing = client.conversations.list(page_size=1)
+        tasks = [group.create_task(listing.collect()) for _ in range(20)]
         await asyncio.sleep(0.02)
         for task in tasks:
             task.cancel()
@@ -891,29 +876,17 @@ def test_an_interrupt_in_the_middle_of_a_walk(error):
 
     async def main() -> None:
         async with Sandbox(conversations=30, quota=None) as sandbox, make_client(sandbox) as client:
-            async for _ in client.conversations.list(limit=10):
+            async for _ in client.conversations.list(page_size=10):
                 raise error
 
     with asyncio.Runner() as runner, pytest.raises(error):
         runner.run(main())
 
 
-async def test_a_pause_between_two_items_holds_nothing(client, sandbox):
-    """Without prefetch, no request is under way and no slot taken while the caller works."""
-    async for _ in client.conversations.list(limit=100, prefetch=0):
-        requests = len(sandbox.log.requests)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert len(sandbox.log.requests) == requests
-        assert client._pipeline._slots._value == 8
-        break
-    await let_tasks_end(but="RequestHandler")
-
-
 async def test_a_walk_that_failed_is_over(client, sandbox):
     """After its error a walk is over; it does not begin anew."""
     sandbox.fail_next(Fault.ok(), Fault.status(401))
-    walk = client.conversations.pages()
+    walk = client.conversations.list().pages()
     await anext(walk)
     with pytest.raises(CekatError):
         await anext(walk)

@@ -59,29 +59,29 @@ def get_ids(found: list) -> list[str]:
 
 # How to read all conversations, and how many listings that walks.
 WAYS = {
-    "list": (lambda cekat, inboxes: cekat.conversations.list(limit=10), 1),
-    "no prefetch": (lambda cekat, inboxes: cekat.conversations.list(limit=10, prefetch=0), 1),
-    "pages": (lambda cekat, inboxes: cekat.conversations.pages(limit=10, prefetch=3), 1),
-    "raw_pages": (lambda cekat, inboxes: cekat.conversations.raw_pages(limit=10), 1),
-    "segments": (lambda cekat, inboxes: cekat.conversations.list(limit=10, segments=4), 1),
+    "list": (lambda cekat, inboxes: cekat.conversations.list(page_size=10), 1),
+    "no prefetch": (lambda cekat, inboxes: cekat.conversations.list(page_size=10, prefetch=0), 1),
+    "pages": (lambda cekat, inboxes: cekat.conversations.list(page_size=10, prefetch=3).pages(), 1),
+    "raw_pages": (lambda cekat, inboxes: cekat.conversations.list(page_size=10).raw_pages(), 1),
+    "segments": (lambda cekat, inboxes: cekat.conversations.list(page_size=10, segments=4), 1),
     "across": (
-        lambda cekat, inboxes: cekat.conversations.across(inboxes, limit=10, keep_going=True),
+        lambda cekat, inboxes: cekat.conversations.across(inboxes, page_size=10, keep_going=True),
         2,
     ),
     "across in segments": (
-        lambda cekat, inboxes: cekat.conversations.across_pages(
-            inboxes, limit=10, keep_going=True, segments=3
-        ),
+        lambda cekat, inboxes: cekat.conversations.across(
+            inboxes, page_size=10, keep_going=True, segments=3
+        ).pages(),
         2,
     ),
     "tracked_pages": (
-        lambda cekat, inboxes: cekat.conversations.tracked_pages({None: Position()}, limit=10),
+        lambda cekat, inboxes: cekat.conversations.list(page_size=10, segments=8).tracked_pages({}),
         1,
     ),
     "tracked_pages of inboxes": (
-        lambda cekat, inboxes: cekat.conversations.tracked_pages(
-            dict.fromkeys(inboxes, Position()), limit=10, concurrency=1, keep_going=True
-        ),
+        lambda cekat, inboxes: cekat.conversations.across(
+            inboxes, page_size=10, concurrency=1, keep_going=True
+        ).tracked_pages(dict.fromkeys(inboxes, Position())),
         2,
     ),
 }
@@ -119,7 +119,7 @@ async def test_endless_empty_pages_end_whatever_their_cursors_say(order, times):
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
         make_client(sandbox) as cekat,
     ):
-        found, error = await until_error(cekat.conversations.list(limit=10, prefetch=0))
+        found, error = await until_error(cekat.conversations.list(page_size=10, prefetch=0))
 
         assert len(found) == CONVERSATIONS
         # Those that advance do so to 2015 or to tomorrow, in steps of 30 days.
@@ -137,7 +137,7 @@ async def test_the_same_pages_again_end_whatever_their_cursors_say(order, times)
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
         make_client(sandbox) as cekat,
     ):
-        found, error = await until_error(cekat.conversations.list(limit=10, prefetch=0))
+        found, error = await until_error(cekat.conversations.list(page_size=10, prefetch=0))
 
         assert len(found) == CONVERSATIONS + 50 * 10
         assert len(set(get_ids(found))) == CONVERSATIONS
@@ -153,8 +153,8 @@ async def test_a_cycle_of_100_pages_is_found_after_150(way):
         Sandbox(200, 1, quota=None, dialect=dialect) as sandbox,
         make_client(sandbox) as cekat,
     ):
-        walk = getattr(cekat.conversations, way)(limit=2, prefetch=0)
-        pages, error = await until_error(walk)
+        listing = cekat.conversations.list(page_size=2, prefetch=0)
+        pages, error = await until_error(getattr(listing, way)())
 
     assert isinstance(error, PaginationError)
     assert len(sandbox.log.requests) == len(pages) == 150
@@ -167,7 +167,7 @@ async def test_the_error_says_where_to_resume():
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
         make_client(sandbox) as cekat,
     ):
-        _, error = await until_error(cekat.conversations.list(limit=10))
+        _, error = await until_error(cekat.conversations.list(page_size=10))
         page = await cekat.conversations.page(limit=10, cursor=error.cursor)
 
     assert len(page) == 10
@@ -181,8 +181,8 @@ async def test_the_error_says_where_to_resume():
 @pytest.mark.parametrize(
     "read",
     [
-        lambda cekat: cekat.inboxes.list(limit=2),
-        lambda cekat: cekat.inboxes.pages(limit=2),
+        lambda cekat: cekat.inboxes.list(page_size=2),
+        lambda cekat: cekat.inboxes.list(page_size=2).pages(),
     ],
     ids=["list", "pages"],
 )
@@ -211,7 +211,7 @@ async def test_across_all_inboxes_of_an_endless_listing():
         # Only the listing of inboxes is broken.
         broken = Sandbox(CONVERSATIONS, 3, dialect=Dialect(endless="repeat"))
         sandbox._api._routes["/api/inboxes"] = broken._api._inboxes
-        found, error = await until_error(cekat.conversations.across(limit=10, concurrency=1))
+        found, error = await until_error(cekat.conversations.across(page_size=10, concurrency=1))
 
         assert set(get_ids(found)) == {id_ for id_, _ in sandbox.records()}
     assert isinstance(error, PaginationError)
@@ -244,7 +244,7 @@ class Sparse:
 
 
 WARNING = (
-    "conversations of all inboxes: 50 pages in a row are empty; at this rate the rest of the "
+    "/api/conversations (page_size=10): 50 pages in a row are empty; at this rate the rest of the "
     "listing may take more than 100,000 requests. Stop the walk if that is too many"
 )
 

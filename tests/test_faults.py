@@ -29,7 +29,7 @@ async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
             sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=STUBBORN
         ) as client,
     ):
-        pages = await collect(client.conversations.pages(limit=25))
+        pages = await collect(client.conversations.list(page_size=25).pages())
         raw = [bytes(record) for page in pages for record in page.raw]
         ids = [conversation.id for page in pages for conversation in page]
         records = list(sandbox.records())
@@ -55,7 +55,7 @@ async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
             sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=policy
         ) as client,
     ):
-        ids = [conversation.id async for conversation in client.conversations.list(limit=2)]
+        ids = [conversation.id async for conversation in client.conversations.list(page_size=2)]
         expected = [id_ for id_, _ in sandbox.records()]
 
     assert ids == expected

@@ -28,9 +28,9 @@ PROGRAMS = ORDER[PLACE["__init__"] + 1 :]
 NOT_PURE = {
     "_ratelimit": {"clock", "event_loop", "leaky_bucket", "limiter", "shared_budget"},
     "_request": {"aiohttp_errors", "connections", "pipeline", "retry", "timeouts", "transport"},
-    "_paging": {"many_inboxes", "prefetch", "stream"},
+    "_paging": {"many_inboxes", "page_fetcher", "prefetch"},
     "_parallel": set[str](),
-    "resources": {"conversations", "inboxes"},
+    "resources": {"conversations", "inboxes", "listing"},
 }
 PURE = CORE - {"client", "__init__"}
 
@@ -46,6 +46,8 @@ HARMLESS = {
     "difflib.get_close_matches",
     "email.utils",
     "enum",
+    "functools.partial",
+    "functools.wraps",
     "hashlib.blake2b",
     "http.HTTPStatus",
     "ipaddress",

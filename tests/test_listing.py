@@ -49,7 +49,7 @@ class Account:
             concurrency=concurrency,
             retry=RetryPolicy(attempts=1),
         )
-        self.conversations = Conversations(pipeline, Inboxes(pipeline).pages)
+        self.conversations = Conversations(pipeline, Inboxes(pipeline).list)
 
     def _answer(self, request):
         query = dict(parse_qsl(request.query))
@@ -111,7 +111,7 @@ def test_it_is_not_the_default():
     pages=st.integers(0, 40),
     made_up=st.sampled_from(["honour", "ignore", "reject", "empty"]),
     segments=st.integers(2, 9),
-    prefetch=st.integers(1, 3),
+    prefetch=st.integers(0, 3),
     work=st.sampled_from([0.0, 0.3, 5.0]),
     stop=st.none() | st.integers(0, 300),
 )
@@ -122,7 +122,7 @@ def test_however_fast_the_caller_is(pages, made_up, segments, prefetch, work, st
 
     async def main() -> list[str]:
         found = []
-        stream = account.conversations.pages(segments=segments, prefetch=prefetch)
+        stream = account.conversations.list(segments=segments, prefetch=prefetch).pages()
         async with aclosing(stream):
             async for page in stream:
                 found += [c.id for c in page]
@@ -145,7 +145,7 @@ def test_a_slow_caller_slows_the_walkers():
     account = Account({None: even(200)})
 
     async def main() -> None:
-        stream = account.conversations.pages(segments=8)
+        stream = account.conversations.list(segments=8).pages()
         for _ in range(20):
             await anext(stream)
         await asyncio.sleep(1000)
@@ -261,7 +261,7 @@ def test_a_tracked_walk_that_gives_up_has_yielded_all_that_it_received():
         found = set()
 
         async def walk() -> None:
-            pages = account.conversations.tracked_pages({None: Position()}, concurrency=1)
+            pages = account.conversations.list().tracked_pages({None: Position()})
             async for page in pages:
                 found.update(page.ids)
 
@@ -293,9 +293,9 @@ def test_across_gives_idle_walkers_a_part_of_the_largest(sizes, concurrency, seg
     account = Account(listings, concurrency=20)
 
     async def main() -> list:
-        stream = account.conversations.across_pages(
+        stream = account.conversations.across(
             list(listings), concurrency=concurrency, segments=segments
-        )
+        ).pages()
         return [(page.inbox_id, c.id) async for page in stream for c in page]
 
     found = run_virtual(main())
@@ -328,9 +328,9 @@ def test_an_inbox_that_fails_stops_all_its_walkers():
         found = set()
 
         async def walk_to_the_end() -> None:
-            stream = account.conversations.across_pages(
+            stream = account.conversations.across(
                 list(listings), concurrency=8, segments=8, keep_going=True
-            )
+            ).pages()
             async for page in stream:
                 found.update(c.id for c in page)
                 if len(found) > 150:
@@ -351,20 +351,9 @@ def test_a_wrong_number_of_segments_is_refused_at_the_call(wrong):
     """``segments`` is a whole number from 1 up, in all calls that take it."""
     conversations = Account({}).conversations
 
-    for call in (
-        conversations.pages,
-        conversations.list,
-        conversations.across,
-        conversations.across_pages,
-    ):
+    for call in (conversations.list, conversations.across):
         with pytest.raises(ConfigurationError, match="segments"):
             call(segments=wrong)
-
-
-def test_segments_are_always_walked_ahead():
-    """``prefetch=0`` and segments exclude each other, and the error says so."""
-    with pytest.raises(ConfigurationError, match="prefetch must be 1 at least"):
-        Account({}).conversations.pages(segments=2, prefetch=0)
 
 
 def test_more_segments_than_requests_is_said(caplog):
@@ -401,7 +390,7 @@ async def test_over_sockets_whatever_the_server_is_like(made_up, order, density)
         Sandbox(600, 3, quota=None, cache=1000, dialect=dialect) as sandbox,
         make_client(sandbox) as client,
     ):
-        pages = await collect(client.conversations.pages(segments=5, limit=20))
+        pages = await collect(client.conversations.list(segments=5, page_size=20).pages())
 
         raw = [bytes(record) for page in pages for record in page.raw]
         assert sorted(raw) == sorted(record for _, record in sandbox.records())
@@ -415,7 +404,7 @@ async def test_over_sockets_wherever_it_ends(end):
         Sandbox(400, 1, quota=None, dialect=Dialect(end=end)) as sandbox,
         make_client(sandbox) as client,
     ):
-        found = await collect(client.conversations.list(segments=4, limit=10))
+        found = await collect(client.conversations.list(segments=4, page_size=10))
 
         assert sorted(c.id for c in found) == sorted(id_ for id_, _ in sandbox.records())
 
@@ -430,7 +419,7 @@ async def test_over_sockets_while_conversations_move(order, seed):
         make_client(sandbox) as client,
     ):
         before = [id_ for id_, _ in sandbox.records()]
-        found = [c.id for c in await collect(client.conversations.list(segments=6, limit=20))]
+        found = [c.id for c in await collect(client.conversations.list(segments=6, page_size=20))]
 
         assert len(found) == len(set(found))
         assert set(before) <= set(found)
@@ -439,9 +428,9 @@ async def test_over_sockets_while_conversations_move(order, seed):
 async def test_over_sockets_behind_a_cursor_and_with_filters():
     """With a cursor and filters it is what a walk in order yields with them."""
     async with Sandbox(900, 2, quota=None) as sandbox, make_client(sandbox) as client:
-        wanted = {"inbox_id": sandbox.inbox_ids[0], "stage_status": "assigned", "limit": 5}
-        first = await client.conversations.page(**wanted)
-        wanted |= {"cursor": first.next_cursor}
+        wanted = {"inbox_id": sandbox.inbox_ids[0], "stage_status": "assigned"}
+        first = await client.conversations.page(limit=5, **wanted)
+        wanted |= {"cursor": first.next_cursor, "page_size": 5}
         in_order = await collect(client.conversations.list(**wanted))
         found = await collect(client.conversations.list(**wanted, segments=4))
 
@@ -453,7 +442,7 @@ async def test_over_sockets_behind_a_cursor_and_with_filters():
 async def test_over_sockets_cancelled_at_any_step(turns):
     """Cancelled at any moment, no task, no slot and no busy connection is left."""
     async with Sandbox(400, 1, quota=None) as sandbox, make_client(sandbox) as client:
-        await cancelled_after(turns, collect(client.conversations.list(segments=4, limit=10)))
+        await cancelled_after(turns, collect(client.conversations.list(segments=4, page_size=10)))
 
         assert client._pipeline._slots._value == 8
         assert len(await collect(client.conversations.list(segments=4))) == 400

@@ -46,7 +46,7 @@ async def test_a_walk_that_heals_warns_of_nothing_and_tells_nothing_private(capl
         sandbox.fail_next(Fault.status(503, headers={"Retry-After": "0.01"}))
         sandbox.fail_next(Fault.status(429, headers={"Retry-After": "0.01"}))
         with caplog.at_level(logging.DEBUG, "cekat_async"):
-            pages = await collect(client.conversations.pages(limit=20))
+            pages = await collect(client.conversations.list(page_size=20).pages())
 
     said = "\n".join(caplog.messages)
     assert client.traffic.retries > 10

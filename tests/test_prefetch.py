@@ -1,101 +1,254 @@
-"""Asking ahead: the next page is under way while this one is decoded, and nothing else changes."""
+"""Prefetch: in order, bounded, and no task is left behind, however the caller leaves."""
 
 import asyncio
-import json
-from contextlib import aclosing
+import gc
+import subprocess
+import sys
+from contextlib import aclosing, suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.effort import EFFORT
-from support.parts import collect, collect_ids, make_pipeline, page_body
+from support.parts import collect, make_pipeline, page_body
 from support.scripted import reply
 
-from cekat_async import APIStatusError, Limiter, PaginationError, RateLimit, RetryPolicy
-from cekat_async._api.decoding import cursor_on_sight, decode_conversation_page
+from cekat_async import Limiter, RateLimit, RetryPolicy
 from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
-from cekat_async._paging.cursor_walk import CursorWalk
-from cekat_async.models.steps import run_steps
+from cekat_async._paging.prefetch import BoundedQueue, prefetched
 from cekat_async.resources.conversations import Conversations
 
-NO_WAIT = RetryPolicy(attempts=3, backoff=0.001)
+
+def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):
+    """Make work that puts the numbers below ``count`` into a line, and then fails."""
+    log: list[int] = []
+
+    async def work(line: BoundedQueue[int]) -> None:
+        for number in range(count):
+            log.append(number)
+            await asyncio.sleep(pause)
+            await line.put(number)
+        if fail is not None:
+            raise fail
+
+    return work, log
 
 
-class Server:
-    """Has so many pages of two, each under the number in its cursor.
-
-    ``answers`` is called with a page's number, how often that was asked for, and its right body.
-    """
-
-    def __init__(self, pages: int, answers=lambda number, time, body: reply(body=body)) -> None:
-        self.pages = pages
-        self.answers = answers
-        self.asked: list[int] = []
-
-    def __call__(self, request: Request) -> Reply:
-        number = int(request.query.partition("cursor_id=")[2].partition("&")[0] or 0)
-        self.asked.append(number)
-        return self.answers(number, self.asked.count(number), self.body(number))
-
-    def body(self, number: int, **changes) -> bytes:
-        cursor = str(number + 1) if number + 1 < self.pages else None
-        return page_body([f"{number}a", f"{number}b"], cursor, **changes)
-
-    def ids(self) -> list[str]:
-        return [f"{number}{letter}" for number in range(self.pages) for letter in "ab"]
+@given(
+    count=st.integers(0, 20),
+    ahead=st.integers(0, 5),
+    pause=st.sampled_from([0.0, 1.0, 3.0]),
+    work=st.lists(st.sampled_from([0.0, 0.5, 2.0]), max_size=20),
+    fails=st.booleans(),
+)
+@settings(max_examples=40 * EFFORT)
+def test_all_in_order_and_bounded(count, ahead, pause, work, fails):
+    """Every item comes once, in order, then the error; never are more ahead than allowed."""
+    produce, begun = counting(count, pause, LookupError() if fails else None)
+    run_virtual(_drained(produce, begun, ahead, work, count, fails=fails))
 
 
-def rooms(server: Server, latency: float = 0.1, **options) -> Conversations:
-    pipeline, _ = make_pipeline([server] * 1000, latency=latency, retry=NO_WAIT, **options)
-    return Conversations(pipeline, None)
+async def _drained(produce, begun, ahead, work, count, *, fails) -> None:
+    found: list[int] = []
+    failed = False
+    try:
+        async for number in prefetched(produce, ahead):
+            found.append(number)
+            await asyncio.sleep(work[number % len(work)] if work else 0)
+            assert len(begun) <= len(found) + ahead
+    except LookupError:
+        failed = True
+    assert found == list(range(count))
+    assert failed == fails
 
 
-def walked(server: Server, **options) -> list[str]:
-    async def main() -> list[str]:
-        return [item.id for item in await collect(rooms(server, **options).list())]
+def test_many_producers_share_a_line():
+    """With several that put, none loses an item, and each one's come in its order."""
 
-    return run_virtual(main())
+    async def work(line: BoundedQueue[tuple[int, int]]) -> None:
+        async def put(name: int) -> None:
+            for number in range(10):
+                await asyncio.sleep(name / 10)
+                await line.put((name, number))
+
+        async with asyncio.TaskGroup() as group:
+            for name in range(5):
+                group.create_task(put(name))
+
+    async def main() -> list[tuple[int, int]]:
+        found = []
+        async for item in prefetched(work, 2):
+            found.append(item)
+            await asyncio.sleep(0.05)
+        return found
+
+    found = run_virtual(main())
+    assert len(found) == 50
+    for name in range(5):
+        assert [number for who, number in found if who == name] == list(range(10))
 
 
-def broken_once(number: int, time: int, body: bytes) -> Reply:
-    """Return a page that looks right at both ends, and is no JSON in between, the first time."""
-    return reply(body=body.replace(b'"id"', b'"id', 1) if time == 1 else body)
-
-
-def test_the_next_request_goes_out_before_a_page_is_decoded():
-    """By the time that a page is decoded, the one behind it has been asked for."""
-    pipeline, transport = make_pipeline([Server(5)] * 5, latency=0.1)
-    sent: list[int] = []
-
-    def decode(answer: Reply):
-        sent.append(len(transport.requests))
-        return decode_conversation_page(answer)
+@pytest.mark.parametrize("steps", range(40))
+def test_cancelled_at_any_step(steps):
+    """Cancelled after any number of turns of the loop, a stream leaves no task."""
+    produce, _ = counting(5)
 
     async def main() -> None:
-        room, walk = Conversations(pipeline, None), CursorWalk()
-        fetch = room._fetcher(decode, "limit=100", None)
-        assert len(await collect(room._walked(fetch, walk, 1, lambda _: None, print))) == 5
+        async def consume() -> None:
+            async with aclosing(prefetched(produce, 1)) as stream:
+                async for _ in stream:
+                    await asyncio.sleep(0)
+
+        await cancelled_after(steps, consume())
+        # It ends inside of the stream, and not some turns after it.
+        await let_tasks_end(1)
 
     run_virtual(main())
-    assert sent == [2, 3, 4, 5, 5]
+
+
+def test_cancelled_while_it_ends():
+    """A cancellation that comes while the work is being ended waits for it, and is not lost."""
+    ended = []
+
+    async def work(line: BoundedQueue[int]) -> None:
+        await line.put(1)
+        try:
+            await asyncio.sleep(100)
+        finally:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(5)
+            await asyncio.sleep(5)
+            ended.append(asyncio.get_running_loop().time())
+
+    async def leave() -> None:
+        async with aclosing(prefetched(work, 2)) as stream:
+            async for _ in stream:
+                break
+
+    async def main() -> None:
+        task = asyncio.create_task(leave())
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert ended
+
+    run_virtual(main())
+
+
+async def test_dropped_without_being_closed():
+    """A stream that is left by a break and forgotten ends its work as soon as it is collected."""
+    produce, _ = counting(5, 1000.0)
+    quick, _ = counting(5)
+    for work in (produce, quick):
+        stream = prefetched(work, 1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                async for _ in stream:
+                    break
+        del stream
+        gc.collect()
+        await let_tasks_end()
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+async def test_work_that_is_cancelled_by_others_is_no_end(turns):
+    """When somebody cancels the work itself, the caller does not take that for the end."""
+    produce, _ = counting(3, 1000.0)
+    stream = prefetched(produce, 1)
+    waiting = asyncio.ensure_future(anext(stream))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    (work,) = [t for t in asyncio.all_tasks() if "counting" in repr(t.get_coro())]
+
+    work.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_an_error_that_nobody_comes_for_is_not_logged(caplog):
+    """An error of work that the caller never asks for again is no complaint of the loop."""
+    produce, _ = counting(1, 0.0, LookupError())
+    stream = prefetched(produce, 2)
+    await anext(stream)
+    await asyncio.sleep(0)
+    await stream.aclose()
+    del stream
+    gc.collect()
+    await asyncio.sleep(0)
+
+    assert not caplog.records
+
+
+PROGRAM = """
+import asyncio, os, signal
+from cekat_async import CekatClient
+from cekat_async.sandbox import Sandbox
+
+async def main(walk):
+    # Development mode warns about each step that takes long, as all do on a busy machine.
+    asyncio.get_running_loop().slow_callback_duration = 3600
+    async with (
+        Sandbox(conversations=500, quota=None, latency=0.02) as api,
+        CekatClient(api.api_key, base_url=api.base_url) as cekat,
+    ):
+        async for _ in walk(cekat.conversations):
+            {strike}
+        print("whole")
+
+for walk in (
+    lambda conversations: conversations.list(),
+    lambda conversations: conversations.across(),
+    lambda conversations: conversations.list(segments=4, page_size=10),
+):
+    try:
+        asyncio.run(main(walk))
+    except KeyboardInterrupt:
+        print("interrupted")
+    print("over")
+"""
+
+
+@pytest.mark.parametrize(
+    "strike, said",
+    [
+        ("break", "whole"),
+        ("return", ""),
+        ("raise KeyboardInterrupt", "interrupted"),
+        ("os.kill(os.getpid(), signal.SIGINT)", "interrupted"),
+    ],
+)
+def test_a_program_that_stops_in_the_middle_says_nothing(strike, said):
+    """A break, a return, Ctrl-C and a KeyboardInterrupt in a loop leave no warning behind."""
+    source = PROGRAM.format(strike=strike)
+
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-X", "dev", "-W", "error", "-c", source],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.split() == [*([said] if said else []), "over"] * 3
+
+
+def get_body(number: int, pages: int) -> bytes:
+    return page_body([f"{number}a", f"{number}b"], str(number + 1) if number + 1 < pages else None)
 
 
 def test_the_limiter_hears_of_a_reply_before_the_next_request():
-    """What a reply says of the quota holds for the request that is begun on sight of it."""
-
-    def answers(number: int, _: int, body: bytes) -> Reply:
-        left = "0" if number == 0 else "299"
-        return reply(
-            body=body,
-            X_RateLimit_Limit="300",
-            X_RateLimit_Remaining=left,
-            X_RateLimit_Reset="30",
-        )
-
-    server = Server(2, answers)
-    pipeline, transport = make_pipeline([server] * 2, limiter=Limiter(RateLimit(300)))
+    """What a reply says about the quota holds for the prefetched request."""
+    headers = {"X_RateLimit_Limit": "300", "X_RateLimit_Reset": "30"}
+    replies = [
+        reply(body=get_body(0, 2), X_RateLimit_Remaining="0", **headers),
+        reply(body=get_body(1, 2), X_RateLimit_Remaining="299", **headers),
+    ]
+    pipeline, transport = make_pipeline(replies, limiter=Limiter(RateLimit(300)))
 
     # It might be a lie, and is put to the test after a second; but not at once.
     run_virtual(collect(Conversations(pipeline, None).list()))
@@ -104,184 +257,28 @@ def test_the_limiter_hears_of_a_reply_before_the_next_request():
     assert second - first >= 1
 
 
-@pytest.mark.parametrize("turns", range(25))
-@pytest.mark.parametrize("latency", [0.0, 0.1])
-@pytest.mark.parametrize("prefetch", [0, 1, 3])
-def test_it_can_be_cancelled_at_any_turn(turns, latency, prefetch):
-    """Cancelled after any number of turns, a walk leaves no task and no request behind."""
-    pipeline, transport = make_pipeline([Server(6)] * 6, latency=latency)
-
-    async def main() -> None:
-        walk = Conversations(pipeline, None).list(prefetch=prefetch)
-
-        async def consume() -> None:
-            async with aclosing(walk):
-                async for _ in walk:
-                    await asyncio.sleep(latency)
-
-        await cancelled_after(turns, consume())
-        await let_tasks_end(1)
-        assert not transport.under_way
-
-    run_virtual(main())
-
-
-def test_each_page_is_asked_for_once():
-    """A walk to the end costs as many requests as there are pages."""
-    server = Server(7)
-
-    assert walked(server) == server.ids()
-    assert server.asked == list(range(7))
-
-
-def test_a_page_that_only_looks_right_is_asked_for_again():
-    """A body that is broken between its ends is a failed attempt like any other."""
-    server = Server(4, broken_once)
-
-    assert walked(server) == server.ids()
-    assert sorted(server.asked) == [0, 0, 1, 1, 2, 2, 3, 3]
-
-
-def test_a_wrong_guess_is_given_up():
-    """Where the second attempt leads elsewhere than the first one did, the walk goes there."""
-
-    def answers(number: int, time: int, body: bytes) -> Reply:
-        if number == 1 and time == 1:
-            return reply(body=body.replace(b'"id"', b'"id', 1).replace(b'"2"', b'"5"'))
-        return reply(body=body)
-
-    server = Server(8, answers)
-
-    assert walked(server) == server.ids()
-    assert server.asked.count(2) == 1
-
-
-def test_a_guess_fails_at_its_page():
-    """What a page fails with that was asked for ahead is raised behind the pages before it."""
-    server = Server(4, lambda number, _, body: reply(400 if number == 2 else 200, body))
-    found: list[str] = []
-
-    async def main() -> None:
-        with pytest.raises(APIStatusError) as caught:
-            await collect_ids(rooms(server).list(), found)
-        assert caught.value.cursor.cursor_id == "2"
-
-    run_virtual(main())
-    assert found == ["0a", "0b", "1a", "1b"]
-
-
-def test_a_failed_guess_that_nobody_wants_makes_no_noise(caplog):
-    """A page fails for good while the guess behind it fails too: only the first is told of."""
-
-    def answers(number: int, time: int, body: bytes) -> Reply:
-        if number == 1:
-            return reply(body=body.replace(b'"data": [', b'"data": 7, "other": ['))
-        return reply(400 if number > 1 else 200, body)
-
-    async def main() -> None:
-        with pytest.raises(Exception, match="another shape") as caught:
-            await collect(rooms(Server(4, answers), latency=0.0).list())
-        assert caught.value.cursor.cursor_id == "1"
-
-    run_virtual(main())
-    assert not caplog.records
-
-
-def test_a_circle_is_an_error():
-    """A cursor that comes again ends the walk, also when its page was asked for ahead."""
-
-    def answers(number: int, _: int, body: bytes) -> Reply:
-        return reply(body=body.replace(b'"cursor_id": "3"', b'"cursor_id": "1"'))
-
-    with pytest.raises(PaginationError):
-        walked(Server(6, answers))
-
-
-ORDERS = st.permutations(["success", "data", "metadata"])
-TRAPS = st.sampled_from(
-    [
-        *('"metadata"', 'x"metadata":', '{"metadata":{"next_cursor":null}}', "metadata"),
-        *('\\"metadata":{"next_cursor":{"cursor_id":"9","cursor_ts":"9"}}}', "é\\", ""),
-    ]
-)
-TRAP_VALUES = st.one_of(
-    TRAPS,
-    st.just({"metadata": {"next_cursor": {"cursor_id": "no", "cursor_ts": "no"}}}),
-    st.just([{"metadata": {"next_cursor": {"cursor_id": "no", "cursor_ts": "no"}}}]),
-)
-CURSORS = st.sampled_from(
-    [None, {}, {"cursor_id": "a"}, {"cursor_id": "", "cursor_ts": ""}]
-    + [{"cursor_id": "a", "cursor_ts": "b"}] * 4
-)
-
-
-@given(
-    order=ORDERS,
-    parts=st.fixed_dictionaries(
-        {
-            "data": st.lists(
-                st.fixed_dictionaries({"id": TRAPS, "notes": TRAPS, "additional_data": TRAP_VALUES})
-            ),
-            "metadata": st.one_of(
-                st.none(),
-                st.fixed_dictionaries({"next_cursor": CURSORS}, optional={"x": TRAP_VALUES}),
-            ),
-            "success": st.sampled_from([True, True, False, None]),
-        }
-    ),
-    indent=st.sampled_from([None, 2]),
-    tight=st.booleans(),
-)
-@settings(max_examples=60 * EFFORT)
-def test_what_is_seen_is_what_is_there(order, parts, indent, tight):
-    """A cursor that is told on sight is the page's own, whatever the page holds, in any order."""
-    body = json.dumps(
-        {name: parts[name] for name in order},
-        indent=indent,
-        separators=(",", ":") if tight else None,
-    ).encode()
-    seen = cursor_on_sight(reply(body=body))
-
-    if seen is not None:
-        assert parts["success"] is True
-        assert seen == run_steps(decode_conversation_page(reply(body=body))).next_cursor
-
-
-def test_the_documented_form_is_read_on_sight():
-    """The form on the API's page (API.md) leads on without being decoded, with blanks or not."""
-    body = page_body(["a"], "next")
-
-    for form in (body, body.replace(b" ", b"")):
-        assert cursor_on_sight(reply(body=form)).cursor_id == "next"
-        assert cursor_on_sight(reply(500, form)) is None
-    assert cursor_on_sight(reply(body=page_body(["a"]))) is None
-
-
-@given(st.binary(max_size=60), st.integers(0, 200))
-def test_any_bytes_can_be_looked_at(noise, place):
-    """Whatever a server sends, a look at it raises nothing."""
-    body = page_body(["a"], "next")
-
-    cursor_on_sight(reply(body=body[:place] + noise + body[place:]))
-    cursor_on_sight(reply(body=noise))
-    cursor_on_sight(reply(body=body[:place]))
-
-
 @given(
     pages=st.integers(1, 8),
     broken=st.sets(st.integers(0, 7)),
     refused=st.sets(st.integers(0, 7)),
+    prefetch=st.integers(0, 3),
     latency=st.sampled_from([0.0, 0.1]),
 )
 @settings(max_examples=40 * EFFORT)
-def test_nothing_is_lost_or_doubled(pages, broken, refused, latency):
-    """Whichever pages are broken or refused the first time, all come, once, in order."""
+def test_nothing_is_lost_or_doubled(pages, broken, refused, prefetch, latency):
+    """Whichever pages are broken or refused the first time, all arrive, once, in order."""
+    asked: list[int] = []
 
-    def answers(number: int, time: int, body: bytes) -> Reply:
-        if time == 1 and number in refused:
-            return reply(500, b"")
-        return broken_once(number, time, body) if number in broken else reply(body=body)
+    def answer(request: Request) -> Reply:
+        number = int(request.query.partition("cursor_id=")[2].partition("&")[0] or 0)
+        asked.append(number)
+        body = get_body(number, pages)
+        if asked.count(number) > 1 or number not in broken | refused:
+            return reply(body=body)
+        return reply(500) if number in refused else reply(body=body.replace(b'"id"', b'"id', 1))
 
-    server = Server(pages, answers)
+    retry = RetryPolicy(attempts=3, backoff=0.001)
+    pipeline, _ = make_pipeline([answer] * 100, latency=latency, retry=retry)
+    found = run_virtual(Conversations(pipeline, None).list(prefetch=prefetch).collect())
 
-    assert walked(server, latency=latency) == server.ids()
+    assert [item.id for item in found] == [f"{n}{letter}" for n in range(pages) for letter in "ab"]

@@ -160,7 +160,7 @@ async def test_every_failure_carries_where_to_resume(sandbox, fault, kind):
         retry=RetryPolicy(attempts=1),
         timeout=Timeout(read=30.0),
     ) as client:
-        pages = client.conversations.pages()
+        pages = client.conversations.list().pages()
         sandbox.fail_next(Fault.ok(), fault)
         first = await anext(pages)
         async with hangs_skipped(sandbox, 31.0):
@@ -193,7 +193,7 @@ def test_one_deadline_for_attempts_and_waits(deadline):
     )
 
     async def main() -> None:
-        conversations = Conversations(pipeline, Inboxes(pipeline).pages)
+        conversations = Conversations(pipeline, Inboxes(pipeline).list)
         calls = (conversations.page() for _ in range(5))
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert now() <= deadline
@@ -255,7 +255,7 @@ def test_no_request_is_refused_for_our_own_doing(window, phase, requests):
     server = CountingServer(quota)
     limiter = Limiter(RateLimit(requests))
     pipeline = Pipeline(make_config(concurrency=32), limiter, server)
-    conversations = Conversations(pipeline, Inboxes(pipeline).pages)
+    conversations = Conversations(pipeline, Inboxes(pipeline).list)
 
     async def work() -> None:
         while now() < 180:
@@ -305,6 +305,6 @@ async def test_a_cursor_that_repeats_is_no_endless_loop():
     pipeline, transport = make_pipeline(circle)
 
     with pytest.raises(errors.PaginationError):
-        await collect(Conversations(pipeline, Inboxes(pipeline).pages).list())
+        await collect(Conversations(pipeline, Inboxes(pipeline).list).list())
 
     assert len(transport.requests) == 1001

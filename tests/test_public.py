@@ -23,6 +23,7 @@ PUBLIC_MODULES = [
         "cekat_async.client",
         "cekat_async.resources.conversations",
         "cekat_async.resources.inboxes",
+        "cekat_async.resources.listing",
         "cekat_async.export",
         "cekat_async.sandbox",
     )
@@ -64,7 +65,7 @@ def test_all_names_what_is_public() -> None:
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
 
-    late = {"CekatClient", "Limiter", "LimiterSnapshot"}  # imported on first use
+    late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing"}  # imported on first use
     assert public | late | {"__version__", "errors"} == set(cekat_async.__all__)
 
 

@@ -106,7 +106,7 @@ async def over_sockets(window, headers):
             sandbox.api_key, base_url=sandbox.base_url, rate_limit=RateLimit(30, per=0.75)
         ) as client,
     ):
-        found = [item.id async for item in client.conversations.list(limit=1)]
+        found = [item.id async for item in client.conversations.list(page_size=1)]
         return len(found), sandbox.log.refused, client.limiter.snapshot().refused
 
 
@@ -123,7 +123,7 @@ async def test_over_sockets_beside_a_stranger():
         ) as client,
     ):
         found: list[str] = []
-        async with aclosing(client.conversations.list(limit=1)) as listing:
+        async with aclosing(client.conversations.list(page_size=1)) as listing:
             async for item in listing:
                 found.append(item.id)
                 if len(found) % 4 == 0:

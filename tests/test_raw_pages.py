@@ -11,9 +11,7 @@ from support.scripted import reply
 from cekat_async import (
     APIStatusError,
     CekatClient,
-    ConfigurationError,
     ConversationPage,
-    Cursor,
     DecodeError,
     PaginationError,
     RawPage,
@@ -28,13 +26,7 @@ def rooms(*bodies: bytes) -> Conversations:
 
 
 def walked(*bodies: bytes, **options) -> list[RawPage]:
-    return run_virtual(collect(rooms(*bodies).raw_pages(**options)))
-
-
-async def keep_lines(pages, found: list[bytes]) -> None:
-    """Put the lines of pages into a list, also if they end in an error."""
-    async for page in pages:
-        found.extend(page.lines)
+    return run_virtual(collect(rooms(*bodies).list(**options).raw_pages()))
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 5])
@@ -44,11 +36,13 @@ async def test_they_are_the_records_of_pages(prefetch):
         Sandbox(conversations=250, quota=None) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
     ):
-        typed = await collect(client.conversations.pages(limit=30, on_malformed=lambda _: None))
-        raw = await collect(client.conversations.raw_pages(limit=30, prefetch=prefetch))
+        typed = await collect(
+            client.conversations.list(page_size=30, on_malformed=lambda _: None).pages()
+        )
+        raw = await collect(client.conversations.list(page_size=30, prefetch=prefetch).raw_pages())
         inbox = (await client.inboxes.page(on_malformed=lambda _: None)).items[0].id
         of_inbox = await collect(
-            client.conversations.raw_pages(inbox_id=inbox, stage_status="assigned")
+            client.conversations.list(inbox_id=inbox, stage_status="assigned").raw_pages()
         )
 
     assert [page.body for page in raw] == [page.body for page in typed]
@@ -68,7 +62,7 @@ def test_a_record_is_one_line(kind):
     record = {"id": "a", "notes": "two\nlines\r\n", "labels": [{"name": "x  y"}]}
     body = json.dumps({"success": True, "data": [record, {"id": "b"}]}, indent=2).encode()
     room = rooms(body.replace(b"\n", b"\r\n"))
-    walk = room.raw_pages() if kind is RawPage else room.pages()
+    walk = room.list().raw_pages() if kind is RawPage else room.list().pages()
     (page,) = run_virtual(collect(walk))
 
     assert isinstance(page, kind)
@@ -116,38 +110,3 @@ def test_an_empty_page_is_empty():
 
     assert [page.is_empty for page in pages] == [True, False, True]
     assert [page.json_lines() for page in pages] == [b"", b'{"id": "a"}\n', b""]
-
-
-def test_a_repeated_cursor_is_an_error():
-    """A server that leads in a circle is found out, behind all records before it."""
-    found: list[bytes] = []
-
-    async def main() -> None:
-        bodies = page_body(["a"], "c1"), page_body(["b"], "c2"), page_body(["c"], "c1")
-        pages = rooms(*bodies, page_body([])).raw_pages()
-        with pytest.raises(PaginationError):
-            await keep_lines(pages, found)
-
-    run_virtual(main())
-    assert len(found) == 3
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"limit": 0}, {"prefetch": -1}, {"inbox_id": ""}, {"cursor": "x"}, {"prefetch": True}]
-)
-def test_wrong_arguments_are_refused_at_the_call(wrong):
-    """A wrong argument raises where it is written, before anything is awaited."""
-    with pytest.raises(ConfigurationError):
-        rooms().raw_pages(**wrong)
-
-
-def test_it_goes_on_at_a_cursor():
-    """``cursor`` begins where a page or an error said."""
-    pipeline, transport = make_pipeline([reply(body=page_body(["a"]))])
-    cursor = Cursor("x", "2026-04-10T09:51:19+00:00")
-
-    run_virtual(collect(Conversations(pipeline, None).raw_pages(cursor=cursor)))
-
-    assert transport.requests[0].query == (
-        "limit=100&cursor_id=x&cursor_ts=2026-04-10T09%3A51%3A19%2B00%3A00"
-    )

@@ -54,7 +54,7 @@ def test_requests_of_several_threads_do_not_mix():
         ):
             expected[number] = [id_ for id_, _ in sandbox.records()]
             try:
-                found[number] = [c.id async for c in client.conversations.list(limit=5)]
+                found[number] = [c.id async for c in client.conversations.list(page_size=5)]
             finally:
                 statuses.update(seen.status for seen in sandbox.log.requests)
 

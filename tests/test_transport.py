@@ -798,7 +798,7 @@ def test_two_loops_in_two_threads_do_not_disturb_each_other():
             Sandbox(conversations=500, quota=None) as sandbox,
             CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
         ):
-            results.append(len([c async for c in client.conversations.list(limit=20)]))
+            results.append(len([c async for c in client.conversations.list(page_size=20)]))
 
     threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(3)]
     for thread in threads:

@@ -13,15 +13,12 @@ KNOWN_ONES = "the known ones are assigned, resolved, pending, open"
 def calls(client, status, inbox_ids, folder):
     """Return each way to read conversations, as a function of none."""
     rooms = client.conversations
-    several = {"stage_status": status, "limit": 20}
+    several = {"stage_status": status, "page_size": 20}
     return {
         "page": lambda: rooms.page(stage_status=status),
-        "pages": lambda: collect(rooms.pages(**several)),
         "list": lambda: collect(rooms.list(**several)),
         "segments": lambda: collect(rooms.list(segments=3, **several)),
-        "raw_pages": lambda: collect(rooms.raw_pages(**several)),
         "across": lambda: collect(rooms.across(inbox_ids, **several)),
-        "across_pages": lambda: collect(rooms.across_pages(inbox_ids, **several)),
         "export": lambda: export_conversations(client, folder / "x.jsonl", **several),
     }
 
@@ -29,7 +26,7 @@ def calls(client, status, inbox_ids, folder):
 @pytest.mark.parametrize("status", ["resolvd", StageStatus("resolvd")], ids=["text", "enumeration"])
 @pytest.mark.parametrize(
     "call",
-    ["page", "pages", "list", "segments", "raw_pages", "across", "across_pages", "export"],
+    ["page", "list", "segments", "across", "export"],
 )
 async def test_each_call_warns_once(client, sandbox, tmp_path, caplog, call, status):
     """The warning suggests the nearest known status; the request is sent all the same."""

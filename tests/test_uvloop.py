@@ -29,7 +29,7 @@ def test_a_walk_is_whole(segments):
     async def main() -> None:
         async with Sandbox(conversations=500, quota=None) as sandbox:
             async with make_client(sandbox, rate_limit=None) as client:
-                found = await collect(client.conversations.list(limit=10, segments=segments))
+                found = await collect(client.conversations.list(page_size=10, segments=segments))
             assert sorted(item.id for item in found) == sorted(i for i, _ in sandbox.records())
             await let_tasks_end(but="aiohttp")
 
@@ -45,7 +45,7 @@ def test_it_can_be_left_at_any_item():
             make_client(sandbox) as client,
         ):
             for wanted in range(1, 30, 7):
-                async with aclosing(client.conversations.list(limit=10)) as walk:
+                async with aclosing(aiter(client.conversations.list(page_size=10))) as walk:
                     for _ in range(wanted):
                         await anext(walk)
             assert len(await client.conversations.page(limit=7)) == 7
@@ -62,7 +62,7 @@ def test_the_quota_is_kept():
         async with Sandbox(conversations=120, quota=quota) as sandbox:
             limit = RateLimit(20, per=0.4)
             async with make_client(sandbox, rate_limit=limit) as client:
-                assert len(await collect(client.conversations.list(limit=1))) == 120
+                assert len(await collect(client.conversations.list(page_size=1))) == 120
             assert [seen.status for seen in sandbox.log.requests].count(429) == 0
 
     run(main())

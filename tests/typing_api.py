@@ -30,6 +30,7 @@ from cekat_async import (
     Label,
     Limiter,
     LimiterSnapshot,
+    Listing,
     MalformedRecord,
     MalformedRecordError,
     MessagePreview,
@@ -123,7 +124,7 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
     assert_type(page[-1].contact_name, str | None)
     assert_type(page[:3], tuple[Conversation, ...])
 
-    walk = client.conversations.pages(stage_status=status, cursor=None)
+    walk = client.conversations.list(stage_status=status, cursor=None).pages()
     assert_type(walk, AsyncGenerator[ConversationPage, None])
     async with aclosing(walk) as closing:
         async for each in closing:
@@ -135,7 +136,7 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
 
 async def raw_pages(client: CekatClient, cursor: Cursor) -> None:
     """Raw pages have bytes, and no records."""
-    walk = client.conversations.raw_pages(limit=50, cursor=cursor, prefetch=0)
+    walk = client.conversations.list(page_size=50, cursor=cursor, prefetch=0).raw_pages()
     assert_type(walk, AsyncGenerator[RawPage, None])
     async for page in walk:
         assert_type(page.raw, list[msgspec.Raw])
@@ -145,7 +146,38 @@ async def raw_pages(client: CekatClient, cursor: Cursor) -> None:
         assert_type(page.json_lines(), bytes)
         assert_type(page.next_cursor, Cursor | None)
         _ = page.items  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-    client.conversations.raw_pages(segments=2)  # type: ignore[call-arg]
+
+
+async def listings(client: CekatClient) -> None:
+    """A listing is an async iterable, and neither an iterator nor awaitable."""
+    listing = client.conversations.list(segments=8, prefetch=0)
+    iterable: AsyncIterable[Conversation] = listing
+    async for conversation in iterable:
+        assert_type(conversation, Conversation)
+    assert_type(aiter(listing), AsyncGenerator[Conversation, None])
+    assert_type(listing.pages(), AsyncGenerator[ConversationPage, None])
+    assert_type(listing.tracked_pages({}), AsyncGenerator[ConversationPage, None])
+    assert_type(await listing.take(10), list[Conversation])
+    assert_type(await listing.collect(), list[Conversation])
+    async with aclosing(listing) as closing:
+        assert_type(closing, Listing[Conversation, ConversationPage])
+    inboxes = client.inboxes.list(page_size=10)
+    assert_type(await inboxes.take(1), list[Inbox])
+    assert_type(inboxes.pages(), AsyncGenerator[InboxPage, None])
+
+
+async def wrong_listings(client: CekatClient) -> None:
+    listing = client.conversations.list()
+    await listing  # type: ignore[misc]
+    await anext(listing)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    await listing.take("10")  # type: ignore[arg-type]
+    client.inboxes.list().raw_pages()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    client.inboxes.list().tracked_pages({})  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    # The number of records per request is called page_size.
+    client.conversations.list(limit=10)  # type: ignore[call-arg]
+    client.conversations.across(limit=10)  # type: ignore[call-arg]
+    client.inboxes.list(limit=10)  # type: ignore[call-arg]
+    await export_conversations(client, "x.jsonl", limit=10)  # type: ignore[call-arg]
 
 
 async def wrong_pages(client: CekatClient, page: ConversationPage) -> None:
@@ -154,8 +186,8 @@ async def wrong_pages(client: CekatClient, page: ConversationPage) -> None:
     await client.conversations.page(limit="10")  # type: ignore[arg-type]
     await client.conversations.page(cursor=("id", "ts"))  # type: ignore[arg-type]
     await client.conversations.page(stage_status=1)  # type: ignore[arg-type]
-    client.conversations.pages(page=1)  # type: ignore[call-arg]
-    await client.conversations.pages()  # type: ignore[misc]
+    client.conversations.list(page=1).pages()  # type: ignore[call-arg]
+    await client.conversations.list().pages()  # type: ignore[misc]
     for _ in client.conversations.list():  # type: ignore[attr-defined]
         pass
     page.next_cursor.cursor_id  # type: ignore[union-attr]  # noqa: B018 - not asked for None
@@ -171,32 +203,30 @@ async def inboxes_by_uuid(
     """Wherever an inbox id is accepted, a UUID is as well."""
     page = await client.conversations.page(inbox_id=inbox)
     assert_type(page.inbox_id, str | None)
-    client.conversations.pages(inbox_id=inbox)
+    client.conversations.list(inbox_id=inbox).pages()
     client.conversations.list(inbox_id=inbox)
-    client.conversations.raw_pages(inbox_id=inbox)
+    client.conversations.list(inbox_id=inbox).raw_pages()
     client.conversations.across(several)
     client.conversations.across([inbox, "a"])
-    client.conversations.across_pages(later)
-    client.conversations.tracked_pages({inbox: Position()})
-    client.conversations.tracked_pages(dict.fromkeys(several, Position()))
+    client.conversations.across(later).pages()
+    client.conversations.list(inbox_id=inbox).tracked_pages({inbox: Position()})
+    client.conversations.across(several).tracked_pages(dict.fromkeys(several, Position()))
     await export_conversations(client, "x.jsonl", inbox_ids=several)
     client.conversations.list(inbox_id=b"id")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    client.conversations.tracked_pages({1: Position()})  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    client.conversations.list().tracked_pages({1: Position()})  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
 async def many_inboxes(client: CekatClient, ids: AsyncIterable[str]) -> None:
-    assert_type(client.conversations.across(), AsyncGenerator[Conversation, None])
-    walk = client.conversations.across_pages(ids, concurrency=4, keep_going=True)
+    assert_type(client.conversations.across(), Listing[Conversation, ConversationPage])
+    walk = client.conversations.across(ids, concurrency=4, keep_going=True).pages()
     assert_type(walk, AsyncGenerator[ConversationPage, None])
-    client.conversations.across(["a"], stage_status="open", limit=10)
+    client.conversations.across(["a"], stage_status="open", page_size=10)
     client.conversations.across({"a": 1}.keys())
     client.conversations.across(inbox.id async for inbox in client.inboxes.list())
     client.conversations.across([1])  # type: ignore[list-item]
     client.conversations.across(concurrency="4")  # type: ignore[arg-type]
     client.conversations.across(prefetch=1)  # type: ignore[call-arg]
     client.conversations.across(segments="8")  # type: ignore[arg-type]
-    assert_type(client.conversations.list(segments=8), AsyncGenerator[Conversation, None])
-    assert_type(client.conversations.pages(segments=8), AsyncGenerator[ConversationPage, None])
     try:
         async for page in walk:
             assert_type(page.inbox_id, str | None)
@@ -206,8 +236,8 @@ async def many_inboxes(client: CekatClient, ids: AsyncIterable[str]) -> None:
 
 
 async def conversations(client: CekatClient) -> None:
-    walk = client.conversations.list(limit=100, inbox_id=None, stage_status=StageStatus.OPEN)
-    assert_type(walk, AsyncGenerator[Conversation, None])
+    walk = client.conversations.list(page_size=100, inbox_id=None, stage_status=StageStatus.OPEN)
+    assert_type(walk, Listing[Conversation, ConversationPage])
     async for conversation in walk:
         assert_type(conversation, Conversation)
         assert_type(conversation.id, str)
@@ -276,8 +306,8 @@ async def inboxes(client: CekatClient) -> None:
     assert_type(page.page, int)
     assert_type(page.total_pages, int | None)
     assert_type(page.total_items, int | None)
-    walk = client.inboxes.list(limit=10)
-    assert_type(walk, AsyncGenerator[Inbox, None])
+    walk = client.inboxes.list(page_size=10)
+    assert_type(walk, Listing[Inbox, InboxPage])
     async for inbox in walk:
         assert_type(inbox, Inbox)
         assert_type(inbox.id, str)
@@ -350,13 +380,13 @@ def kinships(wrong: ConfigurationError, late: DeadlineExceededError) -> None:
 async def tracked(client: CekatClient) -> None:
     positions: dict[str | None, Position] = {None: Position()}
     by_text: dict[str, Position] = {"inbox": Position()}
-    client.conversations.tracked_pages(by_text)
-    async for page in client.conversations.tracked_pages(positions):
+    client.conversations.across().tracked_pages(by_text)
+    async for page in client.conversations.list().tracked_pages(positions):
         assert_type(page, ConversationPage)
         assert_type(page.position, Position | None)
         assert_type(page.ids, list[str | None])
-    client.conversations.tracked_pages({"inbox": Position().since(overlap=60)})
-    client.conversations.tracked_pages({None: None})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    client.conversations.across().tracked_pages({"inbox": Position().since(overlap=60)})
+    client.conversations.list().tracked_pages({None: None})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
 
 
 class MemorySink:

@@ -5,19 +5,18 @@ another type, one malformed record), or the page is very large, the records are 
 and decoded one by one. Bad metadata never costs a record: totals that cannot be read are unknown,
 and a cursor that cannot be read is an error after the page.
 
-All functions but :func:`cursor_on_sight` and :func:`decode_conversation` work in steps: see
+All functions but :func:`decode_conversation` work in steps: see
 :mod:`cekat_async.models.steps`.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from cekat_async._api.envelope import NULL, build_cursor, cut_reply, read_cursor, read_totals
-from cekat_async._api.status import OK, error_from_reply
+from cekat_async._api.status import error_from_reply
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.models.base import Record
@@ -28,14 +27,12 @@ from cekat_async.models.json_scanner import (
 from cekat_async.models.raw_json import count_values, fits_at_once
 from cekat_async.models.steps import Steps, run_steps
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
-from cekat_async.positions import Cursor
 
 if TYPE_CHECKING:
     from cekat_async._api.replies import Reply
     from cekat_async.models.decoding import RecordDecoder
 
 __all__ = [
-    "cursor_on_sight",
     "decode_conversation",
     "decode_conversation_page",
     "decode_inbox_page",
@@ -104,37 +101,6 @@ def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
         cursor_error=problem,
         kept_raw=cut.kept,
     )
-
-
-class _Tail(msgspec.Struct):
-    metadata: _CursorMetadata
-    success: bool | None = None
-
-
-_TAIL = msgspec.json.Decoder(_Tail)
-_SUCCESS = re.compile(rb'\s*\{\s*"success"\s*:\s*true\s*,')
-
-
-def cursor_on_sight(reply: Reply) -> Cursor | None:
-    """Return where a page leads before it is decoded, or ``None`` where one has to decode to know.
-
-    From the end of the body, in 2 µs. What it returns is what the whole page would say: the last
-    ``"metadata"`` is the envelope's own if what follows, in a bracket of its own, is whole JSON.
-    Were it a record's, a bracket would be closed that was not opened.
-    """
-    if reply.status != OK:
-        return None
-    begin = max(reply.body.rfind(b'"metadata"'), 0)
-    try:
-        tail = _TAIL.decode(b"{" + reply.body[begin:])
-    except UNDECODABLE:
-        return None
-    # Where it is not said that all is well, it may be said in between that it is not.
-    says_yes = _SUCCESS.match(reply.body) if tail.success is None else tail.success
-    pair = tail.metadata.next_cursor
-    if not says_yes or pair is None or not pair.cursor_id or not pair.cursor_ts:
-        return None
-    return Cursor(pair.cursor_id, pair.cursor_ts)
 
 
 def decode_raw_page(reply: Reply) -> Steps[RawPage]:

@@ -90,12 +90,10 @@ class CursorWalk:
             raise _repeated_pages(next_cursor)
 
     def _error_of_length(self, cursor: Cursor) -> PaginationError:
-        error = PaginationError(
+        return PaginationError(
             f"the server sent a cursor of {_get_length(cursor):,} characters, and more than "
             f"{LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
-        )
-        error.cursor = self.cursor
-        return error
+        ).locate(cursor=self.cursor)
 
 
 class _RepeatedPages:
@@ -207,9 +205,9 @@ def _describe(cursor: Cursor) -> str:
 
 
 def _error(cursor: Cursor, what: str) -> PaginationError:
-    error = PaginationError(f"{what}: the walk would never end. Report this to the API's support")
-    error.cursor = cursor
-    return error
+    return PaginationError(
+        f"{what}: the walk would never end. Report this to the API's support"
+    ).locate(cursor=cursor)
 
 
 def _repeated_cursor(cursor: Cursor) -> PaginationError:

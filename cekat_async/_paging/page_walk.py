@@ -1,7 +1,4 @@
-"""Walks: the async loops that drive them, and where a walk along page numbers is.
-
-The states are pure and know no network; the drivers beside them await a ``fetch`` they are given.
-"""
+"""The loops of a walk by one walker, and where a walk along page numbers is."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES
+from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES, CursorWalk
 from cekat_async.errors import MalformedRecordError, PaginationError
 from cekat_async.pages import record_names
 from cekat_async.redaction import quoted
@@ -18,18 +15,15 @@ from cekat_async.redaction import quoted
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from cekat_async._paging.cursor_walk import CursorWalk
+    from cekat_async._paging.page_fetcher import PageFetcher
     from cekat_async.errors import CekatError
-    from cekat_async.models import Conversation, Inbox, MalformedRecord
-    from cekat_async.pages import ConversationPage, InboxPage, Page, RawPage
-    from cekat_async.positions import Cursor
+    from cekat_async.models import MalformedRecord
+    from cekat_async.pages import ConversationPage, InboxPage, RawPage
 
 __all__ = [
     "PageWalk",
     "cursor_error",
-    "defer_malformed",
     "ignore_malformed",
-    "iter_items",
     "malformed_error",
     "page_error",
     "report_malformed",
@@ -37,7 +31,6 @@ __all__ = [
     "walk_pages",
 ]
 
-R = TypeVar("R", "Conversation", "Inbox")
 P = TypeVar("P", bound="ConversationPage | RawPage")
 
 
@@ -148,82 +141,50 @@ def page_error(
     return malformed_error(page, on_malformed) or cursor_error(page)
 
 
-def defer_malformed(
-    on_malformed: Callable[[MalformedRecord], object] | None,
-) -> Callable[[MalformedRecord], object] | None:
-    """Return what a walk ahead of its caller does with odd records: see :func:`report_malformed`.
-
-    Where nobody wants to be told of them, they end the walk, there as elsewhere.
-    """
-    return None if on_malformed is None else ignore_malformed
-
-
 def ignore_malformed(_: MalformedRecord) -> None:
-    """Take no notice of an odd record yet."""
+    """Ignore a malformed record, because another function reports it later."""
 
 
-def report_malformed(
-    pages: AsyncGenerator[ConversationPage, None],
-    on_malformed: Callable[[MalformedRecord], object] | None,
-) -> AsyncGenerator[ConversationPage, None]:
-    """Yield pages that were walked ahead, and tell of odd records when the caller gets theirs."""
-    return pages if on_malformed is None else _reporting_malformed(pages, on_malformed)
-
-
-async def _reporting_malformed(
+async def report_malformed(
     pages: AsyncGenerator[ConversationPage, None], on_malformed: Callable[[MalformedRecord], object]
 ) -> AsyncGenerator[ConversationPage, None]:
+    """Yield pages that were fetched ahead, and report malformed records with their page."""
     async with aclosing(pages):
         async for page in pages:
             malformed_error(page, on_malformed)
             yield page
 
 
-def _as_it_is(error: CekatError) -> CekatError:
-    return error
-
-
-def _say_nothing(_: str) -> None:
-    """Log no warning."""
-
-
 async def walk_pages(
-    fetch: Callable[[Cursor | None], Awaitable[P]],
-    walk: CursorWalk,
-    error_of: Callable[[P], CekatError | None],
-    label: Callable[[CekatError], CekatError] = _as_it_is,
-    warn: Callable[[str], None] = _say_nothing,
+    fetcher: PageFetcher[P], error_of: Callable[[P], CekatError | None]
 ) -> AsyncGenerator[P, None]:
-    """Yield page after page. An error surfaces behind the pages and records that came before it.
+    """Yield page after page. An error is raised after the pages and records before it.
 
     Args:
-        fetch: Returns the page behind a cursor.
-        walk: Where to begin, and what has come.
-        error_of: Says what is to be raised behind a page.
-        label: Writes on the walk's own errors which request they are about.
-        warn: Logs a warning about the walk.
+        fetcher: Fetches the pages. Its query has the cursor to begin with.
+        error_of: Returns the error to raise after a page.
     """
+    walk = CursorWalk(fetcher.query.cursor)
     while not walk.done:
-        page = await fetch(walk.cursor)
+        page = await fetcher.fetch(walk.cursor)
         error = error_of(page)
         yield page
         if error is not None:
-            error.cursor = walk.cursor
-            raise label(error)
+            raise fetcher.locate(error, walk.cursor)
         try:
             walk.advance(page.next_cursor, record_names(page))
         except PaginationError as endless:
-            raise label(endless) from None
+            raise fetcher.locate(endless) from None
         if warning := walk.take_warning():
-            warn(warning)
+            fetcher.warn(warning)
 
 
 async def walk_inboxes(
     fetch: Callable[[int], Awaitable[InboxPage]],
     on_malformed: Callable[[MalformedRecord], object] | None,
-    label: Callable[[CekatError], CekatError] = _as_it_is,
+    label: Callable[[CekatError], CekatError],
 ) -> AsyncGenerator[InboxPage, None]:
-    """Yield page after page, each inbox once; ``label`` as for conversations."""
+    """Yield page after page, each inbox once. ``label`` completes an error of the walk itself."""
     walk = PageWalk()
     while not walk.done:
         page = walk.advance(await fetch(walk.number))
@@ -231,11 +192,3 @@ async def walk_inboxes(
         yield page
         if error is not None:
             raise label(error)
-
-
-async def iter_items(pages: AsyncGenerator[Page[R], None]) -> AsyncGenerator[R, None]:
-    """Yield record after record of some pages, and close them when it is closed."""
-    async with aclosing(pages):
-        async for page in pages:
-            for item in page.items:
-                yield item

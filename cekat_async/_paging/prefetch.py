@@ -1,113 +1,124 @@
-"""Asking ahead: the next pages of a walk are asked for while the caller works on this one."""
+"""Prefetch: tasks fetch ahead into a bounded queue, and a generator yields from it.
+
+A generator must not keep a task group open over a ``yield``: a failure in the group would cancel
+whatever the caller is doing. So all the work is in one task, which may have a group, and which
+ends before the generator does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
-
-from cekat_async._api.decoding import cursor_on_sight
-from cekat_async._paging.stream import ended
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from cekat_async._api.replies import Reply
-    from cekat_async.pages import ConversationPage, RawPage
-    from cekat_async.positions import Cursor
+__all__ = ["BoundedQueue", "prefetched"]
 
-__all__ = ["Fetch", "Prefetcher"]
-
-P = TypeVar("P", bound="ConversationPage | RawPage")
-P_co = TypeVar("P_co", covariant=True)
+T = TypeVar("T")
 
 
-class Fetch(Protocol[P_co]):
-    """Returns the page behind a cursor.
-
-    It shows the reply to ``on_sight`` before that is decoded, and if that says so, lets go out
-    first what has been begun.
-    """
-
-    def __call__(
-        self, cursor: Cursor | None, on_sight: Callable[[Reply], bool] | None = None
-    ) -> Coroutine[Any, Any, P_co]:
-        """Fetch it."""
-        ...
-
-
-class Prefetcher(Generic[P]):
-    """Fetches pages one after another, and asks for those behind them before they are wanted.
-
-    Where a page leads is seen on its reply, before that is decoded: so the wire is at work while
-    we are, which on a quick one is a fifth of the time of a walk. A page that was asked for ahead
-    is a guess. It is taken if it is the one that the walk wants, and given up else.
+class BoundedQueue(Generic[T]):
+    """A bounded queue between the tasks that fetch and the one consumer.
 
     Args:
-        fetch: Returns the page behind a cursor.
-        prefetch: How many pages may be asked for before they are wanted.
-        is_new: Whether a cursor leads on, and not back.
+        ahead: How many items may be put before the consumer wants them. With 0, each producer
+            puts one item and continues when the consumer asks for another.
     """
 
-    def __init__(
-        self,
-        fetch: Fetch[P],
-        prefetch: int,
-        is_new: Callable[[Cursor], bool],
-    ) -> None:
-        self._fetch = fetch
-        self._prefetch = prefetch
-        self._is_new = is_new
-        self._asked: deque[tuple[Cursor | None, asyncio.Task[P]]] = deque()
-        # Of the pages asked for the newest, and where that leads as soon as it is known.
-        self._newest: Cursor | None = None
-        self._behind: Cursor | None = None
+    def __init__(self, ahead: int) -> None:
+        self._items = deque[T]()
+        self._places = asyncio.Semaphore(ahead)
+        self._news = asyncio.Event()
+        self._ended = False
+        self._error: BaseException | None = None
 
-    async def page(self, cursor: Cursor | None) -> P:
-        """Return the page behind a cursor."""
-        if self._asked and self._asked[0][0] != cursor:
-            await self.aclose()
-        if not self._asked:
-            self._ask(cursor)
-        _, page = self._asked.popleft()
-        if self._go_on() and page.done():
-            # A caller that never awaits anything would keep it from going out.
+    async def put(self, item: T) -> None:
+        """Add an item, and return when the next one may be fetched."""
+        self._items.append(item)
+        self._news.set()
+        await self._places.acquire()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the queue. ``error`` is raised after the last item."""
+        self._ended, self._error = True, error
+        self._news.set()
+
+    def make_room(self) -> None:
+        """Let one producer continue, because the consumer asks for another item.
+
+        At this moment and not when the consumer takes the item: so a producer that a consumer is
+        already waiting for continues at once.
+        """
+        self._places.release()
+
+    def __aiter__(self) -> BoundedQueue[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._items:
+            # A caller that never awaits anything would keep the next request from going out.
             await asyncio.sleep(0)
-        return await page
+            return self._items.popleft()
+        while not self._items and not self._ended:
+            self._news.clear()
+            await self._news.wait()
+        if self._items:
+            return self._items.popleft()
+        if (error := self._error) is None:
+            raise StopAsyncIteration
+        self._error = None  # its traceback leads here: they would keep each other
+        raise error
 
-    async def aclose(self) -> None:
-        """Give up what was asked for and is not wanted; it can be used on."""
-        while self._asked:
-            _, page = self._asked.popleft()
-            await ended(page)
 
-    def _ask(self, cursor: Cursor | None) -> None:
-        self._newest, self._behind = cursor, None
-        self._asked.append((cursor, asyncio.ensure_future(self._fetched(cursor))))
+async def prefetched(
+    work: Callable[[BoundedQueue[T]], Awaitable[None]], ahead: int
+) -> AsyncGenerator[T, None]:
+    """Yield what ``work`` puts into a queue while the caller works on earlier items.
 
-    async def _fetched(self, cursor: Cursor | None) -> P:
-        def see(reply: Reply) -> bool:
-            return self._leads(cursor, cursor_on_sight(reply))
+    However the generator is left (at its end, early, by an error or a cancellation), the work has
+    ended by then. An error of the work is raised after all items before it.
 
-        page = await self._fetch(cursor, see)
-        if self._leads(cursor, page.next_cursor):
-            await asyncio.sleep(0)  # as in page()
-        return page
+    Args:
+        work: Fetches and puts. It is cancelled when the generator is left.
+        ahead: How many items may be put before they are wanted.
+    """
+    queue = BoundedQueue[T](ahead)
+    task = asyncio.ensure_future(work(queue))
+    # A callback also notices that the work was cancelled before its first step.
+    task.add_done_callback(partial(_end_queue, queue))
+    try:
+        async for item in queue:
+            yield item
+            queue.make_room()
+    finally:
+        await _cancel_and_wait(task)
 
-    def _leads(self, cursor: Cursor | None, behind: Cursor | None) -> bool:
-        """Learn where a page leads, and return whether that has been asked for now."""
-        # If it is not the newest, one behind it is asked for already: it is seen a second time, or
-        # is a second attempt.
-        if self._newest != cursor:
-            return False
-        self._behind = behind
-        return self._go_on()
 
-    def _go_on(self) -> bool:
-        """Ask for the page behind the newest one, if there is room for it."""
-        behind = self._behind
-        if behind is None or len(self._asked) >= self._prefetch or not self._is_new(behind):
-            return False
-        self._ask(behind)
-        return True
+def _end_queue(queue: BoundedQueue[T], task: asyncio.Future[None]) -> None:
+    """End a queue in the way that its work has ended."""
+    if task.cancelled():
+        # Not by the generator. It must not look like the end of the listing.
+        queue.end(asyncio.CancelledError())
+    else:
+        queue.end(task.exception())
+
+
+async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
+    """Cancel a task and wait until it has ended, even if the caller is cancelled.
+
+    An exception of the task is ignored.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        task.cancel()
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.cancelled():
+        task.exception()
+    if cancelled is not None:
+        raise cancelled

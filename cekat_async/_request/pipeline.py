@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -82,25 +83,18 @@ class Pipeline:
         """Cancel all calls that are under way. They raise ``ClientClosedError``."""
         self._deadlines.close()
 
-    async def fetch(
-        self,
-        request: Request,
-        decode: Callable[[Reply], Steps[T]],
-        on_sight: Callable[[Reply], bool] | None = None,
-    ) -> T:
+    async def fetch(self, request: Request, decode: Callable[[Reply], Steps[T]]) -> T:
         """Return what ``decode`` makes of the reply.
 
         Args:
             request: What to ask.
             decode: Decodes a reply with the status 200, in steps. Its errors decide about a retry.
-            on_sight: Called with the reply before that. It returns true if it sees that the reply
-                is a good one, and has begun something that is to go out before it is decoded.
 
         Raises:
             DeadlineExceededError: Attempts and waits together outlasted ``Timeout.deadline``.
             CekatError: What the last attempt failed with.
         """
-        call = _Call(request, decode, on_sight)
+        call = _Call(request, decode)
         try:
             return await self._deadlines.enforce(
                 partial(self._run, call), was_sent=lambda: call.attempts > 0
@@ -108,7 +102,7 @@ class Pipeline:
         except (ClientClosedError, DeadlineExceededError) as error:
             if error is call.failure:
                 raise
-            raise call.labelled(error) from call.failure
+            raise call.locate(error) from call.failure
 
     async def _run(self, call: _Call[T], deadline: float) -> T:
         return await run_with_retries(
@@ -119,11 +113,9 @@ class Pipeline:
             count_sent=lambda: call.attempts,
         )
 
-    def labelled(self, error: CekatError, path: str) -> CekatError:
-        """Write on an error of a walk what it is about, and strike out an echo of the key."""
-        key = self._config.api_key
-        error.path, error.attempts = path, max(error.attempts, 1)
-        error.message = key.redact_text(error.message)
+    def redact(self, error: CekatError) -> CekatError:
+        """Replace the key in the message of an error that quotes the server, and return it."""
+        error.message = self._config.api_key.redact_text(error.message)
         error.args = (error.message,)
         return error
 
@@ -138,30 +130,22 @@ class Pipeline:
                 reply = await self._exchange(call)
             finally:
                 self._slots.release()
-            if call.on_sight is None or not call.on_sight(reply):
-                return await self._answer(permit, reply, call.decode)
-            # The limiter hears of it first: what has been begun is the next to ask it.
-            self._limiter.observe(permit, reply)
-            await asyncio.sleep(0)
-            return await self._decoded(reply, call.decode)
+            return await self._answer(permit, reply, call.decode)
         except CekatError as error:
             if isinstance(error, APIStatusError) and is_retryable(error):
                 self._limiter.set_resumption(error, deadline)
-            call.failure = call.labelled(error)
+            call.failure = call.locate(error)
             raise
 
     async def _exchange(self, call: _Call[T]) -> Reply:
-        self._count(call)
+        self.traffic.requests += 1
+        self.traffic.retries += call.attempts > 0
+        call.attempts += 1
         try:
             return await self._transport.exchange(call.request)
         except BaseException as error:  # a cancellation too: the request may have arrived
             self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
             raise
-
-    def _count(self, call: _Call[T]) -> None:
-        self.traffic.requests += 1
-        self.traffic.retries += call.attempts > 0
-        call.attempts += 1
 
     async def _answer(self, permit: Permit, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
         status = reply.status
@@ -192,11 +176,8 @@ class Pipeline:
         raise failure or error_from_reply(self._excerpt(reply))
 
     def _without_key(self, error: DecodeError) -> CekatError:
-        key = self._config.api_key
-        error.raw = key.excerpt(error.raw, MOST_READ)
-        error.message = key.redact_text(error.message)
-        error.args = (error.message,)
-        return error.with_traceback(None)
+        error.raw = self._config.api_key.excerpt(error.raw, MOST_READ)
+        return self.redact(error).with_traceback(None)
 
     def _excerpt(self, reply: Reply) -> Reply:
         key, said = self._config.api_key, reply.headers
@@ -216,23 +197,23 @@ async def _in_turns(steps: Steps[T]) -> T:
         await asyncio.sleep(0)
 
 
+@dataclass
 class _Call(Generic[T]):
-    """One request on its way, with what has become of it so far."""
+    """One request on its way.
 
-    def __init__(
-        self,
-        request: Request,
-        decode: Callable[[Reply], Steps[T]],
-        on_sight: Callable[[Reply], bool] | None,
-    ) -> None:
-        self.request = request
-        self.decode = decode
-        self.on_sight = on_sight
-        self.attempts = 0
-        self.failure: CekatError | None = None
+    Attributes:
+        request: What to ask.
+        decode: Decodes a reply.
+        attempts: How often it was sent.
+        failure: What the last attempt failed with.
+    """
 
-    def labelled(self, error: CekatError) -> CekatError:
-        """Write on an error which request it is about, and how often that went out."""
-        error.path = self.request.path
+    request: Request
+    decode: Callable[[Reply], Steps[T]]
+    attempts: int = 0
+    failure: CekatError | None = None
+
+    def locate(self, error: CekatError) -> CekatError:
+        """Record on an error which request it is about, and how often that was sent."""
         error.attempts = self.attempts
-        return error
+        return error.locate(path=self.request.path)

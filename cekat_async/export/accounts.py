@@ -165,7 +165,7 @@ async def front_ids(
     client: CekatClient,
     inbox_ids: Sequence[str | None],
     stage_status: StageStatus | str | None,
-    limit: int,
+    page_size: int,
 ) -> set[str]:
     """Return the ids on the first page of a few listings.
 
@@ -173,7 +173,7 @@ async def front_ids(
         client: Sends the requests.
         inbox_ids: The listings of the export; ``None`` is that of all conversations.
         stage_status: The status that the export is limited to.
-        limit: Results per page.
+        page_size: Conversations per request.
 
     Raises:
         CekatError: A request failed. Inboxes that the key may not see are skipped.
@@ -182,7 +182,7 @@ async def front_ids(
     for inbox_id in inbox_ids[:_MOST_FRONTS]:
         try:
             page = await client.conversations.page(
-                limit=limit,
+                limit=page_size,
                 inbox_id=inbox_id,
                 stage_status=stage_status,
                 on_malformed=lambda _: None,

@@ -56,7 +56,7 @@ async def inboxes_of(
     found = list[str | None]()
     inboxes: list[Inbox] = []
     # An odd one that has an id can be walked like any other.
-    async with aclosing(client.inboxes.pages(on_malformed=lambda _: None)) as pages:
+    async with aclosing(client.inboxes.list(on_malformed=lambda _: None).pages()) as pages:
         async for page in pages:
             inboxes += page.items
             found += [inbox.id for inbox in page.items]
@@ -93,7 +93,7 @@ class Beginning:
     async def run(
         self,
         account: str,
-        limit: int,
+        page_size: int,
         on_malformed: Callable[[MalformedRecord], object],
         *,
         is_comparable: bool,
@@ -102,7 +102,7 @@ class Beginning:
 
         Args:
             account: The name of the account, for people.
-            limit: Results per page.
+            page_size: Conversations per request.
             on_malformed: Called with an inbox that has no id.
             is_comparable: Whether a later export can read the identity that this one records.
 
@@ -119,7 +119,7 @@ class Beginning:
         identity = await recognize(
             Identity(self._client.account, business_id),
             await self._worker.do(self._claims, account),
-            partial(front_ids, self._client, inbox_ids, filters.stage_status, limit),
+            partial(front_ids, self._client, inbox_ids, filters.stage_status, page_size),
         )
         job = msgspec.structs.replace(
             self._opened.job,

@@ -30,13 +30,22 @@ from cekat_async.export.sinks.registry import sink_for
 from cekat_async.export.tally import Tally
 from cekat_async.export.worker import Worker
 from cekat_async.redaction import readable
+from cekat_async.resources.arguments import takes_page_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+    from typing import Any
     from uuid import UUID
 
-    from cekat_async import CekatClient, CekatError, MalformedRecord, StageStatus
+    from cekat_async import (
+        CekatClient,
+        CekatError,
+        Conversation,
+        Listing,
+        MalformedRecord,
+        StageStatus,
+    )
     from cekat_async.export.checkpoint import Totals
     from cekat_async.export.manifest import Filters, Manifest
     from cekat_async.export.sinks.base import Sink
@@ -49,6 +58,7 @@ _log = logging.getLogger("cekat_async")
 _MOST_WAITING = 16
 
 
+@takes_page_size
 async def export_conversations(  # noqa: PLR0913 - one door with many switches, all optional
     client: CekatClient,
     target: str | os.PathLike[str] | Sink,
@@ -60,7 +70,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
     restart: bool = False,
     replace: bool = False,
     allow_empty: bool = False,
-    limit: int = 100,
+    page_size: int = 100,
     concurrency: int = 4,
     account: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -92,7 +102,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
             filters. Nothing is carried over from it, even if some inboxes failed. It has no effect
             on a database, which is never replaced.
         allow_empty: Let an export that finds no conversation replace a target that holds some.
-        limit: Results per page.
+        page_size: Conversations per request.
         concurrency: How many requests are under way at once. The default is enough for the
             documented quota unless an answer takes longer than 0.8 seconds. With 1, records come
             in the order of the listing, but those that came again behind all others.
@@ -128,7 +138,7 @@ async def export_conversations(  # noqa: PLR0913 - one door with many switches, 
         restart=restart,
         replace=replace,
         allow_empty=allow_empty,
-        limit=limit,
+        page_size=page_size,
         concurrency=concurrency,
         on_progress=on_progress,
         on_malformed=on_malformed,
@@ -196,7 +206,7 @@ class Export:
         restart: bool = False,
         replace: bool = False,
         allow_empty: bool = False,
-        limit: int = 100,
+        page_size: int = 100,
         concurrency: int = 4,
         on_progress: Callable[[ExportProgress], object] | None = None,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
@@ -206,7 +216,7 @@ class Export:
         told = on_malformed or _tell_nobody
         try:
             # Where they are used it would be too late: something has been written by then.
-            require_count("limit", limit)
+            require_count("page_size", page_size)
             require_count("concurrency", concurrency)
             policy = Policy(
                 incremental=incremental,
@@ -218,11 +228,11 @@ class Export:
             opened = await self._worker.do(self._open, policy)
             beginning = Beginning(self._client, self._checkpoint, self._worker, opened)
             job = await beginning.run(
-                self._account, limit, told, is_comparable=self._is_lasting or bool(opened.last)
+                self._account, page_size, told, is_comparable=self._is_lasting or bool(opened.last)
             )
             await self._resume(tally, opened)
             async with tally.looking():
-                await self._collect(tally, limit, concurrency, told)
+                await self._collect(tally, page_size, concurrency, told)
                 await self._publish(tally, opened, job)
         finally:
             try:
@@ -264,19 +274,15 @@ class Export:
     async def _collect(
         self,
         tally: Tally,
-        limit: int,
+        page_size: int,
         concurrency: int,
         on_malformed: Callable[[MalformedRecord], object],
     ) -> None:
         """Walk all listings to their ends, and keep what comes."""
         stands = await self._worker.do(self._checkpoint.stands)
-        pages = self._client.conversations.tracked_pages(
-            {inbox_id: stand.position.again() for inbox_id, stand in stands.items()},
-            concurrency=concurrency,
-            keep_going=len(stands) > 1,
-            limit=limit,
-            stage_status=self._filters.stage_status,
-            on_malformed=on_malformed,
+        listing = self._listing(stands, concurrency, page_size=page_size, on_malformed=on_malformed)
+        pages = listing.tracked_pages(
+            {inbox_id: stand.position.again() for inbox_id, stand in stands.items()}
         )
         failed: Sequence[CekatError] = ()
         try:
@@ -287,6 +293,18 @@ class Export:
                 raise
             failed = error.errors
         await self._worker.do(self._note_failures, failed)
+
+    def _listing(
+        self, inbox_ids: Collection[str | None], walkers: int, **options: Any
+    ) -> Listing[Conversation, ConversationPage]:
+        """Return all conversations of the account, or those of some inboxes."""
+        options |= {"segments": walkers, "stage_status": self._filters.stage_status}
+        wanted = [inbox_id for inbox_id in inbox_ids if inbox_id is not None]
+        if not wanted:
+            return self._client.conversations.list(**options)
+        return self._client.conversations.across(
+            wanted, concurrency=walkers, keep_going=len(wanted) > 1, **options
+        )
 
     async def _keep_all(self, tally: Tally, pages: AsyncGenerator[ConversationPage, None]) -> None:
         saver = Saver[ConversationPage](lambda batch: self._keep(tally, batch), _MOST_WAITING)

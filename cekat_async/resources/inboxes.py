@@ -1,4 +1,4 @@
-"""The inboxes of an account, whose listing counts pages instead of handing out cursors."""
+"""The inboxes of an account, whose listing has page numbers instead of cursors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_inbox_page
-from cekat_async._api.requests import Request, encode_query
-from cekat_async._paging.page_walk import iter_items, malformed_error, walk_inboxes
+from cekat_async._paging.list_query import ListQuery
+from cekat_async._paging.page_walk import malformed_error, walk_inboxes
 from cekat_async.config import require_count
+from cekat_async.resources.arguments import takes_page_size
+from cekat_async.resources.listing import Listing, Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from cekat_async._request.pipeline import Pipeline
+    from cekat_async.errors import CekatError
     from cekat_async.models import Inbox, MalformedRecord
     from cekat_async.pages import InboxPage
 
@@ -23,11 +26,10 @@ _PATH = "/api/inboxes"
 
 
 class Inboxes:
-    """``GET /api/inboxes`` (API.md). Reached as ``client.inboxes``."""
+    """``GET /api/inboxes``. Reached as ``client.inboxes``."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._label = partial(pipeline.labelled, path=_PATH)
 
     async def page(
         self,
@@ -40,41 +42,69 @@ class Inboxes:
 
         Args:
             page: Its number, from 1.
-            limit: Results per page.
-            on_malformed: As for conversations; without it an odd record raises.
+            limit: Records on the page: the API's own parameter, ``page_size`` of :meth:`list`.
+            on_malformed: As for :meth:`list`.
 
         Raises:
             ConfigurationError: ``page`` or ``limit`` is not a whole number above 0.
             CekatError: The request failed.
         """
-        found = await self._fetch(require_count("limit", limit), require_count("page", page))
-        if error := malformed_error(found, on_malformed):
-            raise self._label(error)
-        return found
+        query = ListQuery(path=_PATH, page_size=require_count("limit", limit))
+        source = _InboxSource(self._pipeline, query, on_malformed)
+        return await source.page(require_count("page", page))
 
-    def pages(
-        self, *, limit: int = 100, on_malformed: Callable[[MalformedRecord], object] | None = None
-    ) -> AsyncGenerator[InboxPage, None]:
-        """Yield page after page until the server has no more, each inbox once.
-
-        Raises:
-            ConfigurationError: ``limit`` is not a whole number above 0.
-            CekatError: A request failed.
-        """
-        fetch = partial(self._fetch, require_count("limit", limit))
-        return walk_inboxes(fetch, on_malformed, self._label)
-
+    @takes_page_size
     def list(
-        self, *, limit: int = 100, on_malformed: Callable[[MalformedRecord], object] | None = None
-    ) -> AsyncGenerator[Inbox, None]:
-        """Yield each inbox of the account once.
+        self,
+        *,
+        page_size: int = 100,
+        on_malformed: Callable[[MalformedRecord], object] | None = None,
+    ) -> Listing[Inbox, InboxPage]:
+        """Return the listing of all inboxes, each once. Nothing is sent before it is read.
+
+        Args:
+            page_size: Records per request.
+            on_malformed: Called with each malformed record. Without it a malformed record raises
+                a :class:`~cekat_async.MalformedRecordError`, after the others of its page.
 
         Raises:
-            ConfigurationError: ``limit`` is not a whole number above 0.
-            CekatError: A request failed.
+            ConfigurationError: ``page_size`` is not a whole number above 0.
         """
-        return iter_items(self.pages(limit=limit, on_malformed=on_malformed))
+        query = ListQuery(path=_PATH, page_size=page_size)
+        return Listing(_InboxSource(self._pipeline, query, on_malformed))
 
-    async def _fetch(self, limit: int, number: int) -> InboxPage:
-        request = Request(_PATH, encode_query(("page", str(number)), ("limit", str(limit))))
-        return await self._pipeline.fetch(request, partial(decode_inbox_page, number=number))
+
+class _InboxSource(Source["InboxPage"]):
+    """The pages of the inboxes."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        query: ListQuery,
+        on_malformed: Callable[[MalformedRecord], object] | None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._query = query
+        self._on_malformed = on_malformed
+
+    async def page(self, number: int) -> InboxPage:
+        """Return one page."""
+        page = await self._fetch(number)
+        if error := malformed_error(page, self._on_malformed):
+            raise self._locate(error)
+        return page
+
+    def pages(self) -> AsyncGenerator[InboxPage, None]:
+        """Return all pages, none fetched before it is wanted."""
+        return walk_inboxes(self._fetch, self._on_malformed, self._locate)
+
+    def __repr__(self) -> str:
+        return repr(self._query)
+
+    async def _fetch(self, number: int) -> InboxPage:
+        decode = partial(decode_inbox_page, number=number)
+        return await self._pipeline.fetch(self._query.request(number), decode)
+
+    def _locate(self, error: CekatError) -> CekatError:
+        error.attempts = max(error.attempts, 1)
+        return self._pipeline.redact(error.locate(path=self._query.path))

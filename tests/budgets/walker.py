@@ -18,7 +18,7 @@ async def main(kind, place, url, key, *numbers):
             print("ready", flush=True)  # noqa: T201 - what starts it waits for that, to start all
             sys.stdin.readline()
             # One conversation a page: requests are what it is about.
-            ids = [one.id async for one in cekat.conversations.list(limit=1)]
+            ids = [one.id async for one in cekat.conversations.list(page_size=1)]
     print(json.dumps(ids))  # noqa: T201 - its result
 
 

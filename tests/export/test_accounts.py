@@ -55,7 +55,7 @@ class World:
         asks = sandbox is not self.ours or not target.exists()
         sandbox.fail_next(*[Fault.ok()] * (asks + 1 + pages), *[Fault.status(401)] * 20)
         with pytest.raises(AuthenticationError):
-            await self.export(target, sandbox, **{"limit": 20, "concurrency": 1} | options)
+            await self.export(target, sandbox, **{"page_size": 20, "concurrency": 1} | options)
         sandbox._handler.script.clear()
         rotate_key(sandbox, NEW)
 
@@ -367,7 +367,7 @@ async def test_a_new_key_resumes(world, target, business, old):
     if old:
         await world.export(target)
     await world.stop(target)
-    report = await world.export(target, limit=20)
+    report = await world.export(target, page_size=20)
 
     assert report.manifest.runs == 2
     assert report.resumed >= 60
@@ -400,9 +400,9 @@ async def test_a_checkpoint_of_others_is_not_ours_because_the_target_is(world, t
     await world.stop(target, world.theirs, replace=True)
     rotate_key(world.ours, "yet-another-key-of-ours")
     with pytest.raises(CheckpointError, match="belongs to another account"):
-        await world.export(target, limit=20)
+        await world.export(target, page_size=20)
 
-    await world.export(target, limit=20, restart=True)
+    await world.export(target, page_size=20, restart=True)
     assert in_target(target) == world.records()
 
 
@@ -414,7 +414,7 @@ async def test_the_old_target_shows_whose_the_checkpoint_is(world, target):
     # What is in the checkpoint is gone from the front of the listing.
     for id_ in names_in(f"{target}.checkpoint"):
         world.ours.delete(id_)
-    report = await world.export(target, limit=20)
+    report = await world.export(target, page_size=20)
 
     assert report.manifest.runs == 2
 
@@ -426,10 +426,10 @@ async def test_what_is_adopted_is_ours_from_then_on(world, target, business):
         world.close_inboxes()
     await world.stop(target)
     with pytest.raises(ZeroDivisionError):
-        await world.export(target, limit=20, concurrency=1, on_progress=lambda _: 1 // 0)
+        await world.export(target, page_size=20, concurrency=1, on_progress=lambda _: 1 // 0)
     asked = asked_for(world.ours)
     before = len(world.ours.log.requests)
-    report = await world.export(target, limit=20, concurrency=1)
+    report = await world.export(target, page_size=20, concurrency=1)
 
     assert asked_for(world.ours) == asked
     # The pages that were left, and a look: no page was asked for to recognize anything.

@@ -98,7 +98,7 @@ async def test_only_some_inboxes(account, target):
     async with account(300) as a:
         first, second = a.sandbox.inbox_ids[:2]
         report = await export_conversations(
-            a.client, target, inbox_ids=[first, second, first], limit=10
+            a.client, target, inbox_ids=[first, second, first], page_size=10
         )
 
         wanted = a.lines(inbox_id=first) + a.lines(inbox_id=second)
@@ -112,7 +112,7 @@ async def test_only_some_inboxes(account, target):
 async def test_each_inbox_by_itself(account, target):
     """With ``by_inbox`` every inbox of the account is walked, and the file holds them all."""
     async with account(300) as a:
-        report = await export_conversations(a.client, target, by_inbox=True, limit=10)
+        report = await export_conversations(a.client, target, by_inbox=True, page_size=10)
 
         assert _lines(target) == _sorted(a.lines())
         partitions = {one.inbox_id: one for one in report.manifest.partitions}
@@ -154,7 +154,7 @@ async def test_nothing_where_a_table_has_something_is_told(account, tmp_path, ca
 async def test_only_one_status(account, target, status):
     """With ``stage_status`` the file holds the conversations of that status and no others."""
     async with account(300) as a:
-        report = await export_conversations(a.client, target, stage_status=status, limit=10)
+        report = await export_conversations(a.client, target, stage_status=status, page_size=10)
 
         assert _lines(target) == _sorted(a.lines(stage_status="resolved")) != []
     assert report.manifest.filters.stage_status == "resolved"
@@ -164,7 +164,7 @@ async def test_one_status_of_each_inbox(account, target):
     """A status goes together with inboxes, which are walked by themselves."""
     async with account(300) as a:
         await export_conversations(
-            a.client, target, by_inbox=True, stage_status="pending", limit=10
+            a.client, target, by_inbox=True, stage_status="pending", page_size=10
         )
 
         assert _lines(target) == _sorted(a.lines(stage_status="pending")) != []
@@ -176,7 +176,7 @@ async def test_an_inbox_that_fails_for_good_does_not_end_the_others(account, tar
         healthy, forbidden = a.sandbox.inbox_ids[:2]
         a.sandbox.forbid(forbidden)
         report = await export_conversations(
-            a.client, target, inbox_ids=[healthy, forbidden], limit=10
+            a.client, target, inbox_ids=[healthy, forbidden], page_size=10
         )
 
         assert _lines(target) == _sorted(a.lines(inbox_id=healthy))
@@ -192,11 +192,11 @@ async def test_an_inbox_that_fails_for_now_is_gone_on_with(account, target, tmp_
         inbox_ids = a.sandbox.inbox_ids[:2]
         a.sandbox.fail_next(ASK, Fault.status(503))
         with pytest.raises(InboxesFailedError, match="503"):
-            await export_conversations(a.client, target, inbox_ids=inbox_ids, limit=10)
+            await export_conversations(a.client, target, inbox_ids=inbox_ids, page_size=10)
 
         assert not target.exists()
         assert (tmp_path / "conversations.jsonl.checkpoint").exists()
-        report = await export_conversations(a.client, target, inbox_ids=inbox_ids, limit=10)
+        report = await export_conversations(a.client, target, inbox_ids=inbox_ids, page_size=10)
 
         wanted = a.lines(inbox_id=inbox_ids[0]) + a.lines(inbox_id=inbox_ids[1])
         assert _lines(target) == _sorted(wanted)
@@ -229,7 +229,7 @@ async def test_the_only_inbox_that_is_gone_ends_the_export(account, target):
 async def test_whatever_the_dialect(account, target, dialect):
     """However the server spells timestamps, orders rows and ends its listing, the file is exact."""
     async with account(250, dialect=dialect) as a:
-        await export_conversations(a.client, target, limit=30)
+        await export_conversations(a.client, target, page_size=30)
 
         assert _lines(target) == _sorted(a.lines())
 
@@ -241,7 +241,7 @@ async def test_a_bad_network_costs_no_record(account, target, seed):
         drop=0.05, drop_mid_body=0.05, error=0.05, truncate=0.05, too_many=0.05, seed=seed
     )
     async with account(500, attempts=20, faults=faults) as a:
-        report = await export_conversations(a.client, target, limit=10)
+        report = await export_conversations(a.client, target, page_size=10)
 
         assert _lines(target) == _sorted(a.lines())
         assert report.retries > 10
@@ -417,7 +417,7 @@ async def test_what_moves_meanwhile_is_there_once_as_it_was_last(account, target
     async with account(500) as a:
         ids = [id_ for id_, _ in a.sandbox.records()]
         report = await export_conversations(
-            a.client, target, on_progress=on_progress, limit=20, concurrency=1
+            a.client, target, on_progress=on_progress, page_size=20, concurrency=1
         )
 
         lines = _lines(target)
@@ -462,8 +462,8 @@ async def test_a_path_of_bytes_is_refused_by_name(account, target):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"limit": 0},
-        {"limit": 1.5},
+        {"page_size": 0},
+        {"page_size": 1.5},
         {"concurrency": 0},
         {"inbox_ids": "an inbox"},
         {"inbox_ids": [""]},
@@ -471,7 +471,7 @@ async def test_a_path_of_bytes_is_refused_by_name(account, target):
         {"inbox_ids": ["a"], "by_inbox": True},
         {"stage_status": " "},
         {"stage_status": ""},
-        {"by_inbox": True, "limit": 0},
+        {"by_inbox": True, "page_size": 0},
     ],
     ids=str,
 )
@@ -503,7 +503,7 @@ async def test_memory_does_not_grow_with_the_number(account, target):
     async def peak(count):
         async with account(count, cache=0) as a:
             tracemalloc.start()
-            await export_conversations(a.client, target, limit=20, concurrency=1)
+            await export_conversations(a.client, target, page_size=20, concurrency=1)
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             return peak

@@ -20,7 +20,7 @@ async def test_an_export_ends_and_loses_nothing(account, target, endless, concur
     """It ends in an error, with all in a checkpoint, and the same call completes it later."""
     checkpoint = target.with_name(target.name + ".checkpoint")
     async with account(250, dialect=Dialect(endless=endless)) as here:
-        options = {"limit": 10, "concurrency": concurrency}
+        options = {"page_size": 10, "concurrency": concurrency}
         with pytest.raises(PaginationError, match="would never end"):
             await export_conversations(here.client, target, **options)
 

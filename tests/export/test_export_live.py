@@ -36,7 +36,7 @@ async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messa
     live = Live(messages=messages, created=messages / 20, resolved=messages / 20, seed=seed)
     async with account(700, seed=seed, live=live) as a:
         before = dict(a.sandbox.records())
-        report = await export_conversations(a.client, target, limit=50 if seed % 2 else 100)
+        report = await export_conversations(a.client, target, page_size=50 if seed % 2 else 100)
 
         found = records_in(target)
         assert found.keys() >= before.keys()
@@ -65,7 +65,7 @@ async def test_it_holds_however_the_listing_is_ordered(account, target, dialect,
     live = Live(messages=rate, created=rate / 5, seed=5)
     async with account(300, dialect=dialect, live=live) as a:
         before = dict(a.sandbox.records())
-        await export_conversations(a.client, target, limit=20, concurrency=concurrency)
+        await export_conversations(a.client, target, page_size=20, concurrency=concurrency)
 
         assert records_in(target).keys() >= before.keys()
 
@@ -77,11 +77,11 @@ async def test_the_latest_version_is_what_is_kept(account, target):
         newest, oldest = ids[0], ids[-1]
         a.sandbox.fail_next(*[Fault.ok()] * 4, Fault.status(500))
         with pytest.raises(ServerError):
-            await export_conversations(a.client, target, limit=50, concurrency=1)
+            await export_conversations(a.client, target, page_size=50, concurrency=1)
         a.sandbox.touch(oldest)
         a.sandbox.resolve(newest)
         a.sandbox.touch(newest)
-        report = await export_conversations(a.client, target, limit=50, concurrency=1)
+        report = await export_conversations(a.client, target, page_size=50, concurrency=1)
 
         found = records_in(target)
         assert found[oldest] == a.sandbox.record(oldest)

@@ -67,11 +67,11 @@ async def test_one_that_fails_for_now_is_gone_on_with(account, target, concurren
         # A cursor that was made up may fail: then the walk goes on in order, and all is well.
         with suppress(InboxesFailedError):
             await export_conversations(
-                a.client, target, by_inbox=True, limit=20, concurrency=concurrency
+                a.client, target, by_inbox=True, page_size=20, concurrency=concurrency
             )
             assert concurrency > 1
         report = await export_conversations(
-            a.client, target, by_inbox=True, limit=20, concurrency=concurrency
+            a.client, target, by_inbox=True, page_size=20, concurrency=concurrency
         )
 
         assert report.is_complete

@@ -44,7 +44,7 @@ async def test_progress_is_told_whenever_more_is_durable(account, target):
     """Progress never goes back, and ends with all records that came, repeated ones included."""
     told = []
     async with account(1000) as a:
-        report = await export_conversations(a.client, target, limit=20, on_progress=told.append)
+        report = await export_conversations(a.client, target, page_size=20, on_progress=told.append)
 
     assert told
     for name in ("conversations", "pages", "requests", "retries", "seconds", "malformed_records"):
@@ -71,7 +71,7 @@ async def test_what_progress_tells_of_is_durable(account, target):
         seen.append((totals.records, totals.pages) == (kept, pages))
 
     async with account(500) as a:
-        await export_conversations(a.client, target, limit=20, on_progress=on_progress)
+        await export_conversations(a.client, target, page_size=20, on_progress=on_progress)
 
     assert seen
     assert all(seen)
@@ -102,7 +102,7 @@ async def test_report_and_manifest_agree(account, target, read_manifest, options
     async with account(500) as a:
         refusal = Fault.status(429, headers={"Retry-After": "0"})
         a.sandbox.fail_next(Fault.ok(), Fault.drop(), refusal)
-        report = await export_conversations(a.client, target, limit=30, **options)
+        report = await export_conversations(a.client, target, page_size=30, **options)
         requests, unknown = len(a.sandbox.log.requests), a.lines().count(b'"x_sla":')
         account_name, inboxes = a.client.account, len(a.sandbox.inbox_ids)
 
@@ -142,11 +142,11 @@ async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target, read
     async with account(500, attempts=2) as a:
         a.sandbox.fail_next(*[Fault.ok()] * 7, Fault.status(500), Fault.status(500))
         with pytest.raises(ServerError):
-            await export_conversations(a.client, target, limit=20, concurrency=1)
+            await export_conversations(a.client, target, page_size=20, concurrency=1)
         before = len(a.sandbox.log.requests)
         told = []
         report = await export_conversations(
-            a.client, target, limit=20, concurrency=1, on_progress=told.append
+            a.client, target, page_size=20, concurrency=1, on_progress=told.append
         )
         requests = len(a.sandbox.log.requests)
 
@@ -169,7 +169,7 @@ async def test_the_next_export_knows_what_to_expect(account, tmp_path, target):
     async with account(60) as a:
         for options in ({}, {}, {"stage_status": "resolved", "replace": True}):
             await export_conversations(
-                a.client, target, limit=20, on_progress=told.append, **options
+                a.client, target, page_size=20, on_progress=told.append, **options
             )
             told.append(None)
 
@@ -323,7 +323,7 @@ async def test_what_is_to_be_written_is_known_while_it_is(account, target):
 
     async with account(500) as a:
         export = Export(a.client, Watched(target), filters=Filters())
-        report = await export.run(limit=20)
+        report = await export.run(page_size=20)
 
     assert seen[-1] == (500, 500)
     assert {to_publish for _, to_publish in seen} == {500}

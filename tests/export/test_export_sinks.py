@@ -93,7 +93,7 @@ async def test_records_come_in_batches(account):
     """A sink is given about a page at a time, never an empty batch, and records as plain bytes."""
     sink = Memory()
     async with account(250) as a:
-        await export_conversations(a.client, sink, limit=20)
+        await export_conversations(a.client, sink, page_size=20)
 
     assert {type(record) for record in sink.records} == {bytes}
     assert all(1 <= len(batch) <= 20 for batch in sink.batches)
@@ -104,10 +104,10 @@ async def test_what_moved_is_added_to_a_sink_of_ones_own(account, replaces):
     """An incremental export gives all records to a sink that has them, or only the new ones."""
     sink = Memory(replaces=replaces)
     async with account(250) as a:
-        await export_conversations(a.client, sink, limit=20)
+        await export_conversations(a.client, sink, page_size=20)
         new = a.sandbox.create()
         old, sink.calls = sink.records, []
-        report = await export_conversations(a.client, sink, limit=20, incremental=True)
+        report = await export_conversations(a.client, sink, page_size=20, incremental=True)
 
         record = a.sandbox.record(new)
         assert record in sink.records
@@ -219,7 +219,7 @@ async def test_without_a_place_the_checkpoint_is_a_temporary_file(account, tempo
                 await export_conversations(
                     a.client,
                     sink,
-                    limit=20,
+                    page_size=20,
                     concurrency=1,
                     on_progress=lambda progress: seen.add((*temporary.iterdir(), progress.resumed)),
                 )
@@ -238,9 +238,9 @@ async def test_a_place_for_the_checkpoint_may_be_given(account, tmp_path):
     async with account(250, attempts=1) as a:
         a.sandbox.fail_next(*[Fault.ok()] * 3, Fault.status(500))
         with pytest.raises(ServerError):
-            await export_conversations(a.client, sink, limit=20, checkpoint=place)
+            await export_conversations(a.client, sink, page_size=20, checkpoint=place)
         assert place.exists()
-        report = await export_conversations(a.client, sink, limit=20, checkpoint=str(place))
+        report = await export_conversations(a.client, sink, page_size=20, checkpoint=str(place))
 
         assert sorted(sink.records) == sorted(a.lines().splitlines())
     assert (report.manifest.runs, report.resumed > 0) == (2, True)

@@ -106,11 +106,11 @@ async def test_the_old_target_is_replaced_at_the_end_and_not_before(account, tar
         seen.append((target.read_bytes(), manifest.read_bytes()))
 
     async with account(300) as a:
-        await export_conversations(a.client, target, limit=20)
+        await export_conversations(a.client, target, page_size=20)
         before = (target.read_bytes(), manifest.read_bytes())
         a.sandbox.create()
         with target.open("rb") as reader:
-            await export_conversations(a.client, target, limit=20, on_progress=on_progress)
+            await export_conversations(a.client, target, page_size=20, on_progress=on_progress)
 
             assert set(seen) == {before}
             assert reader.read() == before[0]
@@ -129,7 +129,7 @@ async def test_pages_are_in_the_checkpoint_as_they_come(account, tmp_path, targe
 
     async with account(500) as a:
         await export_conversations(
-            a.client, target, limit=20, concurrency=1, on_progress=on_progress
+            a.client, target, page_size=20, concurrency=1, on_progress=on_progress
         )
 
     assert sizes
@@ -173,7 +173,7 @@ async def test_another_export_is_not_gone_on_with(account, target, checkpoint):
     async with account(250, attempts=1) as a:
         a.sandbox.fail_next(ASK, PROBE, Fault.ok(), Fault.status(500))
         with pytest.raises(ServerError):
-            await export_conversations(a.client, target, limit=20, concurrency=1)
+            await export_conversations(a.client, target, page_size=20, concurrency=1)
         before = len(a.sandbox.log.requests)
         for options in ({"by_inbox": True}, {"stage_status": "open"}):
             with pytest.raises(CheckpointError, match="restart=True"):
@@ -223,9 +223,9 @@ async def test_a_relative_path_is_the_same_target(account, tmp_path, target, mon
     async with account(250, attempts=1) as a:
         a.sandbox.fail_next(ASK, PROBE, Fault.ok(), Fault.status(500))
         with pytest.raises(ServerError):
-            await export_conversations(a.client, target.name, limit=20, concurrency=1)
+            await export_conversations(a.client, target.name, page_size=20, concurrency=1)
         monkeypatch.chdir("/")
-        report = await export_conversations(a.client, target, limit=20)
+        report = await export_conversations(a.client, target, page_size=20)
 
         assert _is_whole(target, a)
     assert report.manifest.runs == 2
@@ -617,7 +617,7 @@ async def _outcome(target, account):
         assert _is_whole(target, account)
     left = _left(target.parent) - FINISHED
     assert left in (set(), UNFINISHED)
-    report = await export_conversations(account.client, target, limit=20)
+    report = await export_conversations(account.client, target, page_size=20)
     assert _is_whole(target, account)
     assert _left(target.parent) == FINISHED
     assert report.manifest.runs == 1 + bool(left)
@@ -635,7 +635,7 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
         while not done:
             target.write_bytes(OLD)
             manifest.unlink(missing_ok=True)
-            done = not await _cancelled(export_conversations(a.client, target, limit=20), step)
+            done = not await _cancelled(export_conversations(a.client, target, page_size=20), step)
             await _no_thread_is_left()
             outcomes.add(await _outcome(target, a))
             # How many steps there are is for the thread and the machine to say.
@@ -646,7 +646,7 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
             manifest.unlink(missing_ok=True)
             kept = asyncio.Event()
             export = export_conversations(
-                a.client, target, limit=20, on_progress=lambda _, kept=kept: kept.set()
+                a.client, target, page_size=20, on_progress=lambda _, kept=kept: kept.set()
             )
             assert await _cancelled(export, step, begins=kept)
             await _no_thread_is_left()
@@ -703,7 +703,9 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
     loop = asyncio.get_running_loop()
     async with account(40) as a:
         export = Export(a.client, Watched(target), filters=Filters())
-        task = asyncio.ensure_future(export.run(limit=20, concurrency=1, on_progress=on_progress))
+        task = asyncio.ensure_future(
+            export.run(page_size=20, concurrency=1, on_progress=on_progress)
+        )
         await asyncio.wait([task])
 
         assert task.cancelled()
@@ -727,7 +729,9 @@ async def test_a_publishing_that_fails_when_cancelled(account, tmp_path, target)
     target.write_bytes(OLD)
     loop = asyncio.get_running_loop()
     async with account(40) as a:
-        export = asyncio.ensure_future(export_conversations(a.client, Watched(target), limit=20))
+        export = asyncio.ensure_future(
+            export_conversations(a.client, Watched(target), page_size=20)
+        )
         await asyncio.wait([export])
 
         assert export.cancelled()
@@ -746,7 +750,7 @@ async def test_a_second_cancellation_leaves_no_open_file(
         for step in range(4 * again, 60, max(1, 16 // EFFORT)):
             target.write_bytes(OLD)
             manifest.unlink(missing_ok=True)
-            await _cancelled(export_conversations(a.client, target, limit=20), step, again)
+            await _cancelled(export_conversations(a.client, target, page_size=20), step, again)
             await _no_thread_is_left()
             _no_file_is_open(tmp_path)
             await _outcome(target, a)
@@ -794,7 +798,9 @@ async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):
     """Exports to different targets run at once on one client, each exact."""
     targets = [tmp_path / f"{number}.jsonl" for number in range(4)]
     async with account(300) as a:
-        await asyncio.gather(*(export_conversations(a.client, path, limit=20) for path in targets))
+        await asyncio.gather(
+            *(export_conversations(a.client, path, page_size=20) for path in targets)
+        )
 
         assert all(_is_whole(path, a) for path in targets)
 
@@ -834,7 +840,7 @@ async def main(target, latency):
         Sandbox(1000, quota=None, latency=float(latency)) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
     ):
-        await export_conversations(client, target, limit=20, account="the sandbox")
+        await export_conversations(client, target, page_size=20, account="the sandbox")
 
 asyncio.run(main(*sys.argv[1:]))
 """

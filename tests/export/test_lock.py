@@ -109,7 +109,7 @@ async def test_from_the_first_request_to_the_last(account, tmp_path, options):
         await export_conversations(
             a.client,
             target,
-            limit=20,
+            page_size=20,
             concurrency=1,
             on_progress=lambda progress: progress.pages < 4 and tasks.create_task(again()),
         )
@@ -148,7 +148,7 @@ async def test_one_checkpoint_for_two_targets(account, tmp_path):
             a.client,
             tmp_path / "x.jsonl",
             checkpoint=checkpoint,
-            limit=20,
+            page_size=20,
             concurrency=1,
             on_progress=lambda progress: progress.pages < 4 and tasks.create_task(again()),
         )

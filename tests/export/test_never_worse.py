@@ -160,7 +160,7 @@ class Model:
                 report = await export_conversations(
                     client,
                     self.target,
-                    limit=5,
+                    page_size=5,
                     account="the account",
                     on_progress=(lambda _: 1 // 0) if job["crash"] else None,
                     **options,

@@ -219,7 +219,7 @@ async def test_an_export_that_replaces_goes_on_only_as_one(account, target):
     """Stopped, an export that was to replace other filters needs ``replace`` to go on."""
     async with account(120) as a:
         await export_conversations(a.client, target)
-        options = {"stage_status": "assigned", "limit": 20}
+        options = {"stage_status": "assigned", "page_size": 20}
         with pytest.raises(ZeroDivisionError):
             await export_conversations(
                 a.client, target, replace=True, on_progress=lambda _: 1 // 0, **options
@@ -404,14 +404,14 @@ async def test_what_a_failing_inbox_has_brought_is_newer(account, target):
     """Pages that came before an inbox was closed replace the old versions of their records."""
     async with account(200, inboxes=2, attempts=1) as a:
         first, second = a.sandbox.inbox_ids
-        await export_conversations(a.client, target, inbox_ids=[first, second], limit=20)
+        await export_conversations(a.client, target, inbox_ids=[first, second], page_size=20)
         old = dict(a.sandbox.records())
         for id_ in old:
             a.sandbox.touch(id_)
         # The probe and two pages of the first inbox, and then it is closed.
         a.sandbox.fail_next(*[Fault.ok()] * 3, *[Fault.status(403)] * 1)
         report = await export_conversations(
-            a.client, target, inbox_ids=[first, second], limit=20, concurrency=1
+            a.client, target, inbox_ids=[first, second], page_size=20, concurrency=1
         )
 
         now = dict(a.sandbox.records())

@@ -87,7 +87,7 @@ async def _export(base_url, api_key, target, **options):
     from cekat_async.export import export_conversations  # noqa: PLC0415 - once forked
 
     async with CekatClient(api_key, base_url=base_url, rate_limit=None) as client:
-        options = {"limit": 20, "account": "an account"} | options
+        options = {"page_size": 20, "account": "an account"} | options
         await export_conversations(client, target, **options)
 
 

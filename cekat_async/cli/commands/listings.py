@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cekat_async.cli.client_factory import open_client
 from cekat_async.cli.commands.tables import conversation_table, inbox_table, print_table
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cekat_async.cli.reporter import Reporter
 
 __all__ = ["list_conversations", "list_inboxes"]
-
-T = TypeVar("T")
 
 _PAGE = 100
 
@@ -49,11 +47,13 @@ async def _list_conversations(
         if is_shown:
             await _show_conversations(reporter, client, maximum or DEFAULT_ROWS, filters)
             return
-        limit = min(_PAGE, maximum or _PAGE)
-        # A page that is fetched ahead of the last one would waste a request.
-        prefetch = 0 if maximum else 1
-        pages = client.conversations.raw_pages(limit=limit, prefetch=prefetch, **filters)
-        await _print_lines(pages, maximum)
+        listing = client.conversations.list(
+            page_size=min(_PAGE, maximum or _PAGE),
+            # A page that is fetched ahead of the last one would waste a request.
+            prefetch=0 if maximum else 1,
+            **filters,
+        )
+        await _print_lines(listing.raw_pages(), maximum)
 
 
 async def _show_conversations(
@@ -61,12 +61,11 @@ async def _show_conversations(
 ) -> None:
     listing = client.conversations.list(
         # One more than is shown, to know whether there are more.
-        limit=min(_PAGE, maximum + 1),
+        page_size=min(_PAGE, maximum + 1),
         on_malformed=_make_handler(reporter),
-        prefetch=0,
         **filters,
     )
-    found = await _take(listing, maximum + 1)
+    found = await listing.take(maximum + 1)
     print_table(conversation_table(found[:maximum]))
     if len(found) > maximum:
         reporter.report(f"these are the first {maximum}: -n N shows more, a pipe gets all")
@@ -86,23 +85,12 @@ async def _list_inboxes(reporter: Reporter, connection: Connection) -> None:
     is_shown = is_terminal()
     async with open_client(connection) as client:
         if not is_shown:
-            pages = client.inboxes.pages(on_malformed=_ignore)
+            pages = client.inboxes.list(on_malformed=_ignore).pages()
             # Page numbers shift if inboxes change, so the same inbox may be on two pages.
             write_stdout({line + b"\n": None async for page in pages for line in page.lines})
             return
-        inboxes = client.inboxes.list(on_malformed=_make_handler(reporter))
-        found = [inbox async for inbox in inboxes]
+        found = await client.inboxes.list(on_malformed=_make_handler(reporter)).collect()
     print_table(inbox_table(found))
-
-
-async def _take(listing: AsyncGenerator[T, None], maximum: int) -> list[T]:
-    found = list[T]()
-    async with aclosing(listing):
-        async for item in listing:
-            found.append(item)
-            if len(found) == maximum:
-                break
-    return found
 
 
 async def _print_lines(pages: AsyncGenerator[RawPage, None], maximum: int | None) -> None:

@@ -1,0 +1,196 @@
+"""How the pages of conversations are read: decoded, raw or tracked, by one walker or several."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import msgspec
+
+from cekat_async._api.decoding import decode_conversation_page, decode_raw_page
+from cekat_async._paging.many_inboxes import ManyInboxes
+from cekat_async._paging.page_fetcher import PageFetcher
+from cekat_async._paging.page_walk import (
+    cursor_error,
+    ignore_malformed,
+    page_error,
+    report_malformed,
+    walk_pages,
+)
+from cekat_async._paging.prefetch import prefetched
+from cekat_async._paging.walks import SerialWalk
+from cekat_async._parallel.listing import InSegments
+from cekat_async._parallel.tracked import TrackedWalk
+from cekat_async._parallel.walk import SegmentedWalk
+from cekat_async.config import require_inbox_id
+from cekat_async.errors import ConfigurationError
+from cekat_async.positions import Position
+from cekat_async.resources.listing import Source
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+    from uuid import UUID
+
+    from cekat_async._api.replies import Reply
+    from cekat_async._paging.list_query import ListQuery
+    from cekat_async._paging.prefetch import BoundedQueue
+    from cekat_async._paging.walks import SplittableWalk
+    from cekat_async._request.pipeline import Pipeline
+    from cekat_async.models import MalformedRecord
+    from cekat_async.models.steps import Steps
+    from cekat_async.pages import ConversationPage, RawPage
+    from cekat_async.resources.inbox_selection import ManyInboxIds, OneListing
+
+__all__ = ["ConversationSource", "Walkers"]
+
+P = TypeVar("P", bound="ConversationPage | RawPage")
+K = TypeVar("K", bound="str | UUID | None")
+
+# A few conversations with a time in the future would always be the newest. A probe reads more
+# conversations than there are of those, and fewer than a page has.
+_PAGES_PER_PROBE = 10
+
+
+class Walkers(NamedTuple):
+    """Who reads the listings.
+
+    Attributes:
+        at_once: How many walkers there are.
+        segments: How many of them may read one listing.
+        ahead: How many pages they may fetch before the caller wants them.
+        keep_going: Whether the others read on when one listing fails.
+    """
+
+    at_once: int
+    segments: int
+    ahead: int
+    keep_going: bool = False
+
+
+class ConversationSource(Source["ConversationPage"]):
+    """The pages of the listings that are selected.
+
+    Args:
+        pipeline: Sends the requests.
+        query: What to ask for.
+        selection: Which listings to read.
+        walkers: Who reads them.
+        on_malformed: Called with each malformed record, when the caller gets its page.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        query: ListQuery,
+        selection: OneListing | ManyInboxIds,
+        walkers: Walkers,
+        on_malformed: Callable[[MalformedRecord], object] | None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._query = query
+        self._selection = selection
+        self._walkers = walkers
+        self._on_malformed = on_malformed
+        # A walker that is ahead of the caller leaves malformed records to `_report`.
+        self._on_malformed_ahead = None if on_malformed is None else ignore_malformed
+
+    def pages(self) -> AsyncGenerator[ConversationPage, None]:
+        """Return all pages, some fetched ahead."""
+        return self._walk_decoded(self._walkers)
+
+    def pages_on_demand(self) -> AsyncGenerator[ConversationPage, None]:
+        """Return the pages in order, none fetched before it is wanted."""
+        return self._walk_decoded(self._walkers._replace(at_once=1, segments=1, ahead=0))
+
+    def raw_pages(self) -> AsyncGenerator[RawPage, None]:
+        """Return all pages undecoded."""
+        if self._walkers.segments > 1:
+            raise ConfigurationError(
+                "raw_pages() works without segments only, because they need decoded pages: leave "
+                "out segments, or use pages() and page.raw"
+            )
+
+        def walk_raw(inbox_id: str | None) -> SplittableWalk[RawPage]:
+            fetcher = self._fetcher(self._query, inbox_id, decode_raw_page)
+            return SerialWalk(walk_pages(fetcher, cursor_error))
+
+        return self._stream(walk_raw, self._walkers)
+
+    def tracked_pages(
+        self, positions: Mapping[K, Position]
+    ) -> AsyncGenerator[ConversationPage, None]:
+        """Return pages with resume positions."""
+        if self._query.cursor is not None:
+            raise ConfigurationError("tracked_pages() begins at positions: leave out cursor")
+        known = _require_positions(positions, self._selection)
+
+        def make(inbox_id: str | None) -> SplittableWalk[ConversationPage]:
+            return self._in_segments(inbox_id, known.get(inbox_id, Position()))
+
+        return self._report(self._stream(make, self._walkers))
+
+    def __repr__(self) -> str:
+        return f"{self._query!r}{self._selection}"
+
+    def _walk_decoded(self, walkers: Walkers) -> AsyncGenerator[ConversationPage, None]:
+        return self._report(self._stream(partial(self._listing, walkers.segments), walkers))
+
+    def _report(
+        self, pages: AsyncGenerator[ConversationPage, None]
+    ) -> AsyncGenerator[ConversationPage, None]:
+        return pages if self._on_malformed is None else report_malformed(pages, self._on_malformed)
+
+    def _stream(
+        self, walk_inbox: Callable[[str | None], SplittableWalk[P]], walkers: Walkers
+    ) -> AsyncGenerator[P, None]:
+        async def walk_all(queue: BoundedQueue[P]) -> None:
+            inboxes = ManyInboxes(queue, walk_inbox, walkers.at_once, keep_going=walkers.keep_going)
+            await inboxes.walk(self._selection.ids())
+
+        return prefetched(walk_all, walkers.ahead)
+
+    def _listing(self, segments: int, inbox_id: str | None) -> SplittableWalk[ConversationPage]:
+        fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
+        if segments == 1:
+            error_of = partial(page_error, on_malformed=self._on_malformed_ahead)
+            return SerialWalk(walk_pages(fetcher, error_of))
+        walk = SegmentedWalk(self._query.cursor, segments, fetcher.warn)
+        return InSegments(
+            fetcher.fetch, fetcher.fetch, walk, self._on_malformed_ahead, fetcher.locate
+        )
+
+    def _in_segments(
+        self, inbox_id: str | None, position: Position
+    ) -> SplittableWalk[ConversationPage]:
+        probe_size = -(-self._query.page_size // _PAGES_PER_PROBE)
+        probing = msgspec.structs.replace(self._query, page_size=probe_size)
+        fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
+        probe = self._fetcher(probing, inbox_id, decode_conversation_page)
+        walk = TrackedWalk(position, self._walkers.segments, fetcher.warn)
+        return InSegments(
+            fetcher.fetch, probe.fetch, walk, self._on_malformed_ahead, fetcher.locate
+        )
+
+    def _fetcher(
+        self, query: ListQuery, inbox_id: str | None, decode: Callable[[Reply], Steps[P]]
+    ) -> PageFetcher[P]:
+        query = msgspec.structs.replace(query, inbox_id=inbox_id)
+        return PageFetcher(self._pipeline, query, decode)
+
+
+def _require_positions(
+    positions: Mapping[K, Position], selection: OneListing | ManyInboxIds
+) -> dict[str | None, Position]:
+    """Return positions under the inboxes' ids as text."""
+    checked: dict[str | None, Position] = {}
+    for key, position in positions.items():
+        inbox_id = None if key is None else require_inbox_id("each inbox of positions", key)
+        if inbox_id in checked:
+            raise ConfigurationError(f"positions names inbox {inbox_id} twice: leave one out")
+        if not isinstance(position, Position):
+            raise ConfigurationError(
+                f"positions must have a Position for each inbox, not {position!r}"
+            )
+        selection.require_key(inbox_id)
+        checked[inbox_id] = position
+    return checked
