@@ -20,7 +20,7 @@ from typing import Any
 
 from suite import Metric, Result, Sample, argument_parser, show
 
-from cekat_async import CekatClient, Position
+from cekat_async import CekatClient
 from cekat_async.export import ExportProgress, export_conversations
 from cekat_async.sandbox import Sandbox
 
@@ -145,7 +145,7 @@ async def alone(base_url: str, api_key: str) -> dict[str, Any]:
     began, cpu = time.perf_counter(), time.process_time()
     watching = asyncio.create_task(loop.watch())
     async with CekatClient(api_key, base_url=base_url, rate_limit=None) as client:
-        async for page in client.conversations.list().tracked_pages({None: Position()}):
+        async for page in client.conversations.list(segments=8).tracked_pages({}):
             count += len(page)
     watching.cancel()
     seconds = time.perf_counter() - began

@@ -349,6 +349,23 @@ def test_an_error_keeps_its_cause(make):
     run_virtual(main())
 
 
+def test_an_error_says_where_it_happened():
+    """It names the path and the inbox, and an error that knows them already keeps them."""
+    account = Account({"bad": reply(403)})
+
+    with pytest.raises(PermissionDeniedError) as caught:
+        run_virtual(account.conversations.list(inbox_id="bad").collect())
+
+    error = caught.value
+    assert (error.path, error.inbox_id, error.cursor) == ("/api/conversations", "bad", None)
+    assert error.locate(path="/other", inbox_id="other", cursor=Cursor("a", "b")) is error
+    assert (error.path, error.inbox_id, error.cursor) == (
+        "/api/conversations",
+        "bad",
+        Cursor("a", "b"),
+    )
+
+
 # --- leaving
 
 
