@@ -43,9 +43,6 @@ __all__ = [
     "TransportError", "UnknownHostError",
 ]  # fmt: skip
 
-# Characters of one of the API's details in the text of an error.
-_LONGEST_DETAIL = 100
-
 
 class CekatError(Exception):
     """The base of all errors: ``except CekatError`` catches everything this package raises.
@@ -208,10 +205,8 @@ class APIStatusError(CekatError):
         facts = [f"HTTP {self.status}"] if self.status else []
         if self.code:
             facts.append(self.code)
-        facts += [
-            one_line(f"{d.get('field')}: {d.get('message')}", _LONGEST_DETAIL)
-            for d in self.details[:3]
-        ]
+        # In at most 100 characters each, for logs. The attribute has all of it.
+        facts += [one_line(f"{d.get('field')}: {d.get('message')}", 100) for d in self.details[:3]]
         return facts + super()._facts()
 
 
@@ -271,8 +266,6 @@ class MalformedRecordError(DecodeError):
     ``on_malformed=`` a walk passes each malformed record to a function, and continues.
 
     Attributes:
-        index: The position of the first malformed record in its page, counted from 0.
-        id: The id of the first malformed record, if it has a readable one.
         page: The page with its other records. A walk has yielded those before it raised. Resume
             at ``page.next_cursor`` to continue after this page, at ``cursor`` to repeat it.
         records: Every malformed record of the page.

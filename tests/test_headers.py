@@ -1,4 +1,4 @@
-"""Quotas: what the headers of a reply say of them, in every dialect, and in none."""
+"""Rate-limit headers, in every dialect, and in none."""
 
 import math
 import time

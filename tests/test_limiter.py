@@ -1,4 +1,4 @@
-"""The limiter: pace, holds, days, and what it tells; on a virtual clock, with the real parts."""
+"""The limiter: pace, pauses, days, and what it tells; on a virtual clock, with the real parts."""
 
 import asyncio
 import copy
@@ -455,8 +455,8 @@ def test_without_a_pace_a_429_that_does_not_say_holds_nobody():
     run_virtual(main())
 
 
-def test_a_hold_reaches_those_who_queue_already():
-    """A hold that begins while others wait for their turn holds them as well, then one by one."""
+def test_a_pause_reaches_those_who_queue_already():
+    """A pause that begins while others wait for their turn holds them as well, then one by one."""
 
     async def main() -> None:
         limiter = Limiter(RateLimit(60))
@@ -476,7 +476,7 @@ def test_a_hold_reaches_those_who_queue_already():
 
 @pytest.mark.parametrize("requests", [10, 300, 1000])
 def test_nobody_comes_back_in_a_burst(requests):
-    """After a hold no window is too full, and only the small burst goes out at once."""
+    """After a pause no window is too full, and only the small burst goes out at once."""
 
     async def main() -> list[float]:
         limiter = Limiter(RateLimit(requests))
@@ -498,8 +498,8 @@ def test_nobody_comes_back_in_a_burst(requests):
         assert len(at_once) <= max(1, requests // 100) + 1
 
 
-def test_a_hold_can_be_prolonged():
-    """A second 429 during a hold prolongs it for everyone, and a shorter one cuts nothing."""
+def test_a_pause_can_be_prolonged():
+    """A second 429 during a pause prolongs it for everyone, and a shorter one cuts nothing."""
 
     async def main() -> None:
         limiter = Limiter(RateLimit(300))
@@ -515,8 +515,8 @@ def test_a_hold_can_be_prolonged():
 
 
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(300), None])
-def test_a_hold_beyond_the_deadline_fails_at_once(rate):
-    """Who cannot outwait a hold is told at once how long it lasts, and waits for nothing."""
+def test_a_pause_beyond_the_deadline_fails_at_once(rate):
+    """Who cannot outwait a pause is told at once how long it lasts, and waits for nothing."""
 
     async def main() -> None:
         limiter = Limiter(rate)
@@ -536,8 +536,8 @@ def test_a_hold_beyond_the_deadline_fails_at_once(rate):
 
 
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(60)])
-def test_a_hold_beyond_the_deadline_fails_who_is_queueing(rate):
-    """Those who queue for their turn when such a hold begins fail at that moment too."""
+def test_a_pause_beyond_the_deadline_fails_who_is_queueing(rate):
+    """Those who queue for their turn when such a pause begins fail at that moment too."""
 
     async def main() -> None:
         limiter = Limiter(rate)
@@ -558,8 +558,8 @@ def test_a_hold_beyond_the_deadline_fails_who_is_queueing(rate):
     run_virtual(main())
 
 
-def test_a_hold_that_grows_beyond_the_deadline_fails_who_waits_for_its_end():
-    """Those who wait for a hold to end fail when it is prolonged beyond their deadline."""
+def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_end():
+    """Those who wait for a pause to end fail when it is prolonged beyond their deadline."""
 
     async def main() -> None:
         limiter = Limiter(None)
@@ -576,8 +576,8 @@ def test_a_hold_that_grows_beyond_the_deadline_fails_who_waits_for_its_end():
     run_virtual(main())
 
 
-def test_a_hold_and_a_cancellation_at_the_same_moment():
-    """Who is cancelled when such a hold begins is cancelled, and leaves nothing behind."""
+def test_a_pause_and_a_cancellation_at_the_same_moment():
+    """Who is cancelled when such a pause begins is cancelled, and leaves nothing behind."""
 
     async def main() -> None:
         limiter = Limiter(RateLimit(1))
@@ -598,8 +598,8 @@ def test_a_hold_and_a_cancellation_at_the_same_moment():
     run_virtual(main())
 
 
-def test_one_line_for_each_hold(caplog):
-    """Eight 429s in a row are one hold and one line in the log; the next hold has its own."""
+def test_one_line_for_each_pause(caplog):
+    """Eight 429s in a row are one pause and one line in the log; the next pause has its own."""
 
     async def main() -> None:
         limiter = Limiter(RateLimit(300))
@@ -644,7 +644,7 @@ def test_a_retry_after_of_zero_holds_nobody(caplog):
     assert not caplog.records
 
 
-def test_repeated_refusals_lower_the_belief_and_it_climbs_again(caplog):
+def test_repeated_refusals_lower_the_limit_and_it_is_raised_again(caplog):
     """A rate at which one is refused again and again is too high: it is lowered, then probed."""
 
     async def main() -> None:
@@ -670,7 +670,7 @@ def test_repeated_refusals_lower_the_belief_and_it_climbs_again(caplog):
 # --- the day
 
 
-def test_a_hold_of_hours_ends_the_job_and_is_not_slept_out():
+def test_a_pause_of_hours_ends_the_job_and_is_not_slept_out():
     """A Retry-After of hours is a spent day: even who has no deadline is told when to come back."""
 
     async def main() -> None:
@@ -806,7 +806,7 @@ def test_a_snapshot_tells_how_it_stands():
     run_virtual(main())
 
 
-def test_each_change_of_belief_is_logged(caplog):
+def test_each_change_of_the_limit_is_logged(caplog):
     """A debug line tells of each change of the limit, and of nothing else."""
 
     async def main() -> None:
@@ -873,7 +873,7 @@ names = [
     )
 )
 def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers):
-    """Whatever headers say, a ceiling of one's own holds, and without a hold it goes on."""
+    """Whatever headers say, a ceiling of one's own holds, and without a pause it goes on."""
     limiter = Limiter(RateLimit(20, per=5.0, longest_hold=None))
 
     async def main() -> list[float]:

@@ -143,7 +143,7 @@ def test_without_headers_what_is_left_lasts_until_the_first_place_comes_free():
 
 
 def test_half_of_the_quickest_exchange_is_gained_each_period():
-    """The ledger learns from each reply how long an exchange took."""
+    """The sent log learns from each reply how long an exchange took."""
     scheduler = make_scheduler(1)
     call(scheduler, 0.0, trip=1.0)
 
@@ -281,7 +281,7 @@ def test_a_window_that_others_left_a_little_of_is_not_spent():
     assert scheduler.next_slot(0.0) == Slot(31.0)
 
 
-def test_a_window_that_we_alone_have_used_is_over_when_the_ledger_says_so():
+def test_a_window_that_we_alone_have_used_is_over_when_the_sent_log_says_so():
     """The reset may be said two seconds late; nothing is lost by that."""
     scheduler = make_scheduler()
     for n in range(10):
@@ -918,7 +918,7 @@ def test_no_window_ever_holds_more_than_the_largest_limit_that_was_in_force(requ
     """Whatever is said, refused, lost and waited for; by departure and by settlement.
 
     Exactly so while no exchange takes less than what is deducted, which is a twentieth of a window
-    at the most; see the tests of the ledger. And never does the next turn fail to come.
+    at the most; see the tests of the sent log. And never does the next turn fail to come.
     """
     driver = Driver(make_scheduler(requests), slack=0.0)
 

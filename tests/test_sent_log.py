@@ -1,4 +1,4 @@
-"""The log: how much of any window of the server's our own requests can take up."""
+"""The sent log: how much of any window of the server our own requests can take up."""
 
 import heapq
 import math

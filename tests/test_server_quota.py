@@ -1,4 +1,4 @@
-"""The reports: what the server says is left, which word is its newest, and which kind it is."""
+"""The quota that the server reports: which report is the newest, and of which kind it is."""
 
 import math
 from email.utils import formatdate

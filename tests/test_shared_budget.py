@@ -403,7 +403,7 @@ def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
     assert warnings(caplog) == []
 
 
-def test_a_hold_that_comes_on_meanwhile_is_kept():
+def test_a_pause_that_comes_on_meanwhile_is_kept():
     """A server's pause that begins while the budget is waited for, or asked, holds afterwards."""
 
     async def main(budget):
