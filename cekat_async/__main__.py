@@ -6,13 +6,13 @@ from importlib.util import find_spec
 __all__ = ["main"]
 
 _EXTRA = ("click", "rich")
-# As in cekat_async.cli.ExitCode, which cannot be imported without the extra.
+# ExitCode.MISSING_EXTRA of cekat_async.cli, which cannot be imported without the extra.
 _MISSING_EXTRA = 8
 
 
 def main() -> int:
-    """Run the command line, or say how to install it; return the exit code."""
-    # Looked for and not imported: not all that is run needs all of it.
+    """Run the command line, or print how to install it; return the exit code."""
+    # Importing them would be slow, and most commands need only one of them at first.
     for library in _EXTRA:
         if find_spec(library) is None:
             print(  # noqa: T201 - this is the command line
@@ -20,7 +20,7 @@ def main() -> int:
                 file=sys.stderr,
             )
             return _MISSING_EXTRA
-    from cekat_async.cli import run  # noqa: PLC0415 - imported only where it is wanted
+    from cekat_async.cli import run  # noqa: PLC0415 - after the check above
 
     return run()
 
