@@ -344,15 +344,11 @@ class ReplacementRefusedError(TargetError):
     """An export would replace its target with something that may be worse.
 
     The target is unchanged, and the checkpoint keeps the fetched records. The same call with
-    ``option`` set to true publishes them without fetching them again.
-
-    Attributes:
-        option: The argument that allows it: ``"replace"`` or ``"allow_empty"``.
+    ``option`` (``"replace"`` or ``"allow_empty"``) set to true publishes them without fetching
+    them again.
     """
 
-    def __init__(self, message: str = "", *, option: str = "replace") -> None:
-        super().__init__(message)
-        self.option = option
+    option = "replace"
 
 
 class TargetBusyError(TargetError):
