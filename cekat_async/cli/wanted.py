@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from cekat_async.cli.options import is_typed, strength
+from cekat_async.export.checks import build_filters
 from cekat_async.export.manifest import Filters
-from cekat_async.export.plan import filters_of
 from cekat_async.export.targets import options_of, sink_for
 
 __all__ = ["STDOUT", "Wanted", "wanted"]
@@ -62,7 +62,7 @@ def _filters(context: click.Context, options: dict[str, Any]) -> Filters:
         # The one that was typed means that the other one, of the settings, is not wanted now.
         lead = strength(context, "inbox") - strength(context, "by_inbox")
         inboxes, by_inbox = inboxes if lead >= 0 else (), lead <= 0
-    return filters_of(inboxes, options["status"], by_inbox=by_inbox)
+    return build_filters(inboxes, options["status"], by_inbox=by_inbox)
 
 
 def _account(context: click.Context, account: str | None) -> str | None:

@@ -3,8 +3,12 @@
 >>> report = await export_conversations(cekat, "conversations.jsonl")
 >>> print(report.conversations)
 
-Stopped or killed at any moment, the same call goes on where it stood: what has come is kept in a
-checkpoint. The target is visible when it is whole, with a manifest of what it holds.
+If an export is stopped or killed, the same call resumes from its checkpoint. The target becomes
+visible when it is complete, with a manifest of what it holds.
+
+Start reading in ``runner.py``. An export runs in four steps, each in a module of its own:
+``opening`` (what can be refused without a request), ``preparing`` (the account and its inboxes),
+``collecting`` (from the API to the ``checkpoint``), ``publishing`` (from there to a sink).
 """
 
 # ruff: noqa: PLC0415 - modules are imported when one of their names is first used
@@ -14,13 +18,14 @@ import typing
 from cekat_async._lazy import at_first_use as _late
 
 if typing.TYPE_CHECKING:
-    from cekat_async.export.manifest import Filters, Manifest, Partition
-    from cekat_async.export.report import ExportProgress, ExportReport
+    from cekat_async.export.manifest import Counts, Filters, Manifest, Partition
+    from cekat_async.export.progress import ExportProgress, ExportReport
     from cekat_async.export.runner import export_conversations
     from cekat_async.export.sink import Lookup, Records, Sink
     from cekat_async.export.targets import sink_for
 
 __all__ = [
+    "Counts",
     "ExportProgress",
     "ExportReport",
     "Filters",
@@ -35,8 +40,8 @@ __all__ = [
 
 # What a target is called can be checked without a database, and a manifest be read.
 _HOMES = {
-    "manifest": ["Filters", "Manifest", "Partition"],
-    "report": ["ExportProgress", "ExportReport"],
+    "manifest": ["Counts", "Filters", "Manifest", "Partition"],
+    "progress": ["ExportProgress", "ExportReport"],
     "runner": ["export_conversations"],
     "sink": ["Lookup", "Records", "Sink"],
     "targets": ["sink_for"],
@@ -48,8 +53,8 @@ if not typing.TYPE_CHECKING:
         match home:
             case "manifest":
                 import cekat_async.export.manifest
-            case "report":
-                import cekat_async.export.report
+            case "progress":
+                import cekat_async.export.progress
             case "runner":
                 import cekat_async.export.runner
             case "sink":
