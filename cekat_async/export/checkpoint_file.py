@@ -123,9 +123,8 @@ class CheckpointFile:
     def _is_checkpoint(self) -> bool:
         """Whether it is a checkpoint, of whatever version, or has nothing in it."""
         with contextlib.suppress(sqlite3.Error, TargetError):
-            if not self.get_value("SELECT count(*) FROM sqlite_master"):
-                return True
-            return bool(self.get_value("PRAGMA application_id") == _APPLICATION)
+            is_blank = not self.get_value("SELECT count(*) FROM sqlite_master")
+            return is_blank or bool(self.get_value("PRAGMA application_id") == _APPLICATION)
         return False
 
     def _keep_journal(self) -> None:

@@ -148,8 +148,7 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
     """
     if not is_same_selection(base.filters, filters):
         raise ConfigurationError(
-            f"{base.target} holds an export with other filters ({_describe(base.filters)}; "
-            f"this is {_describe(filters)}{_describe_doubt(filters)}): nothing can be added to it; "
+            f"{_describe_difference(base, filters)}: nothing can be added to it; "
             "export all of it anew with incremental=False"
         )
 
@@ -164,8 +163,7 @@ def require_replaceable(existing: ExistingTarget, filters: Filters) -> None:
     if last is None or is_same_selection(last.filters, filters) or not existing.is_replaced:
         return
     raise ReplacementRefusedError(
-        f"{last.target} holds an export with other filters ({_describe(last.filters)}; "
-        f"this is {_describe(filters)}{_describe_doubt(filters)}), which this one would replace: "
+        f"{_describe_difference(last, filters)}, which this one would replace: "
         "choose another target, or pass replace=True"
     )
 
@@ -210,10 +208,11 @@ def require_not_emptied(
     )
 
 
-def _describe_doubt(filters: Filters) -> str:
-    """Return a remark on a status that is not known; empty for a known one."""
+def _describe_difference(last: Manifest, filters: Filters) -> str:
     doubt = filters.stage_status and describe_unknown_status(filters.stage_status)
-    return f"; {doubt}" if doubt else ""
+    ours = f"{_describe(filters)}; {doubt}" if doubt else _describe(filters)
+    theirs = _describe(last.filters)
+    return f"{last.target} holds an export with other filters ({theirs}; this is {ours})"
 
 
 def _describe(filters: Filters) -> str:

@@ -1,4 +1,4 @@
-"""The manifest next to an exported target: what the target holds, and how it was fetched."""
+"""The manifest next to an exported target: its content, and how that was fetched."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
@@ -34,10 +34,10 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         inbox_id: Its inbox; ``None`` for the listing of all conversations.
-        records: Records that it brought, repeated ones included.
-        pages: Pages that it brought.
-        position: Where its walk stands; the next incremental export goes on from it.
-        error: What it failed with for good; ``None`` if it is complete.
+        records: Records that it fetched, repeated ones included.
+        pages: Pages that it fetched.
+        position: The resume position of its walk; the next incremental export starts from it.
+        error: The permanent error that ended it; ``None`` if it is complete.
         carried: How many conversations of this inbox the target keeps from an earlier export,
             because the walk failed. Always 0 in a database, where rows stay in place.
         as_of: The age of those: when the export began that fetched them (UTC). If they were kept
@@ -54,7 +54,7 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run of an export counts, or all of its runs together.
+    """The counts of one run of an export, or of all its runs together.
 
     Attributes:
         runs: Runs: one more each time the export was resumed.
@@ -106,7 +106,7 @@ def _add(one: Any, other: Any) -> Any:
 
 
 class Manifest(Counts, frozen=True, kw_only=True):
-    """What a target holds: how much, of what, from when, and how it was fetched.
+    """The content of a target: how much, of what, from when, and how it was fetched.
 
     It also has the :class:`Counts` of all runs of the export.
 
@@ -124,7 +124,7 @@ class Manifest(Counts, frozen=True, kw_only=True):
         incremental: Whether only what had moved was fetched, and merged into what was there.
         complete: Whether every partition is. One that is not has an ``error``.
         began: When its first request went out (UTC), in the first of its runs.
-        ended: When its last record had come (UTC).
+        ended: When it had fetched its last record (UTC).
         conversations: Conversations in the target; in one that others write to as well (a
             database), those that this export brought.
         repeats: How many of the fetched records were replaced by a later version of the same

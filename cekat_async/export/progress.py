@@ -1,15 +1,18 @@
-"""What an export has done so far, and what it did in the end."""
+"""The progress of an export, and its report at the end."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async import CekatClient, ConversationPage
 from cekat_async.export.manifest import Counts, Manifest
+
+if TYPE_CHECKING:
+    from cekat_async import CekatClient, ConversationPage
 
 __all__ = ["ExportProgress", "ExportReport", "ProgressTracker"]
 
@@ -17,7 +20,7 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 
 
 class ExportProgress(Counts, frozen=True, kw_only=True):
-    """How far an export has come. The records and pages that it counts are durable.
+    """The progress of an export. The records and pages that it counts are durable.
 
     It also has :class:`Counts`: those of records and pages are of all runs of the export, and those
     of requests and time only of this run. If other clients share the limiter, ``refused`` includes
@@ -74,7 +77,7 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
 
 
 class ExportReport(ExportProgress, frozen=True, kw_only=True):
-    """What a finished export did.
+    """The result of a finished export.
 
     ``conversations`` is how many different ones it fetched.
 
@@ -103,7 +106,7 @@ class ProgressTracker:
         to_publish: How many it is given in all; ``None`` until that is known.
     """
 
-    def __init__(self, client: CekatClient) -> None:
+    def __init__(self, client: "CekatClient") -> None:
         self._client = client
         self._earlier = Counts()
         self._pages = Counts(runs=1)
@@ -121,7 +124,7 @@ class ProgressTracker:
         """Add to the counts of earlier runs. ``expected`` is the estimated total."""
         self._earlier, self._expected = earlier, expected
 
-    def count(self, page: ConversationPage) -> None:
+    def count(self, page: "ConversationPage") -> None:
         """Count a page that is about to be stored."""
         self._pages += Counts(
             pages=1,
@@ -165,7 +168,7 @@ class ProgressTracker:
         )
 
     def progress(self) -> ExportProgress:
-        """Return how far the export has come."""
+        """Return the progress of this run."""
         limiter, before = self._client.limiter.snapshot(), self._limiter_before
         counts = self._earlier.without_requests() + self._this_run()
         return ExportProgress(

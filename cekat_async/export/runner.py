@@ -144,7 +144,7 @@ class Export:
     """One export: what :func:`export_conversations` runs, once.
 
     Attributes:
-        report: What was done; ``None`` until the target is complete.
+        report: The result; ``None`` until the target is complete.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Export:
         self._collector: Collector | None = None
 
     def progress(self) -> ExportProgress:
-        """Return how far it has come, as of now: also while it waits, and while it publishes."""
+        """Return the current progress, also while the export waits or publishes."""
         return self._tracker.progress() if self._tracker else ExportProgress()
 
     @property
@@ -271,7 +271,7 @@ class Export:
         tracker.resume(earlier, last.conversations if last and is_same else None)
 
     async def _open_walks(self, options: _WalkOptions) -> AsyncGenerator[ConversationPage, None]:
-        """Return the pages of all listings, from where the checkpoint stands."""
+        """Return the pages of all listings, from the positions in the checkpoint."""
         partitions = await self._worker.do(self._checkpoint.partitions)
         return self._client.conversations.tracked_pages(
             {key: (one.position or Position()).again() for key, one in partitions.items()},

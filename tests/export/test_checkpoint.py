@@ -128,7 +128,7 @@ def test_everything_that_is_stored_is_there_when_it_is_opened_again(path):
     again.close()
 
 
-def test_records_that_come_anew_replace_those_before(path):
+def test_later_versions_replace_earlier_ones(path):
     """Of each name the record that came last is brought, in the order in which they came."""
     with opened(path) as checkpoint:
         checkpoint.add_pages([page("a", "b", "c"), page("d", "b", version=1)], Counts())
@@ -358,8 +358,8 @@ def test_a_second_one_of_another_process_is_refused(path, arguments):
     assert "account='an account'" in _run(OPENING, path).stdout
 
 
-@pytest.mark.parametrize("goes_on", [False, True], ids=["gone", "begun anew"])
-def test_one_that_is_let_go_of_in_this_very_moment(path, monkeypatch, goes_on):
+@pytest.mark.parametrize("is_recreated", [False, True], ids=["gone", "begun anew"])
+def test_a_file_that_is_removed_before_it_is_locked(path, monkeypatch, is_recreated):
     """Who has opened a file that goes away before it is locked does not go on with that."""
     first, third = Checkpoint(path), Checkpoint(path)
     first.open()
@@ -370,7 +370,7 @@ def test_one_that_is_let_go_of_in_this_very_moment(path, monkeypatch, goes_on):
         database = connect(*arguments, **options)
         monkeypatch.undo()
         first.close(done=True)
-        if goes_on:
+        if is_recreated:
             third.open()
             third.begin(OTHER_JOB, {None: NEW})
         return database
@@ -381,14 +381,14 @@ def test_one_that_is_let_go_of_in_this_very_moment(path, monkeypatch, goes_on):
         second.open()
     second.close()
 
-    assert path.exists() == goes_on
-    if goes_on:
+    assert path.exists() == is_recreated
+    if is_recreated:
         third.add_pages([page("a")], Counts())
         assert read_records(third) == page("a").lines
     third.close(done=True)
 
 
-def test_opened_twice_it_is_begun_anew(path):
+def test_opened_twice_with_restart(path):
     """Who has a checkpoint open may begin anew in it, and has it to themselves all the time."""
     fill(path, pages=1)
     checkpoint = Checkpoint(path)
@@ -467,7 +467,7 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_what_is_no_checkpoint_is_told_and_left_alone(path, name):
+def test_a_file_that_is_no_checkpoint_is_refused_and_stays(path, name):
     """A file that cannot be gone on with is told in a line that says what to do, and stays."""
     make, reason = OBSTACLES[name]
     make(path)
@@ -485,7 +485,7 @@ def test_what_is_no_checkpoint_is_told_and_left_alone(path, name):
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_restart_begins_anew_over_anything(path, name):
+def test_restart_replaces_anything(path, name):
     """With ``restart`` there is a new checkpoint, whatever stood in its place."""
     OBSTACLES[name][0](path)
     with opened(path, restart=True) as checkpoint:
@@ -529,7 +529,7 @@ def _flipped(data, chance, count):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_broken_checkpoint_is_told_or_reads_as_far_as_it_goes(path, seed):
+def test_a_broken_checkpoint_is_reported_or_read(path, seed):
     """Whatever bits are flipped, what is read is told as broken, or is what was kept.
 
     What a checkpoint cannot notice is a flipped bit inside of a record, or of a name: SQLite has no
@@ -545,7 +545,7 @@ def test_a_broken_checkpoint_is_told_or_reads_as_far_as_it_goes(path, seed):
         for left in path.parent.iterdir():
             left.unlink()
 
-    assert outcomes <= {"told", "same", "other"}
+    assert outcomes <= {"reported", "same", "other"}
 
 
 def _outcome(path, records):
@@ -553,7 +553,7 @@ def _outcome(path, records):
     checkpoint = Checkpoint(path)
     try:
         if checkpoint.open() is None:
-            return "told"  # as a new one, which it can be only without any table
+            return "reported"  # as a new one, which it can be only without any table
         checkpoint.counts()
         checkpoint.partitions()
         checkpoint.add_pages([], Counts())
@@ -562,26 +562,26 @@ def _outcome(path, records):
         checkpoint.index_keys()
         checkpoint.known(["0-1", b"x"])
     except (CheckpointError, TargetError) as error:
-        return "told" if "\n" not in str(error) else "told in several lines"
+        return "reported" if "\n" not in str(error) else "reported in several lines"
     finally:
         checkpoint.close()
     assert len(found) <= len(records)
     return "same" if found == records else "other"
 
 
-def test_a_checkpoint_that_was_cut_off_is_told(path):
+def test_a_truncated_checkpoint_is_reported(path):
     """A file that lacks its end is broken, wherever it ends."""
     records = fill(path, pages=10)
     whole = path.read_bytes()
     for size in range(512, len(whole), 512):
         path.write_bytes(whole[:size])
         # The last of SQLite's pages (of 4,096 bytes) is taken for one with zeros at its end.
-        assert _outcome(path, records) == "told" or size > len(whole) - 4096
+        assert _outcome(path, records) == "reported" or size > len(whole) - 4096
 
 
 @pytest.mark.parametrize("table", ["names", "pages"])
 @pytest.mark.parametrize("which", ["0", "(SELECT max(seq) FROM {})", "100"])
-def test_a_checkpoint_that_lacks_records_is_told(path, table, which):
+def test_missing_records_are_reported(path, table, which):
     """When rows of a table are gone that is told, before the export is taken for whole."""
     fill(path, pages=5)
     database = sqlite3.connect(path)
@@ -747,10 +747,10 @@ def test_no_file_may_grow_any_more(path):
 
     assert len(numbers) > 5
     assert said.startswith("OperationalError cannot write ")
-    _goes_on(path, pages=len(numbers), before=50)
+    assert_resumable(path, pages=len(numbers), before=50)
 
 
-def _goes_on(path, *, pages, before):
+def assert_resumable(path, *, pages, before):
     """Make sure that exactly so many pages are there, and that more can be added."""
     with opened(path) as checkpoint:
         assert checkpoint.counts().pages == pages
@@ -795,7 +795,7 @@ def test_a_full_disk(small_disk):
         # At once, by the one that failed.
         grow()
         checkpoint.add_pages([_big_page(kept)], Counts(pages=kept + 1))
-    _goes_on(path, pages=kept + 1, before=0)
+    assert_resumable(path, pages=kept + 1, before=0)
 
 
 def _big_page(number):
@@ -831,8 +831,8 @@ def test_each_conversation_counts_once(tmp_path):
         pages = [page("a", "b"), page("b", "c", version=1), page("a")]
         checkpoint.add_pages(pages, Counts(fetched=5))
         # A record without an id is known by its bytes.
-        odd = [b"null", b"null", b"7"]
-        checkpoint.add_pages([FetchedPage(None, odd, odd, NEW)], Counts(fetched=8))
+        malformed = [b"null", b"null", b"7"]
+        checkpoint.add_pages([FetchedPage(None, malformed, malformed, NEW)], Counts(fetched=8))
 
     assert count_conversations(path) == 3 + 2
 

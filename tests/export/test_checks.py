@@ -28,7 +28,7 @@ WALKED = Position(
 LATER = MOMENT.replace(year=2027)
 
 
-def _said(caught):
+def get_message(caught):
     """Return a message, which is one line."""
     message = str(caught.value)
     assert "\n" not in message
@@ -80,36 +80,36 @@ def test_filters_that_make_no_sense(inbox_ids, stage_status, by_inbox, message):
     with pytest.raises(ConfigurationError) as caught:
         build_filters(inbox_ids, stage_status, by_inbox=by_inbox)
 
-    assert _said(caught) == message
+    assert get_message(caught) == message
 
 
 async def test_the_listings_that_are_walked(account):
     """All conversations are one listing; named inboxes are one each, and so are all there are."""
-    told = []
+    reported = []
     async with account(30) as a:
-        assert await find_inboxes(a.client, Filters(), told.append) == ([None], None)
+        assert await find_inboxes(a.client, Filters(), reported.append) == ([None], None)
         named = Filters(inbox_ids=("b", "a"))
-        assert await find_inboxes(a.client, named, told.append) == (["b", "a"], None)
+        assert await find_inboxes(a.client, named, reported.append) == (["b", "a"], None)
         assert a.sandbox.log.requests == []
-        found, business_id = await find_inboxes(a.client, Filters(by_inbox=True), told.append)
+        found, business_id = await find_inboxes(a.client, Filters(by_inbox=True), reported.append)
         assert sorted(found) == sorted(a.sandbox.inbox_ids)
         assert {json.loads(one)["business_id"] for _, one in a.sandbox.inbox_records()} == {
             business_id
         }
-    assert told == []
+    assert reported == []
 
 
-async def test_an_odd_inbox_is_walked_if_it_has_an_id(account):
+async def test_a_malformed_inbox_is_walked_if_it_has_an_id(account):
     """An inbox of another shape is walked like any other; one without an id is told of."""
     body = b'{"success":true,"data":[{"id":"a"},{"id":"b","name":7},{"name":"x"}]}'
-    told = []
+    reported = []
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=body))
-        found, business_id = await find_inboxes(a.client, Filters(by_inbox=True), told.append)
+        found, business_id = await find_inboxes(a.client, Filters(by_inbox=True), reported.append)
 
     assert sorted(found) == ["a", "b"]
     assert business_id == ""
-    assert [odd.raw for odd in told] == [b'{"name":"x"}']
+    assert [record.raw for record in reported] == [b'{"name":"x"}']
 
 
 def test_without_an_earlier_export_walks_begin_at_the_front():
@@ -118,7 +118,7 @@ def test_without_an_earlier_export_walks_begin_at_the_front():
     assert list(start_positions(["b", "a"], None).items()) == [("b", Position()), ("a", Position())]
 
 
-def test_behind_an_earlier_export_walks_go_down_to_it():
+def test_walks_start_after_those_of_the_earlier_export():
     """A walk goes down to where the earlier one of the same listing had begun."""
     base = a_manifest(
         partitions=(
@@ -143,7 +143,7 @@ def a_job(**values):
     )
 
 
-def test_the_same_export_is_gone_on_with():
+def test_the_same_export_is_accepted():
     """When it began, and with which version, is no reason not to go on."""
     require_same_export(a_job(), a_job(began=LATER, version="another"), "a checkpoint")
     require_same_export(a_job(adds_to=MOMENT), a_job(adds_to=MOMENT, began=LATER), "a checkpoint")
@@ -166,12 +166,12 @@ def test_the_same_export_is_gone_on_with():
         ),
     ],
 )  # fmt: skip
-def test_another_export_is_not_gone_on_with(found, wanted, message):
+def test_another_export_is_refused(found, wanted, message):
     """What an unfinished export differs in is told, with both sides of it and what to do."""
     with pytest.raises(CheckpointError) as caught:
         require_same_export(a_job(**found), a_job(**wanted), "a/checkpoint")
 
-    assert _said(caught) == (
+    assert get_message(caught) == (
         f"the checkpoint a/checkpoint belongs to {message}: "
         "finish that one as it was begun, or begin anew with restart=True"
     )
@@ -205,14 +205,14 @@ def test_what_has_other_filters_cannot_be_added_to(filters, message):
     with pytest.raises(ConfigurationError) as caught:
         require_same_filters(a_manifest("x.jsonl"), filters)
 
-    assert _said(caught) == (
+    assert get_message(caught) == (
         f"x.jsonl holds an export with other filters ({message}): nothing can be added to it; "
         "export all of it anew with incremental=False"
     )
 
 
 @pytest.mark.parametrize(
-    "found, wanted, does",
+    "found, wanted, expected",
     [
         ({}, {}, True),
         ({}, {"adds_to": MOMENT}, True),
@@ -221,6 +221,6 @@ def test_what_has_other_filters_cannot_be_added_to(filters, message):
         ({"adds_to": MOMENT}, {"adds_to": LATER}, False),
     ],
 )
-def test_a_whole_export_is_gone_on_with_by_an_incremental_one(found, wanted, does):
+def test_which_unfinished_exports_can_be_resumed(found, wanted, expected):
     """What brings all is good for who wants less; what adds to an export is for that one alone."""
-    assert can_resume(a_job(**found), a_job(**wanted)) is does
+    assert can_resume(a_job(**found), a_job(**wanted)) is expected

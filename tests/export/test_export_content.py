@@ -126,7 +126,7 @@ async def test_an_account_without_inboxes_does_not_empty_the_target(account, tar
     assert target.read_bytes() == b"of an earlier export"
 
 
-async def test_nothing_where_a_table_has_something_is_told(account, tmp_path, caplog):
+async def test_an_empty_export_into_a_filled_table_warns(account, tmp_path, caplog):
     """An account that is empty all of a sudden leaves a table as it is, with a warning."""
     target = tmp_path / "x.sqlite"
     async with account(3) as a:
@@ -159,7 +159,7 @@ async def test_one_status_of_each_inbox(account, target):
         assert _lines(target) == _sorted(a.lines(stage_status="pending")) != []
 
 
-async def test_an_inbox_that_fails_for_now_is_gone_on_with(account, target, tmp_path):
+async def test_an_inbox_that_fails_temporarily_is_resumed(account, target, tmp_path):
     """What may pass ends the export when the others are done, and the next run brings the rest."""
     async with account(300, attempts=1) as a:
         inbox_ids = a.sandbox.inbox_ids[:2]
@@ -221,13 +221,14 @@ async def test_a_bad_network_costs_no_record(account, target, seed):
         assert report.requests == len(a.sandbox.log.requests) == report.manifest.requests
 
 
-async def test_odd_records_are_written_counted_and_told(account, target, make_page):
+async def test_malformed_records_are_written_counted_and_reported(account, target, make_page):
     """A malformed record is in the file, is counted, and is reported."""
     records = [b'{"id":"a"}', b'{"id":["b"]}', b"17", b'{"id":"c"}', b'{"id":"d","a":NaN}']
     reported = []
     async with account(0) as a:
-        for on_malformed in (None, reported.append):
-            a.sandbox.fail_next(*[Fault.raw(body=make_page(*records))] * 2)
+        # Only the first export asks for the business.
+        for asks, on_malformed in (([ASK], None), ([], reported.append)):
+            a.sandbox.fail_next(*asks, PROBE, Fault.raw(body=make_page(*records)))
             report = await export_conversations(a.client, target, on_malformed=on_malformed)
 
             assert target.read_bytes().splitlines() == records
@@ -367,7 +368,7 @@ async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, 
     }
 
 
-async def test_what_moves_meanwhile_is_there_once_as_it_was_last(account, target):
+async def test_conversations_that_move_are_there_once_in_their_latest_version(account, target):
     """What is changed, created or deleted while the export runs costs none of the others."""
     touched, created = [], []
 
@@ -395,7 +396,7 @@ async def test_what_moves_meanwhile_is_there_once_as_it_was_last(account, target
 @pytest.mark.parametrize(
     "name", ["", ".jsonl", "x", "x.json", "x.txt.gz", "x.jsonl/", "a\0b.jsonl", "dir/.jsonl"]
 )
-async def test_a_target_nobody_can_write_is_refused_at_once(account, tmp_path, monkeypatch, name):
+async def test_a_target_of_no_known_kind_is_refused_at_once(account, tmp_path, monkeypatch, name):
     """A name that says no format is refused before any request, and leaves nothing behind."""
     monkeypatch.chdir(tmp_path)
     async with account() as a:

@@ -146,7 +146,7 @@ async def test_an_export_with_other_filters_is_not_added_to(account, tmp_path):
         assert len(a.sandbox.log.requests) == before
 
 
-async def test_one_that_was_stopped_goes_on(account, tmp_path):
+async def test_a_stopped_incremental_export_is_resumed(account, tmp_path):
     """An incremental export that failed goes on as one, and not as a whole one."""
     target = f"{tmp_path}/x.jsonl"
     async with account(1000, attempts=1) as a:
@@ -186,7 +186,7 @@ async def test_partitions_each_have_a_watermark(account, tmp_path):
         assert report.requests <= 6 < whole.requests
 
 
-async def stopped(a, target, **options):
+async def stop_export(a, target, **options):
     """Begin an export, and leave it unfinished."""
     with pytest.raises(ZeroDivisionError):
         await export_conversations(a.client, target, on_progress=lambda _: 1 // 0, **options)
@@ -197,7 +197,7 @@ async def test_a_whole_export_that_was_stopped_is_finished_by_an_incremental_one
     target = f"{tmp_path}/x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
-        await stopped(a, target)
+        await stop_export(a, target)
         a.sandbox.resolve([id_ for id_, _ in a.sandbox.records()][-1])
         report = await export_conversations(a.client, target, incremental=True)
 
@@ -212,7 +212,7 @@ async def test_a_whole_export_takes_the_place_of_an_incremental_one_that_was_sto
     target = f"{tmp_path}/x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
-        await stopped(a, target, incremental=True)
+        await stop_export(a, target, incremental=True)
         report = await export_conversations(a.client, target)
 
         assert (report.manifest.incremental, report.manifest.runs) == (False, 1)
@@ -224,7 +224,7 @@ async def test_an_incremental_one_that_was_stopped_and_a_target_that_is_gone(acc
     target = tmp_path / "x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
-        await stopped(a, target, incremental=True)
+        await stop_export(a, target, incremental=True)
         target.unlink()
         report = await export_conversations(a.client, target, incremental=True)
 

@@ -53,7 +53,7 @@ HTML = Fault.raw(body=b"<html>be back soon</html>")
 @pytest.mark.parametrize("concurrency", [1, 3, 8])
 @pytest.mark.parametrize("fault", [Fault.status(502), HTML, Fault.status(408)], ids=str)
 @pytest.mark.parametrize("at", [4, 9, 15, 20] if EFFORT > 1 else [4, 20])
-async def test_one_that_fails_for_now_is_gone_on_with(account, target, concurrency, fault, at):
+async def test_a_temporary_failure_is_resumed(account, target, concurrency, fault, at):
     """Wherever it fails, with however many walkers, the next run brings all that is missing."""
     async with account(500, inboxes=2, attempts=1) as a:
         a.sandbox.fail_next(*[Fault.ok()] * at, fault)

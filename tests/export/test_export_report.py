@@ -30,19 +30,22 @@ ASK = PROBE = LOOK = 1
 NOW = datetime(2026, 4, 10, tzinfo=UTC)
 
 
-async def test_progress_is_told_whenever_more_is_durable(account, target):
+async def test_progress_is_reported_whenever_more_is_durable(account, target):
     """Progress never goes back, and ends with all records that came, repeated ones included."""
-    told = []
+    reported = []
     async with account(1000) as a:
-        report = await export_conversations(a.client, target, limit=20, on_progress=told.append)
+        report = await export_conversations(a.client, target, limit=20, on_progress=reported.append)
 
-    assert told
+    assert reported
     for name in ("conversations", "pages", "requests", "retries", "seconds", "malformed_records"):
-        values = [getattr(progress, name) for progress in told]
+        values = [getattr(progress, name) for progress in reported]
         assert values == sorted(values)
-    assert all(progress.published is None for progress in told)
-    assert (told[-1].conversations, told[-1].pages) == (report.manifest.fetched, report.pages)
-    assert report.seconds >= told[-1].seconds > 0
+    assert all(progress.published is None for progress in reported)
+    assert (reported[-1].conversations, reported[-1].pages) == (
+        report.manifest.fetched,
+        report.pages,
+    )
+    assert report.seconds >= reported[-1].seconds > 0
 
 
 async def test_what_progress_tells_of_is_durable(account, target):
@@ -126,37 +129,37 @@ async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target):
         with pytest.raises(ServerError):
             await export_conversations(a.client, target, limit=20, concurrency=1)
         before = len(a.sandbox.log.requests)
-        told = []
+        reported = []
         report = await export_conversations(
-            a.client, target, limit=20, concurrency=1, on_progress=told.append
+            a.client, target, limit=20, concurrency=1, on_progress=reported.append
         )
         requests = len(a.sandbox.log.requests)
 
     manifest = read_manifest(target)
     assert (before, report.resumed) == (ASK + PROBE + 5 + 2, 100)
-    assert told[0].conversations == 120
-    assert told[0].per_minute == 60 * 20 / told[0].seconds
+    assert reported[0].conversations == 120
+    assert reported[0].per_minute == 60 * 20 / reported[0].seconds
     assert report.requests == requests - before
     # But for the last request of the run that failed: behind it nothing was written down.
     assert requests - 2 <= manifest.requests <= requests
     assert manifest.pages == report.pages == 25 + LOOK
     assert (manifest.runs, manifest.conversations) == (2, 500)
     # All that came before the target was written.
-    assert manifest.seconds > told[-1].seconds
+    assert manifest.seconds > reported[-1].seconds
 
 
 async def test_the_next_export_knows_what_to_expect(account, tmp_path, target):
     """How many conversations there were last time is how many are expected; else nobody knows."""
-    told = []
+    reported = []
     async with account(60) as a:
         for options in ({}, {}, {"stage_status": "resolved", "replace": True}):
             await export_conversations(
-                a.client, target, limit=20, on_progress=told.append, **options
+                a.client, target, limit=20, on_progress=reported.append, **options
             )
-            told.append(None)
+            reported.append(None)
 
     runs = [set(), set(), set()]
-    for progress in told:
+    for progress in reported:
         if progress is None:
             runs.append(runs.pop(0))
         else:

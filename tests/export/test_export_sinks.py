@@ -123,7 +123,7 @@ ERRORS = [TargetError("the database has gone"), ValueError("a fault of the sink'
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("fails_at", ["open", "manifest", "publish", "published"])
-async def test_a_sink_that_fails_is_let_go_of(account, fails_at, error):
+async def test_a_sink_that_fails_is_closed(account, fails_at, error):
     """Whatever a sink fails at, its error comes out, ``close`` comes next and nothing after it."""
     sink = Memory(fails_at=fails_at, error=error)
     async with account(250) as a:
@@ -137,7 +137,7 @@ async def test_a_sink_that_fails_is_let_go_of(account, fails_at, error):
 
 
 @pytest.mark.parametrize("fails_at", ["verify", "stored"])
-async def test_a_sink_that_cannot_be_added_to_is_let_go_of(account, fails_at):
+async def test_a_sink_that_cannot_be_added_to_is_closed(account, fails_at):
     """When what is there cannot be added to that comes out, and nothing is published."""
     error = TargetError("somebody has changed it")
     sink = Memory()
@@ -171,7 +171,7 @@ async def test_a_sink_that_failed_to_publish_is_given_all_again(account, tmp_pat
     assert (report.manifest.runs, report.resumed) == (2, 350)
 
 
-async def test_a_sink_is_let_go_of_when_the_server_fails(account):
+async def test_a_sink_is_closed_when_the_server_fails(account):
     """A request that fails for good ends in ``close`` and never in ``publish``."""
     sink = Memory()
     async with account(250, attempts=1) as a:
@@ -182,7 +182,7 @@ async def test_a_sink_is_let_go_of_when_the_server_fails(account):
     assert sink.calls == ["open", "manifest", "close"]
 
 
-async def test_a_sink_is_let_go_of_when_cancelled(account):
+async def test_a_sink_is_closed_when_cancelled(account):
     """A cancelled export has let go of its sink before the cancellation comes out."""
     sink = Memory()
     async with account(250) as a:

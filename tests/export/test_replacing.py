@@ -82,7 +82,7 @@ async def test_a_manifest_that_cannot_be_read_protects_its_target(
         assert not report.manifest.incremental
 
 
-async def test_a_status_that_may_be_a_typing_error_is_told_with_the_refusal(account, target):
+async def test_a_refusal_suggests_the_status_that_was_meant(account, target):
     """The refusal suggests the status that was probably meant."""
     async with account(30) as a:
         await export_conversations(a.client, target)
@@ -175,7 +175,7 @@ async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, targe
         assert report.manifest.runs == 1 + (kept != "nothing")
 
 
-async def test_a_checkpoint_with_other_filters_is_told_as_ever(account, target):
+async def test_a_checkpoint_with_other_filters_is_refused_even_with_replace(account, target):
     """An unfinished export with other filters is no matter of the target: ``replace`` keeps it."""
     async with account(120) as a:
         await export_conversations(a.client, target)
@@ -190,7 +190,7 @@ async def test_a_checkpoint_with_other_filters_is_told_as_ever(account, target):
         assert read_manifest(target).filters.stage_status == "open"
 
 
-async def test_an_export_that_replaces_goes_on_only_as_one(account, target):
+async def test_an_export_that_replaces_needs_replace_to_resume(account, target):
     """Stopped, an export that was to replace other filters needs ``replace`` to go on."""
     async with account(120) as a:
         await export_conversations(a.client, target)
@@ -281,7 +281,7 @@ async def test_nothing_may_replace_nothing(account, target, old):
     assert target.read_bytes() == b""
 
 
-async def test_a_target_that_cannot_be_read_is_told_as_that(account, target):
+async def test_a_target_that_cannot_be_read_is_reported(account, target):
     """Where nobody can see what would be lost, the system's reason is told, and nothing is."""
 
     class Unreadable(JsonLinesSink):
@@ -296,7 +296,7 @@ async def test_a_target_that_cannot_be_read_is_told_as_that(account, target):
     assert target.read_bytes() == b"of somebody"
 
 
-async def test_a_refused_empty_export_is_in_nobodys_way(account, target):
+async def test_a_refused_empty_export_does_not_block_the_next_one(account, target):
     """When there are conversations again the same call publishes them."""
     async with account(1) as a:
         await export_conversations(a.client, target)
@@ -375,7 +375,7 @@ async def test_a_named_inbox_that_fails_keeps_its_old_records(account, target):
         ]
 
 
-async def test_what_a_failing_inbox_has_brought_is_newer(account, target):
+async def test_pages_of_a_failing_inbox_replace_old_records(account, target):
     """Pages that came before an inbox was closed replace the old versions of their records."""
     async with account(200, inboxes=2, attempts=1) as a:
         first, second = a.sandbox.inbox_ids

@@ -186,7 +186,7 @@ async def test_cancelled_at_any_moment_all_that_was_given_is_saved(step):
     gc.collect()  # a failure that nobody has asked for would say so now
 
 
-async def test_a_failure_when_cancelled_comes_out():
+async def test_a_failure_is_raised_even_after_a_cancellation():
     """Where saving fails for one who is cancelled it is the failure that is told."""
     disk = Disk(fails_at=0, is_free=False)
     saver = Saver(disk.save, 2)

@@ -54,7 +54,7 @@ class Work:
         self._may_end.set()
 
 
-async def test_what_is_done_comes_back(worker):
+async def test_the_result_of_a_job_is_returned(worker):
     """The work's result is returned, and its arguments are those that were given."""
     assert await worker.do(divmod, 17, 5) == (3, 2)
     assert await worker.do(sorted, [1, 3, 2], reverse=True) == [3, 2, 1]
@@ -62,7 +62,7 @@ async def test_what_is_done_comes_back(worker):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError(5, "why"), KeyError("x")])
-async def test_what_it_raises_comes_out(worker, error):
+async def test_the_error_of_a_job_is_raised(worker, error):
     """The work's own error is raised as it is, and the next thing is done all the same."""
 
     def fail():
@@ -94,7 +94,7 @@ async def test_one_job_at_a_time_in_one_thread(worker):
     assert threads != {threading.current_thread()}
 
 
-async def test_the_event_loop_goes_on(worker):
+async def test_the_event_loop_is_not_blocked(worker):
     """While the thread is blocked the event loop is not."""
     work = Work("done")
     doing = asyncio.create_task(worker.do(work))

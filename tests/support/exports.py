@@ -1,4 +1,4 @@
-"""What tests of exports compare: targets, accounts and manifests."""
+"""Readers of targets, accounts and manifests, for tests of exports."""
 
 import json
 
