@@ -15,7 +15,7 @@ from cekat_async.export.checkpoint_file import CheckpointFile
 from cekat_async.export.manifest import Counts, Filters, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Checkpoint", "FetchedPage", "Job", "RecordKey", "count_conversations"]
@@ -203,7 +203,8 @@ class Checkpoint:
         Call :meth:`find_repeats` first.
         """
         with self._file.reading() as database:
-            replaced = _numbers(database.execute("SELECT seq FROM temp.replaced ORDER BY seq"))
+            rows = database.execute("SELECT seq FROM temp.replaced ORDER BY seq")
+            replaced = (seq for (seq,) in rows)
             skipped, end = next(replaced, -1), 0
             for seq, lines in database.execute("SELECT seq, lines FROM pages ORDER BY seq"):
                 if seq != end:
@@ -260,10 +261,6 @@ def _add_page(database: sqlite3.Connection, page: FetchedPage, seq: int) -> None
 def _put_counts(database: sqlite3.Connection, counts: Counts) -> None:
     stored = _StoredCounts(**msgspec.structs.asdict(counts))
     database.execute("UPDATE job SET totals = ?", (msgspec.json.encode(stored),))
-
-
-def _numbers(rows: Iterable[tuple[int]]) -> Iterator[int]:
-    return (number for (number,) in rows)
 
 
 def count_conversations(path: Path, *, patience: float = 5.0) -> int | None:

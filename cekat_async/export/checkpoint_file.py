@@ -107,8 +107,7 @@ class CheckpointFile:
     def _empty(self) -> None:
         """Create a new file in place of the old one, if the old one is a checkpoint."""
         is_ours = self.path.name.endswith(CHECKPOINT) or self._folder or self._is_checkpoint()
-        if self._database is not None:
-            self._database.close()
+        self._get_database().close()
         if not is_ours:
             raise CheckpointError(
                 f"{self.path} is no checkpoint of an export, and is not removed: move it away, or "

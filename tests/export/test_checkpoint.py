@@ -497,6 +497,22 @@ def test_restart_replaces_anything(path, name):
     assert _left(path.parent) == [path]
 
 
+@pytest.mark.parametrize("name", OBSTACLES)
+def test_restart_removes_no_file_of_another_program(tmp_path, name):
+    """A file that is named like anything is removed only if it is a checkpoint."""
+    path = tmp_path / "x.sqlite"
+    OBSTACLES[name][0](path)
+    before = path.read_bytes()
+    checkpoint = Checkpoint(path)
+    if name in ("newer", "broken job"):
+        assert checkpoint.open(restart=True) is None
+    else:
+        with pytest.raises(CheckpointError, match="is not removed: move it away"):
+            checkpoint.open(restart=True)
+        assert path.read_bytes() == before
+    checkpoint.close()
+
+
 @pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
 def test_an_empty_file_is_a_new_checkpoint(path, restart):
     """A file without a byte, as a full disk leaves one, is begun like one that was not there."""
@@ -701,17 +717,12 @@ def temporary(tmp_path, monkeypatch):
 @pytest.mark.parametrize("done", [False, True])
 def test_a_temporary_one_leaves_nothing(temporary, done):
     """Without a path it has no name, so that nothing is left however the process ends."""
+    Checkpoint(None).close()
+    assert list(temporary.iterdir()) == []
     with opened(None, done=done) as checkpoint:
         checkpoint.add_pages([page("a")], Counts())
         assert read_records(checkpoint) == page("a").lines
         assert list(temporary.iterdir()) == []
-
-    assert list(temporary.iterdir()) == []
-
-
-def test_a_temporary_one_that_was_never_opened_leaves_nothing(temporary):
-    """Let go of before it was opened, its folder is gone too."""
-    Checkpoint(None).close()
 
     assert list(temporary.iterdir()) == []
 

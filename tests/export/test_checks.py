@@ -101,7 +101,7 @@ async def test_the_listings_that_are_walked(account):
 
 async def test_a_malformed_inbox_is_walked_if_it_has_an_id(account):
     """An inbox of another shape is walked like any other; one without an id is told of."""
-    body = b'{"success":true,"data":[{"id":"a"},{"id":"b","name":7},{"name":"x"}]}'
+    body = b'{"success":true,"data":[{"id":"a"},{"id":"b","name":NaN},{"name":"x"}]}'
     reported = []
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=body))

@@ -5,7 +5,7 @@ import json
 import pytest
 from support.exports import read_account, read_target
 
-from cekat_async import CekatError, ReplacementRefusedError, TargetError
+from cekat_async import CekatError, TargetError
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Dialect, Live
 
@@ -132,18 +132,6 @@ async def test_a_target_that_was_changed_is_not_added_to(account, tmp_path):
         assert target.read_bytes() == edited
         await export_conversations(a.client, target)
         assert read_target(target) == read_account(a.sandbox)
-
-
-async def test_an_export_with_other_filters_is_not_added_to(account, tmp_path):
-    """An export with other filters is told before any request is spent."""
-    target = tmp_path / "x.jsonl"
-    async with account(300) as a:
-        await export_conversations(a.client, target)
-        before = len(a.sandbox.log.requests)
-        with pytest.raises(ReplacementRefusedError, match="other filters"):
-            await export_conversations(a.client, target, incremental=True, stage_status="open")
-
-        assert len(a.sandbox.log.requests) == before
 
 
 async def test_a_stopped_incremental_export_is_resumed(account, tmp_path):

@@ -267,6 +267,14 @@ async def test_the_share_is_honest_when_the_limit_changes():
     assert progress.quota_share == pytest.approx(350 / 360)
 
 
+def test_counts_are_added():
+    """Numbers are added, and those of fields by their names."""
+    one = Counts(pages=1, seconds=0.5, unknown_fields={"x": 1, "y": 2})
+    other = Counts(pages=2, seconds=1.0, unknown_fields={"x": 3})
+
+    assert one + other == Counts(pages=3, seconds=1.5, unknown_fields={"x": 4, "y": 2})
+
+
 async def test_all_runs_are_summed_up():
     """Totals are those of the runs before and of this one."""
     client = Scripted()

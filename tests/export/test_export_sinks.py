@@ -234,28 +234,6 @@ async def test_a_place_for_the_checkpoint_may_be_given(account, tmp_path):
     assert not place.exists()
 
 
-async def test_a_slow_target_does_not_stop_the_event_loop(account):
-    """While a target is written other tasks of the event loop go on."""
-    may_go_on, began = threading.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    class Slow(Memory):
-        def publish(self, records, manifest):
-            # Only the event loop can set it: if it were blocked, this would time out.
-            loop.call_soon_threadsafe(began.set)
-            assert may_go_on.wait(300)
-            return super().publish(records, manifest)
-
-    sink = Slow()
-    async with account(5) as a:
-        export = asyncio.create_task(export_conversations(a.client, sink))
-        await began.wait()
-        may_go_on.set()
-        await export
-
-        assert sink.records == a.lines().splitlines()
-
-
 async def test_a_long_publishing_is_stopped_by_a_cancellation(account):
     """When the export is cancelled the records stop coming, and the sink can clean up behind it."""
     began, seen = asyncio.Event(), []
