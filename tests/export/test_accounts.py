@@ -21,6 +21,7 @@ from cekat_async import (
     CheckpointError,
     ConfigurationError,
     NotSentError,
+    PermissionDeniedError,
     ReplacementRefusedError,
 )
 from cekat_async.export import Manifest, export_conversations
@@ -195,6 +196,16 @@ async def test_the_inboxes_that_are_closed_are_passed_over(world, target):
 
     assert not report.is_complete
     assert report.manifest.conversations == sum(map(world.ours.count, names))
+
+
+async def test_a_first_page_that_is_refused_ends_the_export(world, target):
+    """If the listing of all conversations is refused, nothing shows whose the target is."""
+    world.close_inboxes()
+    await world.export(target)
+    rotate_key(world.ours, NEW)
+    world.ours.fail_next(Fault.ok(), Fault.status(403))
+    with pytest.raises(PermissionDeniedError):
+        await world.export(target)
 
 
 async def test_a_changed_target_shows_nothing(world, target):

@@ -267,6 +267,21 @@ async def test_the_share_is_honest_when_the_limit_changes():
     assert progress.quota_share == pytest.approx(350 / 360)
 
 
+async def test_waiting_for_the_limiter_is_measured(monkeypatch):
+    """``waited`` counts the time in which requests wait and none is under way."""
+    monkeypatch.setattr("cekat_async.export.progress._SECONDS_BETWEEN_LOOKS", 0.001)
+    client = Scripted()
+    tracker = ProgressTracker(client)
+    async with tracker.watch_limiter():
+        await asyncio.sleep(0.02)
+        assert tracker.progress().waited == 0
+        client.waiting = 1
+        await asyncio.sleep(0.05)
+
+    progress = tracker.progress()
+    assert 0 < progress.waited <= progress.seconds
+
+
 def test_counts_are_added():
     """Numbers are added, and those of fields by their names."""
     one = Counts(pages=1, seconds=0.5, unknown_fields={"x": 1, "y": 2})

@@ -500,6 +500,21 @@ async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, stor
             assert len(store.rows()) == 120
 
 
+async def test_a_table_has_no_old_rows_of_a_new_inbox(account, tmp_path):
+    """An inbox that is new in the account and fails has no rows whose age could be recorded."""
+    target = tmp_path / "x.sqlite"
+    async with account(120, inboxes=4) as a:
+        new = a.sandbox.inbox_ids[1]
+        hide_inboxes(a.sandbox, new)
+        await export_conversations(a.client, target, by_inbox=True)
+        hide_inboxes(a.sandbox)
+        a.sandbox.forbid(new)
+        report = await export_conversations(a.client, target, by_inbox=True)
+
+    (failed,) = [one for one in report.manifest.partitions if one.error]
+    assert (failed.inbox_id, failed.as_of, failed.carried) == (new, None, 0)
+
+
 async def test_inboxes_that_fail_for_now_replace_nothing(account, target):
     """What may pass is tried again by the next run, and not carried over."""
     async with account(120, inboxes=4, attempts=1) as a:
