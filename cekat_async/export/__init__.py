@@ -3,16 +3,20 @@
 >>> report = await export_conversations(cekat, "conversations.jsonl")
 >>> print(report.conversations)
 
-Stopped or killed at any moment, the same call goes on where it stood: what has come is kept in a
-checkpoint. The target is visible when it is whole, with a manifest of what it holds.
+If an export is stopped or killed, the same call resumes from its checkpoint. The target becomes
+visible when it is complete, with a manifest of what it holds.
+
+Start reading in ``runner.py``. An export runs in four steps, each in a module of its own:
+``opening`` (what can be refused without a request), ``preparing`` (the account and its inboxes),
+``collecting`` (from the API to the ``checkpoint``), ``publishing`` (from there to a sink).
 """
 
 # ruff: noqa: PLC0415 - some names are imported on first use, see the end of the file
 
 import typing
 
-from cekat_async.export.manifest import Filters, Manifest, Partition
-from cekat_async.export.report import ExportProgress, ExportReport
+from cekat_async.export.manifest import Counts, Filters, Manifest, Partition
+from cekat_async.export.progress import ExportProgress, ExportReport
 from cekat_async.export.sinks.base import Lookup, Records, Sink
 
 if typing.TYPE_CHECKING:
@@ -20,6 +24,7 @@ if typing.TYPE_CHECKING:
     from cekat_async.export.sinks.registry import sink_for
 
 __all__ = [
+    "Counts",
     "ExportProgress",
     "ExportReport",
     "Filters",

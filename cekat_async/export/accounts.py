@@ -16,7 +16,7 @@ from cekat_async import (
     NotSentError,
     PermissionDeniedError,
 )
-from cekat_async.export.plan import may_pass
+from cekat_async.export.checks import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from cekat_async import CekatClient, Inbox, StageStatus
     from cekat_async.export.checkpoint import Job
     from cekat_async.export.manifest import Manifest
+    from cekat_async.export.worker import Worker
 
 __all__ = [
-    "Claim",
+    "AccountRecord",
     "Identity",
-    "ask_business_id",
-    "front_ids",
+    "fetch_business_id",
+    "fetch_first_ids",
     "get_business_id",
-    "recognize",
+    "identify_account",
 ]
 
 _log = logging.getLogger("cekat_async")
@@ -39,7 +40,7 @@ _log = logging.getLogger("cekat_async")
 # The export works without an answer, so it does not wait long for one.
 _SECONDS_FOR_BUSINESS = 10.0
 # Some inboxes may be empty, or closed to the key.
-_MOST_FRONTS = 3
+_MOST_LISTINGS = 3
 _MOST_IDS = 300
 
 
@@ -58,7 +59,7 @@ class Identity(msgspec.Struct, frozen=True):
     business_id: str | None = None
 
     @classmethod
-    def recorded_in(cls, record: Job | Manifest) -> Identity:
+    def from_record(cls, record: Job | Manifest) -> Identity:
         """Return the identity that a checkpoint or a manifest has."""
         # Version 0.1 recorded the fingerprint as the account, unless that had a name.
         return cls(record.key_fingerprint or record.account, record.business_id)
@@ -76,62 +77,67 @@ class Identity(msgspec.Struct, frozen=True):
         return None
 
 
-class Claim(NamedTuple):
+class AccountRecord(NamedTuple):
     """A checkpoint or a target that an export may use only if it is of the same account.
 
     Attributes:
         identity: The account that it records.
-        holds_any: Returns whether it holds a conversation with one of the given ids.
-        refusal: Returns the error for another account, given the reason.
+        holds_any: Returns whether it holds a conversation with one of the given ids. It blocks.
+        make_error: Returns the error for another account, given the reason.
     """
 
     identity: Identity
-    holds_any: Callable[[Collection[str]], Awaitable[bool]]
-    refusal: Callable[[str], CekatError]
+    holds_any: Callable[[Collection[str]], bool]
+    make_error: Callable[[str], CekatError]
 
 
-async def recognize(
+async def identify_account(
     ours: Identity,
-    claims: Sequence[Claim],
-    ask_front_ids: Callable[[], Awaitable[Collection[str]]],
+    records: Sequence[AccountRecord],
+    fetch_ids: Callable[[], Awaitable[Collection[str]]],
+    worker: Worker,
 ) -> Identity:
-    """Return our identity, completed from the claims, if all of them are of our account.
+    """Return our identity, completed from the records, if all of them are of our account.
 
     Args:
-        ours: The account that the client asks.
-        claims: The checkpoint and the target, if they record another key.
-        ask_front_ids: Returns the ids of the first page. It is called only if the identities
-            alone do not decide.
+        ours: The account of the client's key.
+        records: The checkpoint and the target, if they record another key.
+        fetch_ids: Returns the ids of the first page. It is called only if the identities alone do
+            not decide.
+        worker: Runs blocking calls.
 
     Raises:
-        CekatError: A claim is of another account, or nothing shows that it is of ours.
+        CekatError: A record is of another account, or nothing shows that it is of ours.
     """
-    doubtful = [claim for claim in claims if _is_doubtful(claim, ours)]
+    doubtful = [record for record in records if _is_doubtful(record, ours)]
     if doubtful:
-        await _require_known(claims, doubtful, await ask_front_ids())
-    known = [ours.business_id, *(claim.identity.business_id for claim in claims)]
+        await _require_known(records, doubtful, await fetch_ids(), worker)
+    known = [ours.business_id, *(record.identity.business_id for record in records)]
     return Identity(ours.key, next(filter(None, known), ours.business_id))
 
 
-def _is_doubtful(claim: Claim, ours: Identity) -> bool:
-    is_same = claim.identity.is_same(ours)
+def _is_doubtful(record: AccountRecord, ours: Identity) -> bool:
+    is_same = record.identity.is_same(ours)
     if is_same is False:
-        raise claim.refusal("the inboxes belong to another business")
+        raise record.make_error("the inboxes belong to another business")
     return is_same is None
 
 
 async def _require_known(
-    claims: Sequence[Claim], doubtful: Sequence[Claim], ids: Collection[str]
+    records: Sequence[AccountRecord],
+    doubtful: Sequence[AccountRecord],
+    ids: Collection[str],
+    worker: Worker,
 ) -> None:
-    """Raise unless the ids of the first page show that each doubtful claim is of our account."""
-    for claim in doubtful:
-        # Ids in a claim of the same account prove this one as well.
-        witnesses = [one for one in claims if one.identity.is_same(claim.identity)]
+    """Raise unless the ids of the first page show that each doubtful record is of our account."""
+    for record in doubtful:
+        # Ids in a record of the same account prove this one as well.
+        witnesses = [one for one in records if one.identity.is_same(record.identity)]
         for witness in witnesses:
-            if await witness.holds_any(ids):
+            if await worker.do(witness.holds_any, ids):
                 break
         else:
-            raise claim.refusal("none of the newest conversations is in it")
+            raise record.make_error("none of the newest conversations is in it")
 
 
 def get_business_id(inboxes: Iterable[Inbox]) -> str:
@@ -140,7 +146,7 @@ def get_business_id(inboxes: Iterable[Inbox]) -> str:
     return named.pop() if len(named) == 1 else ""
 
 
-async def ask_business_id(client: CekatClient) -> str | None:
+async def fetch_business_id(client: CekatClient) -> str | None:
     """Return the business of the account, with one request.
 
     Exports work without it, so a failed request is no error. The result is empty if the API does
@@ -161,7 +167,7 @@ async def ask_business_id(client: CekatClient) -> str | None:
     return get_business_id(page.items)
 
 
-async def front_ids(
+async def fetch_first_ids(
     client: CekatClient,
     inbox_ids: Sequence[str | None],
     stage_status: StageStatus | str | None,
@@ -179,7 +185,7 @@ async def front_ids(
         CekatError: A request failed. Inboxes that the key may not see are skipped.
     """
     ids = set[str]()
-    for inbox_id in inbox_ids[:_MOST_FRONTS]:
+    for inbox_id in inbox_ids[:_MOST_LISTINGS]:
         try:
             page = await client.conversations.page(
                 limit=page_size,

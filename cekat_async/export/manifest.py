@@ -1,14 +1,16 @@
-"""What stands beside an exported target: which conversations it holds, and how they came there."""
+"""The manifest next to an exported target: its content, and how that was fetched."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
+from collections import Counter
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from cekat_async import Position
 
-__all__ = ["FORMAT", "Filters", "Manifest", "Partition"]
+__all__ = ["FORMAT", "Counts", "Filters", "Manifest", "Partition"]
 
 FORMAT = 1
 
@@ -32,10 +34,10 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         inbox_id: Its inbox; ``None`` for the listing of all conversations.
-        records: Records that it brought, repeated ones included.
-        pages: Pages that it brought.
-        position: Where its walk stands; the next incremental export goes on from it.
-        error: What it failed with for good; ``None`` if it is complete.
+        records: Records that it fetched, repeated ones included.
+        pages: Pages that it fetched.
+        position: The resume position of its walk; the next incremental export starts from it.
+        error: The permanent error that ended it; ``None`` if it is complete.
         carried: How many conversations of this inbox the target keeps from an earlier export,
             because the walk failed. Always 0 in a database, where rows stay in place.
         as_of: The age of those: when the export began that fetched them (UTC). If they were kept
@@ -51,8 +53,62 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     as_of: datetime | None = None
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a target holds: how much, of what, from when, and how it came there.
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts of one run of an export, or of all its runs together.
+
+    Attributes:
+        runs: Runs: one more each time the export was resumed.
+        pages: Pages that were fetched.
+        fetched: Records that were fetched. A conversation that was fetched again counts again.
+        malformed_records: Malformed records: not JSON, not an object, or without a readable id.
+        unknown_fields: The names of fields that this version does not know, and how many records
+            had each.
+        mistyped_fields: The names of fields of another type than documented, and how many records
+            had each. The column ``extra`` of a table has the original values.
+        requests: Requests that were sent, retries included.
+        retries: How many of the requests were retries.
+        refused: How many of the requests were refused because of the quota (429).
+        seconds: How long it took.
+        waited: For how many of the seconds all requests waited for the quota.
+    """
+
+    runs: int = 0
+    pages: int = 0
+    fetched: int = 0
+    # The key of version 0.1.
+    malformed_records: int = msgspec.field(name="odd_records", default=0)
+    unknown_fields: dict[str, int] = {}
+    mistyped_fields: dict[str, int] = {}
+    requests: int = 0
+    retries: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Return the sums of two."""
+        return Counts(
+            **{
+                name: _add(getattr(self, name), getattr(other, name))
+                for name in Counts.__struct_fields__
+            }
+        )
+
+    def without_requests(self) -> "Counts":
+        """Return only the counts of runs, pages and records, not those of requests and time."""
+        return msgspec.structs.replace(
+            self, requests=0, retries=0, refused=0, seconds=0.0, waited=0.0
+        )
+
+
+def _add(one: Any, other: Any) -> Any:
+    return dict(Counter(one) + Counter(other)) if isinstance(one, dict) else one + other
+
+
+class Manifest(Counts, frozen=True, kw_only=True):
+    """The content of a target: how much, of what, from when, and how it was fetched.
+
+    It also has the :class:`Counts` of all runs of the export.
 
     Attributes:
         format: The version of this form.
@@ -68,23 +124,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         incremental: Whether only what had moved was fetched, and merged into what was there.
         complete: Whether every partition is. One that is not has an ``error``.
         began: When its first request went out (UTC), in the first of its runs.
-        ended: When its last record had come (UTC).
-        runs: How many runs it took: one more for each time it was stopped or killed.
+        ended: When it had fetched its last record (UTC).
         conversations: Conversations in the target; in one that others write to as well (a
             database), those that this export brought.
-        fetched: Records that came, repeated ones included.
-        repeats: How many of those were replaced by a later version of the same conversation.
-        malformed_records: Malformed records: not JSON, not an object, or without a readable id.
-        unknown_fields: The names of fields that this version does not know, and how many records
-            had each.
-        mistyped_fields: The names of fields of another type than documented, and how many records
-            had each. The column ``extra`` of a table has the original values.
-        pages: Pages that came.
-        requests: Requests that were sent, retries included.
-        retries: How many of the requests were retries.
-        refused: How many of the requests were refused because of the quota (429).
-        seconds: How long all runs took together.
-        waited: For how many of the seconds the client waited for the quota.
+        repeats: How many of the fetched records were replaced by a later version of the same
+            conversation.
         partitions: The walks it is made of.
         checksum: ``sha256:`` and a hexadecimal digest: of the file, or, for a folder, of the list
             of its files that ``sha256sum`` prints; ``None`` for a database.
@@ -101,19 +145,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = True
     began: datetime
     ended: datetime
-    runs: int = 1
     conversations: int = 0
-    fetched: int = 0
     repeats: int = 0
-    malformed_records: int = 0
-    unknown_fields: dict[str, int] = {}
-    mistyped_fields: dict[str, int] = {}
-    pages: int = 0
-    requests: int = 0
-    retries: int = 0
-    refused: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
     partitions: tuple[Partition, ...] = ()
     checksum: str | None = None
 

@@ -8,14 +8,14 @@ import msgspec
 
 from cekat_async import CheckpointError, ConfigurationError, ReplacementRefusedError
 from cekat_async.export.accounts import Identity
-from cekat_async.export.held import Held
-from cekat_async.export.plan import (
-    goes_on,
+from cekat_async.export.checks import (
+    can_resume,
     is_same_selection,
     require_replaceable,
     require_same_export,
     require_same_filters,
 )
+from cekat_async.export.existing_target import ExistingTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
     from cekat_async import CekatError
     from cekat_async.export.checkpoint import Checkpoint, Job
+    from cekat_async.export.checks import Policy
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.plan import Policy
     from cekat_async.export.sinks.base import Sink
 
-__all__ = ["Opened", "open_export"]
+__all__ = ["OpenedExport", "open_export"]
 
 
-class Opened(NamedTuple):
+class OpenedExport(NamedTuple):
     """An export that may begin, unless it turns out to be of another account.
 
     Attributes:
         job: The export: a new one, or the unfinished one.
         found: The unfinished export in the checkpoint; ``None`` if there is none.
-        held: The content of the target.
+        existing: The content of the target.
         policy: The options that say what may happen to existing data.
     """
 
     job: Job
     found: Job | None
-    held: Held
+    existing: ExistingTarget
     policy: Policy
 
     @property
@@ -53,7 +53,7 @@ class Opened(NamedTuple):
     @property
     def last(self) -> Manifest | None:
         """The manifest of the last export to the target."""
-        return self.held.last
+        return self.existing.last
 
     @property
     def base(self) -> Manifest | None:
@@ -62,17 +62,19 @@ class Opened(NamedTuple):
 
     def business_id(self, key: str) -> str | None:
         """Return the business that is recorded for a key; ``None`` if none is."""
-        recorded = [Identity.recorded_in(one) for one in (self.found, self.last) if one]
+        recorded = [Identity.from_record(one) for one in (self.found, self.last) if one]
         known = [one.business_id for one in recorded if one.key == key]
         return next((one for one in known if one is not None), None)
 
     def depends_on_target(self, key: str) -> bool:
         """Whether the target may be used only if it is of the account of this key."""
-        if self.last is None or Identity.recorded_in(self.last).key == key:
+        if self.last is None or Identity.from_record(self.last).key == key:
             return False
         if self.base is not None:
             return True
-        return not self.policy.replace and self.held.is_replaced and not self.held.is_empty()
+        return (
+            not self.policy.replace and self.existing.is_replaced and not self.existing.is_empty()
+        )
 
     def refuse_target(self, account: str, why: str) -> CekatError:
         """Return the error for a target that is of another account."""
@@ -81,7 +83,7 @@ class Opened(NamedTuple):
             f"{self.last.target} holds an export of another account ({self.last.account}; this is "
             f"{account}; the keys differ, and {why})"
         )
-        if self.held.is_replaced:
+        if self.existing.is_replaced:
             return ReplacementRefusedError(text).advise(
                 "choose another target, or pass {option} to replace it", replace=True
             )
@@ -102,7 +104,7 @@ class Opened(NamedTuple):
 
 def open_export(
     checkpoint: Checkpoint, sink: Sink, wanted: Job, policy: Policy, check: Callable[[], None]
-) -> Opened:
+) -> OpenedExport:
     """Open checkpoint and target, and decide what the export does.
 
     An export that can be refused without a request is refused here, before anything changes.
@@ -112,7 +114,7 @@ def open_export(
         sink: The target.
         wanted: The export that the caller wants, as if it were not incremental.
         policy: The options that say what may happen to existing data.
-        check: As for :class:`Held`.
+        check: As for :class:`ExistingTarget`.
 
     Raises:
         CekatError: The export is refused.
@@ -120,22 +122,22 @@ def open_export(
     # First the lock of the target: another export may have another checkpoint.
     sink.open()
     found, is_stale = _find(checkpoint, restart=policy.restart)
-    held = Held(sink, _last_export(sink, policy), check)
-    if found and held.last and held.last.began == found.began:
+    existing = ExistingTarget(sink, _last_export(sink, policy), check)
+    if found and existing.last and existing.last.began == found.began:
         # That export was killed after it had published, before it removed its checkpoint.
         found, is_stale = None, True
-    wanted = msgspec.structs.replace(wanted, adds_to=_adds_to(held, wanted, policy))
+    wanted = msgspec.structs.replace(wanted, adds_to=_adds_to(existing, wanted, policy))
     if found:
         require_same_export(found, wanted, checkpoint.path)
-    job = found if found and goes_on(found, wanted) else wanted
+    job = found if found and can_resume(found, wanted) else wanted
     if not policy.replace:
-        require_replaceable(held, wanted.filters)
-    if job.adds_to is not None and held.last is not None:
-        require_same_filters(held.last, wanted.filters)
-        sink.verify(held.last)
+        require_replaceable(existing, wanted.filters)
+    if job.adds_to is not None and existing.last is not None:
+        require_same_filters(existing.last, wanted.filters)
+        sink.verify(existing.last)
     if is_stale:
         checkpoint.open(restart=True)
-    return Opened(job, found, held, policy)
+    return OpenedExport(job, found, existing, policy)
 
 
 def _last_export(sink: Sink, policy: Policy) -> Manifest | None:
@@ -158,20 +160,20 @@ def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:
     return (None, found is not None) if restart else (found, False)
 
 
-def _adds_to(held: Held, wanted: Job, policy: Policy) -> datetime | None:
+def _adds_to(existing: ExistingTarget, wanted: Job, policy: Policy) -> datetime | None:
     """Return when the export began that this one adds to; ``None`` to fetch everything."""
-    last = held.last
+    last = existing.last
     if not policy.incremental or last is None:
         return None
-    return None if _may_be_replaced(held, last, wanted, policy) else last.began
+    return None if _may_be_replaced(existing, last, wanted, policy) else last.began
 
 
-def _may_be_replaced(held: Held, last: Manifest, wanted: Job, policy: Policy) -> bool:
+def _may_be_replaced(existing: ExistingTarget, last: Manifest, wanted: Job, policy: Policy) -> bool:
     """Whether an incremental export may replace the target instead of adding to it."""
-    is_ours = Identity.recorded_in(last).key == wanted.key_fingerprint
-    if (is_ours and not policy.replace) or not held.is_replaced:
+    is_ours = Identity.from_record(last).key == wanted.key_fingerprint
+    if (is_ours and not policy.replace) or not existing.is_replaced:
         return False
     if not is_ours:
         # It may be of another account, so that nothing can be added to it.
-        return policy.replace or held.is_empty()
-    return not (is_same_selection(last.filters, wanted.filters) and held.is_unchanged())
+        return policy.replace or existing.is_empty()
+    return not (is_same_selection(last.filters, wanted.filters) and existing.is_unchanged())

@@ -1,23 +1,24 @@
-"""From the checkpoint to the target: which records, and what the manifest says about them."""
+"""From the checkpoint to the target: the records, and the manifest that describes them."""
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from cekat_async.export.checks import is_same_selection, require_carriable, require_not_emptied
 from cekat_async.export.manifest import Manifest, Partition
-from cekat_async.export.merging import Fresh, Merged
-from cekat_async.export.plan import is_same_selection, require_carriable, require_not_emptied
+from cekat_async.export.records import FetchedRecords, MergedRecords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from cekat_async.export.checkpoint import Checkpoint, Job, Totals
-    from cekat_async.export.held import Held
-    from cekat_async.export.plan import Policy
+    from cekat_async.export.checkpoint import Checkpoint, Job
+    from cekat_async.export.checks import Policy
+    from cekat_async.export.existing_target import ExistingTarget
+    from cekat_async.export.records import SinkRecords
     from cekat_async.export.sinks.base import Sink
 
 __all__ = ["Publication"]
@@ -33,7 +34,7 @@ class Publication:
     Args:
         checkpoint: The records, all of them fetched.
         sink: Receives each conversation once, in its latest version.
-        held: The content of the target so far.
+        existing: The content of the target so far.
         policy: The options that say what may happen to it.
         on_batch: Called with the number of records in each batch that the sink takes.
 
@@ -45,13 +46,13 @@ class Publication:
         self,
         checkpoint: Checkpoint,
         sink: Sink,
-        held: Held,
+        existing: ExistingTarget,
         policy: Policy,
         on_batch: Callable[[int], None],
     ) -> None:
         self._checkpoint = checkpoint
         self._sink = sink
-        self._held = held
+        self._existing = existing
         self._policy = policy
         self._on_batch = on_batch
         self.size: int | None = None
@@ -62,12 +63,12 @@ class Publication:
         Raises:
             ReplacementRefusedError: The target would lose records. Nothing was changed.
         """
-        repeats = self._checkpoint.settle()
-        totals = self._checkpoint.totals()
-        partitions = [*self._walks(), *self._vanished(job)]
-        records = self._records(job, totals.records - repeats, partitions)
+        repeats = self._checkpoint.find_repeats()
+        counts = self._checkpoint.counts()
+        partitions = [*self._checkpoint.partitions().values(), *self._find_unlisted(job)]
+        records = self._select_records(job, counts.fetched - repeats, partitions)
         self.size = len(records)
-        partitions = [*self._aged(job, partitions, records)]
+        partitions = [*self._describe_carried(job, partitions, records)]
         manifest = Manifest(
             version=job.version,
             account=job.account,
@@ -82,86 +83,80 @@ class Publication:
             conversations=len(records),
             repeats=repeats,
             partitions=tuple(partitions),
-            **_counts(totals),
+            **msgspec.structs.asdict(counts),
         )
         return self._sink.publish(records, manifest)
 
-    def _walks(self) -> Iterator[Partition]:
-        for inbox_id, stand in self._checkpoint.stands().items():
-            yield Partition(
-                inbox_id=inbox_id,
-                records=stand.records,
-                pages=stand.pages,
-                position=stand.position,
-                error=stand.error,
-            )
-
-    def _vanished(self, job: Job) -> Iterator[Partition]:
+    def _find_unlisted(self, job: Job) -> Iterator[Partition]:
         """Yield a failed partition for each inbox that the account does not list any more.
 
         The inbox may be gone, or hidden from the key by mistake. The target keeps its records
         until an export with ``replace``.
         """
-        last = self._held.last
+        last = self._existing.last
         if last is None or not job.filters.by_inbox or not last.filters.by_inbox:
             return
-        if self._policy.replace or not self._held.is_replaced:
+        if self._policy.replace or not self._existing.is_replaced:
             return
-        walked = self._checkpoint.stands()
+        walked = self._checkpoint.partitions()
         for one in last.partitions:
             if one.inbox_id not in walked:
                 yield Partition(inbox_id=one.inbox_id, position=one.position, error=_NOT_LISTED)
 
-    def _records(self, job: Job, fetched: int, partitions: Collection[Partition]) -> Fresh | Merged:
+    def _select_records(
+        self, job: Job, count: int, partitions: Collection[Partition]
+    ) -> SinkRecords:
         """Return the records that the target is to hold.
 
         Raises:
             ReplacementRefusedError: It would lose records without the matching option.
         """
-        fresh = Fresh(self._checkpoint, fetched, self._on_batch)
+        fetched = FetchedRecords(self._checkpoint, count, self._on_batch)
         failed = [one for one in partitions if one.error is not None]
         if job.adds_to is None:
-            return self._replacement(job, fresh, partitions, failed)
-        return self._merged(fresh, ()) if self._held.is_replaced else fresh
+            return self._replace(job, fetched, partitions, failed)
+        return self._merge(fetched, ()) if self._existing.is_replaced else fetched
 
-    def _replacement(
+    def _replace(
         self,
         job: Job,
-        fresh: Fresh,
+        fetched: FetchedRecords,
         partitions: Collection[Partition],
         failed: Collection[Partition],
-    ) -> Fresh | Merged:
-        if len(fresh) and not failed:
-            return fresh
-        if not self._held.is_replaced:
-            self._warn_of_nothing(fresh)
-            return fresh
-        if self._held.is_empty():
-            return fresh
-        records: Fresh | Merged = fresh
+    ) -> SinkRecords:
+        if len(fetched) and not failed:
+            return fetched
+        if not self._existing.is_replaced:
+            self._warn_if_empty(fetched)
+            return fetched
+        if self._existing.is_empty():
+            return fetched
+        records: SinkRecords = fetched
         if failed and not self._policy.replace:
-            require_carriable(self._held, self._sink.target, failed)
-            records = self._merged(fresh, {one.inbox_id for one in partitions if one.error is None})
+            require_carriable(self._existing, self._sink.target, failed)
+            records = self._merge(
+                fetched, {one.inbox_id for one in partitions if one.error is None}
+            )
         if not len(records):
-            require_not_emptied(self._held, self._sink.target, job.filters, self._policy)
+            require_not_emptied(self._existing, self._sink.target, job.filters, self._policy)
         return records
 
-    def _warn_of_nothing(self, fresh: Fresh) -> None:
-        if not len(fresh) and self._held.last and self._held.last.conversations:
+    def _warn_if_empty(self, fetched: FetchedRecords) -> None:
+        if not len(fetched) and self._existing.last and self._existing.last.conversations:
             _log.warning(
                 "no conversation was found, and the last export to %s had %d: what is there stays",
-                *(self._sink.target, self._held.last.conversations),
+                *(self._sink.target, self._existing.last.conversations),
             )
 
-    def _merged(self, fresh: Fresh, walked: Collection[str | None]) -> Merged:
-        return Merged(fresh, self._checkpoint, self._sink, self._on_batch, walked)
+    def _merge(self, fetched: FetchedRecords, walked: Collection[str | None]) -> MergedRecords:
+        return MergedRecords(fetched, self._checkpoint, self._sink, self._on_batch, walked)
 
-    def _aged(
-        self, job: Job, partitions: Collection[Partition], records: Fresh | Merged
+    def _describe_carried(
+        self, job: Job, partitions: Collection[Partition], records: SinkRecords
     ) -> Iterator[Partition]:
         """Yield the partitions; those that failed with the number and age of their old records."""
-        last = self._held.last
-        counts = records.counts if isinstance(records, Merged) else None
+        last = self._existing.last
+        counts = records.counts if isinstance(records, MergedRecords) else None
         for one in partitions:
             if one.error is None or last is None:
                 yield one
@@ -169,22 +164,16 @@ class Publication:
             carried, as_of = 0, None
             if counts is not None:
                 carried = counts[one.inbox_id]
-                as_of = (_age(one.inbox_id, last) or last.began) if carried else None
-            elif is_same_selection(last.filters, job.filters) and not self._held.is_replaced:
-                as_of = _age(one.inbox_id, last)
+                as_of = (_find_age(one.inbox_id, last) or last.began) if carried else None
+            elif is_same_selection(last.filters, job.filters) and not self._existing.is_replaced:
+                as_of = _find_age(one.inbox_id, last)
             if carried or one.error != _NOT_LISTED:
                 yield msgspec.structs.replace(one, carried=carried, as_of=as_of)
 
 
-def _age(inbox_id: str | None, last: Manifest) -> datetime | None:
+def _find_age(inbox_id: str | None, last: Manifest) -> datetime | None:
     """Return how old the records of an inbox in the target may be; ``None`` if it has none."""
     for one in last.partitions:
         if one.inbox_id == inbox_id:
             return one.as_of or (last.began if one.error is None else None)
     return None
-
-
-def _counts(totals: Totals) -> dict[str, Any]:
-    """Return what manifest and totals have in common."""
-    counts = msgspec.structs.asdict(totals)
-    return {"fetched": counts.pop("records"), **counts}

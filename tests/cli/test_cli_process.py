@@ -100,7 +100,7 @@ def test_an_export_that_is_stopped_while_it_publishes(process, cekat, tmp_path, 
 SLOW_PUBLISHING = """
 import sys, time
 from cekat_async.cli import run
-from cekat_async.export.merging import Fresh
+from cekat_async.export.records import FetchedRecords
 
 def slowly(self):
     for number, batch in enumerate(self._checkpoint.latest()):
@@ -110,7 +110,7 @@ def slowly(self):
         self._on_batch(len(batch))
         yield batch
 
-Fresh.__iter__ = slowly
+FetchedRecords.__iter__ = slowly
 sys.exit(run(sys.argv[1:]))
 """
 

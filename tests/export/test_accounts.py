@@ -1,8 +1,8 @@
 """An export recognizes its account, under whatever key, and mixes it with no other."""
 
-import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import msgspec
 import pytest
@@ -14,15 +14,17 @@ from support.accounts import (
     open_inboxes,
     rotate_key,
 )
+from support.exports import read_account, read_files, read_manifest, read_target
 
 from cekat_async import (
     AuthenticationError,
     CheckpointError,
     ConfigurationError,
     NotSentError,
+    PermissionDeniedError,
     ReplacementRefusedError,
 )
-from cekat_async.export import Manifest, export_conversations, sink_for
+from cekat_async.export import Manifest, export_conversations
 from cekat_async.export.accounts import Identity
 from cekat_async.export.checkpoint import Job
 from cekat_async.sandbox import Fault, Sandbox
@@ -60,7 +62,7 @@ class World:
         rotate_key(sandbox, NEW)
 
     def records(self):
-        return sorted(record for _, record in self.ours.records())
+        return read_account(self.ours)
 
 
 @pytest.fixture
@@ -75,24 +77,8 @@ async def world():
 
 @pytest.fixture
 def files(tmp_path):
-    """A function that returns what is in the folder, but for an empty journal."""
-
-    def files():
-        return {
-            path.name: path.read_bytes()
-            for path in tmp_path.iterdir()
-            if path.stat().st_size or not path.name.endswith("-journal")
-        }
-
-    return files
-
-
-def in_target(target):
-    return sorted(line for batch in sink_for(str(target)).stored() for line in batch)
-
-
-def read_manifest(target):
-    return Manifest.from_json(target.with_name(f"{target.name}.manifest.json").read_bytes())
+    """A function that returns what is in the folder."""
+    return partial(read_files, tmp_path)
 
 
 def change_manifest(target, **values):
@@ -121,7 +107,7 @@ async def test_a_rotated_key_stops_no_nightly_job(world, tmp_path, business, opt
     world.ours.create()
     report = await world.export(target, **options)
 
-    assert in_target(target) == world.records()
+    assert read_target(target) == world.records()
     assert report.manifest.incremental == options.get("incremental", False)
     assert first.manifest.key_fingerprint != report.manifest.key_fingerprint
     assert first.manifest.business_id == report.manifest.business_id
@@ -151,7 +137,7 @@ async def test_another_account_does_not_take_the_place(world, files, target, bus
     assert len(world.theirs.log.requests) <= 2
 
     report = await world.export(target, world.theirs, replace=True, **options)
-    assert in_target(target) == sorted(record for _, record in world.theirs.records())
+    assert read_target(target) == read_account(world.theirs)
     assert not report.manifest.incremental
 
 
@@ -195,7 +181,7 @@ async def test_the_place_of_nothing_may_be_taken(world, target, options):
     await world.export(target, world.theirs, **options)
     report = await world.export(target, world.theirs, **options)
 
-    assert in_target(target) == []
+    assert read_target(target) == []
     assert report.manifest.incremental == options.get("incremental", False)
 
 
@@ -210,6 +196,16 @@ async def test_the_inboxes_that_are_closed_are_passed_over(world, target):
 
     assert not report.is_complete
     assert report.manifest.conversations == sum(map(world.ours.count, names))
+
+
+async def test_a_first_page_that_is_refused_ends_the_export(world, target):
+    """If the listing of all conversations is refused, nothing shows whose the target is."""
+    world.close_inboxes()
+    await world.export(target)
+    rotate_key(world.ours, NEW)
+    world.ours.fail_next(Fault.ok(), Fault.status(403))
+    with pytest.raises(PermissionDeniedError):
+        await world.export(target)
 
 
 async def test_a_changed_target_shows_nothing(world, target):
@@ -312,7 +308,7 @@ async def test_no_export_fails_because_of_the_inboxes(world, target, fault):
     world.ours.fail_next(fault)
     await world.export(target)
 
-    assert in_target(target) == world.records()
+    assert read_target(target) == world.records()
     assert not read_manifest(target).business_id
 
 
@@ -322,7 +318,7 @@ async def test_a_list_of_inboxes_that_never_answers(world, target, monkeypatch):
     world.ours.fail_next(Fault.hang())
     await world.export(target)
 
-    assert in_target(target) == world.records()
+    assert read_target(target) == world.records()
     assert read_manifest(target).business_id is None
 
 
@@ -371,7 +367,7 @@ async def test_a_new_key_resumes(world, target, business, old):
 
     assert report.manifest.runs == 2
     assert report.resumed >= 60
-    assert in_target(target) == world.records()
+    assert read_target(target) == world.records()
 
 
 @either
@@ -390,7 +386,7 @@ async def test_another_account_is_not_mixed_in(world, target, files, business):
     assert names_in(f"{target}.checkpoint") == kept
     report = await world.export(target, world.theirs, account="Acme", restart=True)
     assert report.manifest.runs == 1
-    assert in_target(target) == sorted(record for _, record in world.theirs.records())
+    assert read_target(target) == read_account(world.theirs)
 
 
 async def test_a_checkpoint_of_others_is_not_ours_because_the_target_is(world, target):
@@ -403,7 +399,7 @@ async def test_a_checkpoint_of_others_is_not_ours_because_the_target_is(world, t
         await world.export(target, page_size=20)
 
     await world.export(target, page_size=20, restart=True)
-    assert in_target(target) == world.records()
+    assert read_target(target) == world.records()
 
 
 async def test_the_old_target_shows_whose_the_checkpoint_is(world, target):
@@ -438,40 +434,6 @@ async def test_what_is_adopted_is_ours_from_then_on(world, target, business):
     assert read_manifest(target).key_fingerprint.startswith(world.ours.base_url)
 
 
-@pytest.mark.parametrize("name", [None, "Acme"])
-@pytest.mark.parametrize("whose", ["ours", "theirs"])
-async def test_a_checkpoint_of_version_0_1(world, target, name, whose):
-    """It is resumed by the account that it is of, under whatever key, and by no other."""
-    await world.stop(target, account=name)
-    with closing(sqlite3.connect(f"{target}.checkpoint")) as database:
-        job = json.loads(database.execute("SELECT job FROM job").fetchone()[0])
-        del job["key_fingerprint"], job["business_id"]
-        database.execute("UPDATE job SET job = ?", (json.dumps(job).encode(),))
-        database.commit()
-    if whose == "theirs":
-        with pytest.raises(CheckpointError, match="belongs to another account"):
-            await world.export(target, world.theirs, account=name)
-        return
-    report = await world.export(target, account=name)
-    assert report.manifest.runs == 2
-    assert in_target(target) == world.records()
-
-
-@pytest.mark.parametrize("name", [None, "Acme"])
-async def test_a_manifest_of_version_0_1(world, target, name):
-    """Its account is that of its key, or shown by the conversations; the name shows nothing."""
-    await world.export(target, account=name)
-    change_manifest(target, key_fingerprint=None, business_id=None)
-    asked = len(world.ours.log.requests)
-    await world.export(target, account=name, incremental=True)
-    # The business, a page if the name is all that is known, a probe, and a page.
-    assert len(world.ours.log.requests) - asked == (3 if name is None else 4)
-
-    change_manifest(target, key_fingerprint=None, business_id=None)
-    with pytest.raises(ReplacementRefusedError, match="another account"):
-        await world.export(target, world.theirs, account=name, incremental=True)
-
-
 async def test_several_businesses_show_nothing(world, target):
     """A key that sees the inboxes of several businesses is recognized by conversations alone."""
     change_inboxes(
@@ -482,7 +444,7 @@ async def test_several_businesses_show_nothing(world, target):
     rotate_key(world.ours, NEW)
     await world.export(target)
 
-    assert in_target(target) == world.records()
+    assert read_target(target) == world.records()
 
 
 async def test_a_known_business_outlasts_a_list_that_names_none(world, target):
@@ -520,6 +482,6 @@ def test_a_job_and_a_manifest_tell_the_same_way():
         msgspec.convert(values, Job),
         msgspec.convert(values | {"version": "0", "ended": values["began"]}, Manifest),
     ):
-        assert Identity.recorded_in(record) == Identity("a", None)
+        assert Identity.from_record(record) == Identity("a", None)
         newer = msgspec.structs.replace(record, key_fingerprint="k", business_id="b")
-        assert Identity.recorded_in(newer) == Identity("k", "b")
+        assert Identity.from_record(newer) == Identity("k", "b")

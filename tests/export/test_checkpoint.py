@@ -22,19 +22,19 @@ from support.sinks import MOMENT
 
 from cekat_async import CheckpointError, Cursor, Position, TargetError
 from cekat_async.export.checkpoint import (
-    FORMAT,
     Checkpoint,
-    Fetched,
+    FetchedPage,
     Job,
-    Stand,
-    Totals,
     count_conversations,
 )
-from cekat_async.export.manifest import Filters
+from cekat_async.export.checkpoint_file import FORMAT
+from cekat_async.export.manifest import Counts, Filters, Partition
 
 JOB = Job(account="an account", target="a target", filters=Filters(), began=MOMENT, version="7")
 OTHER_JOB = Job(account="another", target="a target", filters=Filters(), began=MOMENT)
 NEW, OVER = Position(), Position(stage="settled", origin=Cursor("an id", "a time"))
+# Its record has no key: a bug of the caller that SQLite notices.
+UNWRITABLE = FetchedPage(None, [b"{}"], [None], OVER)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 not_root = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere"
@@ -61,15 +61,15 @@ def opened(path, *, restart=False, done=False):
 def page(*names, inbox_id=None, version=0, position=NEW):
     """Return a page with a record for each name, which says which version it is of."""
     lines = [b'{"id":"%s","v":%d}' % (str(name).encode(), version) for name in names]
-    return Fetched(inbox_id, lines, list(names), position)
+    return FetchedPage(inbox_id, lines, list(names), position)
 
 
 def read_records(checkpoint):
     """Return what came last, and make sure that the number of the rest was told as it is."""
-    repeats = checkpoint.settle()
+    repeats = checkpoint.find_repeats()
     records = [record for batch in checkpoint.latest() for record in batch]
     assert all(batch for batch in checkpoint.latest())
-    kept = sum(stand.records for stand in checkpoint.stands().values())
+    kept = sum(partition.records for partition in checkpoint.partitions().values())
     assert len(records) == kept - repeats
     return records
 
@@ -79,7 +79,7 @@ def fill(path, pages=20):
     with opened(path) as checkpoint:
         for number in range(pages):
             names = [f"{number}-{index}" for index in range(50)]
-            checkpoint.keep([page(*names, position=OVER)], Totals(records=50 * (number + 1)))
+            checkpoint.add_pages([page(*names, position=OVER)], Counts(fetched=50 * (number + 1)))
         return read_records(checkpoint)
 
 
@@ -95,89 +95,66 @@ def _left(folder):
 # What is kept
 
 
-def test_a_new_checkpoint_is_of_no_export(path):
-    """A file that was not there is of no export, until one begins; then it is of that."""
+def test_everything_that_is_stored_is_there_when_it_is_opened_again(path):
+    """Job, records, positions, counts and errors are those that were stored last."""
+    counts = Counts(runs=2, pages=4, fetched=4, unknown_fields={"x": 3}, seconds=1.25)
     checkpoint = Checkpoint(path)
     assert checkpoint.open() is None
-    checkpoint.begin(JOB, {None: NEW, "an inbox": OVER})
-    checkpoint.keep([page(inbox_id="an inbox", position=OVER)], Totals(pages=1))
+    checkpoint.begin(JOB, {None: NEW, "a": NEW, "b": NEW})
+    checkpoint.add_pages([page("1", "2", inbox_id="a"), page("3", inbox_id="b")], Counts(pages=2))
+    checkpoint.add_pages([page("4", inbox_id="a", position=OVER)], Counts(pages=3))
+    checkpoint.add_pages([page(inbox_id="a", position=OVER)], counts)
+    checkpoint.put_error("b", "it is gone")
     checkpoint.close()
 
     again = Checkpoint(path)
     assert again.open() == JOB
-    assert again.totals() == Totals(pages=1)
-    assert again.stands() == {None: Stand(NEW, 0, 0, None), "an inbox": Stand(OVER, 1, 0, None)}
-    assert read_records(again) == []
+    assert again.counts() == counts
+    assert again.partitions() == {
+        None: Partition(position=NEW),
+        "a": Partition(inbox_id="a", position=OVER, pages=3, records=3),
+        "b": Partition(inbox_id="b", position=NEW, pages=1, records=1, error="it is gone"),
+    }
+    assert read_records(again) == [*page("1", "2", "3", "4").lines]
+    again.put_error("b", None)
+    again.put_counts(Counts(runs=3))
+    again.put_job(OTHER_JOB)
+    again.close()
+
+    again = Checkpoint(path)
+    assert again.open() == OTHER_JOB
+    assert (again.counts(), again.partitions()["b"].error) == (Counts(runs=3), None)
+    assert read_records(again) == [*page("1", "2", "3", "4").lines]
     again.close()
 
 
-def test_all_that_is_kept_is_there_when_it_is_opened_again(path):
-    """Records, positions, counts, totals and failures are those that were kept last."""
-    totals = Totals(runs=2, pages=3, records=4, unknown_fields={"x": 3}, seconds=1.25)
-    checkpoint = Checkpoint(path)
-    checkpoint.open()
-    checkpoint.begin(JOB, {"a": NEW, "b": NEW})
-    checkpoint.keep([page("1", "2", inbox_id="a"), page("3", inbox_id="b")], Totals(pages=2))
-    checkpoint.keep([page("4", inbox_id="a", position=OVER)], totals)
-    checkpoint.fail("b", "it is gone")
-    checkpoint.close()
-
-    with opened(path) as again:
-        assert again.totals() == totals
-        assert again.stands() == {
-            "a": Stand(OVER, 2, 3, None),
-            "b": Stand(NEW, 1, 1, "it is gone"),
-        }
-        assert read_records(again) == [*page("1", "2", "3", "4").lines]
-        again.fail("b", None)
-        again.put_totals(Totals(runs=3))
-
-    with opened(path) as again:
-        assert (again.totals(), again.stands()["b"].error) == (Totals(runs=3), None)
-
-
-def test_a_page_without_records_is_a_page(path):
-    """An empty page is counted, and its position is kept."""
-    with opened(path) as checkpoint:
-        checkpoint.keep([page(position=OVER)], Totals(pages=1))
-        assert read_records(checkpoint) == []
-
-    with opened(path) as checkpoint:
-        assert checkpoint.stands() == {None: Stand(OVER, 1, 0, None)}
-
-
-def test_records_that_come_anew_replace_those_before(path):
+def test_later_versions_replace_earlier_ones(path):
     """Of each name the record that came last is brought, in the order in which they came."""
     with opened(path) as checkpoint:
-        checkpoint.keep([page("a", "b", "c"), page("d", "b", version=1)], Totals())
-        checkpoint.keep([page("a", version=2)], Totals())
+        checkpoint.add_pages([page("a", "b", "c"), page("d", "b", version=1)], Counts())
+        checkpoint.add_pages([page("a", version=2)], Counts())
 
-        assert checkpoint.settle() == 2
+        assert checkpoint.find_repeats() == 2
         assert list(checkpoint.latest()) == [
             page("c").lines, page("d", "b", version=1).lines, page("a", version=2).lines,
         ]  # fmt: skip
         assert checkpoint.known(["a", "c", "z", b"a"]) == {"a", "c"}
 
 
-def test_a_name_may_be_text_or_bytes(path):
-    """A record that is its own name is another one than that whose id reads like it."""
-    names = ["a", b"a", "1", b"1", "", "A", "a\0b", "\N{WAVING HAND SIGN}", b"\xff\0"]
+def test_a_key_may_be_text_or_bytes(path):
+    """A record without an id is another one than that whose id reads like it."""
+    keys = ["a", b"a", "1", b"1", "", "A", "a\0b", "\N{WAVING HAND SIGN}", b"\xff\0"]
     with opened(path) as checkpoint:
-        checkpoint.keep([page(*names)], Totals())
+        for version in range(2):
+            checkpoint.add_pages([page(*keys, version=version)], Counts())
+            assert checkpoint.has_any({"x", "A"})
+            checkpoint.index_keys()
 
-        assert checkpoint.settle() == 0
-        checkpoint.index_names()
-        assert checkpoint.known([*names, "other", b"\xfe"]) == set(names)
-
-
-def test_one_may_look_for_names_more_than_once(path):
-    """Making ready to look for names, and finding out what came last, may both be done again."""
-    with opened(path) as checkpoint:
-        for version in range(3):
-            checkpoint.keep([page("a", version=version)], Totals())
-            checkpoint.index_names()
-            assert checkpoint.known(["a"]) == {"a"}
-            assert read_records(checkpoint) == page("a", version=version).lines
+            assert checkpoint.find_repeats() == version * len(keys)
+            assert checkpoint.known([*keys, "other", b"\xfe"]) == set(keys)
+            assert read_records(checkpoint) == page(*keys, version=version).lines
+        assert not checkpoint.has_any({"x", "y"})
+        assert not checkpoint.has_any(set())
 
 
 _NAMES = st.one_of(st.sampled_from("abcdefgh"), st.sampled_from([b"a", b"b", b"\0\xff"]))
@@ -188,10 +165,6 @@ _STEPS = st.lists(
     ),
     max_size=12,
 )
-
-
-class _FailedError(Exception):
-    pass
 
 
 @settings(max_examples=30 * EFFORT)
@@ -210,35 +183,29 @@ def test_whatever_comes_in_whatever_batches(steps):
                 path = _as_a_kill_leaves_it(checkpoint, path, Path(folder, f"killed-{number}"))
                 checkpoint = _found_again(path)
             elif step == "fail":
-                with pytest.raises(_FailedError):
-                    _fail_to_write(checkpoint)
+                with pytest.raises(CheckpointError):
+                    checkpoint.add_pages([page("a", "z", version=-1), UNWRITABLE], Counts())
             else:
                 version += 1
                 pages = [page(*names, version=version) for names in step]
                 kept += sum(map(len, step))
-                checkpoint.keep(pages, Totals(records=kept))
+                checkpoint.add_pages(pages, Counts(fetched=kept))
                 for one in pages:
-                    for name, line in zip(one.names, one.lines, strict=True):
+                    for name, line in zip(one.keys, one.lines, strict=True):
                         place += 1
                         model[name] = (place, line)
         records = read_records(checkpoint)
-        assert checkpoint.totals().records == kept
+        assert checkpoint.counts().fetched == kept
         checkpoint.close()
 
     assert records == [line for _, line in sorted(model.values())]
-
-
-def _fail_to_write(checkpoint):
-    with checkpoint._written() as database:
-        checkpoint._add(database, page("a", "z", version=-1))
-        raise _FailedError
 
 
 def _begun(path):
     checkpoint = Checkpoint(path)
     assert checkpoint.open() is None
     checkpoint.begin(JOB, {None: NEW})
-    checkpoint.keep([page()], Totals())
+    checkpoint.add_pages([page()], Counts())
     return checkpoint
 
 
@@ -250,11 +217,11 @@ def _found_again(path):
 
 def _as_a_kill_leaves_it(checkpoint, path, copy):
     """Return a copy of the files in the middle of a transaction, some of which is on the disk."""
-    database = checkpoint._opened()
+    database = checkpoint._file._get_database()
     database.execute("PRAGMA cache_size = 1")
     database.execute("BEGIN")
-    for _ in range(20):
-        checkpoint._add(database, page("a", "z" * 3000, version=-1))
+    for number in range(20):
+        database.execute("INSERT INTO pages VALUES (?, ?)", (10_000 + number, b"z" * 3000))
     shutil.copy(path, copy)
     journal = path.with_name(path.name + "-journal")
     shutil.copy(journal, copy.with_name(copy.name + "-journal"))
@@ -266,15 +233,17 @@ def _as_a_kill_leaves_it(checkpoint, path, copy):
 KILLED = """
 import os, sys
 from pathlib import Path
+import cekat_async.export.checkpoint
 from cekat_async import Position
-from cekat_async.export.checkpoint import Checkpoint, Fetched, Totals
+from cekat_async.export.checkpoint import Checkpoint, FetchedPage
+from cekat_async.export.manifest import Counts
 checkpoint = Checkpoint(Path(sys.argv[1]))
 checkpoint.open()
-database = checkpoint._opened()
+database = checkpoint._file._get_database()
 database.execute("PRAGMA cache_size = 1")
-pages = [Fetched(None, [b"x" * 9000], [f"{n}"], Position()) for n in range(200)]
-checkpoint._put_totals = lambda *_: os._exit(9)
-checkpoint.keep(pages, Totals(records=999))
+pages = [FetchedPage(None, [b"x" * 9000], [f"{n}"], Position()) for n in range(200)]
+cekat_async.export.checkpoint._put_counts = lambda *_: os._exit(9)
+checkpoint.add_pages(pages, Counts(fetched=999))
 """
 
 
@@ -287,10 +256,10 @@ def test_killed_while_it_writes(path):
 
     with opened(path) as checkpoint:
         assert read_records(checkpoint) == records
-        assert checkpoint.totals().records == 100
-        checkpoint.put_totals(Totals(runs=2))
+        assert checkpoint.counts().fetched == 100
+        checkpoint.put_counts(Counts(runs=2))
     with opened(path) as checkpoint:
-        assert (checkpoint.totals(), read_records(checkpoint)) == (Totals(runs=2), records)
+        assert (checkpoint.counts(), read_records(checkpoint)) == (Counts(runs=2), records)
     assert _left(path.parent) == [path]
 
 
@@ -304,14 +273,13 @@ def _run(code, *arguments, **options):
 def test_a_write_that_fails_is_not_half_there(path):
     """When a page cannot be kept, none of its batch is, and the next one comes in its place."""
     with opened(path) as checkpoint:
-        checkpoint.keep([page("a")], Totals(records=1))
+        checkpoint.add_pages([page("a")], Counts(fetched=1))
         with pytest.raises(CheckpointError, match="broken"):
-            # Fewer than one name a record: a fault of the caller's that SQLite notices.
-            checkpoint.keep([page("b"), Fetched(None, [b"{}"], [None], OVER)], Totals(records=3))
-        checkpoint.keep([page("c")], Totals(records=2))
+            checkpoint.add_pages([page("b"), UNWRITABLE], Counts(fetched=3))
+        checkpoint.add_pages([page("c")], Counts(fetched=2))
 
         assert read_records(checkpoint) == page("a", "c").lines
-        assert (checkpoint.totals().records, checkpoint.stands()[None].position) == (2, NEW)
+        assert (checkpoint.counts().fetched, checkpoint.partitions()[None].position) == (2, NEW)
 
 
 def test_memory_does_not_grow_with_the_records(path):
@@ -320,7 +288,7 @@ def test_memory_does_not_grow_with_the_records(path):
 
     fill(path, pages=200)
     with opened(path) as checkpoint:
-        checkpoint.settle()
+        checkpoint.find_repeats()
         tracemalloc.start()
         count = sum(len(batch) for batch in checkpoint.latest())
         peak = tracemalloc.get_traced_memory()[1]
@@ -337,14 +305,14 @@ def test_memory_does_not_grow_with_the_records(path):
 def test_a_second_one_of_the_same_process_is_refused(path, restart):
     """Who opens a checkpoint that is in use is told so, and does not disturb the first."""
     with opened(path) as first:
-        first.keep([page("a")], Totals(records=1))
+        first.add_pages([page("a")], Counts(fetched=1))
         second = Checkpoint(path)
         with pytest.raises(TargetError, match=r"another export has the checkpoint .*x\.che"):
             second.open(restart=restart)
         second.close()
         second.close(done=True)
         _refused_elsewhere(path)
-        first.keep([page("b")], Totals(records=2))
+        first.add_pages([page("b")], Counts(fetched=2))
 
         assert read_records(first) == page("a", "b").lines
     with opened(path) as again:
@@ -378,9 +346,9 @@ def test_a_second_one_of_another_process_is_refused(path, arguments):
     first.open()
     _refused_elsewhere(path, *arguments)
     first.begin(JOB, {None: NEW})
-    first.keep([page("a")], Totals(records=1))
+    first.add_pages([page("a")], Counts(fetched=1))
     _refused_elsewhere(path, *arguments)
-    first.settle()
+    first.find_repeats()
     latest = first.latest()
     assert next(latest) == page("a").lines
     _refused_elsewhere(path, *arguments)
@@ -390,8 +358,8 @@ def test_a_second_one_of_another_process_is_refused(path, arguments):
     assert "account='an account'" in _run(OPENING, path).stdout
 
 
-@pytest.mark.parametrize("goes_on", [False, True], ids=["gone", "begun anew"])
-def test_one_that_is_let_go_of_in_this_very_moment(path, monkeypatch, goes_on):
+@pytest.mark.parametrize("is_recreated", [False, True], ids=["gone", "begun anew"])
+def test_a_file_that_is_removed_before_it_is_locked(path, monkeypatch, is_recreated):
     """Who has opened a file that goes away before it is locked does not go on with that."""
     first, third = Checkpoint(path), Checkpoint(path)
     first.open()
@@ -402,7 +370,7 @@ def test_one_that_is_let_go_of_in_this_very_moment(path, monkeypatch, goes_on):
         database = connect(*arguments, **options)
         monkeypatch.undo()
         first.close(done=True)
-        if goes_on:
+        if is_recreated:
             third.open()
             third.begin(OTHER_JOB, {None: NEW})
         return database
@@ -413,24 +381,14 @@ def test_one_that_is_let_go_of_in_this_very_moment(path, monkeypatch, goes_on):
         second.open()
     second.close()
 
-    assert path.exists() == goes_on
-    if goes_on:
-        third.keep([page("a")], Totals())
+    assert path.exists() == is_recreated
+    if is_recreated:
+        third.add_pages([page("a")], Counts())
         assert read_records(third) == page("a").lines
     third.close(done=True)
 
 
-def test_when_the_first_lets_go_the_second_may_go_on(path):
-    """The lock goes with who had it."""
-    with opened(path) as first:
-        first.keep([page("a")], Totals(records=1))
-
-    with opened(path) as second:
-        second.keep([page("b")], Totals(records=2))
-        assert read_records(second) == page("a", "b").lines
-
-
-def test_opened_twice_it_is_begun_anew(path):
+def test_opened_twice_with_restart(path):
     """Who has a checkpoint open may begin anew in it, and has it to themselves all the time."""
     fill(path, pages=1)
     checkpoint = Checkpoint(path)
@@ -446,11 +404,11 @@ def test_opened_twice_it_is_begun_anew(path):
 @pytest.mark.parametrize(
     "use",
     [
-        Checkpoint.totals,
-        Checkpoint.stands,
-        Checkpoint.settle,
-        Checkpoint.index_names,
-        lambda checkpoint: checkpoint.keep([], Totals()),
+        Checkpoint.counts,
+        Checkpoint.partitions,
+        Checkpoint.find_repeats,
+        Checkpoint.index_keys,
+        lambda checkpoint: checkpoint.add_pages([], Counts()),
         lambda checkpoint: list(checkpoint.latest()),
     ],
 )
@@ -509,7 +467,7 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_what_is_no_checkpoint_is_told_and_left_alone(path, name):
+def test_a_file_that_is_no_checkpoint_is_refused_and_stays(path, name):
     """A file that cannot be gone on with is told in a line that says what to do, and stays."""
     make, reason = OBSTACLES[name]
     make(path)
@@ -527,11 +485,11 @@ def test_what_is_no_checkpoint_is_told_and_left_alone(path, name):
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_restart_begins_anew_over_anything(path, name):
+def test_restart_replaces_anything(path, name):
     """With ``restart`` there is a new checkpoint, whatever stood in its place."""
     OBSTACLES[name][0](path)
     with opened(path, restart=True) as checkpoint:
-        checkpoint.keep([page("a")], Totals(records=1))
+        checkpoint.add_pages([page("a")], Counts(fetched=1))
         assert read_records(checkpoint) == page("a").lines
 
     with opened(path) as checkpoint:
@@ -539,19 +497,20 @@ def test_restart_begins_anew_over_anything(path, name):
     assert _left(path.parent) == [path]
 
 
-def test_restart_forgets_an_unfinished_export(path):
-    """With ``restart`` nothing is left of what an earlier run had brought."""
-    fill(path)
+@pytest.mark.parametrize("name", OBSTACLES)
+def test_restart_removes_no_file_of_another_program(tmp_path, name):
+    """A file that is named like anything is removed only if it is a checkpoint."""
+    path = tmp_path / "x.sqlite"
+    OBSTACLES[name][0](path)
+    before = path.read_bytes()
     checkpoint = Checkpoint(path)
-    assert checkpoint.open(restart=True) is None
-    checkpoint.begin(OTHER_JOB, {"a": NEW})
-    assert (read_records(checkpoint), list(checkpoint.stands())) == ([], ["a"])
-    checkpoint.keep([page(inbox_id="a")], Totals())
+    if name in ("newer", "broken job"):
+        assert checkpoint.open(restart=True) is None
+    else:
+        with pytest.raises(CheckpointError, match="is not removed: move it away"):
+            checkpoint.open(restart=True)
+        assert path.read_bytes() == before
     checkpoint.close()
-
-    again = Checkpoint(path)
-    assert again.open() == OTHER_JOB
-    again.close()
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
@@ -559,7 +518,7 @@ def test_an_empty_file_is_a_new_checkpoint(path, restart):
     """A file without a byte, as a full disk leaves one, is begun like one that was not there."""
     path.touch()
     with opened(path, restart=restart) as checkpoint:
-        checkpoint.keep([page("a")], Totals(records=1))
+        checkpoint.add_pages([page("a")], Counts(fetched=1))
 
     with opened(path) as checkpoint:
         assert read_records(checkpoint) == page("a").lines
@@ -586,7 +545,7 @@ def _flipped(data, chance, count):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_broken_checkpoint_is_told_or_reads_as_far_as_it_goes(path, seed):
+def test_a_broken_checkpoint_is_reported_or_read(path, seed):
     """Whatever bits are flipped, what is read is told as broken, or is what was kept.
 
     What a checkpoint cannot notice is a flipped bit inside of a record, or of a name: SQLite has no
@@ -602,7 +561,7 @@ def test_a_broken_checkpoint_is_told_or_reads_as_far_as_it_goes(path, seed):
         for left in path.parent.iterdir():
             left.unlink()
 
-    assert outcomes <= {"told", "same", "other"}
+    assert outcomes <= {"reported", "same", "other"}
 
 
 def _outcome(path, records):
@@ -610,35 +569,35 @@ def _outcome(path, records):
     checkpoint = Checkpoint(path)
     try:
         if checkpoint.open() is None:
-            return "told"  # as a new one, which it can be only without any table
-        checkpoint.totals()
-        checkpoint.stands()
-        checkpoint.keep([], Totals())
-        checkpoint.settle()
+            return "reported"  # as a new one, which it can be only without any table
+        checkpoint.counts()
+        checkpoint.partitions()
+        checkpoint.add_pages([], Counts())
+        checkpoint.find_repeats()
         found = [record for batch in checkpoint.latest() for record in batch]
-        checkpoint.index_names()
+        checkpoint.index_keys()
         checkpoint.known(["0-1", b"x"])
     except (CheckpointError, TargetError) as error:
-        return "told" if "\n" not in str(error) else "told in several lines"
+        return "reported" if "\n" not in str(error) else "reported in several lines"
     finally:
         checkpoint.close()
     assert len(found) <= len(records)
     return "same" if found == records else "other"
 
 
-def test_a_checkpoint_that_was_cut_off_is_told(path):
+def test_a_truncated_checkpoint_is_reported(path):
     """A file that lacks its end is broken, wherever it ends."""
     records = fill(path, pages=10)
     whole = path.read_bytes()
     for size in range(512, len(whole), 512):
         path.write_bytes(whole[:size])
         # The last of SQLite's pages (of 4,096 bytes) is taken for one with zeros at its end.
-        assert _outcome(path, records) == "told" or size > len(whole) - 4096
+        assert _outcome(path, records) == "reported" or size > len(whole) - 4096
 
 
 @pytest.mark.parametrize("table", ["names", "pages"])
 @pytest.mark.parametrize("which", ["0", "(SELECT max(seq) FROM {})", "100"])
-def test_a_checkpoint_that_lacks_records_is_told(path, table, which):
+def test_missing_records_are_reported(path, table, which):
     """When rows of a table are gone that is told, before the export is taken for whole."""
     fill(path, pages=5)
     database = sqlite3.connect(path)
@@ -659,7 +618,7 @@ def test_it_is_for_its_owner_alone(path, umask):
     before = os.umask(umask)
     try:
         with opened(path) as checkpoint:
-            checkpoint.keep([page("a")], Totals())
+            checkpoint.add_pages([page("a")], Counts())
             modes = {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
         with opened(path, restart=True):
             modes |= {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
@@ -703,17 +662,12 @@ def test_a_checkpoint_one_may_not_write_to(path):
     checkpoint.close()
 
 
-def test_a_finished_one_is_gone(path):
-    """When the export is done there is no file any more, nor one beside it."""
+def test_one_that_is_done_or_never_began_leaves_nothing(path):
+    """There is no file any more, nor one next to it, and closing again is no error."""
     with opened(path, done=True) as checkpoint:
-        checkpoint.keep([page("a")], Totals())
-        checkpoint.settle()
-
+        checkpoint.add_pages([page("a")], Counts())
     assert list(path.parent.iterdir()) == []
 
-
-def test_one_that_never_began_leaves_nothing(path):
-    """Opened and let go of again, there is nothing left, and closing again is no error."""
     for restart in (False, True):
         checkpoint = Checkpoint(path)
         checkpoint.open(restart=restart)
@@ -726,15 +680,15 @@ def test_one_that_never_began_leaves_nothing(path):
 def test_one_without_a_page_leaves_nothing(path):
     """An export that failed before its first page has nothing to be gone on with, and is not."""
     with opened(path) as checkpoint:
-        checkpoint.keep([], Totals(runs=1))
-        checkpoint.put_totals(Totals(runs=1))
+        checkpoint.add_pages([], Counts(runs=1))
+        checkpoint.put_counts(Counts(runs=1))
     assert list(path.parent.iterdir()) == []
 
     # As a kill leaves it.
     checkpoint = Checkpoint(path)
     checkpoint.open()
     checkpoint.begin(JOB, {None: NEW})
-    checkpoint._database.close()
+    checkpoint._file._database.close()
     assert path.exists()
     checkpoint = Checkpoint(path)
     assert checkpoint.open() == JOB
@@ -763,17 +717,12 @@ def temporary(tmp_path, monkeypatch):
 @pytest.mark.parametrize("done", [False, True])
 def test_a_temporary_one_leaves_nothing(temporary, done):
     """Without a path it has no name, so that nothing is left however the process ends."""
+    Checkpoint(None).close()
+    assert list(temporary.iterdir()) == []
     with opened(None, done=done) as checkpoint:
-        checkpoint.keep([page("a")], Totals())
+        checkpoint.add_pages([page("a")], Counts())
         assert read_records(checkpoint) == page("a").lines
         assert list(temporary.iterdir()) == []
-
-    assert list(temporary.iterdir()) == []
-
-
-def test_a_temporary_one_that_was_never_opened_leaves_nothing(temporary):
-    """Let go of before it was opened, its folder is gone too."""
-    Checkpoint(None).close()
 
     assert list(temporary.iterdir()) == []
 
@@ -782,7 +731,8 @@ FILLING = """
 import resource, signal, sys
 from pathlib import Path
 from cekat_async import Position, TargetError
-from cekat_async.export.checkpoint import Checkpoint, Fetched, Totals
+from cekat_async.export.checkpoint import Checkpoint, FetchedPage
+from cekat_async.export.manifest import Counts
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))
 checkpoint = Checkpoint(Path(sys.argv[1]))
@@ -791,7 +741,8 @@ try:
     for number in range(500):
         lines = [b"%d" % number + b" " * 1000 for _ in range(20)]
         names = [f"more {number}-{index}" for index in range(20)]
-        checkpoint.keep([Fetched(None, lines, names, Position())], Totals(pages=number + 1))
+        page = FetchedPage(None, lines, names, Position())
+        checkpoint.add_pages([page], Counts(pages=number + 1))
         print(number)
 except TargetError as error:
     print(type(error.__cause__).__name__, error)
@@ -807,15 +758,15 @@ def test_no_file_may_grow_any_more(path):
 
     assert len(numbers) > 5
     assert said.startswith("OperationalError cannot write ")
-    _goes_on(path, pages=len(numbers), before=50)
+    assert_resumable(path, pages=len(numbers), before=50)
 
 
-def _goes_on(path, *, pages, before):
+def assert_resumable(path, *, pages, before):
     """Make sure that exactly so many pages are there, and that more can be added."""
     with opened(path) as checkpoint:
-        assert checkpoint.totals().pages == pages
+        assert checkpoint.counts().pages == pages
         assert len(read_records(checkpoint)) == before + 20 * pages
-        checkpoint.keep([page("one more")], Totals(pages=pages + 1))
+        checkpoint.add_pages([page("one more")], Counts(pages=pages + 1))
         assert read_records(checkpoint)[-1:] == page("one more").lines
 
 
@@ -849,18 +800,18 @@ def test_a_full_disk(small_disk):
     with opened(path) as checkpoint:
         with pytest.raises(TargetError, match=r"cannot write .*x\.checkpoint: .*full"):  # noqa: PT012
             for number in range(500):
-                checkpoint.keep([_big_page(number)], Totals(pages=number + 1))
-        kept = checkpoint.totals().pages
+                checkpoint.add_pages([_big_page(number)], Counts(pages=number + 1))
+        kept = checkpoint.counts().pages
         assert kept > 20
         # At once, by the one that failed.
         grow()
-        checkpoint.keep([_big_page(kept)], Totals(pages=kept + 1))
-    _goes_on(path, pages=kept + 1, before=0)
+        checkpoint.add_pages([_big_page(kept)], Counts(pages=kept + 1))
+    assert_resumable(path, pages=kept + 1, before=0)
 
 
 def _big_page(number):
     names = [f"{number}-{index}" for index in range(20)]
-    return Fetched(None, [name.encode() + b" " * 1000 for name in names], names, NEW)
+    return FetchedPage(None, [name.encode() + b" " * 1000 for name in names], names, NEW)
 
 
 @posix_only
@@ -877,20 +828,22 @@ def test_a_disk_that_is_full_from_the_begin(small_disk):
 
     grow()
     with opened(path) as checkpoint:
-        checkpoint.keep([page("a")], Totals())
+        checkpoint.add_pages([page("a")], Counts())
         assert read_records(checkpoint) == page("a").lines
 
 
 # How many conversations are in it, and whose they are
 
 
-def test_each_conversation_counts_once(path):
+def test_each_conversation_counts_once(tmp_path):
     """However often a conversation was fetched, a closed checkpoint counts it once."""
+    path = tmp_path / "a name with spaces & 100% ?#.checkpoint"
     with opened(path) as checkpoint:
-        checkpoint.keep([page("a", "b"), page("b", "c", version=1), page("a")], Totals(records=5))
+        pages = [page("a", "b"), page("b", "c", version=1), page("a")]
+        checkpoint.add_pages(pages, Counts(fetched=5))
         # A record without an id is known by its bytes.
-        odd = [b"null", b"null", b"7"]
-        checkpoint.keep([Fetched(None, odd, odd, NEW)], Totals(records=8))
+        malformed = [b"null", b"null", b"7"]
+        checkpoint.add_pages([FetchedPage(None, malformed, malformed, NEW)], Counts(fetched=8))
 
     assert count_conversations(path) == 3 + 2
 
@@ -906,43 +859,9 @@ def test_what_cannot_be_read_has_no_number(tmp_path, content):
     assert path.exists() == (content is not None)
 
 
-def test_any_name_of_a_file_can_be_counted(tmp_path):
-    """The path is no part of a query, whatever characters are in it."""
-    path = tmp_path / "a name with spaces & 100% ?#.checkpoint"
-    with opened(path) as checkpoint:
-        checkpoint.keep([page("a")], Totals(records=1))
-
-    assert count_conversations(path) == 1
-
-
 def test_counting_that_takes_too_long_is_given_up(path):
     """Whoever waits at a terminal is not kept waiting for a number."""
     fill(path, pages=400)
 
     assert count_conversations(path) == 400 * 50
     assert count_conversations(path, patience=-1) is None
-
-
-def test_a_job_can_go_on_as_another(path):
-    """A checkpoint that is adopted under a new key says so when it is opened again."""
-    fill(path)
-    adopted = Job(
-        account="Acme", key_fingerprint="k", business_id="b", target="a target",
-        filters=Filters(), began=MOMENT, version="7",
-    )  # fmt: skip
-    with opened(path) as checkpoint:
-        before = checkpoint.stands(), checkpoint.totals(), read_records(checkpoint)
-        checkpoint.put_job(adopted)
-    with opened(path) as checkpoint:
-        assert checkpoint.open() == adopted
-        assert (checkpoint.stands(), checkpoint.totals(), read_records(checkpoint)) == before
-
-
-def test_some_names_are_looked_for(path):
-    """Whether any of some names has come is told without an index."""
-    with opened(path) as checkpoint:
-        checkpoint.keep([page("a", "b")], Totals(records=2))
-
-        assert checkpoint.has_any({"x", "b"})
-        assert not checkpoint.has_any({"x", "y"})
-        assert not checkpoint.has_any(set())

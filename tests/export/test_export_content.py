@@ -1,7 +1,6 @@
 """What is in the file: every conversation, once, exactly as the server sent it."""
 
 import json
-import random
 import sqlite3
 import tracemalloc
 from contextlib import closing
@@ -42,7 +41,7 @@ def read_rows(database, query):
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
-@pytest.mark.parametrize("count", [1, 99, 100, 101, 350])
+@pytest.mark.parametrize("count", [1, 100, 101, 350])
 async def test_every_conversation_is_in_the_file_once_byte_for_byte(
     account, target, count, concurrency
 ):
@@ -83,14 +82,6 @@ async def test_an_account_without_conversations_gives_an_empty_file(account, tmp
         "conversations.jsonl.manifest.json",
     ]
     assert (report.conversations, report.pages) == (0, 1)
-
-
-async def test_the_target_may_be_given_as_text(account, target):
-    """A file name as text is as good as a path."""
-    async with account(5) as a:
-        await export_conversations(a.client, str(target))
-
-        assert target.read_bytes() == a.lines()
 
 
 async def test_only_some_inboxes(account, target):
@@ -137,7 +128,7 @@ async def test_an_account_without_inboxes_does_not_empty_the_target(account, tar
     assert target.read_bytes() == b"of an earlier export"
 
 
-async def test_nothing_where_a_table_has_something_is_told(account, tmp_path, caplog):
+async def test_an_empty_export_into_a_filled_table_warns(account, tmp_path, caplog):
     """An account that is empty all of a sudden leaves a table as it is, with a warning."""
     target = tmp_path / "x.sqlite"
     async with account(3) as a:
@@ -170,23 +161,7 @@ async def test_one_status_of_each_inbox(account, target):
         assert _lines(target) == _sorted(a.lines(stage_status="pending")) != []
 
 
-async def test_an_inbox_that_fails_for_good_does_not_end_the_others(account, target):
-    """What fails for good is told in the manifest; the others are walked to their end."""
-    async with account(300) as a:
-        healthy, forbidden = a.sandbox.inbox_ids[:2]
-        a.sandbox.forbid(forbidden)
-        report = await export_conversations(
-            a.client, target, inbox_ids=[healthy, forbidden], page_size=10
-        )
-
-        assert _lines(target) == _sorted(a.lines(inbox_id=healthy))
-    failed = {one.inbox_id: one.error for one in report.manifest.partitions}
-    assert not report.is_complete
-    assert failed[healthy] is None
-    assert "403" in failed[forbidden]
-
-
-async def test_an_inbox_that_fails_for_now_is_gone_on_with(account, target, tmp_path):
+async def test_an_inbox_that_fails_temporarily_is_resumed(account, target, tmp_path):
     """What may pass ends the export when the others are done, and the next run brings the rest."""
     async with account(300, attempts=1) as a:
         inbox_ids = a.sandbox.inbox_ids[:2]
@@ -248,28 +223,19 @@ async def test_a_bad_network_costs_no_record(account, target, seed):
         assert report.requests == len(a.sandbox.log.requests) == report.manifest.requests
 
 
-async def test_odd_records_are_written_counted_and_told(account, target, make_page):
+async def test_malformed_records_are_written_counted_and_reported(account, target, make_page):
     """A malformed record is in the file, is counted, and is reported."""
     records = [b'{"id":"a"}', b'{"id":["b"]}', b"17", b'{"id":"c"}', b'{"id":"d","a":NaN}']
-    told = []
+    reported = []
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(*records)))
-        report = await export_conversations(a.client, target, on_malformed=told.append)
+        # Only the first export asks for the business.
+        for asks, on_malformed in (([ASK], None), ([], reported.append)):
+            a.sandbox.fail_next(*asks, PROBE, Fault.raw(body=make_page(*records)))
+            report = await export_conversations(a.client, target, on_malformed=on_malformed)
 
-    assert target.read_bytes().splitlines() == records
-    assert report.conversations == 5
-    assert report.malformed_records == 3
-    assert [odd.raw for odd in told] == [records[1], records[2], records[4]]
-
-
-async def test_odd_records_need_nobody_to_tell(account, target, make_page):
-    """Without ``on_malformed`` an odd record stops nothing either."""
-    async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(b"null", b'{"id":"a"}')))
-        report = await export_conversations(a.client, target)
-
-    assert target.read_bytes() == b'null\n{"id":"a"}\n'
-    assert (report.conversations, report.malformed_records) == (2, 1)
+            assert target.read_bytes().splitlines() == records
+            assert (report.conversations, report.malformed_records) == (5, 3)
+    assert {one.raw for one in reported} == {records[1], records[2], records[4]}
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
@@ -404,7 +370,7 @@ async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, 
     }
 
 
-async def test_what_moves_meanwhile_is_there_once_as_it_was_last(account, target):
+async def test_conversations_that_move_are_there_once_in_their_latest_version(account, target):
     """What is changed, created or deleted while the export runs costs none of the others."""
     touched, created = [], []
 
@@ -432,7 +398,7 @@ async def test_what_moves_meanwhile_is_there_once_as_it_was_last(account, target
 @pytest.mark.parametrize(
     "name", ["", ".jsonl", "x", "x.json", "x.txt.gz", "x.jsonl/", "a\0b.jsonl", "dir/.jsonl"]
 )
-async def test_a_target_nobody_can_write_is_refused_at_once(account, tmp_path, monkeypatch, name):
+async def test_a_target_of_no_known_kind_is_refused_at_once(account, tmp_path, monkeypatch, name):
     """A name that says no format is refused before any request, and leaves nothing behind."""
     monkeypatch.chdir(tmp_path)
     async with account() as a:
@@ -513,29 +479,3 @@ async def test_memory_does_not_grow_with_the_number(account, target):
     await peak(40)  # what is imported or made with the first page counts for no one
 
     assert await peak(2000) < await peak(500) + 1_500_000
-
-
-async def test_any_bytes_of_json_survive(account, target, make_page):
-    """Records of random JSON, printed in random ways, are equal line by line."""
-    chance = random.Random(7)
-    records = [{"id": str(n), "notes": _random_json(chance, 3)} for n in range(100)]
-    printed = [json.dumps(r, indent=chance.choice([None, 1, "\t"])).encode() for r in records]
-    async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(*printed)))
-        report = await export_conversations(a.client, target)
-
-    assert [json.loads(line) for line in target.read_bytes().splitlines()] == records
-    assert report.conversations == 100
-
-
-def _random_json(chance, depth):
-    kind = chance.randrange(6 if depth else 4)
-    if kind == 4:
-        return [_random_json(chance, depth - 1) for _ in range(chance.randrange(4))]
-    if kind == 5:
-        return {_text(chance): _random_json(chance, depth - 1) for _ in range(chance.randrange(4))}
-    return [None, chance.random(), chance.getrandbits(60), _text(chance)][kind]
-
-
-def _text(chance):
-    return "".join(chance.choice('a"\\\n\r\u2028é🙏{}[],: ') for _ in range(chance.randrange(9)))

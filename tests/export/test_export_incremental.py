@@ -3,20 +3,13 @@
 import json
 
 import pytest
+from support.exports import read_account, read_target
 
-from cekat_async import CekatError, ReplacementRefusedError, TargetError
-from cekat_async.export import export_conversations, sink_for
+from cekat_async import CekatError, TargetError
+from cekat_async.export import export_conversations
 from cekat_async.sandbox import Dialect, Live
 
 TARGETS = ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.parquet", "x.parquet/"]
-
-
-def in_target(target):
-    return sorted(line for batch in sink_for(target).stored() for line in batch)
-
-
-def in_account(a):
-    return sorted(record for _, record in a.sandbox.records())
 
 
 async def days(a, target, count=3, **options):
@@ -29,7 +22,7 @@ async def days(a, target, count=3, **options):
         a.sandbox.create()
         reports.append(await export_conversations(a.client, target, incremental=True, **options))
         if isinstance(target, str):
-            assert in_target(target) == in_account(a)
+            assert read_target(target) == read_account(a.sandbox)
     return reports
 
 
@@ -95,7 +88,7 @@ async def test_what_moved_while_the_last_one_ran_comes_again(account, tmp_path):
         for _ in range(4):
             before = dict(a.sandbox.records())
             await export_conversations(a.client, target, incremental=True)
-            found = dict.fromkeys(json.loads(line)["id"] for line in in_target(target))
+            found = dict.fromkeys(json.loads(line)["id"] for line in read_target(target))
             assert found.keys() >= before.keys()
 
 
@@ -108,10 +101,10 @@ async def test_a_change_that_does_not_move_anything_is_missed_and_a_whole_export
         await export_conversations(a.client, target)
         a.sandbox.resolve([id_ for id_, _ in a.sandbox.records()][-1])
         await export_conversations(a.client, target, incremental=True)
-        assert in_target(target) != in_account(a)
+        assert read_target(target) != read_account(a.sandbox)
 
         await export_conversations(a.client, target)
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_the_first_one_is_whole(account, tmp_path):
@@ -138,22 +131,10 @@ async def test_a_target_that_was_changed_is_not_added_to(account, tmp_path):
         assert len(a.sandbox.log.requests) == before
         assert target.read_bytes() == edited
         await export_conversations(a.client, target)
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
-async def test_an_export_with_other_filters_is_not_added_to(account, tmp_path):
-    """An export with other filters is told before any request is spent."""
-    target = tmp_path / "x.jsonl"
-    async with account(300) as a:
-        await export_conversations(a.client, target)
-        before = len(a.sandbox.log.requests)
-        with pytest.raises(ReplacementRefusedError, match="other filters"):
-            await export_conversations(a.client, target, incremental=True, stage_status="open")
-
-        assert len(a.sandbox.log.requests) == before
-
-
-async def test_one_that_was_stopped_goes_on(account, tmp_path):
+async def test_a_stopped_incremental_export_is_resumed(account, tmp_path):
     """An incremental export that failed goes on as one, and not as a whole one."""
     target = f"{tmp_path}/x.jsonl"
     async with account(1000, attempts=1) as a:
@@ -168,7 +149,7 @@ async def test_one_that_was_stopped_goes_on(account, tmp_path):
 
         assert report.manifest.runs == 2
         assert report.manifest.incremental
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_partitions_each_have_a_watermark(account, tmp_path):
@@ -189,11 +170,11 @@ async def test_partitions_each_have_a_watermark(account, tmp_path):
         wanted = sorted(
             r for _, r in a.sandbox.records() if json.loads(r)["inbox_id"] in (first, second)
         )
-        assert in_target(target) == wanted
+        assert read_target(target) == wanted
         assert report.requests <= 6 < whole.requests
 
 
-async def stopped(a, target, **options):
+async def stop_export(a, target, **options):
     """Begin an export, and leave it unfinished."""
     with pytest.raises(ZeroDivisionError):
         await export_conversations(a.client, target, on_progress=lambda _: 1 // 0, **options)
@@ -204,12 +185,12 @@ async def test_a_whole_export_that_was_stopped_is_finished_by_an_incremental_one
     target = f"{tmp_path}/x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
-        await stopped(a, target)
+        await stop_export(a, target)
         a.sandbox.resolve([id_ for id_, _ in a.sandbox.records()][-1])
         report = await export_conversations(a.client, target, incremental=True)
 
         assert (report.manifest.incremental, report.manifest.runs) == (False, 2)
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_a_whole_export_takes_the_place_of_an_incremental_one_that_was_stopped(
@@ -219,11 +200,11 @@ async def test_a_whole_export_takes_the_place_of_an_incremental_one_that_was_sto
     target = f"{tmp_path}/x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
-        await stopped(a, target, incremental=True)
+        await stop_export(a, target, incremental=True)
         report = await export_conversations(a.client, target)
 
         assert (report.manifest.incremental, report.manifest.runs) == (False, 1)
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_an_incremental_one_that_was_stopped_and_a_target_that_is_gone(account, tmp_path):
@@ -231,9 +212,9 @@ async def test_an_incremental_one_that_was_stopped_and_a_target_that_is_gone(acc
     target = tmp_path / "x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
-        await stopped(a, target, incremental=True)
+        await stop_export(a, target, incremental=True)
         target.unlink()
         report = await export_conversations(a.client, target, incremental=True)
 
         assert not report.manifest.incremental
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)

@@ -109,7 +109,7 @@ async def test_an_account_that_changes_too_fast_is_not_called_complete(account, 
     assert not target.exists()
 
 
-async def test_a_listing_without_an_order_is_told(account, target, caplog):
+async def test_a_listing_without_an_order_is_reported(account, target, caplog):
     """An ordinary account says nothing of its order: the warning is for those that have none."""
     caplog.set_level(logging.WARNING, "cekat_async")
     async with account(400) as a:

@@ -67,7 +67,7 @@ async def test_a_server_that_goes_away_costs_what_was_under_way(account, target)
         assert report.manifest.runs == 2
 
 
-async def test_a_key_that_is_revoked_meanwhile(account, target):
+async def test_a_key_that_is_revoked_during_the_export(account, target):
     """A 401 in the middle ends the run at once, and keeps what has come."""
     async with account(1000) as a:
         a.sandbox.fail_next(*[Fault.ok()] * 5, *[Fault.status(401)] * 8)

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 from support.effort import EFFORT
+from support.exports import read_account, read_target
 
 from cekat_async import (
     ConfigurationError,
@@ -13,14 +14,6 @@ from cekat_async import (
 )
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Fault
-
-
-def records_in(target):
-    return sorted(target.read_bytes().splitlines())
-
-
-def read_records(a):
-    return sorted(record for _, record in a.sandbox.records())
 
 
 async def test_one_that_is_refused_does_not_stop_the_others(account, target):
@@ -34,12 +27,12 @@ async def test_one_that_is_refused_does_not_stop_the_others(account, target):
         failed = [one for one in report.manifest.partitions if one.error]
         assert [one.inbox_id for one in failed] == [forbidden]
         assert "403" in failed[0].error
-        wanted = [r for r in read_records(a) if json.loads(r)["inbox_id"] != forbidden]
-        assert records_in(target) == wanted
+        wanted = [r for r in read_account(a.sandbox) if json.loads(r)["inbox_id"] != forbidden]
+        assert read_target(target) == wanted
 
         a.sandbox.forbid()
         assert (await export_conversations(a.client, target, by_inbox=True)).is_complete
-        assert records_in(target) == read_records(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_when_all_are_refused_the_target_stays(account, target):
@@ -51,7 +44,7 @@ async def test_when_all_are_refused_the_target_stays(account, target):
             await export_conversations(a.client, target, by_inbox=True)
 
         assert all(isinstance(error, PermissionDeniedError) for error in caught.value.errors)
-        assert records_in(target) == read_records(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 HTML = Fault.raw(body=b"<html>be back soon</html>")
@@ -60,7 +53,7 @@ HTML = Fault.raw(body=b"<html>be back soon</html>")
 @pytest.mark.parametrize("concurrency", [1, 3, 8])
 @pytest.mark.parametrize("fault", [Fault.status(502), HTML, Fault.status(408)], ids=str)
 @pytest.mark.parametrize("at", [4, 9, 15, 20] if EFFORT > 1 else [4, 20])
-async def test_one_that_fails_for_now_is_gone_on_with(account, target, concurrency, fault, at):
+async def test_a_temporary_failure_is_resumed(account, target, concurrency, fault, at):
     """Wherever it fails, with however many walkers, the next run brings all that is missing."""
     async with account(500, inboxes=2, attempts=1) as a:
         a.sandbox.fail_next(*[Fault.ok()] * at, fault)
@@ -75,7 +68,7 @@ async def test_one_that_fails_for_now_is_gone_on_with(account, target, concurren
         )
 
         assert report.is_complete
-        assert records_in(target) == read_records(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.new", "x.jsonl.manifest.json"])

@@ -89,7 +89,7 @@ def _kept(checkpoint):
     opened = Checkpoint(checkpoint)
     try:
         opened.open()
-        opened.settle()
+        opened.find_repeats()
         return [record + b"\n" for batch in opened.latest() for record in batch]
     finally:
         opened.close()

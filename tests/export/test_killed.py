@@ -11,10 +11,10 @@ from random import Random
 
 import pytest
 from support.effort import EFFORT
+from support.exports import read_account, read_target
 from support.killing import Zygote
 from support.served import served
 
-from cekat_async.export import sink_for
 from cekat_async.sandbox import Fault, Sandbox
 
 pytestmark = [
@@ -44,7 +44,7 @@ def in_file(target):
     """Return the records of a file or a folder, in no order; None if there is none."""
     if not Path(target).exists():
         return None
-    return sorted(line for batch in sink_for(target).stored() for line in batch)
+    return read_target(target)
 
 
 def in_database(target):
@@ -68,10 +68,6 @@ def in_duckdb(target):
 
 
 READERS = dict.fromkeys(FILES, in_file) | {".sqlite": in_database, ".duckdb": in_duckdb}
-
-
-def get_all(sandbox):
-    return sorted(record for _, record in sandbox.records())
 
 
 class Kills:
@@ -118,7 +114,7 @@ def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
     """Whatever the target: no kill loses, doubles or shows half of anything, or asks all anew."""
     read, seeded = READERS[suffix], Random(f"{suffix} {how}")
     with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
-        whole, killing = get_all(sandbox), Kills(zygote, sandbox, how, seeded)
+        whole, killing = read_account(sandbox), Kills(zygote, sandbox, how, seeded)
         killing.measure(f"{tmp_path}/first{suffix}")
         needed, numbers = len(sandbox.log.requests), count()
         while killing.are_missing(number := next(numbers)):
@@ -144,7 +140,7 @@ def test_killed_while_it_writes_to_postgresql(tmp_path, zygote, postgres, databa
     """A table in a server has all rows or none, and has all of them behind the next run."""
     checkpoint = str(tmp_path / "checkpoint")
     with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
-        whole, killing = get_all(sandbox), Kills(zygote, sandbox, how, Random(how))
+        whole, killing = read_account(sandbox), Kills(zygote, sandbox, how, Random(how))
         killing.measure(database, checkpoint=checkpoint)
         numbers = count()
         while killing.are_missing(next(numbers)):
@@ -166,11 +162,11 @@ def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
         while killing.are_missing(number := next(numbers)):
             target = f"{tmp_path}/{number}{suffix}"
             killing.measure(target)
-            before = get_all(sandbox)
+            before = read_account(sandbox)
             for id_, _ in list(sandbox.records())[number : 60 + number : 7]:
                 sandbox.touch(id_)
             sandbox.create()
-            after = get_all(sandbox)
+            after = read_account(sandbox)
             killing.export(target, incremental=True)
             assert read(target) in (before, after)
             code, _ = zygote.export(sandbox, target, incremental=True)
@@ -186,10 +182,10 @@ def test_killed_while_it_keeps_what_a_failed_inbox_had(tmp_path, zygote, suffix)
         for number in range(max(RUNS, 2)):
             target, closed = f"{tmp_path}/{number}{suffix}", sandbox.inbox_ids[number % INBOXES]
             zygote.export(sandbox, target, by_inbox=True)
-            before = get_all(sandbox)
+            before = read_account(sandbox)
             for id_, _ in list(sandbox.records())[number::5]:
                 sandbox.touch(id_)
-            after = [one for one in get_all(sandbox) if closed.encode() not in one]
+            after = [one for one in read_account(sandbox) if closed.encode() not in one]
             after = sorted(after + [one for one in before if closed.encode() in one])
             sandbox.forbid(closed)
             zygote.export(sandbox, target, by_inbox=True, kill_at=seeded.randint(1, 1200))
@@ -221,7 +217,7 @@ def test_killed_while_it_is_refused(tmp_path, zygote):
             )
         code, _ = zygote.export(sandbox, target)
 
-        assert (code, in_file(target)) == (0, get_all(sandbox))
+        assert (code, in_file(target)) == (0, read_account(sandbox))
 
 
 @pytest.mark.parametrize("suffix", READERS)
@@ -229,7 +225,7 @@ def test_a_disk_that_is_full(tmp_path, zygote, suffix):
     """With no room at any point an export fails, shows nothing of itself, and goes on with room."""
     read = READERS[suffix]
     with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
-        whole, codes = get_all(sandbox), []
+        whole, codes = read_account(sandbox), []
         for number, largest in enumerate(DISKS):
             target = f"{tmp_path}/{number}{suffix}"
             codes.append(zygote.export(sandbox, target, largest_file=largest)[0])

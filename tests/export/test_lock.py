@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
-from itertools import count
 
 import pytest
 from support.sinks import Given, a_manifest, publish, some_records
@@ -134,13 +133,11 @@ async def test_a_restart_does_not_empty_the_checkpoint_of_a_refused_export(accou
 
 async def test_one_checkpoint_for_two_targets(account, tmp_path):
     """A checkpoint that another export has is busy as well, whatever the target."""
-    checkpoint, refusals = tmp_path / "one", []
-    # One for each attempt: attempts at the same time would also refuse each other's target.
-    targets = (tmp_path / f"{number}.jsonl" for number in count())
+    checkpoint, refusals, started = tmp_path / "one", [], []
 
     async def again():
         with pytest.raises(TargetBusyError, match=r"another export has the checkpoint .*one: "):
-            await export_conversations(a.client, next(targets), checkpoint=checkpoint)
+            await export_conversations(a.client, tmp_path / "y.jsonl", checkpoint=checkpoint)
         refusals.append(True)
 
     async with account(100) as a, asyncio.TaskGroup() as tasks:
@@ -150,7 +147,8 @@ async def test_one_checkpoint_for_two_targets(account, tmp_path):
             checkpoint=checkpoint,
             page_size=20,
             concurrency=1,
-            on_progress=lambda progress: progress.pages < 4 and tasks.create_task(again()),
+            # Once: a second one would find the target of the first busy.
+            on_progress=lambda _: started or started.append(tasks.create_task(again())),
         )
     assert refusals
 

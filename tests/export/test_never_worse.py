@@ -56,7 +56,7 @@ events = st.tuples(
 
 
 @dataclass
-class Held:
+class TargetModel:
     """What a target holds, as the model knows it."""
 
     account: int
@@ -71,7 +71,7 @@ class Model:
         self.accounts = accounts
         self.target = target
         self.usual = usual
-        self.held = None
+        self.expected = None
         self.ever = [set(), set()]
         self.keys = 0
         self.is_edited = False
@@ -129,7 +129,7 @@ class Model:
                 sandbox.delete(id_)
         elif event == "edit" and self.target.exists():
             self.target.write_bytes(self.target.read_bytes() + b'{"id":"of an editor"}\n')
-            self.held.ids.add("of an editor")
+            self.expected.ids.add("of an editor")
             self.is_edited = True
         elif event == "forget":
             self.manifest.unlink(missing_ok=True)
@@ -153,7 +153,7 @@ class Model:
         elif not job["business"] and filters != "by inbox":
             close_inboxes(sandbox)
         options = {name: job[name] for name in ("replace", "allow_empty", "incremental", "restart")}
-        before, old = self.content(), self.held
+        before, old = self.content(), self.expected
         had_manifest = before[1] is not None
         try:
             async with make_client(sandbox) as client:
@@ -208,7 +208,7 @@ class Model:
         for one in report.manifest.partitions:
             assert (one.as_of is not None) == (one.carried > 0)
             assert one.error is not None or not one.carried
-        self.held = Held(number, filters, now)
+        self.expected = TargetModel(number, filters, now)
         self.is_edited = False
 
     async def step(self, step):

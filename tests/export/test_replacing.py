@@ -4,9 +4,9 @@ import errno
 import json
 import os
 
-import msgspec
 import pytest
-from support.accounts import asked_for, hide_inboxes
+from support.accounts import hide_inboxes
+from support.exports import read_account, read_files, read_manifest, read_target
 
 from cekat_async import (
     CheckpointError,
@@ -15,7 +15,7 @@ from cekat_async import (
     ReplacementRefusedError,
     TargetError,
 )
-from cekat_async.export import Manifest, export_conversations, sink_for
+from cekat_async.export import export_conversations
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault
 
@@ -26,33 +26,6 @@ OTHERS = [
     {"inbox_ids": ["typo"]},
     {"by_inbox": True},
 ]
-
-
-def in_target(target):
-    return sorted(line for batch in sink_for(str(target)).stored() for line in batch)
-
-
-def in_account(a, *inbox_ids):
-    """Return what an export must hold: all records, or those of some inboxes."""
-    found = [record for _, record in a.sandbox.records()]
-    if inbox_ids:
-        found = [one for one in found if json.loads(one)["inbox_id"] in inbox_ids]
-    return sorted(found)
-
-
-def read_manifest(target):
-    path = str(target).rstrip("/") + ".manifest.json"
-    with open(path, "rb") as file:  # noqa: PTH123 - a text, for its slash
-        return Manifest.from_json(file.read())
-
-
-def contents(folder):
-    """Return all files of a folder and what is in them, but for an empty journal."""
-    return {
-        path.relative_to(folder): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and (path.stat().st_size or not path.name.endswith("-journal"))
-    }
 
 
 def empty(a):
@@ -78,11 +51,11 @@ async def test_other_filters_are_refused_before_the_first_request(account, tmp_p
     target = f"{tmp_path}/{name}"
     async with account(120) as a:
         await export_conversations(a.client, target)
-        before, asked = contents(tmp_path), len(a.sandbox.log.requests)
+        before, asked = read_files(tmp_path), len(a.sandbox.log.requests)
         error = await refused(a, target, **other)
 
         assert len(a.sandbox.log.requests) == asked
-        assert contents(tmp_path) == before
+        assert read_files(tmp_path) == before
         assert error.option == "replace"
         assert str(error).startswith(f"{target} holds an export with other filters (all inboxes; ")
         assert str(error).endswith("choose another target, or pass replace=True")
@@ -99,17 +72,17 @@ async def test_a_manifest_that_cannot_be_read_protects_its_target(
     async with account(30) as a:
         await export_conversations(a.client, target)
         (tmp_path / f"{name.rstrip('/')}.manifest.json").write_bytes(damage)
-        before, asked = contents(tmp_path), len(a.sandbox.log.requests)
+        before, asked = read_files(tmp_path), len(a.sandbox.log.requests)
         error = await refused(a, target, **options)
 
         assert len(a.sandbox.log.requests) == asked
-        assert contents(tmp_path) == before
+        assert read_files(tmp_path) == before
         assert "is damaged, or a newer version wrote it" in str(error)
         report = await export_conversations(a.client, target, replace=True, **options)
         assert not report.manifest.incremental
 
 
-async def test_a_status_that_may_be_a_typing_error_is_told_with_the_refusal(account, target):
+async def test_a_refusal_suggests_the_status_that_was_meant(account, target):
     """The refusal suggests the status that was probably meant."""
     async with account(30) as a:
         await export_conversations(a.client, target)
@@ -126,10 +99,12 @@ async def test_other_filters_replace_if_that_is_wanted(account, target, other):
         report = await export_conversations(a.client, target, replace=True, **other)
 
         assert read_manifest(target) == report.manifest
-        wanted = in_account(a) if "by_inbox" in other else []
+        wanted = read_account(a.sandbox) if "by_inbox" in other else []
         if other.get("stage_status") == "open":
-            wanted = [one for one in in_account(a) if json.loads(one)["stage_status"] == "open"]
-        assert in_target(target) == wanted
+            wanted = [
+                one for one in read_account(a.sandbox) if json.loads(one)["stage_status"] == "open"
+            ]
+        assert read_target(target) == wanted
 
 
 async def test_the_order_of_inboxes_is_no_other_filter(account, target):
@@ -145,7 +120,7 @@ async def test_the_order_of_inboxes_is_no_other_filter(account, target):
         report = await export_conversations(a.client, target, inbox_ids=[second, first])
 
         assert report.manifest.runs == 2
-        assert in_target(target) == in_account(a, first, second)
+        assert read_target(target) == read_account(a.sandbox, first, second)
 
 
 async def test_an_incremental_export_with_other_filters_replaces_if_that_is_wanted(account, target):
@@ -155,13 +130,13 @@ async def test_an_incremental_export_with_other_filters_replaces_if_that_is_want
         await refused(a, target, incremental=True)
         report = await export_conversations(a.client, target, incremental=True, replace=True)
         assert not report.manifest.incremental
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
 
         a.sandbox.create()
         # From then on there is: the option does no harm where it is not needed.
         report = await export_conversations(a.client, target, incremental=True, replace=True)
         assert report.manifest.incremental
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_a_database_is_merged_into_whatever_the_filters(account, store):
@@ -181,7 +156,7 @@ async def test_what_has_no_manifest_cannot_be_compared(account, target):
     target.write_bytes(b'{"id":"of somebody"}\n')
     async with account(50) as a:
         await export_conversations(a.client, target, stage_status="open")
-        assert in_target(target) != []
+        assert read_target(target) != []
 
 
 @pytest.mark.parametrize("kept", ["an unfinished export", "nothing"])
@@ -192,15 +167,15 @@ async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, targe
         if kept != "nothing":
             with pytest.raises(ZeroDivisionError):
                 await export_conversations(a.client, target, on_progress=lambda _: 1 // 0)
-        before = contents(tmp_path)
+        before = read_files(tmp_path)
         await refused(a, target, stage_status="open", restart=True)
 
-        assert contents(tmp_path) == before
+        assert read_files(tmp_path) == before
         report = await export_conversations(a.client, target)
         assert report.manifest.runs == 1 + (kept != "nothing")
 
 
-async def test_a_checkpoint_with_other_filters_is_told_as_ever(account, target):
+async def test_a_checkpoint_with_other_filters_is_refused_even_with_replace(account, target):
     """An unfinished export with other filters is no matter of the target: ``replace`` keeps it."""
     async with account(120) as a:
         await export_conversations(a.client, target)
@@ -215,7 +190,7 @@ async def test_a_checkpoint_with_other_filters_is_told_as_ever(account, target):
         assert read_manifest(target).filters.stage_status == "open"
 
 
-async def test_an_export_that_replaces_goes_on_only_as_one(account, target):
+async def test_an_export_that_replaces_needs_replace_to_resume(account, target):
     """Stopped, an export that was to replace other filters needs ``replace`` to go on."""
     async with account(120) as a:
         await export_conversations(a.client, target)
@@ -241,9 +216,9 @@ async def test_nothing_does_not_replace_something(account, tmp_path, name):
     """An account that is empty all of a sudden leaves the file, unless ``allow_empty`` is given."""
     target = f"{tmp_path}/{name}"
     async with account(120) as a:
-        whole = in_account(a)
+        whole = read_account(a.sandbox)
         await export_conversations(a.client, target)
-        before = contents(tmp_path)
+        before = read_files(tmp_path)
         empty(a)
         error = await refused(a, target)
         assert error.option == "allow_empty"
@@ -251,12 +226,12 @@ async def test_nothing_does_not_replace_something(account, tmp_path, name):
             f"the export found no conversation, and {target} holds 120 conversations: if that is "
             "right, pass allow_empty=True"
         )
-        assert in_target(target) == whole
-        assert contents(tmp_path).items() >= before.items()
+        assert read_target(target) == whole
+        assert read_files(tmp_path).items() >= before.items()
 
         asked = len(a.sandbox.log.requests)
         report = await export_conversations(a.client, target, allow_empty=True)
-        assert in_target(target) == []
+        assert read_target(target) == []
         assert report.manifest.runs == 2
         assert len(a.sandbox.log.requests) - asked <= 3
 
@@ -291,7 +266,7 @@ async def test_nothing_does_not_replace_what_has_no_manifest(account, tmp_path, 
         assert (error.option, target.read_bytes()) == ("allow_empty", b"of somebody")
         await export_conversations(a.client, target, allow_empty=True, **options)
 
-    assert in_target(target) == []
+    assert read_target(target) == []
 
 
 @pytest.mark.parametrize("old", [None, b""], ids=["absent", "without a byte"])
@@ -306,7 +281,7 @@ async def test_nothing_may_replace_nothing(account, target, old):
     assert target.read_bytes() == b""
 
 
-async def test_a_target_that_cannot_be_read_is_told_as_that(account, target):
+async def test_a_target_that_cannot_be_read_is_reported(account, target):
     """Where nobody can see what would be lost, the system's reason is told, and nothing is."""
 
     class Unreadable(JsonLinesSink):
@@ -321,7 +296,7 @@ async def test_a_target_that_cannot_be_read_is_told_as_that(account, target):
     assert target.read_bytes() == b"of somebody"
 
 
-async def test_a_refused_empty_export_is_in_nobodys_way(account, target):
+async def test_a_refused_empty_export_does_not_block_the_next_one(account, target):
     """When there are conversations again the same call publishes them."""
     async with account(1) as a:
         await export_conversations(a.client, target)
@@ -330,7 +305,7 @@ async def test_a_refused_empty_export_is_in_nobodys_way(account, target):
         a.sandbox.create()
         await export_conversations(a.client, target)
 
-        assert in_target(target) == in_account(a) != []
+        assert read_target(target) == read_account(a.sandbox) != []
 
 
 # Inboxes that fail
@@ -343,7 +318,7 @@ async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name
     async with account(120, inboxes=4) as a:
         closed, good = a.sandbox.inbox_ids[1], a.sandbox.inbox_ids[0]
         first = await export_conversations(a.client, target, by_inbox=True)
-        old = in_account(a, closed)
+        old = read_account(a.sandbox, closed)
         gone = next(id_ for id_, one in a.sandbox.records() if json.loads(one)["inbox_id"] == good)
         a.sandbox.delete(gone)
         a.sandbox.touch(next(id_ for id_, one in a.sandbox.records() if one in old))
@@ -352,9 +327,9 @@ async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name
         report = await export_conversations(a.client, target, by_inbox=True)
 
         others = [one for one in a.sandbox.inbox_ids if one != closed]
-        assert in_target(target) == sorted([*in_account(a, *others), *old])
+        assert read_target(target) == sorted([*read_account(a.sandbox, *others), *old])
         assert not report.is_complete
-        assert report.manifest.conversations == len(in_target(target))
+        assert report.manifest.conversations == len(read_target(target))
         parts = {one.inbox_id: one for one in report.manifest.partitions}
         assert parts[closed].as_of == first.manifest.began
         assert parts[closed].carried == len(old)
@@ -365,7 +340,7 @@ async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name
         a.sandbox.forbid()
         report = await export_conversations(a.client, target, by_inbox=True)
         assert report.is_complete
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
         assert all(one.as_of is None for one in report.manifest.partitions)
 
 
@@ -382,7 +357,7 @@ async def test_records_that_are_carried_over_again_keep_their_age(account, targe
             (failed,) = [one for one in report.manifest.partitions if one.error]
             assert (failed.inbox_id, failed.as_of) == (closed, first.manifest.began)
             assert failed.carried == a.sandbox.count(closed)
-            assert in_target(target) == in_account(a)
+            assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_a_named_inbox_that_fails_keeps_its_old_records(account, target):
@@ -393,14 +368,14 @@ async def test_a_named_inbox_that_fails_keeps_its_old_records(account, target):
         a.sandbox.forbid(names[0])
         report = await export_conversations(a.client, target, inbox_ids=names)
 
-        assert in_target(target) == in_account(a, *names)
+        assert read_target(target) == read_account(a.sandbox, *names)
         assert [one.carried for one in report.manifest.partitions] == [
             a.sandbox.count(names[0]),
             0,
         ]
 
 
-async def test_what_a_failing_inbox_has_brought_is_newer(account, target):
+async def test_pages_of_a_failing_inbox_replace_old_records(account, target):
     """Pages that came before an inbox was closed replace the old versions of their records."""
     async with account(200, inboxes=2, attempts=1) as a:
         first, second = a.sandbox.inbox_ids
@@ -415,7 +390,7 @@ async def test_what_a_failing_inbox_has_brought_is_newer(account, target):
         )
 
         now = dict(a.sandbox.records())
-        found = {json.loads(line)["id"]: line for line in in_target(target)}
+        found = {json.loads(line)["id"]: line for line in read_target(target)}
         assert found.keys() == old.keys()
         (failed,) = [one for one in report.manifest.partitions if one.error]
         stale = [id_ for id_, line in found.items() if line != now[id_]]
@@ -447,7 +422,7 @@ async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_p
         assert len(a.sandbox.log.requests) - asked <= 1 + 2 * 4
         assert report.manifest.runs == 2
         others = [one for one in a.sandbox.inbox_ids if one != closed]
-        assert in_target(target) == in_account(a, *others)
+        assert read_target(target) == read_account(a.sandbox, *others)
         assert not report.is_complete
         assert [one.as_of for one in report.manifest.partitions] == [None] * 4
 
@@ -460,7 +435,7 @@ async def test_replacing_carries_nothing_over(account, target):
         a.sandbox.forbid(closed)
         report = await export_conversations(a.client, target, by_inbox=True, replace=True)
 
-        assert in_target(target) == in_account(a, *set(a.sandbox.inbox_ids) - {closed})
+        assert read_target(target) == read_account(a.sandbox, *set(a.sandbox.inbox_ids) - {closed})
         assert not report.is_complete
 
 
@@ -474,8 +449,8 @@ async def test_a_first_export_is_partial(account, target, old):
         report = await export_conversations(a.client, target, by_inbox=True)
 
         assert not report.is_complete
-        assert in_target(target) == in_account(
-            a, *a.sandbox.inbox_ids[:1], *a.sandbox.inbox_ids[2:]
+        assert read_target(target) == read_account(
+            a.sandbox, *a.sandbox.inbox_ids[:1], *a.sandbox.inbox_ids[2:]
         )
 
 
@@ -488,7 +463,7 @@ async def test_an_inbox_that_is_not_listed_any_more_keeps_its_records(account, t
         for options in ({}, {"incremental": True}, {}):
             report = await export_conversations(a.client, target, by_inbox=True, **options)
 
-            assert in_target(target) == in_account(a)
+            assert read_target(target) == read_account(a.sandbox)
             assert not report.is_complete
             (failed,) = [one for one in report.manifest.partitions if one.error]
             assert failed.error == "the account does not list this inbox any more"
@@ -497,7 +472,7 @@ async def test_an_inbox_that_is_not_listed_any_more_keeps_its_records(account, t
 
         report = await export_conversations(a.client, target, by_inbox=True, replace=True)
         assert report.is_complete
-        assert in_target(target) == in_account(a, *set(a.sandbox.inbox_ids) - {hidden})
+        assert read_target(target) == read_account(a.sandbox, *set(a.sandbox.inbox_ids) - {hidden})
 
 
 async def test_an_empty_inbox_may_disappear(account, target):
@@ -509,7 +484,7 @@ async def test_an_empty_inbox_may_disappear(account, target):
         report = await export_conversations(a.client, target, by_inbox=True)
 
         assert report.is_complete
-        assert in_target(target) == in_account(a)
+        assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, store):
@@ -523,6 +498,21 @@ async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, stor
             (failed,) = [one for one in report.manifest.partitions if one.error]
             assert (failed.inbox_id, failed.as_of) == (closed, first.manifest.began)
             assert len(store.rows()) == 120
+
+
+async def test_a_table_has_no_old_rows_of_a_new_inbox(account, tmp_path):
+    """An inbox that is new in the account and fails has no rows whose age could be recorded."""
+    target = tmp_path / "x.sqlite"
+    async with account(120, inboxes=4) as a:
+        new = a.sandbox.inbox_ids[1]
+        hide_inboxes(a.sandbox, new)
+        await export_conversations(a.client, target, by_inbox=True)
+        hide_inboxes(a.sandbox)
+        a.sandbox.forbid(new)
+        report = await export_conversations(a.client, target, by_inbox=True)
+
+    (failed,) = [one for one in report.manifest.partitions if one.error]
+    assert (failed.inbox_id, failed.as_of, failed.carried) == (new, None, 0)
 
 
 async def test_inboxes_that_fail_for_now_replace_nothing(account, target):
@@ -602,41 +592,6 @@ async def test_a_sink_of_ones_own_without_a_manifest_is_not_emptied(account):
         await export_conversations(a.client, shelf, stage_status="open", allow_empty=True)
 
     assert shelf.records == []
-
-
-# Upgrades
-
-
-def as_of_version_0_1(manifest):
-    """Return a manifest as version 0.1 wrote it."""
-    new = ("key_fingerprint", "business_id")
-    values = {
-        name: value for name, value in msgspec.to_builtins(manifest).items() if name not in new
-    }
-    values["partitions"] = [
-        {name: value for name, value in one.items() if name not in ("carried", "as_of")}
-        for one in values["partitions"]
-    ]
-    return json.dumps(values).encode()
-
-
-async def test_a_manifest_of_version_0_1_protects_its_target(account, tmp_path, target):
-    """What an earlier version left is compared with, added to, and carried over from."""
-    path = tmp_path / "conversations.jsonl.manifest.json"
-    async with account(120, inboxes=4) as a:
-        first = await export_conversations(a.client, target, by_inbox=True)
-        path.write_bytes(as_of_version_0_1(first.manifest))
-        await refused(a, target)
-        a.sandbox.create()
-        report = await export_conversations(a.client, target, by_inbox=True, incremental=True)
-        assert report.manifest.incremental
-        assert in_target(target) == in_account(a)
-        path.write_bytes(as_of_version_0_1(report.manifest))
-        a.sandbox.forbid(a.sandbox.inbox_ids[1])
-        await export_conversations(a.client, target, by_inbox=True)
-
-        assert in_target(target) == in_account(a)
-        assert asked_for(a.sandbox) == 3
 
 
 @pytest.mark.parametrize("wrong", [{"replace": 1}, {"allow_empty": "no"}], ids=str)

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from cekat_async.export.saver import Saver
+from cekat_async.export.collecting import Saver
 
 
 class Disk:
@@ -45,59 +45,38 @@ async def _let_all_run():
         await asyncio.sleep(0)
 
 
-async def test_at_a_calm_pace_each_by_itself():
-    """What comes when nothing is being saved is saved at once, and by itself."""
+async def test_items_are_saved_at_once_if_nothing_is_being_saved():
+    """At a calm pace each item is saved by itself, also after ``end``, which may be repeated."""
     disk = Disk()
     saver = Saver(disk.save, 4)
+    await saver.end()
     for item in range(3):
         await saver.put(item)
         await _let_all_run()
         assert disk.saved == list(range(item + 1))
     await saver.end()
+    await saver.put(3)
+    await saver.end()
+    await saver.end()
 
-    assert disk.batches == [[0], [1], [2]]
+    assert disk.batches == [[0], [1], [2], [3]]
 
 
-async def test_what_comes_meanwhile_is_saved_at_once():
-    """What has come while something was being saved is saved together, in its order."""
+async def test_items_that_arrive_during_a_save_are_one_batch():
+    """They are saved together, in their order, and ``end`` returns when the last one is saved."""
     disk = Disk(is_free=False)
     saver = Saver(disk.save, 10)
     await saver.put(0)
     await _let_all_run()
     for item in range(1, 6):
         await saver.put(item)
-    disk.free()
-    await saver.end()
-
-    assert disk.batches == [[0], [1, 2, 3, 4, 5]]
-
-
-async def test_the_end_comes_when_all_is_saved():
-    """``end`` returns when the last one is saved, at once where nothing was, and also again."""
-    disk = Disk(is_free=False)
-    saver = Saver(disk.save, 10)
-    await saver.end()
-    await saver.put("a")
     ending = asyncio.create_task(saver.end())
     await _let_all_run()
     assert not ending.done()
-
     disk.free()
     await ending
-    await saver.end()
-    assert disk.saved == ["a"]
 
-
-async def test_one_may_go_on_behind_the_end():
-    """A saver that has come to an end takes more."""
-    disk = Disk()
-    saver = Saver(disk.save, 10)
-    await saver.put("a")
-    await saver.end()
-    await saver.put("b")
-    await saver.end()
-
-    assert disk.saved == ["a", "b"]
+    assert disk.batches == [[0], [1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
@@ -125,52 +104,25 @@ async def test_so_many_wait_and_no_more(most):
     assert max(map(len, disk.batches)) <= most
 
 
-async def test_a_failure_comes_out_at_the_next_put():
-    """Who gives something after saving has failed hears of it, and that is not saved either."""
+@pytest.mark.parametrize("puts", [0, 1, 3])
+async def test_nothing_is_saved_after_a_failure(puts):
+    """Each later ``put`` raises the failure, and so does ``end``: nothing is stored after a gap."""
     disk = Disk(fails_at=1)
     saver = Saver(disk.save, 10)
     for item in range(2):
         await saver.put(item)
         await _let_all_run()
-    with pytest.raises(OSError, match="the disk is full"):
-        await saver.put(2)
+    for item in range(puts):
+        with pytest.raises(OSError, match="the disk is full"):
+            await saver.put(item)
     with pytest.raises(OSError, match="the disk is full"):
         await saver.end()
 
     assert disk.saved == [0]
 
 
-async def test_a_failure_comes_out_at_the_end():
-    """Where nothing more is given it is ``end`` that raises, and nothing more is saved."""
-    disk = Disk(fails_at=0, is_free=False)
-    saver = Saver(disk.save, 10)
-    for item in range(4):
-        await saver.put(item)
-        await _let_all_run()
-    disk.free()
-    with pytest.raises(OSError, match="the disk is full"):
-        await saver.end()
-
-    assert disk.saved == []
-
-
-async def test_a_failure_is_not_gone_on_from():
-    """Who gives more all the same is told again, for behind a gap nothing is to be kept."""
-    disk = Disk(fails_at=0)
-    saver = Saver(disk.save, 10)
-    await saver.put(0)
-    await _let_all_run()
-    for item in range(3):
-        with pytest.raises(OSError, match="the disk is full"):
-            await saver.put(item)
-    with pytest.raises(OSError, match="the disk is full"):
-        await saver.end()
-
-    assert disk.saved == []
-
-
-async def test_a_failure_while_one_waits_for_room():
-    """Who waits for room while saving fails is let go, and hears of it at the next occasion."""
+async def test_a_failure_while_a_put_waits():
+    """A ``put`` that waits returns when saving fails, and ``end`` raises the failure."""
     disk = Disk(fails_at=0, is_free=False)
     saver = Saver(disk.save, 2)
     await saver.put(0)
@@ -208,24 +160,6 @@ async def test_cancelled_at_the_end_all_is_saved_first(times):
     assert disk.saved == list(range(5))
 
 
-async def test_cancelled_while_it_waits_for_room_all_is_saved():
-    """Who is cancelled in ``put`` loses nothing that was given: it is saved by the end."""
-    disk = Disk(is_free=False)
-    saver = Saver(disk.save, 2)
-    await saver.put(0)
-    await _let_all_run()
-    await saver.put(1)
-    waiting = asyncio.create_task(saver.put(2))
-    await _let_all_run()
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    assert waiting.cancelled()
-    disk.free()
-    await saver.end()
-
-    assert disk.saved == [0, 1, 2]
-
-
 @pytest.mark.parametrize("step", range(12))
 async def test_cancelled_at_any_moment_all_that_was_given_is_saved(step):
     """At whatever step of the loop one is cancelled, what was given is saved, in its order."""
@@ -252,7 +186,7 @@ async def test_cancelled_at_any_moment_all_that_was_given_is_saved(step):
     gc.collect()  # a failure that nobody has asked for would say so now
 
 
-async def test_a_failure_when_cancelled_comes_out():
+async def test_a_failure_is_raised_even_after_a_cancellation():
     """Where saving fails for one who is cancelled it is the failure that is told."""
     disk = Disk(fails_at=0, is_free=False)
     saver = Saver(disk.save, 2)

@@ -54,7 +54,7 @@ class Work:
         self._may_end.set()
 
 
-async def test_what_is_done_comes_back(worker):
+async def test_the_result_of_a_job_is_returned(worker):
     """The work's result is returned, and its arguments are those that were given."""
     assert await worker.do(divmod, 17, 5) == (3, 2)
     assert await worker.do(sorted, [1, 3, 2], reverse=True) == [3, 2, 1]
@@ -62,7 +62,7 @@ async def test_what_is_done_comes_back(worker):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError(5, "why"), KeyError("x")])
-async def test_what_it_raises_comes_out(worker, error):
+async def test_the_error_of_a_job_is_raised(worker, error):
     """The work's own error is raised as it is, and the next thing is done all the same."""
 
     def fail():
@@ -75,17 +75,9 @@ async def test_what_it_raises_comes_out(worker, error):
     assert await worker.do(int, "7") == 7
 
 
-async def test_all_is_done_in_one_thread(worker):
-    """It is always the same thread, and never that of the event loop."""
-    threads = {await worker.do(threading.current_thread) for _ in range(20)}
-
-    assert len(threads) == 1
-    assert threads != {threading.current_thread()}
-
-
-async def test_one_thing_at_a_time(worker):
-    """What is asked for at once is done one after the other, in the order it was asked for."""
-    under_way, order = [], []
+async def test_one_job_at_a_time_in_one_thread(worker):
+    """Jobs run one after the other in the order of the calls, never in the event loop's thread."""
+    under_way, order, threads = [], [], set()
 
     def work(number):
         under_way.append(number)
@@ -93,13 +85,16 @@ async def test_one_thing_at_a_time(worker):
         time.sleep(0.001)
         under_way.remove(number)
         order.append(number)
+        threads.add(threading.current_thread())
 
     await asyncio.gather(*(worker.do(work, number) for number in range(20)))
 
     assert order == list(range(20))
+    assert len(threads) == 1
+    assert threads != {threading.current_thread()}
 
 
-async def test_the_event_loop_goes_on(worker):
+async def test_the_event_loop_is_not_blocked(worker):
     """While the thread is blocked the event loop is not."""
     work = Work("done")
     doing = asyncio.create_task(worker.do(work))
@@ -169,7 +164,8 @@ async def test_what_checks_is_stopped(worker):
 
 
 async def test_what_comes_after_a_cancellation_is_not_stopped(worker):
-    """A cancellation stops what was being done, and not what is done to clean up behind it."""
+    """A cancellation stops the running job only, not the jobs that clean up after it."""
+    assert await worker.do(worker.check) is None
     work = Work()
     doing = asyncio.create_task(worker.do(work))
     await work.began.wait()
@@ -179,12 +175,6 @@ async def test_what_comes_after_a_cancellation_is_not_stopped(worker):
     await asyncio.wait([doing])
 
     assert await worker.do(worker.check) is None
-
-
-async def test_nothing_is_stopped_where_nobody_is_cancelled(worker):
-    """``check`` does nothing as long as whoever waits still does."""
-    assert await worker.do(worker.check) is None
-    worker.check()
 
 
 async def test_the_end_of_the_thread():

@@ -11,8 +11,8 @@ import msgspec
 from cekat_async import ConfigurationError
 from cekat_async.cli.formatting import format_option
 from cekat_async.cli.options import get_precedence, is_typed
+from cekat_async.export.checks import build_filters
 from cekat_async.export.manifest import Filters
-from cekat_async.export.plan import filters_of
 from cekat_async.export.sinks.registry import get_options
 
 __all__ = ["STDOUT", "ExportRequest", "build_export_request"]
@@ -121,7 +121,7 @@ def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
         if order == 0:
             raise ConfigurationError("--by-inbox means all inboxes: leave it out, or --inbox")
         inboxes, by_inbox = (inboxes, False) if order > 0 else ((), True)
-    return filters_of(inboxes, options["status"], by_inbox=by_inbox)
+    return build_filters(inboxes, options["status"], by_inbox=by_inbox)
 
 
 def _get_account(context: click.Context, account: str | None) -> str | None:

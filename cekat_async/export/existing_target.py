@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from cekat_async.export.manifest import Manifest
     from cekat_async.export.sinks.base import Sink
 
-__all__ = ["Held"]
+__all__ = ["ExistingTarget"]
 
 # The checksum of a file without a byte, and of a folder without a part.
 _CHECKSUM_OF_NOTHING = f"sha256:{sha256().hexdigest()}"
 
 
-class Held:
+class ExistingTarget:
     """The content of a target.
 
     Args:

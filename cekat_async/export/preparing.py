@@ -4,75 +4,65 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cekat_async import ConfigurationError
 from cekat_async.export.accounts import (
-    Claim,
+    AccountRecord,
     Identity,
-    ask_business_id,
-    front_ids,
+    fetch_business_id,
+    fetch_first_ids,
     get_business_id,
-    recognize,
+    identify_account,
 )
-from cekat_async.export.plan import positions_of
+from cekat_async.export.checks import start_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Callable
 
     from cekat_async import CekatClient, Inbox, MalformedRecord, Position
     from cekat_async.export.checkpoint import Checkpoint, Job
     from cekat_async.export.manifest import Filters
-    from cekat_async.export.opening import Opened
+    from cekat_async.export.opening import OpenedExport
     from cekat_async.export.worker import Worker
 
-__all__ = ["Beginning", "Listings", "inboxes_of"]
+__all__ = ["ExportSetup", "find_inboxes"]
 
 
-class Listings(NamedTuple):
-    """The listings that an export walks.
-
-    Attributes:
-        inbox_ids: The inboxes; ``None`` is the listing of all conversations.
-        business_id: The business that the inboxes belong to: see :class:`Identity`.
-    """
-
-    inbox_ids: list[str | None]
-    business_id: str | None = None
-
-
-async def inboxes_of(
+async def find_inboxes(
     client: CekatClient, filters: Filters, on_malformed: Callable[[MalformedRecord], object]
-) -> Listings:
-    """Return the listings that are to be walked.
+) -> tuple[list[str | None], str | None]:
+    """Return the inboxes that an export walks, and the business that they belong to.
+
+    The only inbox is ``None`` for the listing of all conversations. The business is ``None`` if the
+    inboxes were not listed: see :class:`Identity`.
 
     Raises:
         ConfigurationError: All inboxes are wanted, and there are none.
     """
     if not filters.by_inbox:
-        return Listings([*filters.inbox_ids] or [None])
+        return [*filters.inbox_ids] or [None], None
     found = list[str | None]()
     inboxes: list[Inbox] = []
-    # An odd one that has an id can be walked like any other.
+    # A malformed record of an inbox that has an id can be walked like any other.
     async with aclosing(client.inboxes.list(on_malformed=lambda _: None).pages()) as pages:
         async for page in pages:
             inboxes += page.items
-            found += [inbox.id for inbox in page.items]
-            found += [odd.id for odd in page.malformed_records if odd.id is not None]
-            for odd in page.malformed_records:
-                if odd.id is None:
-                    on_malformed(odd)
+            found += [id_ for id_ in page.ids if id_ is not None]
+            for record in page.malformed_records:
+                if record.id is None:
+                    on_malformed(record)
     if not found:
-        # Nothing is no export: it would take the place of one that is whole.
+        # An empty export would replace one that is complete.
         raise ConfigurationError("there is no inbox that the key may see").advise(
             "leave out {option}, or check the key", by_inbox=True
         )
-    return Listings(found, get_business_id(inboxes))
+    return found, get_business_id(inboxes)
 
 
-class Beginning:
+class ExportSetup:
     """Begins or resumes an export.
 
     Args:
@@ -83,7 +73,7 @@ class Beginning:
     """
 
     def __init__(
-        self, client: CekatClient, checkpoint: Checkpoint, worker: Worker, opened: Opened
+        self, client: CekatClient, checkpoint: Checkpoint, worker: Worker, opened: OpenedExport
     ) -> None:
         self._client = client
         self._checkpoint = checkpoint
@@ -112,14 +102,15 @@ class Beginning:
         """
         filters = self._opened.job.filters
         if self._opened.resumes:
-            inbox_ids, listed = [*await self._worker.do(self._checkpoint.stands)], None
+            inbox_ids, listed = [*await self._worker.do(self._checkpoint.partitions)], None
         else:
-            inbox_ids, listed = await inboxes_of(self._client, filters, on_malformed)
+            inbox_ids, listed = await find_inboxes(self._client, filters, on_malformed)
         business_id = await self._business_id(listed, is_comparable=is_comparable)
-        identity = await recognize(
+        identity = await identify_account(
             Identity(self._client.account, business_id),
-            await self._worker.do(self._claims, account),
-            partial(front_ids, self._client, inbox_ids, filters.stage_status, page_size),
+            await self._worker.do(self._account_records, account),
+            partial(fetch_first_ids, self._client, inbox_ids, filters.stage_status, page_size),
+            self._worker,
         )
         job = msgspec.structs.replace(
             self._opened.job,
@@ -127,7 +118,7 @@ class Beginning:
             key_fingerprint=identity.key,
             business_id=identity.business_id,
         )
-        positions = positions_of(inbox_ids, self._opened.base)
+        positions = start_positions(inbox_ids, self._opened.base)
         await self._worker.do(self._put, job, positions)
         return job
 
@@ -136,28 +127,20 @@ class Beginning:
         recorded = self._opened.business_id(self._client.account)
         known = listed if listed or recorded is None else recorded
         if known is None and is_comparable:
-            return await ask_business_id(self._client)
+            return await fetch_business_id(self._client)
         return known
 
-    def _claims(self, account: str) -> list[Claim]:
+    def _account_records(self, account: str) -> list[AccountRecord]:
         """Return the checkpoint and the target, as far as they record another key."""
-        opened, key, claims = self._opened, self._client.account, list[Claim]()
-        if opened.found and (theirs := Identity.recorded_in(opened.found)).key != key:
+        opened, key, records = self._opened, self._client.account, list[AccountRecord]()
+        if opened.found and (theirs := Identity.from_record(opened.found)).key != key:
             refuse = partial(opened.refuse_checkpoint, self._checkpoint.path, account)
-            claims.append(Claim(theirs, self._in_worker(self._checkpoint.has_any), refuse))
+            records.append(AccountRecord(theirs, self._checkpoint.has_any, refuse))
         if opened.last and opened.depends_on_target(key):
-            theirs, holds_any = Identity.recorded_in(opened.last), opened.held.holds_any
+            theirs, holds_any = Identity.from_record(opened.last), opened.existing.holds_any
             refuse = partial(opened.refuse_target, account)
-            claims.append(Claim(theirs, self._in_worker(holds_any), refuse))
-        return claims
-
-    def _in_worker(
-        self, holds_any: Callable[[Collection[str]], bool]
-    ) -> Callable[[Collection[str]], Awaitable[bool]]:
-        async def holds_any_now(ids: Collection[str]) -> bool:
-            return await self._worker.do(holds_any, ids)
-
-        return holds_any_now
+            records.append(AccountRecord(theirs, holds_any, refuse))
+        return records
 
     def _put(self, job: Job, positions: dict[str | None, Position]) -> None:
         if not self._opened.resumes:

@@ -7,16 +7,16 @@ import pytest
 from support.sinks import MOMENT, a_manifest
 
 from cekat_async import CheckpointError, ConfigurationError, Cursor, Position, StageStatus
-from cekat_async.export.beginning import inboxes_of
 from cekat_async.export.checkpoint import Job
-from cekat_async.export.manifest import Filters, Partition
-from cekat_async.export.plan import (
-    filters_of,
-    goes_on,
-    positions_of,
+from cekat_async.export.checks import (
+    build_filters,
+    can_resume,
     require_same_export,
     require_same_filters,
+    start_positions,
 )
+from cekat_async.export.manifest import Filters, Partition
+from cekat_async.export.preparing import find_inboxes
 from cekat_async.sandbox import Fault
 
 WALKED = Position(
@@ -28,7 +28,7 @@ WALKED = Position(
 LATER = MOMENT.replace(year=2027)
 
 
-def _said(caught):
+def get_message(caught):
     """Return a message, which is one line."""
     message = str(caught.value)
     assert "\n" not in message
@@ -48,15 +48,15 @@ def _said(caught):
 )
 def test_filters(inbox_ids, stage_status, by_inbox, filters):
     """Inboxes are named in their order and each once; what is not asked for is not filtered."""
-    assert filters_of(inbox_ids, stage_status, by_inbox=by_inbox) == filters
+    assert build_filters(inbox_ids, stage_status, by_inbox=by_inbox) == filters
 
 
 @pytest.mark.parametrize("status", list(StageStatus))
 def test_a_status_of_the_enumeration_is_as_good_as_its_text(status):
     """``StageStatus`` and its text make the same filter, also when written down and read."""
-    filters = filters_of((), status, by_inbox=False)
+    filters = build_filters((), status, by_inbox=False)
 
-    assert filters == filters_of((), status.value, by_inbox=False)
+    assert filters == build_filters((), status.value, by_inbox=False)
     assert type(filters.stage_status) is str
     assert msgspec.json.decode(msgspec.json.encode(filters), type=Filters) == filters
 
@@ -78,47 +78,47 @@ def test_a_status_of_the_enumeration_is_as_good_as_its_text(status):
 def test_filters_that_make_no_sense(inbox_ids, stage_status, by_inbox, message):
     """A wrong filter is told by name, in one line, with what is wrong or what to write instead."""
     with pytest.raises(ConfigurationError) as caught:
-        filters_of(inbox_ids, stage_status, by_inbox=by_inbox)
+        build_filters(inbox_ids, stage_status, by_inbox=by_inbox)
 
-    assert _said(caught) == message
+    assert get_message(caught) == message
 
 
 async def test_the_listings_that_are_walked(account):
     """All conversations are one listing; named inboxes are one each, and so are all there are."""
-    told = []
+    reported = []
     async with account(30) as a:
-        assert await inboxes_of(a.client, Filters(), told.append) == ([None], None)
+        assert await find_inboxes(a.client, Filters(), reported.append) == ([None], None)
         named = Filters(inbox_ids=("b", "a"))
-        assert await inboxes_of(a.client, named, told.append) == (["b", "a"], None)
+        assert await find_inboxes(a.client, named, reported.append) == (["b", "a"], None)
         assert a.sandbox.log.requests == []
-        found, business_id = await inboxes_of(a.client, Filters(by_inbox=True), told.append)
+        found, business_id = await find_inboxes(a.client, Filters(by_inbox=True), reported.append)
         assert sorted(found) == sorted(a.sandbox.inbox_ids)
         assert {json.loads(one)["business_id"] for _, one in a.sandbox.inbox_records()} == {
             business_id
         }
-    assert told == []
+    assert reported == []
 
 
-async def test_an_odd_inbox_is_walked_if_it_has_an_id(account):
+async def test_a_malformed_inbox_is_walked_if_it_has_an_id(account):
     """An inbox of another shape is walked like any other; one without an id is told of."""
-    body = b'{"success":true,"data":[{"id":"a"},{"id":"b","name":7},{"name":"x"}]}'
-    told = []
+    body = b'{"success":true,"data":[{"id":"a"},{"id":"b","name":NaN},{"name":"x"}]}'
+    reported = []
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=body))
-        found, business_id = await inboxes_of(a.client, Filters(by_inbox=True), told.append)
+        found, business_id = await find_inboxes(a.client, Filters(by_inbox=True), reported.append)
 
     assert sorted(found) == ["a", "b"]
     assert business_id == ""
-    assert [odd.raw for odd in told] == [b'{"name":"x"}']
+    assert [record.raw for record in reported] == [b'{"name":"x"}']
 
 
 def test_without_an_earlier_export_walks_begin_at_the_front():
     """Where there is nothing to add to every walk is one of everything, in the given order."""
-    assert positions_of([None], None) == {None: Position()}
-    assert list(positions_of(["b", "a"], None).items()) == [("b", Position()), ("a", Position())]
+    assert start_positions([None], None) == {None: Position()}
+    assert list(start_positions(["b", "a"], None).items()) == [("b", Position()), ("a", Position())]
 
 
-def test_behind_an_earlier_export_walks_go_down_to_it():
+def test_walks_start_after_those_of_the_earlier_export():
     """A walk goes down to where the earlier one of the same listing had begun."""
     base = a_manifest(
         partitions=(
@@ -128,7 +128,7 @@ def test_behind_an_earlier_export_walks_go_down_to_it():
             Partition(inbox_id="nowhere"),
         )
     )
-    positions = positions_of(["new", "walked", "failed", "nowhere"], base)
+    positions = start_positions(["new", "walked", "failed", "nowhere"], base)
 
     assert list(positions) == ["new", "walked", "failed", "nowhere"]
     assert positions.pop("walked") == WALKED.since() != Position()
@@ -143,7 +143,7 @@ def a_job(**values):
     )
 
 
-def test_the_same_export_is_gone_on_with():
+def test_the_same_export_is_accepted():
     """When it began, and with which version, is no reason not to go on."""
     require_same_export(a_job(), a_job(began=LATER, version="another"), "a checkpoint")
     require_same_export(a_job(adds_to=MOMENT), a_job(adds_to=MOMENT, began=LATER), "a checkpoint")
@@ -166,12 +166,12 @@ def test_the_same_export_is_gone_on_with():
         ),
     ],
 )  # fmt: skip
-def test_another_export_is_not_gone_on_with(found, wanted, message):
+def test_another_export_is_refused(found, wanted, message):
     """What an unfinished export differs in is told, with both sides of it and what to do."""
     with pytest.raises(CheckpointError) as caught:
         require_same_export(a_job(**found), a_job(**wanted), "a/checkpoint")
 
-    assert _said(caught) == (
+    assert get_message(caught) == (
         f"the checkpoint a/checkpoint belongs to {message}: "
         "finish that one as it was begun, or begin anew with restart=True"
     )
@@ -205,14 +205,14 @@ def test_what_has_other_filters_cannot_be_added_to(filters, message):
     with pytest.raises(ConfigurationError) as caught:
         require_same_filters(a_manifest("x.jsonl"), filters)
 
-    assert _said(caught) == (
+    assert get_message(caught) == (
         f"x.jsonl holds an export with other filters ({message}): nothing can be added to it; "
         "export all of it anew with incremental=False"
     )
 
 
 @pytest.mark.parametrize(
-    "found, wanted, does",
+    "found, wanted, expected",
     [
         ({}, {}, True),
         ({}, {"adds_to": MOMENT}, True),
@@ -221,6 +221,6 @@ def test_what_has_other_filters_cannot_be_added_to(filters, message):
         ({"adds_to": MOMENT}, {"adds_to": LATER}, False),
     ],
 )
-def test_a_whole_export_is_gone_on_with_by_an_incremental_one(found, wanted, does):
+def test_which_unfinished_exports_can_be_resumed(found, wanted, expected):
     """What brings all is good for who wants less; what adds to an export is for that one alone."""
-    assert goes_on(a_job(**found), a_job(**wanted)) is does
+    assert can_resume(a_job(**found), a_job(**wanted)) is expected

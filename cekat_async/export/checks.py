@@ -1,4 +1,4 @@
-"""What an export is to do: which listings it walks, from where, and whether it may go on."""
+"""The options of an export, and the checks that refuse it before it can do damage."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 
     from cekat_async import CekatError, StageStatus
     from cekat_async.export.checkpoint import Job
-    from cekat_async.export.held import Held
+    from cekat_async.export.existing_target import ExistingTarget
     from cekat_async.export.manifest import Manifest, Partition
     from cekat_async.export.sinks.base import Sink
 
 __all__ = [
     "Policy",
-    "filters_of",
-    "goes_on",
+    "build_filters",
+    "can_resume",
     "is_same_selection",
     "may_pass",
-    "positions_of",
     "require_carriable",
     "require_not_emptied",
     "require_own_checkpoint",
     "require_replaceable",
     "require_same_export",
     "require_same_filters",
+    "start_positions",
 ]
 
 
@@ -57,9 +57,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         incremental: Add to the last export.
-        restart: Forget an unfinished export.
+        restart: Drop an unfinished export.
         replace: Replace the target, whatever it holds.
-        allow_empty: Replace the target by an empty one.
+        allow_empty: Let an empty export replace the target.
     """
 
     incremental: bool = False
@@ -68,7 +68,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     allow_empty: bool = False
 
 
-def filters_of(
+def build_filters(
     inbox_ids: Iterable[str | UUID], stage_status: StageStatus | str | None, *, by_inbox: bool
 ) -> Filters:
     """Return checked filters.
@@ -95,10 +95,10 @@ def _selection(filters: Filters) -> tuple[frozenset[str], bool, str | None]:
     return frozenset(filters.inbox_ids), filters.by_inbox, filters.stage_status
 
 
-def positions_of(
+def start_positions(
     inbox_ids: Iterable[str | None], base: Manifest | None
 ) -> dict[str | None, Position]:
-    """Return where to begin each walk: behind those of an earlier export, where there was one."""
+    """Return where each walk starts: after the walk of the earlier export, if there was one."""
     partitions = base.partitions if base else ()
     known = {one.inbox_id: one.position for one in partitions if one.error is None}
     return {
@@ -116,23 +116,25 @@ def require_same_export(found: Job, wanted: Job, where: object) -> None:
         CheckpointError: It has others. The message names both.
     """
     if found.target != wanted.target:
-        raise _another_export(where, "another target", found.target, wanted.target)
+        raise _make_other_export_error(where, "another target", found.target, wanted.target)
     if not is_same_selection(found.filters, wanted.filters):
         what = "an export with other filters"
-        raise _another_export(where, what, _words(found.filters), _words(wanted.filters))
+        raise _make_other_export_error(
+            where, what, _describe(found.filters), _describe(wanted.filters)
+        )
 
 
-def _another_export(where: object, what: str, theirs: str, ours: str) -> CheckpointError:
+def _make_other_export_error(where: object, what: str, theirs: str, ours: str) -> CheckpointError:
     return CheckpointError(
         f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours})"
     ).advise("finish that one as it was begun, or begin anew with {option}", restart=True)
 
 
-def goes_on(found: Job, wanted: Job) -> bool:
-    """Whether an unfinished export, of the same, is one to go on with.
+def can_resume(found: Job, wanted: Job) -> bool:
+    """Whether an unfinished export with the same target and filters can be resumed.
 
-    A whole one brings what an incremental one would, and more. An incremental one adds to one
-    certain export, and is nothing where that has been replaced, or all is wanted.
+    A whole one fetches what an incremental one would, and more. An incremental one is of use only
+    if the wanted export adds to the same earlier export.
     """
     return found.adds_to is None or found.adds_to == wanted.adds_to
 
@@ -144,38 +146,34 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
         ConfigurationError: It has others. The message names both.
     """
     if not is_same_selection(base.filters, filters):
-        raise ConfigurationError(
-            f"{base.target} holds an export with other filters ({_words(base.filters)}; "
-            f"this is {_words(filters)}{_doubt(filters)})"
-        ).advise(
+        raise ConfigurationError(_describe_difference(base, filters)).advise(
             "nothing can be added to it; export all of it anew with {option}", incremental=False
         )
 
 
-def require_replaceable(held: Held, filters: Filters) -> None:
+def require_replaceable(existing: ExistingTarget, filters: Filters) -> None:
     """Raise if an export would replace one with other filters.
 
     Raises:
         ReplacementRefusedError: It would. The message names both.
     """
-    last = held.last
-    if last is None or is_same_selection(last.filters, filters) or not held.is_replaced:
+    last = existing.last
+    if last is None or is_same_selection(last.filters, filters) or not existing.is_replaced:
         return
     raise ReplacementRefusedError(
-        f"{last.target} holds an export with other filters ({_words(last.filters)}; "
-        f"this is {_words(filters)}{_doubt(filters)}), which this one would replace"
+        f"{_describe_difference(last, filters)}, which this one would replace"
     ).advise("choose another target, or pass {option}", replace=True)
 
 
-def require_carriable(held: Held, target: str, failed: Collection[Partition]) -> None:
+def require_carriable(existing: ExistingTarget, target: str, failed: Collection[Partition]) -> None:
     """Raise unless the old records of failed inboxes can be carried over from the target.
 
     Raises:
         ReplacementRefusedError: They cannot. The message says why.
     """
-    if held.last is not None and held.is_unchanged():
+    if existing.last is not None and existing.is_unchanged():
         return
-    why = "has no manifest" if held.last is None else "was changed since the last export"
+    why = "has no manifest" if existing.last is None else "was changed since the last export"
     first = next(iter(failed))
     count = f"{len(failed):,} inboxes" if len(failed) > 1 else "1 inbox"
     raise ReplacementRefusedError(
@@ -188,31 +186,34 @@ def require_carriable(held: Held, target: str, failed: Collection[Partition]) ->
     )
 
 
-def require_not_emptied(held: Held, target: str, filters: Filters, policy: Policy) -> None:
+def require_not_emptied(
+    existing: ExistingTarget, target: str, filters: Filters, policy: Policy
+) -> None:
     """Raise if an empty export may not replace a target that holds conversations.
 
     Raises:
         ReplacementRefusedError: Neither ``allow_empty``, nor ``replace`` with other filters than
             before, allows it.
     """
-    last = held.last
+    last = existing.last
     is_another = last is not None and not is_same_selection(last.filters, filters)
     if policy.allow_empty or (policy.replace and is_another):
         return
-    count = held.count()
+    count = existing.count()
     what = "something" if count is None else f"{count:,} conversation{'s' * (count != 1)}"
     raise ReplacementRefusedError(
         f"the export found no conversation, and {target} holds {what}"
     ).advise("if that is right, pass {option}", allow_empty=True)
 
 
-def _doubt(filters: Filters) -> str:
-    """Return a remark on a status that is not known; empty for a known one."""
+def _describe_difference(last: Manifest, filters: Filters) -> str:
     doubt = filters.stage_status and describe_unknown_status(filters.stage_status)
-    return f"; {doubt}" if doubt else ""
+    ours = f"{_describe(filters)}; {doubt}" if doubt else _describe(filters)
+    theirs = _describe(last.filters)
+    return f"{last.target} holds an export with other filters ({theirs}; this is {ours})"
 
 
-def _words(filters: Filters) -> str:
+def _describe(filters: Filters) -> str:
     if filters.by_inbox:
         which = "each inbox by itself"
     else:
@@ -221,10 +222,10 @@ def _words(filters: Filters) -> str:
 
 
 def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
-    """Raise if a checkpoint would be in the place of what belongs to the target.
+    """Raise if a checkpoint has the name of a file that belongs to the target.
 
     Raises:
-        ConfigurationError: It would.
+        ConfigurationError: It has.
     """
     if sink.checkpoint is None:
         return

@@ -1,0 +1,235 @@
+"""The file of a checkpoint: a SQLite database that one process at a time has open."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sqlite3
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cekat_async import CheckpointError, TargetBusyError, TargetError
+from cekat_async.export.sinks.base import CHECKPOINT
+from cekat_async.export.sinks.file_system import create_private, require_file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["FORMAT", "CheckpointFile"]
+
+FORMAT = 1
+_APPLICATION = 0x43454B41  # "CEKA": so that no other program's file is taken for a checkpoint
+
+
+class CheckpointFile:
+    """A SQLite database that is locked as long as it is open.
+
+    Args:
+        path: The file; ``None`` for a temporary one, which no other run can resume from.
+
+    Raises:
+        ConfigurationError: No file can have this name.
+        TargetError: There is no folder for temporary files.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._folder = None if path else _make_temporary_folder()
+        if path is not None:
+            require_file_name(str(path))
+        self.path = path or Path(self._folder.name if self._folder else "", "checkpoint")
+        self._database: sqlite3.Connection | None = None
+
+    def open(self, *, restart: bool = False) -> bool:
+        """Lock the file, and return whether an export is in it. See :meth:`Checkpoint.open`."""
+        has_export = self._open(restart=restart)
+        if self._folder is not None and os.name == "posix":
+            # Without its name the file is gone with the process, however that ends.
+            with self.reading() as database:
+                database.execute("PRAGMA journal_mode = MEMORY")
+            self._remove_folder()
+        return has_export
+
+    def _open(self, *, restart: bool) -> bool:
+        with self.translate_errors():
+            if not (folder := self.path.parent).is_dir():
+                why = f"there is no folder {folder}"
+                raise FileNotFoundError(errno.ENOENT, why, str(self.path))
+            _create(self.path)
+            if not restart and not os.access(self.path, os.W_OK):
+                # SQLite would open it all the same, to read, and lock it for nobody.
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
+        try:
+            with self.translate_errors():
+                if self._database is None:
+                    self._connect()
+                if not restart:
+                    return self._has_export()
+        except CheckpointError:
+            if not restart:
+                raise
+        self._empty()
+        return False
+
+    def _connect(self) -> None:
+        found = self.path.stat()
+        self._database = sqlite3.connect(
+            self.path, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        self._database.execute("PRAGMA synchronous = FULL")
+        # So that a lock, once it is taken, stays until the file is closed.
+        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._database.execute("BEGIN EXCLUSIVE")
+        self._database.execute("COMMIT")
+        if not self.path.exists() or not os.path.samestat(found, self.path.stat()):
+            # The locked file has no name any more, so another export could create a new one.
+            raise TargetBusyError(
+                f"another export has just finished with {self.path}: run this one again"
+            )
+
+    def _has_export(self) -> bool:
+        if not self.get_value("SELECT count(*) FROM sqlite_master"):
+            self._keep_journal()
+            return False
+        if self.get_value("PRAGMA application_id") != _APPLICATION:
+            raise CheckpointError(f"{self.path} is no checkpoint of an export: move it away")
+        if (version := self.get_value("PRAGMA user_version")) != FORMAT:
+            raise CheckpointError(
+                f"{self.path} is of another version of cekat_async (format {version}, this one "
+                f"writes {FORMAT})"
+            ).advise("go on with that version, or begin anew with {option}", restart=True)
+        self._keep_journal()
+        return True
+
+    def _empty(self) -> None:
+        """Create a new file in place of the old one, if the old one is a checkpoint."""
+        is_ours = self.path.name.endswith(CHECKPOINT) or self._folder or self._is_checkpoint()
+        self._get_database().close()
+        if not is_ours:
+            raise CheckpointError(
+                f"{self.path} is no checkpoint of an export, and is not removed: move it away, or "
+                "name another file"
+            )
+        with self.translate_errors():
+            self._remove()
+            _create(self.path)
+            self._connect()
+            self._keep_journal()
+
+    def _is_checkpoint(self) -> bool:
+        """Whether it is a checkpoint, of whatever version, or has nothing in it."""
+        with contextlib.suppress(sqlite3.Error, TargetError):
+            is_blank = not self.get_value("SELECT count(*) FROM sqlite_master")
+            return is_blank or bool(self.get_value("PRAGMA application_id") == _APPLICATION)
+        return False
+
+    def _keep_journal(self) -> None:
+        """Keep the journal file between writes."""
+        # Only in a file of ours: this one setting is written down in another program's database.
+        self._get_database().execute("PRAGMA journal_mode = TRUNCATE")
+
+    def mark(self) -> None:
+        """Record in the file that it is a checkpoint of this version."""
+        database = self._get_database()
+        database.execute(f"PRAGMA application_id = {_APPLICATION}")
+        database.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def get_value(self, query: str) -> Any:
+        """Return the first column of the first row of a query."""
+        row = self._get_database().execute(query).fetchone()
+        if row is None:
+            raise sqlite3.DatabaseError("a row is missing")
+        return row[0]
+
+    @contextlib.contextmanager
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
+        """Yield the open database, and translate its errors."""
+        with self.translate_errors():
+            yield self._get_database()
+
+    @contextlib.contextmanager
+    def writing(self) -> Generator[sqlite3.Connection, None, None]:
+        """Yield the database in a transaction that is committed durably, or rolled back."""
+        with self.reading() as database:
+            database.execute("BEGIN")
+            try:
+                yield database
+                database.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    database.execute("ROLLBACK")
+                raise
+
+    def close(self, *, remove: bool) -> None:
+        """Close and unlock the file. A temporary one is always removed."""
+        if self._database is not None:
+            if remove:
+                # While it is locked, so that no other export opens a file that goes away.
+                self._remove()
+            self._database.close()
+            self._database = None
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _remove(self) -> None:
+        for end in ("", "-journal", "-wal"):
+            with contextlib.suppress(OSError):
+                self.path.with_name(f"{self.path.name}{end}").unlink()
+
+    def _get_database(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise TargetError(f"the checkpoint {self.path} is not open")
+        return self._database
+
+    @contextlib.contextmanager
+    def translate_errors(self) -> Generator[None, None, None]:
+        """Raise what goes wrong with the file as the package's own errors."""
+        try:
+            yield
+        except OSError as error:
+            where = error.filename or self.path
+            raise TargetError(f"cannot write {where}: {error.strerror or error}") from error
+        except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+            raise self._make_operation_error(error) from error
+        except (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._make_broken_error(error) from error
+
+    def _make_broken_error(self, error: Exception) -> CheckpointError:
+        why = " ".join(str(error).split())  # SQLite cites statements of several lines
+        return CheckpointError(f"the checkpoint {self.path} is broken ({why})").advise(
+            "begin anew with {option}", restart=True
+        )
+
+    def _make_operation_error(self, error: sqlite3.Error) -> TargetError | CheckpointError:
+        if "locked" in str(error):
+            return TargetBusyError(
+                f"another export has the checkpoint {self.path}: run this one again when that one "
+                "has ended, or name another file"
+            )
+        if "no such" in str(error):
+            return self._make_broken_error(error)
+        return TargetError(f"cannot write {self.path}: {error}")
+
+
+def _make_temporary_folder() -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory(prefix="cekat-export-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise TargetError(f"cannot make a temporary checkpoint ({error.strerror or error})").advise(
+            "set TMPDIR to a folder that can be written, or pass {option}", checkpoint="…"
+        ) from error
+
+
+def _create(path: Path) -> None:
+    """Make sure that there is a file, for its owner alone."""
+    # One that is there is not even opened: to close it again would take its lock from another
+    # export of this process.
+    with contextlib.suppress(FileExistsError):
+        create_private(path).close()

@@ -1,0 +1,34 @@
+"""Readers of targets, accounts and manifests, for tests of exports."""
+
+import json
+
+from cekat_async.export import Manifest, sink_for
+
+
+def read_target(target):
+    """Return the records in a file or a folder, sorted."""
+    return sorted(line for batch in sink_for(str(target)).stored() for line in batch)
+
+
+def read_account(sandbox, *inbox_ids):
+    """Return the records of all inboxes of a sandbox, or of some, sorted."""
+    found = sorted(record for _, record in sandbox.records())
+    if inbox_ids:
+        found = [record for record in found if json.loads(record)["inbox_id"] in inbox_ids]
+    return found
+
+
+def read_manifest(target):
+    """Return the manifest next to a target."""
+    path = str(target).rstrip("/") + ".manifest.json"
+    with open(path, "rb") as file:  # noqa: PTH123 - a text, for its slash
+        return Manifest.from_json(file.read())
+
+
+def read_files(folder):
+    """Return all files of a folder with their content, except an empty journal."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (path.stat().st_size or not path.name.endswith("-journal"))
+    }
