@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from uuid import UUID
 
+    from cekat_async._paging.sources import PageSource
     from cekat_async._paging.stream import BoundedQueue
-    from cekat_async._parallel.listing import Listing
     from cekat_async.models import MalformedRecord
     from cekat_async.pages import ConversationPage, InboxPage
 
@@ -49,7 +49,7 @@ class ManyInboxes:
     def __init__(
         self,
         line: BoundedQueue[ConversationPage],
-        listing: Callable[[str | None], Listing],
+        listing: Callable[[str | None], PageSource],
         walkers: int,
         *,
         keep_going: bool,
@@ -136,7 +136,7 @@ class ManyInboxes:
 class _Inbox:
     """An inbox that is being walked, and by how many."""
 
-    def __init__(self, id_: str | None, listing: Listing) -> None:
+    def __init__(self, id_: str | None, listing: PageSource) -> None:
         self.id = id_
         self.listing = listing
         self.walkers = 0

@@ -180,7 +180,7 @@ class Checkpoint:
             )
             database.executemany(
                 "INSERT INTO partitions (inbox_id, position) VALUES (?, ?)",
-                [(key or _ALL, msgspec.json.encode(value)) for key, value in positions.items()],
+                [(key or _ALL, value.to_bytes()) for key, value in positions.items()],
             )
 
     def put_job(self, job: Job) -> None:
@@ -200,7 +200,7 @@ class Checkpoint:
                 "SELECT inbox_id, position, pages, records, error FROM partitions"
             )
             return {
-                inbox_id or None: Stand(msgspec.json.decode(position, type=Position), *rest)
+                inbox_id or None: Stand(Position.from_bytes(position), *rest)
                 for inbox_id, position, *rest in rows
             }
 
@@ -385,7 +385,7 @@ class Checkpoint:
         database.execute(
             "UPDATE partitions SET position = ?, pages = pages + 1, records = records + ? "
             "WHERE inbox_id = ?",
-            (msgspec.json.encode(page.position), len(page.lines), page.inbox_id or _ALL),
+            (page.position.to_bytes(), len(page.lines), page.inbox_id or _ALL),
         )
 
     @staticmethod

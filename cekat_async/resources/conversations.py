@@ -23,14 +23,15 @@ from cekat_async._paging.page_walk import (
     walk_pages,
 )
 from cekat_async._paging.prefetch import Prefetcher
+from cekat_async._paging.sources import SerialSource
 from cekat_async._paging.stream import streamed
-from cekat_async._parallel.listing import InSegments, Serially
-from cekat_async._parallel.tracked import TrackedWalk
-from cekat_async._parallel.walk import SegmentedWalk
+from cekat_async._parallel.each_once import EachOnce
+from cekat_async._parallel.source import ParallelSource
+from cekat_async._parallel.walk import ParallelWalk
 from cekat_async.config import require_count, require_inbox_id, require_switch, require_text
 from cekat_async.errors import CekatError, ConfigurationError
 from cekat_async.models.conversation import describe_unknown_status
-from cekat_async.positions import Cursor
+from cekat_async.positions import Cursor, Position
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -44,13 +45,12 @@ if TYPE_CHECKING:
 
     from cekat_async._api.messages import Reply
     from cekat_async._paging.prefetch import Fetch
+    from cekat_async._paging.sources import PageSource
     from cekat_async._paging.stream import BoundedQueue
-    from cekat_async._parallel.listing import Listing
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.models import Conversation, MalformedRecord, StageStatus
     from cekat_async.models.raw_json import Steps
     from cekat_async.pages import ConversationPage, InboxPage, RawPage
-    from cekat_async.positions import Position
 
 __all__ = ["Conversations"]
 
@@ -156,7 +156,9 @@ class Conversations:
         _warn_of_unknown(stage_status)
         start = _checked_cursor(cursor)
         if segments > 1:
-            make = partial(self._listing, query, start, segments)
+            make = partial(
+                self._listing, query, _probing_query(limit, stage_status), start, segments
+            )
             return self._in_segments(make, inbox, segments, prefetch, on_malformed)
         error_of = partial(page_error, on_malformed=on_malformed)
         return self._walked(
@@ -262,7 +264,8 @@ class Conversations:
         require_count("segments", segments)
         require_switch("keep_going", keep_going)
         self._warn_of_few_requests(concurrency)
-        make = partial(self._listing, _query(limit, stage_status), None, segments)
+        query, probing = _query(limit, stage_status), _probing_query(limit, stage_status)
+        make = partial(self._listing, query, probing, None, segments)
         _warn_of_unknown(stage_status)
         wanted = require_inbox_ids(inbox_ids)
         told = defer_malformed(on_malformed)
@@ -344,16 +347,16 @@ class Conversations:
         self._warn_of_few_requests(concurrency)
         query, told = _query(limit, stage_status), defer_malformed(on_malformed)
         wanted = _checked_positions(positions)
-        probing = _query(-(-limit // _PAGES_PER_PROBE), stage_status)
+        probing = _probing_query(limit, stage_status)
         _warn_of_unknown(stage_status)
 
-        def make(inbox_id: str | None) -> Listing:
-            walk = TrackedWalk(wanted[inbox_id], concurrency, self._warner(inbox_id))
+        def make(inbox_id: str | None) -> PageSource:
+            walk = ParallelWalk(wanted[inbox_id], concurrency, self._warner(inbox_id))
             fetch, probe = (
                 self._fetcher(decode_conversation_page, query, inbox_id),
                 self._fetcher(decode_conversation_page, probing, inbox_id),
             )
-            return InSegments(fetch, probe, walk, told, self._label)
+            return ParallelSource(fetch, probe, walk, walk.tracked, told, self._label)
 
         async def walk_all(line: BoundedQueue[ConversationPage]) -> None:
             across = ManyInboxes(line, make, concurrency, keep_going=keep_going)
@@ -383,7 +386,7 @@ class Conversations:
 
     def _in_segments(
         self,
-        make: Callable[..., Listing],
+        make: Callable[..., PageSource],
         inbox_id: str | None,
         segments: int,
         prefetch: int,
@@ -412,18 +415,21 @@ class Conversations:
     def _listing(
         self,
         query: str,
+        probing: str,
         start: Cursor | None,
         segments: int,
         on_malformed: Callable[[MalformedRecord], object] | None,
         inbox_id: str | None,
-    ) -> Listing:
+    ) -> PageSource:
         fetch = self._fetcher(decode_conversation_page, query, inbox_id)
         warn = self._warner(inbox_id)
         if segments == 1:
             error_of = partial(page_error, on_malformed=on_malformed)
-            return Serially(walk_pages(fetch, CursorWalk(start), error_of, self._label, warn))
-        walk = SegmentedWalk(start, segments, warn)
-        return InSegments(fetch, fetch, walk, on_malformed, self._label)
+            return SerialSource(walk_pages(fetch, CursorWalk(start), error_of, self._label, warn))
+        probe = self._fetcher(decode_conversation_page, probing, inbox_id)
+        walk = ParallelWalk(Position(), segments, warn, start)
+        finish = EachOnce(walk).reduce
+        return ParallelSource(fetch, probe, walk, finish, on_malformed, self._label)
 
     def _warner(self, inbox_id: str | None) -> Callable[[str], None]:
         which = "all inboxes" if inbox_id is None else f"inbox {inbox_id}"
@@ -458,6 +464,10 @@ def _query(limit: int, stage_status: StageStatus | str | None) -> str:
     if stage_status is not None:
         query.append(("stage_status", str(require_text("stage_status", stage_status))))
     return encoded(*query)
+
+
+def _probing_query(limit: int, stage_status: StageStatus | str | None) -> str:
+    return _query(-(-limit // _PAGES_PER_PROBE), stage_status)
 
 
 def _warn_of_unknown(stage_status: StageStatus | str | None) -> None:

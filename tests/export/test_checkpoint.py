@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.sinks import MOMENT
 
-from cekat_async import CheckpointError, Cursor, Position, TargetError
+from cekat_async import CheckpointError, Position, TargetError
 from cekat_async.export.checkpoint import (
     FORMAT,
     Checkpoint,
@@ -34,7 +34,7 @@ from cekat_async.export.manifest import Filters
 
 JOB = Job(account="an account", target="a target", filters=Filters(), began=MOMENT, version="7")
 OTHER_JOB = Job(account="another", target="a target", filters=Filters(), began=MOMENT)
-NEW, OVER = Position(), Position(stage="settled", origin=Cursor("an id", "a time"))
+NEW, OVER = Position(), Position.from_bytes(b'{"stage":"settled"}')
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 not_root = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere"
