@@ -660,6 +660,35 @@ def test_an_unordered_listing_in_which_new_ones_keep_coming_is_an_error():
         reader.run(between=lambda: listing.rename(listing.ids[0], f"zz{next(names):06}"))
 
 
+def test_a_probe_whose_cursor_cannot_be_sent_is_yielded_before_the_error():
+    """Nothing that was received is lost; and a stopped walk discards its probe."""
+    reader = Reader(ModelListing(even(50)), 1)
+    reader.run()
+    walk = ParallelWalk(reader.position.since(), 1, print)
+    probe = walk.next(None)
+    page = make_page("a", Cursor("x" * 5000, "2026-01-01T00:00:00"))
+
+    assert walk.advance(probe, page) is page
+    assert "5,000 characters" in str(probe.error)
+    walk.stop()
+    assert walk.advance(probe, page) is None
+    assert walk.next(probe) is None
+
+
+def test_a_listing_that_shrinks_to_a_page_before_the_probe():
+    """The first page is read again, and is all there is."""
+    listing = ModelListing(even(11), limit=10)
+    reader = Reader(listing, 1)
+
+    def between():
+        while len(listing.times) > 1:
+            id_, time = listing.times.popitem()
+            listing._rows.remove((time, id_))
+
+    assert reader.run(between=between) == 3
+    assert reader.found >= set(listing.times)
+
+
 # --- positions
 
 

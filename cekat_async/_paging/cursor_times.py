@@ -40,8 +40,7 @@ class CursorTimes:
         self.order = order
         self._direction = order
         self._origin_time = 0
-        if origin is not None:
-            self.learn(origin)
+        self.count_from(origin)
 
     def learn(self, cursor: Cursor, previous: Cursor | None = None) -> None:
         """Learn from a cursor, and from the cursor before it in the listing."""
@@ -56,10 +55,11 @@ class CursorTimes:
             self.order = (time > before) - (time < before)
             self._direction = self.order or self._direction
 
-    def count_from(self, origin: Cursor) -> None:
-        """Count depths from another cursor; before the order is known, that changes none."""
+    def count_from(self, origin: Cursor | None) -> None:
+        """Count depths from this cursor; ``None`` for the next one that is learned."""
         self.origin = None
-        self.learn(origin)
+        if origin is not None:
+            self.learn(origin)
 
     def assume_descending(self) -> None:
         """Count depths of a listing whose order is unknown as if it was in descending order."""

@@ -120,8 +120,9 @@ class CatchUp:
                 if self.passes > MOST_PASSES:
                     raise changes_too_fast(f"{MOST_PASSES} more passes")
                 return self._read(Stage.PROBE)
-        self.stage = Stage.SETTLED
-        return None
+            case _:
+                self.stage = Stage.SETTLED
+                return None
 
     def _begin(self, order: int) -> Segment:
         """Return what a new walk reads first."""

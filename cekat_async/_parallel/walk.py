@@ -227,11 +227,9 @@ class ParallelWalk:
 
     def _resume_first_pass(self, first: ConversationPage, probe: ConversationPage) -> None:
         """Continue after the first page, or read it again if a record may have moved since."""
-        if probe.next_cursor is not None:
-            self._times.count_from(probe.next_cursor)  # as if the probe had been first
-        if _starts_with(first, probe):
-            if first.next_cursor is not None:
-                self._times.learn(first.next_cursor, probe.next_cursor)
+        self._times.count_from(probe.next_cursor)  # as if the probe had been first
+        if first.next_cursor and _starts_with(first, probe):
+            self._times.learn(first.next_cursor, probe.next_cursor)
             self._catch_up.begin_pass(requests=1)
         else:
             self._chain.segments = [Segment()]
