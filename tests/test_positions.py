@@ -81,7 +81,6 @@ def test_since_reads_down_to_the_watermark():
 
 # --- as version 0.1.0 (7ba6577) wrote them
 
-LISTING = {"limit": 10}
 ENDED = {
     False: (
         b'{"parts":[],"down_to":null,"overlap":0,"origin":{"cursor_id":"558c25166a.59","cursor_ts"'
@@ -151,21 +150,13 @@ SINCE = {
     ),
 }
 MANIFEST = (
-    b'{"format": 1,"version": "0.1.0","account": "acme","target": "c.jsonl","filters": {"inbox'
-    b'_ids": [],"by_inbox": false,"stage_status": null},"incremental": false,"complete": true,'
-    b'"began": "2026-04-10T00:00:00Z","ended": "2026-04-10T01:00:00Z","runs": 1,"conversations'
-    b'": 60,"fetched": 60,"repeats": 0,"odd_records": 0,"unknown_fields": {},"pages": 12,"requ'
-    b'ests": 15,"retries": 0,"refused": 0,"seconds": 0.0,"waited": 0.0,"partitions": [{"inbox_'
-    b'id": null,"records": 60,"pages": 12,"position": {"parts": [],"down_to": null,"overlap": '
-    b'0,"origin": {"cursor_id": "558c25166a.59","cursor_ts": "2026-01-03T11:17:00.000"},"order'
-    b'": -1,"by_creation": 0,"by_activity": 14,"is_unordered": false,"is_honoured": true,"is_s'
-    b'erial": true,"watermark": {"cursor_id": "558c25166a.59","cursor_ts": "2026-01-03T11:17:0'
-    b'0.000"},"stage": "settled","top": {"cursor": {"cursor_id": "558c25166a.59","cursor_ts": '
-    b'"2026-01-03T11:17:00.000"},"depth": 0},"coming": {"cursor": {"cursor_id": "558c25166a.59'
-    b'","cursor_ts": "2026-01-03T11:17:00.000"},"depth": 0},"tail": {"cursor_id": "eb67a9c378.'
-    b'5","cursor_ts": "2026-01-01T05:17:00.000"},"requests": 15,"passes": 0},"error": null}],"'
-    b'checksum": "sha256:00"}'
-)
+    b'{"format":1,"version":"0.1.0","account":"acme","target":"c.jsonl","filters":{"inbox_ids":[],'
+    b'"by_inbox":false,"stage_status":null},"incremental":false,"complete":true,'
+    b'"began":"2026-04-10T00:00:00Z","ended":"2026-04-10T01:00:00Z","runs":1,"conversations":60,'
+    b'"fetched":60,"repeats":0,"odd_records":0,"unknown_fields":{},"pages":12,"requests":15,'
+    b'"retries":0,"refused":0,"seconds":0.0,"waited":0.0,"partitions":[{"inbox_id":null,'
+    b'"records":60,"pages":12,"position":%s,"error":null}],"checksum":"sha256:00"}'
+) % ENDED[False]
 
 
 def make_listing(*, rising: bool) -> ModelListing:

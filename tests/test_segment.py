@@ -16,7 +16,7 @@ def page(*names: str, depth: float = inf, to: object = None) -> PageSummary:
 
 
 def make_segment(*pages: PageSummary, begin: int = 0, until: PageSummary | None = None) -> Segment:
-    """Return a segment that has come behind some pages."""
+    """Return a segment after some pages."""
     segment = Segment(begin=begin, until=until)
     for one in pages:
         segment.advance(one)
@@ -37,20 +37,10 @@ PAGE = page("a", depth=50, to="there")
         (page(), True),
     ],
 )
-def test_a_page_reaches_another_that_it_ends_behind_or_with(other, reaches):
+def test_a_page_reaches_another_that_it_ends_after_or_with(other, reaches):
     """Deeper, or at the very same cursor; not at one with its timestamp alone."""
     assert other.reaches(PAGE) == reaches
     assert make_segment(other, until=PAGE).is_over == reaches
-
-
-def test_a_new_segment_stands_where_it_begins():
-    """It knows nothing yet, and goes on from its cursor."""
-    start = Cursor("id", "ts")
-    segment = Segment(start, begin=7)
-
-    assert (segment.walk.cursor, segment.begin, segment.at) == (start, 7, 7)
-    assert (segment.first_ids, segment.first_ids_end) == (frozenset(), inf)
-    assert (segment.has_records, segment.is_over, segment.error) == (False, False, None)
 
 
 def test_first_ids_are_the_records_of_the_first_page_that_has_any():
@@ -69,16 +59,16 @@ def test_first_ids_are_the_records_of_the_first_page_that_has_any():
 
 @pytest.mark.parametrize("names, is_named", [("xb", True), ("a", True), ("xy", False), ("", False)])
 @pytest.mark.parametrize("depth, is_there", [(99, False), (100, True), (150, True), (inf, True)])
-def test_a_page_meets_a_segment_that_begins_in_it_or_before_by_a_landmark(
+def test_a_page_joins_a_segment_that_begins_in_it_or_before_by_a_first_id(
     names, is_named, depth, is_there
 ):
-    """One landmark will do; in a page that ends before the segment begins, it has moved."""
+    """One will do; in a page that ends before the segment begins, it has moved."""
     segment = make_segment(page("a", "b", depth=200), begin=100)
 
     assert segment.joins(page(*names, depth=depth)) == (is_named and is_there)
 
 
-def test_a_segment_that_is_not_answered_is_neither_met_nor_passed():
+def test_a_segment_without_records_is_neither_joined_nor_overrun():
     """Nobody knows what it begins with, however deep a page ends."""
     segment = make_segment(page(depth=200), begin=100)
 
@@ -87,14 +77,14 @@ def test_a_segment_that_is_not_answered_is_neither_met_nor_passed():
 
 
 @pytest.mark.parametrize(
-    "end, depth, is_passed",
+    "end, depth, is_overrun",
     [(200, 200, False), (200, 201, True), (200, inf, True), (inf, 201, False), (inf, inf, True)],
 )
-def test_a_segment_is_passed_behind_the_page_of_its_first_ids(end, depth, is_passed):
+def test_a_segment_is_overrun_after_the_page_of_its_first_ids(end, depth, is_overrun):
     """Not at its very end, but at the end of the listing always."""
     segment = make_segment(page("a", depth=end), begin=100)
 
-    assert segment.is_overrun_by(page("x", depth=depth)) == is_passed
+    assert segment.is_overrun_by(page("x", depth=depth)) == is_overrun
 
 
 @pytest.mark.parametrize("depth", [inf, nan])
@@ -128,7 +118,7 @@ def test_a_segment_is_over_where_its_walk_is(last, is_over):
 
 
 def test_a_cursor_that_comes_again_leaves_a_segment_as_it_was():
-    """It is an error, and the page that brought it neither moves nor answers it."""
+    """It is an error, and the page with it does not move the segment."""
     segment = make_segment(page(depth=5), page(depth=7))
 
     with pytest.raises(PaginationError):

@@ -216,7 +216,7 @@ def test_a_segment_that_the_front_reaches_before_it_is_confirmed_is_dropped():
         assert walk.advance(middle, make_page("m", at(2))) is None
 
 
-def test_an_unconfirmed_segment_behind_the_page_is_kept():
+def test_an_unconfirmed_segment_after_the_page_is_kept():
     """The front has not reached it yet."""
     walk, front, middle, _ = two_segments()
 

@@ -177,12 +177,12 @@ def test_requests_without_result_are_bounded(most, pages):
     assert wasted == (10 * most + pages) // 20 + 1
 
 
-@pytest.mark.parametrize("unanswered", [0, 1, 2, 3])
-def test_of_what_is_under_way_one_in_two_may_be_in_vain(unanswered):
-    """So of two that may be wasted, one is when two more are not answered."""
-    segments = [segment(), *map(exploration, range(1000, 1000 + unanswered))]
+@pytest.mark.parametrize("in_flight", [0, 1, 2, 3])
+def test_of_what_is_in_flight_one_in_two_may_have_no_result(in_flight):
+    """Of two that may be wasted, one is used up by two in flight."""
+    segments = [segment(), *map(exploration, range(1000, 1000 + in_flight))]
     planner = make_planner(10, most=2)
-    assert (planner.best(segments) is not None) == (unanswered <= 2)
+    assert (planner.best(segments) is not None) == (in_flight <= 2)
 
     planner.note_waste()
-    assert (planner.best(segments) is not None) == (unanswered == 0)
+    assert (planner.best(segments) is not None) == (in_flight == 0)
