@@ -98,8 +98,10 @@ class Mover:
 
     def __init__(self, listing, seed, rate):
         self._listing, self._chances = listing, Random(seed)
-        # Between two requests of a walk, less moves than a page shows.
-        self._rate = rate if len(listing.times) > 1 and listing.limit > 1 else 0
+        # Less moves between two requests than a page shows. If a cursor follows its record to the
+        # newest end ("by_id"), no walk can be complete on a live account.
+        is_possible = len(listing.times) > 1 < listing.limit and listing.made_up != "by_id"
+        self._rate = rate if is_possible else 0
         self.there = sorted(listing.times)
         self.moved = set()
 
@@ -389,6 +391,21 @@ def test_one_look_has_all_that_moved(moves, requests):
                 listing.move()
 
     assert reader.run(between=between) == requests
+
+
+@pytest.mark.parametrize("start", [Position.again, Position.since])
+def test_changes_in_an_ascending_listing_of_two_pages_are_found(start):
+    """The first page and the probe show its order, since the second page has no cursor."""
+    reader = Reader(listing := ModelListing(even(15), limit=10, rising=True), 1)
+    reader.run()
+    assert reader.position.state.order == 1
+    moved = min(listing.times, key=listing.times.get)
+    listing.move(moved)
+
+    again = Reader(listing, 1, start(reader.position))
+
+    assert again.run() == 1
+    assert moved in again.found
 
 
 def test_since_costs_two_requests_where_nothing_moved():

@@ -59,6 +59,69 @@ def test_pages_are_yielded_before_segments_join():
     assert not warnings
 
 
+def test_a_page_may_join_a_segment_and_end_after_all_that_it_began_with():
+    """That is no reason for doubt: the two overlap."""
+    walk, front, middle, warnings = two_segments()
+    walk.advance(middle, make_page("m", at(2)))
+
+    walk.advance(front, make_page("lmn", at(1)))
+
+    assert front.is_over
+    assert not warnings
+
+
+def test_segments_that_are_joined_after_they_ended_are_removed_together():
+    """The second one has reached the end of the listing: then a look follows."""
+    walk, front, middle, warnings = two_segments()
+    assert get_ids(walk.advance(middle, make_page("mn"))) == ["m", "n"]
+    assert walk.next(middle) is None
+
+    walk.advance(front, make_page("m", middle.walk.cursor))
+
+    assert walk.head_cursor is None
+    assert walk.next(front).stage == "look"
+    assert not warnings
+
+
+def test_a_segment_with_nothing_before_the_following_one_is_joined_at_once():
+    """It costs a request, and is no reason for doubt; and there are three segments at most."""
+    walk, front, middle, warnings = two_segments()
+    walk.advance(middle, make_page("m", at(2)))
+    gap = walk._chain._insert(at(20), front)
+    assert walk.split() is None
+
+    assert get_ids(walk.advance(gap, make_page("m", at(2)))) == ["m"]
+    assert gap.is_over
+    assert walk._chain._planner._wasted == 1
+    assert not warnings
+
+    walk.advance(front, make_page("lm", at(2)))
+    assert walk.head_cursor == middle.walk.cursor
+
+
+def test_an_empty_page_does_not_show_that_constructed_cursors_are_honoured():
+    """Only records do. Until then there is one such cursor."""
+    walk, _, middle, _ = two_segments()
+    assert walk.split() is None
+
+    walk.advance(middle, make_page("", at(2)))
+    assert walk.split() is None
+
+    walk.advance(middle, make_page("m", at(1)))
+    assert walk.split() is not None
+
+
+def test_an_empty_probe_shows_nothing():
+    """The first page is read again."""
+    walk = ParallelWalk(Position(), 1, print)
+    front = walk.next(None)
+    walk.advance(front, make_page("a", at(23)))
+    probe = walk.next(front)
+    walk.advance(probe, make_page("", at(23)))
+
+    assert walk.next(probe).walk.cursor is None
+
+
 def test_a_first_id_in_a_page_that_ends_before_the_segment_begins_has_moved():
     """It does not join the segments, and is no reason for doubt."""
     walk, front, middle, warnings = two_segments()
@@ -116,6 +179,15 @@ def test_other_errors_are_failures(error):
     walk, _, middle, warnings = two_segments()
 
     assert not walk.excuses(middle, error)
+    assert not warnings
+
+
+def test_the_first_request_may_fail():
+    """The front is no constructed cursor."""
+    warnings: list[str] = []
+    walk = ParallelWalk(Position(), 2, warnings.append)
+
+    assert not walk.excuses(walk.next(None), ServerError("it broke", status=500))
     assert not warnings
 
 
@@ -242,11 +314,13 @@ def test_a_cursor_that_repeats_is_an_error_in_order():
 
 def test_a_stopped_walk_yields_nothing():
     """What its segments fetch is discarded, and so are their errors."""
-    walk, _, middle, _ = two_segments()
+    walk, _, middle, warnings = two_segments()
     walk.stop()
 
     assert walk.advance(middle, make_page("m", at(2))) is None
     assert walk.excuses(middle, AuthenticationError("no", status=401))
+    assert walk.excuses(middle, BadRequestError("no", status=400))
+    assert not warnings
     assert walk.next(middle) is None
     assert walk.most_left() == 0
 

@@ -121,7 +121,7 @@ class SegmentChain:
         following = self._following(segment)
         if following and following.joins(page):
             return None
-        if segment.is_unconfirmed and self._is_start_of_another(segment, page):
+        if segment.is_unconfirmed and self._is_start_of_another(page):
             return "a constructed cursor led to the start of another segment"
         if following and following.is_overrun_by(page):
             return "two segments do not overlap"
@@ -189,6 +189,7 @@ class SegmentChain:
         index = self.segments.index(segment) + 1
         return self.segments[index] if index < len(self.segments) else None
 
-    def _is_start_of_another(self, segment: Segment, page: PageSummary) -> bool:
-        others = (other.first_ids for other in self.segments if other is not segment)
-        return bool(page.names) and any(ids.issuperset(page.names) for ids in others)
+    def _is_start_of_another(self, page: PageSummary) -> bool:
+        return bool(page.names) and any(
+            segment.first_ids.issuperset(page.names) for segment in self.segments
+        )

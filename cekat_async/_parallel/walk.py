@@ -216,7 +216,7 @@ class ParallelWalk:
             return page
         self._chain.segments.remove(segment)
         if isnan(summary.depth):
-            self._give_up_order(segment)
+            self._give_up_order()
         if self._first_page is not None:
             self._resume_first_pass(self._first_page, page)
             self._first_page = None
@@ -243,16 +243,15 @@ class ParallelWalk:
             and segment is self._chain.segments[0]
             and self._times.is_out_of_order(segment.walk.cursor, summary.depth)
         ):
-            self._give_up_order(segment)
+            self._give_up_order()
 
-    def _give_up_order(self, segment: Segment) -> None:
+    def _give_up_order(self) -> None:
         self._chain.fall_back(
             "the listing is not in time order, and is read until nothing new arrives"
         )
         self._whole_passes.activate()
         if self._catch_up.stage is Stage.NEW:
             self._catch_up.begin_pass()
-        segment.until = None
 
     def _compare_with_creation(self, page: ConversationPage) -> None:
         """Count whether the cursor is the time at which the page's last record was created."""
