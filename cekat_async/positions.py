@@ -1,19 +1,14 @@
-"""Where a walk stands: a cursor of the server's, or all that a walk in parts has to remember."""
+"""Positions: a cursor of the server's, or all that a walk in another process has to know."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
-from typing import Literal, TypeAlias
+from enum import StrEnum
 
 import msgspec
 
-__all__ = ["Cursor", "Edge", "Part", "Position", "Stage"]
+__all__ = ["Cursor", "Edge", "Part", "Position", "Stage", "WalkState"]
 
-# What the latest request of a walk was for: nothing so far; to note where the newest are; a pass
-# over the listing; a look at what has moved during it, which has shown that nothing more has, or
-# that too much has; one more pass over the end of a listing that goes forward in time.
-Stage: TypeAlias = Literal["new", "probe", "pass", "look", "settled", "behind", "tail"]
-
-# More than a message may come late: seconds.
+# Messages may be listed this late: seconds.
 _OVERLAP = 900.0
 _MICROSECONDS = 1_000_000
 
@@ -21,20 +16,31 @@ _MICROSECONDS = 1_000_000
 class Cursor(msgspec.Struct, frozen=True):
     """A position in the listing: two opaque strings of the server, kept byte for byte.
 
-    To print a timestamp anew could change it.
+    Formatting a timestamp again could change it.
     """
 
     cursor_id: str
     cursor_ts: str
 
 
+class Stage(StrEnum):
+    """What the latest request of a walk was for."""
+
+    NEW = "new"  # nothing yet, or the first page alone
+    PROBE = "probe"  # to note where the newest records are
+    PASS = "pass"  # noqa: S105 - a pass over the listing, or over its front
+    LOOK = "look"  # at the front, for what has moved during a pass
+    SETTLED = "settled"  # the same, and nothing is missing
+    BEHIND = "behind"  # the same, and more has moved than it shows
+    TAIL = "tail"  # to read the last page again, where records move to the end
+
+
 class Edge(msgspec.Struct, frozen=True):
     """Where a page ended.
 
     Attributes:
-        cursor: The cursor that it carried; ``None`` where only the depth counts.
-        depth: How deep that is, in microseconds from the walk's origin; ``None`` if it is the end
-            of the listing, or not known.
+        cursor: The cursor on it; ``None`` if only the depth counts.
+        depth: How deep that is; ``None`` if it is the end of the listing, or unknown.
     """
 
     cursor: Cursor | None = None
@@ -42,55 +48,49 @@ class Edge(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Where a walk stands in one part of the listing.
+    """The state of one segment. Depths are microseconds from the walk's origin.
 
     Attributes:
-        cursor: What to ask with next; ``None`` for the front.
-        begin: How deep the part begins.
-        at: How deep it has been walked.
-        landmarks: The ids of some of the records that it began with.
-        landmarks_end: How deep the page of these ends; ``None`` where that page is the last.
-        until: Behind which page it need not go on.
-        is_over: Whether it has come to the next part, and only waits to be met itself.
+        cursor: The cursor of the next request; ``None`` for the front.
+        begin: How deep the segment begins.
+        at: How deep it has been read.
+        first_ids: The ids of some of the records that it began with.
+        first_ids_end: How deep the page of these ends; ``None`` if it is the last page.
+        until: Where it may end, although the listing goes on.
+        is_over: Whether it has been read to its end, and only waits for the segment before it.
     """
 
     cursor: Cursor | None = None
     begin: int = 0
     at: int = 0
-    landmarks: tuple[str, ...] = ()
-    landmarks_end: float | None = None
+    first_ids: tuple[str, ...] = msgspec.field(default=(), name="landmarks")
+    first_ids_end: float | None = msgspec.field(default=None, name="landmarks_end")
     until: Edge | None = None
     is_over: bool = False
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a tracked walk of one listing stands, to go on from in another process.
-
-    Keep it as JSON: ``msgspec.json.encode(position)``, and
-    ``msgspec.json.decode(text, type=Position)``. Its parts are the walk's own business. It is good
-    for the same listing (account, inbox, status) only.
+class WalkState(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a walk between two requests. Its JSON is part of the format of data on disk.
 
     Attributes:
-        parts: The parts that are being walked, in the order of the listing; none between passes.
-        down_to: Behind which cursor the first pass need not go on; ``None`` once that is in
-            ``parts``, and for a walk of everything.
-        overlap: How much deeper than that it is to go all the same, in microseconds.
-        origin: The first cursor that came: depths are counted from it.
-        order: -1 if the listing goes back in time, 1 if it goes forward, 0 if it has not shown.
-        by_creation: Pages whose cursor is the time at which their last conversation was created.
-            In a listing that goes by that, what is changed does not move.
+        parts: The segments that are being read, in the order of the listing; none between passes.
+        down_to: Where the first pass may end, at a walk's start; ``None`` for a walk of everything.
+        overlap: How much deeper than that it reads, in microseconds.
+        origin: The cursor from which depths are counted.
+        order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
+        by_creation: Pages whose cursor is the time at which their last record was created. In a
+            listing sorted by that, records do not move when they change.
         by_activity: Pages whose cursor is another time.
-        is_unordered: Whether the listing was found to go by something else than time.
-        is_honoured: Whether the server is known to honour cursors that it did not send.
-        is_serial: Whether no further parts are begun.
-        watermark: Where the newest conversations were when the walk began, the last of the few that
-            were asked for: what the next incremental walk goes down to.
+        is_unordered: Whether the listing turned out not to be in time order.
+        is_honoured: Whether the server is known to honour constructed cursors.
+        is_serial: Whether no more segments are begun.
+        watermark: Where the newest records were when the walk began: the end of its first probe.
         stage: What the latest request was for.
-        top: Where the newest were when the pass before the latest began.
-        coming: Where they were when the latest pass began.
+        top: Where the newest records were when the pass before the latest began.
+        newest: Where they were when the latest pass began.
         tail: The cursor that led to the last page.
-        requests: Requests of the latest pass.
-        passes: Passes that have followed the first.
+        requests: The requests of the latest pass.
+        passes: The passes after the first.
     """
 
     parts: tuple[Part, ...] = ()
@@ -104,48 +104,104 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     is_honoured: bool = False
     is_serial: bool = False
     watermark: Cursor | None = None
-    stage: Stage = "new"
+    stage: Stage = Stage.NEW
     top: Edge | None = None
-    coming: Edge | None = None
+    newest: Edge | None = msgspec.field(default=None, name="coming")
     tail: Cursor | None = None
     requests: int = 0
     passes: int = 0
 
-    def again(self) -> "Position":
-        """Return where to go on to see what has moved since the walk came to its end.
 
-        A walk that has not come to its end goes on where it stands.
+class Position:
+    """Where a tracked walk of one listing can be resumed, also by another process.
+
+    ``Position()`` is the start of a listing. Every page of a tracked walk has the position after
+    it. A position is only valid for the listing (account, inbox, status) that it came from. It is
+    opaque, immutable and hashable. Use :meth:`to_bytes` and :meth:`from_bytes` to store it.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self) -> None:
+        self._state = WalkState()
+
+    @classmethod
+    def from_bytes(cls, data: bytes | str) -> "Position":
+        """Return the position that :meth:`to_bytes` converted, in this version or an earlier one.
+
+        Raises:
+            msgspec.DecodeError: ``data`` is something else.
         """
-        if self.parts or self.stage == "new":
+        return cls.from_state(msgspec.json.decode(data, type=WalkState))
+
+    def to_bytes(self) -> bytes:
+        """Return the position as a JSON object, of up to a few kilobytes."""
+        return msgspec.json.encode(self._state)
+
+    @classmethod
+    def from_state(cls, state: WalkState) -> "Position":
+        """Return the position of a walk. For the walk itself: its state is not public."""
+        position = cls()
+        position._state = state
+        return position
+
+    @property
+    def state(self) -> WalkState:
+        """The walk's state, which is not public."""
+        return self._state
+
+    def again(self) -> "Position":
+        """Return where to look for what has changed since the walk ended.
+
+        A walk that has not ended resumes where it stopped.
+        """
+        state = self._state
+        if state.parts or state.stage is Stage.NEW:
             return self
-        # As if the pass had just ended, in which this was the newest.
-        top = self.coming if self.stage == "pass" else self.top or self.coming
-        return msgspec.structs.replace(self, stage="pass", coming=top, requests=2, passes=0)
+        if not state.order and not state.is_unordered:
+            return Position()  # nothing shows at which end records arrive
+        top = state.newest if state.stage is Stage.PASS else state.top or state.newest
+        return self.from_state(
+            msgspec.structs.replace(
+                state, stage=Stage.NEW, top=top, newest=top, requests=0, passes=0
+            )
+        )
 
     def since(self, overlap: float = _OVERLAP) -> "Position":
-        """Return where to begin a walk that brings what has moved since this one *began*.
+        """Return where to begin a walk that reads what has changed since this one *began*.
 
-        What that one brought is not brought again, but for an overlap. Where that cannot be told
-        apart, everything is: in a listing that does not go by time, or not by activity as far as
-        has shown, or that had a single page.
+        It reads everything if the changes cannot be told apart: if the listing is not in time
+        order, or not sorted by activity as far as the walk could see, or had a single page.
 
         Args:
-            overlap: How many seconds before the watermark are read once more, for messages that
-                come to be listed later than others with a later timestamp.
+            overlap: How many seconds before the start of this walk are read again, for messages
+                that are listed later than others with a later timestamp.
         """
-        if self.is_unordered or self.by_creation >= self.by_activity or not self.order:
+        state = self._state
+        if state.is_unordered or state.by_creation >= state.by_activity or not state.order:
             return Position()
-        known = Position(
-            order=self.order,
+        known = WalkState(
+            order=state.order,
             is_serial=True,
-            by_creation=self.by_creation,
-            by_activity=self.by_activity,
+            by_creation=state.by_creation,
+            by_activity=state.by_activity,
         )
-        if self.order > 0 and self.tail is not None:
-            # What moves goes to the end: behind where the last page began.
-            return msgspec.structs.replace(known, stage="pass", tail=self.tail, requests=2)
-        if self.order < 0 and self.watermark is not None:
-            return msgspec.structs.replace(
-                known, down_to=self.watermark, overlap=overlap * _MICROSECONDS
+        if state.order > 0 and state.tail is not None:
+            # Records that change move to the end, behind the start of the last page.
+            return self.from_state(msgspec.structs.replace(known, tail=state.tail))
+        if state.order < 0 and state.watermark is not None:
+            return self.from_state(
+                msgspec.structs.replace(
+                    known, down_to=state.watermark, overlap=overlap * _MICROSECONDS
+                )
             )
         return Position()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Position) and self._state == other.state
+
+    def __hash__(self) -> int:
+        return hash(self._state)
+
+    def __repr__(self) -> str:
+        return f"<Position at {self._state.stage}>"

@@ -1,165 +1,206 @@
-"""Catching up: what is read again, until one request sees at one moment all that has moved."""
+"""Catch-up: what is read again, until one request shows all that has moved, as of one moment."""
 
+from itertools import pairwise
 from math import inf
 
 import pytest
 
 from cekat_async._parallel.catch_up import MOST_PASSES, CatchUp
 from cekat_async._parallel.segment import PageSummary, Segment
-from cekat_async.positions import Cursor
+from cekat_async.errors import PaginationError
+from cekat_async.positions import Cursor, Edge, Stage, WalkState
 
 
 def page(depth: float) -> PageSummary:
-    """Return a page that ends so deep; the listing's last one if that is infinite."""
+    """Return a page that ends this deep; the listing's last one if that is infinite."""
     name = None if depth == inf else Cursor(f"id-{depth}", f"ts-{depth}")
     return PageSummary(["a"], name, depth)
 
 
-class Walked:
-    """A listing in which requests are answered as a test says."""
+class Walk:
+    """Plays the rest of a walk: requests what is next, and answers as a test says."""
 
-    def __init__(self, *, is_rising=False):
-        self.catch_up = CatchUp()
-        self._is_rising = is_rising
+    def __init__(self, state=WalkState(), start=None, order=-1):  # noqa: B008 - frozen
+        self.catch_up = CatchUp(state, start)
+        self._order = order
 
     def next(self) -> Segment | None:
-        return self.catch_up.next(is_rising=self._is_rising)
+        return self.catch_up.next(self._order)
 
     def probe(self, depth):
-        """Ask for the next pass, which must be a probe, and let the newest be so deep."""
+        """Request what is next, which must be a probe; the newest are this deep."""
         segment = self.next()
-        assert (segment.is_probe, segment.walk.cursor) == (True, None)
-        self.catch_up.note(None, page(depth))
+        assert (segment.stage, segment.walk.cursor) == (Stage.PROBE, None)
+        self.catch_up.note_probe(page(depth))
 
     def read(self, *depths):
-        """Ask for the next pass, and let its pages end so deep; return it."""
+        """Request what is next, whose pages end this deep; return it."""
         segment = self.next()
-        assert not segment.is_probe
+        assert segment.stage is not Stage.PROBE
         cursor = segment.walk.cursor
         for depth in depths:
-            self.catch_up.note(cursor, page(depth))
+            self.catch_up.note_page(cursor, page(depth))
             cursor = page(depth).next_cursor
         return segment
+
+    def read_first(self, *depths, newest=0):
+        """Read the listing for the first time: the first page, the probe, and the others."""
+        self.read(depths[0])
+        if depths[0] < inf:
+            assert self.catch_up.needs_probe
+            self.probe(newest)
+            self.catch_up.begin_pass(requests=1)
+        for before, depth in pairwise(depths):
+            self.catch_up.note_page(page(before).next_cursor, page(depth))
 
 
 def ends_at(segment: Segment, depth: float) -> bool:
     """Return whether a pass ends with the first page that goes deeper than that."""
-    segment.move(page(depth - 1))
+    segment.advance(page(depth - 1))
     goes_on = not segment.is_over
-    segment.move(page(depth + 1))
+    segment.advance(page(depth + 1))
     return goes_on and segment.is_over
 
 
-def test_the_newest_is_noted_before_anything_is_read():
-    """The first request is for one conversation, and then all of the listing is read."""
-    walked = Walked()
-    walked.probe(0)
+def test_the_first_page_needs_no_probe():
+    """A walk begins at the front, and is complete if there is no other page."""
+    walk = Walk()
+    first = walk.read(inf)
 
-    segment = walked.read(100, 200, inf)
-
-    assert (segment.until, segment.is_single) == (None, False)
-
-
-def test_a_listing_of_one_page_was_seen_at_one_moment():
-    """Nothing can have moved while it was read."""
-    walked = Walked()
-    walked.probe(0)
-    walked.read(inf)
-
-    assert walked.next() is None
-    assert walked.next() is None
+    assert (first.walk.cursor, first.until, first.stage) == (None, None, Stage.PASS)
+    assert not walk.catch_up.needs_probe
+    assert walk.next() is None
+    assert walk.next() is None
 
 
 def test_one_look_from_the_front_has_all_that_moved_if_it_goes_deep_enough():
-    """A page that ends behind what was the newest has, at one moment, all that moved since."""
-    walked = Walked()
-    walked.probe(0)
-    walked.read(100, inf)
+    """A page that ends below what was the newest has, at one moment, all that moved since."""
+    walk = Walk()
+    walk.read_first(100, inf)
 
-    assert walked.read(40).is_single
-    assert walked.next() is None
+    assert walk.read(40).stage is Stage.LOOK
+    assert walk.next() is None
 
 
 @pytest.mark.parametrize("depth", [-20, 0])
-def test_a_look_that_ends_before_it_or_at_it_shows_that_more_has_moved(depth):
-    """What has the timestamp of the newest may stand behind it: so just there is too soon."""
-    walked = Walked()
-    walked.probe(0)
-    walked.read(100, inf)
-    walked.read(depth)
+def test_a_look_that_ends_above_it_or_at_it_shows_that_more_has_moved(depth):
+    """Records with the timestamp of the newest may follow it: just there is too soon."""
+    walk = Walk()
+    walk.read_first(100, inf)
+    walk.read(depth)
 
-    walked.probe(-50)
-    assert ends_at(walked.read(-30, 20), 0)
-    assert ends_at(walked.next(), -50) is False  # a look: one page, whatever it has
+    walk.probe(-50)
+    assert ends_at(walk.read(-30, 20), 0)
+    assert walk.next().stage is Stage.LOOK
 
 
 def test_each_pass_goes_down_to_where_the_newest_was_before_the_one_before_it():
     """What it does not reach has not moved since the pass before began."""
-    walked = Walked()
-    walked.probe(0)
-    walked.read(100, inf)
-    walked.read(-500)
-    walked.probe(-600)
-    walked.read(-550, 20)
-    walked.read(-700)
-    walked.probe(-800)
+    walk = Walk()
+    walk.read_first(100, inf)
+    walk.read(-500)
+    walk.probe(-600)
+    walk.read(-550, 20)
+    walk.read(-700)
+    walk.probe(-800)
 
-    assert ends_at(walked.read(-750, -590), -600)
+    assert ends_at(walk.read(-750, -590), -600)
 
 
 def test_a_pass_of_one_page_settles_it():
     """One page that goes down to where the newest was saw all of that at one moment."""
-    walked = Walked()
-    walked.probe(0)
-    walked.read(100, inf)
-    walked.read(-5)
-    walked.probe(-6)
-    walked.read(20)
+    walk = Walk()
+    walk.read_first(100, inf)
+    walk.read(-5)
+    walk.probe(-6)
+    walk.read(20)
 
-    assert walked.next() is None
+    assert walk.next() is None
 
 
 def test_when_the_newest_is_still_the_same_nothing_has_moved():
-    """More conversations of one moment than a page holds do not keep it from coming to an end."""
-    walked = Walked()
-    walked.probe(0)
-    walked.read(0, 0, 0, inf)
-    walked.read(0)
-    walked.probe(0)
+    """More records with one timestamp than a page holds do not keep it from coming to an end."""
+    walk = Walk()
+    walk.read_first(0, 0, 0, inf)
+    walk.read(0)
+    walk.probe(0)
 
-    assert walked.next() is None
+    assert walk.next() is None
 
 
-def test_after_twenty_passes_it_is_endless():
-    """A listing in which more moves than can be read is given up, and not read for ever."""
-    walked = Walked()
-    walked.probe(0)
-    walked.read(100, inf)
+def test_after_twenty_passes_it_is_an_error():
+    """A listing in which more moves than can be read is not read for ever."""
+    walk = Walk()
+    walk.read_first(100, inf)
     for number in range(1, MOST_PASSES + 1):
-        walked.read(-1000 * number)
-        walked.probe(-1000 * number)
-        walked.read(-10 * number, inf)
-        assert not walked.catch_up.is_endless
-    walked.read(-1000 * MOST_PASSES - 1000)
+        walk.read(-1000 * number)
+        walk.probe(-1000 * number)
+        walk.read(-10 * number, inf)
+    walk.read(-1000 * MOST_PASSES - 1000)
 
-    assert walked.next() is None
-    assert walked.catch_up.is_endless
-
-
-def test_in_a_listing_that_goes_forward_the_last_page_is_read_once_more():
-    """What moves goes to the end, where one more pass meets it."""
-    walked = Walked(is_rising=True)
-    walked.probe(0)
-    walked.read(100, 200, inf)
-
-    assert walked.read(inf).walk.cursor == Cursor("id-200", "ts-200")
-    assert walked.next() is None
+    with pytest.raises(PaginationError, match="changes faster than it is read: after 20 more"):
+        walk.next()
 
 
-def test_giving_up_changes_nothing():
-    """What a walk without an order does instead is not said here."""
-    walked = Walked()
-    walked.catch_up.give_up()
-    walked.probe(0)
+@pytest.mark.parametrize("start", [None, Cursor("id-0", "ts-0")])
+def test_in_an_ascending_listing_the_last_page_is_read_again(start):
+    """What moves goes to the end, where one more request finds it."""
+    walk = Walk(start=start, order=1)
+    if start:
+        walk.read(100, 200, inf)
+    else:
+        walk.read_first(100, 200, inf)
 
-    assert walked.read(100, inf) is not None
+    assert walk.read(inf).walk.cursor == Cursor("id-200", "ts-200")
+    assert walk.next() is None
+
+
+def test_if_the_order_is_unknown_both_ends_are_read_again():
+    """Records may have moved to either of them."""
+    walk = Walk(order=0)
+    walk.read_first(100, inf)
+
+    assert walk.read(inf).stage is Stage.TAIL
+    assert walk.read(40).stage is Stage.LOOK
+    assert walk.next() is None
+
+
+def test_nothing_before_a_start_cursor_is_read():
+    """Whoever begins at a cursor does not want the front, where records move to."""
+    start = Cursor("id-0", "ts-0")
+    walk = Walk(start=start)
+
+    assert walk.read(100, 200, inf).walk.cursor == start
+    assert walk.next() is None
+
+
+def test_another_walk_begins_with_a_look():
+    """Where it is known how deep that has to go; and with the last page in an ascending listing."""
+    again = WalkState(top=Edge(None, 5.0), newest=Edge(None, 5.0))
+    walk = Walk(again)
+    assert walk.read(6).stage is Stage.LOOK
+    assert walk.next() is None
+
+    tail = Cursor("id-200", "ts-200")
+    assert Walk(WalkState(tail=tail), order=1).read(inf).walk.cursor == tail
+
+
+def test_an_incremental_walk_probes_and_reads_down_to_the_watermark():
+    """And the overlap more."""
+    walk = Walk(WalkState(down_to=Cursor("a", "b"), overlap=7))
+    walk.probe(-100)
+
+    assert ends_at(walk.read(-50, 8), 7)
+    assert walk.next().stage is Stage.LOOK
+
+
+@pytest.mark.parametrize(
+    "stage, passes, is_first",
+    [("new", 0, True), ("probe", 0, True), ("pass", 0, True), ("pass", 1, False)]
+    + [(stage, 0, False) for stage in ("look", "settled", "behind", "tail")],
+)
+def test_only_the_first_pass_is_worth_several_walkers(stage, passes, is_first):
+    """Everything else is short."""
+    catch_up = CatchUp(WalkState(stage=Stage(stage), passes=passes))
+
+    assert catch_up.is_first_pass is is_first

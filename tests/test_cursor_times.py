@@ -1,4 +1,4 @@
-"""Timelines: how deep a cursor points, and cursors of any depth in the server's own spelling."""
+"""Cursor times: how deep a cursor points, and cursors of any depth in the server's own format."""
 
 import math
 import re
@@ -45,12 +45,12 @@ def cursor(timestamp: str, name: str = "a") -> Cursor:
 
 
 def make_cursor_times(*timestamps: str) -> CursorTimes:
-    """Return a timeline that has met cursors with these timestamps, in this order."""
-    timeline, before = CursorTimes(), None
+    """Return a times that has met cursors with these timestamps, in this order."""
+    times, before = CursorTimes(), None
     for number, timestamp in enumerate(timestamps):
-        timeline.learn(cursor(timestamp, f"id-{number}"), before)
+        times.learn(cursor(timestamp, f"id-{number}"), before)
         before = cursor(timestamp)
-    return timeline
+    return times
 
 
 def get_shape(timestamp: str) -> str:
@@ -65,15 +65,13 @@ def test_a_made_up_cursor_is_spelled_like_the_servers_and_points_where_asked(
     like, depth, is_rising
 ):
     """Gap, digits and zone are the first cursor's, the id too; off by less than its last digit."""
-    timeline = make_cursor_times(
-        like, "2027-01-01T00:00:00Z" if is_rising else "2025-01-01T00:00:00Z"
-    )
+    times = make_cursor_times(like, "2027-01-01T00:00:00Z" if is_rising else "2025-01-01T00:00:00Z")
 
-    made = timeline.cursor_at(depth)
+    made = times.cursor_at(depth)
 
     assert (made.cursor_id, get_shape(made.cursor_ts)) == ("id-0", get_shape(like))
     digits = len(re.search(r"(?:\.(\d+))?(?:Z|[+-].{5})?$", like)[1] or "")
-    assert abs(timeline.depth(made) - depth) < 10 ** max(6 - digits, 0)
+    assert abs(times.depth(made) - depth) < 10 ** max(6 - digits, 0)
 
 
 @pytest.mark.parametrize(
@@ -113,59 +111,58 @@ def test_depths_are_microseconds_behind_the_first_cursor(timestamp, microseconds
 
 def test_the_order_shows_with_the_first_other_timestamp_and_stays():
     """Until then all depths are 0 and no other place is known; no later cursor turns it round."""
-    timeline = make_cursor_times("2026-03-01T10:20:30Z", "2026-03-01T10:20:30.000Z")
-    assert not timeline.is_known
-    assert not timeline.is_rising
-    assert timeline.depth(cursor("2026-01-01T00:00:00Z")) == 0
-    assert timeline.cursor_at(SECOND) == cursor("2026-03-01T10:20:30Z", "id-0")
+    times = make_cursor_times("2026-03-01T10:20:30Z", "2026-03-01T10:20:30.000Z")
+    assert times.order == 0
+    assert times.depth(cursor("2026-01-01T00:00:00Z")) == 0
+    assert times.cursor_at(SECOND) == cursor("2026-03-01T10:20:30Z", "id-0")
 
-    timeline.learn(cursor("2026-03-01T10:20:29Z"), cursor("2026-03-01T10:20:30Z"))
-    timeline.learn(cursor("2026-03-01T10:20:31Z"), cursor("2026-03-01T10:20:30Z"))
+    times.learn(cursor("2026-03-01T10:20:29Z"), cursor("2026-03-01T10:20:30Z"))
+    times.learn(cursor("2026-03-01T10:20:31Z"), cursor("2026-03-01T10:20:30Z"))
 
-    assert timeline.is_known
-    assert not timeline.is_rising
-    assert timeline.depth(cursor("2026-03-01T10:20:31Z")) == -SECOND
+    assert times.order == -1
+    assert times.depth(cursor("2026-03-01T10:20:31Z")) == -SECOND
 
 
 @pytest.mark.parametrize(
-    "timestamps, is_rising",
+    "timestamps, order, deeper",
     [
-        ([], False),
-        (["2026-03-01T10:20:30Z"], False),
-        (["2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z"], False),
-        (["2026-03-01T10:20:30Z", "2026-03-01T10:20:31Z"], True),
+        ([], 0, "2026-03-01T10:20:29Z"),
+        (["2026-03-01T10:20:30Z"], 0, "2026-03-01T10:20:29Z"),
+        (["2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z"], -1, "2026-03-01T10:20:29Z"),
+        (["2026-03-01T10:20:30Z", "2026-03-01T10:20:31Z"], 1, "2026-03-01T10:20:31Z"),
     ],
 )
-def test_a_listing_whose_order_has_not_shown_is_settled_to_go_back_in_time(timestamps, is_rising):
-    """One that has shown its order keeps it, and one that has not can show no other afterwards."""
-    timeline = make_cursor_times(*timestamps)
+def test_depths_of_an_unknown_order_are_counted_as_descending_ones(timestamps, order, deeper):
+    """Once that is assumed; a known order stays, and an unknown one may still show."""
+    times = make_cursor_times(*timestamps)
 
-    timeline.settle()
-    timeline.learn(cursor("2026-03-01T10:20:30Z"))
-    timeline.learn(cursor("2026-03-01T10:20:33Z"), cursor("2026-03-01T10:20:30Z"))
+    times.assume_descending()
+    times.learn(cursor("2026-03-01T10:20:30Z"))
 
-    assert (timeline.is_known, timeline.is_rising) == (True, is_rising)
-    deeper = "2026-03-01T10:20:31Z" if is_rising else "2026-03-01T10:20:29Z"
-    assert timeline.depth(cursor(deeper)) == SECOND
+    assert times.order == order
+    assert times.depth(cursor(deeper)) == SECOND
+    times.learn(cursor("2026-03-01T10:20:33Z"), cursor("2026-03-01T10:20:30Z"))
+    assert times.order == (order or 1)
+    assert times.depth(cursor("2026-03-01T10:20:31Z")) == (order or 1) * SECOND
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_a_text_that_is_no_timestamp_has_no_depth_and_teaches_nothing(text):
     """Its depth compares with nothing, and the next cursor that can be read is the first."""
-    timeline = make_cursor_times(text, "2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z", text)
+    times = make_cursor_times(text, "2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z", text)
 
-    assert math.isnan(timeline.depth(cursor(text)))
-    assert timeline.cursor_at(SECOND) == cursor("2026-03-01T10:20:29Z", "id-1")
-    assert not make_cursor_times(text, text).is_known
+    assert math.isnan(times.depth(cursor(text)))
+    assert times.cursor_at(SECOND) == cursor("2026-03-01T10:20:29Z", "id-1")
+    assert make_cursor_times(text, text).order == 0
 
 
 @pytest.mark.parametrize("timestamps", [[], ["ts-1", "ts-2"]])
 def test_no_cursor_is_made_up_where_none_was_learned(timestamps):
     """Not at the front either, and not when the order is settled."""
-    timeline = make_cursor_times(*timestamps)
-    timeline.settle()
+    times = make_cursor_times(*timestamps)
+    times.assume_descending()
 
-    assert timeline.cursor_at(0) is None
+    assert times.cursor_at(0) is None
 
 
 @pytest.mark.parametrize(
@@ -195,11 +192,11 @@ def test_no_cursor_is_made_up_where_none_was_learned(timestamps):
 )
 def test_no_cursor_points_before_1970_or_behind_the_year_9999(first, second, last, deepest):
     """The last moment that has one is the very last there is, by the cursor's own clock or UTC."""
-    timeline = make_cursor_times(first, second)
+    times = make_cursor_times(first, second)
 
-    assert timeline.cursor_at(deepest).cursor_ts == last
-    assert timeline.cursor_at(deepest + 1) is None
-    assert timeline.cursor_at(10**30) is None
+    assert times.cursor_at(deepest).cursor_ts == last
+    assert times.cursor_at(deepest + 1) is None
+    assert times.cursor_at(10**30) is None
 
 
 @pytest.mark.parametrize(
@@ -216,3 +213,33 @@ def test_a_cursor_points_at_a_moment_whatever_zone_it_means(timestamp, is_at):
     moment = datetime(2026, 4, 10, 5, 47, 16, 771_000, tzinfo=UTC)
 
     assert CursorTimes.is_at(cursor(timestamp), moment) is is_at
+
+
+@pytest.mark.parametrize(
+    "requested, depth, is_out_of_order",
+    [
+        (None, -SECOND, False),
+        (None, math.nan, True),
+        ("2026-03-01T10:20:29Z", SECOND - 1, True),
+        ("2026-03-01T10:20:29Z", SECOND, False),
+        ("2026-03-01T10:20:29Z", math.inf, False),
+        ("2026-03-01T10:20:29Z", math.nan, True),
+        ("soon", 0, False),
+    ],
+)
+def test_a_page_is_after_the_cursor_of_its_request(requested, depth, is_out_of_order):
+    """It does not end before it; at the front, or if either cannot be read, nothing is known."""
+    times = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
+
+    found = times.is_out_of_order(None if requested is None else cursor(requested), depth)
+
+    assert found is is_out_of_order
+
+
+def test_depths_can_be_counted_from_another_cursor():
+    """The id of constructed cursors is that one's, too."""
+    times = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
+    times.count_from(cursor("2026-03-01T10:20:31Z", "other"))
+
+    assert times.depth(cursor("2026-03-01T10:20:30Z")) == SECOND
+    assert times.cursor_at(SECOND) == cursor("2026-03-01T10:20:30Z", "other")

@@ -1,10 +1,10 @@
-"""Cursors as places in time, and back: a cursor into the middle of a listing, made up."""
+"""Cursors as points in time, and the construction of a cursor from a time."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from math import nan
+from math import isnan, nan
 
 from cekat_async.positions import Cursor
 
@@ -12,8 +12,8 @@ __all__ = ["CursorTimes", "parse_cursor_ts", "to_microseconds"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1000
-# Zones differ by whole quarters of an hour.
-_ZONES = 15 * 60 * 1_000_000
+# Time zones differ by multiples of a quarter of an hour.
+_ZONE_STEP = 15 * 60 * 1_000_000
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d(?P<gap>[T ])\d\d:\d\d:\d\d(?:\.(?P<digits>\d{1,9}))?"
     r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?",
@@ -22,92 +22,91 @@ _TIMESTAMP = re.compile(
 
 
 class CursorTimes:
-    """How deep in a listing a cursor points: microseconds behind the first cursor that came.
+    """Converts cursors to depths and back: microseconds from the origin, along the listing.
 
-    Whether the listing goes back in time or forward shows when a cursor with another timestamp
-    has come; until then its order is not known, and all depths are 0.
+    Until the order of the listing is known or assumed, all depths are 0.
+
+    Args:
+        origin: The cursor from which depths are counted; ``None`` for the first that is learned.
+        order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
+
+    Attributes:
+        origin: As above, once it is known.
+        order: The same.
     """
 
-    def __init__(self) -> None:
-        self._origin: Cursor | None = None
-        self._start = 0
-        self._sign = 0
+    def __init__(self, origin: Cursor | None = None, order: int = 0) -> None:
+        self.origin: Cursor | None = None
+        self.order = order
+        self._direction = order
+        self._origin_time = 0
+        self.count_from(origin)
 
-    @property
-    def origin(self) -> Cursor | None:
-        """The first cursor that came."""
-        return self._origin
+    def learn(self, cursor: Cursor, previous: Cursor | None = None) -> None:
+        """Learn from a cursor, and from the cursor before it in the listing."""
+        time = parse_cursor_ts(cursor.cursor_ts)
+        if time is None:
+            return
+        if self.origin is None:
+            self.origin, self._origin_time = cursor, time
+        # Two pages from the front do not show the order: records may have moved in between.
+        before = None if previous is None else parse_cursor_ts(previous.cursor_ts)
+        if not self.order and before is not None:
+            self.order = (time > before) - (time < before)
+            self._direction = self.order or self._direction
 
-    @property
-    def order(self) -> int:
-        """Return -1 if the listing goes back in time, 1 if forward, 0 if it has not shown."""
-        return self._sign
-
-    def restore(self, origin: Cursor | None, order: int) -> None:
-        """Take on what another timeline of the same listing has learned."""
+    def count_from(self, origin: Cursor | None) -> None:
+        """Count depths from this cursor; ``None`` for the next one that is learned."""
+        self.origin = None
         if origin is not None:
             self.learn(origin)
-        self._sign = order
 
-    @property
-    def is_known(self) -> bool:
-        """Whether the order of the listing has shown."""
-        return self._sign != 0
-
-    @property
-    def is_rising(self) -> bool:
-        """Whether the listing is known to go forward in time."""
-        return self._sign > 0
-
-    def learn(self, cursor: Cursor, behind: Cursor | None = None) -> None:
-        """Take note of a cursor, and of the one that it came behind in the listing."""
-        place = parse_cursor_ts(cursor.cursor_ts)
-        if place is None:
-            return
-        if self._origin is None:
-            self._origin, self._start = cursor, place
-        # Between two requests for the front it may have changed: that tells nothing of the order.
-        before = None if behind is None else parse_cursor_ts(behind.cursor_ts)
-        if not self._sign and before is not None:
-            self._sign = (place > before) - (place < before)
-
-    def settle(self) -> None:
-        """Take a listing whose order has not shown for one that goes back in time."""
-        self._sign = self._sign or -1
+    def assume_descending(self) -> None:
+        """Count depths of a listing whose order is unknown as if it was in descending order."""
+        self._direction = self.order or -1
 
     def depth(self, cursor: Cursor) -> float:
-        """Return how deep a cursor points: NaN where its timestamp cannot be read."""
-        place = parse_cursor_ts(cursor.cursor_ts)
-        return nan if place is None else self._sign * (place - self._start)
+        """Return how deep a cursor points: NaN if its timestamp cannot be read."""
+        time = parse_cursor_ts(cursor.cursor_ts)
+        return nan if time is None else self._direction * (time - self._origin_time)
+
+    def is_out_of_order(self, cursor: Cursor | None, depth: float) -> bool:
+        """Whether a page cannot be the one after a cursor (``None`` is the front).
+
+        Args:
+            cursor: The cursor of the request.
+            depth: How deep the page ends.
+        """
+        return isnan(depth) or (cursor is not None and depth < self.depth(cursor))
 
     @staticmethod
     def is_at(cursor: Cursor, moment: datetime) -> bool:
-        """Whether a cursor points at a moment, whatever zone it means where it names none."""
-        place = parse_cursor_ts(cursor.cursor_ts)
-        if place is None:
+        """Whether a cursor points at a moment, in whatever zone its timestamp is."""
+        time = parse_cursor_ts(cursor.cursor_ts)
+        if time is None:
             return False
-        return (place - to_microseconds(moment)) % _ZONES < _MILLISECOND
+        return (time - to_microseconds(moment)) % _ZONE_STEP < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
-        """Return a cursor that points so deep, in the spelling of the server's own.
+        """Construct a cursor that points this deep, formatted as the server's own.
 
-        Its id is that of a cursor that the server has sent, so that it is a real one's. None where
-        nothing has been learned, or nothing can be: before 1970, or behind the end of time.
+        Its id is that of the origin, so that it exists. ``None`` if there is no origin, or if the
+        time is before 1970 or after the year 9999.
         """
-        place = self._start + self._sign * depth
-        if self._origin is None or place < 0:
+        time = self._origin_time + self._direction * depth
+        if self.origin is None or time < 0:
             return None
         try:
-            return Cursor(self._origin.cursor_id, _spelled(place, self._origin.cursor_ts))
+            return Cursor(self.origin.cursor_id, _format_like(self.origin.cursor_ts, time))
         except OverflowError:
             return None
 
 
 def parse_cursor_ts(timestamp: str) -> int | None:
-    """Return the microseconds from 1970 to a cursor's timestamp, or ``None`` if it is none.
+    """Return a cursor's timestamp as microseconds since 1970, or ``None`` if it is not one.
 
-    A timestamp without a zone is read as UTC. Whichever zone it means, that is good enough to tell
-    earlier from later.
+    A timestamp without a zone is read as UTC. Whatever its zone is, that suffices to compare it
+    with others of the same server.
     """
     if not _TIMESTAMP.fullmatch(timestamp):
         return None
@@ -120,14 +119,14 @@ def parse_cursor_ts(timestamp: str) -> int | None:
 
 def to_microseconds(moment: datetime) -> int:
     """Return the microseconds from 1970 to a moment; one without a zone is UTC."""
-    return (_aware(moment) - _EPOCH) // timedelta(microseconds=1)
+    return (_with_zone(moment) - _EPOCH) // timedelta(microseconds=1)
 
 
-def _spelled(place: int, like: str) -> str:
-    """Spell a moment with the zone, the digits and the gap of another timestamp."""
-    parts = _TIMESTAMP.fullmatch(like)
-    zone = _aware(datetime.fromisoformat(like)).tzinfo
-    moment = (_EPOCH + timedelta(microseconds=place)).astimezone(zone)
+def _format_like(timestamp: str, time: int) -> str:
+    """Format a time with the zone, the digits and the separator of a timestamp."""
+    parts = _TIMESTAMP.fullmatch(timestamp)
+    zone = _with_zone(datetime.fromisoformat(timestamp)).tzinfo
+    moment = (_EPOCH + timedelta(microseconds=time)).astimezone(zone)
     gap, digits, suffix = parts.group("gap", "digits", "zone") if parts else ("T", None, None)
     whole, _, fraction = (
         moment.replace(tzinfo=None).isoformat(gap, timespec="microseconds").partition(".")
@@ -136,5 +135,5 @@ def _spelled(place: int, like: str) -> str:
     return f"{whole}{shown}{suffix or ''}"
 
 
-def _aware(moment: datetime) -> datetime:
+def _with_zone(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

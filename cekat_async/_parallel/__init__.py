@@ -1,4 +1,5 @@
-"""One listing read by several walkers at once.
+"""One listing read by several walkers at once, until nothing can be missing.
 
-Start with ``walk.py``, which decides what each walker fetches next and whether to trust it.
+Start with ``walk.py``, which decides what each walker fetches next. ``chain.py`` joins segments and
+checks them, ``catch_up.py`` finds what moved during the walk.
 """

@@ -1,15 +1,18 @@
-"""What of a listing has to be read again, because it has changed while it was being read, exactly.
+"""Which parts of a listing have to be read again, because it changed while it was read.
 
-A conversation that gets a message leaves its place for the newest end, where the walk perhaps was
-already. If that is the front, it lies there before all that was the newest when the walk began. So
-the place of the newest is noted before each pass (a *probe*: one request for a few of them), and
-behind the pass one page is asked for from the front. If that goes down to the place that was noted,
-it has all that has moved meanwhile, at one moment: nothing can have been missed. If it does not,
-more has moved than it could hold, and there is another pass, down to that place, with a probe of
-its own; it takes less time, so that less moves meanwhile.
+A record that changes moves to the newest end. If that is the front, a walk that has passed it
+misses the record. So the place of the newest records is noted before each pass (a *probe*: one
+request for a few records), and after the pass one page is read from the front (a *look*). If the
+look reaches down to that place, it shows everything that has moved in the meantime, as of one
+moment, so that nothing is missing. Otherwise more has moved than fits on a page, and another pass
+reads the front down to that place, after a probe of its own. It takes less time than the one
+before, so that less moves during it.
 
-In a listing that goes forward in time, what moves goes to the end. One pass over the last page
-brings it, when all else has been read.
+The first page of the first pass is read before its probe: a listing of one page needs no other
+request. The probe then shows whether anything moved between these two requests.
+
+In a listing in ascending order, records move to the end. Reading the last page again at the end
+finds them. If the order is unknown (in a listing of two pages, or of one moment), both are done.
 """
 
 from __future__ import annotations
@@ -17,86 +20,156 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from cekat_async._parallel.segment import Segment
+from cekat_async._parallel.segment import PageSummary, Segment
+from cekat_async.errors import PaginationError
+from cekat_async.positions import Stage
 
 if TYPE_CHECKING:
-    from cekat_async._parallel.segment import PageSummary
-    from cekat_async.positions import Cursor, Stage
+    from cekat_async.positions import Cursor, Edge, WalkState
 
-__all__ = ["MOST_PASSES", "CatchUp"]
+__all__ = ["MOST_PASSES", "CatchUp", "SmallPages", "changes_too_fast"]
 
 MOST_PASSES = 20
+# A page with less than a tenth of the records of the largest one is small. This many in a row are
+# not a coincidence.
+_SMALL = 10
+_MOST_SMALL_PAGES = 1000
 
 
 class CatchUp:
-    """Says which pass comes next, and whether there is one.
+    """Decides what is read next, when everything before it has been read.
+
+    Args:
+        state: Where the walk is resumed.
+        start: The cursor to begin with. Records before it are not wanted.
 
     Attributes:
         stage: What the latest request was for.
-        top: How deep a pass has to go: where the newest were when the pass before it began. None
-            for all of the listing.
-        coming: Where they were when this pass began.
+        top: How deep the next look or pass has to go: where the newest records were when the pass
+            before it began; ``None`` for the whole listing.
+        newest: Where the newest records were when this pass began.
         tail: The cursor that led to the last page.
         requests: Requests of this pass.
-        passes: Passes that have followed the first.
+        passes: Passes after the first.
     """
 
-    def __init__(self) -> None:
-        self.stage: Stage = "new"
-        self.top: PageSummary | None = None
-        self.coming: PageSummary | None = None
-        self.tail: Cursor | None = None
-        self.requests = 0
-        self.passes = 0
+    def __init__(self, state: WalkState, start: Cursor | None = None) -> None:
+        self.stage = state.stage
+        self.top = _to_summary(state.top)
+        self.newest = _to_summary(state.newest)
+        self.tail = state.tail
+        self.requests = state.requests
+        self.passes = state.passes
+        self._start = start
+        if state.down_to is not None:  # the walk before this one has read all that is deeper
+            self.stage, self.top = Stage.BEHIND, PageSummary((), None, state.overlap)
 
     @property
-    def is_endless(self) -> bool:
-        """Whether more had moved after each of the most passes that are made."""
-        return self.passes > MOST_PASSES
+    def needs_probe(self) -> bool:
+        """Whether the first page has been read, and there are more."""
+        return self.stage is Stage.NEW and self.requests > 0
 
     @property
     def is_first_pass(self) -> bool:
-        """Whether the listing is being read for the first time."""
-        return self.stage == "pass" and not self.passes
+        """Whether the listing is being read for the first time, which is worth several walkers."""
+        return self.stage in {Stage.NEW, Stage.PROBE, Stage.PASS} and not self.passes
 
-    def note(self, cursor: Cursor | None, answer: PageSummary) -> None:
-        """Take note of a page, and of the cursor it was asked for with."""
+    def note_page(self, cursor: Cursor | None, page: PageSummary) -> None:
+        """Note a page, and the cursor that led to it."""
         self.requests += 1
-        if answer.depth == inf:
+        if page.depth == inf:
             self.tail = cursor
-        if self.stage == "probe":
-            self._note_newest(answer)
-        elif self.stage == "look" and self.top is not None:
-            # Not where it ends just there: another with the same timestamp may come behind.
-            self.stage = "settled" if answer.depth > self.top.depth else "behind"
+            if self.stage is Stage.NEW:
+                self.stage = Stage.PASS
+        if self.stage is Stage.LOOK and self.top is not None:
+            # The same depth is not enough: records with that timestamp may be on the next page.
+            self.stage = Stage.SETTLED if page.depth > self.top.depth else Stage.BEHIND
 
-    def _note_newest(self, answer: PageSummary) -> None:
-        has_moved = self.coming is None or answer.next_cursor != self.coming.next_cursor
-        self.coming = answer
-        if not has_moved:
-            self.stage = "settled"
+    def note_probe(self, page: PageSummary) -> None:
+        """Note where the newest records are. If that is where they were, nothing has moved."""
+        if self.newest is not None and page.next_cursor == self.newest.next_cursor:
+            self.stage = Stage.SETTLED
+        self.newest = page
 
-    def give_up(self) -> None:
-        """Do nothing: what is to be read of a listing that does not go by time is not said here."""
+    def begin_pass(self, requests: int = 0) -> None:
+        """Begin a pass, of which some requests may have been made."""
+        self.stage, self.requests = Stage.PASS, requests
 
-    def next(self, *, is_rising: bool) -> Segment | None:
-        """Return what is to be read when all before it has been, or None if that is all."""
-        if self.stage in {"new", "behind"}:
-            self.passes += self.stage == "behind"
-            self.stage = "probe"
-            return None if self.is_endless else Segment(None, 0, is_probe=True)
-        if self.stage == "probe":
-            self.stage, self.requests = "pass", 0
-            return Segment(None, 0, self.top)
-        if self.stage == "pass" and self.requests > 1:
-            self.top = self.coming
-            return self._after_pass(is_rising=is_rising)
-        self.stage = "settled"
-        return None
+    def next(self, order: int) -> Segment | None:
+        """Return what to read next; ``None`` if nothing can be missing.
 
-    def _after_pass(self, *, is_rising: bool) -> Segment:
-        if is_rising:
-            self.stage = "tail"
-            return Segment(self.tail, 0)
-        self.stage = "look"
-        return Segment(None, 0, is_single=True)
+        Args:
+            order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
+
+        Raises:
+            PaginationError: More had moved after each of the most passes that are made.
+        """
+        match self.stage:
+            case Stage.NEW:
+                return self._begin(order)
+            case Stage.PROBE:
+                self.begin_pass()
+                return Segment(until=self.top)
+            case Stage.PASS if self.requests > 1 and order >= 0:
+                return self._read(Stage.TAIL)
+            case Stage.PASS | Stage.TAIL if self.requests > 1 and order <= 0 and not self._start:
+                self.top = self.newest
+                return self._read(Stage.LOOK)
+            case Stage.BEHIND:
+                self.passes += 1
+                if self.passes > MOST_PASSES:
+                    raise changes_too_fast(f"{MOST_PASSES} more passes")
+                return self._read(Stage.PROBE)
+            case _:
+                self.stage = Stage.SETTLED
+                return None
+
+    def _begin(self, order: int) -> Segment:
+        """Return what a new walk reads first."""
+        if self.requests:
+            return self._read(Stage.PROBE)
+        if order > 0 and self.tail is not None:
+            return self._read(Stage.TAIL)
+        if self.top is not None:
+            return self._read(Stage.LOOK)
+        if self._start is not None:
+            self.begin_pass()
+        return Segment(self._start)
+
+    def _read(self, stage: Stage) -> Segment:
+        self.stage = stage
+        return Segment(self.tail if stage is Stage.TAIL else None, stage=stage)
+
+
+class SmallPages:
+    """Notices when a walk does nothing any more except follow what moves.
+
+    If records move to the end of a listing, and only an empty page shows the end, another one may
+    have arrived whenever the last one has been read.
+    """
+
+    def __init__(self) -> None:
+        self._largest = 0
+        self._in_a_row = 0
+
+    def add(self, page: PageSummary) -> PaginationError | None:
+        """Note a page, and return the error to raise after it."""
+        count = len(page.names)
+        self._largest = max(self._largest, count)
+        is_small = page.depth < inf and count * _SMALL <= self._largest
+        self._in_a_row = self._in_a_row + 1 if is_small else 0
+        if self._in_a_row <= _MOST_SMALL_PAGES:
+            return None
+        return changes_too_fast(f"{_MOST_SMALL_PAGES:,} pages with next to nothing")
+
+
+def changes_too_fast(after: str) -> PaginationError:
+    """Return the error of a walk that cannot become complete."""
+    return PaginationError(
+        f"the listing changes faster than it is read: after {after} there may still be "
+        "conversations that none of them has met"
+    )
+
+
+def _to_summary(edge: Edge | None) -> PageSummary | None:
+    return None if edge is None else PageSummary.from_edge(edge)

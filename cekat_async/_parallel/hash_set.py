@@ -13,25 +13,17 @@ _FULL = 32
 class HashSet:
     """A set of names that only grows, in about 10 bytes for each.
 
-    It keeps their 64-bit hashes, which are of this process alone: among ten million names, two
-    have the same once in 370,000 such walks. A set of Python would take 100 bytes for each.
+    It stores their 64-bit hashes. Among ten million names, two have the same hash in one of 370,000
+    such walks. A set of Python would take 100 bytes for each.
     """
 
     def __init__(self) -> None:
-        # Linear hashing: the buckets below `_next` have been split in two, at `2 * _base`, and
-        # each further name splits one more, so that no single addition takes long.
+        # Linear hashing: the buckets below `_next` have been split in two, and the others are split
+        # one by one, so that no single addition takes long.
         self._buckets = [array("Q")]
         self._base = 1
         self._next = 0
         self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def has(self, name: str | bytes) -> bool:
-        """Return whether a name was added."""
-        key = _key(name)
-        return key in self._buckets[self._index(key)]
 
     def add(self, name: str | bytes) -> bool:
         """Add a name, and return whether it is new."""
@@ -59,6 +51,6 @@ class HashSet:
 
 
 def _key(name: str | bytes) -> int:
-    # Python gives a text and its bytes the same hash, and also two texts that lie alike in memory,
-    # such as "ab" and "\u6261".
+    # Python gives a text and its bytes the same hash, and also two texts with the same bytes in
+    # memory, such as "ab" and "\u6261".
     return (hash(name.encode()) if isinstance(name, str) else ~hash(name)) % _SIZE

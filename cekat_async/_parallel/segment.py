@@ -1,11 +1,13 @@
-"""A part of a listing that one walker walks."""
+"""One segment of a listing, which one walker reads."""
 
 from __future__ import annotations
 
-from math import inf
+from itertools import islice
+from math import inf, isinf, isnan
 from typing import TYPE_CHECKING, NamedTuple
 
 from cekat_async._paging.cursor_walk import CursorWalk
+from cekat_async.positions import Edge, Part, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,17 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["PageSummary", "Segment"]
 
-# A page that takes so many times as long as the one before has a void in it.
-_VOID = 4
+# One of them suffices to recognize a segment's start. If this many have all moved away, the walk
+# continues sequentially.
+_STORED_FIRST_IDS = 16
 
 
 class PageSummary(NamedTuple):
-    """What of a page matters to a walk.
+    """The part of a page that a walk needs.
 
     Attributes:
-        names: What its records are known by, in their order.
-        next_cursor: Where it goes on.
-        depth: How deep that is: infinitely, if the page is the listing's last.
+        names: The ids of its records, in order. A record without an id is identified by its bytes.
+        next_cursor: The cursor on it.
+        depth: How deep that is: infinite for the last page, NaN if the timestamp is unreadable.
     """
 
     names: Sequence[str | bytes]
@@ -33,58 +36,56 @@ class PageSummary(NamedTuple):
     depth: float
 
     def reaches(self, other: PageSummary) -> bool:
-        """Whether a page ends where another one did, or deeper.
+        """Whether a page ends where another one ended, or deeper.
 
-        Behind a cursor with the same timestamp and another id may be what came in between.
+        The same timestamp is not enough: records with that timestamp may lie between two ids.
         """
         return self.depth > other.depth or self.next_cursor == other.next_cursor
 
+    def to_edge(self) -> Edge:
+        """Return what of it is stored."""
+        is_known = not (isinf(self.depth) or isnan(self.depth))
+        return Edge(self.next_cursor, self.depth if is_known else None)
+
+    @classmethod
+    def from_edge(cls, edge: Edge) -> PageSummary:
+        """Return a summary from what was stored."""
+        return cls((), edge.cursor, inf if edge.depth is None else edge.depth)
+
 
 class Segment:
-    """Where a walker stands in its part of a listing. Depths are those of the timeline.
+    """The state of one walker in its part of a listing. Depths are those of ``CursorTimes``.
 
     Args:
-        start: Where it begins; None for the front of the listing.
-        begin: How deep that is.
-        until: What the page said behind which it need not go on.
-        is_single: Whether one page is all that is wanted.
-        is_probe: Whether a few conversations are.
+        start: The cursor to begin with; ``None`` for the front of the listing.
+        begin: How deep that is. 0 is the front; every constructed cursor is deeper.
+        until: The end of the page after which it may end.
+        stage: What it is for. A probe and a look have a single page.
 
     Attributes:
-        at: How deep it is by now.
-        width: How much time its last pages took each; 0 where that is not known.
-        run: How many pages in a row took about that much: those of a burst, so far.
-        ended_run: How many the burst had that ended in its last page; 0 if none did.
-        landmarks: The names of the records it began with: of its first page that has any. Whoever
-            meets one of them has closed the gap before this segment.
-        landmarks_end: How deep the page of the landmarks ends.
-        misses: How many segments were begun before this one and found the same landmarks.
-        error: What ended it, to be raised behind its last page.
-        is_dropped: Whether what it still fetches is to be forgotten.
+        at: How deep it has been read.
+        first_ids: What identifies the records of its first page that has any. When the segment
+            before it reaches one of these, the two are contiguous.
+        first_ids_end: How deep that page ends.
+        error: What ended it, to be raised after its last page.
+        is_dropped: Whether its pages are discarded from now on.
     """
 
     def __init__(
         self,
-        start: Cursor | None,
-        begin: int,
-        until: PageSummary | None = None,
+        start: Cursor | None = None,
         *,
-        is_single: bool = False,
-        is_probe: bool = False,
+        begin: int = 0,
+        until: PageSummary | None = None,
+        stage: Stage = Stage.PASS,
     ) -> None:
         self.walk = CursorWalk(start)
         self.begin = begin
         self.until = until
-        self.is_single = is_single or is_probe
-        self.is_probe = is_probe
+        self.stage = stage
         self.at = begin
-        self.width = 0
-        self.run = 0
-        self.ended_run = 0
-        self._last_width = 0
-        self.landmarks = frozenset[str | bytes]()
-        self.landmarks_end = inf
-        self.misses = 0
+        self.first_ids = frozenset[str | bytes]()
+        self.first_ids_end = inf
         self.error: PaginationError | None = None
         self.is_dropped = False
 
@@ -94,42 +95,61 @@ class Segment:
         return self.walk.done or self.is_dropped
 
     @property
-    def is_answered(self) -> bool:
-        """Whether it is known what it begins with."""
-        return bool(self.landmarks)
+    def has_records(self) -> bool:
+        """Whether it is known which records it begins with."""
+        return bool(self.first_ids)
 
-    def is_met(self, answer: PageSummary) -> bool:
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether it begins with a constructed cursor, and no record has confirmed that yet."""
+        return self.begin > 0 and not self.has_records and not self.is_dropped
+
+    def joins(self, page: PageSummary) -> bool:
         """Whether a page of the segment before this one leads into it.
 
-        A landmark in a page that ends before this segment begins has moved there meanwhile.
+        If such a page ends before this segment begins, its record has moved there in the meantime.
         """
-        return answer.depth >= self.begin and not self.landmarks.isdisjoint(answer.names)
+        return page.depth >= self.begin and not self.first_ids.isdisjoint(page.names)
 
-    def is_passed(self, answer: PageSummary) -> bool:
-        """Whether a page ends behind all landmarks: by then one should have been met."""
-        return self.is_answered and (answer.depth > self.landmarks_end or answer.depth == inf)
+    def is_overrun_by(self, page: PageSummary) -> bool:
+        """Whether a page ends after all first ids: it should have had one of them."""
+        return self.has_records and (page.depth > self.first_ids_end or page.depth == inf)
 
-    def move(self, answer: PageSummary) -> None:
-        """Go on behind a page.
+    def advance(self, page: PageSummary) -> None:
+        """Move on after a page.
 
         Raises:
-            PaginationError: The segment's walk would never end.
+            PaginationError: The segment's walk would never end, or the cursor cannot be sent.
         """
-        self.walk.advance(answer.next_cursor, answer.names)
-        if answer.depth < inf:  # and can be told at all
-            # A first page tells nothing: there may be a void before its first record.
-            if self.is_answered:
-                self._measure(int(answer.depth) - self.at)
-            self.at = int(answer.depth)
-        if not self.is_answered:
-            self.landmarks, self.landmarks_end = frozenset(answer.names), answer.depth
-        if self.is_single or (self.until and answer.reaches(self.until)):
+        self.walk.advance(page.next_cursor, page.names)
+        if page.depth < inf:  # and readable
+            self.at = int(page.depth)
+        if not self.has_records:
+            self.first_ids, self.first_ids_end = frozenset(page.names), page.depth
+        is_single = self.stage in {Stage.PROBE, Stage.LOOK}
+        if is_single or (self.until is not None and page.reaches(self.until)):
             self.walk.done = True
 
-    def _measure(self, width: int) -> None:
-        is_void = self._last_width and width > _VOID * self._last_width
-        self.ended_run = self.run if is_void else 0
-        self.run = 1 if is_void else self.run + 1
-        # The smaller one of two: a page with a void in it says nothing of those behind it.
-        self.width = min(width, self._last_width or width)
-        self._last_width = width
+    def to_part(self) -> Part:
+        """Return its state in the form that is stored."""
+        ids = (name for name in self.first_ids if isinstance(name, str))
+        return Part(
+            cursor=self.walk.cursor,
+            begin=self.begin,
+            at=self.at,
+            first_ids=tuple(islice(ids, _STORED_FIRST_IDS)),
+            first_ids_end=None if isinf(self.first_ids_end) else self.first_ids_end,
+            until=None if self.until is None else self.until.to_edge(),
+            is_over=self.walk.done,
+        )
+
+    @classmethod
+    def from_part(cls, part: Part) -> Segment:
+        """Return a segment with a stored state."""
+        until = None if part.until is None else PageSummary.from_edge(part.until)
+        segment = cls(part.cursor, begin=part.begin, until=until)
+        segment.at = part.at
+        segment.first_ids = frozenset(part.first_ids)
+        segment.first_ids_end = inf if part.first_ids_end is None else part.first_ids_end
+        segment.walk.done = part.is_over
+        return segment

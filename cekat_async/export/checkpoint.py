@@ -127,7 +127,7 @@ class Checkpoint:
             )
             database.executemany(
                 "INSERT INTO partitions (inbox_id, position) VALUES (?, ?)",
-                [(key or _ALL, msgspec.json.encode(value)) for key, value in positions.items()],
+                [(key or _ALL, value.to_bytes()) for key, value in positions.items()],
             )
 
     def put_job(self, job: Job) -> None:
@@ -156,7 +156,7 @@ class Checkpoint:
             return {
                 inbox_id or None: Partition(
                     inbox_id=inbox_id or None,
-                    position=msgspec.json.decode(position, type=Position),
+                    position=Position.from_bytes(position),
                     pages=pages,
                     records=records,
                     error=error,
@@ -254,7 +254,7 @@ def _add_page(database: sqlite3.Connection, page: FetchedPage, seq: int) -> None
     database.execute(
         "UPDATE partitions SET position = ?, pages = pages + 1, records = records + ? "
         "WHERE inbox_id = ?",
-        (msgspec.json.encode(page.position), len(page.lines), page.inbox_id or _ALL),
+        (page.position.to_bytes(), len(page.lines), page.inbox_id or _ALL),
     )
 
 

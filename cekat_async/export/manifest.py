@@ -152,7 +152,10 @@ class Manifest(Counts, frozen=True, kw_only=True):
 
     def to_json(self) -> bytes:
         """Return it as JSON, for a file or a column."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return (
+            msgspec.json.format(msgspec.json.encode(self, enc_hook=_encode_position), indent=2)
+            + b"\n"
+        )
 
     @staticmethod
     def from_json(text: bytes | str) -> "Manifest":
@@ -161,4 +164,12 @@ class Manifest(Counts, frozen=True, kw_only=True):
         Raises:
             msgspec.DecodeError: It is something else.
         """
-        return msgspec.json.decode(text, type=Manifest)
+        return msgspec.json.decode(text, type=Manifest, dec_hook=_decode_position)
+
+
+def _encode_position(position: Position) -> msgspec.Raw:
+    return msgspec.Raw(position.to_bytes())
+
+
+def _decode_position(_: type, found: Any) -> Position:
+    return Position.from_bytes(msgspec.json.encode(found))

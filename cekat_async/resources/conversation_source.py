@@ -19,9 +19,9 @@ from cekat_async._paging.page_walk import (
 )
 from cekat_async._paging.prefetch import prefetched
 from cekat_async._paging.walks import SerialWalk
-from cekat_async._parallel.listing import InSegments
-from cekat_async._parallel.tracked import TrackedWalk
-from cekat_async._parallel.walk import SegmentedWalk
+from cekat_async._parallel.each_once import EachOnce
+from cekat_async._parallel.source import ParallelSource
+from cekat_async._parallel.walk import ParallelWalk
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import ConfigurationError
 from cekat_async.positions import Position
@@ -124,16 +124,19 @@ class ConversationSource(Source["ConversationPage"]):
             raise ConfigurationError("tracked_pages() begins at positions: leave out cursor")
         known = _require_positions(positions, self._selection)
 
-        def make(inbox_id: str | None) -> SplittableWalk[ConversationPage]:
-            return self._in_segments(inbox_id, known.get(inbox_id, Position()))
+        def walk_tracked(inbox_id: str | None) -> SplittableWalk[ConversationPage]:
+            fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
+            position = known.get(inbox_id, Position())
+            walk = ParallelWalk(position, self._walkers.segments, fetcher.warn)
+            return self._share(walk, fetcher, walk.tracked)
 
-        return self._report(self._stream(make, self._walkers))
+        return self._report(self._stream(walk_tracked, self._walkers))
 
     def __repr__(self) -> str:
         return f"{self._query!r}{self._selection}"
 
     def _walk_decoded(self, walkers: Walkers) -> AsyncGenerator[ConversationPage, None]:
-        return self._report(self._stream(partial(self._listing, walkers.segments), walkers))
+        return self._report(self._stream(partial(self._walk_inbox, walkers.segments), walkers))
 
     def _report(
         self, pages: AsyncGenerator[ConversationPage, None]
@@ -149,27 +152,24 @@ class ConversationSource(Source["ConversationPage"]):
 
         return prefetched(walk_all, walkers.ahead)
 
-    def _listing(self, segments: int, inbox_id: str | None) -> SplittableWalk[ConversationPage]:
+    def _walk_inbox(self, segments: int, inbox_id: str | None) -> SplittableWalk[ConversationPage]:
         fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
         if segments == 1:
             error_of = partial(page_error, on_malformed=self._on_malformed_ahead)
             return SerialWalk(walk_pages(fetcher, error_of))
-        walk = SegmentedWalk(self._query.cursor, segments, fetcher.warn)
-        return InSegments(
-            fetcher.fetch, fetcher.fetch, walk, self._on_malformed_ahead, fetcher.locate
-        )
+        walk = ParallelWalk(Position(), segments, fetcher.warn, self._query.cursor)
+        return self._share(walk, fetcher, EachOnce(walk).reduce)
 
-    def _in_segments(
-        self, inbox_id: str | None, position: Position
+    def _share(
+        self,
+        walk: ParallelWalk,
+        fetcher: PageFetcher[ConversationPage],
+        finish: Callable[[ConversationPage], ConversationPage | None],
     ) -> SplittableWalk[ConversationPage]:
         probe_size = -(-self._query.page_size // _PAGES_PER_PROBE)
-        probing = msgspec.structs.replace(self._query, page_size=probe_size)
-        fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
-        probe = self._fetcher(probing, inbox_id, decode_conversation_page)
-        walk = TrackedWalk(position, self._walkers.segments, fetcher.warn)
-        return InSegments(
-            fetcher.fetch, probe.fetch, walk, self._on_malformed_ahead, fetcher.locate
-        )
+        probing = msgspec.structs.replace(fetcher.query, page_size=probe_size)
+        prober = PageFetcher(self._pipeline, probing, decode_conversation_page)
+        return ParallelSource(fetcher, prober, walk, finish, self._on_malformed_ahead)
 
     def _fetcher(
         self, query: ListQuery, inbox_id: str | None, decode: Callable[[Reply], Steps[P]]

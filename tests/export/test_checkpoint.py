@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.sinks import MOMENT
 
-from cekat_async import CheckpointError, Cursor, Position, TargetError
+from cekat_async import CheckpointError, Position, TargetError
 from cekat_async.export.checkpoint import (
     Checkpoint,
     FetchedPage,
@@ -32,7 +32,7 @@ from cekat_async.export.manifest import Counts, Filters, Partition
 
 JOB = Job(account="an account", target="a target", filters=Filters(), began=MOMENT, version="7")
 OTHER_JOB = Job(account="another", target="a target", filters=Filters(), began=MOMENT)
-NEW, OVER = Position(), Position(stage="settled", origin=Cursor("an id", "a time"))
+NEW, OVER = Position(), Position.from_bytes(b'{"stage":"settled"}')
 # Its record has no key: a bug of the caller that SQLite notices.
 UNWRITABLE = FetchedPage(None, [b"{}"], [None], OVER)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from support.sinks import MOMENT, a_manifest
 
-from cekat_async import CheckpointError, ConfigurationError, Cursor, Position, StageStatus
+from cekat_async import CheckpointError, ConfigurationError, Position, StageStatus
 from cekat_async.export.checkpoint import Job
 from cekat_async.export.checks import (
     build_filters,
@@ -19,11 +19,9 @@ from cekat_async.export.manifest import Filters, Partition
 from cekat_async.export.preparing import find_inboxes
 from cekat_async.sandbox import Fault
 
-WALKED = Position(
-    stage="settled",
-    order=-1,
-    by_activity=1,
-    watermark=Cursor("an id", "2026-04-10T07:04:55.465"),
+WALKED = Position.from_bytes(
+    b'{"stage":"settled","order":-1,"by_activity":1,'
+    b'"watermark":{"cursor_id":"an id","cursor_ts":"2026-04-10T07:04:55.465"}}'
 )
 LATER = MOMENT.replace(year=2027)
 

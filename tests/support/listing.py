@@ -12,8 +12,9 @@ import msgspec
 from cekat_async.errors import BadRequestError
 from cekat_async.models import Conversation
 from cekat_async.pages import ConversationPage
-from cekat_async.positions import Cursor
+from cekat_async.positions import Cursor, Stage
 
+DAY = 86_400_000
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -28,6 +29,13 @@ def read(timestamp: str) -> int:
     return (datetime.fromisoformat(timestamp).replace(tzinfo=UTC) - _EPOCH) // timedelta(
         milliseconds=1
     )
+
+
+def make_page(ids, cursor=None):
+    """Return a page of records with these ids."""
+    body = b'{"data":[%s]}' % b",".join(b'{"id":"%s"}' % id_.encode() for id_ in ids)
+    items = tuple(Conversation(id=id_, created_at=_EPOCH) for id_ in ids)
+    return ConversationPage(items=items, next_cursor=cursor, body=body)
 
 
 class ModelListing:
@@ -82,9 +90,7 @@ class ModelListing:
             following = Cursor(found[-1][1], spelled(found[-1][0]))
             self._issued.add(following)
         shown = [id_ for _, id_ in found if self.shows(id_)]
-        records = b",".join(b'{"id":"%s"}' % id_.encode() for id_ in shown)
-        items = tuple(Conversation(id=id_, created_at=_EPOCH) for id_ in shown)
-        return ConversationPage(items=items, next_cursor=following, body=b'{"data":[%s]}' % records)
+        return make_page(shown, following)
 
     def _behind(self, cursor):
         """Return the rows behind a cursor: one more than there is room for on a page."""
@@ -133,9 +139,7 @@ class EndlessListing(ModelListing):
         if begin is None:
             begin = number * self.limit % max(len(rows), 1)
         ids = [id_ for _, id_ in rows[begin : begin + self.limit]]
-        records = b",".join(b'{"id":"%s"}' % id_.encode() for id_ in ids)
-        items = tuple(Conversation(id=id_, created_at=_EPOCH) for id_ in ids)
-        return ConversationPage(items=items, body=b'{"data":[%s]}' % records)
+        return make_page(ids)
 
     def _leading_to(self, number, page):
         moment = self.moments[number % len(self.moments)]
@@ -144,52 +148,73 @@ class EndlessListing(ModelListing):
         return msgspec.structs.replace(page, next_cursor=cursor)
 
 
+def spread(n, shape, random):
+    """Return times of ten days that are even, in bursts, mostly late, or at few moments."""
+    match shape:
+        case "even":
+            return [random.randrange(10 * DAY) for _ in range(n)]
+        case "bursts":
+            begins = [random.randrange(10 * DAY) for _ in range(5)]
+            return [random.choice(begins) + random.randrange(10_000) for _ in range(n)]
+        case "late":
+            return [int(10 * DAY * (1 - random.random() ** 8)) for _ in range(n)]
+        case "ties":
+            return [random.randrange(8) * DAY for _ in range(n)]
+    return [5] * n
+
+
 def _answer(listing, segment):
-    return listing.page(segment.walk.cursor, -(-listing.limit // 10) if segment.is_probe else None)
+    is_probe = segment.stage is Stage.PROBE
+    return listing.page(segment.walk.cursor, -(-listing.limit // 10) if is_probe else None)
 
 
-def replay(  # noqa: C901 - as a pool of walkers does it
-    walk, listing, *, walkers, random=None, between=lambda: None, most=inf, pages=None
+def replay(
+    walk,
+    listing,
+    *,
+    walkers,
+    finish=None,
+    random=None,
+    between=lambda: None,
+    most=inf,
+    pages=None,
 ):
-    """Drive a walk to its end, answer by answer; ``between`` is called behind each.
+    """Drive a walk to its end, answer by answer; ``between`` is called after each.
 
-    An answer takes a second, or with ``random`` any time from 0.2 to 3 seconds. Behind ``most``
-    answers it is given up, with what is under way. ``pages`` is a list for the pages, which is
-    filled also if the walk raises in the end.
+    Args:
+        finish: What makes a page of the walk one that is yielded; the default is a tracked one.
+        random: Lets an answer take from 0.2 to 3 seconds. The default is a second.
+        most: Stop after this many answers, and discard those in flight.
+        pages: A list for the pages, which is filled also if the walk raises in the end.
 
     Returns:
-        The pages in the order in which they came, and the seconds.
+        The pages in the order in which they arrived, and the seconds.
     """
-    pages = [] if pages is None else pages
-    under_way, ticket, now = [], count(), 0.0
+    finish, pages = finish or walk.tracked, [] if pages is None else pages
+    in_flight, ticket, now = [], count(), 0.0
 
     def ask(segment):
         took = random.uniform(0.2, 3.0) if random else 1.0
-        heapq.heappush(under_way, (now + took, next(ticket), segment))
+        heapq.heappush(in_flight, (now + took, next(ticket), segment))
 
-    if (first := walk.begin()) is not None:
+    if (first := walk.next(None)) is not None:
         ask(first)
-    while under_way and most > 0:
+    while in_flight and most > 0:
         most -= 1
-        now, _, segment = heapq.heappop(under_way)
+        now, _, segment = heapq.heappop(in_flight)
         try:
             page = walk.advance(segment, _answer(listing, segment))
         except BadRequestError as error:
             if not walk.excuses(segment, error):
                 raise
             page = None
+        if page is not None and (finished := finish(page)) is not None:
+            pages.append(finished)
         between()
-        pages += [page] if page is not None else []
         if segment.error:
             raise segment.error
-        if not segment.is_over:
-            ask(segment)
-        else:
-            while (again := walk.follow_up()) is not None and again.is_over:
-                pass
-            if again is not None:
-                ask(again)
-        while len(under_way) < walkers and (another := walk.split()):
-            if not another.is_over:
-                ask(another)
+        if (following := walk.next(segment)) is not None:
+            ask(following)
+        while len(in_flight) < walkers and (another := walk.split()):
+            ask(another)
     return pages, now

@@ -1,0 +1,108 @@
+"""A page source that several walkers read at the same time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cekat_async._paging.page_walk import cursor_error, malformed_error
+from cekat_async.errors import CekatError, PaginationError
+from cekat_async.positions import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from cekat_async._paging.page_fetcher import PageFetcher
+    from cekat_async._parallel.segment import Segment
+    from cekat_async._parallel.walk import ParallelWalk
+    from cekat_async.models import MalformedRecord
+    from cekat_async.pages import ConversationPage
+
+    Fetcher = PageFetcher[ConversationPage]
+
+__all__ = ["ParallelSource"]
+
+
+class ParallelSource:
+    """The pages of a parallel walk: a :class:`~cekat_async._paging.walks.SplittableWalk`.
+
+    Args:
+        fetcher: Fetches the page after a cursor.
+        prober: Does so with a tenth of the records.
+        walk: Decides what to fetch next.
+        finish: Turns a page of the walk into the page to yield; ``None`` to yield nothing.
+        on_malformed: As for a sequential walk.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        prober: Fetcher,
+        walk: ParallelWalk,
+        finish: Callable[[ConversationPage], ConversationPage | None],
+        on_malformed: Callable[[MalformedRecord], object] | None,
+    ) -> None:
+        self._fetcher = fetcher
+        self._prober = prober
+        self._walk = walk
+        self._finish = finish
+        self._on_malformed = on_malformed
+
+    def begin(self) -> AsyncGenerator[ConversationPage, None]:
+        """Return the pages for the first walker."""
+        return self._pages(None)
+
+    def split(self) -> AsyncGenerator[ConversationPage, None] | None:
+        """Return pages for another walker; ``None`` if that is not worth it."""
+        segment = self._walk.split()
+        return None if segment is None else self._pages(segment)
+
+    def most_left(self) -> float:
+        """Return how many pages the part has that another walker would split."""
+        return self._walk.most_left()
+
+    def stop(self) -> None:
+        """End all walkers' pages at their next page."""
+        self._walk.stop()
+
+    async def _pages(self, segment: Segment | None) -> AsyncGenerator[ConversationPage, None]:
+        while (segment := self._next(segment)) is not None:
+            fetched = await self._fetched(segment)
+            if fetched is None:
+                continue
+            cursor = self._walk.head_cursor
+            page, error = self._advance(segment, fetched)
+            if page is not None:
+                error = malformed_error(page, self._on_malformed) or error
+                yield page
+            if error is not None:
+                raise self._fetcher.locate(error, cursor)
+
+    def _next(self, segment: Segment | None) -> Segment | None:
+        try:
+            return self._walk.next(segment)
+        except PaginationError as error:
+            raise self._fetcher.locate(error) from None
+
+    async def _fetched(self, segment: Segment) -> ConversationPage | None:
+        fetcher = self._prober if segment.stage is Stage.PROBE else self._fetcher
+        try:
+            return await fetcher.fetch(segment.walk.cursor)
+        except CekatError as error:
+            if self._walk.excuses(segment, error):
+                return None
+            error.cursor = self._walk.head_cursor
+            raise
+
+    def _advance(
+        self, segment: Segment, fetched: ConversationPage
+    ) -> tuple[ConversationPage | None, CekatError | None]:
+        """Return the page to yield, and the error to raise after it."""
+        error = cursor_error(fetched)
+        if error is None:
+            page = self._walk.advance(segment, fetched)
+            return None if page is None else self._finish(page), segment.error
+        if self._walk.excuses(segment, error):
+            return None, None
+        # The walk stays before the page: it would take a page without a cursor for the last one.
+        error.cursor = self._walk.head_cursor
+        return self._finish(fetched), error
