@@ -284,7 +284,7 @@ def test_a_bad_cursor_anywhere_costs_no_record(place, segments):
         found = set()
 
         async def walk() -> None:
-            async for page in account.conversations.pages(segments=segments):
+            async for page in account.conversations.list(segments=segments).pages():
                 found.update(page.ids)
 
         with pytest.raises(PaginationError, match="cannot be used") as raised:
@@ -332,9 +332,9 @@ def test_a_listing_that_changes_too_fast_is_an_error_with_a_path(kind):
 
     async def main() -> None:
         if kind == "list":
-            walk = account.conversations.pages(segments=2)
+            walk = account.conversations.list(segments=2).pages()
         else:
-            walk = account.conversations.tracked_pages({None: Position()})
+            walk = account.conversations.list(segments=8).tracked_pages({None: Position()})
         with pytest.raises(PaginationError, match="changes faster") as raised:
             await collect(walk)
         assert raised.value.path == "/api/conversations"

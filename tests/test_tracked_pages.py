@@ -5,6 +5,7 @@ import pytest
 from cekat_async import (
     CekatClient,
     InboxesFailedError,
+    PaginationError,
     Position,
     RetryPolicy,
 )
@@ -96,7 +97,7 @@ async def test_many_inboxes_each_with_its_position():
             pass
 
         assert set(keeper.ids) == {id_ for id_, _ in sandbox.records()}
-        assert await keeper.walk(concurrency=3, limit=20) == 0
+        assert await keeper.walk(concurrency=3, page_size=20) == 0
 
 
 async def test_an_account_that_goes_by_creation_tells_so():

@@ -16,7 +16,7 @@ Start reading in ``runner.py``. An export runs in four steps, each in a module o
 import typing
 
 from cekat_async.export.manifest import Counts, Filters, Manifest, Partition
-from cekat_async.export.progress import ExportProgress, ExportReport
+from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.sinks.base import Lookup, Records, Sink
 
 if typing.TYPE_CHECKING:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from cekat_async import CekatError
     from cekat_async.export.checkpoint import Checkpoint
     from cekat_async.export.manifest import Counts
-    from cekat_async.export.progress import ExportProgress, ProgressTracker
+    from cekat_async.export.progress import ProgressTracker
+    from cekat_async.export.report import ExportProgress
     from cekat_async.export.worker import Worker
 
 __all__ = ["Collector", "Saver"]

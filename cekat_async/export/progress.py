@@ -1,98 +1,24 @@
-"""The progress of an export, and its report at the end."""
+"""Counts what an export does, for its progress and its report."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async.export.manifest import Counts, Manifest
+from cekat_async.export.manifest import Counts
+from cekat_async.export.report import ExportProgress
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from cekat_async import CekatClient, ConversationPage
 
-__all__ = ["ExportProgress", "ExportReport", "ProgressTracker"]
+__all__ = ["ProgressTracker"]
 
 _SECONDS_BETWEEN_LOOKS = 0.25
-
-
-class ExportProgress(Counts, frozen=True, kw_only=True):
-    """The progress of an export. The records and pages that it counts are durable.
-
-    It also has :class:`Counts`: those of records and pages are of all runs of the export, and those
-    of requests and time only of this run. If other clients share the limiter, ``refused`` includes
-    their requests.
-
-    Attributes:
-        conversations: Records that are in the checkpoint. A conversation that was fetched again,
-            because it moved or because two segments of the listing overlap, counts again. In an
-            :class:`ExportReport` each conversation counts once.
-        resumed: How many of the records were fetched by earlier runs.
-        expected: About how many conversations there are: the number in the last export with the
-            same filters. ``None`` if there was none.
-        limit: Requests in any ``per`` seconds that the client believes to have now; ``None``
-            without a pace.
-        per: Those seconds; 0 without a pace.
-        earned: Requests that the limit would have let out since this run began. If the limit
-            changed, each value counts for the time during which it was in force.
-        published: Conversations that have been written to the target; ``None`` while they are
-            still being fetched.
-        to_publish: How many are to be written; ``None`` until that is known.
-    """
-
-    conversations: int = 0
-    resumed: int = 0
-    expected: int | None = None
-    limit: int | None = None
-    per: float = 0.0
-    earned: float = 0.0
-    published: int | None = None
-    to_publish: int | None = None
-
-    @property
-    def per_minute(self) -> float:
-        """Records a minute, on average in this run, those that were fetched again included."""
-        return 60 * (self.fetched - self.resumed) / self.seconds if self.seconds else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long it will take at this speed; ``None`` if that cannot be estimated."""
-        if self.expected is None or not self.per_minute:
-            return None
-        return 60 * max(0, self.expected - self.conversations) / self.per_minute
-
-    @property
-    def quota_share(self) -> float | None:
-        """Which share of the requests that the limit would have let out were sent, from 0 to 1.
-
-        While the server says that there is enough left, requests run ahead of the pace; they do
-        not make it more than 1.
-        """
-        if self.limit is None:
-            return None
-        return self.requests / max(self.earned, self.requests, 1)
-
-
-class ExportReport(ExportProgress, frozen=True, kw_only=True):
-    """The result of a finished export.
-
-    ``conversations`` is how many different ones it fetched.
-
-    Attributes:
-        target: Where the conversations are now.
-        manifest: Everything that is known of the target, over all runs of the export.
-    """
-
-    target: str
-    manifest: Manifest
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every partition is; ``manifest.partitions`` shows which is not, and why."""
-        return self.manifest.complete
 
 
 class ProgressTracker:
@@ -106,7 +32,7 @@ class ProgressTracker:
         to_publish: How many it is given in all; ``None`` until that is known.
     """
 
-    def __init__(self, client: "CekatClient") -> None:
+    def __init__(self, client: CekatClient) -> None:
         self._client = client
         self._earlier = Counts()
         self._pages = Counts(runs=1)
@@ -124,7 +50,7 @@ class ProgressTracker:
         """Add to the counts of earlier runs. ``expected`` is the estimated total."""
         self._earlier, self._expected = earlier, expected
 
-    def count(self, page: "ConversationPage") -> None:
+    def count(self, page: ConversationPage) -> None:
         """Count a page that is about to be stored."""
         self._pages += Counts(
             pages=1,

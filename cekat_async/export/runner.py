@@ -22,8 +22,9 @@ from cekat_async.export.collecting import Collector
 from cekat_async.export.existing_target import ExistingTarget
 from cekat_async.export.opening import OpenedExport, open_export
 from cekat_async.export.preparing import ExportSetup
-from cekat_async.export.progress import ExportProgress, ExportReport, ProgressTracker
+from cekat_async.export.progress import ProgressTracker
 from cekat_async.export.publishing import Publication
+from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.sinks.registry import sink_for
 from cekat_async.export.worker import Worker
 from cekat_async.redaction import readable

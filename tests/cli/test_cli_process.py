@@ -100,7 +100,7 @@ def test_an_export_that_is_stopped_while_it_publishes(process, cekat, tmp_path, 
 SLOW_PUBLISHING = """
 import sys, time
 from cekat_async.cli import run
-from cekat_async.export.records import FetchedRecords
+from cekat_async.export.publishing import FetchedRecords
 
 def slowly(self):
     for number, batch in enumerate(self._checkpoint.latest()):

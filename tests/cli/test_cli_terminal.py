@@ -286,10 +286,18 @@ HELD = at(next_in=22.3, paused_for=22.3, pause_reason="the server asks for a pau
 DAY_SPENT = at(next_in=27_000.0, paused_for=27_000.0, pause_reason="the quota of the day is spent")
 
 USUAL = ExportProgress(
-    conversations=12_300, pages=123, requests=123, seconds=25.36, limit=300, per=60.0, earned=126.8
+    conversations=12_300,
+    fetched=12_300,
+    pages=123,
+    requests=123,
+    seconds=25.36,
+    limit=300,
+    per=60.0,
+    earned=126.8,
 )
 HUGE = ExportProgress(
     conversations=12_345_678,
+    fetched=12_345_678,
     pages=123_457,
     requests=123_999,
     retries=542,
@@ -480,6 +488,7 @@ MANIFEST = Manifest(
     began=datetime(2026, 4, 10, tzinfo=UTC),
     ended=datetime(2026, 4, 10, tzinfo=UTC),
     conversations=12_345_678,
+    fetched=12_345_678,
     pages=123_457,
     requests=123_999,
     retries=542,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cekat_async import ConfigurationError
 from cekat_async.export.sinks.databases.duckdb import DuckdbSink
 from cekat_async.export.sinks.databases.postgres import PostgresSink
-from cekat_async.export.sinks.databases.sqlite import SqliteSink
 from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
 from cekat_async.export.sinks.files.csv import CsvSink
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink
@@ -41,6 +40,13 @@ def _create_stdout(_: str) -> Sink:
     return StdoutSink()
 
 
+def _create_sqlite(target: str, **options: Any) -> Sink:
+    # So that help and usage errors do not import sqlite3.
+    from cekat_async.export.sinks.databases.sqlite import SqliteSink  # noqa: PLC0415
+
+    return SqliteSink(target, **options)
+
+
 _TABLE = frozenset({"table"})
 _STDOUT = _Kind(_create_stdout)
 _POSTGRES = _Kind(PostgresSink, _TABLE)
@@ -52,7 +58,7 @@ _BY_SUFFIX = {
     ".jsonl.zst": _Kind(ZstdJsonLinesSink),
     ".csv": _Kind(CsvSink, frozenset({"defuse"})),
     ".parquet": _Kind(ParquetSink),
-    ".sqlite": _Kind(SqliteSink, _TABLE),
+    ".sqlite": _Kind(_create_sqlite, _TABLE),
     ".duckdb": _Kind(DuckdbSink, _TABLE),
 }
 _SCHEMES = ("postgresql://", "postgres://")
