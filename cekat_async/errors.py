@@ -55,8 +55,7 @@ class CekatError(Exception):
         request_id: The server's id of the request, if it sent one.
         cursor: The cursor of the page that failed; ``None`` if it was the first, or no walk.
         inbox_id: The inbox it concerns, if many are walked at once.
-        advice: What a caller can do; ``None`` if the message says it. ``str(error)`` ends with it.
-            ``{option}`` in it stands for the argument to pass.
+        advice: What to do, if the message does not say it; ``{option}`` stands for an argument.
         option: The name of that argument.
     """
 
@@ -79,11 +78,7 @@ class CekatError(Exception):
         self.message = message
 
     def locate(
-        self,
-        *,
-        path: str | None = None,
-        cursor: Cursor | None = None,
-        inbox_id: str | None = None,
+        self, *, path: str | None = None, cursor: Cursor | None = None, inbox_id: str | None = None
     ) -> Self:
         """Add where the error happened, as far as that is not known yet, and return the error."""
         self.path = self.path or path
@@ -109,10 +104,6 @@ class CekatError(Exception):
         self._argument = f"{self.option}={value}"
         return self
 
-    def format_advice(self, argument: str) -> str | None:
-        """Return the advice with an argument as its reader writes it, as ``--restart``."""
-        return self.advice and self.advice.replace("{option}", argument)
-
     def describe(self) -> str:
         """Return the message and the facts, without the advice."""
         facts = self._facts()
@@ -120,7 +111,7 @@ class CekatError(Exception):
 
     def __str__(self) -> str:
         """Return the message, the facts, and the advice."""
-        text, advice = self.describe(), self.format_advice(self._argument)
+        text, advice = self.describe(), (self.advice or "").replace("{option}", self._argument)
         return f"{text}: {advice}" if text and advice else text
 
 
@@ -187,8 +178,7 @@ class APIStatusError(CekatError):
     """The server refused the request, or failed.
 
     Attributes:
-        status: The HTTP status, or the ``status_code`` of the body of a 200 that says
-            ``"success": false``.
+        status: The HTTP status, or ``status_code`` in the body of a 200 with ``"success": false``.
         code: The API's own code, such as ``VALIDATION_ERROR``, if it sent one.
         details: The API's list of ``{"field": …, "message": …}``, as sent; often empty.
         body: The body as received, cut at 2,000 bytes.
@@ -216,8 +206,7 @@ class APIStatusError(CekatError):
 
     def _facts(self) -> list[str]:
         facts = [f"HTTP {self.status}"] if self.status else []
-        if self.code:
-            facts.append(self.code)
+        facts += [self.code] if self.code else []
         # In at most 100 characters each, for logs. The attribute has all of it.
         facts += [one_line(f"{d.get('field')}: {d.get('message')}", 100) for d in self.details[:3]]
         return facts + super()._facts()
@@ -258,8 +247,7 @@ class DecodeError(CekatError):
 
     Attributes:
         field: Where in the response, such as ``$.data[7].labels[0].id``, or ``None``.
-        raw: The bytes at fault, cut at 64 KiB. They hold customers' data, so the message does not
-            contain them.
+        raw: The bytes at fault, cut at 64 KiB. They are customers' data, so not in the message.
     """
 
     def __init__(self, message: str = "", *, field: str | None = None, raw: bytes = b"") -> None:
@@ -305,7 +293,6 @@ class PaginationError(CekatError):
 
     A repeated or unusable cursor ends a walk at once. Repeated pages, and empty pages whose cursors
     do not advance, end it after 50 in a row. Everything that was received has been yielded by then.
-
     ``cursor`` is the last one that the server sent, from which a new walk continues. If that one
     cannot be used, it is the cursor of the page that had it.
 

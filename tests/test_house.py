@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -246,6 +246,67 @@ def test_programs_stand_on_public_names(path: Path) -> None:
 def test_sandbox_knows_nothing_of_the_client(path: Path) -> None:
     """The sandbox shares no code with the client, so that it is a second witness of the API."""
     assert {found.target for found in find_imports(path) if found.is_ours} <= {"sandbox"}
+
+
+MOST_LINES, MOST_FILES, MOST_TOP_FILES, MOST_ATTRIBUTES = 350, 14, 10, 15
+FOLDERS = sorted({path.parent for path in FILES} - {ROOT})
+
+
+def test_the_top_level_has_few_files() -> None:
+    """A stranger sees at most 10 Python files at the top of the package, and folders."""
+    assert len([*ROOT.glob("*.py")]) <= MOST_TOP_FILES
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_folders_have_few_files(folder: Path) -> None:
+    """A folder has at most 14 Python files besides its ``__init__.py``."""
+    assert len({*folder.glob("*.py")} - {folder / "__init__.py"}) <= MOST_FILES
+
+
+def test_modules_are_short() -> None:
+    """No module has more than 350 lines."""
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+
+    assert {str(p.relative_to(ROOT)): n for p, n in lengths.items() if n > MOST_LINES} == {}
+
+
+def find_structs(classes: Iterable[ast.ClassDef]) -> set[str]:
+    """Find the classes that only hold values: structs and named tuples, directly or by a parent."""
+    bases = {one.name: {ast.unparse(base).split("[")[0] for base in one.bases} for one in classes}
+    structs = {"msgspec.Struct", "NamedTuple"}
+    while more := {name for name, parents in bases.items() if parents & structs} - structs:
+        structs |= more
+    return structs
+
+
+def find_attributes(class_: ast.ClassDef) -> set[str]:
+    """Find the attributes of a class: what methods assign to ``self``, and annotated fields."""
+    fields = {ast.unparse(node.target) for node in class_.body if isinstance(node, ast.AnnAssign)}
+    return fields | {
+        node.attr
+        for node in ast.walk(class_)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and ast.unparse(node.value) == "self"
+    }
+
+
+def test_classes_have_few_attributes() -> None:
+    """No class has more than 15 attributes, except structs.
+
+    The fields of a struct are those of a record, an option or a report. It has no state.
+    """
+    classes = [
+        node
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    structs = find_structs(classes)
+    counts = {one.name: len(find_attributes(one)) for one in classes if one.name not in structs}
+
+    assert counts["Scheduler"] > 10
+    assert {name: n for name, n in counts.items() if n > MOST_ATTRIBUTES} == {}
 
 
 def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,9 @@ def _get_advice(error: errors.CekatError, key_source: str) -> str | None:
         if isinstance(error, kind):
             return advice.format(key_source=key_source)
     option = error.option or ""
-    return error.format_advice(_TYPED.get(option) or format_option(option))
+    return error.advice and error.advice.replace(
+        "{option}", _TYPED.get(option) or format_option(option)
+    )
 
 
 def _get_resumption(error: errors.CekatError) -> datetime | None:
