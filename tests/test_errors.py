@@ -118,7 +118,7 @@ def test_advice_names_an_argument_as_its_reader_writes_it() -> None:
     for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
         assert (str(one), one.option) == ("it is broken: begin anew with restart=True", "restart")
         assert one.describe() == "it is broken"
-        assert one.format_advice("--restart") == "begin anew with --restart"
+        assert one.advice == "begin anew with {option}"
 
 
 def test_no_class_is_left_out() -> None:
