@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 OURS, OURS_UVLOOP = "cekat", "cekat-uvloop"
 BY_HAND, BY_HAND_UVLOOP = "by-hand", "by-hand-uvloop"
-WARM_HEAP, AHEAD, AHEAD_UVLOOP = "by-hand-warm-heap", "by-hand-ahead", "by-hand-ahead-uvloop"
 PYDANTIC, OPENAI = "httpx-pydantic", "openai"
 
 
@@ -40,12 +39,9 @@ class Rival(NamedTuple):
 RIVALS = {
     OURS: Rival("cekat_async `list()`", "ours"),
     BY_HAND: Rival("hand-written loop: aiohttp + msgspec", "by_hand", "by_hand"),
-    WARM_HEAP: Rival("hand-written loop, warm heap", "by_hand", "with_warm_heap"),
-    AHEAD: Rival("hand-written loop, asking ahead, warm heap", "by_hand_ahead"),
     "by-hand-paced": Rival("hand-written loop, tenacity + aiolimiter", "by_hand_paced"),
     OURS_UVLOOP: Rival("cekat_async `list()`, uvloop", "ours", uvloop=True),
     BY_HAND_UVLOOP: Rival("hand-written loop, uvloop", "by_hand", "by_hand", uvloop=True),
-    AHEAD_UVLOOP: Rival("hand-written loop, asking ahead, uvloop", "by_hand_ahead", uvloop=True),
     "aiohttp-json": Rival("aiohttp + json", "aiohttp_json"),
     "requests-json": Rival("requests + json", "requests_json", packages=("requests",)),
     "httpx-json": Rival("httpx + json", "httpx_json", packages=("httpx",)),

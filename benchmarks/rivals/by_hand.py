@@ -82,13 +82,3 @@ async def by_hand(base_url: str) -> int:
             if following.cursor_id is None:
                 return count
             cursor = {"cursor_id": following.cursor_id, "cursor_ts": following.cursor_ts}
-
-
-async def with_warm_heap(base_url: str) -> int:
-    """Do the same on a heap that stays warm.
-
-    The malloc of glibc maps each large block anew and gives it back, until one larger than that has
-    been freed: 256 kB is what asyncio reads into.
-    """
-    bytes(1 << 20)
-    return await by_hand(base_url)
