@@ -22,9 +22,12 @@ from support.sinks import Given, a_manifest, list_names, publish, read_stored, s
 from cekat_async import MissingExtraError, TargetError
 from cekat_async.export import sink_for
 from cekat_async.export.sinks.files.base import Output
-from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
 from cekat_async.export.sinks.files.csv import CsvSink
-from cekat_async.export.sinks.files.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.json_lines import (
+    GzipJsonLinesSink,
+    JsonLinesSink,
+    ZstdJsonLinesSink,
+)
 from cekat_async.export.sinks.files.parquet import ParquetSink
 from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
 
