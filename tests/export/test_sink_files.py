@@ -148,17 +148,6 @@ def test_a_failure_changes_nothing(tmp_path, kind, fail_after):
 
 
 @each_sink
-def test_a_first_export_that_fails_leaves_nothing(tmp_path, kind):
-    """When there was no target there is none after a failure, and nothing beside it."""
-    with pytest.raises(ValueError, match="stopped"):
-        publish(
-            kind(tmp_path / "out"), Given([b"1"] * 9, fail_after=0, error=ValueError("stopped"))
-        )
-
-    assert tree(tmp_path) == {}
-
-
-@each_sink
 def test_a_full_disk_is_reported(tmp_path, kind):
     """What the system refuses is reported as it is, once, and nothing is left of the new target."""
     code = f"""
