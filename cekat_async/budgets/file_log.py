@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyrate_limiter import Rate, RateItem, SQLiteBucket, SQLiteQueries
 
-from cekat_async.budgets.rules import KEPT, seconds
+from cekat_async.budgets.base import KEPT, seconds
 
 if TYPE_CHECKING:
     from pyrate_limiter import Decision

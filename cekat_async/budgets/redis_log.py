@@ -21,7 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from cekat_async import ConfigurationError
-from cekat_async.budgets.rules import KEPT, seconds
+from cekat_async.budgets.base import KEPT, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +130,7 @@ class RedisLog:
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
             return PermissionError(f"{self.where} refused the user or the password")
         if type(error) is RedisConnectionError:
-            return ConnectionError(f"{self.where}: {_line(error)}")
+            return ConnectionError(f"{self.where}: {' '.join(str(error).split())}")
         return ConnectionError(f"{self.where} does not do its work: {type(error).__name__}")
 
 
@@ -172,7 +172,3 @@ def _get_address(url: str, options: Mapping[str, Any]) -> str:
         return f"{scheme}://{options['path']}?db={database}"
     host, port = options.get("host", "localhost"), options.get("port", 6379)
     return f"{scheme}://{host}:{port}/{database}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -126,12 +126,7 @@ def _get_malformed_id(raw: bytes) -> str:
 
 
 def describe_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
-    """Return how the columns of a table differ from others, a text for each kind of difference.
-
-    Args:
-        found: The name and the type of each column.
-        expected: The same of the columns that the table should have.
-    """
+    """Return how columns, given by name and type, differ: a text for each kind of difference."""
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     changed = [

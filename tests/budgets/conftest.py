@@ -17,7 +17,6 @@ import pytest
 import cekat_async
 from cekat_async.budgets import FileBudget, RedisBudget
 
-HAMMER = Path(__file__).parent / "hammer.py"
 # Seconds that a take may need on a busy machine, where many wait for each other.
 PATIENCE = 300.0
 
@@ -41,11 +40,11 @@ def free_port():
 class RedisServer:
     """A Redis server on loopback, which keeps nothing when it ends."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder):
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._command = [server_program(), "--port", str(self.port), "--bind", "127.0.0.1"]
-        self._command += ["--save", "", "--appendonly", "no", "--dir", str(folder), *options]
+        self._command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
         self._process = None
 
     def start(self):
@@ -136,12 +135,18 @@ def _program():
 
 
 @pytest.fixture(scope="session")
-def shared_server(_program, tmp_path_factory):
-    """A Redis server for all tests: each takes a name of its own."""
+def _running_server(_program, tmp_path_factory):
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def shared_server(_running_server):
+    """A Redis server for all tests, with nothing in it."""
+    _running_server.ask("FLUSHALL")
+    return _running_server
 
 
 @pytest.fixture
@@ -157,21 +162,19 @@ def store(request, tmp_path):
     """One store after the other, as a test of what both promise needs it; with nothing in it."""
     if request.param == "file":
         return FileStore(tmp_path / "cekat.sqlite")
-    server = request.getfixturevalue("shared_server")
-    server.ask("FLUSHALL")
-    return RedisStore(server)
+    return RedisStore(request.getfixturevalue("shared_server"))
 
 
-async def hammers(store, count, *, requests, per, lasting):
-    """Start processes that take as much as they are told they may, all at the same time."""
-    root = Path(cekat_async.__file__).parent.parent
-    command = [sys.executable, HAMMER, store.kind, store.place, requests, per, lasting]
+async def start(count, program, *arguments, stderr=None):
+    """Start processes of a program of this folder, and let them begin at the same time."""
+    command = [sys.executable, Path(__file__).with_name(program), *arguments]
     processes = [
         await asyncio.create_subprocess_exec(
             *map(str, command),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={"PYTHONPATH": str(root)},
+            stderr=stderr,
+            env={"PYTHONPATH": str(Path(cekat_async.__file__).parent.parent)},
         )
         for _ in range(count)
     ]
@@ -180,6 +183,11 @@ async def hammers(store, count, *, requests, per, lasting):
     for process in processes:
         process.stdin.write(b"go\n")
     return processes
+
+
+async def hammers(store, count, *, requests, per, lasting):
+    """Start processes that take as much as they are told they may, all at the same time."""
+    return await start(count, "hammer.py", store.kind, store.place, requests, per, lasting)
 
 
 async def hammer(store, count, **numbers):

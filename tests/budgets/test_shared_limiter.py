@@ -3,19 +3,15 @@
 import asyncio
 import itertools
 import json
-import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from support.clock import until
 
-import cekat_async
 from cekat_async.sandbox import Quota, Sandbox
 
-from .conftest import RedisStore
+from .conftest import RedisStore, start
 
-WALKER = Path(__file__).parent / "walker.py"
 WALKERS = 3
 # A grant that takes longer than a hundredth of the period counts as lost, and a request that takes
 # longer than a sixtieth may meet a full window. On a busy machine a hundredth must be long enough.
@@ -31,22 +27,10 @@ def make_sandbox(conversations):
 @asynccontextmanager
 async def walkers(store, sandbox):
     """Run processes that each walk all conversations, with a client and a limiter of its own."""
-    place = [store.kind, store.place, sandbox.base_url, sandbox.api_key]
-    processes = [
-        await asyncio.create_subprocess_exec(
-            *map(str, [sys.executable, WALKER, *place, REQUESTS, PER, 1 / WALKERS]),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PYTHONPATH": str(Path(cekat_async.__file__).parent.parent)},
-        )
-        for _ in range(WALKERS)
-    ]
+    arguments = [store.kind, store.place, sandbox.base_url, sandbox.api_key]
+    arguments += [REQUESTS, PER, 1 / WALKERS]
+    processes = await start(WALKERS, "walker.py", *arguments, stderr=asyncio.subprocess.PIPE)
     try:
-        for process in processes:
-            assert await process.stdout.readline() == b"ready\n"
-        for process in processes:
-            process.stdin.write(b"go\n")
         yield processes
     finally:
         for process in processes:

@@ -131,28 +131,6 @@ async def test_a_restart_does_not_empty_the_checkpoint_of_a_refused_export(accou
     assert checkpoint.read_bytes() == b"what an earlier run has brought"
 
 
-async def test_one_checkpoint_for_two_targets(account, tmp_path):
-    """A checkpoint that another export has is busy as well, whatever the target."""
-    checkpoint, refusals, started = tmp_path / "one", [], []
-
-    async def again():
-        with pytest.raises(TargetBusyError, match=r"another export has the checkpoint .*one: "):
-            await export_conversations(a.client, tmp_path / "y.jsonl", checkpoint=checkpoint)
-        refusals.append(True)
-
-    async with account(100) as a, asyncio.TaskGroup() as tasks:
-        await export_conversations(
-            a.client,
-            tmp_path / "x.jsonl",
-            checkpoint=checkpoint,
-            page_size=20,
-            concurrency=1,
-            # Once: a second one would find the target of the first busy.
-            on_progress=lambda _: started or started.append(tasks.create_task(again())),
-        )
-    assert refusals
-
-
 @posix_only
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet/", "x.sqlite"])
 def test_a_target_has_one_lock_under_all_its_names(tmp_path, name):
@@ -255,12 +233,3 @@ def test_the_lock_is_not_one_that_other_programs_use(tmp_path):
         fcntl.flock(own, fcntl.LOCK_EX)
         publish(sink, some_records(3))
     assert (tmp_path / "x.jsonl.lock").exists()
-
-
-def test_an_opening_that_fails_keeps_no_lock(tmp_path):
-    """A sink that cannot be opened for another reason is not in anybody's way."""
-    (tmp_path / "x.sqlite").write_bytes(b"no database, " * 99)
-    with sink_at(tmp_path, "x.sqlite") as sink, pytest.raises(TargetError, match="not a database"):
-        sink.open()
-
-    assert {path.name for path in tmp_path.iterdir()} == {"x.sqlite"}

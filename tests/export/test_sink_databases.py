@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from support.effort import EFFORT
 from support.malformed_records import set_ids
-from support.sinks import MOMENT, Given, a_manifest, publish, some_records
+from support.sinks import MOMENT, Given, a_manifest, list_names, publish, some_records
 
 from cekat_async import ConfigurationError, DecodeError, TargetError, decode_conversation
 from cekat_async.export.sinks.databases.tables import require_table_name
@@ -107,11 +107,10 @@ def test_records_that_are_hard_to_hold(store):
     records = set_ids(WELL)
     publish(store.sink(), [BARE, *records.values()])
 
-    names = [column.name for column in COLUMNS]
     held = read_values(store)
     assert len(held) == len(WELL) + 1
     for id_, raw in records.items():
-        row = dict(zip(names, build_row(raw), strict=True))
+        row = dict(zip(NAMES[:-1], build_row(raw), strict=True))
         wanted = {name: read_value(name, value) for name, value in row.items()}
         assert store.exact()[id_] == wanted["raw"]
         assert held[id_] | {"raw": wanted["raw"]} == wanted | {"exported_at": MOMENT}
@@ -254,10 +253,10 @@ def read_state(store):
     return store.state("conversations", "cekat_exports")
 
 
-def test_opening_alone_changes_nothing(store):
-    """What opens and closes a sink, and no more, leaves no table, and changes none."""
-    with closing(store.sink()) as sink:
-        sink.open()
+def test_opening_alone_changes_nothing(store, tmp_path):
+    """What opens and closes a sink, and no more, leaves no file or table, and changes none."""
+    assert read_manifest(store) is None
+    assert list_names(tmp_path) == []
     assert read_state(store) == (None, None)
 
     publish(store.sink(), some_records(3))
@@ -360,18 +359,18 @@ def test_names_that_no_table_has(name):
 
 
 CHILD = """
-import importlib, os, signal, sys, time
-from support.sinks import Given, a_manifest, publish, some_records
-module, name, arguments, count = sys.argv[1:]
-sink = getattr(importlib.import_module(f"cekat_async.export.sinks.databases.{module}"), name)
-sink(arguments)  # imports the library, so that no child has to
+import os, signal, sys, time
+from support.sinks import publish, some_records
+from cekat_async.export import sink_for
+target, count = sys.argv[1:]
+sink_for(target)  # imports the library, so that no child has to
 records = [r.replace(b'"notes":', b'"notes":"changed","before":', 1)
            for r in some_records(int(count))]
 print("ready", flush=True)
 for line in sys.stdin:
     began = time.perf_counter()
     if (child := os.fork()) == 0:
-        publish(sink(arguments), records)
+        publish(sink_for(target), records)
         os._exit(0)
     if line.strip():
         time.sleep(float(line))
@@ -385,8 +384,7 @@ class Publishers:
     """A process whose children publish the same records again and again, and may be killed."""
 
     def __init__(self, store, records):
-        name = type(store.sink()).__name__
-        command = [sys.executable, "-c", CHILD, store.kind, name, store.arguments, str(records)]
+        command = [sys.executable, "-c", CHILD, store.arguments, str(records)]
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             command,
             stdin=subprocess.PIPE,

@@ -22,9 +22,12 @@ from support.sinks import Given, a_manifest, list_names, publish, read_stored, s
 from cekat_async import MissingExtraError, TargetError
 from cekat_async.export import sink_for
 from cekat_async.export.sinks.files.base import Output
-from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
 from cekat_async.export.sinks.files.csv import CsvSink
-from cekat_async.export.sinks.files.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.json_lines import (
+    GzipJsonLinesSink,
+    JsonLinesSink,
+    ZstdJsonLinesSink,
+)
 from cekat_async.export.sinks.files.parquet import ParquetSink
 from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
 
@@ -142,17 +145,6 @@ def test_a_failure_changes_nothing(tmp_path, kind, fail_after):
 
     assert tree(tmp_path) == before
     assert sink.manifest() is not None
-
-
-@each_sink
-def test_a_first_export_that_fails_leaves_nothing(tmp_path, kind):
-    """When there was no target there is none after a failure, and nothing beside it."""
-    with pytest.raises(ValueError, match="stopped"):
-        publish(
-            kind(tmp_path / "out"), Given([b"1"] * 9, fail_after=0, error=ValueError("stopped"))
-        )
-
-    assert tree(tmp_path) == {}
 
 
 @each_sink

@@ -42,11 +42,7 @@ CHUNK = 1 << 20
 
 
 def require_file_name(name: str) -> None:
-    """Raise if no file on this system can have a name, in any folder.
-
-    Raises:
-        ConfigurationError: The name has a NUL, or a character that the locale cannot encode.
-    """
+    """Raise ConfigurationError if no file on this system can have a name, in any folder."""
     if "\0" in name:
         raise ConfigurationError(f"no file can be called {name!r}: a name has no NUL in it")
     try:
@@ -64,11 +60,7 @@ def add_suffix(path: Path, suffix: str) -> Path:
 
 
 def require_file_place(path: Path, target: str) -> None:
-    """Raise unless a file can be written, or replaced, at a path.
-
-    Raises:
-        OSError: A folder or a special file is there, or the parent folder does not exist.
-    """
+    """Raise an OSError unless a file can be written, or replaced, at a path."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", target)
     if path.exists() and not path.is_file():
@@ -78,35 +70,24 @@ def require_file_place(path: Path, target: str) -> None:
 
 
 def require_folder(path: Path, target: str) -> None:
-    """Raise unless the parent folder of a path exists.
-
-    Raises:
-        FileNotFoundError: It does not.
-    """
+    """Raise FileNotFoundError unless the parent folder of a path exists."""
     if not (folder := path.parent).is_dir():
         raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", target)
 
 
 def resolve_link(path: Path) -> Path:
-    """Return the path that a symbolic link leads to; any other path unchanged.
-
-    Raises:
-        OSError: The link leads to itself.
-    """
+    """Return the path that a symbolic link leads to; any other path unchanged."""
     if not path.is_symlink():
         return path
     real = Path(os.path.realpath(path))
-    if real.is_symlink():
+    if real.is_symlink():  # it leads to itself
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     return real
 
 
 def create_private(path: Path, mode: int = OWNER_ONLY) -> BinaryIO:
-    """Create a file that only its owner can read, and open it for writing.
-
-    Raises:
-        FileExistsError: There is a file or a symbolic link with this name. It is never followed.
-    """
+    """Create a file that only its owner can read, and open it for writing."""
+    # A file or a symbolic link with this name is an error: it is neither opened nor followed.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, mode), "wb", buffering=CHUNK)
 
@@ -115,9 +96,7 @@ def create_private(path: Path, mode: int = OWNER_ONLY) -> BinaryIO:
 def durable_file(path: Path, *, like: Path) -> Generator[BinaryIO, None, None]:
     """Write a new private file, which is on the disk when the block ends.
 
-    Args:
-        path: The file. One that an earlier run left is replaced.
-        like: The file whose rights the new one gets in the end, if it exists.
+    It replaces one that an earlier run left. In the end it gets the rights of ``like``.
     """
     path.unlink(missing_ok=True)
     with create_private(path) as file:
@@ -133,22 +112,15 @@ def copy_rights(source: Path, file: int) -> None:
         return
     rights = source.stat()
     mode = rights.st_mode & 0o777
-    if not _copy_group(rights, file):
+    for owner in (rights.st_uid, -1):  # only root may change the owner
+        with contextlib.suppress(OSError):
+            os.fchown(file, owner, rights.st_gid)
+            break
+    else:
         # The file stays in another group, whose members must not get these rights.
         mode &= ~stat.S_IRWXG
     with contextlib.suppress(OSError):
         os.fchmod(file, mode)
-
-
-def _copy_group(rights: os.stat_result, file: int) -> bool:
-    """Copy owner and group, or the group alone; return whether the group was copied."""
-    if sys.platform == "win32":
-        return False
-    for owner in (rights.st_uid, -1):  # only root may change the owner
-        with contextlib.suppress(OSError):
-            os.fchown(file, owner, rights.st_gid)
-            return True
-    return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -32,15 +32,11 @@ be the program that runs the export.
 
 
 class TargetLock:
-    """A lock on a file next to the target, for as long as an export runs.
+    """A lock on a file, which is next to the target, for as long as an export runs.
 
     The operating system releases it when the process ends, even by a kill. The file is removed with
     the lock. After a kill the file stays, unlocked, until the next export removes it. If the file
     system has no locks (some network file systems), nothing is locked.
-
-    Args:
-        path: The file that is locked.
-        target: The target, for the message of an error.
     """
 
     def __init__(self, path: Path, target: str) -> None:
@@ -50,12 +46,7 @@ class TargetLock:
 
     @contextlib.contextmanager
     def acquired(self) -> Generator[None, None, None]:
-        """Acquire the lock, and release it if the block fails. Otherwise it stays acquired.
-
-        Raises:
-            TargetBusyError: Another export has it.
-            OSError: The file cannot be opened.
-        """
+        """Acquire the lock, and release it if the block fails. Otherwise it stays acquired."""
         self._acquire()
         try:
             yield

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cekat_async import ConfigurationError
 from cekat_async.export.sinks.databases.duckdb import DuckdbSink
 from cekat_async.export.sinks.databases.postgres import PostgresSink
-from cekat_async.export.sinks.files.compressed import GzipJsonLinesSink, ZstdJsonLinesSink
 from cekat_async.export.sinks.files.csv import CsvSink
-from cekat_async.export.sinks.files.json_lines import JsonLinesSink
+from cekat_async.export.sinks.files.json_lines import (
+    GzipJsonLinesSink,
+    JsonLinesSink,
+    ZstdJsonLinesSink,
+)
 from cekat_async.export.sinks.files.parquet import ParquetSink
 from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
 from cekat_async.export.sinks.files.stdout import StdoutSink
@@ -36,10 +39,6 @@ class _Kind(NamedTuple):
     options: frozenset[str] = frozenset()
 
 
-def _create_stdout(_: str) -> Sink:
-    return StdoutSink()
-
-
 def _create_sqlite(target: str, **options: Any) -> Sink:
     # So that help and usage errors do not import sqlite3.
     from cekat_async.export.sinks.databases.sqlite import SqliteSink  # noqa: PLC0415
@@ -48,7 +47,7 @@ def _create_sqlite(target: str, **options: Any) -> Sink:
 
 
 _TABLE = frozenset({"table"})
-_STDOUT = _Kind(_create_stdout)
+_STDOUT = _Kind(lambda _: StdoutSink())
 _POSTGRES = _Kind(PostgresSink, _TABLE)
 _PARQUET_FOLDER = _Kind(ParquetFolderSink)
 # Sinks import their libraries when they are created.
@@ -92,16 +91,11 @@ def sink_for(
 
 
 def get_options(target: str) -> frozenset[str]:
-    """Return the names of the options of :func:`sink_for` that apply to a target.
-
-    Raises:
-        ConfigurationError: There is no sink for this target.
-    """
+    """Return the names of the options of :func:`sink_for` that apply to a target."""
     return _find_kind(target).options
 
 
 def _find_kind(target: str | os.PathLike[Any]) -> _Kind:
-    """Return the kind of a target."""
     name = os.fspath(target)
     if not isinstance(name, str) or "\0" in name:  # a path can be bytes
         raise _build_unknown(name)

@@ -157,9 +157,6 @@ class DatabaseSink(ABC):
         """Return the manifest of the last export into the table.
 
         ``None`` if the table was dropped or emptied: then there is nothing that could be added to.
-
-        Raises:
-            TargetError: The table has other columns than an export.
         """
         with self.connection() as opened, self.translate_errors():
             if not self._has_table(opened, self.table, self.kinds):
@@ -237,7 +234,6 @@ class DatabaseSink(ABC):
     def _build_chunks(
         self, records: Iterable[list[bytes]], began: datetime
     ) -> Iterator[list[Values]]:
-        """Return the rows of all records, in chunks of a bounded size."""
         rows: list[Values] = []
         size = 0
         for batch in records:

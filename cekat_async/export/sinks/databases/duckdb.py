@@ -126,7 +126,6 @@ class DuckdbSink(DatabaseFileSink):
             ) from None
 
     def _connect(self, path: str) -> Connection:
-        """Connect, with a limit on the memory."""
         try:
             # All connections of a process to a file share its settings. This fails if there is one
             # already, whose settings stay as they are.

@@ -205,7 +205,6 @@ class DatabaseFileSink(DatabaseSink):
         )
 
     def _has_database(self) -> bool:
-        """Return whether there is a database: a file that is not empty."""
         return self.path.exists() and self.path.stat().st_size > 0
 
     def _require_no_orphaned_log(self) -> None:
@@ -221,7 +220,6 @@ class DatabaseFileSink(DatabaseSink):
         return (add_suffix(path, suffix) for suffix in self.companions)
 
     def _remove_new(self) -> None:
-        """Remove the new database, and the files that its kind keeps next to it."""
         self._new.unlink(missing_ok=True)
         for path in self._list_companions(self._new):
             if path.is_dir() and not path.is_symlink():

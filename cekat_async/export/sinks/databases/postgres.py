@@ -267,16 +267,13 @@ class PostgresSink(DatabaseSink):
             opened.execute("SELECT pg_advisory_lock($1)", (key,))
             opened.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}s'")
         except self._psycopg.errors.LockNotAvailable:
-            pass
-        else:
-            return
-        raise TargetBusyError(
-            f"another export is writing {self.target}: run this one again when that one has ended"
-        )
+            raise TargetBusyError(
+                f"another export is writing {self.target}: run this one again when that one has "
+                "ended"
+            ) from None
 
 
 def _compute_lock_key(schema: str, table: str) -> int:
-    """Return the number of a table's advisory lock."""
     name = f"cekat_async {quote_identifier(schema, table)}".encode()
     return int.from_bytes(blake2b(name, digest_size=8).digest(), signed=True)
 
@@ -293,10 +290,10 @@ def _convert_json(text: str | None) -> str | None:
     return None if text is None else make_queryable(text)
 
 
+# Converts a value of each kind to one that PostgreSQL can store and read.
 _CONVERT: Mapping[Kind, Callable[[Any], Any]] = {
     "text": _replace_invalid,
     "time": lambda value: value,
     "json": _convert_json,
     "raw": _convert_json,
 }
-"""Converts a value of each kind to one that PostgreSQL can store and read."""

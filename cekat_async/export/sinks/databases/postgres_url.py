@@ -21,9 +21,7 @@ _FORM = "postgresql://user:password@host:port/database"
 def parse_url(url: object) -> dict[str, Any]:
     """Return the options of a connection, by the names that libpq has for them.
 
-    Raises:
-        ConfigurationError: It is not such a URL. The message does not contain it, because it has a
-            password.
+    The message of a ConfigurationError does not contain the URL, because it has a password.
     """
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
 

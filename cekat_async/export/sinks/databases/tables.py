@@ -62,16 +62,12 @@ class TableSchema(NamedTuple):
 
 
 def _normalize(columns: Mapping[str, str]) -> dict[str, str]:
-    """Return columns with types in upper case: databases ignore the case of a type."""
+    # Databases ignore the case of a type.
     return {name: type_.upper() for name, type_ in columns.items()}
 
 
 def require_table_name(name: object) -> str:
-    """Return the name of a table if every database accepts it.
-
-    Raises:
-        ConfigurationError: It has dots, quotes or a NUL, is empty, reserved, too long, or not text.
-    """
+    """Return the name of a table, or raise ConfigurationError unless every database accepts it."""
     if not isinstance(name, str) or not name.strip() or set(name) & set('\0."'):
         raise ConfigurationError(
             f"table must be the name of a table, without dots and quotes, not {name!r}"
@@ -103,23 +99,15 @@ def quote_identifier(*names: str) -> str:
 
 
 def build_create_table(table: str, columns: Mapping[str, str]) -> str:
-    """Return the statement that creates a table.
-
-    Args:
-        table: The table, quoted.
-        columns: The columns and their types, the primary key first.
-    """
+    """Return the statement that creates a (quoted) table, whose first column is its key."""
     key, *others = [f"{quote_identifier(name)} {type_}" for name, type_ in columns.items()]
     return f"CREATE TABLE {table} ({', '.join([f'{key} NOT NULL PRIMARY KEY', *others])})"
 
 
 def build_upsert(table: str, names: Sequence[str], source: str) -> str:
-    """Return the statement that adds rows to a table, and replaces rows with the same key.
+    """Return the statement that adds rows to a (quoted) table, and replaces those of the same key.
 
-    Args:
-        table: The table, quoted.
-        names: Its columns, the primary key first.
-        source: The new rows: ``VALUES …`` or ``SELECT …``.
+    The first of its columns is the key. The source of the rows is ``VALUES …`` or ``SELECT …``.
     """
     columns = ", ".join(map(quote_identifier, names))
     others = map(quote_identifier, names[1:])

@@ -170,9 +170,6 @@ class FileSink(ReplacedSink):
     New files are readable by their owner only (mode 0600). If there is a target already, the new
     one gets its mode, and its owner and group if the system allows that. If the group cannot be
     kept, it loses its rights.
-
-    Args:
-        path: The file.
     """
 
     @abstractmethod
@@ -217,6 +214,8 @@ class FileSink(ReplacedSink):
 
 class Output:
     """A file that is written from its beginning to its end, and the hash of its content."""
+
+    closed = False  # pyarrow asks for it
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -20,13 +20,6 @@ class ManifestFile:
 
     The new manifest is on the disk before the new target takes the target's name. If the process
     ends in between, the manifest's checksum tells which target it belongs to.
-
-    Args:
-        target: The target.
-
-    Attributes:
-        path: The manifest.
-        new: The new manifest, until it takes its name.
     """
 
     def __init__(self, target: Path) -> None:
@@ -49,11 +42,7 @@ class ManifestFile:
         sync_folder(self.path.parent)
 
     def recover(self, checksum: str) -> None:
-        """Let the new manifest take its name if it belongs to the target, or else remove it.
-
-        Args:
-            checksum: The checksum of the target.
-        """
+        """Let the new manifest take its name if it has the target's checksum, or else remove it."""
         manifest = parse_manifest(self.new.read_bytes())
         if manifest and manifest.checksum == checksum:
             self.new.replace(self.path)

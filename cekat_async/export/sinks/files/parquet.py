@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cekat_async import TargetError
-from cekat_async.export.sinks.files.base import FileSink
+from cekat_async.export.sinks.files.base import FileSink, batched
 from cekat_async.frames.arrow import ArrowBuilder
 from cekat_async.frames.columns import describe_differences
 
@@ -86,7 +86,7 @@ class ParquetFormat:
         # All ids and raw records differ, so a dictionary of them would only cost time.
         dictionary = [name for name in names if name not in {"id", "raw"}]
         with self._parquet.ParquetWriter(
-            _OutputFile(output),
+            output,
             self._schema,
             compression="zstd",
             use_dictionary=dictionary,
@@ -96,10 +96,9 @@ class ParquetFormat:
                 writer.write_table(group)
 
     def _build_row_groups(self, records: Iterator[bytes]) -> Iterator[Any]:
-        """Return tables of a moderate size, one for each row group."""
         batches: list[Any] = []
         rows = size = 0
-        while chunk := list(islice(records, _BATCH)):
+        for chunk in batched(records):
             batches.append(self._builder.build_batch(chunk))
             # Arrow releases the interpreter too briefly for other threads to get it.
             time.sleep(_PAUSE)
@@ -124,11 +123,7 @@ class ParquetFormat:
                     yield from batch.column(0).cast(binary).to_pylist()
 
     def check(self, path: Path) -> None:
-        """Raise unless a file has the columns of an export.
-
-        Raises:
-            TargetError: It has others, or is not a Parquet file.
-        """
+        """Raise TargetError unless a file has the columns of an export."""
         with path.open("rb") as file:
             try:
                 found = self._parquet.read_schema(file)
@@ -144,29 +139,3 @@ class ParquetFormat:
 
 def _get_types(schema: Any) -> dict[str, object]:
     return {field.name: field.type for field in schema}
-
-
-class _OutputFile:
-    """An output as a file for pyarrow, whose writer writes a footer even after an error."""
-
-    closed = False
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._has_failed = False
-
-    def write(self, data: Any) -> None:
-        """Write all of some bytes. After an error this does nothing: the file is discarded."""
-        if self._has_failed:
-            return
-        try:
-            self._output.write(memoryview(data))
-        except BaseException:
-            self._has_failed = True
-            raise
-
-    def flush(self) -> None:
-        """No-op: the owner of the output flushes it."""
-
-    def close(self) -> None:
-        """No-op: the owner of the output closes it."""

@@ -160,12 +160,7 @@ def _name_part(number: int) -> str:
 
 
 def _list_parts(folder: Path) -> list[Path]:
-    """Return the parts in a folder, in order.
-
-    Raises:
-        TargetError: It contains something else.
-        OSError: It is not a folder.
-    """
+    """Return the parts in a folder, in order; raise if it contains anything else."""
     if folder.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, "it is a symbolic link", str(folder))
     parts: dict[int, Path] = {}
@@ -182,7 +177,6 @@ def _list_parts(folder: Path) -> list[Path]:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove a folder of parts, if it is there, and nothing else."""
     if not folder.exists() and not folder.is_symlink():
         return
     for part in _list_parts(folder):

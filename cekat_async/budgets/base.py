@@ -1,0 +1,104 @@
+"""What the budgets have in common: their methods, checks of arguments, and how time is counted."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from cekat_async import ClientClosedError, ConfigurationError
+from cekat_async.config import require_count, require_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+__all__ = ["KEPT", "BaseBudget", "require_extra", "require_seconds", "seconds"]
+
+KEPT = 60_000
+"""Milliseconds for which a log keeps what was taken, at least: what the API counts in.
+
+So that a ``per`` that grows from call to call, up to there, finds all that it has to count.
+"""
+
+
+class BaseBudget(ABC):
+    """A budget with a name. Any number of tasks may take at once."""
+
+    _closed = False
+
+    def __init__(self, name: object) -> None:
+        # Halves of characters, which have no bytes, are not printable either.
+        if isinstance(name, str) and not name.isprintable():
+            raise ConfigurationError(f"name must be printable text, not {name!r}")
+        self._name = require_text("name", name)
+
+    async def take(self, requests: int, per: float) -> float:
+        """Take one request out of a budget of ``requests`` in any ``per`` seconds.
+
+        Both may change from call to call: what was taken before is counted by the new numbers, as
+        far back as the longer of a minute and the ``per`` it was taken with.
+
+        Returns:
+            0.0 if it was taken, else the seconds after which to ask again; then nothing was taken.
+
+        Raises:
+            TimeoutError: The store did not answer in time. What was asked for may be taken
+                nonetheless, as it may be when a take is cancelled: too few go out, never too many.
+            OSError: The store cannot be used; or it may have forgotten what was taken before. That
+                is said once: the next take is counted from there.
+            ConfigurationError: A number is wrong, or the budget belongs to another event loop.
+            ClientClosedError: The budget is closed.
+        """
+        if self._closed:
+            raise ClientClosedError("the budget is closed: make another one")
+        require_count("requests", requests)
+        return await self._take(requests, math.ceil(require_seconds("per", per) * 1000))
+
+    @abstractmethod
+    async def _take(self, requests: int, window: int) -> float:
+        """Take one request; ``window`` is in milliseconds."""
+
+    async def aclose(self) -> None:
+        """Release the store. Doing it again is no harm."""
+        self._closed = True
+        await self._release()
+
+    @abstractmethod
+    async def _release(self) -> None: ...
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+def require_seconds(name: str, value: object) -> float:
+    """Return ``value``, or raise ConfigurationError: it must be finite and above 0."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not 0 < number < math.inf:
+        raise ConfigurationError(
+            f"{name} must be a finite number of seconds above 0, not {value!r}"
+        )
+    return number
+
+
+def seconds(milliseconds: int | None) -> float:
+    """Return a wait in seconds; it is above 0, whatever a library says."""
+    return max(milliseconds or 0, 1) / 1000
+
+
+@contextlib.contextmanager
+def require_extra(extra: str) -> Iterator[None]:
+    """Raise ConfigurationError if the libraries of an extra, imported inside, are missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in {"pyrate_limiter", "redis"}:
+            raise
+        raise ConfigurationError(
+            f"the budget needs {module}: pip install 'cekat-async[{extra}]'"
+        ) from None
