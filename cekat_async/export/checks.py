@@ -19,7 +19,7 @@ from cekat_async import (
     ServerError,
     TransportError,
 )
-from cekat_async.config import require_inbox_id, require_text
+from cekat_async.config import require_inbox_id, require_switch, require_text
 from cekat_async.export.manifest import Filters
 from cekat_async.export.sinks.base import CHECKPOINT
 from cekat_async.export.sinks.lock import LOCK
@@ -66,6 +66,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     restart: bool = False
     replace: bool = False
     allow_empty: bool = False
+
+    def __post_init__(self) -> None:
+        require_switch("replace", self.replace)
+        require_switch("allow_empty", self.allow_empty)
 
 
 def build_filters(

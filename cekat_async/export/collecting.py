@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from cekat_async import ConversationPage, InboxesFailedError
 from cekat_async.export.checkpoint import FetchedPage
@@ -12,7 +12,7 @@ from cekat_async.export.checks import may_pass
 from cekat_async.export.worker import wait_until_done
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from cekat_async import CekatError
     from cekat_async.export.checkpoint import Checkpoint
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from cekat_async.export.report import ExportProgress
     from cekat_async.export.worker import Worker
 
-__all__ = ["Collector", "Saver"]
-
-T = TypeVar("T")
+__all__ = ["Collector"]
 
 # Pages that may wait for the disk. More than one waits only if the API is faster than the disk.
 _MOST_WAITING = 16
@@ -74,19 +72,36 @@ class Collector:
         await self._worker.do(self._put_errors, failed)
 
     async def _store_all(self, pages: AsyncGenerator[ConversationPage, None]) -> None:
-        saver = Saver[ConversationPage](self._store, _MOST_WAITING)
+        """Store each page at once if the disk is idle, otherwise in batches.
+
+        A cancellation takes effect only when all received pages are stored. After a failure
+        nothing more is stored, so that there is no gap.
+        """
+        waiting: list[ConversationPage] = []
+        storing = asyncio.create_task(self._store(waiting))
         try:
             async with aclosing(pages):
                 async for page in pages:
-                    await saver.put(page)
+                    waiting.append(page)
+                    if storing.done():
+                        storing.result()
+                        storing = asyncio.create_task(self._store(waiting))
+                    if len(waiting) >= _MOST_WAITING:
+                        await asyncio.wait([storing])
         finally:
-            await saver.end()
+            try:
+                await wait_until_done(storing)
+            finally:
+                storing.result()  # A failure is raised even after a cancellation.
 
-    async def _store(self, batch: list[ConversationPage]) -> None:
-        for page in batch:
-            self._tracker.count(page)
-        await self._worker.do(self._store_now, batch, self._tracker.totals())
-        self._on_progress(self._tracker.progress())
+    async def _store(self, waiting: list[ConversationPage]) -> None:
+        while waiting:
+            batch = waiting.copy()
+            waiting.clear()
+            for page in batch:
+                self._tracker.count(page)
+            await self._worker.do(self._store_now, batch, self._tracker.totals())
+            self._on_progress(self._tracker.progress())
 
     def _store_now(self, pages: list[ConversationPage], counts: Counts) -> None:
         self._checkpoint.add_pages([_fetched_page(page) for page in pages], counts)
@@ -105,46 +120,3 @@ def _fetched_page(page: ConversationPage) -> FetchedPage:
     keys = [line if id_ is None else id_ for id_, line in zip(page.ids, lines, strict=True)]
     assert page.position is not None  # noqa: S101 - every page of a tracked walk has one
     return FetchedPage(page.inbox_id, lines, keys, page.position)
-
-
-class Saver(Generic[T]):
-    """Saves items in order: each one at once if nothing is being saved, otherwise in batches.
-
-    Args:
-        save: Makes a batch durable.
-        most: `put` blocks while this many items are waiting.
-    """
-
-    def __init__(self, save: Callable[[list[T]], Awaitable[None]], most: int) -> None:
-        self._save = save
-        self._most = most
-        self._waiting: list[T] = []
-        self._saving: asyncio.Task[None] | None = None
-
-    async def put(self, item: T) -> None:
-        """Add an item to be saved, and raise the error of an earlier save."""
-        self._waiting.append(item)
-        if self._saving is None or self._saving.done():
-            if self._saving is not None:
-                # A failed task stays here, so that nothing is ever saved after a gap.
-                self._saving.result()
-            self._saving = asyncio.create_task(self._save_all())
-        if len(self._waiting) >= self._most:
-            await asyncio.wait([self._saving])
-
-    async def end(self) -> None:
-        """Return when everything is saved; a cancellation takes effect only then.
-
-        After a failure nothing more is saved, and the failure is raised.
-        """
-        if self._saving is None:
-            return
-        try:
-            await wait_until_done(self._saving)
-        finally:
-            self._saving.result()  # A failure is raised even after a cancellation.
-
-    async def _save_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            await self._save(batch)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cekat_async.export.opening import OpenedExport
     from cekat_async.export.worker import Worker
 
-__all__ = ["ExportSetup", "find_inboxes"]
+__all__ = ["find_inboxes", "prepare_export"]
 
 
 async def find_inboxes(
@@ -62,90 +62,75 @@ async def find_inboxes(
     return found, get_business_id(inboxes)
 
 
-class ExportSetup:
-    """Begins or resumes an export.
+async def prepare_export(
+    client: CekatClient,
+    checkpoint: Checkpoint,
+    worker: Worker,
+    opened: OpenedExport,
+    page_size: int,
+    on_malformed: Callable[[MalformedRecord], object],
+    *,
+    is_comparable: bool,
+) -> Job:
+    """Store the job in the checkpoint, with the account that it is of, and return it.
 
     Args:
         client: Lists the inboxes, and fetches the first page if the account is in doubt.
         checkpoint: Stores the job.
         worker: Runs blocking calls.
         opened: The export.
+        page_size: Conversations per request.
+        on_malformed: Called with an inbox that has no id.
+        is_comparable: Whether a later export can read the identity that this one records.
+
+    Raises:
+        CekatError: The checkpoint or the target is of another account, or a request failed.
+            Nothing was changed.
     """
+    filters = opened.job.filters
+    if opened.resumes:
+        inbox_ids, listed = [*await worker.do(checkpoint.partitions)], None
+    else:
+        inbox_ids, listed = await find_inboxes(client, filters, on_malformed)
+    business_id = listed if listed or opened.business_id is None else opened.business_id
+    if business_id is None and is_comparable:
+        business_id = await fetch_business_id(client)
+    identity = await identify_account(
+        Identity(client.account, business_id),
+        await worker.do(_find_other_keys, checkpoint, opened),
+        partial(fetch_first_ids, client, inbox_ids, filters.stage_status, page_size),
+        worker,
+    )
+    job = msgspec.structs.replace(
+        opened.job,
+        account=opened.wanted.account,
+        key_fingerprint=identity.key,
+        business_id=identity.business_id,
+    )
+    await worker.do(_put_job, checkpoint, opened, job, start_positions(inbox_ids, opened.base))
+    return job
 
-    def __init__(
-        self, client: CekatClient, checkpoint: Checkpoint, worker: Worker, opened: OpenedExport
-    ) -> None:
-        self._client = client
-        self._checkpoint = checkpoint
-        self._worker = worker
-        self._opened = opened
 
-    async def run(
-        self,
-        account: str,
-        page_size: int,
-        on_malformed: Callable[[MalformedRecord], object],
-        *,
-        is_comparable: bool,
-    ) -> Job:
-        """Store the job in the checkpoint, and return it.
+def _find_other_keys(checkpoint: Checkpoint, opened: OpenedExport) -> list[AccountRecord]:
+    """Return the checkpoint and the target, as far as they record another key."""
+    records = list[AccountRecord]()
+    if opened.found:
+        theirs = Identity.from_record(opened.found)
+        if theirs.key != opened.wanted.key_fingerprint:
+            refuse = partial(opened.refuse_checkpoint, checkpoint.path)
+            records.append(AccountRecord(theirs, checkpoint.has_any, refuse))
+    if opened.last and opened.is_target_in_doubt():
+        theirs, holds_any = Identity.from_record(opened.last), opened.existing.holds_any
+        records.append(AccountRecord(theirs, holds_any, opened.refuse_target))
+    return records
 
-        Args:
-            account: The name of the account, for people.
-            page_size: Conversations per request.
-            on_malformed: Called with an inbox that has no id.
-            is_comparable: Whether a later export can read the identity that this one records.
 
-        Raises:
-            CekatError: The checkpoint or the target is of another account, or a request failed.
-                Nothing was changed.
-        """
-        filters = self._opened.job.filters
-        if self._opened.resumes:
-            inbox_ids, listed = [*await self._worker.do(self._checkpoint.partitions)], None
-        else:
-            inbox_ids, listed = await find_inboxes(self._client, filters, on_malformed)
-        business_id = await self._business_id(listed, is_comparable=is_comparable)
-        identity = await identify_account(
-            Identity(self._client.account, business_id),
-            await self._worker.do(self._account_records, account),
-            partial(fetch_first_ids, self._client, inbox_ids, filters.stage_status, page_size),
-            self._worker,
-        )
-        job = msgspec.structs.replace(
-            self._opened.job,
-            account=account,
-            key_fingerprint=identity.key,
-            business_id=identity.business_id,
-        )
-        positions = start_positions(inbox_ids, self._opened.base)
-        await self._worker.do(self._put, job, positions)
-        return job
-
-    async def _business_id(self, listed: str | None, *, is_comparable: bool) -> str | None:
-        """Return the business of the account. Ask the API only if it is not recorded."""
-        recorded = self._opened.business_id(self._client.account)
-        known = listed if listed or recorded is None else recorded
-        if known is None and is_comparable:
-            return await fetch_business_id(self._client)
-        return known
-
-    def _account_records(self, account: str) -> list[AccountRecord]:
-        """Return the checkpoint and the target, as far as they record another key."""
-        opened, key, records = self._opened, self._client.account, list[AccountRecord]()
-        if opened.found and (theirs := Identity.from_record(opened.found)).key != key:
-            refuse = partial(opened.refuse_checkpoint, self._checkpoint.path, account)
-            records.append(AccountRecord(theirs, self._checkpoint.has_any, refuse))
-        if opened.last and opened.depends_on_target(key):
-            theirs, holds_any = Identity.from_record(opened.last), opened.existing.holds_any
-            refuse = partial(opened.refuse_target, account)
-            records.append(AccountRecord(theirs, holds_any, refuse))
-        return records
-
-    def _put(self, job: Job, positions: dict[str | None, Position]) -> None:
-        if not self._opened.resumes:
-            if self._opened.found:  # This export fetches everything that it was to fetch.
-                self._checkpoint.open(restart=True)
-            self._checkpoint.begin(job, positions)
-        elif job != self._opened.job:
-            self._checkpoint.put_job(job)
+def _put_job(
+    checkpoint: Checkpoint, opened: OpenedExport, job: Job, positions: dict[str | None, Position]
+) -> None:
+    if not opened.resumes:
+        if opened.found:  # This export fetches everything that it was to fetch.
+            checkpoint.open(restart=True)
+        checkpoint.begin(job, positions)
+    elif job != opened.job:
+        checkpoint.put_job(job)
