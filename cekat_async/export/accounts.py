@@ -110,8 +110,10 @@ async def identify_account(
         CekatError: A record is of another account, or nothing shows that it is of ours.
     """
     doubtful = [record for record in records if _is_doubtful(record, ours)]
-    if doubtful:
-        await _require_known(records, doubtful, await fetch_ids(), worker)
+    ids = await fetch_ids() if doubtful else ()
+    for record in doubtful:
+        if not await worker.do(_is_known, record, records, ids):
+            raise record.make_error("none of the newest conversations is in it")
     known = [ours.business_id, *(record.identity.business_id for record in records)]
     return Identity(ours.key, next(filter(None, known), ours.business_id))
 
@@ -123,21 +125,12 @@ def _is_doubtful(record: AccountRecord, ours: Identity) -> bool:
     return is_same is None
 
 
-async def _require_known(
-    records: Sequence[AccountRecord],
-    doubtful: Sequence[AccountRecord],
-    ids: Collection[str],
-    worker: Worker,
-) -> None:
-    """Raise unless the ids of the first page show that each doubtful record is of our account."""
-    for record in doubtful:
-        # Ids in a record of the same account prove this one as well.
-        witnesses = [one for one in records if one.identity.is_same(record.identity)]
-        for witness in witnesses:
-            if await worker.do(witness.holds_any, ids):
-                break
-        else:
-            raise record.make_error("none of the newest conversations is in it")
+def _is_known(
+    record: AccountRecord, records: Sequence[AccountRecord], ids: Collection[str]
+) -> bool:
+    """Whether a record holds one of some ids, or another record of the same account does."""
+    same = (one for one in records if one.identity.is_same(record.identity))
+    return any(one.holds_any(ids) for one in same)
 
 
 def get_business_id(inboxes: Iterable[Inbox]) -> str:
@@ -173,13 +166,7 @@ async def fetch_first_ids(
     stage_status: StageStatus | str | None,
     page_size: int,
 ) -> set[str]:
-    """Return the ids on the first page of a few listings.
-
-    Args:
-        client: Sends the requests.
-        inbox_ids: The listings of the export; ``None`` is that of all conversations.
-        stage_status: The status that the export is limited to.
-        page_size: Conversations per request.
+    """Return the ids on the first page of a few of an export's listings.
 
     Raises:
         CekatError: A request failed. Inboxes that the key may not see are skipped.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import time
 from datetime import datetime
@@ -33,6 +34,7 @@ RecordKey: TypeAlias = str | bytes
 """What identifies a record: its id, or all of its bytes if it has no readable id."""
 # SQLite's own steps: this many take some milliseconds.
 _STEPS_BETWEEN_LOOKS = 100_000
+_NONE = (math.inf,)  # after the last replaced record
 _ALL = ""  # the listing of all conversations, among inbox ids
 
 
@@ -203,20 +205,17 @@ class Checkpoint:
         Call :meth:`find_repeats` first.
         """
         with self._file.reading() as database:
-            rows = database.execute("SELECT seq FROM temp.replaced ORDER BY seq")
-            replaced = (seq for (seq,) in rows)
-            skipped, end = next(replaced, -1), 0
+            replaced = database.execute("SELECT seq FROM temp.replaced ORDER BY seq")
+            (skipped,), end = next(replaced, _NONE), 0
             for seq, lines in database.execute("SELECT seq, lines FROM pages ORDER BY seq"):
                 if seq != end:
                     raise sqlite3.DatabaseError("a page is missing")
                 records = lines.split(b"\n")
                 end = seq + len(records)
-                if not seq <= skipped < end:
-                    yield records
-                    continue
-                skip = {skipped - seq}
-                while (skipped := next(replaced, -1)) != -1 and skipped < end:
+                skip = set[int]()
+                while skipped < end:
                     skip.add(skipped - seq)
+                    (skipped,) = next(replaced, _NONE)
                 if kept := [line for index, line in enumerate(records) if index not in skip]:
                     yield kept
             if end != self._seq:

@@ -187,4 +187,4 @@ def _may_be_replaced(existing: ExistingTarget, last: Manifest, wanted: Job, poli
     if not is_ours:
         # It may be of another account, so that nothing can be added to it.
         return policy.replace or existing.is_empty()
-    return not (is_same_selection(last.filters, wanted.filters) and existing.is_unchanged())
+    return not (is_same_selection(last.filters, wanted.filters) and existing.is_unchanged)

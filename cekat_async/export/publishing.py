@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -53,15 +53,15 @@ class FetchedRecords:
             yield batch
 
 
-class MergedRecords:
-    """The old records that a target keeps, and then the fetched ones.
+class MergedRecords(FetchedRecords):
+    """The old records that a target keeps, and then the fetched ones, which replace old ones.
 
     Args:
-        fetched: The records that were fetched. They replace old ones with the same key.
-        checkpoint: Knows the keys of the fetched records.
-        sink: Holds the old records.
+        checkpoint: Holds the fetched records.
+        count: How many of those there are.
         on_batch: As for :class:`FetchedRecords`. While old records are only counted, it is called
             with 0.
+        sink: Holds the old records.
         walked: The inboxes whose old records are left out. They were walked to the end, so a
             record of theirs that was not fetched again does not exist any more.
 
@@ -71,16 +71,14 @@ class MergedRecords:
 
     def __init__(
         self,
-        fetched: FetchedRecords,
         checkpoint: Checkpoint,
-        sink: Sink,
+        count: int,
         on_batch: Callable[[int], None],
-        walked: Collection[str | None] = (),
+        sink: Sink,
+        walked: Collection[str | None],
     ) -> None:
-        self._fetched = fetched
-        self._checkpoint = checkpoint
+        super().__init__(checkpoint, count, on_batch)
         self._sink = sink
-        self._on_batch = on_batch
         self._walked = walked
         checkpoint.index_keys()
         self.counts = Counter[str | None]()
@@ -88,13 +86,13 @@ class MergedRecords:
             self.counts.update(map(_read_inbox_id, batch))
 
     def __len__(self) -> int:
-        return len(self._fetched) + self.counts.total()
+        return super().__len__() + self.counts.total()
 
     def __iter__(self) -> Iterator[list[bytes]]:
         for batch in self._old():
             self._on_batch(len(batch))
             yield batch
-        yield from self._fetched
+        yield from super().__iter__()
 
     def _old(self) -> Iterator[list[bytes]]:
         for batch in self._sink.stored() or ():
@@ -104,9 +102,6 @@ class MergedRecords:
             old = [record for key, record in keyed if key not in fetched]
             if kept := [record for record in old if _read_inbox_id(record) not in self._walked]:
                 yield kept
-
-
-SinkRecords: TypeAlias = FetchedRecords | MergedRecords
 
 
 def _read_key(record: bytes) -> RecordKey:
@@ -198,7 +193,7 @@ class Publication:
 
     def _select_records(
         self, job: Job, count: int, partitions: Collection[Partition]
-    ) -> SinkRecords:
+    ) -> FetchedRecords:
         """Return the records that the target is to hold.
 
         Raises:
@@ -208,7 +203,7 @@ class Publication:
         failed = [one for one in partitions if one.error is not None]
         if job.adds_to is None:
             return self._replace(job, fetched, partitions, failed)
-        return self._merge(fetched, ()) if self._existing.is_replaced else fetched
+        return self._merge(count, ()) if self._existing.is_replaced else fetched
 
     def _replace(
         self,
@@ -216,7 +211,7 @@ class Publication:
         fetched: FetchedRecords,
         partitions: Collection[Partition],
         failed: Collection[Partition],
-    ) -> SinkRecords:
+    ) -> FetchedRecords:
         if len(fetched) and not failed:
             return fetched
         if not self._existing.is_replaced:
@@ -224,12 +219,11 @@ class Publication:
             return fetched
         if self._existing.is_empty():
             return fetched
-        records: SinkRecords = fetched
+        records = fetched
         if failed and not self._policy.replace:
             require_carriable(self._existing, self._sink.target, failed)
-            records = self._merge(
-                fetched, {one.inbox_id for one in partitions if one.error is None}
-            )
+            walked = {one.inbox_id for one in partitions if one.error is None}
+            records = self._merge(len(fetched), walked)
         if not len(records):
             require_not_emptied(self._existing, self._sink.target, job.filters, self._policy)
         return records
@@ -241,11 +235,11 @@ class Publication:
                 *(self._sink.target, self._existing.last.conversations),
             )
 
-    def _merge(self, fetched: FetchedRecords, walked: Collection[str | None]) -> MergedRecords:
-        return MergedRecords(fetched, self._checkpoint, self._sink, self._on_batch, walked)
+    def _merge(self, count: int, walked: Collection[str | None]) -> MergedRecords:
+        return MergedRecords(self._checkpoint, count, self._on_batch, self._sink, walked)
 
     def _describe_carried(
-        self, job: Job, partitions: Collection[Partition], records: SinkRecords
+        self, job: Job, partitions: Collection[Partition], records: FetchedRecords
     ) -> Iterator[Partition]:
         """Yield the partitions; those that failed with the number and age of their old records."""
         last = self._existing.last
