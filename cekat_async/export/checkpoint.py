@@ -226,19 +226,15 @@ class Checkpoint:
         with self._file.writing() as database:
             database.execute("CREATE INDEX IF NOT EXISTS by_name ON names (name)")
 
-    def known(self, keys: Sequence[RecordKey]) -> set[RecordKey]:
+    def known(self, keys: Collection[RecordKey]) -> set[RecordKey]:
         """Return those of some keys for which it holds a record."""
         marks = ",".join("?" * len(keys))
         with self._file.reading() as database:
             rows = database.execute(
                 f"SELECT DISTINCT name FROM names WHERE name IN ({marks})",  # noqa: S608 - marks
-                keys,
+                [*keys],
             )
             return {key for (key,) in rows}
-
-    def has_any(self, keys: Collection[RecordKey]) -> bool:
-        """Whether it holds a record with any of these keys."""
-        return bool(keys) and bool(self.known([*keys]))
 
     def close(self, *, done: bool = False) -> None:
         """Close the file, and remove it if the export is done or has no page yet."""

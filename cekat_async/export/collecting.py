@@ -28,13 +28,7 @@ _MOST_WAITING = 16
 
 
 class Collector:
-    """Stores the pages of an export in its checkpoint.
-
-    Args:
-        checkpoint: Where the pages are stored.
-        worker: Runs blocking calls.
-        tracker: Counts the pages.
-        on_progress: Called whenever more pages are durable.
+    """Stores the pages of an export in its checkpoint, and reports when more are durable.
 
     Attributes:
         stored: How many records are in the checkpoint.

@@ -120,12 +120,8 @@ def open_export(
 
     An export that can be refused without a request is refused here, before anything changes.
 
-    Args:
-        checkpoint: The checkpoint. It is emptied if the caller wants to restart.
-        sink: The target.
-        wanted: The export that the caller wants, as if it were not incremental.
-        policy: The options that say what may happen to existing data.
-        check: As for :class:`ExistingTarget`.
+    ``wanted`` is the export that the caller wants, as if it were not incremental. ``check`` is that
+    of :class:`ExistingTarget`.
 
     Raises:
         CekatError: The export is refused.

@@ -32,11 +32,8 @@ _NOT_LISTED = "the account does not list this inbox any more"
 class FetchedRecords:
     """The records of a checkpoint, each conversation in its latest version.
 
-    Args:
-        checkpoint: Holds the records.
-        count: How many there are.
-        on_batch: Called with the number of records of each batch before it is handed out; what it
-            raises ends the iteration.
+    ``on_batch`` is called with the number of records of each batch before it is handed out. What
+    it raises ends the iteration.
     """
 
     def __init__(self, checkpoint: Checkpoint, count: int, on_batch: Callable[[int], None]) -> None:
@@ -56,14 +53,9 @@ class FetchedRecords:
 class MergedRecords(FetchedRecords):
     """The old records that a target keeps, and then the fetched ones, which replace old ones.
 
-    Args:
-        checkpoint: Holds the fetched records.
-        count: How many of those there are.
-        on_batch: As for :class:`FetchedRecords`. While old records are only counted, it is called
-            with 0.
-        sink: Holds the old records.
-        walked: The inboxes whose old records are left out. They were walked to the end, so a
-            record of theirs that was not fetched again does not exist any more.
+    Old records of inboxes in ``walked`` are left out. Those were walked to the end, so a record of
+    theirs that was not fetched again does not exist any more. While old records are only counted,
+    ``on_batch`` is called with 0.
 
     Attributes:
         counts: How many old records are kept, by inbox; ``None`` for those without a readable one.
@@ -117,14 +109,9 @@ def _read_inbox_id(record: bytes) -> str | None:
 
 
 class Publication:
-    """Writes a finished checkpoint to a sink.
+    """Writes a finished checkpoint to a sink, if the policy allows it.
 
-    Args:
-        checkpoint: The records, all of them fetched.
-        sink: Receives each conversation once, in its latest version.
-        existing: The content of the target so far.
-        policy: The options that say what may happen to it.
-        on_batch: Called with the number of records in each batch that the sink takes.
+    ``on_batch`` is called with the number of records in each batch that the sink takes.
 
     Attributes:
         size: How many records the sink receives; ``None`` until it is known.

@@ -11,6 +11,7 @@ import msgspec
 
 from cekat_async import Position
 from cekat_async.config import require_count, require_text
+from cekat_async.export.accounts import prepare_export
 from cekat_async.export.checkpoint import Checkpoint, Job, count_conversations
 from cekat_async.export.checks import (
     Policy,
@@ -20,7 +21,6 @@ from cekat_async.export.checks import (
 from cekat_async.export.collecting import Collector
 from cekat_async.export.existing_target import ExistingTarget
 from cekat_async.export.opening import OpenedExport, open_export
-from cekat_async.export.preparing import prepare_export
 from cekat_async.export.progress import ProgressTracker
 from cekat_async.export.publishing import Publication
 from cekat_async.export.report import ExportProgress, ExportReport

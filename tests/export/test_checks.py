@@ -7,6 +7,7 @@ import pytest
 from support.sinks import MOMENT, a_manifest
 
 from cekat_async import CheckpointError, ConfigurationError, Position, StageStatus
+from cekat_async.export.accounts import find_inboxes
 from cekat_async.export.checkpoint import Job
 from cekat_async.export.checks import (
     build_filters,
@@ -16,7 +17,6 @@ from cekat_async.export.checks import (
     start_positions,
 )
 from cekat_async.export.manifest import Filters, Partition
-from cekat_async.export.preparing import find_inboxes
 from cekat_async.sandbox import Fault
 
 WALKED = Position.from_bytes(
