@@ -175,15 +175,6 @@ def test_another_export_is_refused(found, wanted, message):
     )
 
 
-def test_what_has_the_same_filters_can_be_added_to():
-    """The same filters are all that it takes, in whatever order their inboxes are named."""
-    base = msgspec.structs.replace(
-        a_manifest(), filters=Filters(inbox_ids=("a", "b"), stage_status="open")
-    )
-
-    require_same_filters(base, Filters(inbox_ids=("b", "a"), stage_status="open"))
-
-
 @pytest.mark.parametrize(
     "filters, message",
     [

@@ -816,16 +816,6 @@ async def test_a_sink_can_be_used_again(account, target):
         assert _is_whole(target, a)
 
 
-async def test_a_target_that_was_changed_is_replaced(account, target):
-    """What somebody else has changed does not keep a whole export from taking its place."""
-    async with account(120) as a:
-        await export_conversations(a.client, target)
-        target.write_bytes(OLD)
-        await export_conversations(a.client, target)
-
-        assert _is_whole(target, a)
-
-
 # Killed
 
 
