@@ -16,7 +16,7 @@ from cekat_async.export.checkpoint_file import CheckpointFile
 from cekat_async.export.manifest import Counts, Filters, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Checkpoint", "FetchedPage", "Job", "RecordKey", "count_conversations"]
@@ -166,12 +166,12 @@ class Checkpoint:
                 for inbox_id, position, pages, records, error in rows
             }
 
-    def put_error(self, inbox_id: str | None, error: str | None) -> None:
-        """Store the permanent error of a partition, or that it has none."""
+    def put_errors(self, errors: Mapping[str | None, str]) -> None:
+        """Store the permanent errors of some inboxes, and that the other partitions have none."""
+        rows = [(error, inbox_id or _ALL) for inbox_id, error in errors.items()]
         with self._file.writing() as database:
-            database.execute(
-                "UPDATE partitions SET error = ? WHERE inbox_id = ?", (error, inbox_id or _ALL)
-            )
+            database.execute("UPDATE partitions SET error = NULL")
+            database.executemany("UPDATE partitions SET error = ? WHERE inbox_id = ?", rows)
 
     def add_pages(self, pages: Sequence[FetchedPage], counts: Counts) -> None:
         """Store pages, the positions after them, and the counts that include them, durably."""

@@ -12,9 +12,8 @@ from cekat_async.export.checks import may_pass
 from cekat_async.export.worker import wait_until_done
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable
 
-    from cekat_async import CekatError
     from cekat_async.export.checkpoint import Checkpoint
     from cekat_async.export.manifest import Counts
     from cekat_async.export.progress import ProgressTracker
@@ -54,7 +53,7 @@ class Collector:
             InboxesFailedError: Some inboxes failed in a way that may pass, or all of them failed.
             CekatError: A request failed, or the checkpoint cannot be written.
         """
-        failed: Sequence[CekatError] = ()
+        errors: dict[str | None, str] = {}
         try:
             await self._store_all(pages)
         except InboxesFailedError as error:
@@ -62,8 +61,8 @@ class Collector:
             count = len(await self._worker.do(self._checkpoint.partitions))
             if any(map(may_pass, error.errors)) or len(error.errors) == count:
                 raise
-            failed = error.errors
-        await self._worker.do(self._put_errors, failed)
+            errors = {one.inbox_id: str(one) for one in error.errors}
+        await self._worker.do(self._checkpoint.put_errors, errors)
 
     async def _store_all(self, pages: AsyncGenerator[ConversationPage, None]) -> None:
         """Store each page at once if the disk is idle, otherwise in batches.
@@ -101,12 +100,6 @@ class Collector:
         self._checkpoint.add_pages([_fetched_page(page) for page in pages], counts)
         # Here, so that it is right even if the task that waits for this is cancelled.
         self.stored = counts.fetched
-
-    def _put_errors(self, failed: Sequence[CekatError]) -> None:
-        errors = {error.inbox_id: str(error) for error in failed}
-        for inbox_id, partition in self._checkpoint.partitions().items():
-            if partition.error != errors.get(inbox_id):
-                self._checkpoint.put_error(inbox_id, errors.get(inbox_id))
 
 
 def _fetched_page(page: ConversationPage) -> FetchedPage:

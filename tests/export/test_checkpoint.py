@@ -96,7 +96,7 @@ def test_everything_that_is_stored_is_there_when_it_is_opened_again(path):
     checkpoint.add_pages([page("1", "2", inbox_id="a"), page("3", inbox_id="b")], Counts(pages=2))
     checkpoint.add_pages([page("4", inbox_id="a", position=OVER)], Counts(pages=3))
     checkpoint.add_pages([page(inbox_id="a", position=OVER)], counts)
-    checkpoint.put_error("b", "it is gone")
+    checkpoint.put_errors({"b": "it is gone"})
     checkpoint.close()
 
     again = Checkpoint(path)
@@ -108,7 +108,7 @@ def test_everything_that_is_stored_is_there_when_it_is_opened_again(path):
         "b": Partition(inbox_id="b", position=NEW, pages=1, records=1, error="it is gone"),
     }
     assert read_records(again) == [*page("1", "2", "3", "4").lines]
-    again.put_error("b", None)
+    again.put_errors({})
     again.put_counts(Counts(runs=3))
     again.put_job(OTHER_JOB)
     again.close()
