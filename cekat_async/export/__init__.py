@@ -7,7 +7,7 @@ If an export is stopped or killed, the same call resumes from its checkpoint. Th
 visible when it is complete, with a manifest of what it holds.
 
 Start reading in ``runner.py``. An export runs in four steps, each in a module of its own:
-``opening`` (what can be refused without a request), ``preparing`` (the account and its inboxes),
+``opening`` (what can be refused without a request), ``accounts`` (the inboxes, and whose they are),
 ``collecting`` (from the API to the ``checkpoint``), ``publishing`` (from there to a sink).
 """
 

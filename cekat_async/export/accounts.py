@@ -1,9 +1,11 @@
-"""Which account an export is of, and whether two exports are of the same account."""
+"""The first requests of an export: they find its inboxes, and show which account it is of."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,28 +14,23 @@ import msgspec
 from cekat_async import (
     BadRequestError,
     CekatError,
+    ConfigurationError,
     NotFoundError,
     NotSentError,
     PermissionDeniedError,
 )
-from cekat_async.export.checks import may_pass
+from cekat_async.export.checks import may_pass, start_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from cekat_async import CekatClient, Inbox, StageStatus
-    from cekat_async.export.checkpoint import Job
-    from cekat_async.export.manifest import Manifest
+    from cekat_async import CekatClient, Inbox, MalformedRecord, Position, StageStatus
+    from cekat_async.export.checkpoint import Checkpoint, Job
+    from cekat_async.export.manifest import Filters, Manifest
+    from cekat_async.export.opening import OpenedExport
     from cekat_async.export.worker import Worker
 
-__all__ = [
-    "AccountRecord",
-    "Identity",
-    "fetch_business_id",
-    "fetch_first_ids",
-    "get_business_id",
-    "identify_account",
-]
+__all__ = ["Identity", "find_inboxes", "prepare_export"]
 
 _log = logging.getLogger("cekat_async")
 
@@ -77,76 +74,143 @@ class Identity(msgspec.Struct, frozen=True):
         return None
 
 
-class AccountRecord(NamedTuple):
+class _AccountRecord(NamedTuple):
     """A checkpoint or a target that an export may use only if it is of the same account.
 
     Attributes:
         identity: The account that it records.
-        holds_any: Returns whether it holds a conversation with one of the given ids. It blocks.
+        find: Returns a true value if it holds a conversation with one of the given ids. It blocks.
         make_error: Returns the error for another account, given the reason.
     """
 
     identity: Identity
-    holds_any: Callable[[Collection[str]], bool]
+    find: Callable[[Collection[str]], object]
     make_error: Callable[[str], CekatError]
 
 
-async def identify_account(
-    ours: Identity,
-    records: Sequence[AccountRecord],
-    fetch_ids: Callable[[], Awaitable[Collection[str]]],
+async def prepare_export(
+    client: CekatClient,
+    checkpoint: Checkpoint,
     worker: Worker,
-) -> Identity:
-    """Return our identity, completed from the records, if all of them are of our account.
+    opened: OpenedExport,
+    page_size: int,
+    on_malformed: Callable[[MalformedRecord], object],
+    *,
+    is_comparable: bool,
+) -> Job:
+    """Store the job in the checkpoint, with the account that it is of, and return it.
 
-    Args:
-        ours: The account of the client's key.
-        records: The checkpoint and the target, if they record another key.
-        fetch_ids: Returns the ids of the first page. It is called only if the identities alone do
-            not decide.
-        worker: Runs blocking calls.
+    The business of the account is requested only if it is not recorded, and if ``is_comparable``: a
+    later export can read it then.
 
     Raises:
-        CekatError: A record is of another account, or nothing shows that it is of ours.
+        CekatError: The checkpoint or the target is of another account, or a request failed.
+            Nothing was changed.
     """
-    doubtful = [record for record in records if _is_doubtful(record, ours)]
-    if doubtful:
-        await _require_known(records, doubtful, await fetch_ids(), worker)
-    known = [ours.business_id, *(record.identity.business_id for record in records)]
-    return Identity(ours.key, next(filter(None, known), ours.business_id))
+    filters = opened.job.filters
+    if opened.resumes:
+        inbox_ids, listed = [*await worker.do(checkpoint.partitions)], None
+    else:
+        inbox_ids, listed = await find_inboxes(client, filters, on_malformed)
+    business_id = listed if listed or opened.business_id is None else opened.business_id
+    if business_id is None and is_comparable:
+        business_id = await _fetch_business_id(client)
+    ours = Identity(client.account, business_id)
+    records = await worker.do(_list_records, checkpoint, opened)
+    if doubtful := [record for record in records if _is_doubtful(record, ours)]:
+        ids = await _fetch_first_ids(client, inbox_ids, filters.stage_status, page_size)
+        await worker.do(_require_known, doubtful, records, ids)
+    known = [business_id, *(record.identity.business_id for record in records)]
+    job = msgspec.structs.replace(
+        opened.job,
+        account=opened.wanted.account,
+        key_fingerprint=ours.key,
+        business_id=next(filter(None, known), business_id),
+    )
+    await worker.do(_put_job, checkpoint, opened, job, start_positions(inbox_ids, opened.base))
+    return job
 
 
-def _is_doubtful(record: AccountRecord, ours: Identity) -> bool:
+def _list_records(checkpoint: Checkpoint, opened: OpenedExport) -> list[_AccountRecord]:
+    """Return the checkpoint, and the target if its account matters."""
+    records = list[_AccountRecord]()
+    if opened.found:
+        theirs = Identity.from_record(opened.found)
+        refuse = partial(opened.refuse_checkpoint, checkpoint.path)
+        records.append(_AccountRecord(theirs, checkpoint.known, refuse))
+    if opened.last and opened.is_target_in_doubt():
+        theirs, holds_any = Identity.from_record(opened.last), opened.existing.holds_any
+        records.append(_AccountRecord(theirs, holds_any, opened.refuse_target))
+    return records
+
+
+def _is_doubtful(record: _AccountRecord, ours: Identity) -> bool:
     is_same = record.identity.is_same(ours)
     if is_same is False:
         raise record.make_error("the inboxes belong to another business")
     return is_same is None
 
 
-async def _require_known(
-    records: Sequence[AccountRecord],
-    doubtful: Sequence[AccountRecord],
-    ids: Collection[str],
-    worker: Worker,
+def _require_known(
+    doubtful: Iterable[_AccountRecord], records: Sequence[_AccountRecord], ids: Collection[str]
 ) -> None:
     """Raise unless the ids of the first page show that each doubtful record is of our account."""
     for record in doubtful:
         # Ids in a record of the same account prove this one as well.
-        witnesses = [one for one in records if one.identity.is_same(record.identity)]
-        for witness in witnesses:
-            if await worker.do(witness.holds_any, ids):
-                break
-        else:
+        same = (one for one in records if one.identity.is_same(record.identity))
+        if not any(one.find(ids) for one in same):
             raise record.make_error("none of the newest conversations is in it")
 
 
-def get_business_id(inboxes: Iterable[Inbox]) -> str:
+def _put_job(
+    checkpoint: Checkpoint, opened: OpenedExport, job: Job, positions: dict[str | None, Position]
+) -> None:
+    if not opened.resumes:
+        if opened.found:  # This export fetches everything that it was to fetch.
+            checkpoint.open(restart=True)
+        checkpoint.begin(job, positions)
+    elif job != opened.job:
+        checkpoint.put_job(job)
+
+
+async def find_inboxes(
+    client: CekatClient, filters: Filters, on_malformed: Callable[[MalformedRecord], object]
+) -> tuple[list[str | None], str | None]:
+    """Return the inboxes that an export walks, and the business that they belong to.
+
+    The only inbox is ``None`` for the listing of all conversations. The business is ``None`` if the
+    inboxes were not listed: see :class:`Identity`.
+
+    Raises:
+        ConfigurationError: All inboxes are wanted, and there are none.
+    """
+    if not filters.by_inbox:
+        return [*filters.inbox_ids] or [None], None
+    found = list[str | None]()
+    inboxes: list[Inbox] = []
+    # A malformed record of an inbox that has an id can be walked like any other.
+    async with aclosing(client.inboxes.list(on_malformed=lambda _: None).pages()) as pages:
+        async for page in pages:
+            inboxes += page.items
+            found += [id_ for id_ in page.ids if id_ is not None]
+            for record in page.malformed_records:
+                if record.id is None:
+                    on_malformed(record)
+    if not found:
+        # An empty export would replace one that is complete.
+        raise ConfigurationError("there is no inbox that the key may see").advise(
+            "leave out {option}, or check the key", by_inbox=True
+        )
+    return found, _get_business_id(inboxes)
+
+
+def _get_business_id(inboxes: Iterable[Inbox]) -> str:
     """Return the business that all inboxes belong to; empty if they name none or several."""
     named = {inbox.business_id for inbox in inboxes if inbox.business_id}
     return named.pop() if len(named) == 1 else ""
 
 
-async def fetch_business_id(client: CekatClient) -> str | None:
+async def _fetch_business_id(client: CekatClient) -> str | None:
     """Return the business of the account, with one request.
 
     Exports work without it, so a failed request is no error. The result is empty if the API does
@@ -164,22 +228,16 @@ async def fetch_business_id(client: CekatClient) -> str | None:
         _log.debug("the business of the account is not known: %s", error)
         passes = isinstance(error, TimeoutError) or may_pass(error)
         return None if passes else ""
-    return get_business_id(page.items)
+    return _get_business_id(page.items)
 
 
-async def fetch_first_ids(
+async def _fetch_first_ids(
     client: CekatClient,
     inbox_ids: Sequence[str | None],
     stage_status: StageStatus | str | None,
     page_size: int,
 ) -> set[str]:
-    """Return the ids on the first page of a few listings.
-
-    Args:
-        client: Sends the requests.
-        inbox_ids: The listings of the export; ``None`` is that of all conversations.
-        stage_status: The status that the export is limited to.
-        page_size: Conversations per request.
+    """Return the ids on the first page of a few of an export's listings.
 
     Raises:
         CekatError: A request failed. Inboxes that the key may not see are skipped.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import time
 from datetime import datetime
@@ -15,7 +16,7 @@ from cekat_async.export.checkpoint_file import CheckpointFile
 from cekat_async.export.manifest import Counts, Filters, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Checkpoint", "FetchedPage", "Job", "RecordKey", "count_conversations"]
@@ -33,6 +34,7 @@ RecordKey: TypeAlias = str | bytes
 """What identifies a record: its id, or all of its bytes if it has no readable id."""
 # SQLite's own steps: this many take some milliseconds.
 _STEPS_BETWEEN_LOOKS = 100_000
+_NONE = (math.inf,)  # after the last replaced record
 _ALL = ""  # the listing of all conversations, among inbox ids
 
 
@@ -164,12 +166,12 @@ class Checkpoint:
                 for inbox_id, position, pages, records, error in rows
             }
 
-    def put_error(self, inbox_id: str | None, error: str | None) -> None:
-        """Store the permanent error of a partition, or that it has none."""
+    def put_errors(self, errors: Mapping[str | None, str]) -> None:
+        """Store the permanent errors of some inboxes, and that the other partitions have none."""
+        rows = [(error, inbox_id or _ALL) for inbox_id, error in errors.items()]
         with self._file.writing() as database:
-            database.execute(
-                "UPDATE partitions SET error = ? WHERE inbox_id = ?", (error, inbox_id or _ALL)
-            )
+            database.execute("UPDATE partitions SET error = NULL")
+            database.executemany("UPDATE partitions SET error = ? WHERE inbox_id = ?", rows)
 
     def add_pages(self, pages: Sequence[FetchedPage], counts: Counts) -> None:
         """Store pages, the positions after them, and the counts that include them, durably."""
@@ -203,20 +205,17 @@ class Checkpoint:
         Call :meth:`find_repeats` first.
         """
         with self._file.reading() as database:
-            rows = database.execute("SELECT seq FROM temp.replaced ORDER BY seq")
-            replaced = (seq for (seq,) in rows)
-            skipped, end = next(replaced, -1), 0
+            replaced = database.execute("SELECT seq FROM temp.replaced ORDER BY seq")
+            (skipped,), end = next(replaced, _NONE), 0
             for seq, lines in database.execute("SELECT seq, lines FROM pages ORDER BY seq"):
                 if seq != end:
                     raise sqlite3.DatabaseError("a page is missing")
                 records = lines.split(b"\n")
                 end = seq + len(records)
-                if not seq <= skipped < end:
-                    yield records
-                    continue
-                skip = {skipped - seq}
-                while (skipped := next(replaced, -1)) != -1 and skipped < end:
+                skip = set[int]()
+                while skipped < end:
                     skip.add(skipped - seq)
+                    (skipped,) = next(replaced, _NONE)
                 if kept := [line for index, line in enumerate(records) if index not in skip]:
                     yield kept
             if end != self._seq:
@@ -227,19 +226,15 @@ class Checkpoint:
         with self._file.writing() as database:
             database.execute("CREATE INDEX IF NOT EXISTS by_name ON names (name)")
 
-    def known(self, keys: Sequence[RecordKey]) -> set[RecordKey]:
+    def known(self, keys: Collection[RecordKey]) -> set[RecordKey]:
         """Return those of some keys for which it holds a record."""
         marks = ",".join("?" * len(keys))
         with self._file.reading() as database:
             rows = database.execute(
                 f"SELECT DISTINCT name FROM names WHERE name IN ({marks})",  # noqa: S608 - marks
-                keys,
+                [*keys],
             )
             return {key for (key,) in rows}
-
-    def has_any(self, keys: Collection[RecordKey]) -> bool:
-        """Whether it holds a record with any of these keys."""
-        return bool(keys) and bool(self.known([*keys]))
 
     def close(self, *, done: bool = False) -> None:
         """Close the file, and remove it if the export is done or has no page yet."""

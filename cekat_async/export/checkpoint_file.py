@@ -26,15 +26,7 @@ _APPLICATION = 0x43454B41  # "CEKA": so that no other program's file is taken fo
 
 
 class CheckpointFile:
-    """A SQLite database that is locked as long as it is open.
-
-    Args:
-        path: The file; ``None`` for a temporary one, which no other run can resume from.
-
-    Raises:
-        ConfigurationError: No file can have this name.
-        TargetError: There is no folder for temporary files.
-    """
+    """A SQLite database that is locked as long as it is open: see :class:`Checkpoint`."""
 
     def __init__(self, path: Path | None) -> None:
         self._folder = None if path else _make_temporary_folder()

@@ -19,7 +19,7 @@ from cekat_async import (
     ServerError,
     TransportError,
 )
-from cekat_async.config import require_inbox_id, require_text
+from cekat_async.config import require_inbox_id, require_switch, require_text
 from cekat_async.export.manifest import Filters
 from cekat_async.export.sinks.base import CHECKPOINT
 from cekat_async.export.sinks.lock import LOCK
@@ -66,6 +66,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     restart: bool = False
     replace: bool = False
     allow_empty: bool = False
+
+    def __post_init__(self) -> None:
+        require_switch("replace", self.replace)
+        require_switch("allow_empty", self.allow_empty)
 
 
 def build_filters(
@@ -116,16 +120,13 @@ def require_same_export(found: Job, wanted: Job, where: object) -> None:
         CheckpointError: It has others. The message names both.
     """
     if found.target != wanted.target:
-        raise _make_other_export_error(where, "another target", found.target, wanted.target)
-    if not is_same_selection(found.filters, wanted.filters):
+        what, theirs, ours = "another target", found.target, wanted.target
+    elif not is_same_selection(found.filters, wanted.filters):
         what = "an export with other filters"
-        raise _make_other_export_error(
-            where, what, _describe(found.filters), _describe(wanted.filters)
-        )
-
-
-def _make_other_export_error(where: object, what: str, theirs: str, ours: str) -> CheckpointError:
-    return CheckpointError(
+        theirs, ours = _describe(found.filters), _describe(wanted.filters)
+    else:
+        return
+    raise CheckpointError(
         f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours})"
     ).advise("finish that one as it was begun, or begin anew with {option}", restart=True)
 
@@ -171,7 +172,7 @@ def require_carriable(existing: ExistingTarget, target: str, failed: Collection[
     Raises:
         ReplacementRefusedError: They cannot. The message says why.
     """
-    if existing.last is not None and existing.is_unchanged():
+    if existing.last is not None and existing.is_unchanged:
         return
     why = "has no manifest" if existing.last is None else "was changed since the last export"
     first = next(iter(failed))

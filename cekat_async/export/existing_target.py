@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -35,29 +36,26 @@ class ExistingTarget:
         self._sink = sink
         self.last = last
         self._check = check
-        self._is_unchanged: bool | None = None
 
     @property
     def is_replaced(self) -> bool:
         """Whether an export replaces the target, instead of merging into it."""
         return self._sink.stored() is not None
 
+    @cached_property
     def is_unchanged(self) -> bool:
-        """Whether the target is what the last export left."""
-        if self._is_unchanged is None:
-            self._is_unchanged = self.last is not None and self._is_verified(self.last)
-        return self._is_unchanged
-
-    def _is_verified(self, manifest: Manifest) -> bool:
+        """Whether the target is what the last export left. The first look reads all of it."""
+        if self.last is None:
+            return False
         try:
-            self._sink.verify(manifest)
+            self._sink.verify(self.last)
         except TargetError:
             return False
         return True
 
     def count(self) -> int | None:
         """Return how many records the target holds; ``None`` if this is unknown."""
-        return self.last.conversations if self.last and self.is_unchanged() else None
+        return self.last.conversations if self.last and self.is_unchanged else None
 
     def is_empty(self) -> bool:
         """Whether the target holds nothing that could be lost."""
@@ -71,7 +69,7 @@ class ExistingTarget:
 
     def holds_any(self, ids: Collection[str]) -> bool:
         """Whether the target holds a conversation with one of some ids."""
-        if not ids or not self.is_unchanged():
+        if not ids or not self.is_unchanged:
             return False
         if isinstance(self._sink, Lookup):
             return bool(self._sink.known([*ids]))

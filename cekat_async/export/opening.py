@@ -34,12 +34,14 @@ class OpenedExport(NamedTuple):
     """An export that may begin, unless it turns out to be of another account.
 
     Attributes:
-        job: The export: a new one, or the unfinished one.
+        wanted: The export that the caller wants.
+        job: The export that runs: the wanted one, or the unfinished one.
         found: The unfinished export in the checkpoint; ``None`` if there is none.
         existing: The content of the target.
         policy: The options that say what may happen to existing data.
     """
 
+    wanted: Job
     job: Job
     found: Job | None
     existing: ExistingTarget
@@ -60,15 +62,24 @@ class OpenedExport(NamedTuple):
         """The manifest that an incremental export adds to; ``None`` for a whole export."""
         return self.last if self.job.adds_to else None
 
-    def business_id(self, key: str) -> str | None:
-        """Return the business that is recorded for a key; ``None`` if none is."""
+    @property
+    def expected(self) -> int | None:
+        """About how many conversations are to be fetched; ``None`` if nobody knows."""
+        last = self.last
+        if last is None or self.base or not is_same_selection(last.filters, self.wanted.filters):
+            return None
+        return last.conversations
+
+    @property
+    def business_id(self) -> str | None:
+        """The business that is recorded for the client's key; ``None`` if none is."""
         recorded = [Identity.from_record(one) for one in (self.found, self.last) if one]
-        known = [one.business_id for one in recorded if one.key == key]
+        known = [one.business_id for one in recorded if one.key == self.wanted.key_fingerprint]
         return next((one for one in known if one is not None), None)
 
-    def depends_on_target(self, key: str) -> bool:
-        """Whether the target may be used only if it is of the account of this key."""
-        if self.last is None or Identity.from_record(self.last).key == key:
+    def is_target_in_doubt(self) -> bool:
+        """Whether another key wrote the target, so that its account matters."""
+        if self.last is None or Identity.from_record(self.last).key == self.wanted.key_fingerprint:
             return False
         if self.base is not None:
             return True
@@ -76,12 +87,12 @@ class OpenedExport(NamedTuple):
             not self.policy.replace and self.existing.is_replaced and not self.existing.is_empty()
         )
 
-    def refuse_target(self, account: str, why: str) -> CekatError:
+    def refuse_target(self, why: str) -> CekatError:
         """Return the error for a target that is of another account."""
         assert self.last is not None  # noqa: S101 - for type checkers
         text = (
             f"{self.last.target} holds an export of another account ({self.last.account}; this is "
-            f"{account}; the keys differ, and {why})"
+            f"{self.wanted.account}; the keys differ, and {why})"
         )
         if self.existing.is_replaced:
             return ReplacementRefusedError(text).advise(
@@ -91,12 +102,12 @@ class OpenedExport(NamedTuple):
             "nothing can be added to it; export all of it anew with {option}", incremental=False
         )
 
-    def refuse_checkpoint(self, where: object, account: str, why: str) -> CekatError:
+    def refuse_checkpoint(self, where: object, why: str) -> CekatError:
         """Return the error for a checkpoint that is of another account."""
         assert self.found is not None  # noqa: S101 - for type checkers
         return CheckpointError(
             f"the checkpoint {where} belongs to another account ({self.found.account}; this is "
-            f"{account}; the keys differ, and {why})"
+            f"{self.wanted.account}; the keys differ, and {why})"
         ).advise(
             "finish it with the other account's key, or begin anew with {option}", restart=True
         )
@@ -109,12 +120,8 @@ def open_export(
 
     An export that can be refused without a request is refused here, before anything changes.
 
-    Args:
-        checkpoint: The checkpoint. It is emptied if the caller wants to restart.
-        sink: The target.
-        wanted: The export that the caller wants, as if it were not incremental.
-        policy: The options that say what may happen to existing data.
-        check: As for :class:`ExistingTarget`.
+    ``wanted`` is the export that the caller wants, as if it were not incremental. ``check`` is that
+    of :class:`ExistingTarget`.
 
     Raises:
         CekatError: The export is refused.
@@ -137,7 +144,7 @@ def open_export(
         sink.verify(existing.last)
     if is_stale:
         checkpoint.open(restart=True)
-    return OpenedExport(job, found, existing, policy)
+    return OpenedExport(wanted, job, found, existing, policy)
 
 
 def _last_export(sink: Sink, policy: Policy) -> Manifest | None:
@@ -176,4 +183,4 @@ def _may_be_replaced(existing: ExistingTarget, last: Manifest, wanted: Job, poli
     if not is_ours:
         # It may be of another account, so that nothing can be added to it.
         return policy.replace or existing.is_empty()
-    return not (is_same_selection(last.filters, wanted.filters) and existing.is_unchanged())
+    return not (is_same_selection(last.filters, wanted.filters) and existing.is_unchanged)

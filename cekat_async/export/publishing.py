@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -32,11 +32,8 @@ _NOT_LISTED = "the account does not list this inbox any more"
 class FetchedRecords:
     """The records of a checkpoint, each conversation in its latest version.
 
-    Args:
-        checkpoint: Holds the records.
-        count: How many there are.
-        on_batch: Called with the number of records of each batch before it is handed out; what it
-            raises ends the iteration.
+    ``on_batch`` is called with the number of records of each batch before it is handed out. What
+    it raises ends the iteration.
     """
 
     def __init__(self, checkpoint: Checkpoint, count: int, on_batch: Callable[[int], None]) -> None:
@@ -53,17 +50,12 @@ class FetchedRecords:
             yield batch
 
 
-class MergedRecords:
-    """The old records that a target keeps, and then the fetched ones.
+class MergedRecords(FetchedRecords):
+    """The old records that a target keeps, and then the fetched ones, which replace old ones.
 
-    Args:
-        fetched: The records that were fetched. They replace old ones with the same key.
-        checkpoint: Knows the keys of the fetched records.
-        sink: Holds the old records.
-        on_batch: As for :class:`FetchedRecords`. While old records are only counted, it is called
-            with 0.
-        walked: The inboxes whose old records are left out. They were walked to the end, so a
-            record of theirs that was not fetched again does not exist any more.
+    Old records of inboxes in ``walked`` are left out. Those were walked to the end, so a record of
+    theirs that was not fetched again does not exist any more. While old records are only counted,
+    ``on_batch`` is called with 0.
 
     Attributes:
         counts: How many old records are kept, by inbox; ``None`` for those without a readable one.
@@ -71,16 +63,14 @@ class MergedRecords:
 
     def __init__(
         self,
-        fetched: FetchedRecords,
         checkpoint: Checkpoint,
-        sink: Sink,
+        count: int,
         on_batch: Callable[[int], None],
-        walked: Collection[str | None] = (),
+        sink: Sink,
+        walked: Collection[str | None],
     ) -> None:
-        self._fetched = fetched
-        self._checkpoint = checkpoint
+        super().__init__(checkpoint, count, on_batch)
         self._sink = sink
-        self._on_batch = on_batch
         self._walked = walked
         checkpoint.index_keys()
         self.counts = Counter[str | None]()
@@ -88,13 +78,13 @@ class MergedRecords:
             self.counts.update(map(_read_inbox_id, batch))
 
     def __len__(self) -> int:
-        return len(self._fetched) + self.counts.total()
+        return super().__len__() + self.counts.total()
 
     def __iter__(self) -> Iterator[list[bytes]]:
         for batch in self._old():
             self._on_batch(len(batch))
             yield batch
-        yield from self._fetched
+        yield from super().__iter__()
 
     def _old(self) -> Iterator[list[bytes]]:
         for batch in self._sink.stored() or ():
@@ -104,9 +94,6 @@ class MergedRecords:
             old = [record for key, record in keyed if key not in fetched]
             if kept := [record for record in old if _read_inbox_id(record) not in self._walked]:
                 yield kept
-
-
-SinkRecords: TypeAlias = FetchedRecords | MergedRecords
 
 
 def _read_key(record: bytes) -> RecordKey:
@@ -122,14 +109,9 @@ def _read_inbox_id(record: bytes) -> str | None:
 
 
 class Publication:
-    """Writes a finished checkpoint to a sink.
+    """Writes a finished checkpoint to a sink, if the policy allows it.
 
-    Args:
-        checkpoint: The records, all of them fetched.
-        sink: Receives each conversation once, in its latest version.
-        existing: The content of the target so far.
-        policy: The options that say what may happen to it.
-        on_batch: Called with the number of records in each batch that the sink takes.
+    ``on_batch`` is called with the number of records in each batch that the sink takes.
 
     Attributes:
         size: How many records the sink receives; ``None`` until it is known.
@@ -198,7 +180,7 @@ class Publication:
 
     def _select_records(
         self, job: Job, count: int, partitions: Collection[Partition]
-    ) -> SinkRecords:
+    ) -> FetchedRecords:
         """Return the records that the target is to hold.
 
         Raises:
@@ -208,7 +190,7 @@ class Publication:
         failed = [one for one in partitions if one.error is not None]
         if job.adds_to is None:
             return self._replace(job, fetched, partitions, failed)
-        return self._merge(fetched, ()) if self._existing.is_replaced else fetched
+        return self._merge(count, ()) if self._existing.is_replaced else fetched
 
     def _replace(
         self,
@@ -216,7 +198,7 @@ class Publication:
         fetched: FetchedRecords,
         partitions: Collection[Partition],
         failed: Collection[Partition],
-    ) -> SinkRecords:
+    ) -> FetchedRecords:
         if len(fetched) and not failed:
             return fetched
         if not self._existing.is_replaced:
@@ -224,12 +206,11 @@ class Publication:
             return fetched
         if self._existing.is_empty():
             return fetched
-        records: SinkRecords = fetched
+        records = fetched
         if failed and not self._policy.replace:
             require_carriable(self._existing, self._sink.target, failed)
-            records = self._merge(
-                fetched, {one.inbox_id for one in partitions if one.error is None}
-            )
+            walked = {one.inbox_id for one in partitions if one.error is None}
+            records = self._merge(len(fetched), walked)
         if not len(records):
             require_not_emptied(self._existing, self._sink.target, job.filters, self._policy)
         return records
@@ -241,11 +222,11 @@ class Publication:
                 *(self._sink.target, self._existing.last.conversations),
             )
 
-    def _merge(self, fetched: FetchedRecords, walked: Collection[str | None]) -> MergedRecords:
-        return MergedRecords(fetched, self._checkpoint, self._sink, self._on_batch, walked)
+    def _merge(self, count: int, walked: Collection[str | None]) -> MergedRecords:
+        return MergedRecords(self._checkpoint, count, self._on_batch, self._sink, walked)
 
     def _describe_carried(
-        self, job: Job, partitions: Collection[Partition], records: SinkRecords
+        self, job: Job, partitions: Collection[Partition], records: FetchedRecords
     ) -> Iterator[Partition]:
         """Yield the partitions; those that failed with the number and age of their old records."""
         last = self._existing.last

@@ -5,23 +5,22 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cekat_async import Position
-from cekat_async.config import require_count, require_switch, require_text
+from cekat_async.config import require_count, require_text
+from cekat_async.export.accounts import prepare_export
 from cekat_async.export.checkpoint import Checkpoint, Job, count_conversations
 from cekat_async.export.checks import (
     Policy,
     build_filters,
-    is_same_selection,
     require_own_checkpoint,
 )
 from cekat_async.export.collecting import Collector
 from cekat_async.export.existing_target import ExistingTarget
 from cekat_async.export.opening import OpenedExport, open_export
-from cekat_async.export.preparing import ExportSetup
 from cekat_async.export.progress import ProgressTracker
 from cekat_async.export.publishing import Publication
 from cekat_async.export.report import ExportProgress, ExportReport
@@ -38,9 +37,7 @@ if TYPE_CHECKING:
 
     from cekat_async import (
         CekatClient,
-        Conversation,
         ConversationPage,
-        Listing,
         MalformedRecord,
         StageStatus,
     )
@@ -143,14 +140,6 @@ def _ignore(_: object) -> None:
     """Ignore what is reported."""
 
 
-class _WalkOptions(NamedTuple):
-    """How the listings of an export are walked."""
-
-    page_size: int
-    concurrency: int
-    on_malformed: Callable[[MalformedRecord], object]
-
-
 class Export:
     """One export: what :func:`export_conversations` runs, once.
 
@@ -206,51 +195,45 @@ class Export:
     async def run(
         self,
         *,
-        incremental: bool = False,
-        restart: bool = False,
-        replace: bool = False,
-        allow_empty: bool = False,
         page_size: int = 100,
         concurrency: int = 4,
         on_progress: Callable[[ExportProgress], object] | None = None,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
+        **policy: bool,
     ) -> ExportReport:
-        """Run the export. The arguments are those of :func:`export_conversations`."""
+        """Run the export.
+
+        The arguments are those of :func:`export_conversations`, ``policy`` those of
+        :class:`Policy` among them.
+        """
+        on_progress, on_malformed = on_progress or _ignore, on_malformed or _ignore
         try:
             # Later would be too late: something has been written by then.
             require_count("page_size", page_size)
             require_count("concurrency", concurrency)
-            policy = Policy(
-                incremental=incremental,
-                restart=restart,
-                replace=require_switch("replace", replace),
-                allow_empty=require_switch("allow_empty", allow_empty),
+            tracker = self._tracker = ProgressTracker(self._client)
+            opened = await self._worker.do(self._open, Policy(**policy))
+            job = await prepare_export(
+                self._client,
+                self._checkpoint,
+                self._worker,
+                opened,
+                page_size,
+                on_malformed,
+                is_comparable=self._is_lasting or bool(opened.last),
             )
-            options = _WalkOptions(page_size, concurrency, on_malformed or _ignore)
-            return await self._run(policy, options, on_progress or _ignore)
+            tracker.resume(await self._worker.do(self._checkpoint.counts), opened.expected)
+            async with tracker.watch_limiter():
+                self._collector = Collector(self._checkpoint, self._worker, tracker, on_progress)
+                pages = await self._open_walks(page_size, concurrency, on_malformed)
+                await self._collector.collect(pages)
+                await self._publish(tracker, opened, job)
         finally:
             try:
                 await self._worker.do(self._close)
             finally:
                 # Even if it was cancelled while closing.
                 self._worker.end()
-
-    async def _run(
-        self, policy: Policy, options: _WalkOptions, on_progress: Callable[[ExportProgress], object]
-    ) -> ExportReport:
-        tracker = self._tracker = ProgressTracker(self._client)
-        opened = await self._worker.do(self._open, policy)
-        job = await ExportSetup(self._client, self._checkpoint, self._worker, opened).run(
-            self._account,
-            options.page_size,
-            options.on_malformed,
-            is_comparable=self._is_lasting or bool(opened.last),
-        )
-        await self._resume(tracker, opened)
-        async with tracker.watch_limiter():
-            self._collector = Collector(self._checkpoint, self._worker, tracker, on_progress)
-            await self._collector.collect(await self._open_walks(options))
-            await self._publish(tracker, opened, job)
         assert self.report is not None  # noqa: S101 - for type checkers
         return self.report
 
@@ -274,35 +257,28 @@ class Export:
         is_beside = self._checkpoint.path.absolute() == beside.absolute()
         return readable(beside.name if is_beside else str(beside.absolute()))
 
-    async def _resume(self, tracker: ProgressTracker, opened: OpenedExport) -> None:
-        """Add the counts of earlier runs."""
-        earlier = await self._worker.do(self._checkpoint.counts)
-        last = opened.last
-        is_same = last and is_same_selection(last.filters, self._filters) and not opened.base
-        tracker.resume(earlier, last.conversations if last and is_same else None)
-
-    async def _open_walks(self, options: _WalkOptions) -> AsyncGenerator[ConversationPage, None]:
+    async def _open_walks(
+        self,
+        page_size: int,
+        concurrency: int,
+        on_malformed: Callable[[MalformedRecord], object],
+    ) -> AsyncGenerator[ConversationPage, None]:
         """Return the pages of all listings, from the positions in the checkpoint."""
         partitions = await self._worker.do(self._checkpoint.partitions)
         positions = {key: (one.position or Position()).again() for key, one in partitions.items()}
-        return self._build_listing(positions, options).tracked_pages(positions)
-
-    def _build_listing(
-        self, inbox_ids: Iterable[str | None], options: _WalkOptions
-    ) -> Listing[Conversation, ConversationPage]:
-        """Return all conversations of the account, or those of some inboxes."""
-        arguments: dict[str, Any] = {
-            "page_size": options.page_size,
+        options: dict[str, Any] = {
+            "page_size": page_size,
             "stage_status": self._filters.stage_status,
-            "segments": options.concurrency,
-            "on_malformed": options.on_malformed,
+            "segments": concurrency,
+            "on_malformed": on_malformed,
         }
-        wanted = [inbox_id for inbox_id in inbox_ids if inbox_id is not None]
-        if not wanted:
-            return self._client.conversations.list(**arguments)
-        return self._client.conversations.across(
-            wanted, concurrency=options.concurrency, keep_going=len(wanted) > 1, **arguments
+        inbox_ids = [inbox_id for inbox_id in positions if inbox_id is not None]
+        if not inbox_ids:
+            return self._client.conversations.list(**options).tracked_pages(positions)
+        listing = self._client.conversations.across(
+            inbox_ids, concurrency=concurrency, keep_going=len(inbox_ids) > 1, **options
         )
+        return listing.tracked_pages(positions)
 
     async def _publish(self, tracker: ProgressTracker, opened: OpenedExport, job: Job) -> None:
         """Give all records to the sink, and remove the checkpoint when it has them."""

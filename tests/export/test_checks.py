@@ -7,6 +7,7 @@ import pytest
 from support.sinks import MOMENT, a_manifest
 
 from cekat_async import CheckpointError, ConfigurationError, Position, StageStatus
+from cekat_async.export.accounts import find_inboxes
 from cekat_async.export.checkpoint import Job
 from cekat_async.export.checks import (
     build_filters,
@@ -16,7 +17,6 @@ from cekat_async.export.checks import (
     start_positions,
 )
 from cekat_async.export.manifest import Filters, Partition
-from cekat_async.export.preparing import find_inboxes
 from cekat_async.sandbox import Fault
 
 WALKED = Position.from_bytes(
@@ -173,15 +173,6 @@ def test_another_export_is_refused(found, wanted, message):
         f"the checkpoint a/checkpoint belongs to {message}: "
         "finish that one as it was begun, or begin anew with restart=True"
     )
-
-
-def test_what_has_the_same_filters_can_be_added_to():
-    """The same filters are all that it takes, in whatever order their inboxes are named."""
-    base = msgspec.structs.replace(
-        a_manifest(), filters=Filters(inbox_ids=("a", "b"), stage_status="open")
-    )
-
-    require_same_filters(base, Filters(inbox_ids=("b", "a"), stage_status="open"))
 
 
 @pytest.mark.parametrize(

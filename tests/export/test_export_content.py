@@ -19,8 +19,8 @@ from cekat_async import (
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Dialect, Fault, Faults
 
-# A first export asks for the account's business, and for the place of the newest, before any page.
-ASK = PROBE = Fault.ok()
+# A first export asks for the account's business before any page.
+ASK = Fault.ok()
 
 
 def _lines(target):
@@ -230,7 +230,7 @@ async def test_malformed_records_are_written_counted_and_reported(account, targe
     async with account(0) as a:
         # Only the first export asks for the business.
         for asks, on_malformed in (([ASK], None), ([], reported.append)):
-            a.sandbox.fail_next(*asks, PROBE, Fault.raw(body=make_page(*records)))
+            a.sandbox.fail_next(*asks, Fault.raw(body=make_page(*records)))
             report = await export_conversations(a.client, target, on_malformed=on_malformed)
 
             assert target.read_bytes().splitlines() == records
@@ -247,7 +247,7 @@ async def test_line_breaks_between_tokens_do_not_break_lines(account, target, ne
     ]
     body = json.dumps({"success": True, "data": records}, indent=2).replace("\n", newline)
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=body.encode()))
+        a.sandbox.fail_next(ASK, Fault.raw(body=body.encode()))
         await export_conversations(a.client, target)
 
     assert [json.loads(line) for line in target.read_text().split("\n")[:-1]] == records
@@ -268,7 +268,7 @@ async def test_no_byte_of_a_record_is_touched(account, target, make_page, record
     """Halves of surrogate pairs, bad UTF-8, blanks and odd numbers are in the file as they came."""
     healthy, other = b'{"id":"b"}', b'{"id":"c"}'
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(healthy, record, other)))
+        a.sandbox.fail_next(ASK, Fault.raw(body=make_page(healthy, record, other)))
         await export_conversations(a.client, target)
 
     assert target.read_bytes() == b"%s\n%s\n%s\n" % (healthy, record, other)
@@ -287,7 +287,7 @@ async def test_a_record_that_comes_again_is_there_once_as_it_was_last(account, t
     """Of records with one id the last is in the file, in its place; the others are repeats."""
     records = [b'{"id":"a","v":1}', b'{"id":"b"}', b"17", b'{"id":"a","v":2}', b"17", b'{"id":3}']
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(*records)))
+        a.sandbox.fail_next(ASK, Fault.raw(body=make_page(*records)))
         report = await export_conversations(a.client, target)
 
     assert target.read_bytes().splitlines() == [records[1], *records[3:]]
@@ -302,7 +302,7 @@ async def test_any_id_is_a_name(account, target, make_page, id_):
     text = id_ if isinstance(id_, bytes) else id_.encode()
     records = [b'{"id":"%s","v":1}' % text, b'{"id":"b"}', b'{"id":"%s","v":2}' % text]
     async with account(0) as a:
-        a.sandbox.fail_next(ASK, PROBE, Fault.raw(body=make_page(*records)))
+        a.sandbox.fail_next(ASK, Fault.raw(body=make_page(*records)))
         report = await export_conversations(a.client, target)
 
     assert target.read_bytes().splitlines() == records[1:]
@@ -315,11 +315,10 @@ async def test_one_broken_conversation_is_one_record_in_each_export(account, tmp
     broken = rb'{"id":"a","contact_name":"Budi \ud83d","additional_data":[],"v":%d}'
     async with account(0) as a:
         for number in range(3):
-            records = make_page(broken % number)
-            a.sandbox.fail_next(*[Fault.raw(body=records)] * 2)
-            await export_conversations(a.client, target, incremental=True)
-            a.sandbox.fail_next(*[Fault.raw(body=records)] * 2)
-            report = await export_conversations(a.client, table, incremental=True)
+            page = Fault.raw(body=make_page(broken % number))
+            for path in (target, table):
+                a.sandbox.fail_next(*[ASK] * (number == 0), page)
+                report = await export_conversations(a.client, path, incremental=True)
     rows = read_rows(table, "SELECT id, contact_name FROM conversations")
 
     assert target.read_bytes() == broken % 2 + b"\n"

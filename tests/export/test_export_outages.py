@@ -3,7 +3,6 @@
 import pytest
 
 from cekat_async import (
-    AuthenticationError,
     CekatClient,
     NotSentError,
     RetryPolicy,
@@ -65,19 +64,6 @@ async def test_a_server_that_goes_away_costs_what_was_under_way(account, target)
             record for _, record in a.sandbox.records()
         )
         assert report.manifest.runs == 2
-
-
-async def test_a_key_that_is_revoked_during_the_export(account, target):
-    """A 401 in the middle ends the run at once, and keeps what has come."""
-    async with account(1000) as a:
-        a.sandbox.fail_next(*[Fault.ok()] * 5, *[Fault.status(401)] * 8)
-        with pytest.raises(AuthenticationError):
-            await export_conversations(a.client, target, concurrency=1)
-        a.sandbox._handler.script.clear()
-        report = await export_conversations(a.client, target, concurrency=1)
-
-        assert report.resumed >= 300
-        assert report.manifest.conversations == 1000
 
 
 async def test_a_network_that_is_not_there(target):

@@ -1,6 +1,5 @@
 """Partitions: each inbox by itself, and what becomes of the others when one fails."""
 
-import json
 from contextlib import suppress
 
 import pytest
@@ -14,25 +13,6 @@ from cekat_async import (
 )
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Fault
-
-
-async def test_one_that_is_refused_does_not_stop_the_others(account, target):
-    """A 403 on one inbox is in the manifest; the others are complete, and all is called partial."""
-    async with account(600, inboxes=4) as a:
-        forbidden = a.sandbox.inbox_ids[2]
-        a.sandbox.forbid(forbidden)
-        report = await export_conversations(a.client, target, by_inbox=True)
-
-        assert not report.is_complete
-        failed = [one for one in report.manifest.partitions if one.error]
-        assert [one.inbox_id for one in failed] == [forbidden]
-        assert "403" in failed[0].error
-        wanted = [r for r in read_account(a.sandbox) if json.loads(r)["inbox_id"] != forbidden]
-        assert read_target(target) == wanted
-
-        a.sandbox.forbid()
-        assert (await export_conversations(a.client, target, by_inbox=True)).is_complete
-        assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_when_all_are_refused_the_target_stays(account, target):

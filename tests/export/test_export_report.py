@@ -24,8 +24,8 @@ from cekat_async.export.runner import Export
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault, Quota
 
-# A first export asks for the account's business. A request for the place of the newest comes before
-# the pages, and one more look at the front after them, if they are several.
+# A first export asks for the account's business. If there are several pages, a request for the
+# place of the newest comes after the first one, and one more look at the front after all of them.
 ASK = PROBE = LOOK = 1
 NOW = datetime(2026, 4, 10, tzinfo=UTC)
 

@@ -50,8 +50,10 @@ def exported(target: Path, pages: list[list[Sent]], **options) -> ExportReport:
                 retry=RetryPolicy(attempts=1),
             ) as client,
         ):
-            # Requests for the account's business and for the place of the newest come first.
-            sandbox.fail_next(*[Fault.ok()] * 2, *[Fault.raw(body=body) for body in bodies(pages)])
+            first, *others = [Fault.raw(body=body) for body in bodies(pages)]
+            # A request for the account's business comes before the first page, and one for the
+            # place of the newest after it, if there are others.
+            sandbox.fail_next(Fault.ok(), first, *[Fault.ok()] * bool(others), *others)
             return await export_conversations(
                 client, target, account="fuzz", concurrency=1, **options
             )

@@ -11,7 +11,6 @@ from support.exports import read_account, read_files, read_manifest, read_target
 from cekat_async import (
     CheckpointError,
     ConfigurationError,
-    InboxesFailedError,
     ReplacementRefusedError,
     TargetError,
 )
@@ -80,15 +79,6 @@ async def test_a_manifest_that_cannot_be_read_protects_its_target(
         assert "is damaged, or a newer version wrote it" in str(error)
         report = await export_conversations(a.client, target, replace=True, **options)
         assert not report.manifest.incremental
-
-
-async def test_a_refusal_suggests_the_status_that_was_meant(account, target):
-    """The refusal suggests the status that was probably meant."""
-    async with account(30) as a:
-        await export_conversations(a.client, target)
-        error = await refused(a, target, stage_status="resolvd")
-
-    assert "unknown status 'resolvd': did you mean 'resolved'?" in str(error)
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)
@@ -360,21 +350,6 @@ async def test_records_that_are_carried_over_again_keep_their_age(account, targe
             assert read_target(target) == read_account(a.sandbox)
 
 
-async def test_a_named_inbox_that_fails_keeps_its_old_records(account, target):
-    """So it is with inboxes that were named."""
-    async with account(120, inboxes=4) as a:
-        names = a.sandbox.inbox_ids[:2]
-        await export_conversations(a.client, target, inbox_ids=names)
-        a.sandbox.forbid(names[0])
-        report = await export_conversations(a.client, target, inbox_ids=names)
-
-        assert read_target(target) == read_account(a.sandbox, *names)
-        assert [one.carried for one in report.manifest.partitions] == [
-            a.sandbox.count(names[0]),
-            0,
-        ]
-
-
 async def test_pages_of_a_failing_inbox_replace_old_records(account, target):
     """Pages that came before an inbox was closed replace the old versions of their records."""
     async with account(200, inboxes=2, attempts=1) as a:
@@ -425,18 +400,6 @@ async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_p
         assert read_target(target) == read_account(a.sandbox, *others)
         assert not report.is_complete
         assert [one.as_of for one in report.manifest.partitions] == [None] * 4
-
-
-async def test_replacing_carries_nothing_over(account, target):
-    """``replace`` is how a failed inbox is dropped on purpose."""
-    async with account(120, inboxes=4) as a:
-        closed = a.sandbox.inbox_ids[1]
-        await export_conversations(a.client, target, by_inbox=True)
-        a.sandbox.forbid(closed)
-        report = await export_conversations(a.client, target, by_inbox=True, replace=True)
-
-        assert read_target(target) == read_account(a.sandbox, *set(a.sandbox.inbox_ids) - {closed})
-        assert not report.is_complete
 
 
 @pytest.mark.parametrize("old", [None, b""], ids=["absent", "without a byte"])
@@ -513,17 +476,6 @@ async def test_a_table_has_no_old_rows_of_a_new_inbox(account, tmp_path):
 
     (failed,) = [one for one in report.manifest.partitions if one.error]
     assert (failed.inbox_id, failed.as_of, failed.carried) == (new, None, 0)
-
-
-async def test_inboxes_that_fail_for_now_replace_nothing(account, target):
-    """What may pass is tried again by the next run, and not carried over."""
-    async with account(120, inboxes=4, attempts=1) as a:
-        await export_conversations(a.client, target, by_inbox=True)
-        before = target.read_bytes()
-        a.sandbox.fail_next(Fault.ok(), Fault.status(503))
-        with pytest.raises(InboxesFailedError):
-            await export_conversations(a.client, target, by_inbox=True, concurrency=1)
-        assert target.read_bytes() == before
 
 
 # A sink of one's own

@@ -94,17 +94,6 @@ async def test_one_job_at_a_time_in_one_thread(worker):
     assert threads != {threading.current_thread()}
 
 
-async def test_the_event_loop_is_not_blocked(worker):
-    """While the thread is blocked the event loop is not."""
-    work = Work("done")
-    doing = asyncio.create_task(worker.do(work))
-    await work.began.wait()
-    await asyncio.sleep(0)
-    work.end()
-
-    assert await doing == "done"
-
-
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("result", ["done", ValueError("no")], ids=["done", "failed"])
 async def test_a_cancellation_waits_for_the_end(worker, times, result):
