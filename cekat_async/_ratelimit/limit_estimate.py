@@ -34,9 +34,8 @@ class LimitEstimate:
     """
 
     def __init__(self, rate: RateLimit) -> None:
-        self._is_configured = rate.requests is not None
         self._own = DOCUMENTED if rate.requests is None else rate.requests
-        self._own_source = "configured" if self._is_configured else "documented"
+        self._own_source = "documented" if rate.requests is None else "configured"
         self._ceiling, self._ceiling_source = self._own, self._own_source
         self.limit, self.source = self._own, self._own_source
         self.per = self._own_per = rate.per
@@ -44,12 +43,10 @@ class LimitEstimate:
         self._patience = _PATIENCE
         self.raises_at = math.inf
 
-    def update(self, reported: QuotaStatement, now: float) -> bool:
-        """Follow what the server states, up and down; return whether that changes anything."""
-        before = self.limit, self.per, self.source
+    def update(self, reported: QuotaStatement, now: float) -> None:
+        """Follow what the server states, up and down."""
         if reported.limit is not None:
             self._follow(reported.limit, reported.per or self._own_per, now)
-        return before != (self.limit, self.per, self.source)
 
     def distrust(self, now: float) -> None:
         """Return to the own limit, unless it is faster: the server refused what it stated."""
@@ -78,7 +75,7 @@ class LimitEstimate:
 
     def _follow(self, stated: int, per: float, now: float) -> None:
         # A server that is not believed may still lower the limit.
-        if not self._is_configured and now >= self._distrusts_until:
+        if self._own_source == "documented" and now >= self._distrusts_until:
             self._set_ceiling(stated, per, "stated")
             return
         # Windows of different length do not compare, and the own one must be kept in any case.

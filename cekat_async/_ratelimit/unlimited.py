@@ -55,7 +55,7 @@ class Unlimited:
     def note_idle(self, now: float) -> None:
         """Do nothing: there is no credit to save."""
 
-    def observe_failure(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
+    def settle(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
         """Settle a request that got no reply."""
         self.in_flight -= 1
 
