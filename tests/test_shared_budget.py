@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual
 from support.effort import EFFORT
 from support.scripted import reply
+from support.virtual import virtual
 
 from cekat_async import Limiter, RateLimit
 from cekat_async.errors import ConfigurationError, RateLimitError
@@ -215,21 +216,18 @@ def test_a_wait_is_no_pause():
     assert sent_in(times, end, end + PER) > 50
 
 
-def test_the_server_changes_the_limit():
+@virtual
+async def test_the_server_changes_the_limit():
     """Another limit is asked for at once, and it is of that one that a share is kept."""
-
-    async def main():
-        store = Store([(900, NEVER)])
-        budget = Budget(store)
-        limiter = make_limiter(budget, limit=None)
-        await call(limiter, reply(X_RateLimit_Limit="40", X_RateLimit_Remaining="39"))
-        times = await busy(limiter, 1200)
-        assert {requests for _, requests, _ in budget.asked} == {300, 40}
-        assert budget.asked[1][1] == 40
-        assert most_in_any(times, PER) <= 40
-        assert most_in_any([time for time in times if time > 960], PER) == 20
-
-    run_virtual(main())
+    store = Store([(900, NEVER)])
+    budget = Budget(store)
+    limiter = make_limiter(budget, limit=None)
+    await call(limiter, reply(X_RateLimit_Limit="40", X_RateLimit_Remaining="39"))
+    times = await busy(limiter, 1200)
+    assert {requests for _, requests, _ in budget.asked} == {300, 40}
+    assert budget.asked[1][1] == 40
+    assert most_in_any(times, PER) <= 40
+    assert most_in_any([time for time in times if time > 960], PER) == 20
 
 
 # --- while it is away
@@ -255,19 +253,16 @@ def test_it_goes_on_alone(caplog):
     assert snapshot.limit == 30
 
 
-def test_the_pause_can_be_seen():
+@virtual
+async def test_the_pause_can_be_seen():
     """While it pauses, a snapshot says why and for how long."""
-
-    async def main():
-        limiter = make_limiter(Budget(Store([(0, NEVER)])))
-        task = asyncio.create_task(call(limiter))
-        await asyncio.sleep(15)
-        snapshot = limiter.snapshot()
-        assert snapshot.paused_for == pytest.approx(60)
-        assert "the shared budget is away" in snapshot.pause_reason
-        assert await task == HOLD
-
-    run_virtual(main())
+    limiter = make_limiter(Budget(Store([(0, NEVER)])))
+    task = asyncio.create_task(call(limiter))
+    await asyncio.sleep(15)
+    snapshot = limiter.snapshot()
+    assert snapshot.paused_for == pytest.approx(60)
+    assert "the shared budget is away" in snapshot.pause_reason
+    assert await task == HOLD
 
 
 def test_it_may_be_away_from_the_start():

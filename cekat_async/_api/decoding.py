@@ -81,7 +81,6 @@ def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
     """
     body = reply.body
     if (page := _decode_fast(_CONVERSATIONS, reply)) is not None:
-        CONVERSATION.finish(page.data)
         pair = page.metadata.next_cursor if page.metadata else None
         cursor, problem = build_cursor(pair.cursor_id, pair.cursor_ts) if pair else (None, None)
         return ConversationPage(
@@ -182,7 +181,8 @@ def _decode_records(
         yield from pause_if_large(raw)
         record: R | MalformedRecord
         if values > values_left:
-            record = yield from build_malformed(index, raw, bytes(raw), "$", _TOO_MANY_VALUES)
+            reason = "the page has too many values"
+            record = yield from build_malformed(index, raw, bytes(raw), "$", reason)
         else:
             record = yield from decoder.decode(index, raw)
         if isinstance(record, MalformedRecord):
@@ -195,6 +195,3 @@ def _decode_records(
             work = 0
             yield
     return tuple(items), tuple(malformed)
-
-
-_TOO_MANY_VALUES = "the page has too many values"

@@ -28,13 +28,7 @@ CursorOrProblem: TypeAlias = "tuple[Cursor | None, str | None]"
 
 
 class CutReply(NamedTuple):
-    """A reply whose records are still bytes.
-
-    Attributes:
-        records: The records.
-        metadata: The metadata of the page.
-        kept: The records again, if cutting them a second time would be slow.
-    """
+    """A reply whose records are still bytes; ``kept`` if cutting them again would be slow."""
 
     records: list[msgspec.Raw]
     metadata: msgspec.Raw

@@ -57,9 +57,7 @@ class LimitEstimate:
     def lower(self, granted: int, now: float) -> None:
         """Lower the limit after a refusal that only a limit set too high explains.
 
-        Args:
-            granted: Requests of the last window that were not refused.
-            now: The time.
+        ``granted`` counts the requests of the last window that were not refused.
         """
         self.limit = max(1, min(granted, self.limit - max(1, self.limit // 10)))
         self.source = "refusals"

@@ -178,7 +178,7 @@ class Limiter:
         raise build_pause_error(self._pause.reason, self._pause.get_rest(time_now()))
 
     def observe(self, permit: Permit, reply: Reply) -> None:
-        """Settle a request that got a reply. A status in the body replaces that of the reply."""
+        """Settle a request that got a reply."""
         reported, before = parse_rate_limit_headers(reply.headers), self._scheduler.terms
         now = time_now()
         refused = reply.status == TOO_MANY_REQUESTS

@@ -53,7 +53,6 @@ class SentLog:
         return bool(self._settled)
 
     def add(self) -> None:
-        """Record a request that is sent now."""
         self.total += 1
         self.in_flight += 1
 
@@ -64,7 +63,6 @@ class SentLog:
             self._settled.append(now)
 
     def record_duration(self, seconds: float) -> None:
-        """Record how long an exchange took."""
         self._quickest = min(self._quickest, seconds)
 
     def count(self, now: float, per: float) -> int:

@@ -32,23 +32,18 @@ class Unlimited:
         self.in_flight = 0
 
     def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Scheduler's
-        """Return 0: nothing is counted."""
         return 0
 
     def remaining(self, now: float) -> int | None:  # noqa: ARG002
-        """Return ``None``: the server's reports are ignored."""
         return None
 
     def earned(self, now: float) -> float:  # noqa: ARG002
-        """Return infinity: there is no limit."""
         return math.inf
 
     def next_slot(self, now: float) -> Slot:
-        """Return the present time."""
         return Slot(now, paced=False)
 
     def take(self, slot: Slot, now: float) -> Permit:  # noqa: ARG002
-        """Send a request."""
         self.in_flight += 1
         return Permit(now)
 
@@ -56,7 +51,6 @@ class Unlimited:
         """Do nothing: there is no credit to save."""
 
     def settle(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
-        """Settle a request that got no reply."""
         self.in_flight -= 1
 
     def observe(
@@ -67,6 +61,5 @@ class Unlimited:
         *,
         refused: bool,
     ) -> None:
-        """Settle a request that got a reply."""
         self.in_flight -= 1
         self.refused += refused

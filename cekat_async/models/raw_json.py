@@ -52,13 +52,7 @@ NULL = msgspec.Raw(b"null")
 
 
 class Envelope(msgspec.Struct):
-    """The parts of a reply: its records, and the bytes of what surrounds them.
-
-    Attributes:
-        records: The elements of ``data``; ``None`` if that is not a list.
-        metadata: The value of ``metadata``; ``null`` if there is none.
-        success: The value of ``success``; ``null`` if there is none.
-    """
+    """The parts of a reply, as bytes. ``records`` is ``None`` if its ``data`` is not a list."""
 
     records: list[msgspec.Raw] | None = msgspec.field(default=None, name="data")
     metadata: msgspec.Raw = NULL
@@ -88,7 +82,7 @@ def cut_records(body: bytes) -> list[msgspec.Raw]:
 
     Raises:
         BrokenJSONError: The body is not whole JSON.
-        TooManyRecordsError: It is not JSON that :mod:`msgspec` reads, and has too many records.
+        TooManyRecordsError: It has too many records, and :mod:`msgspec` cannot read it.
     """
     try:
         envelope = ENVELOPE.decode(body)
