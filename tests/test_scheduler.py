@@ -96,12 +96,8 @@ def test_it_begins_with_what_is_documented_or_configured():
 
     assert scheduler.terms == Terms(300, 60.0, "documented")
     assert make_scheduler(7, per=2.0).terms == Terms(7, 2.0, "configured")
-    assert (scheduler.total_limit, scheduler.in_flight, scheduler.refused, scheduler.used(0.0)) == (
-        300,
-        0,
-        0,
-        0,
-    )
+    assert scheduler.total_limit == 300
+    assert scheduler.in_flight == scheduler.refused == scheduler.used(0.0) == 0
     assert scheduler.remaining(0.0) is None
     assert scheduler.earned(1e9) == 0.0
 

@@ -141,25 +141,19 @@ def test_the_budget_decides():
     assert min(len(one), len(two)) > 0.3 * 15 * 60
 
 
-def test_one_who_is_alone_with_the_budget_takes_the_whole():
+@virtual
+async def test_one_who_is_alone_with_the_budget_takes_the_whole():
     """When the others want nothing, one takes the whole, but for a sixtieth that is a margin."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store()), share=0.1), 1200)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store()), share=0.1), 1200)
     assert sent_in(times, 200, 1200) >= 0.97 * 1000
 
 
-def test_the_window_is_longer_than_it_is():
+@virtual
+async def test_the_window_is_longer_than_it_is():
     """The budget is asked for the limit in a period, and a sixtieth more of time for arrivals."""
-
-    async def main():
-        budget = Budget(Store())
-        await call(make_limiter(budget))
-        return budget.asked
-
-    assert run_virtual(main()) == [(0, 60, 61.0)]
+    budget = Budget(Store())
+    await call(make_limiter(budget))
+    assert budget.asked == [(0, 60, 61.0)]
 
 
 def test_a_jitter_of_a_sixtieth_is_no_harm():
@@ -177,40 +171,31 @@ def test_a_jitter_of_a_sixtieth_is_no_harm():
         assert most_in_any(arrivals, PER) <= 60
 
 
-def test_it_begins_with_its_share():
+@virtual
+async def test_it_begins_with_its_share():
     """Who begins keeps to its share for two periods: others may be alone, after an outage."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store()), share=0.25), 600)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store()), share=0.25), 600)
     assert most_in_any([time for time in times if time < SETTLING], PER) == 15
     assert sent_in(times, SETTLING + 5, SETTLING + 65) > 50
 
 
-def test_after_a_pause_it_begins_again():
+@virtual
+async def test_after_a_pause_it_begins_again():
     """Who wanted nothing for more than a period does not know what was, and begins again."""
-
-    async def main():
-        budget = Budget(Store())
-        limiter = make_limiter(budget, share=0.25)
-        await busy(limiter, 300)
-        return await busy(limiter, 600, begin=365)
-
-    times = run_virtual(main())
+    budget = Budget(Store())
+    limiter = make_limiter(budget, share=0.25)
+    await busy(limiter, 300)
+    times = await busy(limiter, 600, begin=365)
     assert most_in_any([time for time in times if time < 365 + SETTLING], PER) == 15
     assert sent_in(times, 365 + SETTLING + 5, 365 + SETTLING + 65) > 50
 
 
-def test_a_wait_is_no_pause():
+@virtual
+async def test_a_wait_is_no_pause():
     """However long the budget lets one wait, it asks again twice a period and keeps in touch."""
-
-    async def main():
-        budget = Silly(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
-        limiter = make_limiter(budget, share=0.1)
-        return await busy(limiter, 700)
-
-    times = run_virtual(main())
+    budget = Silly(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
+    limiter = make_limiter(budget, share=0.1)
+    times = await busy(limiter, 700)
     (begin, end), *_ = [(a, b) for a, b in itertools.pairwise(times) if b - a > 100]
     assert end - begin == pytest.approx(120, abs=2)
     assert sent_in(times, end, end + PER) > 50
@@ -233,15 +218,11 @@ async def test_the_server_changes_the_limit():
 # --- while it is away
 
 
-def test_it_goes_on_alone(caplog):
+@virtual
+async def test_it_goes_on_alone(caplog):
     """When the budget goes away, it says so once, pauses until all has aged, keeps to its share."""
-
-    async def main():
-        limiter = make_limiter(Budget(Store([(300.25, NEVER)])))
-        times = await busy(limiter, 1000)
-        return times, limiter.snapshot()
-
-    times, snapshot = run_virtual(main())
+    limiter = make_limiter(Budget(Store([(300.25, NEVER)])))
+    times = await busy(limiter, 1000)
     before = [time for time in times if time < 300.25]
     after = [time for time in times if time > 300.25]
     assert HOLD <= after[0] - before[-1] < HOLD + 2
@@ -250,7 +231,7 @@ def test_it_goes_on_alone(caplog):
     (warning,) = warnings(caplog)
     assert warning.startswith("the shared budget is away (nobody there), going on with 50% of the")
     assert warning.endswith("holding all requests for 75 s")
-    assert snapshot.limit == 30
+    assert limiter.snapshot().limit == 30
 
 
 @virtual
@@ -265,92 +246,70 @@ async def test_the_pause_can_be_seen():
     assert await task == HOLD
 
 
-def test_it_may_be_away_from_the_start():
+@virtual
+async def test_it_may_be_away_from_the_start():
     """Also who finds no budget in the beginning pauses first: others may have used the quota."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store([(0, NEVER)]))), 300)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store([(0, NEVER)]))), 300)
     assert times[0] == HOLD
     assert most_in_any(times, PER) == 30
 
 
-def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
+@virtual
+async def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
     """A call whose deadline the pause outlasts is told when to come back; who does, goes alone."""
-
-    async def main():
-        limiter = make_limiter(Budget(Store([(0, NEVER)])))
-        with pytest.raises(RateLimitError, match="the shared budget is away") as caught:
-            await limiter.acquire(30.0)
-        assert now() == 0
-        assert caught.value.retry_after == pytest.approx(HOLD)
-        await asyncio.sleep(caught.value.retry_after)
-        return await call(limiter)
-
-    assert run_virtual(main()) == HOLD
+    limiter = make_limiter(Budget(Store([(0, NEVER)])))
+    with pytest.raises(RateLimitError, match="the shared budget is away") as caught:
+        await limiter.acquire(30.0)
+    assert now() == 0
+    assert caught.value.retry_after == pytest.approx(HOLD)
+    await asyncio.sleep(caught.value.retry_after)
+    assert await call(limiter) == HOLD
 
 
-def test_alone_it_asks_twice_a_period():
+@virtual
+async def test_alone_it_asks_twice_a_period():
     """While it is alone it asks again every half period, and not before each request."""
-
-    async def main():
-        budget = Budget(Store([(0, NEVER)]))
-        await busy(make_limiter(budget), 600)
-        return [time for time, *_ in budget.asked]
-
-    asked = run_virtual(main())
+    budget = Budget(Store([(0, NEVER)]))
+    await busy(make_limiter(budget), 600)
+    asked = [time for time, *_ in budget.asked]
     assert asked[:2] == [0, HOLD]
     gaps = [b - a for a, b in itertools.pairwise(asked[1:])]
     assert all(30 <= gap < 33 for gap in gaps)
     assert len(gaps) >= 15
 
 
-def test_a_budget_that_does_not_answer_is_away(caplog):
+@virtual
+async def test_a_budget_that_does_not_answer_is_away(caplog):
     """A take that lasts longer than a quarter of a period is given up, and counts as no answer."""
-
-    async def main():
-        budget = Blocked()
-        times = await busy(make_limiter(budget), 200)
-        return budget.given_up, times
-
-    given_up, times = run_virtual(main())
-    assert given_up[:2] == [15, 105]
+    budget = Blocked()
+    times = await busy(make_limiter(budget), 200)
+    assert budget.given_up[:2] == [15, 105]
     assert times[0] == 105
     assert "is away (no answer in time)" in warnings(caplog)[0]
 
 
-def test_an_answer_may_take_a_while(caplog):
+@virtual
+async def test_an_answer_may_take_a_while(caplog):
     """Takes may last for nearly half a second of a minute, and all of the quota is used."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store(), answers=[0.4]), limit=60), 600)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store(), answers=[0.4]), limit=60), 600)
     assert sent_in(times, SETTLING, 600) >= 0.97 * 480
     assert warnings(caplog) == []
 
 
-def test_a_grant_that_comes_late_is_asked_for_again():
+@virtual
+async def test_a_grant_that_comes_late_is_asked_for_again():
     """What was taken long before one hears of it is not used: its place would be free too soon."""
-
-    async def main():
-        budget = Budget(Store(), answers=[5.0, 5.0, 0.1])
-        return await call(make_limiter(budget)), len(budget.asked)
-
-    assert run_virtual(main()) == (10.1, 3)
+    budget = Budget(Store(), answers=[5.0, 5.0, 0.1])
+    assert (await call(make_limiter(budget)), len(budget.asked)) == (10.1, 3)
 
 
-def test_a_budget_whose_grants_all_come_late_is_away(caplog):
+@virtual
+async def test_a_budget_whose_grants_all_come_late_is_away(caplog):
     """Who gets four late grants in a row takes the budget for away, and is not stopped by it.
 
     Also if its refusals come in time. As soon as a grant does, the budget is back.
     """
-
-    async def main():
-        return await busy(make_limiter(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
     assert times[0] == 8 + HOLD + 2
     assert most_in_any(times, PER) > 50
     assert warnings(caplog)[0].startswith("the shared budget is away (its grants come late)")
@@ -358,43 +317,34 @@ def test_a_budget_whose_grants_all_come_late_is_away(caplog):
 
 
 @pytest.mark.parametrize("answer", [-1.0, math.nan, math.inf, -math.inf])
-def test_what_is_no_wait_is_no_answer(caplog, answer):
+@virtual
+async def test_what_is_no_wait_is_no_answer(caplog, answer):
     """A budget that asks for a wait that is none is taken for away, and what it said is shown."""
-
-    async def main():
-        limiter = make_limiter(Silly(answer, 0.0))
-        return await call(limiter)
-
-    assert run_virtual(main()) == HOLD
+    limiter = make_limiter(Silly(answer, 0.0))
+    assert await call(limiter) == HOLD
     assert f"is away (it asks to wait for {answer} s)" in warnings(caplog)[0]
 
 
-def test_an_error_that_is_no_outage_is_raised():
+@virtual
+async def test_an_error_that_is_no_outage_is_raised():
     """An error of another kind, such as that of a closed budget, ends the call, and no other."""
-
-    async def main():
-        limiter = make_limiter(Silly(ConfigurationError("closed"), 0.0))
-        with pytest.raises(ConfigurationError, match="closed"):
-            await call(limiter)
-        return await call(limiter)
-
-    assert run_virtual(main()) == 0
+    limiter = make_limiter(Silly(ConfigurationError("closed"), 0.0))
+    with pytest.raises(ConfigurationError, match="closed"):
+        await call(limiter)
+    assert await call(limiter) == 0
 
 
-def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
+@virtual
+async def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
     """A call that is cancelled while it asks lets the next one ask, and nothing counts as away."""
-
-    async def main():
-        budget = Budget(Store(), answers=[0.4])
-        limiter = make_limiter(budget)
-        tasks = [asyncio.create_task(call(limiter)) for _ in range(2)]
-        await asyncio.sleep(0.2)
-        tasks[0].cancel()
-        await asyncio.wait(tasks)
-        assert tasks[0].cancelled()
-        return tasks[1].result()
-
-    assert run_virtual(main()) == 0.6
+    budget = Budget(Store(), answers=[0.4])
+    limiter = make_limiter(budget)
+    tasks = [asyncio.create_task(call(limiter)) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    tasks[0].cancel()
+    await asyncio.wait(tasks)
+    assert tasks[0].cancelled()
+    assert tasks[1].result() == 0.6
     assert warnings(caplog) == []
 
 
@@ -413,13 +363,10 @@ def test_a_pause_that_comes_on_meanwhile_is_kept():
     assert run_virtual(main(Budget(Store(), answers=[0.0, 0.4]))) >= 100.3
 
 
-def test_a_share_is_never_nothing():
+@virtual
+async def test_a_share_is_never_nothing():
     """Of a limit that cannot be divided, each keeps one request a period."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store([(0, NEVER)])), limit=1), 400)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store([(0, NEVER)])), limit=1), 400)
     assert most_in_any(times, PER) == 1
     assert len(times) == 6
 
@@ -427,13 +374,10 @@ def test_a_share_is_never_nothing():
 # --- when it is back
 
 
-def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
+@virtual
+async def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
     """When the budget is back, it says so, and takes the whole two periods later."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store([(300, 600)]))), 1000)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store([(300, 600)]))), 1000)
     back = 600 + 30  # it asks every half period
     settled = [time for time in times if 375 <= time < back + SETTLING - 15]
     assert most_in_any(settled, PER) == 30
@@ -441,31 +385,25 @@ def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
     assert warnings(caplog)[1:] == ["the shared budget is back"]
 
 
-def test_a_short_outage_costs_a_pause(caplog):
+@virtual
+async def test_a_short_outage_costs_a_pause(caplog):
     """A budget that is back before the pause is over is asked after it, and nobody goes alone.
 
     The pause is kept: it may have forgotten what was taken.
     """
-
-    async def main():
-        budget = Budget(Store([(300, 310)]))
-        return await busy(make_limiter(budget), 600), budget.asked
-
-    times, asked = run_virtual(main())
+    budget = Budget(Store([(300, 310)]))
+    times = await busy(make_limiter(budget), 600)
     before = max(time for time in times if time < 300)
     after = min(time for time in times if time >= 300)
     assert after - before >= HOLD
-    assert after in [time for time, *_ in asked]
+    assert after in [time for time, *_ in budget.asked]
     assert len(warnings(caplog)) == 2
 
 
-def test_away_again_while_it_is_just_back(caplog):
+@virtual
+async def test_away_again_while_it_is_just_back(caplog):
     """An outage that begins while the last one is being got over is one like any other."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store([(300, 600), (650, 900)]))), 1300)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store([(300, 600), (650, 900)]))), 1300)
     assert max(b - a for a, b in itertools.pairwise(times) if 640 < b < 800) >= HOLD
     assert most_in_any([time for time in times if 300 <= time < 900 + SETTLING], PER) == 30
     assert sent_in(times, 1060, 1120) > 50

@@ -79,24 +79,25 @@ def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
         DecodeError: It is JSON of another shape.
         APIStatusError: It says ``"success": false``.
     """
-    body = reply.body
+    malformed_records: tuple[MalformedRecord, ...] = ()
+    kept = None
     if (page := _decode_fast(_CONVERSATIONS, reply)) is not None:
+        items = page.data
         pair = page.metadata.next_cursor if page.metadata else None
         cursor, problem = build_cursor(pair.cursor_id, pair.cursor_ts) if pair else (None, None)
-        return ConversationPage(
-            items=page.data, body=body, next_cursor=cursor, cursor_error=problem
-        )
-    yield from pause_if_large(body)
-    cut = yield from cut_reply(reply)
-    items, malformed_records = yield from _decode_records(CONVERSATION, cut.records, body)
-    cursor, problem = read_cursor(cut.metadata)
+    else:
+        yield from pause_if_large(reply.body)
+        cut = yield from cut_reply(reply)
+        items, malformed_records = yield from _decode_records(CONVERSATION, cut.records, reply.body)
+        cursor, problem = read_cursor(cut.metadata)
+        kept = cut.kept
     return ConversationPage(
         items=items,
         malformed_records=malformed_records,
-        body=body,
+        body=reply.body,
         next_cursor=cursor,
         cursor_error=problem,
-        kept_raw=cut.kept,
+        kept_raw=kept,
     )
 
 

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from cekat_async._ratelimit.scheduler import Slot, Terms
 from cekat_async._ratelimit.sent_log import Permit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from cekat_async._ratelimit.headers import QuotaStatement
 
 __all__ = ["Unlimited"]
 
@@ -53,13 +47,6 @@ class Unlimited:
     def settle(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
         self.in_flight -= 1
 
-    def observe(
-        self,
-        permit: Permit,  # noqa: ARG002
-        reported: Iterable[QuotaStatement],  # noqa: ARG002
-        now: float,  # noqa: ARG002
-        *,
-        refused: bool,
-    ) -> None:
+    def observe(self, *_: object, refused: bool) -> None:
         self.in_flight -= 1
         self.refused += refused
