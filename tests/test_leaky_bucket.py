@@ -99,3 +99,19 @@ async def test_a_change_is_kept_at_once():
     begin = now()
     waits = [time - begin for time in await tokens(bucket, begin + 35)]
     assert waits == pytest.approx([10, 20, 30], abs=0.01)
+
+
+@pytest.mark.parametrize("limit", [1, 60, 1000])
+@virtual
+async def test_has_token_tells_the_truth(limit):
+    """It says that a token is there if, and only if, waiting for one takes no time."""
+    bucket = LeakyBucket()
+    said = []
+    for number in range(60):
+        if number % 20 == 0:  # the first terms, and others
+            bucket.set_rate(make_terms(limit + number))
+        said.append(bucket.has_token())
+        begin = now()
+        await bucket.take_token()
+        assert said[-1] == (now() == begin)
+    assert [said[0], said[20], said[40]] == [True, False, False]

@@ -38,6 +38,10 @@ class LeakyBucket:
         self._bucket = AsyncLimiter(size, size * terms.per / terms.limit)
         self._terms = terms
 
+    def has_token(self) -> bool:
+        """Whether :meth:`take_token` would return at once."""
+        return not self._debt and self._bucket.has_capacity()
+
     async def take_token(self) -> None:
         """Wait for the next token, and take it."""
         debt, self._debt = self._debt, 0.0

@@ -162,6 +162,13 @@ class Limiter:
             ConfigurationError: The limiter is in use in another event loop.
         """
         self._event_loop.check()
+        if not self._deadlines and self._budget is None:
+            # Nobody else waits, so a request that is due now needs no queue.
+            slot, now = self._get_slot()
+            if slot.at <= now and (not slot.paced or self._bucket.has_token()):
+                if slot.paced:
+                    await self._bucket.take_token()
+                return self._grant(slot, now)
         if not self._pause.exceeds(deadline, time_now()):
             # Without a time at first: a pause that begins sets one, and so ends the wait.
             wait = asyncio.timeout(None)

@@ -155,7 +155,7 @@ class HeaderReliability:
     def record_grant(self, remaining: int, now: float, per: float, *, after_zero: bool) -> None:
         """Compare ``remaining: 0`` with a grant, whose reply reports ``remaining`` as left.
 
-        ``after_zero``, if nothing was reported as left when the request was sent.
+        ``after_zero`` says that nothing was reported as left when the request was sent.
         """
         if remaining:
             self.contradictions = 0
