@@ -106,11 +106,6 @@ async def busy(limiter, until, begin=0.0):
     return [time for time in times if time < until]
 
 
-async def together(*walks):
-    """Let limiters send at the same time; return when each sent."""
-    return await asyncio.gather(*walks)
-
-
 def make_limiter(budget, *, limit=60, share=0.5, **options):
     return Limiter(RateLimit(limit, PER, **options), budget=budget, share=share)
 
@@ -126,16 +121,11 @@ def warnings(caplog):
 # --- while the budget is there
 
 
-def test_the_budget_decides():
+@virtual
+async def test_the_budget_decides():
     """Of two who share a budget, both get their part, no window holds too much, little is lost."""
-
-    async def main():
-        store = Store()
-        return await together(
-            *(busy(make_limiter(Budget(store)), 900) for _ in range(2)),
-        )
-
-    one, two = run_virtual(main())
+    store = Store()
+    one, two = await asyncio.gather(*(busy(make_limiter(Budget(store)), 900) for _ in range(2)))
     assert most_in_any(one + two, PER) <= 60
     assert len(one) + len(two) >= 0.96 * 15 * 60
     assert min(len(one), len(two)) > 0.3 * 15 * 60
@@ -156,16 +146,12 @@ async def test_the_window_is_longer_than_it_is():
     assert budget.asked == [(0, 60, 61.0)]
 
 
-def test_a_jitter_of_a_sixtieth_is_no_harm():
+@virtual
+async def test_a_jitter_of_a_sixtieth_is_no_harm():
     """What arrives up to a sixtieth of a period after its grant never makes a window too full."""
-
-    async def main():
-        store = Store()
-        return await together(
-            *(busy(make_limiter(Budget(store), share=0.3), 600) for _ in range(3))
-        )
-
-    grants = sorted(itertools.chain(*run_virtual(main())))
+    store = Store()
+    walks = [busy(make_limiter(Budget(store), share=0.3), 600) for _ in range(3)]
+    grants = sorted(itertools.chain(*await asyncio.gather(*walks)))
     for late in range(7):  # and one in seven is late
         arrivals = [time + (number % 7 == late) for number, time in enumerate(grants)]
         assert most_in_any(arrivals, PER) <= 60
@@ -438,7 +424,7 @@ def test_one_who_missed_the_outage_does_not_take_the_whole():
         store = Store([(300, 600.5)])
         busy_one, late = (make_limiter(Budget(store)) for _ in range(2))
         await busy(late, begin)
-        return await together(busy(busy_one, 900), busy(late, 900, begin=601))
+        return await asyncio.gather(busy(busy_one, 900), busy(late, 900, begin=601))
 
     for begin in (0, 200):
         assert most_in_any(list(itertools.chain(*run_virtual(main(begin)))), PER) <= 60
@@ -491,7 +477,7 @@ async def sent_by(store, limit, ways, *, are_cut):
         way = Budget(store, answers=answers, silences=silences, cuts=cuts if are_cut else ())
         share = (part + 1e-6) / limit  # which is rounded down
         walks.append(moody(make_limiter(way, limit=limit, share=share), moods))
-    return list(itertools.chain(*await together(*walks)))
+    return list(itertools.chain(*await asyncio.gather(*walks)))
 
 
 @pytest.mark.once
