@@ -27,6 +27,8 @@ __all__ = [
     "require_text",
 ]
 
+# The functions that begin with "require" raise ConfigurationError if a value is not as they say.
+
 DEFAULT_BASE_URL = "https://api.cekat.ai"
 DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
 
@@ -34,11 +36,7 @@ DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
 def require_count(
     name: str, value: object, *, at_least: int = 1, at_most: int | None = None
 ) -> int:
-    """Return ``value`` if it is a whole number of at least ``at_least``, and at most ``at_most``.
-
-    Raises:
-        ConfigurationError: It is not, or it is a bool, which Python takes for a number.
-    """
+    """Return ``value`` if it is a whole number in this range, and no bool."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise ConfigurationError(
             f"{name} must be a whole number of at least {at_least}, not {value!r}"
@@ -49,43 +47,26 @@ def require_count(
 
 
 def require_switch(name: str, value: object) -> bool:
-    """Return ``value`` if it is ``True`` or ``False``: any text is true, ``"false"`` too.
-
-    Raises:
-        ConfigurationError: It is not.
-    """
+    """Return ``value`` if it is ``True`` or ``False``: any text is true, ``"false"`` too."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False, not {value!r}")
     return value
 
 
 def require_text(name: str, value: object) -> str:
-    """Return ``value`` if it is text with something in it.
-
-    Raises:
-        ConfigurationError: It is not, or it cannot be sent as UTF-8.
-    """
+    """Return ``value`` if it is text with something in it that can be sent as UTF-8."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name} must be text with something in it, not {value!r}")
-    if not value.isascii():
-        _require_encodable(name, value)
-    return value
-
-
-def require_inbox_id(name: str, value: object) -> str:
-    """Return an inbox id as text; a :class:`uuid.UUID` is one, too.
-
-    Raises:
-        ConfigurationError: It is neither a UUID nor text with something in it.
-    """
-    return str(value) if isinstance(value, UUID) else require_text(name, value)
-
-
-def _require_encodable(name: str, value: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise ConfigurationError(f"{name} cannot be sent as UTF-8: {error.reason}") from None
+    return value
+
+
+def require_inbox_id(name: str, value: object) -> str:
+    """Return an inbox id as text; a :class:`uuid.UUID` is one, too."""
+    return str(value) if isinstance(value, UUID) else require_text(name, value)
 
 
 def _require_seconds(name: str, value: object, *, zero: bool = False) -> None:
@@ -97,11 +78,7 @@ def _require_seconds(name: str, value: object, *, zero: bool = False) -> None:
 
 
 def require_share(name: str, value: object) -> float:
-    """Return ``value`` if it is a part of something: above 0, and at most 1.
-
-    Raises:
-        ConfigurationError: It is not.
-    """
+    """Return ``value`` if it is a part of something: above 0, and at most 1."""
     if not _is_finite(value) or not 0 < value <= 1:
         raise ConfigurationError(f"{name} must be a number above 0, and at most 1, not {value!r}")
     return value
@@ -134,12 +111,11 @@ class RateLimit(msgspec.Struct, frozen=True):
             ``RateLimit-Policy`` of the server's outdoes it.
         per_day: Requests at the most in any 24 hours, as far as this client has seen them. Default
             ``None``: what the server says of its day.
-        longest_hold: The longest pause in seconds that the client waits for, whatever the status
-            is with which the server asked for it. A longer pause, such as that after a used-up
-            daily quota, ends calls at once: with :class:`~cekat_async.RateLimitError`, or for the
-            call that was answered so, with the error for that status. ``resumes_at`` of the error
-            says when the pause ends. Default 900; ``None`` to wait however long it takes
-            (``Timeout.deadline`` still ends it).
+        longest_hold: The longest pause in seconds that the client waits for. A longer one, such as
+            that after a used-up daily quota, ends calls at once: with
+            :class:`~cekat_async.RateLimitError`, or for the call that was answered so, with the
+            error for its status. ``resumes_at`` of the error says when the pause ends. Default
+            900; ``None`` to wait however long it takes (``Timeout.deadline`` still ends it).
 
     Raises:
         ConfigurationError: ``requests`` or ``per_day`` is not a whole number from 1 to a billion,
@@ -180,13 +156,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         backoff: Seconds of the first wait at the most. Default 0.5.
         backoff_max: Seconds of any wait at the most. Default 30.
         budget: Retries that the calls of one client may spend together on calls that have not
-            succeeded, so that a server that is down does not get many times as many requests as
-            one that is up. A retry after a lost answer costs two, after a 429 nothing (the limiter
-            paces it), and after the drop of an idle connection nothing. A call that succeeds gives
-            back what its retries cost; one that succeeds at its first attempt refills a fifth of
-            a retry. When the budget is used up, failures are raised without a retry, and a note on
-            the error says so. Default 100, which suits the default concurrency; ``None`` for no
-            bound.
+            succeeded, so that a server that is down does not get many times as many requests. A
+            retry after a lost answer costs two; after a 429 (the limiter paces it) or the drop of
+            an idle connection, nothing. A call that succeeds gives back what its retries cost; one
+            that succeeds at its first attempt refills a fifth of a retry. When the budget is used
+            up, failures are raised without a retry, with a note that says so. Default 100, which
+            suits the default concurrency; ``None`` for no bound.
 
     Raises:
         ConfigurationError: A value is of the wrong type or out of its range.
@@ -243,22 +218,19 @@ def is_host(host: str) -> bool:
     as ``127.1``, and then a URL does not lead where it seems to lead; aiohttp refuses them.
     """
     if ":" in host or _ENDS_IN_NUMBER.fullmatch(host):
-        return _is_address(host)
+        return _parse_address(host) is not None
     name = host.removesuffix(".")
     return len(name) <= _LONGEST_NAME and all(map(_LABEL.fullmatch, name.split(".")))
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine itself, so that what goes there stays here."""
+    address = _parse_address(host)
+    return address.is_loopback if address else host == "localhost"
+
+
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return None

@@ -79,11 +79,11 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
 
         As received, but for line breaks between its tokens.
         """
-        return lines(self.raw, self.body)
+        return lines(self.raw)
 
     def json_lines(self) -> bytes:
         """Return all ``lines`` as one text, each with a line break at its end."""
-        return join_lines(self.raw, self.body)
+        return join_lines(self.raw)
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> _R: ...
@@ -167,11 +167,11 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def lines(self) -> list[bytes]:
         """Each record as a line of JSON; see :attr:`Page.lines`."""
-        return lines(self.raw, self.body)
+        return lines(self.raw)
 
     def json_lines(self) -> bytes:
         """Return all ``lines`` as one text, each with a line break at its end."""
-        return join_lines(self.raw, self.body)
+        return join_lines(self.raw)
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> msgspec.Raw: ...
@@ -191,19 +191,11 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
 def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
     """Return what each record of a page is known by, in order: its id, or all of it without one."""
     if isinstance(page, RawPage):
-        return _raw_record_names(page)
-    names: list[str | bytes] = []
+        # The ids of a larger page could take too long to read at once. Then its bytes must do.
+        reads_ids = fits_at_once(page.body)
+        return [(reads_ids and record_id(raw)) or bytes(raw) for raw in page.raw]
     odd_at = {odd.index: odd.raw for odd in page.malformed_records}
-    for index, id_ in enumerate(page.ids):
-        names.append(odd_at[index] if id_ is None else id_)
-    return names
-
-
-def _raw_record_names(page: RawPage) -> list[str | bytes]:
-    # The ids of a larger page could take too long to read at once. Then its bytes must do.
-    if not fits_at_once(page.body):
-        return [bytes(raw) for raw in page.raw]
-    return [record_id(raw) or bytes(raw) for raw in page.raw]
+    return [odd_at[index] if id_ is None else id_ for index, id_ in enumerate(page.ids)]
 
 
 def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
@@ -234,30 +226,25 @@ def _short_repr(page: object, records: int) -> str:
 
 
 def _count_fields(records: Iterable[Record], *, known: bool) -> dict[str, int]:
+    """Return how many records have which fields in ``extra``: known or unknown ones."""
     counts = Counter[str]()
     for record in records:
-        counts.update(_extra_fields(record, known=known))
+        counts.update(
+            {
+                f"{place}{name}"
+                for place, part in _list_parts(record)
+                for name in part.extra
+                if known is (name in part.__struct_fields__ and name != "extra")
+            }
+        )
     return dict(counts)
 
 
-def _extra_fields(record: Record, *, known: bool) -> set[str]:
-    """Return which fields of a record and its parts are in ``extra``: known or unknown ones."""
-    names = _own_extra_fields(record, known=known)
+def _list_parts(record: Record) -> Iterator[tuple[str, Record]]:
+    """Yield a record, its labels and its message previews, each with the prefix of its fields."""
+    yield "", record
     if isinstance(record, Conversation):
-        for place, part in _parts_of(record):
-            names |= {f"{place}.{name}" for name in _own_extra_fields(part, known=known)}
-    return names
-
-
-def _own_extra_fields(record: Record, *, known: bool) -> set[str]:
-    fields = set(record.__struct_fields__) - {"extra"}
-    return {name for name in record.extra if known is (name in fields)}
-
-
-def _parts_of(conversation: Conversation) -> Iterator[tuple[str, Record]]:
-    for label in conversation.labels:
-        yield "labels", label
-    if conversation.first_message is not None:
-        yield "first_message", conversation.first_message
-    if conversation.last_message is not None:
-        yield "last_message", conversation.last_message
+        yield from (("labels.", label) for label in record.labels)
+        for name in ("first_message", "last_message"):
+            if (preview := getattr(record, name)) is not None:
+                yield f"{name}.", preview

@@ -39,12 +39,7 @@ def _encode(text: str) -> bytes:
 
 
 def one_line(text: str, at_most: int) -> str:
-    """Return text as one printable line.
-
-    Args:
-        text: Any text. White space and control characters in it become single spaces.
-        at_most: Characters of the line. A longer one is cut, and ends in ``…``.
-    """
+    """Return text as one printable line, cut at ``at_most`` characters with an ``…``."""
     # Truncate first: cleaning several megabytes blocks the event loop for seconds.
     start = readable(text[: at_most * _SHRINKING])
     line = " ".join("".join(c if c.isprintable() else " " for c in start).split())

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from support.clock import run_virtual
+from support.virtual import virtual
 
 from cekat_async._ratelimit.clock import time_now
 
@@ -41,12 +41,9 @@ def test_it_is_the_one_that_timers_go_by(library):
         runner.run(main())
 
 
-def test_a_virtual_clock_is_obeyed():
+@virtual
+async def test_a_virtual_clock_is_obeyed():
     """A loop of another kind has the last word on what time it is."""
-
-    async def main() -> None:
-        assert time_now() == asyncio.get_running_loop().time()
-        await asyncio.sleep(3600)
-        assert 3600 <= time_now() < 3601
-
-    run_virtual(main())
+    assert time_now() == asyncio.get_running_loop().time()
+    await asyncio.sleep(3600)
+    assert 3600 <= time_now() < 3601

@@ -182,13 +182,9 @@ def test_documented_defaults() -> None:
     assert DEFAULT_BASE_URL == "https://api.cekat.ai"
 
 
-def test_deadline_may_be_off() -> None:
-    """Of the timeouts only the deadline can be switched off."""
+def test_bounds_may_be_off() -> None:
+    """Of the timeouts only the deadline can be switched off; the budget of retries can, too."""
     assert Timeout(deadline=None).deadline is None
-
-
-def test_budget_may_be_off() -> None:
-    """The budget of retries can be switched off."""
     assert RetryPolicy(budget=None).budget is None
 
 

@@ -183,13 +183,8 @@ def test_attributes_before_anybody_knows() -> None:
     """What nobody has set on an error is None, and no attempt was made."""
     error = CekatError("no")
 
-    assert (
-        error.path,
-        error.attempts,
-        error.retry_after,
-        error.request_id,
-        error.cursor,
-    ) == (None, 0, None, None, None)
+    assert (error.path, error.retry_after, error.request_id, error.cursor) == (None,) * 4
+    assert error.attempts == 0
 
 
 def test_str_shows_the_facts() -> None:

@@ -311,16 +311,6 @@ def test_forms_of_date(date: str) -> None:
     assert only(trio(reset=f"{EPOCH + 9}"), date).reset == 9.0
 
 
-@pytest.mark.parametrize("month", range(1, 13))
-def test_months(month: int) -> None:
-    """Date is read in every month."""
-    now = datetime(2027, month, 28, 23, 59, 59, tzinfo=UTC)
-
-    said = trio(reset=f"{int(now.timestamp()) + 9}")
-
-    assert only(said, format_datetime(now, usegmt=True)).reset == 9.0
-
-
 @pytest.mark.parametrize(
     "date",
     [
@@ -403,7 +393,7 @@ def test_bad_reset(bad: str) -> None:
     assert only(trio(reset=bad)) == QuotaStatement(300, 299)
 
 
-@pytest.mark.parametrize("bad", ["", "0", "0.0", "-60", "1e3", "nan", "60s", f"{367 * DAY}"])
+@pytest.mark.parametrize("bad", ["", "0", "0.0009", "-60", "1e3", "nan", "60s", f"{367 * DAY}"])
 def test_bad_window(bad: str) -> None:
     """A window that cannot be used is not said; what stands beside it stays."""
     assert only({"RateLimit-Policy": f'"a";q=5;w={bad}', "RateLimit": '"a";r=3'}) == QuotaStatement(
@@ -526,11 +516,3 @@ def test_statements_are_frozen() -> None:
     with pytest.raises(AttributeError):
         QuotaStatement().limit = 1
     assert len({QuotaStatement(1, 2), QuotaStatement(1, 2)}) == 1
-
-
-@pytest.mark.parametrize("window", ["0", "0.0", "0.000000000000000000001", "0.0009"])
-def test_a_window_of_next_to_no_time_is_not_said(window) -> None:
-    """Less than a millisecond would be no limit at all: the limit counts, its window does not."""
-    assert parse_rate_limit_headers({"RateLimit-Policy": f"300;w={window}"}) == (
-        QuotaStatement(300),
-    )

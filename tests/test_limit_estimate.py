@@ -35,55 +35,34 @@ def make_lowered(granted: int, limit: int = 300) -> LimitEstimate:
 # --- what it begins with, and what it is told
 
 
-def test_it_begins_with_what_is_documented():
+def test_it_begins_with_what_is_configured_or_documented():
     """Without a setting: 300 requests in 60 seconds, which nothing is to probe."""
     estimate = LimitEstimate(RateLimit())
 
     assert get_terms(estimate) == (DOCUMENTED, 60.0, "documented") == (300, 60.0, "documented")
     assert estimate.raises_at == NEVER
-
-
-def test_it_begins_with_what_is_configured():
-    """With a setting: that, above what is documented as well as below."""
     assert get_terms(LimitEstimate(RateLimit(1000, per=30))) == (1000, 30, "configured")
     assert get_terms(LimitEstimate(RateLimit(1))) == (1, 60.0, "configured")
     assert get_terms(LimitEstimate(RateLimit(per=30))) == (300, 30, "documented")
 
 
 def test_it_follows_what_is_stated_up_and_down():
-    """Each statement replaces the one before, and whether anything changed is told."""
+    """Each statement replaces the one before."""
     estimate = LimitEstimate(RateLimit())
 
     for limit in (60, 1000, 1, 999_999_999):
-        assert estimate.update(QuotaStatement(limit), 0.0)
+        estimate.update(QuotaStatement(limit), 0.0)
         assert get_terms(estimate) == (limit, 60.0, "stated")
-        assert not estimate.update(QuotaStatement(limit), 1.0)
     assert estimate.raises_at == NEVER
-
-
-def test_a_stated_limit_that_is_the_documented_one_is_news_of_its_source_only():
-    """It is known from now on, and no longer believed on paper."""
-    estimate = LimitEstimate(RateLimit())
-
-    assert estimate.update(QuotaStatement(300), 0.0)
-    assert get_terms(estimate) == (300, 60.0, "stated")
-
-
-def test_a_statement_of_other_things_changes_nothing():
-    """What does not name the limit leaves it as it is."""
-    estimate = LimitEstimate(RateLimit())
-
-    assert not estimate.update(QuotaStatement(remaining=0, reset=1.0), 0.0)
-    assert get_terms(estimate) == (300, 60.0, "documented")
 
 
 def test_the_stated_window_is_followed():
     """The limit is for as many seconds as the server says, until it says another."""
     estimate = LimitEstimate(RateLimit())
 
-    assert estimate.update(QuotaStatement(10, per=1.0), 0.0)
+    estimate.update(QuotaStatement(10, per=1.0), 0.0)
     assert get_terms(estimate) == (10, 1.0, "stated")
-    assert estimate.update(QuotaStatement(10, per=2.0), 0.0)
+    estimate.update(QuotaStatement(10, per=2.0), 0.0)
     assert get_terms(estimate) == (10, 2.0, "stated")
 
 
@@ -113,7 +92,7 @@ def test_what_was_promised_and_refused_is_not_believed_any_more():
     estimate.update(QuotaStatement(1200), 5.0 + 20 * 60 - 0.01)
     assert get_terms(estimate) == (300, 60.0, "documented")
 
-    assert estimate.update(QuotaStatement(1200), 5.0 + 20 * 60)
+    estimate.update(QuotaStatement(1200), 5.0 + 20 * 60)
     assert get_terms(estimate) == (1200, 60.0, "stated")
 
 
@@ -122,9 +101,9 @@ def test_who_is_doubted_may_still_take_away():
     estimate = make_estimate(1200)
     estimate.distrust(0.0)
 
-    assert estimate.update(QuotaStatement(60), 1.0)
+    estimate.update(QuotaStatement(60), 1.0)
     assert get_terms(estimate) == (60, 60.0, "stated")
-    assert estimate.update(QuotaStatement(1200), 2.0)
+    estimate.update(QuotaStatement(1200), 2.0)
     assert get_terms(estimate) == (300, 60.0, "documented")
 
 
@@ -271,7 +250,7 @@ def test_a_statement_below_what_refusals_taught_counts_at_once(stated):
     """There is nothing left to probe then."""
     estimate = make_lowered(200)
 
-    assert estimate.update(QuotaStatement(stated), 1.0)
+    estimate.update(QuotaStatement(stated), 1.0)
 
     assert get_terms(estimate) == (stated, 60.0, "stated")
     assert estimate.raises_at == NEVER
@@ -347,36 +326,27 @@ def test_doubt_never_makes_it_faster(limit):
     assert estimate.limit / estimate.per <= limit / 3600.0
 
 
-def test_a_window_without_a_limit_does_not_make_it_faster():
-    """The own limit is one for the own window: 300 a minute are not 300 a second."""
-    estimate = LimitEstimate(RateLimit())
-    estimate.update(QuotaStatement(per=1.0), 0.0)
+@pytest.mark.parametrize(
+    "requests, said, most",
+    [
+        # A window without a limit: the own one is for the own window.
+        (None, [QuotaStatement(per=1.0)], 300 / 60.0),
+        # Two layers speak in turns, "10 a second" and a mere "300": that is not 300 a second.
+        (None, [QuotaStatement(10, per=1.0), QuotaStatement(300)], 10.0),
+        # A shorter window of the server does not lift a ceiling.
+        (50, [QuotaStatement(10, per=1.0)], 50 / 60.0),
+        (50, [QuotaStatement(50, per=1.0)], 50 / 60.0),
+        (50, [QuotaStatement(1000, per=1.0)], 50 / 60.0),
+        # Under a ceiling, less than one in the own window is kept to.
+        (50, [QuotaStatement(10, per=3600.0)], 10 / 3600.0),
+        (50, [QuotaStatement(1, per=61.0)], 1 / 61.0),
+        (50, [QuotaStatement(59, per=3600.0)], 59 / 3600.0),
+    ],
+)
+def test_windows_of_other_lengths_never_make_it_faster(requests, said, most):
+    """Neither than what is stated nor than what is configured."""
+    estimate = LimitEstimate(RateLimit(requests))
+    for statement in said:
+        estimate.update(statement, 0.0)
 
-    assert estimate.limit / estimate.per <= 300 / 60.0
-
-
-def test_a_limit_without_a_window_is_not_one_of_a_shorter_window_that_was_stated_before():
-    """Two layers speak in turns, "10 a second" and a mere "300": that is not 300 a second."""
-    estimate = LimitEstimate(RateLimit())
-    estimate.update(QuotaStatement(10, per=1.0), 0.0)
-    estimate.update(QuotaStatement(300), 1.0)
-
-    assert estimate.limit / estimate.per <= 10.0
-
-
-@pytest.mark.parametrize("stated", [10, 50, 1000])
-def test_a_shorter_window_of_the_server_does_not_lift_the_ceiling(stated):
-    """At most 50 in any 60 seconds: nothing that the server says raises that."""
-    estimate = LimitEstimate(RateLimit(50))
-    estimate.update(QuotaStatement(stated, per=1.0), 0.0)
-
-    assert estimate.limit / estimate.per <= 50 / 60.0
-
-
-@pytest.mark.parametrize("stated, per", [(10, 3600.0), (1, 61.0), (59, 3600.0)])
-def test_under_a_ceiling_less_than_one_in_the_own_window_is_kept_to(stated, per):
-    """A ceiling of 50 a minute lifts no limit of 10 an hour, and neither does doubt."""
-    estimate = LimitEstimate(RateLimit(50))
-    estimate.update(QuotaStatement(stated, per=per), 0.0)
-
-    assert estimate.limit / estimate.per <= stated / per
+    assert estimate.limit / estimate.per <= most

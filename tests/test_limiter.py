@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual
 from support.effort import EFFORT
 from support.scripted import reply
+from support.virtual import virtual
 
 from cekat_async import Limiter, LimiterSnapshot, RateLimit
 from cekat_async._api.replies import Reply
@@ -106,72 +107,57 @@ def test_without_headers_it_is_even():
     assert max(gaps) < 1.1
 
 
-def test_it_needs_no_setting():
+@virtual
+async def test_it_needs_no_setting():
     """Without any setting it begins with the documented 300 a minute, and says so."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        snapshot = limiter.snapshot()
-        assert (snapshot.limit, snapshot.per, snapshot.source) == (300, 60.0, "documented")
-        assert len(await saturate(limiter, 59.9)) in range(294, 301)
-
-    run_virtual(main())
+    limiter = Limiter()
+    snapshot = limiter.snapshot()
+    assert (snapshot.limit, snapshot.per, snapshot.source) == (300, 60.0, "documented")
+    assert len(await saturate(limiter, 59.9)) in range(294, 301)
 
 
 @pytest.mark.parametrize("stated", [60, 1000])
-def test_it_follows_what_the_server_states(stated):
+@virtual
+async def test_it_follows_what_the_server_states(stated):
     """Another plan is found by itself, up and down, and in the middle of things."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await call(limiter, left(stated, stated - 1))
-        assert limiter.snapshot().limit == stated
-        assert limiter.snapshot().source == "stated"
-        await call(limiter, left(120, 100))
-        assert limiter.snapshot().limit == 120
-
-    run_virtual(main())
+    limiter = Limiter()
+    await call(limiter, left(stated, stated - 1))
+    assert limiter.snapshot().limit == stated
+    assert limiter.snapshot().source == "stated"
+    await call(limiter, left(120, 100))
+    assert limiter.snapshot().limit == 120
 
 
-def test_a_ceiling_of_ones_own_is_never_raised():
+@virtual
+async def test_a_ceiling_of_ones_own_is_never_raised():
     """A configured rate holds though the server grants more, and gives way if it grants less."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(100))
-        await call(limiter, left(300, 299))
-        assert limiter.snapshot().limit == 100
-        assert limiter.snapshot().source == "configured"
-        await call(limiter, left(50, 49))
-        assert limiter.snapshot().limit == 50
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(100))
+    await call(limiter, left(300, 299))
+    assert limiter.snapshot().limit == 100
+    assert limiter.snapshot().source == "configured"
+    await call(limiter, left(50, 49))
+    assert limiter.snapshot().limit == 50
 
 
-def test_what_is_provably_free_is_spent_at_once():
+@virtual
+async def test_what_is_provably_free_is_spent_at_once():
     """50 pages on an idle key wait for nothing but the first reply, which says they are free."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await call(limiter, left(300, 299))
-        times = await calls(limiter, 50, left(300, 240))
-        assert max(times) == 0
-
-    run_virtual(main())
+    limiter = Limiter()
+    await call(limiter, left(300, 299))
+    times = await calls(limiter, 50, left(300, 240))
+    assert max(times) == 0
 
 
-def test_strangers_are_given_way():
+@virtual
+async def test_strangers_are_given_way():
     """When others have taken all that was left, nobody goes until the server's reset."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await asyncio.gather(*(call(limiter, left(300, 250), trip=1) for _ in range(31)))
-        permit = await limiter.acquire()
-        limiter.observe(permit, left(300, 0, reset=40))
-        begin = now()
-        await limiter.acquire()
-        assert now() - begin == pytest.approx(40, abs=0.5)
-
-    run_virtual(main())
+    limiter = Limiter()
+    await asyncio.gather(*(call(limiter, left(300, 250), trip=1) for _ in range(31)))
+    permit = await limiter.acquire()
+    limiter.observe(permit, left(300, 0, reset=40))
+    begin = now()
+    await limiter.acquire()
+    assert now() - begin == pytest.approx(40, abs=0.5)
 
 
 def test_a_limit_below_the_concurrency_is_kept():
@@ -202,91 +188,76 @@ def test_idle_time_saves_up_no_more_than_the_first_few(requests):
     assert most_in_any(run_virtual(main()), 60) <= requests
 
 
-def test_a_stalled_loop_causes_no_burst():
+@virtual
+async def test_a_stalled_loop_causes_no_burst():
     """When the event loop stood still for long, nothing is caught up with at once."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(300))
-        running = asyncio.create_task(saturate(limiter, 120, workers=20))
-        await asyncio.sleep(30)
-        asyncio.get_running_loop()._jumping.waited += 20
-        times = await running
-        assert most_in_any(times, 60) <= 300
-        after = [time for time in times if 50 <= time < 51]
-        assert len(after) <= 5 + 3 + 1
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(300))
+    running = asyncio.create_task(saturate(limiter, 120, workers=20))
+    await asyncio.sleep(30)
+    asyncio.get_running_loop()._jumping.waited += 20
+    times = await running
+    assert most_in_any(times, 60) <= 300
+    after = [time for time in times if 50 <= time < 51]
+    assert len(after) <= 5 + 3 + 1
 
 
-def test_none_is_no_pace():
+@virtual
+async def test_none_is_no_pace():
     """``rate_limit=None`` lets any number of requests out at once."""
-
-    async def main() -> None:
-        limiter = Limiter(None)
-        assert await calls(limiter, 1000) == [0] * 1000
-        snapshot = limiter.snapshot()
-        assert (snapshot.limit, snapshot.share, snapshot.source) == (None, None, "unpaced")
-        assert (snapshot.sent, snapshot.earned, snapshot.used) == (1000, math.inf, 0)
-        assert snapshot.remaining is None
-
-    run_virtual(main())
+    limiter = Limiter(None)
+    assert await calls(limiter, 1000) == [0] * 1000
+    snapshot = limiter.snapshot()
+    assert (snapshot.limit, snapshot.share, snapshot.source) == (None, None, "unpaced")
+    assert (snapshot.sent, snapshot.earned, snapshot.used) == (1000, math.inf, 0)
+    assert snapshot.remaining is None
 
 
-def test_a_request_that_was_never_sent_costs_nothing():
+@virtual
+async def test_a_request_that_was_never_sent_costs_nothing():
     """What certainly did not reach the server takes no place; what may have, does."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(2, per=100))
-        await limiter.acquire()
-        limiter.observe_failure(sent=False)
-        assert limiter.snapshot().used == 0
-        await limiter.acquire()
-        limiter.observe_failure(sent=True)
-        assert limiter.snapshot().used == 1
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(2, per=100))
+    await limiter.acquire()
+    limiter.observe_failure(sent=False)
+    assert limiter.snapshot().used == 0
+    await limiter.acquire()
+    limiter.observe_failure(sent=True)
+    assert limiter.snapshot().used == 1
 
 
 # --- the line
 
 
-def test_first_come_first_served():
+@virtual
+async def test_first_come_first_served():
     """Who waits is served in the order of coming, whoever comes in between."""
+    limiter = Limiter(RateLimit(60))
+    order: list[int] = []
 
-    async def main() -> None:
-        limiter = Limiter(RateLimit(60))
-        order: list[int] = []
+    async def one(number: int) -> None:
+        await asyncio.sleep(number * 0.1)
+        await call(limiter)
+        order.append(number)
 
-        async def one(number: int) -> None:
-            await asyncio.sleep(number * 0.1)
-            await call(limiter)
-            order.append(number)
-
-        await asyncio.gather(*(one(number) for number in range(40)))
-        assert order == list(range(40))
-
-    run_virtual(main())
+    await asyncio.gather(*(one(number) for number in range(40)))
+    assert order == list(range(40))
 
 
-def test_a_newcomer_does_not_overtake_after_a_stall():
+@virtual
+async def test_a_newcomer_does_not_overtake_after_a_stall():
     """Though the loop stood still while several came due, the newcomer is served last."""
+    limiter = Limiter(RateLimit(60))
+    order: list[str] = []
 
-    async def main() -> None:
-        limiter = Limiter(RateLimit(60))
-        order: list[str] = []
+    async def one(name: str) -> None:
+        await call(limiter)
+        order.append(name)
 
-        async def one(name: str) -> None:
-            await call(limiter)
-            order.append(name)
-
-        await asyncio.gather(*(call(limiter) for _ in range(4)))
-        first = [asyncio.create_task(one(name)) for name in "abcd"]
-        await asyncio.sleep(0.5)
-        asyncio.get_running_loop()._jumping.waited += 10
-        await asyncio.gather(*first, one("newcomer"))
-        assert order == ["a", "b", "c", "d", "newcomer"]
-
-    run_virtual(main())
+    await asyncio.gather(*(call(limiter) for _ in range(4)))
+    first = [asyncio.create_task(one(name)) for name in "abcd"]
+    await asyncio.sleep(0.5)
+    asyncio.get_running_loop()._jumping.waited += 10
+    await asyncio.gather(*first, one("newcomer"))
+    assert order == ["a", "b", "c", "d", "newcomer"]
 
 
 patterns = st.lists(
@@ -302,7 +273,8 @@ patterns = st.lists(
     pattern=patterns,
     stalls=st.lists(st.floats(0, 20), max_size=3),
 )
-def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, stalls):
+@virtual
+async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, stalls):
     """Whoever comes and gives up whenever, no window is too full, and nothing is lost."""
     rate = RateLimit(requests, per=6.0)
     limiter = Limiter(rate)
@@ -323,11 +295,8 @@ def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, sta
         await asyncio.sleep(at)
         asyncio.get_running_loop()._jumping.waited += 3
 
-    async def main() -> None:
-        await asyncio.gather(*(one(*each) for each in pattern), *map(stall, stalls))
-        assert limiter.snapshot().in_flight == limiter.snapshot().waiting == 0
-
-    run_virtual(main())
+    await asyncio.gather(*(one(*each) for each in pattern), *map(stall, stalls))
+    assert limiter.snapshot().in_flight == limiter.snapshot().waiting == 0
 
     assert most_in_any(out, rate.per) <= requests
     assert len(out) >= sum(patience is None for _, patience, _ in pattern)
@@ -337,44 +306,38 @@ def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, sta
     assert max(out, default=0.0) <= last + (len(out) + 1) * per_request + 3 * len(stalls) + 3
 
 
-def test_a_cancelled_waiter_passes_its_turn_on():
+@virtual
+async def test_a_cancelled_waiter_passes_its_turn_on():
     """Whoever gives up in the queue makes room: the next goes out when it would have."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(10, per=10))
-        await call(limiter)
-        first = asyncio.create_task(limiter.acquire(NEVER))
-        second = asyncio.create_task(limiter.acquire(NEVER))
-        await asyncio.sleep(0.5)
-        first.cancel()
-        await second
-        assert now() == pytest.approx(1, abs=0.1)
-        assert first.cancelled()
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(10, per=10))
+    await call(limiter)
+    first = asyncio.create_task(limiter.acquire(NEVER))
+    second = asyncio.create_task(limiter.acquire(NEVER))
+    await asyncio.sleep(0.5)
+    first.cancel()
+    await second
+    assert now() == pytest.approx(1, abs=0.1)
+    assert first.cancelled()
 
 
 @pytest.mark.parametrize("steps", range(12))
-def test_cancelled_at_any_step_nothing_is_lost(steps):
+@virtual
+async def test_cancelled_at_any_step_nothing_is_lost(steps):
     """Cancelled after any number of steps of the loop, a waiter leaves nothing behind."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(10, per=10))
-        await calls(limiter, 2)
-        task = asyncio.create_task(limiter.acquire())
-        for _ in range(steps):
-            await asyncio.sleep(0.1 if steps > 6 else 0)
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            limiter.observe(task.result(), OK)
-        assert limiter.snapshot().waiting == limiter.snapshot().in_flight == 0
-        assert not limiter._first_in_queue.locked()
-        begin = now()
-        await call(limiter)
-        assert now() - begin <= 2
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(10, per=10))
+    await calls(limiter, 2)
+    task = asyncio.create_task(limiter.acquire())
+    for _ in range(steps):
+        await asyncio.sleep(0.1 if steps > 6 else 0)
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        limiter.observe(task.result(), OK)
+    assert limiter.snapshot().waiting == limiter.snapshot().in_flight == 0
+    assert not limiter._first_in_queue.locked()
+    begin = now()
+    await call(limiter)
+    assert now() - begin <= 2
 
 
 def test_a_limiter_belongs_to_one_loop():
@@ -393,87 +356,79 @@ def test_a_limiter_belongs_to_one_loop():
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("rate", [RateLimit(300), RateLimit(), None])
-def test_a_pause_that_the_server_asks_for_holds_everyone(status, rate):
+@virtual
+async def test_a_pause_that_the_server_asks_for_holds_everyone(status, rate):
     """A 429 or 503 with Retry-After holds all requests for that long, paced or not."""
-
-    async def main() -> None:
-        limiter = Limiter(rate)
-        await call(limiter, reply(status, Retry_After="12"))
-        times = await calls(limiter, 20)
-        assert min(times) == pytest.approx(12)
-
-    run_virtual(main())
+    limiter = Limiter(rate)
+    await call(limiter, reply(status, Retry_After="12"))
+    times = await calls(limiter, 20)
+    assert min(times) == pytest.approx(12)
 
 
-def test_a_429_that_does_not_say_holds_for_one_period():
+@virtual
+async def test_a_429_that_does_not_say_holds_for_one_period():
     """A 429 that says nothing holds everyone for one period of the rate."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(300, per=17))
-        await call(limiter, reply(429))
-        await call(limiter)
-        assert now() == pytest.approx(17)
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(300, per=17))
+    await call(limiter, reply(429))
+    await call(limiter)
+    assert now() == pytest.approx(17)
 
 
-def test_a_429_whose_headers_name_the_reset_holds_until_then():
+@virtual
+async def test_a_429_whose_headers_name_the_reset_holds_until_then():
     """Without Retry-After, the reset of what is spent is the time that the server said."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await call(limiter, left(300, 0, reset=7, status=429))
-        await call(limiter)
-        assert now() == pytest.approx(7)
-
-    run_virtual(main())
+    limiter = Limiter()
+    await call(limiter, left(300, 0, reset=7, status=429))
+    await call(limiter)
+    assert now() == pytest.approx(7)
 
 
 @pytest.mark.parametrize(
-    "answer", [reply(200), reply(500), reply(503), reply(404, Retry_After="9"), reply(200, b"")]
+    "answer",
+    [
+        reply(200),
+        reply(500),
+        reply(503),
+        reply(404, Retry_After="9"),
+        reply(200, b""),
+        reply(429, Retry_After="0"),
+    ],
 )
-def test_other_replies_hold_nobody(answer):
-    """Only a 429, and a 503 that says for how long, hold everyone."""
+@virtual
+async def test_other_replies_hold_nobody(answer, caplog):
+    """Only a 429 or 503 holds everyone, and only for longer than nothing."""
+    caplog.set_level(logging.INFO, "cekat_async")
+    limiter = Limiter(RateLimit(300))
+    await call(limiter, answer)
+    await call(limiter)
+    assert now() == 0
+    assert not caplog.records
 
-    async def main() -> None:
-        limiter = Limiter(RateLimit(300))
-        await call(limiter, answer)
-        await call(limiter)
-        assert now() == 0
 
-    run_virtual(main())
-
-
-def test_without_a_pace_a_429_that_does_not_say_holds_nobody():
+@virtual
+async def test_without_a_pace_a_429_that_does_not_say_holds_nobody():
     """With pacing off, a 429 that says nothing is left to the backoff of its own call."""
-
-    async def main() -> None:
-        limiter = Limiter(None)
-        await call(limiter, reply(429))
-        await call(limiter)
-        assert now() == 0
-        assert limiter.snapshot().refused == 1
-
-    run_virtual(main())
+    limiter = Limiter(None)
+    await call(limiter, reply(429))
+    await call(limiter)
+    assert now() == 0
+    assert limiter.snapshot().refused == 1
 
 
-def test_a_pause_reaches_those_who_queue_already():
+@virtual
+async def test_a_pause_reaches_those_who_queue_already():
     """A pause that begins while others wait for their turn holds them as well, then one by one."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(60))
-        permit = await limiter.acquire()
-        waiting = [asyncio.create_task(call(limiter)) for _ in range(10)]
-        await asyncio.sleep(2.5)
-        limiter.observe(permit, reply(429, Retry_After="30"))
-        times = sorted(await asyncio.gather(*waiting))
-        after = [time for time in times if time > 2.5]
-        assert 5 <= len(after) < 10
-        assert after[0] == pytest.approx(32.5)
-        gaps = [b - a for a, b in itertools.pairwise(after)]
-        assert min(gaps[1:]) > 0.9
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(60))
+    permit = await limiter.acquire()
+    waiting = [asyncio.create_task(call(limiter)) for _ in range(10)]
+    await asyncio.sleep(2.5)
+    limiter.observe(permit, reply(429, Retry_After="30"))
+    times = sorted(await asyncio.gather(*waiting))
+    after = [time for time in times if time > 2.5]
+    assert 5 <= len(after) < 10
+    assert after[0] == pytest.approx(32.5)
+    gaps = [b - a for a, b in itertools.pairwise(after)]
+    assert min(gaps[1:]) > 0.9
 
 
 @pytest.mark.parametrize("requests", [10, 300, 1000])
@@ -500,118 +455,100 @@ def test_nobody_comes_back_in_a_burst(requests):
         assert len(at_once) <= max(1, requests // 100) + 1
 
 
-def test_a_pause_can_be_prolonged():
+@virtual
+async def test_a_pause_can_be_prolonged():
     """A second 429 during a pause prolongs it for everyone, and a shorter one cuts nothing."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(300))
-        one, two, three = [await limiter.acquire() for _ in range(3)]
-        limiter.observe(one, reply(429, Retry_After="10"))
-        waiting = asyncio.create_task(call(limiter))
-        await asyncio.sleep(9)
-        limiter.observe(two, reply(429, Retry_After="20"))
-        limiter.observe(three, reply(429, Retry_After="1"))
-        assert await waiting == pytest.approx(29)
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(300))
+    one, two, three = [await limiter.acquire() for _ in range(3)]
+    limiter.observe(one, reply(429, Retry_After="10"))
+    waiting = asyncio.create_task(call(limiter))
+    await asyncio.sleep(9)
+    limiter.observe(two, reply(429, Retry_After="20"))
+    limiter.observe(three, reply(429, Retry_After="1"))
+    assert await waiting == pytest.approx(29)
 
 
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(300), None])
-def test_a_pause_beyond_the_deadline_fails_at_once(rate):
+@virtual
+async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
     """Who cannot outwait a pause is told at once how long it lasts, and waits for nothing."""
-
-    async def main() -> None:
-        limiter = Limiter(rate)
-        await call(limiter, reply(429, Retry_After="500"))
-        await asyncio.sleep(100)
-        with pytest.raises(RateLimitError, match="400 s to go") as caught:
-            await limiter.acquire(now() + 300)
-        assert now() == 100
-        assert caught.value.retry_after == pytest.approx(400)
-        assert caught.value.status == 429
-        resumes_in = caught.value.resumes_at - datetime.now(UTC)
-        assert resumes_in.total_seconds() == pytest.approx(400, abs=60)
-        assert "outlast the deadline" in caught.value.__notes__[0]
-        assert copy.copy(caught.value).resumes_at == caught.value.resumes_at
-
-    run_virtual(main())
+    limiter = Limiter(rate)
+    await call(limiter, reply(429, Retry_After="500"))
+    await asyncio.sleep(100)
+    with pytest.raises(RateLimitError, match="400 s to go") as caught:
+        await limiter.acquire(now() + 300)
+    assert now() == 100
+    assert caught.value.retry_after == pytest.approx(400)
+    assert caught.value.status == 429
+    resumes_in = caught.value.resumes_at - datetime.now(UTC)
+    assert resumes_in.total_seconds() == pytest.approx(400, abs=60)
+    assert "outlast the deadline" in caught.value.__notes__[0]
+    assert copy.copy(caught.value).resumes_at == caught.value.resumes_at
 
 
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(60)])
-def test_a_pause_beyond_the_deadline_fails_who_is_queueing(rate):
+@virtual
+async def test_a_pause_beyond_the_deadline_fails_who_is_queueing(rate):
     """Those who queue for their turn when such a pause begins fail at that moment too."""
-
-    async def main() -> None:
-        limiter = Limiter(rate)
-        one, two = await limiter.acquire(), Permit(0)
-        waiting = [asyncio.create_task(limiter.acquire(300)) for _ in range(50)]
-        patient = asyncio.create_task(limiter.acquire(NEVER))
-        await asyncio.sleep(0.5)
-        limiter._scheduler._sent.add()  # the second of the two refusals is of a second request
-        limiter.observe(one, reply(429, Retry_After="800"))
-        limiter.observe(two, reply(429, Retry_After="801"))
-        results = await asyncio.gather(*waiting, return_exceptions=True)
-        assert now() == 0.5
-        assert {type(result) for result in results} <= {RateLimitError, Permit}
-        assert sum(isinstance(result, RateLimitError) for result in results) >= 45
-        await patient
-        assert now() >= 801.5
-
-    run_virtual(main())
+    limiter = Limiter(rate)
+    one, two = await limiter.acquire(), Permit(0)
+    waiting = [asyncio.create_task(limiter.acquire(300)) for _ in range(50)]
+    patient = asyncio.create_task(limiter.acquire(NEVER))
+    await asyncio.sleep(0.5)
+    limiter._scheduler._sent.add()  # the second of the two refusals is of a second request
+    limiter.observe(one, reply(429, Retry_After="800"))
+    limiter.observe(two, reply(429, Retry_After="801"))
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert now() == 0.5
+    assert {type(result) for result in results} <= {RateLimitError, Permit}
+    assert sum(isinstance(result, RateLimitError) for result in results) >= 45
+    await patient
+    assert now() >= 801.5
 
 
-def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_end():
+@virtual
+async def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_end():
     """Those who wait for a pause to end fail when it is prolonged beyond their deadline."""
-
-    async def main() -> None:
-        limiter = Limiter(None)
-        one, two = await limiter.acquire(), await limiter.acquire()
-        limiter.observe(one, reply(429, Retry_After="10"))
-        waiting = asyncio.create_task(limiter.acquire(60))
-        await asyncio.sleep(4)
-        limiter.observe(two, reply(429, Retry_After="100"))
-        with pytest.raises(RateLimitError) as caught:
-            await waiting
-        assert now() == 4
-        assert caught.value.retry_after == pytest.approx(100)
-
-    run_virtual(main())
+    limiter = Limiter(None)
+    one, two = await limiter.acquire(), await limiter.acquire()
+    limiter.observe(one, reply(429, Retry_After="10"))
+    waiting = asyncio.create_task(limiter.acquire(60))
+    await asyncio.sleep(4)
+    limiter.observe(two, reply(429, Retry_After="100"))
+    with pytest.raises(RateLimitError) as caught:
+        await waiting
+    assert now() == 4
+    assert caught.value.retry_after == pytest.approx(100)
 
 
-def test_a_pause_and_a_cancellation_at_the_same_moment():
+@virtual
+async def test_a_pause_and_a_cancellation_at_the_same_moment():
     """Who is cancelled when such a pause begins is cancelled, and leaves nothing behind."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(1))
-        one = await limiter.acquire()
-        waiting = [asyncio.create_task(limiter.acquire(100)) for _ in range(5)]
-        await asyncio.sleep(1)
-        waiting[1].cancel()
-        limiter.observe(one, reply(429, Retry_After="1000"))
-        waiting[2].cancel()
-        await asyncio.sleep(0)
-        waiting[3].cancel()
-        results = await asyncio.gather(*waiting, return_exceptions=True)
-        kinds = [type(result) for result in results]
-        assert kinds[1:3] == [asyncio.CancelledError] * 2
-        assert set(kinds) <= {asyncio.CancelledError, RateLimitError, Permit}
-        assert limiter.snapshot().waiting == 0
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(1))
+    one = await limiter.acquire()
+    waiting = [asyncio.create_task(limiter.acquire(100)) for _ in range(5)]
+    await asyncio.sleep(1)
+    waiting[1].cancel()
+    limiter.observe(one, reply(429, Retry_After="1000"))
+    waiting[2].cancel()
+    await asyncio.sleep(0)
+    waiting[3].cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    kinds = [type(result) for result in results]
+    assert kinds[1:3] == [asyncio.CancelledError] * 2
+    assert set(kinds) <= {asyncio.CancelledError, RateLimitError, Permit}
+    assert limiter.snapshot().waiting == 0
 
 
-def test_one_line_for_each_pause(caplog):
+@virtual
+async def test_one_line_for_each_pause(caplog):
     """Eight 429s in a row are one pause and one line in the log; the next pause has its own."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(300))
-        permits = [await limiter.acquire() for _ in range(8)]
-        for permit in permits:
-            limiter.observe(permit, reply(429, Retry_After="5"))
-        await call(limiter, reply(503, Retry_After="2.5"))
-
-    with caplog.at_level(logging.INFO, "cekat_async"):
-        run_virtual(main())
+    caplog.set_level(logging.INFO, "cekat_async")
+    limiter = Limiter(RateLimit(300))
+    permits = [await limiter.acquire() for _ in range(8)]
+    for permit in permits:
+        limiter.observe(permit, reply(429, Retry_After="5"))
+    await call(limiter, reply(503, Retry_After="2.5"))
 
     assert [record.getMessage() for record in caplog.records] == [
         "the server asks for a pause: holding all requests for 5 s",
@@ -620,94 +557,66 @@ def test_one_line_for_each_pause(caplog):
 
 
 @pytest.mark.parametrize("seconds, level", [(1, "INFO"), (60, "INFO"), (61, "WARNING")])
-def test_a_long_pause_is_a_warning(caplog, seconds, level):
+@virtual
+async def test_a_long_pause_is_a_warning(caplog, seconds, level):
     """A pause within the minute that quotas count is usual; a longer one is a warning."""
-
-    async def main() -> None:
-        await call(Limiter(), reply(429, Retry_After=str(seconds)))
-
-    with caplog.at_level(logging.DEBUG, "cekat_async"):
-        run_virtual(main())
+    caplog.set_level(logging.DEBUG, "cekat_async")
+    await call(Limiter(), reply(429, Retry_After=str(seconds)))
 
     (found,) = [record for record in caplog.records if "holding all" in record.getMessage()]
     assert found.levelname == level
 
 
-def test_a_retry_after_of_zero_holds_nobody(caplog):
-    """A server that says to come back at once is taken at its word."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(300))
-        await call(limiter, reply(429, Retry_After="0"))
-        await call(limiter)
-        assert now() == 0
-
-    run_virtual(main())
-    assert not caplog.records
-
-
-def test_repeated_refusals_lower_the_limit_and_it_is_raised_again(caplog):
+@virtual
+async def test_repeated_refusals_lower_the_limit_and_it_is_raised_again(caplog):
     """A rate at which one is refused again and again is too high: it is lowered, then probed."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(100, per=10))
-        for _ in range(2):
-            await calls(limiter, 40)
-            await call(limiter, reply(429, Retry_After="1"))
-        lowered = limiter.snapshot()
-        assert lowered.limit < 100
-        assert lowered.source == "refusals"
-        await asyncio.sleep(2000)
-        for _ in range(60):
-            await asyncio.sleep(10)
-            limiter.snapshot()
-        assert limiter.snapshot().limit == 100
-        assert limiter.snapshot().source == "configured"
-
-    with caplog.at_level(logging.DEBUG, "cekat_async"):
-        run_virtual(main())
+    caplog.set_level(logging.DEBUG, "cekat_async")
+    limiter = Limiter(RateLimit(100, per=10))
+    for _ in range(2):
+        await calls(limiter, 40)
+        await call(limiter, reply(429, Retry_After="1"))
+    lowered = limiter.snapshot()
+    assert lowered.limit < 100
+    assert lowered.source == "refusals"
+    await asyncio.sleep(2000)
+    for _ in range(60):
+        await asyncio.sleep(10)
+        limiter.snapshot()
+    assert limiter.snapshot().limit == 100
+    assert limiter.snapshot().source == "configured"
     assert any("it was 100 in 10 s (configured)" in line for line in caplog.messages)
 
 
 # --- the day
 
 
-def test_a_pause_of_hours_ends_the_job_and_is_not_slept_out():
+@virtual
+async def test_a_pause_of_hours_ends_the_job_and_is_not_slept_out():
     """A Retry-After of hours is a spent day: even who has no deadline is told when to come back."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await call(limiter, reply(429, Retry_After="30000"))
-        with pytest.raises(RateLimitError, match="30000 s to go") as caught:
-            await limiter.acquire(NEVER)
-        assert now() == 0
-        assert caught.value.resumes_at is not None
-
-    run_virtual(main())
+    limiter = Limiter()
+    await call(limiter, reply(429, Retry_After="30000"))
+    with pytest.raises(RateLimitError, match="30000 s to go") as caught:
+        await limiter.acquire(NEVER)
+    assert now() == 0
+    assert caught.value.resumes_at is not None
 
 
-def test_a_pause_of_an_age_is_told_all_the_same():
+@virtual
+async def test_a_pause_of_an_age_is_told_all_the_same():
     """A server may name any number of seconds: who is refused is told a moment, and no more."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await call(limiter, reply(429, Retry_After="9" * 300))
-        with pytest.raises(RateLimitError) as caught:
-            await limiter.acquire()
-        assert caught.value.resumes_at.year > 2100
-
-    run_virtual(main())
+    limiter = Limiter()
+    await call(limiter, reply(429, Retry_After="9" * 300))
+    with pytest.raises(RateLimitError) as caught:
+        await limiter.acquire()
+    assert caught.value.resumes_at.year > 2100
 
 
-def test_who_wants_to_sleep_can_say_so():
+@virtual
+async def test_who_wants_to_sleep_can_say_so():
     """With ``longest_hold=None`` the day is slept out, and then it goes on."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(longest_hold=None))
-        await call(limiter, reply(429, Retry_After="30000"))
-        assert await call(limiter) == pytest.approx(30000)
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(longest_hold=None))
+    await call(limiter, reply(429, Retry_After="30000"))
+    assert await call(limiter) == pytest.approx(30000)
 
 
 @pytest.mark.parametrize(
@@ -722,102 +631,87 @@ def test_who_wants_to_sleep_can_say_so():
     ],
     ids=["X-RateLimit", "RateLimit"],
 )
-def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog):
+@virtual
+async def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog):
     """When headers say that the day is spent, nothing more is sent, and nothing is refused."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await call(limiter, answer)
-        with pytest.raises(RateLimitError, match="the quota of the day is spent") as caught:
-            await limiter.acquire(NEVER)
-        assert caught.value.retry_after == pytest.approx(40_000)
-        assert limiter.snapshot().limit == 300
-        assert limiter.snapshot().pause_reason == "the quota of the day is spent"
-
-    with caplog.at_level(logging.WARNING, "cekat_async"):
-        run_virtual(main())
+    caplog.set_level(logging.WARNING, "cekat_async")
+    limiter = Limiter()
+    await call(limiter, answer)
+    with pytest.raises(RateLimitError, match="the quota of the day is spent") as caught:
+        await limiter.acquire(NEVER)
+    assert caught.value.retry_after == pytest.approx(40_000)
+    assert limiter.snapshot().limit == 300
+    assert limiter.snapshot().pause_reason == "the quota of the day is spent"
     assert len(caplog.records) == 1
 
 
-def test_a_configured_day_is_kept():
+@virtual
+async def test_a_configured_day_is_kept():
     """After ``per_day`` requests the next one fails at once, until the first is a day old."""
-
-    async def main() -> None:
-        limiter = Limiter(RateLimit(1000, per_day=30))
-        times = await calls(limiter, 30)
-        with pytest.raises(RateLimitError, match="the quota is spent") as caught:
-            await limiter.acquire(NEVER)
-        assert caught.value.retry_after == pytest.approx(86_400, abs=60)
-        await asyncio.sleep(86_400 - now())
-        assert await call(limiter) >= times[0] + 86_400 - 1
-
-    run_virtual(main())
+    limiter = Limiter(RateLimit(1000, per_day=30))
+    times = await calls(limiter, 30)
+    with pytest.raises(RateLimitError, match="the quota is spent") as caught:
+        await limiter.acquire(NEVER)
+    assert caught.value.retry_after == pytest.approx(86_400, abs=60)
+    await asyncio.sleep(86_400 - now())
+    assert await call(limiter) >= times[0] + 86_400 - 1
 
 
-def test_a_spent_window_beyond_the_deadline_fails_at_once():
+@virtual
+async def test_a_spent_window_beyond_the_deadline_fails_at_once():
     """Who cannot wait for the server's reset is told at once when it is."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        await asyncio.gather(*(call(limiter, left(300, 200), trip=1) for _ in range(31)))
-        await call(limiter, left(300, 0, reset=50))
-        with pytest.raises(RateLimitError, match="the quota is spent: 50 s to go"):
-            await limiter.acquire(now() + 20)
-
-    run_virtual(main())
+    limiter = Limiter()
+    await asyncio.gather(*(call(limiter, left(300, 200), trip=1) for _ in range(31)))
+    await call(limiter, left(300, 0, reset=50))
+    with pytest.raises(RateLimitError, match="the quota is spent: 50 s to go"):
+        await limiter.acquire(now() + 20)
 
 
 # --- what it tells
 
 
-def test_a_snapshot_tells_how_it_stands():
+@virtual
+async def test_a_snapshot_tells_how_it_stands():
     """The limit and why, what is used, under way, waiting, held, refused: all can be read."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        permits = [await limiter.acquire() for _ in range(3)]
-        for permit in permits[:2]:
-            limiter.observe(permit, left(200, 150, reset=30))
-        waiting = asyncio.create_task(limiter.acquire())
-        await asyncio.sleep(1)
-        assert limiter.snapshot() == LimiterSnapshot(
-            limit=200,
-            per=60.0,
-            source="stated",
-            used=4,
-            remaining=150,
-            in_flight=2,
-            waiting=0,
-            next_in=0.0,
-            paused_for=0.0,
-            pause_reason="",
-            sent=4,
-            refused=0,
-            earned=pytest.approx(200 / 60),
-        )
-        assert limiter.snapshot().share == 4 / 200
-        limiter.observe(await waiting, left(200, 0, reset=20, status=429, Retry_After="20"))
-        queue = asyncio.create_task(limiter.acquire())
-        await asyncio.sleep(5)
-        held = limiter.snapshot()
-        assert (held.waiting, held.refused) == (1, 1)
-        assert held.paused_for == held.next_in == pytest.approx(15)
-        assert held.pause_reason == "the server asks for a pause"
-        await queue
-
-    run_virtual(main())
+    limiter = Limiter()
+    permits = [await limiter.acquire() for _ in range(3)]
+    for permit in permits[:2]:
+        limiter.observe(permit, left(200, 150, reset=30))
+    waiting = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(1)
+    assert limiter.snapshot() == LimiterSnapshot(
+        limit=200,
+        per=60.0,
+        source="stated",
+        used=4,
+        remaining=150,
+        in_flight=2,
+        waiting=0,
+        next_in=0.0,
+        paused_for=0.0,
+        pause_reason="",
+        sent=4,
+        refused=0,
+        earned=pytest.approx(200 / 60),
+    )
+    assert limiter.snapshot().share == 4 / 200
+    limiter.observe(await waiting, left(200, 0, reset=20, status=429, Retry_After="20"))
+    queue = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(5)
+    held = limiter.snapshot()
+    assert (held.waiting, held.refused) == (1, 1)
+    assert held.paused_for == held.next_in == pytest.approx(15)
+    assert held.pause_reason == "the server asks for a pause"
+    await queue
 
 
-def test_each_change_of_the_limit_is_logged(caplog):
+@virtual
+async def test_each_change_of_the_limit_is_logged(caplog):
     """A debug line tells of each change of the limit, and of nothing else."""
-
-    async def main() -> None:
-        limiter = Limiter()
-        for limit in (300, 300, 60, 60, 1000):
-            await call(limiter, left(limit, limit - 1))
-
-    with caplog.at_level(logging.DEBUG, "cekat_async"):
-        run_virtual(main())
+    caplog.set_level(logging.DEBUG, "cekat_async")
+    limiter = Limiter()
+    for limit in (300, 300, 60, 60, 1000):
+        await call(limiter, left(limit, limit - 1))
     assert caplog.messages == [
         "the limit is 300 in 60 s now (stated), it was 300 in 60 s (documented)",
         "the limit is 60 in 60 s now (stated), it was 300 in 60 s (stated)",
@@ -894,18 +788,16 @@ def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers):
     assert limiter._scheduler.terms.limit <= 20
 
 
-def test_random_strangers_and_refusals_never_stop_it():
+@virtual
+async def test_random_strangers_and_refusals_never_stop_it():
     """Through a day of strangers, refusals and silence, requests keep going out."""
     draw = random.Random(5)
 
-    async def main() -> None:
-        limiter = Limiter()
-        for _ in range(3000):
-            permit = await limiter.acquire(now() + 1000)
-            await asyncio.sleep(draw.uniform(0, 2))
-            refused = draw.random() < 0.02
-            answer = left(300, draw.randrange(300), draw.randrange(90), 429 if refused else 200)
-            limiter.observe(permit, answer if draw.random() < 0.7 else OK)
-        assert limiter.snapshot().sent == 3000
-
-    run_virtual(main())
+    limiter = Limiter()
+    for _ in range(3000):
+        permit = await limiter.acquire(now() + 1000)
+        await asyncio.sleep(draw.uniform(0, 2))
+        refused = draw.random() < 0.02
+        answer = left(300, draw.randrange(300), draw.randrange(90), 429 if refused else 200)
+        limiter.observe(permit, answer if draw.random() < 0.7 else OK)
+    assert limiter.snapshot().sent == 3000

@@ -573,14 +573,3 @@ def test_timestamps_round_trip(moment: datetime) -> None:
 def test_the_repr_of_a_page_has_no_records(page: object, shown: str) -> None:
     """What a log shows of a page is its size, not customers' data."""
     assert repr(page) == shown
-
-
-def test_fields_of_all_parts_are_counted() -> None:
-    """Unknown fields of labels and of both previews are counted under dotted names."""
-    page = msgspec.structs.replace(PAGE, items=(CONVERSATION, Conversation(id="plain")))
-
-    assert page.unknown_fields == {
-        **dict.fromkeys(("sla", "extra"), 1),
-        **dict.fromkeys(("labels.order", "first_message.kind"), 1),
-    }
-    assert INBOX_PAGE.unknown_fields == {"new": 1}

@@ -12,11 +12,12 @@ from support.hostile import JSON, TEXTS
 from support.scripted import reply
 
 from cekat_async import decode_conversation, record_id
-from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page, decode_raw_page
+from cekat_async._api.decoding import decode_conversation_page, decode_raw_page
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, Inbox, Label, MalformedRecord, MessagePreview
 from cekat_async.models.decoding import CONVERSATION, INBOX
 from cekat_async.models.steps import run_steps
+from cekat_async.pages import InboxPage
 
 # JSON that Python or msgspec rejects, in places where a value is expected.
 HOSTILE = st.sampled_from(
@@ -86,10 +87,6 @@ def test_a_mistyped_field_costs_nothing_else(field: str, sent: bytes, expected: 
     record = read(b'{"id":"x","%s":%s,"inbox_name":"CS","x_new":[1]}' % (field.encode(), sent))
 
     assert getattr(record, field) == expected
-    assert type(getattr(record, field)) in {
-        type(expected),
-        Conversation.stage_status.__class__,
-    } or (isinstance(getattr(record, field), str))
     assert (record.id, record.inbox_name, record.extra["x_new"]) == ("x", "CS", [1])
     assert set(record.extra) == {field, "x_new"}
     if b"999" not in sent:
@@ -157,30 +154,22 @@ def test_inboxes_follow_the_same_rule(field: str, sent: bytes, expected: object)
     assert isinstance(inbox, Inbox)
     assert getattr(inbox, field) == expected
     assert inbox.extra == {field: json.loads(sent)}
+    assert InboxPage(items=(inbox,)).mistyped_fields == {field: 1}
 
 
 def test_pages_count_mistyped_and_unknown_fields() -> None:
     """A page says which fields are unknown or mistyped, and how many records have each."""
     page = make_page(
-        b'{"id":"a","notes":7,"x_new":1,"labels":[{"icon":1},{"icon":2}]}',
-        b'{"id":"b","notes":8,"last_message":{"created_at":5,"kind":"x"}}',
+        b'{"id":"a","notes":7,"x_new":1,"extra":2,"labels":[{"icon":1},{"icon":2}]}',
+        b'{"id":"b","notes":8,"last_message":{"created_at":5,"kind":"x"},'
+        b'"first_message":{"kind":"x"}}',
         b'{"id":"c"}',
     )
 
     assert page.mistyped_fields == {"notes": 2, "last_message.created_at": 1}
-    assert page.unknown_fields == {"x_new": 1, "labels.icon": 1, "last_message.kind": 1}
+    nested = ["labels.icon", "first_message.kind", "last_message.kind"]
+    assert page.unknown_fields == dict.fromkeys(["x_new", "extra", *nested], 1)
     assert make_page(b'{"id":"c"}').mistyped_fields == make_page(b'{"id":"c"}').unknown_fields == {}
-
-
-def test_a_record_with_too_many_values_is_malformed() -> None:
-    """A record of hundreds of thousands of values is not decoded: that would block the loop."""
-    huge = b'{"id":"x","additional_data":{"n":[' + b"0, " * 200_000 + b"0]}}"
-    page = make_page(b'{"id":"a"}', huge)
-    (malformed,) = page.malformed_records
-
-    assert (malformed.id, malformed.raw) == ("x", huge)
-    assert "200,000 values" in malformed.reason
-    assert page.ids == ["a", "x"]
 
 
 def test_large_records_are_read_in_steps() -> None:
@@ -317,13 +306,6 @@ def test_a_malformed_conversation_is_one_in_a_page_too() -> None:
             decode_conversation(raw)
         assert (caught.value.field, caught.value.raw) == (malformed.field, malformed.raw)
         assert malformed.reason in caught.value.message
-
-
-def test_inbox_pages_know_their_ids() -> None:
-    """A page of inboxes has the ids of its records as a page of conversations has."""
-    page = run_steps(decode_inbox_page(reply(body=b'{"data":[{"id":"i"},{"id":3}]}'), 1))
-
-    assert page.ids == ["i", None]
 
 
 def test_zoneless_timestamps_are_not_mistyped() -> None:

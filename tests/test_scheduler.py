@@ -96,12 +96,8 @@ def test_it_begins_with_what_is_documented_or_configured():
 
     assert scheduler.terms == Terms(300, 60.0, "documented")
     assert make_scheduler(7, per=2.0).terms == Terms(7, 2.0, "configured")
-    assert (scheduler.total_limit, scheduler.in_flight, scheduler.refused, scheduler.used(0.0)) == (
-        300,
-        0,
-        0,
-        0,
-    )
+    assert scheduler.total_limit == 300
+    assert scheduler.in_flight == scheduler.refused == scheduler.used(0.0) == 0
     assert scheduler.remaining(0.0) is None
     assert scheduler.earned(1e9) == 0.0
 
@@ -203,7 +199,7 @@ def test_credit_is_regained_by_rest_and_by_nothing_else():
     call(scheduler, 230.0, boast)
     assert free(scheduler, 230.0) == 20
     for _ in range(20):
-        scheduler.observe_failure(230.0, sent=False)
+        scheduler.settle(230.0, sent=False)
 
     scheduler.note_idle(230.0)
     call(scheduler, 100_000.0, boast)
@@ -663,7 +659,7 @@ def test_the_own_limit_of_a_day_is_kept():
     assert lost
     assert scheduler.next_slot(20.0) == Slot(1.0 + DAY, exhausted=True)
 
-    scheduler.observe_failure(21.0, sent=False)
+    scheduler.settle(21.0, sent=False)
     call(scheduler, 30.0)
     assert scheduler.next_slot(1000.0) == Slot(1.0 + DAY, exhausted=True)
     assert scheduler.next_slot(DAY + 1.0).at <= DAY + 1.0
@@ -675,7 +671,7 @@ def test_a_day_that_is_all_under_way_waits_for_a_reply():
     go(scheduler, 0.0)
 
     assert scheduler.next_slot(0.0) == Slot(math.inf, exhausted=True)
-    scheduler.observe_failure(1.0, sent=False)
+    scheduler.settle(1.0, sent=False)
     assert scheduler.next_slot(1.0).at <= 1.0
 
 
@@ -684,8 +680,8 @@ def test_a_lost_request_counts_unless_it_was_never_sent():
     scheduler = make_scheduler(2)
     go(scheduler, 0.0)
     go(scheduler, 0.0)
-    scheduler.observe_failure(5.0, sent=True)
-    scheduler.observe_failure(5.0, sent=False)
+    scheduler.settle(5.0, sent=True)
+    scheduler.settle(5.0, sent=False)
     assert scheduler.in_flight == 0
     assert scheduler.used(64.9) == 1
     assert scheduler.used(65.0) == 0
@@ -733,7 +729,7 @@ def test_without_a_pace_each_goes_as_soon_as_it_is_wanted():
 
     scheduler.observe(permits[0], left(1, 0), 3.0, refused=True)
     scheduler.observe(permits[1], left(1, 0), 3.0, refused=False)
-    scheduler.observe_failure(3.0, sent=True)
+    scheduler.settle(3.0, sent=True)
     scheduler.note_idle(3.0)
 
     assert (scheduler.in_flight, scheduler.refused) == (0, 1)
@@ -825,7 +821,7 @@ class Driver:
         self.now = max(self.now, one.sent + least)
         one.settled = self.now
         if fate in {"lost", "never sent"}:
-            self.scheduler.observe_failure(self.now, sent=fate == "lost")
+            self.scheduler.settle(self.now, sent=fate == "lost")
         else:
             resets = [part.reset or 0.0 for part in said if not part.is_long]
             self.resets = max(self.resets, *resets, 0.0)

@@ -156,16 +156,6 @@ def in_escaped_json(status: int) -> Callable[[bytes], bytes]:
     return answer
 
 
-def in_html(status: int) -> Callable[[bytes], bytes]:
-    """Echo the key in a gateway's page."""
-
-    def answer(head: bytes) -> bytes:
-        body = b"<html>you sent: " + authorization(head) + b"</html>"
-        return http(body, status, Content_Type="text/html")
-
-    return answer
-
-
 def in_header(status: int, name: str, form: str = "{}", body: bytes = b"") -> Callable:
     """Echo the key in a header."""
 
@@ -184,11 +174,11 @@ def in_bytes(template: bytes) -> Callable:
     return answer
 
 
-def in_body(template: bytes) -> Callable:
-    """Echo the key in the body of a 200."""
+def in_body(template: bytes, status: int = 200, **headers: str) -> Callable:
+    """Echo the key in a body."""
 
     def answer(head: bytes) -> bytes:
-        return http(template.replace(b"KEY", authorization(head)))
+        return http(template.replace(b"KEY", authorization(head)), status, **headers)
 
     return answer
 
@@ -197,7 +187,10 @@ STATUSES = (200, 201, 301, 400, 401, 403, 404, 418, 422, 429, 500, 502, 503, 599
 HOSTILE = {
     **{f"{status} in JSON": in_json(status) for status in STATUSES},
     **{f"{status} in escaped JSON": in_escaped_json(status) for status in (200, 401, 500)},
-    **{f"{status} in HTML": in_html(status) for status in STATUSES},
+    **{
+        f"{status} in HTML": in_body(b"<html>KEY</html>", status, Content_Type="text/html")
+        for status in STATUSES
+    },
     **{
         f"{status} in {name}": in_header(status, name)
         for status in (200, 401, 429, 500)

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.clock import most_in_any
 
-from cekat_async._ratelimit.sent_log import Permit, SentLog
+from cekat_async._ratelimit.sent_log import SentLog
 
 PER = 60.0
 # Times are multiples of 1/64 of a second, so that sums of them are exact and edges are hit.
@@ -27,7 +27,7 @@ def make_sent_log(*closed: float, under_way: int = 0, quickest: float | None = N
     for _ in range(len(closed) + under_way):
         log.add()
     for now in closed:
-        log.settle(now)
+        log.settle(now, sent=True)
     if quickest is not None:
         log.record_duration(quickest)
     return log
@@ -266,12 +266,3 @@ def test_another_period_is_another_view_of_the_same_requests():
     assert log.count(10.0, PER) == 3
     assert log.count(10.0, 2.0) == 1
     assert log.count(10.0, PER) == 1
-
-
-def test_a_permit_tells_what_was_known_when_it_was_granted():
-    """Unless told otherwise, the server had set no bound, and none had aged."""
-    permit = Permit(7.0)
-
-    assert (permit.sent, permit.remaining, permit.expired) == (7.0, math.inf, 0)
-    assert Permit(7.0, 3.0, 9).remaining == 3.0
-    assert Permit(7.0, 3.0, 9).expired == 9

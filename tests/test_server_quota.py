@@ -270,21 +270,27 @@ def test_the_most_that_ever_was_left_is_remembered():
     assert reports.is_full
 
 
-def test_the_refill_is_what_is_left_and_what_was_taken_in_a_second():
-    """The level stays, though each word takes one: then one a second came back."""
-    assert stream(*[10] * 8).get_refill_rate() == 1.0
-    assert stream(*range(10, 2, -1)).get_refill_rate() == 0.0
-    assert stream(*range(10, 26, 2)).get_refill_rate() == 3.0
-
-
-def test_few_words_do_not_tell_the_refill():
-    """Eight it takes."""
-    assert stream(*[10] * 7).get_refill_rate() == 0.0
-
-
-def test_what_others_take_is_not_refill():
-    """It is never less than nothing."""
-    assert stream(*range(100, 20, -10)).get_refill_rate() == 0.0
+@pytest.mark.parametrize(
+    "left, refill",
+    [
+        # The level stays, though each word takes one: then one a second came back.
+        ([10] * 8, 1.0),
+        (range(10, 2, -1), 0.0),
+        (range(10, 26, 2), 3.0),
+        # Few words do not tell it; nor is what others take less than nothing.
+        ([10] * 7, 0.0),
+        (range(100, 20, -10), 0.0),
+        # The last eight words show at once that it stopped; the long look holds what was before.
+        ([*[10] * 20, *range(9, 1, -1)], 0.0),
+        ([*range(30, 10, -1), *[11] * 20], 20 / 39),
+        # The long look is sixty-four words long.
+        ([*range(30, 10, -1), *[11] * 63], 63 / 63),
+        ([*range(30, 10, -1), *[11] * 62], 62 / 63),
+    ],
+)
+def test_the_refill_is_what_is_left_and_what_was_taken_in_a_second(left, refill):
+    """By the slower of a long and a short look."""
+    assert stream(*left).get_refill_rate() == pytest.approx(refill)
 
 
 def test_replies_that_say_nothing_took_their_places_too():
@@ -295,22 +301,6 @@ def test_replies_that_say_nothing_took_their_places_too():
         report(reports, None, None, now, now)
 
     assert reports.get_refill_rate() == 1.0
-
-
-def test_a_refill_that_stopped_is_not_counted_on():
-    """The slower of a long and a short look: the last eight words show it at once."""
-    assert stream(*[10] * 20, *range(9, 1, -1)).get_refill_rate() == 0.0
-
-
-def test_a_refill_that_has_begun_is_trusted_slowly():
-    """The long look still holds what was before."""
-    assert stream(*range(30, 10, -1), *[11] * 20).get_refill_rate() == pytest.approx(20 / 39)
-
-
-def test_the_long_look_is_sixty_four_words_long():
-    """What was longer ago is forgotten."""
-    assert stream(*range(30, 10, -1), *[11] * 63).get_refill_rate() == pytest.approx(63 / 63)
-    assert stream(*range(30, 10, -1), *[11] * 62).get_refill_rate() == pytest.approx(62 / 63)
 
 
 def test_time_that_stands_still_shows_no_refill():

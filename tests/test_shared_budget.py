@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual
 from support.effort import EFFORT
 from support.scripted import reply
+from support.virtual import virtual
 
 from cekat_async import Limiter, RateLimit
 from cekat_async.errors import ConfigurationError, RateLimitError
@@ -105,11 +106,6 @@ async def busy(limiter, until, begin=0.0):
     return [time for time in times if time < until]
 
 
-async def together(*walks):
-    """Let limiters send at the same time; return when each sent."""
-    return await asyncio.gather(*walks)
-
-
 def make_limiter(budget, *, limit=60, share=0.5, **options):
     return Limiter(RateLimit(limit, PER, **options), budget=budget, share=share)
 
@@ -125,125 +121,94 @@ def warnings(caplog):
 # --- while the budget is there
 
 
-def test_the_budget_decides():
+@virtual
+async def test_the_budget_decides():
     """Of two who share a budget, both get their part, no window holds too much, little is lost."""
-
-    async def main():
-        store = Store()
-        return await together(
-            *(busy(make_limiter(Budget(store)), 900) for _ in range(2)),
-        )
-
-    one, two = run_virtual(main())
+    store = Store()
+    one, two = await asyncio.gather(*(busy(make_limiter(Budget(store)), 900) for _ in range(2)))
     assert most_in_any(one + two, PER) <= 60
     assert len(one) + len(two) >= 0.96 * 15 * 60
     assert min(len(one), len(two)) > 0.3 * 15 * 60
 
 
-def test_one_who_is_alone_with_the_budget_takes_the_whole():
+@virtual
+async def test_one_who_is_alone_with_the_budget_takes_the_whole():
     """When the others want nothing, one takes the whole, but for a sixtieth that is a margin."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store()), share=0.1), 1200)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store()), share=0.1), 1200)
     assert sent_in(times, 200, 1200) >= 0.97 * 1000
 
 
-def test_the_window_is_longer_than_it_is():
+@virtual
+async def test_the_window_is_longer_than_it_is():
     """The budget is asked for the limit in a period, and a sixtieth more of time for arrivals."""
-
-    async def main():
-        budget = Budget(Store())
-        await call(make_limiter(budget))
-        return budget.asked
-
-    assert run_virtual(main()) == [(0, 60, 61.0)]
+    budget = Budget(Store())
+    await call(make_limiter(budget))
+    assert budget.asked == [(0, 60, 61.0)]
 
 
-def test_a_jitter_of_a_sixtieth_is_no_harm():
+@virtual
+async def test_a_jitter_of_a_sixtieth_is_no_harm():
     """What arrives up to a sixtieth of a period after its grant never makes a window too full."""
-
-    async def main():
-        store = Store()
-        return await together(
-            *(busy(make_limiter(Budget(store), share=0.3), 600) for _ in range(3))
-        )
-
-    grants = sorted(itertools.chain(*run_virtual(main())))
+    store = Store()
+    walks = [busy(make_limiter(Budget(store), share=0.3), 600) for _ in range(3)]
+    grants = sorted(itertools.chain(*await asyncio.gather(*walks)))
     for late in range(7):  # and one in seven is late
         arrivals = [time + (number % 7 == late) for number, time in enumerate(grants)]
         assert most_in_any(arrivals, PER) <= 60
 
 
-def test_it_begins_with_its_share():
+@virtual
+async def test_it_begins_with_its_share():
     """Who begins keeps to its share for two periods: others may be alone, after an outage."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store()), share=0.25), 600)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store()), share=0.25), 600)
     assert most_in_any([time for time in times if time < SETTLING], PER) == 15
     assert sent_in(times, SETTLING + 5, SETTLING + 65) > 50
 
 
-def test_after_a_pause_it_begins_again():
+@virtual
+async def test_after_a_pause_it_begins_again():
     """Who wanted nothing for more than a period does not know what was, and begins again."""
-
-    async def main():
-        budget = Budget(Store())
-        limiter = make_limiter(budget, share=0.25)
-        await busy(limiter, 300)
-        return await busy(limiter, 600, begin=365)
-
-    times = run_virtual(main())
+    budget = Budget(Store())
+    limiter = make_limiter(budget, share=0.25)
+    await busy(limiter, 300)
+    times = await busy(limiter, 600, begin=365)
     assert most_in_any([time for time in times if time < 365 + SETTLING], PER) == 15
     assert sent_in(times, 365 + SETTLING + 5, 365 + SETTLING + 65) > 50
 
 
-def test_a_wait_is_no_pause():
+@virtual
+async def test_a_wait_is_no_pause():
     """However long the budget lets one wait, it asks again twice a period and keeps in touch."""
-
-    async def main():
-        budget = Silly(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
-        limiter = make_limiter(budget, share=0.1)
-        return await busy(limiter, 700)
-
-    times = run_virtual(main())
+    budget = Silly(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
+    limiter = make_limiter(budget, share=0.1)
+    times = await busy(limiter, 700)
     (begin, end), *_ = [(a, b) for a, b in itertools.pairwise(times) if b - a > 100]
     assert end - begin == pytest.approx(120, abs=2)
     assert sent_in(times, end, end + PER) > 50
 
 
-def test_the_server_changes_the_limit():
+@virtual
+async def test_the_server_changes_the_limit():
     """Another limit is asked for at once, and it is of that one that a share is kept."""
-
-    async def main():
-        store = Store([(900, NEVER)])
-        budget = Budget(store)
-        limiter = make_limiter(budget, limit=None)
-        await call(limiter, reply(X_RateLimit_Limit="40", X_RateLimit_Remaining="39"))
-        times = await busy(limiter, 1200)
-        assert {requests for _, requests, _ in budget.asked} == {300, 40}
-        assert budget.asked[1][1] == 40
-        assert most_in_any(times, PER) <= 40
-        assert most_in_any([time for time in times if time > 960], PER) == 20
-
-    run_virtual(main())
+    store = Store([(900, NEVER)])
+    budget = Budget(store)
+    limiter = make_limiter(budget, limit=None)
+    await call(limiter, reply(X_RateLimit_Limit="40", X_RateLimit_Remaining="39"))
+    times = await busy(limiter, 1200)
+    assert {requests for _, requests, _ in budget.asked} == {300, 40}
+    assert budget.asked[1][1] == 40
+    assert most_in_any(times, PER) <= 40
+    assert most_in_any([time for time in times if time > 960], PER) == 20
 
 
 # --- while it is away
 
 
-def test_it_goes_on_alone(caplog):
+@virtual
+async def test_it_goes_on_alone(caplog):
     """When the budget goes away, it says so once, pauses until all has aged, keeps to its share."""
-
-    async def main():
-        limiter = make_limiter(Budget(Store([(300.25, NEVER)])))
-        times = await busy(limiter, 1000)
-        return times, limiter.snapshot()
-
-    times, snapshot = run_virtual(main())
+    limiter = make_limiter(Budget(Store([(300.25, NEVER)])))
+    times = await busy(limiter, 1000)
     before = [time for time in times if time < 300.25]
     after = [time for time in times if time > 300.25]
     assert HOLD <= after[0] - before[-1] < HOLD + 2
@@ -252,110 +217,85 @@ def test_it_goes_on_alone(caplog):
     (warning,) = warnings(caplog)
     assert warning.startswith("the shared budget is away (nobody there), going on with 50% of the")
     assert warning.endswith("holding all requests for 75 s")
-    assert snapshot.limit == 30
+    assert limiter.snapshot().limit == 30
 
 
-def test_the_pause_can_be_seen():
+@virtual
+async def test_the_pause_can_be_seen():
     """While it pauses, a snapshot says why and for how long."""
-
-    async def main():
-        limiter = make_limiter(Budget(Store([(0, NEVER)])))
-        task = asyncio.create_task(call(limiter))
-        await asyncio.sleep(15)
-        snapshot = limiter.snapshot()
-        assert snapshot.paused_for == pytest.approx(60)
-        assert "the shared budget is away" in snapshot.pause_reason
-        assert await task == HOLD
-
-    run_virtual(main())
+    limiter = make_limiter(Budget(Store([(0, NEVER)])))
+    task = asyncio.create_task(call(limiter))
+    await asyncio.sleep(15)
+    snapshot = limiter.snapshot()
+    assert snapshot.paused_for == pytest.approx(60)
+    assert "the shared budget is away" in snapshot.pause_reason
+    assert await task == HOLD
 
 
-def test_it_may_be_away_from_the_start():
+@virtual
+async def test_it_may_be_away_from_the_start():
     """Also who finds no budget in the beginning pauses first: others may have used the quota."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store([(0, NEVER)]))), 300)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store([(0, NEVER)]))), 300)
     assert times[0] == HOLD
     assert most_in_any(times, PER) == 30
 
 
-def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
+@virtual
+async def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
     """A call whose deadline the pause outlasts is told when to come back; who does, goes alone."""
-
-    async def main():
-        limiter = make_limiter(Budget(Store([(0, NEVER)])))
-        with pytest.raises(RateLimitError, match="the shared budget is away") as caught:
-            await limiter.acquire(30.0)
-        assert now() == 0
-        assert caught.value.retry_after == pytest.approx(HOLD)
-        await asyncio.sleep(caught.value.retry_after)
-        return await call(limiter)
-
-    assert run_virtual(main()) == HOLD
+    limiter = make_limiter(Budget(Store([(0, NEVER)])))
+    with pytest.raises(RateLimitError, match="the shared budget is away") as caught:
+        await limiter.acquire(30.0)
+    assert now() == 0
+    assert caught.value.retry_after == pytest.approx(HOLD)
+    await asyncio.sleep(caught.value.retry_after)
+    assert await call(limiter) == HOLD
 
 
-def test_alone_it_asks_twice_a_period():
+@virtual
+async def test_alone_it_asks_twice_a_period():
     """While it is alone it asks again every half period, and not before each request."""
-
-    async def main():
-        budget = Budget(Store([(0, NEVER)]))
-        await busy(make_limiter(budget), 600)
-        return [time for time, *_ in budget.asked]
-
-    asked = run_virtual(main())
+    budget = Budget(Store([(0, NEVER)]))
+    await busy(make_limiter(budget), 600)
+    asked = [time for time, *_ in budget.asked]
     assert asked[:2] == [0, HOLD]
     gaps = [b - a for a, b in itertools.pairwise(asked[1:])]
     assert all(30 <= gap < 33 for gap in gaps)
     assert len(gaps) >= 15
 
 
-def test_a_budget_that_does_not_answer_is_away(caplog):
+@virtual
+async def test_a_budget_that_does_not_answer_is_away(caplog):
     """A take that lasts longer than a quarter of a period is given up, and counts as no answer."""
-
-    async def main():
-        budget = Blocked()
-        times = await busy(make_limiter(budget), 200)
-        return budget.given_up, times
-
-    given_up, times = run_virtual(main())
-    assert given_up[:2] == [15, 105]
+    budget = Blocked()
+    times = await busy(make_limiter(budget), 200)
+    assert budget.given_up[:2] == [15, 105]
     assert times[0] == 105
     assert "is away (no answer in time)" in warnings(caplog)[0]
 
 
-def test_an_answer_may_take_a_while(caplog):
+@virtual
+async def test_an_answer_may_take_a_while(caplog):
     """Takes may last for nearly half a second of a minute, and all of the quota is used."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store(), answers=[0.4]), limit=60), 600)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store(), answers=[0.4]), limit=60), 600)
     assert sent_in(times, SETTLING, 600) >= 0.97 * 480
     assert warnings(caplog) == []
 
 
-def test_a_grant_that_comes_late_is_asked_for_again():
+@virtual
+async def test_a_grant_that_comes_late_is_asked_for_again():
     """What was taken long before one hears of it is not used: its place would be free too soon."""
-
-    async def main():
-        budget = Budget(Store(), answers=[5.0, 5.0, 0.1])
-        return await call(make_limiter(budget)), len(budget.asked)
-
-    assert run_virtual(main()) == (10.1, 3)
+    budget = Budget(Store(), answers=[5.0, 5.0, 0.1])
+    assert (await call(make_limiter(budget)), len(budget.asked)) == (10.1, 3)
 
 
-def test_a_budget_whose_grants_all_come_late_is_away(caplog):
+@virtual
+async def test_a_budget_whose_grants_all_come_late_is_away(caplog):
     """Who gets four late grants in a row takes the budget for away, and is not stopped by it.
 
     Also if its refusals come in time. As soon as a grant does, the budget is back.
     """
-
-    async def main():
-        return await busy(make_limiter(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
     assert times[0] == 8 + HOLD + 2
     assert most_in_any(times, PER) > 50
     assert warnings(caplog)[0].startswith("the shared budget is away (its grants come late)")
@@ -363,43 +303,34 @@ def test_a_budget_whose_grants_all_come_late_is_away(caplog):
 
 
 @pytest.mark.parametrize("answer", [-1.0, math.nan, math.inf, -math.inf])
-def test_what_is_no_wait_is_no_answer(caplog, answer):
+@virtual
+async def test_what_is_no_wait_is_no_answer(caplog, answer):
     """A budget that asks for a wait that is none is taken for away, and what it said is shown."""
-
-    async def main():
-        limiter = make_limiter(Silly(answer, 0.0))
-        return await call(limiter)
-
-    assert run_virtual(main()) == HOLD
+    limiter = make_limiter(Silly(answer, 0.0))
+    assert await call(limiter) == HOLD
     assert f"is away (it asks to wait for {answer} s)" in warnings(caplog)[0]
 
 
-def test_an_error_that_is_no_outage_is_raised():
+@virtual
+async def test_an_error_that_is_no_outage_is_raised():
     """An error of another kind, such as that of a closed budget, ends the call, and no other."""
-
-    async def main():
-        limiter = make_limiter(Silly(ConfigurationError("closed"), 0.0))
-        with pytest.raises(ConfigurationError, match="closed"):
-            await call(limiter)
-        return await call(limiter)
-
-    assert run_virtual(main()) == 0
+    limiter = make_limiter(Silly(ConfigurationError("closed"), 0.0))
+    with pytest.raises(ConfigurationError, match="closed"):
+        await call(limiter)
+    assert await call(limiter) == 0
 
 
-def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
+@virtual
+async def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
     """A call that is cancelled while it asks lets the next one ask, and nothing counts as away."""
-
-    async def main():
-        budget = Budget(Store(), answers=[0.4])
-        limiter = make_limiter(budget)
-        tasks = [asyncio.create_task(call(limiter)) for _ in range(2)]
-        await asyncio.sleep(0.2)
-        tasks[0].cancel()
-        await asyncio.wait(tasks)
-        assert tasks[0].cancelled()
-        return tasks[1].result()
-
-    assert run_virtual(main()) == 0.6
+    budget = Budget(Store(), answers=[0.4])
+    limiter = make_limiter(budget)
+    tasks = [asyncio.create_task(call(limiter)) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    tasks[0].cancel()
+    await asyncio.wait(tasks)
+    assert tasks[0].cancelled()
+    assert tasks[1].result() == 0.6
     assert warnings(caplog) == []
 
 
@@ -418,13 +349,10 @@ def test_a_pause_that_comes_on_meanwhile_is_kept():
     assert run_virtual(main(Budget(Store(), answers=[0.0, 0.4]))) >= 100.3
 
 
-def test_a_share_is_never_nothing():
+@virtual
+async def test_a_share_is_never_nothing():
     """Of a limit that cannot be divided, each keeps one request a period."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store([(0, NEVER)])), limit=1), 400)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store([(0, NEVER)])), limit=1), 400)
     assert most_in_any(times, PER) == 1
     assert len(times) == 6
 
@@ -432,13 +360,10 @@ def test_a_share_is_never_nothing():
 # --- when it is back
 
 
-def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
+@virtual
+async def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
     """When the budget is back, it says so, and takes the whole two periods later."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store([(300, 600)]))), 1000)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store([(300, 600)]))), 1000)
     back = 600 + 30  # it asks every half period
     settled = [time for time in times if 375 <= time < back + SETTLING - 15]
     assert most_in_any(settled, PER) == 30
@@ -446,31 +371,25 @@ def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
     assert warnings(caplog)[1:] == ["the shared budget is back"]
 
 
-def test_a_short_outage_costs_a_pause(caplog):
+@virtual
+async def test_a_short_outage_costs_a_pause(caplog):
     """A budget that is back before the pause is over is asked after it, and nobody goes alone.
 
     The pause is kept: it may have forgotten what was taken.
     """
-
-    async def main():
-        budget = Budget(Store([(300, 310)]))
-        return await busy(make_limiter(budget), 600), budget.asked
-
-    times, asked = run_virtual(main())
+    budget = Budget(Store([(300, 310)]))
+    times = await busy(make_limiter(budget), 600)
     before = max(time for time in times if time < 300)
     after = min(time for time in times if time >= 300)
     assert after - before >= HOLD
-    assert after in [time for time, *_ in asked]
+    assert after in [time for time, *_ in budget.asked]
     assert len(warnings(caplog)) == 2
 
 
-def test_away_again_while_it_is_just_back(caplog):
+@virtual
+async def test_away_again_while_it_is_just_back(caplog):
     """An outage that begins while the last one is being got over is one like any other."""
-
-    async def main():
-        return await busy(make_limiter(Budget(Store([(300, 600), (650, 900)]))), 1300)
-
-    times = run_virtual(main())
+    times = await busy(make_limiter(Budget(Store([(300, 600), (650, 900)]))), 1300)
     assert max(b - a for a, b in itertools.pairwise(times) if 640 < b < 800) >= HOLD
     assert most_in_any([time for time in times if 300 <= time < 900 + SETTLING], PER) == 30
     assert sent_in(times, 1060, 1120) > 50
@@ -505,7 +424,7 @@ def test_one_who_missed_the_outage_does_not_take_the_whole():
         store = Store([(300, 600.5)])
         busy_one, late = (make_limiter(Budget(store)) for _ in range(2))
         await busy(late, begin)
-        return await together(busy(busy_one, 900), busy(late, 900, begin=601))
+        return await asyncio.gather(busy(busy_one, 900), busy(late, 900, begin=601))
 
     for begin in (0, 200):
         assert most_in_any(list(itertools.chain(*run_virtual(main(begin)))), PER) <= 60
@@ -558,7 +477,7 @@ async def sent_by(store, limit, ways, *, are_cut):
         way = Budget(store, answers=answers, silences=silences, cuts=cuts if are_cut else ())
         share = (part + 1e-6) / limit  # which is rounded down
         walks.append(moody(make_limiter(way, limit=limit, share=share), moods))
-    return list(itertools.chain(*await together(*walks)))
+    return list(itertools.chain(*await asyncio.gather(*walks)))
 
 
 @pytest.mark.once

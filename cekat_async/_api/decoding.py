@@ -11,20 +11,18 @@ All functions but :func:`decode_conversation` work in steps: see
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from cekat_async._api.envelope import NULL, build_cursor, cut_reply, read_cursor, read_totals
+from cekat_async._api.envelope import build_cursor, cut_reply, read_cursor, read_totals
 from cekat_async._api.status import error_from_reply
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.models.base import Record
 from cekat_async.models.decoding import CONVERSATION, INBOX, build_malformed, pause_if_large
-from cekat_async.models.json_scanner import (
-    UNDECODABLE,
-)
-from cekat_async.models.raw_json import count_values, fits_at_once
+from cekat_async.models.json_scanner import UNDECODABLE
+from cekat_async.models.raw_json import NULL, count_values, fits_at_once
 from cekat_async.models.steps import Steps, run_steps
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 
@@ -81,25 +79,25 @@ def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
         DecodeError: It is JSON of another shape.
         APIStatusError: It says ``"success": false``.
     """
-    body = reply.body
+    malformed_records: tuple[MalformedRecord, ...] = ()
+    kept = None
     if (page := _decode_fast(_CONVERSATIONS, reply)) is not None:
-        CONVERSATION.finish(page.data)
+        items = page.data
         pair = page.metadata.next_cursor if page.metadata else None
         cursor, problem = build_cursor(pair.cursor_id, pair.cursor_ts) if pair else (None, None)
-        return ConversationPage(
-            items=page.data, body=body, next_cursor=cursor, cursor_error=problem
-        )
-    yield from pause_if_large(body)
-    cut = yield from cut_reply(reply)
-    parts = yield from _decode_records(CONVERSATION, cut.records, body)
-    cursor, problem = read_cursor(cut.metadata)
+    else:
+        yield from pause_if_large(reply.body)
+        cut = yield from cut_reply(reply)
+        items, malformed_records = yield from _decode_records(CONVERSATION, cut.records, reply.body)
+        cursor, problem = read_cursor(cut.metadata)
+        kept = cut.kept
     return ConversationPage(
-        items=parts.items,
-        malformed_records=parts.malformed_records,
-        body=body,
+        items=items,
+        malformed_records=malformed_records,
+        body=reply.body,
         next_cursor=cursor,
         cursor_error=problem,
-        kept_raw=cut.kept,
+        kept_raw=kept,
     )
 
 
@@ -118,9 +116,7 @@ def decode_inbox_page(reply: Reply, number: int) -> Steps[InboxPage]:
     """Return the page that a reply to the listing of inboxes holds.
 
     Raises:
-        MalformedBodyError: The body is not JSON, or is cut short.
-        DecodeError: It is JSON of another shape.
-        APIStatusError: It says ``"success": false``.
+        CekatError: As :func:`decode_conversation_page`.
     """
     malformed_records: tuple[MalformedRecord, ...] = ()
     kept = None
@@ -173,17 +169,10 @@ def _decode_fast(decoder: msgspec.json.Decoder[_Page[R, M]], reply: Reply) -> _P
     return page
 
 
-class _Parts(NamedTuple, Generic[R]):
-    """The records of a page."""
-
-    items: tuple[R, ...]
-    malformed_records: tuple[MalformedRecord, ...]
-
-
 def _decode_records(
     decoder: RecordDecoder[R], records: list[msgspec.Raw], body: bytes
-) -> Steps[_Parts[R]]:
-    """Return the records of a page, decoded one by one."""
+) -> Steps[tuple[tuple[R, ...], tuple[MalformedRecord, ...]]]:
+    """Return the records of a page, decoded one by one, and the malformed ones."""
     items: list[R] = []
     malformed: list[MalformedRecord] = []
     has_few_values = fits_at_once(body)
@@ -193,7 +182,8 @@ def _decode_records(
         yield from pause_if_large(raw)
         record: R | MalformedRecord
         if values > values_left:
-            record = yield from build_malformed(index, raw, bytes(raw), "$", _TOO_MANY_VALUES)
+            reason = "the page has too many values"
+            record = yield from build_malformed(index, raw, bytes(raw), "$", reason)
         else:
             record = yield from decoder.decode(index, raw)
         if isinstance(record, MalformedRecord):
@@ -205,7 +195,4 @@ def _decode_records(
         if work > _STEP:
             work = 0
             yield
-    return _Parts(tuple(items), tuple(malformed))
-
-
-_TOO_MANY_VALUES = "the page has too many values"
+    return tuple(items), tuple(malformed)

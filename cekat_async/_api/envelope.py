@@ -14,40 +14,21 @@ from cekat_async.models.json_scanner import (
     BrokenJSONError,
     TooManyRecordsError,
 )
-from cekat_async.models.raw_json import AT_ONCE, Envelope, cut_envelope, fits_at_once
+from cekat_async.models.raw_json import AT_ONCE, ENVELOPE, Envelope, cut_envelope, fits_at_once
 from cekat_async.positions import Cursor
 
 if TYPE_CHECKING:
     from cekat_async._api.replies import Reply
     from cekat_async.models.steps import Steps
 
-__all__ = ["NULL", "CutReply", "build_cursor", "cut_reply", "read_cursor", "read_totals"]
+__all__ = ["CutReply", "build_cursor", "cut_reply", "read_cursor", "read_totals"]
 
 # A cursor, and why there is none although the page has one.
 CursorOrProblem: TypeAlias = "tuple[Cursor | None, str | None]"
 
-NULL = msgspec.Raw(b"null")
-
-
-class _RawPage(msgspec.Struct):
-    """A page whose records and metadata are not decoded."""
-
-    data: list[msgspec.Raw]
-    metadata: msgspec.Raw = NULL
-    success: msgspec.Raw = NULL
-
-
-_RAW_PAGE = msgspec.json.Decoder(_RawPage)
-
 
 class CutReply(NamedTuple):
-    """A reply whose records are still bytes.
-
-    Attributes:
-        records: The records.
-        metadata: The metadata of the page.
-        kept: The records again, if cutting them a second time would be slow.
-    """
+    """A reply whose records are still bytes; ``kept`` if cutting them again would be slow."""
 
     records: list[msgspec.Raw]
     metadata: msgspec.Raw
@@ -62,24 +43,23 @@ def cut_reply(reply: Reply) -> Steps[CutReply]:
     """
     envelope = _cut_fast(reply.body)
     is_slow = envelope is None
-    records, metadata, success = envelope or (yield from _cut_slowly(reply.body))
-    if bytes(success) == b"false":
+    envelope = envelope or (yield from _cut_slowly(reply.body))
+    if bytes(envelope.success) == b"false":
         raise error_from_reply(reply)
+    records = envelope.records
     if records is None:
         raise _shape_error(reply.body, "$.data", "it has no list of records")
-    return CutReply(records, metadata, records if is_slow else None)
+    return CutReply(records, envelope.metadata, records if is_slow else None)
 
 
 def _cut_fast(body: bytes) -> Envelope | None:
     if not fits_at_once(body):
         return None
     try:
-        page = _RAW_PAGE.decode(body)
+        envelope = ENVELOPE.decode(body)
     except UNDECODABLE:
         return None
-    if len(page.data) > MOST_RECORDS:
-        return None
-    return Envelope(page.data, page.metadata, page.success)
+    return envelope if len(envelope.records or ()) <= MOST_RECORDS else None
 
 
 def _cut_slowly(body: bytes) -> Steps[Envelope]:

@@ -20,6 +20,7 @@ from cekat_async.errors import (
     RateLimitError,
     ServerError,
 )
+from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.redaction import one_line
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _get_phrase(status: int) -> str:
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 

@@ -6,11 +6,7 @@ __all__ = ["BurstCredit"]
 
 
 class BurstCredit:
-    """Requests that idle time has saved up, up to one window's worth.
-
-    Attributes:
-        amount: Requests that may be sent at once.
-    """
+    """The ``amount`` of requests that idle time has saved up, up to one window's worth."""
 
     def __init__(self, amount: float) -> None:
         self.amount = amount
@@ -27,9 +23,7 @@ class BurstCredit:
             self.amount = min(self.amount + idle * limit / per, float(limit))
 
     def spend(self) -> None:
-        """Use one request of it."""
         self.amount -= 1
 
     def clear(self) -> None:
-        """Use all of it."""
         self.amount = 0.0

@@ -10,22 +10,14 @@ __all__ = ["EventLoopGuard"]
 
 
 class EventLoopGuard:
-    """Ties its owner to the first event loop that uses it.
-
-    Args:
-        owner: What the owner is called in the error, such as ``"client"``.
-    """
+    """Ties its owner, such as a ``"client"``, to the first event loop that uses it."""
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check(self) -> None:
-        """Return if the running event loop is the one that the owner belongs to.
-
-        Raises:
-            ConfigurationError: It is another one.
-        """
+        """Raise :class:`ConfigurationError` if the running event loop is another one."""
         loop = asyncio.get_running_loop()
         self._loop = self._loop or loop
         if self._loop is not loop:

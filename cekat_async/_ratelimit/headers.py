@@ -117,16 +117,13 @@ def _find_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _parse_trio(found: Mapping[str, str], names: tuple[str, str, str], date: str) -> QuotaStatement:
     limit, remaining, reset = names
+    # The first number is the limit; its window, and more policies, may follow.
+    first = re.split("[,;]", found.get(limit, ""), maxsplit=1)[0]
     return QuotaStatement(
-        limit=_parse_limit(found.get(limit, "")),
+        limit=_parse_count(first) or None,
         remaining=_parse_count(found.get(remaining, "")),
         reset=_parse_reset(found.get(reset, ""), date),
     )
-
-
-def _parse_limit(text: str) -> int | None:
-    # The first number applies; its window, and more policies, may follow.
-    return _parse_count(text.partition(",")[0].partition(";")[0]) or None
 
 
 def _parse_members(headers: Mapping[str, str]) -> list[dict[str, str]]:
@@ -155,10 +152,8 @@ def _parse_parameters(member: str) -> dict[str, str]:
 
 
 def _group_by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, QuotaStatement]:
-    """Merge the statements about quotas of one name, which in older drafts is the limit itself.
-
-    Draft 07 has several members without a name: ``limit=100, remaining=50``.
-    """
+    """Merge the statements about quotas of one name, which in older drafts is the limit itself."""
+    # Draft 07 has several members without a name: ``limit=100, remaining=50``.
     groups: dict[str, list[QuotaStatement]] = {}
     foreign: set[str] = set()
     for member in members:
@@ -199,20 +194,14 @@ def _attach_unnamed(unnamed: QuotaStatement, quotas: list[QuotaStatement]) -> li
 
 def _merge(several: Sequence[QuotaStatement]) -> QuotaStatement:
     """Merge several statements into one: the fewest requests, in the longest time."""
-    if len(several) == 1:
-        return _cap_remaining(several[0])
     limit = min((one.limit for one in several if one.limit is not None), default=None)
     left = min((one.remaining for one in several if one.remaining is not None), default=None)
     reset = max((one.reset for one in several if one.reset is not None), default=None)
     per = max((one.per for one in several if one.per is not None), default=None)
-    return _cap_remaining(QuotaStatement(limit, left, reset, per))
-
-
-def _cap_remaining(one: QuotaStatement) -> QuotaStatement:
-    # A bucket may hold more than it refills in a window, but does not state how much more.
-    if one.limit is None or one.remaining is None or one.remaining <= one.limit:
-        return one
-    return msgspec.structs.replace(one, remaining=one.limit)
+    if limit is not None and left is not None:
+        # A bucket may hold more than it refills in a window, but does not state how much more.
+        left = min(left, limit)
+    return QuotaStatement(limit, left, reset, per)
 
 
 def _parse_count(text: str) -> int | None:
@@ -221,9 +210,8 @@ def _parse_count(text: str) -> int | None:
 
 
 def _parse_number(text: str) -> float | None:
-    if not _NUMBER.fullmatch(text) and not _NUMBER.fullmatch(text := _require_same(text)):
-        return None
-    return float(text)
+    number = _require_same(text)
+    return float(number) if _NUMBER.fullmatch(number) else None
 
 
 def _require_same(text: str) -> str:

@@ -34,9 +34,8 @@ class LimitEstimate:
     """
 
     def __init__(self, rate: RateLimit) -> None:
-        self._is_configured = rate.requests is not None
         self._own = DOCUMENTED if rate.requests is None else rate.requests
-        self._own_source = "configured" if self._is_configured else "documented"
+        self._own_source = "documented" if rate.requests is None else "configured"
         self._ceiling, self._ceiling_source = self._own, self._own_source
         self.limit, self.source = self._own, self._own_source
         self.per = self._own_per = rate.per
@@ -44,12 +43,23 @@ class LimitEstimate:
         self._patience = _PATIENCE
         self.raises_at = math.inf
 
-    def update(self, reported: QuotaStatement, now: float) -> bool:
-        """Follow what the server states, up and down; return whether that changes anything."""
-        before = self.limit, self.per, self.source
-        if reported.limit is not None:
-            self._follow(reported.limit, reported.per or self._own_per, now)
-        return before != (self.limit, self.per, self.source)
+    def update(self, reported: QuotaStatement, now: float) -> None:
+        """Follow what the server states, up and down."""
+        if reported.limit is None:
+            return
+        stated, per = reported.limit, reported.per or self._own_per
+        # A server that is not believed may still lower the limit.
+        if self._own_source == "documented" and now >= self._distrusts_until:
+            self._set_ceiling(stated, per, "stated")
+            return
+        # Windows of different length do not compare, and the own one must be kept in any case.
+        in_own_window = int(stated * self._own_per / per)
+        if per > self._own_per and (stated <= self._own or not in_own_window):
+            # So few in so long a window are no more in any shorter one.
+            self._set_ceiling(min(stated, self._own), per, "stated")
+            return
+        source = "stated" if in_own_window < self._own else self._own_source
+        self._set_ceiling(max(1, min(in_own_window, self._own)), self._own_per, source)
 
     def distrust(self, now: float) -> None:
         """Return to the own limit, unless it is faster: the server refused what it stated."""
@@ -60,9 +70,7 @@ class LimitEstimate:
     def lower(self, granted: int, now: float) -> None:
         """Lower the limit after a refusal that only a limit set too high explains.
 
-        Args:
-            granted: Requests of the last window that were not refused.
-            now: The time.
+        ``granted`` counts the requests of the last window that were not refused.
         """
         self.limit = max(1, min(granted, self.limit - max(1, self.limit // 10)))
         self.source = "refusals"
@@ -75,20 +83,6 @@ class LimitEstimate:
         self.raises_at = now + self.per
         if self.limit == self._ceiling:
             self.source, self.raises_at = self._ceiling_source, math.inf
-
-    def _follow(self, stated: int, per: float, now: float) -> None:
-        # A server that is not believed may still lower the limit.
-        if not self._is_configured and now >= self._distrusts_until:
-            self._set_ceiling(stated, per, "stated")
-            return
-        # Windows of different length do not compare, and the own one must be kept in any case.
-        in_own_window = int(stated * self._own_per / per)
-        if per > self._own_per and (stated <= self._own or not in_own_window):
-            # So few in so long a window are no more in any shorter one.
-            self._set_ceiling(min(stated, self._own), per, "stated")
-            return
-        source = "stated" if in_own_window < self._own else self._own_source
-        self._set_ceiling(max(1, min(in_own_window, self._own)), self._own_per, source)
 
     def _set_ceiling(self, ceiling: int, per: float, source: str) -> None:
         is_lowered = self.limit < self._ceiling and per == self.per

@@ -169,39 +169,6 @@ class Limiter:
                 if slot.paced:
                     await self._bucket.take_token()
                 return self._grant(slot, now)
-        return await self._wait_in_queue(deadline)
-
-    def observe(self, permit: Permit, reply: Reply) -> None:
-        """Settle a request that got a reply. A status in the body replaces that of the reply."""
-        reported, before = parse_rate_limit_headers(reply.headers), self._scheduler.terms
-        now = time_now()
-        refused = reply.status == TOO_MANY_REQUESTS
-        self._scheduler.observe(permit, reported, now, refused=refused)
-        if (terms := self._scheduler.terms) != before:
-            _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
-        self._pause_if_asked(reply, reported)
-        self._wake_first(now)
-
-    def observe_failure(self, *, sent: bool) -> None:
-        """Settle a request that got no reply; ``sent`` unless it certainly never left."""
-        now = time_now()
-        self._scheduler.observe_failure(now, sent=sent)
-        self._wake_first(now)
-
-    def set_resumption(self, error: APIStatusError, deadline: float) -> None:
-        """Set ``resumes_at`` on an error whose pause outlasts the call's deadline.
-
-        The pause is bounded by ``RateLimit.longest_hold`` whatever the status. After a 429 or a 503
-        it concerns all requests; after any other status only the retry of this one.
-        """
-        now = time_now()
-        is_for_all = error.status in PAUSES_ALL
-        seconds = self._pause.get_rest(now) if is_for_all else error.retry_after or 0.0
-        if seconds and self._pause.is_too_late(now + seconds, deadline, now):
-            set_resumes_at(error, seconds)
-
-    async def _wait_in_queue(self, deadline: float) -> Permit:
-        """Wait for a slot; fail as soon as a pause that exceeds ``deadline`` is on."""
         if not self._pause.exceeds(deadline, time_now()):
             # Without a time at first: a pause that begins sets one, and so ends the wait.
             wait = asyncio.timeout(None)
@@ -217,6 +184,35 @@ class Limiter:
                 self._note_idle(time_now())
         raise build_pause_error(self._pause.reason, self._pause.get_rest(time_now()))
 
+    def observe(self, permit: Permit, reply: Reply) -> None:
+        """Settle a request that got a reply."""
+        reported, before = parse_rate_limit_headers(reply.headers), self._scheduler.terms
+        now = time_now()
+        refused = reply.status == TOO_MANY_REQUESTS
+        self._scheduler.observe(permit, reported, now, refused=refused)
+        if (terms := self._scheduler.terms) != before:
+            _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
+        self._pause_if_asked(reply, reported)
+        self._wake_first(now)
+
+    def observe_failure(self, *, sent: bool) -> None:
+        """Settle a request that got no reply; ``sent`` unless it certainly never left."""
+        now = time_now()
+        self._scheduler.settle(now, sent=sent)
+        self._wake_first(now)
+
+    def set_resumption(self, error: APIStatusError, deadline: float) -> None:
+        """Set ``resumes_at`` on an error whose pause outlasts the call's deadline.
+
+        The pause is bounded by ``RateLimit.longest_hold`` whatever the status. After a 429 or a 503
+        it concerns all requests; after any other status only the retry of this one.
+        """
+        now = time_now()
+        is_for_all = error.status in PAUSES_ALL
+        seconds = self._pause.get_rest(now) if is_for_all else error.retry_after or 0.0
+        if seconds and self._pause.is_too_late(now + seconds, deadline, now):
+            set_resumes_at(error, seconds)
+
     async def _wait_as_first(self, deadline: float) -> Permit:
         """Wait, as the first in the queue, until a request may be sent, and grant it."""
         has_token = False
@@ -225,7 +221,11 @@ class Limiter:
             if slot.at > now:
                 if slot.exhausted and self._pause.is_too_late(slot.at, deadline, now):
                     raise build_pause_error(_USED_UP, slot.at - now)
-                await self._wait_for(slot)
+                # It also ends with the reply that makes the slot earlier.
+                until = None if slot.at == math.inf else slot.at
+                await self._wait_unless_woken(
+                    slot, asyncio.get_running_loop().create_future(), until
+                )
             elif slot.paced and not has_token:
                 has_token = await self._wait_unless_woken(slot, self._bucket.take_token())
             elif self._budget and (seconds := await self._budget.take()):
@@ -235,11 +235,6 @@ class Limiter:
                 slot, now = self._get_slot()
                 if slot.at <= now:
                     return self._grant(slot, now)
-
-    async def _wait_for(self, slot: Slot) -> None:
-        """Wait for a slot, or for the reply that makes it earlier."""
-        until = None if slot.at == math.inf else slot.at
-        await self._wait_unless_woken(slot, asyncio.get_running_loop().create_future(), until)
 
     async def _wait_unless_woken(
         self, slot: Slot, wait: Awaitable[object], until: float | None = None

@@ -28,7 +28,6 @@ class OtherClients:
         self._present_until = now + _PRESENT * per
 
     def forget(self) -> None:
-        """Count them as absent."""
         self._present_until = -math.inf
 
     def add_caution(self, limit: int) -> None:
@@ -36,13 +35,7 @@ class OtherClients:
         self._caution = min(2 * self._caution + 1, limit / _MOST_CAUTION)
 
     def get_margin(self, now: float, limit: int, most_remaining: int) -> float:
-        """Return what to leave to them, who may take it while our request is on its way.
-
-        Args:
-            now: The time.
-            limit: Requests in a window.
-            most_remaining: The most that the server ever reported as left.
-        """
+        """Return what to leave to them, who may take it while our request is on its way."""
         if not self.are_present(now):
             return 0.0
         # A small bucket never holds much, so at most half of it is left to others.

@@ -15,14 +15,9 @@ _LONGEST_PAUSE = 100 * 365 * 86_400.0
 
 
 class Pause:
-    """The current pause, or the last one.
+    """The current pause, or the last one: until when, and who asked for it, or what for.
 
-    Args:
-        longest: Seconds that a caller waits at most; ``None`` for no limit.
-
-    Attributes:
-        until: When it ends.
-        reason: Who asked for it, or what for.
+    A caller waits at most ``longest`` seconds; ``None`` for no limit.
     """
 
     def __init__(self, longest: float | None) -> None:
@@ -30,7 +25,6 @@ class Pause:
         self._longest = math.inf if longest is None else longest
 
     def get_rest(self, now: float) -> float:
-        """Return how many seconds are left of it."""
         return max(0.0, self.until - now)
 
     def extend(self, seconds: float, reason: str, now: float) -> None:

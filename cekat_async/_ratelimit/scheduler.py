@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cekat_async._ratelimit.burst_credit import BurstCredit
 from cekat_async._ratelimit.limit_estimate import EarnedTotal, LimitEstimate
 from cekat_async._ratelimit.other_clients import OtherClients
-from cekat_async._ratelimit.sent_log import DailyLog, Permit, SentLog
+from cekat_async._ratelimit.sent_log import DAY, DailyLog, Permit, SentLog
 from cekat_async._ratelimit.server_quota import RESET_SLACK, HeaderReliability, ServerQuota
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Scheduler:
         self._share = 1.0
         self.terms = self._build_terms()
         self._sent = SentLog()
-        self._sent_today = DailyLog(rate.per_day)
+        self._sent_today = DailyLog(rate.per_day) if rate.per_day else None
         self._earned = EarnedTotal()
         self._server = ServerQuota()
         self._reliability = HeaderReliability()
@@ -123,8 +123,8 @@ class Scheduler:
         if now >= self._estimate.raises_at:
             self._estimate.raise_one_step(now)
             self._renew_terms(now)
-        if self._sent_today.is_used_up(now):
-            return Slot(self._sent_today.next_free(), exhausted=True)
+        if self._sent_today and self._sent_today.is_used_up(now):
+            return Slot(self._sent_today.next_free(DAY), exhausted=True)
         limit, per, _ = self.terms
         left = limit - self._sent.count(now, per)
         if left <= 0:
@@ -150,36 +150,35 @@ class Scheduler:
         self._last_sent_at = now
         self._earned.start(now)
         self._sent.add()
-        self._sent_today.add()
+        if self._sent_today:
+            self._sent_today.add()
         return Permit(now, slot.remaining, self._sent.total - self.used(now))
 
     def note_idle(self, now: float) -> None:
         """Record that no request is wanted: what is not used now may be sent at once later."""
         self._credit.note_idle(now)
 
-    def observe_failure(self, now: float, *, sent: bool) -> None:
-        """Settle a request that got no reply: it counts, unless it was never sent."""
-        self._settle(now, sent=sent)
+    def settle(self, now: float, *, sent: bool) -> None:
+        """Record that a request is over: it counts, unless it was never sent."""
+        self._sent.settle(now, sent=sent)
+        if self._sent_today:
+            self._sent_today.settle(now, sent=sent)
 
     def observe(
         self, permit: Permit, reported: Iterable[QuotaStatement], now: float, *, refused: bool
     ) -> None:
         """Settle a request that got a reply, and learn from it."""
-        self._settle(now, sent=True)
+        self.settle(now, sent=True)
         self._sent.record_duration(now - permit.sent)
         scarcest = None
         if short := [one for one in reported if not one.is_long]:
             # Of several quotas the slowest sets the pace, and the scarcest what is left.
-            if self._estimate.update(min(short, key=self._get_rate), now):
-                self._renew_terms(now)
+            self._estimate.update(min(short, key=self._get_rate), now)
+            self._renew_terms(now)
             scarcest = min(short, key=_get_scarcity)
             self._learn_from_report(scarcest, permit, now, refused=refused)
         if refused:
             self._learn_from_refusal(permit, scarcest, now)
-
-    def _settle(self, now: float, *, sent: bool) -> None:
-        self._sent.settle(now, sent=sent)
-        self._sent_today.settle(now, sent=sent)
 
     def _build_terms(self) -> Terms:
         estimate = self._estimate

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import NamedTuple
 
-__all__ = ["DailyLog", "Permit", "SentLog"]
+__all__ = ["DAY", "DailyLog", "Permit", "SentLog"]
 
-_DAY = 86_400.0
+DAY = 86_400.0
 
 
-class Permit:
+class Permit(NamedTuple):
     """One request that may be sent, from its grant until it is settled.
 
     Attributes:
@@ -19,12 +20,9 @@ class Permit:
         expired: Earlier requests that had left the window by then.
     """
 
-    __slots__ = ("expired", "remaining", "sent")
-
-    def __init__(self, sent: float, remaining: float = math.inf, expired: int = 0) -> None:
-        self.sent = sent
-        self.remaining = remaining
-        self.expired = expired
+    sent: float
+    remaining: float = math.inf
+    expired: int = 0
 
 
 class SentLog:
@@ -55,18 +53,16 @@ class SentLog:
         return bool(self._settled)
 
     def add(self) -> None:
-        """Record a request that is sent now."""
         self.total += 1
         self.in_flight += 1
 
-    def settle(self, now: float, *, sent: bool = True) -> None:
+    def settle(self, now: float, *, sent: bool) -> None:
         """Record that a request is over; one that was never sent does not count."""
         self.in_flight -= 1
         if sent:
             self._settled.append(now)
 
     def record_duration(self, seconds: float) -> None:
-        """Record how long an exchange took."""
         self._quickest = min(self._quickest, seconds)
 
     def count(self, now: float, per: float) -> int:
@@ -86,31 +82,13 @@ class SentLog:
         return per if self._quickest == math.inf else per - min(self._quickest, per / 10) / 2
 
 
-class DailyLog:
-    """The requests of the last 24 hours, if ``RateLimit.per_day`` limits them.
+class DailyLog(SentLog):
+    """The requests of the last 24 hours, of which ``RateLimit.per_day`` may be sent."""
 
-    Args:
-        limit: Requests in any 24 hours; ``None`` for no limit, and then nothing is recorded.
-    """
-
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int) -> None:
+        super().__init__()
         self._limit = limit
-        self._log = SentLog()
-
-    def add(self) -> None:
-        """Record a request that is sent now."""
-        if self._limit is not None:
-            self._log.add()
-
-    def settle(self, now: float, *, sent: bool) -> None:
-        """Record that a request is over; one that was never sent does not count."""
-        if self._limit is not None:
-            self._log.settle(now, sent=sent)
 
     def is_used_up(self, now: float) -> bool:
         """Whether no more may be sent for now."""
-        return self._limit is not None and self._log.count(now, _DAY) >= self._limit
-
-    def next_free(self) -> float:
-        """Return when the next request may be sent; infinite if a reply has to arrive first."""
-        return self._log.next_free(_DAY)
+        return self.count(now, DAY) >= self._limit

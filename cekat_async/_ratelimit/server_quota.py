@@ -153,13 +153,9 @@ class HeaderReliability:
         self._distrust = float(_DISTRUST)
 
     def record_grant(self, remaining: int, now: float, per: float, *, after_zero: bool) -> None:
-        """Compare ``remaining: 0`` with a grant.
+        """Compare ``remaining: 0`` with a grant, whose reply reports ``remaining`` as left.
 
-        Args:
-            remaining: What the reply to the granted request reports as left.
-            now: The time.
-            per: Seconds of a window.
-            after_zero: Whether nothing was reported as left when the request was sent.
+        ``after_zero`` says that nothing was reported as left when the request was sent.
         """
         if remaining:
             self.contradictions = 0

@@ -79,13 +79,9 @@ class BudgetWithFallback:
 
     Only one task may ask at a time: the first in the limiter's queue.
 
-    Args:
-        budget: Counts for all.
-        share: The part of the limit to keep to alone, above 0 and at most 1. It is rounded down to
-            whole requests, but never to zero: shares of a limit that is smaller than the number of
-            those who share it add up to more than the limit.
-        scheduler: Keeps to that part.
-        pause: Pauses all requests for some seconds, with a reason.
+    Alone, the scheduler keeps to ``share``, a part of the limit. It is rounded down to whole
+    requests, but never to zero: shares of a limit that is smaller than the number of those who
+    share it add up to more than the limit.
     """
 
     def __init__(

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from cekat_async._ratelimit.scheduler import Slot, Terms
 from cekat_async._ratelimit.sent_log import Permit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from cekat_async._ratelimit.headers import QuotaStatement
 
 __all__ = ["Unlimited"]
 
@@ -32,41 +26,27 @@ class Unlimited:
         self.in_flight = 0
 
     def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Scheduler's
-        """Return 0: nothing is counted."""
         return 0
 
     def remaining(self, now: float) -> int | None:  # noqa: ARG002
-        """Return ``None``: the server's reports are ignored."""
         return None
 
     def earned(self, now: float) -> float:  # noqa: ARG002
-        """Return infinity: there is no limit."""
         return math.inf
 
     def next_slot(self, now: float) -> Slot:
-        """Return the present time."""
         return Slot(now, paced=False)
 
     def take(self, slot: Slot, now: float) -> Permit:  # noqa: ARG002
-        """Send a request."""
         self.in_flight += 1
         return Permit(now)
 
     def note_idle(self, now: float) -> None:
         """Do nothing: there is no credit to save."""
 
-    def observe_failure(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
-        """Settle a request that got no reply."""
+    def settle(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
         self.in_flight -= 1
 
-    def observe(
-        self,
-        permit: Permit,  # noqa: ARG002
-        reported: Iterable[QuotaStatement],  # noqa: ARG002
-        now: float,  # noqa: ARG002
-        *,
-        refused: bool,
-    ) -> None:
-        """Settle a request that got a reply."""
+    def observe(self, *_: object, refused: bool) -> None:
         self.in_flight -= 1
         self.refused += refused

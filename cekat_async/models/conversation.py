@@ -2,18 +2,11 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from cekat_async.models.base import (
-    IdentifiedRecord,
-    OpenEnum,
-    PlatformType,
-    Record,
-    Timestamp,
-)
+from cekat_async.models.base import IdentifiedRecord, OpenEnum, PlatformType, Record, Timestamp
 
 __all__ = [
     "Conversation",
@@ -21,7 +14,6 @@ __all__ = [
     "MessagePreview",
     "StageStatus",
     "describe_unknown_status",
-    "empty_for_null",
 ]
 
 
@@ -78,7 +70,7 @@ if TYPE_CHECKING:
     _FreeForm: TypeAlias = dict[str, Any]
 else:
     # On the wire both may be null. In a record they are empty then, so that nobody has to ask
-    # before looping over them: see empty_for_null().
+    # before looping over them.
     _Labels = tuple[Label, ...] | None
     _FreeForm = dict[str, Any] | None
 
@@ -116,16 +108,9 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
     collaborators: Any = None
     last_message_by_human: Any = None
 
-
-def empty_for_null(conversations: Iterable[Conversation]) -> None:
-    """Put an empty collection wherever the wire had null, in conversations that were just decoded.
-
-    A ``__post_init__`` would do it by itself, and cost 7 % of decoding a page; this costs 1 %.
-    """
-    for conversation in conversations:
+    def __post_init__(self) -> None:
         # The types above keep it from type checkers that these may be None.
-        if conversation.labels is None:
-            msgspec.structs.force_setattr(conversation, "labels", ())  # type: ignore[unreachable]
-        if conversation.additional_data is None:
-            empty: dict[str, Any] = {}  # type: ignore[unreachable]
-            msgspec.structs.force_setattr(conversation, "additional_data", empty)
+        if self.labels is None:
+            msgspec.structs.force_setattr(self, "labels", ())  # type: ignore[unreachable]
+        if self.additional_data is None:
+            msgspec.structs.force_setattr(self, "additional_data", {})  # type: ignore[unreachable]

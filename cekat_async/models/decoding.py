@@ -23,8 +23,7 @@ from cekat_async.models import (
     PlatformType,
     StageStatus,
 )
-from cekat_async.models.base import Extra, Record
-from cekat_async.models.conversation import empty_for_null
+from cekat_async.models.base import Extra, Record, Timestamp
 from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.models.raw_json import (
     AT_ONCE,
@@ -36,7 +35,7 @@ from cekat_async.models.raw_json import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from cekat_async.models.steps import Steps
 
@@ -60,16 +59,10 @@ _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class RecordDecoder(Generic[R]):
-    """Decodes records of one type.
+    """Decodes records of one type."""
 
-    Args:
-        kind: The type.
-        finish: Called with records that were just decoded, to complete them.
-    """
-
-    def __init__(self, kind: type[R], finish: Callable[[Iterable[R]], None]) -> None:
+    def __init__(self, kind: type[R]) -> None:
         self.kind = kind
-        self.finish = finish
         self._strict = msgspec.json.Decoder(kind)
         self._readers = {
             field.name: _FieldReader(field.type)
@@ -78,12 +71,7 @@ class RecordDecoder(Generic[R]):
         }
 
     def decode(self, index: int, raw: Raw) -> Steps[R | MalformedRecord]:
-        """Return a record, or what is wrong with it.
-
-        Args:
-            index: Its position in the page.
-            raw: Its bytes.
-        """
+        """Return the record at position ``index`` of a page, or what is wrong with it."""
         if len(raw) > AT_ONCE and count_values(raw) > _MOST_VALUES:
             reason = f"it has more than {_MOST_VALUES:,} values"
             return (yield from build_malformed(index, raw, bytes(raw), "$", reason))
@@ -104,14 +92,12 @@ class RecordDecoder(Generic[R]):
     def _decode_fast(self, raw: Raw) -> Steps[R]:
         """Return a record that is as documented, apart from unknown fields at its top level."""
         try:
-            record = self._strict.decode(raw)
+            return self._strict.decode(raw)
         except msgspec.ValidationError:
             if not fits_at_once(raw):
                 raise
             yield from pause_if_large(raw)
-            record = msgspec.convert(self._with_extra(msgspec.json.decode(raw)), self.kind)
-        self.finish((record,))
-        return record
+            return msgspec.convert(self._with_extra(msgspec.json.decode(raw)), self.kind)
 
     def _with_extra(self, value: Any) -> Any:
         if not isinstance(value, dict) or value.keys() <= self._readers.keys():
@@ -139,9 +125,7 @@ class RecordDecoder(Generic[R]):
                 yield
         if extra:
             values["extra"] = Extra(extra)
-        record = self.kind(**values)
-        self.finish((record,))
-        return record
+        return self.kind(**values)
 
 
 class _FieldReader:
@@ -270,26 +254,19 @@ def _decode_labels(raw: msgspec.Raw) -> Steps[_Value]:
 _LABELS_PER_STEP = 500
 
 
-def _get_field_type(field: str) -> Any:
-    return next(one.type for one in msgspec.structs.fields(Conversation) if one.name == field)
-
-
 _CONVERTERS: dict[Any, Callable[[bytes], _Value]] = {
     str | None: _to_text,
     StageStatus | None: _to_open_enum(StageStatus),
     PlatformType | None: _to_open_enum(PlatformType),
-    _get_field_type("created_at"): _to_timestamp,
-    _get_field_type("additional_data"): _to_object,
+    Timestamp | None: _to_timestamp,
+    dict[str, Any] | None: _to_object,
     Any: _to_any,
 }
 _NESTED: dict[Any, Callable[[msgspec.Raw], Steps[_Value]]] = {
-    _get_field_type("labels"): _decode_labels,
+    tuple[Label, ...] | None: _decode_labels,
     MessagePreview | None: _decode_preview,
 }
-_LABEL = RecordDecoder(Label, lambda _: None)
-_PREVIEW = RecordDecoder(MessagePreview, lambda _: None)
-
-CONVERSATION = RecordDecoder(Conversation, empty_for_null)
-"""Decodes conversations."""
-INBOX = RecordDecoder(Inbox, lambda _: None)
-"""Decodes inboxes."""
+_LABEL = RecordDecoder(Label)
+_PREVIEW = RecordDecoder(MessagePreview)
+CONVERSATION = RecordDecoder(Conversation)
+INBOX = RecordDecoder(Inbox)

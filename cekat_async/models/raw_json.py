@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,12 +19,14 @@ from cekat_async.models.json_scanner import (
 from cekat_async.models.steps import run_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from cekat_async.models.steps import Steps
 
 __all__ = [
     "AT_ONCE",
+    "ENVELOPE",
+    "NULL",
     "Envelope",
     "count_values",
     "cut_envelope",
@@ -46,18 +48,19 @@ _LARGE = 2 * 1024 * 1024
 _FEW_VALUES = 40_000
 
 
-class Envelope(NamedTuple):
-    """The parts of a reply: its records, and the bytes of what surrounds them.
+NULL = msgspec.Raw(b"null")
 
-    Attributes:
-        records: The elements of ``data``; ``None`` if that is not a list.
-        metadata: The value of ``metadata``; ``null`` if there is none.
-        success: The value of ``success``; ``null`` if there is none.
-    """
 
-    records: list[msgspec.Raw] | None
-    metadata: msgspec.Raw
-    success: msgspec.Raw
+class Envelope(msgspec.Struct):
+    """The parts of a reply, as bytes. ``records`` is ``None`` if its ``data`` is not a list."""
+
+    records: list[msgspec.Raw] | None = msgspec.field(default=None, name="data")
+    metadata: msgspec.Raw = NULL
+    success: msgspec.Raw = NULL
+
+
+ENVELOPE = msgspec.json.Decoder(Envelope)
+"""Decodes the parts of a reply that :mod:`msgspec` can read."""
 
 
 def fits_at_once(raw: bytes | msgspec.Raw) -> bool:
@@ -74,27 +77,18 @@ def count_values(raw: bytes | msgspec.Raw) -> int:
     return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
-class _Records(msgspec.Struct):
-    data: list[msgspec.Raw]
-
-
-_RECORDS = msgspec.json.Decoder(_Records)
-
-
 def cut_records(body: bytes) -> list[msgspec.Raw]:
     """Return the bytes of each record under ``data``; none if that is not a list.
 
     Raises:
         BrokenJSONError: The body is not whole JSON.
-        TooManyRecordsError: It is not JSON that :mod:`msgspec` reads, and has too many records.
+        TooManyRecordsError: It has too many records, and :mod:`msgspec` cannot read it.
     """
     try:
-        return _RECORDS.decode(body).data
+        envelope = ENVELOPE.decode(body)
     except UNDECODABLE:
-        return run_steps(cut_envelope(body)).records or []
-
-
-_NULL = b"null"
+        envelope = run_steps(cut_envelope(body))
+    return envelope.records or []
 
 
 def cut_envelope(body: bytes) -> Steps[Envelope]:
@@ -110,7 +104,7 @@ def cut_envelope(body: bytes) -> Steps[Envelope]:
     if data is not None and body[data.start : data.start + 1] == b"[":
         records = yield from cut_elements(body, data.start)
     metadata, success = (
-        msgspec.Raw(body[spans[name]] if name in spans else _NULL)
+        msgspec.Raw(body[spans[name]]) if name in spans else NULL
         for name in ("metadata", "success")
     )
     return Envelope(records, metadata, success)
@@ -201,20 +195,12 @@ def _match_valid_text(raw: bytes, at: int) -> int:
     return match_end(_WHOLE_TEXT, raw, at, _LONGEST_UNIT) if end == at else end
 
 
-def lines(records: Sequence[msgspec.Raw], body: bytes) -> list[bytes]:
-    """Return each record of a body on one line: as sent, without line breaks between its tokens."""
-    found = [bytes(raw) for raw in records]
-    if not _has_breaks(body):
-        return found
+def lines(records: Iterable[msgspec.Raw]) -> list[bytes]:
+    """Return each record on one line: as sent, without line breaks between its tokens."""
     # JSON has no line breaks inside of strings, so what is removed is between tokens.
-    return [line.translate(None, _LINE_BREAKS) for line in found]
+    return [bytes(raw).translate(None, _LINE_BREAKS) for raw in records]
 
 
-def join_lines(records: Sequence[msgspec.Raw], body: bytes) -> bytes:
-    """Return the records of a body as JSON Lines, copied at once where there is no line break."""
-    parts = lines(records, body) if _has_breaks(body) else records
-    return b"\n".join([*parts, b""])
-
-
-def _has_breaks(body: bytes) -> bool:
-    return b"\n" in body or b"\r" in body
+def join_lines(records: Iterable[msgspec.Raw]) -> bytes:
+    """Return records as JSON Lines."""
+    return b"\n".join([*lines(records), b""])
