@@ -11,7 +11,7 @@ from support.clock import run_virtual
 from support.effort import EFFORT
 
 from cekat_async._paging.cursor_walk import CursorWalk
-from cekat_async._paging.list_query import ListQuery
+from cekat_async._paging.page_fetcher import ListQuery
 from cekat_async._paging.page_walk import (
     PageWalk,
     malformed_error,

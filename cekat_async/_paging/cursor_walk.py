@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cekat_async._paging.cursor_times import parse_cursor_ts, to_microseconds
+from cekat_async._paging.constructed_cursors import parse_cursor_ts, to_microseconds
 from cekat_async.errors import PaginationError
 from cekat_async.redaction import quoted
 
@@ -43,10 +43,6 @@ class CursorWalk:
         self._cursors = {hash(start)}
         self._pages = _RepeatedPages()
         self._empty_pages = _EmptyPages()
-
-    def can_follow(self, cursor: Cursor) -> bool:
-        """Whether a cursor leads on: the walk has not received it yet, and it can be sent."""
-        return hash(cursor) not in self._cursors and _get_length(cursor) <= LONGEST_CURSOR
 
     def advance(self, next_cursor: Cursor | None, names: Sequence[str | bytes]) -> None:
         """Move on after a page.

@@ -19,7 +19,7 @@ from cekat_async.errors import PaginationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cekat_async._paging.cursor_times import CursorTimes
+    from cekat_async._paging.constructed_cursors import CursorTimes
     from cekat_async._parallel.segment import PageSummary
     from cekat_async._parallel.split_planner import Split
     from cekat_async.positions import Cursor, WalkState

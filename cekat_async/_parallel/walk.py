@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._paging.cursor_times import CursorTimes
-from cekat_async._parallel.catch_up import CatchUp, SmallPages
+from cekat_async._paging.constructed_cursors import CursorTimes
+from cekat_async._parallel.catch_up import CatchUp, SmallPages, WholePasses
 from cekat_async._parallel.chain import SegmentChain
 from cekat_async._parallel.segment import PageSummary, Segment
-from cekat_async._parallel.whole_passes import WholePasses
 from cekat_async.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -109,8 +108,8 @@ class ParallelWalk:
                 is_serial=self._chain.is_serial,
                 watermark=self._watermark,
                 stage=catch_up.stage,
-                top=catch_up.top and catch_up.top.to_edge(),
-                newest=catch_up.newest and catch_up.newest.to_edge(),
+                top=catch_up.top,
+                newest=catch_up.newest,
                 tail=catch_up.tail,
                 requests=catch_up.requests,
                 passes=catch_up.passes,

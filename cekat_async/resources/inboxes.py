@@ -6,11 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_inbox_page
-from cekat_async._paging.list_query import ListQuery
+from cekat_async._paging.page_fetcher import ListQuery
 from cekat_async._paging.page_walk import malformed_error, walk_inboxes
 from cekat_async.config import require_count
-from cekat_async.resources.arguments import takes_page_size
-from cekat_async.resources.listing import Listing, Source
+from cekat_async.resources.listing import Listing, Source, takes_page_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -6,7 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
 from weakref import WeakSet, ref
 
 from cekat_async.config import require_count
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from cekat_async.pages import ConversationPage, Page, RawPage
     from cekat_async.positions import Position
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "Source", "takes_page_size"]
 
 R = TypeVar("R")
 P = TypeVar("P", bound="Page[Any]")
 T = TypeVar("T")
 U = TypeVar("U")
+A = ParamSpec("A")
 # The keys of a mapping are invariant: a dict may have keys of any one of these types.
 K = TypeVar("K", bound="str | UUID | None")
 
@@ -243,3 +245,22 @@ def _get_page(page: T) -> tuple[T]:
 
 def _get_records(page: Page[Any]) -> tuple[Any, ...]:
     return page.items
+
+
+def takes_page_size(function: Callable[A, T]) -> Callable[A, T]:
+    """Make a function refuse ``limit=`` with an error that names ``page_size`` instead.
+
+    ``list(limit=10)`` reads as "ten conversations", but would cost ten times the requests. Type
+    checkers see the function as it is.
+    """
+
+    @wraps(function)
+    def checked(*args: A.args, **kwargs: A.kwargs) -> T:
+        if "limit" in kwargs:
+            raise ConfigurationError(
+                f"{function.__name__}() takes page_size=…, the number of records per request, "
+                "in place of limit"
+            )
+        return function(*args, **kwargs)
+
+    return checked

@@ -1,4 +1,4 @@
-"""Cursors as points in time, and the construction of a cursor from a time."""
+"""Constructed cursors: cursors as points in time, and a cursor for a time."""
 
 from __future__ import annotations
 

@@ -1,17 +1,12 @@
-"""Many inboxes walked at once, or one inbox by many walkers, into one queue."""
+"""Concurrency: many inboxes walked at once, or one inbox by many walkers, into one queue."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import msgspec
-
 from cekat_async._api.status import PAUSES_ALL
-from cekat_async._paging.page_walk import malformed_error
-from cekat_async.config import require_inbox_id
 from cekat_async.errors import (
     APIStatusError,
     AuthenticationError,
@@ -23,16 +18,35 @@ from cekat_async.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
-    from uuid import UUID
 
     from cekat_async._paging.prefetch import BoundedQueue
-    from cekat_async._paging.walks import SplittableWalk
-    from cekat_async.models import MalformedRecord
-    from cekat_async.pages import ConversationPage, InboxPage, RawPage
+    from cekat_async.pages import ConversationPage, RawPage
 
-__all__ = ["ManyInboxes", "each_once", "iter_inbox_ids", "require_inbox_ids"]
+__all__ = ["ListingWalk", "ManyInboxes"]
 
 P = TypeVar("P", bound="ConversationPage | RawPage")
+
+
+class ListingWalk(Generic[P]):
+    """A walk of one listing by one walker. Subclasses let several walkers share it.
+
+    Args:
+        pages: The pages for the first walker: all, unless the walk is split.
+    """
+
+    def __init__(self, pages: AsyncGenerator[P, None]) -> None:
+        self.pages = pages
+
+    def most_left(self) -> float:
+        """Return how many pages another walker could take a part of; 0 if it is not worth it."""
+        return 0
+
+    def split(self) -> AsyncGenerator[P, None] | None:
+        """Return the pages of a part for another walker, if it is worth it."""
+        return None
+
+    def stop(self) -> None:
+        """End the other walkers' parts at their next page."""
 
 
 class ManyInboxes(Generic[P]):
@@ -51,7 +65,7 @@ class ManyInboxes(Generic[P]):
     def __init__(
         self,
         queue: BoundedQueue[P],
-        walk_inbox: Callable[[str | None], SplittableWalk[P]],
+        walk_inbox: Callable[[str | None], ListingWalk[P]],
         walkers: int,
         *,
         keep_going: bool,
@@ -77,7 +91,7 @@ class ManyInboxes(Generic[P]):
                 async for inbox_id in inbox_ids:
                     await self._slots.acquire()
                     inbox = _Inbox(inbox_id, self._walk_inbox(inbox_id))
-                    self._start(inbox, inbox.walk.begin())
+                    self._start(inbox, inbox.walk.pages)
         except BaseExceptionGroup as failed:
             # The others failed while they were being cancelled because of the first.
             first = failed.exceptions[0]
@@ -86,8 +100,8 @@ class ManyInboxes(Generic[P]):
         if first is not None:
             raise first  # here, so that the group does not become its context
         if self._is_cut_short:
-            # Somebody else cancelled one of the tasks, which a group does not report. That must not
-            # look like the end of the listing.
+            # A group does not report that one of its tasks was cancelled by somebody else. That
+            # must not look like the end of the listing.
             raise asyncio.CancelledError
         if self._failures:
             raise _inboxes_failed(self._failures)
@@ -140,7 +154,7 @@ class ManyInboxes(Generic[P]):
 class _Inbox(Generic[P]):
     """An inbox that is being walked, and the number of its walkers."""
 
-    def __init__(self, id_: str | None, walk: SplittableWalk[P]) -> None:
+    def __init__(self, id_: str | None, walk: ListingWalk[P]) -> None:
         self.id = id_
         self.walk = walk
         self.walkers = 0
@@ -161,83 +175,3 @@ def _concerns_all(error: CekatError) -> bool:
     if isinstance(error, APIStatusError) and error.status in PAUSES_ALL:
         return error.resumes_at is not None
     return isinstance(error, (AuthenticationError, ClientClosedError, ConfigurationError))
-
-
-def require_inbox_ids(
-    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID] | None,
-) -> Iterable[str | UUID] | AsyncIterable[str | UUID] | None:
-    """Return inbox ids as given, except that a collection becomes a tuple of texts.
-
-    Raises:
-        ConfigurationError: They are one text or cannot be iterated, or a collection has an id that
-            is neither text nor a UUID.
-    """
-    if inbox_ids is None or isinstance(inbox_ids, AsyncIterable):
-        return inbox_ids
-    if isinstance(inbox_ids, (str, bytes)):
-        raise ConfigurationError(
-            f"inbox_ids must be several, not one text: write [{inbox_ids!r}], "
-            "or None for all inboxes of the account"
-        )
-    if not isinstance(inbox_ids, Iterable):
-        raise ConfigurationError(
-            "inbox_ids must be a list, any other iterable of ids, or None for all inboxes of the "
-            f"account, not {inbox_ids!r}"
-        )
-    if isinstance(inbox_ids, (list, tuple, set, frozenset)):
-        return tuple(require_inbox_id("each of inbox_ids", inbox_id) for inbox_id in inbox_ids)
-    return inbox_ids
-
-
-async def each_once(
-    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID],
-) -> AsyncGenerator[str, None]:
-    """Yield each id once, as text.
-
-    Raises:
-        ConfigurationError: An id is neither text nor a UUID.
-    """
-    seen = set[str]()
-    async with aclosing(_in_turn(inbox_ids)) as found:
-        async for given in found:
-            inbox_id = require_inbox_id("each of inbox_ids", given)
-            if inbox_id not in seen:
-                seen.add(inbox_id)
-                yield inbox_id
-
-
-async def _in_turn(
-    inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID],
-) -> AsyncGenerator[str | UUID, None]:
-    if not isinstance(inbox_ids, AsyncIterable):
-        for inbox_id in inbox_ids:
-            yield inbox_id
-        return
-    try:
-        async for inbox_id in inbox_ids:
-            yield inbox_id
-    finally:
-        # Close a generator of the caller's now, and not whenever it is collected.
-        if (close := getattr(inbox_ids, "aclose", None)) is not None:
-            await close()
-
-
-async def iter_inbox_ids(
-    pages: AsyncGenerator[InboxPage, None], on_malformed: Callable[[MalformedRecord], object] | None
-) -> AsyncGenerator[str, None]:
-    """Yield the id of each inbox of some pages, fetching no page before it is needed.
-
-    A malformed inbox with an id is one of them.
-
-    Raises:
-        MalformedRecordError: An inbox has no readable id, and ``on_malformed`` is ``None``.
-    """
-    async with aclosing(pages):
-        async for page in pages:
-            malformed_ids = [one.id for one in page.malformed_records if one.id is not None]
-            for inbox_id in (*(inbox.id for inbox in page.items), *malformed_ids):
-                yield inbox_id
-            nameless = tuple(one for one in page.malformed_records if one.id is None)
-            rest = msgspec.structs.replace(page, malformed_records=nameless)
-            if (error := malformed_error(rest, on_malformed)) is not None:
-                raise error
