@@ -32,10 +32,14 @@ class ListingWalk(Generic[P]):
 
     Args:
         pages: The pages for the first walker: all, unless the walk is split.
+
+    Attributes:
+        walkers: How many walkers it has at the moment.
     """
 
     def __init__(self, pages: AsyncGenerator[P, None]) -> None:
         self.pages = pages
+        self.walkers = 0
 
     def most_left(self) -> float:
         """Return how many pages another walker could take a part of; 0 if it is not worth it."""
@@ -75,7 +79,7 @@ class ManyInboxes(Generic[P]):
         self._slots = asyncio.Semaphore(walkers)
         self._keep_going = keep_going
         self._group = asyncio.TaskGroup()
-        self._open: set[_Inbox[P]] = set()
+        self._open = set[ListingWalk[P]]()
         self._failures: list[CekatError] = []
         self._is_cut_short = False
 
@@ -90,8 +94,8 @@ class ManyInboxes(Generic[P]):
             async with self._group, aclosing(inbox_ids):
                 async for inbox_id in inbox_ids:
                     await self._slots.acquire()
-                    inbox = _Inbox(inbox_id, self._walk_inbox(inbox_id))
-                    self._start(inbox, inbox.walk.pages)
+                    walk = self._walk_inbox(inbox_id)
+                    self._start(walk, walk.pages)
         except BaseExceptionGroup as failed:
             # The others failed while they were being cancelled because of the first.
             first = failed.exceptions[0]
@@ -106,27 +110,27 @@ class ManyInboxes(Generic[P]):
         if self._failures:
             raise _inboxes_failed(self._failures)
 
-    def _start(self, inbox: _Inbox[P], pages: AsyncGenerator[P, None]) -> None:
-        inbox.walkers += 1
-        self._open.add(inbox)
-        self._group.create_task(self._walk_part(inbox, pages))
+    def _start(self, walk: ListingWalk[P], pages: AsyncGenerator[P, None]) -> None:
+        walk.walkers += 1
+        self._open.add(walk)
+        self._group.create_task(self._walk_part(walk, pages))
 
-    async def _walk_part(self, inbox: _Inbox[P], pages: AsyncGenerator[P, None]) -> None:
+    async def _walk_part(self, walk: ListingWalk[P], pages: AsyncGenerator[P, None]) -> None:
         try:
             async with aclosing(pages):
                 async for page in pages:
                     await self._share_out()
                     await self._queue.put(page)
         except CekatError as error:
-            self._fail(inbox, error)
+            self._fail(walk, error)
         except asyncio.CancelledError:
             self._is_cut_short = True
             raise
         finally:
             self._slots.release()
-            inbox.walkers -= 1
-        if not inbox.walkers:
-            self._open.remove(inbox)
+            walk.walkers -= 1
+        if not walk.walkers:
+            self._open.remove(walk)
         await self._share_out()
 
     async def _share_out(self) -> None:
@@ -135,29 +139,19 @@ class ManyInboxes(Generic[P]):
         While an inbox waits for a walker, the slots count as locked, so that inboxes go first.
         """
         while self._open and not self._slots.locked():
-            inbox = max(self._open, key=lambda inbox: inbox.walk.most_left())
-            pages = inbox.walk.split()
+            walk = max(self._open, key=lambda walk: walk.most_left())
+            pages = walk.split()
             if pages is None:
                 return
             await self._slots.acquire()
-            self._start(inbox, pages)
+            self._start(walk, pages)
 
-    def _fail(self, inbox: _Inbox[P], error: CekatError) -> None:
-        error.locate(inbox_id=inbox.id)
+    def _fail(self, walk: ListingWalk[P], error: CekatError) -> None:
         if not self._keep_going or _concerns_all(error):
             raise error
-        inbox.walk.stop()
+        walk.stop()
         # Without its traceback, whose frames hold pages: ten thousand may fail.
         self._failures.append(error.with_traceback(None))
-
-
-class _Inbox(Generic[P]):
-    """An inbox that is being walked, and the number of its walkers."""
-
-    def __init__(self, id_: str | None, walk: ListingWalk[P]) -> None:
-        self.id = id_
-        self.walk = walk
-        self.walkers = 0
 
 
 def _inboxes_failed(errors: Sequence[CekatError]) -> InboxesFailedError:
@@ -168,10 +162,7 @@ def _inboxes_failed(errors: Sequence[CekatError]) -> InboxesFailedError:
 
 
 def _concerns_all(error: CekatError) -> bool:
-    """Whether every other inbox would fail in the same way.
-
-    So they would with a wrong key, a closed client, or a daily quota that is used up.
-    """
+    """Whether every other inbox would fail in the same way, as with a wrong key."""
     if isinstance(error, APIStatusError) and error.status in PAUSES_ALL:
         return error.resumes_at is not None
     return isinstance(error, (AuthenticationError, ClientClosedError, ConfigurationError))
