@@ -92,7 +92,7 @@ def test_a_segment_with_nothing_before_the_following_one_is_joined_at_once():
 
     assert get_ids(walk.advance(gap, make_page("m", at(2)))) == ["m"]
     assert gap.is_over
-    assert walk._chain._planner._wasted == 1
+    assert walk._chain.planner._wasted == 1
     assert not warnings
 
     walk.advance(front, make_page("lm", at(2)))

@@ -162,7 +162,7 @@ def _inboxes_failed(errors: Sequence[CekatError]) -> InboxesFailedError:
 
 
 def _concerns_all(error: CekatError) -> bool:
-    """Whether every other inbox would fail in the same way, as with a wrong key."""
+    """Whether every other inbox would fail too, as with a wrong key or a used-up daily quota."""
     if isinstance(error, APIStatusError) and error.status in PAUSES_ALL:
         return error.resumes_at is not None
     return isinstance(error, (AuthenticationError, ClientClosedError, ConfigurationError))

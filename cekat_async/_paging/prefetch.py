@@ -107,10 +107,7 @@ def _end_queue(queue: BoundedQueue[T], task: asyncio.Future[None]) -> None:
 
 
 async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and wait until it has ended, even if the caller is cancelled.
-
-    An exception of the task is ignored.
-    """
+    """Cancel a task and wait until it has ended, even if the caller is cancelled."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         task.cancel()
@@ -119,6 +116,6 @@ async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if not task.cancelled():
-        task.exception()
+        task.exception()  # so that asyncio does not report it
     if cancelled is not None:
         raise cancelled

@@ -51,13 +51,10 @@ class CatchUp:
         start: The cursor to begin with. Records before it are not wanted.
 
     Attributes:
-        stage: What the latest request was for.
         top: How deep the next look or pass has to go: where the newest records were when the pass
             before it began; ``None`` for the whole listing.
-        newest: Where the newest records were when this pass began.
-        tail: The cursor that led to the last page.
-        requests: Requests of this pass.
-        passes: Passes after the first.
+
+    The others are those of ``WalkState``.
     """
 
     def __init__(self, state: WalkState, start: Cursor | None = None) -> None:
@@ -103,10 +100,7 @@ class CatchUp:
         self.stage, self.requests = Stage.PASS, requests
 
     def next(self, order: int) -> Segment | None:
-        """Return what to read next; ``None`` if nothing can be missing.
-
-        Args:
-            order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
+        """Return what to read next in a listing of this order; ``None`` if nothing can be missing.
 
         Raises:
             PaginationError: More had moved after each of the most passes that are made.
@@ -132,7 +126,6 @@ class CatchUp:
                 return None
 
     def _begin(self, order: int) -> Segment:
-        """Return what a new walk reads first."""
         if self.requests:
             return self._read(Stage.PROBE)
         if order > 0 and self.tail is not None:

@@ -50,12 +50,12 @@ class ParallelSource(ListingWalk["ConversationPage"]):
         self._on_malformed = on_malformed
 
     def split(self) -> AsyncGenerator[ConversationPage, None] | None:
-        """Return the pages of a part for another walker, if it is worth it."""
+        """Return the pages of a segment for another walker, if it is worth it."""
         segment = self._walk.split()
         return None if segment is None else self._walk_part(segment)
 
     def most_left(self) -> float:
-        """Return how many pages another walker could take a part of; 0 if it is not worth it."""
+        """Return how many pages another walker could take a part of."""
         return self._walk.most_left()
 
     def stop(self) -> None:

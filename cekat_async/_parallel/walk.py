@@ -158,7 +158,7 @@ class ParallelWalk:
         If the segment has an ``error`` now, it is to be raised after the page.
         """
         if segment.is_dropped:
-            self._chain.note_waste()
+            self._chain.planner.note_waste()
             return None
         cursor, summary = segment.walk.cursor, self._summarize(segment, page)
         if segment.stage is Stage.PROBE:

@@ -25,17 +25,13 @@ __all__ = ["ManyInboxIds", "OneListing", "iter_inbox_ids"]
 
 
 class OneListing:
-    """One listing.
-
-    Args:
-        inbox_id: The inbox; ``None`` is the whole account.
-    """
+    """The listing of one inbox; ``None`` is the whole account."""
 
     def __init__(self, inbox_id: str | None) -> None:
         self._inbox_id = inbox_id
 
     async def ids(self) -> AsyncGenerator[str | None, None]:
-        """Yield the inbox id of the listing."""
+        """Yield its id."""
         yield self._inbox_id
 
     def require_key(self, inbox_id: str | None) -> None:
@@ -142,13 +138,7 @@ async def _iterate(inbox_ids: InboxIds) -> AsyncGenerator[str | UUID, None]:
 async def iter_inbox_ids(
     pages: AsyncGenerator[InboxPage, None], on_malformed: Callable[[MalformedRecord], object] | None
 ) -> AsyncGenerator[str, None]:
-    """Yield the id of each inbox of some pages, fetching no page before it is needed.
-
-    A malformed inbox with an id is one of them.
-
-    Raises:
-        MalformedRecordError: An inbox has no readable id, and ``on_malformed`` is ``None``.
-    """
+    """Yield the id of each inbox of some pages, also of a malformed inbox that has one."""
     async with aclosing(pages):
         async for page in pages:
             malformed_ids = [one.id for one in page.malformed_records if one.id is not None]

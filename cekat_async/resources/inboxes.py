@@ -74,8 +74,6 @@ class Inboxes:
 
 
 class _InboxSource(Source["InboxPage"]):
-    """The pages of the inboxes."""
-
     def __init__(
         self,
         pipeline: Pipeline,
@@ -87,14 +85,12 @@ class _InboxSource(Source["InboxPage"]):
         self._on_malformed = on_malformed
 
     async def page(self, number: int) -> InboxPage:
-        """Return one page."""
         page = await self._fetch(number)
         if error := malformed_error(page, self._on_malformed):
             raise self._locate(error)
         return page
 
     def pages(self) -> AsyncGenerator[InboxPage, None]:
-        """Return all pages, none fetched before it is wanted."""
         return walk_inboxes(self._fetch, self._on_malformed, self._locate)
 
     def __repr__(self) -> str:

@@ -198,7 +198,6 @@ class _Walk:
     """One walk, which another task can end while it waits for a page.
 
     Attributes:
-        ended: Set when it has ended.
         generator: Returns the walk's generator, or ``None`` if that has been dropped, so that the
             event loop is closing it.
     """
@@ -210,11 +209,7 @@ class _Walk:
         self._is_closed = False
 
     async def wait_for(self, pages: AsyncGenerator[T, None]) -> T | None:
-        """Return the next page, or ``None`` after the last one.
-
-        Raises:
-            ClientClosedError: The walk was closed in the meantime.
-        """
+        """Return the next page, or ``None`` after the last one; raise if the walk is closed."""
         try:
             async with asyncio.timeout(None) as self._scope:
                 page = await anext(pages, None)
@@ -229,7 +224,7 @@ class _Walk:
         return page
 
     async def aclose(self) -> None:
-        """End the walk, and return when it has ended."""
+        """End the walk, and wait until it has ended."""
         self._is_closed = True
         generator = self.generator()
         if self._scope is not None:
