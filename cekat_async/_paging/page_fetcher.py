@@ -62,11 +62,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
                 )
 
     def request(self, position: Cursor | int | None) -> Request:
-        """Return the request for one page.
-
-        Args:
-            position: The cursor or the number of the page; ``None`` is the front.
-        """
+        """Return the request for the page at a cursor or with a number; ``None`` is the front."""
         pairs = [("limit", str(self.page_size)), *self.filters]
         if self.inbox_id is not None:
             pairs.append(("inbox_id", self.inbox_id))
@@ -84,13 +80,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
 
 
 class PageFetcher(Generic[P]):
-    """Fetches the pages of one query. Its errors and warnings say which query they are about.
-
-    Args:
-        pipeline: Sends the requests.
-        query: What to ask for.
-        decode: Decodes a reply to a page, in steps.
-    """
+    """Fetches the pages of one query. Its errors and warnings say which query they are about."""
 
     def __init__(
         self, pipeline: Pipeline, query: ListQuery, decode: Callable[[Reply], Steps[P]]
@@ -110,12 +100,7 @@ class PageFetcher(Generic[P]):
         return page if inbox_id is None else msgspec.structs.replace(page, inbox_id=inbox_id)
 
     def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
-        """Record on an error of the walk where it happened, redact it, and return it.
-
-        Args:
-            error: An error that no request raised: about a page that has arrived.
-            cursor: The cursor of that page.
-        """
+        """Complete and return an error that no request raised: about a page that has arrived."""
         error.attempts = max(error.attempts, 1)
         error.locate(path=self.query.path, cursor=cursor, inbox_id=self.query.inbox_id)
         return self._pipeline.redact(error)

@@ -47,11 +47,8 @@ class BoundedQueue(Generic[T]):
         self._news.set()
 
     def make_room(self) -> None:
-        """Let one producer continue, because the consumer asks for another item.
-
-        At this moment and not when the consumer takes the item: so a producer that a consumer is
-        already waiting for continues at once.
-        """
+        """Let one producer continue, because the consumer asks for another item."""
+        # Not when the consumer takes the item: a producer that it waits for continues at once.
         self._places.release()
 
     def __aiter__(self) -> BoundedQueue[T]:

@@ -38,9 +38,8 @@ class SegmentChain:
 
     Attributes:
         segments: The segments. The first one leads to all that has not been yielded.
-        planner: Plans where further segments begin.
-        is_honoured: Whether the server is known to honour constructed cursors.
-        is_serial: Whether no more segments are begun.
+
+    ``is_honoured`` and ``is_serial`` are those of ``WalkState``.
     """
 
     def __init__(

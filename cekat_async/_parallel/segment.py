@@ -115,11 +115,7 @@ class Segment:
         return self.has_records and (page.depth > self.first_ids_end or page.depth == inf)
 
     def advance(self, page: PageSummary) -> None:
-        """Move on after a page.
-
-        Raises:
-            PaginationError: The segment's walk would never end, or the cursor cannot be sent.
-        """
+        """Move on after a page, as :meth:`CursorWalk.advance` does."""
         self.walk.advance(page.next_cursor, page.names)
         if page.depth < inf:  # and readable
             self.at = int(page.depth)

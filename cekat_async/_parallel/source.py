@@ -31,7 +31,6 @@ class ParallelSource(ListingWalk["ConversationPage"]):
         prober: Does so with a tenth of the records.
         walk: Decides what to fetch next.
         finish: Turns a page of the walk into the page to yield; ``None`` to yield nothing.
-        on_malformed: As for a sequential walk.
     """
 
     def __init__(

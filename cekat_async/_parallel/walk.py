@@ -135,10 +135,7 @@ class ParallelWalk:
         self._chain.drop(self._chain.segments)
 
     def next(self, segment: Segment | None) -> Segment | None:
-        """Return what a walker reads next; ``None`` if nothing is left for it.
-
-        Args:
-            segment: What it has read so far; ``None`` at its start.
+        """Return what a walker reads next, after a segment; ``None`` if nothing is left for it.
 
         Raises:
             PaginationError: The listing changes faster than it is read.

@@ -68,12 +68,7 @@ class Walkers(NamedTuple):
 class ConversationSource(Source["ConversationPage"]):
     """The pages of the listings that are selected.
 
-    Args:
-        pipeline: Sends the requests.
-        query: What to ask for.
-        selection: Which listings to read.
-        walkers: Who reads them.
-        on_malformed: Called with each malformed record, when the caller gets its page.
+    ``on_malformed`` is called with each malformed record, when the caller gets its page.
     """
 
     def __init__(
