@@ -82,8 +82,7 @@ class CekatClient:
         trust_env: bool = False,
         allow_http: bool = False,
     ) -> None:
-        # With it comes aiohttp, which takes longer to import than all the rest: not before there is
-        # somebody who needs it.
+        # It imports aiohttp, which takes longer than all the rest.
         from cekat_async._request.transport import Transport  # noqa: PLC0415
 
         limiter = rate_limit if isinstance(rate_limit, Limiter) else Limiter(rate_limit)
@@ -119,9 +118,7 @@ class CekatClient:
         return self._config.account
 
     async def aclose(self) -> None:
-        """Close the connections. Calls under way fail at once, whatever they wait for.
-
-        Later ones are refused.
+        """Close the connections. Calls under way fail at once, and later ones are refused.
 
         A session that was given to the client stays open. Closing twice is no error.
         """

@@ -73,7 +73,7 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a walk between two requests. Its JSON is part of the format of data on disk.
 
     Attributes:
-        parts: The segments that are being read, in the order of the listing; none between passes.
+        parts: The segments that are being read, in order; none between passes.
         down_to: Where the first pass may end, at a walk's start; ``None`` for a walk of everything.
         overlap: How much deeper than that it reads, in microseconds.
         origin: The cursor from which depths are counted.
@@ -140,7 +140,7 @@ class Position:
 
     @classmethod
     def from_state(cls, state: WalkState) -> "Position":
-        """Return the position of a walk. For the walk itself: its state is not public."""
+        """Return the position of a walk, whose state is not public."""
         position = cls()
         position._state = state
         return position

@@ -284,8 +284,6 @@ def test_a_cursor_that_is_too_long_is_an_error_that_does_not_quote_it(field: str
     fields = {"cursor_id": "i", "cursor_ts": "2026-04-10T09:51:19.885"}
     allowed, too_long = (Cursor(**fields | {field: "x" * size}) for size in (4096, 4097))
 
-    assert walk.can_follow(allowed)
-    assert not walk.can_follow(too_long)
     with pytest.raises(PaginationError, match="a cursor of 4,097 characters") as caught:
         walk.advance(too_long, ["a"])
     walk.advance(allowed, ["a"])

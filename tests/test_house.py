@@ -28,7 +28,7 @@ PROGRAMS = ORDER[PLACE["__init__"] + 1 :]
 NOT_PURE = {
     "_ratelimit": {"clock", "event_loop", "leaky_bucket", "limiter", "shared_budget"},
     "_request": {"aiohttp_errors", "connections", "pipeline", "retry", "timeouts", "transport"},
-    "_paging": {"many_inboxes", "page_fetcher", "prefetch"},
+    "_paging": {"concurrency", "page_fetcher", "prefetch"},
     "_parallel": set[str](),
     "resources": {"conversations", "inboxes", "listing"},
 }

@@ -11,9 +11,8 @@ from support.clock import run_virtual
 from support.effort import EFFORT
 
 from cekat_async._paging.cursor_walk import CursorWalk
-from cekat_async._paging.list_query import ListQuery
+from cekat_async._paging.page_fetcher import ListQuery
 from cekat_async._paging.page_walk import (
-    PageWalk,
     malformed_error,
     walk_inboxes,
     walk_pages,
@@ -128,20 +127,6 @@ def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], Conve
 # --- along cursors
 
 
-def test_walk_of_one_page() -> None:
-    """A page without a next cursor is the only one asked for."""
-    result = along_cursors(lambda _: conversation_page("a", "b"))
-
-    assert (result.asked, result.ids, result.error) == ([None], ["a", "b"], None)
-
-
-def test_walk_of_an_empty_account() -> None:
-    """An account without conversations is walked with one request and gives its empty page."""
-    result = along_cursors(lambda _: conversation_page())
-
-    assert (result.asked, result.ids, len(result.pages)) == ([None], [], 1)
-
-
 @given(steps=st.lists(st.text(), unique=True, max_size=30), empty=st.booleans())
 @settings(max_examples=20 * EFFORT)
 def test_walk_of_any_chain(steps: list[str], empty: bool) -> None:  # noqa: FBT001 - a case
@@ -151,6 +136,7 @@ def test_walk_of_any_chain(steps: list[str], empty: bool) -> None:  # noqa: FBT0
     assert [None, *map(cursor, steps)] == result.asked
     assert result.error is None
     assert len(result.pages) == len(steps) + 1
+    assert len(set(result.ids)) == (0 if empty else len(steps) + 1)
 
 
 @given(steps=st.lists(st.text(), unique=True, min_size=1, max_size=20), data=st.data())
@@ -236,18 +222,6 @@ def test_walk_along_any_cursors_ends(leads: dict, start: int | None) -> None:
     assert len(result.asked) == len(set(result.asked)) == len(result.pages) <= 8
 
 
-def test_cursor_walk_is_a_pure_state() -> None:
-    """A walk's state says where it stands and whether it is done, and keeps its last position."""
-    walk = CursorWalk()
-    assert (walk.cursor, walk.done) == (None, False)
-
-    walk.advance(cursor("A"), ["x"])
-    assert (walk.cursor, walk.done) == (cursor("A"), False)
-
-    walk.advance(None, ["y"])
-    assert (walk.cursor, walk.done) == (cursor("A"), True)
-
-
 def test_cursor_walk_stays_where_the_circle_is_met() -> None:
     """A circle does not move the walk: it still stands at the page that led into it."""
     walk = CursorWalk(cursor("A"))
@@ -257,34 +231,6 @@ def test_cursor_walk_stays_where_the_circle_is_met() -> None:
         walk.advance(cursor("A"), ["y"])
 
     assert (walk.cursor, walk.done) == (cursor("B"), False)
-
-
-def test_walk_asks_only_when_asked() -> None:
-    """A page is not fetched before the caller wants it: nothing is under way between two pages."""
-    fetcher = Fetcher(lambda _: conversation_page("x", to=len(fetcher.asked)))
-
-    async def drive() -> None:
-        async with aclosing(walk_pages(fetcher, lambda _: None)) as pages:
-            for count in range(3):
-                assert len(fetcher.asked) == count
-                await anext(pages)
-
-    run_virtual(drive())
-
-
-def test_error_of_a_fetch_passes() -> None:
-    """An error of a request surfaces from the walk as it is, behind the pages before it."""
-    failure = CekatError("no")
-
-    def answer(position: Cursor | None) -> ConversationPage:
-        if position is None:
-            return conversation_page("x", to="A")
-        raise failure
-
-    result = along_cursors(answer)
-
-    assert result.ids == ["x"]
-    assert failure is result.error
 
 
 # --- odd records
@@ -309,31 +255,6 @@ def test_odd_record_raises_behind_its_page() -> None:
     )
 
 
-def test_odd_records_can_be_handed_over() -> None:
-    """With a function for them, odd records are given to it in order, and the walk goes on."""
-    given_records = []
-    first, second = odd(0, "o-1"), odd(2)
-
-    result = along_cursors(
-        lambda position: (
-            conversation_page("a", to="A", malformed_records=(first, second))
-            if position is None
-            else conversation_page("b")
-        ),
-        None,
-        given_records.append,
-    )
-
-    assert (result.ids, result.error) == (["a", "b"], None)
-    assert given_records == [first, second]
-
-
-def test_page_without_odd_records_has_no_error() -> None:
-    """A page without odd records is no error, and the function for them is not called."""
-    assert malformed_error(conversation_page("a"), None) is None
-    assert malformed_error(conversation_page("a"), pytest.fail) is None
-
-
 def test_odd_inbox_raises_behind_its_page() -> None:
     """An odd inbox is an error behind the page's healthy ones, or is handed over."""
     pages = {1: inbox_page("a", malformed_records=(odd(1),)), 2: inbox_page("b"), 3: inbox_page()}
@@ -353,18 +274,47 @@ def numbered(ids: list[str], limit: int, **totals: int) -> Callable[[int], Inbox
     return lambda number: inbox_page(*ids[(number - 1) * limit : number * limit], **totals)
 
 
-def test_pages_until_an_empty_one() -> None:
-    """Without totals an empty page is the end; a short one is not."""
-    result = along_pages({1: inbox_page("a"), 2: inbox_page("b", "c"), 3: inbox_page()}.get)
+def changed(before: str, after: str, limit: int, *, has_totals: bool) -> Callable:
+    """Make a server whose inboxes change after its first page."""
 
-    assert (result.asked, result.ids) == ([1, 2, 3], ["a", "b", "c"])
+    def answer(number: int) -> InboxPage:
+        now = before if number == 1 else after
+        totals = {"pages": len(now) // limit, "items": len(now)} if has_totals else {}
+        return numbered([*now], limit, **totals)(number)
+
+    return answer
 
 
-def test_pages_until_the_totals_agree() -> None:
-    """Where both totals say that all is there, no further page is asked for."""
-    result = along_pages(numbered(["a", "b", "c"], 2, pages=2, items=3))
+FIFTEEN = [f"i-{number}" for number in range(15)]
 
-    assert (result.asked, result.ids) == ([1, 2], ["a", "b", "c"])
+
+@pytest.mark.parametrize(
+    "answer, asked, ids",
+    [
+        ({1: inbox_page("a"), 2: inbox_page("b", "c"), 3: inbox_page()}.get, 3, "abc"),
+        (numbered(["a", "b", "c"], 2, pages=2, items=3), 2, "abc"),
+        (lambda number: inbox_page("c") if number > 1 else inbox_page("a", "b"), 3, "abc"),
+        (lambda _: inbox_page("a", "b"), 2, "ab"),
+        ({1: inbox_page("a", "b", "a"), 2: inbox_page()}.get, 2, "ab"),
+        (changed("abcd", "nabcd", 2, has_totals=False), 4, "abcd"),
+        (changed("abcd", "nabcd", 1, has_totals=True), 6, "abcd"),
+        (lambda number: inbox_page(*["", "a", "", "", "b", ""][number], pages=4), 5, "ab"),
+        (numbered(FIFTEEN, 10, pages=8, items=15), 3, FIFTEEN),
+    ],
+    ids=[
+        "an empty page is the end, and a short one is not", "the totals agree",
+        "the last page for every later number", "one page for every number",
+        "twice within a page", "one was added at the front",
+        "one was added, and a whole page moved", "empty pages before the last one",
+        "too large a count of pages, as in the API's own sample",
+    ],
+)  # fmt: skip
+def test_where_a_walk_along_page_numbers_ends(answer, asked, ids) -> None:
+    """Each inbox comes once, and no page is requested that shows nothing."""
+    result = along_pages(answer)
+
+    assert (result.ids, result.error) == ([*ids], None)
+    assert result.asked == list(range(1, asked + 1))
 
 
 @pytest.mark.parametrize(
@@ -387,15 +337,6 @@ def test_wrong_totals_lose_nothing(totals: dict) -> None:
     assert ids == along_pages(numbered(ids, 2, **totals)).ids
 
 
-def test_clamped_page_numbers_end() -> None:
-    """A server that gives its last page for every number behind it is asked once too often."""
-    pages = [inbox_page("a", "b"), inbox_page("c")]
-
-    result = along_pages(lambda number: pages[min(number, 2) - 1])
-
-    assert (result.asked, result.ids) == ([1, 2, 3], ["a", "b", "c"])
-
-
 def test_clamped_page_with_odd_records_ends() -> None:
     """A last page that comes again ends the walk, also when its odd record changes each time."""
     handed: list[MalformedRecord] = []
@@ -409,41 +350,6 @@ def test_clamped_page_with_odd_records_ends() -> None:
 
     assert result.asked == [1, 2]
     assert [(record.id, record.raw) for record in handed] == [("o-1", b"1"), (None, b"same")]
-
-
-def test_ignored_page_numbers_end() -> None:
-    """A server that knows no page numbers gives its one page twice, and its inboxes once."""
-    result = along_pages(lambda _: inbox_page("a", "b"))
-
-    assert (result.asked, result.ids) == ([1, 2], ["a", "b"])
-
-
-def test_nothing_twice_within_a_page() -> None:
-    """An inbox that stands in one page twice is given once."""
-    result = along_pages({1: inbox_page("a", "b", "a"), 2: inbox_page()}.get)
-
-    assert result.ids == ["a", "b"]
-
-
-def test_shifted_pages_give_each_inbox_once() -> None:
-    """An inbox added at the front while the walk is under way makes none come twice."""
-    before, after = ["a", "b", "c", "d"], ["new", "a", "b", "c", "d"]
-
-    result = along_pages(lambda number: numbered(before if number == 1 else after, 2)(number))
-
-    assert result.ids == ["a", "b", "c", "d"]
-
-
-def test_pages_pushed_back_whole_are_not_the_end() -> None:
-    """Where a whole page of inboxes comes to the front meanwhile, the rest is still found."""
-
-    def answer(number: int) -> InboxPage:
-        now = "abcd" if number == 1 else "nabcd"
-        return inbox_page(*now[number - 1 : number], pages=len(now), items=len(now))
-
-    result = along_pages(answer)
-
-    assert result.ids == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("page", [inbox_page(pages=10**9), inbox_page("a", pages=10**9)])
@@ -472,25 +378,6 @@ def test_empty_and_repeated_inbox_pages_count_together() -> None:
 
     assert len(result.asked) == 51
     assert isinstance(result.error, PaginationError)
-
-
-def test_an_empty_page_in_the_middle_is_not_the_end() -> None:
-    """A page without inboxes is passed over, as long as the server counts more pages."""
-    pages = {1: ["a"], 2: [], 3: [], 4: ["b"], 5: []}
-
-    result = along_pages(lambda number: inbox_page(*pages[number], pages=4))
-
-    assert (result.asked, result.ids) == ([1, 2, 3, 4, 5], ["a", "b"])
-    assert result.error is None
-
-
-def test_an_empty_page_behind_all_items_is_the_end() -> None:
-    """Too large a count of pages, as in the API's own sample, costs one request."""
-    ids = [f"i-{number}" for number in range(15)]
-
-    result = along_pages(numbered(ids, 10, pages=8, items=15))
-
-    assert (result.asked, result.ids, result.error) == ([1, 2, 3], ids, None)
 
 
 @pytest.mark.parametrize("extra", [1, 48])
@@ -565,13 +452,3 @@ def test_walk_of_any_account_is_whole(count: int, limit: int, honest: bool, page
 
     assert ids == result.ids
     assert result.error is None
-
-
-def test_page_walk_is_a_pure_state() -> None:
-    """A walk's state says which number is next, and gives back a page without what was there."""
-    walk = PageWalk()
-    assert (walk.number, walk.done) == (1, False)
-
-    page = walk.advance(inbox_page("a", pages=1, items=1))
-    assert (walk.number, walk.done) == (2, True)
-    assert [inbox.id for inbox in page] == ["a"]

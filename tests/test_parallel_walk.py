@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.listing import DAY, EndlessListing, ModelListing, make_page, replay, spelled, spread
 
-from cekat_async._parallel.each_once import EachOnce
+from cekat_async._parallel.deduplication import EachOnce
 from cekat_async._parallel.walk import ParallelWalk
 from cekat_async.errors import PaginationError
 from cekat_async.models import Conversation, MessagePreview

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import subprocess
 import sys
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 
 import pytest
 from hypothesis import given, settings
@@ -47,47 +47,17 @@ def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):
 def test_all_in_order_and_bounded(count, ahead, pause, work, fails):
     """Every item comes once, in order, then the error; never are more ahead than allowed."""
     produce, begun = counting(count, pause, LookupError() if fails else None)
-    run_virtual(_drained(produce, begun, ahead, work, count, fails=fails))
-
-
-async def _drained(produce, begun, ahead, work, count, *, fails) -> None:
     found: list[int] = []
-    failed = False
-    try:
+
+    async def main() -> None:
         async for number in prefetched(produce, ahead):
             found.append(number)
             await asyncio.sleep(work[number % len(work)] if work else 0)
             assert len(begun) <= len(found) + ahead
-    except LookupError:
-        failed = True
+
+    with pytest.raises(LookupError) if fails else nullcontext():
+        run_virtual(main())
     assert found == list(range(count))
-    assert failed == fails
-
-
-def test_many_producers_share_a_line():
-    """With several that put, none loses an item, and each one's come in its order."""
-
-    async def work(line: BoundedQueue[tuple[int, int]]) -> None:
-        async def put(name: int) -> None:
-            for number in range(10):
-                await asyncio.sleep(name / 10)
-                await line.put((name, number))
-
-        async with asyncio.TaskGroup() as group:
-            for name in range(5):
-                group.create_task(put(name))
-
-    async def main() -> list[tuple[int, int]]:
-        found = []
-        async for item in prefetched(work, 2):
-            found.append(item)
-            await asyncio.sleep(0.05)
-        return found
-
-    found = run_virtual(main())
-    assert len(found) == 50
-    for name in range(5):
-        assert [number for who, number in found if who == name] == list(range(10))
 
 
 @pytest.mark.parametrize("steps", range(40))

@@ -92,7 +92,7 @@ def test_a_segment_with_nothing_before_the_following_one_is_joined_at_once():
 
     assert get_ids(walk.advance(gap, make_page("m", at(2)))) == ["m"]
     assert gap.is_over
-    assert walk._chain._planner._wasted == 1
+    assert walk._chain.planner._wasted == 1
     assert not warnings
 
     walk.advance(front, make_page("lm", at(2)))
@@ -182,15 +182,6 @@ def test_other_errors_are_failures(error):
     assert not warnings
 
 
-def test_the_first_request_may_fail():
-    """The front is no constructed cursor."""
-    warnings: list[str] = []
-    walk = ParallelWalk(Position(), 2, warnings.append)
-
-    assert not walk.excuses(walk.next(None), ServerError("it broke", status=500))
-    assert not warnings
-
-
 def test_a_confirmed_segment_may_fail():
     """A segment whose constructed cursor was honoured uses real cursors: their errors count."""
     walk, _, middle, _ = two_segments()
@@ -254,26 +245,16 @@ def test_a_later_page_may_repeat_what_another_segment_began_with():
     assert not warnings
 
 
-def test_segments_that_do_not_overlap_are_doubted():
-    """The front passes the place where the next segment began, and has had none of it."""
+@pytest.mark.parametrize("end", [at(1), None])
+def test_segments_that_do_not_overlap_are_doubted(end):
+    """The front passes the place where the next segment began, or ends, and has had none of it."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
-    assert get_ids(walk.advance(front, make_page("c", at(1)))) == ["c"]
+    assert get_ids(walk.advance(front, make_page("c", end))) == ["c"]
     assert warnings == ["falling back to a sequential walk: two segments do not overlap"]
     assert middle.is_over
-
-
-def test_the_end_before_the_next_segment_is_doubted():
-    """A listing that ends before a place where something was found."""
-    walk, front, middle, warnings = two_segments()
-    walk.advance(middle, make_page("m", at(2)))
-
-    walk.advance(front, make_page("c"))
-
-    assert "do not overlap" in warnings[0]
-    assert front.is_over
-    assert middle.is_over
+    assert front.is_over == (end is None)
 
 
 def test_a_segment_that_the_front_reaches_before_it_is_confirmed_is_dropped():

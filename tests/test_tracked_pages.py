@@ -5,7 +5,6 @@ import pytest
 from cekat_async import (
     CekatClient,
     InboxesFailedError,
-    PaginationError,
     Position,
     RetryPolicy,
 )
@@ -128,11 +127,3 @@ async def test_what_fails_for_good_does_not_stop_the_others():
         sandbox.forbid()
         await keeper.walk()
         assert set(keeper.ids) == {id_ for id_, _ in sandbox.records()}
-
-
-async def test_a_listing_that_changes_too_fast_is_an_error():
-    """When more moves between two requests than a page holds, nobody can say that all has come."""
-    live = Live(messages=200)
-    async with Sandbox(500, quota=None, live=live) as sandbox, make_client(sandbox) as client:
-        with pytest.raises(PaginationError, match="changes faster than it is read"):
-            await Keeper(client).walk()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cekat_async._paging.cursor_times import parse_cursor_ts, to_microseconds
+from cekat_async._paging.constructed_cursors import parse_cursor_ts, to_microseconds
 from cekat_async.errors import PaginationError
 from cekat_async.redaction import quoted
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cekat_async.positions import Cursor
 
-__all__ = ["LONGEST_CURSOR", "MOST_IDLE_PAGES", "CursorWalk"]
+__all__ = ["LONGEST_CURSOR", "MOST_IDLE_PAGES", "CursorWalk", "endless_walk_error"]
 
 # A walk ends with an error after this many pages that bring it no further.
 MOST_IDLE_PAGES = 50
@@ -41,12 +41,9 @@ class CursorWalk:
         # cursors and as many pages, in about 8 MB each. The chance that two of its cursors, or two
         # of its pages, have the same hash is 1 in 3 billion.
         self._cursors = {hash(start)}
-        self._pages = _RepeatedPages()
+        self._pages = set[int]()
+        self._repeated_pages = 0  # in a row
         self._empty_pages = _EmptyPages()
-
-    def can_follow(self, cursor: Cursor) -> bool:
-        """Whether a cursor leads on: the walk has not received it yet, and it can be sent."""
-        return hash(cursor) not in self._cursors and _get_length(cursor) <= LONGEST_CURSOR
 
     def advance(self, next_cursor: Cursor | None, names: Sequence[str | bytes]) -> None:
         """Move on after a page.
@@ -66,9 +63,15 @@ class CursorWalk:
             self.done = True
             return
         if _get_length(next_cursor) > LONGEST_CURSOR:
-            raise self._error_of_length(next_cursor)
+            raise PaginationError(
+                f"the server sent a cursor of {_get_length(next_cursor):,} characters, and more "
+                f"than {LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
+            ).locate(cursor=self.cursor)
         if hash(next_cursor) in self._cursors:
-            raise _repeated_cursor(next_cursor)
+            shown = _describe(next_cursor)
+            raise endless_walk_error(
+                f"the server sent a cursor for the second time ({shown})", next_cursor
+            )
         self._require_progress(next_cursor, names)
         self._cursors.add(hash(next_cursor))
         self.cursor = next_cursor
@@ -80,44 +83,31 @@ class CursorWalk:
     def _require_progress(self, next_cursor: Cursor, names: Sequence[str | bytes]) -> None:
         # Only a page that brings something new ends a run of idle pages. If empty and repeated
         # pages ended each other's runs, a server could alternate between them for ever.
+        page = hash(tuple(names))
         if not names:
             self._empty_pages.note(next_cursor)
             if self._empty_pages.idle >= MOST_IDLE_PAGES:
-                raise _no_advance(next_cursor)
-        elif self._pages.add(names):
+                raise endless_walk_error(
+                    f"the server sent {MOST_IDLE_PAGES} empty pages whose cursors do not advance "
+                    f"(the last is {_describe(next_cursor)})",
+                    next_cursor,
+                )
+        elif page not in self._pages:
+            self._pages.add(page)
+            self._repeated_pages = 0
             self._empty_pages.restart(next_cursor)
-        elif self._pages.idle >= MOST_IDLE_PAGES:
-            raise _repeated_pages(next_cursor)
-
-    def _error_of_length(self, cursor: Cursor) -> PaginationError:
-        return PaginationError(
-            f"the server sent a cursor of {_get_length(cursor):,} characters, and more than "
-            f"{LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
-        ).locate(cursor=self.cursor)
-
-
-class _RepeatedPages:
-    """Recognizes pages that one walk has received before.
-
-    Attributes:
-        idle: How many pages in a row had been received before.
-    """
-
-    def __init__(self) -> None:
-        self.idle = 0
-        self._known = set[int]()
-
-    def add(self, names: Sequence[str | bytes]) -> bool:
-        """Add a page, and return whether it is new."""
-        page = hash(tuple(names))
-        is_new = page not in self._known
-        self._known.add(page)
-        self.idle = 0 if is_new else self.idle + 1
-        return is_new
+        else:
+            self._repeated_pages += 1
+            if self._repeated_pages >= MOST_IDLE_PAGES:
+                raise endless_walk_error(
+                    f"the server sent {MOST_IDLE_PAGES} pages in a row that it had sent before, "
+                    f"under new cursors (the last is {_describe(next_cursor)})",
+                    next_cursor,
+                )
 
 
 class _EmptyPages:
-    """Follows the cursors of consecutive empty pages, as times: do they advance, and how fast?
+    """Whether the cursors of consecutive empty pages advance, as times, and how fast.
 
     An honest listing can have thousands of empty pages in a row, if the server applies a filter
     after it has read a page. Their cursors advance in the direction of the listing.
@@ -137,14 +127,14 @@ class _EmptyPages:
         self._is_warned = False
 
     def restart(self, cursor: Cursor) -> None:
-        """Begin a new run after a page with records, which carries this cursor."""
+        """Begin a new run after a page with records, whose cursor this is."""
         time = _parse_time(cursor)
         self._learn_direction(time)
         self._farthest = self._begin = time
         self._pages = self.idle = 0
 
     def note(self, cursor: Cursor) -> None:
-        """Note an empty page, which carries this cursor."""
+        """Note an empty page, whose cursor this is."""
         time = _parse_time(cursor)
         self._learn_direction(time)
         self._pages += 1
@@ -204,27 +194,8 @@ def _describe(cursor: Cursor) -> str:
     return quoted(f"{cursor.cursor_ts}, {cursor.cursor_id}")
 
 
-def _error(cursor: Cursor, what: str) -> PaginationError:
+def endless_walk_error(what: str, cursor: Cursor | None = None) -> PaginationError:
+    """Return the error of a walk that would never end, at a cursor."""
     return PaginationError(
         f"{what}: the walk would never end. Report this to the API's support"
     ).locate(cursor=cursor)
-
-
-def _repeated_cursor(cursor: Cursor) -> PaginationError:
-    return _error(cursor, f"the server sent a cursor for the second time ({_describe(cursor)})")
-
-
-def _repeated_pages(cursor: Cursor) -> PaginationError:
-    return _error(
-        cursor,
-        f"the server sent {MOST_IDLE_PAGES} pages in a row that it had sent before, under new "
-        f"cursors (the last is {_describe(cursor)})",
-    )
-
-
-def _no_advance(cursor: Cursor) -> PaginationError:
-    return _error(
-        cursor,
-        f"the server sent {MOST_IDLE_PAGES} empty pages whose cursors do not advance "
-        f"(the last is {_describe(cursor)})",
-    )

@@ -1,4 +1,4 @@
-"""One page of a query, fetched; and errors and warnings that say which query they are about."""
+"""The query of a listing, and its pages, fetched one by one."""
 
 from __future__ import annotations
 
@@ -7,33 +7,80 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from cekat_async.errors import CekatError
+from cekat_async._api.requests import Request, encode_query
+from cekat_async._paging.cursor_walk import LONGEST_CURSOR
+from cekat_async.config import require_count, require_text
+from cekat_async.errors import CekatError, ConfigurationError
+from cekat_async.positions import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cekat_async._api.replies import Reply
-    from cekat_async._paging.list_query import ListQuery
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.models.steps import Steps
     from cekat_async.pages import ConversationPage, RawPage
-    from cekat_async.positions import Cursor
 
-__all__ = ["PageFetcher"]
+__all__ = ["ListQuery", "PageFetcher"]
 
 P = TypeVar("P", bound="ConversationPage | RawPage")
 
 _log = logging.getLogger("cekat_async")
 
 
-class PageFetcher(Generic[P]):
-    """Fetches the pages of one query.
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """What a listing asks the server for.
 
-    Args:
-        pipeline: Sends the requests.
-        query: What to ask for.
-        decode: Decodes a reply to a page, in steps.
+    Attributes:
+        path: The path of the endpoint.
+        page_size: Records per request. The API calls it ``limit``.
+        inbox_id: The inbox that the listing is limited to; ``None`` for all.
+        filters: The other filters, as pairs of a parameter and its value.
+        cursor: Where a walk begins; ``None`` is the front.
+
+    Raises:
+        ConfigurationError: The page size or the cursor cannot be sent.
     """
+
+    path: str
+    page_size: int
+    inbox_id: str | None = None
+    filters: tuple[tuple[str, str], ...] = ()
+    cursor: Cursor | None = None
+
+    def __post_init__(self) -> None:
+        require_count("page_size", self.page_size)
+        if self.cursor is None:
+            return
+        if not isinstance(self.cursor, Cursor):
+            raise ConfigurationError(f"cursor must be a Cursor or None, not {self.cursor!r}")
+        for name, text in msgspec.structs.asdict(self.cursor).items():
+            if len(require_text(f"cursor.{name}", text)) > LONGEST_CURSOR:
+                raise ConfigurationError(
+                    f"cursor.{name} has {len(text):,} characters, and more than "
+                    f"{LONGEST_CURSOR:,} cannot be sent in a URL: pass a cursor of a page"
+                )
+
+    def request(self, position: Cursor | int | None) -> Request:
+        """Return the request for the page at a cursor or with a number; ``None`` is the front."""
+        pairs = [("limit", str(self.page_size)), *self.filters]
+        if self.inbox_id is not None:
+            pairs.append(("inbox_id", self.inbox_id))
+        if isinstance(position, Cursor):
+            pairs += [("cursor_id", position.cursor_id), ("cursor_ts", position.cursor_ts)]
+        elif position is not None:
+            pairs.append(("page", str(position)))
+        return Request(self.path, encode_query(*pairs))
+
+    def __str__(self) -> str:
+        """Return what is asked for, without the cursor: logs show no ids of conversations."""
+        asked = {"page_size": self.page_size, "inbox_id": self.inbox_id, **dict(self.filters)}
+        shown = [f"{name}={value!r}" for name, value in asked.items() if value is not None]
+        return f"{self.path} ({', '.join(shown)})"
+
+
+class PageFetcher(Generic[P]):
+    """Fetches the pages of one query. Its errors and warnings say which query they are about."""
 
     def __init__(
         self, pipeline: Pipeline, query: ListQuery, decode: Callable[[Reply], Steps[P]]
@@ -53,12 +100,7 @@ class PageFetcher(Generic[P]):
         return page if inbox_id is None else msgspec.structs.replace(page, inbox_id=inbox_id)
 
     def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
-        """Record on an error of the walk where it happened, redact it, and return it.
-
-        Args:
-            error: An error that no request raised: about a page that has arrived.
-            cursor: The cursor of that page.
-        """
+        """Complete and return an error that no request raised: about a page that has arrived."""
         error.attempts = max(error.attempts, 1)
         error.locate(path=self.query.path, cursor=cursor, inbox_id=self.query.inbox_id)
         return self._pipeline.redact(error)

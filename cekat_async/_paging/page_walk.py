@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES, CursorWalk
+from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES, CursorWalk, endless_walk_error
 from cekat_async.errors import MalformedRecordError, PaginationError
 from cekat_async.pages import record_names
 from cekat_async.redaction import quoted
@@ -43,7 +43,6 @@ class PageWalk:
 
     Attributes:
         number: The page to request next, from 1.
-        done: Whether nothing more is to be requested.
         error: The error to raise after the page that :meth:`advance` has returned.
     """
 
@@ -59,14 +58,17 @@ class PageWalk:
 
         Page numbers shift when an inbox is added or removed while the walk is under way.
         """
-        fresh = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
-        fresh_odd = tuple(odd for odd in page.malformed_records if self._is_new(odd.id or odd.raw))
+        items = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
+        malformed = tuple(one for one in page.malformed_records if self._is_new(one.id or one.raw))
         self.number += 1
-        self._idle = 0 if fresh or fresh_odd else self._idle + 1
+        self._idle = 0 if items or malformed else self._idle + 1
         if self._idle >= MOST_IDLE_PAGES and self._claims_more(page):
-            self.error = _endless_pages(page)
+            self.error = endless_walk_error(
+                f"the server counts {page.total_pages:,} pages, but {MOST_IDLE_PAGES} pages in a "
+                "row brought nothing new"
+            )
         self.done = self._is_complete(page) or (self._idle > 0 and not self._claims_more(page))
-        return msgspec.structs.replace(page, items=fresh, malformed_records=fresh_odd)
+        return msgspec.structs.replace(page, items=items, malformed_records=malformed)
 
     def _is_new(self, name: str | bytes) -> bool:
         if name in self._seen:
@@ -93,17 +95,10 @@ class PageWalk:
         return self.number > page.total_pages and len(self._seen) == page.total_items
 
 
-def _endless_pages(page: InboxPage) -> PaginationError:
-    return PaginationError(
-        f"the server counts {page.total_pages:,} pages, but {MOST_IDLE_PAGES} pages in a row "
-        "brought nothing new: the walk would never end. Report this to the API's support"
-    )
-
-
 def malformed_error(
     page: ConversationPage | InboxPage, on_malformed: Callable[[MalformedRecord], object] | None
 ) -> MalformedRecordError | None:
-    """Hand a page's odd records to the caller's function, or return the error to raise."""
+    """Report a page's malformed records to the caller's function, or return the error to raise."""
     if not page.malformed_records:
         return None
     if on_malformed is not None:
@@ -137,7 +132,7 @@ def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
 def page_error(
     page: ConversationPage, on_malformed: Callable[[MalformedRecord], object] | None
 ) -> CekatError | None:
-    """Return the error to raise after a page; hand its odd records to the caller's function."""
+    """Return the error to raise after a page, of its malformed records or of its cursor."""
     return malformed_error(page, on_malformed) or cursor_error(page)
 
 
@@ -158,11 +153,9 @@ async def report_malformed(
 async def walk_pages(
     fetcher: PageFetcher[P], error_of: Callable[[P], CekatError | None]
 ) -> AsyncGenerator[P, None]:
-    """Yield page after page. An error is raised after the pages and records before it.
+    """Yield page after page, from the cursor of the query.
 
-    Args:
-        fetcher: Fetches the pages. Its query has the cursor to begin with.
-        error_of: Returns the error to raise after a page.
+    ``error_of`` returns the error to raise after a page.
     """
     walk = CursorWalk(fetcher.query.cursor)
     while not walk.done:
@@ -182,13 +175,13 @@ async def walk_pages(
 async def walk_inboxes(
     fetch: Callable[[int], Awaitable[InboxPage]],
     on_malformed: Callable[[MalformedRecord], object] | None,
-    label: Callable[[CekatError], CekatError],
+    locate: Callable[[CekatError], CekatError],
 ) -> AsyncGenerator[InboxPage, None]:
-    """Yield page after page, each inbox once. ``label`` completes an error of the walk itself."""
+    """Yield page after page, each inbox once. ``locate`` completes an error of the walk itself."""
     walk = PageWalk()
     while not walk.done:
         page = walk.advance(await fetch(walk.number))
         error = malformed_error(page, on_malformed) or walk.error
         yield page
         if error is not None:
-            raise label(error)
+            raise locate(error)

@@ -47,11 +47,8 @@ class BoundedQueue(Generic[T]):
         self._news.set()
 
     def make_room(self) -> None:
-        """Let one producer continue, because the consumer asks for another item.
-
-        At this moment and not when the consumer takes the item: so a producer that a consumer is
-        already waiting for continues at once.
-        """
+        """Let one producer continue, because the consumer asks for another item."""
+        # Not when the consumer takes the item: a producer that it waits for continues at once.
         self._places.release()
 
     def __aiter__(self) -> BoundedQueue[T]:
@@ -107,10 +104,7 @@ def _end_queue(queue: BoundedQueue[T], task: asyncio.Future[None]) -> None:
 
 
 async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and wait until it has ended, even if the caller is cancelled.
-
-    An exception of the task is ignored.
-    """
+    """Cancel a task and wait until it has ended, even if the caller is cancelled."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         task.cancel()
@@ -119,6 +113,6 @@ async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if not task.cancelled():
-        task.exception()
+        task.exception()  # so that asyncio does not report it
     if cancelled is not None:
         raise cancelled

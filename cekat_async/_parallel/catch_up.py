@@ -20,20 +20,27 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from cekat_async._parallel.segment import PageSummary, Segment
+from cekat_async._parallel.deduplication import HashSet
+from cekat_async._parallel.segment import Segment
 from cekat_async.errors import PaginationError
-from cekat_async.positions import Stage
+from cekat_async.positions import Edge, Stage
 
 if TYPE_CHECKING:
-    from cekat_async.positions import Cursor, Edge, WalkState
+    from cekat_async._parallel.segment import PageSummary
+    from cekat_async.positions import Cursor, WalkState
 
-__all__ = ["MOST_PASSES", "CatchUp", "SmallPages", "changes_too_fast"]
+__all__ = ["MOST_PASSES", "CatchUp", "SmallPages", "WholePasses"]
 
 MOST_PASSES = 20
 # A page with less than a tenth of the records of the largest one is small. This many in a row are
 # not a coincidence.
 _SMALL = 10
 _MOST_SMALL_PAGES = 1000
+# Passes over a listing that is not in time order. Each has as many requests as the listing pages.
+_MOST_WHOLE_PASSES = 5
+# A listing shows within this many pages that it is not in time order. Until then all names are
+# remembered.
+_TRIAL_PAGES = 20
 
 
 class CatchUp:
@@ -44,25 +51,22 @@ class CatchUp:
         start: The cursor to begin with. Records before it are not wanted.
 
     Attributes:
-        stage: What the latest request was for.
         top: How deep the next look or pass has to go: where the newest records were when the pass
             before it began; ``None`` for the whole listing.
-        newest: Where the newest records were when this pass began.
-        tail: The cursor that led to the last page.
-        requests: Requests of this pass.
-        passes: Passes after the first.
+
+    The others are those of ``WalkState``.
     """
 
     def __init__(self, state: WalkState, start: Cursor | None = None) -> None:
         self.stage = state.stage
-        self.top = _to_summary(state.top)
-        self.newest = _to_summary(state.newest)
+        self.top = state.top
+        self.newest = state.newest
         self.tail = state.tail
         self.requests = state.requests
         self.passes = state.passes
         self._start = start
         if state.down_to is not None:  # the walk before this one has read all that is deeper
-            self.stage, self.top = Stage.BEHIND, PageSummary((), None, state.overlap)
+            self.stage, self.top = Stage.BEHIND, Edge(None, state.overlap)
 
     @property
     def needs_probe(self) -> bool:
@@ -83,23 +87,20 @@ class CatchUp:
                 self.stage = Stage.PASS
         if self.stage is Stage.LOOK and self.top is not None:
             # The same depth is not enough: records with that timestamp may be on the next page.
-            self.stage = Stage.SETTLED if page.depth > self.top.depth else Stage.BEHIND
+            self.stage = Stage.SETTLED if page.is_deeper_than(self.top) else Stage.BEHIND
 
     def note_probe(self, page: PageSummary) -> None:
         """Note where the newest records are. If that is where they were, nothing has moved."""
-        if self.newest is not None and page.next_cursor == self.newest.next_cursor:
+        if self.newest is not None and page.next_cursor == self.newest.cursor:
             self.stage = Stage.SETTLED
-        self.newest = page
+        self.newest = page.edge
 
     def begin_pass(self, requests: int = 0) -> None:
-        """Begin a pass, of which some requests may have been made."""
+        """Begin a pass, with some requests of it already made."""
         self.stage, self.requests = Stage.PASS, requests
 
     def next(self, order: int) -> Segment | None:
-        """Return what to read next; ``None`` if nothing can be missing.
-
-        Args:
-            order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
+        """Return what to read next in a listing of this order; ``None`` if nothing can be missing.
 
         Raises:
             PaginationError: More had moved after each of the most passes that are made.
@@ -118,14 +119,13 @@ class CatchUp:
             case Stage.BEHIND:
                 self.passes += 1
                 if self.passes > MOST_PASSES:
-                    raise changes_too_fast(f"{MOST_PASSES} more passes")
+                    raise _changes_too_fast(f"{MOST_PASSES} more passes")
                 return self._read(Stage.PROBE)
             case _:
                 self.stage = Stage.SETTLED
                 return None
 
     def _begin(self, order: int) -> Segment:
-        """Return what a new walk reads first."""
         if self.requests:
             return self._read(Stage.PROBE)
         if order > 0 and self.tail is not None:
@@ -160,16 +160,59 @@ class SmallPages:
         self._in_a_row = self._in_a_row + 1 if is_small else 0
         if self._in_a_row <= _MOST_SMALL_PAGES:
             return None
-        return changes_too_fast(f"{_MOST_SMALL_PAGES:,} pages with next to nothing")
+        return _changes_too_fast(f"{_MOST_SMALL_PAGES:,} pages with next to nothing")
 
 
-def changes_too_fast(after: str) -> PaginationError:
-    """Return the error of a walk that cannot become complete."""
+class WholePasses:
+    """Reads a listing again, from its start to its end, until that finds nothing new.
+
+    Nobody knows where records arrive in a listing that is not in time order, so only another pass
+    can find them.
+
+    Args:
+        start: Where each pass begins.
+        is_active: Whether the listing is known not to be in time order.
+    """
+
+    def __init__(self, start: Cursor | None, *, is_active: bool) -> None:
+        self.is_active = is_active
+        self._start = start
+        # What an earlier process has seen is not known: so the first pass counts as new.
+        self._found_new = is_active
+        self._passes = 0
+        self._pages = 0
+        self._seen = HashSet()
+
+    def activate(self) -> None:
+        """Begin, after the pages that have been noted."""
+        self.is_active = self._found_new = True
+
+    def note_page(self, page: PageSummary) -> None:
+        """Note a page. Its names are remembered where that can matter, since it takes memory."""
+        self._pages += 1
+        if self.is_active or self._pages <= _TRIAL_PAGES:
+            is_new = [self._seen.add(name) for name in page.names]
+            self._found_new |= any(is_new)
+        elif self._pages == _TRIAL_PAGES + 1:
+            self._seen = HashSet()
+
+    def next(self) -> Segment | None:
+        """Return another pass, if the one before found something new.
+
+        Raises:
+            PaginationError: Each of the most passes that are made found something new.
+        """
+        if not self._found_new:
+            return None
+        self._found_new = False
+        self._passes += 1
+        if self._passes > _MOST_WHOLE_PASSES:
+            raise _changes_too_fast(f"{_MOST_WHOLE_PASSES} passes over all of it")
+        return Segment(self._start)
+
+
+def _changes_too_fast(after: str) -> PaginationError:
     return PaginationError(
         f"the listing changes faster than it is read: after {after} there may still be "
         "conversations that none of them has met"
     )
-
-
-def _to_summary(edge: Edge | None) -> PageSummary | None:
-    return None if edge is None else PageSummary.from_edge(edge)

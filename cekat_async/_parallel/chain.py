@@ -19,7 +19,7 @@ from cekat_async.errors import PaginationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cekat_async._paging.cursor_times import CursorTimes
+    from cekat_async._paging.constructed_cursors import CursorTimes
     from cekat_async._parallel.segment import PageSummary
     from cekat_async._parallel.split_planner import Split
     from cekat_async.positions import Cursor, WalkState
@@ -38,8 +38,8 @@ class SegmentChain:
 
     Attributes:
         segments: The segments. The first one leads to all that has not been yielded.
-        is_honoured: Whether the server is known to honour constructed cursors.
-        is_serial: Whether no more segments are begun.
+
+    ``is_honoured`` and ``is_serial`` are those of ``WalkState``.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SegmentChain:
         self._most = most
         self._times = times
         self._warn = warn
-        self._planner = SplitPlanner(most)
+        self.planner = SplitPlanner(most)
         self._is_warned = False
 
     @property
@@ -60,7 +60,7 @@ class SegmentChain:
         return self.segments[0].walk.cursor if self.segments else None
 
     def most_left(self) -> float:
-        """Return how many pages the gap has that would be split; 0 if it is not worth it."""
+        """Return how many pages the gap has that :meth:`split` would split; 0 if it does not."""
         split = self._best_split()
         return split.pages if split else 0
 
@@ -70,7 +70,7 @@ class SegmentChain:
             cursor = self._times.cursor_at(split.depth)
             if cursor is not None:
                 return self._insert(cursor, split.previous)
-            self._planner.end = split.depth
+            self.planner.end = split.depth
         return None
 
     def accept(self, segment: Segment, page: PageSummary) -> bool:
@@ -80,10 +80,6 @@ class SegmentChain:
         if not segment.is_dropped:
             self._advance(segment, page)
         return not segment.is_dropped
-
-    def note_waste(self) -> None:
-        """Note a request without a result."""
-        self._planner.note_waste()
 
     def fall_back(self, why: str) -> None:
         """Drop all segments except the first one, which goes on alone."""
@@ -103,7 +99,7 @@ class SegmentChain:
             return None
         if not self.is_honoured and in_progress > 1:
             return None  # one segment finds out whether the server honours constructed cursors
-        return self._planner.best(self.segments)
+        return self.planner.best(self.segments)
 
     def _insert(self, cursor: Cursor, previous: Segment) -> Segment | None:
         segment = Segment(cursor, begin=int(self._times.depth(cursor)))
@@ -152,7 +148,7 @@ class SegmentChain:
         self.is_honoured |= was_unconfirmed and segment.has_records
         # How much time the first page of the front covers is unknown.
         if page.depth < inf and (was_unconfirmed or had_records):
-            self._planner.note_page(segment.at - at)
+            self.planner.note_page(segment.at - at)
         self._join(segment, page, was_unconfirmed=was_unconfirmed)
 
     def _join(self, segment: Segment, page: PageSummary, *, was_unconfirmed: bool) -> None:
@@ -161,14 +157,14 @@ class SegmentChain:
         if following and following.joins(page):
             segment.walk.done = True
             if was_unconfirmed and following.first_ids.issuperset(page.names):
-                self._planner.note_waste()  # there was nothing before the following segment
+                self.planner.note_waste()  # there was nothing before the following segment
         while self.segments and self.segments[0].is_over:
             self.segments.pop(0)
 
     def _end_at(self, segment: Segment) -> None:
         """Note that there is nothing where a segment was to begin."""
-        self._planner.end = segment.begin
-        self._planner.note_waste()
+        self.planner.end = segment.begin
+        self.planner.note_waste()
         self.drop([segment])
 
     def _fail(self, segment: Segment, error: PaginationError) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from math import inf, isinf, isnan
+from math import inf, isfinite, isinf
 from typing import TYPE_CHECKING, NamedTuple
 
 from cekat_async._paging.cursor_walk import CursorWalk
@@ -35,22 +35,21 @@ class PageSummary(NamedTuple):
     next_cursor: Cursor | None
     depth: float
 
-    def reaches(self, other: PageSummary) -> bool:
-        """Whether a page ends where another one ended, or deeper.
+    @property
+    def edge(self) -> Edge:
+        """Where it ends."""
+        return Edge(self.next_cursor, self.depth if isfinite(self.depth) else None)
+
+    def is_deeper_than(self, edge: Edge) -> bool:
+        """Whether it ends deeper than another page did."""
+        return edge.depth is not None and self.depth > edge.depth
+
+    def reaches(self, edge: Edge) -> bool:
+        """Whether it ends where another page ended, or deeper.
 
         The same timestamp is not enough: records with that timestamp may lie between two ids.
         """
-        return self.depth > other.depth or self.next_cursor == other.next_cursor
-
-    def to_edge(self) -> Edge:
-        """Return what of it is stored."""
-        is_known = not (isinf(self.depth) or isnan(self.depth))
-        return Edge(self.next_cursor, self.depth if is_known else None)
-
-    @classmethod
-    def from_edge(cls, edge: Edge) -> PageSummary:
-        """Return a summary from what was stored."""
-        return cls((), edge.cursor, inf if edge.depth is None else edge.depth)
+        return self.is_deeper_than(edge) or self.next_cursor == edge.cursor
 
 
 class Segment:
@@ -59,7 +58,7 @@ class Segment:
     Args:
         start: The cursor to begin with; ``None`` for the front of the listing.
         begin: How deep that is. 0 is the front; every constructed cursor is deeper.
-        until: The end of the page after which it may end.
+        until: The page after which it may end.
         stage: What it is for. A probe and a look have a single page.
 
     Attributes:
@@ -76,7 +75,7 @@ class Segment:
         start: Cursor | None = None,
         *,
         begin: int = 0,
-        until: PageSummary | None = None,
+        until: Edge | None = None,
         stage: Stage = Stage.PASS,
     ) -> None:
         self.walk = CursorWalk(start)
@@ -116,11 +115,7 @@ class Segment:
         return self.has_records and (page.depth > self.first_ids_end or page.depth == inf)
 
     def advance(self, page: PageSummary) -> None:
-        """Move on after a page.
-
-        Raises:
-            PaginationError: The segment's walk would never end, or the cursor cannot be sent.
-        """
+        """Move on after a page, as :meth:`CursorWalk.advance` does."""
         self.walk.advance(page.next_cursor, page.names)
         if page.depth < inf:  # and readable
             self.at = int(page.depth)
@@ -139,15 +134,14 @@ class Segment:
             at=self.at,
             first_ids=tuple(islice(ids, _STORED_FIRST_IDS)),
             first_ids_end=None if isinf(self.first_ids_end) else self.first_ids_end,
-            until=None if self.until is None else self.until.to_edge(),
+            until=self.until,
             is_over=self.walk.done,
         )
 
     @classmethod
     def from_part(cls, part: Part) -> Segment:
         """Return a segment with a stored state."""
-        until = None if part.until is None else PageSummary.from_edge(part.until)
-        segment = cls(part.cursor, begin=part.begin, until=until)
+        segment = cls(part.cursor, begin=part.begin, until=part.until)
         segment.at = part.at
         segment.first_ids = frozenset(part.first_ids)
         segment.first_ids_end = inf if part.first_ids_end is None else part.first_ids_end

@@ -1,9 +1,10 @@
-"""A page source that several walkers read at the same time."""
+"""The loop of each walker of a parallel walk: what it fetches and yields."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cekat_async._paging.concurrency import ListingWalk
 from cekat_async._paging.page_walk import cursor_error, malformed_error
 from cekat_async.errors import CekatError, PaginationError
 from cekat_async.positions import Stage
@@ -22,15 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["ParallelSource"]
 
 
-class ParallelSource:
-    """The pages of a parallel walk: a :class:`~cekat_async._paging.walks.SplittableWalk`.
+class ParallelSource(ListingWalk["ConversationPage"]):
+    """The pages of a parallel walk.
 
     Args:
         fetcher: Fetches the page after a cursor.
         prober: Does so with a tenth of the records.
         walk: Decides what to fetch next.
         finish: Turns a page of the walk into the page to yield; ``None`` to yield nothing.
-        on_malformed: As for a sequential walk.
     """
 
     def __init__(
@@ -41,30 +41,27 @@ class ParallelSource:
         finish: Callable[[ConversationPage], ConversationPage | None],
         on_malformed: Callable[[MalformedRecord], object] | None,
     ) -> None:
+        super().__init__(self._walk_part(None))
         self._fetcher = fetcher
         self._prober = prober
         self._walk = walk
         self._finish = finish
         self._on_malformed = on_malformed
 
-    def begin(self) -> AsyncGenerator[ConversationPage, None]:
-        """Return the pages for the first walker."""
-        return self._pages(None)
-
     def split(self) -> AsyncGenerator[ConversationPage, None] | None:
-        """Return pages for another walker; ``None`` if that is not worth it."""
+        """Return the pages of a segment for another walker, if it is worth it."""
         segment = self._walk.split()
-        return None if segment is None else self._pages(segment)
+        return None if segment is None else self._walk_part(segment)
 
     def most_left(self) -> float:
-        """Return how many pages the part has that another walker would split."""
+        """Return how many pages another walker could take a part of."""
         return self._walk.most_left()
 
     def stop(self) -> None:
         """End all walkers' pages at their next page."""
         self._walk.stop()
 
-    async def _pages(self, segment: Segment | None) -> AsyncGenerator[ConversationPage, None]:
+    async def _walk_part(self, segment: Segment | None) -> AsyncGenerator[ConversationPage, None]:
         while (segment := self._next(segment)) is not None:
             fetched = await self._fetched(segment)
             if fetched is None:

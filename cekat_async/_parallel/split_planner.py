@@ -56,7 +56,7 @@ class SplitPlanner:
         self._span = 0
 
     def note_page(self, span: int) -> None:
-        """Note how much time a page covered."""
+        """Note how many microseconds a page covered."""
         self._pages += 1
         self._span += span
 

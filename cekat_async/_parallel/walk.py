@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._paging.cursor_times import CursorTimes
-from cekat_async._parallel.catch_up import CatchUp, SmallPages
+from cekat_async._paging.constructed_cursors import CursorTimes
+from cekat_async._parallel.catch_up import CatchUp, SmallPages, WholePasses
 from cekat_async._parallel.chain import SegmentChain
 from cekat_async._parallel.segment import PageSummary, Segment
-from cekat_async._parallel.whole_passes import WholePasses
 from cekat_async.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -109,8 +108,8 @@ class ParallelWalk:
                 is_serial=self._chain.is_serial,
                 watermark=self._watermark,
                 stage=catch_up.stage,
-                top=catch_up.top and catch_up.top.to_edge(),
-                newest=catch_up.newest and catch_up.newest.to_edge(),
+                top=catch_up.top,
+                newest=catch_up.newest,
                 tail=catch_up.tail,
                 requests=catch_up.requests,
                 passes=catch_up.passes,
@@ -136,10 +135,7 @@ class ParallelWalk:
         self._chain.drop(self._chain.segments)
 
     def next(self, segment: Segment | None) -> Segment | None:
-        """Return what a walker reads next; ``None`` if nothing is left for it.
-
-        Args:
-            segment: What it has read so far; ``None`` at its start.
+        """Return what a walker reads next, after a segment; ``None`` if nothing is left for it.
 
         Raises:
             PaginationError: The listing changes faster than it is read.
@@ -159,7 +155,7 @@ class ParallelWalk:
         If the segment has an ``error`` now, it is to be raised after the page.
         """
         if segment.is_dropped:
-            self._chain.note_waste()
+            self._chain.planner.note_waste()
             return None
         cursor, summary = segment.walk.cursor, self._summarize(segment, page)
         if segment.stage is Stage.PROBE:

@@ -73,25 +73,18 @@ class IdleConnections:
         if not self._are_suspect:
             return
         self._are_suspect = self.may_exist = False
-        await _replace_idle(session, request, limits)
-
-
-async def _replace_idle(
-    session: ClientSession, request: ClientRequest, limits: ClientTimeout
-) -> None:
-    """Take connections from the pool and close them, until the pool makes a new one."""
-    connector = session.connector
-    if connector is None or connector.force_close:
-        return
-    reuses = list[Any]()
-    trace = _build_reuse_trace(session, reuses)
-    while True:
-        before = len(reuses)
-        connection = await _connect(connector, request, trace, limits)
-        if len(reuses) == before:
-            connection.release()
+        connector = session.connector
+        if connector is None or connector.force_close:
             return
-        connection.close()
+        reuses = list[Any]()
+        trace = _build_reuse_trace(session, reuses)
+        while True:
+            before = len(reuses)
+            connection = await _connect(connector, request, trace, limits)
+            if len(reuses) == before:
+                connection.release()
+                return
+            connection.close()
 
 
 async def _connect(

@@ -84,11 +84,7 @@ class Pipeline:
         self._deadlines.close()
 
     async def fetch(self, request: Request, decode: Callable[[Reply], Steps[T]]) -> T:
-        """Return what ``decode`` makes of the reply.
-
-        Args:
-            request: What to ask.
-            decode: Decodes a reply with the status 200, in steps. Its errors decide about a retry.
+        """Send a request, and return what ``decode`` makes of a reply with the status 200.
 
         Raises:
             DeadlineExceededError: Attempts and waits together outlasted ``Timeout.deadline``.
@@ -199,14 +195,7 @@ async def _in_turns(steps: Steps[T]) -> T:
 
 @dataclass
 class _Call(Generic[T]):
-    """One request on its way.
-
-    Attributes:
-        request: What to ask.
-        decode: Decodes a reply.
-        attempts: How often it was sent.
-        failure: What the last attempt failed with.
-    """
+    """One request on its way: how often it was sent, and what the last attempt failed with."""
 
     request: Request
     decode: Callable[[Reply], Steps[T]]

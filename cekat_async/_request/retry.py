@@ -67,7 +67,7 @@ def is_retryable(error: BaseException) -> bool:
 
 
 def backoff(policy: RetryPolicy, retry: int, draw: Callable[[], float] = random.random) -> float:
-    """Return the seconds before the ``retry``-th retry (from 1), by ``draw`` from 0 to 1.
+    """Return the seconds before the ``retry``-th retry (from 1).
 
     Drawn from the upper half of the exponential, at its cap too: clients that failed together
     must not come back together.
@@ -84,10 +84,12 @@ class RetryBudget:
     cost, so that a server which fails often but answers in the end does not use it up. (botocore
     gives back the last retry only, and then a walk at 40 % of faults ends after some hundred
     pages.) Time does not refill it: a server that stays down is left alone.
+
+    Args:
+        retries: How many it holds when it is full; ``None`` for no bound.
     """
 
     def __init__(self, retries: int | None) -> None:
-        """Make a full one of so many ``retries``; ``None`` for no bound."""
         self._retries = retries
         self._capacity = math.inf if retries is None else retries * _RETRY_COST
         self._balance = self._capacity
@@ -144,10 +146,7 @@ class _Charge:
         return self._idle_drop is error
 
     def pay_for_retry(self, error: CekatError) -> bool:
-        """Charge the budget for a retry after ``error``; return whether it had enough.
-
-        Done before the backoff, so that a waiting retry keeps its tokens.
-        """
+        """Charge the budget before the backoff after ``error``; return whether it had enough."""
         self.refund_if_unsent()
         tokens = 0 if self.is_free(error) else _cost(error)
         if not self.budget.spend(tokens):
@@ -188,16 +187,13 @@ async def run_with_retries(
 ) -> T:
     """Return what ``attempt`` returns, trying again as the policy says and the budget allows.
 
-    Nothing is held during a backoff: ``attempt`` has released all it took.
-
     Args:
-        attempt: Sends the request once and returns its result.
+        attempt: Sends the request once. It holds nothing when it has failed.
         policy: How often, and how long to wait in between.
         budget: The retry budget of the client.
         deadline: The time of the event loop's clock after which no attempt may start. A wait that
             would end later is not begun.
-        count_sent: Returns how many requests of this call were sent. Only those are charged to
-            the budget.
+        count_sent: Returns how many requests of this call were sent. Only those are charged.
 
     Raises:
         CekatError: What the last attempt raised.
@@ -265,9 +261,8 @@ def _is_over_budget(state: RetryCallState, charge: _Charge) -> bool:
 
 
 def _failure(state: RetryCallState) -> CekatError:
-    """Return what the attempt failed with: the predicate let only our own errors come here."""
     error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, CekatError)  # noqa: S101 - for the type checker; see above
+    assert isinstance(error, CekatError)  # noqa: S101 - is_retryable accepts no other
     return error
 
 

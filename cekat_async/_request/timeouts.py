@@ -39,8 +39,7 @@ class Deadlines:
 
         Args:
             call: The call. It receives its deadline, as a time of the event loop's clock.
-            was_sent: Whether the call has sent a request. If not, the error says that it was
-                still in the queue.
+            was_sent: Whether the call has sent a request. If not, the error says so.
 
         Raises:
             DeadlineExceededError: The call was cancelled at its deadline.

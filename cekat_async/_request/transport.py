@@ -17,7 +17,6 @@ import aiohttp
 from yarl import URL
 
 from cekat_async._api.replies import Reply
-from cekat_async._api.requests import Request
 from cekat_async._api.status import OK
 from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._request.aiohttp_errors import (
@@ -46,13 +45,10 @@ __all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
 
+# Bytes of an error's body that are read. An error of the API has a few hundred.
 _MAX_ERROR_BODY = 1024 * 1024
-"""Bytes of an error's body that are read. An error of the API has a few hundred."""
-
+# Bytes that aiohttp unpacks in one step. It keeps twice as many before it stops receiving.
 _STEP = 64 * 1024
-"""Bytes that aiohttp unpacks in one step. It keeps twice as many before it stops receiving."""
-
-
 # What aiohttp raises for a connection that is lost before the head of an answer.
 _LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
 
@@ -63,11 +59,7 @@ class Transport:
     A session of its own opens with the first exchange, in the event loop of that moment.
     """
 
-    def __init__(
-        self,
-        config: ClientConfig,
-        session: aiohttp.ClientSession | None = None,
-    ) -> None:
+    def __init__(self, config: ClientConfig, session: aiohttp.ClientSession | None = None) -> None:
         self._config = config
         self._session = session
         self._owns_session = session is None
@@ -214,17 +206,12 @@ class Transport:
         raise lost
 
     async def _read_body(self, response: ClientResponse) -> bytes:
-        """Return the whole body of a page, or the beginning of an error's.
-
-        A connection can be used again only if its body was read to the end.
-
-        Raises:
-            ResponseTooLargeError: A page is larger than ``max_page_bytes``.
-        """
+        """Return the whole body of a page, or the beginning of an error's."""
         is_page = response.status == OK
         limit = self._config.max_page_bytes if is_page else _MAX_ERROR_BODY
         if is_page and (response.content_length or 0) > limit:
             raise _too_large(limit)
+        # To its end: otherwise the connection could not be used again.
         body = await _read_up_to(response.content, limit)
         if is_page and len(body) > limit:
             raise _too_large(limit)

@@ -27,7 +27,7 @@ from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.sinks.registry import sink_for
 from cekat_async.export.worker import Worker
 from cekat_async.redaction import readable
-from cekat_async.resources.arguments import takes_page_size
+from cekat_async.resources.listing import takes_page_size
 
 if TYPE_CHECKING:
     import os

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 
 from cekat_async._api.decoding import decode_conversation_page, decode_raw_page
-from cekat_async._paging.many_inboxes import ManyInboxes
+from cekat_async._paging.concurrency import ListingWalk, ManyInboxes
 from cekat_async._paging.page_fetcher import PageFetcher
 from cekat_async._paging.page_walk import (
     cursor_error,
@@ -18,8 +18,7 @@ from cekat_async._paging.page_walk import (
     walk_pages,
 )
 from cekat_async._paging.prefetch import prefetched
-from cekat_async._paging.walks import SerialWalk
-from cekat_async._parallel.each_once import EachOnce
+from cekat_async._parallel.deduplication import EachOnce
 from cekat_async._parallel.source import ParallelSource
 from cekat_async._parallel.walk import ParallelWalk
 from cekat_async.config import require_inbox_id
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from cekat_async._api.replies import Reply
-    from cekat_async._paging.list_query import ListQuery
+    from cekat_async._paging.page_fetcher import ListQuery
     from cekat_async._paging.prefetch import BoundedQueue
-    from cekat_async._paging.walks import SplittableWalk
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.models import MalformedRecord
     from cekat_async.models.steps import Steps
@@ -70,12 +68,7 @@ class Walkers(NamedTuple):
 class ConversationSource(Source["ConversationPage"]):
     """The pages of the listings that are selected.
 
-    Args:
-        pipeline: Sends the requests.
-        query: What to ask for.
-        selection: Which listings to read.
-        walkers: Who reads them.
-        on_malformed: Called with each malformed record, when the caller gets its page.
+    ``on_malformed`` is called with each malformed record, when the caller gets its page.
     """
 
     def __init__(
@@ -110,9 +103,9 @@ class ConversationSource(Source["ConversationPage"]):
                 "out segments, or use pages() and page.raw"
             )
 
-        def walk_raw(inbox_id: str | None) -> SplittableWalk[RawPage]:
-            fetcher = self._fetcher(self._query, inbox_id, decode_raw_page)
-            return SerialWalk(walk_pages(fetcher, cursor_error))
+        def walk_raw(inbox_id: str | None) -> ListingWalk[RawPage]:
+            fetcher = self._fetcher(inbox_id, decode_raw_page)
+            return ListingWalk(walk_pages(fetcher, cursor_error))
 
         return self._stream(walk_raw, self._walkers)
 
@@ -124,8 +117,8 @@ class ConversationSource(Source["ConversationPage"]):
             raise ConfigurationError("tracked_pages() begins at positions: leave out cursor")
         known = _require_positions(positions, self._selection)
 
-        def walk_tracked(inbox_id: str | None) -> SplittableWalk[ConversationPage]:
-            fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
+        def walk_tracked(inbox_id: str | None) -> ListingWalk[ConversationPage]:
+            fetcher = self._fetcher(inbox_id, decode_conversation_page)
             position = known.get(inbox_id, Position())
             walk = ParallelWalk(position, self._walkers.segments, fetcher.warn)
             return self._share(walk, fetcher, walk.tracked)
@@ -144,7 +137,7 @@ class ConversationSource(Source["ConversationPage"]):
         return pages if self._on_malformed is None else report_malformed(pages, self._on_malformed)
 
     def _stream(
-        self, walk_inbox: Callable[[str | None], SplittableWalk[P]], walkers: Walkers
+        self, walk_inbox: Callable[[str | None], ListingWalk[P]], walkers: Walkers
     ) -> AsyncGenerator[P, None]:
         async def walk_all(queue: BoundedQueue[P]) -> None:
             inboxes = ManyInboxes(queue, walk_inbox, walkers.at_once, keep_going=walkers.keep_going)
@@ -152,11 +145,11 @@ class ConversationSource(Source["ConversationPage"]):
 
         return prefetched(walk_all, walkers.ahead)
 
-    def _walk_inbox(self, segments: int, inbox_id: str | None) -> SplittableWalk[ConversationPage]:
-        fetcher = self._fetcher(self._query, inbox_id, decode_conversation_page)
+    def _walk_inbox(self, segments: int, inbox_id: str | None) -> ListingWalk[ConversationPage]:
+        fetcher = self._fetcher(inbox_id, decode_conversation_page)
         if segments == 1:
             error_of = partial(page_error, on_malformed=self._on_malformed_ahead)
-            return SerialWalk(walk_pages(fetcher, error_of))
+            return ListingWalk(walk_pages(fetcher, error_of))
         walk = ParallelWalk(Position(), segments, fetcher.warn, self._query.cursor)
         return self._share(walk, fetcher, EachOnce(walk).reduce)
 
@@ -165,16 +158,14 @@ class ConversationSource(Source["ConversationPage"]):
         walk: ParallelWalk,
         fetcher: PageFetcher[ConversationPage],
         finish: Callable[[ConversationPage], ConversationPage | None],
-    ) -> SplittableWalk[ConversationPage]:
+    ) -> ListingWalk[ConversationPage]:
         probe_size = -(-self._query.page_size // _PAGES_PER_PROBE)
         probing = msgspec.structs.replace(fetcher.query, page_size=probe_size)
         prober = PageFetcher(self._pipeline, probing, decode_conversation_page)
         return ParallelSource(fetcher, prober, walk, finish, self._on_malformed_ahead)
 
-    def _fetcher(
-        self, query: ListQuery, inbox_id: str | None, decode: Callable[[Reply], Steps[P]]
-    ) -> PageFetcher[P]:
-        query = msgspec.structs.replace(query, inbox_id=inbox_id)
+    def _fetcher(self, inbox_id: str | None, decode: Callable[[Reply], Steps[P]]) -> PageFetcher[P]:
+        query = msgspec.structs.replace(self._query, inbox_id=inbox_id)
         return PageFetcher(self._pipeline, query, decode)
 
 

@@ -7,16 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_conversation_page
-from cekat_async._paging.list_query import ListQuery
-from cekat_async._paging.many_inboxes import iter_inbox_ids
-from cekat_async._paging.page_fetcher import PageFetcher
+from cekat_async._paging.page_fetcher import ListQuery, PageFetcher
 from cekat_async._paging.page_walk import ignore_malformed, page_error
 from cekat_async.config import require_count, require_inbox_id, require_switch, require_text
 from cekat_async.models.conversation import describe_unknown_status
-from cekat_async.resources.arguments import takes_page_size
 from cekat_async.resources.conversation_source import ConversationSource, Walkers
-from cekat_async.resources.inbox_selection import ManyInboxIds, OneListing
-from cekat_async.resources.listing import Listing
+from cekat_async.resources.inbox_selection import ManyInboxIds, OneListing, iter_inbox_ids
+from cekat_async.resources.listing import Listing, takes_page_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable

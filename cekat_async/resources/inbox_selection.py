@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from cekat_async._paging.many_inboxes import each_once, require_inbox_ids
+import msgspec
+
+from cekat_async._paging.page_walk import malformed_error
+from cekat_async.config import require_inbox_id
 from cekat_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable
     from uuid import UUID
 
-__all__ = ["ManyInboxIds", "OneListing"]
+    from cekat_async.models import MalformedRecord
+    from cekat_async.pages import InboxPage
+
+    InboxIds = Iterable[str | UUID] | AsyncIterable[str | UUID]
+
+__all__ = ["ManyInboxIds", "OneListing", "iter_inbox_ids"]
 
 
 class OneListing:
-    """One listing.
-
-    Args:
-        inbox_id: The inbox; ``None`` is the whole account.
-    """
+    """The listing of one inbox; ``None`` is the whole account."""
 
     def __init__(self, inbox_id: str | None) -> None:
         self._inbox_id = inbox_id
 
     async def ids(self) -> AsyncGenerator[str | None, None]:
-        """Yield the inbox id of the listing."""
+        """Yield its id."""
         yield self._inbox_id
 
     def require_key(self, inbox_id: str | None) -> None:
@@ -52,10 +56,10 @@ class ManyInboxIds:
 
     def __init__(
         self,
-        inbox_ids: Iterable[str | UUID] | AsyncIterable[str | UUID] | None,
+        inbox_ids: InboxIds | None,
         find_all: Callable[[], AsyncGenerator[str, None]],
     ) -> None:
-        self._inbox_ids = require_inbox_ids(inbox_ids)
+        self._inbox_ids = inbox_ids if inbox_ids is None else _require_inbox_ids(inbox_ids)
         self._find_all = find_all
         self._is_used_up = False
 
@@ -63,17 +67,22 @@ class ManyInboxIds:
         """Yield each id once.
 
         Raises:
-            ConfigurationError: An earlier walk has read the ids from an iterator.
+            ConfigurationError: An earlier walk has read the ids from an iterator, or an id is
+                neither text nor a UUID.
         """
         if self._is_used_up:
             raise ConfigurationError(
                 "inbox_ids is an iterator, which can be read once only: pass a list to across()"
             )
         self._is_used_up = isinstance(self._inbox_ids, (Iterator, AsyncIterator))
-        found = each_once(self._find_all() if self._inbox_ids is None else self._inbox_ids)
-        async with aclosing(found):
-            async for inbox_id in found:
-                yield inbox_id
+        seen = set[str]()
+        given = self._find_all() if self._inbox_ids is None else self._inbox_ids
+        async with aclosing(_iterate(given)) as found:
+            async for id_ in found:
+                inbox_id = require_inbox_id("each of inbox_ids", id_)
+                if inbox_id not in seen:
+                    seen.add(inbox_id)
+                    yield inbox_id
 
     def require_key(self, inbox_id: str | None) -> None:
         """Raise if a position is of no inbox, or of one that is not in a collection of ids."""
@@ -93,3 +102,49 @@ class ManyInboxIds:
             return " across all inboxes"
         count = f"{len(self._inbox_ids):,} " if isinstance(self._inbox_ids, tuple) else ""
         return f" across {count}inboxes"
+
+
+def _require_inbox_ids(inbox_ids: InboxIds) -> InboxIds:
+    """Return inbox ids as given, except that a collection becomes a tuple of texts."""
+    if isinstance(inbox_ids, (str, bytes)):
+        raise ConfigurationError(
+            f"inbox_ids must be several, not one text: write [{inbox_ids!r}], "
+            "or None for all inboxes of the account"
+        )
+    if not isinstance(inbox_ids, (Iterable, AsyncIterable)):
+        raise ConfigurationError(
+            "inbox_ids must be a list, any other iterable of ids, or None for all inboxes of the "
+            f"account, not {inbox_ids!r}"
+        )
+    if isinstance(inbox_ids, (list, tuple, set, frozenset)):
+        return tuple(require_inbox_id("each of inbox_ids", inbox_id) for inbox_id in inbox_ids)
+    return inbox_ids
+
+
+async def _iterate(inbox_ids: InboxIds) -> AsyncGenerator[str | UUID, None]:
+    if not isinstance(inbox_ids, AsyncIterable):
+        for inbox_id in inbox_ids:
+            yield inbox_id
+        return
+    try:
+        async for inbox_id in inbox_ids:
+            yield inbox_id
+    finally:
+        # Close a generator of the caller's now, and not whenever it is collected.
+        if (close := getattr(inbox_ids, "aclose", None)) is not None:
+            await close()
+
+
+async def iter_inbox_ids(
+    pages: AsyncGenerator[InboxPage, None], on_malformed: Callable[[MalformedRecord], object] | None
+) -> AsyncGenerator[str, None]:
+    """Yield the id of each inbox of some pages, also of a malformed inbox that has one."""
+    async with aclosing(pages):
+        async for page in pages:
+            malformed_ids = [one.id for one in page.malformed_records if one.id is not None]
+            for inbox_id in (*(inbox.id for inbox in page.items), *malformed_ids):
+                yield inbox_id
+            nameless = tuple(one for one in page.malformed_records if one.id is None)
+            rest = msgspec.structs.replace(page, malformed_records=nameless)
+            if (error := malformed_error(rest, on_malformed)) is not None:
+                raise error

@@ -6,11 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_inbox_page
-from cekat_async._paging.list_query import ListQuery
+from cekat_async._paging.page_fetcher import ListQuery
 from cekat_async._paging.page_walk import malformed_error, walk_inboxes
 from cekat_async.config import require_count
-from cekat_async.resources.arguments import takes_page_size
-from cekat_async.resources.listing import Listing, Source
+from cekat_async.resources.listing import Listing, Source, takes_page_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -75,8 +74,6 @@ class Inboxes:
 
 
 class _InboxSource(Source["InboxPage"]):
-    """The pages of the inboxes."""
-
     def __init__(
         self,
         pipeline: Pipeline,
@@ -88,14 +85,12 @@ class _InboxSource(Source["InboxPage"]):
         self._on_malformed = on_malformed
 
     async def page(self, number: int) -> InboxPage:
-        """Return one page."""
         page = await self._fetch(number)
         if error := malformed_error(page, self._on_malformed):
             raise self._locate(error)
         return page
 
     def pages(self) -> AsyncGenerator[InboxPage, None]:
-        """Return all pages, none fetched before it is wanted."""
         return walk_inboxes(self._fetch, self._on_malformed, self._locate)
 
     def __repr__(self) -> str:

@@ -6,7 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
 from weakref import WeakSet, ref
 
 from cekat_async.config import require_count
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from cekat_async.pages import ConversationPage, Page, RawPage
     from cekat_async.positions import Position
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "Source", "takes_page_size"]
 
 R = TypeVar("R")
 P = TypeVar("P", bound="Page[Any]")
 T = TypeVar("T")
 U = TypeVar("U")
+A = ParamSpec("A")
 # The keys of a mapping are invariant: a dict may have keys of any one of these types.
 K = TypeVar("K", bound="str | UUID | None")
 
@@ -196,7 +198,6 @@ class _Walk:
     """One walk, which another task can end while it waits for a page.
 
     Attributes:
-        ended: Set when it has ended.
         generator: Returns the walk's generator, or ``None`` if that has been dropped, so that the
             event loop is closing it.
     """
@@ -208,11 +209,7 @@ class _Walk:
         self._is_closed = False
 
     async def wait_for(self, pages: AsyncGenerator[T, None]) -> T | None:
-        """Return the next page, or ``None`` after the last one.
-
-        Raises:
-            ClientClosedError: The walk was closed in the meantime.
-        """
+        """Return the next page, or ``None`` after the last one; raise if the walk is closed."""
         try:
             async with asyncio.timeout(None) as self._scope:
                 page = await anext(pages, None)
@@ -227,7 +224,7 @@ class _Walk:
         return page
 
     async def aclose(self) -> None:
-        """End the walk, and return when it has ended."""
+        """End the walk, and wait until it has ended."""
         self._is_closed = True
         generator = self.generator()
         if self._scope is not None:
@@ -243,3 +240,22 @@ def _get_page(page: T) -> tuple[T]:
 
 def _get_records(page: Page[Any]) -> tuple[Any, ...]:
     return page.items
+
+
+def takes_page_size(function: Callable[A, T]) -> Callable[A, T]:
+    """Make a function refuse ``limit=`` with an error that names ``page_size`` instead.
+
+    ``list(limit=10)`` reads as "ten conversations", but would cost ten times the requests. Type
+    checkers see the function as it is.
+    """
+
+    @wraps(function)
+    def checked(*args: A.args, **kwargs: A.kwargs) -> T:
+        if "limit" in kwargs:
+            raise ConfigurationError(
+                f"{function.__name__}() takes page_size=…, the number of records per request, "
+                "in place of limit"
+            )
+        return function(*args, **kwargs)
+
+    return checked

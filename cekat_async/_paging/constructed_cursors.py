@@ -1,4 +1,4 @@
-"""Cursors as points in time, and the construction of a cursor from a time."""
+"""Constructed cursors: cursors as points in time, and a cursor for a time."""
 
 from __future__ import annotations
 
@@ -29,10 +29,6 @@ class CursorTimes:
     Args:
         origin: The cursor from which depths are counted; ``None`` for the first that is learned.
         order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
-
-    Attributes:
-        origin: As above, once it is known.
-        order: The same.
     """
 
     def __init__(self, origin: Cursor | None = None, order: int = 0) -> None:
@@ -71,12 +67,7 @@ class CursorTimes:
         return nan if time is None else self._direction * (time - self._origin_time)
 
     def is_out_of_order(self, cursor: Cursor | None, depth: float) -> bool:
-        """Whether a page cannot be the one after a cursor (``None`` is the front).
-
-        Args:
-            cursor: The cursor of the request.
-            depth: How deep the page ends.
-        """
+        """Whether a page that ends this deep cannot be the one after a cursor."""
         return isnan(depth) or (cursor is not None and depth < self.depth(cursor))
 
     @staticmethod

@@ -1,13 +1,40 @@
-"""The set of records that a walk has yielded, in little memory."""
+"""Deduplication: a set of the records that a walk has yielded, and a filter that removes those."""
 
 from __future__ import annotations
 
 from array import array
+from typing import TYPE_CHECKING
 
-__all__ = ["HashSet"]
+import msgspec
+
+from cekat_async.pages import only, record_names
+
+if TYPE_CHECKING:
+    from cekat_async._parallel.walk import ParallelWalk
+    from cekat_async.pages import ConversationPage
+
+__all__ = ["EachOnce", "HashSet"]
 
 _SIZE = 2**64
 _FULL = 32
+
+
+class EachOnce:
+    """Reduces the pages of a walk to the records that it has not yielded before."""
+
+    def __init__(self, walk: ParallelWalk) -> None:
+        self._walk = walk
+        self._seen = HashSet()
+
+    def reduce(self, page: ConversationPage) -> ConversationPage | None:
+        """Return the new part of a page; ``None`` if it has records, and none of them is new.
+
+        Its ``next_cursor`` is where a sequential walk would find all that has not been yielded.
+        """
+        is_new = [self._seen.add(name) for name in record_names(page)]
+        if is_new and not any(is_new):
+            return None
+        return msgspec.structs.replace(only(page, is_new), next_cursor=self._walk.head_cursor)
 
 
 class HashSet:

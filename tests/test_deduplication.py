@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from support.scripted import reply
 
 from cekat_async._api.decoding import decode_conversation_page
-from cekat_async._parallel.hash_set import HashSet
+from cekat_async._parallel.deduplication import HashSet
 from cekat_async.models.raw_json import AT_ONCE
 from cekat_async.models.steps import run_steps
 from cekat_async.pages import ConversationPage, RawPage, only, record_names

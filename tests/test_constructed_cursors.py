@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cekat_async._paging.cursor_times import CursorTimes
+from cekat_async._paging.constructed_cursors import CursorTimes
 from cekat_async.positions import Cursor
 
 SECOND = 1_000_000

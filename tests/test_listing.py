@@ -27,7 +27,7 @@ from cekat_async import (
     ServerError,
     Timeout,
 )
-from cekat_async._paging.list_query import ListQuery
+from cekat_async._paging.page_fetcher import ListQuery
 from cekat_async.export import export_conversations
 from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes
