@@ -762,7 +762,7 @@ async def test_cancelled_at_any_step_of_the_loop(steps):
         make_client(sandbox, concurrency=1) as client,
     ):
         await cancelled_after(steps, collect(client.conversations.list(page_size=10)))
-        assert client._pipeline._slots._value == 1
+        assert client._pipeline._concurrency._slots._value == 1
         assert len(await collect(client.conversations.list(page_size=10))) == 30
         assert sandbox.log.open_connections <= 1
 
@@ -777,7 +777,7 @@ async def test_many_walks_cancelled_together(client, sandbox):
             task.cancel()
 
     assert all(task.cancelled() for task in tasks)
-    assert client._pipeline._slots._value == 8
+    assert client._pipeline._concurrency._slots._value == 8
     assert len(await client.conversations.page()) == 100
 
 

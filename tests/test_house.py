@@ -27,8 +27,16 @@ PROGRAMS = ORDER[PLACE["__init__"] + 1 :]
 # Of the core, these may read, write and wait. The rest is pure.
 NOT_PURE = {
     "_ratelimit": {"clock", "event_loop", "leaky_bucket", "limiter", "shared_budget"},
-    "_request": {"aiohttp_errors", "connections", "pipeline", "retry", "timeouts", "transport"},
-    "_paging": {"concurrency", "page_fetcher", "prefetch"},
+    "_request": {
+        "aiohttp_errors",
+        "concurrency",
+        "connections",
+        "pipeline",
+        "retry",
+        "timeouts",
+        "transport",
+    },
+    "_paging": {"many_inboxes", "page_fetcher", "prefetch"},
     "_parallel": set[str](),
     "resources": {"conversations", "inboxes", "listing"},
 }

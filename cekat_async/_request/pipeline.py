@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from cekat_async._api.replies import HEADERS_READ, MOST_READ, Reply
 from cekat_async._api.status import OK, error_from_reply
+from cekat_async._request.concurrency import ConcurrencyLimit
 from cekat_async._request.retry import RetryBudget, is_retryable, run_with_retries
 from cekat_async._request.timeouts import Deadlines
 from cekat_async.errors import (
@@ -71,13 +72,13 @@ class Pipeline:
         self._limiter = limiter
         self._transport = transport
         self._budget = RetryBudget(config.retry.budget)
-        self._slots = asyncio.Semaphore(config.concurrency)
+        self._concurrency = ConcurrencyLimit(config.concurrency)
         self._deadlines = Deadlines(config.timeout.deadline)
 
     @property
     def concurrency(self) -> int:
         """How many requests may be under way at once."""
-        return self._config.concurrency
+        return self._concurrency.most
 
     def close(self) -> None:
         """Cancel all calls that are under way. They raise ``ClientClosedError``."""
@@ -120,12 +121,9 @@ class Pipeline:
             # Fail fast: a closed client must not wait in the queue first, and a semaphore or a
             # limiter of another event loop would raise errors of its own.
             self._transport.require_usable()
-            await self._slots.acquire()
-            try:
+            async with self._concurrency:
                 permit = await self._limiter.acquire(deadline)
                 reply = await self._exchange(call)
-            finally:
-                self._slots.release()
             return await self._answer(permit, reply, call.decode)
         except CekatError as error:
             if isinstance(error, APIStatusError) and is_retryable(error):

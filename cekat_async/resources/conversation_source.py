@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 
 from cekat_async._api.decoding import decode_conversation_page, decode_raw_page
-from cekat_async._paging.concurrency import ListingWalk, ManyInboxes
+from cekat_async._paging.many_inboxes import ListingWalk, ManyInboxes
 from cekat_async._paging.page_fetcher import PageFetcher
 from cekat_async._paging.page_walk import (
     cursor_error,

@@ -1,4 +1,4 @@
-"""Concurrency: many inboxes walked at once, or one inbox by many walkers, into one queue."""
+"""Many inboxes walked at once, or one inbox by many walkers, into one queue."""
 
 from __future__ import annotations
 
