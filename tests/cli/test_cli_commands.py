@@ -21,7 +21,7 @@ def test_an_export_of_the_sandbox(cekat, tmp_path, holds):
 
     assert progress == "50 records"
     assert first == "out.jsonl: 50 conversations, complete"
-    assert second == "3 requests"
+    assert second == "2 requests"
     assert re.fullmatch(r"\d\.\d s", third)
     assert re.fullmatch(r"unknown fields: x_sla \(\d+ records?\)", fields)
     assert manifest == "manifest: out.jsonl.manifest.json"

@@ -142,6 +142,8 @@ class _ExportCommand:
         assert report is not None  # noqa: S101 - for type checkers
         text = summarize(report, self._describe_manifest())
         fields = msgspec.structs.asdict(report) | get_speed_fields(report)
+        # As its file has it: msgspec alone cannot encode the positions in a manifest.
+        fields["manifest"] = msgspec.json.decode(report.manifest.to_json())
         self._reporter.report_block(text, event="summary", **fields)
         for line in describe_failures(report.manifest):
             self._reporter.report(line, event="partial", level="error")
