@@ -21,7 +21,7 @@ from rich.console import Console
 from support.clock import now, run_virtual
 
 from cekat_async import Conversation, Inbox, LimiterSnapshot, MessagePreview
-from cekat_async.cli.commands import export_progress, tables
+from cekat_async.cli.commands import export_progress, listings
 from cekat_async.cli.commands.export_progress import Snapshot
 from cekat_async.cli.commands.export_summary import describe_failures, summarize
 from cekat_async.cli.formatting import format_duration, format_rate
@@ -244,7 +244,7 @@ def test_a_table_is_as_wide_as_the_terminal(width):
     }
     conversations = [Conversation(id="1", **long), Conversation(id="2")]
     inboxes = [Inbox(id="i" * 36, name="n" * 99, type="t" * 99, status="s" * 99), Inbox(id="2")]
-    for table in (tables.conversation_table(conversations), tables.inbox_table(inboxes)):
+    for table in (listings.conversation_table(conversations), listings.inbox_table(inboxes)):
         assert all(cell_len(line) <= width for line in _printed(table, width))
 
 
@@ -254,7 +254,7 @@ def test_a_table_is_as_wide_as_the_terminal(width):
 )
 def test_a_contact_is_shown_by_name_or_phone(contact, shown):
     """A contact without a name is shown by the phone number; what is missing is an empty cell."""
-    table = tables.conversation_table([Conversation(id="1", **contact)])
+    table = listings.conversation_table([Conversation(id="1", **contact)])
 
     assert [line.strip() for line in _printed(table)][1:] == [shown]
 
