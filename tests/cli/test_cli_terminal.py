@@ -51,6 +51,7 @@ class Terminal:
         )
         os.close(slave)
         self.seen = b""
+        self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -62,14 +63,21 @@ class Terminal:
                 return
             if not data:
                 return
-            self.seen += data
+            with self._changed:
+                self.seen += data
+                self._changed.notify_all()
 
-    def end(self):
+    def wait_for(self, text):
+        """Wait until a text was printed."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in self.seen, 300)
+
+    def end(self, encoding="utf-8"):
         """Wait for the end and return the exit code and what was printed, without colours."""
         code = self.process.wait(300)
         self._reader.join()
         os.close(self._master)
-        return code, ESCAPES.sub("", self.seen.decode()).replace("\r\n", "\n")
+        return code, ESCAPES.sub("", self.seen.decode(encoding)).replace("\r\n", "\n")
 
 
 def test_conversations_are_a_table(served):
@@ -93,6 +101,20 @@ def test_a_table_of_all_there_are(served):
 
         assert len(sandbox.log.requests) == 1
     assert (code, len(text.splitlines())) == (0, 6)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp437", "utf-8"])
+def test_a_table_on_a_terminal_that_lacks_characters(encoding):
+    """A table has its rows and its columns; what the terminal lacks is a question mark."""
+    terminal = Terminal("conversations", "--sandbox", env={"PYTHONIOENCODING": encoding})
+    code, text = terminal.end(encoding)
+    heading, *rows, _ = text.splitlines()
+
+    assert (code, len(rows)) == (0, 20)
+    assert ("…" in text) == (encoding == "utf-8")
+    if encoding != "utf-8":  # where a character may be as wide as two
+        times = {row[heading.index("at (UTC)") :].strip() for row in rows} - {""}
+        assert all(re.fullmatch(r"[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}", time) for time in times)
 
 
 def test_inboxes_are_a_table():
@@ -186,11 +208,11 @@ def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
 
 
 @pytest.mark.usefixtures("loop")
-def test_interrupting_an_export_leaves_a_clean_terminal(wait_until):
+def test_interrupting_an_export_leaves_a_clean_terminal():
     """After Ctrl-C the moving line is gone, the cursor is back, and two lines say what is."""
     # Fifty pages, of which twenty come at once: it is under way however late the signal comes.
     terminal = Terminal("export", "x.jsonl", "--sandbox", "--rate-limit", "20/60")
-    wait_until(lambda: b"00 records" in terminal.seen)
+    terminal.wait_for(b"00 records")
     terminal.process.send_signal(signal.SIGINT)
     code, text = terminal.end()
     *_, first, second = text.splitlines()
