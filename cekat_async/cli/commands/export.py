@@ -134,8 +134,7 @@ class _ExportCommand:
         self._reporter.report(text, event="odd_record", level="warning")
 
     def _report_done(self) -> ExitCode:
-        assert self._export is not None  # noqa: S101 - for type checkers
-        report = self._export.report
+        report = self._export.report if self._export else None
         assert report is not None  # noqa: S101 - for type checkers
         text = summarize(report, self._describe_manifest())
         fields = msgspec.structs.asdict(report) | get_speed_fields(report)
