@@ -24,17 +24,11 @@ _LONGEST_LINE = 10_000
 
 
 class KeySource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the key is. It is read only when a client is made.
+    """Where the key is. It is read only when a client is made."""
 
-    Attributes:
-        file: The file whose first line is the key; ``None`` if a variable holds it.
-        variable: The environment variable that holds it.
-        named_by: The setting that names the variable; empty for the usual one.
-    """
-
-    file: str | None = None
-    variable: str = _VARIABLE
-    named_by: str = ""
+    file: str | None = None  # its first line is the key
+    variable: str = _VARIABLE  # holds the key if no file does
+    named_by: str = ""  # the setting that names the variable, if one does
 
     def __str__(self) -> str:
         return self.file or self.variable

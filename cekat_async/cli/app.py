@@ -39,21 +39,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     reporter = Reporter()
     log_to(reporter)
     with optional_stderr(), lenient_stdout():
-        return _run(arguments, reporter)
-
-
-def _run(arguments: Sequence[str] | None, reporter: Reporter) -> int:
-    try:
-        # Without standalone mode, click neither exits nor prints errors.
-        code = app.main(arguments, prog_name="cekat", standalone_mode=False, obj=reporter)
-        return int(code or ExitCode.DONE)
-    except click.UsageError as error:
-        _report_usage_error(error, reporter)
-        return ExitCode.USAGE
-    except CekatError as error:
-        return report_error(error, reporter)
-    except click.Abort:
-        return ExitCode.INTERRUPTED
+        try:
+            # Without standalone mode, click neither exits nor prints errors.
+            code = app.main(arguments, prog_name="cekat", standalone_mode=False, obj=reporter)
+            return int(code or ExitCode.DONE)
+        except click.UsageError as error:
+            _report_usage_error(error, reporter)
+            return ExitCode.USAGE
+        except CekatError as error:
+            return report_error(error, reporter)
+        except click.Abort:
+            return ExitCode.INTERRUPTED
 
 
 def _report_usage_error(error: click.UsageError, reporter: Reporter) -> None:
@@ -132,9 +128,10 @@ def conversations(
     connection = build_connection(**server)
 
     from cekat_async.cli.commands.listings import list_conversations  # noqa: PLC0415
+    from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 
     filters = {"inbox_id": inbox_id, "stage_status": stage_status}
-    return list_conversations(reporter, connection, maximum, filters)
+    return run_async(list_conversations(reporter, connection, maximum, filters), reporter)
 
 
 @app.command(short_help="Show inboxes: a table, or JSON Lines in a pipe.")
@@ -145,8 +142,9 @@ def inboxes(reporter: Reporter, /, **server: Any) -> int:
     connection = build_connection(**server)
 
     from cekat_async.cli.commands.listings import list_inboxes  # noqa: PLC0415
+    from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 
-    return list_inboxes(reporter, connection)
+    return run_async(list_inboxes(reporter, connection), reporter)
 
 
 @app.command(short_help="Run a sandbox of the API on this machine.")
@@ -174,5 +172,6 @@ def inboxes(reporter: Reporter, /, **server: Any) -> int:
 def sandbox(reporter: Reporter, /, rate_limit: RateLimit | None, **options: Any) -> int:
     """Run a sandbox of the API on this machine, until Ctrl-C."""
     from cekat_async.cli.commands.sandbox import run_sandbox  # noqa: PLC0415
+    from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 
-    return run_sandbox(reporter, rate_limit, options)
+    return run_async(run_sandbox(reporter, rate_limit, **options), reporter)

@@ -21,17 +21,11 @@ __all__ = ["make_sandbox", "open_client"]
 
 @asynccontextmanager
 async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[CekatClient, None]:
-    """Open a client of the API, or of a sandbox that runs as long as the client is open.
-
-    Args:
-        connection: Which server, and how to use it.
-        **options: Further options of the client.
-    """
+    """Open a client of the API, or of a sandbox that runs as long as the client is open."""
     options = _get_client_options(connection) | options
     if connection.sandbox:
-        sandbox = make_sandbox(connection.rate_limit, conversations=connection.sandbox_size)
         async with (
-            sandbox,
+            make_sandbox(connection.rate_limit, conversations=connection.sandbox_size) as sandbox,
             CekatClient(sandbox.api_key, base_url=sandbox.base_url, **options) as client,
         ):
             yield client
@@ -68,7 +62,6 @@ def make_sandbox(
 
 
 def _get_client_options(connection: Connection) -> dict[str, Any]:
-    """Return the client's options that apply to any server."""
     rate, timeout = connection.rate_limit, Timeout()
     if connection.wait:
         # A pause may be longer than the deadline of a call, so both limits are removed.

@@ -21,10 +21,10 @@ from cekat_async.cli.options import (
     setting,
     settings_options,
     switch,
+    text,
     verbose_option,
 )
-from cekat_async.cli.parameter_types import parse_file_name, parse_text
-from cekat_async.cli.reporter import Reporter
+from cekat_async.cli.parameter_types import parse_file_name
 from cekat_async.config import DEFAULT_BASE_URL, is_loopback
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ connection_options: tuple[Callable[[Any], Any], ...] = (
         metavar="FILE",
         help="A private file with the key, if not CEKAT_API_KEY's.",
     ),
-    setting("--base-url", type=parse_text, metavar="URL", help="The API's host."),
+    setting("--base-url", **text("URL", "The API's host.")),
     rate_limit_option(
         "Requests at the most in so many seconds; auto: as the server says; off: any number.",
         envvar="CEKAT_RATE_LIMIT",
@@ -74,7 +74,6 @@ connection_options: tuple[Callable[[Any], Any], ...] = (
     log_format_option,
     verbose_option,
 )
-"""The options of a :class:`Connection`, of the settings, and of the log."""
 
 
 def build_connection(api_key_file: str | None, **options: Any) -> Connection:
@@ -109,8 +108,7 @@ def _find_key(context: click.Context, file: str | None, base_url: str | None) ->
             f"--config {settings.file}"
         )
     key = find_key_source(file, settings, is_profile_typed=is_typed(context, "profile"))
-    if (reporter := context.find_object(Reporter)) is not None:
-        reporter.key_source = str(key)
+    context.obj.key_source = str(key)
     return key
 
 

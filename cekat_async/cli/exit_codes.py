@@ -83,12 +83,7 @@ def get_exit_code(error: errors.CekatError) -> ExitCode:
 
 
 def format_error(error: errors.CekatError, key_source: str = "CEKAT_API_KEY") -> str:
-    """Return an error's text with what to do about it.
-
-    Args:
-        error: What went wrong.
-        key_source: Where the API key came from.
-    """
+    """Return an error's text with what to do about it, as to check the key where it came from."""
     text = "; ".join([error.describe(), *_get_notes(error)])
     advice = _get_advice(error, key_source)
     return f"{text}: {advice}" if advice else text

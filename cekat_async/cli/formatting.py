@@ -30,13 +30,7 @@ def format_rate(limit: int, seconds: float) -> str:
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:
-    """Return a number of things, like ``1 retry`` or ``2 retries``.
-
-    Args:
-        number: How many there are.
-        singular: The word for one of them.
-        plural: The word for several; default: the singular with an ``s``.
-    """
+    """Return a number of things, like ``1 retry``; the plural is by default one with an ``s``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 

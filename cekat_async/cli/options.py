@@ -14,7 +14,7 @@ from cekat_async.cli.parameter_types import (
     parse_rate_limit,
     parse_text,
 )
-from cekat_async.cli.reporter import Reporter, log_verbosely
+from cekat_async.cli.reporter import log_verbosely
 from cekat_async.cli.settings import KEY_NAMES, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -36,18 +36,12 @@ __all__ = [
     "setting",
     "settings_options",
     "switch",
+    "text",
     "verbose_option",
 ]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_TABLE = "conversations"
-_STATUS: dict[str, Any] = {
-    "cls": SingleOption,
-    "type": parse_text,
-    "metavar": "STATUS",
-    "help": "Only this status: assigned, resolved, pending, open.",
-}
 _META_SETTINGS = "cekat.settings"
 _META_CHOICE = "cekat.choice"
 
@@ -67,6 +61,11 @@ def setting(name: str, **attributes: Any) -> Callable[[F], F]:
 def switch(name: str, help_text: str) -> Callable[[F], F]:
     """Return a setting that is on or off."""
     return setting(f"{name}/--no-{name.removeprefix('--')}", cls=Switch, help=help_text)
+
+
+def text(metavar: str, help_text: str) -> dict[str, Any]:
+    """Return the attributes of an option that is text."""
+    return {"type": parse_text, "metavar": metavar, "help": help_text}
 
 
 def number(minimum: int, default: int) -> dict[str, Any]:
@@ -166,8 +165,7 @@ def _find_settable(program: click.Command) -> dict[str, click.Parameter]:
 
 
 def _set_log_format(context: click.Context, param: click.Parameter, value: str) -> None:  # noqa: ARG001 - click's own signature
-    if (reporter := context.find_object(Reporter)) is not None:
-        reporter.as_json = value == "json"
+    context.obj.as_json = value == "json"
 
 
 def _set_verbosity(context: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's own signature
@@ -186,16 +184,12 @@ settings_options = (
     ),
     setting(
         "--profile",
-        type=parse_text,
-        metavar="NAME",
         is_eager=True,
         expose_value=False,
         callback=_load_settings,
-        help="Which profile of the settings.",
+        **text("NAME", "Which profile of the settings."),
     ),
 )
-"""Which settings file, and which of its profiles."""
-
 log_format_option = setting(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -218,29 +212,16 @@ verbose_option = click.option(
 )
 """An option of the program and of each command, because people type it before or after one."""
 
-filter_options = (
-    click.option(
-        "--inbox",
-        "inbox_id",
-        cls=SingleOption,
-        type=parse_text,
-        metavar="ID",
-        help="Only this inbox.",
-    ),
-    click.option("--status", "stage_status", **_STATUS),
-)
-"""The options that filter ``cekat conversations``."""
+_STATUS = text("STATUS", "Only this status: assigned, resolved, pending, open.")
 
+filter_options = (
+    click.option("--inbox", "inbox_id", cls=SingleOption, **text("ID", "Only this inbox.")),
+    click.option("--status", "stage_status", cls=SingleOption, **_STATUS),
+)
 export_options = (
-    setting(
-        "--inbox",
-        type=parse_text,
-        metavar="ID",
-        multiple=True,
-        help="Only this inbox; may be given several times.",
-    ),
+    setting("--inbox", multiple=True, **text("ID", "Only this inbox; may be given several times.")),
     switch("--by-inbox", "Walk each inbox by itself: one that fails ends no other."),
-    setting("--status", **_STATUS),
+    setting("--status", cls=SingleOption, **_STATUS),
     setting(
         "--incremental/--full",
         default=False,
@@ -256,24 +237,13 @@ export_options = (
     ),
     switch("--allow-empty", "Let an export that finds nothing empty the target."),
     setting("--concurrency", **number(1, 4), help="Requests under way at once."),
-    setting(
-        "--account",
-        type=parse_text,
-        metavar="NAME",
-        help="A name for the account, for people to read.",
-    ),
+    setting("--account", **text("NAME", "A name for the account, for people to read.")),
     setting(
         "--checkpoint",
         type=parse_file_name,
         metavar="FILE",
         help="Where to keep what has come until all has.  [default: beside the target]",
     ),
-    setting(
-        "--table",
-        type=parse_text,
-        metavar="NAME",
-        help=f"The table in a database.  [default: {_TABLE}]",
-    ),
+    setting("--table", **text("NAME", "The table in a database.  [default: conversations]")),
     switch("--keep-formulas", "In CSV, leave cells as they are that a spreadsheet would run."),
 )
-"""The options that only ``cekat export`` has."""

@@ -25,9 +25,7 @@ def get_settings_path() -> Path:
 def get_checkpoint_path(target: str, suffix: str) -> Path:
     """Return the path of the checkpoint for a target that is not on this machine.
 
-    Args:
-        target: The target's name, with its table, and without a password.
-        suffix: The suffix of checkpoints.
+    The target is named with its table, and without a password.
 
     Raises:
         TargetError: The folder cannot be created.

@@ -27,9 +27,6 @@ LONGEST_LINE = 10_000
 class Reporter:
     """Writes all messages to standard error, because standard output carries data alone.
 
-    Args:
-        console: Standard error, and what moves on it; created when it is first used.
-
     Attributes:
         as_json: Whether each message is a JSON object on its own line.
         key_source: Where the API key came from, for advice on what to check.
@@ -42,7 +39,7 @@ class Reporter:
 
     @property
     def console(self) -> Console:
-        """Standard error, and what moves on it."""
+        """Standard error, and what moves on it; created when it is first used."""
         if self._console is None:
             from rich.console import Console  # noqa: PLC0415 - slow, and --help does not need it
 

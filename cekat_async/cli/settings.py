@@ -27,19 +27,12 @@ KEY_NAMES = ("api_key_file", "api_key_env")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file sets for a profile.
-
-    Attributes:
-        file: The file's name, for messages.
-        values: The values of the options, by their names with underscores.
-        has_own_key: Whether the profile itself names the place of its key.
-        is_found_here: Whether it is the file of the current folder, and nobody named it.
-    """
+    """What a file sets for a profile."""
 
     file: str = ""
-    values: dict[str, Any] = {}
-    has_own_key: bool = False
-    is_found_here: bool = False
+    values: dict[str, Any] = {}  # of the options, by their names with underscores
+    has_own_key: bool = False  # the profile itself names the place of its key
+    is_found_here: bool = False  # it is the file of the current folder, and nobody named it
 
 
 def read_settings(
@@ -80,10 +73,6 @@ def read_settings(
     )
 
 
-def _keep(value: Any) -> Any:
-    return value
-
-
 def _make_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -99,7 +88,7 @@ class _Kind(NamedTuple):
 
     wanted: str
     types: tuple[type, ...]
-    convert: Callable[[Any], Any] = _keep
+    convert: Callable[[Any], Any] = lambda value: value
 
     def accepts(self, value: object) -> bool:
         """Whether a value is of this kind."""

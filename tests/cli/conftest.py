@@ -5,10 +5,8 @@
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 
 import pytest
@@ -61,12 +59,6 @@ class Ended:
         self.err = err
 
     @property
-    def pace(self):
-        """The line of the summary that says how long it took, and how fast it was."""
-        (line,) = [line for line in self.err.splitlines() if re.match(r"\d+\.\d s", line)]
-        return line
-
-    @property
     def messages(self):
         """What was said in JSON, each line of it."""
         return [json.loads(line) for line in self.err.splitlines()]
@@ -86,7 +78,7 @@ def cekat(capsysbinary):
 
     def cekat(*arguments):
         capsysbinary.readouterr()
-        code = run(arguments)
+        code = run([*map(os.fsdecode, arguments)])
         out, err = capsysbinary.readouterr()
         return Ended(code, out, err.decode())
 
@@ -126,11 +118,11 @@ def process():
     """A function that starts a command line as a process of its own."""
     started = []
 
-    def process(*arguments, script=None, **options):
+    def process(*arguments, script=None, env=None, **options):
         program = ["-m", "cekat_async"] if script is None else ["-c", script]
         command = [sys.executable, "-W", "error::ResourceWarning", *program, *arguments]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        started.append(subprocess.Popen(command, **options))
+        started.append(subprocess.Popen(command, env=os.environ | (env or {}), **options))
         return started[-1]
 
     yield process
@@ -143,18 +135,17 @@ def process():
 
 
 @pytest.fixture
-def wait_until():
-    """A function that waits until a condition holds, as long as a slow machine needs."""
+def ran(process):
+    """A function that runs a command line as a process of its own, to its end."""
 
-    def wait_until(condition, seconds=300):
-        pause = threading.Event()
-        for _ in range(int(seconds / 0.005)):
-            if condition():
-                return
-            pause.wait(0.005)
-        pytest.fail("it did not come to that")
+    def ran(*arguments, **options):
+        running = process(*arguments, **options)
+        out, err = running.communicate(timeout=300)
+        ended = Ended(running.returncode, out, (err or b"").decode())
+        assert "Traceback" not in ended.err
+        return ended
 
-    return wait_until
+    return ran
 
 
 @pytest.fixture
@@ -165,9 +156,3 @@ def holds():
         return sorted(path.read_bytes().splitlines()) == sorted(r for _, r in sandbox.records())
 
     return holds
-
-
-@pytest.fixture
-def records():
-    """A function that returns a sandbox's conversations as JSON Lines."""
-    return lambda sandbox: b"".join(record + b"\n" for _, record in sandbox.records())

@@ -203,20 +203,6 @@ def test_a_folder_that_was_moved(cekat, served, unfinished, tmp_path, monkeypatc
     assert " in 2 runs\n" in ended.err
 
 
-def test_a_parquet_file_with_other_columns(cekat, tmp_path):
-    """A Parquet file that no export made is refused before any request, and stays what it is."""
-    arrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(arrow.table({"id": [1]}), tmp_path / "x.parquet")
-    before = (tmp_path / "x.parquet").read_bytes()
-    ended = cekat("export", "x.parquet", *SIZE)
-
-    assert ended.code == ExitCode.TARGET_FAILED
-    assert "x.parquet has other columns than an export: " in ended.complaint
-    assert len(ended.err.splitlines()) == 1
-    assert (tmp_path / "x.parquet").read_bytes() == before
-
-
 @pytest.mark.parametrize(
     "url, code",
     [
@@ -385,24 +371,6 @@ def test_nothing_does_not_replace_something(cekat, served, tmp_path):
     assert (tmp_path / "x.jsonl").read_bytes() == b""
 
 
-def test_an_inbox_that_fails_keeps_what_was_there(cekat, served, tmp_path, holds):
-    """The summary says how many conversations are from an earlier export, and from when."""
-    with served(250, inboxes=4) as sandbox:
-        cekat("export", "x.jsonl", *FAST, "--by-inbox")
-        sandbox.forbid(closed := sandbox.inbox_ids[1])
-        ended = cekat("export", "x.jsonl", *FAST, "--by-inbox")
-        kept = sandbox.count(closed)
-        assert holds(tmp_path / "x.jsonl", sandbox)
-
-    assert ended.code == ExitCode.PARTIAL
-    assert "x.jsonl: 250 conversations, partial\n" in ended.err
-    assert re.search(
-        rf"\ncekat: inbox {closed} failed: .*; {kept} conversations are kept, "
-        r"as of 20\d\d-\d\d-\d\d \d\d:\d\d UTC\n$",
-        ended.err,
-    )
-
-
 def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
     """Where old records cannot be kept the command says so, and where the new ones are."""
     with served(250, inboxes=4) as sandbox:
@@ -497,21 +465,6 @@ def test_what_is_left_counts_each_conversation_once(cekat, served):
     assert left["records"] > left["conversations"] == 900
     assert left["message"].startswith("not finished: 900 conversations are in ")
     assert last.startswith("cekat: not finished: 900 conversations are in ")
-
-
-def test_what_is_written_is_counted_against_what_is_to_be_written(cekat, served, monkeypatch):
-    """While it writes, a command counts conversations, and ends at all of them."""
-    monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_LINES", 0.0)
-    monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_REFRESHES", 0.0)
-    with served(900):
-        ended = cekat("export", "x.csv", *FAST, "--log-format", "json")
-    writing = [one for one in ended.messages if one["message"].startswith("writing ")]
-
-    assert all(
-        re.fullmatch(r"writing [\d,]+ of 900 conversations to x\.csv|writing to x\.csv", text)
-        for text in (one["message"] for one in writing)
-    )
-    assert all((one["published"] or 0) <= 900 for one in writing)
 
 
 def test_verbose_says_where_the_requests_went(cekat):

@@ -1,9 +1,6 @@
 """How a command begins: at once where nothing is to be done, and on the faster event loop."""
 
-# ruff: noqa: S603 - the processes are our own program
-
 import asyncio
-import subprocess
 import sys
 
 import pytest
@@ -37,15 +34,6 @@ sys.exit(code)
 """
 
 
-def loaded_by(*arguments):
-    """Return the exit code of a command line and the modules that it has imported."""
-    command = [sys.executable, "-c", NAMES_WHAT_IS_LOADED, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    _, _, names = done.stdout.rpartition("loaded: ")
-    assert "cekat_async.cli.app" in names
-    return done.returncode, {*names.split()}
-
-
 @pytest.mark.parametrize(
     "arguments, code, unused",
     [
@@ -69,11 +57,13 @@ def loaded_by(*arguments):
         (("export", "x.csv", "--table", "t"), 2, AT_WORK),
     ],
 )
-def test_help_and_usage_errors_are_fast(arguments, code, unused):
+def test_help_and_usage_errors_are_fast(ran, arguments, code, unused):
     """Help and usage errors import nothing that only a running command needs."""
-    ended, loaded = loaded_by(*arguments)
+    ended = ran(*arguments, script=NAMES_WHAT_IS_LOADED)
+    loaded = {*ended.out.decode().rpartition("loaded: ")[2].split()}
 
-    assert ended == code
+    assert ended.code == code
+    assert "cekat_async.cli.app" in loaded
     assert not loaded & unused
 
 
@@ -143,9 +133,7 @@ print(asyncio.run(main()), "uvloop" in sys.modules or "winloop" in sys.modules)
 """
 
 
-def test_the_library_leaves_the_loop_alone(tmp_path):
+def test_the_library_leaves_the_loop_alone(ran, tmp_path):
     """In Python the event loop is the caller's: the package neither chooses nor imports one."""
-    done = subprocess.run([sys.executable, "-c", AS_A_LIBRARY], capture_output=True, check=True)
-
-    assert done.stdout == b"asyncio False\n"
+    assert ran(script=AS_A_LIBRARY).out == b"asyncio False\n"
     assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == 5

@@ -21,7 +21,7 @@ from rich.console import Console
 from support.clock import now, run_virtual
 
 from cekat_async import Conversation, Inbox, LimiterSnapshot, MessagePreview
-from cekat_async.cli.commands import export_progress, tables
+from cekat_async.cli.commands import export_progress, listings
 from cekat_async.cli.commands.export_progress import Snapshot
 from cekat_async.cli.commands.export_summary import describe_failures, summarize
 from cekat_async.cli.formatting import format_duration, format_rate
@@ -51,6 +51,7 @@ class Terminal:
         )
         os.close(slave)
         self.seen = b""
+        self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -62,14 +63,21 @@ class Terminal:
                 return
             if not data:
                 return
-            self.seen += data
+            with self._changed:
+                self.seen += data
+                self._changed.notify_all()
 
-    def end(self):
+    def wait_for(self, text):
+        """Wait until a text was printed."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in self.seen, 300)
+
+    def end(self, encoding="utf-8"):
         """Wait for the end and return the exit code and what was printed, without colours."""
         code = self.process.wait(300)
         self._reader.join()
         os.close(self._master)
-        return code, ESCAPES.sub("", self.seen.decode()).replace("\r\n", "\n")
+        return code, ESCAPES.sub("", self.seen.decode(encoding)).replace("\r\n", "\n")
 
 
 def test_conversations_are_a_table(served):
@@ -93,6 +101,20 @@ def test_a_table_of_all_there_are(served):
 
         assert len(sandbox.log.requests) == 1
     assert (code, len(text.splitlines())) == (0, 6)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp437", "utf-8"])
+def test_a_table_on_a_terminal_that_lacks_characters(encoding):
+    """A table has its rows and its columns; what the terminal lacks is a question mark."""
+    terminal = Terminal("conversations", "--sandbox", env={"PYTHONIOENCODING": encoding})
+    code, text = terminal.end(encoding)
+    heading, *rows, _ = text.splitlines()
+
+    assert (code, len(rows)) == (0, 20)
+    assert ("…" in text) == (encoding == "utf-8")
+    if encoding != "utf-8":  # where a character may be as wide as two
+        times = {row[heading.index("at (UTC)") :].strip() for row in rows} - {""}
+        assert all(re.fullmatch(r"[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}", time) for time in times)
 
 
 def test_inboxes_are_a_table():
@@ -186,11 +208,11 @@ def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
 
 
 @pytest.mark.usefixtures("loop")
-def test_interrupting_an_export_leaves_a_clean_terminal(wait_until):
+def test_interrupting_an_export_leaves_a_clean_terminal():
     """After Ctrl-C the moving line is gone, the cursor is back, and two lines say what is."""
     # Fifty pages, of which twenty come at once: it is under way however late the signal comes.
     terminal = Terminal("export", "x.jsonl", "--sandbox", "--rate-limit", "20/60")
-    wait_until(lambda: b"00 records" in terminal.seen)
+    terminal.wait_for(b"00 records")
     terminal.process.send_signal(signal.SIGINT)
     code, text = terminal.end()
     *_, first, second = text.splitlines()
@@ -244,7 +266,7 @@ def test_a_table_is_as_wide_as_the_terminal(width):
     }
     conversations = [Conversation(id="1", **long), Conversation(id="2")]
     inboxes = [Inbox(id="i" * 36, name="n" * 99, type="t" * 99, status="s" * 99), Inbox(id="2")]
-    for table in (tables.conversation_table(conversations), tables.inbox_table(inboxes)):
+    for table in (listings.conversation_table(conversations), listings.inbox_table(inboxes)):
         assert all(cell_len(line) <= width for line in _printed(table, width))
 
 
@@ -254,7 +276,7 @@ def test_a_table_is_as_wide_as_the_terminal(width):
 )
 def test_a_contact_is_shown_by_name_or_phone(contact, shown):
     """A contact without a name is shown by the phone number; what is missing is an empty cell."""
-    table = tables.conversation_table([Conversation(id="1", **contact)])
+    table = listings.conversation_table([Conversation(id="1", **contact)])
 
     assert [line.strip() for line in _printed(table)][1:] == [shown]
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cekat_async import CekatClient, MalformedRecord
+    from cekat_async import MalformedRecord
     from cekat_async.cli.commands.export_request import ExportRequest
     from cekat_async.cli.connection import Connection
     from cekat_async.cli.reporter import Reporter
@@ -61,7 +61,6 @@ class _ScreenAwareStdoutSink(StdoutSink):
         self.before_publish: Callable[[], None] | None = None
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
-        """Write all records, after the progress line was removed."""
         if self.before_publish is not None:
             self.before_publish()
         return super().publish(records, manifest)
@@ -78,7 +77,6 @@ class _ExportCommand:
         self._malformed = 0
 
     async def run(self, connection: Connection) -> ExitCode:
-        """Run the export, report what was done, and return the exit code."""
         try:
             await self._run(connection)
         except asyncio.CancelledError:
@@ -105,7 +103,10 @@ class _ExportCommand:
                 account=request.account,
                 checkpoint=self._find_checkpoint(sink),
             )
-            display = make_display(self._reporter, lambda: _take_snapshot(export, client, sink))
+            display = make_display(
+                self._reporter,
+                lambda: Snapshot(export.progress(), client.limiter.snapshot(), sink.target),
+            )
             if stdout:
                 stdout.before_publish = display.stop
             with shown(display):
@@ -118,11 +119,7 @@ class _ExportCommand:
     def _find_checkpoint(self, sink: Sink) -> str | Path | None:
         """Return the path of the checkpoint; ``None`` for the sink's own."""
         request = self._request
-        if (
-            request.checkpoint is not None
-            or sink.checkpoint is not None
-            or request.target == STDOUT
-        ):
+        if request.checkpoint is not None or sink.checkpoint or request.target == STDOUT:
             return request.checkpoint
         return get_checkpoint_path(sink.target, CHECKPOINT)
 
@@ -137,11 +134,12 @@ class _ExportCommand:
         self._reporter.report(text, event="odd_record", level="warning")
 
     def _report_done(self) -> ExitCode:
-        assert self._export is not None  # noqa: S101 - for type checkers
-        report = self._export.report
+        report = self._export.report if self._export else None
         assert report is not None  # noqa: S101 - for type checkers
         text = summarize(report, self._describe_manifest())
         fields = msgspec.structs.asdict(report) | get_speed_fields(report)
+        # As its file has it: msgspec alone cannot encode the positions in a manifest.
+        fields["manifest"] = msgspec.json.decode(report.manifest.to_json())
         self._reporter.report_block(text, event="summary", **fields)
         for line in describe_failures(report.manifest):
             self._reporter.report(line, event="partial", level="error")
@@ -182,7 +180,3 @@ class _ExportCommand:
         restarts = self._request.run_options["restart"]
         again = "the same command without --restart" if restarts else "the same command"
         return f"not finished: {where}; {again} goes on"
-
-
-def _take_snapshot(export: Export, client: CekatClient, sink: Sink) -> Snapshot:
-    return Snapshot(export.progress(), client.limiter.snapshot(), sink.target)

@@ -52,10 +52,7 @@ class Snapshot(NamedTuple):
 def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressBar | ProgressLog:
     """Return a moving line for a terminal, and plain lines or JSON for a log.
 
-    Args:
-        reporter: Writes the lines.
-        take_snapshot: Returns the current progress. Only ``refresh`` calls it, so it runs in the
-            thread of the event loop.
+    Only ``refresh`` takes a snapshot, so this happens in the thread of the event loop.
     """
     console = reporter.console
     # Both must agree: FORCE_COLOR makes rich take a file for a terminal, and a terminal may be
@@ -156,14 +153,10 @@ def is_speed_meaningful(progress: ExportProgress) -> bool:
 
 def get_speed_fields(progress: ExportProgress) -> dict[str, Any]:
     """Return the speed of a run for a log in JSON, whether it is meaningful or not."""
-    return {
-        "per_minute": round(progress.per_minute, 1),
-        "quota_share": progress.quota_share,
-    }
+    return {"per_minute": round(progress.per_minute, 1), "quota_share": progress.quota_share}
 
 
 def _get_fields(snapshot: Snapshot) -> dict[str, Any]:
-    """Return the fields of the progress for a log in JSON."""
     progress, limiter, _ = snapshot
     waits = bool(_describe_wait(limiter)[0])
     return msgspec.structs.asdict(progress) | {

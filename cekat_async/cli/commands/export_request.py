@@ -25,19 +25,14 @@ _RUN_OPTIONS = ("incremental", "restart", "replace", "allow_empty", "concurrency
 
 
 class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be exported, where to, and how.
-
-    Attributes:
-        sink_options: Arguments of :func:`~cekat_async.export.sink_for`.
-        run_options: Arguments of the export's ``run``.
-    """
+    """What is to be exported, where to, and how."""
 
     target: str
-    sink_options: dict[str, Any]
+    sink_options: dict[str, Any]  # of sink_for
     filters: Filters
     account: str | None
     checkpoint: str | None
-    run_options: dict[str, Any]
+    run_options: dict[str, Any]  # of Export.run
 
 
 def build_export_request(context: click.Context, **options: Any) -> ExportRequest:

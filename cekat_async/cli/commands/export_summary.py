@@ -27,24 +27,20 @@ _SECONDS_SHOWN = 120.0
 
 
 def summarize(report: ExportReport, manifest_name: str | None) -> str:
-    """Return the closing lines of an export.
-
-    Args:
-        report: What was done.
-        manifest_name: Where its manifest is; ``None`` if it has none.
-    """
+    """Return the closing lines of an export; the last says where its manifest is, if it has one."""
     manifest = report.manifest
     done = "complete" if manifest.complete else "partial"
+    retries = f" ({pluralize(manifest.retries, 'retry', 'retries')})" if manifest.retries else ""
     lines = [
         f"{report.target}: {pluralize(manifest.conversations, 'conversation')}, {done}",
-        _describe_requests(manifest),
+        f"{pluralize(manifest.requests, 'request')}{retries}",
         _describe_speed(report),
         *_describe_rest(manifest),
         *_describe_partitions(manifest.partitions),
     ]
-    return "\n".join(
-        lines + ([f"manifest: {one_line(manifest_name, LONGEST_LINE)}"] if manifest_name else [])
-    )
+    if manifest_name:
+        lines.append(f"manifest: {one_line(manifest_name, LONGEST_LINE)}")
+    return "\n".join(lines)
 
 
 def describe_failures(manifest: Manifest) -> Iterator[str]:
@@ -67,28 +63,17 @@ def _describe_kept(partition: Partition) -> str:
     return f"; {kept}, as of {partition.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _describe_requests(manifest: Manifest) -> str:
-    """Return how many requests all runs sent."""
-    retries = f" ({pluralize(manifest.retries, 'retry', 'retries')})" if manifest.retries else ""
-    return f"{pluralize(manifest.requests, 'request')}{retries}"
-
-
 def _describe_speed(report: ExportReport) -> str:
-    """Return how long the export took, and how fast it was if that is meaningful."""
     manifest = report.manifest
     if manifest.runs > 1:  # Only the last run's quota is known.
         return f"{_format_seconds(manifest.seconds)} in {manifest.runs:,} runs"
     duration = _format_seconds(report.seconds)
     if not is_speed_meaningful(report):
         return duration
-    speed = 60 * report.conversations / report.seconds
-    return f"{duration}, {speed:,.0f} conversations/min{_describe_use(report)}"
-
-
-def _describe_use(report: ExportReport) -> str:
+    speed = f"{duration}, {60 * report.conversations / report.seconds:,.0f} conversations/min"
     if report.limit is None or report.quota_share is None:
-        return ""
-    return f", {report.quota_share:.0%} of the quota of {report.limit:,} in {report.per:g} s"
+        return speed
+    return f"{speed}, {report.quota_share:.0%} of the quota of {report.limit:,} in {report.per:g} s"
 
 
 def _format_seconds(seconds: float) -> str:
@@ -124,7 +109,6 @@ def _describe_fields(fields: Mapping[str, int]) -> str:
 
 
 def _describe_partitions(partitions: tuple[Partition, ...]) -> Iterator[str]:
-    """Yield a line for each of several walks, ten at most, and one for the rest."""
     if len(partitions) == 1:
         return
     for one in islice(partitions, _PARTITIONS_SHOWN):

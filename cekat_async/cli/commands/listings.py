@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import aclosing
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from cekat_async.cli.client_factory import open_client
-from cekat_async.cli.commands.tables import conversation_table, inbox_table, print_table
-from cekat_async.cli.event_loop import run_async
 from cekat_async.cli.formatting import describe_malformed
 from cekat_async.cli.options import DEFAULT_ROWS
-from cekat_async.cli.streams import is_terminal, write_stdout
+from cekat_async.cli.reporter import LONGEST_LINE
+from cekat_async.cli.streams import can_encode, is_terminal, write_stdout
+from cekat_async.redaction import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterable
+    from datetime import datetime
 
-    from cekat_async import CekatClient, MalformedRecord, RawPage
+    from rich.console import OverflowMethod
+
+    from cekat_async import CekatClient, Conversation, Inbox, MalformedRecord, RawPage
     from cekat_async.cli.connection import Connection
-    from cekat_async.cli.exit_codes import ExitCode
     from cekat_async.cli.reporter import Reporter
 
-__all__ = ["list_conversations", "list_inboxes"]
+__all__ = ["conversation_table", "inbox_table", "list_conversations", "list_inboxes"]
 
 _PAGE = 100
 
 
-def list_conversations(
-    reporter: Reporter, connection: Connection, maximum: int | None, filters: dict[str, Any]
-) -> ExitCode:
-    """List conversations.
-
-    Args:
-        reporter: Reports what is not shown.
-        connection: Where they come from.
-        maximum: How many at most; ``None`` for 20 on a terminal, and all in a pipe.
-        filters: The filters of ``conversations.list``.
-    """
-    return run_async(_list_conversations(reporter, connection, maximum, filters), reporter)
-
-
-async def _list_conversations(
+async def list_conversations(
     reporter: Reporter, connection: Connection, maximum: int | None, filters: dict[str, Any]
 ) -> None:
+    """List at most so many conversations; by default 20 on a terminal, and all in a pipe."""
     is_shown = is_terminal()
     async with open_client(connection) as client:
         if is_shown:
@@ -66,22 +61,13 @@ async def _show_conversations(
         **filters,
     )
     found = await listing.take(maximum + 1)
-    print_table(conversation_table(found[:maximum]))
+    Console().print(conversation_table(found[:maximum]))
     if len(found) > maximum:
         reporter.report(f"these are the first {maximum}: -n N shows more, a pipe gets all")
 
 
-def list_inboxes(reporter: Reporter, connection: Connection) -> ExitCode:
-    """List inboxes.
-
-    Args:
-        reporter: Reports what is not shown.
-        connection: Where they come from.
-    """
-    return run_async(_list_inboxes(reporter, connection), reporter)
-
-
-async def _list_inboxes(reporter: Reporter, connection: Connection) -> None:
+async def list_inboxes(reporter: Reporter, connection: Connection) -> None:
+    """List all inboxes."""
     is_shown = is_terminal()
     async with open_client(connection) as client:
         if not is_shown:
@@ -90,11 +76,10 @@ async def _list_inboxes(reporter: Reporter, connection: Connection) -> None:
             write_stdout({line + b"\n": None async for page in pages for line in page.lines})
             return
         found = await client.inboxes.list(on_malformed=_make_handler(reporter)).collect()
-    print_table(inbox_table(found))
+    Console().print(inbox_table(found))
 
 
 async def _print_lines(pages: AsyncGenerator[RawPage, None], maximum: int | None) -> None:
-    """Print records as the API sent them."""
     left = maximum
     async with aclosing(pages):
         async for page in pages:
@@ -115,3 +100,55 @@ def _make_handler(reporter: Reporter) -> Callable[[MalformedRecord], None]:
         reporter.report(text, event="odd_record", level="warning")
 
     return report
+
+
+def conversation_table(conversations: Iterable[Conversation]) -> Table:
+    """Return a table as wide as the terminal; the last message fills the remaining width."""
+    table = _new_table()
+    overflow = _get_overflow()
+    table.add_column("contact", no_wrap=True, overflow=overflow, max_width=20)
+    table.add_column("channel", no_wrap=True, overflow=overflow, max_width=9)
+    table.add_column("status", no_wrap=True, overflow=overflow, max_width=8)
+    table.add_column("last message", no_wrap=True, overflow=overflow, ratio=1)
+    table.add_column("at (UTC)", no_wrap=True, overflow=overflow)
+    for conversation in conversations:
+        preview = conversation.last_message
+        table.add_row(
+            _cell(conversation.contact_name or conversation.contact_phone),
+            _cell(conversation.platform_type),
+            _cell(conversation.stage_status),
+            _cell(preview.message if preview else None),
+            _cell(_format_moment(preview.created_at) if preview else None),
+        )
+    return table
+
+
+def _format_moment(moment: datetime | None) -> str | None:
+    return f"{moment.astimezone(UTC):%m-%d %H:%M}" if moment else None
+
+
+def inbox_table(inboxes: Iterable[Inbox]) -> Table:
+    """Return a table as wide as the terminal. Ids are never shortened: people copy them."""
+    table = _new_table()
+    overflow = _get_overflow()
+    table.add_column("name", no_wrap=True, overflow=overflow, ratio=1)
+    table.add_column("channel", no_wrap=True, overflow=overflow, max_width=9)
+    table.add_column("status", no_wrap=True, overflow=overflow, max_width=8)
+    table.add_column("id", overflow="fold")
+    for inbox in inboxes:
+        table.add_row(_cell(inbox.name), _cell(inbox.type), _cell(inbox.status), _cell(inbox.id))
+    return table
+
+
+def _new_table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold", expand=True)
+
+
+def _get_overflow() -> OverflowMethod:
+    """Return how to shorten text that is too long: with … if standard output can encode it."""
+    return "ellipsis" if can_encode(getattr(sys.stdout, "encoding", None), "…") else "crop"
+
+
+def _cell(value: str | None) -> Text:
+    """Return a cell of untrusted text: one line without markup and control characters."""
+    return Text(one_line(value or "", LONGEST_LINE))

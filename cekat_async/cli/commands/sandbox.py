@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from cekat_async import ConfigurationError
 from cekat_async.cli.client_factory import make_sandbox
-from cekat_async.cli.event_loop import run_async
 from cekat_async.cli.streams import write_stdout
 
 if TYPE_CHECKING:
     from cekat_async import RateLimit
-    from cekat_async.cli.exit_codes import ExitCode
     from cekat_async.cli.reporter import Reporter
 
 __all__ = ["run_sandbox"]
@@ -29,18 +27,8 @@ _BANNER = """The sandbox is up; Ctrl-C ends it.
 """
 
 
-def run_sandbox(reporter: Reporter, rate: RateLimit | None, options: dict[str, Any]) -> ExitCode:
-    """Run a sandbox until Ctrl-C or SIGTERM.
-
-    Args:
-        reporter: Reports that it has ended.
-        rate: The quota that it grants.
-        options: Further arguments of :func:`make_sandbox`.
-    """
-    return run_async(_run(reporter, rate, options), reporter)
-
-
-async def _run(reporter: Reporter, rate: RateLimit | None, options: dict[str, Any]) -> None:
+async def run_sandbox(reporter: Reporter, rate: RateLimit | None, **options: Any) -> None:
+    """Run a sandbox until Ctrl-C or SIGTERM; the arguments are those of ``make_sandbox``."""
     async with AsyncExitStack() as stack:
         try:
             sandbox = await stack.enter_async_context(make_sandbox(rate, **options))
