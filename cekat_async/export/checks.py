@@ -172,7 +172,7 @@ def require_carriable(existing: ExistingTarget, target: str, failed: Collection[
     Raises:
         ReplacementRefusedError: They cannot. The message says why.
     """
-    if existing.last is not None and existing.is_unchanged:
+    if existing.is_unchanged:
         return
     why = "has no manifest" if existing.last is None else "was changed since the last export"
     first = next(iter(failed))
