@@ -75,7 +75,7 @@ class Sandbox:
         require_integer("cache", cache)
         self.api_key = _check_key(api_key)
         self.log = Log()
-        self._dataset = Dataset(conversations, inboxes, seed, dialect, cache=cache)
+        self._dataset = Dataset(conversations, inboxes, seed, dialect, cache)
         self._listing = self._dataset.listing
         events = LiveEvents(live or Live(), self._listing)
         self._api = Api(self._dataset, events, dialect)
