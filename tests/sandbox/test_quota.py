@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from support.clock import skip
 
 from cekat_async.sandbox import Quota, Sandbox
-from cekat_async.sandbox.behaviour.quota import QuotaState, build_counter
-from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers, build_retry_after
+from cekat_async.sandbox.behaviour.quota import (
+    QuotaState,
+    build_counter,
+    build_quota_headers,
+    build_retry_after,
+)
 
 WINDOWS = ("fixed", "first_hit", "sliding", "bucket")
 quotas = st.builds(

@@ -21,8 +21,11 @@ from cekat_async._api.requests import Request
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.sandbox import Quota
-from cekat_async.sandbox.behaviour.quota import build_counter
-from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers, build_retry_after
+from cekat_async.sandbox.behaviour.quota import (
+    build_counter,
+    build_quota_headers,
+    build_retry_after,
+)
 
 from .clock import VirtualLoop
 from .parts import in_one_step

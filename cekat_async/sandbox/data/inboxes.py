@@ -96,21 +96,20 @@ class InboxDistribution:
         places = self._places[inbox]
         return rounds * len(places) + bisect_left(places, place)
 
-    def get_conversation(self, inbox: int, rank: int) -> int:
-        """Return the number of the conversation that is the ``rank``-th of ``inbox``."""
-        places = self._places[inbox]
-        rounds, place = divmod(rank, len(places))
-        return rounds * len(self._pattern) + places[place]
-
     def ascending(self, inbox: int, start: int) -> Iterator[int]:
         """Yield the conversations of ``inbox`` from ``start`` on, in ascending order."""
         for rank in range(self.count_below(inbox, start), self.size(inbox)):
-            yield self.get_conversation(inbox, rank)
+            yield self._get_conversation(inbox, rank)
 
     def descending(self, inbox: int, stop: int) -> Iterator[int]:
         """Yield the conversations of ``inbox`` below ``stop``, in descending order."""
         for rank in range(self.count_below(inbox, stop) - 1, -1, -1):
-            yield self.get_conversation(inbox, rank)
+            yield self._get_conversation(inbox, rank)
+
+    def _get_conversation(self, inbox: int, rank: int) -> int:
+        places = self._places[inbox]
+        rounds, place = divmod(rank, len(places))
+        return rounds * len(self._pattern) + places[place]
 
 
 def _build_pattern(length: int, inboxes: int, key: int) -> array[int]:
