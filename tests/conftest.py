@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.clock import let_tasks_end
 from support.effort import EFFORT
+from support.parts import make_client
 
-from cekat_async import CekatClient, RetryPolicy
+from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
 # A busy machine is no failure: no example has a deadline, and slow generation of examples is fine.
@@ -100,10 +101,5 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator[CekatClient]:
     """A client of that sandbox, without a pace and with next to no backoff."""
-    async with CekatClient(
-        sandbox.api_key,
-        base_url=sandbox.base_url,
-        rate_limit=None,
-        retry=RetryPolicy(backoff=0.001),
-    ) as running:
+    async with make_client(sandbox) as running:
         yield running

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
-from support.parts import collect, collect_ids, make_config, make_pipeline, page_body, page_reply
+from support.parts import (
+    collect,
+    collect_ids,
+    make_client,
+    make_config,
+    make_pipeline,
+    page_body,
+    page_reply,
+)
 from support.rawserver import RawServer, http
 from support.scripted import ScriptedTransport, reply
 
@@ -25,7 +33,6 @@ from cekat_async import (
     MalformedRecord,
     Position,
     RateLimit,
-    RetryPolicy,
     StageStatus,
 )
 from cekat_async._api.requests import encode_query
@@ -51,12 +58,6 @@ def rooms(steps, **options) -> tuple[Conversations, ScriptedTransport]:
     """Return conversations over a transport that plays ``steps``."""
     pipeline, transport = make_pipeline(steps, **options)
     return Conversations(pipeline, Inboxes(pipeline).list), transport
-
-
-def make_client(sandbox: Sandbox, **options) -> CekatClient:
-    """Return a client of a sandbox, without pace and with next to no backoff."""
-    quick = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
-    return CekatClient(sandbox.api_key, base_url=sandbox.base_url, **quick | options)
 
 
 def get_ids(sandbox: Sandbox) -> list[str]:

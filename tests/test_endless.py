@@ -6,16 +6,14 @@ from typing import get_args
 from urllib.parse import parse_qs
 
 import pytest
-from support.parts import collect
+from support.parts import collect, make_client
 from support.rawserver import RawServer, http
 
 from cekat_async import (
-    CekatClient,
     CekatError,
     PaginationError,
     Position,
     RawPage,
-    RetryPolicy,
 )
 from cekat_async.pages import Page
 from cekat_async.sandbox import Dialect, Sandbox
@@ -23,16 +21,6 @@ from cekat_async.sandbox.options import EndlessTimes
 
 PAGES = 4
 CONVERSATIONS = 40
-
-
-def make_client(server, **options) -> CekatClient:
-    return CekatClient(
-        getattr(server, "api_key", "key"),
-        base_url=server.base_url,
-        rate_limit=None,
-        retry=RetryPolicy(attempts=1),
-        **options,
-    )
 
 
 async def until_error(items) -> tuple[list, CekatError | None]:

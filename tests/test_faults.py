@@ -4,10 +4,10 @@ import logging
 
 import pytest
 from support.effort import EFFORT
-from support.parts import collect
+from support.parts import collect, make_client
 from support.served import hangs_skipped
 
-from cekat_async import CekatClient, RetryPolicy, Timeout
+from cekat_async import RetryPolicy, Timeout
 from cekat_async.sandbox import Dialect, Fault, Faults, Sandbox
 
 pytestmark = pytest.mark.once
@@ -25,9 +25,7 @@ async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
     dialect = Dialect(compress="gzip" if seed % 2 else None, tie=seed)
     async with (
         Sandbox(2500, seed=seed, quota=None, faults=faults, dialect=dialect) as sandbox,
-        CekatClient(
-            sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=STUBBORN
-        ) as client,
+        make_client(sandbox, retry=STUBBORN) as client,
     ):
         pages = await collect(client.conversations.list(page_size=25).pages())
         raw = [bytes(record) for page in pages for record in page.raw]
@@ -51,9 +49,7 @@ async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
     policy = RetryPolicy(attempts=attempts, backoff=0.0001, backoff_max=0.0001)
     async with (
         Sandbox(2 * pages, quota=None, faults=faults) as sandbox,
-        CekatClient(
-            sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=policy
-        ) as client,
+        make_client(sandbox, retry=policy) as client,
     ):
         ids = [conversation.id async for conversation in client.conversations.list(page_size=2)]
         expected = [id_ for id_, _ in sandbox.records()]
@@ -81,15 +77,10 @@ async def test_each_kind_of_fault_is_survived_many_times(caplog):
         Fault.wire(b"\x16\x03\x01\x02\x00"),
         Fault.hang(),
     ]
+    policy = RetryPolicy(attempts=31, backoff=0.001, backoff_max=0.001)
     async with (
         Sandbox(100, quota=None) as sandbox,
-        CekatClient(
-            sandbox.api_key,
-            base_url=sandbox.base_url,
-            rate_limit=None,
-            retry=RetryPolicy(attempts=31, backoff=0.001, backoff_max=0.001),
-            timeout=Timeout(read=30.0),
-        ) as client,
+        make_client(sandbox, retry=policy, timeout=Timeout(read=30.0)) as client,
         hangs_skipped(sandbox, 31.0),
     ):
         sandbox.fail_next(*(kind for kind in kinds for _ in range(2)))

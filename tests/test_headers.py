@@ -13,8 +13,7 @@ from support.effort import EFFORT
 
 from cekat_async._ratelimit.headers import QuotaStatement, parse_rate_limit_headers
 from cekat_async.sandbox import Quota
-from cekat_async.sandbox.behaviour.quota import QuotaState
-from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers
+from cekat_async.sandbox.behaviour.quota import QuotaState, build_quota_headers
 
 NOW = datetime(2026, 4, 10, 9, 51, 19, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())

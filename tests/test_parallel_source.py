@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from support.clock import cancelled_after, let_tasks_end, run_virtual
 from support.effort import EFFORT
 from support.listing import ModelListing
-from support.parts import collect, make_pipeline
+from support.parts import collect, make_client, make_pipeline
 from support.scripted import reply
 
 from cekat_async import (
-    CekatClient,
     ConfigurationError,
     Cursor,
     InboxesFailedError,
@@ -436,10 +435,6 @@ def test_a_doubt_is_logged_once(caplog):
     assert record.levelname == "WARNING"
     assert "i1" in record.message
     assert "does not answer a constructed cursor" in record.message
-
-
-def make_client(sandbox: Sandbox, **options) -> CekatClient:
-    return CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, **options)
 
 
 @pytest.mark.parametrize("made_up", get_args(MadeUpCursors))

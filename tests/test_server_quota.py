@@ -11,8 +11,7 @@ from cekat_async._ratelimit.headers import QuotaStatement, parse_rate_limit_head
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._ratelimit.server_quota import RESET_SLACK, ServerQuota
 from cekat_async.sandbox import Quota
-from cekat_async.sandbox.behaviour.quota import build_counter
-from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers
+from cekat_async.sandbox.behaviour.quota import build_counter, build_quota_headers
 
 PER = 60.0
 EPOCH = 1.8e9

@@ -1,12 +1,11 @@
 """Tracked pages over sockets: gone on with in another process, and none missed."""
 
 import pytest
+from support.parts import make_client
 
 from cekat_async import (
-    CekatClient,
     InboxesFailedError,
     Position,
-    RetryPolicy,
 )
 from cekat_async.sandbox import Dialect, Live, Sandbox
 
@@ -45,16 +44,6 @@ class Keeper:
         finally:
             await pages.aclose()
         return count
-
-
-def make_client(sandbox, **options):
-    return CekatClient(
-        sandbox.api_key,
-        base_url=sandbox.base_url,
-        rate_limit=None,
-        retry=RetryPolicy(attempts=2, backoff=0.001),
-        **options,
-    )
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])

@@ -17,12 +17,11 @@ from cekat_async.sandbox.validation import require_integer, require_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
     from typing import Self
 
     from cekat_async.sandbox.behaviour.faults import Fault, Faults
 
-DEFAULT_KEY: Final = "sandbox.not-a-real-key.0000000000000000000000000000000000000000000000"
+_DEFAULT_KEY: Final = "sandbox.not-a-real-key.0000000000000000000000000000000000000000000000"
 _MAX_CONVERSATIONS: Final = 100_000_000
 _MAX_INBOXES: Final = 1_000_000
 _MAX_PORT: Final = 65_535
@@ -71,11 +70,15 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        _check(conversations, inboxes, seed, latency, port)
+        require_integer("conversations", conversations, maximum=_MAX_CONVERSATIONS)
+        require_integer("inboxes", inboxes, minimum=1 if conversations else 0, maximum=_MAX_INBOXES)
+        require_integer("seed", seed, minimum=-(1 << 63))
+        require_number("latency", latency)
         require_integer("cache", cache)
+        require_integer("port", port, maximum=_MAX_PORT)
         self.api_key = _check_key(api_key)
         self.log = Log()
-        self._dataset = Dataset(conversations, inboxes, seed, dialect, cache=cache)
+        self._dataset = Dataset(conversations, inboxes, seed, dialect, cache)
         self._listing = self._dataset.listing
         events = LiveEvents(live or Live(), self._listing)
         self._api = Api(self._dataset, events, dialect)
@@ -96,12 +99,7 @@ class Sandbox:
         self._base_url = f"http://{host}:{self._socket.sockets[0].getsockname()[1]}"
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._socket is not None and self._connections is not None:
             await stop_listening(self._socket)
             await self._connections.close_all()
@@ -221,17 +219,9 @@ class Sandbox:
         return number
 
 
-def _check(conversations: int, inboxes: int, seed: int, latency: float, port: int) -> None:
-    require_integer("conversations", conversations, maximum=_MAX_CONVERSATIONS)
-    require_integer("inboxes", inboxes, minimum=1 if conversations else 0, maximum=_MAX_INBOXES)
-    require_integer("seed", seed, minimum=-(1 << 63))
-    require_number("latency", latency)
-    require_integer("port", port, maximum=_MAX_PORT)
-
-
 def _check_key(api_key: str | None) -> str:
     if api_key is None:
-        return DEFAULT_KEY
+        return _DEFAULT_KEY
     if not api_key or not all("!" <= letter <= "~" for letter in api_key):
         raise ValueError("api_key must be printable ASCII without spaces")
     return api_key

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
+from support.parts import make_client
 
-from cekat_async import CekatClient, RetryPolicy
+from cekat_async import RetryPolicy
 from cekat_async.sandbox import Sandbox
 
 _numbers = count()
@@ -50,14 +51,10 @@ def account():
 
     @asynccontextmanager
     async def account(conversations=250, *, attempts=8, rate_limit=None, quota=None, **options):
+        retry = RetryPolicy(attempts=attempts, backoff=0.001)
         async with (
             Sandbox(conversations, quota=quota, **{"cache": 10_000} | options) as sandbox,
-            CekatClient(
-                sandbox.api_key,
-                base_url=sandbox.base_url,
-                rate_limit=rate_limit,
-                retry=RetryPolicy(attempts=attempts, backoff=0.001),
-            ) as client,
+            make_client(sandbox, rate_limit=rate_limit, retry=retry) as client,
         ):
             yield Account(sandbox, client)
 

@@ -10,11 +10,11 @@ from support.accounts import (
     asked_for,
     change_inboxes,
     close_inboxes,
-    make_client,
     open_inboxes,
     rotate_key,
 )
 from support.exports import read_account, read_files, read_manifest, read_target
+from support.parts import make_client
 
 from cekat_async import (
     AuthenticationError,
@@ -23,6 +23,7 @@ from cekat_async import (
     NotSentError,
     PermissionDeniedError,
     ReplacementRefusedError,
+    RetryPolicy,
 )
 from cekat_async.export import Manifest, export_conversations
 from cekat_async.export.accounts import Identity
@@ -47,7 +48,7 @@ class World:
             close_inboxes(sandbox)
 
     async def export(self, target, sandbox=None, **options):
-        async with make_client(sandbox or self.ours, attempts=1) as client:
+        async with make_client(sandbox or self.ours, retry=RetryPolicy(attempts=1)) as client:
             return await export_conversations(client, target, **options)
 
     async def stop(self, target, sandbox=None, pages=3, **options):

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
 from support.hostile import Sent, make_body, records
+from support.parts import make_client
 
-from cekat_async import CekatClient, RetryPolicy
+from cekat_async import RetryPolicy
 from cekat_async.export import ExportReport, export_conversations
 from cekat_async.sandbox import Fault, Sandbox
 
@@ -43,12 +44,7 @@ def exported(target: Path, pages: list[list[Sent]], **options) -> ExportReport:
     async def main() -> ExportReport:
         async with (
             Sandbox(0, quota=None) as sandbox,
-            CekatClient(
-                sandbox.api_key,
-                base_url=sandbox.base_url,
-                rate_limit=None,
-                retry=RetryPolicy(attempts=1),
-            ) as client,
+            make_client(sandbox, retry=RetryPolicy(attempts=1)) as client,
         ):
             first, *others = [Fault.raw(body=body) for body in bodies(pages)]
             # A request for the account's business comes before the first page, and one for the

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.accounts import close_inboxes, hide_inboxes, make_client, open_inboxes, rotate_key
+from support.accounts import close_inboxes, hide_inboxes, open_inboxes, rotate_key
 from support.effort import EFFORT
+from support.parts import make_client
 
 from cekat_async import (
     CheckpointError,

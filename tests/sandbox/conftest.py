@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
@@ -53,18 +52,6 @@ async def send_once(request, handler):
 
 
 @pytest.fixture
-def eventually():
-    """Wait until a condition holds, for a minute at most."""
-
-    async def eventually(condition):
-        async with asyncio.timeout(60):
-            while not condition():  # noqa: ASYNC110 - any condition, so there is no event
-                await asyncio.sleep(0.001)
-
-    return eventually
-
-
-@pytest.fixture
 def calling():
     """A context manager that gives a ``Caller`` for a sandbox."""
 
@@ -77,3 +64,10 @@ def calling():
             yield Caller(session)
 
     return calling
+
+
+@pytest.fixture
+async def caller(sandbox, calling):
+    """A ``Caller`` for the sandbox of the same test."""
+    async with calling(sandbox) as caller:
+        yield caller

@@ -16,12 +16,6 @@ async def sandbox():
         yield sandbox
 
 
-@pytest.fixture
-async def caller(sandbox, calling):
-    async with calling(sandbox) as caller:
-        yield caller
-
-
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer wrong", "Basic {key}", "{key}", "Bearer {key}x", "Bearer  "]
 )

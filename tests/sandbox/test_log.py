@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import until
 from yarl import URL
 
 from cekat_async.sandbox import Fault, Log, Sandbox, SeenRequest
@@ -82,7 +83,7 @@ async def test_answers_are_counted(calling):
         assert len(sandbox.log.requests) == 6
 
 
-async def test_connections_are_counted(calling, eventually):
+async def test_connections_are_counted(calling):
     """Kept ones once, parallel ones each, dropped ones too; closed ones are not open."""
     async with Sandbox(5, latency=0.02) as sandbox:
         async with calling(sandbox) as caller:
@@ -95,7 +96,7 @@ async def test_connections_are_counted(calling, eventually):
             sandbox.fail_next(Fault.drop())
             with pytest.raises(aiohttp.ClientError):
                 await caller.get()
-        await eventually(lambda: not sandbox.log.open_connections)
+        await until(lambda: not sandbox.log.open_connections)
         assert sandbox.log.connections == 5
 
 

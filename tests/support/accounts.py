@@ -1,9 +1,7 @@
 """What happens to an account in tests: its key is rotated, its inboxes are hidden."""
 
 import json
-from contextlib import asynccontextmanager
 
-from cekat_async import CekatClient, RetryPolicy
 from cekat_async.sandbox.api.replies import build_error
 
 INBOXES = "/api/inboxes"
@@ -13,16 +11,6 @@ def rotate_key(sandbox, key):
     """Let a sandbox accept another key, and only that one."""
     sandbox.api_key = key
     sandbox._handler._options = sandbox._handler._options._replace(api_key=key)
-
-
-@asynccontextmanager
-async def make_client(sandbox, **options):
-    """Open a client of a sandbox with the key of now, without a pace."""
-    retry = RetryPolicy(attempts=options.pop("attempts", 8), backoff=0.001)
-    async with CekatClient(
-        sandbox.api_key, base_url=sandbox.base_url, rate_limit=None, retry=retry, **options
-    ) as client:
-        yield client
 
 
 def close_inboxes(sandbox, status=403):

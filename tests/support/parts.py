@@ -1,10 +1,10 @@
-"""The parts of a client, put together by hand, with options made for tests."""
+"""A client and its parts, put together by hand, with options made for tests."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from cekat_async import RetryPolicy, Timeout
+from cekat_async import CekatClient, RetryPolicy, Timeout
 from cekat_async._api.client_config import ClientConfig, build_client_config
 from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
@@ -19,6 +19,13 @@ T = TypeVar("T")
 
 PATIENT = Timeout(deadline=None)
 """For tests in which no deadline is to play a part."""
+
+
+def make_client(server: Any, **options: Any) -> CekatClient:
+    """Return a client of a server, without a pace and with next to no backoff."""
+    quick: dict[str, Any] = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
+    key = getattr(server, "api_key", "a-made-up-key")
+    return CekatClient(key, base_url=server.base_url, **quick | options)
 
 
 def make_config(

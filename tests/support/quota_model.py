@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiolimiter import AsyncLimiter
 from multidict import CIMultiDict
 
-from cekat_async import APIStatusError, Limiter, RateLimit, RetryPolicy, Timeout
-from cekat_async._api.client_config import build_client_config
+from cekat_async import APIStatusError, Limiter, RateLimit, RetryPolicy
 from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.sandbox import Quota
-from cekat_async.sandbox.behaviour.quota import build_counter
-from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers, build_retry_after
+from cekat_async.sandbox.behaviour.quota import (
+    build_counter,
+    build_quota_headers,
+    build_retry_after,
+)
 
 from .clock import VirtualLoop
-from .parts import in_one_step
+from .parts import PATIENT, in_one_step, make_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,7 +249,9 @@ def _client(
     cell: Cell, limiter: Any, server: Server, done: list[float]
 ) -> list[asyncio.Task[None]]:
     """Start a client's workers, which write down when each page came."""
-    pipeline = Pipeline(_config(cell), limiter, server)
+    retry = RetryPolicy(budget=None)
+    config = make_config(retry=retry, timeout=PATIENT, concurrency=cell.workers)
+    pipeline = Pipeline(config, limiter, server)
     return [asyncio.ensure_future(_work(pipeline, done)) for _ in range(cell.workers)]
 
 
@@ -258,19 +262,6 @@ async def _work(pipeline: Pipeline, done: list[float]) -> None:
         except APIStatusError:
             continue  # a script would give up here
         done.append(_now())
-
-
-def _config(cell: Cell) -> Any:
-    return build_client_config(
-        api_key="a-made-up-key",
-        base_url="http://127.0.0.1:1",
-        environ={},
-        retry=RetryPolicy(budget=None),
-        timeout=Timeout(deadline=None),
-        concurrency=cell.workers,
-        trust_env=False,
-        allow_http=False,
-    )
 
 
 def _now() -> float:

@@ -17,12 +17,7 @@ _FIELDS: Final = ("cursor_id", "cursor_ts")
 
 
 class Cursors:
-    """Issues cursors and reads them, as a dialect says.
-
-    Args:
-        listing: The conversations that cursors point to.
-        made_up: How to treat a cursor that was never issued.
-    """
+    """Issues cursors and reads them; ``made_up`` says how to treat one that was never issued."""
 
     def __init__(self, listing: Listing, made_up: MadeUpCursors) -> None:
         self._listing = listing

@@ -24,9 +24,6 @@ class PagesAfterEnd:
     """Numbers the pages after the end from 1, and makes the cursors that lead to them.
 
     The cursor contains everything about its page, so this keeps no state.
-
-    Args:
-        dialect: What those pages contain, and which timestamps their cursors have.
     """
 
     def __init__(self, dialect: Dialect) -> None:

@@ -12,12 +12,7 @@ _MAX_DIGITS: Final = 18
 
 
 class InvalidParameterError(Exception):
-    """A parameter for which the reply is a validation error.
-
-    Args:
-        field: The parameter's name.
-        message: What is wrong with it.
-    """
+    """A parameter for which the reply is a validation error that names the ``field``."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

@@ -26,11 +26,6 @@ _NO_CURSOR: Final[dict[str, str | None]] = {"cursor_id": None, "cursor_ts": None
 class Api:
     """Answers requests that carry the right key.
 
-    Args:
-        dataset: The account that is served.
-        events: What changes in the account after each page.
-        dialect: How to answer where the documentation is silent.
-
     Attributes:
         forbidden: Ids of the inboxes whose conversations the key may not list.
     """

@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 class LiveEvents:
-    """Changes conversations after each page, in the same way for the same seed.
-
-    Args:
-        live: How many events of which kind there are per page.
-        listing: The conversations that change.
-    """
+    """Changes conversations after each page, in the same way for the same seed."""
 
     def __init__(self, live: Live, listing: Listing) -> None:
         self._live = live

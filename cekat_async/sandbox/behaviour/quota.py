@@ -1,15 +1,19 @@
-"""Counters of a quota, one for each kind of window. Pure: the caller passes the time."""
+"""A quota: a counter for each kind of window, and the headers that report it.
+
+Pure: the caller passes the time.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from math import floor
+from email.utils import formatdate
+from math import ceil, floor
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from cekat_async.sandbox.options import Quota
+    from cekat_async.sandbox.options import Quota, ResetAs
 
 _DAY = 86_400.0
 # Refills are sums of floats, so a whole token may be a little less than one.
@@ -44,14 +48,11 @@ class QuotaCounter(Protocol):
         ...
 
 
-class FixedWindow:
+class _FixedWindow:
     """Windows one after the other, each with the full quota.
 
-    Args:
-        limit: Requests per window.
-        per: Length of a window in seconds.
-        phase: Where windows start if they are aligned to the clock; ``None`` if each starts with
-            the first request after the last one.
+    ``phase`` is where windows start if they are aligned to the clock; ``None`` if each starts with
+    the first request after the last one.
     """
 
     def __init__(self, limit: int, per: float, phase: float | None) -> None:
@@ -62,7 +63,6 @@ class FixedWindow:
         self._used = 0
 
     def take(self, now: float, count: int = 1) -> QuotaState:
-        """Grant up to ``count`` requests at the time ``now``."""
         start = self._find_start(now)
         if start != self._start:
             self._start, self._used = start, 0
@@ -80,13 +80,8 @@ class FixedWindow:
         return self._start
 
 
-class SlidingWindow:
-    """At most ``limit`` requests in any ``per`` seconds.
-
-    Args:
-        limit: Requests per window.
-        per: Length of the window in seconds.
-    """
+class _SlidingWindow:
+    """At most ``limit`` requests in any ``per`` seconds."""
 
     def __init__(self, limit: int, per: float) -> None:
         self._limit = limit
@@ -94,7 +89,6 @@ class SlidingWindow:
         self._times: deque[float] = deque()
 
     def take(self, now: float, count: int = 1) -> QuotaState:
-        """Grant up to ``count`` requests at the time ``now``."""
         while self._times and now >= self._times[0] + self._per:
             self._times.popleft()
         granted = min(count, self._limit - len(self._times))
@@ -105,14 +99,8 @@ class SlidingWindow:
         return QuotaState(granted, self._limit, remaining, reset, wait)
 
 
-class TokenBucket:
-    """A bucket of tokens that refills evenly.
-
-    Args:
-        limit: Tokens added per ``per`` seconds.
-        per: That time in seconds.
-        burst: Tokens that the bucket holds; it starts full.
-    """
+class _TokenBucket:
+    """A bucket that starts with ``burst`` tokens and refills by ``limit`` per ``per`` seconds."""
 
     def __init__(self, limit: int, per: float, burst: int) -> None:
         self._limit = limit
@@ -122,7 +110,6 @@ class TokenBucket:
         self._last: float | None = None
 
     def take(self, now: float, count: int = 1) -> QuotaState:
-        """Grant up to ``count`` requests at the time ``now``."""
         passed = 0.0 if self._last is None else now - self._last
         self._last = now
         self._tokens = min(self._burst, self._tokens + passed * self._rate)
@@ -134,20 +121,14 @@ class TokenBucket:
         return QuotaState(granted, self._limit, remaining, reset, wait)
 
 
-class WindowAndDay:
-    """A window and a daily limit: a request that one refuses is not counted by the other.
-
-    Args:
-        window: The quota per window.
-        per_day: Requests in the 24 hours that start with the first one.
-    """
+class _WindowAndDay:
+    """A window and a daily limit: a request that one refuses is not counted by the other."""
 
     def __init__(self, window: QuotaCounter, per_day: int) -> None:
         self._window = window
-        self._day = FixedWindow(per_day, _DAY, None)
+        self._day = _FixedWindow(per_day, _DAY, None)
 
     def take(self, now: float, count: int = 1) -> QuotaState:
-        """Grant up to ``count`` requests at the time ``now``."""
         left = self._day.take(now, 0)
         state = self._window.take(now, min(count, left.remaining))
         day = self._day.take(now, state.granted)
@@ -167,16 +148,65 @@ class WindowAndDay:
 def build_counter(quota: Quota) -> QuotaCounter:
     """Return a new counter for ``quota``."""
     window = _build_window(quota)
-    return window if quota.per_day is None else WindowAndDay(window, quota.per_day)
+    return window if quota.per_day is None else _WindowAndDay(window, quota.per_day)
 
 
 def _build_window(quota: Quota) -> QuotaCounter:
     match quota.window:
         case "fixed":
-            return FixedWindow(quota.requests, quota.per, quota.phase)
+            return _FixedWindow(quota.requests, quota.per, quota.phase)
         case "first_hit":
-            return FixedWindow(quota.requests, quota.per, None)
+            return _FixedWindow(quota.requests, quota.per, None)
         case "sliding":
-            return SlidingWindow(quota.requests, quota.per)
+            return _SlidingWindow(quota.requests, quota.per)
         case "bucket":
-            return TokenBucket(quota.requests, quota.per, quota.burst or quota.requests)
+            return _TokenBucket(quota.requests, quota.per, quota.burst or quota.requests)
+
+
+def build_quota_headers(quota: Quota, state: QuotaState, wall: float) -> dict[str, str]:
+    """Return the headers in which replies report the quota; ``wall`` is seconds since 1970."""
+    limit, remaining = str(state.limit), str(state.remaining)
+    match quota.headers:
+        case None:
+            return {}
+        case "x-ratelimit":
+            return {
+                "X-RateLimit-Limit": limit,
+                "X-RateLimit-Remaining": remaining,
+                "X-RateLimit-Reset": _format_reset(quota.reset_as, state.reset, wall),
+            }
+        case "ratelimit":
+            return {
+                "RateLimit-Limit": limit,
+                "RateLimit-Remaining": remaining,
+                "RateLimit-Reset": str(ceil(state.reset)),
+            }
+        case "ratelimit-combined":
+            reset = ceil(state.reset)
+            return {
+                "RateLimit": f"limit={limit}, remaining={remaining}, reset={reset}",
+                "RateLimit-Policy": f"{limit};w={quota.per:g}",
+            }
+
+
+def build_retry_after(quota: Quota, state: QuotaState, wall: float) -> dict[str, str]:
+    """Return the ``Retry-After`` of a refusal, rounded up so that obeying it is enough."""
+    match quota.retry_after:
+        case None:
+            return {}
+        case "seconds":
+            return {"Retry-After": str(ceil(state.wait))}
+        case "fraction":
+            return {"Retry-After": f"{ceil(state.wait * 1000) / 1000:.3f}"}
+        case "http-date":
+            return {"Retry-After": formatdate(ceil(wall + state.wait), usegmt=True)}
+
+
+def _format_reset(form: ResetAs, seconds: float, wall: float) -> str:
+    match form:
+        case "epoch":
+            return str(ceil(wall + seconds))
+        case "epoch_ms":
+            return str(ceil((wall + seconds) * 1000))
+        case "delta":
+            return str(ceil(seconds))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cekat_async.sandbox.data.ids import Ids
-from cekat_async.sandbox.data.inbox_distribution import InboxDistribution
+from cekat_async.sandbox.data.inboxes import InboxDistribution
 from cekat_async.sandbox.data.timeline import Timeline
 from cekat_async.sandbox.seeded_hash import derive_key, hash_number
 
@@ -39,12 +39,6 @@ UNCHANGED: Final = Change()
 
 class Account:
     """Ids, timestamps, inboxes and statuses, which are computed and not stored.
-
-    Args:
-        conversations: How many conversations there are at the start.
-        inboxes: How many inboxes there are.
-        seed: Seed of the data.
-        dialect: How the data is ordered.
 
     Attributes:
         size: How many conversations there are at the start.

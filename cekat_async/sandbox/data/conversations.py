@@ -11,7 +11,7 @@ from cekat_async.sandbox.data.draws import draw_record, get_threshold, pick, to_
 from cekat_async.sandbox.data.ids import Ids, format_uuid
 from cekat_async.sandbox.data.inboxes import get_inbox_name, get_platform
 from cekat_async.sandbox.data.json_fields import encode_fields
-from cekat_async.sandbox.data.timeline import NEWEST, get_time_formatter
+from cekat_async.sandbox.data.timeline import FORMATTERS, NEWEST
 from cekat_async.sandbox.seeded_hash import derive_key
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _HANDLED: Final = frozenset({"assigned", "resolved"})
 _NO_LABELS: Final = encode_fields(labels=None)
 _NO_LAST_MESSAGE: Final = encode_fields(last_message=None)
 _NO_ADDITIONAL: Final = encode_fields(additional_data=None)
+_NO_COLLABORATORS: Final = encode_fields(collaborators=[])
 _UNRESOLVED: Final = encode_fields(resolved_at=None, resolved_by_id=None, resolved_by_name=None)
 
 # A case occurs if its draw is below the threshold.
@@ -37,37 +38,28 @@ _IF_SLA: Final = get_threshold(0.15)
 
 
 class ConversationRenderer:
-    """Renders the conversations of an account.
-
-    Args:
-        account: The account.
-        seed: Seed of the data.
-        dialect: How records are formatted.
-    """
+    """Renders the conversations of an account."""
 
     def __init__(self, account: Account, seed: int, dialect: Dialect) -> None:
         self._account = account
         self._by_creation = dialect.order == "created"
         self._unknown_fields = dialect.unknown_fields
         self._if_null = get_threshold(dialect.collections_null, bits=16)
-        self._format_time = get_time_formatter(dialect.timestamps)
+        self._format_time = FORMATTERS[dialect.timestamps]
         self._key = derive_key(seed, "record").to_bytes(8, "little")
         self._get_inbox = lru_cache(maxsize=1024)(partial(_build_inbox, account, seed))
-        self._handling = _build_handling(seed)
-        self._resolved_by = _build_resolved_by(seed)
-        self._collaborators = _build_collaborators(seed)
+        agents = _build_named(seed, "agent", texts.AGENTS)
+        self._handling = _build_handling(agents)
+        self._resolved_by = [
+            encode_fields(resolved_by_id=by["id"], resolved_by_name=by["name"]) for by in agents
+        ]
+        self._collaborators = [encode_fields(collaborators=[agent]) for agent in agents]
         self._labels = _build_labels(seed, colored=dialect.unknown_fields)
-        self._pipelines = _build_pipelines(seed)
+        pipelines = _build_named(seed, "label", texts.PIPELINES)
+        self._pipelines = [encode_fields(pipeline=pipeline) for pipeline in pipelines]
 
     def render(self, id_: str, number: int, at: int, change: Change = UNCHANGED) -> bytes:
-        """Return a conversation as the server sends it, in UTF-8 JSON.
-
-        Args:
-            id_: Its id.
-            number: Its number.
-            at: Its initial timestamp in the timeline.
-            change: All its changes since the start.
-        """
+        """Return a conversation as UTF-8 JSON; ``at`` is its initial timestamp in the timeline."""
         drawn = draw_record(self._key, number)
         status = self._account.status(number, change)
         created, active = self._get_span(at, change, drawn)
@@ -96,13 +88,12 @@ class ConversationRenderer:
     def _contact(self, id_: str, number: int, drawn: bytes) -> tuple[bytes, ...]:
         """Return the first fields, beginning with the record's opening brace."""
         inbox = self._get_inbox(self._account.distribution.get_inbox(number))
-        has_phone = inbox.has_phone
         return (
             b'{"id":"%b"' % id_.encode(),
             inbox.id,
             b'"contact_id":"%b"' % format_uuid(drawn[draws.CONTACT_ID]).encode(),
             json_fields.contact_name(drawn),
-            json_fields.contact_phone(drawn) if has_phone else json_fields.NO_PHONE,
+            json_fields.contact_phone(drawn) if inbox.has_phone else json_fields.NO_PHONE,
             inbox.kind,
         )
 
@@ -137,7 +128,8 @@ class ConversationRenderer:
         if drawn[draws.HAS_PIPELINE] < _IF_PIPELINE:
             found.append(pick(self._pipelines, drawn[draws.PIPELINE]))
         if drawn[draws.HAS_COLLABORATORS] < _IF_COLLABORATORS:
-            found.append(self._collaborators[drawn[draws.COLLABORATOR]])
+            draw = drawn[draws.COLLABORATOR]
+            found.append(pick(self._collaborators, draw) if draw % 2 else _NO_COLLABORATORS)
         if drawn[draws.HAS_HUMAN] < _IF_HUMAN:
             found.append(json_fields.last_message_by_human(drawn))
         if drawn[draws.HAS_SLA] < _IF_SLA:
@@ -167,9 +159,8 @@ def _build_named(seed: int, kind: str, names: tuple[str, ...]) -> list[dict[str,
     return [{"id": ids.encode(number), "name": name} for number, name in enumerate(names)]
 
 
-def _build_handling(seed: int) -> dict[str, list[bytes]]:
+def _build_handling(agents: list[dict[str, str]]) -> dict[str, list[bytes]]:
     """Return the fields of status and agent, by status and agent."""
-    agents = _build_named(seed, "agent", texts.AGENTS)
     nobody = {"id": None, "name": None}
     return {
         status: [
@@ -178,19 +169,6 @@ def _build_handling(seed: int) -> dict[str, list[bytes]]:
         ]
         for status in STATUSES
     }
-
-
-def _build_resolved_by(seed: int) -> list[bytes]:
-    agents = _build_named(seed, "agent", texts.AGENTS)
-    return [encode_fields(resolved_by_id=by["id"], resolved_by_name=by["name"]) for by in agents]
-
-
-def _build_collaborators(seed: int) -> list[bytes]:
-    """Return a list of one agent or none for each draw."""
-    agents = _build_named(seed, "agent", texts.AGENTS)
-    return [
-        encode_fields(collaborators=[pick(agents, draw)] if draw % 2 else []) for draw in range(256)
-    ]
 
 
 def _build_labels(seed: int, *, colored: bool) -> list[list[bytes]]:
@@ -204,8 +182,3 @@ def _build_labels(seed: int, *, colored: bool) -> list[list[bytes]]:
         return encode_fields(labels=[pick(shown, first + 5 * step) for step in range(count)])
 
     return [[build(form, first) for first in range(len(plain))] for form in range(2 * _COLORED)]
-
-
-def _build_pipelines(seed: int) -> list[bytes]:
-    named = _build_named(seed, "label", texts.PIPELINES)
-    return [encode_fields(pipeline=pipeline) for pipeline in named]

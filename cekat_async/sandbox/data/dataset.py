@@ -16,27 +16,14 @@ if TYPE_CHECKING:
 
 
 class Dataset:
-    """An account and the records it contains.
-
-    Args:
-        conversations: How many conversations there are at the start.
-        inboxes: How many inboxes there are.
-        seed: Seed of the data.
-        dialect: How the data is formatted and ordered.
-        cache: How many rendered conversations are kept, the most recently used ones; 0 for none.
-
-    Attributes:
-        account: Ids, timestamps, inboxes and statuses.
-        listing: The order of the conversations, and their changes.
-        inboxes: Makes the JSON of inboxes.
-    """
+    """An account and its records; ``cache`` is how many rendered conversations are kept."""
 
     def __init__(
-        self, conversations: int, inboxes: int, seed: int, dialect: Dialect, *, cache: int = 0
+        self, conversations: int, inboxes: int, seed: int, dialect: Dialect, cache: int
     ) -> None:
         self.account = Account(conversations, inboxes, seed, dialect)
         self.listing = Listing(self.account, seed, dialect.order)
-        self.inboxes = InboxRenderer(self.account, seed)
+        self.inboxes = InboxRenderer(self.account.inbox_ids, seed)
         render = ConversationRenderer(self.account, seed, dialect).render
         # The arguments alone decide the result, so a cached record is never out of date.
         self._render = lru_cache(maxsize=cache)(render) if cache else render

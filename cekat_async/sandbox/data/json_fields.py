@@ -97,13 +97,7 @@ def first_message(number: int, drawn: bytes) -> bytes:
 
 
 def last_message_text(number: int, messages: int, drawn: bytes) -> bytes:
-    """Return the text of the last message, without quotes.
-
-    Args:
-        number: The record's number.
-        messages: How many messages it has received since the start.
-        drawn: The record's draws.
-    """
+    """Return the text of the last message, without quotes, after ``messages`` new ones."""
     table = _ANSWERS if (drawn[draws.SPEAKER] + messages) % 3 else _QUESTIONS
     text = pick(table, drawn[draws.MESSAGE] + 7 * messages).replace(b"{}", b"%d" % number)
     return b"%b (%d)" % (text, messages) if messages else text

@@ -30,11 +30,6 @@ class Listing:
     Initial rows are computed and only changes are stored, so memory grows with the number of
     changes and not with the number of conversations. Each change advances the sandbox's own clock
     by less than a second, so that every run gives the same data.
-
-    Args:
-        account: The data before any change.
-        seed: Seed of the sandbox.
-        order: What the listing is ordered by.
     """
 
     def __init__(self, account: Account, seed: int, order: Order) -> None:

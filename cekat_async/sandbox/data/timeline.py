@@ -1,39 +1,52 @@
-"""The timestamp of each conversation, and the conversations before and after a timestamp."""
+"""The timestamp of each conversation, and how many conversations are before a timestamp."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from itertools import accumulate
+from math import isqrt
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cekat_async.sandbox.data.density import build_periods
 from cekat_async.sandbox.seeded_hash import derive_key, hash_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cekat_async.sandbox.data.ids import Ids
-    from cekat_async.sandbox.options import Dialect, Timestamps
+    from cekat_async.sandbox.options import Density, Dialect, Timestamps
 
 _UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # 2026-04-10T09:51:19.885, the cursor of the API's own example.
 NEWEST: Final = 1_775_814_679_885
-_HOUR: Final = 3_600_000
-# A lookup is eight times as fast as ``datetime.isoformat``, and each record has several times.
-_SECONDS: Final = tuple(f"{second // 60:02d}:{second % 60:02d}" for second in range(3600))
+
+# One group every 100 seconds: a week for 5,000 groups, three years for a million. The other
+# densities take about the same time in total.
+_STEP: Final = 100_003
+_GAP: Final = 50
+_SIZES: Final = 16
+_BURST_STEP: Final = _STEP // (1 + _GAP)
+_RECENT_STEP: Final = _STEP // 100
+_EARLIER_STEP: Final = _STEP * 10
+
+
+class _Period(NamedTuple):
+    """Consecutive groups of conversations at one pace, newest first.
+
+    Group ``first + n`` is somewhere in the ``step`` milliseconds from ``start + n * step`` on,
+    counted from the newest conversation.
+    """
+
+    first: int
+    start: int
+    step: int
 
 
 class Timeline:
     """The listing's timestamps in milliseconds since 1970 (UTC).
 
     Groups of ``tie`` neighbours share one; each group's is lower than that of the group before.
-
-    Args:
-        seed: Seed of the sandbox.
-        ids: The conversations' ids; they order the rows of one timestamp.
-        dialect: How many neighbours share one timestamp, and the density of the groups.
-        conversations: How many conversations there are at the start.
+    Within a group, the ids decide the order.
     """
 
     def __init__(self, seed: int, ids: Ids, dialect: Dialect, conversations: int) -> None:
@@ -41,7 +54,7 @@ class Timeline:
         self._ids = ids
         self._tie = dialect.tie
         groups = -(-conversations // dialect.tie)
-        self._periods = build_periods(dialect.density, groups, derive_key(seed, "density"))
+        self._periods = _build_periods(dialect.density, groups, derive_key(seed, "density"))
         self._firsts = [period.first for period in self._periods]
         self._starts = [period.start for period in self._periods]
 
@@ -86,15 +99,36 @@ class Timeline:
         return NEWEST - back - (hash_number(self._key, group) % step if group else 0)
 
 
-def get_time_formatter(timestamps: Timestamps) -> Callable[[int], str]:
-    """Return the function that formats milliseconds since 1970 as a dialect does."""
-    return _FORMATTERS[timestamps]
+def _build_periods(density: Density, groups: int, key: int) -> list[_Period]:
+    """Return the periods that contain the groups, newest first; the last one has no end."""
+    match density:
+        case "even":
+            return [_Period(0, 0, _STEP)]
+        case "bursty":
+            pace = _BURST_STEP * (1 + _GAP)
+            bursts = _find_bursts(groups, key)
+            return [_Period(first, first * pace, _BURST_STEP) for first in bursts]
+        case "recent":
+            recent = max(1, groups * 9 // 10)
+            earlier = _Period(recent, recent * _RECENT_STEP, _EARLIER_STEP)
+            return [_Period(0, 0, _RECENT_STEP), earlier]
+
+
+def _find_bursts(groups: int, key: int) -> list[int]:
+    """Return the first group of each burst; sizes differ by a factor of up to 16."""
+    # 6 bursts in 500 groups, 20 in 40,000, 44 in a million.
+    count = max(1, isqrt(2 * isqrt(groups)))
+    weights = [1 + hash_number(key, number) % _SIZES for number in range(count)]
+    before = [0, *accumulate(weights)]
+    # Each burst gets one group, so that none is empty, and the rest by weight.
+    spare = max(0, groups - count)
+    return [number + spare * before[number] // before[-1] for number in range(count)]
 
 
 def format_cursor_time(ts: int) -> str:
     """Format milliseconds since 1970 as a cursor does: with milliseconds, without a zone."""
-    hour, rest = divmod(ts, _HOUR)
-    return f"{_format_hour(hour)}:{_SECONDS[rest // 1000]}.{rest % 1000:03d}"
+    moment = (_UNIX + timedelta(milliseconds=ts)).replace(tzinfo=None)
+    return moment.isoformat(timespec="milliseconds")
 
 
 def parse_cursor_time(text: str) -> int | None:
@@ -110,17 +144,12 @@ def parse_cursor_time(text: str) -> int | None:
         return None
 
 
-@lru_cache(maxsize=4096)
-def _format_hour(hour: int) -> str:
-    return (_UNIX + timedelta(hours=hour)).isoformat(timespec="hours")[:13]
-
-
 def _format_micro(ts: int) -> str:
     # Times are whole milliseconds; three more digits are derived to look real.
     return f"{format_cursor_time(ts)}{ts * 7919 % 1000:03d}"
 
 
-_FORMATTERS: Final[dict[Timestamps, Callable[[int], str]]] = {
+FORMATTERS: Final[dict[Timestamps, Callable[[int], str]]] = {
     "offset": lambda ts: f"{format_cursor_time(ts)}+00:00",
     "z": lambda ts: f"{format_cursor_time(ts)}Z",
     "micro": lambda ts: f"{_format_micro(ts)}+00:00",

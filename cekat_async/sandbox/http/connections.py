@@ -19,12 +19,7 @@ _ITERATIONS_TO_ACCEPT: Final = 3
 
 
 class Connections(web.Server):
-    """aiohttp's low-level server, which also numbers its connections.
-
-    Args:
-        handle: Answers a request; it also gets the number of its connection.
-        log: Counts the connections.
-    """
+    """aiohttp's low-level server, which also counts its connections and passes their numbers on."""
 
     def __init__(
         self, handle: Callable[[web.BaseRequest, int], Awaitable[web.StreamResponse]], log: Log

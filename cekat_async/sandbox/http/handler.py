@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cekat_async.sandbox.api.replies import Reply, build_error, build_unauthenticated
 from cekat_async.sandbox.behaviour.faults import Fault
-from cekat_async.sandbox.behaviour.quota import QuotaState, build_counter
-from cekat_async.sandbox.behaviour.quota_headers import build_quota_headers, build_retry_after
+from cekat_async.sandbox.behaviour.quota import (
+    QuotaState,
+    build_counter,
+    build_quota_headers,
+    build_retry_after,
+)
 from cekat_async.sandbox.http.delivery import compress_body, send_reply
 from cekat_async.sandbox.log import Log, SeenRequest
 from cekat_async.sandbox.seeded_hash import derive_key, hash_number
@@ -48,11 +52,6 @@ class Handler:
 
     All of that happens at once when the request arrives, so the log has requests in the order
     in which they changed the account. Only then is the rest of the latency awaited.
-
-    Args:
-        api: Answers the requests that are let through.
-        log: Records every request.
-        options: How the handler behaves.
 
     Attributes:
         script: The faults of the next requests.
