@@ -749,7 +749,7 @@ def test_cancelled_at_any_step_of_a_script(steps):
         task.cancel()
         await asyncio.wait([task])
         assert transport.under_way == 0
-        assert pipeline._slots._value == 1
+        assert pipeline._concurrency._slots._value == 1
         assert len(await conversations.page()) == 1
 
     run_virtual(main())

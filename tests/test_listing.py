@@ -82,7 +82,7 @@ def make_account(**options) -> Account:
     return Account({"a": 10, "b": 10}, **options)
 
 
-async def ids_of(records) -> list[str]:
+async def get_ids(records) -> list[str]:
     return [record.id async for record in records]
 
 
@@ -99,8 +99,8 @@ def test_each_loop_is_a_new_walk(make):
         await asyncio.sleep(10)
         assert isinstance(listing, Listing)
         assert account.sent == 0
-        first = await ids_of(listing)
-        assert sorted(await ids_of(listing)) == sorted(first)
+        first = await get_ids(listing)
+        assert sorted(await get_ids(listing)) == sorted(first)
         assert sorted(record.id for record in await listing.collect()) == sorted(first)
         pages = await collect(listing.pages())
         assert sorted(id_ for page in pages for id_ in page.ids) == sorted(first)
@@ -536,7 +536,7 @@ def test_cancelled_at_any_turn(make, turns, read):
         await cancelled_after(turns, read(listing))
         await let_tasks_end(1)
         assert account.transport.under_way == 0
-        assert account.pipeline._slots._value == 20
+        assert account.pipeline._concurrency._slots._value == 20
         await listing.aclose()
 
     run_virtual(main())
