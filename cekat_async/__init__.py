@@ -11,7 +11,6 @@ import logging
 import typing
 
 from cekat_async import errors
-from cekat_async._api.decoding import decode_conversation
 from cekat_async._version import __version__
 from cekat_async.config import RateLimit, RetryPolicy, Timeout
 from cekat_async.errors import *  # noqa: F403 - the family is listed once, in errors.__all__
@@ -24,6 +23,7 @@ from cekat_async.models import (
     PlatformType,
     StageStatus,
 )
+from cekat_async.models.decoding import decode_conversation
 from cekat_async.models.raw_json import record_id
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 from cekat_async.positions import Cursor, Position

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from support.virtual import virtual
+from support.clock import virtual
 
 from cekat_async._ratelimit.clock import time_now
 

@@ -14,7 +14,6 @@ from support.scripted import reply
 
 from cekat_async._api import decoding
 from cekat_async._api.decoding import (
-    decode_conversation,
     decode_conversation_page,
     decode_inbox_page,
     decode_raw_page,
@@ -27,6 +26,7 @@ from cekat_async.errors import (
     MalformedBodyError,
 )
 from cekat_async.models import Conversation, Inbox, Label, MessagePreview
+from cekat_async.models.decoding import decode_conversation
 from cekat_async.models.steps import run_steps
 from cekat_async.positions import Cursor
 

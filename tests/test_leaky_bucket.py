@@ -4,8 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-from support.clock import most_in_any, now
-from support.virtual import virtual
+from support.clock import most_in_any, now, virtual
 
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
 from cekat_async._ratelimit.scheduler import Terms

@@ -9,10 +9,9 @@ from collections import deque
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.clock import most_in_any, now, run_virtual
+from support.clock import most_in_any, now, run_virtual, virtual
 from support.effort import EFFORT
 from support.scripted import reply
-from support.virtual import virtual
 
 from cekat_async import Limiter, RateLimit
 from cekat_async.errors import ConfigurationError, RateLimitError

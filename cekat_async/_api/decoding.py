@@ -5,8 +5,7 @@ another type, one malformed record), or the page is very large, the records are 
 and decoded one by one. Bad metadata never costs a record: totals that cannot be read are unknown,
 and a cursor that cannot be read is an error after the page.
 
-All functions but :func:`decode_conversation` work in steps: see
-:mod:`cekat_async.models.steps`.
+All functions work in steps: see :mod:`cekat_async.models.steps`.
 """
 
 from __future__ import annotations
@@ -17,21 +16,19 @@ import msgspec
 
 from cekat_async._api.envelope import build_cursor, cut_reply, read_cursor, read_totals
 from cekat_async._api.status import error_from_reply
-from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.models.base import Record
 from cekat_async.models.decoding import CONVERSATION, INBOX, build_malformed, pause_if_large
 from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.models.raw_json import NULL, count_values, fits_at_once
-from cekat_async.models.steps import Steps, run_steps
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 
 if TYPE_CHECKING:
     from cekat_async._api.replies import Reply
     from cekat_async.models.decoding import RecordDecoder
+    from cekat_async.models.steps import Steps
 
 __all__ = [
-    "decode_conversation",
     "decode_conversation_page",
     "decode_inbox_page",
     "decode_raw_page",
@@ -137,23 +134,6 @@ def decode_inbox_page(reply: Reply, number: int) -> Steps[InboxPage]:
         total_items=total_items,
         kept_raw=kept,
     )
-
-
-def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
-    """Return one conversation from its JSON, as a line of an export or ``page.raw`` holds it.
-
-    Unknown fields, fields of another type and timestamps without a zone are read as in a page.
-
-    Raises:
-        DecodeError: It is malformed: not JSON, not an object, or without a readable id. ``field``
-            says where.
-    """
-    data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
-    record = run_steps(CONVERSATION.decode(0, data))
-    if isinstance(record, MalformedRecord):
-        message = f"not a conversation: {record.reason} at {record.field}"
-        raise DecodeError(message, field=record.field, raw=record.raw)
-    return record
 
 
 def _decode_fast(decoder: msgspec.json.Decoder[_Page[R, M]], reply: Reply) -> _Page[R, M] | None:

@@ -250,12 +250,12 @@ class Export:
 
     def _name_target(self) -> str:
         """Return the target's name in a checkpoint, the same from every working directory."""
-        beside = self._sink.checkpoint
-        if beside is None:
+        usual = self._sink.checkpoint
+        if usual is None:
             return self._sink.target
         # A checkpoint next to its target may be moved together with it.
-        is_beside = self._checkpoint.path.absolute() == beside.absolute()
-        return readable(beside.name if is_beside else str(beside.absolute()))
+        is_beside = self._checkpoint.path.absolute() == usual.absolute()
+        return readable(usual.name if is_beside else str(usual.absolute()))
 
     async def _open_walks(
         self,

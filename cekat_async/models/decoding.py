@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from cekat_async.errors import DecodeError
 from cekat_async.models import (
     Conversation,
     Inbox,
@@ -33,13 +34,22 @@ from cekat_async.models.raw_json import (
     fits_at_once,
     replace_invalid_text,
 )
+from cekat_async.models.steps import run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cekat_async.models.steps import Steps
 
-__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "build_malformed", "pause_if_large"]
+
+__all__ = [
+    "CONVERSATION",
+    "INBOX",
+    "RecordDecoder",
+    "build_malformed",
+    "decode_conversation",
+    "pause_if_large",
+]
 
 R = TypeVar("R", bound=Record)
 Raw: TypeAlias = "bytes | msgspec.Raw"
@@ -270,3 +280,20 @@ _LABEL = RecordDecoder(Label)
 _PREVIEW = RecordDecoder(MessagePreview)
 CONVERSATION = RecordDecoder(Conversation)
 INBOX = RecordDecoder(Inbox)
+
+
+def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
+    """Return one conversation from its JSON, as a line of an export or ``page.raw`` holds it.
+
+    Unknown fields, fields of another type and timestamps without a zone are read as in a page.
+
+    Raises:
+        DecodeError: It is malformed: not JSON, not an object, or without a readable id. ``field``
+            says where.
+    """
+    data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
+    record = run_steps(CONVERSATION.decode(0, data))
+    if isinstance(record, MalformedRecord):
+        message = f"not a conversation: {record.reason} at {record.field}"
+        raise DecodeError(message, field=record.field, raw=record.raw)
+    return record

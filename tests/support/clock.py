@@ -1,6 +1,7 @@
 """An event loop whose clock jumps to the next timer, so that minutes pass in milliseconds."""
 
 import asyncio
+import functools
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -40,6 +41,16 @@ def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on a virtual clock that begins at 0; it may leave no task."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_leaving_nothing(main))
+
+
+def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on a virtual clock that begins at 0."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        run_virtual(test(*args, **kwargs))
+
+    return run
 
 
 async def _leaving_nothing(main: Coroutine[Any, Any, T]) -> T:
