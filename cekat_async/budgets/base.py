@@ -11,7 +11,7 @@ from cekat_async import ClientClosedError, ConfigurationError
 from cekat_async.config import require_count, require_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from typing import Self
 
 __all__ = ["KEPT", "BaseBudget", "require_extra", "require_seconds", "seconds"]
@@ -91,7 +91,7 @@ def seconds(milliseconds: int | None) -> float:
 
 
 @contextlib.contextmanager
-def require_extra(extra: str) -> Iterator[None]:
+def require_extra(extra: str) -> Generator[None, None, None]:
     """Raise ConfigurationError if the libraries of an extra, imported inside, are missing."""
     try:
         yield

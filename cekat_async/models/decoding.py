@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Optional, TypeAlias, TypeVar
 
 import msgspec
 
@@ -268,7 +268,7 @@ _CONVERTERS: dict[Any, Callable[[bytes], _Value]] = {
     str | None: _to_text,
     StageStatus | None: _to_open_enum(StageStatus),
     PlatformType | None: _to_open_enum(PlatformType),
-    Timestamp | None: _to_timestamp,
+    Optional[Timestamp]: _to_timestamp,  # noqa: UP045 - pyright refuses `|` with Annotated
     dict[str, Any] | None: _to_object,
     Any: _to_any,
 }

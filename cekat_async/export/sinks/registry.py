@@ -46,8 +46,12 @@ def _create_sqlite(target: str, **options: Any) -> Sink:
     return SqliteSink(target, **options)
 
 
+def _create_stdout(_: str) -> Sink:
+    return StdoutSink()
+
+
 _TABLE = frozenset({"table"})
-_STDOUT = _Kind(lambda _: StdoutSink())
+_STDOUT = _Kind(_create_stdout)
 _POSTGRES = _Kind(PostgresSink, _TABLE)
 _PARQUET_FOLDER = _Kind(ParquetFolderSink)
 # Sinks import their libraries when they are created.
