@@ -215,8 +215,6 @@ class FileSink(ReplacedSink):
 class Output:
     """A file that is written from its beginning to its end, and the hash of its content."""
 
-    closed = False  # pyarrow asks for it
-
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._hash = hashlib.sha256()

@@ -86,7 +86,7 @@ class ParquetFormat:
         # All ids and raw records differ, so a dictionary of them would only cost time.
         dictionary = [name for name in names if name not in {"id", "raw"}]
         with self._parquet.ParquetWriter(
-            output,
+            _OutputFile(output),
             self._schema,
             compression="zstd",
             use_dictionary=dictionary,
@@ -135,6 +135,26 @@ class ParquetFormat:
                 f"{path} has other columns than an export: "
                 f"{'; '.join(differences) or 'they are in another order'}; choose another target"
             )
+
+
+class _OutputFile:
+    """An output as a file for pyarrow, whose writer writes a footer even after an error."""
+
+    closed = False
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._has_failed = False
+
+    def write(self, data: Any) -> None:
+        """Write all of some bytes. After an error this does nothing: the file is discarded."""
+        if self._has_failed:
+            return
+        try:
+            self._output.write(data)
+        except BaseException:
+            self._has_failed = True
+            raise
 
 
 def _get_types(schema: Any) -> dict[str, object]:
