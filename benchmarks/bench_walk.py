@@ -14,16 +14,7 @@ from functools import partial
 import rivals
 from page_server import SERVERS, Listing, chosen, serving
 from rivals import BY_HAND, BY_HAND_UVLOOP, OPENAI, OURS, OURS_UVLOOP, PYDANTIC, RIVALS
-from suite import (
-    Claim,
-    Metric,
-    Result,
-    argument_parser,
-    fresh,
-    interleaved,
-    ratios,
-    show,
-)
+from suite import Claim, Metric, Result, argument_parser, fresh, interleaved, ratios, show
 
 # Behind them imports, connections and the allocator are as they stay.
 _WARM_UP = 50

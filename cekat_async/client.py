@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Self
 from cekat_async._api.client_config import build_client_config
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.pipeline import Pipeline, Traffic
-from cekat_async.config import (
-    DEFAULT_MAX_PAGE_BYTES,
-    RateLimit,
-    RetryPolicy,
-    Timeout,
-)
+from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, RateLimit, RetryPolicy, Timeout
 from cekat_async.errors import ClientClosedError, ConfigurationError
 from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes

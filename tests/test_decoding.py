@@ -13,11 +13,7 @@ from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async._api import decoding
-from cekat_async._api.decoding import (
-    decode_conversation_page,
-    decode_inbox_page,
-    decode_raw_page,
-)
+from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page, decode_raw_page
 from cekat_async.errors import (
     APIStatusError,
     AuthenticationError,

@@ -9,12 +9,7 @@ import pytest
 from support.parts import collect, make_client
 from support.rawserver import RawServer, http
 
-from cekat_async import (
-    CekatError,
-    PaginationError,
-    Position,
-    RawPage,
-)
+from cekat_async import CekatError, PaginationError, Position, RawPage
 from cekat_async.pages import Page
 from cekat_async.sandbox import Dialect, Sandbox
 from cekat_async.sandbox.options import EndlessTimes

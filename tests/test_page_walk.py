@@ -12,11 +12,7 @@ from support.effort import EFFORT
 
 from cekat_async._paging.cursor_walk import CursorWalk
 from cekat_async._paging.page_fetcher import ListQuery
-from cekat_async._paging.page_walk import (
-    malformed_error,
-    walk_inboxes,
-    walk_pages,
-)
+from cekat_async._paging.page_walk import malformed_error, walk_inboxes, walk_pages
 from cekat_async.errors import CekatError, MalformedRecordError, PaginationError
 from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.pages import ConversationPage, InboxPage

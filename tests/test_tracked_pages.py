@@ -3,10 +3,7 @@
 import pytest
 from support.parts import make_client
 
-from cekat_async import (
-    InboxesFailedError,
-    Position,
-)
+from cekat_async import InboxesFailedError, Position
 from cekat_async.sandbox import Dialect, Live, Sandbox
 
 

@@ -3,12 +3,7 @@
 import aiohttp
 import msgspec
 from aiolimiter import AsyncLimiter
-from tenacity import (
-    retry,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential_jitter,
-)
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from rivals.by_hand import KEY, Page
 

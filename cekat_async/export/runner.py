@@ -13,11 +13,7 @@ from cekat_async import Position
 from cekat_async.config import require_count, require_text
 from cekat_async.export.accounts import prepare_export
 from cekat_async.export.checkpoint import Checkpoint, Job, count_conversations
-from cekat_async.export.checks import (
-    Policy,
-    build_filters,
-    require_own_checkpoint,
-)
+from cekat_async.export.checks import Policy, build_filters, require_own_checkpoint
 from cekat_async.export.collecting import Collector
 from cekat_async.export.existing_target import ExistingTarget
 from cekat_async.export.opening import OpenedExport, open_export
@@ -35,12 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
-    from cekat_async import (
-        CekatClient,
-        ConversationPage,
-        MalformedRecord,
-        StageStatus,
-    )
+    from cekat_async import CekatClient, ConversationPage, MalformedRecord, StageStatus
     from cekat_async.export.manifest import Filters, Manifest
     from cekat_async.export.sinks.base import Sink
 

@@ -6,13 +6,7 @@ from functools import partial
 
 import msgspec
 import pytest
-from support.accounts import (
-    asked_for,
-    change_inboxes,
-    close_inboxes,
-    open_inboxes,
-    rotate_key,
-)
+from support.accounts import asked_for, change_inboxes, close_inboxes, open_inboxes, rotate_key
 from support.exports import read_account, read_files, read_manifest, read_target
 from support.parts import make_client
 

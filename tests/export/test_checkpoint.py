@@ -22,12 +22,7 @@ from support.exports import read_files
 from support.sinks import MOMENT
 
 from cekat_async import CheckpointError, Position, TargetError
-from cekat_async.export.checkpoint import (
-    Checkpoint,
-    FetchedPage,
-    Job,
-    count_conversations,
-)
+from cekat_async.export.checkpoint import Checkpoint, FetchedPage, Job, count_conversations
 from cekat_async.export.checkpoint_file import FORMAT
 from cekat_async.export.manifest import Counts, Filters, Partition
 

@@ -2,13 +2,7 @@
 
 import pytest
 
-from cekat_async import (
-    CekatClient,
-    NotSentError,
-    RetryPolicy,
-    ServerError,
-    TargetError,
-)
+from cekat_async import CekatClient, NotSentError, RetryPolicy, ServerError, TargetError
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Fault
 

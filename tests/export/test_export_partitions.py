@@ -6,11 +6,7 @@ import pytest
 from support.effort import EFFORT
 from support.exports import read_account, read_target
 
-from cekat_async import (
-    ConfigurationError,
-    InboxesFailedError,
-    PermissionDeniedError,
-)
+from cekat_async import ConfigurationError, InboxesFailedError, PermissionDeniedError
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Fault
 

@@ -12,13 +12,7 @@ import pytest
 from support.exports import read_manifest
 
 from cekat_async import RateLimit, ServerError, __version__
-from cekat_async.export import (
-    Counts,
-    ExportProgress,
-    ExportReport,
-    Filters,
-    export_conversations,
-)
+from cekat_async.export import Counts, ExportProgress, ExportReport, Filters, export_conversations
 from cekat_async.export.progress import ProgressTracker
 from cekat_async.export.runner import Export
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink

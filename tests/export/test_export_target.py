@@ -19,13 +19,7 @@ from pathlib import Path
 import pytest
 from support.effort import EFFORT
 
-from cekat_async import (
-    CheckpointError,
-    ConfigurationError,
-    NotFoundError,
-    ServerError,
-    TargetError,
-)
+from cekat_async import CheckpointError, ConfigurationError, NotFoundError, ServerError, TargetError
 from cekat_async.export import Filters, Manifest, export_conversations
 from cekat_async.export.checkpoint import Checkpoint
 from cekat_async.export.runner import Export

@@ -8,12 +8,7 @@ import pytest
 from support.accounts import hide_inboxes
 from support.exports import read_account, read_files, read_manifest, read_target
 
-from cekat_async import (
-    CheckpointError,
-    ConfigurationError,
-    ReplacementRefusedError,
-    TargetError,
-)
+from cekat_async import CheckpointError, ConfigurationError, ReplacementRefusedError, TargetError
 from cekat_async.export import export_conversations
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault

@@ -9,12 +9,7 @@ import msgspec
 
 from cekat_async import TargetError
 from cekat_async.cli.client_factory import open_client
-from cekat_async.cli.commands.export_progress import (
-    Snapshot,
-    get_speed_fields,
-    make_display,
-    shown,
-)
+from cekat_async.cli.commands.export_progress import Snapshot, get_speed_fields, make_display, shown
 from cekat_async.cli.commands.export_request import STDOUT
 from cekat_async.cli.commands.export_summary import describe_failures, summarize
 from cekat_async.cli.event_loop import run_async
