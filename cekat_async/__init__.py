@@ -63,7 +63,7 @@ __all__ += errors.__all__
 # Without a handler of its own, Python prints a library's warnings to standard error.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-if not typing.TYPE_CHECKING:
+if not typing.TYPE_CHECKING:  # pragma: no branch
     # asyncio and aiohttp take longer to import than everything else.
     def __getattr__(name: str) -> object:
         if name == "CekatClient":

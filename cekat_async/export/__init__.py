@@ -37,7 +37,7 @@ __all__ = [
     "sink_for",
 ]
 
-if not typing.TYPE_CHECKING:
+if not typing.TYPE_CHECKING:  # pragma: no branch
     # asyncio and sqlite3 take longer to import than everything else.
     def __getattr__(name: str) -> object:
         if name == "export_conversations":
