@@ -173,6 +173,7 @@ def test_dir_shows_all_public_names(package: ModuleType) -> None:
     shown = run(f"import {name}; print(*dir({name}))").split()
 
     assert set(package.__all__) <= set(shown)
+    assert set(package.__all__) <= set(dir(package))
 
 
 @pytest.mark.parametrize("name", ["config", "errors", "models", "pages"])
