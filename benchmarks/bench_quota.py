@@ -116,7 +116,7 @@ def run_ours(cell: Cell) -> Row:
     return Row(cell, {OURS: model.run(cell, OURS, _PERIODS[cell.limit])})
 
 
-def is_met(row: Row) -> bool:
+def is_reached(row: Row) -> bool:
     """Whether a cell has the numbers that are aimed at."""
     cell, ours = row.cell, row.outcomes[OURS]
     if cell.strangers == "alone":
@@ -184,7 +184,7 @@ def missed(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the cells that do not have the numbers, where headers make them possible."""
     for row in rows:
         possible = row.cell.strangers == "alone" or row.cell.headers in HONEST
-        if possible and not is_met(row):
+        if possible and not is_reached(row):
             ours = row.outcomes[OURS]
             yield f"{'  '.join(map(str, row.cell))}: {ours.used:.1%}, {ours.refused} of 429"
 
@@ -226,7 +226,7 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
                 and row.cell.headers == headers
             ]
             if group:
-                met = sum(map(is_met, group))
+                met = sum(map(is_reached, group))
                 yield f"{strangers}, headers {headers}: {met} of {len(group)} cells"
 
 

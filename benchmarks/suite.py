@@ -53,7 +53,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     at_least: bool = False
 
     @property
-    def is_met(self) -> bool:
+    def is_reached(self) -> bool:
         """Whether the median is as it is wanted."""
         reached = statistics.median(self.values)
         return reached >= self.wanted if self.at_least else reached <= self.wanted
@@ -169,7 +169,7 @@ def claims_table(claims: Iterable[Claim]) -> list[list[str]]:
         bound = "at least" if claim.at_least else "at most"
         wanted = f"{bound} {claim.wanted:g} {claim.unit}"
         reached = f"{spread(claim.values).shown(_digits(claim.wanted))} {claim.unit}"
-        rows.append([claim.what, wanted, reached, "met" if claim.is_met else "missed"])
+        rows.append([claim.what, wanted, reached, "met" if claim.is_reached else "missed"])
     return rows
 
 
@@ -209,7 +209,7 @@ def as_data(result: Result) -> dict[str, Any]:
     summary = {name: _summary(result, name) for name in result.samples}
     claims = [
         msgspec.to_builtins(claim)
-        | {"reached": statistics.median(claim.values), "is_met": claim.is_met}
+        | {"reached": statistics.median(claim.values), "is_met": claim.is_reached}
         for claim in result.claims
     ]
     return msgspec.to_builtins(result) | {"summary": summary, "claims": claims}

@@ -46,10 +46,13 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
     @property
     def ids(self) -> list[str | None]:
         """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
-        odd_at = {odd.index: odd for odd in self.malformed_records}
+        malformed_at = {odd.index: odd for odd in self.malformed_records}
         items = iter(self.items)
         count = len(self.items) + len(self.malformed_records)
-        return [odd_at[place].id if place in odd_at else next(items).id for place in range(count)]
+        return [
+            malformed_at[place].id if place in malformed_at else next(items).id
+            for place in range(count)
+        ]
 
     @property
     def unknown_fields(self) -> dict[str, int]:
@@ -194,8 +197,8 @@ def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
         # The ids of a larger page could take too long to read at once. Then its bytes must do.
         reads_ids = fits_at_once(page.body)
         return [(reads_ids and record_id(raw)) or bytes(raw) for raw in page.raw]
-    odd_at = {odd.index: odd.raw for odd in page.malformed_records}
-    return [odd_at[index] if id_ is None else id_ for index, id_ in enumerate(page.ids)]
+    malformed_at = {odd.index: odd.raw for odd in page.malformed_records}
+    return [malformed_at[index] if id_ is None else id_ for index, id_ in enumerate(page.ids)]
 
 
 def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
@@ -203,17 +206,17 @@ def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
     if all(wanted):
         return page
     indices = [index for index, is_wanted in enumerate(wanted) if is_wanted]
-    odd_at = {odd.index: odd for odd in page.malformed_records}
+    malformed_at = {odd.index: odd for odd in page.malformed_records}
     # Where the records that are not odd stand, in the order of `items`.
-    plain = (index for index in range(len(wanted)) if index not in odd_at)
+    plain = (index for index in range(len(wanted)) if index not in malformed_at)
     raw = page.raw
     return msgspec.structs.replace(
         page,
         items=tuple(item for index, item in zip(plain, page.items, strict=True) if wanted[index]),
         malformed_records=tuple(
-            msgspec.structs.replace(odd_at[index], index=place)
+            msgspec.structs.replace(malformed_at[index], index=place)
             for place, index in enumerate(indices)
-            if index in odd_at
+            if index in malformed_at
         ),
         body=b'{"data":[%s]}' % b",".join(bytes(raw[index]) for index in indices),
         kept_raw=None if page.kept_raw is None else [raw[index] for index in indices],

@@ -409,13 +409,13 @@ def test_odd_records_are_told_of_with_their_page(prefetch):
     """However far ahead pages are, the caller hears of an odd record when it gets its page."""
     odd = reply(body=page_body([], "c2", data=[{"id": 7}]))
     conversations, _ = rooms([page_reply(["1"], "c1"), odd, page_reply(["3"])])
-    told: list[MalformedRecord] = []
+    reported: list[MalformedRecord] = []
 
     async def main() -> list[int]:
         seen = []
-        async for _ in conversations.list(prefetch=prefetch, on_malformed=told.append).pages():
+        async for _ in conversations.list(prefetch=prefetch, on_malformed=reported.append).pages():
             await asyncio.sleep(1)
-            seen.append(len(told))
+            seen.append(len(reported))
         return seen
 
     assert run_virtual(main()) == [0, 1, 1]
@@ -619,14 +619,16 @@ async def test_an_error_says_where_to_go_on(client, sandbox, pages_before):
 # Odd records
 
 
-def odd_page(count: int = 100, odd: tuple[int, ...] = (57,), cursor: str | None = None) -> bytes:
+def malformed_page(
+    count: int = 100, odd: tuple[int, ...] = (57,), cursor: str | None = None
+) -> bytes:
     records = [{"id": f"id-{n}", "notes": math.nan if n in odd else "fine"} for n in range(count)]
     return page_body([], cursor, data=records)
 
 
 async def test_an_odd_record_does_not_cost_the_others(client, sandbox):
     """A walk hands out the other 99 before it raises, and names record, field and bytes."""
-    sandbox.fail_next(Fault.raw(body=odd_page()))
+    sandbox.fail_next(Fault.raw(body=malformed_page()))
     found: list[str] = []
 
     with pytest.raises(MalformedRecordError) as caught:
@@ -642,7 +644,7 @@ async def test_an_odd_record_does_not_cost_the_others(client, sandbox):
 
 async def test_a_page_with_an_odd_record(client, sandbox):
     """A single page raises, with the page of the others on the error and its own cursor."""
-    sandbox.fail_next(Fault.raw(body=odd_page()))
+    sandbox.fail_next(Fault.raw(body=malformed_page()))
     start = Cursor("c0", "2026-04-10T09:51:19.885")
 
     with pytest.raises(MalformedRecordError) as caught:
@@ -654,7 +656,11 @@ async def test_a_page_with_an_odd_record(client, sandbox):
 
 async def test_odd_records_can_be_reported_instead(client, sandbox):
     """With ``on_malformed`` the walk goes on, and each odd record is reported once."""
-    faults = (odd_page(100, (0, 99), "c1"), odd_page(10, (5,), "c2"), odd_page(2, (0, 1)))
+    faults = (
+        malformed_page(100, (0, 99), "c1"),
+        malformed_page(10, (5,), "c2"),
+        malformed_page(2, (0, 1)),
+    )
     sandbox.fail_next(*(Fault.raw(body=body) for body in faults))
     odd: list[MalformedRecord] = []
 
@@ -666,7 +672,7 @@ async def test_odd_records_can_be_reported_instead(client, sandbox):
 
 async def test_odd_records_of_a_page_can_be_reported(client, sandbox):
     """With ``on_malformed`` a single page comes without its odd records."""
-    sandbox.fail_next(Fault.raw(body=odd_page()))
+    sandbox.fail_next(Fault.raw(body=malformed_page()))
     odd: list[MalformedRecord] = []
 
     page = await client.conversations.page(on_malformed=odd.append)

@@ -157,11 +157,11 @@ def test_a_cursor_that_jumps_back_again_and_again_does_not_advance() -> None:
 
 def test_a_few_records_of_odd_times_do_not_confuse_a_sparse_listing() -> None:
     """A conversation with a time in the future, or none, ends no run of advancing pages."""
-    odd_times = ["2200-01-01T00:00:00", NEWEST, "?", "1970-01-01T00:00:00"]
+    unreadable_times = ["2200-01-01T00:00:00", NEWEST, "?", "1970-01-01T00:00:00"]
     moments = down(begin=NEWEST - 24 * HOUR)
     pages = [
         page
-        for number, odd in enumerate(odd_times)
+        for number, odd in enumerate(unreadable_times)
         for page in [
             ([f"{number}"], at(odd, f"odd-{number}")),
             *(([], at(next(moments), f"{number}-{n}")) for n in range(200)),

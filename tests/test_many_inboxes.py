@@ -393,21 +393,25 @@ def test_odd_inboxes_are_walked_too():
     account = Account({"a": 1, "b": 2})
     answer = account._answer
 
-    def with_odd(request):
+    def with_malformed(request):
         if request.path == "/api/inboxes" and request.query.endswith("page=1"):
             return reply(body=page_body([], data=odd, metadata={}))
         return answer(request)
 
-    account._answer = with_odd
-    told = []
+    account._answer = with_malformed
+    reported = []
 
     async def main() -> None:
         with pytest.raises(MalformedRecordError):
             await ids_across(account)
-        assert sorted(await ids_across(account, on_malformed=told.append)) == ["a.1", "b.1", "b.2"]
+        assert sorted(await ids_across(account, on_malformed=reported.append)) == [
+            "a.1",
+            "b.1",
+            "b.2",
+        ]
 
     run_virtual(main())
-    assert [record.index for record in told] == [2]
+    assert [record.index for record in reported] == [2]
 
 
 async def test_more_walks_than_the_client_lets_go_is_said(client, caplog):

@@ -397,16 +397,16 @@ def test_an_error_of_an_inbox_listing_comes_after_odd_records() -> None:
 
 
 PAGE = st.builds(
-    lambda ids, odd_ids, pages, items: inbox_page(
+    lambda ids, malformed_ids, pages, items: inbox_page(
         *ids,
         pages=pages,
         items=items,
         malformed_records=tuple(
-            odd(index, name, b"%d" % index) for index, name in enumerate(odd_ids)
+            odd(index, name, b"%d" % index) for index, name in enumerate(malformed_ids)
         ),
     ),
     ids=st.lists(st.sampled_from("abcdef"), max_size=4),
-    odd_ids=st.lists(st.sampled_from([None, "a", "o", "p"]), max_size=2),
+    malformed_ids=st.lists(st.sampled_from([None, "a", "o", "p"]), max_size=2),
     pages=st.none() | st.integers(-1, 5),
     items=st.none() | st.integers(-1, 9),
 )

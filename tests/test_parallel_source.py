@@ -217,27 +217,27 @@ def test_an_odd_record_ends_the_walk_or_is_told_of_once():
     """Odd records behave as in a walk in order, and those that come twice are told of once."""
     account = Account({None: even(30)})
     listing = account.listings[None]
-    odd_id = sorted(listing.times)[40]
+    malformed_id = sorted(listing.times)[40]
     plain = listing.page
 
-    def with_odd(cursor, limit=None):
+    def with_malformed(cursor, limit=None):
         page = plain(cursor, limit)
-        odd = b'{"id":"%s","labels":NaN}' % odd_id.encode()
-        body = page.body.replace(b'{"id":"%s"}' % odd_id.encode(), odd)
+        odd = b'{"id":"%s","labels":NaN}' % malformed_id.encode()
+        body = page.body.replace(b'{"id":"%s"}' % malformed_id.encode(), odd)
         return msgspec.structs.replace(page, body=body)
 
-    listing.page = with_odd
+    listing.page = with_malformed
 
     async def main() -> list:
-        told = []
-        found = await collect(account.conversations.list(segments=4, on_malformed=told.append))
-        assert {c.id for c in found} == set(listing.times) - {odd_id}
+        reported = []
+        found = await collect(account.conversations.list(segments=4, on_malformed=reported.append))
+        assert {c.id for c in found} == set(listing.times) - {malformed_id}
         with pytest.raises(MalformedRecordError) as raised:
             await collect(account.conversations.list(segments=4))
-        assert raised.value.records[0].id == odd_id
-        return told
+        assert raised.value.records[0].id == malformed_id
+        return reported
 
-    assert [odd.id for odd in run_virtual(main())] == [odd_id]
+    assert [odd.id for odd in run_virtual(main())] == [malformed_id]
 
 
 def test_a_tracked_walk_that_gives_up_has_yielded_all_that_it_received():
