@@ -6,11 +6,11 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Self
 
-from cekat_async._api.client_config import build_client_config
 from cekat_async._ratelimit.limiter import Limiter
+from cekat_async._request.client_config import build_client_config
 from cekat_async._request.pipeline import Pipeline, Traffic
 from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, RateLimit, RetryPolicy, Timeout
-from cekat_async.errors import ClientClosedError, ConfigurationError
+from cekat_async.errors import ConfigurationError
 from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes
 
@@ -121,8 +121,7 @@ class CekatClient:
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
-        if self._transport.is_closed:
-            raise ClientClosedError("the client is closed: make a new one")
+        self._transport.require_open()
         if self._entered:
             raise ConfigurationError("the client is in an 'async with' already: enter it once")
         self._entered = True

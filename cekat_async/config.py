@@ -22,6 +22,7 @@ __all__ = [
     "is_loopback",
     "require_count",
     "require_inbox_id",
+    "require_seconds",
     "require_share",
     "require_switch",
     "require_text",
@@ -69,12 +70,14 @@ def require_inbox_id(name: str, value: object) -> str:
     return str(value) if isinstance(value, UUID) else require_text(name, value)
 
 
-def _require_seconds(name: str, value: object, *, zero: bool = False) -> None:
+def require_seconds(name: str, value: object, *, zero: bool = False) -> float:
+    """Return ``value``, or raise: it must be finite, and above 0 or, with ``zero``, at least 0."""
     wanted = "of at least 0" if zero else "above 0"
     if not _is_finite(value) or value < 0 or (value == 0 and not zero):
         raise ConfigurationError(
             f"{name} must be a finite number of seconds {wanted}, not {value!r}"
         )
+    return value
 
 
 def require_share(name: str, value: object) -> float:
@@ -129,14 +132,14 @@ class RateLimit(msgspec.Struct, frozen=True):
     longest_hold: float | None = 900.0
 
     def __post_init__(self) -> None:
-        _require_seconds("RateLimit.per", self.per)
+        require_seconds("RateLimit.per", self.per)
         if self.per < _SHORTEST_PER:
             raise ConfigurationError(f"RateLimit.per must be at least {_SHORTEST_PER} seconds")
         for name in ("requests", "per_day"):
             if (value := getattr(self, name)) is not None:
                 require_count(f"RateLimit.{name}", value, at_most=_MOST_REQUESTS)
         if self.longest_hold is not None:
-            _require_seconds("RateLimit.longest_hold", self.longest_hold)
+            require_seconds("RateLimit.longest_hold", self.longest_hold)
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,8 +179,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         require_count("RetryPolicy.attempts", self.attempts)
         if self.budget is not None:
             require_count("RetryPolicy.budget", self.budget)
-        _require_seconds("RetryPolicy.backoff", self.backoff, zero=True)
-        _require_seconds("RetryPolicy.backoff_max", self.backoff_max, zero=True)
+        require_seconds("RetryPolicy.backoff", self.backoff, zero=True)
+        require_seconds("RetryPolicy.backoff_max", self.backoff_max, zero=True)
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +206,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if name != "deadline" or value is not None:
-                _require_seconds(f"Timeout.{name}", value)
+                require_seconds(f"Timeout.{name}", value)
 
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)

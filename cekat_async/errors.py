@@ -247,7 +247,8 @@ class DecodeError(CekatError):
 
     Attributes:
         field: Where in the response, such as ``$.data[7].labels[0].id``, or ``None``.
-        raw: The bytes at fault, cut at 64 KiB. They are customers' data, so not in the message.
+        raw: The bytes at fault: a whole record, or up to 64 KiB of a response. They are customers'
+            data, so not in the message.
     """
 
     def __init__(self, message: str = "", *, field: str | None = None, raw: bytes = b"") -> None:
@@ -330,9 +331,8 @@ class TargetError(CekatError):
 class ReplacementRefusedError(TargetError):
     """An export would replace its target with something that may be worse.
 
-    The target is unchanged, and the checkpoint keeps the fetched records. The same call with
-    ``option`` (``"replace"`` or ``"allow_empty"``) set to true publishes them without fetching
-    them again.
+    The target is unchanged, and the checkpoint keeps the fetched records. The same call with the
+    argument ``option`` (``"replace"`` or ``"allow_empty"``) publishes them without fetching again.
     """
 
     option = "replace"

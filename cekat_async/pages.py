@@ -207,7 +207,7 @@ def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
         return page
     indices = [index for index, is_wanted in enumerate(wanted) if is_wanted]
     malformed_at = {odd.index: odd for odd in page.malformed_records}
-    # Where the records that are not odd stand, in the order of `items`.
+    # The indices of the readable records, in the order of `items`.
     plain = (index for index in range(len(wanted)) if index not in malformed_at)
     raw = page.raw
     return msgspec.structs.replace(

@@ -6,6 +6,9 @@ from enum import StrEnum
 
 import msgspec
 
+from cekat_async.config import require_seconds
+from cekat_async.errors import DecodeError
+
 __all__ = ["Cursor", "Edge", "Part", "Position", "Stage", "WalkState"]
 
 # Messages may be listed this late: seconds.
@@ -130,9 +133,14 @@ class Position:
         """Return the position that :meth:`to_bytes` converted, in this version or an earlier one.
 
         Raises:
-            msgspec.DecodeError: ``data`` is something else.
+            DecodeError: ``data`` is something else.
         """
-        return cls.from_state(msgspec.json.decode(data, type=WalkState))
+        try:
+            return cls.from_state(msgspec.json.decode(data, type=WalkState))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise DecodeError(
+                f"not a position ({error}): pass what to_bytes() returned, or begin with Position()"
+            ) from None
 
     def to_bytes(self) -> bytes:
         """Return the position as a JSON object, of up to a few kilobytes."""
@@ -175,8 +183,12 @@ class Position:
 
         Args:
             overlap: How many seconds before the start of this walk are read again, for messages
-                that are listed later than others with a later timestamp.
+                that are listed later than others with a later timestamp. Default 900.
+
+        Raises:
+            ConfigurationError: ``overlap`` is negative, not finite, or not a number.
         """
+        require_seconds("overlap", overlap, zero=True)
         state = self._state
         if state.is_unordered or state.by_creation >= state.by_activity or not state.order:
             return Position()

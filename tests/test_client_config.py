@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.effort import EFFORT
 
-from cekat_async._api.client_config import ClientConfig, build_client_config
+from cekat_async._request.client_config import ClientConfig, build_client_config
 from cekat_async.config import DEFAULT_BASE_URL, RetryPolicy, Timeout
 from cekat_async.errors import ConfigurationError
 from cekat_async.redaction import Secret

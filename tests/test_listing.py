@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import gc
 import pickle
 from contextlib import aclosing, suppress
 from urllib.parse import parse_qsl
@@ -31,6 +30,7 @@ from cekat_async._paging.page_fetcher import ListQuery
 from cekat_async.export import export_conversations
 from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes
+from cekat_async.resources.listing import Source
 
 
 class Account:
@@ -493,6 +493,32 @@ def test_a_task_that_waits_for_a_page_is_told(way, make, after):
     run_virtual(main())
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_two_tasks_may_close_a_listing(turns):
+    """Neither fails, although the walk takes a while to end; the reader is told."""
+
+    class Slow(Source):
+        async def pages(self):
+            try:
+                await asyncio.sleep(1000)
+                yield
+            finally:
+                for _ in range(10):
+                    await asyncio.sleep(0)
+
+    async def close_later() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await listing.aclose()
+
+    listing = Listing(Slow())
+    reading = asyncio.create_task(listing.collect())
+    await asyncio.sleep(0.001)
+    await asyncio.gather(listing.aclose(), close_later())
+    with pytest.raises(ClientClosedError):
+        await reading
+
+
 @each_listing
 def test_a_walk_is_closed_while_another_task_works_on_its_page(make):
     """The task finds no more pages when it comes back."""
@@ -567,7 +593,6 @@ async def test_walks_are_not_kept():
         await listing.collect()
         async for _ in listing:
             break
-    await listing.aclose()
-    gc.collect()
+    await let_tasks_end()
 
     assert not len(listing._walks)

@@ -530,7 +530,7 @@ def test_the_deadline_names_the_last_failure_as_its_cause():
     )
 
     async def main() -> None:
-        with pytest.raises(DeadlineExceededError, match="no answer within 11 s") as caught:
+        with pytest.raises(DeadlineExceededError, match="within the 11 s of") as caught:
             await pipeline.fetch(REQUEST, make_body)
         cause = caught.value.__cause__
         assert isinstance(cause, ServerError)
@@ -828,8 +828,11 @@ def test_a_deadline_in_the_queue_says_so():
             *(pipeline.fetch(REQUEST, make_body) for _ in range(3)), return_exceptions=True
         )
         assert [str(result) for result in results[1:]] == [
-            "no answer within 6 s (/api/things)",
-            "no answer within 6 s: it was still waiting for its turn (/api/things)",
+            "no answer within the 6 s of Timeout.deadline (/api/things)",
+            (
+                "no answer within the 6 s of Timeout.deadline: the request was still queued "
+                "(/api/things)"
+            ),
         ]
 
     run_virtual(main())

@@ -1,12 +1,15 @@
 """Positions: opaque, small, and read by every later version."""
 
 import pickle
+from datetime import timedelta
+from math import inf, nan
 from random import Random
 
 import msgspec
 import pytest
 from support.listing import ModelListing, replay
 
+from cekat_async import ConfigurationError, DecodeError
 from cekat_async._parallel.walk import ParallelWalk
 from cekat_async.export.manifest import Manifest
 from cekat_async.positions import Cursor, Edge, Part, Position, Stage, WalkState
@@ -38,11 +41,20 @@ def test_a_position_survives_as_bytes():
     assert "behind" in repr(position)
 
 
-@pytest.mark.parametrize("data", [b"", b"7", b'{"stage":"nowhere"}', b'{"parts":7}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"7", b'{"stage":"nowhere"}', b'{"parts":7}', b"\xff", "\ud800"]
+)
 def test_other_bytes_are_refused(data):
     """They are not taken for the start of the listing."""
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(DecodeError, match="not a position"):
         Position.from_bytes(data)
+
+
+@pytest.mark.parametrize("overlap", [-1, inf, nan, timedelta(1), "900"])
+def test_an_overlap_is_a_number_of_seconds(overlap):
+    """One that is not would lose changes, or make a position that cannot be read back."""
+    with pytest.raises(ConfigurationError, match="overlap must be a finite number of seconds"):
+        Position.from_state(STATE).since(overlap)
 
 
 def test_again_and_since_of_a_walk_that_has_not_begun():

@@ -28,11 +28,7 @@ if TYPE_CHECKING:
     from cekat_async.models.decoding import RecordDecoder
     from cekat_async.models.steps import Steps
 
-__all__ = [
-    "decode_conversation_page",
-    "decode_inbox_page",
-    "decode_raw_page",
-]
+__all__ = ["decode_conversation_page", "decode_inbox_page", "decode_raw_page"]
 
 R = TypeVar("R", bound=Record)
 M = TypeVar("M")

@@ -8,14 +8,7 @@ import msgspec
 
 __all__ = ["HEADERS_READ", "MOST_READ", "Reply"]
 
-HEADERS_READ = (
-    "Content-Type",
-    "Date",
-    "Location",
-    "Retry-After",
-    "X-Request-Id",
-    "CF-Ray",
-)
+HEADERS_READ = ("Content-Type", "Date", "Location", "Retry-After", "X-Request-Id", "CF-Ray")
 """The headers that an error is built from."""
 
 MOST_READ = 64 * 1024

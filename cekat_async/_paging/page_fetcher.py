@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from cekat_async._api.replies import Reply
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.models.steps import Steps
-    from cekat_async.pages import ConversationPage, RawPage
+    from cekat_async.pages import ConversationPage, InboxPage, RawPage
 
 __all__ = ["ListQuery", "PageFetcher"]
 
-P = TypeVar("P", bound="ConversationPage | RawPage")
+P = TypeVar("P", bound="ConversationPage | RawPage | InboxPage")
 
 _log = logging.getLogger("cekat_async")
 
@@ -89,19 +89,19 @@ class PageFetcher(Generic[P]):
         self._pipeline = pipeline
         self._decode = decode
 
-    async def fetch(self, cursor: Cursor | None) -> P:
-        """Return the page at a cursor; ``None`` is the front."""
+    async def fetch(self, position: Cursor | int | None) -> P:
+        """Return the page at a cursor or with a number; ``None`` is the front."""
         inbox_id = self.query.inbox_id
         try:
-            page = await self._pipeline.fetch(self.query.request(cursor), self._decode)
+            page = await self._pipeline.fetch(self.query.request(position), self._decode)
         except CekatError as error:
+            cursor = position if isinstance(position, Cursor) else None
             error.locate(cursor=cursor, inbox_id=inbox_id)
             raise
         return page if inbox_id is None else msgspec.structs.replace(page, inbox_id=inbox_id)
 
     def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
         """Complete and return an error that no request raised: about a page that has arrived."""
-        error.attempts = max(error.attempts, 1)
         error.locate(path=self.query.path, cursor=cursor, inbox_id=self.query.inbox_id)
         return self._pipeline.redact(error)
 

@@ -151,16 +151,16 @@ async def report_malformed(
 
 
 async def walk_pages(
-    fetcher: PageFetcher[P], error_of: Callable[[P], CekatError | None]
+    fetcher: PageFetcher[P], get_error: Callable[[P], CekatError | None]
 ) -> AsyncGenerator[P, None]:
     """Yield page after page, from the cursor of the query.
 
-    ``error_of`` returns the error to raise after a page.
+    ``get_error`` returns the error to raise after a page.
     """
     walk = CursorWalk(fetcher.query.cursor)
     while not walk.done:
         page = await fetcher.fetch(walk.cursor)
-        error = error_of(page)
+        error = get_error(page)
         yield page
         if error is not None:
             raise fetcher.locate(error, walk.cursor)

@@ -131,11 +131,7 @@ class SegmentChain:
             following = self._following(segment)
 
     def _advance(self, segment: Segment, page: PageSummary) -> None:
-        was_unconfirmed, had_records, at = (
-            segment.is_unconfirmed,
-            segment.has_records,
-            segment.at,
-        )
+        was_unconfirmed, had_records, at = (segment.is_unconfirmed, segment.has_records, segment.at)
         try:
             segment.advance(page)
         except PaginationError as error:

@@ -28,9 +28,11 @@ class ParallelSource(ListingWalk["ConversationPage"]):
 
     Args:
         fetcher: Fetches the page after a cursor.
-        prober: Does so with a tenth of the records.
+        prober: Fetches fewer records at a time, for probes.
         walk: Decides what to fetch next.
         finish: Turns a page of the walk into the page to yield; ``None`` to yield nothing.
+        on_malformed: Called with each malformed record. Without it, the first one raises an error
+            after its page.
     """
 
     def __init__(

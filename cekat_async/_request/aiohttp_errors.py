@@ -29,7 +29,7 @@ from cekat_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from cekat_async._api.client_config import ClientConfig
+    from cekat_async._request.client_config import ClientConfig
 
 __all__ = ["ConnectionLostError", "error_from_aiohttp", "error_from_timeout", "invalid_host_error"]
 

@@ -24,10 +24,10 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cekat_async._api.client_config import ClientConfig
     from cekat_async._api.requests import Request
     from cekat_async._ratelimit.limiter import Limiter
     from cekat_async._ratelimit.sent_log import Permit
+    from cekat_async._request.client_config import ClientConfig
     from cekat_async.models.steps import Steps
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]
@@ -111,7 +111,8 @@ class Pipeline:
         )
 
     def redact(self, error: CekatError) -> CekatError:
-        """Replace the key in the message of an error that quotes the server, and return it."""
+        """Complete and return an error that quotes a reply: without the key, at least 1 attempt."""
+        error.attempts = max(error.attempts, 1)
         error.message = self._config.api_key.redact_text(error.message)
         error.args = (error.message,)
         return error

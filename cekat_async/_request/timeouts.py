@@ -58,8 +58,9 @@ class Deadlines:
             self._under_way.discard(timeout)
         if self._is_closed:
             raise ClientClosedError("the client was closed while a request was under way")
-        where = "" if was_sent() else ": it was still waiting for its turn"
-        raise DeadlineExceededError(f"no answer within {self._seconds:g} s{where}")
+        where = "" if was_sent() else ": the request was still queued"
+        limit = f"the {self._seconds:g} s of Timeout.deadline"
+        raise DeadlineExceededError(f"no answer within {limit}{where}")
 
     def close(self) -> None:
         """Cancel all calls that are under way, whatever they wait for."""

@@ -38,8 +38,8 @@ from cekat_async.errors import (
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-    from cekat_async._api.client_config import ClientConfig
     from cekat_async._api.requests import Request
+    from cekat_async._request.client_config import ClientConfig
 
 __all__ = ["Transport"]
 
@@ -81,6 +81,11 @@ class Transport:
         """Whether there is something left to close."""
         return self._owns_session and self._session is not None and not self._closed
 
+    def require_open(self) -> None:
+        """Raise :class:`ClientClosedError` if the client was closed."""
+        if self._closed:
+            raise ClientClosedError("the client is closed: make a new one")
+
     def require_usable(self) -> None:
         """Check that requests can be sent from here. The first check decides the event loop.
 
@@ -88,8 +93,7 @@ class Transport:
             ClientClosedError: The client, or the caller's session, is closed.
             ConfigurationError: The client is at work in another event loop.
         """
-        if self._closed:
-            raise ClientClosedError("the client is closed: make a new one")
+        self.require_open()
         self._event_loop.check()
         if self._session is not None and self._session.closed:
             raise ClientClosedError("the session given to the client is closed")

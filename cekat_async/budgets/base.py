@@ -8,13 +8,13 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from cekat_async import ClientClosedError, ConfigurationError
-from cekat_async.config import require_count, require_text
+from cekat_async.config import require_count, require_seconds, require_text
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Self
 
-__all__ = ["KEPT", "BaseBudget", "require_extra", "require_seconds", "seconds"]
+__all__ = ["KEPT", "BaseBudget", "require_extra", "seconds"]
 
 KEPT = 60_000
 """Milliseconds for which a log keeps what was taken, at least: what the API counts in.
@@ -73,16 +73,6 @@ class BaseBudget(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-def require_seconds(name: str, value: object) -> float:
-    """Return ``value``, or raise ConfigurationError: it must be finite and above 0."""
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if not 0 < number < math.inf:
-        raise ConfigurationError(
-            f"{name} must be a finite number of seconds above 0, not {value!r}"
-        )
-    return number
 
 
 def seconds(milliseconds: int | None) -> float:

@@ -7,7 +7,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from cekat_async import ConfigurationError
-from cekat_async.budgets.base import BaseBudget, require_extra, require_seconds
+from cekat_async.budgets.base import BaseBudget, require_extra
+from cekat_async.config import require_seconds
 
 __all__ = ["FileBudget"]
 

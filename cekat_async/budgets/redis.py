@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from cekat_async import ConfigurationError
-from cekat_async.budgets.base import BaseBudget, require_extra, require_seconds
+from cekat_async.budgets.base import BaseBudget, require_extra
+from cekat_async.config import require_seconds
 
 __all__ = ["RedisBudget"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cekat_async import CheckpointError, TargetBusyError, TargetError
+from cekat_async import CheckpointError, DecodeError, TargetBusyError, TargetError
 from cekat_async.export.sinks.base import CHECKPOINT
 from cekat_async.export.sinks.file_system import create_private, require_file_name
 
@@ -190,7 +190,7 @@ class CheckpointFile:
             raise TargetError(f"cannot write {where}: {error.strerror or error}") from error
         except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
             raise self._make_operation_error(error) from error
-        except (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (sqlite3.DatabaseError, msgspec.DecodeError, DecodeError, UnicodeError) as error:
             raise self._make_broken_error(error) from error
 
     def _make_broken_error(self, error: Exception) -> CheckpointError:

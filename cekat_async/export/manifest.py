@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cekat_async import Position
+from cekat_async import DecodeError, Position
 
 __all__ = ["FORMAT", "Counts", "Filters", "Manifest", "Partition"]
 
@@ -172,4 +172,7 @@ def _encode_position(position: Position) -> msgspec.Raw:
 
 
 def _decode_position(_: type, found: Any) -> Position:
-    return Position.from_bytes(msgspec.json.encode(found))
+    try:
+        return Position.from_bytes(msgspec.json.encode(found))
+    except DecodeError as error:
+        raise ValueError(str(error)) from None  # msgspec adds where in the manifest it is

@@ -101,8 +101,18 @@ def _read_key(record: bytes) -> RecordKey:
     return record if id_ is None else id_
 
 
+class _OnlyInbox(msgspec.Struct):
+    inbox_id: str | None = None
+
+
+_ONLY_INBOX = msgspec.json.Decoder(_OnlyInbox)
+
+
 def _read_inbox_id(record: bytes) -> str | None:
     """Return the inbox id of a record; ``None`` if it has none that can be read."""
+    # A malformed record can have one, too, although it cannot be decoded.
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _ONLY_INBOX.decode(record).inbox_id
     with suppress(DecodeError):
         return decode_conversation(record).inbox_id
     return None

@@ -249,10 +249,7 @@ class Export:
         return readable(usual.name if is_beside else str(usual.absolute()))
 
     async def _open_walks(
-        self,
-        page_size: int,
-        concurrency: int,
-        on_malformed: Callable[[MalformedRecord], object],
+        self, page_size: int, concurrency: int, on_malformed: Callable[[MalformedRecord], object]
     ) -> AsyncGenerator[ConversationPage, None]:
         """Return the pages of all listings, from the positions in the checkpoint."""
         partitions = await self._worker.do(self._checkpoint.partitions)

@@ -8,13 +8,7 @@ import msgspec
 
 from cekat_async.models.base import IdentifiedRecord, OpenEnum, PlatformType, Record, Timestamp
 
-__all__ = [
-    "Conversation",
-    "Label",
-    "MessagePreview",
-    "StageStatus",
-    "describe_unknown_status",
-]
+__all__ = ["Conversation", "Label", "MessagePreview", "StageStatus", "describe_unknown_status"]
 
 
 class StageStatus(OpenEnum):

@@ -24,11 +24,10 @@ from cekat_async._parallel.walk import ParallelWalk
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import ConfigurationError
 from cekat_async.positions import Position
-from cekat_async.resources.listing import Source
+from cekat_async.resources.listing import K, Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
-    from uuid import UUID
 
     from cekat_async._api.replies import Reply
     from cekat_async._paging.page_fetcher import ListQuery
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["ConversationSource", "Walkers"]
 
 P = TypeVar("P", bound="ConversationPage | RawPage")
-K = TypeVar("K", bound="str | UUID | None")
 
 # A few conversations with a time in the future would always be the newest. A probe reads more
 # conversations than there are of those, and fewer than a page has.
@@ -50,13 +48,13 @@ _PAGES_PER_PROBE = 10
 
 
 class Walkers(NamedTuple):
-    """Who reads the listings.
+    """How many walkers read the listings, and how far ahead.
 
     Attributes:
         at_once: How many walkers there are.
         segments: How many of them may read one listing.
         ahead: How many pages they may fetch before the caller wants them.
-        keep_going: Whether the others read on when one listing fails.
+        keep_going: Whether the other listings are read to their end when one fails.
     """
 
     at_once: int
@@ -148,8 +146,8 @@ class ConversationSource(Source["ConversationPage"]):
     def _walk_inbox(self, segments: int, inbox_id: str | None) -> ListingWalk[ConversationPage]:
         fetcher = self._fetcher(inbox_id, decode_conversation_page)
         if segments == 1:
-            error_of = partial(page_error, on_malformed=self._on_malformed_ahead)
-            return ListingWalk(walk_pages(fetcher, error_of))
+            get_error = partial(page_error, on_malformed=self._on_malformed_ahead)
+            return ListingWalk(walk_pages(fetcher, get_error))
         walk = ParallelWalk(Position(), segments, fetcher.warn, self._query.cursor)
         return self._share(walk, fetcher, EachOnce(walk).reduce)
 

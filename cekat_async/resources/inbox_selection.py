@@ -55,9 +55,7 @@ class ManyInboxIds:
     """
 
     def __init__(
-        self,
-        inbox_ids: InboxIds | None,
-        find_all: Callable[[], AsyncGenerator[str, None]],
+        self, inbox_ids: InboxIds | None, find_all: Callable[[], AsyncGenerator[str, None]]
     ) -> None:
         self._inbox_ids = inbox_ids if inbox_ids is None else _require_inbox_ids(inbox_ids)
         self._find_all = find_all

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_inbox_page
-from cekat_async._paging.page_fetcher import ListQuery
+from cekat_async._paging.page_fetcher import ListQuery, PageFetcher
 from cekat_async._paging.page_walk import malformed_error, walk_inboxes
 from cekat_async.config import require_count
 from cekat_async.resources.listing import Listing, Source, takes_page_size
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from cekat_async._request.pipeline import Pipeline
-    from cekat_async.errors import CekatError
     from cekat_async.models import Inbox, MalformedRecord
     from cekat_async.pages import InboxPage
 
@@ -87,19 +86,17 @@ class _InboxSource(Source["InboxPage"]):
     async def page(self, number: int) -> InboxPage:
         page = await self._fetch(number)
         if error := malformed_error(page, self._on_malformed):
-            raise self._locate(error)
+            raise self._fetcher(number).locate(error)
         return page
 
     def pages(self) -> AsyncGenerator[InboxPage, None]:
-        return walk_inboxes(self._fetch, self._on_malformed, self._locate)
+        return walk_inboxes(self._fetch, self._on_malformed, self._fetcher(1).locate)
 
     def __repr__(self) -> str:
         return repr(self._query)
 
     async def _fetch(self, number: int) -> InboxPage:
-        decode = partial(decode_inbox_page, number=number)
-        return await self._pipeline.fetch(self._query.request(number), decode)
+        return await self._fetcher(number).fetch(number)
 
-    def _locate(self, error: CekatError) -> CekatError:
-        error.attempts = max(error.attempts, 1)
-        return self._pipeline.redact(error.locate(path=self._query.path))
+    def _fetcher(self, number: int) -> PageFetcher[InboxPage]:
+        return PageFetcher(self._pipeline, self._query, partial(decode_inbox_page, number=number))

@@ -109,7 +109,8 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         the walk is yielded again in its newer version. When the walk ends, every conversation that
         existed throughout has been yielded, and the last version of each is the latest.
 
-        As many walkers read it as the listing has ``segments``, or ``concurrency`` across inboxes.
+        The listing is read by as many walkers as it has ``segments``. Across inboxes there are
+        ``concurrency`` walkers, of which up to ``segments`` read one inbox at once.
 
         Args:
             positions: Where to begin, by inbox id (text or a :class:`uuid.UUID`), or under
@@ -128,9 +129,9 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     async def take(self, n: int) -> list[R]:
         """Return the first ``n`` records, or all if there are fewer.
 
-        It reads in order, one page at a time, and requests no page more than it needs, whatever
-        ``segments``, ``prefetch`` and ``concurrency`` are. Across inboxes it reads one after
-        another.
+        It reads in order, one page at a time, and requests no page of records more than it needs,
+        whatever ``segments``, ``prefetch`` and ``concurrency`` are. Across inboxes it reads one
+        after another.
 
         Raises:
             ConfigurationError: ``n`` is not a whole number of at least 0.
@@ -158,8 +159,10 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     async def aclose(self) -> None:
         """End all walks of this listing that are open, and wait until they have ended.
 
-        A task that is waiting for a page gets a :class:`~cekat_async.ClientClosedError`. The
-        listing can be read again afterwards.
+        A task that is waiting for a page gets a :class:`~cekat_async.ClientClosedError`. A task
+        that is working on a page finds no more of them, as after ``aclose()`` of a generator: its
+        loop ends without an error, although the listing was not read to its end. The listing can
+        be read again afterwards.
         """
         for walk in list(self._walks):
             await walk.aclose()
@@ -228,7 +231,8 @@ class _Walk:
         self._is_closed = True
         generator = self.generator()
         if self._scope is not None:
-            self._scope.reschedule(0)  # wakes the task that waits for a page
+            if not self._scope.expired():  # unless another task closes it, too
+                self._scope.reschedule(0)  # wakes the task that waits for a page
         elif generator is not None and not generator.ag_running:
             await generator.aclose()
         await self.ended.wait()

@@ -623,6 +623,15 @@ def test_a_short_summary(changes, lines):
     assert summarize(parse_report(**changes), None).splitlines()[: len(lines)] == lines
 
 
+def test_a_summary_shows_no_control_characters():
+    """The names of unknown fields are the server's, and a file can have any name."""
+    report = parse_report(unknown_fields={"a\x1b[31mred\nline": 3})
+    shown = summarize(msgspec.structs.replace(report, target="x\x1b[31m.jsonl"), None)
+
+    assert "\x1b" not in shown
+    assert "unknown fields: a [31mred line (3 records)" in shown.splitlines()
+
+
 @pytest.mark.parametrize(
     "carried, as_of, kept",
     [

@@ -131,6 +131,27 @@ async def test_a_restart_does_not_empty_the_checkpoint_of_a_refused_export(accou
     assert checkpoint.read_bytes() == b"what an earlier run has brought"
 
 
+async def test_one_checkpoint_for_two_targets(account, tmp_path):
+    """A checkpoint that another export has is busy as well, whatever the target."""
+    checkpoint, attempts = tmp_path / "one", []
+
+    async def again():
+        with pytest.raises(TargetBusyError, match=r"another export has the checkpoint .*one: "):
+            await export_conversations(a.client, tmp_path / "y.jsonl", checkpoint=checkpoint)
+
+    async with account(100) as a, asyncio.TaskGroup() as tasks:
+        await export_conversations(
+            a.client,
+            tmp_path / "x.jsonl",
+            checkpoint=checkpoint,
+            page_size=20,
+            concurrency=1,
+            # One attempt: another at the same time would find the first one's target busy.
+            on_progress=lambda _: attempts or attempts.append(tasks.create_task(again())),
+        )
+    assert attempts
+
+
 @posix_only
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet/", "x.sqlite"])
 def test_a_target_has_one_lock_under_all_its_names(tmp_path, name):

@@ -240,6 +240,19 @@ def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
         kind(tmp_path / name).open()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a matter of POSIX systems")
+def test_a_pipe_is_refused_before_anything_is_read(tmp_path):
+    """Opening does not wait for its writer, although a new manifest was left next to it."""
+    target = tmp_path / "x.jsonl"
+    os.mkfifo(target)
+    manifest = tmp_path / "x.jsonl.manifest.json.new"
+    manifest.write_bytes(a_manifest(str(target)).to_json())
+
+    with pytest.raises(TargetError, match="not a regular file"):
+        sink_for(target).open()
+    assert manifest.exists()
+
+
 @each_sink
 def test_a_manifest_that_cannot_take_its_name(tmp_path, monkeypatch, kind):
     """If only the last rename fails, the next export does it, and the target has its manifest."""

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from cekat_async import CekatClient, RetryPolicy, Timeout
-from cekat_async._api.client_config import ClientConfig, build_client_config
 from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
+from cekat_async._request.client_config import ClientConfig, build_client_config
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.config import DEFAULT_MAX_PAGE_BYTES
 from cekat_async.models.steps import Steps

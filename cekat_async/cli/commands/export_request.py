@@ -13,7 +13,7 @@ from cekat_async.cli.formatting import format_option
 from cekat_async.cli.options import get_precedence, is_typed
 from cekat_async.export.checks import build_filters
 from cekat_async.export.manifest import Filters
-from cekat_async.export.sinks.registry import get_options
+from cekat_async.export.sinks.registry import OPTION_TARGETS, get_options
 
 __all__ = ["STDOUT", "ExportRequest", "build_export_request"]
 
@@ -95,12 +95,12 @@ def _get_sink_options(
         if "table" in known:
             found["table"] = options["table"]
         elif is_typed(context, "table"):
-            raise _has_no_use(context, "table", ".sqlite, .duckdb and postgresql://…")
+            raise _has_no_use(context, "table", OPTION_TARGETS["table"])
     if options["keep_formulas"]:
         if "defuse" in known:
             found["defuse"] = False
         elif is_typed(context, "keep_formulas"):
-            raise _has_no_use(context, "keep_formulas", ".csv")
+            raise _has_no_use(context, "keep_formulas", OPTION_TARGETS["defuse"])
     return found
 
 

@@ -31,8 +31,9 @@ def summarize(report: ExportReport, manifest_name: str | None) -> str:
     manifest = report.manifest
     done = "complete" if manifest.complete else "partial"
     retries = f" ({pluralize(manifest.retries, 'retry', 'retries')})" if manifest.retries else ""
+    target = one_line(report.target, LONGEST_LINE)
     lines = [
-        f"{report.target}: {pluralize(manifest.conversations, 'conversation')}, {done}",
+        f"{target}: {pluralize(manifest.conversations, 'conversation')}, {done}",
         f"{pluralize(manifest.requests, 'request')}{retries}",
         _describe_speed(report),
         *_describe_rest(manifest),
@@ -99,7 +100,9 @@ def _describe_rest(manifest: Manifest) -> Iterator[str]:
 
 def _describe_fields(fields: Mapping[str, int]) -> str:
     often = sorted(fields.items(), key=lambda field: (-field[1], field[0]))
-    shown = [f"{name[:20]} ({number:,})" for name, number in often[:_FIELDS_SHOWN]]
+    # The names of unknown fields are the server's.
+    names = {name: one_line(name, LONGEST_LINE)[:20] for name, _ in often[:_FIELDS_SHOWN]}
+    shown = [f"{name} ({fields[field]:,})" for field, name in names.items()]
     shown[0] = f"{shown[0][:-1]} record{'s' * (often[0][1] != 1)})"
     more = len(often) - len(shown)
     while len(", ".join(shown)) > _COLUMNS - len("mistyped fields: , and 1,000 more"):

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from cekat_async.export.sinks.base import Sink
 
-__all__ = ["TARGETS", "get_options", "sink_for"]
+__all__ = ["OPTION_TARGETS", "TARGETS", "get_options", "sink_for"]
 
 TARGETS = (
-    ".jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet (a file; with a slash behind it a folder), "
+    ".jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet (a file; with a slash after it, a folder), "
     ".sqlite, .duckdb, postgresql://…, or - for standard output"
 )
 
@@ -65,7 +65,7 @@ _BY_SUFFIX = {
     ".duckdb": _Kind(DuckdbSink, _TABLE),
 }
 _SCHEMES = ("postgresql://", "postgres://")
-_OPTION_TARGETS = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://…"}
+OPTION_TARGETS = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://…"}
 
 
 def sink_for(
@@ -119,7 +119,7 @@ def _require_known(options: Iterable[str], known: frozenset[str], target: str) -
     for name in options:
         if name not in known:
             raise ConfigurationError(
-                f"{name}= means nothing for {target}: it is for {_OPTION_TARGETS[name]}"
+                f"{name}= means nothing for {target}: it is for {OPTION_TARGETS[name]}"
             )
 
 

@@ -215,11 +215,7 @@ class DatabaseSink(ABC):
         return parse_manifest(rows[0][0]) if rows else None
 
     def _write_export(
-        self,
-        opened: Connection,
-        records: Iterable[list[bytes]],
-        began: datetime,
-        manifest: str,
+        self, opened: Connection, records: Iterable[list[bytes]], began: datetime, manifest: str
     ) -> None:
         with self.translate_errors():
             self.ensure_table(opened, self.table, self.kinds)

@@ -159,6 +159,7 @@ class DatabaseFileSink(DatabaseSink):
         with self.connect(self._new) as opened:
             self._require_manifest(opened, manifest)
             self._require_undamaged(opened, count)
+        self._require_one_file()  # also after the verification, which could write
         with translate_os_errors(self.target):
             self._take_name()
 

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from cekat_async.export.manifest import Manifest
     from cekat_async.export.sinks.base import Records
 
-__all__ = ["FileSink", "Output", "ReplacedSink", "batched"]
+__all__ = ["BATCH", "FileSink", "Output", "ReplacedSink", "batched"]
 
-_BATCH = 100
+# Records that are handed out at once.
+BATCH = 100
 
 
 class ReplacedSink(ABC):
@@ -99,15 +100,19 @@ class ReplacedSink(ABC):
     def remove_old(self) -> None:  # noqa: B027 - only some targets need it
         """Remove the old target, after the new one has taken its name on the disk."""
 
+    def check_place(self) -> None:
+        """Raise unless there can be a target at the path. Nothing is created or read."""
+        require_folder(self.path, self.target)
+
     def open(self) -> None:
         """Check that the target can be replaced, and recover from a kill."""
         with translate_os_errors(self.target):
-            require_folder(self.path, self.target)
+            self.check_place()  # before its lock: that file would be next to something else
             with self._lock.acquired():
                 if self._manifest.new.exists():
                     self.recover()
                     # The next export would overwrite it, and the target would have no manifest.
-                    self._manifest.recover(self.checksum())
+                    self._manifest.recover(self.checksum)
                 self.check_replaceable()
 
     def manifest(self) -> Manifest | None:
@@ -180,9 +185,12 @@ class FileSink(ReplacedSink):
     def read(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the records of a whole file, as they were given to ``write``."""
 
-    def check_replaceable(self) -> None:
-        """Raise unless there can be a file at the path, and a new one next to it."""
+    def check_place(self) -> None:
+        """Raise unless there can be a file at the path."""
         require_file_place(self.path, self.target)
+
+    def check_replaceable(self) -> None:
+        """Raise unless a new file can be written next to the path."""
         self.remove_new()
         create_private(self.new).close()
         self.new.unlink()
@@ -233,5 +241,5 @@ class Output:
 def batched(records: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Return records in batches of about a page."""
     iterator = iter(records)
-    while batch := list(islice(iterator, _BATCH)):
+    while batch := list(islice(iterator, BATCH)):
         yield batch

@@ -8,6 +8,7 @@ from cekat_async.export.sinks.base import parse_manifest
 from cekat_async.export.sinks.file_system import add_suffix, durable_file, sync_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cekat_async.export.manifest import Manifest
@@ -41,10 +42,10 @@ class ManifestFile:
         self.new.replace(self.path)
         sync_folder(self.path.parent)
 
-    def recover(self, checksum: str) -> None:
+    def recover(self, checksum: Callable[[], str]) -> None:
         """Let the new manifest take its name if it has the target's checksum, or else remove it."""
         manifest = parse_manifest(self.new.read_bytes())
-        if manifest and manifest.checksum == checksum:
+        if manifest and manifest.checksum == checksum():
             self.new.replace(self.path)
         else:
             self.remove_new()

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cekat_async import TargetError
-from cekat_async.export.sinks.files.base import FileSink, batched
+from cekat_async.export.sinks.files.base import BATCH, FileSink, batched
 from cekat_async.frames.arrow import ArrowBuilder
 from cekat_async.frames.columns import describe_differences
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetFormat", "ParquetSink"]
 
-_BATCH = 100
 
 # A row group is in memory while it is written and while it is read. The smaller limit counts.
 _GROUP_ROWS = 4_000
@@ -118,7 +117,7 @@ class ParquetFormat:
             # One group at a time: otherwise pyarrow keeps the groups that it has read.
             for group in range(table.num_row_groups):
                 for batch in table.iter_batches(
-                    _BATCH, row_groups=[group], columns=["raw"], use_threads=False
+                    BATCH, row_groups=[group], columns=["raw"], use_threads=False
                 ):
                     yield from batch.column(0).cast(binary).to_pylist()
 

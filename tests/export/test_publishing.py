@@ -1,0 +1,31 @@
+"""The records that a sink receives: what is kept of the old ones."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+from support.sinks import publish
+
+from cekat_async.export.checkpoint import Checkpoint, Job
+from cekat_async.export.manifest import Filters
+from cekat_async.export.publishing import MergedRecords
+from cekat_async.export.sinks.files.json_lines import JsonLinesSink
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b'{"inbox_id":"X"}', b'{"id":7,"inbox_id":"X"}', b'{"id":"","inbox_id":"X"}'],
+)
+def test_an_old_malformed_record_belongs_to_its_inbox(tmp_path, record):
+    """Without a readable id it has an inbox: a walk of that to its end replaces the record."""
+    sink = JsonLinesSink(tmp_path / "x.jsonl")
+    publish(sink, [record])
+    checkpoint = Checkpoint(tmp_path / "x.checkpoint")
+    checkpoint.open()
+    checkpoint.begin(Job(account="a", target="x", filters=Filters(), began=datetime.now(UTC)), {})
+    with closing(checkpoint):
+        kept = MergedRecords(checkpoint, 0, lambda _: None, sink, {"another"})
+        replaced = MergedRecords(checkpoint, 0, lambda _: None, sink, {"X"})
+
+        assert dict(kept.counts) == {"X": 1}
+        assert not replaced.counts
