@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from support.clock import run_virtual
 from support.effort import EFFORT
 
-from cekat_async._paging.cursor_walk import CursorWalk
+from cekat_async._paging.cursor_walk import CursorWalk, walk_pages
+from cekat_async._paging.page_errors import malformed_error
 from cekat_async._paging.page_fetcher import ListQuery
-from cekat_async._paging.page_walk import malformed_error, walk_inboxes, walk_pages
+from cekat_async._paging.page_number_walk import walk_inboxes
 from cekat_async.errors import CekatError, MalformedRecordError, PaginationError
 from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.pages import ConversationPage, InboxPage

@@ -1,20 +1,26 @@
-"""The state of a walk along cursors: where it is, and whether it still makes progress."""
+"""A walk along cursors: where it is, whether it still makes progress, and its loop."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cekat_async._paging.constructed_cursors import parse_cursor_ts, to_microseconds
 from cekat_async.errors import PaginationError
+from cekat_async.pages import record_names
 from cekat_async.redaction import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from cekat_async._paging.page_fetcher import PageFetcher
+    from cekat_async.errors import CekatError
+    from cekat_async.pages import ConversationPage, RawPage
     from cekat_async.positions import Cursor
 
-__all__ = ["LONGEST_CURSOR", "MOST_IDLE_PAGES", "CursorWalk", "endless_walk_error"]
+__all__ = ["LONGEST_CURSOR", "MOST_IDLE_PAGES", "CursorWalk", "endless_walk_error", "walk_pages"]
+
+P = TypeVar("P", bound="ConversationPage | RawPage")
 
 # A walk ends with an error after this many pages that bring it no further.
 MOST_IDLE_PAGES = 50
@@ -199,3 +205,25 @@ def endless_walk_error(what: str, cursor: Cursor | None = None) -> PaginationErr
     return PaginationError(
         f"{what}: the walk would never end. Report this to the API's support"
     ).locate(cursor=cursor)
+
+
+async def walk_pages(
+    fetcher: PageFetcher[P], get_error: Callable[[P], CekatError | None]
+) -> AsyncGenerator[P, None]:
+    """Yield page after page, from the cursor of the query.
+
+    ``get_error`` returns the error to raise after a page.
+    """
+    walk = CursorWalk(fetcher.query.cursor)
+    while not walk.done:
+        page = await fetcher.fetch(walk.cursor)
+        error = get_error(page)
+        yield page
+        if error is not None:
+            raise fetcher.locate(error, walk.cursor)
+        try:
+            walk.advance(page.next_cursor, record_names(page))
+        except PaginationError as endless:
+            raise fetcher.locate(endless) from None
+        if warning := walk.take_warning():
+            fetcher.warn(warning)

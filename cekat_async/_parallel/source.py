@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cekat_async._paging.many_inboxes import ListingWalk
-from cekat_async._paging.page_walk import cursor_error, malformed_error
+from cekat_async._paging.page_errors import cursor_error, malformed_error
 from cekat_async.errors import CekatError, PaginationError
 from cekat_async.positions import Stage
 

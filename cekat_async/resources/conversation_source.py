@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 
 from cekat_async._api.decoding import decode_conversation_page, decode_raw_page
+from cekat_async._paging.cursor_walk import walk_pages
 from cekat_async._paging.many_inboxes import ListingWalk, ManyInboxes
-from cekat_async._paging.page_fetcher import PageFetcher
-from cekat_async._paging.page_walk import (
+from cekat_async._paging.page_errors import (
     cursor_error,
     ignore_malformed,
     page_error,
     report_malformed,
-    walk_pages,
 )
+from cekat_async._paging.page_fetcher import PageFetcher
 from cekat_async._paging.prefetch import prefetched
 from cekat_async._parallel.deduplication import EachOnce
 from cekat_async._parallel.source import ParallelSource

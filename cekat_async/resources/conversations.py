@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_conversation_page
+from cekat_async._paging.page_errors import ignore_malformed, page_error
 from cekat_async._paging.page_fetcher import ListQuery, PageFetcher
-from cekat_async._paging.page_walk import ignore_malformed, page_error
 from cekat_async.config import require_count, require_inbox_id, require_switch, require_text
 from cekat_async.models.conversation import describe_unknown_status
 from cekat_async.resources.conversation_source import ConversationSource, Walkers

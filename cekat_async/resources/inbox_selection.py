@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async._paging.page_walk import malformed_error
+from cekat_async._paging.page_errors import malformed_error
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import ConfigurationError
 

@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cekat_async._api.decoding import decode_inbox_page
+from cekat_async._paging.page_errors import malformed_error
 from cekat_async._paging.page_fetcher import ListQuery, PageFetcher
-from cekat_async._paging.page_walk import malformed_error, walk_inboxes
+from cekat_async._paging.page_number_walk import walk_inboxes
 from cekat_async.config import require_count
 from cekat_async.resources.listing import Listing, Source, takes_page_size
 

@@ -1,0 +1,81 @@
+"""The errors of a page, of its malformed records or of its cursor, and who reports them."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cekat_async.errors import MalformedRecordError, PaginationError
+from cekat_async.redaction import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from cekat_async.errors import CekatError
+    from cekat_async.models import MalformedRecord
+    from cekat_async.pages import ConversationPage, InboxPage, RawPage
+
+__all__ = [
+    "cursor_error",
+    "ignore_malformed",
+    "malformed_error",
+    "page_error",
+    "report_malformed",
+]
+
+
+def malformed_error(
+    page: ConversationPage | InboxPage, on_malformed: Callable[[MalformedRecord], object] | None
+) -> MalformedRecordError | None:
+    """Report a page's malformed records to the caller's function, or return the error to raise."""
+    if not page.malformed_records:
+        return None
+    if on_malformed is not None:
+        for record in page.malformed_records:
+            on_malformed(record)
+        return None
+    first, *others = page.malformed_records
+    more = f" (and {len(others)} more of this page)" if others else ""
+    id_ = None if first.id is None else quoted(first.id)
+    return MalformedRecordError(
+        f"record {first.index} of the page, id {id_}, is malformed at "
+        f"{first.field}: {first.reason}{more}",
+        records=page.malformed_records,
+        page=page,
+    )
+
+
+def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
+    """Return the error to raise after a page whose cursor cannot be used."""
+    if page.cursor_error is None:
+        return None
+    # The rest of the body is not the account's data, and may echo the key.
+    records = b'{"data":[%s]}' % b",".join(bytes(raw) for raw in page.raw)
+    return PaginationError(
+        f"the server sent a cursor that cannot be used: {page.cursor_error}. The records of its "
+        "page are complete; what comes after them is not known",
+        page=msgspec.structs.replace(page, body=records),
+    )
+
+
+def page_error(
+    page: ConversationPage, on_malformed: Callable[[MalformedRecord], object] | None
+) -> CekatError | None:
+    """Return the error to raise after a page, of its malformed records or of its cursor."""
+    return malformed_error(page, on_malformed) or cursor_error(page)
+
+
+def ignore_malformed(_: MalformedRecord) -> None:
+    """Ignore a malformed record, because another function reports it later."""
+
+
+async def report_malformed(
+    pages: AsyncGenerator[ConversationPage, None], on_malformed: Callable[[MalformedRecord], object]
+) -> AsyncGenerator[ConversationPage, None]:
+    """Yield pages that were fetched ahead, and report malformed records with their page."""
+    async with aclosing(pages):
+        async for page in pages:
+            malformed_error(page, on_malformed)
+            yield page

@@ -1,0 +1,95 @@
+"""A walk along page numbers: where it is, and its loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cekat_async._paging.cursor_walk import MOST_IDLE_PAGES, endless_walk_error
+from cekat_async._paging.page_errors import malformed_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from cekat_async.errors import CekatError, PaginationError
+    from cekat_async.models import MalformedRecord
+    from cekat_async.pages import InboxPage
+
+__all__ = ["PageNumberWalk", "walk_inboxes"]
+
+
+class PageNumberWalk:
+    """Where a walk along page numbers is. Ask with ``number`` until it is ``done``.
+
+    It ends where the server's count of pages *and* its count of items both say so, or at a page
+    that brings nothing new and is the last by the server's count of pages. Neither count is enough
+    by itself: the API's own sample has a wrong one (API.md).
+
+    Attributes:
+        number: The page to request next, from 1.
+        error: The error to raise after the page that :meth:`advance` has returned.
+    """
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.done = False
+        self.error: PaginationError | None = None
+        self._seen: set[str | bytes] = set()
+        self._idle = 0
+
+    def advance(self, page: InboxPage) -> InboxPage:
+        """Move on after a page, and return it without the inboxes that were there before.
+
+        Page numbers shift when an inbox is added or removed while the walk is under way.
+        """
+        items = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
+        malformed = tuple(one for one in page.malformed_records if self._is_new(one.id or one.raw))
+        self.number += 1
+        self._idle = 0 if items or malformed else self._idle + 1
+        if self._idle >= MOST_IDLE_PAGES and self._claims_more(page):
+            self.error = endless_walk_error(
+                f"the server counts {page.total_pages:,} pages, but {MOST_IDLE_PAGES} pages in a "
+                "row brought nothing new"
+            )
+        self.done = self._is_complete(page) or (self._idle > 0 and not self._claims_more(page))
+        return msgspec.structs.replace(page, items=items, malformed_records=malformed)
+
+    def _is_new(self, name: str | bytes) -> bool:
+        if name in self._seen:
+            return False
+        self._seen.add(name)
+        return True
+
+    def _claims_more(self, page: InboxPage) -> bool:
+        """Whether the server says that there are more pages.
+
+        A page without anything new need not be the last: enough inboxes may have been added before
+        it to move all new ones to the next page.
+        """
+        if page.total_pages is None or self.number > page.total_pages:
+            return False
+        # An empty page is the last if all items have been received: then it is the count of pages
+        # that is wrong.
+        return not page.is_empty or page.total_items is None or len(self._seen) < page.total_items
+
+    def _is_complete(self, page: InboxPage) -> bool:
+        if page.total_pages is None or page.total_items is None:
+            return False
+        # With more items than it counts, the server is wrong about the pages as well.
+        return self.number > page.total_pages and len(self._seen) == page.total_items
+
+
+async def walk_inboxes(
+    fetch: Callable[[int], Awaitable[InboxPage]],
+    on_malformed: Callable[[MalformedRecord], object] | None,
+    locate: Callable[[CekatError], CekatError],
+) -> AsyncGenerator[InboxPage, None]:
+    """Yield page after page, each inbox once. ``locate`` completes an error of the walk itself."""
+    walk = PageNumberWalk()
+    while not walk.done:
+        page = walk.advance(await fetch(walk.number))
+        error = malformed_error(page, on_malformed) or walk.error
+        yield page
+        if error is not None:
+            raise locate(error)
