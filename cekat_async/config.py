@@ -130,8 +130,14 @@ class RateLimit(msgspec.Struct, frozen=True):
     per: float = 60.0
     per_day: int | None = None
     longest_hold: float | None = 900.0
+    share: float = 1.0
+    burst: float = 0.25
+    trust_server: bool = True
 
     def __post_init__(self) -> None:
+        require_share("RateLimit.share", self.share)
+        require_share("RateLimit.burst", self.burst)
+        require_switch("RateLimit.trust_server", self.trust_server)
         require_seconds("RateLimit.per", self.per)
         if self.per < _SHORTEST_PER:
             raise ConfigurationError(f"RateLimit.per must be at least {_SHORTEST_PER} seconds")

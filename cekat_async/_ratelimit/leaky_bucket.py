@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 from aiolimiter import AsyncLimiter
 
 if TYPE_CHECKING:
-    from cekat_async._ratelimit.scheduler import Terms
+    from cekat_async._ratelimit.limit_estimate import Terms
 
 __all__ = ["LeakyBucket"]
-
-# One per cent of the limit may be sent at once, which makes up for waking late.
-_BURSTS = 100
 
 
 class LeakyBucket:
@@ -20,9 +17,14 @@ class LeakyBucket:
 
     aiolimiter lets a later caller overtake a waiter that is waking up, so the limiter keeps its own
     queue, and only the first in it waits here.
+
+    Args:
+        burst: The part of the limit that may be sent at once after a time in which nothing could
+            be sent, such as a blocked event loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, burst: float) -> None:
+        self._burst = burst
         self._terms: Terms | None = None
         self._bucket = AsyncLimiter(1)
         self._debt = 0.0
@@ -31,10 +33,10 @@ class LeakyBucket:
         """Let requests pass at this rate from now on."""
         if terms is self._terms:
             return
-        size = max(1, terms.limit // _BURSTS)
-        # The rate of a bucket is fixed, so a new one replaces it. That one begins empty: a rate
-        # that changes all the time must not allow a burst each time.
-        self._debt = size if self._terms else 0.0
+        size = max(1, int(terms.limit * self._burst))
+        # The rate of a bucket is fixed, so a new one replaces it. That one allows no burst: a rate
+        # that changes all the time must not allow one each time. The very first request goes.
+        self._debt = float(size if self._terms else size - 1)
         self._bucket = AsyncLimiter(size, size * terms.per / terms.limit)
         self._terms = terms
 

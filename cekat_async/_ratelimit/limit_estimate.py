@@ -1,110 +1,173 @@
-"""How many requests the server probably grants, and why. Pure."""
+"""Which limits to keep to, and why. Pure."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from cekat_async._ratelimit.refused_limit import RefusedLimit
+from cekat_async._ratelimit.window_length import WindowLength
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from cekat_async._ratelimit.headers import QuotaStatement
+    from cekat_async._ratelimit.window_length import Report
     from cekat_async.config import RateLimit
 
-__all__ = ["DOCUMENTED", "EarnedTotal", "LimitEstimate"]
+__all__ = ["DOCUMENTED", "LimitEstimate", "Terms"]
 
 DOCUMENTED = 300
-"""Requests a minute at this endpoint, per IP address (API.md)."""
+"""Requests a minute at this endpoint, per IP address."""
 
-# After a refusal the limit is raised again, by a fiftieth a window, once this many windows have
-# passed without another; each further refusal doubles them.
-_PATIENCE, _MOST_PATIENCE = 2, 16
-_STEPS = 50
+_MINUTE = 60.0
+# A refusal this near to the documented limit, as a part of it, is explained by that at once.
+_NEAR = 0.1
 # A server that refused what it stated is not believed for this many windows.
 _DISTRUST = 20
 
 
-class LimitEstimate:
-    """The limit to keep: the smaller of what the server states and what is configured.
+class Terms(NamedTuple):
+    """A limit to keep to.
 
     Attributes:
         limit: Requests in any ``per`` seconds.
-        per: Seconds.
-        source: Where the limit comes from: ``"documented"``, ``"configured"``, ``"stated"`` (by
-            the server) or ``"refusals"``.
-        raises_at: When to raise it by one step; infinite if there is no reason to.
+        per: Seconds of the window.
+        source: Where it comes from: ``"documented"``, ``"configured"``, ``"stated"`` (by the
+            server) or ``"refusals"``.
+    """
+
+    limit: int
+    per: float
+    source: str
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.limit / self.per
+
+
+class LimitEstimate:
+    """The limits to keep to at once: configured, stated by the server, learned from refusals.
+
+    What the caller configured always counts. The documented limit counts until the server states
+    another one, and again for a while when the server has refused what it stated.
+
+    Attributes:
+        windows: All limits that count now.
+        changes_at: When they change although nothing is learned; infinite if they do not.
     """
 
     def __init__(self, rate: RateLimit) -> None:
-        self._own = DOCUMENTED if rate.requests is None else rate.requests
-        self._own_source = "documented" if rate.requests is None else "configured"
-        self._ceiling, self._ceiling_source = self._own, self._own_source
-        self.limit, self.source = self._own, self._own_source
-        self.per = self._own_per = rate.per
+        self._share = rate.share
+        self._own = (
+            Terms(self._get_part(DOCUMENTED), rate.per, "documented")
+            if rate.requests is None
+            else Terms(rate.requests, rate.per, "configured")
+        )
+        self._length = WindowLength(rate.per)
+        self._stated: tuple[Terms, ...] = ()
+        self._is_length_guessed = False
+        # A limit that nobody states is probably one per minute, as the documented one.
+        self._refused = [RefusedLimit(per) for per in sorted({rate.per, max(rate.per, _MINUTE)})]
         self._distrusts_until = -math.inf
-        self._patience = _PATIENCE
-        self.raises_at = math.inf
+        self.changes_at = math.inf
+        self.windows: tuple[Terms, ...] = (self._own,)
 
-    def update(self, reported: QuotaStatement, now: float) -> None:
+    @property
+    def pace(self) -> Terms:
+        """The slowest of them."""
+        return min(self.windows, key=lambda window: window.rate)
+
+    @property
+    def own_per(self) -> float:
+        """Seconds of the window that is configured or documented."""
+        return self._own.per
+
+    @property
+    def is_length_guessed(self) -> bool:
+        """Whether the server states a limit, and not the seconds it is meant for."""
+        return self._is_length_guessed
+
+    @property
+    def is_lowered(self) -> bool:
+        """Whether refusals have lowered a limit."""
+        return any(one.limit < math.inf for one in self._refused)
+
+    @property
+    def server_per(self) -> float:
+        """Seconds of the window that the server's reports are about."""
+        return self._stated[0].per if self._stated else self._own.per
+
+    def learn_length(self, report: Report, *, quickest: float, in_flight: int, used: int) -> None:
+        """Learn from a report how long the server's window is, if that is not stated."""
+        self._length.record(report, quickest=quickest, in_flight=in_flight, used=used)
+
+    def lengthen(self, now: float) -> None:
+        """Assume a longer window: we alone used up what the server states, and were refused."""
+        self._length.lengthen()
+        self.renew(now)
+
+    def update(self, stated: Sequence[QuotaStatement], now: float) -> None:
         """Follow what the server states, up and down."""
-        if reported.limit is None:
-            return
-        stated, per = reported.limit, reported.per or self._own_per
-        # A server that is not believed may still lower the limit.
-        if self._own_source == "documented" and now >= self._distrusts_until:
-            self._set_ceiling(stated, per, "stated")
-            return
-        # Windows of different length do not compare, and the own one must be kept in any case.
-        in_own_window = int(stated * self._own_per / per)
-        if per > self._own_per and (stated <= self._own or not in_own_window):
-            # So few in so long a window are no more in any shorter one.
-            self._set_ceiling(min(stated, self._own), per, "stated")
-            return
-        source = "stated" if in_own_window < self._own else self._own_source
-        self._set_ceiling(max(1, min(in_own_window, self._own)), self._own_per, source)
+        self._is_length_guessed = any(one.limit and not one.per for one in stated)
+        self._stated = tuple(
+            Terms(self._get_part(one.limit), one.per or self._length.seconds, "stated")
+            for one in stated
+            if one.limit is not None
+        ) or self._stated
+        self.renew(now)
 
     def distrust(self, now: float) -> None:
-        """Return to the own limit, unless it is faster: the server refused what it stated."""
-        self._distrusts_until = now + _DISTRUST * self._own_per
-        if self._ceiling / self.per > self._own / self._own_per:
-            self._set_ceiling(self._own, self._own_per, self._own_source)
+        """Return to the own limit for a while: the server refused what it stated."""
+        self._distrusts_until = now + _DISTRUST * self._own.per
+        self.renew(now)
 
-    def lower(self, granted: int, now: float) -> None:
-        """Lower the limit after a refusal that only a limit set too high explains.
+    def record_grant(self, count: Callable[[float], int], now: float) -> None:
+        """Record that a request was granted.
 
-        ``granted`` counts the requests of the last window that were not refused.
+        ``count`` returns how many were granted in a window of so many seconds that ends now.
         """
-        self.limit = max(1, min(granted, self.limit - max(1, self.limit // 10)))
-        self.source = "refusals"
-        self.raises_at = now + self._patience * self.per
-        self._patience = min(2 * self._patience, _MOST_PATIENCE)
+        for refused in self._refused:
+            refused.record_granted(count(refused.per), now)
 
-    def raise_one_step(self, now: float) -> None:
-        """Raise the limit by a small step, up to what is stated or configured."""
-        self.limit = min(self._ceiling, self.limit + max(1, self._ceiling // _STEPS))
-        self.raises_at = now + self.per
-        if self.limit == self._ceiling:
-            self.source, self.raises_at = self._ceiling_source, math.inf
+    def lower(self, count: Callable[[float], int], began_at: float, now: float) -> None:
+        """Lower the limit of the shortest window that explains a refusal.
 
-    def _set_ceiling(self, ceiling: int, per: float, source: str) -> None:
-        is_lowered = self.limit < self._ceiling and per == self.per
-        self._ceiling, self._ceiling_source, self.per = ceiling, source, per
-        if ceiling <= self.limit or not is_lowered:
-            self.limit, self.source, self.raises_at = ceiling, source, math.inf
+        ``count`` is as above, and the first request was sent at ``began_at``.
+        """
+        for refused in self._refused:
+            granted = count(refused.per)
+            is_documented = abs(granted - DOCUMENTED) <= _NEAR * DOCUMENTED
+            is_documented = is_documented and refused.per == _MINUTE
+            is_known = refused.per == self._own.per or refused.per <= now - began_at or is_documented
+            if is_known and refused.explains(granted, now):
+                refused.lower(granted, now, at_once=is_documented)
+                break
+        self.renew(now)
 
+    def renew(self, now: float) -> None:
+        """Set ``windows`` and ``changes_at`` anew."""
+        rate = self._get_rate()
+        for refused in self._refused:
+            refused.raise_limit(max(1, int(rate * refused.per)), now)
+        windows = list(self._stated)
+        is_own_kept = self._own.source == "configured" or now < self._distrusts_until
+        if is_own_kept or not windows:
+            windows.append(self._own)
+        windows += [
+            Terms(int(one.limit), one.per, "refusals")
+            for one in self._refused
+            if one.limit < math.inf
+        ]
+        self.windows = tuple(windows)
+        doubts = self._distrusts_until if now < self._distrusts_until else math.inf
+        self.changes_at = min(doubts, *(one.raises_at for one in self._refused))
 
-class EarnedTotal:
-    """How many requests the limit would have allowed since the first one."""
+    def _get_rate(self) -> float:
+        """Return how many requests a second the other limits allow."""
+        others = [*self._stated, self._own] if self._own.source == "configured" else self._stated
+        return min((window.rate for window in others), default=self._own.rate)
 
-    def __init__(self) -> None:
-        self._total, self._until = 0.0, math.inf
-
-    def start(self, now: float) -> None:
-        """Begin to count, unless that has begun."""
-        if self._until == math.inf:
-            self._until = now
-
-    def get(self, now: float, limit: int, per: float) -> float:
-        """Return the total; since the last call, ``limit`` requests in ``per`` seconds."""
-        if now > self._until:
-            self._total += (now - self._until) * limit / per
-            self._until = now
-        return self._total
+    def _get_part(self, limit: int) -> int:
+        return max(1, int(limit * self._share))

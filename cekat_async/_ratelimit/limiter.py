@@ -19,6 +19,7 @@ from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._ratelimit.headers import parse_rate_limit_headers
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
 from cekat_async._ratelimit.pause import Pause, build_pause_error, set_resumes_at
+from cekat_async._ratelimit.refusals import RefusalKind, classify_refusal
 from cekat_async._ratelimit.scheduler import Scheduler, Slot
 from cekat_async._ratelimit.shared_budget import BudgetWithFallback
 from cekat_async._ratelimit.unlimited import Unlimited
@@ -121,7 +122,7 @@ class Limiter:
         self._event_loop = EventLoopGuard("limiter")
         # Its holder is the first in the queue, and does all the waiting; the others wait for it.
         self._first_in_queue = asyncio.Lock()
-        self._bucket = LeakyBucket()
+        self._bucket = LeakyBucket((rate_limit or RateLimit()).burst)
         self._deadlines: dict[asyncio.Timeout, float] = {}
         # The slot that the first in the queue waits for, and what ends that wait early.
         self._awaited = Slot(0.0)
@@ -144,7 +145,7 @@ class Limiter:
             paused_for=paused_for,
             pause_reason=self._pause.reason if paused_for else "",
             sent=self._sent,
-            refused=scheduler.refused,
+            refused=scheduler.refusals.total,
             earned=scheduler.earned(now),
         )
 
@@ -184,16 +185,20 @@ class Limiter:
                 self._note_idle(time_now())
         raise build_pause_error(self._pause.reason, self._pause.get_rest(time_now()))
 
-    def observe(self, permit: Permit, reply: Reply) -> None:
-        """Settle a request that got a reply."""
+    def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
+        """Settle a request that got a reply; return why it was refused, if it was."""
         reported, before = parse_rate_limit_headers(reply.headers), self._scheduler.terms
         now = time_now()
-        refused = reply.status == TOO_MANY_REQUESTS
-        self._scheduler.observe(permit, reported, now, refused=refused)
+        refusal = None
+        if reply.status == TOO_MANY_REQUESTS:
+            asked = parse_retry_after(reply.headers)
+            refusal = classify_refusal(reported, asked, self._scheduler.server_per)
+        self._scheduler.observe(permit, reported, now, refusal=refusal)
         if (terms := self._scheduler.terms) != before:
             _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
-        self._pause_if_asked(reply, reported)
+        self._pause_if_asked(reply, reported, refusal)
         self._wake_first(now)
+        return refusal
 
     def observe_failure(self, *, sent: bool) -> None:
         """Settle a request that got no reply; ``sent`` unless it certainly never left."""
@@ -278,16 +283,21 @@ class Limiter:
         if not self._deadlines and not self._scheduler.in_flight:
             self._scheduler.note_idle(now)
 
-    def _pause_if_asked(self, reply: Reply, reported: Sequence[QuotaStatement]) -> None:
+    def _pause_if_asked(
+        self, reply: Reply, reported: Sequence[QuotaStatement], refusal: RefusalKind | None
+    ) -> None:
         """Pause all requests, if the reply asks for it or reports a used-up daily quota."""
         for one in reported:
             if one.remaining == 0 and one.reset and one.is_long:
                 self._pause_all(one.reset, _DAY_USED_UP)
-        if reply.status == TOO_MANY_REQUESTS:
+        if refusal is not None:
             asked = parse_retry_after(reply.headers)
-            per = self._scheduler.terms.per
-            seconds = _get_reset(reported, default=per) if asked is None else asked
-            self._pause_all(seconds, _SERVER_PAUSE)
+            if asked is None and refusal is RefusalKind.OVERLOAD:
+                # 1, 2, 4, ... seconds: it may be a quota that the headers are not about.
+                asked = min(2.0 ** (self._scheduler.refusals.in_a_row - 1), _LONG_PAUSE)
+            elif asked is None:
+                asked = _get_reset(reported, default=self._scheduler.terms.per)
+            self._pause_all(asked, _SERVER_PAUSE)
         elif reply.status == SERVICE_UNAVAILABLE:
             self._pause_all(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
 

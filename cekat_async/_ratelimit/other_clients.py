@@ -10,12 +10,17 @@ __all__ = ["OtherClients"]
 _PRESENT = 2
 # The part of the limit that is left to others, and the largest addition after they were faster.
 _MARGIN, _MOST_CAUTION = 100, 60
+# Their rate is measured over this part of a window at least.
+_LEAST_TIME = 1 / 20
 
 
 class OtherClients:
-    """Other users of the quota, as far as the server's numbers show them."""
+    """Other users of the quota, as far as the server's numbers show them.
+
+    """
 
     def __init__(self) -> None:
+        self._rate = 0.0
         self._present_until = -math.inf
         self._caution = 0.0
 
@@ -30,6 +35,20 @@ class OtherClients:
     def forget(self) -> None:
         self._present_until = -math.inf
 
+    def record(self, theirs: int, elapsed: float, per: float) -> None:
+        """Measure their rate.
+
+        Args:
+            theirs: Requests of theirs in the window.
+            elapsed: Seconds since it began; ``per`` if it has no beginning.
+            per: Seconds of the window.
+        """
+        self._rate = theirs / max(elapsed, _LEAST_TIME * per)
+
+    def get_rate(self, now: float) -> float:
+        """Return about how many requests a second they send; 0 if they are not present."""
+        return self._rate if self.are_present(now) else 0.0
+
     def add_caution(self, limit: int) -> None:
         """Leave them more from now on: a request was refused, because they were faster."""
         self._caution = min(2 * self._caution + 1, limit / _MOST_CAUTION)
@@ -40,3 +59,8 @@ class OtherClients:
             return 0.0
         # A small bucket never holds much, so at most half of it is left to others.
         return min(max(1.0, limit / _MARGIN) + self._caution, most_remaining / 2)
+
+    def get_turn(self, remaining: float, until: float, now: float) -> float:
+        """Return when more is left than they will probably take until more is given back."""
+        rate = self.get_rate(now)
+        return until - (remaining - 1) / rate if rate and until < math.inf else -math.inf

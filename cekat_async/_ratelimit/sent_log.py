@@ -1,14 +1,15 @@
-"""The requests this client has sent: how many of them the server's window may hold. Pure."""
+"""The requests this client has sent: how many of them a server's window may hold. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from bisect import bisect_right
 from typing import NamedTuple
 
-__all__ = ["DAY", "DailyLog", "Permit", "SentLog"]
+__all__ = ["Permit", "SentLog"]
 
-DAY = 86_400.0
+# Entries that no window needs are deleted once there are so many of them.
+_MOST_OLD = 1_000
 
 
 class Permit(NamedTuple):
@@ -17,16 +18,14 @@ class Permit(NamedTuple):
     Attributes:
         sent: When it was granted; the server cannot have counted it sooner.
         remaining: Requests that the server had reported as left; infinite if it had not.
-        expired: Earlier requests that had left the window by then.
     """
 
     sent: float
     remaining: float = math.inf
-    expired: int = 0
 
 
 class SentLog:
-    """The requests of the last window: how many are in flight, and when the others were settled.
+    """The requests of the last windows: how many are in flight, and when the others were settled.
 
     The server counts a request between its departure and its reply, so its place in the server's
     window is free again one window after the *reply*. It is free a little sooner: the reply that
@@ -34,25 +33,31 @@ class SentLog:
     quickest exchange so far is deducted for that. No jitter then fills a window beyond what is
     counted here, unless two ways together are that much quicker than any exchange was.
 
+    One log answers for windows of any length. Times of later calls must not be earlier.
+
     Attributes:
         total: Requests sent so far.
         in_flight: Those of them that are not settled yet.
-        expired: Those of them that have left the window.
+        quickest: Seconds of the quickest exchange so far; infinite before the first reply.
+        began_at: When the first request was sent; infinite before it.
     """
 
     def __init__(self) -> None:
         self.total = 0
         self.in_flight = 0
-        self.expired = 0
-        self._settled: deque[float] = deque()
-        self._quickest = math.inf
+        self.quickest = math.inf
+        self.began_at = math.inf
+        self._settled: list[float] = []
+        self._refused: list[float] = []
+        self._deleted = 0
 
     @property
-    def has_settled(self) -> bool:
-        """Whether the window holds a settled request."""
-        return bool(self._settled)
+    def has_reply(self) -> bool:
+        """Whether any request had a reply so far."""
+        return self.quickest < math.inf
 
-    def add(self) -> None:
+    def add(self, now: float) -> None:
+        self.began_at = min(self.began_at, now)
         self.total += 1
         self.in_flight += 1
 
@@ -62,33 +67,48 @@ class SentLog:
         if sent:
             self._settled.append(now)
 
+    def record_refusal(self, now: float) -> None:
+        """Record that a request which has just been settled was refused."""
+        self._refused.append(now)
+
     def record_duration(self, seconds: float) -> None:
-        self._quickest = min(self._quickest, seconds)
+        self.quickest = min(self.quickest, seconds)
 
     def count(self, now: float, per: float) -> int:
         """Return how many requests a window of ``per`` seconds that ends now may hold."""
-        settled, retention = self._settled, self._get_retention(per)
-        while settled and settled[0] + retention <= now:
-            settled.popleft()
-            self.expired += 1
-        return len(settled) + self.in_flight
+        return len(self._settled) - self._find(now, per) + self.in_flight
 
-    def next_free(self, per: float) -> float:
+    def count_granted(self, now: float, per: float) -> int:
+        """Return how many of those were settled, and not refused."""
+        refused = len(self._refused) - bisect_right(self._refused, now - self._get_retention(per))
+        return self.count(now, per) - self.in_flight - refused
+
+    def count_expired(self, at: float, per: float) -> int:
+        """Return how many requests had left such a window by the time ``at``."""
+        return self._deleted + self._find(at, per)
+
+    def next_free(self, now: float, per: float) -> float:
         """Return when the next place is free; infinite if a reply has to arrive first."""
-        return self._settled[0] + self._get_retention(per) if self._settled else math.inf
+        first = self._find(now, per)
+        if first == len(self._settled):
+            return math.inf
+        return self._settled[first] + self._get_retention(per)
+
+    def forget(self, now: float, longest: float) -> None:
+        """Delete what is of no use, if no window is longer than ``longest`` seconds."""
+        # What left the window during the last one is still asked for.
+        if self._find(now, 2 * longest) >= _MOST_OLD:
+            old = self._find(now, 2 * longest)
+            del self._settled[:old]
+            self._deleted += old
+            del self._refused[: bisect_right(self._refused, now - 2 * longest)]
+
+    def _find(self, at: float, per: float) -> int:
+        """Return the place of the first request that a window which ends then may hold."""
+        retention = self._get_retention(per)
+        # The same sum as in next_free(), so that a place is free at the very time that it names.
+        return bisect_right(self._settled, at, key=lambda settled: settled + retention)
 
     def _get_retention(self, per: float) -> float:
         # Before the first reply nothing is known; and the quickest of slow ones proves little.
-        return per if self._quickest == math.inf else per - min(self._quickest, per / 10) / 2
-
-
-class DailyLog(SentLog):
-    """The requests of the last 24 hours, of which ``RateLimit.per_day`` may be sent."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
-
-    def is_used_up(self, now: float) -> bool:
-        """Whether no more may be sent for now."""
-        return self.count(now, DAY) >= self._limit
+        return per if self.quickest == math.inf else per - min(self.quickest, per / 10) / 2

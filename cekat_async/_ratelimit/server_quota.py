@@ -24,6 +24,8 @@ RESET_SLACK = 1.0
 
 # Seconds by which two reports of one reset may differ.
 _TOLERANCE = 1.5
+# Of a window that is shorter than so many seconds, a reset in whole seconds says too little.
+_SHORT_WINDOW = 4 * _TOLERANCE
 # How many resets must have moved along before a quota counts as continuous.
 _MOVES = 3
 # Over how many reports the refill is measured: enough to be steady, and few enough to see it stop.
@@ -84,8 +86,8 @@ class ServerQuota:
         # What is left and what was taken, together, grow by what is given back.
         self._levels.append((now, reported.remaining + self._replies))
         resets_at = now + (per if reported.reset is None else reported.reset)
-        if reported.reset is None:
-            # Without a reset there is no window whose end could be waited for.
+        if reported.reset is None or per < _SHORT_WINDOW:
+            # There is no window whose end could be waited for: it is not stated, or too coarsely.
             self._moves = _MOVES
         else:
             # A reset is stated at some time on the way back, and counted from the end of it.

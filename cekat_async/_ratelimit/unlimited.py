@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import math
 
-from cekat_async._ratelimit.scheduler import Slot, Terms
+from typing import TYPE_CHECKING
+
+from cekat_async._ratelimit.limit_estimate import Terms
+from cekat_async._ratelimit.refusals import RefusalHistory
+from cekat_async._ratelimit.scheduler import Slot
 from cekat_async._ratelimit.sent_log import Permit
+
+if TYPE_CHECKING:
+    from cekat_async._ratelimit.refusals import RefusalKind
 
 __all__ = ["Unlimited"]
 
@@ -14,15 +21,18 @@ class Unlimited:
     """Sends each request as soon as it is wanted. The interface is that of ``Scheduler``.
 
     Attributes:
-        refused: How many requests were refused so far.
+        refusals: The refusals so far.
         in_flight: Requests that are not settled yet.
     """
 
     # The pause after a 429 without a Retry-After is one window: none here, the backoff does it.
     terms = Terms(0, 0.0, "unpaced")
+    windows: tuple[Terms, ...] = ()
+
+    server_per = math.inf
 
     def __init__(self) -> None:
-        self.refused = 0
+        self.refusals = RefusalHistory()
         self.in_flight = 0
 
     def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Scheduler's
@@ -47,6 +57,7 @@ class Unlimited:
     def settle(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
         self.in_flight -= 1
 
-    def observe(self, *_: object, refused: bool) -> None:
+    def observe(self, *_: object, refusal: RefusalKind | None = None) -> None:
         self.in_flight -= 1
-        self.refused += refused
+        if refusal is not None:
+            self.refusals.add(refusal)

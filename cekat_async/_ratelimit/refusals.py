@@ -1,0 +1,117 @@
+"""What a 429 means. Pure.
+
+A server refuses for different reasons, and only one of them says anything about the quota.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cekat_async._ratelimit.headers import QuotaStatement
+
+__all__ = ["RefusalHistory", "RefusalKind", "classify_refusal"]
+
+# Seconds. Who may come back sooner was not refused for a quota that is counted by the minute.
+_AT_ONCE = 1.0
+# Seconds. A server that wants nobody for longer than that has banned the client.
+_BAN = 3_600.0
+# Who has to wait for longer than so many windows was not refused for the window's quota.
+_LATER = 2
+# As little as this part of the limit counts as nothing: others may have taken it by now.
+_LITTLE = 1 / 50
+# An overload that outlasts so many attempts in a row is none.
+_PERSISTENT = 3
+
+
+class RefusalKind(StrEnum):
+    """Why a request was refused.
+
+    Attributes:
+        QUOTA: The quota is used up. It concerns the limit and its window.
+        PAUSE: The server wants no requests for a while, although it reports that some are left.
+        OVERLOAD: The server has too much to do at this moment: it may be asked again at once.
+        BAN: The server wants no requests for more than an hour, such as after the day's quota.
+    """
+
+    QUOTA = "quota"
+    PAUSE = "pause"
+    OVERLOAD = "overload"
+    BAN = "ban"
+
+
+def classify_refusal(
+    reported: Sequence[QuotaStatement], asked: float | None, per: float
+) -> RefusalKind:
+    """Return why a request was refused.
+
+    Args:
+        reported: What the reply reports of each quota.
+        asked: The seconds of its ``Retry-After``; ``None`` without one.
+        per: Seconds of the window that the reports are about.
+    """
+    if (asked or 0.0) > _BAN or any(one.is_long and one.remaining == 0 for one in reported):
+        return RefusalKind.BAN
+    known = [one for one in reported if one.remaining is not None]
+    if any(map(_is_used_up, known)) and (asked or 0.0) <= _LATER * per + _AT_ONCE:
+        return RefusalKind.QUOTA
+    if asked is not None and asked < _AT_ONCE:
+        return RefusalKind.OVERLOAD
+    if not known:
+        return RefusalKind.QUOTA
+    return RefusalKind.OVERLOAD if asked is None else RefusalKind.PAUSE
+
+
+def _is_used_up(one: QuotaStatement) -> bool:
+    return (one.remaining or 0) <= _LITTLE * (one.limit or 0)
+
+
+class RefusalHistory:
+    """The refusals so far.
+
+    Attributes:
+        counts: How many there were of each kind.
+        latest: The kind of the latest; ``None`` if there was none.
+        at: When the latest one arrived that showed something new.
+    """
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(RefusalKind, 0)
+        self.latest: RefusalKind | None = None
+        self.at = -math.inf
+        self._in_a_row = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    def add(self, kind: RefusalKind) -> None:
+        self.counts[kind] += 1
+        self.latest = kind
+
+    def is_news(self, sent: float, now: float) -> bool:
+        """Whether a refusal shows something new: not if it was sent before the last that did."""
+        if sent <= self.at:
+            return False
+        self.at = now
+        self._in_a_row += 1
+        return True
+
+    def note_grant(self, sent: float) -> None:
+        """Record a grant of a request that was sent at that time."""
+        if sent > self.at:
+            self._in_a_row = 0
+
+    @property
+    def in_a_row(self) -> int:
+        """How many of the latest came in a row, each of a request sent after the last."""
+        return self._in_a_row
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether the latest refusals came in a row, each of a request sent after the last."""
+        return self._in_a_row >= _PERSISTENT

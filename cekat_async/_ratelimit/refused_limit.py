@@ -1,0 +1,78 @@
+"""The limit that refusals show, where nothing is stated or what is stated is wrong. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+__all__ = ["RefusedLimit"]
+
+# The limit is raised again once this many windows have passed without a refusal; each further
+# refusal makes them four times as many. The first step is a fiftieth of it, the next ones double.
+_PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 32
+_FIRST_STEP = 1 / 50
+# Two refusals within this many windows lower the limit.
+_REPEATED = 2
+# The most that was granted in a window is remembered for this many windows, each in as many parts.
+_MEMORY, _PARTS = 4, 8
+
+
+class RefusedLimit:
+    """The number of requests in one window above which the server refuses, as far as is known.
+
+    Args:
+        per: Seconds of the window.
+
+    Attributes:
+        limit: Requests in any ``per`` seconds; infinite while no refusal has lowered it.
+        raises_at: When to raise it by one step; infinite if there is no reason to.
+    """
+
+    def __init__(self, per: float) -> None:
+        self.per = per
+        self.limit = math.inf
+        self.raises_at = math.inf
+        self._patience, self._step = _PATIENCE, 1
+        self._refused_at = -math.inf
+        self._granted_before_refusal = 0
+        # The most that was granted in a window that ended in a part of time, and the part's begin.
+        self._granted: deque[tuple[float, int]] = deque(maxlen=_MEMORY * _PARTS)
+
+    def record_granted(self, count: int, now: float) -> None:
+        """Record how many requests of the window that ends now were granted."""
+        if self._granted and now < self._granted[-1][0] + self.per / _PARTS:
+            begin, most = self._granted.pop()
+            self._granted.append((begin, max(most, count)))
+        else:
+            self._granted.append((now, count))
+
+    def explains(self, granted: int, now: float) -> bool:
+        """Whether the window explains a refusal after so many grants in it.
+
+        It does not if as many have been granted in an earlier window.
+        """
+        earlier = [count for begin, count in self._granted if begin <= now - self.per]
+        return granted > max(earlier, default=0)
+
+    def lower(self, granted: int, now: float, *, at_once: bool = False) -> None:
+        """Lower the limit to what was granted in the window, if that is the second refusal.
+
+        ``at_once`` says that one refusal is enough.
+        """
+        is_repeated = at_once or now < self._refused_at + _REPEATED * self.per
+        before, self._granted_before_refusal = self._granted_before_refusal, granted
+        self._refused_at = now
+        if is_repeated:
+            self.limit = min(self.limit, max(1, granted, before))
+            self.raises_at = now + self._patience * self.per
+            self._patience = min(_MORE_PATIENCE * self._patience, _MOST_PATIENCE)
+            self._step = max(1, int(_FIRST_STEP * self.limit))
+
+    def raise_limit(self, ceiling: float, now: float) -> None:
+        """Raise the limit by a step if the time has come; forget it at ``ceiling``."""
+        if now >= self.raises_at:
+            self.limit += self._step
+            self._step *= 2
+            self.raises_at = now + self.per
+        if self.limit >= ceiling:
+            self.limit = self.raises_at = math.inf

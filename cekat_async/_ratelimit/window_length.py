@@ -1,0 +1,251 @@
+"""How long the server's window is, as far as its replies show. Pure.
+
+Many servers state a limit and not the seconds it is meant for. The reader of the number has a
+guess, such as a minute, and each report can prove that guess too long: it shows how many requests
+the server remembers at most, so all older ones of ours are forgotten. What that proves depends on
+how the server counts, which it does not say either:
+
+- in a *sliding* window, the window is shorter than the age of a request that is forgotten;
+- *fixed* windows end when they forget: a window is no longer than the time between two such ends,
+  and than the rest that is stated right after one;
+- a *bucket* is refilled: it gives back ``limit`` requests in one window.
+
+:class:`WindowLength` keeps the longest window that each of the three still allows, and assumes the
+longest of these. Others who use the same quota only hide evidence, because they make less remain.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Report", "WindowLength"]
+
+# A guess is given up only for a window that is shorter by more than a tenth.
+_CLEARLY = 0.9
+# A window is at least as long as the time until its reset.
+_GROWTH = 1.1
+# A reset is rounded to whole seconds, up or down.
+_ROUNDING = 1.0
+# How many ends of windows, and reports, later ones are compared with.
+_ENDS, _REPORTS = 32, 16
+# The refill of a bucket is measured over this many requests at least.
+_ROUND = 8
+# It is assumed to be faster while the bucket stays half full, if we use most of the limit.
+_HALF, _MOST, _LEAST_STEP = 0.5, 0.8, 0.95
+# A window that was assumed too short is taken to be longer by this part.
+_FIRST_EXCESS = 0.1
+
+
+class Report(NamedTuple):
+    """What the reply to a granted request reports.
+
+    Attributes:
+        limit: Requests per window.
+        remaining: Requests that are left in it.
+        reset: Seconds until the window ends, as it is stated; ``None`` if it is not.
+        sent: When the request was sent.
+        received: When the reply arrived.
+    """
+
+    limit: int
+    remaining: int
+    reset: float | None
+    sent: float
+    received: float
+
+
+class WindowLength:
+    """The longest window in seconds that the reports of one limit still allow.
+
+    Args:
+        guess: The longest window that is assumed.
+    """
+
+    def __init__(self, guess: float) -> None:
+        self._guess = guess
+        self.restart()
+
+    def restart(self, limit: int = 0) -> None:
+        """Return to the guess, and forget all evidence."""
+        self._limit = limit
+        self._shortest, self._excess = 0.0, _FIRST_EXCESS
+        self._granted = _GrantedRequests()
+        self._levels = _Levels()
+        self._sliding = self._guess
+        self._fixed = _FixedWindows(self._guess)
+        self._bucket = _Bucket(self._guess)
+
+    @property
+    def seconds(self) -> float:
+        """The length that is assumed."""
+        longest = max(self._sliding, self._fixed.longest, self._bucket.longest, self._shortest)
+        return longest if longest < _CLEARLY * self._guess else self._guess
+
+    def lengthen(self) -> None:
+        """Assume a window that is longer by a tenth, the next time by two tenths, and so on."""
+        self._shortest = self.seconds * (1 + self._excess)
+        self._excess *= 2
+
+    def record(self, report: Report, *, quickest: float, in_flight: int, used: int) -> None:
+        """Learn from a report.
+
+        Args:
+            report: The report.
+            quickest: Seconds of the quickest exchange so far, which took their time on the way.
+            in_flight: Requests that had no reply yet when it arrived.
+            used: Requests of ours in the window that is assumed.
+        """
+        longest = (report.reset or 0.0) - 2 * _ROUNDING
+        if report.limit != self._limit or longest > _GROWTH * self._guess:
+            self._guess = max(self._guess, longest)
+            self.restart(report.limit)
+        # Perhaps the server reports what was left before it counted the request.
+        remembered = report.limit - report.remaining + 1
+        forgotten_sent = self._granted.find_forgotten(report.sent, remembered)
+        if forgotten_sent is not None:
+            self._sliding = min(self._sliding, report.received - forgotten_sent - quickest)
+        given_back = self._levels.compare(report, self._granted.count_settled(report.sent))
+        self._fixed.record(given_back)
+        self._bucket.record(given_back, quickest)
+        self._bucket.ask_for_more(report, self._granted.total, is_used=used >= _MOST * report.limit)
+        self._granted.add(report)
+        self._levels.add(report, self._granted.total + in_flight)
+
+
+class _GrantedRequests:
+    """The requests that the server has certainly counted, in the order of their replies."""
+
+    def __init__(self) -> None:
+        self._sent: list[float] = []
+        self._received: list[float] = []
+        self._deleted = 0
+
+    @property
+    def total(self) -> int:
+        return self._deleted + len(self._sent)
+
+    def add(self, report: Report) -> None:
+        self._sent.append(report.sent)
+        self._received.append(report.received)
+        # A report may remember as many as its limit, and as many again may be in flight.
+        if len(self._sent) > 4 * report.limit + _REPORTS:
+            half = len(self._sent) // 2
+            del self._sent[:half], self._received[:half]
+            self._deleted += half
+
+    def count_settled(self, at: float) -> int:
+        """Return how many had a reply by then."""
+        return self._deleted + bisect_right(self._received, at)
+
+    def find_forgotten(self, sent: float, remembered: int) -> float | None:
+        """Return when a request was sent at the earliest that the server has forgotten.
+
+        Args:
+            sent: When the request was sent whose reply shows it. Only what was settled by then is
+                certain to be counted.
+            remembered: Requests that the server remembers at most, that one included.
+
+        Returns:
+            ``None`` if it may remember all of them.
+        """
+        end = bisect_right(self._received, sent)
+        # The request itself is remembered, so one of the last ``remembered`` before it is not.
+        return min(self._sent[end - remembered : end]) if end >= remembered else None
+
+
+class _GivenBack(NamedTuple):
+    """How many requests were given back at least from one report to another."""
+
+    requests: int
+    before: Report
+    after: Report
+
+
+class _Levels:
+    """The last reports, and how many requests were or may have been counted by then."""
+
+    def __init__(self) -> None:
+        self._reports: deque[tuple[Report, int]] = deque(maxlen=_REPORTS)
+
+    def add(self, report: Report, counted: int) -> None:
+        """Keep a report; at most ``counted`` requests were counted by then."""
+        self._reports.append((report, counted))
+
+    def compare(self, report: Report, counted: int) -> list[_GivenBack]:
+        """Compare a report with each before; at least ``counted`` other requests were counted."""
+        return [
+            _GivenBack(report.remaining + counted + 1 - most - before.remaining, before, report)
+            for before, most in self._reports
+        ]
+
+
+class _FixedWindows:
+    """The longest fixed window that is possible."""
+
+    def __init__(self, longest: float) -> None:
+        self.longest = longest
+        # Between each of these pairs of times a window has ended; they do not overlap.
+        self._ends: deque[tuple[float, float]] = deque(maxlen=_ENDS)
+
+    def record(self, given_back: Iterable[_GivenBack]) -> None:
+        """Record that a window has ended wherever something was given back."""
+        ends = [one for one in given_back if one.requests > 0]
+        if not ends:
+            return
+        last = max(ends, key=lambda one: one.before.sent)
+        begin, end = last.before.sent, last.after.received
+        if last.after.reset is not None:
+            self.longest = min(self.longest, end - begin + last.after.reset + _ROUNDING)
+        if self._ends and begin < self._ends[-1][1]:
+            return  # perhaps the same end
+        for place, (first, _) in enumerate(self._ends):
+            self.longest = min(self.longest, (end - first) / (len(self._ends) - place))
+        self._ends.append((begin, end))
+
+
+class _Bucket:
+    """The longest time in which a bucket may give back as many requests as its limit."""
+
+    def __init__(self, longest: float) -> None:
+        self.longest = self._bound = self._guess = longest
+        self._first: Report | None = None
+        self._first_total = 0
+        self._least_remaining = math.inf
+
+    def record(self, given_back: Iterable[_GivenBack], quickest: float) -> None:
+        for requests, before, after in given_back:
+            # What was left is rounded down.
+            if requests > 1:
+                seconds = max(0.0, after.received - before.sent - quickest)
+                self._bound = min(self._bound, after.limit * seconds / (requests - 1))
+        self.longest = min(self.longest, self._bound)
+
+    def ask_for_more(self, report: Report, total: int, *, is_used: bool) -> None:
+        """Assume less time, if the bucket stays full although we ask for all that we may.
+
+        Of a full bucket no more can be seen than it is asked for. Of one that is not full, all
+        that it gives back can be seen.
+        """
+        first, self._first = self._first, self._first or report
+        if first is None:
+            self._first_total, self._least_remaining = total, report.remaining
+            return
+        self._least_remaining = min(self._least_remaining, report.remaining)
+        taken = total - self._first_total
+        if taken < max(_ROUND, report.limit // 4):
+            return
+        self._first = None
+        if self._least_remaining < report.limit * _HALF:
+            given_back = max(1, report.remaining + taken - first.remaining)
+            seconds = report.received - first.received
+            measured = report.limit * seconds / given_back
+            self.longest = min(max(self.longest, measured), self._bound)
+        elif is_used and self._bound < _CLEARLY * self._guess:
+            # Half the time if the bucket stays full, almost the same if it is half full.
+            self.longest *= min(_LEAST_STEP, 1 + _HALF - self._least_remaining / report.limit)
