@@ -7,6 +7,7 @@ arrives, also if the client's event loop is blocked at that time.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import deque
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ class ServerSpec:
             return most * (until - since)
         edges = [0.0, *(at for at, _ in self.limits), until]
         rates = [most, *(limit / self.windows[0].per for _, limit in self.limits)]
-        spans = zip(edges, edges[1:], strict=False)
+        spans = itertools.pairwise(edges)
         return sum(
             rate * max(0.0, min(end, until) - max(start, since))
             for rate, (start, end) in zip(rates, spans, strict=True)
