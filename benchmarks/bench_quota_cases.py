@@ -1,6 +1,9 @@
-"""The named cases of the limiter, on a virtual clock: one line for each.
+"""The named cases of the limiter, on a virtual clock: a line for each, and the targets it misses.
 
-``bench_quota_cases.py stall sliding/none`` runs the cases whose names contain one of the texts.
+They are the servers and machines that the matrix of ``bench_quota.py`` does not have: reported
+numbers that mean something else, several windows at once, refusals without a quota, and event loops
+that are blocked. ``bench_quota_cases.py stall sliding/none`` runs the cases whose names contain one
+of the texts. ``--write`` puts a table of all into docs/quota.md.
 """
 
 from __future__ import annotations
@@ -8,18 +11,56 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 # The tests have the same servers and clock.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import msgspec
-from suite import argument_parser
-from support.quota_cases import CASES, CaseResult, run_case
+from suite import Metric, Result, argument_parser, show
+from support.quota_cases import CaseResult, run_case
+from support.quota_catalogue import CASES
+from support.quota_targets import find_misses
 
-_HEADINGS = ("case", "used", "later", "ours", "429", ">10 s", ">60 s", "share", "faults", "worst")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PAGE = Path(__file__).parents[1] / "docs" / "quota.md"
+BEGIN, END = "<!-- the cases begin -->", "<!-- the cases end -->"
+
+
+class Column(NamedTuple):
+    """A column of the printed table."""
+
+    heading: str
+    width: int
+    format: str
+    field: str
+
+
+_NAME_WIDTH = 50
+_COLUMNS = [
+    Column("used", 8, ".1%", "used"),
+    Column("later", 8, ".1%", "later"),
+    Column("ours", 8, ".1%", "ours"),
+    Column("429s", 6, "d", "refused"),
+    Column("<10 s", 6, "d", "at_start"),
+    Column(">60 s", 6, "d", "after_minute"),
+    Column("share", 7, ".1%", "refused_share"),
+    Column("faults", 7, "d", "faults"),
+    Column("worst", 6, "d", "worst"),
+    Column("wanted", 7, "d", "wanted"),
+    Column("refused", 8, ".1%", "strangers_refused_share"),
+]
+_METRICS = [
+    Metric(key="later", heading="% used from the second minute on", digits=1),
+    Metric(key="refused", heading="429s"),
+    Metric(key="after_minute", heading="after the first minute"),
+]
 
 
 def measure(
@@ -33,44 +74,121 @@ def measure(
         return f"{type(error).__name__}: {error}"
 
 
+def headings() -> str:
+    """Return the first line of the printed table."""
+    return f"{'case':{_NAME_WIDTH}}" + "".join(f"{c.heading:>{c.width}}" for c in _COLUMNS)
+
+
 def line(name: str, result: CaseResult | str) -> str:
-    """Return a line of the table."""
+    """Return a line of the printed table."""
     if isinstance(result, str):
-        return f"{name:48} {result}"
-    shares = "".join(f"{share:7.1%}" for share in (result.used, result.later, result.ours))
-    counts = (result.refused, result.after_start, result.after_minute)
-    stranger = (
-        f"  stranger {result.strangers_refused} of {result.wanted}"
-        f" ({result.strangers_refused_share:.1%})"
-        if result.wanted
-        else ""
-    )
-    return (
-        f"{name:48}{shares}{''.join(f'{count:6}' for count in counts)}"
-        f"{result.refused_share:7.1%}{result.faults:7}{result.worst:6}{stranger}"
+        return f"{name:{_NAME_WIDTH}} {result}"
+    cells = "".join(f"{getattr(result, c.field):>{c.width}{c.format}}" for c in _COLUMNS)
+    return f"{name:{_NAME_WIDTH}}{cells}  {'; '.join(find_misses(name, result))}".rstrip()
+
+
+def missed(found: Mapping[str, CaseResult | str]) -> list[str]:
+    """Return a line for each case that misses a target or raised."""
+    reasons = {
+        name: [result] if isinstance(result, str) else find_misses(name, result)
+        for name, result in found.items()
+    }
+    return [f"{name}: {'; '.join(why)}" for name, why in reasons.items() if why]
+
+
+def page_lines(found: Mapping[str, CaseResult | str]) -> Iterator[str]:
+    """Yield the table for the documentation: a line for cases with the same first two parts."""
+    lost = missed(found)
+    yield f"{len(found) - len(lost)} of {len(found)} cases reach their targets."
+    yield ""
+    yield from ["These miss them:", "", *(f"- {text}" for text in lost), ""] if lost else []
+    yield "| cases | used | from the second minute | our 429s | after the first minute | theirs |"
+    yield "|---|---|---|---|---|---|"
+    groups: dict[str, list[CaseResult]] = defaultdict(list)
+    for name, result in found.items():
+        if not isinstance(result, str):
+            groups["/".join(name.split("/")[:2])].append(result)
+    for name, results in groups.items():
+        yield _page_line(name, results)
+
+
+def _page_line(name: str, results: list[CaseResult]) -> str:
+    cells = [
+        name,
+        _span(result.used for result in results),
+        _span(result.later for result in results if not isnan(result.later)),
+        f"{max(result.refused for result in results)}",
+        f"{max(result.after_minute for result in results)}",
+        _span(result.strangers_refused_share for result in results if result.wanted),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _span(shares: Iterable[float]) -> str:
+    """Return the lowest and the highest of some shares."""
+    low, *others = sorted(f"{share:7.1%}" for share in shares) or [""]
+    high = others[-1] if others else low
+    return low.strip() if low == high else f"{low.strip()} to {high.strip()}"
+
+
+def write(found: Mapping[str, CaseResult | str]) -> None:
+    """Put the table into the documentation."""
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    body = "\n".join([BEGIN, "", *page_lines(found), ""])
+    PAGE.write_text(f"{head}{body}\n{END}{tail}", encoding="utf-8")
+
+
+def as_result(found: Mapping[str, CaseResult | str]) -> Result:
+    """Return the same in the form that all benchmarks have."""
+    return Result(
+        title=f"the quota, {len(found)} named cases on a virtual clock",
+        metrics=_METRICS,
+        samples={
+            name: [
+                {
+                    "later": 100 * result.later,
+                    "refused": result.refused,
+                    "after_minute": result.after_minute,
+                }
+            ]
+            for name, result in found.items()
+            if not isinstance(result, str)
+        },
+        notes=[f"missed: {text}" for text in missed(found)],
     )
 
 
-def main() -> None:
-    """Run the chosen cases and print the table."""
+def main() -> int:
+    """Run the chosen cases and print the table; fail if more miss than is allowed."""
     parser = argument_parser(__doc__)
     parser.add_argument("names", nargs="*", help="texts that a case's name contains; default: all")
     parser.add_argument("--periods", type=int, help="how long, in periods of each case")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="for what happens at random")
+    parser.add_argument("--every", type=int, default=1, help="only one of that many cases")
     parser.add_argument("--options", help="arguments of RateLimit for all cases, as JSON")
+    parser.add_argument("--write", action="store_true", help="write it into the documentation")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
+    parser.add_argument("--at-most-missed", type=int, help="fail if more cases miss")
     chosen = parser.parse_args()
-    wanted = [name for name in CASES if not chosen.names or any(t in name for t in chosen.names)]
+    names = [name for name in CASES if not chosen.names or any(t in name for t in chosen.names)]
+    names = names[:: chosen.every]
     options = msgspec.json.decode(chosen.options) if chosen.options else None
     work = partial(measure, options=options, periods=chosen.periods, seed=chosen.seed)
-    first, *others = _HEADINGS
-    print(f"{first:48}" + "".join(f"{heading:>7}" for heading in others[:3]), end="")
-    print("".join(f"{heading:>6}" for heading in others[3:6]), end="")
-    print("".join(f"{text:>{width}}" for text, width in zip(others[6:], (7, 7, 6), strict=True)))
+    found: dict[str, CaseResult | str] = {}
+    print(headings(), file=sys.stderr)
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        for name, result in zip(wanted, pool.map(work, wanted), strict=True):
-            print(line(name, result), flush=True)
+        for name, result in zip(names, pool.map(work, names), strict=True):
+            found[name] = result
+            print(line(name, result), file=sys.stderr if chosen.json else sys.stdout, flush=True)
+    if chosen.json:
+        show([as_result(found)], as_json=True)
+    if chosen.write:
+        write(found)
+    lost = len(missed(found))
+    print(f"{len(found) - lost} of {len(found)} cases reach their targets", file=sys.stderr)
+    return int(chosen.at_most_missed is not None and lost > chosen.at_most_missed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
