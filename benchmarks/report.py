@@ -35,6 +35,7 @@ _TITLES = {
     "export": "Exports",
     "limiter": "The limiter",
     "quota": "The quota, on a virtual clock",
+    "quota_cases": "The quota, named cases",
     "quota_sockets": "The quota, over sockets",
     "budgets": "Budgets",
 }

@@ -50,6 +50,7 @@ BENCHES = {
     "export": Bench("bench_export.py", "--conversations 2000"),
     "limiter": Bench("bench_limiter.py", "--waiters 2000 --rounds 50 --at-most 25"),
     "quota": Bench("bench_quota.py", "--few --every 23", "--few"),
+    "quota_cases": Bench("bench_quota_cases.py", "--every 19 --periods 1"),
     "quota_sockets": Bench(
         "bench_quota_sockets.py", "--requests 20 --per 0.5 --periods 1", "--at-least 0.9"
     ),
