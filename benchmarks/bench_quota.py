@@ -1,7 +1,7 @@
 """How much of a quota a client uses, and how often it is refused: a matrix, on a virtual clock.
 
 Every kind of window, with every kind of headers, limit, round trip, number of workers and
-strangers, for ten periods; beside it the same for what people use today. ``--write`` puts the
+strangers, for ten periods, compared with what people use today. ``--write`` puts the
 table into docs/quota.md and every single cell into benchmarks/quota.tsv. ``--compare`` runs a
 selection of cells in about a minute, and fails if they are worse than in benchmarks/quota.tsv.
 """

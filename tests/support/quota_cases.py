@@ -1,4 +1,4 @@
-"""Runs the named cases of the limiter, and counts what came of them.
+"""Runs the named cases of the limiter, and counts the results.
 
 All of it on a virtual clock, with the package's own path of a request.
 """
@@ -32,7 +32,7 @@ _START = 10.0
 
 
 class CaseResult(NamedTuple):
-    """What came of a case.
+    """The result of a case.
 
     Attributes:
         used: The part of the quota that was granted, to the client and to strangers.

@@ -140,7 +140,7 @@ class Window(NamedTuple):
     reports_size: bool = False
 
     def build(self, begin: float) -> FixedWindow | FirstHitWindow | SlidingWindow | Bucket:
-        """Return a new counter; ``begin`` is when the client begins."""
+        """Return a new counter; ``begin`` is when the client starts."""
         match self.kind:
             case "fixed":
                 return FixedWindow(self.limit, self.per, begin % self.per)
@@ -176,10 +176,10 @@ class ServerSpec:
 
     Attributes:
         windows: Its quotas. It grants what all of them grant, and reports the first.
-        headers: What it reports, by the seconds since the begin from which on it does: ``"none"``,
+        headers: The headers that it sends, each with the seconds after the start from which on: ``"none"``,
             ``"epoch"``, ``"delta"``, ``"next"`` (seconds until one more fits), ``"no reset"``,
             ``"too much"`` or ``"nothing left"``.
-        limits: Other limits of the first window, by the seconds from which on they apply.
+        limits: Later limits of the first window, each with the seconds after the start.
         retry_after: Whether refusals have a ``Retry-After``.
         faults: Random refusals.
         at_once: Requests that it works on at the same time; more are refused.
@@ -197,7 +197,7 @@ class ServerSpec:
     way: tuple[float, float] = (0.015, 0.035)
 
     def capacity(self, since: float, until: float) -> float:
-        """Return how many requests it grants between two times after the begin, in the long run."""
+        """Return how many requests it grants between two times after the start, in the long run."""
         most = min(window.limit / window.per for window in self.windows)
         if self.at_once is not None:
             most = min(most, self.at_once / (self.service + sum(self.way)))
@@ -213,7 +213,7 @@ class ServerSpec:
 
 
 class Event(NamedTuple):
-    """A request that arrived: when, in seconds after the begin, and what came of it."""
+    """A request that arrived: when, in seconds after the start, and with which result."""
 
     at: float
     result: str
@@ -331,7 +331,7 @@ def _report(form: str, one: Standing, wall: float) -> dict[str, str]:
 
 
 def _get_current(schedule: tuple[tuple[float, object], ...], at: float):
-    """Return the last entry of a schedule whose time has come; ``None`` before the first."""
+    """Return the last entry of a schedule that applies by then; ``None`` before the first."""
     return next((value for since, value in reversed(schedule) if since <= at), None)
 
 
