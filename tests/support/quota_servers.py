@@ -176,9 +176,9 @@ class ServerSpec:
 
     Attributes:
         windows: Its quotas. It grants what all of them grant, and reports the first.
-        headers: The headers that it sends, each with the seconds after the start from which on: ``"none"``,
-            ``"epoch"``, ``"delta"``, ``"next"`` (seconds until one more fits), ``"no reset"``,
-            ``"too much"`` or ``"nothing left"``.
+        headers: The headers that it sends, each with the seconds after the start from which on.
+            ``"none"``, ``"epoch"``, ``"delta"``, ``"next"`` (seconds until one more fits),
+            ``"no reset"``, ``"too much"`` or ``"nothing left"``.
         limits: Later limits of the first window, each with the seconds after the start.
         retry_after: Whether refusals have a ``Retry-After``.
         faults: Random refusals.
