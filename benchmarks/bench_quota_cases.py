@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import msgspec
 from suite import Metric, Result, argument_parser, show
-from support.quota_cases import CaseResult, run_case
+from support.quota_cases import CaseResult, run_seeds
 from support.quota_catalogue import CASES
 from support.quota_targets import find_misses
 
@@ -47,13 +47,13 @@ _COLUMNS = [
     Column("used", 8, ".1%", "used"),
     Column("later", 8, ".1%", "later"),
     Column("ours", 8, ".1%", "ours"),
-    Column("429s", 6, "d", "refused"),
-    Column("<10 s", 6, "d", "at_start"),
-    Column(">60 s", 6, "d", "after_minute"),
+    Column("429s", 6, ".4g", "refused"),
+    Column("<10 s", 6, ".4g", "at_start"),
+    Column(">60 s", 6, ".4g", "after_minute"),
     Column("share", 7, ".1%", "refused_share"),
-    Column("faults", 7, "d", "faults"),
-    Column("worst", 6, "d", "worst"),
-    Column("wanted", 7, "d", "wanted"),
+    Column("faults", 7, ".4g", "faults"),
+    Column("worst", 6, ".4g", "worst"),
+    Column("wanted", 7, ".4g", "wanted"),
     Column("refused", 8, ".1%", "strangers_refused_share"),
 ]
 _METRICS = [
@@ -64,12 +64,12 @@ _METRICS = [
 
 
 def measure(
-    name: str, options: dict[str, Any] | None, periods: int | None, seed: int
+    name: str, options: dict[str, Any] | None, periods: int | None, seeds: int
 ) -> CaseResult | str:
-    """Run a case; return what it raised as text, so that the others are shown too."""
+    """Run a case; return an error as text, so that the others are shown too."""
     logging.disable(logging.CRITICAL)
     try:
-        return run_case(name, options, periods, seed)
+        return run_seeds(name, options, periods, range(1, seeds + 1))
     except Exception as error:  # noqa: BLE001 - it is printed
         return f"{type(error).__name__}: {error}"
 
@@ -122,8 +122,8 @@ def _page_line(name: str, results: list[CaseResult]) -> str:
         name,
         _span(result.used for result in results),
         _span(result.later for result in results if not isnan(result.later)),
-        f"{max(result.refused for result in results)}",
-        f"{max(result.after_minute for result in results)}",
+        f"{max(result.refused for result in results):.3g}",
+        f"{max(result.after_minute for result in results):.3g}",
         _span(result.strangers_refused_share for result in results if result.wanted),
     ]
     return f"| {' | '.join(cells)} |"
@@ -167,7 +167,7 @@ def main() -> int:
     parser = argument_parser(__doc__)
     parser.add_argument("names", nargs="*", help="texts that a case's name contains; default: all")
     parser.add_argument("--periods", type=int, help="how long, in periods of each case")
-    parser.add_argument("--seed", type=int, default=1, help="for what happens at random")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each case; the means count")
     parser.add_argument("--every", type=int, default=1, help="only one of that many cases")
     parser.add_argument("--options", help="arguments of RateLimit for all cases, as JSON")
     parser.add_argument("--write", action="store_true", help="write it into the documentation")
@@ -177,7 +177,7 @@ def main() -> int:
     names = [name for name in CASES if not chosen.names or any(t in name for t in chosen.names)]
     names = names[:: chosen.every]
     options = msgspec.json.decode(chosen.options) if chosen.options else None
-    work = partial(measure, options=options, periods=chosen.periods, seed=chosen.seed)
+    work = partial(measure, options=options, periods=chosen.periods, seeds=chosen.seeds)
     found: dict[str, CaseResult | str] = {}
     print(headings(), file=sys.stderr)
     with ProcessPoolExecutor(chosen.jobs) as pool:

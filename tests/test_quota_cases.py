@@ -7,7 +7,7 @@ figures are those of ``support/quota_targets.py``.
 import pytest
 from support.clock import most_in_any, virtual
 from support.effort import EFFORT
-from support.quota_cases import run_case
+from support.quota_cases import run_case, run_seeds
 from support.quota_catalogue import CASES
 from support.quota_servers import ModelServer, ServerSpec, Window
 from support.quota_targets import find_misses
@@ -106,7 +106,7 @@ def test_a_blocked_event_loop(name):
 )
 def test_a_stranger(name):
     """A stranger is refused 8 % at most, with a share of one half 5 %; we once per period."""
-    assert find_misses(name, run_case(name)) == []
+    assert find_misses(name, run_seeds(name)) == []
 
 
 @cases("at once", "at once/epoch/8", "at once/none/32")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cekat_async import APIStatusError, Limiter, RateLimit, RetryPolicy
@@ -19,7 +20,7 @@ from .quota_catalogue import CASES
 from .quota_servers import ModelServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .quota_catalogue import Case, Stall
 
@@ -53,17 +54,17 @@ class CaseResult(NamedTuple):
     used: float
     later: float
     ours: float
-    refused: int
-    after_start: int
-    after_minute: int
+    refused: float
+    after_start: float
+    after_minute: float
     refused_share: float
-    faults: int
-    wanted: int
-    strangers_refused: int
+    faults: float
+    wanted: float
+    strangers_refused: float
     worst: int
 
     @property
-    def at_start(self) -> int:
+    def at_start(self) -> float:
         """Replies of 429 in the first ten seconds."""
         return self.refused - self.after_start
 
@@ -94,6 +95,18 @@ def run_case(
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         server = runner.run(_play(case, limiter, length, f"{name} {seed}"))
     return _build_result(case, server, length)
+
+
+def run_seeds(
+    name: str,
+    limiter_options: Mapping[str, Any] | None = None,
+    periods: int | None = None,
+    seeds: Iterable[int] = range(1, 4),
+) -> CaseResult:
+    """Run one case with several seeds; return the means, and the worst window of all."""
+    results = [run_case(name, limiter_options, periods, seed) for seed in seeds]
+    means = CaseResult(*map(fmean, zip(*results, strict=True)))
+    return means._replace(worst=max(result.worst for result in results))
 
 
 async def _play(case: Case, limiter: Limiter, length: float, seed: str) -> ModelServer:

@@ -89,7 +89,7 @@ def _compare(target: Target, result: CaseResult) -> Iterator[str]:
     for key in ("refused", "at_start", "after_start", "after_minute", "worst"):
         value, most = getattr(result, key), getattr(target, key)
         if value > most:
-            yield f"{key} {value} > {most:g}"
+            yield f"{key} {value:g} > {most:g}"
     shares = {
         "refused_share": (result.refused_share, target.refused_share),
         "strangers": (result.strangers_refused_share, target.strangers),
