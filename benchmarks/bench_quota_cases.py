@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 # The tests have the same servers and clock.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -27,6 +27,7 @@ from support.quota_catalogue import CASES
 from support.quota_targets import find_misses
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Iterable, Iterator, Mapping
 
 PAGE = Path(__file__).parents[1] / "docs" / "quota.md"
@@ -162,8 +163,8 @@ def as_result(found: Mapping[str, CaseResult | str]) -> Result:
     )
 
 
-def main() -> int:
-    """Run the chosen cases and print the table; fail if more miss than is allowed."""
+def parse() -> Namespace:
+    """Return the options of the command line."""
     parser = argument_parser(__doc__)
     parser.add_argument("names", nargs="*", help="texts that a case's name contains; default: all")
     parser.add_argument("--periods", type=int, help="how long, in periods of each case")
@@ -173,17 +174,28 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write it into the documentation")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     parser.add_argument("--at-most-missed", type=int, help="fail if more cases miss")
-    chosen = parser.parse_args()
+    return parser.parse_args()
+
+
+def run(chosen: Namespace, out: TextIO) -> dict[str, CaseResult | str]:
+    """Run the chosen cases, and print a line for each as soon as it is known."""
     names = [name for name in CASES if not chosen.names or any(t in name for t in chosen.names)]
     names = names[:: chosen.every]
     options = msgspec.json.decode(chosen.options) if chosen.options else None
     work = partial(measure, options=options, periods=chosen.periods, seeds=chosen.seeds)
     found: dict[str, CaseResult | str] = {}
-    print(headings(), file=sys.stderr)
+    print(headings(), file=out)
     with ProcessPoolExecutor(chosen.jobs) as pool:
         for name, result in zip(names, pool.map(work, names), strict=True):
             found[name] = result
-            print(line(name, result), file=sys.stderr if chosen.json else sys.stdout, flush=True)
+            print(line(name, result), file=out, flush=True)
+    return found
+
+
+def main() -> int:
+    """Run the chosen cases and print the table; fail if more miss than is allowed."""
+    chosen = parse()
+    found = run(chosen, sys.stderr if chosen.json else sys.stdout)
     if chosen.json:
         show([as_result(found)], as_json=True)
     if chosen.write:
