@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench_quota_sockets import Server, server
+from bench_quota_contenders import Server, server
 from suite import Metric, Result, argument_parser, show
 
 from cekat_async import CekatClient, Limiter, RateLimit

@@ -1,198 +1,284 @@
-"""How much of a quota is used over real sockets, and how often one is refused.
+"""How much of a quota is used over real sockets, and how often the client is refused: named cases.
 
-The sandbox runs in a process of its own and grants 300 requests in 3 seconds; each contender asks
-for pages for some periods. The contenders are our client, our export, and a loop written by hand
-that sleeps as long as a 429 says: paced by aiolimiter, or not at all.
+Each case has a process for the server (``quota_server.py``) and one for the client
+(``quota_client.py``). The server counts. A case takes four minutes, or ten periods next to a
+stranger, and ``--jobs`` of them run at once. Where it makes sense a rival follows: a loop that is
+paced by aiolimiter, knows the true limit, and sleeps as long as a 429 says. If an event loop was
+more than 50 ms late, the case is discarded, unless it is blocked on purpose.
 """
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
+import json
+import subprocess
 import sys
-import tempfile
-import time
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import aiohttp
-from aiolimiter import AsyncLimiter
-from suite import Metric, Result, argument_parser, show
-
-from cekat_async import CekatClient, RateLimit, Timeout
-from cekat_async.export import export_conversations
-from cekat_async.sandbox import Quota, Sandbox
+from suite import HERE, Metric, Result, Sample, argument_parser, show
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
-    from multiprocessing.connection import Connection
+    from collections.abc import Iterator, Mapping, Sequence
 
-WINDOWS = ("fixed", "first_hit", "sliding", "bucket")
-WORKERS = 8
+    from suite import Samples
+
+_MINUTE = 60.0
+_START = 10.0
+_MOST_LAG = 0.05
+_OURS, _RIVAL = "cekat_async", "AsyncLimiter"
+_STALL = (2.0, 10.0)
+_SERVICE, _AT_ONCE = 1.5, 5
 
 _METRICS = [
-    Metric(key="used", heading="% of the quota used", digits=1),
-    Metric(key="refused", heading="replies of 429"),
+    Metric(key="used", heading="% used", digits=1),
+    Metric(key="later", heading="from the second minute", digits=1),
+    Metric(key="refused", heading="429s"),
+    Metric(key="after_minute", heading="after the first minute"),
+    Metric(key="refused_share", heading="% refused after 10 s", digits=1),
+    Metric(key="strangers", heading="% of the stranger's refused", digits=1),
+    Metric(key="lag", heading="lag, ms"),
 ]
 
 
-class Server(NamedTuple):
-    """Where a sandbox is, and the key to it."""
+class Bound(NamedTuple):
+    """The least or the most that a number of a sample should be."""
 
-    base_url: str
-    api_key: str
+    key: str
+    wanted: float
+    is_least: bool = False
 
-
-class Outcome(NamedTuple):
-    """What a contender got: pages, and replies of 429."""
-
-    pages: int
-    refused: int
-
-
-def serve(pipe: Connection, quota: Quota, conversations: int) -> None:
-    """Run a sandbox until nobody needs it any more."""
-
-    async def main() -> None:
-        async with Sandbox(conversations, quota=quota) as sandbox:
-            pipe.send(Server(sandbox.base_url, sandbox.api_key))
-            await asyncio.to_thread(pipe.recv)
-
-    asyncio.run(main())
+    def miss(self, sample: Sample) -> str | None:
+        """Return how a sample misses it, if it does."""
+        value = sample.get(self.key)
+        if value is None or (value >= self.wanted if self.is_least else value <= self.wanted):
+            return None
+        return f"{self.key} {value:.1f}, wanted {'>=' if self.is_least else '<='} {self.wanted:g}"
 
 
-@contextmanager
-def server(quota: Quota, conversations: int = 1000) -> Generator[Server]:
-    """Start a sandbox in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, quota, conversations))
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        ours.send(None)
-        process.join()
+class Case(NamedTuple):
+    """A server, what our client is configured with, and what it should reach.
+
+    Attributes:
+        server: Arguments of ``quota_server.Settings``.
+        rate: Requests per second that the server grants in the long run.
+        bounds: The figures that our client should reach.
+        options: Arguments of ``RateLimit``.
+        seconds: How long it takes.
+        stall: How the client's event loop is blocked.
+        has_rival: Whether the loop by hand runs too.
+    """
+
+    server: Mapping[str, Any]
+    rate: float
+    bounds: Sequence[Bound]
+    options: Mapping[str, Any] = {}
+    seconds: float = 4 * _MINUTE
+    stall: tuple[float, float] | None = None
+    has_rival: bool = True
 
 
-async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
-    """Ask through our client."""
-    pages = 0
-    async with CekatClient(
-        where.api_key,
-        base_url=where.base_url,
-        rate_limit=RateLimit(per=quota.per),
-        timeout=Timeout(deadline=None),
-    ) as client:
+class Job(NamedTuple):
+    """A case with one of the contenders."""
 
-        async def work() -> None:
-            nonlocal pages
-            while True:
-                await client.conversations.page(limit=1)
-                pages += 1
-
-        await for_a_while(work, seconds)
-        return Outcome(pages, client.limiter.snapshot().refused)
+    name: str
+    contender: str
+    seconds: float
 
 
-async def export(where: Server, seconds: float, quota: Quota) -> Outcome:
-    """Export all, a conversation a page; the share used is the one that the export reports."""
-    async with CekatClient(
-        where.api_key,
-        base_url=where.base_url,
-        rate_limit=RateLimit(per=quota.per),
-        timeout=Timeout(deadline=None),
-    ) as client:
-        with tempfile.TemporaryDirectory() as folder:
-            report = await export_conversations(client, Path(folder) / "x.jsonl", page_size=1)
-        share = report.quota_share or 0.0
-        return Outcome(round(share * quota.requests * seconds / quota.per), report.refused)
+def _window(kind: str, limit: int, per: float = _MINUTE, **more: int) -> dict[str, Any]:
+    return {"kind": kind, "limit": limit, "per": per, **more}
 
 
-async def by_hand(where: Server, seconds: float, limiter: AsyncLimiter | None) -> Outcome:
-    """Ask through the loop that one writes by hand."""
-    pages = refused = 0
-    headers = {"Authorization": f"Bearer {where.api_key}"}
-    async with aiohttp.ClientSession(where.base_url, headers=headers) as session:
-
-        async def work() -> None:
-            nonlocal pages, refused
-            while True:
-                if limiter is not None:
-                    await limiter.acquire()
-                async with session.get("/api/conversations?limit=1") as response:
-                    await response.read()
-                if response.status == 200:
-                    pages += 1
-                else:
-                    refused += 1
-                    await asyncio.sleep(float(response.headers["Retry-After"]))
-
-        await for_a_while(work, seconds)
-    return Outcome(pages, refused)
+def _uses(percent: float, *more: Bound) -> list[Bound]:
+    return [Bound("used", percent, is_least=True), Bound("later", percent, is_least=True), *more]
 
 
-async def for_a_while(work: Callable[[], Awaitable[None]], seconds: float) -> None:
-    """Let all workers work, and stop them."""
-    tasks = [asyncio.ensure_future(work()) for _ in range(WORKERS)]
-    await asyncio.sleep(seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+_NEVER = Bound("refused", 0)
+_LEARNS = [Bound("later", 95, is_least=True), Bound("refused", 8), Bound("after_minute", 0)]
+_PER_PERIOD = Bound("refused", 10)
+_FIXED, _SLIDING = _window("fixed", 300), _window("sliding", 300)
+
+CASES = {
+    "alone, fixed window, headers": Case({"windows": [_FIXED]}, 5, _uses(98, _NEVER)),
+    "alone, sliding window, no headers": Case(
+        {"windows": [_SLIDING], "headers": None}, 5, _uses(98, _NEVER), {"requests": 300}
+    ),
+    "alone, 60 in 60 s": Case({"windows": [_window("sliding", 60)]}, 1, _uses(97, _NEVER)),
+    "bucket that reports its size": Case(
+        {"windows": [_window("bucket", 30, 1.0, size=10)], "headers": "no reset"},
+        30,
+        _LEARNS,
+        has_rival=False,
+    ),
+    "short and long window": Case(
+        {"windows": [_window("fixed", 10, 1.0), _FIXED]}, 5, _LEARNS, has_rival=False
+    ),
+    "5-second window": Case(
+        {"windows": [_window("fixed", 60, 5.0)]},
+        12,
+        _LEARNS,
+        {"requests": 60, "per": 5.0},
+    ),
+    "1 % overload, headers": Case({"windows": [_FIXED], "faults": 0.01}, 5, _uses(96, _NEVER)),
+    "1 % overload, no headers": Case(
+        {"windows": [_SLIDING], "faults": 0.01, "headers": None},
+        5,
+        _uses(96, _NEVER),
+        {"requests": 300},
+    ),
+    "event loop blocked": Case({"windows": [_FIXED]}, 5, _uses(97, _NEVER), stall=_STALL),
+    "stranger": Case(
+        {"windows": [_SLIDING], "stranger": 1.5},
+        5,
+        _uses(97, _PER_PERIOD, Bound("strangers", 8)),
+        seconds=10 * _MINUTE,
+    ),
+    "stranger, share=0.5": Case(
+        {"windows": [_SLIDING], "stranger": 1.5},
+        5,
+        [_PER_PERIOD, Bound("strangers", 5)],
+        {"share": 0.5},
+        seconds=10 * _MINUTE,
+        has_rival=False,
+    ),
+    "five at once": Case(
+        {"windows": [_FIXED], "at_once": _AT_ONCE, "service": _SERVICE},
+        _AT_ONCE / (_SERVICE + 0.025),
+        [Bound("refused_share", 5)],
+    ),
+}
 
 
-def contenders(quota: Quota, seconds: float) -> dict[str, Callable[[Server], Awaitable[Outcome]]]:
-    """Return what is compared, by name."""
+def run(job: Job, starting: Lock) -> dict[str, Any]:
+    """Run a case with a contender.
+
+    Args:
+        job: The case and the contender.
+        starting: Held while processes start, which takes a whole CPU: two of them at once would
+            make the clients that already run late.
+
+    Returns:
+        The server's report, with the lag of the slower event loop; empty if the client failed.
+    """
+    case = CASES[job.name]
+    with ExitStack() as processes:
+        with starting:
+            server = processes.enter_context(_start("quota_server.py", case.server))
+            port = int(_read_line(server))
+            client = processes.enter_context(_start("quota_client.py", _client(job, port)))
+            _read_line(client)
+        lag, _ = client.communicate()
+        report, _ = server.communicate()
+    print(f"{job.name}: {job.contender}", file=sys.stderr, flush=True)
+    if client.returncode:
+        return {}
+    found = json.loads(report)
+    return found | {"lag": max(found["lag"], 0.0 if case.stall else float(lag))}
+
+
+def _start(script: str, settings: Mapping[str, Any]) -> subprocess.Popen[str]:
+    command = [sys.executable, str(HERE / script), json.dumps(settings)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _read_line(process: subprocess.Popen[str]) -> str:
+    return process.stdout.readline() if process.stdout else ""
+
+
+def _client(job: Job, port: int) -> dict[str, Any]:
+    """Return the settings of the client."""
+    case = CASES[job.name]
     return {
-        "cekat_async": lambda where: cekat(where, seconds, quota),
-        "cekat_async, export": lambda where: export(where, seconds, quota),
-        "AsyncLimiter(N, per)": lambda where: by_hand(
-            where, seconds, AsyncLimiter(quota.requests, quota.per)
-        ),
-        "AsyncLimiter(1, per/N)": lambda where: by_hand(
-            where, seconds, AsyncLimiter(1, quota.per / quota.requests)
-        ),
-        "no pacing": lambda where: by_hand(where, seconds, None),
+        "base_url": f"http://127.0.0.1:{port}",
+        "seconds": job.seconds,
+        "options": case.options,
+        "by_hand": [1, 1 / case.rate] if job.contender == _RIVAL else None,
+        "stall": case.stall,
     }
 
 
-def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, float, int]]:
-    """Return the share used and the refusals, for each window and contender."""
-    found = []
-    for window in WINDOWS:
-        quota = Quota(requests, per=per, window=window, phase=time.monotonic() % per)
-        for name in contenders(quota, 0):
-            with server(quota, requests * periods) as where:
-                outcome = asyncio.run(contenders(quota, per * periods)[name](where))
-            share = outcome.pages / (requests * periods)
-            found.append((window, name, share, outcome.refused))
-            print(f"{window}: {name}", file=sys.stderr, flush=True)
+def sample(job: Job, report: Mapping[str, Any]) -> Sample:
+    """Return the numbers of a report."""
+    case, seconds = CASES[job.name], job.seconds
+    granted = [at for at in report["granted"] + report["strangers_granted"] if at < seconds]
+    refused = report["refused"]
+    late = sum(at >= _START for at in report["granted"] + refused + report["faults"])
+    found = {
+        "used": 100 * len(granted) / (case.rate * seconds),
+        "refused": len(refused),
+        "after_minute": sum(at >= _MINUTE for at in refused),
+        "refused_share": 100 * sum(at >= _START for at in refused) / max(1, late),
+        "lag": 1000 * report["lag"],
+    }
+    if seconds > _MINUTE:
+        could = case.rate * (seconds - _MINUTE)
+        found["later"] = 100 * sum(at >= _MINUTE for at in granted) / could
+    if wanted := len(report["strangers_granted"]) + len(report["strangers_refused"]):
+        found["strangers"] = 100 * len(report["strangers_refused"]) / wanted
     return found
 
 
-def main() -> int:
-    """Print the numbers; with ``--at-least`` fail if ours are not as they should be."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("--requests", type=int, default=300)
-    parser.add_argument("--per", type=float, default=3.0)
-    parser.add_argument("--periods", type=int, default=10)
-    parser.add_argument("--at-least", type=float, help="the share that we have to use")
-    options = parser.parse_args()
-    found = measure(options.requests, options.per, options.periods)
-    result = Result(
-        title=f"the quota over sockets, {options.requests} in {options.per:g} s",
-        metrics=_METRICS,
-        samples={
-            f"{name}, {window}": [{"used": 100 * share, "refused": refused}]
-            for window, name, share, refused in found
-        },
+def jobs(names: Sequence[str], scale: float, *, with_rivals: bool) -> list[Job]:
+    """Return what is to be run, the longest first."""
+    found = [Job(name, _OURS, scale * CASES[name].seconds) for name in names]
+    if with_rivals:
+        found += [job._replace(contender=_RIVAL) for job in found if CASES[job.name].has_rival]
+    return sorted(found, key=lambda job: -job.seconds)
+
+
+def result(reports: Mapping[Job, Mapping[str, Any]], scale: float) -> Result:
+    """Return the table, in the order of the cases, and what is wrong with it."""
+    samples: Samples = {}
+    notes = []
+    for job in sorted(reports, key=lambda job: ([*CASES].index(job.name), job.contender != _OURS)):
+        label = f"{job.contender}, {job.name}"
+        report = reports[job]
+        if not report:
+            notes.append(f"failed: {label}")
+        elif report["lag"] > _MOST_LAG:
+            notes.append(
+                f"discarded: {label}: an event loop was {1000 * report['lag']:.0f} ms late"
+            )
+        else:
+            samples[label] = [sample(job, report)]
+    if scale == 1:
+        notes += missed(samples)
+    else:
+        notes.append(f"too short to tell anything: {scale:g} of the time")
+    return Result(
+        title="the quota, named cases over sockets", metrics=_METRICS, samples=samples, notes=notes
     )
-    show([result], as_json=options.json)
-    ours = [(share, refused) for _, name, share, refused in found if name.startswith("cekat_async")]
-    if options.at_least is None:
-        return 0
-    return int(any(refused or share < options.at_least for share, refused in ours))
+
+
+def missed(samples: Samples) -> Iterator[str]:
+    """Yield each bound that our client misses."""
+    for name, case in CASES.items():
+        for one in samples.get(f"{_OURS}, {name}", ()):
+            for text in filter(None, (bound.miss(one) for bound in case.bounds)):
+                yield f"missed: {name}: {text}"
+
+
+def main() -> int:
+    """Run the chosen cases and print them; with ``--check`` fail if one misses its figures."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("names", nargs="*", help=f"texts in the names of: {'; '.join(CASES)}")
+    parser.add_argument("--jobs", type=int, default=4, help="cases at once")
+    parser.add_argument("--scale", type=float, default=1.0, help="a part of the time, to try it")
+    parser.add_argument("--without-rivals", action="store_true", help="our client alone")
+    parser.add_argument("--check", action="store_true", help="fail if a figure is missed")
+    options = parser.parse_args()
+    names = [name for name in CASES if not options.names or any(t in name for t in options.names)]
+    wanted = jobs(names, options.scale, with_rivals=not options.without_rivals)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        work = partial(run, starting=Lock())
+        reports = dict(zip(wanted, pool.map(work, wanted), strict=True))
+    found = result(reports, options.scale)
+    show([found], as_json=options.json)
+    is_wrong = any(note.startswith("missed") for note in found.notes)
+    return int(not all(reports.values()) or (options.check and is_wrong))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ _TITLES = {
     "export": "Exports",
     "limiter": "The limiter",
     "quota": "The quota, on a virtual clock",
-    "quota_sockets": "The quota, over sockets",
+    "quota_cases": "The quota, named cases",
+    "quota_sockets": "The quota, named cases over sockets",
+    "quota_contenders": "The quota, contenders over sockets",
     "budgets": "Budgets",
 }
 _INTRODUCTION = """# Benchmarks
@@ -57,8 +59,8 @@ python3 -m venv .venv && .venv/bin/pip install -e '.[bench]'
 .venv/bin/python benchmarks/run.py --write
 ```
 
-It takes three quarters of an hour, on a machine that does nothing else. `--size tiny` tries all of
-it in two minutes, `benchmarks/run.py walk latency` runs two of them, `--json FILE` keeps all
+It takes about an hour and a quarter, on a machine that does nothing else. `--size tiny` tries all
+of it in two minutes, `benchmarks/run.py walk latency` runs two of them, `--json FILE` keeps all
 samples. Each is a script with options of its own: see [benchmarks](../benchmarks/README.md)."""
 
 

@@ -44,7 +44,7 @@ def test_alone_with_honest_headers(window, headers, limit):
 
 
 @pytest.mark.parametrize("headers", [*HONEST, "too much"])
-@pytest.mark.parametrize("workers", [8, 64])
+@pytest.mark.parametrize("workers", [8, 32])
 def test_a_small_bucket_refuses_one_burst_at_most(headers, workers):
     """Where a bucket is smaller than it seems, what is under way may be refused: once."""
     outcome = run(

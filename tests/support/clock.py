@@ -36,6 +36,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.waited
 
+    def block(self, seconds: float) -> None:
+        """Let time pass while nothing runs, as a callback does that blocks the loop."""
+        self._jumping.waited += seconds
+
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on a virtual clock that begins at 0; it may leave no task."""

@@ -37,7 +37,7 @@ WINDOWS = ("fixed", "phase", "first hit", "sliding", "large bucket", "small buck
 HEADERS = ("none", "X-RateLimit", "RateLimit", "too much", "nothing left")
 LIMITS = (60, 300, 1000)
 TRIPS = (0.02, 0.15, 1.0, "jittered")
-WORKERS = (1, 8, 64)
+WORKERS = (1, 8, 32)
 STRANGERS = ("alone", "30 %", "70 %", "bursts", "a client")
 
 _SHARES = {"30 %": 0.3, "70 %": 0.7}

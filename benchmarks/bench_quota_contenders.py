@@ -1,0 +1,199 @@
+"""How much of a quota is used over real sockets, and how often one is refused.
+
+The sandbox runs in a process of its own and grants 300 requests in 3 seconds; each contender asks
+for pages for some periods. The contenders are our client, our export, and a loop written by hand
+that sleeps as long as a 429 says: paced by aiolimiter, or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+from suite import Metric, Result, argument_parser, show
+
+from cekat_async import CekatClient, RateLimit, Timeout
+from cekat_async.export import export_conversations
+from cekat_async.sandbox import Quota, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from multiprocessing.connection import Connection
+
+WINDOWS = ("fixed", "first_hit", "sliding", "bucket")
+WORKERS = 8
+
+_METRICS = [
+    Metric(key="used", heading="% of the quota used", digits=1),
+    Metric(key="refused", heading="replies of 429"),
+]
+
+
+class Server(NamedTuple):
+    """Where a sandbox is, and the key to it."""
+
+    base_url: str
+    api_key: str
+
+
+class Outcome(NamedTuple):
+    """What a contender got: pages, and replies of 429."""
+
+    pages: int
+    refused: int
+
+
+def serve(pipe: Connection, quota: Quota, conversations: int) -> None:
+    """Run a sandbox until nobody needs it any more."""
+
+    async def main() -> None:
+        async with Sandbox(conversations, quota=quota) as sandbox:
+            pipe.send(Server(sandbox.base_url, sandbox.api_key))
+            await asyncio.to_thread(pipe.recv)
+
+    asyncio.run(main())
+
+
+@contextmanager
+def server(quota: Quota, conversations: int = 1000) -> Generator[Server]:
+    """Start a sandbox in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, quota, conversations))
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send(None)
+        process.join()
+
+
+async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
+    """Ask through our client."""
+    pages = 0
+    async with CekatClient(
+        where.api_key,
+        base_url=where.base_url,
+        rate_limit=RateLimit(per=quota.per),
+        timeout=Timeout(deadline=None),
+    ) as client:
+
+        async def work() -> None:
+            nonlocal pages
+            while True:
+                await client.conversations.page(limit=1)
+                pages += 1
+
+        await for_a_while(work, seconds)
+        return Outcome(pages, client.limiter.snapshot().refused)
+
+
+async def export(where: Server, seconds: float, quota: Quota) -> Outcome:
+    """Export all, a conversation a page; the share used is the one that the export reports."""
+    async with CekatClient(
+        where.api_key,
+        base_url=where.base_url,
+        rate_limit=RateLimit(per=quota.per),
+        timeout=Timeout(deadline=None),
+    ) as client:
+        with tempfile.TemporaryDirectory() as folder:
+            report = await export_conversations(client, Path(folder) / "x.jsonl", page_size=1)
+        share = report.quota_share or 0.0
+        return Outcome(round(share * quota.requests * seconds / quota.per), report.refused)
+
+
+async def by_hand(where: Server, seconds: float, limiter: AsyncLimiter | None) -> Outcome:
+    """Ask through the loop that one writes by hand."""
+    pages = refused = 0
+    headers = {"Authorization": f"Bearer {where.api_key}"}
+    async with aiohttp.ClientSession(where.base_url, headers=headers) as session:
+
+        async def work() -> None:
+            nonlocal pages, refused
+            while True:
+                if limiter is not None:
+                    await limiter.acquire()
+                async with session.get("/api/conversations?limit=1") as response:
+                    await response.read()
+                if response.status == 200:
+                    pages += 1
+                else:
+                    refused += 1
+                    await asyncio.sleep(float(response.headers["Retry-After"]))
+
+        await for_a_while(work, seconds)
+    return Outcome(pages, refused)
+
+
+async def for_a_while(work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Let all workers work, and stop them."""
+    tasks = [asyncio.ensure_future(work()) for _ in range(WORKERS)]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def contenders(quota: Quota, seconds: float) -> dict[str, Callable[[Server], Awaitable[Outcome]]]:
+    """Return what is compared, by name."""
+    return {
+        "cekat_async": lambda where: cekat(where, seconds, quota),
+        "cekat_async, export": lambda where: export(where, seconds, quota),
+        "AsyncLimiter(N, per)": lambda where: by_hand(
+            where, seconds, AsyncLimiter(quota.requests, quota.per)
+        ),
+        "AsyncLimiter(1, per/N)": lambda where: by_hand(
+            where, seconds, AsyncLimiter(1, quota.per / quota.requests)
+        ),
+        "no pacing": lambda where: by_hand(where, seconds, None),
+    }
+
+
+def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, float, int]]:
+    """Return the share used and the refusals, for each window and contender."""
+    found = []
+    for window in WINDOWS:
+        quota = Quota(requests, per=per, window=window, phase=time.monotonic() % per)
+        for name in contenders(quota, 0):
+            with server(quota, requests * periods) as where:
+                outcome = asyncio.run(contenders(quota, per * periods)[name](where))
+            share = outcome.pages / (requests * periods)
+            found.append((window, name, share, outcome.refused))
+            print(f"{window}: {name}", file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> int:
+    """Print the numbers; with ``--at-least`` fail if ours are not as they should be."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--per", type=float, default=3.0)
+    parser.add_argument("--periods", type=int, default=10)
+    parser.add_argument("--at-least", type=float, help="the share that we have to use")
+    options = parser.parse_args()
+    found = measure(options.requests, options.per, options.periods)
+    result = Result(
+        title=f"the quota over sockets, {options.requests} in {options.per:g} s",
+        metrics=_METRICS,
+        samples={
+            f"{name}, {window}": [{"used": 100 * share, "refused": refused}]
+            for window, name, share, refused in found
+        },
+    )
+    show([result], as_json=options.json)
+    ours = [(share, refused) for _, name, share, refused in found if name.startswith("cekat_async")]
+    if options.at_least is None:
+        return 0
+    return int(any(refused or share < options.at_least for share, refused in ours))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

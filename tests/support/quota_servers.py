@@ -1,0 +1,343 @@
+"""Model servers for the limiter's cases: what they grant, what their headers report, what fails.
+
+Their counters share no code with the client or the sandbox. A request is counted at the time it
+arrives, also if the client's event loop is blocked at that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections import deque
+from dataclasses import dataclass
+from email.utils import formatdate
+from math import ceil, floor
+from typing import TYPE_CHECKING, NamedTuple
+
+from multidict import CIMultiDict
+
+from cekat_async._api.replies import Reply
+
+if TYPE_CHECKING:
+    from cekat_async._api.requests import Request
+
+# The server's clock is not aligned to whole seconds.
+_EPOCH = 1.8e9 + 0.4
+_ROUNDING = 1e-9
+
+
+class Standing(NamedTuple):
+    """A counter at one moment: what it reports, and when it has capacity again.
+
+    Attributes:
+        limit: The number that it reports as its limit.
+        remaining: Requests that it would grant now.
+        reset: Seconds until the window ends, or until all capacity is available.
+        next: Seconds until one more request fits.
+    """
+
+    limit: int
+    remaining: int
+    reset: float
+    next: float
+
+
+class FixedWindow:
+    """Windows one after the other; each starts ``phase`` after a multiple of its length."""
+
+    def __init__(self, limit: int, per: float, phase: float) -> None:
+        self.limit = limit
+        self._per, self._phase = per, phase
+        self._number, self._used = -1, 0
+
+    def look(self, now: float) -> Standing:
+        number = floor((now - self._phase) / self._per)
+        if number > self._number:
+            self._number, self._used = number, 0
+        reset = (self._number + 1) * self._per + self._phase - now
+        return Standing(self.limit, max(0, self.limit - self._used), reset, reset)
+
+    def count(self, now: float) -> None:
+        self._used += 1
+
+
+class FirstHitWindow:
+    """A window begins with the first request after the last one has ended."""
+
+    def __init__(self, limit: int, per: float) -> None:
+        self.limit = limit
+        self._per = per
+        self._end, self._used = 0.0, 0
+
+    def look(self, now: float) -> Standing:
+        if now >= self._end:
+            self._end, self._used = now + self._per, 0
+        reset = self._end - now
+        return Standing(self.limit, max(0, self.limit - self._used), reset, reset)
+
+    def count(self, now: float) -> None:
+        self._used += 1
+
+
+class SlidingWindow:
+    """At most ``limit`` requests in any ``per`` seconds."""
+
+    def __init__(self, limit: int, per: float) -> None:
+        self.limit = limit
+        self._per = per
+        self._times: deque[float] = deque()
+
+    def look(self, now: float) -> Standing:
+        while self._times and now >= self._times[0] + self._per:
+            self._times.popleft()
+        remaining = max(0, self.limit - len(self._times))
+        first, last = (self._times[0], self._times[-1]) if self._times else (now, now)
+        return Standing(self.limit, remaining, last + self._per - now, first + self._per - now)
+
+    def count(self, now: float) -> None:
+        self._times.append(now)
+
+
+class Bucket:
+    """``size`` tokens at most, refilled at ``limit`` per ``per`` seconds; reports ``reported``."""
+
+    def __init__(self, limit: int, per: float, size: int, reported: int) -> None:
+        self.limit = limit
+        self._per, self._size, self._reported = per, size, reported
+        self._tokens, self._last = float(size), 0.0
+
+    def look(self, now: float) -> Standing:
+        rate = self.limit / self._per
+        self._tokens = min(self._size, self._tokens + (now - self._last) * rate)
+        self._last = now
+        remaining = int(self._tokens + _ROUNDING)
+        until_next = (remaining + 1 - self._tokens) / rate
+        return Standing(
+            self._reported, remaining, (self._size - self._tokens) / rate, max(0.0, until_next)
+        )
+
+    def count(self, now: float) -> None:
+        self._tokens -= 1
+
+
+class Window(NamedTuple):
+    """One quota of a server.
+
+    Attributes:
+        kind: ``"fixed"``, ``"phase"`` (fixed, but begun before the client), ``"first hit"``,
+            ``"sliding"`` or ``"bucket"``.
+        limit: Requests in ``per`` seconds; the refill of a bucket.
+        per: Seconds.
+        size: Tokens of a bucket; 0 for as many as the limit.
+        reports_size: Whether a bucket reports its size as the limit, and not its refill.
+    """
+
+    kind: str
+    limit: int
+    per: float = 60.0
+    size: int = 0
+    reports_size: bool = False
+
+    def build(self, begin: float) -> FixedWindow | FirstHitWindow | SlidingWindow | Bucket:
+        """Return a new counter; ``begin`` is when the client starts."""
+        match self.kind:
+            case "fixed":
+                return FixedWindow(self.limit, self.per, begin % self.per)
+            case "phase":
+                return FixedWindow(self.limit, self.per, (begin + 0.37 * self.per) % self.per)
+            case "first hit":
+                return FirstHitWindow(self.limit, self.per)
+            case "sliding":
+                return SlidingWindow(self.limit, self.per)
+            case _:
+                size = self.size or self.limit
+                reported = size if self.reports_size else self.limit
+                return Bucket(self.limit, self.per, size, reported)
+
+
+class Faults(NamedTuple):
+    """Random refusals that have nothing to do with the quota; their ``Retry-After`` is 0.
+
+    Attributes:
+        status: 429 or 503.
+        share: The part of all requests that fail so.
+        counted: Whether the quota counts them.
+    """
+
+    status: int
+    share: float
+    counted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSpec:
+    """How a server behaves.
+
+    Attributes:
+        windows: Its quotas. It grants what all of them grant, and reports the first.
+        headers: The headers that it sends, each with the seconds after the start from which on.
+            ``"none"``, ``"epoch"``, ``"delta"``, ``"next"`` (seconds until one more fits),
+            ``"no reset"``, ``"too much"`` or ``"nothing left"``.
+        limits: Later limits of the first window, each with the seconds after the start.
+        retry_after: Whether refusals have a ``Retry-After``.
+        faults: Random refusals.
+        at_once: Requests that it works on at the same time; more are refused.
+        service: Seconds that it works on a request.
+        way: The shortest and the longest time that a message takes in one direction.
+    """
+
+    windows: tuple[Window, ...]
+    headers: tuple[tuple[float, str], ...] = ((0.0, "epoch"),)
+    limits: tuple[tuple[float, int], ...] = ()
+    retry_after: bool = True
+    faults: Faults | None = None
+    at_once: int | None = None
+    service: float = 0.0
+    way: tuple[float, float] = (0.015, 0.035)
+
+    def capacity(self, since: float, until: float) -> float:
+        """Return how many requests it grants between two times after the start, in the long run."""
+        most = min(window.limit / window.per for window in self.windows)
+        if self.at_once is not None:
+            most = min(most, self.at_once / (self.service + sum(self.way)))
+        if not self.limits:
+            return most * (until - since)
+        edges = [0.0, *(at for at, _ in self.limits), until]
+        rates = [most, *(limit / self.windows[0].per for _, limit in self.limits)]
+        spans = itertools.pairwise(edges)
+        return sum(
+            rate * max(0.0, min(end, until) - max(start, since))
+            for rate, (start, end) in zip(rates, spans, strict=True)
+        )
+
+
+class Event(NamedTuple):
+    """A request that arrived: when, in seconds after the start, and with which result."""
+
+    at: float
+    result: str
+
+
+class ModelServer:
+    """Counts what arrives and answers; it is the exchanger of a pipeline.
+
+    Attributes:
+        events: Each of the client's requests: ``"granted"``, ``"refused"`` or ``"fault"``.
+        strangers: Each request of strangers: ``"granted"`` or ``"refused"``.
+    """
+
+    def __init__(self, spec: ServerSpec, seed: str) -> None:
+        self.events: list[Event] = []
+        self.strangers: list[Event] = []
+        self._spec = spec
+        self._draw = random.Random(seed)
+        self._begin = self._last = _now()
+        self._counters = [window.build(self._begin) for window in spec.windows]
+        self._working = 0
+
+    def require_usable(self) -> None:
+        """Take requests at any time."""
+
+    async def exchange(self, request: Request) -> Reply:
+        """Let a request arrive, be counted and worked on, and let its reply return."""
+        arrival = _now() + self._draw.uniform(*self._spec.way)
+        await _sleep_until(arrival)
+        if self._spec.at_once is not None and self._working >= self._spec.at_once:
+            reply = self._refuse(arrival, 429, "refused", wait=0.0)
+        else:
+            reply = self._answer(arrival)
+        if reply.status == 200 and self._spec.service:
+            self._working += 1
+            arrival += self._spec.service
+            await _sleep_until(arrival)
+            self._working -= 1
+        await _sleep_until(arrival + self._draw.uniform(*self._spec.way))
+        return reply
+
+    async def send_strangers(self, rate: float) -> None:
+        """Send requests of others at random: ``rate`` per second on average, without retries."""
+        at = self._begin
+        while True:
+            at += self._draw.expovariate(rate)
+            await _sleep_until(at)
+            is_granted = self._may_grant(at)
+            if is_granted:
+                self._count(at)
+            self.strangers.append(Event(at - self._begin, "granted" if is_granted else "refused"))
+
+    def _answer(self, at: float) -> Reply:
+        faults = self._spec.faults
+        if faults is not None and self._draw.random() < faults.share:
+            if faults.counted and self._may_grant(at):
+                self._count(at)
+            return self._refuse(at, faults.status, "fault", wait=0.0)
+        if not self._may_grant(at):
+            wait = max(one.next for one in self._look(at) if not one.remaining)
+            return self._refuse(at, 429, "refused", wait)
+        self._count(at)
+        self.events.append(Event(at - self._begin, "granted"))
+        return Reply(200, self._build_headers(at), b"")
+
+    def _refuse(self, at: float, status: int, result: str, wait: float) -> Reply:
+        self.events.append(Event(at - self._begin, result))
+        headers = self._build_headers(at)
+        if self._spec.retry_after:
+            headers["Retry-After"] = str(ceil(wait))
+        return Reply(status, headers, b"")
+
+    def _look(self, at: float) -> list[Standing]:
+        if self._spec.limits:
+            limit = _get_current(self._spec.limits, at - self._begin)
+            self._counters[0].limit = limit or self._spec.windows[0].limit
+        # Two messages may overtake each other by a rounding error.
+        self._last = max(self._last, at)
+        return [counter.look(self._last) for counter in self._counters]
+
+    def _may_grant(self, at: float) -> bool:
+        return all(one.remaining for one in self._look(at))
+
+    def _count(self, at: float) -> None:
+        for counter in self._counters:
+            counter.count(at)
+
+    def _build_headers(self, at: float) -> CIMultiDict[str]:
+        form = _get_current(self._spec.headers, at - self._begin)
+        wall = _EPOCH + at
+        headers = CIMultiDict({"Date": formatdate(wall, usegmt=True)})
+        headers.update(_report(form or "none", self._look(at)[0], wall))
+        return headers
+
+
+def _report(form: str, one: Standing, wall: float) -> dict[str, str]:
+    names = [f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")]
+    limit, remaining = str(one.limit), str(one.remaining)
+    match form:
+        case "none":
+            return {}
+        case "no reset":
+            values = [limit, remaining]
+        case "delta":
+            values = [limit, remaining, str(ceil(one.reset))]
+        case "next":
+            values = [limit, remaining, str(ceil(one.next))]
+        case "too much":
+            values = [str(4 * one.limit), str(4 * one.limit), str(ceil(wall + one.reset))]
+        case "nothing left":
+            values = [limit, "0", str(ceil(wall + one.reset))]
+        case _:
+            values = [limit, remaining, str(ceil(wall + one.reset))]
+    return dict(zip(names, values, strict=False))
+
+
+def _get_current(schedule: tuple[tuple[float, object], ...], at: float):
+    """Return the last entry of a schedule that applies by then; ``None`` before the first."""
+    return next((value for since, value in reversed(schedule) if since <= at), None)
+
+
+async def _sleep_until(at: float) -> None:
+    await asyncio.sleep(at - _now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

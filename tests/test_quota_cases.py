@@ -1,0 +1,156 @@
+"""The limiter against servers and machines that are not what it expects, on a virtual clock.
+
+A few of the named cases of ``support/quota_catalogue.py``; with more effort, all of them. The
+figures are those of ``support/quota_targets.py``.
+"""
+
+import pytest
+from support.clock import most_in_any, virtual
+from support.effort import EFFORT
+from support.quota_cases import run_case, run_seeds
+from support.quota_catalogue import CASES
+from support.quota_servers import ModelServer, ServerSpec, Window
+from support.quota_targets import find_misses
+
+from cekat_async._api.requests import Request
+
+pytestmark = pytest.mark.once
+
+
+def cases(family, *short):
+    """Parametrize a test with some cases of a family; with more effort, with all of it."""
+    every = [name for name in CASES if name.startswith(f"{family}/")]
+    return pytest.mark.parametrize("name", every if EFFORT > 1 else short)
+
+
+def run(name, periods):
+    """Run a case for some periods; with more effort, for as long as it says."""
+    return run_case(name, periods=None if EFFORT > 1 else periods)
+
+
+@cases(
+    "alone",
+    "alone/fixed/none/60/32",
+    "alone/phase/no reset/300/8",
+    "alone/first hit/delta/60/1",
+    "alone/sliding/epoch/300/32",
+    "alone/bucket/none/60/8",
+)
+def test_alone(name):
+    """Alone on a key, 98 % of any quota is used (97 % of 60), no window is above it, no 429."""
+    assert find_misses(name, run(name, 4)) == []
+
+
+@cases(
+    "size",
+    "size/no reset/RateLimit()",
+    "size/until full/30 in 1 s",
+    "size/until next/1800 in 60 s",
+)
+def test_a_bucket_that_reports_its_size(name):
+    """From the second minute on 95 % of the refill is used; at most 8 429s, and all before that."""
+    assert find_misses(name, run(name, 2)) == []
+
+
+@cases(
+    "two",
+    "two/phase/Retry-After/RateLimit()",
+    "two/sliding/Retry-After/300 in 60 s",
+    "two/sliding/bare/10 in 1 s",
+)
+def test_a_short_and_a_long_window(name):
+    """The long window is found, although only the short one is reported: 95 %, at most 8 429s."""
+    assert find_misses(name, run(name, 4)) == []
+
+
+@cases(
+    "unstated",
+    "unstated/60 in 5 s/phase/epoch/RateLimit()",
+    "unstated/25 in 5 s/sliding/no reset/RateLimit()",
+    "unstated/60 in 5 s/sliding/epoch/60 in 5 s",
+    "unstated/1500 in 300 s/phase/epoch/RateLimit()",
+)
+def test_a_window_whose_length_is_not_stated(name):
+    """The length is learned from the replies: 95 % from the second minute on, at most 8 429s."""
+    assert find_misses(name, run(name, 2)) == []
+
+
+@cases(
+    "overload",
+    "overload/429/counted/epoch/300 in 60 s",
+    "overload/429/uncounted/none/300 in 60 s",
+    "overload/429/counted/none/60 in 5 s",
+    "overload/503/uncounted/epoch/60 in 5 s",
+)
+def test_refusals_without_a_quota(name):
+    """1 % of 429s that ask for an immediate retry cost no more than 4 % of the quota."""
+    assert find_misses(name, run(name, 3)) == []
+
+
+@cases(
+    "stall",
+    "stall/2 in 10/fixed/epoch/300",
+    "stall/5 in 10/sliding/none/60",
+    "stall/15 in 60/sliding/epoch/300",
+)
+def test_a_blocked_event_loop(name):
+    """Capacity lost while the loop is blocked is made up: 97 %, and no window above the limit."""
+    assert find_misses(name, run(name, 4)) == []
+
+
+@cases(
+    "stranger",
+    "stranger/sliding/all",
+    "stranger/first hit/all",
+    "stranger/fixed/share 0.5",
+)
+def test_a_stranger(name):
+    """A stranger is refused 8 % at most, with a share of one half 5 %; we once per period."""
+    assert find_misses(name, run_seeds(name)) == []
+
+
+@cases("at once", "at once/epoch/8", "at once/none/32")
+def test_five_requests_at_once(name):
+    """Where only five requests at once are allowed, at most 5 % are refused after ten seconds."""
+    assert find_misses(name, run(name, 4)) == []
+
+
+@cases("start", *(name for name in CASES if name.startswith("start/")))
+def test_the_start(name):
+    """A server much slower than documented refuses at most three requests in ten seconds."""
+    assert find_misses(name, run(name, 4)) == []
+
+
+@cases("believed", "believed/phase/Retry-After", "believed/sliding/bare")
+def test_a_caller_who_believes_too_much(name):
+    """A quota of a fifth of the configured one is found with 8 429s, of which 2 are late."""
+    assert find_misses(name, run_case(name)) == []
+
+
+@cases("change", "change/limit/fixed", "change/headers too much/sliding")
+def test_what_changes_on_the_way(name):
+    """Changing limits, and headers that vanish, lie and return, cost at most 5 % and four 429s."""
+    assert find_misses(name, run_case(name)) == []
+
+
+@pytest.mark.parametrize(
+    "window, most",
+    [
+        (Window("fixed", 10), 20),
+        (Window("phase", 10), 20),
+        (Window("first hit", 10), 20),
+        (Window("sliding", 10), 10),
+        (Window("bucket", 10), 20),
+        (Window("bucket", 10, size=2), 12),
+    ],
+)
+@virtual
+async def test_a_model_server_grants_its_quota(window, most):
+    """A client that never stops gets all that the window allows in any minute, and no more."""
+    server = ModelServer(ServerSpec(windows=(window,), way=(0.1, 0.1)), "seed")
+    for _ in range(3000):
+        await server.exchange(Request("/", ""))
+
+    granted = [one.at for one in server.events if one.result == "granted"]
+    assert 100 <= len(granted) <= 120
+    assert most_in_any(granted, 60.0) <= most
