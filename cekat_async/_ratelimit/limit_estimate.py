@@ -105,7 +105,7 @@ class LimitEstimate:
 
     def lengthen(self, now: float) -> None:
         """Assume a longer window: we alone used up what the server states, and were refused."""
-        self._length.lengthen()
+        self._length.lengthen(now)
         self.renew(now)
 
     def update(self, stated: Sequence[QuotaStatement], now: float) -> None:
@@ -117,6 +117,10 @@ class LimitEstimate:
             if one.limit is not None
         ) or self._stated
         self.renew(now)
+
+    def extend(self, seconds: float) -> None:
+        """Assume a longer window: the server will not grant more for so long."""
+        self._length.extend(seconds)
 
     def distrust(self, now: float) -> None:
         """Return to the own limit for a while: the server refused what it stated."""
@@ -131,15 +135,24 @@ class LimitEstimate:
         for refused in self._refused:
             refused.record_granted(count(refused.per), now)
 
-    def lower(self, count: Callable[[float], int], began_at: float, now: float) -> None:
+    def is_documented(self, count: Callable[[float], int]) -> bool:
+        """Whether the documented limit explains a refusal, whatever is stated; ``count`` as above."""
+        return abs(count(_MINUTE) - DOCUMENTED) <= _NEAR * DOCUMENTED
+
+    def lower(
+        self, count: Callable[[float], int], asked: float | None, began_at: float, now: float
+    ) -> None:
         """Lower the limit of the shortest window that explains a refusal.
 
-        ``count`` is as above, and the first request was sent at ``began_at``.
+        ``count`` is as above, and the first request was sent at ``began_at``. The server wants none
+        for the seconds that it ``asked`` for.
         """
         for refused in self._refused:
             granted = count(refused.per)
-            is_documented = abs(granted - DOCUMENTED) <= _NEAR * DOCUMENTED
-            is_documented = is_documented and refused.per == _MINUTE
+            if asked is not None and now + asked < began_at + refused.per:
+                # It will grant more before this window is over, so it counts in a shorter one.
+                granted = int(granted * refused.per / (now + asked - began_at))
+            is_documented = refused.per == _MINUTE and self.is_documented(count)
             is_known = refused.per == self._own.per or refused.per <= now - began_at or is_documented
             if is_known and refused.explains(granted, now):
                 refused.lower(granted, now, at_once=is_documented)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cekat_async._api.dates import parse_retry_after
-from cekat_async._api.status import PAUSES_ALL, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
+from cekat_async._api.status import OK, PAUSES_ALL, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
 from cekat_async._ratelimit.clock import time_now
 from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._ratelimit.headers import parse_rate_limit_headers
@@ -189,11 +189,14 @@ class Limiter:
         """Settle a request that got a reply; return why it was refused, if it was."""
         reported, before = parse_rate_limit_headers(reply.headers), self._scheduler.terms
         now = time_now()
-        refusal = None
+        refusal = asked = None
         if reply.status == TOO_MANY_REQUESTS:
             asked = parse_retry_after(reply.headers)
             refusal = classify_refusal(reported, asked, self._scheduler.server_per)
-        self._scheduler.observe(permit, reported, now, refusal=refusal)
+        granted = reply.status == OK
+        self._scheduler.observe(
+            permit, reported, now, granted=granted, refusal=refusal, asked=asked
+        )
         if (terms := self._scheduler.terms) != before:
             _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
         self._pause_if_asked(reply, reported, refusal)

@@ -6,6 +6,7 @@ A server refuses for different reasons, and only one of them says anything about
 from __future__ import annotations
 
 import math
+from collections import deque
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,8 @@ _BAN = 3_600.0
 _LATER = 2
 # As little as this part of the limit counts as nothing: others may have taken it by now.
 _LITTLE = 1 / 50
-# An overload that outlasts so many attempts in a row is none.
-_PERSISTENT = 3
+# What is refused so often in a row, or so often of the latest requests, is no passing overload.
+_PERSISTENT, _OFTEN, _LATEST = 3, 5, 50
 
 
 class RefusalKind(StrEnum):
@@ -77,13 +78,15 @@ class RefusalHistory:
         counts: How many there were of each kind.
         latest: The kind of the latest; ``None`` if there was none.
         at: When the latest one arrived that showed something new.
+        in_a_row: How many came one after another, each of a request sent after the last.
     """
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(RefusalKind, 0)
         self.latest: RefusalKind | None = None
         self.at = -math.inf
-        self._in_a_row = 0
+        self.in_a_row = 0
+        self._latest: deque[bool] = deque(maxlen=_LATEST)
 
     @property
     def total(self) -> int:
@@ -92,26 +95,28 @@ class RefusalHistory:
     def add(self, kind: RefusalKind) -> None:
         self.counts[kind] += 1
         self.latest = kind
+        self._latest.append(True)
 
     def is_news(self, sent: float, now: float) -> bool:
         """Whether a refusal shows something new: not if it was sent before the last that did."""
         if sent <= self.at:
             return False
         self.at = now
-        self._in_a_row += 1
+        self.in_a_row += 1
         return True
 
     def note_grant(self, sent: float) -> None:
         """Record a grant of a request that was sent at that time."""
+        self._latest.append(False)
         if sent > self.at:
-            self._in_a_row = 0
+            self.in_a_row = 0
 
     @property
-    def in_a_row(self) -> int:
-        """How many of the latest came in a row, each of a request sent after the last."""
-        return self._in_a_row
+    def are_persistent(self) -> bool:
+        """Whether several requests in a row were refused."""
+        return self.in_a_row >= _PERSISTENT
 
     @property
-    def is_persistent(self) -> bool:
-        """Whether the latest refusals came in a row, each of a request sent after the last."""
-        return self._in_a_row >= _PERSISTENT
+    def are_frequent(self) -> bool:
+        """Whether many of the latest requests were refused."""
+        return sum(self._latest) >= _OFTEN

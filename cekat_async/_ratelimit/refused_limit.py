@@ -11,6 +11,8 @@ __all__ = ["RefusedLimit"]
 # refusal makes them four times as many. The first step is a fiftieth of it, the next ones double.
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 32
 _FIRST_STEP = 1 / 50
+# This part of a limit is nearly all of it.
+_NEARLY = 0.95
 # Two refusals within this many windows lower the limit.
 _REPEATED = 2
 # The most that was granted in a window is remembered for this many windows, each in as many parts.
@@ -32,6 +34,8 @@ class RefusedLimit:
         self.per = per
         self.limit = math.inf
         self.raises_at = math.inf
+        # The limit before it was raised again.
+        self._known = math.inf
         self._patience, self._step = _PATIENCE, 1
         self._refused_at = -math.inf
         self._granted_before_refusal = 0
@@ -49,24 +53,29 @@ class RefusedLimit:
     def explains(self, granted: int, now: float) -> bool:
         """Whether the window explains a refusal after so many grants in it.
 
-        It does not if as many have been granted in an earlier window.
+        It does if it has been lowered already, or if it never held as many before.
         """
         earlier = [count for begin, count in self._granted if begin <= now - self.per]
-        return granted > max(earlier, default=0)
+        return self.limit < math.inf or granted > max(earlier, default=0)
 
     def lower(self, granted: int, now: float, *, at_once: bool = False) -> None:
         """Lower the limit to what was granted in the window, if that is the second refusal.
 
-        ``at_once`` says that one refusal is enough.
+        ``at_once`` says that one refusal is enough. It is, if the limit has just been raised.
         """
-        is_repeated = at_once or now < self._refused_at + _REPEATED * self.per
+        is_repeated = now < self._refused_at + _REPEATED * self.per
         before, self._granted_before_refusal = self._granted_before_refusal, granted
         self._refused_at = now
-        if is_repeated:
-            self.limit = min(self.limit, max(1, granted, before))
-            self.raises_at = now + self._patience * self.per
-            self._patience = min(_MORE_PATIENCE * self._patience, _MOST_PATIENCE)
-            self._step = max(1, int(_FIRST_STEP * self.limit))
+        if self._known < self.limit < math.inf and granted >= _NEARLY * self._known:
+            self._set_limit(self._known, now)
+        elif is_repeated or at_once:
+            self._set_limit(max(1, granted, before), now)
+
+    def _set_limit(self, limit: float, now: float) -> None:
+        self.limit = self._known = min(self.limit, limit)
+        self.raises_at = now + self._patience * self.per
+        self._patience = min(_MORE_PATIENCE * self._patience, _MOST_PATIENCE)
+        self._step = max(1, int(_FIRST_STEP * self.limit))
 
     def raise_limit(self, ceiling: float, now: float) -> None:
         """Raise the limit by a step if the time has come; forget it at ``ceiling``."""

@@ -177,16 +177,22 @@ class Scheduler:
         reported: Sequence[QuotaStatement],
         now: float,
         *,
+        granted: bool = True,
         refusal: RefusalKind | None = None,
+        asked: float | None = None,
     ) -> None:
-        """Settle a request that got a reply, and learn from it."""
+        """Settle a request that got a reply, and learn from it.
+
+        It was ``granted`` if it succeeded. What failed otherwise may not have been counted. With a
+        refusal, the server may have ``asked`` for so many seconds without requests.
+        """
         self.settle(now, sent=True)
         self._sent.record_duration(now - permit.sent)
         scarcest = None
         if self._trusts_server and (short := [one for one in reported if not one.is_long]):
             # Of several quotas the scarcest decides what is left.
             scarcest = min(short, key=_get_scarcity)
-            if refusal is None:
+            if granted:
                 self._learn_length(scarcest, permit, now)
             self._estimate.update(short, now)
             self._learn_from_report(scarcest, permit, now, refused=refusal is not None)
@@ -195,7 +201,7 @@ class Scheduler:
             self._estimate.record_grant(partial(self._sent.count_granted, now), now)
         else:
             self._sent.record_refusal(now)
-            self._learn_from_refusal(permit, scarcest, refusal, now)
+            self._learn_from_refusal(permit, scarcest, refusal, asked, now)
         self._renew_terms(now)
 
     def _renew_terms(self, now: float) -> None:
@@ -354,7 +360,9 @@ class Scheduler:
         if reported.limit is None:
             return
         is_bucket, per = self._server.is_continuous, self._estimate.server_per
-        whole = self._server.most_remaining + 1 if is_bucket else reported.limit
+        whole = reported.limit
+        if is_bucket:
+            whole = min(whole, self._server.most_remaining + 1)
         # Ours are at most those in the window when this one was sent, and those sent since.
         ours = self._sent.total - self._sent.count_expired(permit.sent, per)
         theirs = whole - remaining - ours
@@ -363,19 +371,29 @@ class Scheduler:
         elapsed = min(per, now - self._sent.began_at)
         if not is_bucket:
             elapsed = per - max(0.0, self._server.resets_at - now)
-        self._others.record(max(0, theirs), elapsed, per)
+        if remaining:
+            self._others.record(max(0, theirs), elapsed, per)
 
     def _learn_from_refusal(
-        self, permit: Permit, reported: QuotaStatement | None, kind: RefusalKind, now: float
+        self,
+        permit: Permit,
+        reported: QuotaStatement | None,
+        kind: RefusalKind,
+        asked: float | None,
+        now: float,
     ) -> None:
         self.refusals.add(kind)
         self._credit.clear()
         # Requests in flight during the first refusal show nothing new.
         if not self.refusals.is_news(permit.sent, now) or kind is RefusalKind.BAN:
             return
-        is_persistent = self.refusals.is_persistent or self._estimate.is_lowered
-        if kind is RefusalKind.OVERLOAD and not is_persistent:
+        count = partial(self._sent.count_granted, now)
+        is_persistent = self.refusals.are_persistent or self._estimate.is_lowered
+        is_hidden = self.refusals.are_frequent and self._estimate.is_documented(count)
+        if kind is RefusalKind.OVERLOAD and not is_persistent and not is_hidden:
             return
+        if reported is not None and reported.remaining == 0 and asked is not None:
+            self._estimate.extend(asked)
         is_reported = reported is not None and self._is_report_valid(now)
         if kind is RefusalKind.QUOTA and reported is not None and is_reported and not is_persistent:
             self._learn_from_used_up(reported, now)
@@ -384,7 +402,7 @@ class Scheduler:
             # It refuses what it reports as left.
             self._reliability.distrust_remaining(now, self._estimate.server_per)
             self._estimate.distrust(now)
-        self._estimate.lower(partial(self._sent.count_granted, now), self._sent.began_at, now)
+        self._estimate.lower(count, asked, self._sent.began_at, now)
 
     def _learn_from_used_up(self, reported: QuotaStatement, now: float) -> None:
         """Learn from a refusal for a quota that the server reports as used up."""

@@ -52,6 +52,7 @@ class ServerQuota:
         self.resets_at = -math.inf
         self.received_at = -math.inf
         self.most_remaining = 0
+        self._limit: int | None = None
         self._sent_at = -math.inf
         self._reference_reset = -math.inf
         self._moves = 0
@@ -82,6 +83,8 @@ class ServerQuota:
         self._replies += 1
         if reported.remaining is None:
             return False
+        if reported.limit != self._limit:
+            self._limit, self.most_remaining = reported.limit, 0
         self.most_remaining = max(self.most_remaining, reported.remaining)
         # What is left and what was taken, together, grow by what is given back.
         self._levels.append((now, reported.remaining + self._replies))

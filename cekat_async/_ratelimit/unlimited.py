@@ -57,7 +57,7 @@ class Unlimited:
     def settle(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
         self.in_flight -= 1
 
-    def observe(self, *_: object, refusal: RefusalKind | None = None) -> None:
+    def observe(self, *_: object, refusal: RefusalKind | None = None, **__: object) -> None:
         self.in_flight -= 1
         if refusal is not None:
             self.refusals.add(refusal)

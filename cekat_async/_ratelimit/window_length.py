@@ -36,10 +36,10 @@ _ROUNDING = 1.0
 _ENDS, _REPORTS = 32, 16
 # The refill of a bucket is measured over this many requests at least.
 _ROUND = 8
-# It is assumed to be faster while the bucket stays half full, if we use most of the limit.
-_HALF, _MOST, _LEAST_STEP = 0.5, 0.8, 0.95
-# A window that was assumed too short is taken to be longer by this part.
-_FIRST_EXCESS = 0.1
+# It is assumed to be faster while the bucket does not run low, although we use most of the limit.
+_LITTLE, _MOST, _LEAST_STEP = 0.4, 0.8, 0.95
+# A window that was assumed too short is taken to be longer by this part, for so many guesses.
+_FIRST_EXCESS, _DOUBT = 0.1, 2
 
 
 class Report(NamedTuple):
@@ -74,7 +74,8 @@ class WindowLength:
     def restart(self, limit: int = 0) -> None:
         """Return to the guess, and forget all evidence."""
         self._limit = limit
-        self._shortest, self._excess = 0.0, _FIRST_EXCESS
+        self._shortest, self._shortest_until = 0.0, math.inf
+        self._excess = _FIRST_EXCESS
         self._granted = _GrantedRequests()
         self._levels = _Levels()
         self._sliding = self._guess
@@ -87,10 +88,17 @@ class WindowLength:
         longest = max(self._sliding, self._fixed.longest, self._bucket.longest, self._shortest)
         return longest if longest < _CLEARLY * self._guess else self._guess
 
-    def lengthen(self) -> None:
+    def lengthen(self, now: float) -> None:
         """Assume a window that is longer by a tenth, the next time by two tenths, and so on."""
         self._shortest = self.seconds * (1 + self._excess)
+        self._shortest_until = now + _DOUBT * self._guess
         self._excess *= 2
+
+    def extend(self, seconds: float) -> None:
+        """Assume a longer window, if it is at least that long."""
+        if seconds > _GROWTH * self._guess:
+            self._guess = seconds
+            self.restart(self._limit)
 
     def record(self, report: Report, *, quickest: float, in_flight: int, used: int) -> None:
         """Learn from a report.
@@ -101,10 +109,11 @@ class WindowLength:
             in_flight: Requests that had no reply yet when it arrived.
             used: Requests of ours in the window that is assumed.
         """
-        longest = (report.reset or 0.0) - 2 * _ROUNDING
-        if report.limit != self._limit or longest > _GROWTH * self._guess:
-            self._guess = max(self._guess, longest)
+        self.extend((report.reset or 0.0) - 2 * _ROUNDING)
+        if report.limit != self._limit:
             self.restart(report.limit)
+        if report.received > self._shortest_until:
+            self._shortest, self._shortest_until = 0.0, math.inf
         # Perhaps the server reports what was left before it counted the request.
         remembered = report.limit - report.remaining + 1
         forgotten_sent = self._granted.find_forgotten(report.sent, remembered)
@@ -113,7 +122,8 @@ class WindowLength:
         given_back = self._levels.compare(report, self._granted.count_settled(report.sent))
         self._fixed.record(given_back)
         self._bucket.record(given_back, quickest)
-        self._bucket.ask_for_more(report, self._granted.total, is_used=used >= _MOST * report.limit)
+        is_limited = self.seconds == self._bucket.longest and used >= _MOST * report.limit
+        self._bucket.ask_for_more(report, self._granted.total, is_limited=is_limited)
         self._granted.add(report)
         self._levels.add(report, self._granted.total + in_flight)
 
@@ -217,6 +227,7 @@ class _Bucket:
         self._first: Report | None = None
         self._first_total = 0
         self._least_remaining = math.inf
+        self._has_run_low = False
 
     def record(self, given_back: Iterable[_GivenBack], quickest: float) -> None:
         for requests, before, after in given_back:
@@ -226,8 +237,8 @@ class _Bucket:
                 self._bound = min(self._bound, after.limit * seconds / (requests - 1))
         self.longest = min(self.longest, self._bound)
 
-    def ask_for_more(self, report: Report, total: int, *, is_used: bool) -> None:
-        """Assume less time, if the bucket stays full although we ask for all that we may.
+    def ask_for_more(self, report: Report, total: int, *, is_limited: bool) -> None:
+        """Assume less time, if the bucket does not run low although we ask for all that we may.
 
         Of a full bucket no more can be seen than it is asked for. Of one that is not full, all
         that it gives back can be seen.
@@ -241,11 +252,13 @@ class _Bucket:
         if taken < max(_ROUND, report.limit // 4):
             return
         self._first = None
-        if self._least_remaining < report.limit * _HALF:
+        if self._least_remaining < report.limit * _LITTLE:
             given_back = max(1, report.remaining + taken - first.remaining)
             seconds = report.received - first.received
             measured = report.limit * seconds / given_back
             self.longest = min(max(self.longest, measured), self._bound)
-        elif is_used and self._bound < _CLEARLY * self._guess:
-            # Half the time if the bucket stays full, almost the same if it is half full.
-            self.longest *= min(_LEAST_STEP, 1 + _HALF - self._least_remaining / report.limit)
+            self._has_run_low = True
+        elif is_limited and self._bound < _CLEARLY * self._guess:
+            # About half the time if the bucket stays full, almost the same if it runs low.
+            step = 1 + _LITTLE - self._least_remaining / report.limit
+            self.longest *= _LEAST_STEP if self._has_run_low else min(_LEAST_STEP, step)
