@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cekat_async._request.adaptive_limit import AdaptiveLimit
 
 if TYPE_CHECKING:
-    from cekat_async._request.adaptive_limit import Departure
+    from cekat_async._request.adaptive_limit import Flight
 
 __all__ = ["ConcurrencyLimit"]
 
@@ -67,26 +67,27 @@ class ConcurrencyLimit:
         self._taken -= 1
         self._grant()
 
-    def depart(self) -> Departure:
+    def depart(self) -> Flight:
         """Record that a request is sent. :meth:`arrive` must follow."""
         self._in_flight += 1
         return self._limit.depart(self._in_flight)
 
-    def arrive(self) -> None:
+    def arrive(self, flight: Flight) -> None:
         """Record that the exchange of a request has ended."""
+        flight.under_way = max(flight.under_way, self._in_flight)
         self._in_flight -= 1
 
-    def succeed(self, departure: Departure) -> None:
+    def succeed(self, flight: Flight) -> None:
         """Record that a request was answered."""
         before = self.now
-        self._limit.succeed(departure)
+        self._limit.succeed(flight)
         self._log_change(before)
         self._grant()
 
-    def refuse(self, departure: Departure) -> None:
+    def refuse(self, flight: Flight) -> None:
         """Record that a request was refused because there were too many at once."""
         before = self.now
-        self._limit.refuse(departure)
+        self._limit.refuse(flight)
         self._log_change(before)
 
     def _grant(self) -> None:

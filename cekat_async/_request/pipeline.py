@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cekat_async._api.requests import Request
     from cekat_async._ratelimit.limiter import Limiter
     from cekat_async._ratelimit.sent_log import Permit
-    from cekat_async._request.adaptive_limit import Departure
+    from cekat_async._request.adaptive_limit import Flight
     from cekat_async._request.client_config import ClientConfig
     from cekat_async._request.timeouts import CallTimer
     from cekat_async.models.steps import Steps
@@ -130,30 +130,33 @@ class Pipeline:
             # Fail fast: a closed client must not wait in the queue first, and a future or a
             # limiter of another event loop would raise errors of its own.
             self._transport.require_usable()
-            sent, reply = await self._send(call, timer)
-            return await self._answer(sent, reply, call.decode)
+            timer.enter_queue()
+            await self._wait_for_slot(timer)
+            try:
+                return await self._send(call, timer)
+            finally:
+                # Only now: what the reply says of the server comes before the next request.
+                self._concurrency.release()
         except CekatError as error:
             if isinstance(error, APIStatusError) and is_retryable(error):
                 self._limiter.set_resumption(error, timer.deadline, timer.server_time_left)
             call.failure = call.locate(error)
             raise
 
-    async def _send(self, call: _Call[T], timer: CallTimer) -> tuple[_Sent, Reply]:
-        """Wait in the queue, send a request, and return its reply."""
-        timer.enter_queue()
+    async def _wait_for_slot(self, timer: CallTimer) -> None:
         if not self._concurrency.take():
             await self._limiter.wait_unless_paused(
                 self._concurrency.wait, timer.deadline, timer.server_time_left
             )
-        try:
-            permit = await self._limiter.acquire(timer.deadline, timer.server_time_left)
-            timer.leave_queue()
-            sent = _Sent(permit, self._concurrency.depart())
-            return sent, await self._exchange(call)
-        finally:
-            self._concurrency.release()
 
-    async def _exchange(self, call: _Call[T]) -> Reply:
+    async def _send(self, call: _Call[T], timer: CallTimer) -> T:
+        permit = await self._limiter.acquire(timer.deadline, timer.server_time_left)
+        timer.leave_queue()
+        sent = _Sent(permit, self._concurrency.depart())
+        reply = await self._exchange(call, sent.flight)
+        return await self._answer(sent, reply, call.decode)
+
+    async def _exchange(self, call: _Call[T], flight: Flight) -> Reply:
         self.traffic.requests += 1
         self.traffic.retries += call.attempts > 0
         call.attempts += 1
@@ -163,7 +166,7 @@ class Pipeline:
             self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
             raise
         finally:
-            self._concurrency.arrive()
+            self._concurrency.arrive(flight)
 
     async def _answer(self, sent: _Sent, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
         status = reply.status
@@ -179,9 +182,9 @@ class Pipeline:
     def _observe(self, sent: _Sent, reply: Reply) -> None:
         refusal = self._limiter.observe(sent.permit, reply)
         if refusal is RefusalKind.OVERLOAD:
-            self._concurrency.refuse(sent.departure)
+            self._concurrency.refuse(sent.flight)
         elif reply.status == OK:
-            self._concurrency.succeed(sent.departure)
+            self._concurrency.succeed(sent.flight)
 
     async def _decoded(self, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
         """Return what a reply holds, or raise the error that it means.
@@ -212,10 +215,10 @@ class Pipeline:
 
 
 class _Sent(NamedTuple):
-    """What is known of a request that was sent: the limiter's permit, and its departure."""
+    """What the limiter and the concurrency limit know of a request that was sent."""
 
     permit: Permit
-    departure: Departure
+    flight: Flight
 
 
 async def _in_turns(steps: Steps[T]) -> T:
