@@ -521,6 +521,29 @@ async def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_en
 
 
 @virtual
+async def test_a_pause_ends_other_waits_of_a_caller():
+    """What a caller waits for before the queue ends with a pause that is too long, and only so."""
+    limiter = Limiter(RateLimit(300))
+
+    async def wait() -> str:
+        await asyncio.sleep(50)
+        return "done"
+
+    async def fail() -> None:
+        raise TimeoutError("of its own")
+
+    short = asyncio.create_task(limiter.wait_unless_paused(wait, now() + 60, NEVER))
+    long = asyncio.create_task(limiter.wait_unless_paused(wait, NEVER, NEVER))
+    await call(limiter, reply(429, Retry_After="100"))
+    with pytest.raises(RateLimitError, match="100 s to go"):
+        await short
+    assert now() < 1
+    assert await long == "done"
+    with pytest.raises(TimeoutError, match="of its own"):
+        await limiter.wait_unless_paused(fail, NEVER, NEVER)
+
+
+@virtual
 async def test_a_pause_and_a_cancellation_at_the_same_moment():
     """Who is cancelled when such a pause begins is cancelled, and leaves nothing behind."""
     limiter = Limiter(RateLimit(1))
