@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import now, run_virtual, virtual
-from support.parts import PATIENT, in_one_step, make_client, make_config
+from support.parts import PATIENT, in_one_step, make_client, make_config, make_pipeline
 from support.scripted import reply
 
 from cekat_async import RateLimit, RetryPolicy
@@ -20,6 +20,7 @@ from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._request.adaptive_limit import AdaptiveLimit, Flight
 from cekat_async._request.concurrency import ConcurrencyLimit
 from cekat_async._request.pipeline import Pipeline
+from cekat_async.errors import NotFoundError
 
 REQUEST = Request("/api/things")
 
@@ -380,18 +381,35 @@ def test_refusals_at_random_do_not_slow_the_client(seconds):
     assert server.pages_per_second(0, 300) >= 0.96 * 5
 
 
-def test_other_refusals_do_not_change_the_concurrency():
+def test_other_failures_do_not_lower_the_concurrency():
     """A 503, or a 429 that the limiter does not find to be overload, changes nothing."""
-    script = iter([reply(503), reply(429, Retry_After="1"), reply(500), reply()])
-
-    class Scripted(Server):
-        async def exchange(self, request: Request) -> Reply:
-            return next(script)
-
-    pipeline = Pipeline(make_config(concurrency=3), Limiter(None), Scripted(lambda: 1, 1))
+    script = [reply(503), reply(429, Retry_After="1"), reply(500), reply()]
+    pipeline, _ = make_pipeline(script, concurrency=3)
     run_virtual(pipeline.fetch(REQUEST, make_body))
-
     assert pipeline.present_concurrency == 3
+
+
+def test_other_failures_do_not_raise_the_concurrency():
+    """After an overload only requests that succeed raise the limit, and not those that fail."""
+    script = [reply(429, Retry_After="0"), *[reply(503)] * 5, reply(), reply(404), reply()]
+    pipeline, _ = make_pipeline(script, limiter=Overloading(RateLimit(300)), concurrency=3)
+
+    async def main() -> None:
+        await pipeline.fetch(REQUEST, make_body)
+        with pytest.raises(NotFoundError):
+            await pipeline.fetch(REQUEST, make_body)
+        assert pipeline.present_concurrency == 1
+        await pipeline.fetch(REQUEST, make_body)
+        assert pipeline.present_concurrency == 2
+
+    run_virtual(main())
+
+
+def test_a_refusal_counts_before_the_next_request_is_sent():
+    """A slot is free only after its reply was looked at: of two at once, one is refused."""
+    server = Server(lambda: 1, 10)
+    run_workers(server, 15, workers=2)
+    assert len(server.refused) == 1
 
 
 def test_the_client_shows_how_many_it_sends_at_once(caplog):

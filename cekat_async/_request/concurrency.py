@@ -42,8 +42,9 @@ class ConcurrencyLimit:
         return self._limit.now
 
     def take(self) -> bool:
-        """Take a slot if one is free and nobody waits; return whether it was taken."""
-        if self._waiters or self._taken >= self.now:
+        """Take a slot if one is free; return whether it was taken."""
+        # A free slot is granted to a waiter at once, so nobody waits while one is free.
+        if self._taken >= self.now:
             return False
         self._taken += 1
         return True
@@ -56,9 +57,7 @@ class ConcurrencyLimit:
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            elif not waiter.cancelled():
+            if not waiter.cancelled():
                 self.release()  # it was granted in the same turn
             raise
 
@@ -93,7 +92,7 @@ class ConcurrencyLimit:
     def _grant(self) -> None:
         while self._waiters and self._taken < self.now:
             waiter = self._waiters.popleft()
-            if not waiter.done():
+            if not waiter.cancelled():
                 self._taken += 1
                 waiter.set_result(None)
 
