@@ -83,7 +83,7 @@ async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
         where.api_key,
         base_url=where.base_url,
         rate_limit=RateLimit(per=quota.per),
-        timeout=Timeout(deadline=None),
+        timeout=Timeout(request=None),
     ) as client:
 
         async def work() -> None:
@@ -102,7 +102,7 @@ async def export(where: Server, seconds: float, quota: Quota) -> Outcome:
         where.api_key,
         base_url=where.base_url,
         rate_limit=RateLimit(per=quota.per),
-        timeout=Timeout(deadline=None),
+        timeout=Timeout(request=None),
     ) as client:
         with tempfile.TemporaryDirectory() as folder:
             report = await export_conversations(client, Path(folder) / "x.jsonl", page_size=1)

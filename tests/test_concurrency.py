@@ -46,7 +46,7 @@ def succeed(limit: AdaptiveLimit, count: int) -> None:
 
 
 def test_the_limit_falls_to_what_was_let_through():
-    """Of eight requests that are under way together three are refused: five are allowed then."""
+    """If three of eight requests that are under way together are refused, the limit is five."""
     limit = AdaptiveLimit(8)
     flights = send(limit, 8)
     for flight in flights[:5]:
@@ -129,7 +129,7 @@ def test_after_a_rise_that_was_not_refused_the_next_are_soon():
 
 
 def test_a_refusal_after_many_successes_is_not_for_the_number():
-    """What is refused although as many at once succeeded twenty times changes nothing, once."""
+    """One refusal changes nothing if as many at once have succeeded twenty times."""
     limit = AdaptiveLimit(8)
     for _ in range(20):
         limit.succeed(limit.depart(6))
@@ -161,7 +161,7 @@ def test_any_replies_leave_a_limit_that_recovers(most, replies):
 
 @virtual
 async def test_slots_are_granted_first_come_first_served():
-    """Who waits longest has the next slot, also before a newcomer that finds it free."""
+    """The call that has waited longest gets the next slot, also before a newcomer."""
     slots = ConcurrencyLimit(2)
     order = []
 

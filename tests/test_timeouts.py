@@ -9,13 +9,15 @@ import logging
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
+from urllib.parse import parse_qs
 
 import pytest
 from support.clock import most_in_any, now, run_virtual, virtual
-from support.parts import in_one_step, make_pipeline
+from support.parts import in_one_step, make_pipeline, page_reply
 from support.scripted import reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
+from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.timeouts import CallTimer, CallTimers
@@ -26,6 +28,8 @@ from cekat_async.errors import (
     RateLimitError,
     ServerError,
 )
+from cekat_async.resources.conversations import Conversations
+from cekat_async.resources.inboxes import Inboxes
 
 REQUEST = Request("/api/things")
 AT_ONCE = RetryPolicy(backoff=0)
@@ -66,7 +70,7 @@ async def test_a_call_knows_its_deadline(seconds, deadline):
 @pytest.mark.parametrize("cancelled_first", [True, False])
 @virtual
 async def test_a_cancellation_wins(cancelled_first):
-    """A task that is cancelled just as the client closes is cancelled, whichever came first."""
+    """A task that is cancelled just as the client closes is cancelled, whichever was first."""
     timers = make_timers(deadline=10)
     task = asyncio.create_task(call(timers))
     await asyncio.sleep(1)
@@ -113,7 +117,7 @@ async def test_a_close_is_not_undone_by_a_call_that_goes_on(limits):
 
 @virtual
 async def test_the_clock_stands_still_in_the_queue():
-    """Of the time in the queue only the server's pauses count, and only after the first attempt."""
+    """Time in the queue counts only during a server's pause, and only after the first attempt."""
     paused = 0.0
     timers = make_timers(lambda: paused, request=100)
 
@@ -155,6 +159,36 @@ def test_thousands_of_tasks_share_one_client():
     run_virtual(main())
     assert len(transport.times) == 5_000
     assert most_in_any(transport.times, 60) <= 300
+
+
+def test_a_task_for_each_inbox_needs_no_options():
+    """The README's example of many inboxes works for an account with 1,600 of them."""
+
+    def answer(request: Request) -> Reply:
+        if "inboxes" not in request.path:
+            return page_reply(["a conversation"])
+        number = int(parse_qs(request.query).get("page", ["1"])[0])
+        ids = range(100 * number, 100 * number + 100) if number <= 16 else range(0)
+        return page_reply([str(id_) for id_ in ids])
+
+    pipeline, transport = make_pipeline(
+        itertools.repeat(answer), limiter=Limiter(RateLimit(300)), latency=0.1
+    )
+    inboxes = Inboxes(pipeline)
+    conversations = Conversations(pipeline, inboxes.list)
+
+    async def pending_of(inbox_id: str) -> list[str]:
+        listing = conversations.list(inbox_id=inbox_id, stage_status="pending")
+        return [conversation.id async for conversation in listing]
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(pending_of(inbox.id)) async for inbox in inboxes.list()]
+        assert [task.result() for task in tasks] == [["a conversation"]] * 1_600
+        assert now() > 320
+
+    run_virtual(main())
+    assert len(transport.times) >= 1_616
 
 
 def test_a_retry_in_the_queue_does_not_use_up_the_request():

@@ -58,7 +58,7 @@ class AdaptiveLimit:
         self._is_trial = False
 
     def depart(self, under_way: int) -> Flight:
-        """Record that a request is sent, with so many under way, itself included."""
+        """Record that a request is sent; ``under_way`` counts this one, too."""
         self._latest += 1
         return Flight(self._latest, under_way)
 

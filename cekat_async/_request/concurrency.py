@@ -18,7 +18,7 @@ _log = logging.getLogger("cekat_async")
 
 
 class ConcurrencyLimit:
-    """The slots for requests. Who finds none free waits for one: first come, first served.
+    """The slots for requests. A caller that finds none free waits: first come, first served.
 
     There are fewer while the server refuses that many requests at once.
 

@@ -191,8 +191,8 @@ async def run_with_retries(
         attempt: Sends the request once. It holds nothing when it has failed.
         policy: How often, and how long to wait in between.
         budget: The retry budget of the client.
-        find_exceeded_limit: Returns the name of the time limit of the call that a wait of so many
-            seconds would exceed, or ``None``. Such a wait is not begun.
+        find_exceeded_limit: Returns the name of the time limit of the call that a wait of that
+            many seconds would exceed, or ``None``. Such a wait is not begun.
         count_sent: Returns how many requests of this call were sent. Only those are charged.
 
     Raises:
