@@ -57,6 +57,7 @@ HARMLESS = {
     "collections.abc",
     "collections.deque",
     "contextlib",
+    "dataclasses.dataclass",
     "datetime",
     "difflib.get_close_matches",
     "email.utils",

@@ -80,14 +80,16 @@ class ConcurrencyLimit:
         """Record that a request was answered."""
         before = self.now
         self._limit.succeed(flight)
-        self._log_change(before)
-        self._grant()
+        if self.now != before:
+            self._log_change(before)
+            self._grant()
 
     def refuse(self, flight: Flight) -> None:
         """Record that a request was refused because there were too many at once."""
         before = self.now
         self._limit.refuse(flight)
-        self._log_change(before)
+        if self.now != before:
+            self._log_change(before)
 
     def _grant(self) -> None:
         while self._waiters and self._taken < self.now:
@@ -97,5 +99,4 @@ class ConcurrencyLimit:
                 waiter.set_result(None)
 
     def _log_change(self, before: int) -> None:
-        if self.now != before:
-            _log.debug("at most %d requests at once now, it was %d", self.now, before)
+        _log.debug("at most %d requests at once now, it was %d", self.now, before)

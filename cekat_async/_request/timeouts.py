@@ -95,7 +95,7 @@ class CallTimer:
             self.timeout.reschedule(_now())
 
     def _reschedule(self) -> None:
-        end = self.first_limit.end
+        end = min(self._request_end, self.deadline)
         when = None if end == math.inf else end
         # A call that is being ended stays so, even if it has one more turn before that.
         if when != self.timeout.when() and not self._is_closed and not self.timeout.expired():
