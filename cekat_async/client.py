@@ -40,8 +40,10 @@ class CekatClient:
             :class:`~cekat_async.Limiter` shares one pace among several clients; ``None`` switches
             pacing off, but not the pauses that the server asks for.
         retry: Which attempts, and the waits between them.
-        timeout: For connecting, for silence, for an attempt, and for all of them together.
-        concurrency: Requests under way at once, and so connections, at the most. Default 8.
+        timeout: The time limits for connecting, for silence, for an attempt, for the server's part
+            of a request, and for a whole call.
+        concurrency: Requests under way at once, and so connections, at most. The client sends fewer
+            at once while the server refuses that many. Default 8.
         session: An ``aiohttp.ClientSession`` of your own, with its connector, proxy and TLS. It is
             used as it is and never closed. It must have no ``auth`` of its own. After a lost
             answer the client closes the session's idle connections to the API's host: a failover
@@ -103,6 +105,11 @@ class CekatClient:
     def traffic(self) -> Traffic:
         """How many requests the client has sent, and how many of them were retries."""
         return self._pipeline.traffic
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests may be under way at once now: fewer while the server refuses more."""
+        return self._pipeline.present_concurrency
 
     @property
     def account(self) -> str:

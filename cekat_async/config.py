@@ -118,7 +118,7 @@ class RateLimit(msgspec.Struct, frozen=True):
             that after a used-up daily quota, ends calls at once: with
             :class:`~cekat_async.RateLimitError`, or for the call that was answered so, with the
             error for its status. ``resumes_at`` of the error says when the pause ends. Default
-            900; ``None`` to wait however long it takes (``Timeout.deadline`` still ends it).
+            900; ``None`` for no limit. ``Timeout.request`` and ``Timeout.deadline`` apply as well.
 
     Raises:
         ConfigurationError: ``requests`` or ``per_day`` is not a whole number from 1 to a billion,
@@ -157,8 +157,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     The n-th wait is drawn evenly from the upper half of ``backoff * 2**(n-1)`` seconds, at most
     ``backoff_max``; it is never shorter than what the server asked for. After an idle connection
-    was dropped there is no wait: the next attempt uses a new connection. ``Timeout.deadline``
-    bounds all attempts and waits together.
+    was dropped there is no wait: the next attempt uses a new connection. ``Timeout.request``
+    limits all attempts and backoffs together. A backoff that would outlast it, or
+    ``Timeout.deadline``, is not begun.
 
     Attributes:
         attempts: Requests at the most, the first included (1: never try again). Default 8.
@@ -193,11 +194,17 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
     """How long one request may take, in seconds.
 
     Attributes:
-        connect: To reach the server. Default 10.
-        read: Between two pieces of the answer. Default 30.
+        connect: To connect to the server. Default 10.
+        read: Between two pieces of the response. Default 30.
         attempt: For one attempt, from the pool to the last byte. Default 60.
-        deadline: For all attempts and all waits (pace, holds, backoff) together. Default 300;
-            ``None`` for no bound.
+        request: For the server's part of one request, from its first attempt on: attempts,
+            backoffs, and pauses that the server asks for. The time in the client's own queue does
+            not count: waiting for the rate limit, for a shared budget, or for one of
+            ``concurrency`` slots. A pause that is longer than what is left ends the call at once.
+            Before its first attempt, a call waits through pauses of up to
+            ``RateLimit.longest_hold``. Default 300; ``None`` for no limit.
+        deadline: For one page from the call on, including the queue. Default ``None``, which is no
+            limit.
 
     Raises:
         ConfigurationError: A value is not a finite number above 0.
@@ -206,12 +213,13 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
     connect: float = 10.0
     read: float = 30.0
     attempt: float = 60.0
-    deadline: float | None = 300.0
+    request: float | None = 300.0
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if name != "deadline" or value is not None:
+            if name not in {"request", "deadline"} or value is not None:
                 require_seconds(f"Timeout.{name}", value)
 
 

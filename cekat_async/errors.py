@@ -183,8 +183,8 @@ class APIStatusError(CekatError):
         details: The API's list of ``{"field": …, "message": …}``, as sent; often empty.
         body: The body as received, cut at 2,000 bytes.
         resumes_at: When (UTC) the server accepts requests again, if the pause that it asked for is
-            longer than ``RateLimit.longest_hold`` or ends after ``Timeout.deadline``, as after a
-            used-up daily quota. The client does not retry such an error. Else ``None``.
+            longer than ``RateLimit.longest_hold``, ``Timeout.request`` or ``Timeout.deadline``
+            allow, as after a used-up daily quota. Such an error is not retried. Else ``None``.
     """
 
     resumes_at: datetime | None = None
@@ -347,4 +347,4 @@ class CheckpointError(CekatError):
 
 
 class DeadlineExceededError(CekatError, TimeoutError):
-    """Attempts and waits took longer than ``Timeout.deadline``; ``__cause__`` is the last error."""
+    """The call exceeded ``Timeout.request`` or ``.deadline``; ``__cause__`` is the last error."""

@@ -103,6 +103,7 @@ BAD_SECONDS = [
         (lambda value: Timeout(read=value), "Timeout.read"),
         (lambda value: Timeout(attempt=value), "Timeout.attempt"),
         (lambda value: Timeout(deadline=value or -1), "Timeout.deadline"),  # None switches it off
+        (lambda value: Timeout(request=value or -1), "Timeout.request"),
         (lambda value: RetryPolicy(backoff=value), "RetryPolicy.backoff"),
         (lambda value: RetryPolicy(backoff_max=value), "RetryPolicy.backoff_max"),
     ],
@@ -123,6 +124,7 @@ def test_seconds_refused(make, name: str, value: object) -> None:
         lambda: Timeout(read=0.0),
         lambda: Timeout(attempt=-0.0),
         lambda: Timeout(deadline=0),
+        lambda: Timeout(request=0),
     ],
 )
 def test_no_time_at_all(make) -> None:
@@ -178,18 +180,19 @@ def test_documented_defaults() -> None:
     """The defaults are those of the documentation: the quota of the endpoint, 8 attempts, …."""
     assert RateLimit() == RateLimit(None, per=60.0, per_day=None, longest_hold=900.0)
     assert RetryPolicy() == RetryPolicy(attempts=8, backoff=0.5, backoff_max=30.0, budget=100)
-    assert Timeout() == Timeout(connect=10.0, read=30.0, attempt=60.0, deadline=300.0)
+    assert Timeout() == Timeout(connect=10.0, read=30.0, attempt=60.0, request=300.0, deadline=None)
     assert DEFAULT_BASE_URL == "https://api.cekat.ai"
 
 
 def test_bounds_may_be_off() -> None:
-    """Of the timeouts only the deadline can be switched off; the budget of retries can, too."""
+    """Two of the timeouts can be switched off, and so can the budget of retries."""
+    assert Timeout(request=None).request is None
     assert Timeout(deadline=None).deadline is None
     assert RetryPolicy(budget=None).budget is None
 
 
 @pytest.mark.parametrize(
-    "value", [RateLimit(60, per=30), RetryPolicy(attempts=1), Timeout(deadline=None)], ids=repr
+    "value", [RateLimit(60, per=30), RetryPolicy(attempts=1), Timeout(request=None)], ids=repr
 )
 def test_values_are_frozen(value: msgspec.Struct) -> None:
     """An option cannot be changed after it was checked; it compares, hashes and pickles."""

@@ -26,7 +26,14 @@ CORE = set(ORDER[: PLACE["__init__"] + 1])
 PROGRAMS = ORDER[PLACE["__init__"] + 1 :]
 # Of the core, these may read, write and wait. The rest is pure.
 NOT_PURE = {
-    "_ratelimit": {"clock", "event_loop", "leaky_bucket", "limiter", "shared_budget"},
+    "_ratelimit": {
+        "clock",
+        "event_loop",
+        "leaky_bucket",
+        "limiter",
+        "pause",
+        "shared_budget",
+    },
     "_request": {
         "aiohttp_errors",
         "concurrency",
@@ -50,6 +57,7 @@ HARMLESS = {
     "collections.abc",
     "collections.deque",
     "contextlib",
+    "dataclasses.dataclass",
     "datetime",
     "difflib.get_close_matches",
     "email.utils",

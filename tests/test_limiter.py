@@ -481,7 +481,7 @@ async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
     assert caught.value.status == 429
     resumes_in = caught.value.resumes_at - datetime.now(UTC)
     assert resumes_in.total_seconds() == pytest.approx(400, abs=60)
-    assert "outlast the deadline" in caught.value.__notes__[0]
+    assert "outlast Timeout.deadline" in caught.value.__notes__[0]
     assert copy.copy(caught.value).resumes_at == caught.value.resumes_at
 
 
@@ -518,6 +518,29 @@ async def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_en
         await waiting
     assert now() == 4
     assert caught.value.retry_after == pytest.approx(100)
+
+
+@virtual
+async def test_a_pause_ends_other_waits_of_a_caller():
+    """What a caller waits for before the queue ends with a pause that is too long, and only so."""
+    limiter = Limiter(RateLimit(300))
+
+    async def wait() -> str:
+        await asyncio.sleep(50)
+        return "done"
+
+    async def fail() -> None:
+        raise TimeoutError("of its own")
+
+    short = asyncio.create_task(limiter.wait_unless_paused(wait, now() + 60, NEVER))
+    long = asyncio.create_task(limiter.wait_unless_paused(wait, NEVER, NEVER))
+    await call(limiter, reply(429, Retry_After="100"))
+    with pytest.raises(RateLimitError, match="100 s to go"):
+        await short
+    assert now() < 1
+    assert await long == "done"
+    with pytest.raises(TimeoutError, match="of its own"):
+        await limiter.wait_unless_paused(fail, NEVER, NEVER)
 
 
 @virtual

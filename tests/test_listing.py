@@ -562,7 +562,7 @@ def test_cancelled_at_any_turn(make, turns, read):
         await cancelled_after(turns, read(listing))
         await let_tasks_end(1)
         assert account.transport.under_way == 0
-        assert account.pipeline._concurrency._slots._value == 20
+        assert account.pipeline._concurrency._taken == 0
         await listing.aclose()
 
     run_virtual(main())

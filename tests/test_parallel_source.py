@@ -501,6 +501,6 @@ async def test_over_sockets_cancelled_at_any_step(turns):
     async with Sandbox(400, 1, quota=None) as sandbox, make_client(sandbox) as client:
         await cancelled_after(turns, collect(client.conversations.list(segments=4, page_size=10)))
 
-        assert client._pipeline._concurrency._slots._value == 8
+        assert client._pipeline._concurrency._taken == 0
         assert len(await collect(client.conversations.list(segments=4))) == 400
         await let_tasks_end(but="RequestHandler")

@@ -86,7 +86,7 @@ def retrying(
         attempt,
         policy=policy,
         budget=budget or RetryBudget(policy.budget),
-        deadline=deadline,
+        find_exceeded_limit=lambda seconds: "the limit" if now() + seconds > deadline else None,
         count_sent=lambda: len(attempt.times),
     )
 
@@ -246,7 +246,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
         assert caught.value is error
         assert caught.value.retry_after == 61.0
         assert caught.value.__notes__ == [
-            "not tried again: waiting 61 s would outlast the deadline",
+            "not tried again: waiting 61 s would outlast the limit",
         ]
 
     run_virtual(main())
@@ -541,7 +541,7 @@ def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balanc
                 attempt,
                 policy=AGAIN,
                 budget=budget,
-                deadline=now() + 60,
+                find_exceeded_limit=lambda seconds: "the limit" if seconds > 60 else None,
                 count_sent=lambda: len(requests),
             )
         assert caught.value is errors[-1]

@@ -72,7 +72,7 @@ async def clients(session: ClientSession) -> None:
         base_url="https://gw.example",
         rate_limit=RateLimit(60, per=60),
         retry=RetryPolicy(attempts=3, backoff=1, backoff_max=10),
-        timeout=Timeout(connect=5, read=10, attempt=30, deadline=None),
+        timeout=Timeout(connect=5, read=10, attempt=30, request=None, deadline=90),
         concurrency=2,
         max_page_bytes=1_000_000,
         session=session,

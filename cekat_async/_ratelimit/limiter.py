@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -18,7 +19,7 @@ from cekat_async._ratelimit.clock import time_now
 from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._ratelimit.headers import parse_rate_limit_headers
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
-from cekat_async._ratelimit.pause import Pause, build_pause_error, set_resumes_at
+from cekat_async._ratelimit.pause import PausableWaits, Pause, build_pause_error, set_resumes_at
 from cekat_async._ratelimit.refusals import RefusalKind, classify_refusal
 from cekat_async._ratelimit.scheduler import Scheduler, Slot
 from cekat_async._ratelimit.shared_budget import BudgetWithFallback
@@ -27,7 +28,7 @@ from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from cekat_async._api.replies import Reply
     from cekat_async._ratelimit.headers import QuotaStatement
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Limiter", "LimiterSnapshot"]
 
 _log = logging.getLogger("cekat_async")
+
+T = TypeVar("T")
 
 # A pause of up to a minute is what a server with a quota per minute asks for.
 _LONG_PAUSE = 60.0
@@ -119,11 +122,12 @@ class Limiter:
         self._scheduler = _build_scheduler(rate_limit)
         self._budget = self._build_budget(budget, require_share("share", share))
         self._pause = Pause((rate_limit or RateLimit()).longest_hold)
+        self._waits = PausableWaits(self._pause)
         self._event_loop = EventLoopGuard("limiter")
         # Its holder is the first in the queue, and does all the waiting; the others wait for it.
         self._first_in_queue = asyncio.Lock()
         self._bucket = LeakyBucket((rate_limit or RateLimit()).burst)
-        self._deadlines: dict[asyncio.Timeout, float] = {}
+        self._queued = 0
         # The slot that the first in the queue waits for, and what ends that wait early.
         self._awaited = Slot(0.0)
         self._wakeup: asyncio.Timeout | None = None
@@ -140,7 +144,7 @@ class Limiter:
             used=scheduler.used(now),
             remaining=scheduler.remaining(now),
             in_flight=scheduler.in_flight,
-            waiting=len(self._deadlines),
+            waiting=self._queued,
             next_in=max(paused_for, scheduler.next_slot(now).at - now, 0.0),
             paused_for=paused_for,
             pause_reason=self._pause.reason if paused_for else "",
@@ -149,44 +153,48 @@ class Limiter:
             earned=scheduler.earned(now),
         )
 
-    async def acquire(self, deadline: float = math.inf) -> Permit:
+    def get_pause_time(self) -> float:
+        """Return for how many seconds the server has paused requests so far."""
+        return self._pause.get_server_time(time_now())
+
+    async def acquire(self, deadline: float = math.inf, pauses: float = math.inf) -> Permit:
         """Wait until a request may be sent: first come, first served.
 
         The caller must settle the permit, with :meth:`observe` or :meth:`observe_failure`.
 
         Args:
             deadline: The time of the event loop's clock until which the caller can wait.
+            pauses: The seconds of pauses, asked for by the server, that the caller can wait for.
 
         Raises:
-            RateLimitError: The quota is used up, or a pause is on, for longer than the caller can
-                wait, or than ``RateLimit.longest_hold``.
+            RateLimitError: A pause is on for longer than the caller can wait, or than
+                ``RateLimit.longest_hold``, or the quota is used up until after the deadline.
             ConfigurationError: The limiter is in use in another event loop.
         """
         self._event_loop.check()
-        if not self._deadlines and self._budget is None:
+        if not self._queued and self._budget is None:
             # Nobody else waits, so a request that is due now needs no queue.
             slot, now = self._get_slot()
             if slot.at <= now and (not slot.paced or self._bucket.has_token()):
                 if slot.paced:
                     await self._bucket.take_token()
                 return self._grant(slot, now)
-        if not self._pause.exceeds(deadline, time_now()):
-            # Without a time at first: a pause that begins sets one, and so ends the wait.
-            wait = asyncio.timeout(None)
-            try:
-                async with wait:
-                    self._deadlines[wait] = deadline
-                    async with self._first_in_queue:
-                        return await self._wait_as_first(deadline)
-            except TimeoutError:
-                pass  # raised below, with the pause that ended the wait
-            finally:
-                self._deadlines.pop(wait, None)
-                self._note_idle(time_now())
-        raise build_pause_error(self._pause.reason, self._pause.get_rest(time_now()))
+        self._queued += 1
+        try:
+            wait = partial(self._wait_in_queue, deadline)
+            return await self._waits.run(wait, deadline, pauses)
+        finally:
+            self._queued -= 1
+            self._note_idle(time_now())
+
+    async def wait_unless_paused(
+        self, wait: Callable[[], Awaitable[T]], deadline: float, pauses: float
+    ) -> T:
+        """Return what ``wait`` returns, unless a pause ends it, as it would end :meth:`acquire`."""
+        return await self._waits.run(wait, deadline, pauses)
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
-        """Settle a request that got a reply; return why it was refused, if it was."""
+        """Settle a request that got a reply, and return why it was refused, if it was."""
         reported, before = parse_rate_limit_headers(reply.headers), self._scheduler.terms
         now = time_now()
         refusal = asked = None
@@ -209,17 +217,25 @@ class Limiter:
         self._scheduler.settle(now, sent=sent)
         self._wake_first(now)
 
-    def set_resumption(self, error: APIStatusError, deadline: float) -> None:
-        """Set ``resumes_at`` on an error whose pause outlasts the call's deadline.
+    def set_resumption(
+        self, error: APIStatusError, deadline: float = math.inf, left: float = math.inf
+    ) -> None:
+        """Set ``resumes_at`` on an error whose pause is too long for the call.
 
         The pause is bounded by ``RateLimit.longest_hold`` whatever the status. After a 429 or a 503
-        it concerns all requests; after any other status only the retry of this one.
+        it concerns all requests; after any other status only the retry of this one. The call ends
+        at ``deadline``, and has ``left`` seconds of ``Timeout.request``.
         """
         now = time_now()
         is_for_all = error.status in PAUSES_ALL
         seconds = self._pause.get_rest(now) if is_for_all else error.retry_after or 0.0
-        if seconds and self._pause.is_too_late(now + seconds, deadline, now):
-            set_resumes_at(error, seconds)
+        limit = self._pause.find_limit_before(now + seconds, deadline, left, now)
+        if seconds and limit:
+            set_resumes_at(error, seconds, limit)
+
+    async def _wait_in_queue(self, deadline: float) -> Permit:
+        async with self._first_in_queue:
+            return await self._wait_as_first(deadline)
 
     async def _wait_as_first(self, deadline: float) -> Permit:
         """Wait, as the first in the queue, until a request may be sent, and grant it."""
@@ -227,8 +243,9 @@ class Limiter:
         while True:
             slot, now = self._get_slot()
             if slot.at > now:
-                if slot.exhausted and self._pause.is_too_late(slot.at, deadline, now):
-                    raise build_pause_error(_USED_UP, slot.at - now)
+                limit = self._pause.find_limit_before(slot.at, deadline, math.inf, now)
+                if slot.exhausted and limit:
+                    raise build_pause_error(_USED_UP, slot.at - now, limit)
                 # It also ends with the reply that makes the slot earlier.
                 until = None if slot.at == math.inf else slot.at
                 await self._wait_unless_woken(
@@ -283,7 +300,7 @@ class Limiter:
         self._note_idle(now)
 
     def _note_idle(self, now: float) -> None:
-        if not self._deadlines and not self._scheduler.in_flight:
+        if not self._queued and not self._scheduler.in_flight:
             self._scheduler.note_idle(now)
 
     def _pause_if_asked(
@@ -305,6 +322,11 @@ class Limiter:
             self._pause_all(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
 
     def _pause_all(self, seconds: float, reason: str) -> None:
+        """Pause all requests because the server asks for it."""
+        self._pause.count_server_time(seconds, time_now())
+        self._begin_pause(seconds, reason)
+
+    def _begin_pause(self, seconds: float, reason: str) -> None:
         now = time_now()
         # All requests in flight may be refused too: that is one pause, and one warning.
         if seconds > 0 and self._pause.until <= now:
@@ -312,17 +334,14 @@ class Limiter:
             level = logging.INFO if is_usual else logging.WARNING
             _log.log(level, "%s: holding all requests for %g s", reason, round(seconds, 2))
         self._pause.extend(seconds, reason, now)
-        for wait, deadline in list(self._deadlines.items()):
-            if self._pause.exceeds(deadline, now):
-                del self._deadlines[wait]
-                wait.reschedule(now)
+        self._waits.end_those_too_short()
 
     def _build_budget(self, budget: SharedBudget | None, share: float) -> BudgetWithFallback | None:
         if budget is None:
             return None
         if not isinstance(self._scheduler, Scheduler):
             raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
-        return BudgetWithFallback(budget, share, self._scheduler, self._pause_all)
+        return BudgetWithFallback(budget, share, self._scheduler, self._begin_pause)
 
 
 def _build_scheduler(rate_limit: RateLimit | None) -> Scheduler | Unlimited:

@@ -1,14 +1,23 @@
-"""A pause of all requests, and the error for calls that cannot wait for its end. Pure."""
+"""A pause of all requests, the waits that it ends, and the error that they end with."""
 
 from __future__ import annotations
 
+import asyncio
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
 
+from cekat_async._ratelimit.clock import time_now
 from cekat_async.errors import APIStatusError, RateLimitError
 
-__all__ = ["Pause", "build_pause_error", "set_resumes_at"]
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["PausableWaits", "Pause", "build_pause_error", "set_resumes_at"]
+
+T = TypeVar("T")
 
 # Servers can ask for any number of seconds; dates end in the year 9999.
 _LONGEST_PAUSE = 100 * 365 * 86_400.0
@@ -23,36 +32,121 @@ class Pause:
     def __init__(self, longest: float | None) -> None:
         self.until, self.reason = 0.0, ""
         self._longest = math.inf if longest is None else longest
+        # Of the pauses that the server asked for: the end of the last one, and all their seconds.
+        self._server_until = self._server_seconds = 0.0
 
     def get_rest(self, now: float) -> float:
         return max(0.0, self.until - now)
+
+    def get_server_time(self, now: float) -> float:
+        """Return for how many seconds there has been a pause that the server asked for."""
+        return self._server_seconds - max(0.0, self._server_until - now)
 
     def extend(self, seconds: float, reason: str, now: float) -> None:
         """Make it last this many seconds from now, unless it already lasts longer."""
         if now + seconds > self.until:
             self.until, self.reason = now + seconds, reason
 
-    def exceeds(self, deadline: float, now: float) -> bool:
-        """Whether it is on, and ends too late for a caller that can wait until ``deadline``."""
-        return self.until > now and self.is_too_late(self.until, deadline, now)
+    def count_server_time(self, seconds: float, now: float) -> None:
+        """Count this many seconds from now as a pause that the server asked for."""
+        if now + seconds > self._server_until:
+            self._server_seconds += now + seconds - max(now, self._server_until)
+            self._server_until = now + seconds
 
-    def is_too_late(self, at: float, deadline: float, now: float) -> bool:
-        """Whether a time is too late for a caller that can wait until ``deadline``."""
-        return at > min(deadline, now + self._longest)
+    def find_exceeded_limit(self, deadline: float, server_time: float, now: float) -> str | None:
+        """Return which limit of a caller the current pause exceeds, or ``None``.
+
+        Args:
+            deadline: The time until which the caller can wait.
+            server_time: What :meth:`get_server_time` may rise to while the caller waits.
+            now: The present time.
+        """
+        if self.until <= now:
+            return None
+        is_servers = self.until == self._server_until
+        left = server_time - self.get_server_time(now) if is_servers else math.inf
+        return self.find_limit_before(self.until, deadline, left, now)
+
+    def find_limit_before(self, at: float, deadline: float, left: float, now: float) -> str | None:
+        """Return the first limit of a caller, if it is before ``at``; ``left`` is in seconds."""
+        end, name = min(
+            (deadline, "Timeout.deadline"),
+            (now + left, "Timeout.request"),
+            (now + self._longest, "RateLimit.longest_hold"),
+        )
+        return name if at > end else None
 
 
-def build_pause_error(reason: str, seconds: float) -> RateLimitError:
-    """Return the error for a call that would have to wait too long."""
+@dataclass
+class _Limits:
+    """The limits of one wait, and the error of the pause that ended it."""
+
+    deadline: float
+    server_time: float
+    error: RateLimitError | None = None
+
+
+class PausableWaits:
+    """The waits of all callers that a pause may end."""
+
+    def __init__(self, pause: Pause) -> None:
+        self._pause = pause
+        self._under_way: dict[asyncio.Timeout, _Limits] = {}
+
+    async def run(self, wait: Callable[[], Awaitable[T]], deadline: float, pauses: float) -> T:
+        """Return what ``wait`` returns, unless a pause is too long for the caller.
+
+        Args:
+            wait: What to wait for. It is cancelled as soon as such a pause begins.
+            deadline: The time of the event loop's clock until which the caller can wait.
+            pauses: The seconds of pauses, asked for by the server, that the caller can wait for.
+
+        Raises:
+            RateLimitError: A pause is on for longer than the caller can wait, or than
+                ``RateLimit.longest_hold``.
+        """
+        limits = _Limits(deadline, self._pause.get_server_time(time_now()) + pauses)
+        limits.error = self._find_error(limits)
+        if limits.error is None:
+            # Without a time at first: a pause that begins sets one, and so ends the wait.
+            timeout = asyncio.timeout(None)
+            try:
+                async with timeout:
+                    self._under_way[timeout] = limits
+                    return await wait()
+            except TimeoutError:
+                if limits.error is None:
+                    raise
+            finally:
+                self._under_way.pop(timeout, None)
+        raise limits.error
+
+    def end_those_too_short(self) -> None:
+        """End the waits of callers for whom the current pause is too long."""
+        now = time_now()
+        for timeout, limits in list(self._under_way.items()):
+            limits.error = self._find_error(limits)
+            if limits.error is not None:
+                del self._under_way[timeout]
+                timeout.reschedule(now)
+
+    def _find_error(self, limits: _Limits) -> RateLimitError | None:
+        now, pause = time_now(), self._pause
+        limit = pause.find_exceeded_limit(limits.deadline, limits.server_time, now)
+        if limit is None:
+            return None
+        return build_pause_error(pause.reason, pause.get_rest(now), limit)
+
+
+def build_pause_error(reason: str, seconds: float, limit: str) -> RateLimitError:
+    """Return the error for a call that would have to wait longer than ``limit``."""
     error = RateLimitError(f"{reason}: {seconds:.0f} s to go", status=HTTPStatus.TOO_MANY_REQUESTS)
-    set_resumes_at(error, seconds)
+    set_resumes_at(error, seconds, limit)
     return error
 
 
-def set_resumes_at(error: APIStatusError, seconds: float) -> None:
+def set_resumes_at(error: APIStatusError, seconds: float, limit: str) -> None:
     """Set on an error when the server accepts requests again, and why it is not retried."""
     error.retry_after = seconds
     error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
-    error.add_note(
-        f"not tried again: {seconds:.0f} s would outlast the deadline of the call, "
-        "or RateLimit.longest_hold"
-    )
+    error.add_note(f"not tried again: {seconds:.0f} s would outlast {limit}")

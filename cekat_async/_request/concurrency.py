@@ -3,23 +3,100 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from cekat_async._request.adaptive_limit import AdaptiveLimit
+
+if TYPE_CHECKING:
+    from cekat_async._request.adaptive_limit import Flight
 
 __all__ = ["ConcurrencyLimit"]
 
+_log = logging.getLogger("cekat_async")
+
 
 class ConcurrencyLimit:
-    """A request is sent inside of ``async with``, and waits there until another one has ended.
+    """The slots for requests. A caller that finds none free waits: first come, first served.
+
+    There are fewer while the server refuses that many requests at once.
 
     Args:
-        most: How many requests may be under way at once.
+        most: How many requests may be under way at once at most.
     """
 
     def __init__(self, most: int) -> None:
-        self.most = most
-        self._slots = asyncio.Semaphore(most)
+        self._limit = AdaptiveLimit(most)
+        self._taken = self._in_flight = 0
+        self._waiters = deque[asyncio.Future[None]]()
 
-    async def __aenter__(self) -> None:
-        await self._slots.acquire()
+    @property
+    def most(self) -> int:
+        """How many slots there are at most."""
+        return self._limit.most
 
-    async def __aexit__(self, *_: object) -> None:
-        self._slots.release()
+    @property
+    def now(self) -> int:
+        """How many slots there are at present."""
+        return self._limit.now
+
+    def take(self) -> bool:
+        """Take a slot if one is free; return whether it was taken."""
+        # A free slot is granted to a waiter at once, so nobody waits while one is free.
+        if self._taken >= self.now:
+            return False
+        self._taken += 1
+        return True
+
+    async def wait(self) -> None:
+        """Wait for a slot and take it."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._grant()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                self.release()  # it was granted in the same turn
+            raise
+
+    def release(self) -> None:
+        """Give a slot back."""
+        self._taken -= 1
+        self._grant()
+
+    def depart(self) -> Flight:
+        """Record that a request is sent. :meth:`arrive` must follow."""
+        self._in_flight += 1
+        return self._limit.depart(self._in_flight)
+
+    def arrive(self, flight: Flight) -> None:
+        """Record that the exchange of a request has ended."""
+        flight.under_way = max(flight.under_way, self._in_flight)
+        self._in_flight -= 1
+
+    def succeed(self, flight: Flight) -> None:
+        """Record that a request was answered."""
+        before = self.now
+        self._limit.succeed(flight)
+        if self.now != before:
+            self._log_change(before)
+            self._grant()
+
+    def refuse(self, flight: Flight) -> None:
+        """Record that a request was refused because there were too many at once."""
+        before = self.now
+        self._limit.refuse(flight)
+        if self.now != before:
+            self._log_change(before)
+
+    def _grant(self) -> None:
+        while self._waiters and self._taken < self.now:
+            waiter = self._waiters.popleft()
+            if not waiter.cancelled():
+                self._taken += 1
+                waiter.set_result(None)
+
+    def _log_change(self, before: int) -> None:
+        _log.debug("at most %d requests at once now, it was %d", self.now, before)

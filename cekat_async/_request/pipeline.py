@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from cekat_async._api.replies import HEADERS_READ, MOST_READ, Reply
 from cekat_async._api.status import OK, error_from_reply
+from cekat_async._ratelimit.refusals import RefusalKind
 from cekat_async._request.concurrency import ConcurrencyLimit
 from cekat_async._request.retry import RetryBudget, is_retryable, run_with_retries
-from cekat_async._request.timeouts import Deadlines
+from cekat_async._request.timeouts import CallTimers
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from cekat_async._api.requests import Request
     from cekat_async._ratelimit.limiter import Limiter
     from cekat_async._ratelimit.sent_log import Permit
+    from cekat_async._request.adaptive_limit import Flight
     from cekat_async._request.client_config import ClientConfig
+    from cekat_async._request.timeouts import CallTimer
     from cekat_async.models.steps import Steps
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]
@@ -73,27 +76,32 @@ class Pipeline:
         self._transport = transport
         self._budget = RetryBudget(config.retry.budget)
         self._concurrency = ConcurrencyLimit(config.concurrency)
-        self._deadlines = Deadlines(config.timeout.deadline)
+        self._timers = CallTimers(config.timeout, limiter.get_pause_time)
 
     @property
     def concurrency(self) -> int:
-        """How many requests may be under way at once."""
+        """How many requests may be under way at once at most."""
         return self._concurrency.most
+
+    @property
+    def present_concurrency(self) -> int:
+        """How many may be under way at once now: fewer while the server refuses that many."""
+        return self._concurrency.now
 
     def close(self) -> None:
         """Cancel all calls that are under way. They raise ``ClientClosedError``."""
-        self._deadlines.close()
+        self._timers.close()
 
     async def fetch(self, request: Request, decode: Callable[[Reply], Steps[T]]) -> T:
         """Send a request, and return what ``decode`` makes of a reply with the status 200.
 
         Raises:
-            DeadlineExceededError: Attempts and waits together outlasted ``Timeout.deadline``.
+            DeadlineExceededError: The call exceeded ``Timeout.request`` or ``Timeout.deadline``.
             CekatError: What the last attempt failed with.
         """
         call = _Call(request, decode)
         try:
-            return await self._deadlines.enforce(
+            return await self._timers.enforce(
                 partial(self._run, call), was_sent=lambda: call.attempts > 0
             )
         except (ClientClosedError, DeadlineExceededError) as error:
@@ -101,12 +109,12 @@ class Pipeline:
                 raise
             raise call.locate(error) from call.failure
 
-    async def _run(self, call: _Call[T], deadline: float) -> T:
+    async def _run(self, call: _Call[T], timer: CallTimer) -> T:
         return await run_with_retries(
-            partial(self._attempt, call, deadline),
+            partial(self._attempt, call, timer),
             policy=self._config.retry,
             budget=self._budget,
-            deadline=deadline,
+            find_exceeded_limit=timer.find_exceeded_limit,
             count_sent=lambda: call.attempts,
         )
 
@@ -117,22 +125,38 @@ class Pipeline:
         error.args = (error.message,)
         return error
 
-    async def _attempt(self, call: _Call[T], deadline: float) -> T:
+    async def _attempt(self, call: _Call[T], timer: CallTimer) -> T:
         try:
-            # Fail fast: a closed client must not wait in the queue first, and a semaphore or a
+            # Fail fast: a closed client must not wait in the queue first, and a future or a
             # limiter of another event loop would raise errors of its own.
             self._transport.require_usable()
-            async with self._concurrency:
-                permit = await self._limiter.acquire(deadline)
-                reply = await self._exchange(call)
-            return await self._answer(permit, reply, call.decode)
+            timer.enter_queue()
+            await self._wait_for_slot(timer)
+            try:
+                return await self._send(call, timer)
+            finally:
+                # Only now: what the reply says of the server comes before the next request.
+                self._concurrency.release()
         except CekatError as error:
             if isinstance(error, APIStatusError) and is_retryable(error):
-                self._limiter.set_resumption(error, deadline)
+                self._limiter.set_resumption(error, timer.deadline, timer.server_time_left)
             call.failure = call.locate(error)
             raise
 
-    async def _exchange(self, call: _Call[T]) -> Reply:
+    async def _wait_for_slot(self, timer: CallTimer) -> None:
+        if not self._concurrency.take():
+            await self._limiter.wait_unless_paused(
+                self._concurrency.wait, timer.deadline, timer.server_time_left
+            )
+
+    async def _send(self, call: _Call[T], timer: CallTimer) -> T:
+        permit = await self._limiter.acquire(timer.deadline, timer.server_time_left)
+        timer.leave_queue()
+        sent = _Sent(permit, self._concurrency.depart())
+        reply = await self._exchange(call, sent.flight)
+        return await self._answer(sent, reply, call.decode)
+
+    async def _exchange(self, call: _Call[T], flight: Flight) -> Reply:
         self.traffic.requests += 1
         self.traffic.retries += call.attempts > 0
         call.attempts += 1
@@ -141,8 +165,10 @@ class Pipeline:
         except BaseException as error:  # a cancellation too: the request may have arrived
             self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
             raise
+        finally:
+            self._concurrency.arrive(flight)
 
-    async def _answer(self, permit: Permit, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
+    async def _answer(self, sent: _Sent, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
         status = reply.status
         try:
             return await self._decoded(reply, decode)
@@ -151,7 +177,14 @@ class Pipeline:
             status = error.status
             raise
         finally:
-            self._limiter.observe(permit, Reply(status, reply.headers, reply.body))
+            self._observe(sent, Reply(status, reply.headers, reply.body))
+
+    def _observe(self, sent: _Sent, reply: Reply) -> None:
+        refusal = self._limiter.observe(sent.permit, reply)
+        if refusal is RefusalKind.OVERLOAD:
+            self._concurrency.refuse(sent.flight)
+        elif reply.status == OK:
+            self._concurrency.succeed(sent.flight)
 
     async def _decoded(self, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
         """Return what a reply holds, or raise the error that it means.
@@ -179,6 +212,13 @@ class Pipeline:
         headers = {name: key.redact_text(said[name]) for name in HEADERS_READ if name in said}
         excerpt = key.excerpt(reply.body, MOST_READ)
         return Reply(reply.status, headers, excerpt, size=len(reply.body))
+
+
+class _Sent(NamedTuple):
+    """What the limiter and the concurrency limit know of a request that was sent."""
+
+    permit: Permit
+    flight: Flight
 
 
 async def _in_turns(steps: Steps[T]) -> T:

@@ -171,7 +171,7 @@ class _Charge:
 
 def _cost(error: CekatError) -> int:
     if isinstance(error, RateLimitError):
-        return 0  # the limiter's hold paces these
+        return 0  # the limiter's pause paces these
     # The server may have done the work, and may be at it still.
     is_lost = isinstance(error, (ResponseLostError, ConnectTimeoutError))
     return _LOST_ANSWER_COST if is_lost else _RETRY_COST
@@ -182,7 +182,7 @@ async def run_with_retries(
     *,
     policy: RetryPolicy,
     budget: RetryBudget,
-    deadline: float,
+    find_exceeded_limit: Callable[[float], str | None],
     count_sent: Callable[[], int],
 ) -> T:
     """Return what ``attempt`` returns, trying again as the policy says and the budget allows.
@@ -191,8 +191,8 @@ async def run_with_retries(
         attempt: Sends the request once. It holds nothing when it has failed.
         policy: How often, and how long to wait in between.
         budget: The retry budget of the client.
-        deadline: The time of the event loop's clock after which no attempt may start. A wait that
-            would end later is not begun.
+        find_exceeded_limit: Returns the name of the time limit of the call that a wait of that
+            many seconds would exceed, or ``None``. Such a wait is not begun.
         count_sent: Returns how many requests of this call were sent. Only those are charged.
 
     Raises:
@@ -200,7 +200,7 @@ async def run_with_retries(
     """
     charge = _Charge(budget, count_sent)
     try:
-        result: T = await _build_retrying(policy, deadline, charge)(attempt)
+        result: T = await _build_retrying(policy, find_exceeded_limit, charge)(attempt)
     except BaseException:  # a cancellation too
         charge.refund_if_unsent()
         raise
@@ -208,7 +208,9 @@ async def run_with_retries(
     return result
 
 
-def _build_retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> AsyncRetrying:
+def _build_retrying(
+    policy: RetryPolicy, find_exceeded_limit: Callable[[float], str | None], charge: _Charge
+) -> AsyncRetrying:
     """Return the retrying of one call. Tasks that shared one would get each other's errors."""
 
     def wait(state: RetryCallState) -> float:
@@ -226,7 +228,7 @@ def _build_retrying(policy: RetryPolicy, deadline: float, charge: _Charge) -> As
         # In this order: the budget is asked, and blamed, only when nothing else forbids a retry.
         stop=lambda state: (
             _has_no_attempts_left(state, policy)
-            or _is_too_late(state, deadline)
+            or _is_too_late(state, find_exceeded_limit)
             or _is_over_budget(state, charge)
         ),
         before_sleep=_log_retry,
@@ -241,13 +243,13 @@ def _has_no_attempts_left(state: RetryCallState, policy: RetryPolicy) -> bool:
     return state.attempt_number >= min(most, policy.attempts)
 
 
-def _is_too_late(state: RetryCallState, deadline: float) -> bool:
-    late = asyncio.get_running_loop().time() + state.upcoming_sleep > deadline
-    if late:
+def _is_too_late(state: RetryCallState, find_exceeded_limit: Callable[[float], str | None]) -> bool:
+    limit = find_exceeded_limit(state.upcoming_sleep)
+    if limit is not None:
         _failure(state).add_note(
-            f"not tried again: waiting {state.upcoming_sleep:.3g} s would outlast the deadline"
+            f"not tried again: waiting {state.upcoming_sleep:.3g} s would outlast {limit}"
         )
-    return late
+    return limit is not None
 
 
 def _is_over_budget(state: RetryCallState, charge: _Charge) -> bool:

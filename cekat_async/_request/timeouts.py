@@ -1,4 +1,4 @@
-"""Where ``Timeout.deadline`` is enforced, and where closing the client ends its calls.
+"""Where ``Timeout.request`` and ``Timeout.deadline`` are enforced, and where closing ends calls.
 
 ``Timeout.attempt`` is enforced in ``transport.py``, around one exchange. aiohttp enforces
 ``Timeout.connect`` and ``Timeout.read``.
@@ -8,64 +8,149 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cekat_async.errors import ClientClosedError, DeadlineExceededError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Deadlines"]
+    from cekat_async.config import Timeout
+
+__all__ = ["CallTimer", "CallTimers"]
 
 T = TypeVar("T")
 
 
-class Deadlines:
-    """The calls of one client that are under way, each with its own deadline.
+class _Limit(NamedTuple):
+    end: float
+    name: str
+
+
+class CallTimer:
+    """Ends one call at ``Timeout.request`` or at ``Timeout.deadline``, whichever is first.
+
+    The deadline is a moment. ``Timeout.request`` is measured by a clock that starts with the first
+    attempt. While the call waits in our own queue, this clock only counts the pauses that the
+    server asks for.
 
     Args:
-        seconds: How long a call may take, its time in the queue included; ``None`` for no limit.
+        limits: The limits.
+        get_pause_time: Returns for how many seconds the server has paused requests so far.
+
+    Attributes:
+        timeout: Cancels the call. The call runs inside of it.
+        deadline: The time of the event loop's clock at which the call ends in any case.
     """
 
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-        self._under_way = set[asyncio.Timeout]()
+    def __init__(self, limits: Timeout, get_pause_time: Callable[[], float]) -> None:
+        self._limits = limits
+        self._get_pause_time = get_pause_time
+        self.timeout = asyncio.timeout(limits.deadline)
+        when = self.timeout.when()
+        self.deadline = math.inf if when is None else when
+        # When the clock will reach its limit, while it runs. Else what is left of it.
+        self._request_end = self._left = math.inf
+        self._pause_time_before = 0.0
+        self._is_closed = False
+
+    def enter_queue(self) -> None:
+        """Stop the clock, except for pauses: the call waits for its turn."""
+        self._left = self._request_end - _now()
+        self._pause_time_before = self._get_pause_time()
+        self._request_end = math.inf
+        self._reschedule()
+
+    def leave_queue(self) -> None:
+        """Start the clock: an attempt begins."""
+        left = self.server_time_left
+        if left == math.inf and self._limits.request is not None:
+            left = self._limits.request  # it is the first attempt
+        self._request_end = _now() + left
+        self._reschedule()
+
+    @property
+    def server_time_left(self) -> float:
+        """The seconds that are left of ``Timeout.request``; infinite before the first attempt."""
+        if self._request_end < math.inf:
+            return self._request_end - _now()
+        return self._left - (self._get_pause_time() - self._pause_time_before)
+
+    def find_exceeded_limit(self, seconds: float) -> str | None:
+        """Return the limit that a wait would exceed, such as "the 300 s of Timeout.request"."""
+        first = self.first_limit
+        return first.name if _now() + seconds > first.end else None
+
+    @property
+    def first_limit(self) -> _Limit:
+        """The limit that ends the call if nothing else happens, and when."""
+        if self._request_end < self.deadline:
+            return _Limit(self._request_end, f"the {self._limits.request:g} s of Timeout.request")
+        return _Limit(self.deadline, f"the {self._limits.deadline or 0:g} s of Timeout.deadline")
+
+    def close(self) -> None:
+        """End the call now."""
+        self._is_closed = True
+        if not self.timeout.expired():
+            self.timeout.reschedule(_now())
+
+    def _reschedule(self) -> None:
+        end = min(self._request_end, self.deadline)
+        when = None if end == math.inf else end
+        # A call that is being ended stays so, even if it has one more turn before that.
+        if when != self.timeout.when() and not self._is_closed and not self.timeout.expired():
+            self.timeout.reschedule(when)
+
+
+class CallTimers:
+    """The calls of one client that are under way, each with its own timer.
+
+    Args:
+        limits: The limits of each call.
+        get_pause_time: Returns for how many seconds the server has paused requests so far.
+    """
+
+    def __init__(self, limits: Timeout, get_pause_time: Callable[[], float]) -> None:
+        self._limits = limits
+        self._get_pause_time = get_pause_time
+        self._under_way = set[CallTimer]()
         self._is_closed = False
 
     async def enforce(
-        self, call: Callable[[float], Awaitable[T]], *, was_sent: Callable[[], bool]
+        self, call: Callable[[CallTimer], Awaitable[T]], *, was_sent: Callable[[], bool]
     ) -> T:
-        """Return what ``call`` returns, unless its deadline or the client's close comes first.
+        """Return what ``call`` returns, unless one of its limits or the client's close is first.
 
         Args:
-            call: The call. It receives its deadline, as a time of the event loop's clock.
+            call: The call. It receives its timer, and reports to it when it enters and leaves the
+                queue.
             was_sent: Whether the call has sent a request. If not, the error says so.
 
         Raises:
-            DeadlineExceededError: The call was cancelled at its deadline.
+            DeadlineExceededError: The call was cancelled at one of its limits.
             ClientClosedError: The call was cancelled because the client was closed.
         """
-        timeout = asyncio.timeout(self._seconds)
+        timer = CallTimer(self._limits, self._get_pause_time)
         try:
-            async with timeout:
-                self._under_way.add(timeout)
-                deadline = timeout.when()
-                return await call(math.inf if deadline is None else deadline)
+            async with timer.timeout:
+                self._under_way.add(timer)
+                return await call(timer)
         except TimeoutError:
-            if not timeout.expired():
+            if not timer.timeout.expired():
                 raise
         finally:
-            self._under_way.discard(timeout)
+            self._under_way.discard(timer)
         if self._is_closed:
             raise ClientClosedError("the client was closed while a request was under way")
         where = "" if was_sent() else ": the request was still queued"
-        limit = f"the {self._seconds:g} s of Timeout.deadline"
-        raise DeadlineExceededError(f"no answer within {limit}{where}")
+        raise DeadlineExceededError(f"no answer within {timer.first_limit.name}{where}")
 
     def close(self) -> None:
         """Cancel all calls that are under way, whatever they wait for."""
         self._is_closed = True
-        now = asyncio.get_running_loop().time()
-        for timeout in self._under_way:
-            if not timeout.expired():
-                timeout.reschedule(now)
+        for timer in self._under_way:
+            timer.close()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -64,8 +64,8 @@ def make_sandbox(
 def _get_client_options(connection: Connection) -> dict[str, Any]:
     rate, timeout = connection.rate_limit, Timeout()
     if connection.wait:
-        # A pause may be longer than the deadline of a call, so both limits are removed.
-        timeout = msgspec.structs.replace(timeout, deadline=None)
+        # A pause may be longer than what is left of a request, so both limits are removed.
+        timeout = msgspec.structs.replace(timeout, request=None)
         rate = rate and msgspec.structs.replace(rate, longest_hold=None)
     retry = RetryPolicy(attempts=connection.attempts)
     return {"rate_limit": rate, "timeout": timeout, "retry": retry}

@@ -99,11 +99,11 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
         (("--rate-limit", "9/2"), RateLimit(9, 2), Timeout()),
         (("--rate-limit", "900"), RateLimit(900, 60), Timeout()),
         (("--rate-limit", "off"), None, Timeout()),
-        (("--wait",), RateLimit(longest_hold=None), Timeout(deadline=None)),
+        (("--wait",), RateLimit(longest_hold=None), Timeout(request=None)),
         (
             ("--rate-limit", "9/2", "--wait"),
             RateLimit(9, 2, longest_hold=None),
-            Timeout(deadline=None),
+            Timeout(request=None),
         ),
     ],
 )

@@ -17,8 +17,8 @@ from .scripted import ScriptedTransport, reply
 
 T = TypeVar("T")
 
-PATIENT = Timeout(deadline=None)
-"""For tests in which no deadline is to play a part."""
+PATIENT = Timeout(request=None)
+"""For tests in which no time limit of a call is to play a part."""
 
 
 def make_client(server: Any, **options: Any) -> CekatClient:

@@ -154,10 +154,18 @@ class Rival:
     def __init__(self, acquire: Callable[[], Any]) -> None:
         self._acquire = acquire
 
-    async def acquire(self, deadline: float) -> Permit:
+    async def acquire(self, *limits: float) -> Permit:
         """Wait as the rival waits."""
         await self._acquire()
         return Permit(_now())
+
+    async def wait_unless_paused(self, wait: Callable[[], Any], *limits: float) -> None:
+        """Wait through everything."""
+        await wait()
+
+    def get_pause_time(self) -> float:
+        """Return that there was no pause."""
+        return 0.0
 
     def observe(self, permit: Permit, reply: Reply) -> None:
         """Do nothing."""
@@ -165,7 +173,7 @@ class Rival:
     def observe_failure(self, *, sent: bool) -> None:
         """Do nothing."""
 
-    def set_resumption(self, error: Exception, deadline: float) -> None:
+    def set_resumption(self, error: Exception, *limits: float) -> None:
         """Do nothing."""
 
 
