@@ -20,7 +20,7 @@ from cekat_async._ratelimit.headers import parse_rate_limit_headers
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
 from cekat_async._ratelimit.pause import Pause, build_pause_error, set_resumes_at
 from cekat_async._ratelimit.scheduler import Scheduler, Slot
-from cekat_async._ratelimit.shared_budget import BudgetWithFallback
+from cekat_async._ratelimit.shared_budget import SHARED_PAUSE, BudgetWithFallback
 from cekat_async._ratelimit.unlimited import Unlimited
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
@@ -282,20 +282,26 @@ class Limiter:
         """Pause all requests, if the reply asks for it or reports a used-up daily quota."""
         for one in reported:
             if one.remaining == 0 and one.reset and one.is_long:
-                self._pause_all(one.reset, _DAY_USED_UP)
+                self._pause_everybody(one.reset, _DAY_USED_UP)
         if reply.status == TOO_MANY_REQUESTS:
             asked = parse_retry_after(reply.headers)
             per = self._scheduler.terms.per
             seconds = _get_reset(reported, default=per) if asked is None else asked
-            self._pause_all(seconds, _SERVER_PAUSE)
+            self._pause_everybody(seconds, _SERVER_PAUSE)
         elif reply.status == SERVICE_UNAVAILABLE:
-            self._pause_all(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
+            self._pause_everybody(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
+
+    def _pause_everybody(self, seconds: float, reason: str) -> None:
+        """Pause all requests, also those of other processes that share a budget."""
+        self._pause_all(seconds, reason)
+        if self._budget and seconds > 0:
+            self._budget.announce_pause(seconds)
 
     def _pause_all(self, seconds: float, reason: str) -> None:
         now = time_now()
         # All requests in flight may be refused too: that is one pause, and one warning.
         if seconds > 0 and self._pause.until <= now:
-            is_usual = reason == _SERVER_PAUSE and seconds <= _LONG_PAUSE
+            is_usual = reason in {_SERVER_PAUSE, SHARED_PAUSE} and seconds <= _LONG_PAUSE
             level = logging.INFO if is_usual else logging.WARNING
             _log.log(level, "%s: holding all requests for %g s", reason, round(seconds, 2))
         self._pause.extend(seconds, reason, now)
@@ -309,6 +315,8 @@ class Limiter:
             return None
         if not isinstance(self._scheduler, Scheduler):
             raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
+        if not all(hasattr(budget, name) for name in ("take", "pause")):
+            raise ConfigurationError(f"budget must be a SharedBudget, not {budget!r}")
         return BudgetWithFallback(budget, share, self._scheduler, self._pause_all)
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from cekat_async import ConfigurationError
 from cekat_async.budgets.base import BaseBudget, require_extra
 from cekat_async.config import require_seconds
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cekat_async import BudgetAnswer, LearnedRate
+
 __all__ = ["FileBudget"]
+
+_Result = TypeVar("_Result")
 
 
 class FileBudget(BaseBudget):
@@ -48,11 +57,16 @@ class FileBudget(BaseBudget):
     def __repr__(self) -> str:
         return f"FileBudget({self._path!r}, name={self._name!r})"
 
-    async def _take(self, requests: int, window: int) -> float:
-        loop = asyncio.get_running_loop()
+    async def _take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
+        return await self._run(partial(self._log.take, requests, window, learned))
+
+    async def _set_pause(self, length: int, learned: LearnedRate | None) -> None:
+        await self._run(partial(self._log.pause, length, learned))
+
+    async def _run(self, work: Callable[[], _Result]) -> _Result:
         try:
             async with asyncio.timeout(self._timeout):
-                return await loop.run_in_executor(self._thread, self._log.take, requests, window)
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except TimeoutError:
             raise TimeoutError(f"{self._path} was not free within {self._timeout:g} s") from None
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from cekat_async import ConfigurationError
 from cekat_async.budgets.base import BaseBudget, require_extra
 from cekat_async.config import require_seconds
+
+if TYPE_CHECKING:
+    from cekat_async import BudgetAnswer, LearnedRate
 
 __all__ = ["RedisBudget"]
 
@@ -42,20 +46,27 @@ class RedisBudget(BaseBudget):
         require_seconds("timeout", timeout)
         with require_extra("redis"):
             from cekat_async.budgets.redis_log import RedisLog  # noqa: PLC0415 - an extra
-        self._log = RedisLog(url, f"cekat_async:budget:{name}", timeout)
+        self._log = RedisLog(url, name, timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         return f"RedisBudget({self._log.where!r}, name={self._name!r})"
 
-    async def _take(self, requests: int, window: int) -> float:
+    async def _take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
+        self._require_same_loop()
+        return await self._log.take(requests, window, learned)
+
+    async def _set_pause(self, length: int, learned: LearnedRate | None) -> None:
+        self._require_same_loop()
+        await self._log.pause(length, learned)
+
+    def _require_same_loop(self) -> None:
         loop = asyncio.get_running_loop()
         self._loop = self._loop or loop
         if self._loop is not loop:
             raise ConfigurationError(
                 "the budget belongs to another event loop: make one budget in each loop"
             )
-        return await self._log.take(requests, window)
 
     async def _release(self) -> None:
         await self._log.aclose()
