@@ -157,7 +157,8 @@ class SharingScheduler(Protocol):
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
         """Keep to a rate that another process has learned, within the caller's own ceiling.
 
-        ``None``: return to what this process believes by itself.
+        ``None``: return to what this process believes by itself. It is called after every take,
+        mostly with the same rate as before, and must be cheap then.
         """
 
     def note_used_by_all(self, count: int, now: float) -> None:
@@ -185,13 +186,14 @@ class BudgetWithFallback:
         self._share = share
         self._scheduler = scheduler
         self._pause = pause
-        self._exchange = _RateExchange(scheduler)
-        self._announcer = _PauseAnnouncer(budget, self._exchange)
+        self._announcer = _PauseAnnouncer(budget, scheduler)
         self._is_unavailable = False
         self._late_grants = 0
         self._answered_at = self._failed_at = -math.inf
         # When this process may go alone, and when it may take from the whole again.
         self._alone_at, self._whole_at = math.inf, math.inf
+        # When an adopted rate is too old.
+        self._forgotten_at = math.inf
 
     def announce_pause(self, seconds: float) -> None:
         """Tell the others, in the background, that the server asked for a pause."""
@@ -199,7 +201,8 @@ class BudgetWithFallback:
 
     async def take(self) -> float:
         """Return 0 if a request may be sent, else the seconds after which to ask again."""
-        self._exchange.forget_old(time_now())
+        if (now := time_now()) > self._forgotten_at:
+            self._adopt(None, now)
         if self._is_alone():
             return 0.0
         per = self._scheduler.terms.per
@@ -232,7 +235,7 @@ class BudgetWithFallback:
         """Take a request, and follow what the answer says of the others; return the wait."""
         scheduler = self._scheduler
         requests, per = asked = scheduler.total_limit, scheduler.terms.per
-        news = self._exchange.get_news(now)
+        news = scheduler.get_learned(now)
         answer = await self._budget.take(requests, per + _MARGIN * per, news)
         if not isinstance(answer, BudgetAnswer):
             raise ConfigurationError(f"a budget must return a BudgetAnswer, not {answer!r}")
@@ -240,7 +243,8 @@ class BudgetWithFallback:
         scheduler.note_used_by_all(answer.used, now)
         # Replies that arrived in the meantime know better than the answer.
         if (scheduler.total_limit, scheduler.terms.per) == asked:
-            self._exchange.follow(answer.learned, news, now)
+            is_own = news and answer.learned and _is_same(news, answer.learned)
+            self._adopt(None if is_own else answer.learned, now)
         # Waiting is enough for the rest of a pause of this process's own.
         if answer.paused_for > _LATE * per:
             self._pause(answer.paused_for, SHARED_PAUSE)
@@ -250,6 +254,14 @@ class BudgetWithFallback:
         # A wait is for the old rate. A grant is only good if it fits the new one.
         is_within = answer.used <= limit and window <= per
         return 0.0 if not answer.wait and is_within else _AT_ONCE
+
+    def _adopt(self, rate: LearnedRate | None, now: float) -> None:
+        """Keep to a rate that another process has learned, unless that is long ago."""
+        if rate is not None and rate.age > _FORGOTTEN_AFTER * rate.per:
+            rate = None
+        lasts = math.inf if rate is None else _FORGOTTEN_AFTER * rate.per - rate.age
+        self._forgotten_at = now + lasts
+        self._scheduler.adopt(rate, now)
 
     def _is_alone(self) -> bool:
         now = time_now()
@@ -283,50 +295,16 @@ class BudgetWithFallback:
         self._answered_at = now
 
 
-class _RateExchange:
-    """Passes on the rate that this process has learned, and adopts what others have."""
-
-    def __init__(self, scheduler: SharingScheduler) -> None:
-        self._scheduler = scheduler
-        self._adopted: tuple[int, float] | None = None
-        self._forgotten_at = math.inf
-
-    def get_news(self, now: float) -> LearnedRate | None:
-        """Return what to pass on to the others."""
-        learned = self._scheduler.get_learned(now)
-        return None if learned is None or _is_old(learned) else learned
-
-    def follow(self, rate: LearnedRate | None, news: LearnedRate | None, now: float) -> None:
-        """Adopt the rate of an answer, unless it is the one that was passed on, or old."""
-        is_own = news and rate and (rate.requests, rate.per) == (news.requests, news.per)
-        if rate is None or is_own or _is_old(rate):
-            self._adopt(None, now, math.inf)
-        else:
-            self._adopt(rate, now, now - rate.age + _FORGOTTEN_AFTER * rate.per)
-
-    def forget_old(self, now: float) -> None:
-        """Drop an adopted rate that nobody has confirmed for long."""
-        if now > self._forgotten_at:
-            self._adopt(None, now, math.inf)
-
-    def _adopt(self, rate: LearnedRate | None, now: float, forgotten_at: float) -> None:
-        self._forgotten_at = forgotten_at
-        adopted = None if rate is None else (rate.requests, rate.per)
-        if adopted != self._adopted:
-            self._adopted = adopted
-            self._scheduler.adopt(rate, now)
-
-
-def _is_old(rate: LearnedRate) -> bool:
-    return rate.age > _FORGOTTEN_AFTER * rate.per
+def _is_same(one: LearnedRate, other: LearnedRate) -> bool:
+    return (one.requests, one.per) == (other.requests, other.per)
 
 
 class _PauseAnnouncer:
     """Announces pauses to a budget, in one task at a time."""
 
-    def __init__(self, budget: SharedBudget, exchange: _RateExchange) -> None:
+    def __init__(self, budget: SharedBudget, scheduler: SharingScheduler) -> None:
         self._budget = budget
-        self._exchange = exchange
+        self._scheduler = scheduler
         self._until = self._announced_until = -math.inf
         self._task: asyncio.Task[None] | None = None
 
@@ -342,7 +320,7 @@ class _PauseAnnouncer:
             until, now = self._until, time_now()
             try:
                 async with asyncio.timeout(patience):
-                    await self._budget.pause(until - now, self._exchange.get_news(now))
+                    await self._budget.pause(until - now, self._scheduler.get_learned(now))
             except (OSError, CekatError) as error:
                 # The next take notices an outage, and says so.
                 _log.debug("the pause was not announced: %s", error)
