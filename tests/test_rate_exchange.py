@@ -1,4 +1,4 @@
-"""What processes that share a budget learn from each other: rates, and pauses."""
+"""Processes that share a budget learn rates and pauses from each other."""
 
 import asyncio
 import logging
@@ -83,7 +83,7 @@ def make_processes(count=2, **belief):
 
 
 class Scripted:
-    """A budget with prepared answers, which remembers what it was told."""
+    """A budget with prepared answers, which records its arguments."""
 
     def __init__(self, *answers, pausing=None):
         self._answers = iter(answers)
@@ -236,7 +236,7 @@ async def test_a_grant_by_the_old_rate_is_used_if_it_fits_the_new_one():
 
 @virtual
 async def test_a_grant_by_a_shorter_window_is_dropped():
-    """What was granted was counted in a shorter window, and says nothing of a longer one."""
+    """A grant that was counted in a shorter window proves nothing about a longer one."""
     _, (one, two) = make_processes()
     one.scheduler.learn(50, 2 * PER)
     await one.take()
@@ -271,7 +271,7 @@ async def test_a_ceiling_of_its_own_does_not_make_it_ask_again():
 
 @virtual
 async def test_a_reply_that_arrives_meanwhile_knows_better():
-    """What a process learns while it asks is not overwritten by the answer."""
+    """The answer does not overwrite a rate that the process learned while it asked."""
 
     def learn_and_answer():
         process.scheduler.learn(45)

@@ -52,8 +52,8 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         limit: Requests in any ``per`` seconds that it keeps to; ``None`` without a rate limit.
         per: Seconds.
         source: Where the limit comes from: ``"documented"`` (API.md), ``"configured"``,
-            ``"stated"`` (by the server's headers), ``"refusals"`` (it was refused, and probes), or
-            ``"unpaced"``.
+            ``"stated"`` (by the server's headers), ``"refusals"`` (it was refused, and probes),
+            ``"shared"`` (another process with the same budget has learned it), or ``"unpaced"``.
         used: Requests of its own in the window that ends now.
         remaining: What the server last reported as left, for all who share the quota; ``None`` if
             it did not, or that is not valid any more.

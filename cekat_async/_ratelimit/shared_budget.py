@@ -135,7 +135,7 @@ class SharedBudget(Protocol):
 
 
 class SharingScheduler(Protocol):
-    """What a shared budget needs of the scheduler."""
+    """The part of the scheduler that a shared budget uses."""
 
     terms: Terms
 
@@ -166,7 +166,7 @@ class SharingScheduler(Protocol):
 
 
 class BudgetWithFallback:
-    """Asks the shared budget before each request, and goes on alone while it is unavailable.
+    """Asks the shared budget before each request, and continues alone while it is unavailable.
 
     Only one task may ask at a time: the first in the limiter's queue.
 

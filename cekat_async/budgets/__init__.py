@@ -4,9 +4,9 @@
 ...     answer = await budget.take(300, 60.0)
 ...     print(answer.wait)  # 0.0: taken; else ask again after that many seconds
 
-A budget keeps a log of what was taken, in a store that all can reach, and lets no more than the
-given number of requests into any window, whoever asks for them. It also passes on what one process
-learns of the server: its rate, and until when it asked for a pause.
+A budget logs the requests of all processes in a store that all can reach. No window ever holds more
+than the given number of them. It also passes on what one process learns of the server: the rate
+that it grants, and until when it asked for a pause.
 """
 
 from cekat_async.budgets.file import FileBudget

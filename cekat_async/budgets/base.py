@@ -1,4 +1,4 @@
-"""What the budgets have in common: their methods, checks of arguments, and how time is counted."""
+"""The base of all budgets: their methods, the checks of arguments, and how time is counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEPT = 60_000
 So that a ``per`` that grows from call to call, up to there, finds all that it has to count.
 """
 
-# A longer pause is cut: whoever asked for it is asked again after a day.
+# A longer pause is cut: after a day, a process may ask the server again.
 _LONGEST_PAUSE = 86_400.0
 
 
@@ -44,24 +44,24 @@ class BaseBudget(ABC):
     ) -> BudgetAnswer:
         """Take one request out of a budget of ``requests`` in any ``per`` seconds.
 
-        Both may change from call to call: what was taken before is counted by the new numbers, as
-        far back as the longer of a minute and the ``per`` it was taken with.
+        Both may change from call to call. The new numbers then count earlier requests as well, as
+        far back as a minute, or as the ``per`` of those requests if that is longer.
 
         Args:
             requests: The most requests that all together may take in any ``per`` seconds.
             per: Seconds.
-            learned: The rate that the server has shown to the caller. The budget keeps it for all,
-                unless it has one that is less old. It does not count by it.
+            learned: The rate that the server has shown to the caller. The budget keeps it for the
+                others, unless it has one that is less old. It does not limit this take.
 
         Returns:
             Whether the request was taken, and if not, when to ask again; also how many requests
             all together have taken, the rate that was learned last, and the rest of a pause.
 
         Raises:
-            TimeoutError: The store did not answer in time. What was asked for may be taken
-                nonetheless, as it may be when a take is cancelled: too few go out, never too many.
-            OSError: The store cannot be used; or it may have forgotten what was taken before. That
-                is said once: the next take is counted from there.
+            TimeoutError: The store did not answer in time. The request may be counted nonetheless,
+                as it may be if a take is cancelled. So too few are sent, and never too many.
+            OSError: The store cannot be used, or it may have forgotten earlier requests. It is
+                raised once for that, and the next take starts a new count.
             ConfigurationError: A number is wrong, or the budget belongs to another event loop.
             ClientClosedError: The budget is closed.
         """

@@ -25,7 +25,7 @@ __all__ = ["FileLog"]
 
 
 class FileLog:
-    """What was taken out of one budget, in a table of its own."""
+    """The requests of one budget, in a table of its own."""
 
     def __init__(self, path: str, name: str, timeout: float) -> None:
         self._path = path
@@ -61,16 +61,15 @@ class FileLog:
     def _lock(self) -> Generator[sqlite3.Connection, None, None]:
         """Open and lock the file; what is done inside is committed at the end."""
         try:
-            # Opened anew each time: a connection that stays open outlives a file that is deleted,
-            # and two processes would then count in two files.
+            # A connection that stays open would outlive a file that is deleted, and two processes
+            # would then count in two files.
             with closing(
                 sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
             ) as opened:
                 # These writes need not wait for the disk. They outlive a process that is killed.
                 opened.execute("PRAGMA synchronous = OFF")
-                # pyrate-limiter takes the time, counts and writes, one after the other. The file is
-                # locked before, so that no other process comes between, nor is a time older than a
-                # wait.
+                # pyrate-limiter counts, then writes. The lock keeps other processes out until both
+                # are done, and is taken first because waiting for it takes time.
                 opened.execute("BEGIN IMMEDIATE")
                 yield opened
                 opened.commit()
@@ -104,7 +103,8 @@ class FileLog:
         opened.execute(
             SQLiteQueries.CREATE_INDEX_ON_TIMESTAMP.format(index_name=index, table_name=table)
         )
-        # The clock began anew, with the machine: what lies ahead of it would count for days.
+        # After a restart of the machine its clock starts again. Times in the future would count for
+        # days.
         opened.execute(
             f"UPDATE {table} SET item_timestamp = :now WHERE item_timestamp > :now",  # noqa: S608
             {"now": now},

@@ -1,4 +1,4 @@
-"""What the processes that share a budget in a SQLite file have learned of the server. It blocks."""
+"""The newest rate and the pause of a budget in a SQLite file. It blocks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FileState:
     def __init__(self, opened: sqlite3.Connection, name: str, now: int) -> None:
         self._opened, self._name, self._now = opened, name, now
         opened.execute(_CREATE)
-        # The clock began again, with the machine: how old all this is cannot be known.
+        # After a restart of the machine its clock starts again, and ages are unknown.
         opened.execute("DELETE FROM shared_state WHERE written_at > ?", (now,))
 
     def record_rate(self, rate: LearnedRate | None) -> None:

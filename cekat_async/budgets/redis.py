@@ -25,14 +25,14 @@ class RedisBudget(BaseBudget):
     user, and :exc:`ConnectionError` if it cannot be reached, does not do its work, or was restarted
     since the last take.
 
-    All time is the server's: the clocks of the machines play no part. If the server's clock is set
-    back, what was taken after the new time counts as taken at it.
+    All times are those of the server's clock. If that is set back, requests whose time is in the
+    future count as sent now, and what was learned is forgotten.
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py takes it. It may hold a
             user name and a password, which are shown nowhere.
-        name: What the budget is called. Whoever gives the same name, at the same server and
-            database, shares it.
+        name: The name of the budget. All who use the same name, at the same server and database,
+            share it.
         timeout: Seconds until a take gives up, connecting and waiting for other tasks included.
 
     Raises:

@@ -27,7 +27,7 @@ __all__ = ["RedisLog"]
 
 _Result = TypeVar("_Result")
 
-# So many parts has a reply if no rate has been learned.
+# The length of a reply without a rate.
 _WITHOUT_RATE = 5
 
 _URL_WANTED = (
@@ -37,9 +37,9 @@ _URL_WANTED = (
 
 
 class RedisLog:
-    """What was taken out of one budget, in a sorted set of its own; another has what was learned.
+    """The requests of one budget in a sorted set, and the newest rate and the pause in another.
 
-    The second one is a key of its own because version 0.1 of this package knows only the first.
+    Version 0.1 of this package knows only the first.
     """
 
     def __init__(self, url: str, name: str, timeout: float) -> None:
@@ -49,7 +49,7 @@ class RedisLog:
         self._timeout = timeout
         server = Redis(connection_pool=self._pool)
         self._take, self._pause = server.register_script(TAKE), server.register_script(PAUSE)
-        # One connection does: takes wait for each other here, in the order in which they came.
+        # One connection is enough: takes wait here for each other, first come, first served.
         self._turn = asyncio.Lock()
         self._server: bytes = b""
 
@@ -79,7 +79,7 @@ class RedisLog:
         except (RedisError, OSError) as error:
             failure = self._failure(error)
         finally:
-            work.close()  # in case that its turn never came
+            work.close()  # it may never have started
         # Raised out here, so that it brings no frames of redis-py along: they hold the password.
         raise failure
 

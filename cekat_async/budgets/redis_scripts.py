@@ -8,8 +8,9 @@ from cekat_async.budgets.base import KEPT
 
 __all__ = ["PAUSE", "TAKE"]
 
-# The second key holds numbers by name: a sorted set, because the users that version 0.1 asked for
-# may use no other type. It goes a day after it was last written, when no pause can be left.
+# The second key holds numbers by name. It is a sorted set because Redis users that were created
+# for version 0.1 may use no other type. It expires a day after the last write, when every pause is
+# over.
 _STATE = """
 local state = KEYS[2]
 local time = redis.call('TIME')
@@ -27,7 +28,7 @@ local function learn(requests, per, age)
         note(requests, 'requests', per, 'per', now - age, 'learned_at')
     end
 end
--- The clock was set back: how old all this is cannot be known.
+-- If the clock was set back, ages are unknown.
 if recall('written_at') > now then
     redis.call('ZREMRANGEBYRANK', state, 0, -1)
 end
@@ -38,13 +39,12 @@ learn(ARGV[2], ARGV[3], ARGV[4])
 note(math.max(now + ARGV[1], recall('paused_until')), 'paused_until')
 """
 
-# pyrate-limiter's script does the counting. Left alone, it takes the time from whoever asks: what a
-# machine with a fast clock took is not counted by one with a slow clock, nor is what others take
-# while a time is on its way to the server. Its log is never trimmed by itself and never expires.
-# So it is run as it is, but inside of a script that gives it the server's time and tidies up.
+# pyrate-limiter's script counts by the time that the caller sends. Machines with different clocks
+# would miss each other's requests. It also never trims its log, and sets no expiry. So it runs
+# unchanged inside a script that passes the server's time and tidies up.
 #
-# The caller counts time from the beginning of the window: its "now" is the window's length. The
-# first seven arguments are pyrate-limiter's, then follow three about a rate that was learned.
+# The caller counts time from the start of the window, so its "now" is the window's length. The
+# first seven arguments are pyrate-limiter's. Three more follow if the caller has learned a rate.
 TAKE = f"""
 local KEPT = {KEPT}
 local function put(KEYS, ARGV)

@@ -1,4 +1,4 @@
-"""What budgets keep beside their log: the rate that was learned last, and the end of a pause."""
+"""Budgets also keep the rate that was learned last, and the end of a pause."""
 
 import asyncio
 import itertools
@@ -40,7 +40,7 @@ async def test_an_answer_counts_what_all_have_taken(store):
 
 
 async def test_a_rate_is_kept_for_all(store):
-    """What one process has learned is in the answers to all, exactly, with its age."""
+    """The rate that one process has learned is in the answers to all, exactly, with its age."""
     async with store.budget() as one, store.budget() as two:
         assert (await two.take(9, 60.0)).learned is None
         await one.take(9, 60.0, RATE)
@@ -131,7 +131,7 @@ async def test_tasks_may_announce_and_take_at_once(store):
     ],
 )
 async def test_odd_rates_are_refused(store, learned):
-    """What is no rate raises, and says what is wanted."""
+    """An invalid rate raises, and the error says what is wanted."""
     async with store.budget() as budget:
         with pytest.raises(ConfigurationError, match=r"learned\..* must be a"):
             await budget.take(1, 60.0, learned)
@@ -210,7 +210,7 @@ async def test_a_pause_reaches_another_limiter_within_one_take(store):
 
 
 async def test_a_limit_reaches_another_limiter(store):
-    """What the server states to one limiter, the other keeps to from its first request on."""
+    """If the server states a limit to one limiter, the other keeps to it from its first request."""
     async with store.budget() as budget, store.budget() as other:
         first, second = Limiter(budget=budget), Limiter(RateLimit(300, 60.0), budget=other, share=1)
         for left in (39, 38):
