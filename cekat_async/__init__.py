@@ -30,10 +30,12 @@ from cekat_async.positions import Cursor, Position
 
 if typing.TYPE_CHECKING:
     from cekat_async._ratelimit.limiter import Limiter, LimiterSnapshot
+    from cekat_async._ratelimit.shared_budget import BudgetAnswer, LearnedRate, SharedBudget
     from cekat_async.client import CekatClient
     from cekat_async.resources.listing import Listing
 
 __all__ = [
+    "BudgetAnswer",
     "CekatClient",
     "Conversation",
     "ConversationPage",
@@ -41,6 +43,7 @@ __all__ = [
     "Inbox",
     "InboxPage",
     "Label",
+    "LearnedRate",
     "Limiter",
     "LimiterSnapshot",
     "Listing",
@@ -51,6 +54,7 @@ __all__ = [
     "RateLimit",
     "RawPage",
     "RetryPolicy",
+    "SharedBudget",
     "StageStatus",
     "Timeout",
     "__version__",
@@ -78,6 +82,10 @@ if not typing.TYPE_CHECKING:  # pragma: no branch
             from cekat_async._ratelimit import limiter
 
             return getattr(limiter, name)
+        if name in {"BudgetAnswer", "LearnedRate", "SharedBudget"}:
+            from cekat_async._ratelimit import shared_budget
+
+            return getattr(shared_budget, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

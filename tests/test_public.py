@@ -65,7 +65,9 @@ def test_all_names_what_is_public() -> None:
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
 
-    late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing"}  # imported on first use
+    # Imported on first use.
+    late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing"}
+    late |= {"BudgetAnswer", "LearnedRate", "SharedBudget"}
     assert public | late | {"__version__", "errors"} == set(cekat_async.__all__)
 
 

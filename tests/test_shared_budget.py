@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import logging
 import math
-from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -12,54 +11,13 @@ from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual, virtual
 from support.effort import EFFORT
 from support.scripted import reply
+from support.shared_store import NEVER, PER, Budget, Store, busy, call, make_limiter
 
-from cekat_async import Limiter, RateLimit
+from cekat_async import BudgetAnswer
 from cekat_async.errors import ConfigurationError, RateLimitError
 
-PER = 60.0
 HOLD = 75.0  # a period, and the quarter of one in which an answer may be under way
 SETTLING = 120.0  # two periods
-NEVER = math.inf
-
-
-class Store:
-    """A sliding log, exact to the last bit, that is away from time to time."""
-
-    def __init__(self, outages=()):
-        self.outages = list(outages)
-        self.taken = deque()
-
-    def is_away(self):
-        return any(begin <= now() < end for begin, end in self.outages)
-
-    def take(self, requests, per):
-        time = asyncio.get_running_loop().time()
-        while self.taken and self.taken[0] + per <= time:
-            self.taken.popleft()
-        if len(self.taken) >= requests:
-            return self.taken[-requests] + per - time
-        self.taken.append(time)
-        return 0.0
-
-
-class Budget:
-    """The way of one limiter to a store, which may be cut as well; its answers may be slow."""
-
-    def __init__(self, store, *, cuts=(), answers=(0.0,), silences=(0.0,)):
-        self._store = store
-        self._cuts = Store(cuts)
-        self._answers, self._silences = itertools.cycle(answers), itertools.cycle(silences)
-        self.asked = []
-
-    async def take(self, requests, per):
-        self.asked.append((now(), requests, per))
-        if self._store.is_away() or self._cuts.is_away():
-            # Some are refused at once, some hear nothing.
-            await asyncio.sleep(next(self._silences))
-            raise ConnectionError("nobody there")
-        wait = self._store.take(requests, per)
-        await asyncio.sleep(0.01 if wait else next(self._answers))
-        return wait
 
 
 class Silly:
@@ -67,12 +25,16 @@ class Silly:
 
     def __init__(self, *answers):
         self._answers = iter(answers)
+        self.pauses = []
 
-    async def take(self, requests, per):
+    async def take(self, requests, per, learned=None):
         answer = next(self._answers)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return BudgetAnswer(wait=answer, used=1) if isinstance(answer, float) else answer
+
+    async def pause(self, seconds, learned=None):
+        self.pauses.append(seconds)
 
 
 class Blocked:
@@ -81,32 +43,14 @@ class Blocked:
     def __init__(self):
         self.given_up = []
 
-    async def take(self, requests, per):
+    async def take(self, requests, per, learned=None):
+        await self.pause(per)
+
+    async def pause(self, seconds, learned=None):
         try:
             await asyncio.sleep(1e9)
         finally:
             self.given_up.append(now())
-
-
-async def call(limiter, answer=None):
-    """Send one request, and return when it went out."""
-    permit = await limiter.acquire(NEVER)
-    sent = now()
-    limiter.observe(permit, answer or reply())
-    return sent
-
-
-async def busy(limiter, until, begin=0.0):
-    """Return when requests went out, from ``begin`` on, of one that always wants to send."""
-    await asyncio.sleep(begin - now())
-    times = []
-    while now() < until:
-        times.append(await call(limiter))
-    return [time for time in times if time < until]
-
-
-def make_limiter(budget, *, limit=60, share=0.5, **options):
-    return Limiter(RateLimit(limit, PER, **options), budget=budget, share=share)
 
 
 def sent_in(times, begin, end):

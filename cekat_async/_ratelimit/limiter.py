@@ -22,7 +22,7 @@ from cekat_async._ratelimit.leaky_bucket import LeakyBucket
 from cekat_async._ratelimit.pause import PausableWaits, Pause, build_pause_error, set_resumes_at
 from cekat_async._ratelimit.refusals import RefusalKind, classify_refusal
 from cekat_async._ratelimit.scheduler import Scheduler, Slot
-from cekat_async._ratelimit.shared_budget import BudgetWithFallback
+from cekat_async._ratelimit.shared_budget import SHARED_PAUSE, BudgetWithFallback
 from cekat_async._ratelimit.unlimited import Unlimited
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
@@ -56,8 +56,8 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         limit: Requests in any ``per`` seconds that it keeps to; ``None`` without a rate limit.
         per: Seconds.
         source: Where the limit comes from: ``"documented"`` (API.md), ``"configured"``,
-            ``"stated"`` (by the server's headers), ``"refusals"`` (it was refused, and probes), or
-            ``"unpaced"``.
+            ``"stated"`` (by the server's headers), ``"refusals"`` (it was refused, and probes),
+            ``"shared"`` (another process with the same budget has learned it), or ``"unpaced"``.
         used: Requests of its own in the window that ends now.
         remaining: What the server last reported as left, for all who share the quota; ``None`` if
             it did not, or that is not valid any more.
@@ -309,7 +309,7 @@ class Limiter:
         """Pause all requests, if the reply asks for it or reports a used-up daily quota."""
         for one in reported:
             if one.remaining == 0 and one.reset and one.is_long:
-                self._pause_all(one.reset, _DAY_USED_UP)
+                self._pause_everybody(one.reset, _DAY_USED_UP)
         if refusal is not None:
             asked = parse_retry_after(reply.headers)
             if asked is None and refusal is RefusalKind.OVERLOAD:
@@ -317,20 +317,31 @@ class Limiter:
                 asked = min(2.0 ** (self._scheduler.refusals.in_a_row - 1), _LONG_PAUSE)
             elif asked is None:
                 asked = _get_reset(reported, default=self._scheduler.terms.per)
-            self._pause_all(asked, _SERVER_PAUSE)
+            self._pause_everybody(asked, _SERVER_PAUSE)
         elif reply.status == SERVICE_UNAVAILABLE:
-            self._pause_all(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
+            self._pause_everybody(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
+
+    def _pause_everybody(self, seconds: float, reason: str) -> None:
+        """Pause all requests, also those of other processes that share a budget."""
+        self._pause_all(seconds, reason)
+        if self._budget and seconds > 0:
+            self._budget.announce_pause(seconds)
 
     def _pause_all(self, seconds: float, reason: str) -> None:
         """Pause all requests because the server asks for it."""
         self._pause.count_server_time(seconds, time_now())
         self._begin_pause(seconds, reason)
 
+    def _pause_for_budget(self, seconds: float, reason: str) -> None:
+        # Another process was asked for a pause, or the budget itself is away.
+        pause = self._pause_all if reason == SHARED_PAUSE else self._begin_pause
+        pause(seconds, reason)
+
     def _begin_pause(self, seconds: float, reason: str) -> None:
         now = time_now()
         # All requests in flight may be refused too: that is one pause, and one warning.
         if seconds > 0 and self._pause.until <= now:
-            is_usual = reason == _SERVER_PAUSE and seconds <= _LONG_PAUSE
+            is_usual = reason in {_SERVER_PAUSE, SHARED_PAUSE} and seconds <= _LONG_PAUSE
             level = logging.INFO if is_usual else logging.WARNING
             _log.log(level, "%s: holding all requests for %g s", reason, round(seconds, 2))
         self._pause.extend(seconds, reason, now)
@@ -341,7 +352,9 @@ class Limiter:
             return None
         if not isinstance(self._scheduler, Scheduler):
             raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
-        return BudgetWithFallback(budget, share, self._scheduler, self._begin_pause)
+        if not all(hasattr(budget, name) for name in ("take", "pause")):
+            raise ConfigurationError(f"budget must be a SharedBudget, not {budget!r}")
+        return BudgetWithFallback(budget, share, self._scheduler, self._pause_for_budget)
 
 
 def _build_scheduler(rate_limit: RateLimit | None) -> Scheduler | Unlimited:

@@ -13,6 +13,10 @@ from the whole for one window, and the other way round.
 So no window holds too much, if the budget is unavailable to all or to none, and stays available for
 at least three windows after an outage. If a single process is cut off, neither it nor the others
 can tell, and a window may hold that process's share too much.
+
+The processes also share what they learn. Each take passes on the rate that this process's own
+replies have shown, and the answer brings the rate that was learned last, by whichever process. A
+process without evidence of its own passes nothing on, so a newcomer undoes nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +26,20 @@ import logging
 import math
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from cekat_async._ratelimit.clock import time_now
+from cekat_async.errors import CekatError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cekat_async._ratelimit.scheduler import Scheduler
+    from cekat_async._ratelimit.scheduler import Terms
 
-__all__ = ["BudgetWithFallback", "SharedBudget"]
+__all__ = ["SHARED_PAUSE", "BudgetAnswer", "BudgetWithFallback", "LearnedRate", "SharedBudget"]
+
+SHARED_PAUSE = "the server asked another process to pause"
+"""The reason of a pause that another process has announced."""
 
 _log = logging.getLogger("cekat_async")
 
@@ -53,19 +63,63 @@ _SETTLING = _RETRY_INTERVAL + _PATIENCE + 1 + 1 / 4
 _MEMORY = 2
 # A longer wait is cut, because a window without asking would look like a pause.
 _LONGEST_WAIT = 1 / 2
+# A rate that no reply has confirmed for this many of its windows is forgotten. It is more than the
+# 16 windows after which a limit that refusals have lowered is raised again.
+_FORGOTTEN_AFTER = 20
+# Seconds until asking again, when an answer has just changed the rate.
+_AT_ONCE = 0.001
+
+
+class LearnedRate(msgspec.Struct, frozen=True):
+    """A rate that the server has shown to one of those who share a budget.
+
+    Attributes:
+        requests: Requests in any ``per`` seconds, for all who share the quota.
+        per: Seconds.
+        age: Seconds since the reply that showed it.
+    """
+
+    requests: int
+    per: float
+    age: float = 0.0
+
+
+class BudgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of a shared budget to a take.
+
+    Attributes:
+        wait: 0 if the request was taken, else the seconds after which to ask again.
+        used: Requests that all together have taken in the window that ends now, this one included.
+        learned: The rate that was learned last, by whichever process; ``None`` if there is none.
+        paused_for: Seconds until the end of a pause that somebody has announced; 0 without one.
+            Nothing is taken during a pause.
+    """
+
+    wait: float
+    used: int
+    learned: LearnedRate | None = None
+    paused_for: float = 0.0
 
 
 class SharedBudget(Protocol):
-    """Counts the requests of all who share a quota; see :mod:`cekat_async.budgets`."""
+    """Counts the requests of all who share a quota; see :mod:`cekat_async.budgets`.
 
-    async def take(self, requests: int, per: float) -> float:
+    It also keeps the rate that was learned last, and the end of a pause.
+    """
+
+    async def take(
+        self, requests: int, per: float, learned: LearnedRate | None = None
+    ) -> BudgetAnswer:
         """Take one request out of a budget of ``requests`` in any ``per`` seconds.
 
         It should not take longer than a hundredth of ``per``: a grant that arrives later is not
         used, and taken again. An answer that takes longer than a quarter of ``per`` counts as none.
 
-        Returns:
-            0 if it was taken, else the seconds after which to ask again.
+        Args:
+            requests: The most requests that all together may take in any ``per`` seconds.
+            per: Seconds.
+            learned: The rate that the caller's own replies have shown. The budget keeps it, unless
+                it knows one that is less old.
 
         Raises:
             OSError: The budget cannot be reached, does not answer in time, or has forgotten what
@@ -73,9 +127,46 @@ class SharedBudget(Protocol):
         """
         ...
 
+    async def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
+        """Grant nothing to anybody for this long; a pause that ends later is kept.
+
+        ``learned`` and what it raises are as those of :meth:`take`.
+        """
+
+
+class SharingScheduler(Protocol):
+    """The part of the scheduler that a shared budget uses."""
+
+    terms: Terms
+
+    @property
+    def total_limit(self) -> int:
+        """Requests in a window for all processes together."""
+        ...
+
+    def set_share(self, share: float, now: float) -> None:
+        """Keep to a part of the limit from now on, above 0 and at most 1."""
+
+    def get_learned(self, now: float) -> LearnedRate | None:
+        """Return the rate that this process's own replies have shown last.
+
+        ``None`` if they have shown none: a default, a configured rate, or one adopted from others
+        is not evidence. The caller's own :class:`RateLimit` does not bound it.
+        """
+
+    def adopt(self, rate: LearnedRate | None, now: float) -> None:
+        """Keep to a rate that another process has learned, within the caller's own ceiling.
+
+        ``None``: return to what this process believes by itself. It is called after every take,
+        mostly with the same rate as before, and must be cheap then.
+        """
+
+    def note_used_by_all(self, count: int, now: float) -> None:
+        """Record how many requests all processes together have taken in the window ending now."""
+
 
 class BudgetWithFallback:
-    """Asks the shared budget before each request, and goes on alone while it is unavailable.
+    """Asks the shared budget before each request, and continues alone while it is unavailable.
 
     Only one task may ask at a time: the first in the limiter's queue.
 
@@ -88,41 +179,50 @@ class BudgetWithFallback:
         self,
         budget: SharedBudget,
         share: float,
-        scheduler: Scheduler,
+        scheduler: SharingScheduler,
         pause: Callable[[float, str], None],
     ) -> None:
         self._budget = budget
         self._share = share
         self._scheduler = scheduler
         self._pause = pause
+        self._announcer = _PauseAnnouncer(budget, scheduler)
         self._is_unavailable = False
         self._late_grants = 0
         self._answered_at = self._failed_at = -math.inf
         # When this process may go alone, and when it may take from the whole again.
         self._alone_at, self._whole_at = math.inf, math.inf
+        # When an adopted rate is too old.
+        self._forgotten_at = math.inf
+
+    def announce_pause(self, seconds: float) -> None:
+        """Tell the others, in the background, that the server asked for a pause."""
+        self._announcer.announce(seconds, _PATIENCE * self._scheduler.terms.per)
 
     async def take(self) -> float:
         """Return 0 if a request may be sent, else the seconds after which to ask again."""
+        if (now := time_now()) > self._forgotten_at:
+            self._adopt(None, now)
         if self._is_alone():
             return 0.0
         per = self._scheduler.terms.per
         try:
             async with asyncio.timeout(_PATIENCE * per):
-                seconds = await self._ask(per)
+                wait = await self._ask()
         except OSError as error:
             return self._record_failure(str(error) or "no answer in time")
-        if not 0 <= seconds < math.inf:
-            return self._record_failure(f"it asks to wait for {seconds} s")
+        if not 0 <= wait < math.inf:
+            return self._record_failure(f"it asks to wait for {wait} s")
         self._record_answer()
-        return min(seconds, _LONGEST_WAIT * per)
+        return min(wait, _LONGEST_WAIT * per)
 
-    async def _ask(self, per: float) -> float:
+    async def _ask(self) -> float:
         """Take a request; drop late grants, and fail if there are several in a row."""
         while self._late_grants <= _MOST_LATE:
-            asked_at = time_now()
-            seconds = await self._budget.take(self._scheduler.total_limit, per + _MARGIN * per)
-            if seconds:
-                return seconds
+            asked_at, per = time_now(), self._scheduler.terms.per
+            wait = await self._ask_once(asked_at)
+            if wait:
+                return wait
             if time_now() - asked_at <= _LATE * per:
                 self._late_grants = 0
                 return 0.0
@@ -130,6 +230,38 @@ class BudgetWithFallback:
         # The next time, a single late grant shows that nothing has changed.
         self._late_grants = _MOST_LATE
         raise TimeoutError("its grants come late")
+
+    async def _ask_once(self, now: float) -> float:
+        """Take a request, and follow what the answer says of the others; return the wait."""
+        scheduler = self._scheduler
+        requests, per = asked = scheduler.total_limit, scheduler.terms.per
+        news = scheduler.get_learned(now)
+        answer = await self._budget.take(requests, per + _MARGIN * per, news)
+        if not isinstance(answer, BudgetAnswer):
+            raise ConfigurationError(f"a budget must return a BudgetAnswer, not {answer!r}")
+        now = time_now()
+        scheduler.note_used_by_all(answer.used, now)
+        # Replies that arrived in the meantime know better than the answer.
+        if (scheduler.total_limit, scheduler.terms.per) == asked:
+            is_own = news and answer.learned and _is_same(news, answer.learned)
+            self._adopt(None if is_own else answer.learned, now)
+        # Waiting is enough for the rest of a pause of this process's own.
+        if answer.paused_for > _LATE * per:
+            self._pause(answer.paused_for, SHARED_PAUSE)
+        limit, window = scheduler.total_limit, scheduler.terms.per
+        if (limit, window) == asked:
+            return answer.wait
+        # A wait is for the old rate. A grant is only good if it fits the new one.
+        is_within = answer.used <= limit and window <= per
+        return 0.0 if not answer.wait and is_within else _AT_ONCE
+
+    def _adopt(self, rate: LearnedRate | None, now: float) -> None:
+        """Keep to a rate that another process has learned, unless that is long ago."""
+        if rate is not None and rate.age > _FORGOTTEN_AFTER * rate.per:
+            rate = None
+        lasts = math.inf if rate is None else _FORGOTTEN_AFTER * rate.per - rate.age
+        self._forgotten_at = now + lasts
+        self._scheduler.adopt(rate, now)
 
     def _is_alone(self) -> bool:
         now = time_now()
@@ -161,3 +293,36 @@ class BudgetWithFallback:
             self._whole_at = math.inf
             self._scheduler.set_share(1.0, now)
         self._answered_at = now
+
+
+def _is_same(one: LearnedRate, other: LearnedRate) -> bool:
+    return (one.requests, one.per) == (other.requests, other.per)
+
+
+class _PauseAnnouncer:
+    """Announces pauses to a budget, in one task at a time."""
+
+    def __init__(self, budget: SharedBudget, scheduler: SharingScheduler) -> None:
+        self._budget = budget
+        self._scheduler = scheduler
+        self._until = self._announced_until = -math.inf
+        self._task: asyncio.Task[None] | None = None
+
+    def announce(self, seconds: float, patience: float) -> None:
+        """Announce a pause from now on; give up if one attempt takes longer than ``patience``."""
+        self._until = max(self._until, time_now() + seconds)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(patience))
+
+    async def _run(self, patience: float) -> None:
+        # Refusals often come several at a time, and each may extend the pause a little.
+        while self._announced_until < self._until:
+            until, now = self._until, time_now()
+            try:
+                async with asyncio.timeout(patience):
+                    await self._budget.pause(until - now, self._scheduler.get_learned(now))
+            except (OSError, CekatError) as error:
+                # The next take notices an outage, and says so.
+                _log.debug("the pause was not announced: %s", error)
+                return
+            self._announced_until = until

@@ -5,28 +5,38 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from cekat_async import ConfigurationError
 from cekat_async.budgets.base import BaseBudget, require_extra
 from cekat_async.config import require_seconds
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cekat_async import BudgetAnswer, LearnedRate
+
 __all__ = ["FileBudget"]
+
+_Result = TypeVar("_Result")
 
 
 class FileBudget(BaseBudget):
     """A budget that the processes of one machine share through a SQLite file.
 
-    The file is made when something is first taken, and opened for each take anew, in a thread of
-    the budget's own. Any number of tasks may take at once. Each process makes a budget of its own.
-    If the file was deleted since the last take, that is an :exc:`OSError`.
+    The first take creates the file. Each take opens it again, in a thread of the budget's own. Any
+    number of tasks may take at once. Each process needs a budget of its own. A take raises
+    :exc:`OSError` if the file was deleted since the last one.
 
-    All time is the machine's monotonic clock: setting the date plays no part. What was taken before
-    the machine was restarted counts as taken when somebody first looks, if it lies ahead.
+    All times are those of the machine's monotonic clock, so changing the date has no effect. After
+    a restart of the machine, requests whose time is in the future count as sent now, and what was
+    learned is forgotten.
 
     Args:
         path: The file, in a folder that is there, on a disk of this machine: not on one that
             machines share, where locks and clocks are not what they seem.
-        name: What the budget is called. Whoever gives the same name and file shares it.
+        name: The name of the budget. All who use the same name and file share it.
         timeout: Seconds until a take gives up, waiting for other tasks and processes included.
 
     Raises:
@@ -48,11 +58,16 @@ class FileBudget(BaseBudget):
     def __repr__(self) -> str:
         return f"FileBudget({self._path!r}, name={self._name!r})"
 
-    async def _take(self, requests: int, window: int) -> float:
-        loop = asyncio.get_running_loop()
+    async def _take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
+        return await self._run(partial(self._log.take, requests, window, learned))
+
+    async def _set_pause(self, length: int, learned: LearnedRate | None) -> None:
+        await self._run(partial(self._log.pause, length, learned))
+
+    async def _run(self, work: Callable[[], _Result]) -> _Result:
         try:
             async with asyncio.timeout(self._timeout):
-                return await loop.run_in_executor(self._thread, self._log.take, requests, window)
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except TimeoutError:
             raise TimeoutError(f"{self._path} was not free within {self._timeout:g} s") from None
 

@@ -5,58 +5,96 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, cast
 
 from pyrate_limiter import Rate, RateItem, SQLiteBucket, SQLiteQueries
 
+from cekat_async import BudgetAnswer
 from cekat_async.budgets.base import KEPT, seconds
+from cekat_async.budgets.file_state import FileState
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from pyrate_limiter import Decision
+
+    from cekat_async import LearnedRate
 
 __all__ = ["FileLog"]
 
 
 class FileLog:
-    """What was taken out of one budget, in a table of its own."""
+    """The requests of one budget, in a table of its own."""
 
     def __init__(self, path: str, name: str, timeout: float) -> None:
         self._path = path
         self._timeout = timeout
         # The name of a table is part of SQL, in which a budget's name may not meddle.
         self._table = f"budget_{name.encode().hex()}"
+        self._name = name
         self._file = 0
 
-    def take(self, requests: int, window: int) -> float:
-        """Take one request; return 0.0, or after how many seconds to ask again."""
+    def take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
+        """Take one request out of a window of milliseconds."""
         try:
-            # Opened anew each time: a connection that stays open outlives a file that is deleted,
-            # and two processes would then count in two files.
-            with closing(
-                sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
-            ) as opened:
-                file, wait = self._locked(opened, Rate(requests, window))
-        except sqlite3.DatabaseError as error:
+            with self._lock() as opened:
+                file = _get_file_number(opened)
+                answer = self._answer(opened, Rate(requests, window), learned)
+        except OSError:
             self._file = 0  # should it be another one next time, that is no news
-            raise self._failure(error) from None
+            raise
         before, self._file = self._file, file
         if before not in (0, file):
             raise OSError(f"{self._path} is another file, and what was taken before is forgotten")
-        return wait
+        return answer
 
-    def _locked(self, opened: sqlite3.Connection, rate: Rate) -> tuple[int, float]:
-        # What counts for a minute need not wait for the disk. It outlives a process that is killed.
-        opened.execute("PRAGMA synchronous = OFF")
-        # pyrate-limiter takes the time, counts and writes, one after the other. The file is locked
-        # before, so that no other process comes between, nor is a time older than a wait.
-        opened.execute("BEGIN IMMEDIATE")
-        file = _get_file_number(opened)
-        now = time.monotonic_ns() // 1_000_000
+    def pause(self, length: int, learned: LearnedRate | None) -> None:
+        """Let nobody take anything for this many milliseconds."""
+        with self._lock() as opened:
+            now = _get_time()
+            state = FileState(opened, self._name, now)
+            state.record_rate(learned)
+            state.extend_pause(now + length)
+
+    @contextmanager
+    def _lock(self) -> Generator[sqlite3.Connection, None, None]:
+        """Open and lock the file; what is done inside is committed at the end."""
+        try:
+            # A connection that stays open would outlive a file that is deleted, and two processes
+            # would then count in two files.
+            with closing(
+                sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
+            ) as opened:
+                # These writes need not wait for the disk. They outlive a process that is killed.
+                opened.execute("PRAGMA synchronous = OFF")
+                # pyrate-limiter counts, then writes. The lock keeps other processes out until both
+                # are done, and is taken first because waiting for it takes time.
+                opened.execute("BEGIN IMMEDIATE")
+                yield opened
+                opened.commit()
+        except sqlite3.DatabaseError as error:
+            raise self._failure(error) from None
+
+    def _answer(
+        self, opened: sqlite3.Connection, rate: Rate, learned: LearnedRate | None
+    ) -> BudgetAnswer:
+        now = _get_time()
         self._tidy(opened, now, rate.interval)
-        wait = self._put(opened, rate, now)
-        opened.commit()
-        return file, wait
+        state = FileState(opened, self._name, now)
+        state.record_rate(learned)
+        pause, used = state.get_pause(), self._count(opened, now - rate.interval)
+        # Read before anything is taken, because pyrate-limiter commits what it takes.
+        newest = state.get_rate()
+        wait = pause / 1000 if pause else self._put(opened, rate, now)
+        return BudgetAnswer(
+            wait=wait, used=used + (not wait), learned=newest, paused_for=pause / 1000
+        )
+
+    def _count(self, opened: sqlite3.Connection, start: int) -> int:
+        query = f"SELECT COUNT(*) FROM {self._table} WHERE item_timestamp >= ?"  # noqa: S608
+        (count,) = opened.execute(query, (start,)).fetchone()
+        return int(count)
 
     def _tidy(self, opened: sqlite3.Connection, now: int, window: int) -> None:
         table = self._table
@@ -65,7 +103,8 @@ class FileLog:
         opened.execute(
             SQLiteQueries.CREATE_INDEX_ON_TIMESTAMP.format(index_name=index, table_name=table)
         )
-        # The clock began anew, with the machine: what lies ahead of it would count for days.
+        # After a restart of the machine its clock starts again. Times in the future would count for
+        # days.
         opened.execute(
             f"UPDATE {table} SET item_timestamp = :now WHERE item_timestamp > :now",  # noqa: S608
             {"now": now},
@@ -87,6 +126,11 @@ class FileLog:
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return OSError(f"{self._path} is damaged, or no budget: {error}; delete it")
         return OSError(f"{self._path}: {error}")
+
+
+def _get_time() -> int:
+    """Return the machine's monotonic time in milliseconds."""
+    return time.monotonic_ns() // 1_000_000
 
 
 def _get_file_number(opened: sqlite3.Connection) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pyrate_limiter import Decision, Rate, RateItem, RedisBucket
-from pyrate_limiter.buckets.redis_bucket import LuaScript
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -15,57 +14,21 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from cekat_async import ConfigurationError
-from cekat_async.budgets.base import KEPT, seconds
+from cekat_async import BudgetAnswer, ConfigurationError, LearnedRate
+from cekat_async.budgets.base import seconds
+from cekat_async.budgets.redis_scripts import PAUSE, TAKE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
+
+    from redis.commands.core import AsyncScript
 
 __all__ = ["RedisLog"]
 
-# pyrate-limiter's script does the counting. Left alone, it takes the time from whoever asks: what a
-# machine with a fast clock took is not counted by one with a slow clock, nor is what others take
-# while a time is on its way to the server. Its log is never trimmed by itself and never expires.
-# So it is run as it is, but inside of a script that gives it the server's time and tidies up.
-#
-# The caller counts time from the beginning of the window: its "now" is the window's length.
-SCRIPT = (
-    f"""
-local KEPT = {KEPT}
-local function put(KEYS, ARGV)
-{LuaScript.PUT_ITEM}
-end
-"""
-    """
-local key, window = KEYS[1], tonumber(ARGV[1])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local start = now - window
+_Result = TypeVar("_Result")
 
--- The clock was set back: what lies ahead of it would not be counted.
-for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. now, '+inf')) do
-    redis.call('ZADD', key, now, ahead)
-end
-
-local args = {unpack(ARGV)}
-args[1] = now
-args[5] = args[5] + start
-local verdict = put(KEYS, args)
-if verdict[1] < 0 then
-    local kept = math.max(window, KEPT)
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. (now - kept))
-    redis.call('PEXPIRE', key, kept + 1)
-end
-if verdict[2] >= 0 then
-    verdict[2] = verdict[2] - start
-end
-
--- Each run of a server has an id. Users may be forbidden to see it.
-local info = redis.pcall('INFO', 'server')
-verdict[3] = type(info) == 'string' and info:match('run_id:(%x+)') or ''
-return verdict
-"""
-)
+# The length of a reply without a rate.
+_WITHOUT_RATE = 5
 
 _URL_WANTED = (
     "url must look like redis://host:6379/0, rediss://host:6379/0 or unix:///path?db=0, with the "
@@ -74,59 +37,102 @@ _URL_WANTED = (
 
 
 class RedisLog:
-    """What was taken out of one budget, in a sorted set of its own."""
+    """The requests of one budget in a sorted set, and the newest rate and the pause in another.
 
-    def __init__(self, url: str, key: str, timeout: float) -> None:
+    Version 0.1 of this package knows only the first.
+    """
+
+    def __init__(self, url: str, name: str, timeout: float) -> None:
         self._pool = _build_pool(url)
         self.where = _get_address(url, self._pool.connection_kwargs)
-        self._key = key
+        self._keys = [f"cekat_async:budget:{name}", f"cekat_async:state:{name}"]
         self._timeout = timeout
-        self._script = Redis(connection_pool=self._pool).register_script(SCRIPT)
-        # One connection does: takes wait for each other here, in the order in which they came.
+        server = Redis(connection_pool=self._pool)
+        self._take, self._pause = server.register_script(TAKE), server.register_script(PAUSE)
+        # One connection is enough: takes wait here for each other, first come, first served.
         self._turn = asyncio.Lock()
         self._server: bytes = b""
 
-    async def take(self, requests: int, window: int) -> float:
-        """Take one request; return 0.0, or after how many seconds to ask again."""
-        failure: OSError
+    async def take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
+        """Take one request out of a window of milliseconds."""
         try:
-            # One timeout for all of it; redis-py closes a connection that is interrupted.
-            async with asyncio.timeout(self._timeout), self._turn:
-                return await self._put(requests, window)
-        except (RedisError, OSError) as error:
-            failure = self._failure(error)
+            return await self._run(self._put(requests, window, learned))
+        except OSError:
             self._server = b""  # should it be another one next time, that is no news
-        # Raised out here, so that it brings no frames of redis-py along: they hold the password.
-        raise failure
+            raise
+
+    async def pause(self, length: int, learned: LearnedRate | None) -> None:
+        """Let nobody take anything for this many milliseconds."""
+        args = [length, *_build_arguments(learned)]
+        await self._run(self._pause(keys=self._keys, args=args))
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._pool.aclose()
 
-    async def _put(self, requests: int, window: int) -> float:
+    async def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        failure: OSError
+        try:
+            # One timeout for all of it; redis-py closes a connection that is interrupted.
+            async with asyncio.timeout(self._timeout), self._turn:
+                return await work
+        except (RedisError, OSError) as error:
+            failure = self._failure(error)
+        finally:
+            work.close()  # it may never have started
+        # Raised out here, so that it brings no frames of redis-py along: they hold the password.
+        raise failure
+
+    async def _put(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
         # A bucket remembers its last verdict, so tasks must not share one.
-        bucket = RedisBucket([Rate(requests, window)], cast("Redis", self), self._key, "")
+        call = _Call(self._take, self._keys, learned)
+        bucket = RedisBucket([Rate(requests, window)], cast("Redis", call), self._keys[0], "")
         verdict = bucket.put_decision(RateItem("", window))
         decision = verdict if isinstance(verdict, Decision) else await verdict
-        return 0.0 if decision.allowed else seconds(decision.retry_after_ms)
-
-    async def evalsha(self, _sha: str, _keys: int, key: str, *args: Any) -> list[Any]:
-        """Stand in for the client that the bucket runs its script with: run ours instead."""
-        reply: list[Any] = await self._script(keys=[key], args=args)
-        before, self._server = self._server, reply[2]
-        if before not in (b"", self._server):
+        before, self._server = self._server, call.server
+        if before not in (b"", call.server):
             raise RedisConnectionError("restarted, and what was taken may be forgotten")
-        return reply
+        wait = 0.0 if decision.allowed else seconds(decision.retry_after_ms)
+        return BudgetAnswer(
+            wait=call.paused_for or wait,
+            used=call.used,
+            learned=call.learned,
+            paused_for=call.paused_for,
+        )
 
     def _failure(self, error: Exception) -> OSError:
         # What a server answers can repeat what it was sent, and so the password. It is not shown.
         if isinstance(error, TimeoutError | RedisTimeoutError):
             return TimeoutError(f"{self.where} did not answer within {self._timeout:g} s")
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
-            return PermissionError(f"{self.where} refused the user or the password")
+            return PermissionError(f"{self.where} refused the user, the password or a key")
         if type(error) is RedisConnectionError:
             return ConnectionError(f"{self.where}: {' '.join(str(error).split())}")
         return ConnectionError(f"{self.where} does not do its work: {type(error).__name__}")
+
+
+def _build_arguments(learned: LearnedRate | None) -> list[float]:
+    return [learned.requests, learned.per, learned.age * 1000] if learned else []
+
+
+class _Call:
+    """Stands in for the client that a bucket runs its script with, and runs ours instead."""
+
+    def __init__(self, script: AsyncScript, keys: list[str], learned: LearnedRate | None) -> None:
+        self._script, self._keys = script, keys
+        self._news = _build_arguments(learned)
+        self.server = b""
+        self.used = 0
+        self.paused_for = 0.0
+        self.learned: LearnedRate | None = None
+
+    async def evalsha(self, _sha: str, _keys: int, _key: str, *args: Any) -> list[Any]:
+        reply: list[Any] = await self._script(keys=self._keys, args=[*args, *self._news])
+        self.server, self.used, self.paused_for = reply[2], reply[3], reply[4] / 1000
+        if len(reply) > _WITHOUT_RATE:
+            requests, per, age = map(float, reply[_WITHOUT_RATE:])
+            self.learned = LearnedRate(int(requests), per, age / 1000)
+        return reply
 
 
 def _build_pool(url: object) -> ConnectionPool:

@@ -96,6 +96,12 @@ class RedisStore:
         for member, score in self._scores(name).items():
             self._server.ask("ZADD", f"cekat_async:budget:{name}", score - 1000 * seconds, member)
 
+    def age_state(self, name, seconds):
+        """Let all that was learned have been learned that much earlier."""
+        for member in ("written_at", "learned_at", "paused_until"):
+            key = f"cekat_async:state:{name}"
+            self._server.ask("ZADD", key, "XX", "INCR", -1000 * seconds, member)
+
     def _scores(self, name):
         pairs = self._server.ask("ZRANGE", f"cekat_async:budget:{name}", 0, -1, "WITHSCORES")
         flat = [one for pair in pairs for one in (pair if isinstance(pair, list) else [pair])]
@@ -125,6 +131,15 @@ class FileStore:
             opened.execute(
                 f"UPDATE budget_{name.encode().hex()} SET item_timestamp = item_timestamp - ?",  # noqa: S608
                 (1000 * seconds,),
+            )
+
+    def age_state(self, name, seconds):
+        """Let all that was learned have been learned that much earlier."""
+        with closing(sqlite3.connect(self.place)) as opened, opened:
+            opened.execute(
+                "UPDATE shared_state SET written_at = written_at - :ms, learned_at = learned_at"
+                " - :ms, paused_until = paused_until - :ms WHERE name = :name",
+                {"ms": 1000 * seconds, "name": name},
             )
 
 

@@ -12,7 +12,7 @@ async def take_all(budget, requests, per, end):
     """Return when each request was taken: a moment before, and one after."""
     taken = []
     while (asked := time.monotonic()) < end:
-        wait = await budget.take(requests, per)
+        wait = (await budget.take(requests, per)).wait
         if not wait:
             taken.append((asked, time.monotonic()))
         await asyncio.sleep(wait)

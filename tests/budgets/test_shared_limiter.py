@@ -18,18 +18,18 @@ WALKERS = 3
 REQUESTS, PER = 60, 8.0
 
 
-def make_sandbox(conversations):
+def make_sandbox(conversations, granted=REQUESTS, headers=None):
     """Return a server that says nothing of its quota: only the budget keeps to it."""
-    quota = Quota(REQUESTS, PER, "sliding", headers=None, retry_after="fraction")
+    quota = Quota(granted, PER, "sliding", headers=headers, retry_after="fraction")
     return Sandbox(conversations, inboxes=1, quota=quota)
 
 
 @asynccontextmanager
-async def walkers(store, sandbox):
+async def walkers(store, sandbox, count=WALKERS, share=1 / WALKERS):
     """Run processes that each walk all conversations, with a client and a limiter of its own."""
     arguments = [store.kind, store.place, sandbox.base_url, sandbox.api_key]
-    arguments += [REQUESTS, PER, 1 / WALKERS]
-    processes = await start(WALKERS, "walker.py", *arguments, stderr=asyncio.subprocess.PIPE)
+    arguments += [REQUESTS, PER, share]
+    processes = await start(count, "walker.py", *arguments, stderr=asyncio.subprocess.PIPE)
     try:
         yield processes
     finally:
@@ -77,3 +77,23 @@ async def test_processes_go_on_when_the_store_is_killed(server):
             # Grants may have come late before, on a very busy machine: then it is no news.
             assert text.count("the shared budget is away (redis://") <= 1
             assert "going on with 33% of the limit" in text
+
+
+@pytest.mark.once
+async def test_a_process_knows_what_others_have_learned(store):
+    """Processes that believe in twice the quota are not refused, once another has learned it.
+
+    The first process uses up the quota, and the server states it. The others have received no reply
+    yet when they send their first requests.
+    """
+    granted = REQUESTS // 2
+    async with (
+        make_sandbox(granted, granted, "x-ratelimit") as sandbox,
+        walkers(store, sandbox, 1, share=1) as first,
+    ):
+        await results(first)
+        assert len(sandbox.log.requests) == granted
+        async with walkers(store, sandbox, 2, share=1):
+            await until(lambda: len(sandbox.log.requests) >= granted + 6)
+
+        assert sandbox.log.refused == 0

@@ -1,0 +1,106 @@
+"""A store that several limiters share, their ways to it, and what they send."""
+
+import asyncio
+import itertools
+import math
+from collections import deque
+
+from msgspec.structs import replace
+
+from cekat_async import BudgetAnswer, Limiter, RateLimit
+
+from .clock import now
+from .scripted import reply
+
+PER = 60.0
+NEVER = math.inf
+
+
+class Store:
+    """A sliding log, exact to the last bit, that is away from time to time.
+
+    It also keeps the rate that was learned last, and the end of a pause.
+    """
+
+    def __init__(self, outages=()):
+        self.outages = list(outages)
+        self.taken = deque()
+        self.learned, self.learned_at = None, -NEVER
+        self.paused_until = 0.0
+
+    def is_away(self):
+        return any(begin <= now() < end for begin, end in self.outages)
+
+    def take(self, requests, per, learned=None):
+        time = asyncio.get_running_loop().time()
+        self._learn(learned, time)
+        while self.taken and self.taken[0] + per <= time:
+            self.taken.popleft()
+        wait = paused_for = max(0.0, self.paused_until - time)
+        if not paused_for and len(self.taken) >= requests:
+            wait = self.taken[-requests] + per - time
+        if not wait:
+            self.taken.append(time)
+        return BudgetAnswer(
+            wait=wait,
+            used=len(self.taken),
+            learned=self.learned and replace(self.learned, age=time - self.learned_at),
+            paused_for=paused_for,
+        )
+
+    def pause(self, seconds, learned=None):
+        time = asyncio.get_running_loop().time()
+        self._learn(learned, time)
+        self.paused_until = max(self.paused_until, time + seconds)
+
+    def _learn(self, learned, time):
+        if learned and time - learned.age >= self.learned_at:
+            self.learned, self.learned_at = learned, time - learned.age
+
+
+class Budget:
+    """The way of one limiter to a store, which may be cut as well; its answers may be slow."""
+
+    def __init__(self, store, *, cuts=(), answers=(0.0,), silences=(0.0,)):
+        self._store = store
+        self._cuts = Store(cuts)
+        self._answers, self._silences = itertools.cycle(answers), itertools.cycle(silences)
+        self.asked = []
+
+    async def take(self, requests, per, learned=None):
+        self.asked.append((now(), requests, per))
+        await self._require_store()
+        answer = self._store.take(requests, per, learned)
+        await asyncio.sleep(0.01 if answer.wait else next(self._answers))
+        return answer
+
+    async def pause(self, seconds, learned=None):
+        await self._require_store()
+        self._store.pause(seconds, learned)
+
+    async def _require_store(self):
+        if self._store.is_away() or self._cuts.is_away():
+            # Some are refused at once, some hear nothing.
+            await asyncio.sleep(next(self._silences))
+            raise ConnectionError("nobody there")
+
+
+async def call(limiter, answer=None):
+    """Send one request, and return when it went out."""
+    permit = await limiter.acquire(NEVER)
+    sent = now()
+    limiter.observe(permit, answer or reply())
+    return sent
+
+
+async def busy(limiter, until, begin=0.0):
+    """Return when requests went out, from ``begin`` on, of one that always wants to send."""
+    await asyncio.sleep(begin - now())
+    times = []
+    while now() < until:
+        times.append(await call(limiter))
+    return [time for time in times if time < until]
+
+
+def make_limiter(budget, *, limit=60, share=0.5, **options):
+    return Limiter(RateLimit(limit, PER, **options), budget=budget, share=share)
