@@ -29,8 +29,10 @@ from cekat_async.pages import ConversationPage, InboxPage, RawPage
 from cekat_async.positions import Cursor, Position
 
 if typing.TYPE_CHECKING:
-    from cekat_async._ratelimit.limiter import Limiter, LimiterSnapshot
-    from cekat_async._ratelimit.shared_budget import BudgetAnswer, LearnedRate, SharedBudget
+    from cekat_async._ratelimit.limiter import Limiter
+    from cekat_async._ratelimit.server.learned_rate import LearnedRate
+    from cekat_async._ratelimit.shared_budget import BudgetAnswer, SharedBudget
+    from cekat_async._ratelimit.snapshot import LimiterSnapshot, WindowSnapshot
     from cekat_async.client import CekatClient
     from cekat_async.resources.listing import Listing
 
@@ -57,6 +59,7 @@ __all__ = [
     "SharedBudget",
     "StageStatus",
     "Timeout",
+    "WindowSnapshot",
     "__version__",
     "decode_conversation",
     "errors",
@@ -78,11 +81,19 @@ if not typing.TYPE_CHECKING:  # pragma: no branch
             from cekat_async.resources import listing
 
             return listing.Listing
-        if name in {"Limiter", "LimiterSnapshot"}:
+        if name == "Limiter":
             from cekat_async._ratelimit import limiter
 
-            return getattr(limiter, name)
-        if name in {"BudgetAnswer", "LearnedRate", "SharedBudget"}:
+            return limiter.Limiter
+        if name in {"LimiterSnapshot", "WindowSnapshot"}:
+            from cekat_async._ratelimit import snapshot
+
+            return getattr(snapshot, name)
+        if name == "LearnedRate":
+            from cekat_async._ratelimit.server import learned_rate
+
+            return learned_rate.LearnedRate
+        if name in {"BudgetAnswer", "SharedBudget"}:
             from cekat_async._ratelimit import shared_budget
 
             return getattr(shared_budget, name)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 from support.effort import EFFORT
 
-from cekat_async._ratelimit.headers import QuotaStatement, parse_rate_limit_headers
+from cekat_async._ratelimit.server.headers import QuotaStatement, parse_rate_limit_headers
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.behaviour.quota import QuotaState, build_quota_headers
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cekat_async import RateLimit
-from cekat_async._ratelimit.headers import QuotaStatement
-from cekat_async._ratelimit.limit_estimate import DOCUMENTED, LimitEstimate
+from cekat_async._ratelimit.server.headers import QuotaStatement
+from cekat_async._ratelimit.server.limit_estimate import DOCUMENTED, LimitEstimate
 
 NEVER = math.inf
 

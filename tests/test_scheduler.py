@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cekat_async import RateLimit
-from cekat_async._ratelimit.headers import QuotaStatement
+from cekat_async._ratelimit.server.headers import QuotaStatement
 from cekat_async._ratelimit.scheduler import Scheduler, Slot, Terms
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._ratelimit.unlimited import Unlimited

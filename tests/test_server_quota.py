@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cekat_async._ratelimit.headers import QuotaStatement, parse_rate_limit_headers
+from cekat_async._ratelimit.server.headers import QuotaStatement, parse_rate_limit_headers
 from cekat_async._ratelimit.sent_log import Permit
-from cekat_async._ratelimit.server_quota import RESET_SLACK, ServerQuota
+from cekat_async._ratelimit.server.server_quota import RESET_SLACK, ServerQuota
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.behaviour.quota import build_counter, build_quota_headers
 

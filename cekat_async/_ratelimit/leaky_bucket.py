@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiolimiter import AsyncLimiter
 
 if TYPE_CHECKING:
-    from cekat_async._ratelimit.limit_estimate import Terms
+    from cekat_async._ratelimit.server.limit_estimate import Terms
 
 __all__ = ["LeakyBucket"]
 

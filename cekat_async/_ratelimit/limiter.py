@@ -11,32 +11,31 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from cekat_async._api.dates import parse_retry_after
-from cekat_async._api.status import OK, PAUSES_ALL, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS
+from cekat_async._api.status import PAUSES_ALL, SERVICE_UNAVAILABLE
 from cekat_async._ratelimit.clock import time_now
 from cekat_async._ratelimit.event_loop import EventLoopGuard
-from cekat_async._ratelimit.headers import parse_rate_limit_headers
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
 from cekat_async._ratelimit.pause import PausableWaits, Pause, build_pause_error, set_resumes_at
-from cekat_async._ratelimit.refusals import RefusalKind, classify_refusal
-from cekat_async._ratelimit.scheduler import Scheduler, Slot
+from cekat_async._ratelimit.scheduler import Scheduler, Slot, WaitReason
+from cekat_async._ratelimit.server.outcome import read_outcome
+from cekat_async._ratelimit.server.refusals import RefusalKind
 from cekat_async._ratelimit.shared_budget import SHARED_PAUSE, BudgetWithFallback
+from cekat_async._ratelimit.snapshot import LimiterSnapshot, WindowSnapshot
 from cekat_async._ratelimit.unlimited import Unlimited
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from cekat_async._api.replies import Reply
-    from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async._ratelimit.sent_log import Permit
+    from cekat_async._ratelimit.server.outcome import Outcome
     from cekat_async._ratelimit.shared_budget import SharedBudget
     from cekat_async.errors import APIStatusError
 
-__all__ = ["Limiter", "LimiterSnapshot"]
+__all__ = ["Limiter"]
 
 _log = logging.getLogger("cekat_async")
 
@@ -47,49 +46,6 @@ _LONG_PAUSE = 60.0
 _SERVER_PAUSE = "the server asks for a pause"
 _DAY_USED_UP = "the quota of the day is spent"
 _USED_UP = "the quota is spent"
-
-
-class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a limiter at one moment.
-
-    Attributes:
-        limit: Requests in any ``per`` seconds that it keeps to; ``None`` without a rate limit.
-        per: Seconds.
-        source: Where the limit comes from: ``"documented"`` (API.md), ``"configured"``,
-            ``"stated"`` (by the server's headers), ``"refusals"`` (it was refused, and probes),
-            ``"shared"`` (another process with the same budget has learned it), or ``"unpaced"``.
-        used: Requests of its own in the window that ends now.
-        remaining: What the server last reported as left, for all who share the quota; ``None`` if
-            it did not, or that is not valid any more.
-        in_flight: Requests that have no reply yet.
-        waiting: Requests that wait in the queue.
-        next_in: Seconds until the next one may be sent, as far as is known; infinite if a reply has
-            to arrive first.
-        paused_for: Seconds that are left of a pause; 0 without one.
-        pause_reason: The reason of the pause; empty without one.
-        sent: Requests so far.
-        refused: How many of them were answered with a 429.
-        earned: Requests that the limit would have allowed since the first one.
-    """
-
-    limit: int | None
-    per: float
-    source: str
-    used: int
-    remaining: int | None
-    in_flight: int
-    waiting: int
-    next_in: float
-    paused_for: float
-    pause_reason: str
-    sent: int
-    refused: int
-    earned: float
-
-    @property
-    def share(self) -> float | None:
-        """The part of the limit that is in use, from 0 to 1; ``None`` without a rate limit."""
-        return None if self.limit is None else min(1.0, self.used / self.limit)
 
 
 class Limiter:
@@ -136,20 +92,28 @@ class Limiter:
     def snapshot(self) -> LimiterSnapshot:
         """Return its present state."""
         now, scheduler = time_now(), self._scheduler
-        paused_for = self._pause.get_rest(now)
+        slot, paused_for = scheduler.next_slot(now), self._pause.get_rest(now)
+        terms, refusals = scheduler.terms, scheduler.refusals
         return LimiterSnapshot(
-            limit=scheduler.terms.limit or None,
-            per=scheduler.terms.per,
-            source=scheduler.terms.source,
+            limit=terms.limit or None,
+            per=terms.per,
+            source=terms.source,
+            windows=tuple(
+                WindowSnapshot(*window, used=scheduler.used(now, window.per))
+                for window in scheduler.windows
+            ),
             used=scheduler.used(now),
             remaining=scheduler.remaining(now),
             in_flight=scheduler.in_flight,
             waiting=self._queued,
-            next_in=max(paused_for, scheduler.next_slot(now).at - now, 0.0),
+            next_in=max(paused_for, slot.at - now, 0.0),
+            waits_for=str(WaitReason.PAUSE if paused_for else slot.reason),
             paused_for=paused_for,
             pause_reason=self._pause.reason if paused_for else "",
             sent=self._sent,
-            refused=scheduler.refusals.total,
+            refused=refusals.total,
+            refused_for={str(kind): count for kind, count in refusals.counts.items() if count},
+            last_refusal=refusals.latest and str(refusals.latest),
             earned=scheduler.earned(now),
         )
 
@@ -195,21 +159,14 @@ class Limiter:
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
         """Settle a request that got a reply, and return why it was refused, if it was."""
-        reported, before = parse_rate_limit_headers(reply.headers), self._scheduler.terms
-        now = time_now()
-        refusal = asked = None
-        if reply.status == TOO_MANY_REQUESTS:
-            asked = parse_retry_after(reply.headers)
-            refusal = classify_refusal(reported, asked, self._scheduler.server_per)
-        granted = reply.status == OK
-        self._scheduler.observe(
-            permit, reported, now, granted=granted, refusal=refusal, asked=asked
-        )
+        now, before = time_now(), self._scheduler.terms
+        outcome = read_outcome(reply, self._scheduler.server_per)
+        self._scheduler.observe(permit, outcome, now)
         if (terms := self._scheduler.terms) != before:
             _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
-        self._pause_if_asked(reply, reported, refusal)
+        self._pause_if_asked(reply, outcome)
         self._wake_first(now)
-        return refusal
+        return outcome.refusal
 
     def observe_failure(self, *, sent: bool) -> None:
         """Settle a request that got no reply; ``sent`` unless it certainly never left."""
@@ -303,23 +260,24 @@ class Limiter:
         if not self._queued and not self._scheduler.in_flight:
             self._scheduler.note_idle(now)
 
-    def _pause_if_asked(
-        self, reply: Reply, reported: Sequence[QuotaStatement], refusal: RefusalKind | None
-    ) -> None:
+    def _pause_if_asked(self, reply: Reply, outcome: Outcome) -> None:
         """Pause all requests, if the reply asks for it or reports a used-up daily quota."""
-        for one in reported:
+        for one in outcome.reported:
             if one.remaining == 0 and one.reset and one.is_long:
                 self._pause_everybody(one.reset, _DAY_USED_UP)
-        if refusal is not None:
-            asked = parse_retry_after(reply.headers)
-            if asked is None and refusal is RefusalKind.OVERLOAD:
-                # 1, 2, 4, ... seconds: it may be a quota that the headers are not about.
-                asked = min(2.0 ** (self._scheduler.refusals.in_a_row - 1), _LONG_PAUSE)
-            elif asked is None:
-                asked = _get_reset(reported, default=self._scheduler.terms.per)
-            self._pause_everybody(asked, _SERVER_PAUSE)
+        if outcome.refusal is not None:
+            self._pause_everybody(self._get_pause(outcome), _SERVER_PAUSE)
         elif reply.status == SERVICE_UNAVAILABLE:
             self._pause_everybody(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
+
+    def _get_pause(self, outcome: Outcome) -> float:
+        """Return for how long to send nothing after a refusal."""
+        if outcome.asked is not None:
+            return outcome.asked
+        if outcome.refusal is RefusalKind.OVERLOAD:
+            # 1, 2, 4, ... seconds: it may be a quota that the headers are not about.
+            return min(2.0 ** (self._scheduler.refusals.in_a_row - 1), _LONG_PAUSE)
+        return outcome.get_reset(default=self._scheduler.terms.per)
 
     def _pause_everybody(self, seconds: float, reason: str) -> None:
         """Pause all requests, also those of other processes that share a budget."""
@@ -365,9 +323,3 @@ def _build_scheduler(rate_limit: RateLimit | None) -> Scheduler | Unlimited:
             f"rate_limit must be a RateLimit, a Limiter or None, not {rate_limit!r}"
         )
     return Scheduler(rate_limit)
-
-
-def _get_reset(reported: Sequence[QuotaStatement], *, default: float) -> float:
-    """Return the seconds until a used-up quota is available again, if a refusal reports it."""
-    resets = (one.reset for one in reported if one.reset is not None and not one.remaining)
-    return max(resets, default=default)

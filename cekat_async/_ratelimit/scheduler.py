@@ -1,8 +1,8 @@
 """When the next request may be sent. Pure: every time is given, and nothing waits here.
 
-Four things decide, each with a file of its own: ``sent_log``, what this client itself has sent;
-``server_quota``, what the server reports as left, and whether that can be relied on;
-``limit_estimate``, which limits count, for windows of which length; and ``other_clients``.
+Three things decide: ``sent_log``, what this client itself has sent; ``server/limit_estimate``,
+which limits count, for windows of which length; and ``server/remaining``, what the server reports
+as left, and what others need of that.
 The sent log alone guarantees that no window ever holds more than its limit. The server's reports
 can only slow the client down further, for others who share the quota, or allow a burst.
 """
@@ -10,39 +10,59 @@ can only slow the client down further, for others who share the quota, or allow 
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cekat_async._ratelimit.burst_credit import BurstCredit
 from cekat_async._ratelimit.earned_total import EarnedTotal
-from cekat_async._ratelimit.limit_estimate import LimitEstimate, Terms
-from cekat_async._ratelimit.other_clients import OtherClients
-from cekat_async._ratelimit.refusals import RefusalHistory, RefusalKind
 from cekat_async._ratelimit.sent_log import Permit, SentLog
-from cekat_async._ratelimit.server_quota import RESET_SLACK, HeaderReliability, ServerQuota
-from cekat_async._ratelimit.window_length import Report
+from cekat_async._ratelimit.server.limit_estimate import LimitEstimate, Terms
+from cekat_async._ratelimit.server.refusals import RefusalHistory, RefusalKind
+from cekat_async._ratelimit.server.remaining import Remaining
+from cekat_async._ratelimit.server.window_length import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cekat_async._ratelimit.headers import QuotaStatement
+    from cekat_async._ratelimit.server.headers import QuotaStatement
+    from cekat_async._ratelimit.server.learned_rate import LearnedRate
+    from cekat_async._ratelimit.server.outcome import Outcome
     from cekat_async.config import RateLimit
 
-__all__ = ["Scheduler", "Slot"]
+__all__ = ["Scheduler", "Slot", "WaitReason"]
 
 _MINUTE, _DAY = 60.0, 86_400.0
 # What is never sent at once, but spread over the window, in case others need it: this part of the
 # limit, if so many may be sent. Of a small limit it is half, and at most eight: their replies show
 # how long the window is.
 _RESERVE, _JOB, _MOST_OF_FEW, _FEW = 1 / 3, 52, 1 / 2, 8
-# At least this part of the pace is kept beside others.
-_LEAST_PART = 1 / 20
 # How far a client may be ahead of the even pace, as a part of the limit.
 _LEAD = 1 / 100
-# ``remaining: 0`` is tested this many times a window, if it is doubtful.
-_PROBES = 60
 # Who has used this part of the stated limit alone, and is refused, knows the window too short.
 _OURS = 0.9
+
+
+class WaitReason(StrEnum):
+    """What a request waits for.
+
+    Attributes:
+        NOTHING: It may be sent now.
+        FIRST_REPLY: The reply to the very first request, which shows what is allowed.
+        WINDOW: A place in a window that is full of our own requests.
+        PACE: Its turn in the even pace.
+        OTHERS: Others need what is left.
+        SERVER: The server reports that nothing is left.
+        DAY: ``RateLimit.per_day`` is used up.
+        PAUSE: The end of a pause that the server asked for.
+    """
+
+    NOTHING = "nothing"
+    FIRST_REPLY = "first reply"
+    WINDOW = "window"
+    PACE = "pace"
+    OTHERS = "others"
+    SERVER = "server"
+    DAY = "day"
+    PAUSE = "pause"
 
 
 class Slot(NamedTuple):
@@ -50,6 +70,7 @@ class Slot(NamedTuple):
 
     Attributes:
         at: The time; infinite if a reply has to arrive first.
+        reason: What it waits for.
         paced: Whether it takes its place in an even pace; else it is sent as soon as it is wanted.
         is_burst: Whether it takes from what idle time has saved up.
         exhausted: Whether it waits for the server to grant anything at all.
@@ -57,6 +78,7 @@ class Slot(NamedTuple):
     """
 
     at: float
+    reason: WaitReason = WaitReason.PACE
     paced: bool = True
     is_burst: bool = False
     exhausted: bool = False
@@ -67,8 +89,9 @@ class Scheduler:
     """Decides when the next request may be sent, and learns from the outcome of each.
 
     Attributes:
-        terms: The rate that it keeps now.
-        refused: How many requests were refused so far.
+        windows: The limits that it keeps now.
+        terms: The slowest of them.
+        refusals: The refusals so far.
     """
 
     def __init__(self, rate: RateLimit) -> None:
@@ -80,10 +103,9 @@ class Scheduler:
         self.windows = self._estimate.windows
         self.terms = self._estimate.pace
         self._sent = SentLog()
+        self._used_by_all = 0
         self._earned = EarnedTotal()
-        self._server = ServerQuota()
-        self._reliability = HeaderReliability()
-        self._others = OtherClients()
+        self._remaining = Remaining(self._sent, self.terms, self.server_per)
         self._credit = BurstCredit(float(self.terms.limit))
         self._last_sent_at = -math.inf
 
@@ -102,18 +124,31 @@ class Scheduler:
         """Seconds of the window that the server's reports are about."""
         return self._estimate.server_per
 
-    def used(self, now: float) -> int:
-        """Return how many requests are in the window that ends now."""
-        return self._sent.count(now, self.terms.per)
+    def used(self, now: float, per: float | None = None) -> int:
+        """Return how many requests are in a window that ends now."""
+        return self._sent.count(now, self.terms.per if per is None else per)
 
     def set_share(self, share: float, now: float) -> None:
         """Keep to a part of the limit from now on, from 0 to 1."""
         self._share = share
         self._renew_terms(now)
 
+    def get_learned(self, now: float) -> LearnedRate | None:
+        """Return the rate that this client's own replies have shown last."""
+        return self._estimate.get_learned(now)
+
+    def adopt(self, rate: LearnedRate | None, now: float) -> None:
+        """Keep to a rate that another process has learned; ``None`` for one's own again."""
+        self._estimate.adopt(rate, now)
+        self._renew_terms(now)
+
+    def note_used_by_all(self, count: int, now: float) -> None:
+        """Record how many requests all processes together have taken in the window ending now."""
+        self._used_by_all = count - self.used(now)
+
     def remaining(self, now: float) -> int | None:
         """Return what the server last reported as left; ``None`` if that is not valid any more."""
-        return int(self._server.remaining) if self._is_report_valid(now) else None
+        return self._remaining.get_reported(now)
 
     def earned(self, now: float) -> float:
         """Return how many requests the limit would have allowed since the first one."""
@@ -125,33 +160,48 @@ class Scheduler:
             self._estimate.renew(now)
             self._renew_terms(now)
         if self._sent.in_flight and not self._sent.has_reply:
-            return Slot(math.inf)  # what the first reply allows is not known yet
+            return Slot(math.inf, WaitReason.FIRST_REPLY)
         if self._sent.count(now, _DAY) >= self._per_day:
-            return Slot(self._sent.next_free(now, _DAY), exhausted=True)
+            return Slot(self._sent.next_free(now, _DAY), WaitReason.DAY, exhausted=True)
         left = {window: window.limit - self._sent.count(now, window.per) for window in self.windows}
         if full := [window for window in left if left[window] <= 0]:
-            return Slot(max(self._sent.next_free(now, window.per) for window in full))
-        remaining = self._get_remaining(now)
-        is_shared = remaining < math.inf and not self._is_all_ours(now)
-        if is_shared and remaining < 1:
-            return self._get_slot_after_refill(remaining, now)
-        if is_shared and (turn := self._get_turn_beside_others(remaining, now)) > now:
-            latest = self._last_sent_at + 1 / (self.terms.rate * _LEAST_PART)
-            return Slot(min(turn, latest), remaining=remaining)
+            at = max(self._sent.next_free(now, window.per) for window in full)
+            return Slot(at, WaitReason.WINDOW)
+        remaining = self._remaining.get(now)
+        if remaining < math.inf and not self._remaining.is_all_ours(now):
+            return self._get_shared_slot(remaining, left, now)
+        # If nothing is left because of ourselves alone, going on is not a test of the header.
+        return self._get_paced_slot(max(remaining, 1.0), left, now)
+
+    def _get_shared_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
+        """Return the slot of a request where the server's report decides, for others count too."""
+        if remaining < 1:
+            at, is_test = self._remaining.get_time_of_more(remaining, now)
+            exhausted = not is_test and self._remaining.is_used_up()
+            room = remaining if is_test else math.inf
+            return Slot(at, WaitReason.SERVER, exhausted=exhausted, remaining=room)
+        turn = self._remaining.get_turn_beside_others(remaining, self._last_sent_at, now)
+        if turn > now:
+            return Slot(turn, WaitReason.OTHERS, remaining=remaining)
+        slot = self._get_paced_slot(remaining, left, now)
+        ours = self._remaining.get_pace_beside_others(remaining, now)
+        rest, end = self._remaining.get_rest_of_window(remaining, now)
+        at = max(self._last_sent_at + 1 / ours, self._spread(rest, end, self.terms, now))
+        if slot.is_burst or at <= max(now, slot.at):
+            return slot
+        return Slot(at, WaitReason.OTHERS, remaining=remaining)
+
+    def _get_paced_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
+        """Return the slot of a request in the even pace, or at once if that is possible."""
         if self._may_burst(min(remaining, *left.values()), now):
-            return Slot(now, paced=False, is_burst=True, remaining=remaining)
+            return Slot(now, WaitReason.NOTHING, paced=False, is_burst=True, remaining=remaining)
         at = max(
             self._spread(left[window], self._sent.next_free(now, window.per), window, now)
             for window in self.windows
         )
-        if is_shared:
-            at = max(at, self._get_even_time_beside_others(remaining, now))
-        # If nothing is left because of ourselves alone, going on is not a test of the header.
-        return Slot(
-            at,
-            paced=not self._is_look(at),
-            remaining=remaining if is_shared else max(remaining, 1.0),
-        )
+        # A request that shows how long a window is does not wait for the even pace.
+        paced = at == -math.inf or not self._estimate.is_length_guessed
+        return Slot(at, paced=paced, remaining=remaining)
 
     def take(self, slot: Slot, now: float) -> Permit:
         """Send a request whose slot has come."""
@@ -171,37 +221,25 @@ class Scheduler:
         """Record that a request is over: it counts, unless it was never sent."""
         self._sent.settle(now, sent=sent)
 
-    def observe(
-        self,
-        permit: Permit,
-        reported: Sequence[QuotaStatement],
-        now: float,
-        *,
-        granted: bool = True,
-        refusal: RefusalKind | None = None,
-        asked: float | None = None,
-    ) -> None:
-        """Settle a request that got a reply, and learn from it.
-
-        It was ``granted`` if it succeeded. What failed otherwise may not have been counted. With a
-        refusal, the server may have ``asked`` for so many seconds without requests.
-        """
+    def observe(self, permit: Permit, outcome: Outcome, now: float) -> None:
+        """Settle a request that got a reply, and learn from it."""
         self.settle(now, sent=True)
         self._sent.record_duration(now - permit.sent)
         scarcest = None
-        if self._trusts_server and (short := [one for one in reported if not one.is_long]):
+        if self._trusts_server and (short := outcome.short):
             # Of several quotas the scarcest decides what is left.
             scarcest = min(short, key=_get_scarcity)
-            if granted:
+            if outcome.granted:
                 self._learn_length(scarcest, permit, now)
             self._estimate.update(short, now)
-            self._learn_from_report(scarcest, permit, now, refused=refusal is not None)
-        if refusal is None:
+            self._renew_terms(now)
+            refused = outcome.refusal is not None
+            self._remaining.learn(scarcest, permit, now, refused=refused)
+        if outcome.refusal is None:
             self.refusals.note_grant(permit.sent)
-            self._estimate.record_grant(partial(self._sent.count_granted, now), now)
-        else:
-            self._sent.record_refusal(now)
-            self._learn_from_refusal(permit, scarcest, refusal, asked, now)
+            self._estimate.record_grant(partial(self._count_granted, now), now)
+        elif self._is_new_refusal(permit, outcome.refusal, now):
+            self._learn_from_refusal(outcome, scarcest, now)
         self._renew_terms(now)
 
     def _renew_terms(self, now: float) -> None:
@@ -214,104 +252,23 @@ class Scheduler:
         self.earned(now)  # until now at the old ones
         self.windows = windows
         self.terms = min(self.windows, key=lambda window: window.rate)
+        self._remaining.set_terms(self.terms, self.server_per)
         longest = max(_MINUTE, *(window.per for window in self.windows))
         self._sent.forget(now, _DAY if self._per_day < math.inf else longest)
 
-    def _is_report_valid(self, now: float) -> bool:
-        is_trusted = now >= self._reliability.trusts_zero_from
-        return is_trusted and self._server.is_current(now, self._estimate.server_per)
-
-    def _get_remaining(self, now: float) -> float:
-        """Return how many requests the server would still grant, by its newest report."""
-        if not self._is_report_valid(now):
-            return math.inf
-        limit, server, per = self.terms.limit, self._server, self._estimate.server_per
-        margin = self._others.get_margin(now, limit, server.most_remaining)
-        remaining = server.remaining - self._sent.in_flight - margin
-        if server.is_continuous:
-            # Given back since: what was measured, or what was ours, but no faster than our pace.
-            expired = self._sent.count_expired(now, per)
-            expired -= self._sent.count_expired(server.received_at, per)
-            time = now - server.measured_at
-            most = 1 + self.terms.rate * time
-            remaining += max(self._get_refill_rate() * time, min(expired, most))
-        return remaining
-
-    def _get_refill_rate(self) -> float:
-        """Return how fast a continuous quota refills, less what others take."""
-        # A full bucket does not show how much more would have been given back.
-        most, server = self.terms.rate, self._server
-        return most if server.is_full else min(server.get_refill_rate(), most)
-
-    def _get_slot_after_refill(self, remaining: float, now: float) -> Slot:
-        """Return when a request may be sent again after nothing was left."""
-        per = self._estimate.server_per
-        if self._is_zero_doubtful(now):
-            return Slot(self._server.received_at + per / _PROBES, remaining=remaining)
-        end = self._server.resets_at
-        if not self._server.is_continuous:
-            return Slot(end, exhausted=self._server.remaining <= 0)
-        refill = self._get_refill_rate()
-        refilled = now + (1 - remaining) / refill if refill else math.inf
-        at = min(refilled, self._sent.next_free(now, per))
-        # All should be given back by then; one request tests that, and not many.
-        return Slot(at if self._sent.in_flight else min(at, end))
-
-    def _get_turn_beside_others(self, remaining: float, now: float) -> float:
-        """Return when more is left than others will probably take until more is given back."""
-        if not self._server.is_continuous:
-            return self._others.get_turn(remaining, self._server.resets_at, now)
-        per = self._estimate.server_per
-        if now >= self._sent.began_at + per:
-            return -math.inf  # as many of theirs as they take are given back by now
-        return self._others.get_turn(remaining, self._sent.next_free(now, per), now)
-
-    def _get_even_time_beside_others(self, remaining: float, now: float) -> float:
-        """Return when to send, so that what others do not take lasts until it is given back."""
-        theirs = self._others.get_rate(now)
-        if self._server.is_continuous:
-            # What is left beyond that is used up during half a window.
-            surplus = 2 * remaining / self._estimate.server_per
-            ours = max(self.terms.rate - theirs + surplus, self.terms.rate * _LEAST_PART)
-            return self._last_sent_at + 1 / ours if theirs else -math.inf
-        end = self._server.resets_at - RESET_SLACK
-        left = max(0.0, remaining - theirs * max(0.0, end - now))
-        return self._spread(left, end, self.terms, now)
-
-    def _is_zero_doubtful(self, now: float) -> bool:
-        """Whether to test ``remaining: 0``, because this client has used so little.
-
-        A server that always reports 0 would otherwise stop the client for good.
-        """
-        return (
-            now >= self._reliability.probes_from
-            and self._server.remaining <= 0
-            and not self._sent.in_flight
-            and self.used(now) <= max(self._reliability.contradictions, self.terms.limit // 10)
-        )
+    def _count_granted(self, now: float, per: float) -> int:
+        """Return how many requests of a window that ends now were granted, to all together."""
+        others = self._used_by_all if per == self.terms.per else 0
+        return self._sent.count_granted(now, per) + others
 
     def _may_burst(self, left: float, now: float) -> bool:
         """Whether a request may be sent as soon as it is wanted.
 
         Only while the server reports enough as left; the rest has to last.
         """
-        is_trusted = self._is_report_valid(now) and now >= self._reliability.trusts_remaining_from
         limit = self.terms.limit
         reserve = max(min(_FEW, _MOST_OF_FEW * limit), min(_RESERVE * limit, limit - _JOB))
-        is_alone = not self._others.are_present(now)
-        return is_trusted and is_alone and self._credit.amount >= 1 and left > reserve
-
-    def _is_all_ours(self, now: float) -> bool:
-        """Whether this client alone has used what is missing.
-
-        Then the sent log knows when it is given back, more exactly than the reset, which may be up
-        to two seconds late.
-        """
-        return not self._server.is_continuous and not self._others.are_present(now)
-
-    def _is_look(self, at: float) -> bool:
-        """Whether a request is sent to see how long a window is, and not in an even pace."""
-        return at > -math.inf and self._estimate.is_length_guessed
+        return left > reserve and self._credit.amount >= 1 and self._remaining.allows_burst(now)
 
     def _spread(self, left: float, until: float, window: Terms, now: float) -> float:
         """Return when to send, so that ``left`` lasts until a time; never faster than even."""
@@ -331,87 +288,42 @@ class Scheduler:
             Report(limit, remaining, reported.reset, permit.sent, now),
             quickest=self._sent.quickest,
             in_flight=self._sent.in_flight,
-            used=self._sent.count(now, self._estimate.server_per),
+            used=self.used(now, self.server_per),
         )
 
-    def _learn_from_report(
-        self, reported: QuotaStatement, permit: Permit, now: float, *, refused: bool
-    ) -> None:
-        was_continuous, per = self._server.is_continuous, self._estimate.server_per
-        self._server.update(reported, permit, now, per)
-        if reported.remaining is None:
-            return
-        if self._server.is_continuous and not was_continuous:
-            # A small bucket looks like a window of which others have taken most.
-            self._others.forget()
-        self._look_for_others(reported, reported.remaining, permit, now)
-        if not refused:
-            # A server that never reported anything else may be wrong, unless the limit is 1.
-            is_always_zero = self._server.most_remaining == 0 and self.terms.limit > 1
-            after_zero = is_always_zero or permit.remaining < 1
-            self._reliability.record_grant(reported.remaining, now, per, after_zero=after_zero)
-        elif permit.remaining < 1:
-            self._reliability.confirm_zero(now, per)
-
-    def _look_for_others(
-        self, reported: QuotaStatement, remaining: int, permit: Permit, now: float
-    ) -> None:
-        """Notice others, if more is missing from the server's quota than can be ours."""
-        if reported.limit is None:
-            return
-        is_bucket, per = self._server.is_continuous, self._estimate.server_per
-        whole = reported.limit
-        if is_bucket:
-            whole = min(whole, self._server.most_remaining + 1)
-        # Ours are at most those in the window when this one was sent, and those sent since.
-        ours = self._sent.total - self._sent.count_expired(permit.sent, per)
-        theirs = whole - remaining - ours
-        if theirs > 1:
-            self._others.notice(now, per)
-        elapsed = min(per, now - self._sent.began_at)
-        if not is_bucket:
-            elapsed = per - max(0.0, self._server.resets_at - now)
-        if remaining:
-            self._others.record(max(0, theirs), elapsed, per)
-
-    def _learn_from_refusal(
-        self,
-        permit: Permit,
-        reported: QuotaStatement | None,
-        kind: RefusalKind,
-        asked: float | None,
-        now: float,
-    ) -> None:
+    def _is_new_refusal(self, permit: Permit, kind: RefusalKind, now: float) -> bool:
+        """Record a refusal; return whether it shows something new about the limit."""
+        self._sent.record_refusal(now)
         self.refusals.add(kind)
         self._credit.clear()
         # Requests in flight during the first refusal show nothing new.
-        if not self.refusals.is_news(permit.sent, now) or kind is RefusalKind.BAN:
-            return
-        count = partial(self._sent.count_granted, now)
+        return self.refusals.is_news(permit.sent, now) and kind is not RefusalKind.BAN
+
+    def _learn_from_refusal(
+        self, outcome: Outcome, reported: QuotaStatement | None, now: float
+    ) -> None:
+        count = partial(self._count_granted, now)
         is_persistent = self.refusals.are_persistent or self._estimate.is_lowered
         is_hidden = self.refusals.are_frequent and self._estimate.is_documented(count)
-        if kind is RefusalKind.OVERLOAD and not is_persistent and not is_hidden:
+        if outcome.refusal is RefusalKind.OVERLOAD and not is_persistent and not is_hidden:
             return
-        if reported is not None and reported.remaining == 0 and asked is not None:
-            self._estimate.extend(asked)
-        is_reported = reported is not None and self._is_report_valid(now)
-        if kind is RefusalKind.QUOTA and reported is not None and is_reported and not is_persistent:
-            self._learn_from_used_up(reported, now)
-            return
+        if reported is not None and reported.remaining == 0:
+            self._estimate.extend(outcome.asked or 0.0)
+            if outcome.refusal is RefusalKind.QUOTA and not is_persistent:
+                self._learn_from_used_up(reported, now)
+                return
         if reported is not None and reported.remaining:
             # It refuses what it reports as left.
-            self._reliability.distrust_remaining(now, self._estimate.server_per)
+            self._remaining.distrust(now)
             self._estimate.distrust(now)
-        self._estimate.lower(count, asked, self._sent.began_at, now)
+        self._estimate.lower(count, outcome.asked, self._sent.began_at, now)
 
     def _learn_from_used_up(self, reported: QuotaStatement, now: float) -> None:
         """Learn from a refusal for a quota that the server reports as used up."""
-        ours = self._sent.count(now, self._estimate.server_per)
-        if reported.limit is not None and ours >= _OURS * reported.limit:
+        if reported.limit and self.used(now, self.server_per) >= _OURS * reported.limit:
             self._estimate.lengthen(now)
         else:
-            self._others.notice(now, self._estimate.server_per)
-            self._others.add_caution(self.terms.limit)
+            self._remaining.leave_more(now)
 
 
 def _get_scarcity(reported: QuotaStatement) -> float:

@@ -29,14 +29,15 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from cekat_async._ratelimit.clock import time_now
+from cekat_async._ratelimit.server.learned_rate import LearnedRate
 from cekat_async.errors import CekatError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cekat_async._ratelimit.scheduler import Terms
+    from cekat_async._ratelimit.server.limit_estimate import Terms
 
-__all__ = ["SHARED_PAUSE", "BudgetAnswer", "BudgetWithFallback", "LearnedRate", "SharedBudget"]
+__all__ = ["SHARED_PAUSE", "BudgetAnswer", "BudgetWithFallback", "SharedBudget"]
 
 SHARED_PAUSE = "the server asked another process to pause"
 """The reason of a pause that another process has announced."""
@@ -68,20 +69,6 @@ _LONGEST_WAIT = 1 / 2
 _FORGOTTEN_AFTER = 20
 # Seconds until asking again, when an answer has just changed the rate.
 _AT_ONCE = 0.001
-
-
-class LearnedRate(msgspec.Struct, frozen=True):
-    """A rate that the server has shown to one of those who share a budget.
-
-    Attributes:
-        requests: Requests in any ``per`` seconds, for all who share the quota.
-        per: Seconds.
-        age: Seconds since the reply that showed it.
-    """
-
-    requests: int
-    per: float
-    age: float = 0.0
 
 
 class BudgetAnswer(msgspec.Struct, frozen=True, kw_only=True):

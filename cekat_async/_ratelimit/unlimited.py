@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-
 from typing import TYPE_CHECKING
 
-from cekat_async._ratelimit.limit_estimate import Terms
-from cekat_async._ratelimit.refusals import RefusalHistory
-from cekat_async._ratelimit.scheduler import Slot
+from cekat_async._ratelimit.scheduler import Slot, WaitReason
 from cekat_async._ratelimit.sent_log import Permit
+from cekat_async._ratelimit.server.limit_estimate import Terms
+from cekat_async._ratelimit.server.refusals import RefusalHistory
 
 if TYPE_CHECKING:
-    from cekat_async._ratelimit.refusals import RefusalKind
+    from cekat_async._ratelimit.server.outcome import Outcome
 
 __all__ = ["Unlimited"]
 
@@ -28,14 +27,13 @@ class Unlimited:
     # The pause after a 429 without a Retry-After is one window: none here, the backoff does it.
     terms = Terms(0, 0.0, "unpaced")
     windows: tuple[Terms, ...] = ()
-
-    server_per = math.inf
+    server_per = 0.0
 
     def __init__(self) -> None:
         self.refusals = RefusalHistory()
         self.in_flight = 0
 
-    def used(self, now: float) -> int:  # noqa: ARG002 - the interface is Scheduler's
+    def used(self, now: float, per: float | None = None) -> int:  # noqa: ARG002 - the interface is Scheduler's
         return 0
 
     def remaining(self, now: float) -> int | None:  # noqa: ARG002
@@ -45,7 +43,7 @@ class Unlimited:
         return math.inf
 
     def next_slot(self, now: float) -> Slot:
-        return Slot(now, paced=False)
+        return Slot(now, WaitReason.NOTHING, paced=False)
 
     def take(self, slot: Slot, now: float) -> Permit:  # noqa: ARG002
         self.in_flight += 1
@@ -57,7 +55,7 @@ class Unlimited:
     def settle(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
         self.in_flight -= 1
 
-    def observe(self, *_: object, refusal: RefusalKind | None = None, **__: object) -> None:
+    def observe(self, permit: Permit, outcome: Outcome, now: float) -> None:  # noqa: ARG002
         self.in_flight -= 1
-        if refusal is not None:
-            self.refusals.add(refusal)
+        if outcome.refusal is not None:
+            self.refusals.add(outcome.refusal)

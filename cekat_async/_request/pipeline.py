@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from cekat_async._api.replies import HEADERS_READ, MOST_READ, Reply
 from cekat_async._api.status import OK, error_from_reply
-from cekat_async._ratelimit.refusals import RefusalKind
+from cekat_async._ratelimit.server.refusals import RefusalKind
 from cekat_async._request.concurrency import ConcurrencyLimit
 from cekat_async._request.retry import RetryBudget, is_retryable, run_with_retries
 from cekat_async._request.timeouts import CallTimers

@@ -15,9 +15,7 @@ _LEAST_TIME = 1 / 20
 
 
 class OtherClients:
-    """Other users of the quota, as far as the server's numbers show them.
-
-    """
+    """Other users of the quota, as far as the server's numbers show them."""
 
     def __init__(self) -> None:
         self._rate = 0.0

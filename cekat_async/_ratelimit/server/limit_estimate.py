@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from cekat_async._ratelimit.refused_limit import RefusedLimit
-from cekat_async._ratelimit.window_length import WindowLength
+from cekat_async._ratelimit.server.learned_rate import Evidence
+from cekat_async._ratelimit.server.refused_limit import RefusedLimit
+from cekat_async._ratelimit.server.window_length import WindowLength
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cekat_async._ratelimit.headers import QuotaStatement
-    from cekat_async._ratelimit.window_length import Report
+    from cekat_async._ratelimit.server.headers import QuotaStatement
+    from cekat_async._ratelimit.server.learned_rate import LearnedRate
+    from cekat_async._ratelimit.server.window_length import Report
     from cekat_async.config import RateLimit
 
 __all__ = ["DOCUMENTED", "LimitEstimate", "Terms"]
@@ -34,7 +36,7 @@ class Terms(NamedTuple):
         limit: Requests in any ``per`` seconds.
         per: Seconds of the window.
         source: Where it comes from: ``"documented"``, ``"configured"``, ``"stated"`` (by the
-            server) or ``"refusals"``.
+            server), ``"refusals"`` or ``"shared"`` (learned by another process).
     """
 
     limit: int
@@ -51,11 +53,13 @@ class LimitEstimate:
     """The limits to keep to at once: configured, stated by the server, learned from refusals.
 
     What the caller configured always counts. The documented limit counts until the server states
-    another one, and again for a while when the server has refused what it stated.
+    another one, and again for a while when the server has refused what it stated. What another
+    process has learned counts in place of all that but the configured limit.
 
     Attributes:
         windows: All limits that count now.
         changes_at: When they change although nothing is learned; infinite if they do not.
+        is_length_guessed: Whether the server states a limit, and not the seconds it is meant for.
     """
 
     def __init__(self, rate: RateLimit) -> None:
@@ -65,29 +69,21 @@ class LimitEstimate:
             if rate.requests is None
             else Terms(rate.requests, rate.per, "configured")
         )
-        self._length = WindowLength(rate.per)
         self._stated: tuple[Terms, ...] = ()
-        self._is_length_guessed = False
+        self._length = WindowLength(rate.per)
         # A limit that nobody states is probably one per minute, as the documented one.
         self._refused = [RefusedLimit(per) for per in sorted({rate.per, max(rate.per, _MINUTE)})]
         self._distrusts_until = -math.inf
+        self._learned = Evidence()
+        self._adopted: Terms | None = None
+        self.is_length_guessed = False
         self.changes_at = math.inf
         self.windows: tuple[Terms, ...] = (self._own,)
 
     @property
     def pace(self) -> Terms:
-        """The slowest of them."""
-        return min(self.windows, key=lambda window: window.rate)
-
-    @property
-    def own_per(self) -> float:
-        """Seconds of the window that is configured or documented."""
-        return self._own.per
-
-    @property
-    def is_length_guessed(self) -> bool:
-        """Whether the server states a limit, and not the seconds it is meant for."""
-        return self._is_length_guessed
+        """The slowest of the limits."""
+        return min(self.windows, key=_get_rate)
 
     @property
     def is_lowered(self) -> bool:
@@ -99,6 +95,20 @@ class LimitEstimate:
         """Seconds of the window that the server's reports are about."""
         return self._stated[0].per if self._stated else self._own.per
 
+    def update(self, reported: Sequence[QuotaStatement], now: float) -> None:
+        """Follow what the server states, up and down."""
+        stated = [one for one in reported if one.limit]
+        if not stated:
+            return
+        self.is_length_guessed = any(one.per is None for one in stated)
+        limits = [
+            Terms(one.limit or 1, one.per or self._length.seconds, "stated") for one in stated
+        ]
+        self._stated = tuple(one._replace(limit=self._get_part(one.limit)) for one in limits)
+        if not self.is_lowered:
+            self._learn(min(limits, key=_get_rate), now)
+        self.renew(now)
+
     def learn_length(self, report: Report, *, quickest: float, in_flight: int, used: int) -> None:
         """Learn from a report how long the server's window is, if that is not stated."""
         self._length.record(report, quickest=quickest, in_flight=in_flight, used=used)
@@ -106,16 +116,6 @@ class LimitEstimate:
     def lengthen(self, now: float) -> None:
         """Assume a longer window: we alone used up what the server states, and were refused."""
         self._length.lengthen(now)
-        self.renew(now)
-
-    def update(self, stated: Sequence[QuotaStatement], now: float) -> None:
-        """Follow what the server states, up and down."""
-        self._is_length_guessed = any(one.limit and not one.per for one in stated)
-        self._stated = tuple(
-            Terms(self._get_part(one.limit), one.per or self._length.seconds, "stated")
-            for one in stated
-            if one.limit is not None
-        ) or self._stated
         self.renew(now)
 
     def extend(self, seconds: float) -> None:
@@ -136,7 +136,10 @@ class LimitEstimate:
             refused.record_granted(count(refused.per), now)
 
     def is_documented(self, count: Callable[[float], int]) -> bool:
-        """Whether the documented limit explains a refusal, whatever is stated; ``count`` as above."""
+        """Whether the documented limit explains a refusal, whatever is stated.
+
+        ``count`` is as that of :meth:`record_grant`.
+        """
         return abs(count(_MINUTE) - DOCUMENTED) <= _NEAR * DOCUMENTED
 
     def lower(
@@ -144,43 +147,72 @@ class LimitEstimate:
     ) -> None:
         """Lower the limit of the shortest window that explains a refusal.
 
-        ``count`` is as above, and the first request was sent at ``began_at``. The server wants none
-        for the seconds that it ``asked`` for.
+        Args:
+            count: As that of :meth:`record_grant`.
+            asked: The seconds for which the server wants no requests; ``None`` if it did not say.
+            began_at: When the first request was sent.
+            now: The present time.
         """
         for refused in self._refused:
-            granted = count(refused.per)
-            if asked is not None and now + asked < began_at + refused.per:
+            granted, elapsed = count(refused.per), now - began_at
+            if asked is not None and elapsed + asked < refused.per:
                 # It will grant more before this window is over, so it counts in a shorter one.
-                granted = int(granted * refused.per / (now + asked - began_at))
+                granted = int(granted * refused.per / max(elapsed + asked, 1.0))
             is_documented = refused.per == _MINUTE and self.is_documented(count)
-            is_known = refused.per == self._own.per or refused.per <= now - began_at or is_documented
+            is_known = refused.per == self._own.per or refused.per <= elapsed or is_documented
             if is_known and refused.explains(granted, now):
                 refused.lower(granted, now, at_once=is_documented)
                 break
         self.renew(now)
 
+    def get_learned(self, now: float) -> LearnedRate | None:
+        """Return the rate that this client's own replies have shown last; ``None`` for none."""
+        return self._learned.get(now)
+
+    def adopt(self, rate: LearnedRate | None, now: float) -> None:
+        """Keep to a rate that another process has learned; ``None`` for one's own again."""
+        self._adopted = None
+        if rate is not None:
+            self._learned = Evidence()
+            self._adopted = Terms(self._get_part(rate.requests), rate.per, "shared")
+        self.renew(now)
+
     def renew(self, now: float) -> None:
         """Set ``windows`` and ``changes_at`` anew."""
-        rate = self._get_rate()
-        for refused in self._refused:
-            refused.raise_limit(max(1, int(rate * refused.per)), now)
-        windows = list(self._stated)
+        is_raised = self._raise_limits(now)
+        shown = [*self._stated, *self._get_refused()]
+        if shown and (self.is_lowered or is_raised):
+            self._learn(min(shown, key=_get_rate), now)
+        windows = shown if self._adopted is None else [self._adopted]
         is_own_kept = self._own.source == "configured" or now < self._distrusts_until
-        if is_own_kept or not windows:
-            windows.append(self._own)
-        windows += [
-            Terms(int(one.limit), one.per, "refusals")
-            for one in self._refused
-            if one.limit < math.inf
-        ]
+        if is_own_kept or not (self._stated or self._adopted):
+            windows = [*windows, self._own]
         self.windows = tuple(windows)
         doubts = self._distrusts_until if now < self._distrusts_until else math.inf
         self.changes_at = min(doubts, *(one.raises_at for one in self._refused))
 
-    def _get_rate(self) -> float:
-        """Return how many requests a second the other limits allow."""
+    def _raise_limits(self, now: float) -> bool:
+        """Raise the limits that refusals have lowered if it is time; return whether it was."""
         others = [*self._stated, self._own] if self._own.source == "configured" else self._stated
-        return min((window.rate for window in others), default=self._own.rate)
+        rate = min(map(_get_rate, others), default=self._own.limit / self._own.per)
+        was_due = any(now >= refused.raises_at for refused in self._refused)
+        for refused in self._refused:
+            refused.raise_limit(max(1, int(rate * refused.per)), now)
+        return was_due
+
+    def _get_refused(self) -> list[Terms]:
+        return [
+            Terms(int(one.limit), one.per, "refusals")
+            for one in self._refused
+            if one.limit < math.inf
+        ]
+
+    def _learn(self, terms: Terms, now: float) -> None:
+        self._learned.record(terms.limit, terms.per, now)
 
     def _get_part(self, limit: int) -> int:
         return max(1, int(limit * self._share))
+
+
+def _get_rate(terms: Terms) -> float:
+    return terms.rate

@@ -14,8 +14,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cekat_async._ratelimit.headers import QuotaStatement
     from cekat_async._ratelimit.sent_log import Permit
+    from cekat_async._ratelimit.server.headers import QuotaStatement
 
 __all__ = ["RESET_SLACK", "HeaderReliability", "ServerQuota"]
 

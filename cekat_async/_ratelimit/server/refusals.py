@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cekat_async._ratelimit.headers import QuotaStatement
+    from cekat_async._ratelimit.server.headers import QuotaStatement
 
 __all__ = ["RefusalHistory", "RefusalKind", "classify_refusal"]
 
