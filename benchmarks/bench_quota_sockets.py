@@ -15,6 +15,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,6 +87,7 @@ class Job(NamedTuple):
     name: str
     contender: str
     seconds: float
+    seed: int
 
 
 def _window(kind: str, limit: int, per: float = _MINUTE, **more: int) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def run(job: Job, starting: Lock) -> dict[str, Any]:
     case = CASES[job.name]
     with ExitStack() as processes:
         with starting:
-            server = processes.enter_context(_start("quota_server.py", case.server))
+            server = processes.enter_context(_start("quota_server.py", _server(job)))
             port = int(_read_line(server))
             client = processes.enter_context(_start("quota_client.py", _client(job, port)))
             _read_line(client)
@@ -186,6 +188,11 @@ def _start(script: str, settings: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 def _read_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline() if process.stdout else ""
+
+
+def _server(job: Job) -> dict[str, Any]:
+    """Return the settings of the server: other random numbers in each case."""
+    return {**CASES[job.name].server, "seed": f"{job.name} {job.seed}"}
 
 
 def _client(job: Job, port: int) -> dict[str, Any]:
@@ -221,9 +228,9 @@ def sample(job: Job, report: Mapping[str, Any]) -> Sample:
     return found
 
 
-def jobs(names: Sequence[str], scale: float, *, with_rivals: bool) -> list[Job]:
+def jobs(names: Sequence[str], scale: float, seed: int, *, with_rivals: bool) -> list[Job]:
     """Return what is to be run, the longest first."""
-    found = [Job(name, _OURS, scale * CASES[name].seconds) for name in names]
+    found = [Job(name, _OURS, scale * CASES[name].seconds, seed) for name in names]
     if with_rivals:
         found += [job._replace(contender=_RIVAL) for job in found if CASES[job.name].has_rival]
     return sorted(found, key=lambda job: -job.seconds)
@@ -267,14 +274,21 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help=f"texts in the names of: {'; '.join(CASES)}")
     parser.add_argument("--jobs", type=int, default=4, help="cases at once")
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the time, to try it")
+    parser.add_argument("--seed", type=int, default=1, help="for what happens at random")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="keep each request's time, as JSON"
+    )
     parser.add_argument("--without-rivals", action="store_true", help="our client alone")
     parser.add_argument("--check", action="store_true", help="fail if a figure is missed")
     options = parser.parse_args()
     names = [name for name in CASES if not options.names or any(t in name for t in options.names)]
-    wanted = jobs(names, options.scale, with_rivals=not options.without_rivals)
+    wanted = jobs(names, options.scale, options.seed, with_rivals=not options.without_rivals)
     with ThreadPoolExecutor(options.jobs) as pool:
         work = partial(run, starting=Lock())
         reports = dict(zip(wanted, pool.map(work, wanted), strict=True))
+    if options.keep:
+        kept = [{**job._asdict(), "report": report} for job, report in reports.items()]
+        options.keep.write_text(json.dumps(kept), encoding="utf-8")
     found = result(reports, options.scale)
     show([found], as_json=options.json)
     is_wrong = any(note.startswith("missed") for note in found.notes)

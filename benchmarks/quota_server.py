@@ -52,7 +52,7 @@ class Settings:
     service: float = 0.0
     way: tuple[float, float] = (0.005, 0.02)
     stranger: float = 0.0
-    seed: int = 1
+    seed: str = ""
 
 
 class Fixed:
@@ -154,7 +154,11 @@ class Server:
             _KINDS[window["kind"]](**{key: value for key, value in window.items() if key != "kind"})
             for window in settings.windows
         ]
-        self._draw = random.Random(settings.seed)  # noqa: S311 - repeatable
+        # Each has its own numbers: the faults must not depend on how many messages were sent.
+        self._way, self._fault, self._stranger = (
+            random.Random(f"{settings.seed} {what}")  # noqa: S311 - repeatable
+            for what in ("way", "fault", "stranger")
+        )
         self._first = asyncio.get_running_loop().create_future()
         self._working = 0
 
@@ -163,9 +167,9 @@ class Server:
         # Cancelled: a request that is still worked on when the case is over.
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await reader.readuntil(b"\r\n\r\n"):
-                await asyncio.sleep(self._draw.uniform(*self._settings.way))
+                await asyncio.sleep(self._way.uniform(*self._settings.way))
                 status, headers = await self._answer()
-                await asyncio.sleep(self._draw.uniform(*self._settings.way))
+                await asyncio.sleep(self._way.uniform(*self._settings.way))
                 writer.write(_format(status, headers))
                 await writer.drain()
         writer.close()
@@ -174,7 +178,7 @@ class Server:
         """Use the quota as others do, from the first request on."""
         await self._first
         while True:
-            await asyncio.sleep(self._draw.expovariate(self._settings.stranger))
+            await asyncio.sleep(self._stranger.expovariate(self._settings.stranger))
             now = time.monotonic()
             if fits := self._fits(now):
                 self._add(now)
@@ -193,7 +197,7 @@ class Server:
         if not self._first.done():
             self._first.set_result(now)
         at, most = self._since_first(now), self._settings.at_once
-        if self._draw.random() < self._settings.faults:
+        if self._fault.random() < self._settings.faults:
             self.report.faults.append(at)
             return 429, self._headers(now) | {"Retry-After": "0"}
         if most is not None and self._working >= most:

@@ -231,7 +231,10 @@ class ModelServer:
         self.events: list[Event] = []
         self.strangers: list[Event] = []
         self._spec = spec
-        self._draw = random.Random(seed)
+        # Each has its own numbers: what strangers send must not depend on the client.
+        self._way, self._fault, self._stranger = (
+            random.Random(f"{seed} {what}") for what in ("way", "fault", "stranger")
+        )
         self._begin = self._last = _now()
         self._counters = [window.build(self._begin) for window in spec.windows]
         self._working = 0
@@ -241,7 +244,7 @@ class ModelServer:
 
     async def exchange(self, request: Request) -> Reply:
         """Let a request arrive, be counted and worked on, and let its reply return."""
-        arrival = _now() + self._draw.uniform(*self._spec.way)
+        arrival = _now() + self._way.uniform(*self._spec.way)
         await _sleep_until(arrival)
         if self._spec.at_once is not None and self._working >= self._spec.at_once:
             reply = self._refuse(arrival, 429, "refused", wait=0.0)
@@ -252,14 +255,14 @@ class ModelServer:
             arrival += self._spec.service
             await _sleep_until(arrival)
             self._working -= 1
-        await _sleep_until(arrival + self._draw.uniform(*self._spec.way))
+        await _sleep_until(arrival + self._way.uniform(*self._spec.way))
         return reply
 
     async def send_strangers(self, rate: float) -> None:
         """Send requests of others at random: ``rate`` per second on average, without retries."""
         at = self._begin
         while True:
-            at += self._draw.expovariate(rate)
+            at += self._stranger.expovariate(rate)
             await _sleep_until(at)
             is_granted = self._may_grant(at)
             if is_granted:
@@ -268,7 +271,7 @@ class ModelServer:
 
     def _answer(self, at: float) -> Reply:
         faults = self._spec.faults
-        if faults is not None and self._draw.random() < faults.share:
+        if faults is not None and self._fault.random() < faults.share:
             if faults.counted and self._may_grant(at):
                 self._count(at)
             return self._refuse(at, faults.status, "fault", wait=0.0)
