@@ -180,9 +180,10 @@ class Scheduler:
             exhausted = not is_test and self._remaining.is_used_up()
             room = remaining if is_test else math.inf
             return Slot(at, WaitReason.SERVER, exhausted=exhausted, remaining=room)
-        turn = self._remaining.get_turn_beside_others(remaining, self._last_sent_at, now)
+        turn = self._remaining.get_turn_beside_others(remaining, now)
         if turn > now:
-            return Slot(turn, WaitReason.OTHERS, remaining=remaining)
+            latest = self._last_sent_at + 1 / self._remaining.get_least_pace()
+            return Slot(min(turn, latest), WaitReason.OTHERS, remaining=remaining)
         slot = self._get_paced_slot(remaining, left, now)
         ours = self._remaining.get_pace_beside_others(remaining, now)
         rest, end = self._remaining.get_rest_of_window(remaining, now)

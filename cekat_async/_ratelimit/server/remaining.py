@@ -95,15 +95,18 @@ class Remaining:
         """Whether the server reports that nothing is left until its window ends."""
         return not self._server.is_continuous and self._server.remaining <= 0
 
-    def get_turn_beside_others(self, remaining: float, last: float, now: float) -> float:
+    def get_turn_beside_others(self, remaining: float, now: float) -> float:
         """Return when more is left than others will probably take until it is given back."""
         until = self._server.resets_at
         if self._server.is_continuous:
             if now >= self._sent.began_at + self._per:
                 return -math.inf  # as many of theirs as they take are given back by now
             until = self._sent.next_free(now, self._per)
-        turn = self._others.get_turn(remaining, until, now)
-        return min(turn, last + 1 / (self._pace.rate * _LEAST_PART))
+        return self._others.get_turn(remaining, until, now)
+
+    def get_least_pace(self) -> float:
+        """Return the requests a second that are sent beside others in any case."""
+        return self._pace.rate * _LEAST_PART
 
     def get_pace_beside_others(self, remaining: float, now: float) -> float:
         """Return the requests a second that are left to this client in a continuous quota."""
@@ -111,7 +114,7 @@ class Remaining:
         if not theirs or not self._server.is_continuous:
             return math.inf
         surplus = remaining / (self._per * _SURPLUS_TIME)
-        return max(self._pace.rate - theirs + surplus, self._pace.rate * _LEAST_PART)
+        return max(self._pace.rate - theirs + surplus, self.get_least_pace())
 
     def get_rest_of_window(self, remaining: float, now: float) -> tuple[float, float]:
         """Return how many requests are left to this client in a fixed window, and until when."""
