@@ -104,26 +104,35 @@ _SHORTEST_PER = 0.001
 class RateLimit(msgspec.Struct, frozen=True):
     """How many requests the client sends at most, in any window of ``per`` seconds.
 
-    It needs no setting: it begins with the documented quota of this endpoint, 300 in 60 seconds
-    per IP address (API.md), and follows what the server says of it, up and down.
+    It needs no setting. The client begins with the documented quota of this endpoint, 300 requests
+    in 60 seconds per IP address, and learns from each reply what the server really grants.
 
     Attributes:
         requests: A ceiling of your own, which nothing that the server says raises. Default
-            ``None``: the server's word alone decides.
-        per: Seconds of the window. Default 60. Without a ceiling of one's own, a
-            ``RateLimit-Policy`` of the server's outdoes it.
+            ``None``: the client follows the server.
+        per: Seconds of the window. Default 60. If the server states a limit without saying for how
+            long, this is the longest window that is meant, unless its replies show a longer one.
         per_day: Requests at the most in any 24 hours, as far as this client has seen them. Default
             ``None``: what the server says of its day.
         longest_hold: The longest pause in seconds that the client waits for. A longer one, such as
             that after a used-up daily quota, ends calls at once: with
             :class:`~cekat_async.RateLimitError`, or for the call that was answered so, with the
             error for its status. ``resumes_at`` of the error says when the pause ends. Default
-            900; ``None`` for no limit. ``Timeout.request`` and ``Timeout.deadline`` apply as well.
+            900; ``None`` to wait however long it takes (``Timeout.request`` and
+            ``Timeout.deadline`` still end it).
+        share: The part of what the server grants that the client uses, above 0 and at most 1. The
+            rest is left to others on the same address. It does not reduce ``requests``. Default 1.
+        burst: The part of the limit, above 0 and at most 1, that the client makes up after a time
+            in which it could not send, such as a blocked event loop. It does so at twice its pace,
+            and no window ever holds more than the limit. Default 0.25.
+        trust_server: Whether to read the server's rate-limit headers. With ``False``, only
+            ``requests`` and refusals (429) decide. Default ``True``.
 
     Raises:
         ConfigurationError: ``requests`` or ``per_day`` is not a whole number from 1 to a billion,
-            or ``per`` (a millisecond at least) or ``longest_hold`` is not a finite number of
-            seconds above 0.
+            ``per`` (a millisecond at least) or ``longest_hold`` is not a finite number of
+            seconds above 0, ``share`` or ``burst`` is not above 0 and at most 1, or
+            ``trust_server`` is not a bool.
     """
 
     requests: int | None = None

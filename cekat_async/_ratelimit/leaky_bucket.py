@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LeakyBucket"]
 
+# What was missed is made up at this many times the even pace: a server may have a limit for each
+# second, too, of which nobody knows.
+_CATCH_UP = 2
+
 
 class LeakyBucket:
     """A leaky bucket whose rate may change while it is in use, for one waiter at a time.
@@ -19,34 +23,36 @@ class LeakyBucket:
     queue, and only the first in it waits here.
 
     Args:
-        burst: The part of the limit that may be sent at once after a time in which nothing could
-            be sent, such as a blocked event loop.
+        burst: The part of the limit that may be made up after a time in which nothing could be
+            sent, such as a blocked event loop.
     """
 
     def __init__(self, burst: float) -> None:
         self._burst = burst
         self._terms: Terms | None = None
-        self._bucket = AsyncLimiter(1)
+        self._pace = self._peak = AsyncLimiter(1)
         self._debt = 0.0
 
     def set_rate(self, terms: Terms) -> None:
         """Let requests pass at this rate from now on."""
         if terms is self._terms:
             return
-        size = max(1, int(terms.limit * self._burst))
-        # The rate of a bucket is fixed, so a new one replaces it. That one allows no burst: a rate
-        # that changes all the time must not allow one each time. The very first request goes.
+        size, interval = max(1, int(terms.limit * self._burst)), terms.per / terms.limit
+        # The rate of a bucket is fixed, so a new one replaces it. That one has nothing to make up:
+        # a rate that changes all the time must not allow that each time. The very first may pass.
         self._debt = float(size if self._terms else size - 1)
-        self._bucket = AsyncLimiter(size, size * terms.per / terms.limit)
+        self._pace = AsyncLimiter(size, size * interval)
+        self._peak = AsyncLimiter(1, interval / _CATCH_UP)
         self._terms = terms
 
     def has_token(self) -> bool:
         """Whether :meth:`take_token` would return at once."""
-        return not self._debt and self._bucket.has_capacity()
+        return not self._debt and self._pace.has_capacity() and self._peak.has_capacity()
 
     async def take_token(self) -> None:
         """Wait for the next token, and take it."""
         debt, self._debt = self._debt, 0.0
         if debt:
-            await self._bucket.acquire(debt)
-        await self._bucket.acquire()
+            await self._pace.acquire(debt)
+        await self._peak.acquire()
+        await self._pace.acquire()

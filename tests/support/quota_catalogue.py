@@ -125,6 +125,22 @@ def _stalls() -> Iterator[tuple[str, Case]]:
         yield name, Case(server=spec, options=options, stall=stall)
 
 
+def _catching_up() -> Iterator[tuple[str, Case]]:
+    """After each stall, a part of the limit is made up at once: is it refused, or taken away?"""
+    for burst, stall in product((0.01, 0.1, 0.25, 0.5), (Stall(5, 10), Stall(15, 60))):
+        told = f"burst {burst:g}/{stall.seconds:g} in {stall.every:g}"
+        hidden = ServerSpec(
+            windows=(Window("sliding", 300), Window("fixed", 10, 1.0)), headers=_says("none")
+        )
+        options = {"requests": 300, "burst": burst}
+        yield f"catch up/{told}/hidden second", Case(server=hidden, options=options, stall=stall)
+        spec = ServerSpec(windows=(Window("sliding", 300),))
+        yield (
+            f"catch up/{told}/stranger",
+            Case(server=spec, options={"burst": burst}, stall=stall, stranger=90 / _MINUTE),
+        )
+
+
 def _strangers() -> Iterator[tuple[str, Case]]:
     """A stranger wants 90 of 300 requests per minute, at random, and does not retry."""
     for kind, share in product(_KINDS, (None, 0.5)):
@@ -195,6 +211,7 @@ CASES: dict[str, Case] = dict(
         _unstated_window,
         _overload,
         _stalls,
+        _catching_up,
         _strangers,
         _at_once,
         _starts,

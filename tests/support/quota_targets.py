@@ -51,6 +51,7 @@ _TARGETS = {
     "unstated": _LEARNS,
     "overload": Target(used=0.96, refused=0),
     "stall": Target(used=0.97, refused=0),
+    "catch up": Target(),
     "stranger": Target(used=0.97, strangers=0.08),
     # Half of the capacity: a client that sends one request at a time is refused nothing.
     "at once": Target(used=0.5, refused_share=0.05),
