@@ -53,6 +53,7 @@ PURE = CORE - {"client", "__init__"}
 HARMLESS = {
     "__future__",
     "array",
+    "bisect.bisect_right",
     "collections.Counter",
     "collections.abc",
     "collections.deque",

@@ -66,7 +66,7 @@ def test_all_names_what_is_public() -> None:
     }
 
     # Imported on first use.
-    late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing"}
+    late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing", "WindowSnapshot"}
     late |= {"BudgetAnswer", "LearnedRate", "SharedBudget"}
     assert public | late | {"__version__", "errors"} == set(cekat_async.__all__)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
+
+from cekat_async._ratelimit.clock import time_now
 
 if TYPE_CHECKING:
     from cekat_async._ratelimit.server.limit_estimate import Terms
@@ -30,29 +33,33 @@ class LeakyBucket:
     def __init__(self, burst: float) -> None:
         self._burst = burst
         self._terms: Terms | None = None
+        self._size, self._interval = 1, 0.0
         self._pace = self._peak = AsyncLimiter(1)
-        self._debt = 0.0
+        self._is_new = True
+        self._last_at = -math.inf
 
     def set_rate(self, terms: Terms) -> None:
         """Let requests pass at this rate from now on."""
         if terms is self._terms:
             return
-        size, interval = max(1, int(terms.limit * self._burst)), terms.per / terms.limit
-        # The rate of a bucket is fixed, so a new one replaces it. That one has nothing to make up:
-        # a rate that changes all the time must not allow that each time. The very first may pass.
-        self._debt = float(size if self._terms else size - 1)
-        self._pace = AsyncLimiter(size, size * interval)
-        self._peak = AsyncLimiter(1, interval / _CATCH_UP)
-        self._terms = terms
+        # The rate of a bucket is fixed, so a new one replaces it.
+        self._terms, self._is_new = terms, True
+        self._size, self._interval = max(1, int(terms.limit * self._burst)), 1 / terms.rate
+        self._pace = AsyncLimiter(self._size, self._size * self._interval)
+        self._peak = AsyncLimiter(1, self._interval / _CATCH_UP)
 
     def has_token(self) -> bool:
         """Whether :meth:`take_token` would return at once."""
-        return not self._debt and self._pace.has_capacity() and self._peak.has_capacity()
+        return not self._is_new and self._pace.has_capacity() and self._peak.has_capacity()
 
     async def take_token(self) -> None:
         """Wait for the next token, and take it."""
-        debt, self._debt = self._debt, 0.0
-        if debt:
-            await self._pace.acquire(debt)
+        if self._is_new:
+            # It has nothing to make up: a rate that changes all the time must not allow that each
+            # time. The next token comes one interval after the last, as before.
+            self._is_new = False
+            passed = min(1.0, (time_now() - self._last_at) / self._interval)
+            await self._pace.acquire(self._size - passed)
         await self._peak.acquire()
         await self._pace.acquire()
+        self._last_at = time_now()

@@ -103,7 +103,7 @@ class Scheduler:
         self.windows = self._estimate.windows
         self.terms = self._estimate.pace
         self._sent = SentLog()
-        self._used_by_all = 0
+        self._used_by_others = 0
         self._earned = EarnedTotal()
         self._remaining = Remaining(self._sent, self.terms, self.server_per)
         self._credit = BurstCredit(float(self.terms.limit))
@@ -144,7 +144,8 @@ class Scheduler:
 
     def note_used_by_all(self, count: int, now: float) -> None:
         """Record how many requests all processes together have taken in the window ending now."""
-        self._used_by_all = count - self.used(now)
+        # It includes the request that is about to be sent.
+        self._used_by_others = max(0, count - self.used(now) - 1)
 
     def remaining(self, now: float) -> int | None:
         """Return what the server last reported as left; ``None`` if that is not valid any more."""
@@ -159,7 +160,7 @@ class Scheduler:
         if now >= self._estimate.changes_at:
             self._estimate.renew(now)
             self._renew_terms(now)
-        if self._sent.in_flight and not self._sent.has_reply:
+        if not self._sent.has_reply and self._sent.in_flight:
             return Slot(math.inf, WaitReason.FIRST_REPLY)
         if self._sent.count(now, _DAY) >= self._per_day:
             return Slot(self._sent.next_free(now, _DAY), WaitReason.DAY, exhausted=True)
@@ -194,6 +195,8 @@ class Scheduler:
 
     def _get_paced_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
         """Return the slot of a request in the even pace, or at once if that is possible."""
+        if not self._sent.has_reply:
+            return Slot(now, WaitReason.NOTHING, paced=False)
         if self._may_burst(min(remaining, *left.values()), now):
             return Slot(now, WaitReason.NOTHING, paced=False, is_burst=True, remaining=remaining)
         at = max(
@@ -259,7 +262,7 @@ class Scheduler:
 
     def _count_granted(self, now: float, per: float) -> int:
         """Return how many requests of a window that ends now were granted, to all together."""
-        others = self._used_by_all if per == self.terms.per else 0
+        others = self._used_by_others if per == self.terms.per else 0
         return self._sent.count_granted(now, per) + others
 
     def _may_burst(self, left: float, now: float) -> bool:

@@ -153,6 +153,7 @@ class LimitEstimate:
             began_at: When the first request was sent.
             now: The present time.
         """
+        rate = self._get_rate_without_refusals()
         for refused in self._refused:
             granted, elapsed = count(refused.per), now - began_at
             if asked is not None and elapsed + asked < refused.per:
@@ -160,7 +161,7 @@ class LimitEstimate:
                 granted = int(granted * refused.per / max(elapsed + asked, 1.0))
             is_documented = refused.per == _MINUTE and self.is_documented(count)
             is_known = refused.per == self._own.per or refused.per <= elapsed or is_documented
-            if is_known and refused.explains(granted, now):
+            if is_known and refused.explains(granted, int(rate * refused.per), now):
                 refused.lower(granted, now, at_once=is_documented)
                 break
         self.renew(now)
@@ -193,12 +194,15 @@ class LimitEstimate:
 
     def _raise_limits(self, now: float) -> bool:
         """Raise the limits that refusals have lowered if it is time; return whether it was."""
-        others = [*self._stated, self._own] if self._own.source == "configured" else self._stated
-        rate = min(map(_get_rate, others), default=self._own.limit / self._own.per)
+        rate = self._get_rate_without_refusals()
         was_due = any(now >= refused.raises_at for refused in self._refused)
         for refused in self._refused:
             refused.raise_limit(max(1, int(rate * refused.per)), now)
         return was_due
+
+    def _get_rate_without_refusals(self) -> float:
+        others = [*self._stated, self._own] if self._own.source == "configured" else self._stated
+        return min(map(_get_rate, others), default=self._own.rate)
 
     def _get_refused(self) -> list[Terms]:
         return [

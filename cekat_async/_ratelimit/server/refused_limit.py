@@ -13,6 +13,8 @@ _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 32
 _FIRST_STEP = 1 / 50
 # This part of a limit is nearly all of it.
 _NEARLY = 0.95
+# A limit that is refused again is lowered by this part at least.
+_LEAST_CUT = 1 / 10
 # Two refusals within this many windows lower the limit.
 _REPEATED = 2
 # The most that was granted in a window is remembered for this many windows, each in as many parts.
@@ -50,13 +52,17 @@ class RefusedLimit:
         else:
             self._granted.append((now, count))
 
-    def explains(self, granted: int, now: float) -> bool:
+    def explains(self, granted: int, ceiling: int, now: float) -> bool:
         """Whether the window explains a refusal after so many grants in it.
 
-        It does if it has been lowered already, or if it never held as many before.
+        It does if it has been lowered already, if it never held as many before, or if it held about
+        as many at the last refusal, although ``ceiling`` allows more.
         """
         earlier = [count for begin, count in self._granted if begin <= now - self.per]
-        return self.limit < math.inf or granted > max(earlier, default=0)
+        is_same = _NEARLY <= granted / max(1, self._granted_before_refusal) <= 1 / _NEARLY
+        is_below = granted < _NEARLY * ceiling
+        is_most = granted > max(earlier, default=0)
+        return self.limit < math.inf or is_most or (is_same and is_below)
 
     def lower(self, granted: int, now: float, *, at_once: bool = False) -> None:
         """Lower the limit to what was granted in the window, if that is the second refusal.
@@ -69,7 +75,10 @@ class RefusedLimit:
         if self._known < self.limit < math.inf and granted >= _NEARLY * self._known:
             self._set_limit(self._known, now)
         elif is_repeated or at_once:
-            self._set_limit(max(1, granted, before), now)
+            possible = max(1, granted, before)
+            if possible >= self.limit:  # then it was too much after all
+                possible = max(1, int(self.limit * (1 - _LEAST_CUT)))
+            self._set_limit(possible, now)
 
     def _set_limit(self, limit: float, now: float) -> None:
         self.limit = self._known = min(self.limit, limit)
