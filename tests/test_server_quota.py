@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cekat_async._ratelimit.server.headers import QuotaStatement, parse_rate_limit_headers
 from cekat_async._ratelimit.sent_log import Permit
+from cekat_async._ratelimit.server.headers import QuotaStatement, parse_rate_limit_headers
 from cekat_async._ratelimit.server.server_quota import (
     RESET_SLACK,
     HeaderReliability,

@@ -15,7 +15,7 @@ from cekat_async.sandbox import Quota
 from cekat_async.sandbox.behaviour.quota import build_counter
 
 KINDS = ["fixed", "first_hit", "sliding", "bucket"]
-# What the server may do to the seconds until its reset: nothing, cut them, round them up, omit them.
+# What the server does with the seconds until its reset: nothing, round down or up, or omit them.
 ROUNDINGS = {"exact": float, "down": math.floor, "up": math.ceil, "none": lambda seconds: None}
 
 

@@ -65,6 +65,13 @@ class Report(NamedTuple):
 class WindowLength:
     """The longest window in seconds that the reports of one limit still allow.
 
+    It is never shorter than the server's, except while a bucket is asked for more. That assumes:
+
+    - the server counts in one of the three ways, and a bucket holds as many as the limit;
+    - the window is not longer than the guess;
+    - the way there and the way back each take at least half of ``quickest``;
+    - a stated reset is wrong by less than a second.
+
     Args:
         guess: The longest window that is assumed.
     """
