@@ -515,3 +515,21 @@ def test_statements_are_frozen() -> None:
     with pytest.raises(AttributeError):
         QuotaStatement().limit = 1
     assert len({QuotaStatement(1, 2), QuotaStatement(1, 2)}) == 1
+
+
+# --- what a quota is about
+
+
+@pytest.mark.parametrize(
+    "quota, is_long",
+    [
+        (QuotaStatement(), False),
+        (QuotaStatement(300, 5, 3600.0, 3600.0), False),
+        (QuotaStatement(300, per=3600.1), True),
+        (QuotaStatement(300, reset=3600.1), True),
+        (QuotaStatement(300, reset=20.0, per=86_400.0), True),
+    ],
+)
+def test_a_quota_of_more_than_an_hour_is_not_about_the_pace(quota, is_long):
+    """By its window or by its reset, whichever is stated."""
+    assert quota.is_long is is_long

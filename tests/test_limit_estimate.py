@@ -1,4 +1,4 @@
-"""The estimate: how many requests the server grants, as far as one can know, and why."""
+"""The limits that count at once: configured, stated, learned from refusals or by others."""
 
 import math
 
@@ -8,263 +8,387 @@ from hypothesis import strategies as st
 
 from cekat_async import RateLimit
 from cekat_async._ratelimit.server.headers import QuotaStatement
-from cekat_async._ratelimit.server.limit_estimate import DOCUMENTED, LimitEstimate
+from cekat_async._ratelimit.server.learned_rate import LearnedRate
+from cekat_async._ratelimit.server.limit_estimate import DOCUMENTED, LimitEstimate, Terms
+from cekat_async._ratelimit.server.window_length import Report
 
-NEVER = math.inf
-
-
-def get_terms(estimate: LimitEstimate) -> tuple[int, float, str]:
-    """Return what a estimate keeps to."""
-    return estimate.limit, estimate.per, estimate.source
+DOCUMENTED_TERMS = Terms(300, 60.0, "documented")
 
 
-def make_estimate(limit: int | None, requests: int | None = None) -> LimitEstimate:
-    """Return the estimate of one who was told a limit, at the time 0."""
-    estimate = LimitEstimate(RateLimit(requests))
-    estimate.update(QuotaStatement(limit), 0.0)
+def make_estimate(*stated: QuotaStatement, **rate: object) -> LimitEstimate:
+    """Return the estimate after one reply, at the time 0."""
+    estimate = LimitEstimate(RateLimit(**rate))
+    estimate.update(stated, 0.0)
     return estimate
 
 
-def make_lowered(granted: int, limit: int = 300) -> LimitEstimate:
-    """Return the estimate of one who was told a limit and refused, at the time 0."""
-    estimate = make_estimate(limit)
-    estimate.lower(granted, 0.0)
+def refuse(estimate, granted: int, now: float, *, asked=None, began_at=-1e6, times=1) -> None:
+    """Refuse requests after so many grants in any window."""
+    for _ in range(times):
+        estimate.lower(lambda per: granted, asked, began_at, now)
+
+
+def make_short(*stated: QuotaStatement) -> LimitEstimate:
+    """Return the estimate after replies of a server with windows of 5 seconds for 1000 requests.
+
+    Strangers use up each of them.
+    """
+    estimate = make_estimate(*stated)
+    for start in range(0, 100, 5):
+        for now, remaining in ((start, 999), (start + 4.99, 0)):
+            report = Report(1000, remaining, None, now, now)
+            estimate.learn_length(report, quickest=0.0, in_flight=0, used=1)
+    estimate.update(stated, 100.0)
     return estimate
 
 
-# --- what it begins with, and what it is told
-
-
-def test_it_begins_with_what_is_configured_or_documented():
-    """Without a setting: 300 requests in 60 seconds, which nothing is to probe."""
-    estimate = LimitEstimate(RateLimit())
-
-    assert get_terms(estimate) == (DOCUMENTED, 60.0, "documented") == (300, 60.0, "documented")
-    assert estimate.raises_at == NEVER
-    assert get_terms(LimitEstimate(RateLimit(1000, per=30))) == (1000, 30, "configured")
-    assert get_terms(LimitEstimate(RateLimit(1))) == (1, 60.0, "configured")
-    assert get_terms(LimitEstimate(RateLimit(per=30))) == (300, 30, "documented")
-
-
-def test_it_follows_what_is_stated_up_and_down():
-    """Each statement replaces the one before."""
-    estimate = LimitEstimate(RateLimit())
-
-    for limit in (60, 1000, 1, 999_999_999):
-        estimate.update(QuotaStatement(limit), 0.0)
-        assert get_terms(estimate) == (limit, 60.0, "stated")
-    assert estimate.raises_at == NEVER
-
-
-def test_the_stated_window_is_followed():
-    """The limit is for as many seconds as the server says, until it says another."""
-    estimate = LimitEstimate(RateLimit())
-
-    estimate.update(QuotaStatement(10, per=1.0), 0.0)
-    assert get_terms(estimate) == (10, 1.0, "stated")
-    estimate.update(QuotaStatement(10, per=2.0), 0.0)
-    assert get_terms(estimate) == (10, 2.0, "stated")
+# --- what counts without refusals
 
 
 @pytest.mark.parametrize(
-    "stated, keeps_to",
+    "rate, terms",
     [
-        (49, (49, 60.0, "stated")),
-        (50, (50, 60.0, "configured")),
-        (51, (50, 60.0, "configured")),
-        (999_999_999, (50, 60.0, "configured")),
+        ({}, (300, 60.0, "documented")),
+        ({"per": 30.0}, (300, 30.0, "documented")),
+        ({"share": 0.5}, (150, 60.0, "documented")),
+        ({"share": 0.001}, (1, 60.0, "documented")),
+        ({"requests": 1000, "per": 30.0}, (1000, 30.0, "configured")),
+        ({"requests": 50, "share": 0.5}, (50, 60.0, "configured")),
     ],
 )
-def test_a_ceiling_of_ones_own_is_never_exceeded(stated, keeps_to):
-    """Below it the server's word counts; what it says beyond is nobody's business."""
-    assert get_terms(make_estimate(stated, requests=50)) == keeps_to
+def test_it_begins_with_what_is_configured_or_documented(rate, terms):
+    """Without a setting: 300 requests in 60 seconds. A share does not reduce what is configured."""
+    estimate = LimitEstimate(RateLimit(**rate))
+
+    assert DOCUMENTED == 300
+    assert estimate.windows == (terms,)
+    assert estimate.pace == terms
+    assert estimate.server_per == terms[1]
+    assert estimate.changes_at == math.inf
+    assert not estimate.is_lowered
+    assert not estimate.is_length_guessed
+
+
+def test_it_follows_what_is_stated_up_and_down():
+    """Each statement replaces the one before, and the documented limit."""
+    estimate = LimitEstimate(RateLimit())
+
+    for limit in (60, 1000, 1, 999_999_999):
+        estimate.update([QuotaStatement(limit)], 0.0)
+        assert estimate.windows == ((limit, 60.0, "stated"),)
+    assert estimate.changes_at == math.inf
+
+
+@pytest.mark.parametrize("reported", [[], [QuotaStatement(remaining=5, reset=10.0)]])
+def test_a_reply_that_states_no_limit_changes_nothing(reported):
+    """Its remaining says nothing about the limit."""
+    estimate = make_estimate(QuotaStatement(100))
+    estimate.update(reported, 1.0)
+
+    assert estimate.windows == ((100, 60.0, "stated"),)
+
+
+def test_the_stated_window_is_followed():
+    """If the seconds are stated, nothing is guessed."""
+    estimate = make_estimate(QuotaStatement(10, per=1.0))
+    assert estimate.windows == ((10, 1.0, "stated"),)
+    assert estimate.server_per == 1.0
+    assert not estimate.is_length_guessed
+
+    estimate.update([QuotaStatement(10)], 0.0)
+    assert estimate.windows == ((10, 60.0, "stated"),)
+    assert estimate.is_length_guessed
+
+
+def test_several_limits_count_at_once():
+    """The slowest is the pace."""
+    estimate = make_estimate(QuotaStatement(10, per=1.0), QuotaStatement(300, per=60.0))
+
+    assert estimate.windows == ((10, 1.0, "stated"), (300, 60.0, "stated"))
+    assert estimate.pace == (300, 60.0, "stated")
+    assert estimate.pace.rate == 5.0
+
+
+@pytest.mark.parametrize("limit, part", [(100, 25), (7, 1), (1, 1)])
+def test_a_share_is_a_part_of_what_is_stated(limit, part):
+    """Rounded down, but one request at least."""
+    assert make_estimate(QuotaStatement(limit), share=0.25).windows == ((part, 60.0, "stated"),)
+
+
+@pytest.mark.parametrize("stated", [49, 50, 51, 999_999_999])
+def test_what_is_configured_always_counts(stated):
+    """Beside what is stated, whatever that is."""
+    estimate = make_estimate(QuotaStatement(stated), requests=50)
+
+    assert estimate.windows == ((stated, 60.0, "stated"), (50, 60.0, "configured"))
+    assert estimate.pace.limit == min(stated, 50)
+
+
+# --- how long the window is
+
+
+def test_a_shorter_window_is_learned():
+    """The same limit is for fewer seconds, from the next statement on."""
+    estimate = make_short(QuotaStatement(1000))
+
+    assert estimate.windows == ((1000, pytest.approx(5, rel=0.01), "stated"),)
+    assert estimate.server_per == estimate.pace.per
+
+
+def test_a_stated_window_is_not_learned():
+    """What the server says of its seconds counts."""
+    assert make_short(QuotaStatement(1000, per=30.0)).windows == ((1000, 30.0, "stated"),)
+
+
+def test_a_window_that_was_too_short_is_longer_at_once():
+    """Nothing else is sent at the pace that was refused."""
+    estimate = make_short(QuotaStatement(1000))
+    before = estimate.server_per
+
+    estimate.lengthen(101.0)
+
+    assert estimate.windows == ((1000, pytest.approx(1.1 * before), "stated"),)
+    assert estimate.server_per == estimate.pace.per
+
+
+def test_a_longer_window_is_assumed_from_the_next_statement_on():
+    """It is as long as the server will not grant more."""
+    estimate = make_estimate(QuotaStatement(10))
+    estimate.extend(300.0)
+    estimate.update([QuotaStatement(10)], 1.0)
+
+    assert estimate.windows == ((10, 300.0, "stated"),)
 
 
 # --- doubt
 
 
-def test_what_was_promised_and_refused_is_not_believed_any_more():
-    """The own limit is back, and for twenty periods promises beyond it count for nothing."""
-    estimate = make_estimate(1200)
+def test_a_server_that_refused_what_it_stated_is_not_believed():
+    """For twenty windows the own limit counts as well, and renewed doubt lasts from then."""
+    estimate = make_estimate(QuotaStatement(1200))
     estimate.distrust(5.0)
-    assert get_terms(estimate) == (300, 60.0, "documented")
+    assert estimate.windows == ((1200, 60.0, "stated"), DOCUMENTED_TERMS)
+    assert estimate.changes_at == 1205.0
 
-    estimate.update(QuotaStatement(1200), 5.0 + 20 * 60 - 0.01)
-    assert get_terms(estimate) == (300, 60.0, "documented")
+    estimate.distrust(100.0)
+    estimate.update([QuotaStatement(1200)], 1299.9)
+    assert estimate.pace == DOCUMENTED_TERMS
+    assert estimate.changes_at == 1300.0
 
-    estimate.update(QuotaStatement(1200), 5.0 + 20 * 60)
-    assert get_terms(estimate) == (1200, 60.0, "stated")
+    estimate.renew(1300.0)
+    assert estimate.windows == ((1200, 60.0, "stated"),)
+    assert estimate.changes_at == math.inf
 
 
-def test_who_is_doubted_may_still_take_away():
-    """A smaller limit counts at once, and when it is taken back the own one is the most."""
-    estimate = make_estimate(1200)
+def test_who_is_doubted_may_still_state_less():
+    """The slowest counts."""
+    estimate = make_estimate(QuotaStatement(1200))
     estimate.distrust(0.0)
+    estimate.update([QuotaStatement(60)], 1.0)
 
-    estimate.update(QuotaStatement(60), 1.0)
-    assert get_terms(estimate) == (60, 60.0, "stated")
-    estimate.update(QuotaStatement(1200), 2.0)
-    assert get_terms(estimate) == (300, 60.0, "documented")
-
-
-def test_doubt_does_not_raise_a_limit_that_was_stated_lower():
-    """There is nothing to go back to."""
-    estimate = make_estimate(60)
-    estimate.distrust(0.0)
-
-    assert get_terms(estimate) == (60, 60.0, "stated")
-
-
-def test_a_configured_limit_is_what_doubt_goes_back_to():
-    """It was never exceeded, so that nothing but the word of the server changes."""
-    estimate = make_estimate(1200, requests=1000)
-    estimate.distrust(0.0)
-    assert get_terms(estimate) == (1000, 60.0, "configured")
-
-    estimate.update(QuotaStatement(900), 1.0)
-    assert get_terms(estimate) == (900, 60.0, "stated")
-
-
-def test_a_shorter_window_is_doubted_with_the_limit():
-    """Both were its promise: the own window is back, and no other is heard of meanwhile."""
-    estimate = LimitEstimate(RateLimit())
-    estimate.update(QuotaStatement(500, per=1.0), 0.0)
-    estimate.distrust(0.0)
-    assert get_terms(estimate) == (300, 60.0, "documented")
-
-    # Twenty of the own periods, and not of those that were promised.
-    estimate.update(QuotaStatement(500, per=1.0), 1199.0)
-    assert get_terms(estimate) == (300, 60.0, "documented")
-
-    estimate.update(QuotaStatement(500, per=1.0), 1200.0)
-    assert get_terms(estimate) == (500, 1.0, "stated")
-
-
-def test_doubt_that_is_renewed_lasts_from_then():
-    """Each time that it is caught, the twenty periods begin anew."""
-    estimate = make_estimate(1200)
-    estimate.distrust(0.0)
-    estimate.distrust(1000.0)
-    estimate.update(QuotaStatement(1200), 2199.0)
-
-    assert estimate.limit == 300
+    assert estimate.pace == (60, 60.0, "stated")
 
 
 # --- refusals
 
 
+def test_a_single_refusal_lowers_nothing():
+    """It may have a passing reason; the second one has not."""
+    estimate = LimitEstimate(RateLimit())
+    refuse(estimate, 200, 0.0)
+    assert estimate.windows == (DOCUMENTED_TERMS,)
+
+    refuse(estimate, 190, 60.0)
+
+    assert estimate.is_lowered
+    assert estimate.windows == ((200, 60.0, "refusals"), DOCUMENTED_TERMS)
+    assert estimate.pace == (200, 60.0, "refusals")
+    assert estimate.changes_at == 180.0
+
+
+@pytest.mark.parametrize("granted, is_lowered", [(269, False), (270, True), (330, True)])
+def test_one_refusal_is_enough_near_the_documented_limit(granted, is_lowered):
+    """The server states more, and counts as documented."""
+    estimate = make_estimate(QuotaStatement(1000))
+    assert estimate.is_documented(lambda per: granted) is is_lowered
+    refuse(estimate, granted, 1.0)
+
+    assert estimate.is_lowered is is_lowered
+    assert estimate.pace.limit == (granted if is_lowered else 1000)
+
+
+def test_only_the_minute_is_documented():
+    """As many requests in five seconds are something else."""
+    estimate = make_estimate(QuotaStatement(1000), per=5.0)
+
+    assert not estimate.is_documented(lambda per: 300 if per == 5.0 else 800)
+
+
+def test_a_lowered_limit_is_raised_until_it_is_forgotten():
+    """Up to what is stated, with steps that double."""
+    estimate, limits = make_estimate(QuotaStatement(300)), []
+    refuse(estimate, 200, 0.0, times=2)
+    while estimate.changes_at < math.inf:
+        limits.append((estimate.changes_at, estimate.pace.limit))
+        estimate.renew(estimate.changes_at - 0.1)
+        estimate.renew(estimate.changes_at)
+
+    assert limits == [(120.0, 200), (180.0, 204), (240.0, 212), (300.0, 228), (360.0, 260)]
+    assert estimate.windows == ((300, 60.0, "stated"),)
+
+
+@pytest.mark.parametrize("requests", [200, 100])
+def test_a_limit_above_what_is_configured_is_of_no_use(requests):
+    """The configured one counts in any case."""
+    estimate = LimitEstimate(RateLimit(requests))
+    refuse(estimate, 200, 0.0, times=2)
+
+    assert estimate.windows == ((requests, 60.0, "configured"),)
+    assert not estimate.is_lowered
+
+
+@pytest.mark.parametrize("stated, is_kept", [(201, True), (200, False), (100, False)])
+def test_what_is_stated_below_a_lowered_limit_replaces_it(stated, is_kept):
+    """There is nothing left to raise."""
+    estimate = LimitEstimate(RateLimit())
+    refuse(estimate, 200, 0.0, times=2)
+    estimate.update([QuotaStatement(stated)], 1.0)
+
+    assert estimate.is_lowered is is_kept
+    assert estimate.pace.limit == (200 if is_kept else stated)
+
+
 @pytest.mark.parametrize(
-    "granted, limit, keeps_to",
+    "granted, now, asked, limit",
     [
-        (200, 300, 200),  # what was granted
-        (290, 300, 270),  # a tenth less at least
-        (999, 300, 270),
-        (270, 300, 270),
-        (271, 300, 270),
-        (0, 300, 1),  # one at least
-        (-1, 300, 1),
-        (5, 5, 4),  # one less at least
-        (5, 19, 5),
-        (19, 19, 18),
-        (1, 1, 1),
-        (0, 1, 1),
+        # In 5 seconds it grants more: 10 in 10 seconds are 60 in a minute.
+        (10, 5.0, 5.0, 60),
+        (10, 0.0, 0.1, 300),
+        # It grants more after the minute, or does not say when.
+        (10, 50.0, 10.0, 10),
+        (10, 5.0, None, 10),
     ],
 )
-def test_a_refusal_lowers_the_limit_to_what_was_granted(granted, limit, keeps_to):
-    """To what the server granted, and by a tenth at least; but one request is always left."""
-    assert get_terms(make_lowered(granted, limit)) == (keeps_to, 60.0, "refusals")
+def test_an_early_return_shows_a_shorter_window(granted, now, asked, limit):
+    """What was granted counts for the time until more is."""
+    estimate = LimitEstimate(RateLimit())
+    refuse(estimate, granted, now, asked=asked, began_at=0.0, times=2)
+
+    assert estimate.pace.limit == limit
 
 
-def test_patience_doubles_with_each_refusal():
-    """It is probed upwards after two periods, then four, and so on up to sixteen."""
-    estimate = make_estimate(300)
-    patience = []
-    for now in range(6):
-        estimate.lower(300, now)
-        patience.append(estimate.raises_at - now)
-
-    assert patience == [120.0, 240.0, 480.0, 960.0, 960.0, 960.0]
+def count_by_window(counts: dict[float, int]):
+    return lambda per: counts[per]
 
 
-def test_it_climbs_back_by_a_fiftieth_a_period():
-    """Step by step up to what is stated, and there it stays."""
-    estimate = make_lowered(280)
-    assert (estimate.limit, estimate.raises_at) == (270, 120.0)
+def test_the_shortest_window_that_explains_a_refusal_is_lowered():
+    """At first that is one of the configured length."""
+    estimate = LimitEstimate(RateLimit(100, per=5.0))
+    for _ in range(2):
+        estimate.lower(count_by_window({5.0: 50, 60.0: 90}), None, 0.0, 100.0)
 
-    limits = []
-    while estimate.raises_at < NEVER:
-        now = estimate.raises_at
-        estimate.raise_one_step(now)
-        limits.append(estimate.limit)
-        assert estimate.raises_at in (now + 60.0, NEVER)
-        assert estimate.source == ("refusals" if estimate.limit < 300 else "stated")
-
-    assert limits == [276, 282, 288, 294, 300]
+    assert estimate.windows == ((50, 5.0, "refusals"), (100, 5.0, "configured"))
 
 
-def test_it_climbs_by_one_at_least():
-    """Limits below fifty have no fiftieth; nor does a step ever lead beyond the top."""
-    estimate = make_lowered(0, limit=3)
+@pytest.mark.parametrize("began_at, explains", [(40.0, True), (40.1, False)])
+def test_a_minute_is_lowered_if_a_shorter_window_held_as_many_before(began_at, explains):
+    """Once a minute is over: else it has not been seen whole."""
+    estimate = LimitEstimate(RateLimit(100, per=5.0))
+    estimate.record_grant(count_by_window({5.0: 50, 60.0: 0}), 90.0)
+    for _ in range(2):
+        estimate.lower(count_by_window({5.0: 50, 60.0: 90}), None, began_at, 100.0)
 
-    for limit in (2, 3):
-        estimate.raise_one_step(estimate.raises_at)
-        assert estimate.limit == limit
-    assert get_terms(estimate) == (3, 60.0, "stated")
-    assert estimate.raises_at == NEVER
-
-
-def test_a_step_does_not_overshoot():
-    """The last one is as long as what is missing."""
-    estimate = make_lowered(269)
-    estimate.raise_one_step(120.0)
-    assert estimate.limit == 275
-    for now in (180.0, 240.0, 300.0, 360.0, 420.0):
-        estimate.raise_one_step(now)
-
-    assert estimate.limit == 300
+    lowered = ((90, 60.0, "refusals"),) if explains else ()
+    assert estimate.windows == (*lowered, (100, 5.0, "configured"))
 
 
-@pytest.mark.parametrize("stated", [300, 250, 10_000])
-def test_what_is_stated_does_not_undo_what_refusals_taught(stated):
-    """A header that promises more than the server grants is in every reply: it must not help."""
-    estimate = make_lowered(200)
+def test_the_documented_minute_is_lowered_before_it_is_over():
+    """Three hundred requests after ten seconds are explained by what is documented."""
+    estimate = LimitEstimate(RateLimit(1000, per=5.0))
+    estimate.record_grant(count_by_window({5.0: 200, 60.0: 200}), 5.0)
+    estimate.lower(count_by_window({5.0: 150, 60.0: 300}), None, 0.0, 10.0)
 
-    estimate.update(QuotaStatement(stated), 1.0)
-
-    assert get_terms(estimate) == (200, 60.0, "refusals")
-    assert estimate.raises_at == 120.0
+    assert estimate.windows == ((300, 60.0, "refusals"), (1000, 5.0, "configured"))
 
 
-def test_it_climbs_up_to_what_is_stated_last():
-    """The goal moves with the server's word, whose source it then has."""
-    estimate = make_lowered(200)
-    estimate.update(QuotaStatement(210), 1.0)
-    for now in (120.0, 180.0, 240.0):
-        estimate.raise_one_step(now)
+def test_refusals_at_random_lower_nothing():
+    """As many were granted before: the limit is not the reason."""
+    estimate = LimitEstimate(RateLimit())
+    estimate.record_grant(lambda per: 200, 0.0)
+    refuse(estimate, 200, 60.0, times=5)
 
-    assert get_terms(estimate) == (210, 60.0, "stated")
-
-
-@pytest.mark.parametrize("stated", [100, 200])
-def test_a_statement_below_what_refusals_taught_counts_at_once(stated):
-    """There is nothing left to probe then."""
-    estimate = make_lowered(200)
-
-    estimate.update(QuotaStatement(stated), 1.0)
-
-    assert get_terms(estimate) == (stated, 60.0, "stated")
-    assert estimate.raises_at == NEVER
+    assert estimate.windows == (DOCUMENTED_TERMS,)
 
 
-def test_doubt_keeps_what_refusals_taught():
-    """It takes the top away, and not the lesson."""
-    estimate = make_lowered(200, limit=1200)
-    estimate.distrust(1.0)
-    assert get_terms(estimate) == (200, 60.0, "refusals")
+def test_a_window_longer_than_a_minute_is_the_only_one():
+    """Nobody counts by the minute then."""
+    estimate = LimitEstimate(RateLimit(100, per=120.0))
+    refuse(estimate, 50, 200.0, began_at=0.0, times=2)
 
-    while estimate.raises_at < NEVER:
-        estimate.raise_one_step(estimate.raises_at)
-    assert get_terms(estimate) == (300, 60.0, "documented")
+    assert estimate.windows == ((50, 120.0, "refusals"), (100, 120.0, "configured"))
+
+
+# --- what others learn
+
+
+def test_nothing_is_learned_from_what_is_configured():
+    """Only replies show what others can use."""
+    assert LimitEstimate(RateLimit(50)).get_learned(0.0) is None
+
+
+def test_the_slowest_that_is_stated_is_learned():
+    """For all who share it, so that a share does not reduce it; with its age."""
+    estimate = make_estimate(
+        QuotaStatement(10, per=1.0), QuotaStatement(300, per=60.0), requests=5, share=0.5
+    )
+
+    assert estimate.get_learned(7.0) == LearnedRate(300, 60.0, age=7.0)
+
+
+def test_a_lowered_limit_is_learned_and_so_is_its_end():
+    """As long as it counts, a statement does not replace it."""
+    estimate = make_estimate(QuotaStatement(300), share=0.9)
+    refuse(estimate, 200, 1.0, times=2)
+    assert estimate.get_learned(1.0) == LearnedRate(200, 60.0)
+    estimate.update([QuotaStatement(300)], 2.0)
+    assert estimate.get_learned(2.0) == LearnedRate(200, 60.0)
+
+    while estimate.changes_at < math.inf:
+        now = estimate.changes_at
+        estimate.renew(now)
+
+    assert estimate.get_learned(now) == LearnedRate(300, 60.0)
+
+
+def test_what_another_process_learned_counts_instead():
+    """In place of what is documented or stated; its own part of it."""
+    estimate = make_estimate(QuotaStatement(300), share=0.5)
+
+    estimate.adopt(LearnedRate(100, 30.0), 1.0)
+    assert estimate.windows == ((50, 30.0, "shared"),)
+    assert estimate.get_learned(1.0) is None
+    estimate.update([QuotaStatement(300)], 2.0)
+    assert estimate.windows == ((50, 30.0, "shared"),)
+
+    estimate.adopt(None, 3.0)
+    assert estimate.windows == ((150, 60.0, "stated"),)
+    assert estimate.get_learned(3.0) == LearnedRate(300, 60.0, age=1.0)
+
+
+def test_what_is_adopted_replaces_the_documented_limit():
+    """It may be more."""
+    estimate = LimitEstimate(RateLimit())
+    estimate.adopt(LearnedRate(1000, 60.0), 0.0)
+
+    assert estimate.windows == ((1000, 60.0, "shared"),)
+
+
+def test_what_is_configured_counts_beside_what_is_adopted():
+    """Nobody else decides about it."""
+    estimate = LimitEstimate(RateLimit(50))
+    estimate.adopt(LearnedRate(100, 60.0), 0.0)
+
+    assert estimate.windows == ((100, 60.0, "shared"), (50, 60.0, "configured"))
 
 
 # --- whatever happens
@@ -272,10 +396,12 @@ def test_doubt_keeps_what_refusals_taught():
 LIMITS = st.integers(1, 20) | st.integers(1, 999_999_999)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("update"), LIMITS | st.none()),
+        st.tuples(st.just("update"), LIMITS),
         st.tuples(st.just("lower"), st.integers(-1, 1000)),
+        st.tuples(st.just("grant"), st.integers(-1, 1000)),
         st.tuples(st.just("distrust"), st.none()),
-        st.tuples(st.just("raise"), st.none()),
+        st.tuples(st.just("adopt"), LIMITS | st.none()),
+        st.tuples(st.just("renew"), st.none()),
     ),
     max_size=40,
 )
@@ -283,70 +409,29 @@ STEPS = st.lists(
 
 @given(requests=st.none() | LIMITS, steps=STEPS, waits=st.lists(st.integers(0, 1500), min_size=40))
 def test_nothing_leads_beyond_what_is_stated_or_configured(requests, steps, waits):
-    """Never above the ceiling, nor the last word of the server's, nor one's own under doubt."""
+    """Neither refusals, nor doubt, nor time."""
     estimate = LimitEstimate(RateLimit(requests))
-    own = 300 if requests is None else requests
-    ceiling = math.inf if requests is None else requests
-    stated, distrusted_until, now = own, 0.0, 0.0
+    ceiling, stated, adopted, now = requests or math.inf, None, None, 0.0
     for (what, value), wait in zip(steps, waits, strict=False):
         now += wait
-        before = estimate.limit
         match what:
             case "update":
-                estimate.update(QuotaStatement(value), now)
-                if value is not None:
-                    stated = min(value, own if now < distrusted_until else value)
+                stated = value
+                estimate.update([QuotaStatement(value)], now)
             case "lower":
-                estimate.lower(value, now)
-                assert estimate.limit < before or estimate.limit == before == 1
+                refuse(estimate, value, now)
+            case "grant":
+                estimate.record_grant(lambda per, granted=value: granted, now)
             case "distrust":
                 estimate.distrust(now)
-                distrusted_until, stated = now + 1200.0, min(own, stated)
-                assert estimate.limit <= before
+            case "adopt":
+                adopted = value
+                estimate.adopt(value and LearnedRate(value, 60.0), now)
             case _:
-                estimate.raise_one_step(now)
-                assert estimate.limit >= before
-        assert 1 <= estimate.limit <= min(stated, ceiling)
-        assert isinstance(estimate.limit, int)
-        assert estimate.per == 60.0
-        assert estimate.source in {"documented", "configured", "stated", "refusals"}
-        assert not math.isnan(estimate.raises_at)
-
-
-# --- windows: what is kept to is so many requests in so many seconds
-
-
-@pytest.mark.parametrize("limit", [100, 1000])
-def test_doubt_never_makes_it_faster(limit):
-    """A server that refused gets fewer requests a second, or as many; never more than it said."""
-    estimate = LimitEstimate(RateLimit())
-    estimate.update(QuotaStatement(limit, per=3600.0), 0.0)
-    estimate.distrust(1.0)
-
-    assert estimate.limit / estimate.per <= limit / 3600.0
-
-
-@pytest.mark.parametrize(
-    "requests, said, most",
-    [
-        # A window without a limit: the own one is for the own window.
-        (None, [QuotaStatement(per=1.0)], 300 / 60.0),
-        # Two layers speak in turns, "10 a second" and a mere "300": that is not 300 a second.
-        (None, [QuotaStatement(10, per=1.0), QuotaStatement(300)], 10.0),
-        # A shorter window of the server does not lift a ceiling.
-        (50, [QuotaStatement(10, per=1.0)], 50 / 60.0),
-        (50, [QuotaStatement(50, per=1.0)], 50 / 60.0),
-        (50, [QuotaStatement(1000, per=1.0)], 50 / 60.0),
-        # Under a ceiling, less than one in the own window is kept to.
-        (50, [QuotaStatement(10, per=3600.0)], 10 / 3600.0),
-        (50, [QuotaStatement(1, per=61.0)], 1 / 61.0),
-        (50, [QuotaStatement(59, per=3600.0)], 59 / 3600.0),
-    ],
-)
-def test_windows_of_other_lengths_never_make_it_faster(requests, said, most):
-    """Neither than what is stated nor than what is configured."""
-    estimate = LimitEstimate(RateLimit(requests))
-    for statement in said:
-        estimate.update(statement, 0.0)
-
-    assert estimate.limit / estimate.per <= most
+                estimate.renew(now)
+        known = [one for one in (adopted or stated, requests) if one is not None]
+        assert 1 <= estimate.pace.limit <= min(known, default=300)
+        assert estimate.pace.limit <= ceiling
+        assert all(isinstance(one.limit, int) and one.limit >= 1 for one in estimate.windows)
+        # A grant alone changes nothing; what is due then is renewed before the next request.
+        assert what == "grant" or estimate.changes_at > now

@@ -7,9 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cekat_async._ratelimit.server.headers import QuotaStatement, parse_rate_limit_headers
 from cekat_async._ratelimit.sent_log import Permit
-from cekat_async._ratelimit.server.server_quota import RESET_SLACK, ServerQuota
+from cekat_async._ratelimit.server.headers import QuotaStatement, parse_rate_limit_headers
+from cekat_async._ratelimit.server.server_quota import (
+    RESET_SLACK,
+    HeaderReliability,
+    ServerQuota,
+)
 from cekat_async.sandbox import Quota
 from cekat_async.sandbox.behaviour.quota import build_counter, build_quota_headers
 
@@ -455,3 +459,69 @@ def test_no_sequence_of_words_breaks_it(words):
         assert 0 <= reports.get_refill_rate() < math.inf
         assert reports.measured_at <= now
         assert not reports.is_current(now + 1e9, per)
+
+
+# --- whether what is reported can be relied on
+
+
+def contradict(reliability: HeaderReliability, times: int, now: float = 0.0) -> None:
+    """Grant requests after ``remaining: 0``, and report 0 again."""
+    for _ in range(times):
+        reliability.record_grant(0, now, PER, after_zero=True)
+
+
+def test_everything_is_trusted_at_first():
+    """Zeros, large numbers, and a first test of a zero."""
+    reliability = HeaderReliability()
+
+    assert reliability.trusts_remaining_from == -math.inf
+    assert reliability.trusts_zero_from == -math.inf
+    assert reliability.probes_from == -math.inf
+    assert reliability.contradictions == 0
+
+
+def test_six_grants_despite_a_zero_show_that_it_is_wrong():
+    """It is ignored for ten windows, and the next time for twenty."""
+    reliability = HeaderReliability()
+    contradict(reliability, 5)
+    assert reliability.contradictions == 5
+    assert reliability.trusts_zero_from == -math.inf
+
+    contradict(reliability, 1, now=7.0)
+    assert reliability.contradictions == 0
+    assert reliability.trusts_zero_from == 607.0
+
+    contradict(reliability, 6, now=1000.0)
+    assert reliability.trusts_zero_from == 2200.0
+
+
+@pytest.mark.parametrize(
+    "remaining, after_zero, contradictions, is_distrusted",
+    [(0, True, 0, True), (0, False, 5, False), (1, True, 0, False), (1, False, 0, False)],
+)
+def test_only_a_zero_that_is_repeated_is_a_contradiction(
+    remaining, after_zero, contradictions, is_distrusted
+):
+    """A grant after a zero that reports more shows that something was given back."""
+    reliability = HeaderReliability()
+    contradict(reliability, 5)
+    reliability.record_grant(remaining, 0.0, PER, after_zero=after_zero)
+
+    assert reliability.contradictions == contradictions
+    assert (reliability.trusts_zero_from == 600.0) is is_distrusted
+
+
+def test_a_zero_that_was_confirmed_is_not_tested_again_soon():
+    """For ten windows."""
+    reliability = HeaderReliability()
+    reliability.confirm_zero(5.0, PER)
+
+    assert reliability.probes_from == 605.0
+
+
+def test_a_large_number_that_was_refused_is_ignored_for_a_while():
+    """For ten windows, too."""
+    reliability = HeaderReliability()
+    reliability.distrust_remaining(5.0, PER)
+
+    assert reliability.trusts_remaining_from == 605.0

@@ -69,6 +69,8 @@ class LimitEstimate:
             if rate.requests is None
             else Terms(rate.requests, rate.per, "configured")
         )
+        self._statements: tuple[QuotaStatement, ...] = ()
+        # Our part of each, for the length that is assumed now.
         self._stated: tuple[Terms, ...] = ()
         self._length = WindowLength(rate.per)
         # A limit that nobody states is probably one per minute, as the documented one.
@@ -101,12 +103,9 @@ class LimitEstimate:
         if not stated:
             return
         self.is_length_guessed = any(one.per is None for one in stated)
-        limits = [
-            Terms(one.limit or 1, one.per or self._length.seconds, "stated") for one in stated
-        ]
-        self._stated = tuple(one._replace(limit=self._get_part(one.limit)) for one in limits)
+        self._statements = tuple(stated)
         if not self.is_lowered:
-            self._learn(min(limits, key=_get_rate), now)
+            self._learn(min(self._get_whole(), key=_get_rate), now)
         self.renew(now)
 
     def learn_length(self, report: Report, *, quickest: float, in_flight: int, used: int) -> None:
@@ -180,11 +179,13 @@ class LimitEstimate:
 
     def renew(self, now: float) -> None:
         """Set ``windows`` and ``changes_at`` anew."""
+        whole = self._get_whole()
+        self._stated = tuple(one._replace(limit=self._get_part(one.limit)) for one in whole)
         is_raised = self._raise_limits(now)
-        shown = [*self._stated, *self._get_refused()]
-        if shown and (self.is_lowered or is_raised):
+        refused = self._get_refused()
+        if (shown := [*whole, *refused]) and (self.is_lowered or is_raised):
             self._learn(min(shown, key=_get_rate), now)
-        windows = shown if self._adopted is None else [self._adopted]
+        windows = [*self._stated, *refused] if self._adopted is None else [self._adopted]
         is_own_kept = self._own.source == "configured" or now < self._distrusts_until
         if is_own_kept or not (self._stated or self._adopted):
             windows = [*windows, self._own]
@@ -203,6 +204,13 @@ class LimitEstimate:
     def _get_rate_without_refusals(self) -> float:
         others = [*self._stated, self._own] if self._own.source == "configured" else self._stated
         return min(map(_get_rate, others), default=self._own.rate)
+
+    def _get_whole(self) -> list[Terms]:
+        """Return what the server states, for all who share the quota."""
+        return [
+            Terms(one.limit or 1, one.per or self._length.seconds, "stated")
+            for one in self._statements
+        ]
 
     def _get_refused(self) -> list[Terms]:
         return [

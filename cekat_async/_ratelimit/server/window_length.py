@@ -34,6 +34,8 @@ _GROWTH = 1.1
 _ROUNDING = 1.0
 # How many ends of windows, and reports, later ones are compared with.
 _ENDS, _REPORTS = 32, 16
+# How many reports are kept: many may arrive while a request is on its way.
+_MOST_REPORTS = 256
 # The refill of a bucket is measured over this many requests at least.
 _ROUND = 8
 # It is assumed to be faster while the bucket does not run low, although we use most of the limit.
@@ -62,6 +64,13 @@ class Report(NamedTuple):
 
 class WindowLength:
     """The longest window in seconds that the reports of one limit still allow.
+
+    It is never shorter than the server's, except while a bucket is asked for more. That assumes:
+
+    - the server counts in one of the three ways, and a bucket holds as many as the limit;
+    - the window is not longer than the guess;
+    - the way there and the way back each take at least half of ``quickest``;
+    - a stated reset is wrong by less than a second.
 
     Args:
         guess: The longest window that is assumed.
@@ -178,20 +187,27 @@ class _GivenBack(NamedTuple):
 
 
 class _Levels:
-    """The last reports, and how many requests were or may have been counted by then."""
+    """The last reports as they arrived, and how many requests may have been counted by then."""
 
     def __init__(self) -> None:
-        self._reports: deque[tuple[Report, int]] = deque(maxlen=_REPORTS)
+        self._reports: list[tuple[Report, int]] = []
 
     def add(self, report: Report, counted: int) -> None:
         """Keep a report; at most ``counted`` requests were counted by then."""
         self._reports.append((report, counted))
+        if len(self._reports) > _MOST_REPORTS:
+            del self._reports[: _MOST_REPORTS // 2]
 
     def compare(self, report: Report, counted: int) -> list[_GivenBack]:
-        """Compare a report with each before; at least ``counted`` other requests were counted."""
+        """Compare a report with each before; at least ``counted`` other requests were counted.
+
+        Only those count that arrived before its request was sent. The server may have made the
+        others later, when strangers had taken more.
+        """
+        end = bisect_right(self._reports, report.sent, key=lambda one: one[0].received)
         return [
             _GivenBack(report.remaining + counted + 1 - most - before.remaining, before, report)
-            for before, most in self._reports
+            for before, most in self._reports[max(0, end - _REPORTS) : end]
         ]
 
 

@@ -1,0 +1,234 @@
+"""The limit that refusals show: it falls when there is reason to, and always recovers."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cekat_async._ratelimit.server.refused_limit import RefusedLimit
+
+PER = 60.0
+
+
+def make_lowered(granted: int, now: float = 0.0) -> RefusedLimit:
+    """Return a limit that two refusals after so many grants have lowered."""
+    refused = RefusedLimit(PER)
+    refused.lower(granted, now)
+    refused.lower(granted, now)
+    return refused
+
+
+def test_nothing_is_refused_at_first():
+    """There is no limit, and nothing to raise."""
+    refused = RefusedLimit(PER)
+
+    assert (refused.per, refused.limit, refused.raises_at) == (PER, math.inf, math.inf)
+    refused.raise_limit(10, 1e9)
+    assert (refused.limit, refused.raises_at) == (math.inf, math.inf)
+
+
+# --- what lowers it
+
+
+@pytest.mark.parametrize("later, is_lowered", [(0.0, True), (119.9, True), (120.0, False)])
+def test_two_refusals_within_two_windows_lower_it(later, is_lowered):
+    """One may have a passing reason. Which of the two windows held more is the limit."""
+    refused = RefusedLimit(PER)
+    refused.lower(100, 1000.0)
+    assert refused.limit == math.inf
+
+    refused.lower(90, 1000.0 + later)
+
+    assert refused.limit == (100 if is_lowered else math.inf)
+
+
+def test_one_refusal_lowers_it_if_its_reason_is_known():
+    """To what was granted, and to one at least."""
+    refused, nothing = RefusedLimit(PER), RefusedLimit(PER)
+    refused.lower(290, 0.0, at_once=True)
+    nothing.lower(0, 0.0, at_once=True)
+
+    assert (refused.limit, nothing.limit) == (290, 1)
+
+
+def test_refusals_never_raise_it():
+    """A refusal after more grants shows nothing new."""
+    refused = make_lowered(100)
+    refused.lower(200, 10.0)
+
+    assert refused.limit == 100
+
+
+def test_it_falls_further_if_it_is_refused_below():
+    """After two refusals as well."""
+    refused = make_lowered(100)
+    refused.lower(50, 1000.0)
+    assert refused.limit == 100
+
+    refused.lower(50, 1010.0)
+    assert refused.limit == 50
+
+
+@pytest.mark.parametrize("granted, limit", [(100, 100), (95, 100), (94, 102)])
+def test_one_refusal_takes_back_what_it_was_raised_by(granted, limit):
+    """Unless it comes long before the limit is reached: then something else was the reason."""
+    refused = make_lowered(100)
+    refused.raise_limit(1000, 120.0)
+    assert refused.limit == 102
+
+    refused.lower(granted, 130.0)
+
+    assert refused.limit == limit
+
+
+# --- what raises it
+
+
+def test_patience_grows_with_each_refusal():
+    """Two windows, then eight, and thirty-two from then on."""
+    refused, patience = make_lowered(100), []
+    for _ in range(4):
+        now = refused.raises_at
+        patience.append(now)
+        refused.raise_limit(1000, now)
+        refused.lower(100, now)
+        patience[-1] = refused.raises_at - now
+
+    assert make_lowered(100).raises_at == 2 * PER
+    assert patience == [8 * PER, 32 * PER, 32 * PER, 32 * PER]
+
+
+def test_it_is_raised_by_steps_that_double():
+    """From a fiftieth on, one each window, and then it is forgotten."""
+    refused, limits = make_lowered(100), []
+    while refused.limit < math.inf:
+        limits.append((refused.raises_at, refused.limit))
+        refused.raise_limit(130, refused.raises_at - 0.1)
+        refused.raise_limit(130, refused.raises_at)
+
+    assert limits == [(120.0, 100), (180.0, 102), (240.0, 106), (300.0, 114)]
+    assert refused.raises_at == math.inf
+
+
+def test_a_small_limit_is_raised_by_one_at_least():
+    """It has no fiftieth."""
+    refused = make_lowered(1)
+    refused.raise_limit(100, refused.raises_at)
+
+    assert refused.limit == 2
+
+
+@pytest.mark.parametrize("ceiling", [100, 99, 1])
+def test_it_is_forgotten_where_something_else_is_lower(ceiling):
+    """It is of no use there, and there is nothing to raise."""
+    refused = make_lowered(100)
+    refused.raise_limit(ceiling, 1.0)
+
+    assert (refused.limit, refused.raises_at) == (math.inf, math.inf)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["lower", "at once", "raise", "grant"]),
+        st.integers(-1, 400),
+        st.just(0.0) | st.floats(0, 200) | st.floats(0, 5000),
+    ),
+    max_size=50,
+)
+
+
+@given(steps=STEPS, per=st.sampled_from([0.5, 60.0]), ceilings=st.lists(st.integers(1, 500)))
+def test_it_is_below_the_ceiling_and_recovers(steps, per, ceilings):
+    """Whatever happens, it is not above the ceiling after it was raised, and it ends."""
+    refused, now, ceilings = RefusedLimit(per), 0.0, [*ceilings, 300]
+    for place, (what, value, wait) in enumerate(steps):
+        now += wait
+        before, ceiling = refused.limit, ceilings[place % len(ceilings)]
+        if what == "raise":
+            refused.raise_limit(ceiling, now)
+            assert refused.limit >= before
+            assert refused.limit < ceiling or refused.limit == math.inf
+        elif what == "grant":
+            refused.record_granted(value, now)
+            assert refused.limit == before
+        else:
+            refused.lower(value, now, at_once=what == "at once")
+            assert 1 <= refused.limit <= before
+        assert (refused.raises_at == math.inf) == (refused.limit == math.inf)
+
+    raises = 0
+    while refused.limit < math.inf:
+        refused.raise_limit(300, refused.raises_at)
+        raises += 1
+    # Of 1 the first step is 1, and each doubles.
+    assert raises <= 10
+
+
+# --- which refusals a window explains
+
+
+@pytest.mark.parametrize("granted, explains", [(99, False), (100, False), (101, True)])
+def test_it_explains_refusals_at_counts_that_were_never_granted(granted, explains):
+    """A window that held as many before, and earlier than this one, is not the reason."""
+    refused = RefusedLimit(PER)
+    refused.record_granted(100, 0.0)
+
+    assert refused.explains(granted, 60.0) is explains
+
+
+def test_the_present_window_proves_nothing():
+    """What was granted in it is what it may be full of."""
+    refused = RefusedLimit(PER)
+    refused.record_granted(100, 0.0)
+
+    assert refused.explains(100, 59.9)
+    assert not refused.explains(100, 60.0)
+
+
+def test_it_explains_a_refusal_before_any_grant_by_nothing():
+    """Nothing was used."""
+    refused = RefusedLimit(PER)
+
+    assert refused.explains(1, 0.0)
+    assert not refused.explains(0, 0.0)
+
+
+def test_what_has_been_lowered_explains_any_refusal():
+    """It may have to be lowered further."""
+    refused = make_lowered(100)
+    refused.record_granted(100, 0.0)
+
+    assert refused.explains(1, 60.0)
+
+
+def test_old_grants_are_forgotten():
+    """After four windows: the server may have changed."""
+    refused = RefusedLimit(PER)
+    refused.record_granted(100, 0.0)
+    for part in range(1, 32):
+        refused.record_granted(1, part * PER / 8)
+    assert not refused.explains(100, 31 * PER / 8)
+
+    refused.record_granted(1, 4 * PER)
+
+    assert refused.explains(100, 4 * PER)
+
+
+@given(
+    counts=st.lists(st.integers(1, 300), min_size=1, max_size=300),
+    pace=st.floats(0.05, 20),
+    which=st.integers(0, 299),
+    later=st.floats(1, 3.5),
+)
+def test_random_refusals_do_not_lower_it(counts, pace, which, later):
+    """At a count that was granted one to three and a half windows before, it is not the reason."""
+    refused, which, refused_at = RefusedLimit(PER), which % len(counts), None
+    for place, count in enumerate(counts):
+        now = place * pace
+        if place > which and now > which * pace + later * PER:
+            break
+        refused.record_granted(count, now)
+    refused_at = which * pace + later * PER
+
+    assert not refused.explains(counts[which], refused_at)
