@@ -63,6 +63,7 @@ def make_sandbox(
 
 def _get_client_options(connection: Connection) -> dict[str, Any]:
     rate, timeout = connection.rate_limit, Timeout()
+    rate = rate and msgspec.structs.replace(rate, share=connection.share)
     if connection.wait:
         # A pause may be longer than what is left of a request, so both limits are removed.
         timeout = msgspec.structs.replace(timeout, request=None)

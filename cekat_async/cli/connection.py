@@ -20,6 +20,7 @@ from cekat_async.cli.options import (
     rate_limit_option,
     setting,
     settings_options,
+    share_option,
     switch,
     text,
     verbose_option,
@@ -39,6 +40,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     key: KeySource
     base_url: str | None
     rate_limit: RateLimit | None
+    share: float
     wait: bool
     attempts: int
     allow_http: bool
@@ -62,6 +64,7 @@ connection_options: tuple[Callable[[Any], Any], ...] = (
         "Requests at the most in so many seconds; auto: as the server says; off: any number.",
         envvar="CEKAT_RATE_LIMIT",
     ),
+    share_option,
     switch("--wait", "Wait for a spent quota however long it takes, as until tomorrow."),
     setting(
         "--attempts",
@@ -91,9 +94,12 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
             raise click.UsageError(
                 f"{format_option(name)} means nothing {without} --sandbox.", context
             )
-    if options["wait"] and options["rate_limit"] is None and is_typed(context, "wait"):
-        # The longest pause is part of a rate limit, so it cannot be changed without one.
-        raise click.UsageError("--wait means nothing with --rate-limit off.", context)
+    for name in ("wait", "share"):
+        # The longest pause and the share are part of a rate limit: without one they do nothing.
+        if options[name] and options["rate_limit"] is None and is_typed(context, name):
+            raise click.UsageError(
+                f"{format_option(name)} means nothing with --rate-limit off.", context
+            )
     if options["sandbox"]:
         return Connection(key=KeySource(), **options)
     return Connection(key=_find_key(context, api_key_file, options["base_url"]), **options)

@@ -12,6 +12,7 @@ from cekat_async.cli.parameter_types import (
     Switch,
     parse_file_name,
     parse_rate_limit,
+    parse_share,
     parse_text,
 )
 from cekat_async.cli.reporter import log_verbosely
@@ -35,6 +36,7 @@ __all__ = [
     "rate_limit_option",
     "setting",
     "settings_options",
+    "share_option",
     "switch",
     "text",
     "verbose_option",
@@ -202,6 +204,14 @@ log_format_option = setting(
     help="How standard error is written.",
 )
 
+share_option = setting(
+    "--share",
+    type=parse_share,
+    metavar="PART",
+    default="1",
+    show_default=True,
+    help="Use this part of what the server grants, such as 0.5.",
+)
 verbose_option = click.option(
     "-v",
     "--verbose",

@@ -1,4 +1,4 @@
-"""Types of options and arguments: text in any locale, file names, rates, switches."""
+"""Types of options and arguments: text in any locale, file names, rates, shares, switches."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = [
     "Switch",
     "parse_file_name",
     "parse_rate_limit",
+    "parse_share",
     "parse_target",
     "parse_text",
 ]
@@ -53,6 +54,15 @@ def parse_rate_limit(value: str) -> RateLimit | None:
     except ValueError as error:  # a ConfigurationError is one, and more precise than Python's own
         reason = str(error) if isinstance(error, ConfigurationError) else f"not {value!r}"
     raise click.BadParameter(f"write it like 300/60, or auto, or off ({reason}).")
+
+
+def parse_share(value: str) -> float:
+    """Return the part of the server's quota that a command uses: above 0, and at most 1."""
+    try:
+        return RateLimit(share=float(value)).share
+    except ValueError:
+        reason = f"a number above 0, and at most 1 (not {value!r})"
+    raise click.BadParameter(f"write it like 0.5, {reason}.")
 
 
 def _decode(value: str) -> str:

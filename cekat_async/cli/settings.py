@@ -12,7 +12,12 @@ import click
 import msgspec
 
 from cekat_async import ConfigurationError
-from cekat_async.cli.parameter_types import parse_file_name, parse_rate_limit, parse_target
+from cekat_async.cli.parameter_types import (
+    parse_file_name,
+    parse_rate_limit,
+    parse_share,
+    parse_target,
+)
 from cekat_async.cli.paths import get_settings_path
 
 if TYPE_CHECKING:
@@ -104,10 +109,12 @@ _PATH = _TEXT._replace(convert=os.path.expanduser)
 _NUMBER = _Kind("a whole number, as in {key} = 8", (int,))
 _SWITCH = _Kind("true or false", (bool,))
 _RATE = _Kind('as in {key} = "300/60"', (str, int), str)
+_SHARE = _Kind("a number, as in {key} = 0.5", (float, int), str)
 _TEXTS = _Kind('a list of texts, as in {key} = ["…", "…"]', (str, list), _make_list)
 # By the function that parses the option on the command line; for all others, text.
 _PARSED: Mapping[object, _Kind] = {
     parse_rate_limit: _RATE,
+    parse_share: _SHARE,
     parse_file_name: _PATH,
     parse_target: _PATH,
 }

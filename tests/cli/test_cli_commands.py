@@ -62,10 +62,15 @@ def test_the_first_malformed_records_are_named(cekat, served):
 
 @pytest.mark.parametrize(
     "arguments, granted, limit",
-    [((), 120, 120), (("--rate-limit", "auto"), 120, 120), (("--rate-limit", "150/60"), 300, 150)],
+    [
+        ((), 120, 120),
+        (("--rate-limit", "auto"), 120, 120),
+        (("--rate-limit", "150/60"), 300, 150),
+        (("--share", "0.5"), 120, 60),
+    ],
 )
 def test_the_limit_is_the_servers_or_a_lower_one(cekat, served, arguments, granted, limit):
-    """The client finds out what the server grants; a lower rate of one's own is kept."""
+    """The client finds out what the server grants; a lower rate or a share of it is kept."""
     with served(250, quota=Quota(granted)):
         ended = cekat("export", "out.jsonl", *arguments, "--log-format", "json")
 
@@ -99,6 +104,8 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
         (("--rate-limit", "9/2"), RateLimit(9, 2), Timeout()),
         (("--rate-limit", "900"), RateLimit(900, 60), Timeout()),
         (("--rate-limit", "off"), None, Timeout()),
+        (("--share", "0.5"), RateLimit(share=0.5), Timeout()),
+        (("--share", "0.25", "--rate-limit", "9/2"), RateLimit(9, 2, share=0.25), Timeout()),
         (("--wait",), RateLimit(longest_hold=None), Timeout(request=None)),
         (
             ("--rate-limit", "9/2", "--wait"),
@@ -112,7 +119,7 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
 def test_how_long_a_command_waits(
     cekat, clients, served, command, sandbox, arguments, rate, timeout
 ):
-    """``--rate-limit`` is the pace, and ``--wait`` takes every bound off its waits."""
+    """``--rate-limit`` and ``--share`` are the pace, ``--wait`` takes every bound off its waits."""
     with served(5):
         assert cekat(*command, *arguments, *sandbox, "--attempts", "3").code == 0
     ((_, options),) = clients

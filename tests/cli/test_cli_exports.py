@@ -407,7 +407,7 @@ def test_what_is_not_replaced_has_no_option_for_it(cekat, target, option):
 
 def test_a_nightly_setting_is_ignored_where_it_has_no_use(cekat, tmp_path):
     """A setting for all exports does not fail those for which it means nothing."""
-    (tmp_path / "cekat.toml").write_text("allow_empty = true\nwait = true")
+    (tmp_path / "cekat.toml").write_text("allow_empty = true\nwait = true\nshare = 0.5")
 
     assert cekat("export", "x.sqlite", *SIZE, "--rate-limit", "off").code == ExitCode.DONE
 

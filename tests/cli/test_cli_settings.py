@@ -70,6 +70,7 @@ def test_an_export_may_stand_in_the_file_as_a_whole(cekat, served, clients, sett
         by_inbox = true
         concurrency = 3
         rate_limit = 200
+        share = 0.5
         table = "talks"
         status = "resolved"
         incremental = true
@@ -89,7 +90,7 @@ def test_an_export_may_stand_in_the_file_as_a_whole(cekat, served, clients, sett
     }
     ((_, options),) = clients
     assert options["concurrency"] == 3
-    assert options["rate_limit"].requests == 200
+    assert (options["rate_limit"].requests, options["rate_limit"].share) == (200, 0.5)
     assert (tmp_path / "out.sqlite").exists()
 
 
@@ -193,6 +194,9 @@ def test_filters_of_the_file_are_the_exports(cekat, settings):
         ("inbox = [7]", "cekat.toml: inbox: write a list of texts"),
         ("rate_limit = 'many'", "cekat.toml: rate_limit: write it like 300/60, or auto, or off"),
         ("rate_limit = [3]", "cekat.toml: rate_limit: write as in rate_limit = "),
+        ("share = 2", "cekat.toml: share: write it like 0.5, a number above 0, and at most 1 (not"),
+        ("share = '0.5'", "cekat.toml: share: write a number, as in share = 0.5"),
+        ("share = true", "cekat.toml: share: write a number, as in share = 0.5"),
         ("log_format = 'xml'", "cekat.toml: log_format: 'xml' is not one of 'text', 'json'"),
         ("target", "cekat.toml is not TOML: "),
         ("\\xff", "cekat.toml is not TOML: "),
@@ -351,6 +355,15 @@ def test_a_file_that_only_lies_there_sends_no_key_elsewhere(cekat, settings, mon
     assert found.code == ExitCode.USAGE
     assert found.complaint.endswith("name the file: --config cekat.toml")
     assert named.code == ExitCode.NOT_REACHED
+
+
+def test_the_share_can_be_set_in_the_environment(cekat, clients, monkeypatch):
+    """``CEKAT_SHARE`` is the share of each command; a typed one overrides it."""
+    monkeypatch.setenv("CEKAT_SHARE", "0.5")
+    for typed in ((), ("--share", "1")):
+        assert cekat("inboxes", "--sandbox", *typed).code == 0
+
+    assert [options["rate_limit"].share for _, options in clients] == [0.5, 1.0]
 
 
 def test_what_is_wrong_in_the_environment_is_reported_for_its_variable(cekat, monkeypatch):

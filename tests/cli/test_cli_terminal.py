@@ -438,6 +438,7 @@ def test_data_on_a_terminal_has_the_screen_for_itself():
         (AT_EASE, ""),
         (WAITING, ", waiting 23 s for the quota (300/min)"),
         (at(WAITING, limit=None, per=0.0), ", waiting 23 s for the quota"),
+        (at(WAITING, waits_for="others"), ", waiting 23 s for others on this address"),
         (HELD, ", waiting 23 s: the server asks for a pause"),
         (DAY_SPENT, ", waiting 7 h 30 min: the quota of the day is spent"),
         (at(WAITING, next_in=1.0), ", waiting 1 s for the quota (300/min)"),
@@ -452,6 +453,22 @@ def test_where_there_is_room_a_wait_has_its_reason(limiter, shown):
     begun = "12,300 records, 29,101/min, 97% of the quota"
 
     assert export_progress._describe(Snapshot(USUAL, limiter, "x")) == begun + shown
+
+
+@pytest.mark.parametrize(
+    "limiter, waiting_for",
+    [
+        (AT_EASE, None),
+        (WAITING, "the quota"),
+        (at(WAITING, waits_for="others"), "others on this address"),
+        (at(HELD, waits_for="pause"), "the server asks for a pause"),
+    ],
+)
+def test_json_reports_what_a_request_waits_for(limiter, waiting_for):
+    """``waiting_for`` of the event ``progress`` names the reason of a wait of a second or more."""
+    fields = export_progress._get_fields(Snapshot(USUAL, limiter, "x"))
+
+    assert fields["waiting_for"] == waiting_for
 
 
 def test_a_display_is_refreshed_by_itself():

@@ -38,6 +38,8 @@ _TOLERANCE = 1.05
 # The width of the spinner and the elapsed time, which surround the text of the moving line.
 _FRAME = len("* ") + len(" 10:00:00")
 _PAGE = 100
+# What a request waits for, if it is not simply its turn: by ``LimiterSnapshot.waits_for``.
+_WAITS = {"others": "others on this address"}
 _now = time.monotonic
 
 
@@ -163,7 +165,7 @@ def _get_fields(snapshot: Snapshot) -> dict[str, Any]:
         **get_speed_fields(progress),
         "seconds_left": _estimate_seconds_left(snapshot),
         "waiting": limiter.next_in if waits else 0.0,
-        "waiting_for": (limiter.pause_reason or "the quota") if waits else None,
+        "waiting_for": (limiter.pause_reason or _get_cause(limiter)) if waits else None,
     }
 
 
@@ -248,6 +250,12 @@ def _describe_wait(limiter: LimiterSnapshot) -> tuple[str, str]:
     waits = limiter.paused_for > 0 or limiter.waiting > 0
     if not waits or not _SHORTEST_WAIT <= limiter.next_in < math.inf:
         return "", ""
-    rate = f" ({format_rate(limiter.limit, limiter.per)})" if limiter.limit else ""
-    reason = f": {limiter.pause_reason}" if limiter.pause_reason else f" for the quota{rate}"
+    has_rate = limiter.limit and limiter.waits_for not in _WAITS
+    rate = f" ({format_rate(limiter.limit or 0, limiter.per)})" if has_rate else ""
+    cause = f" for {_get_cause(limiter)}{rate}"
+    reason = f": {limiter.pause_reason}" if limiter.pause_reason else cause
     return f"waiting {format_duration(limiter.next_in)}", reason
+
+
+def _get_cause(limiter: LimiterSnapshot) -> str:
+    return _WAITS.get(limiter.waits_for, "the quota")
