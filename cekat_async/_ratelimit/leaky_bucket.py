@@ -47,7 +47,7 @@ class LeakyBucket:
 
     def has_token(self) -> bool:
         """Whether :meth:`take_token` would return at once."""
-        return not self._debt and self._pace.has_capacity() and self._peak.has_capacity()
+        return self._pace.has_capacity(self._debt + 1) and self._peak.has_capacity()
 
     async def take_token(self) -> None:
         """Wait for the next token, and take it."""
