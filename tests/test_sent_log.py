@@ -1,4 +1,4 @@
-"""The sent log: how much of any window of the server our own requests can take up."""
+"""The sent log: how many of our own requests any window of the server may hold."""
 
 import heapq
 import math
@@ -21,12 +21,12 @@ def seconds(most: float) -> st.SearchStrategy[float]:
     return st.integers(0, int(most * GRID)).map(lambda ticks: ticks / GRID)
 
 
-def make_sent_log(*closed: float, under_way: int = 0, quickest: float | None = None) -> SentLog:
-    """Return a log of requests that were settled at the times given, and of more under way."""
+def make_sent_log(*settled: float, in_flight: int = 0, quickest: float | None = None) -> SentLog:
+    """Return a log of requests that were settled at these times, and of more in flight."""
     log = SentLog()
-    for _ in range(len(closed) + under_way):
-        log.add()
-    for now in closed:
+    for _ in range(len(settled) + in_flight):
+        log.add(0.0)
+    for now in settled:
         log.settle(now, sent=True)
     if quickest is not None:
         log.record_duration(quickest)
@@ -34,13 +34,13 @@ def make_sent_log(*closed: float, under_way: int = 0, quickest: float | None = N
 
 
 class Client:
-    """Sends whenever its log lets it; the server counts what arrives, when it arrives.
+    """Sends whenever its log allows it; the server counts each request when it arrives.
 
-    The promise rests on one assumption, and this client goes right up to it: for a request that
-    takes the place of an older one, its own way there and the older one's way back take, together,
-    no less than what is deducted: half of the quickest exchange seen when the place came free, and
-    a twentieth of the window at most. (A lost request counts, if at all, before it is given up.)
-    So ways there are made as short as that allows, and ways back as short as nothing.
+    The promise needs one assumption, and this client goes to its limit: when a request takes the
+    place of an older one, its way there and the older one's way back together take no less than
+    what is deducted. That is half of the quickest exchange seen when the place became free, and at
+    most a twentieth of the window. (A lost request is counted, if at all, before it is given up.)
+    So the ways there are as short as that allows, and the ways back take no time.
     """
 
     def __init__(self, limit: int) -> None:
@@ -49,22 +49,22 @@ class Client:
         self.now = 0.0
         self.arrivals: list[float] = []
         self._quickest = math.inf
-        self._under_way: list[tuple[float, float, float, str]] = []
+        self._in_flight: list[tuple[float, float, float, str]] = []
         # Of those that took a place, in order: when settled, and how long the way back was.
         self._settled: list[tuple[float, float]] = []
-        # What was deducted when each of their places came free.
+        # What was deducted when each of their places became free.
         self._deducted: list[float] = []
 
     def sleep(self, duration: float) -> None:
-        """Let time pass, and replies come back."""
+        """Let time pass, and replies arrive."""
         end = self.now + duration
-        while self._under_way and self._under_way[0][0] <= end:
+        while self._in_flight and self._in_flight[0][0] <= end:
             self.settle_next()
         self.now = end
 
     def settle_next(self) -> None:
         """Let time pass until the next request is settled."""
-        self.now, sent, back, fate = heapq.heappop(self._under_way)
+        self.now, sent, back, fate = heapq.heappop(self._in_flight)
         self.log.settle(self.now, sent=fate != "never sent")
         if fate != "never sent":
             self._settled.append((self.now, back))
@@ -73,28 +73,29 @@ class Client:
             self._quickest = min(self._quickest, self.now - sent)
 
     def send(self, there: float, back: float, fate: str) -> None:
-        """Send a request as soon as it may go; ``there`` is made longer where it is too short."""
-        while self.spent() >= self.limit:
-            at = self.log.next_free(PER)
+        """Send a request as soon as possible; a way ``there`` that is too short is made longer."""
+        while self.count() >= self.limit:
+            at = self.log.next_free(self.now, PER)
             assert at > self.now
-            if self._under_way and self._under_way[0][0] <= at:
+            if self._in_flight and self._in_flight[0][0] <= at:
                 self.settle_next()
             else:
                 self.now = at
         there = max(there, self._shortest_way_there())
-        self.log.add()
+        self.log.add(self.now)
         if fate != "never sent":
             self.arrivals.append(self.now + there)
-        heapq.heappush(self._under_way, (self.now + there + back, self.now, back, fate))
+        heapq.heappush(self._in_flight, (self.now + there + back, self.now, back, fate))
 
-    def spent(self) -> int:
-        spent = self.log.count(self.now, PER)
+    def count(self) -> int:
+        count = self.log.count(self.now, PER)
         half = 0.0 if self._quickest == math.inf else min(self._quickest, PER / 10) / 2
-        self._deducted += [half] * (self.log.expired - len(self._deducted))
-        return spent
+        expired = self.log.count_expired(self.now, PER)
+        self._deducted += [half] * (expired - len(self._deducted))
+        return count
 
     def _shortest_way_there(self) -> float:
-        # Only places that a whole window after the reply would still be taken matter.
+        # Only places that would still be taken a whole window after the reply matter.
         replaced = zip(self._settled, self._deducted, strict=False)
         needed = [half - back for (settled, back), half in replaced if settled > self.now - PER]
         return max(needed, default=0.0)
@@ -115,10 +116,11 @@ FATES = st.sampled_from(["answered", "answered", "answered", "lost", "never sent
         max_size=40,
     ),
 )
-def test_no_window_of_the_server_holds_more_than_the_limit_however_wild_the_delays(limit, steps):
-    """Whatever the ways take, up to the assumption that :class:`Client` states, none is too full.
+def test_no_window_of_the_server_holds_more_than_the_limit_whatever_the_delays(limit, steps):
+    """No window of the server is too full, up to the assumption that :class:`Client` states.
 
-    With any waits, lost and never-sent requests, replies out of order, jitter of minutes.
+    That holds for any waits, lost and never-sent requests, replies out of order, and jitter of
+    minutes.
     """
     client = Client(limit)
     for wait, there, back, fate in steps:
@@ -136,12 +138,12 @@ def test_no_window_of_the_server_holds_more_than_the_limit_however_wild_the_dela
         st.tuples(seconds(10) | st.just(0.0), seconds(10) | st.just(0.0)), max_size=40
     ),
 )
-def test_ways_that_never_take_less_than_their_least_need_no_more_assumptions(
+def test_no_assumption_is_needed_if_no_way_is_shorter_than_in_the_first_exchange(
     limit, there, back, jitters
 ):
-    """With a least way there and back that the first exchange shows, any jitter upon it will do.
+    """If the first exchange shows the least way there and back, any jitter on top is safe.
 
-    So one may take nothing, and the other all; nothing here is made longer to suit the promise.
+    One of the two may take no time. No way there is made longer for the sake of the promise.
     """
     client = Client(limit)
     client.send(there, back, "answered")
@@ -155,23 +157,23 @@ def test_ways_that_never_take_less_than_their_least_need_no_more_assumptions(
 
 @pytest.mark.parametrize("there, back", [(0.0, 1.0), (1.0, 0.0), (0.5, 0.5)])
 @pytest.mark.parametrize("limit", [1, 3])
-def test_constant_delays_cost_half_a_trip_a_window(limit, there, back):
-    """When each exchange takes alike, windows are used but for half of it; not less, nor more."""
+def test_constant_delays_cost_half_an_exchange_per_window(limit, there, back):
+    """If each exchange takes the same time, half of it is lost per window, no less and no more."""
     client = Client(limit)
     for _ in range(10 * limit):
         client.send(there, back, "answered")
-    # The first period knows of no exchange yet.
+    # In the first window no exchange is known yet.
     rounds = client.arrivals[limit::limit]
 
     assert {later - sooner for sooner, later in pairwise(rounds)} == {60.5}
 
 
 @pytest.mark.parametrize("there, held", [(1.0, 1), (0.9, 2)])
-def test_a_way_there_that_breaks_the_assumption_can_fill_a_window_too_far(there, held):
-    """What the promise is not: after one slow exchange, a quick one could arrive too early.
+def test_a_way_there_that_breaks_the_assumption_can_overfill_a_window(there, held):
+    """The assumption of :class:`Client` is needed exactly: a shorter way there breaks the promise.
 
-    The first came late and its reply at once; half of that exchange is deducted; the second one
-    takes less than that. The assumption of :class:`Client` is needed, to the last bit.
+    The first request arrived late and its reply took no time. Half of that exchange is deducted,
+    and the second request takes less than that.
     """
     log = make_sent_log(2.0, quickest=2.0)
     assert log.count(60.99, PER) == 1
@@ -180,89 +182,164 @@ def test_a_way_there_that_breaks_the_assumption_can_fill_a_window_too_far(there,
     assert most_in_any([2.0, 61.0 + there], PER) == held
 
 
-def test_nothing_is_spent_in_the_beginning():
-    """An empty log has nothing in any window, and no place that could come free."""
+def test_a_new_log_is_empty():
+    """A new log has nothing in any window, no place that could become free, and no reply."""
     log = SentLog()
 
-    assert log.count(0.0, PER) == 0
-    assert log.next_free(PER) == math.inf
-    assert not log.has_settled
-    assert (log.total, log.in_flight, log.expired) == (0, 0, 0)
+    assert log.count(0.0, PER) == log.count_granted(0.0, PER) == log.count_expired(0.0, PER) == 0
+    assert log.next_free(0.0, PER) == math.inf
+    assert not log.has_reply
+    assert log.began_at == math.inf
+    assert (log.total, log.in_flight) == (0, 0)
+
+
+def test_it_knows_when_the_first_request_was_sent():
+    """``began_at`` is the time of the first request, and later ones do not change it."""
+    log = SentLog()
+    log.add(5.0)
+    log.add(7.0)
+
+    assert log.began_at == 5.0
+    assert (log.total, log.in_flight) == (2, 2)
+
+
+def test_a_reply_is_what_a_duration_is_recorded_for():
+    """A request that got no reply settles without a duration, and shows nothing of the way."""
+    log = make_sent_log(1.0)
+    assert not log.has_reply
+
+    log.record_duration(1.0)
+    assert log.has_reply
+    assert log.quickest == 1.0
 
 
 def test_a_request_takes_its_place_from_its_departure():
-    """What is under way counts, however long it takes, and only a reply lets its place age."""
-    log = make_sent_log(under_way=2)
+    """A request in flight counts, however long it takes; its place ages from the reply on."""
+    log = make_sent_log(in_flight=2)
 
     assert log.count(0.0, PER) == 2
     assert log.count(1e9, PER) == 2
-    assert log.next_free(PER) == math.inf
-    assert (log.total, log.in_flight, log.expired) == (2, 2, 0)
+    assert log.next_free(1e9, PER) == math.inf
+    assert log.count_expired(1e9, PER) == 0
 
 
-def test_a_place_comes_free_one_period_after_the_reply():
+def test_a_place_is_free_one_window_after_the_reply():
     """It is taken until then, and free at that very moment; that is when the next one may go."""
-    log = make_sent_log(10.0, 12.0, under_way=1)
+    log = make_sent_log(10.0, 12.0, in_flight=1)
 
-    assert log.next_free(PER) == 70.0
+    assert log.next_free(12.0, PER) == 70.0
     assert log.count(69.99, PER) == 3
-    assert log.has_settled
     assert log.count(70.0, PER) == 2
-    assert (log.next_free(PER), log.expired) == (72.0, 1)
+    assert (log.next_free(70.0, PER), log.count_expired(70.0, PER)) == (72.0, 1)
     assert log.count(72.0, PER) == 1
-    assert not log.has_settled
-    assert (log.total, log.in_flight, log.expired) == (3, 1, 2)
+    assert (log.next_free(72.0, PER), log.count_expired(72.0, PER)) == (math.inf, 2)
+    assert (log.total, log.in_flight) == (3, 1)
 
 
 def test_a_request_that_was_never_sent_took_no_place():
-    """It counts while nobody knows, and not a moment longer; it does not age either."""
-    log = make_sent_log(under_way=1)
+    """It counts only until that is known, and does not expire."""
+    log = make_sent_log(in_flight=1)
     log.settle(1.0, sent=False)
 
     assert log.count(1.0, PER) == 0
-    assert not log.has_settled
+    assert log.next_free(1.0, PER) == math.inf
     assert (log.total, log.in_flight) == (1, 0)
-    assert log.count(100.0, PER) == 0
-    assert log.expired == 0
+    assert log.count_expired(100.0, PER) == 0
 
 
 def test_half_of_the_quickest_exchange_is_deducted():
-    """The quickest so far, whichever came last."""
+    """The quickest exchange so far counts, not the latest one."""
     log = make_sent_log(0.0, quickest=4.0)
-    assert log.next_free(PER) == 58.0
+    assert log.next_free(0.0, PER) == 58.0
 
     log.record_duration(1.0)
     log.record_duration(3.0)
 
-    assert log.next_free(PER) == 59.5
+    assert log.next_free(0.0, PER) == 59.5
     assert log.count(59.49, PER) == 1
     assert log.count(59.5, PER) == 0
 
 
-@given(closed=st.floats(0, 1e6), per=st.floats(0.001, 3600))
+@given(settled=st.floats(0, 1e6), per=st.floats(0.001, 3600))
 @example(9.1, 59.9)
-def test_when_the_next_place_comes_free_it_is_free(closed, per):
-    """At the very time that is told: who comes then would else be told to come now, and wait."""
-    log = make_sent_log(closed)
+def test_at_the_time_that_it_names_the_next_place_is_free(settled, per):
+    """Rounding must not make a caller come at that time and be told the same time again."""
+    log = make_sent_log(settled)
 
-    assert log.count(log.next_free(per), per) == 0
+    assert log.count(log.next_free(settled, per), per) == 0
 
 
 def test_an_exchange_that_took_no_time_deducts_nothing():
-    """On one machine, or by a clock that stands still, the whole period is waited for."""
-    assert make_sent_log(0.0, quickest=0.0).next_free(PER) == PER
+    """On one machine, or by a clock that stands still, a place is taken for the whole window."""
+    assert make_sent_log(0.0, quickest=0.0).next_free(0.0, PER) == PER
 
 
-@pytest.mark.parametrize("per", [1.0, 60.0])
+@pytest.mark.parametrize("per", [1.0, 60.0, 86_400.0])
 def test_at_most_a_twentieth_of_the_window_is_deducted(per):
-    """The quickest of nothing but slow exchanges proves little."""
-    assert make_sent_log(0.0, quickest=1e6).next_free(per) == per - per / 20
+    """If all exchanges were slow, the quickest of them proves little."""
+    assert make_sent_log(0.0, quickest=1e6).next_free(0.0, per) == per - per / 20
 
 
-def test_another_period_is_another_view_of_the_same_requests():
-    """A longer window holds what a shorter one lost sight of only if nobody looked before."""
+def test_one_log_answers_for_windows_of_any_length():
+    """Each window is counted by itself, in any order, and the longer ones lose nothing by that."""
     log = make_sent_log(0.0, 5.0, 9.0)
 
-    assert log.count(10.0, PER) == 3
-    assert log.count(10.0, 2.0) == 1
-    assert log.count(10.0, PER) == 1
+    assert [log.count(10.0, per) for per in (PER, 2.0, PER, 8.0)] == [3, 1, 3, 2]
+    assert [log.next_free(10.0, per) for per in (PER, 2.0, 8.0)] == [60.0, 11.0, 13.0]
+    assert [log.count_expired(10.0, per) for per in (PER, 2.0, 8.0)] == [0, 2, 1]
+
+
+def test_what_had_left_a_window_can_be_asked_for_an_earlier_time():
+    """The difference of two times is how many places became free between them."""
+    log = make_sent_log(0.0, 5.0, 9.0)
+
+    assert [log.count_expired(at, PER) for at in (59.9, 60.0, 65.0, 100.0)] == [0, 1, 2, 3]
+
+
+def test_only_what_was_granted_is_counted_as_granted():
+    """Requests in flight and refused ones do not count; refused ones leave the window as well."""
+    log = make_sent_log(0.0, 5.0, 9.0, in_flight=2)
+    log.record_refusal(9.0)
+
+    assert log.count_granted(10.0, PER) == 2
+    assert log.count_granted(10.0, 2.0) == 0
+    assert log.count_granted(64.9, PER) == 1
+    assert log.count_granted(70.0, PER) == 0
+
+
+def test_what_no_window_needs_is_deleted_and_still_counted_as_expired():
+    """A long job takes bounded memory, and no count changes by the deletion."""
+    log = SentLog()
+    for now in range(3_000):
+        log.add(float(now))
+        log.settle(float(now), sent=True)
+        if now % 2:
+            log.record_refusal(float(now))
+    before = [
+        (log.count(3_000.0, per), log.count_granted(3_000.0, per), log.count_expired(at, per))
+        for per in (1.0, PER)
+        for at in (2_940.0, 3_000.0)
+    ]
+
+    log.forget(3_000.0, PER)
+
+    assert len(log._settled) == 2 * PER - 1
+    assert len(log._refused) == PER
+    assert before == [
+        (log.count(3_000.0, per), log.count_granted(3_000.0, per), log.count_expired(at, per))
+        for per in (1.0, PER)
+        for at in (2_940.0, 3_000.0)
+    ]
+
+
+def test_a_few_old_requests_are_not_worth_deleting():
+    """Entries are deleted a thousand at a time, so that it takes little time per request."""
+    log = make_sent_log(*map(float, range(999)))
+
+    log.forget(1e6, PER)
+    assert len(log._settled) == 999
+
+    log.settle(1_000.0, sent=True)
+    log.forget(1e6, PER)
+    assert log._settled == []
+    assert log.count_expired(1e6, PER) == 1_000

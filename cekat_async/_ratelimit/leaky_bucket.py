@@ -50,16 +50,23 @@ class LeakyBucket:
 
     def has_token(self) -> bool:
         """Whether :meth:`take_token` would return at once."""
-        return not self._is_new and self._pace.has_capacity() and self._peak.has_capacity()
+        return self._pace.has_capacity(self._get_debt() + 1) and self._peak.has_capacity()
 
     async def take_token(self) -> None:
         """Wait for the next token, and take it."""
-        if self._is_new:
-            # It has nothing to make up: a rate that changes all the time must not allow that each
-            # time. The next token comes one interval after the last, as before.
-            self._is_new = False
-            passed = min(1.0, (time_now() - self._last_at) / self._interval)
-            await self._pace.acquire(self._size - passed)
+        debt, self._is_new = self._get_debt(), False
+        if debt:
+            await self._pace.acquire(debt)
         await self._peak.acquire()
         await self._pace.acquire()
         self._last_at = time_now()
+
+    def _get_debt(self) -> float:
+        """Return what has to leak before a new bucket counts.
+
+        It has nothing to make up: a rate that changes all the time must not allow that each time.
+        The next token comes one interval after the last, as before.
+        """
+        if not self._is_new:
+            return 0.0
+        return self._size - min(1.0, (time_now() - self._last_at) / self._interval)

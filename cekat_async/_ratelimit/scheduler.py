@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scheduler", "Slot", "WaitReason"]
 
-_MINUTE, _DAY = 60.0, 86_400.0
+_DAY = 86_400.0
 # What is never sent at once, but spread over the window, in case others need it: this part of the
 # limit, if so many may be sent. Of a small limit it is half, and at most eight: their replies show
 # how long the window is.
@@ -106,6 +106,7 @@ class Scheduler:
         self._used_by_others = 0
         self._earned = EarnedTotal()
         self._remaining = Remaining(self._sent, self.terms, self.server_per)
+        self._longest = self._get_longest()
         self._credit = BurstCredit(float(self.terms.limit))
         self._last_sent_at = -math.inf
 
@@ -189,6 +190,8 @@ class Scheduler:
         ours = self._remaining.get_pace_beside_others(remaining, now)
         rest, end = self._remaining.get_rest_of_window(remaining, now)
         at = max(self._last_sent_at + 1 / ours, self._spread(rest, end, self.terms, now))
+        # Afterwards nothing is known of others.
+        at = min(at, self._remaining.get_expiry())
         if slot.is_burst or at <= max(now, slot.at):
             return slot
         return Slot(at, WaitReason.OTHERS, remaining=remaining)
@@ -224,6 +227,7 @@ class Scheduler:
     def settle(self, now: float, *, sent: bool) -> None:
         """Record that a request is over: it counts, unless it was never sent."""
         self._sent.settle(now, sent=sent)
+        self._sent.forget(now, self._longest)
 
     def observe(self, permit: Permit, outcome: Outcome, now: float) -> None:
         """Settle a request that got a reply, and learn from it."""
@@ -251,14 +255,18 @@ class Scheduler:
             window._replace(limit=max(1, int(window.limit * self._share)))
             for window in self._estimate.windows
         )
-        if windows == self.windows:
-            return
-        self.earned(now)  # until now at the old ones
-        self.windows = windows
-        self.terms = min(self.windows, key=lambda window: window.rate)
+        if windows != self.windows:
+            self.earned(now)  # until now at the old ones
+            self.windows = windows
+            self.terms = min(self.windows, key=lambda window: window.rate)
+        # With a rate of another process, only the window of the reports may change.
         self._remaining.set_terms(self.terms, self.server_per)
-        longest = max(_MINUTE, *(window.per for window in self.windows))
-        self._sent.forget(now, _DAY if self._per_day < math.inf else longest)
+        self._longest = self._get_longest()
+
+    def _get_longest(self) -> float:
+        """Return the seconds of the longest window that is counted."""
+        day = _DAY if self._per_day < math.inf else 0.0
+        return max(day, self._estimate.longest, *(window.per for window in self.windows))
 
     def _count_granted(self, now: float, per: float) -> int:
         """Return how many requests of a window that ends now were granted, to all together."""
@@ -285,8 +293,10 @@ class Scheduler:
     def _learn_length(self, reported: QuotaStatement, permit: Permit, now: float) -> None:
         """Learn how long the server's window is, if it does not say so."""
         limit, remaining = reported.limit, reported.remaining
-        # Some servers always report that nothing is left.
-        if limit is None or not remaining or reported.per is not None:
+        if limit is None or reported.per is not None:
+            return
+        # Some servers always report that nothing is left, or more than the limit.
+        if remaining is None or not 0 < remaining <= limit:
             return
         self._estimate.learn_length(
             Report(limit, remaining, reported.reset, permit.sent, now),

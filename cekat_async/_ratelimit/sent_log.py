@@ -97,11 +97,12 @@ class SentLog:
     def forget(self, now: float, longest: float) -> None:
         """Delete what is of no use, if no window is longer than ``longest`` seconds."""
         # What left the window during the last one is still asked for.
-        if self._find(now, 2 * longest) >= _MOST_OLD:
-            old = self._find(now, 2 * longest)
-            del self._settled[:old]
-            self._deleted += old
-            del self._refused[: bisect_right(self._refused, now - 2 * longest)]
+        if len(self._settled) < _MOST_OLD or self._find(now, 2 * longest) < _MOST_OLD:
+            return
+        old = self._find(now, 2 * longest)
+        del self._settled[:old]
+        self._deleted += old
+        del self._refused[: bisect_right(self._refused, now - 2 * longest)]
 
     def _find(self, at: float, per: float) -> int:
         """Return the place of the first request that a window which ends then may hold."""

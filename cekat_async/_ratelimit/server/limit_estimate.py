@@ -97,6 +97,11 @@ class LimitEstimate:
         """Seconds of the window that the server's reports are about."""
         return self._stated[0].per if self._stated else self._own.per
 
+    @property
+    def longest(self) -> float:
+        """Seconds of the longest window of which requests are counted, whether it counts or not."""
+        return max(self.server_per, *(one.per for one in self._refused))
+
     def update(self, reported: Sequence[QuotaStatement], now: float) -> None:
         """Follow what the server states, up and down."""
         stated = [one for one in reported if one.limit]

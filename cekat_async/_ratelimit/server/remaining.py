@@ -56,6 +56,10 @@ class Remaining:
         is_trusted = now >= self._reliability.trusts_zero_from
         return is_trusted and self._server.is_current(now, self._per)
 
+    def get_expiry(self) -> float:
+        """Return until when the newest report is valid."""
+        return self._server.get_expiry(self._per)
+
     def allows_burst(self, now: float) -> bool:
         """Whether what is left may be used at once, for it is reported and nobody else needs it."""
         is_trusted = self.is_valid(now) and now >= self._reliability.trusts_remaining_from

@@ -74,9 +74,13 @@ class ServerQuota:
         """About when the server made the newest report: half-way between request and reply."""
         return (self._sent_at + self.received_at) / 2
 
+    def get_expiry(self, per: float) -> float:
+        """Return until when the newest report is valid."""
+        return self.received_at + per if self.is_continuous else self.resets_at
+
     def is_current(self, now: float, per: float) -> bool:
         """Whether the newest report is still valid."""
-        return now < (self.received_at + per if self.is_continuous else self.resets_at)
+        return now < self.get_expiry(per)
 
     def update(self, reported: QuotaStatement, permit: Permit, now: float, per: float) -> bool:
         """Record the report in the reply to ``permit``; return whether it is the newest."""
