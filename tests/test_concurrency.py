@@ -15,8 +15,8 @@ from cekat_async import RateLimit, RetryPolicy
 from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
-from cekat_async._ratelimit.server.refusals import RefusalKind
 from cekat_async._ratelimit.sent_log import Permit
+from cekat_async._ratelimit.server.refusals import RefusalKind
 from cekat_async._request.adaptive_limit import AdaptiveLimit, Flight
 from cekat_async._request.concurrency import ConcurrencyLimit
 from cekat_async._request.pipeline import Pipeline

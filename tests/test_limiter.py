@@ -173,7 +173,7 @@ async def test_one_request_is_sent_before_the_first_reply():
 
     limiter.observe(second, OK)
     rest = await asyncio.gather(*waiting[1:])
-    assert [permit.sent for permit in rest] == pytest.approx([10.0, 10.1, 10.2, 10.3], abs=0.11)
+    assert [permit.sent for permit in rest] == pytest.approx([10.0, 10.2, 10.4, 10.6])
     assert first.sent < 1.0
 
 
@@ -486,7 +486,7 @@ async def test_other_replies_hold_nobody(answer, caplog):
     limiter = Limiter(RateLimit(300))
     await call(limiter, answer)
     assert limiter.snapshot().paused_for == limiter.get_pause_time() == 0
-    assert await call(limiter) == pytest.approx(0.2)
+    assert await call(limiter) == 0
     assert not caplog.records
 
 

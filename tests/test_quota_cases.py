@@ -60,7 +60,7 @@ def test_a_bucket_that_reports_its_size(name):
 )
 def test_a_short_and_a_long_window(name):
     """The long window is found, although only the short one is reported: 95 %, at most 8 429s."""
-    assert find_misses(name, run(name, 4)) == []
+    assert find_misses(name, run(name, 10)) == []
 
 
 @cases(

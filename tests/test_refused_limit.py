@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cekat_async._ratelimit.server.refused_limit import RefusedLimit
 
+CEILING = 1_000
 PER = 60.0
 
 
@@ -53,11 +54,11 @@ def test_one_refusal_lowers_it_if_its_reason_is_known():
 
 
 def test_refusals_never_raise_it():
-    """A refusal after more grants shows nothing new."""
+    """A limit that is refused again, whatever was granted, is lowered by a tenth."""
     refused = make_lowered(100)
     refused.lower(200, 10.0)
 
-    assert refused.limit == 100
+    assert refused.limit == 90
 
 
 def test_it_falls_further_if_it_is_refused_below():
@@ -174,7 +175,7 @@ def test_it_explains_refusals_at_counts_that_were_never_granted(granted, explain
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
 
-    assert refused.explains(granted, 60.0) is explains
+    assert refused.explains(granted, CEILING, 60.0) is explains
 
 
 def test_the_present_window_proves_nothing():
@@ -182,16 +183,16 @@ def test_the_present_window_proves_nothing():
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
 
-    assert refused.explains(100, 59.9)
-    assert not refused.explains(100, 60.0)
+    assert refused.explains(100, CEILING, 59.9)
+    assert not refused.explains(100, CEILING, 60.0)
 
 
 def test_it_explains_a_refusal_before_any_grant_by_nothing():
     """Nothing was used."""
     refused = RefusedLimit(PER)
 
-    assert refused.explains(1, 0.0)
-    assert not refused.explains(0, 0.0)
+    assert refused.explains(1, CEILING, 0.0)
+    assert not refused.explains(0, CEILING, 0.0)
 
 
 def test_what_has_been_lowered_explains_any_refusal():
@@ -199,7 +200,7 @@ def test_what_has_been_lowered_explains_any_refusal():
     refused = make_lowered(100)
     refused.record_granted(100, 0.0)
 
-    assert refused.explains(1, 60.0)
+    assert refused.explains(1, CEILING, 60.0)
 
 
 def test_old_grants_are_forgotten():
@@ -208,11 +209,11 @@ def test_old_grants_are_forgotten():
     refused.record_granted(100, 0.0)
     for part in range(1, 32):
         refused.record_granted(1, part * PER / 8)
-    assert not refused.explains(100, 31 * PER / 8)
+    assert not refused.explains(100, CEILING, 31 * PER / 8)
 
     refused.record_granted(1, 4 * PER)
 
-    assert refused.explains(100, 4 * PER)
+    assert refused.explains(100, CEILING, 4 * PER)
 
 
 @given(
@@ -231,4 +232,4 @@ def test_random_refusals_do_not_lower_it(counts, pace, which, later):
         refused.record_granted(count, now)
     refused_at = which * pace + later * PER
 
-    assert not refused.explains(counts[which], refused_at)
+    assert not refused.explains(counts[which], CEILING, refused_at)

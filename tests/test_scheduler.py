@@ -1050,7 +1050,7 @@ def test_what_other_processes_were_granted_counts_for_a_refusal():
     scheduler = make_scheduler(100)
     call(scheduler, 0.0)
     fill(scheduler, 10, 100.0)
-    scheduler.note_used_by_all(50, 100.0)
+    scheduler.note_used_by_all(50 + 1, 100.0)  # with the one that is about to be sent
     for now in (101.0, 102.0):
         refuse(scheduler, now)
 

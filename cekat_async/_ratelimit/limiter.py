@@ -159,10 +159,10 @@ class Limiter:
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
         """Settle a request that got a reply, and return why it was refused, if it was."""
-        now, before = time_now(), self._scheduler.terms
-        outcome = read_outcome(reply, self._scheduler.server_per)
-        self._scheduler.observe(permit, outcome, now)
-        if (terms := self._scheduler.terms) != before:
+        now, scheduler, before = time_now(), self._scheduler, self._scheduler.terms
+        outcome = read_outcome(reply, scheduler.server_per, trusts_headers=scheduler.trusts_server)
+        scheduler.observe(permit, outcome, now)
+        if (terms := scheduler.terms) != before:
             _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
         self._pause_if_asked(reply, outcome)
         self._wake_first(now)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cekat_async._ratelimit.burst_credit import BurstCredit
 from cekat_async._ratelimit.earned_total import EarnedTotal
 from cekat_async._ratelimit.sent_log import Permit, SentLog
+from cekat_async._ratelimit.server.headers import get_scarcity
 from cekat_async._ratelimit.server.limit_estimate import LimitEstimate, Terms
 from cekat_async._ratelimit.server.refusals import RefusalHistory, RefusalKind
 from cekat_async._ratelimit.server.remaining import Remaining
@@ -92,12 +93,13 @@ class Scheduler:
         windows: The limits that it keeps now.
         terms: The slowest of them.
         refusals: The refusals so far.
+        trusts_server: Whether the rate-limit headers of replies are read.
     """
 
     def __init__(self, rate: RateLimit) -> None:
         self.refusals = RefusalHistory()
         self._estimate = LimitEstimate(rate)
-        self._trusts_server = rate.trust_server
+        self.trusts_server = rate.trust_server
         self._per_day = rate.per_day or math.inf
         self._share = 1.0
         self.windows = self._estimate.windows
@@ -234,9 +236,9 @@ class Scheduler:
         self.settle(now, sent=True)
         self._sent.record_duration(now - permit.sent)
         scarcest = None
-        if self._trusts_server and (short := outcome.short):
+        if short := outcome.short:
             # Of several quotas the scarcest decides what is left.
-            scarcest = min(short, key=_get_scarcity)
+            scarcest = min(short, key=get_scarcity)
             if outcome.granted:
                 self._learn_length(scarcest, permit, now)
             self._estimate.update(short, now)
@@ -321,15 +323,15 @@ class Scheduler:
         is_hidden = self.refusals.are_frequent and self._estimate.is_documented(count)
         if outcome.refusal is RefusalKind.OVERLOAD and not is_persistent and not is_hidden:
             return
-        if reported is not None and reported.remaining == 0:
-            self._estimate.extend(outcome.asked or 0.0)
+        if reported is not None and reported.remaining is not None:
+            if reported.remaining == 0:
+                self._estimate.extend(outcome.asked or 0.0, now)
             if outcome.refusal is RefusalKind.QUOTA and not is_persistent:
                 self._learn_from_used_up(reported, now)
                 return
-        if reported is not None and reported.remaining:
-            # It refuses what it reports as left.
-            self._remaining.distrust(now)
-            self._estimate.distrust(now)
+            if reported.remaining:  # It refuses what it reports as left.
+                self._remaining.distrust(now)
+                self._estimate.distrust(now)
         self._estimate.lower(count, outcome.asked, self._sent.began_at, now)
 
     def _learn_from_used_up(self, reported: QuotaStatement, now: float) -> None:
@@ -338,7 +340,3 @@ class Scheduler:
             self._estimate.lengthen(now)
         else:
             self._remaining.leave_more(now)
-
-
-def _get_scarcity(reported: QuotaStatement) -> float:
-    return math.inf if reported.remaining is None else reported.remaining

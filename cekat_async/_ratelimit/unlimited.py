@@ -28,6 +28,7 @@ class Unlimited:
     terms = Terms(0, 0.0, "unpaced")
     windows: tuple[Terms, ...] = ()
     server_per = 0.0
+    trusts_server = True
 
     def __init__(self) -> None:
         self.refusals = RefusalHistory()

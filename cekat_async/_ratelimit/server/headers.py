@@ -8,6 +8,7 @@ careful value counts.
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from cekat_async._api.dates import parse_http_date
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["QuotaStatement", "parse_rate_limit_headers"]
+__all__ = ["QuotaStatement", "get_scarcity", "parse_rate_limit_headers"]
 
 
 class QuotaStatement(msgspec.Struct, frozen=True):
@@ -42,6 +43,11 @@ class QuotaStatement(msgspec.Struct, frozen=True):
     def is_long(self) -> bool:
         """Whether it is about a day or another long window, and not about the pace."""
         return (self.per or 0.0) > _LONG or (self.reset or 0.0) > _LONG
+
+
+def get_scarcity(reported: QuotaStatement) -> float:
+    """Return how many requests are left of a quota; infinite if that is not reported."""
+    return math.inf if reported.remaining is None else reported.remaining
 
 
 # A window of more seconds than this is about the day.

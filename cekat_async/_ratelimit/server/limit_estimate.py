@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from cekat_async._ratelimit.server.headers import get_scarcity
 from cekat_async._ratelimit.server.learned_rate import Evidence
 from cekat_async._ratelimit.server.refused_limit import RefusedLimit
 from cekat_async._ratelimit.server.window_length import WindowLength
@@ -104,7 +105,8 @@ class LimitEstimate:
 
     def update(self, reported: Sequence[QuotaStatement], now: float) -> None:
         """Follow what the server states, up and down."""
-        stated = [one for one in reported if one.limit]
+        # What is left is about the scarcest of several quotas, so that one comes first.
+        stated = sorted((one for one in reported if one.limit), key=get_scarcity)
         if not stated:
             return
         self.is_length_guessed = any(one.per is None for one in stated)
@@ -122,9 +124,10 @@ class LimitEstimate:
         self._length.lengthen(now)
         self.renew(now)
 
-    def extend(self, seconds: float) -> None:
+    def extend(self, seconds: float, now: float) -> None:
         """Assume a longer window: the server will not grant more for so long."""
         self._length.extend(seconds)
+        self.renew(now)
 
     def distrust(self, now: float) -> None:
         """Return to the own limit for a while: the server refused what it stated."""

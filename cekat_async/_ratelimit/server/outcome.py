@@ -41,9 +41,15 @@ class Outcome(NamedTuple):
         return max(resets, default=default)
 
 
-def read_outcome(reply: Reply, per: float) -> Outcome:
-    """Return what a reply says; the server's window is assumed to be ``per`` seconds long."""
-    reported = parse_rate_limit_headers(reply.headers)
+def read_outcome(reply: Reply, per: float, *, trusts_headers: bool = True) -> Outcome:
+    """Return what a reply says.
+
+    Args:
+        reply: The reply.
+        per: The seconds that the server's window is assumed to be long.
+        trusts_headers: Whether its rate-limit headers are read. ``Retry-After`` always is.
+    """
+    reported = parse_rate_limit_headers(reply.headers) if trusts_headers else ()
     if reply.status != TOO_MANY_REQUESTS:
         return Outcome(reported, granted=reply.status == OK)
     asked = parse_retry_after(reply.headers)
