@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual, virtual
 from support.effort import EFFORT
 from support.scripted import reply
+from support.shared_store import Budget, Store, make_limiter
 
 from cekat_async import Limiter, LimiterSnapshot, RateLimit
 from cekat_async._api.replies import Reply
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._ratelimit.snapshot import WindowSnapshot
-from cekat_async.errors import ConfigurationError, RateLimitError
+from cekat_async.errors import ConfigurationError, RateLimitError, ServerError
 
 NEVER = float("inf")
 RATES = [1, 2, 3, 10, 60, 300, 1000]
@@ -691,6 +692,69 @@ async def test_one_line_for_each_pause(caplog):
         "the server asks for a pause: holding all requests for 5 s",
         "the server asks for a pause: holding all requests for 2.5 s",
     ]
+
+
+@virtual
+async def test_an_error_says_when_requests_are_accepted_again():
+    """It does so if the pause is longer than the call can wait, and only then.
+
+    A pause after a 429 concerns all requests; after another status only the retry of that call.
+    """
+    limiter = Limiter()
+    await call(limiter, reply(429, Retry_After="500"))
+    refused = RateLimitError("refused", status=429)
+    limiter.set_resumption(refused, now() + 501)
+    assert refused.resumes_at is None
+    limiter.set_resumption(refused, now() + 499)
+    assert refused.retry_after == pytest.approx(500)
+    assert "Timeout.deadline" in refused.__notes__[0]
+
+    for retry_after, is_set in ((None, False), (20.0, False), (40.0, True)):
+        failed = ServerError("failed", status=500)
+        failed.retry_after = retry_after
+        limiter.set_resumption(failed, math.inf, 30.0)
+        assert (failed.resumes_at is not None) == is_set
+
+
+@virtual
+async def test_a_pause_is_announced_to_those_who_share_the_budget():
+    """A refusal of one process holds the others as well, and so does a budget that is away."""
+    store = Store(outages=[(300, 310)])
+    one, two = (make_limiter(Budget(store)) for _ in range(2))
+    for limiter in (one, two):
+        await asyncio.gather(*(call(limiter) for _ in range(3)))
+    await asyncio.sleep(130 - now())
+    await call(one, reply(429, Retry_After="100"))
+    await asyncio.sleep(1)
+
+    assert await call(two) == pytest.approx(230, abs=2)
+    assert two.get_pause_time() == pytest.approx(100, abs=2)
+    await asyncio.sleep(300 - now())
+    await call(two)
+    assert two.get_pause_time() == pytest.approx(100, abs=2)
+
+
+@virtual
+async def test_a_pause_that_begins_while_the_budget_is_asked_counts():
+    """The budget's answer may take a while, and nothing is sent in a pause that began since."""
+    limiter = make_limiter(Budget(Store(), answers=(0.3,)))
+    await call(limiter)
+    await asyncio.sleep(10)
+    permit = await limiter.acquire()
+    await asyncio.sleep(10)
+    waiting = asyncio.create_task(call(limiter))
+    await asyncio.sleep(0.1)
+    limiter.observe(permit, reply(429, Retry_After="20"))
+
+    end = now() + 20
+
+    assert end <= await waiting <= end + 0.31
+
+
+def test_other_budgets_are_refused():
+    """Anything that has not the methods of a budget is refused."""
+    with pytest.raises(ConfigurationError, match="budget must be a SharedBudget, not <object"):
+        Limiter(budget=object())
 
 
 @pytest.mark.parametrize("seconds, level", [(1, "INFO"), (60, "INFO"), (61, "WARNING")])

@@ -695,10 +695,10 @@ def test_a_lowered_limit_stays_when_the_server_states_another():
     fill(scheduler, 20, 100.0)
     for now in (104.0, 108.0):
         refuse(scheduler, now)
-    call(scheduler, 112.0, left(300, 250))
+    call(scheduler, 160.0, left(300, 250))
 
     assert scheduler.windows == (Terms(300, 60.0, "stated"), Terms(20, 60.0, "refusals"))
-    learned = scheduler.get_learned(112.0)
+    learned = scheduler.get_learned(160.0)
     assert learned is not None
     assert learned.requests == 20
 
@@ -1175,6 +1175,13 @@ class Driver:
         self.done: list[Sent] = []
         self.longest_reset = 0.0
         self.watched: dict[float, Watched] = {}
+        # The most requests that each source of a limit allows.
+        self.ceilings = {
+            "documented": 300 * rate.share,
+            "configured": rate.requests or 0,
+            "stated": 0.0,
+            "shared": 0.0,
+        }
         self.look()
 
     def look(self) -> None:
@@ -1186,7 +1193,8 @@ class Driver:
         for limit, per, source in windows:
             assert limit >= 1
             assert per > 0
-            assert source != "stated" or self.rate.trust_server
+            if source in self.ceilings:
+                assert limit <= max(1, self.ceilings[source])
             limits[per] = min(limit, limits.get(per, limit))
         self.watched = {per: one for per, one in self.watched.items() if per in limits}
         for per, limit in limits.items():
@@ -1251,11 +1259,21 @@ class Driver:
     ) -> None:
         outcome = Outcome(tuple(reported), granted=fate == "granted")
         resets = [part.reset or 0.0 for part in outcome.short]
+        if self.rate.trust_server:
+            self.raise_ceiling("stated", max((one.limit or 0 for one in outcome.short), default=0))
         if fate == "refused":
             kind = classify_refusal(reported, asked, self.scheduler.server_per)
             outcome = outcome._replace(refusal=kind, asked=asked)
         self.longest_reset = max(self.longest_reset, *resets, 0.0)
         self.scheduler.observe(permit, outcome, self.now)
+
+    def adopt(self, rate: LearnedRate | None) -> None:
+        self.raise_ceiling("shared", rate.requests if rate else 0)
+        self.scheduler.adopt(rate, self.now)
+
+    def raise_ceiling(self, source: str, limit: int) -> None:
+        """Record that a source allows that many requests, of which the share is kept to."""
+        self.ceilings[source] = max(self.ceilings[source], limit * self.rate.share)
 
     def check(self, times: list[float]) -> None:
         """Check all windows that end now, of times of departure or of settlement."""
@@ -1362,7 +1380,7 @@ def drive(driver: Driver, happens: list[tuple]) -> None:
             case "share":
                 driver.scheduler.set_share(*more, driver.now)
             case "adopt":
-                driver.scheduler.adopt(*more, driver.now)
+                driver.adopt(*more)
             case _:
                 driver.scheduler.note_used_by_all(*more, driver.now)
         driver.look()
