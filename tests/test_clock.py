@@ -1,4 +1,4 @@
-"""The clock: as exact as the system's, and the virtual one where there is one."""
+"""The clock of the limiter: exact on each event loop, and the virtual one where there is one."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from support.clock import virtual
 from cekat_async._ratelimit.clock import time_now
 
 
-async def while_a_turn_lasts() -> float:
+async def measure_a_turn() -> float:
     """Return how much time passes, by the clock, in a turn that takes 20 ms."""
     before = time_now()
     time.sleep(0.02)  # noqa: ASYNC251 - on purpose
@@ -17,17 +17,17 @@ async def while_a_turn_lasts() -> float:
 
 
 @pytest.mark.parametrize("library", ["asyncio", "uvloop"])
-def test_it_goes_on_while_a_turn_lasts(library):
-    """On each loop a moment is that moment, and not the begin of the turn that it lies in."""
+def test_it_continues_during_a_turn_of_the_loop(library):
+    """It shows the present time, and not when the present turn of the loop began."""
     module = pytest.importorskip(library, reason=f"{library} is not installed")
 
     with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
-        assert runner.run(while_a_turn_lasts()) >= 0.02
+        assert runner.run(measure_a_turn()) >= 0.02
 
 
 @pytest.mark.parametrize("library", ["asyncio", "uvloop"])
-def test_it_is_the_one_that_timers_go_by(library):
-    """What is scheduled for a moment of the clock comes then, and not sooner."""
+def test_it_is_the_clock_of_timers(library):
+    """A callback that is scheduled for a time of this clock runs then, and not sooner."""
     module = pytest.importorskip(library, reason=f"{library} is not installed")
 
     async def main() -> None:
@@ -42,8 +42,8 @@ def test_it_is_the_one_that_timers_go_by(library):
 
 
 @virtual
-async def test_a_virtual_clock_is_obeyed():
-    """A loop of another kind has the last word on what time it is."""
+async def test_a_virtual_clock_counts():
+    """On an event loop of another kind, its own clock is used."""
     assert time_now() == asyncio.get_running_loop().time()
     await asyncio.sleep(3600)
     assert 3600 <= time_now() < 3601

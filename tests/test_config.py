@@ -176,9 +176,40 @@ def test_absurd_rates_are_refused(make) -> None:
         make()
 
 
+@pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, True, "1", None, 10**400])
+@pytest.mark.parametrize("name", ["share", "burst"])
+def test_parts_of_the_limit_refused(name: str, value: object) -> None:
+    """The share and the burst are parts of the limit: above 0, and at most 1."""
+    message = rf"^RateLimit.{name} must be a number above 0, and at most 1, not "
+    with pytest.raises(ConfigurationError, match=message):
+        RateLimit(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1, 1.0, 0.5, 1e-9])
+@pytest.mark.parametrize("name", ["share", "burst"])
+def test_parts_of_the_limit(name: str, value: float) -> None:
+    """All of the limit is allowed, and so is a very small part of it."""
+    assert getattr(RateLimit(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "False", 1.0], ids=repr)
+def test_trust_is_a_switch(value: object) -> None:
+    """Whether to read the server's headers is True or False: a text would always count as true."""
+    with pytest.raises(ConfigurationError, match=r"^RateLimit.trust_server must be True or False"):
+        RateLimit(trust_server=value)
+
+
 def test_documented_defaults() -> None:
     """The defaults are those of the documentation: the quota of the endpoint, 8 attempts, …."""
-    assert RateLimit() == RateLimit(None, per=60.0, per_day=None, longest_hold=900.0)
+    assert RateLimit() == RateLimit(
+        None,
+        per=60.0,
+        per_day=None,
+        longest_hold=900.0,
+        share=1.0,
+        burst=0.25,
+        trust_server=True,
+    )
     assert RetryPolicy() == RetryPolicy(attempts=8, backoff=0.5, backoff_max=30.0, budget=100)
     assert Timeout() == Timeout(connect=10.0, read=30.0, attempt=60.0, request=300.0, deadline=None)
     assert DEFAULT_BASE_URL == "https://api.cekat.ai"

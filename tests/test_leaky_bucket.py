@@ -1,4 +1,4 @@
-"""The leaky bucket, on the virtual clock, with the real aiolimiter behind it."""
+"""The leaky bucket, on the virtual clock, with the real aiolimiter."""
 
 import asyncio
 import itertools

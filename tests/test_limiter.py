@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from support.clock import most_in_any, now, run_virtual, virtual
 from support.effort import EFFORT
 from support.scripted import reply
+from support.shared_store import Budget, Store, make_limiter
 
 from cekat_async import Limiter, LimiterSnapshot, RateLimit
 from cekat_async._api.replies import Reply
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._ratelimit.snapshot import WindowSnapshot
-from cekat_async.errors import ConfigurationError, RateLimitError
+from cekat_async.errors import ConfigurationError, RateLimitError, ServerError
 
 NEVER = float("inf")
 RATES = [1, 2, 3, 10, 60, 300, 1000]
@@ -38,7 +39,7 @@ def left(limit: int, remaining: int, reset: float = 60, status: int = 200, **mor
 
 
 async def call(limiter: Limiter, answer: Reply = OK, trip: float = 0.0) -> float:
-    """Send one request, and return when it went out."""
+    """Send one request, and return when it was sent."""
     permit = await limiter.acquire(NEVER)
     sent = now()
     await asyncio.sleep(trip)
@@ -47,12 +48,12 @@ async def call(limiter: Limiter, answer: Reply = OK, trip: float = 0.0) -> float
 
 
 async def calls(limiter: Limiter, count: int, answer: Reply = OK) -> list[float]:
-    """Send requests from as many tasks, and return when each went out, in order."""
+    """Send requests from as many tasks, and return when each was sent, in order."""
     return sorted(await asyncio.gather(*(call(limiter, answer) for _ in range(count))))
 
 
 async def saturate(limiter: Limiter, seconds: float, workers: int = 8) -> list[float]:
-    """Return when requests went out while ``workers`` asked for as many as they could."""
+    """Return when requests were sent while ``workers`` sent as many as they could."""
     times: list[float] = []
     end = now() + seconds
 
@@ -71,7 +72,7 @@ async def saturate(limiter: Limiter, seconds: float, workers: int = 8) -> list[f
 @pytest.mark.parametrize("requests", RATES)
 @pytest.mark.parametrize("workers", [1, 64])
 def test_no_window_ever_holds_more_than_the_rate(requests, workers):
-    """No window of ``per`` seconds sees more than ``requests``."""
+    """No window of ``per`` seconds holds more than ``requests``."""
     times = run_virtual(saturate(Limiter(RateLimit(requests)), 130, workers))
 
     assert most_in_any(times, 60) <= requests
@@ -81,7 +82,7 @@ def test_no_window_ever_holds_more_than_the_rate(requests, workers):
 @pytest.mark.parametrize("requests", RATES if EFFORT > 1 else RATES[::2])
 @pytest.mark.parametrize("per", [0.5, 1.0, 3600.0])
 def test_other_periods_are_kept_too(requests, per):
-    """The rate holds in windows of a part of a second and of an hour as well."""
+    """The limit is also kept in windows of a part of a second and of an hour."""
     times = run_virtual(saturate(Limiter(RateLimit(requests, per=per)), 3 * per))
 
     assert most_in_any(times, per) <= requests
@@ -108,7 +109,7 @@ def test_without_headers_it_is_even():
 
 @virtual
 async def test_it_needs_no_setting():
-    """Without any setting it begins with the documented 300 a minute, and says so."""
+    """Without any setting it keeps the documented 300 per minute, and the snapshot says so."""
     limiter = Limiter()
     snapshot = limiter.snapshot()
     assert (snapshot.limit, snapshot.per, snapshot.source) == (300, 60.0, "documented")
@@ -118,7 +119,7 @@ async def test_it_needs_no_setting():
 @pytest.mark.parametrize("stated", [60, 1000])
 @virtual
 async def test_it_follows_what_the_server_states(stated):
-    """Another plan is found by itself, up and down, and in the middle of things."""
+    """It follows another limit, up and down, while it is in use."""
     limiter = Limiter()
     await call(limiter, left(stated, stated - 1))
     assert limiter.snapshot().limit == stated
@@ -129,13 +130,36 @@ async def test_it_follows_what_the_server_states(stated):
 
 @virtual
 async def test_a_ceiling_of_ones_own_is_never_raised():
-    """A configured rate holds though the server grants more, and gives way if it grants less."""
+    """A configured limit counts if the server grants more; if it grants less, that counts."""
     limiter = Limiter(RateLimit(100))
     await call(limiter, left(300, 299))
     assert limiter.snapshot().limit == 100
     assert limiter.snapshot().source == "configured"
     await call(limiter, left(50, 49))
     assert limiter.snapshot().limit == 50
+    assert [window.limit for window in limiter.snapshot().windows] == [50, 100]
+
+
+@virtual
+async def test_a_share_of_what_the_server_grants():
+    """With ``share=0.5`` half of any limit that the server states is used."""
+    limiter = Limiter(RateLimit(share=0.5))
+    assert limiter.snapshot().limit == 150
+    await call(limiter, left(1000, 999))
+    assert limiter.snapshot().limit == 500
+
+
+@virtual
+async def test_headers_can_be_ignored():
+    """With ``trust_server=False`` only the configured limit and refusals count."""
+    limiter = Limiter(RateLimit(600, trust_server=False))
+    for _ in range(5):
+        await call(limiter, left(10, 0, reset=50))
+    snapshot = limiter.snapshot()
+    assert (snapshot.limit, snapshot.source, snapshot.remaining) == (600, "configured", None)
+    assert now() == pytest.approx(0.4)
+    await call(limiter, reply(429, Retry_After="7"))
+    assert limiter.snapshot().paused_for == pytest.approx(7)
 
 
 @virtual
@@ -178,8 +202,8 @@ async def test_one_request_is_sent_before_the_first_reply():
 
 
 @virtual
-async def test_strangers_are_given_way():
-    """When others have taken all that was left, nobody goes until the server's reset."""
+async def test_others_are_given_way():
+    """When others have taken all that was left, nothing is sent until the server's reset."""
     limiter = Limiter()
     await asyncio.gather(*(call(limiter, left(300, 250), trip=1) for _ in range(31)))
     permit = await limiter.acquire()
@@ -190,7 +214,7 @@ async def test_strangers_are_given_way():
 
 
 def test_a_limit_below_the_concurrency_is_kept():
-    """More workers than the limit allows in a whole period wait, and lose nothing."""
+    """If there are more workers than the limit of a window, they wait, and all are served."""
     times = run_virtual(calls(Limiter(RateLimit(3, per=6)), 12))
 
     assert len(times) == 12
@@ -271,7 +295,7 @@ async def test_stalls_one_after_another_are_made_up_for(requests):
 
 @virtual
 async def test_none_is_no_pace():
-    """``rate_limit=None`` lets any number of requests out at once."""
+    """With ``rate_limit=None`` any number of requests is sent at once."""
     limiter = Limiter(None)
     assert await calls(limiter, 1000) == [0] * 1000
     snapshot = limiter.snapshot()
@@ -282,7 +306,7 @@ async def test_none_is_no_pace():
 
 @virtual
 async def test_a_request_that_was_never_sent_costs_nothing():
-    """What certainly did not reach the server takes no place; what may have, does."""
+    """A request takes a place in the window unless it certainly did not reach the server."""
     limiter = Limiter(RateLimit(2, per=100))
     await limiter.acquire()
     limiter.observe_failure(sent=False)
@@ -292,12 +316,12 @@ async def test_a_request_that_was_never_sent_costs_nothing():
     assert limiter.snapshot().used == 1
 
 
-# --- the line
+# --- the queue
 
 
 @virtual
 async def test_first_come_first_served():
-    """Who waits is served in the order of coming, whoever comes in between."""
+    """Requests are sent in the order in which they were wanted."""
     limiter = Limiter(RateLimit(60))
     order: list[int] = []
 
@@ -312,7 +336,7 @@ async def test_first_come_first_served():
 
 @virtual
 async def test_a_newcomer_does_not_overtake_after_a_stall():
-    """Though the loop stood still while several came due, the newcomer is served last."""
+    """After the loop was blocked and several are due at once, the newest one is sent last."""
     limiter = Limiter(RateLimit(60))
     order: list[str] = []
 
@@ -343,7 +367,7 @@ patterns = st.lists(
 )
 @virtual
 async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, stalls):
-    """Whoever comes and gives up whenever, no window is too full, and nothing is lost."""
+    """Whenever requests are wanted and cancelled, no window is too full and no place is lost."""
     rate = RateLimit(requests, per=6.0)
     limiter = Limiter(rate)
     out: list[float] = []
@@ -376,7 +400,7 @@ async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, patter
 
 @virtual
 async def test_a_cancelled_waiter_passes_its_turn_on():
-    """Whoever gives up in the queue makes room: the next goes out when it would have."""
+    """When a waiter is cancelled, the next one is sent at the time of the cancelled one."""
     limiter = Limiter(RateLimit(10, per=10))
     await call(limiter)
     first = asyncio.create_task(limiter.acquire(NEVER))
@@ -391,7 +415,7 @@ async def test_a_cancelled_waiter_passes_its_turn_on():
 @pytest.mark.parametrize("steps", range(12))
 @virtual
 async def test_cancelled_at_any_step_nothing_is_lost(steps):
-    """Cancelled after any number of steps of the loop, a waiter leaves nothing behind."""
+    """A waiter that is cancelled after any number of steps of the loop leaves nothing behind."""
     limiter = Limiter(RateLimit(10, per=10))
     await calls(limiter, 2)
     task = asyncio.create_task(limiter.acquire())
@@ -409,7 +433,7 @@ async def test_cancelled_at_any_step_nothing_is_lost(steps):
 
 
 def test_a_limiter_belongs_to_one_loop():
-    """In another event loop it says so, and what to do."""
+    """Use in another event loop is refused with what to do instead."""
     limiter = Limiter()
     run_virtual(call(limiter))
 
@@ -419,14 +443,14 @@ def test_a_limiter_belongs_to_one_loop():
         run_virtual(call(limiter))
 
 
-# --- holds
+# --- pauses
 
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("rate", [RateLimit(300), RateLimit(), None])
 @virtual
 async def test_a_pause_that_the_server_asks_for_holds_everyone(status, rate):
-    """A 429 or 503 with Retry-After holds all requests for that long, paced or not."""
+    """A 429 or 503 with Retry-After pauses all requests for that long, paced or not."""
     limiter = Limiter(rate)
     await call(limiter, reply(status, Retry_After="12"))
     times = await calls(limiter, 20)
@@ -435,7 +459,7 @@ async def test_a_pause_that_the_server_asks_for_holds_everyone(status, rate):
 
 @virtual
 async def test_a_429_that_does_not_say_holds_for_one_period():
-    """A 429 that says nothing holds everyone for one period of the rate."""
+    """A 429 without headers pauses all requests for one window."""
     limiter = Limiter(RateLimit(300, per=17))
     await call(limiter, reply(429))
     await call(limiter)
@@ -492,7 +516,7 @@ async def test_other_replies_hold_nobody(answer, caplog):
 
 @virtual
 async def test_without_a_pace_a_429_that_does_not_say_holds_nobody():
-    """With pacing off, a 429 that says nothing is left to the backoff of its own call."""
+    """Without a pace, a 429 without headers pauses nothing: its own call backs off."""
     limiter = Limiter(None)
     await call(limiter, reply(429))
     await call(limiter)
@@ -502,7 +526,7 @@ async def test_without_a_pace_a_429_that_does_not_say_holds_nobody():
 
 @virtual
 async def test_a_pause_reaches_those_who_queue_already():
-    """A pause that begins while others wait for their slot holds them too, then one by one."""
+    """A pause that begins while requests are queued holds them, and then they go one by one."""
     limiter = Limiter(RateLimit(60))
     await call(limiter)
     permit = await limiter.acquire()
@@ -561,7 +585,7 @@ async def test_a_pause_can_be_prolonged():
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(300), None])
 @virtual
 async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
-    """Who cannot outwait a pause is told at once how long it lasts, and waits for nothing."""
+    """A caller that cannot wait for the end of a pause fails at once, with how long it lasts."""
     limiter = Limiter(rate)
     await call(limiter, reply(429, Retry_After="500"))
     await asyncio.sleep(100)
@@ -579,7 +603,7 @@ async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(60)])
 @virtual
 async def test_a_pause_beyond_the_deadline_fails_who_is_queueing(rate):
-    """Those who queue for their turn when such a pause begins fail at that moment too."""
+    """Callers that are queued when such a pause begins fail at that moment."""
     limiter = Limiter(rate)
     one, two = await limiter.acquire(), Permit(0)
     waiting = [asyncio.create_task(limiter.acquire(300)) for _ in range(50)]
@@ -598,7 +622,7 @@ async def test_a_pause_beyond_the_deadline_fails_who_is_queueing(rate):
 
 @virtual
 async def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_end():
-    """Those who wait for a pause to end fail when it is prolonged beyond their deadline."""
+    """Callers that wait for the end of a pause fail when it is prolonged beyond their deadline."""
     limiter = Limiter(None)
     one, two = await limiter.acquire(), await limiter.acquire()
     limiter.observe(one, reply(429, Retry_After="10"))
@@ -613,7 +637,7 @@ async def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_en
 
 @virtual
 async def test_a_pause_ends_other_waits_of_a_caller():
-    """What a caller waits for before the queue ends with a pause that is too long, and only so."""
+    """A wait before the queue ends with a pause that is too long, and with no other."""
     limiter = Limiter(RateLimit(300))
 
     async def wait() -> str:
@@ -636,7 +660,7 @@ async def test_a_pause_ends_other_waits_of_a_caller():
 
 @virtual
 async def test_a_pause_and_a_cancellation_at_the_same_moment():
-    """Who is cancelled when such a pause begins is cancelled, and leaves nothing behind."""
+    """A waiter that is cancelled when such a pause begins is cancelled, and nothing is left."""
     limiter = Limiter(RateLimit(1))
     one = await limiter.acquire()
     waiting = [asyncio.create_task(limiter.acquire(100)) for _ in range(5)]
@@ -655,7 +679,7 @@ async def test_a_pause_and_a_cancellation_at_the_same_moment():
 
 @virtual
 async def test_one_line_for_each_pause(caplog):
-    """Eight 429s in a row are one pause and one line in the log; the next pause has its own."""
+    """Eight 429s at once are one pause and one line in the log; the next pause has its own."""
     caplog.set_level(logging.INFO, "cekat_async")
     limiter = Limiter(RateLimit(300))
     await call(limiter)
@@ -668,6 +692,69 @@ async def test_one_line_for_each_pause(caplog):
         "the server asks for a pause: holding all requests for 5 s",
         "the server asks for a pause: holding all requests for 2.5 s",
     ]
+
+
+@virtual
+async def test_an_error_says_when_requests_are_accepted_again():
+    """It does so if the pause is longer than the call can wait, and only then.
+
+    A pause after a 429 concerns all requests; after another status only the retry of that call.
+    """
+    limiter = Limiter()
+    await call(limiter, reply(429, Retry_After="500"))
+    refused = RateLimitError("refused", status=429)
+    limiter.set_resumption(refused, now() + 501)
+    assert refused.resumes_at is None
+    limiter.set_resumption(refused, now() + 499)
+    assert refused.retry_after == pytest.approx(500)
+    assert "Timeout.deadline" in refused.__notes__[0]
+
+    for retry_after, is_set in ((None, False), (20.0, False), (40.0, True)):
+        failed = ServerError("failed", status=500)
+        failed.retry_after = retry_after
+        limiter.set_resumption(failed, math.inf, 30.0)
+        assert (failed.resumes_at is not None) == is_set
+
+
+@virtual
+async def test_a_pause_is_announced_to_those_who_share_the_budget():
+    """A refusal of one process holds the others as well, and so does a budget that is away."""
+    store = Store(outages=[(300, 310)])
+    one, two = (make_limiter(Budget(store)) for _ in range(2))
+    for limiter in (one, two):
+        await asyncio.gather(*(call(limiter) for _ in range(3)))
+    await asyncio.sleep(130 - now())
+    await call(one, reply(429, Retry_After="100"))
+    await asyncio.sleep(1)
+
+    assert await call(two) == pytest.approx(230, abs=2)
+    assert two.get_pause_time() == pytest.approx(100, abs=2)
+    await asyncio.sleep(300 - now())
+    await call(two)
+    assert two.get_pause_time() == pytest.approx(100, abs=2)
+
+
+@virtual
+async def test_a_pause_that_begins_while_the_budget_is_asked_counts():
+    """The budget's answer may take a while, and nothing is sent in a pause that began since."""
+    limiter = make_limiter(Budget(Store(), answers=(0.3,)))
+    await call(limiter)
+    await asyncio.sleep(10)
+    permit = await limiter.acquire()
+    await asyncio.sleep(10)
+    waiting = asyncio.create_task(call(limiter))
+    await asyncio.sleep(0.1)
+    limiter.observe(permit, reply(429, Retry_After="20"))
+
+    end = now() + 20
+
+    assert end <= await waiting <= end + 0.31
+
+
+def test_other_budgets_are_refused():
+    """Anything that has not the methods of a budget is refused."""
+    with pytest.raises(ConfigurationError, match="budget must be a SharedBudget, not <object"):
+        Limiter(budget=object())
 
 
 @pytest.mark.parametrize("seconds, level", [(1, "INFO"), (60, "INFO"), (61, "WARNING")])
@@ -683,7 +770,7 @@ async def test_a_long_pause_is_a_warning(caplog, seconds, level):
 
 @virtual
 async def test_repeated_refusals_lower_the_limit_and_it_is_raised_again(caplog):
-    """A rate at which one is refused again and again is too high: it is lowered, then probed."""
+    """Repeated refusals lower the limit, and later it is raised again step by step."""
     caplog.set_level(logging.DEBUG, "cekat_async")
     limiter = Limiter(RateLimit(100, per=10))
     for _ in range(2):
@@ -705,8 +792,8 @@ async def test_repeated_refusals_lower_the_limit_and_it_is_raised_again(caplog):
 
 
 @virtual
-async def test_a_pause_of_hours_ends_the_job_and_is_not_slept_out():
-    """A Retry-After of hours is a spent day: even who has no deadline is told when to come back."""
+async def test_a_pause_of_hours_ends_calls():
+    """After a Retry-After of hours, calls fail at once, also without a deadline."""
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="30000"))
     with pytest.raises(RateLimitError, match="30000 s to go") as caught:
@@ -716,8 +803,8 @@ async def test_a_pause_of_hours_ends_the_job_and_is_not_slept_out():
 
 
 @virtual
-async def test_a_pause_of_an_age_is_told_all_the_same():
-    """A server may name any number of seconds: who is refused is told a moment, and no more."""
+async def test_a_pause_of_any_length_has_a_time_to_resume():
+    """A server may state any number of seconds, and the error still has a time to resume."""
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="9" * 300))
     with pytest.raises(RateLimitError) as caught:
@@ -726,8 +813,8 @@ async def test_a_pause_of_an_age_is_told_all_the_same():
 
 
 @virtual
-async def test_who_wants_to_sleep_can_say_so():
-    """With ``longest_hold=None`` the day is slept out, and then it goes on."""
+async def test_calls_can_wait_for_hours():
+    """With ``longest_hold=None`` a call waits for hours, and then continues."""
     limiter = Limiter(RateLimit(longest_hold=None))
     await call(limiter, reply(429, Retry_After="30000"))
     assert await call(limiter) == pytest.approx(30000)
@@ -747,7 +834,7 @@ async def test_who_wants_to_sleep_can_say_so():
 )
 @virtual
 async def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog):
-    """When headers say that the day is spent, nothing more is sent, and nothing is refused."""
+    """When headers report that the day is used up, calls fail before they are refused."""
     caplog.set_level(logging.WARNING, "cekat_async")
     limiter = Limiter()
     await call(limiter, answer)
@@ -773,7 +860,7 @@ async def test_a_configured_day_is_kept():
 
 @virtual
 async def test_a_used_up_window_beyond_the_deadline_fails_at_once():
-    """A caller that cannot wait for the server's reset is told at once when that is."""
+    """A caller that cannot wait for the server's reset fails at once, with when that is."""
     limiter = Limiter()
     await call(limiter)
     permits = [await limiter.acquire() for _ in range(32)]
@@ -784,7 +871,7 @@ async def test_a_used_up_window_beyond_the_deadline_fails_at_once():
         await limiter.acquire(now() + 20)
 
 
-# --- what it tells
+# --- the snapshot
 
 
 @virtual
@@ -892,21 +979,21 @@ async def test_each_change_of_the_limit_is_logged(caplog):
 
 
 @pytest.mark.parametrize("rate_limit", [300, False, "300/60", RateLimit])
-def test_what_is_no_rate_is_refused(rate_limit):
-    """Anything but a RateLimit or None is refused with what to pass."""
+def test_other_types_are_refused(rate_limit):
+    """Anything but a RateLimit or None is refused, and the message says what to pass."""
     with pytest.raises(ConfigurationError, match="must be a RateLimit, a Limiter or None, not"):
         Limiter(rate_limit)
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.5, math.nan, None])
-def test_what_is_no_share_is_refused(share):
-    """A share is a part of the rate."""
+def test_a_wrong_share_is_refused(share):
+    """A share is above 0 and at most 1."""
     with pytest.raises(ConfigurationError, match="share must be a number above 0"):
         Limiter(share=share)
 
 
 def test_a_budget_without_a_rate_is_refused():
-    """What processes share is a rate; there is none to share without one."""
+    """Processes can only share a rate limit, so there has to be one."""
     with pytest.raises(ConfigurationError, match="a shared budget needs a rate_limit"):
         Limiter(None, budget=object())
 
@@ -935,11 +1022,12 @@ names = [
             st.sampled_from([200, 200, 200, 429]), st.dictionaries(st.sampled_from(names), numbers)
         ),
         max_size=30,
-    )
+    ),
+    trust_server=st.booleans(),
 )
-def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers):
-    """Whatever headers say, a ceiling of one's own holds, and without a pause it goes on."""
-    limiter = Limiter(RateLimit(20, per=5.0, longest_hold=None))
+def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_server):
+    """Whatever headers report, a configured limit is kept, and requests continue."""
+    limiter = Limiter(RateLimit(20, per=5.0, longest_hold=None, trust_server=trust_server))
 
     async def main() -> list[float]:
         times: list[float] = []
@@ -959,7 +1047,7 @@ def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers):
 
 @virtual
 async def test_random_strangers_and_refusals_never_stop_it():
-    """Through a day of strangers, refusals and silence, requests keep going out."""
+    """Whatever others take, and whatever is refused or not reported, requests continue."""
     draw = random.Random(5)
 
     limiter = Limiter()

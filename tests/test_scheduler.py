@@ -36,7 +36,7 @@ def left(
 
 
 def go(scheduler: Scheduler, now: float) -> Permit:
-    """Send a request whose slot has come."""
+    """Send a request whose slot is due."""
     slot = scheduler.next_slot(now)
     assert slot.at <= now
     return scheduler.take(slot, now)
@@ -275,7 +275,7 @@ def test_a_permit_says_what_was_reported_as_left():
 
 
 def test_credit_is_saved_by_idle_time_and_by_nothing_else():
-    """Only requests that were not wanted before may be sent in a burst, up to one window's worth."""
+    """Idle time allows a burst later, up to one window's worth; a wait for a slot does not."""
     scheduler = make_scheduler()
     all_left = left(40, 40)
     call(scheduler, 0.0, all_left)
@@ -346,7 +346,7 @@ def test_what_lasts_anyway_is_not_spread():
 
 
 def test_others_are_given_way_until_enough_is_left_for_them():
-    """What they will take by the reset, at their rate so far, is left to them."""
+    """The client leaves to them what they will take by the reset at their rate so far."""
     # They took 149 in 30 seconds, so another 149 in the next 30.
     scheduler = beside_others(remaining=150, reset=30.0)
     assert scheduler._remaining._others.get_rate(0.0) == pytest.approx(149 / 30)
@@ -440,7 +440,7 @@ def test_more_is_left_to_others_after_they_were_faster():
 
 
 def test_a_slot_beside_others_is_no_later_than_the_report_is_valid():
-    """Of others nothing is known any more then, so the wait ends with the report."""
+    """After that nothing is known of others, so the wait ends with the report."""
     scheduler = make_scheduler()
     for _ in range(2):
         call(scheduler, 0.0, left(8, 8, None))
@@ -688,6 +688,21 @@ def test_repeated_refusals_lower_the_limit():
     assert scheduler.terms == Terms(204, 60.0, "refusals")
 
 
+def test_a_lowered_limit_stays_when_the_server_states_another():
+    """Both are kept at once, and the lowered one is what other processes may learn."""
+    scheduler = make_scheduler()
+    call(scheduler, 0.0)
+    fill(scheduler, 20, 100.0)
+    for now in (104.0, 108.0):
+        refuse(scheduler, now)
+    call(scheduler, 160.0, left(300, 250))
+
+    assert scheduler.windows == (Terms(300, 60.0, "stated"), Terms(20, 60.0, "refusals"))
+    learned = scheduler.get_learned(160.0)
+    assert learned is not None
+    assert learned.requests == 20
+
+
 def test_refusals_that_were_in_flight_together_count_once():
     """They show nothing new, though each is counted."""
     scheduler = make_scheduler()
@@ -791,7 +806,7 @@ def test_a_quota_that_we_alone_used_up_is_meant_for_a_longer_window():
 
 
 def test_a_refusal_that_asks_for_a_longer_time_shows_a_longer_window():
-    """A server that grants nothing for so long has a window of at least that length."""
+    """A server that grants nothing for that long has a window of at least that length."""
     scheduler = make_scheduler(per=10.0)
     call(scheduler, 0.0, left(10, 9, None, None))
     assert scheduler.server_per == 10.0
@@ -859,7 +874,7 @@ def test_the_fullest_window_is_waited_for():
 
 
 def test_a_configured_window_is_kept_beside_what_the_server_states():
-    """What the caller configured always counts, and so does a slower stated limit."""
+    """The configured limit always counts, and so does a slower stated one."""
     scheduler = make_scheduler(30, per=1.0)
     call(scheduler, 0.0, left(60, 59))
     assert scheduler.windows == (Terms(60, 60.0, "stated"), Terms(30, 1.0, "configured"))
@@ -1160,6 +1175,13 @@ class Driver:
         self.done: list[Sent] = []
         self.longest_reset = 0.0
         self.watched: dict[float, Watched] = {}
+        # The most requests that each source of a limit allows.
+        self.ceilings = {
+            "documented": 300 * rate.share,
+            "configured": rate.requests or 0,
+            "stated": 0.0,
+            "shared": 0.0,
+        }
         self.look()
 
     def look(self) -> None:
@@ -1171,7 +1193,8 @@ class Driver:
         for limit, per, source in windows:
             assert limit >= 1
             assert per > 0
-            assert source != "stated" or self.rate.trust_server
+            if source in self.ceilings:
+                assert limit <= max(1, self.ceilings[source])
             limits[per] = min(limit, limits.get(per, limit))
         self.watched = {per: one for per, one in self.watched.items() if per in limits}
         for per, limit in limits.items():
@@ -1236,11 +1259,21 @@ class Driver:
     ) -> None:
         outcome = Outcome(tuple(reported), granted=fate == "granted")
         resets = [part.reset or 0.0 for part in outcome.short]
+        if self.rate.trust_server:
+            self.raise_ceiling("stated", max((one.limit or 0 for one in outcome.short), default=0))
         if fate == "refused":
             kind = classify_refusal(reported, asked, self.scheduler.server_per)
             outcome = outcome._replace(refusal=kind, asked=asked)
         self.longest_reset = max(self.longest_reset, *resets, 0.0)
         self.scheduler.observe(permit, outcome, self.now)
+
+    def adopt(self, rate: LearnedRate | None) -> None:
+        self.raise_ceiling("shared", rate.requests if rate else 0)
+        self.scheduler.adopt(rate, self.now)
+
+    def raise_ceiling(self, source: str, limit: int) -> None:
+        """Record that a source allows that many requests, of which the share is kept to."""
+        self.ceilings[source] = max(self.ceilings[source], limit * self.rate.share)
 
     def check(self, times: list[float]) -> None:
         """Check all windows that end now, of times of departure or of settlement."""
@@ -1347,7 +1380,7 @@ def drive(driver: Driver, happens: list[tuple]) -> None:
             case "share":
                 driver.scheduler.set_share(*more, driver.now)
             case "adopt":
-                driver.scheduler.adopt(*more, driver.now)
+                driver.adopt(*more)
             case _:
                 driver.scheduler.note_used_by_all(*more, driver.now)
         driver.look()

@@ -263,14 +263,14 @@ def test_half_of_the_quickest_exchange_is_deducted():
 @given(settled=st.floats(0, 1e6), per=st.floats(0.001, 3600))
 @example(9.1, 59.9)
 def test_at_the_time_that_it_names_the_next_place_is_free(settled, per):
-    """Rounding must not make a caller come at that time and be told the same time again."""
+    """Rounding must not give the same time again to a caller that waited until then."""
     log = make_sent_log(settled)
 
     assert log.count(log.next_free(settled, per), per) == 0
 
 
 def test_an_exchange_that_took_no_time_deducts_nothing():
-    """On one machine, or by a clock that stands still, a place is taken for the whole window."""
+    """On one machine, or with a coarse clock, a place is taken for the whole window."""
     assert make_sent_log(0.0, quickest=0.0).next_free(0.0, PER) == PER
 
 

@@ -1,4 +1,4 @@
-"""On uvloop, which an app may choose, the client keeps what it promises."""
+"""The client keeps its promises on uvloop, which an app may choose."""
 
 import asyncio
 from contextlib import aclosing
@@ -23,8 +23,8 @@ def make_client(sandbox: Sandbox, **options) -> CekatClient:
 
 
 @pytest.mark.parametrize("segments", [1, 4])
-def test_a_walk_is_whole(segments):
-    """Every conversation comes, once, and nothing is left behind."""
+def test_a_walk_is_complete(segments):
+    """Every conversation arrives once, and no task is left."""
 
     async def main() -> None:
         async with Sandbox(conversations=500, quota=None) as sandbox:
@@ -37,7 +37,7 @@ def test_a_walk_is_whole(segments):
 
 
 def test_it_can_be_left_at_any_item():
-    """A walk that is left early ends its requests, and the client can be used on."""
+    """A walk that is left early ends its requests, and the client can still be used."""
 
     async def main() -> None:
         async with (
