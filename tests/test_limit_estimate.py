@@ -154,7 +154,7 @@ def test_a_window_that_was_too_short_is_longer_at_once():
 def test_a_longer_window_is_assumed_from_the_next_statement_on():
     """It is as long as the server will not grant more."""
     estimate = make_estimate(QuotaStatement(10))
-    estimate.extend(300.0)
+    estimate.extend(300.0, 0.0)
     estimate.update([QuotaStatement(10)], 1.0)
 
     assert estimate.windows == ((10, 300.0, "stated"),)

@@ -78,13 +78,13 @@ def test_beside_strangers(window, strangers):
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("limit", [60, 300, 1000] if EFFORT > 1 else [60, 1000])
 def test_fifty_pages_on_an_idle_key(window, limit):
-    """What is provably free is spent at once: as fast as with no limiter at all."""
+    """What is left is used at once: as fast as without a limiter, but for the first round trip."""
     cell = Cell(window, "X-RateLimit", limit, 0.15, 8, "alone")
 
     ours = run(cell, "cekat_async", 1).at_50
     bare = run(cell, "backoff only", 1).at_50
 
-    assert ours <= 1.05 * bare
+    assert ours <= 1.05 * bare + cell.mean_trip
 
 
 @pytest.mark.parametrize("headers", ["x-ratelimit", "ratelimit-combined", None])

@@ -52,6 +52,7 @@ def observe(
     asked: float | None = None,
 ) -> None:
     """Settle a request that was granted, or refused for the reason that its reply shows."""
+    reported = reported if scheduler.trusts_server else []
     outcome = Outcome(tuple(reported))
     if refused:
         kind = classify_refusal(reported, asked, scheduler.server_per)
@@ -1257,6 +1258,7 @@ class Driver:
     def observe(
         self, permit: Permit, reported: list[QuotaStatement], fate: str, asked: float | None
     ) -> None:
+        reported = reported if self.scheduler.trusts_server else []
         outcome = Outcome(tuple(reported), granted=fate == "granted")
         resets = [part.reset or 0.0 for part in outcome.short]
         if self.rate.trust_server:

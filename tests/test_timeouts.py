@@ -16,7 +16,7 @@ from support.clock import most_in_any, now, run_virtual, virtual
 from support.parts import in_one_step, make_pipeline, page_reply
 from support.scripted import reply
 
-from cekat_async import RateLimit, RetryPolicy, Timeout
+from cekat_async import BudgetAnswer, LearnedRate, RateLimit, RetryPolicy, Timeout
 from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
@@ -216,13 +216,18 @@ class Budget:
         self._is_away = is_away
         self._grants = 0
 
-    async def take(self, requests: int, per: float) -> float:
+    async def take(
+        self, requests: int, per: float, learned: LearnedRate | None = None
+    ) -> BudgetAnswer:
         if self._grants and now() < 60:
             if self._is_away:
                 raise OSError("no route")
-            return 1.0
+            return BudgetAnswer(wait=1.0, used=1)
         self._grants += 1
-        return 0.0
+        return BudgetAnswer(wait=0.0, used=1)
+
+    async def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
+        """Do nothing: nobody else is there."""
 
 
 @pytest.mark.parametrize("is_away", [False, True])

@@ -38,6 +38,8 @@ _DAY = 86_400.0
 _RESERVE, _JOB, _MOST_OF_FEW, _FEW = 1 / 3, 52, 1 / 2, 8
 # How far a client may be ahead of the even pace, as a part of the limit.
 _LEAD = 1 / 100
+# An overload that is over at once is none after so many refusals in a row.
+_HOPELESS = 10
 # Who has used this part of the stated limit alone, and is refused, knows the window too short.
 _OURS = 0.9
 
@@ -202,7 +204,7 @@ class Scheduler:
         """Return the slot of a request in the even pace, or at once if that is possible."""
         if not self._sent.has_reply:
             return Slot(now, WaitReason.NOTHING, paced=False)
-        if self._may_burst(min(remaining, *left.values()), now):
+        if self._may_burst(remaining, left, now):
             return Slot(now, WaitReason.NOTHING, paced=False, is_burst=True, remaining=remaining)
         at = max(
             self._spread(left[window], self._sent.next_free(now, window.per), window, now)
@@ -275,14 +277,14 @@ class Scheduler:
         others = self._used_by_others if per == self.terms.per else 0
         return self._sent.count_granted(now, per) + others
 
-    def _may_burst(self, left: float, now: float) -> bool:
+    def _may_burst(self, remaining: float, left: dict[Terms, int], now: float) -> bool:
         """Whether a request may be sent as soon as it is wanted.
 
         Only while the server reports enough as left; the rest has to last.
         """
-        limit = self.terms.limit
-        reserve = max(min(_FEW, _MOST_OF_FEW * limit), min(_RESERVE * limit, limit - _JOB))
-        return left > reserve and self._credit.amount >= 1 and self._remaining.allows_burst(now)
+        has_credit = self._credit.amount >= 1 and remaining > _get_reserve(self.terms)
+        has_room = all(left[window] > _get_reserve(window) for window in left)
+        return has_credit and has_room and self._remaining.allows_burst(now)
 
     def _spread(self, left: float, until: float, window: Terms, now: float) -> float:
         """Return when to send, so that ``left`` lasts until a time; never faster than even."""
@@ -321,8 +323,11 @@ class Scheduler:
         count = partial(self._count_granted, now)
         is_persistent = self.refusals.are_persistent or self._estimate.is_lowered
         is_hidden = self.refusals.are_frequent and self._estimate.is_documented(count)
-        if outcome.refusal is RefusalKind.OVERLOAD and not is_persistent and not is_hidden:
-            return
+        if outcome.refusal is RefusalKind.OVERLOAD and not is_hidden:
+            # Who may ask again at once is refused for too many requests at once.
+            is_hopeless = self.refusals.in_a_row >= _HOPELESS
+            if not (is_persistent if outcome.asked is None else is_hopeless):
+                return
         if reported is not None and reported.remaining is not None:
             if reported.remaining == 0:
                 self._estimate.extend(outcome.asked or 0.0, now)
@@ -340,3 +345,9 @@ class Scheduler:
             self._estimate.lengthen(now)
         else:
             self._remaining.leave_more(now)
+
+
+def _get_reserve(window: Terms) -> float:
+    """Return how many requests of a window are not sent at once."""
+    limit = window.limit
+    return max(min(_FEW, _MOST_OF_FEW * limit), min(_RESERVE * limit, limit - _JOB))

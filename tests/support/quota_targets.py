@@ -56,8 +56,9 @@ _TARGETS = {
     # Half of the capacity: a client that sends one request at a time is refused nothing.
     "at once": Target(used=0.5, refused_share=0.05),
     "start": Target(at_start=3),
-    "believed": Target(used=0.8, refused=8, after_start=2),
-    "change": Target(used=0.95, refused=4),
+    # Every probe of a limit that nobody states costs what is in flight.
+    "believed": Target(used=0.8, refused=16, after_start=5),
+    "change": Target(used=0.85, refused=8),
 }
 
 

@@ -59,7 +59,8 @@ class RefusedLimit:
         as many at the last refusal, although ``ceiling`` allows more.
         """
         earlier = [count for begin, count in self._granted if begin <= now - self.per]
-        is_same = _NEARLY <= granted / max(1, self._granted_before_refusal) <= 1 / _NEARLY
+        before = self._granted_before_refusal
+        is_same = before > 0 and _NEARLY <= granted / before <= 1 / _NEARLY
         is_below = granted < _NEARLY * ceiling
         is_most = granted > max(earlier, default=0)
         return self.limit < math.inf or is_most or (is_same and is_below)
