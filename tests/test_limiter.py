@@ -157,7 +157,7 @@ async def test_headers_can_be_ignored():
         await call(limiter, left(10, 0, reset=50))
     snapshot = limiter.snapshot()
     assert (snapshot.limit, snapshot.source, snapshot.remaining) == (600, "configured", None)
-    assert now() == pytest.approx(0.4)
+    assert now() == pytest.approx(0.3)
     await call(limiter, reply(429, Retry_After="7"))
     assert limiter.snapshot().paused_for == pytest.approx(7)
 

@@ -12,7 +12,7 @@ from support.effort import EFFORT
 from support.shared_store import PER, Budget, Store
 
 from cekat_async import BudgetAnswer, LearnedRate, Limiter
-from cekat_async._ratelimit.scheduler import Terms
+from cekat_async._ratelimit.server.limit_estimate import Terms
 from cekat_async._ratelimit.shared_budget import SHARED_PAUSE, BudgetWithFallback
 from cekat_async.errors import ClientClosedError, ConfigurationError
 

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cekat_async import RateLimit
-from cekat_async._ratelimit.scheduler import Scheduler, Slot, WaitReason
+from cekat_async._ratelimit.scheduler import Scheduler
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._ratelimit.server.headers import QuotaStatement
 from cekat_async._ratelimit.server.learned_rate import LearnedRate
 from cekat_async._ratelimit.server.limit_estimate import Terms
 from cekat_async._ratelimit.server.outcome import Outcome
 from cekat_async._ratelimit.server.refusals import RefusalKind, classify_refusal
+from cekat_async._ratelimit.slot import Slot, WaitReason
 from cekat_async._ratelimit.unlimited import Unlimited
 
 DAY = 86_400.0
@@ -253,15 +254,15 @@ def test_a_limit_of_one_needs_no_reserve():
     assert scheduler.next_slot(120.0).at <= 120.0
 
 
-def test_a_burst_leaves_the_same_in_each_window():
+def test_a_burst_leaves_a_third_of_each_window():
     """Several windows count at once, and the fullest of them ends the burst."""
     scheduler = make_scheduler(250, per=1.0)
     call(scheduler, 0.0, left(300, 299))
     assert scheduler.windows == (Terms(300, 60.0, "stated"), Terms(250, 1.0, "configured"))
     assert scheduler.terms == Terms(300, 60.0, "stated")
 
-    assert len(take_burst(scheduler, 0.0)) == 250 - 1 - 100
-    assert [scheduler.used(0.0, per) for per in (60.0, 1.0)] == [150, 150]
+    assert len(take_burst(scheduler, 0.0)) == 250 - 1 - 250 // 3
+    assert [scheduler.used(0.0, per) for per in (60.0, 1.0)] == [167, 167]
 
 
 def test_a_permit_says_what_was_reported_as_left():
@@ -748,15 +749,15 @@ def test_an_overload_does_not_lower_the_limit(asked):
 
 
 def test_an_overload_that_persists_is_a_limit():
-    """Three refusals in a row are no passing overload, and the next one lowers the limit."""
+    """Ten refusals in a row are no passing overload, and the next one lowers the limit."""
     scheduler = make_scheduler(60)
     call(scheduler, 0.0)
     fill(scheduler, 5, 100.0, left(300, 295))
-    for now in (102.0, 104.0, 106.0):
-        refuse(scheduler, now, left(300, 290), asked=0.0)
+    for place in range(10):
+        refuse(scheduler, 102.0 + 2 * place, left(300, 290), asked=0.0)
     assert scheduler.terms == Terms(60, 60.0, "configured")
 
-    refuse(scheduler, 108.0, left(300, 290), asked=0.0)
+    refuse(scheduler, 122.0, left(300, 290), asked=0.0)
     assert scheduler.terms == Terms(5, 60.0, "refusals")
 
 

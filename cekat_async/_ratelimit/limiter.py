@@ -17,10 +17,11 @@ from cekat_async._ratelimit.clock import time_now
 from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
 from cekat_async._ratelimit.pause import PausableWaits, Pause, build_pause_error, set_resumes_at
-from cekat_async._ratelimit.scheduler import Scheduler, Slot, WaitReason
+from cekat_async._ratelimit.scheduler import Scheduler
 from cekat_async._ratelimit.server.outcome import read_outcome
 from cekat_async._ratelimit.server.refusals import RefusalKind
 from cekat_async._ratelimit.shared_budget import SHARED_PAUSE, BudgetWithFallback
+from cekat_async._ratelimit.slot import Slot, WaitReason
 from cekat_async._ratelimit.snapshot import LimiterSnapshot, WindowSnapshot
 from cekat_async._ratelimit.unlimited import Unlimited
 from cekat_async.config import RateLimit, require_share

@@ -10,9 +10,8 @@ can only slow the client down further, for others who share the quota, or allow 
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cekat_async._ratelimit.burst_credit import BurstCredit
 from cekat_async._ratelimit.earned_total import EarnedTotal
@@ -22,6 +21,7 @@ from cekat_async._ratelimit.server.limit_estimate import LimitEstimate, Terms
 from cekat_async._ratelimit.server.refusals import RefusalHistory, RefusalKind
 from cekat_async._ratelimit.server.remaining import Remaining
 from cekat_async._ratelimit.server.window_length import Report
+from cekat_async._ratelimit.slot import Slot, WaitReason
 
 if TYPE_CHECKING:
     from cekat_async._ratelimit.server.headers import QuotaStatement
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cekat_async._ratelimit.server.outcome import Outcome
     from cekat_async.config import RateLimit
 
-__all__ = ["Scheduler", "Slot", "WaitReason"]
+__all__ = ["Scheduler"]
 
 _DAY = 86_400.0
 # What is never sent at once, but spread over the window, in case others need it: this part of the
@@ -42,50 +42,6 @@ _LEAD = 1 / 100
 _HOPELESS = 10
 # Who has used this part of the stated limit alone, and is refused, knows the window too short.
 _OURS = 0.9
-
-
-class WaitReason(StrEnum):
-    """What a request waits for.
-
-    Attributes:
-        NOTHING: It may be sent now.
-        FIRST_REPLY: The reply to the very first request, which shows what is allowed.
-        WINDOW: A place in a window that is full of our own requests.
-        PACE: Its turn in the even pace.
-        OTHERS: Others need what is left.
-        SERVER: The server reports that nothing is left.
-        DAY: ``RateLimit.per_day`` is used up.
-        PAUSE: The end of a pause that the server asked for.
-    """
-
-    NOTHING = "nothing"
-    FIRST_REPLY = "first reply"
-    WINDOW = "window"
-    PACE = "pace"
-    OTHERS = "others"
-    SERVER = "server"
-    DAY = "day"
-    PAUSE = "pause"
-
-
-class Slot(NamedTuple):
-    """When the next request may be sent, as far as is known now.
-
-    Attributes:
-        at: The time; infinite if a reply has to arrive first.
-        reason: What it waits for.
-        paced: Whether it takes its place in an even pace; else it is sent as soon as it is wanted.
-        is_burst: Whether it takes from what idle time has saved up.
-        exhausted: Whether it waits for the server to grant anything at all.
-        remaining: How much the server reports as left; infinite if it does not.
-    """
-
-    at: float
-    reason: WaitReason = WaitReason.PACE
-    paced: bool = True
-    is_burst: bool = False
-    exhausted: bool = False
-    remaining: float = math.inf
 
 
 class Scheduler:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cekat_async._ratelimit.scheduler import Slot, WaitReason
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._ratelimit.server.limit_estimate import Terms
 from cekat_async._ratelimit.server.refusals import RefusalHistory
+from cekat_async._ratelimit.slot import Slot, WaitReason
 
 if TYPE_CHECKING:
     from cekat_async._ratelimit.server.outcome import Outcome
