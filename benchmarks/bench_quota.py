@@ -271,14 +271,18 @@ def merged(rows: Iterable[Row]) -> list[Row]:
 
 
 def comparison(rows: Iterable[Row]) -> tuple[list[str], bool]:
-    """Compare rows with those in the file of cells.
+    """Compare rows with those of the same cells in the file; it may not have all cells.
 
     Returns:
         A line for each set, and one for each cell that is worse than chance explains; and whether
         the mean of a set is worse.
     """
     known, lines, is_worse = known_rows(), [], False
-    pairs = [(row.cell, known[row.cell].outcomes[OURS], row.outcomes[OURS]) for row in rows]
+    pairs = [
+        (row.cell, known[row.cell].outcomes[OURS], row.outcomes[OURS])
+        for row in rows
+        if row.cell in known
+    ]
     for name, belongs in FAST.items():
         group = [(before, now) for cell, before, now in pairs if belongs(cell)]
         before, now = (_mean(outcomes) for outcomes in zip(*group, strict=True))
