@@ -68,7 +68,6 @@ def test_a_short_and_a_long_window(name):
     "unstated/60 in 5 s/phase/epoch/RateLimit()",
     "unstated/25 in 5 s/sliding/no reset/RateLimit()",
     "unstated/60 in 5 s/sliding/epoch/60 in 5 s",
-    "unstated/1500 in 300 s/phase/epoch/RateLimit()",
 )
 def test_a_window_whose_length_is_not_stated(name):
     """The length is learned from the replies: 95 % from the second minute on, at most 8 429s."""
