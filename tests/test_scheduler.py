@@ -155,13 +155,15 @@ def test_it_begins_with_the_documented_or_the_configured_limit():
 
 
 def test_until_the_first_reply_one_request_is_in_flight():
-    """The first reply shows what is allowed, so nothing else is sent before it arrives."""
+    """The first reply shows what is allowed; if there is none in ten seconds, one more is sent."""
     scheduler = make_scheduler()
     permit = go(scheduler, 0.0)
-    assert scheduler.next_slot(5.0) == Slot(math.inf, WaitReason.FIRST_REPLY)
+    assert scheduler.next_slot(5.0) == Slot(10.0, WaitReason.FIRST_REPLY)
+    go(scheduler, 10.0)
+    assert scheduler.next_slot(10.0) == Slot(20.0, WaitReason.FIRST_REPLY)
 
-    observe(scheduler, permit, 6.0)
-    assert scheduler.next_slot(6.0).at <= 6.0
+    observe(scheduler, permit, 11.0)
+    assert scheduler.next_slot(11.0).at <= 11.0
 
 
 @pytest.mark.parametrize("sent", [True, False])
@@ -172,7 +174,7 @@ def test_a_first_request_without_a_reply_is_followed_by_one_other(sent):
     scheduler.settle(1.0, sent=sent)
 
     go(scheduler, 1.0)
-    assert scheduler.next_slot(1.0) == Slot(math.inf, WaitReason.FIRST_REPLY)
+    assert scheduler.next_slot(1.0) == Slot(11.0, WaitReason.FIRST_REPLY)
 
 
 def test_without_headers_the_pace_is_even():

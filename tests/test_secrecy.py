@@ -282,7 +282,7 @@ async def test_what_ends_a_call_from_outside_does_not_show_the_key():
                 await client.conversations.page()
             assert_secret(spilled(deadline.value))
 
-        client = CekatClient(KEY, base_url=server.base_url)
+        client = CekatClient(KEY, base_url=server.base_url, rate_limit=None)
         task = asyncio.create_task(client.conversations.page())
         other = asyncio.create_task(client.conversations.page())
         await until(lambda: len(server.heads) >= 3)

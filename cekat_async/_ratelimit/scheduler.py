@@ -36,6 +36,8 @@ _DAY = 86_400.0
 # limit, if so many may be sent. Of a small limit it is half, and at most eight: their replies show
 # how long the window is.
 _RESERVE, _JOB, _MOST_OF_FEW, _FEW = 1 / 3, 52, 1 / 2, 8
+# Seconds after which another request is sent although the first one has no reply yet.
+_FIRST_WAIT = 10.0
 # How far a client may be ahead of the even pace, as a part of the limit.
 _LEAD = 1 / 100
 # An overload that is over at once is none after so many refusals in a row.
@@ -121,8 +123,9 @@ class Scheduler:
         if now >= self._estimate.changes_at:
             self._estimate.renew(now)
             self._renew_terms(now)
-        if not self._sent.has_reply and self._sent.in_flight:
-            return Slot(math.inf, WaitReason.FIRST_REPLY)
+        first_wait_ends = self._last_sent_at + _FIRST_WAIT
+        if not self._sent.has_reply and self._sent.in_flight and now < first_wait_ends:
+            return Slot(first_wait_ends, WaitReason.FIRST_REPLY)
         if self._sent.count(now, _DAY) >= self._per_day:
             return Slot(self._sent.next_free(now, _DAY), WaitReason.DAY, exhausted=True)
         left = {window: window.limit - self._sent.count(now, window.per) for window in self.windows}
