@@ -476,6 +476,17 @@ async def test_a_429_whose_headers_name_the_reset_holds_until_then():
 
 
 @virtual
+async def test_an_overload_without_an_end_holds_for_a_minute_each_time():
+    """However often it is refused: the doubled seconds would soon be beyond a float."""
+    limiter = Limiter(RateLimit(300))
+    await call(limiter, left(300, 299))
+    for _ in range(1_100):
+        await call(limiter, left(300, 290, status=429))
+
+    assert limiter.snapshot().paused_for == 60
+
+
+@virtual
 async def test_an_overload_without_a_time_holds_for_twice_as_long_each_time():
     """1, 2, 4 seconds and so on, up to a minute; a grant begins again with 1."""
     limiter = Limiter(RateLimit(300))

@@ -177,6 +177,16 @@ def test_a_first_request_without_a_reply_is_followed_by_one_other(sent):
     assert scheduler.next_slot(1.0) == Slot(11.0, WaitReason.FIRST_REPLY)
 
 
+def test_a_clock_that_stands_still_shows_no_window_of_no_length():
+    """Clocks of some systems tick every 16 ms: replies of one tick must not end in a division."""
+    scheduler = make_scheduler()
+    while (slot := scheduler.next_slot(5.0)).at <= 5.0:
+        permit = scheduler.take(slot, 5.0)
+        observe(scheduler, permit, 5.0, left(50, 49, None, None))
+
+    assert scheduler.windows == (Terms(50, 0.001, "stated"),)
+
+
 def test_without_headers_the_pace_is_even():
     """After a reply without headers nothing is sent in a burst, not even after idle time."""
     scheduler = make_scheduler()

@@ -276,8 +276,9 @@ class Limiter:
         if outcome.asked is not None:
             return outcome.asked
         if outcome.refusal is RefusalKind.OVERLOAD:
-            # 1, 2, 4, ... seconds: it may be a quota that the headers are not about.
-            return min(2.0 ** (self._scheduler.refusals.in_a_row - 1), _LONG_PAUSE)
+            # 1, 2, 4, ... seconds: it may be a quota that the headers are not about. 2.0**1024 is
+            # beyond a float.
+            return min(2.0 ** min(self._scheduler.refusals.in_a_row - 1, 64), _LONG_PAUSE)
         return outcome.get_reset(default=self._scheduler.terms.per)
 
     def _pause_everybody(self, seconds: float, reason: str) -> None:

@@ -20,7 +20,7 @@ from cekat_async._api.dates import parse_http_date
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["QuotaStatement", "get_scarcity", "parse_rate_limit_headers"]
+__all__ = ["SHORTEST_WINDOW", "QuotaStatement", "get_scarcity", "parse_rate_limit_headers"]
 
 
 class QuotaStatement(msgspec.Struct, frozen=True):
@@ -83,7 +83,9 @@ _REQUESTS = ("requests", "request")
 # No server has as many policies, and parsing thousands of them would block the event loop.
 _MOST_MEMBERS = 20
 _LONGEST_RESET = 31 * 86_400.0
-_LONGEST_WINDOW, _SHORTEST = 366 * 86_400.0, 0.001
+_LONGEST_WINDOW = 366 * 86_400.0
+SHORTEST_WINDOW = 0.001
+"""Seconds. Of a shorter window a clock cannot tell requests apart."""
 # A time that passed while the reply was on its way counts as now; an older one is a mistake.
 _JUST_OVER = 5.0
 # Below: seconds to go (up to three years). Between: seconds since 1970. Above: milliseconds since
@@ -228,7 +230,9 @@ def _require_same(text: str) -> str:
 
 def _parse_window(text: str) -> float | None:
     seconds = _parse_number(text)
-    return seconds if seconds is not None and _SHORTEST <= seconds <= _LONGEST_WINDOW else None
+    return (
+        seconds if seconds is not None and SHORTEST_WINDOW <= seconds <= _LONGEST_WINDOW else None
+    )
 
 
 def _parse_reset(text: str, date: str) -> float | None:

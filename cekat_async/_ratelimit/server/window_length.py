@@ -21,6 +21,8 @@ from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from cekat_async._ratelimit.server.headers import SHORTEST_WINDOW
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -83,7 +85,7 @@ class WindowLength:
     def restart(self, limit: int = 0) -> None:
         """Return to the guess, and forget all evidence."""
         self._limit = limit
-        self._shortest, self._shortest_until = 0.0, math.inf
+        self._shortest, self._shortest_until = SHORTEST_WINDOW, math.inf
         self._excess = _FIRST_EXCESS
         self._granted = _GrantedRequests()
         self._levels = _Levels()
@@ -122,7 +124,7 @@ class WindowLength:
         if report.limit != self._limit:
             self.restart(report.limit)
         if report.received > self._shortest_until:
-            self._shortest, self._shortest_until = 0.0, math.inf
+            self._shortest, self._shortest_until = SHORTEST_WINDOW, math.inf
         # Perhaps the server reports what was left before it counted the request.
         remembered = report.limit - report.remaining + 1
         forgotten_sent = self._granted.find_forgotten(report.sent, remembered)
