@@ -48,14 +48,14 @@ BENCHES = {
     "memory": Bench("bench_memory.py", "--pages 50 --records 1000 --rounds 1"),
     "concurrency": Bench("bench_concurrency.py", "--pages 6 --segment-pages 6 --at-most 1.6"),
     "export": Bench("bench_export.py", "--conversations 2000"),
-    "limiter": Bench("bench_limiter.py", "--waiters 2000 --rounds 50 --at-most 100"),
+    "limiter": Bench("bench_limiter.py", "--waiters 2000 --rounds 50 --at-most 25"),
     "quota": Bench("bench_quota.py", "--few --every 23", "--few"),
     "quota_cases": Bench("bench_quota_cases.py", "--every 19 --periods 1"),
     "quota_sockets": Bench("bench_quota_sockets.py", "--scale 0.01", "--check"),
     "quota_contenders": Bench(
-        "bench_quota_contenders.py", "--requests 20 --per 0.5 --periods 1", "--at-least 0.7"
+        "bench_quota_contenders.py", "--requests 20 --per 0.5 --periods 1", "--at-least 0.9"
     ),
-    "budgets": Bench("bench_budgets.py", "--requests 60 --per 2 --pages 30", "--at-least 0.8"),
+    "budgets": Bench("bench_budgets.py", "--requests 60 --per 2 --pages 30", "--at-least 0.9"),
 }
 
 

@@ -60,7 +60,7 @@ class Scheduler:
         self.refusals = RefusalHistory()
         self._estimate = LimitEstimate(rate)
         self.trusts_server = rate.trust_server
-        self._per_day = rate.per_day or math.inf
+        self._per_day = rate.per_day
         self._share = 1.0
         self.windows = self._estimate.windows
         self.terms = self._estimate.pace
@@ -126,7 +126,7 @@ class Scheduler:
         first_wait_ends = self._last_sent_at + _FIRST_WAIT
         if not self._sent.has_reply and self._sent.in_flight and now < first_wait_ends:
             return Slot(first_wait_ends, WaitReason.FIRST_REPLY)
-        if self._sent.count(now, _DAY) >= self._per_day:
+        if self._per_day is not None and self._sent.count(now, _DAY) >= self._per_day:
             return Slot(self._sent.next_free(now, _DAY), WaitReason.DAY, exhausted=True)
         left = {window: window.limit - self._sent.count(now, window.per) for window in self.windows}
         if full := [window for window in left if left[window] <= 0]:
@@ -228,7 +228,7 @@ class Scheduler:
 
     def _get_longest(self) -> float:
         """Return the seconds of the longest window that is counted."""
-        day = _DAY if self._per_day < math.inf else 0.0
+        day = 0.0 if self._per_day is None else _DAY
         return max(day, self._estimate.longest, *(window.per for window in self.windows))
 
     def _count_granted(self, now: float, per: float) -> int:

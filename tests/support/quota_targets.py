@@ -58,7 +58,7 @@ _TARGETS = {
     "start": Target(at_start=3),
     # Every probe of a limit that nobody states costs what is in flight.
     "believed": Target(used=0.8, refused=16, after_start=5),
-    "change": Target(used=0.85, refused=8),
+    "change": Target(used=0.95, refused=8),
 }
 
 
