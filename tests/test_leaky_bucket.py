@@ -151,3 +151,30 @@ async def test_has_token_says_whether_a_token_takes_no_time(limit):
         assert said[-1] == (now() == begin)
 
     assert [said[0], said[10], said[20], said[30], said[40]] == [True, True, False, True, False]
+
+
+@virtual
+async def test_after_a_refusal_nothing_is_made_up_for_ten_windows():
+    """A server that refuses may hold less than a window; afterwards stalls are made up again."""
+    bucket, terms = make_bucket(60), make_terms(60)
+    await bucket.take_token()
+    bucket.stop_catching_up()
+    for until, gap in ((1.0, 1.0), (10 * PER, 0.5)):
+        await asyncio.sleep(until - now())
+        bucket.set_rate(terms)
+        await bucket.take_token()
+        await asyncio.sleep(20.0)
+        await bucket.take_token()
+        stalled_until = now()
+        await bucket.take_token()
+        assert now() - stalled_until == pytest.approx(gap)
+
+
+@virtual
+async def test_before_the_first_rate_nothing_can_be_stopped():
+    """The first requests are sent without a pace, and may be refused."""
+    bucket = LeakyBucket(0.25)
+    bucket.stop_catching_up()
+    bucket.set_rate(make_terms(60))
+
+    assert await tokens(bucket, 3.5) == pytest.approx([0, 1, 2, 3])

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["LeakyBucket"]
 
 # What was missed is made up at this many times the even pace: a server may have a limit for each
-# second, too, of which nobody knows.
-_CATCH_UP = 2
+# second, too, of which nobody knows. After a refusal nothing is made up for this many windows.
+_CATCH_UP, _PATIENCE = 2, 10
 
 
 class LeakyBucket:
@@ -33,6 +33,8 @@ class LeakyBucket:
     def __init__(self, burst: float) -> None:
         self._burst = burst
         self._terms: Terms | None = None
+        self._even_until = -math.inf
+        self._is_even = False
         self._size, self._interval = 1, 0.0
         self._pace = self._peak = AsyncLimiter(1)
         self._is_new = True
@@ -40,13 +42,20 @@ class LeakyBucket:
 
     def set_rate(self, terms: Terms) -> None:
         """Let requests pass at this rate from now on."""
-        if terms is self._terms:
+        is_even = time_now() < self._even_until
+        if terms is self._terms and is_even == self._is_even:
             return
         # The rate of a bucket is fixed, so a new one replaces it.
-        self._terms, self._is_new = terms, True
-        self._size, self._interval = max(1, int(terms.limit * self._burst)), 1 / terms.rate
+        self._terms, self._is_even, self._is_new = terms, is_even, True
+        self._size = 1 if is_even else max(1, int(terms.limit * self._burst))
+        self._interval = 1 / terms.rate
         self._pace = AsyncLimiter(self._size, self._size * self._interval)
         self._peak = AsyncLimiter(1, self._interval / _CATCH_UP)
+
+    def stop_catching_up(self) -> None:
+        """Make nothing up for some windows: a server that refuses may hold less than a window."""
+        if self._terms is not None:
+            self._even_until = time_now() + _PATIENCE * self._terms.per
 
     def has_token(self) -> bool:
         """Whether :meth:`take_token` would return at once."""

@@ -165,6 +165,8 @@ class Limiter:
         scheduler.observe(permit, outcome, now)
         if (terms := scheduler.terms) != before:
             _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
+        if outcome.refusal in {RefusalKind.QUOTA, RefusalKind.PAUSE}:
+            self._bucket.stop_catching_up()
         self._pause_if_asked(reply, outcome)
         self._wake_first(now)
         return outcome.refusal
