@@ -76,15 +76,20 @@ def server(quota: Quota, conversations: int = 1000) -> Generator[Server]:
         process.join()
 
 
-async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
-    """Ask through our client."""
-    pages = 0
-    async with CekatClient(
+def make_client(where: Server, quota: Quota) -> CekatClient:
+    """Return our client, which waits for as long as it takes."""
+    return CekatClient(
         where.api_key,
         base_url=where.base_url,
         rate_limit=RateLimit(per=quota.per),
-        timeout=Timeout(deadline=None),
-    ) as client:
+        timeout=Timeout(request=None),
+    )
+
+
+async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
+    """Ask through our client."""
+    pages = 0
+    async with make_client(where, quota) as client:
 
         async def work() -> None:
             nonlocal pages
@@ -98,12 +103,7 @@ async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
 
 async def export(where: Server, seconds: float, quota: Quota) -> Outcome:
     """Export all, a conversation a page; the share used is the one that the export reports."""
-    async with CekatClient(
-        where.api_key,
-        base_url=where.base_url,
-        rate_limit=RateLimit(per=quota.per),
-        timeout=Timeout(deadline=None),
-    ) as client:
+    async with make_client(where, quota) as client:
         with tempfile.TemporaryDirectory() as folder:
             report = await export_conversations(client, Path(folder) / "x.jsonl", page_size=1)
         share = report.quota_share or 0.0

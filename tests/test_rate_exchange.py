@@ -177,32 +177,20 @@ async def test_an_own_rate_is_not_adopted():
     assert two.scheduler.adopted is None
 
 
+@pytest.mark.parametrize("is_away", [False, True])
 @virtual
-async def test_an_old_rate_is_forgotten():
-    """A rate that nobody confirms is forgotten after twenty of its windows."""
-    _, (one, two) = make_processes()
-    one.scheduler.learn(40)
-    await one.take()
-    await asyncio.sleep(FORGOTTEN_AFTER * PER - 1)
-    await two.take()
-    assert two.rate == (40, PER)
-
-    await asyncio.sleep(2)
-    await two.take()
-    assert two.rate == (60, PER)
-
-
-@virtual
-async def test_a_rate_is_forgotten_without_the_budget():
-    """Also a process that goes alone forgets what it adopted before."""
+async def test_an_old_rate_is_forgotten(is_away):
+    """A rate that nobody confirms is forgotten after twenty of its windows, budget or not."""
     store, (one, two) = make_processes()
     one.scheduler.learn(40)
     await one.take()
     await two.take()
-    store.outages.append((1, math.inf))
+    if is_away:
+        store.outages.append((1, math.inf))
     await asyncio.sleep(FORGOTTEN_AFTER * PER - 1)
     await two.take()
     assert two.rate == (40, PER)
+
     await asyncio.sleep(2)
     await two.take()
     assert two.rate == (60, PER)

@@ -61,6 +61,15 @@ def test_refusals_never_raise_it():
     assert refused.limit == 90
 
 
+def test_a_search_downwards_does_not_delay_the_way_up():
+    """Only a raised limit that is refused shows that there is no more to be had for now."""
+    refused = make_lowered(100)
+    for now in (10.0, 20.0, 30.0):
+        refused.lower(200, now)
+
+    assert (refused.limit, refused.raises_at) == (72, 30.0 + 2 * PER)
+
+
 def test_it_falls_further_if_it_is_refused_below():
     """After two refusals as well."""
     refused = make_lowered(100)

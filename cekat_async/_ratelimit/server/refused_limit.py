@@ -7,8 +7,8 @@ from collections import deque
 
 __all__ = ["RefusedLimit"]
 
-# The limit is raised again once this many windows have passed without a refusal; each further
-# refusal makes them four times as many. The first step is a fiftieth of it, the next ones double.
+# The limit is raised again once this many windows have passed without a refusal. If it is refused
+# when it has been raised, they become four times as many. The first step is a fiftieth of it, the next ones double.
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 32
 _FIRST_STEP = 1 / 50
 # This part of a limit is nearly all of it.
@@ -74,6 +74,7 @@ class RefusedLimit:
         before, self._granted_before_refusal = self._granted_before_refusal, granted
         self._refused_at = now
         if self._known < self.limit < math.inf and granted >= _NEARLY * self._known:
+            self._patience = min(_MORE_PATIENCE * self._patience, _MOST_PATIENCE)
             self._set_limit(self._known, now)
         elif is_repeated or at_once:
             possible = max(1, granted, before)
@@ -84,7 +85,6 @@ class RefusedLimit:
     def _set_limit(self, limit: float, now: float) -> None:
         self.limit = self._known = min(self.limit, limit)
         self.raises_at = now + self._patience * self.per
-        self._patience = min(_MORE_PATIENCE * self._patience, _MOST_PATIENCE)
         self._step = max(1, int(_FIRST_STEP * self.limit))
 
     def raise_limit(self, ceiling: float, now: float) -> None:
