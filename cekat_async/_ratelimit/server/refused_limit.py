@@ -8,8 +8,8 @@ from collections import deque
 __all__ = ["RefusedLimit"]
 
 # The limit is raised again once this many windows have passed without a refusal. If it is refused
-# when it has been raised, they become four times as many. The first step is a fiftieth of the limit,
-# and each further one is twice as large.
+# when it has been raised, they become four times as many. The first step is a fiftieth of the
+# limit, and each further one is twice as large.
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 32
 _FIRST_STEP = 1 / 50
 # This part of a limit is nearly all of it.
