@@ -28,8 +28,9 @@ _PAGES = 100
 _METRICS = [Metric(key="page", heading="µs for a page", ratio=True)]
 _KINDS = {
     "documented": "as on the API's page",
-    "unknown": "15 % with fields that it lacks",
-    "odd": "all odd",
+    "unknown": "15 % with a field that it lacks",
+    "two-unknown": "all with two fields that it lacks",
+    "mistyped": "all with a field of another type",
 }
 
 
@@ -93,13 +94,13 @@ def options_considered() -> dict[str, Callable[[bytes], Any]]:
 
 def ours() -> dict[str, Callable[[bytes], Any]]:
     """Return our own ways: a page of records, and a page cut into the bytes of its records."""
-    from cekat_async._api.decoding import decode_conversation_page  # noqa: PLC0415
+    from cekat_async._api.decoding import ConversationPageDecoder  # noqa: PLC0415
     from cekat_async._api.replies import Reply  # noqa: PLC0415
     from cekat_async.models.raw_json import cut_records  # noqa: PLC0415
     from cekat_async.models.steps import run_steps  # noqa: PLC0415
 
     return {
-        OURS: lambda body: run_steps(decode_conversation_page(Reply(200, {}, body))),
+        OURS: lambda body: run_steps(ConversationPageDecoder().decode(Reply(200, {}, body))),
         "cekat_async page.raw": cut_records,
     }
 

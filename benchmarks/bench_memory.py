@@ -100,11 +100,11 @@ def decoder(kind: str) -> Callable[[bytes], object]:
         from rivals import httpx_pydantic  # noqa: PLC0415
 
         return lambda body: httpx_pydantic.Page.model_validate_json(body).data
-    from cekat_async._api.decoding import decode_conversation_page  # noqa: PLC0415
+    from cekat_async._api.decoding import ConversationPageDecoder  # noqa: PLC0415
     from cekat_async._api.replies import Reply  # noqa: PLC0415
     from cekat_async.models.steps import run_steps  # noqa: PLC0415
 
-    return lambda body: run_steps(decode_conversation_page(Reply(200, {}, body))).items
+    return lambda body: run_steps(ConversationPageDecoder().decode(Reply(200, {}, body))).items
 
 
 def measure_kept(kind: str, path: str) -> Sample:

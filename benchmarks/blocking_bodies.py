@@ -139,7 +139,7 @@ _PAGES: dict[str, Callable[[], bytes]] = {
     "page": _documented,
     "unknown-fields": lambda: _page(b",".join(make_records("unknown", 1000))),
     "an-unknown-field-in-each-record": lambda: _small(b'{"id":"x","new":{"a":[1,{"b":null}]}}'),
-    "a-mistyped-field-in-each-record": lambda: _page(b",".join(make_records("odd", 1000))),
+    "a-mistyped-field-in-each-record": lambda: _page(b",".join(make_records("mistyped", 1000))),
     "mistyped-labels": lambda: _small(b'{"id":"x","labels":[{"id":1}],"created_at":"?"}'),
     "wide-mistyped-labels": lambda: _records(b'{"id":1},', b'"labels":[@{}]'),
     "escaped-text": lambda: _page(b'{"id":"x","notes":"%b"}' % (rb"\n\"\\\u00e9\ud83d\ude00" * 99)),

@@ -26,10 +26,10 @@ from urllib.parse import unquote_to_bytes
 from child import use_cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SERVERS = ("auto", "nginx", "raw")
-RECORDS = ("documented", "unknown", "odd")
+RECORDS = ("documented", "unknown", "two-unknown", "mistyped")
 # Different records, some 1 kB each; all pages are made of them.
 _MOST_RECORDS = 10_000
 # nginx serves files: more of them than this are 200 MB and not worth it.
@@ -44,8 +44,8 @@ _ENOUGH = 1 << 20
 class Listing(NamedTuple):
     """What is served at one port: so many pages of so many records, each of one kind.
 
-    ``documented`` records are as on the API's page, of ``unknown`` ones 15 % have fields that are
-    not there, and ``odd`` ones have a number for a name.
+    ``documented`` records are as on the API's page. Of ``unknown`` ones 15 % have one field that
+    is not there, ``two-unknown`` ones have two each, and ``mistyped`` ones a number as a name.
     """
 
     name: str
@@ -84,13 +84,27 @@ def make_records(kind: str, count: int) -> list[bytes]:
     """Return the JSON of different conversations."""
     from cekat_async.sandbox import Dialect, Sandbox  # noqa: PLC0415 - rivals import this file too
 
-    sandbox = Sandbox(conversations=count, dialect=Dialect(unknown_fields=kind == "unknown"))
-    records = [raw for _, raw in sandbox.records()]
-    return [_with_odd_name(raw) for raw in records] if kind == "odd" else records
+    sandbox = Sandbox(conversations=count, dialect=Dialect(unknown_fields=False))
+    change = _CHANGES[kind]
+    return [change(number, raw) for number, (_, raw) in enumerate(sandbox.records())]
 
 
-def _with_odd_name(raw: bytes) -> bytes:
-    return json.dumps(json.loads(raw) | {"contact_name": 5}, separators=(",", ":")).encode()
+def _add_unknown_to_some(number: int, raw: bytes) -> bytes:
+    return _with_fields(raw, sla=_SLA) if number % 20 in {3, 10, 17} else raw
+
+
+def _with_fields(raw: bytes, **fields: object) -> bytes:
+    record = json.loads(raw) | fields
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+_SLA = {"due_at": "2026-04-10T09:51:19.885+00:00", "is_late": False}
+_CHANGES: dict[str, Callable[[int, bytes], bytes]] = {
+    "documented": lambda _, raw: raw,
+    "unknown": _add_unknown_to_some,
+    "two-unknown": lambda number, raw: _with_fields(raw, score=number / 10, sla=_SLA),
+    "mistyped": lambda _, raw: _with_fields(raw, contact_name=5),
+}
 
 
 def _end(following: int, count: int) -> bytes:

@@ -13,7 +13,7 @@ from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async._api import decoding
-from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page, decode_raw_page
+from cekat_async._api.decoding import ConversationPageDecoder, InboxPageDecoder, decode_raw_page
 from cekat_async.errors import (
     APIStatusError,
     AuthenticationError,
@@ -22,7 +22,7 @@ from cekat_async.errors import (
     MalformedBodyError,
 )
 from cekat_async.models import Conversation, Inbox, Label, MessagePreview
-from cekat_async.models.decoding import decode_conversation
+from cekat_async.models.record_shape import decode_conversation
 from cekat_async.models.steps import run_steps
 from cekat_async.positions import Cursor
 
@@ -55,7 +55,7 @@ UNEXPECTED_OBJECT = st.dictionaries(
 
 
 def conversations(body: bytes):
-    return run_steps(decode_conversation_page(reply(body=body)))
+    return run_steps(ConversationPageDecoder().decode(reply(body=body)))
 
 
 def raw_page(body: bytes):
@@ -63,7 +63,7 @@ def raw_page(body: bytes):
 
 
 def inboxes(body: bytes):
-    return run_steps(decode_inbox_page(reply(body=body), 1))
+    return run_steps(InboxPageDecoder().decode(reply(body=body), 1))
 
 
 READERS = pytest.mark.parametrize("read", [conversations, inboxes])
@@ -526,7 +526,7 @@ def test_metadata_that_cannot_be_read(metadata: bytes) -> None:
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_inbox_page(metadata: object, totals: tuple, record: dict) -> None:
     """A page of inboxes has the number it was asked for, and totals where the server gives any."""
-    page = run_steps(decode_inbox_page(reply(body=make_body(record, metadata=metadata)), 3))
+    page = run_steps(InboxPageDecoder().decode(reply(body=make_body(record, metadata=metadata)), 3))
 
     assert (3, *totals) == (page.page, page.total_pages, page.total_items)
     assert [inbox.id for inbox in page] == ["x"]
@@ -750,7 +750,7 @@ def test_a_page_of_many_records_is_decoded() -> None:
 @pytest.mark.parametrize("length, pauses", [(0, 0), (5_000, 0), (20_000, 0), (80_000, 1)])
 def test_a_page_of_long_texts_is_decoded_at_once(length: int, pauses: int) -> None:
     """A page of up to 2 MiB whose texts are long is decoded without a pause, and so quickly."""
-    steps = decode_conversation_page(
+    steps = ConversationPageDecoder().decode(
         reply(200, make_body(*[{"id": "x", "notes": "t" * length}] * 100))
     )
 

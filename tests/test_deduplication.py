@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.scripted import reply
 
-from cekat_async._api.decoding import decode_conversation_page
+from cekat_async._api.decoding import ConversationPageDecoder
 from cekat_async._parallel.deduplication import HashSet
 from cekat_async.models.raw_json import AT_ONCE
 from cekat_async.models.steps import run_steps
@@ -44,7 +44,7 @@ RECORDS = {
 def make_page(records: list[bytes]) -> ConversationPage:
     """Return a page as it is decoded, of records whose %d becomes their number."""
     body = b'{"data":[%s],"metadata":{"next_cursor":{"cursor_id":"c","cursor_ts":"t"}}}'
-    return run_steps(decode_conversation_page(reply(body=body % b",".join(records))))
+    return run_steps(ConversationPageDecoder().decode(reply(body=body % b",".join(records))))
 
 
 def numbered(kinds: list[bytes]) -> list[bytes]:

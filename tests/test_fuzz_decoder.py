@@ -13,7 +13,7 @@ from support.hostile import METADATA, make_body, records
 from support.scripted import reply
 
 from cekat_async import CekatError, decode_conversation, record_id
-from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page, decode_raw_page
+from cekat_async._api.decoding import ConversationPageDecoder, InboxPageDecoder, decode_raw_page
 from cekat_async.errors import DecodeError
 from cekat_async.models.steps import run_steps
 
@@ -27,7 +27,7 @@ def test_every_record_of_a_page_is_there(sent, rest):
     Only records that cannot be read are malformed, and all have their bytes as they were sent.
     """
     body = make_body(sent, rest)
-    page = run_steps(decode_conversation_page(reply(body=body)))
+    page = run_steps(ConversationPageDecoder().decode(reply(body=body)))
     raw_page = run_steps(decode_raw_page(reply(body=body)))
 
     assert page.ids == raw_page.ids == [one.id for one in sent]
@@ -40,7 +40,7 @@ def test_every_record_of_a_page_is_there(sent, rest):
     assert [record.raw for record in page.malformed_records] == [
         sent[index].raw for index in malformed
     ]
-    inboxes = run_steps(decode_inbox_page(reply(body=body), 1))
+    inboxes = run_steps(InboxPageDecoder().decode(reply(body=body), 1))
     assert inboxes.ids == page.ids
     assert pickle.loads(pickle.dumps(page)) == page  # noqa: S301 - just pickled
 
@@ -48,7 +48,7 @@ def test_every_record_of_a_page_is_there(sent, rest):
 @given(sent=records())
 def test_a_record_is_the_same_wherever_it_is_read(sent):
     """A page, its lines, ``record_id`` and ``decode_conversation`` agree on every record."""
-    page = run_steps(decode_conversation_page(reply(body=make_body([sent]))))
+    page = run_steps(ConversationPageDecoder().decode(reply(body=make_body([sent]))))
     (line,) = page.lines
 
     assert record_id(sent.raw) == record_id(line) == sent.id
@@ -82,8 +82,8 @@ def test_a_damaged_body_is_a_page_or_an_error(sent, rest, data):
                 st.binary(max_size=3)
                 | st.sampled_from([b'"', b"\\", b"{", b"]", b"\\ud83d", b"1e999", b"\xff"])
             )
-    inbox_page = partial(decode_inbox_page, number=1)
-    for decode in (decode_conversation_page, decode_raw_page, inbox_page):
+    inbox_page = partial(InboxPageDecoder().decode, number=1)
+    for decode in (ConversationPageDecoder().decode, decode_raw_page, inbox_page):
         try:
             page = run_steps(decode(reply(body=bytes(body))))
         except CekatError as error:

@@ -63,6 +63,7 @@ HARMLESS = {
     "difflib.get_close_matches",
     "email.utils",
     "enum",
+    "functools.cache",
     "functools.partial",
     "functools.wraps",
     "hashlib.blake2b",

@@ -14,7 +14,7 @@ from support.effort import EFFORT
 from support.scripted import reply
 
 from cekat_async import decode_conversation
-from cekat_async._api.decoding import decode_conversation_page, decode_inbox_page
+from cekat_async._api.decoding import ConversationPageDecoder, InboxPageDecoder
 from cekat_async.models import (
     Conversation,
     Inbox,
@@ -84,7 +84,7 @@ def get_name(value: object) -> str:
 
 def test_sample_decodes() -> None:
     """The sample response of the API's documentation is read as it is documented."""
-    page = run_steps(decode_conversation_page(reply(body=SAMPLE)))
+    page = run_steps(ConversationPageDecoder().decode(reply(body=SAMPLE)))
     (conversation,) = page
 
     assert page.next_cursor == Cursor(
@@ -120,7 +120,7 @@ def test_sample_decodes() -> None:
 def test_sample_round_trips() -> None:
     """`to_dict()` of the sample's conversation is the JSON object of the sample."""
     (sent,) = json.loads(SAMPLE)["data"]
-    (conversation,) = run_steps(decode_conversation_page(reply(body=SAMPLE)))
+    (conversation,) = run_steps(ConversationPageDecoder().decode(reply(body=SAMPLE)))
 
     assert sent == conversation.to_dict()
     assert list(sent) == [name for name in conversation.to_dict() if name in sent]
@@ -129,7 +129,7 @@ def test_sample_round_trips() -> None:
 
 def test_sample_raw() -> None:
     """The bytes of the sample's record are those of the document, line breaks included."""
-    page = run_steps(decode_conversation_page(reply(body=SAMPLE)))
+    page = run_steps(ConversationPageDecoder().decode(reply(body=SAMPLE)))
     begin = SAMPLE.index(b'{\n"id"')
     end = SAMPLE.index(b'\n],\n"metadata"')
 
@@ -152,9 +152,9 @@ OPTIONAL = [
 def decode(kind: type, record: dict) -> Conversation | Inbox:
     body = json.dumps({"data": [record]}).encode()
     page = run_steps(
-        decode_conversation_page(reply(body=body))
+        ConversationPageDecoder().decode(reply(body=body))
         if kind is Conversation
-        else decode_inbox_page(reply(body=body), 1)
+        else InboxPageDecoder().decode(reply(body=body), 1)
     )
     return page.items[0]
 

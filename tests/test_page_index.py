@@ -3,7 +3,7 @@
 import pytest
 
 from cekat_async import Conversation, ConversationPage, Inbox, InboxPage, MalformedRecord, RawPage
-from cekat_async._api.decoding import decode_conversation_page
+from cekat_async._api.decoding import ConversationPageDecoder
 from cekat_async._api.replies import Reply
 from cekat_async.models.steps import run_steps
 
@@ -62,7 +62,7 @@ def test_a_raw_page_has_bytes():
 
 def test_raw_counts_malformed_records_and_an_index_does_not():
     """Where the first record is malformed, ``page[0]`` is the second one of ``page.raw``."""
-    page = run_steps(decode_conversation_page(Reply(200, {}, b'{"data":[7,{"id":"b"}]}')))
+    page = run_steps(ConversationPageDecoder().decode(Reply(200, {}, b'{"data":[7,{"id":"b"}]}')))
 
     assert isinstance(page.malformed_records[0], MalformedRecord)
     assert page[0].id == "b"

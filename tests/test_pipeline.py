@@ -13,7 +13,7 @@ from support.parts import PATIENT, in_one_step, make_config, make_pipeline, page
 from support.scripted import ScriptedTransport, reply
 
 from cekat_async import RateLimit, RetryPolicy, Timeout
-from cekat_async._api.decoding import decode_conversation_page
+from cekat_async._api.decoding import ConversationPageDecoder
 from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
@@ -685,7 +685,7 @@ def test_a_long_body_shows_no_part_of_the_key(status, cut_at):
         body = b"[" + b"x" * (before - 1) + KEY.encode() + b"y" * 100_000
         pipeline, _ = make_pipeline([reply(status, body)], retry=RetryPolicy(attempts=1))
         with pytest.raises((MalformedBodyError, APIStatusError)) as caught:
-            run_virtual(pipeline.fetch(REQUEST, decode_conversation_page))
+            run_virtual(pipeline.fetch(REQUEST, ConversationPageDecoder().decode))
         shown = repr(vars(caught.value))
 
         assert KEY[: len(KEY) // 2] not in shown
@@ -699,13 +699,13 @@ def test_a_large_reply_is_decoded_in_turns():
     pipeline, _ = make_pipeline([reply(body=body)] * 2)
 
     async def main() -> tuple[int, bool]:
-        call = asyncio.create_task(pipeline.fetch(REQUEST, decode_conversation_page))
+        call = asyncio.create_task(pipeline.fetch(REQUEST, ConversationPageDecoder().decode))
         turns = 0
         while not call.done():
             turns += 1
             await asyncio.sleep(0)
         page = await call
-        cancelled = asyncio.create_task(pipeline.fetch(REQUEST, decode_conversation_page))
+        cancelled = asyncio.create_task(pipeline.fetch(REQUEST, ConversationPageDecoder().decode))
         for _ in range(turns // 2):
             await asyncio.sleep(0)
         cancelled.cancel()
@@ -766,9 +766,9 @@ def test_a_200_that_means_429_holds_everyone():
     pipeline, transport = make_pipeline([reply(200, refused, Retry_After="20"), reply(), reply()])
 
     async def main() -> None:
-        first = asyncio.create_task(pipeline.fetch(REQUEST, decode_conversation_page))
+        first = asyncio.create_task(pipeline.fetch(REQUEST, ConversationPageDecoder().decode))
         await asyncio.sleep(1)
-        await pipeline.fetch(REQUEST, decode_conversation_page)
+        await pipeline.fetch(REQUEST, ConversationPageDecoder().decode)
         await first
 
     run_virtual(main())

@@ -1,36 +1,37 @@
-"""Bytes of a reply to pages: fast if all is as documented, tolerant if not.
+"""Bytes of a reply to pages: at once if its records are as expected, else one by one.
 
-The fast path is one typed decode of the whole page. If that fails (an unknown field, a field of
-another type, one malformed record), or the page is very large, the records are cut from the body
-and decoded one by one. Bad metadata never costs a record: totals that cannot be read are unknown,
-and a cursor that cannot be read is an error after the page.
+The fast way is one typed decode of the whole page. If that fails (a field that was not seen before,
+a field of another type, one malformed record), or the page is very large, the records are cut from
+the body and decoded one by one, and the fields that were not expected are expected from then on.
+Bad metadata never costs a record: totals that cannot be read are unknown, and a cursor that cannot
+be read is an error after the page.
 
 All functions work in steps: see :mod:`cekat_async.models.steps`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from cekat_async._api.envelope import build_cursor, cut_reply, read_cursor, read_totals
 from cekat_async._api.status import error_from_reply
-from cekat_async.models import Conversation, Inbox, MalformedRecord
-from cekat_async.models.base import Record
-from cekat_async.models.decoding import CONVERSATION, INBOX, build_malformed, pause_if_large
+from cekat_async.models import MalformedRecord
+from cekat_async.models.base import IdentifiedRecord
+from cekat_async.models.decoding import build_malformed, pause_if_large
 from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.models.raw_json import NULL, count_values, fits_at_once
+from cekat_async.models.record_shape import CONVERSATION, INBOX, RecordShape
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 
 if TYPE_CHECKING:
     from cekat_async._api.replies import Reply
-    from cekat_async.models.decoding import RecordDecoder
     from cekat_async.models.steps import Steps
 
-__all__ = ["decode_conversation_page", "decode_inbox_page", "decode_raw_page"]
+__all__ = ["ConversationPageDecoder", "InboxPageDecoder", "decode_raw_page"]
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=IdentifiedRecord)
 M = TypeVar("M")
 
 # Bytes that each record counts for at least, until the next pause.
@@ -44,7 +45,7 @@ _BYTES_PER_VALUE = 14
 
 
 class _Page(msgspec.Struct, Generic[R, M]):
-    """A page that is as documented."""
+    """A page whose records are as expected."""
 
     data: tuple[R, ...]
     metadata: M | None = None
@@ -60,115 +61,147 @@ class _CursorMetadata(msgspec.Struct):
     next_cursor: _CursorPair | None = None
 
 
-_CONVERSATIONS = msgspec.json.Decoder(_Page[Conversation, _CursorMetadata])
-_INBOXES = msgspec.json.Decoder(_Page[Inbox, msgspec.Raw])
+class ConversationPageDecoder:
+    """Decodes pages of conversations. It learns the fields that are not as documented."""
+
+    def __init__(self) -> None:
+        self._records = _RecordsDecoder(CONVERSATION, _CursorMetadata)
+
+    def decode(self, reply: Reply) -> Steps[ConversationPage]:
+        """Return the page that a reply to the listing of conversations holds.
+
+        Raises:
+            MalformedBodyError: The body is not JSON, or is cut short.
+            DecodeError: It is JSON of another shape.
+            APIStatusError: It says ``"success": false``.
+        """
+        malformed_records: tuple[MalformedRecord, ...] = ()
+        kept = None
+        if (page := (yield from self._records.decode_at_once(reply))) is not None:
+            items = page.data
+            pair = page.metadata.next_cursor if page.metadata else None
+            cursor, problem = build_cursor(pair.cursor_id, pair.cursor_ts) if pair else (None, None)
+        else:
+            cut = yield from cut_reply(reply)
+            items, malformed_records = yield from self._records.decode_each(cut.records, reply.body)
+            cursor, problem = read_cursor(cut.metadata)
+            kept = cut.kept
+        return ConversationPage(
+            items=items,
+            malformed_records=malformed_records,
+            body=reply.body,
+            next_cursor=cursor,
+            cursor_error=problem,
+            kept_raw=kept,
+        )
 
 
-def decode_conversation_page(reply: Reply) -> Steps[ConversationPage]:
-    """Return the page that a reply to the listing of conversations holds.
+class InboxPageDecoder:
+    """Decodes pages of inboxes. It learns the fields that are not as documented."""
 
-    Raises:
-        MalformedBodyError: The body is not JSON, or is cut short.
-        DecodeError: It is JSON of another shape.
-        APIStatusError: It says ``"success": false``.
-    """
-    malformed_records: tuple[MalformedRecord, ...] = ()
-    kept = None
-    if (page := _decode_fast(_CONVERSATIONS, reply)) is not None:
-        items = page.data
-        pair = page.metadata.next_cursor if page.metadata else None
-        cursor, problem = build_cursor(pair.cursor_id, pair.cursor_ts) if pair else (None, None)
-    else:
-        yield from pause_if_large(reply.body)
-        cut = yield from cut_reply(reply)
-        items, malformed_records = yield from _decode_records(CONVERSATION, cut.records, reply.body)
-        cursor, problem = read_cursor(cut.metadata)
-        kept = cut.kept
-    return ConversationPage(
-        items=items,
-        malformed_records=malformed_records,
-        body=reply.body,
-        next_cursor=cursor,
-        cursor_error=problem,
-        kept_raw=kept,
-    )
+    def __init__(self) -> None:
+        self._records = _RecordsDecoder(INBOX, msgspec.Raw)
+
+    def decode(self, reply: Reply, number: int) -> Steps[InboxPage]:
+        """Return the page with this number that a reply to the listing of inboxes holds.
+
+        Raises:
+            CekatError: As :meth:`ConversationPageDecoder.decode`.
+        """
+        malformed_records: tuple[MalformedRecord, ...] = ()
+        kept = None
+        if (page := (yield from self._records.decode_at_once(reply))) is not None:
+            items, metadata = page.data, page.metadata or NULL
+        else:
+            cut = yield from cut_reply(reply)
+            items, malformed_records = yield from self._records.decode_each(cut.records, reply.body)
+            metadata, kept = cut.metadata, cut.kept
+        total_pages, total_items = read_totals(metadata)
+        return InboxPage(
+            items=items,
+            malformed_records=malformed_records,
+            body=reply.body,
+            page=number,
+            total_pages=total_pages,
+            total_items=total_items,
+            kept_raw=kept,
+        )
 
 
 def decode_raw_page(reply: Reply) -> Steps[RawPage]:
     """Return the page of a reply to the listing of conversations, with its records as bytes.
 
     Raises:
-        CekatError: As :func:`decode_conversation_page`.
+        CekatError: As :meth:`ConversationPageDecoder.decode`.
     """
     cut = yield from cut_reply(reply)
     cursor, problem = read_cursor(cut.metadata)
     return RawPage(raw=cut.records, body=reply.body, next_cursor=cursor, cursor_error=problem)
 
 
-def decode_inbox_page(reply: Reply, number: int) -> Steps[InboxPage]:
-    """Return the page that a reply to the listing of inboxes holds.
+class _RecordsDecoder(Generic[R, M]):
+    """Decodes the records of pages, and learns which fields they have.
 
-    Raises:
-        CekatError: As :func:`decode_conversation_page`.
+    Args:
+        shape: The fields that are expected at first.
+        metadata: The type of a page's metadata.
     """
-    malformed_records: tuple[MalformedRecord, ...] = ()
-    kept = None
-    if (page := _decode_fast(_INBOXES, reply)) is not None:
-        items, metadata = page.data, page.metadata or NULL
-    else:
-        yield from pause_if_large(reply.body)
-        cut = yield from cut_reply(reply)
-        items, malformed_records = yield from _decode_records(INBOX, cut.records, reply.body)
-        metadata, kept = cut.metadata, cut.kept
-    total_pages, total_items = read_totals(metadata)
-    return InboxPage(
-        items=items,
-        malformed_records=malformed_records,
-        body=reply.body,
-        page=number,
-        total_pages=total_pages,
-        total_items=total_items,
-        kept_raw=kept,
-    )
 
+    def __init__(self, shape: RecordShape[R], metadata: type[M]) -> None:
+        self._metadata = metadata
+        self._expect(shape)
 
-def _decode_fast(decoder: msgspec.json.Decoder[_Page[R, M]], reply: Reply) -> _Page[R, M] | None:
-    """Return the page, if it can be decoded as a whole."""
-    if not fits_at_once(reply.body):
-        return None
-    try:
-        page = decoder.decode(reply.body)
-    except UNDECODABLE:
-        return None
-    if page.success is False:
-        raise error_from_reply(reply)
-    return page
+    def _expect(self, shape: RecordShape[R]) -> None:
+        self._shape = shape
+        page_type: Any = _Page[shape.struct, self._metadata]  # type: ignore[name-defined]
+        self._pages = msgspec.json.Decoder(page_type)
 
+    def decode_at_once(self, reply: Reply) -> Steps[_Page[R, M] | None]:
+        """Return the page, if it can be decoded as a whole."""
+        if not fits_at_once(reply.body):
+            return None
+        shape = self._shape
+        try:
+            page: _Page[R, M] = self._pages.decode(reply.body)
+        except UNDECODABLE:
+            yield from pause_if_large(reply.body)
+            return None
+        if page.success is False:
+            raise error_from_reply(reply)
+        page.data = yield from shape.to_records(page.data)
+        return page
 
-def _decode_records(
-    decoder: RecordDecoder[R], records: list[msgspec.Raw], body: bytes
-) -> Steps[tuple[tuple[R, ...], tuple[MalformedRecord, ...]]]:
-    """Return the records of a page, decoded one by one, and the malformed ones."""
-    items: list[R] = []
-    malformed: list[MalformedRecord] = []
-    has_few_values = fits_at_once(body)
-    work, values_left = 0, max(_MOST_VALUES, len(body) // _BYTES_PER_VALUE)
-    for index, raw in enumerate(records):
-        values = 0 if has_few_values else count_values(raw)
-        yield from pause_if_large(raw)
-        record: R | MalformedRecord
-        if values > values_left:
-            reason = "the page has too many values"
-            record = yield from build_malformed(index, raw, bytes(raw), "$", reason)
-        else:
-            record = yield from decoder.decode(index, raw)
-        if isinstance(record, MalformedRecord):
-            malformed.append(record)
-        else:
-            items.append(record)
-            values_left -= values
-        work += len(raw) + _RECORD
-        if work > _STEP:
-            work = 0
-            yield
-    return tuple(items), tuple(malformed)
+    def decode_each(
+        self, records: list[msgspec.Raw], body: bytes
+    ) -> Steps[tuple[tuple[R, ...], tuple[MalformedRecord, ...]]]:
+        """Return the records of a page, decoded one by one, and the malformed ones."""
+        shape, unexpected = self._shape, set[str]()
+        items: list[R] = []
+        malformed: list[MalformedRecord] = []
+        has_few_values = fits_at_once(body)
+        work, values_left = 0, max(_MOST_VALUES, len(body) // _BYTES_PER_VALUE)
+        for index, raw in enumerate(records):
+            values = 0 if has_few_values else count_values(raw)
+            yield from pause_if_large(raw)
+            record: R | MalformedRecord
+            if values > values_left:
+                reason = "the page has too many values"
+                record = yield from build_malformed(index, raw, bytes(raw), "$", reason)
+            else:
+                record = yield from shape.decode(index, raw, unexpected)
+            if isinstance(record, MalformedRecord):
+                malformed.append(record)
+            else:
+                items.append(record)
+                values_left -= values
+            work += len(raw) + _RECORD
+            if work > _STEP:
+                work = 0
+                yield
+        self._learn(unexpected)
+        return tuple(items), tuple(malformed)
+
+    def _learn(self, unexpected: set[str]) -> None:
+        shape = self._shape.extended(unexpected)
+        if shape is not self._shape:
+            self._expect(shape)

@@ -8,7 +8,15 @@ from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeAlias
 
 import msgspec
 
-__all__ = ["Extra", "IdentifiedRecord", "OpenEnum", "PlatformType", "Record", "Timestamp"]
+__all__ = [
+    "Extra",
+    "IdentifiedRecord",
+    "OpenEnum",
+    "PlatformType",
+    "Record",
+    "Timestamp",
+    "build_extra",
+]
 
 
 class OpenEnum(StrEnum):
@@ -67,6 +75,11 @@ class Extra(dict[str, Any]):
 
 
 _NO_EXTRA = Extra()
+
+
+def build_extra(fields: dict[str, Any]) -> Extra:
+    """Return fields as the ``extra`` of a record, in the order of their names."""
+    return Extra(sorted(fields.items())) if fields else _NO_EXTRA
 
 
 class Record(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
-from cekat_async._api.decoding import decode_conversation_page, decode_raw_page
+from cekat_async._api.decoding import decode_raw_page
 from cekat_async._paging.cursor_walk import walk_pages
 from cekat_async._paging.many_inboxes import ListingWalk, ManyInboxes
 from cekat_async._paging.page_errors import (
@@ -73,12 +73,14 @@ class ConversationSource(Source["ConversationPage"]):
         self,
         pipeline: Pipeline,
         query: ListQuery,
+        decode: Callable[[Reply], Steps[ConversationPage]],
         selection: OneListing | ManyInboxIds,
         walkers: Walkers,
         on_malformed: Callable[[MalformedRecord], object] | None,
     ) -> None:
         self._pipeline = pipeline
         self._query = query
+        self._decode = decode
         self._selection = selection
         self._walkers = walkers
         self._on_malformed = on_malformed
@@ -116,7 +118,7 @@ class ConversationSource(Source["ConversationPage"]):
         known = _require_positions(positions, self._selection)
 
         def walk_tracked(inbox_id: str | None) -> ListingWalk[ConversationPage]:
-            fetcher = self._fetcher(inbox_id, decode_conversation_page)
+            fetcher = self._fetcher(inbox_id, self._decode)
             position = known.get(inbox_id, Position())
             walk = ParallelWalk(position, self._walkers.segments, fetcher.warn)
             return self._share(walk, fetcher, walk.tracked)
@@ -144,7 +146,7 @@ class ConversationSource(Source["ConversationPage"]):
         return prefetched(walk_all, walkers.ahead)
 
     def _walk_inbox(self, segments: int, inbox_id: str | None) -> ListingWalk[ConversationPage]:
-        fetcher = self._fetcher(inbox_id, decode_conversation_page)
+        fetcher = self._fetcher(inbox_id, self._decode)
         if segments == 1:
             get_error = partial(page_error, on_malformed=self._on_malformed_ahead)
             return ListingWalk(walk_pages(fetcher, get_error))
@@ -159,7 +161,7 @@ class ConversationSource(Source["ConversationPage"]):
     ) -> ListingWalk[ConversationPage]:
         probe_size = -(-self._query.page_size // _PAGES_PER_PROBE)
         probing = msgspec.structs.replace(fetcher.query, page_size=probe_size)
-        prober = PageFetcher(self._pipeline, probing, decode_conversation_page)
+        prober = PageFetcher(self._pipeline, probing, self._decode)
         return ParallelSource(fetcher, prober, walk, finish, self._on_malformed_ahead)
 
     def _fetcher(self, inbox_id: str | None, decode: Callable[[Reply], Steps[P]]) -> PageFetcher[P]:

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cekat_async._api.decoding import decode_conversation_page
+from cekat_async._api.decoding import ConversationPageDecoder
 from cekat_async._paging.page_errors import ignore_malformed, page_error
 from cekat_async._paging.page_fetcher import ListQuery, PageFetcher
 from cekat_async.config import require_count, require_inbox_id, require_switch, require_text
@@ -44,6 +44,8 @@ class Conversations:
     ) -> None:
         self._pipeline = pipeline
         self._list_inboxes = list_inboxes
+        # One for all listings: what it learns in one of them holds in the others.
+        self._decode = ConversationPageDecoder().decode
 
     async def page(
         self,
@@ -72,7 +74,7 @@ class Conversations:
         )
         if cursor is None:  # one warning for a caller that follows the cursors itself
             _warn_of_unknown(stage_status)
-        fetcher = PageFetcher(self._pipeline, query, decode_conversation_page)
+        fetcher = PageFetcher(self._pipeline, query, self._decode)
         page = await fetcher.fetch(cursor)
         if error := page_error(page, on_malformed):
             raise fetcher.locate(error, cursor)
@@ -130,7 +132,7 @@ class Conversations:
         self._warn_of_few_requests(segments)
         _warn_of_unknown(stage_status)
         selection, walkers = OneListing(query.inbox_id), Walkers(segments, segments, ahead)
-        return Listing(ConversationSource(self._pipeline, query, selection, walkers, on_malformed))
+        return self._listing(query, selection, walkers, on_malformed)
 
     @takes_page_size
     def across(
@@ -180,7 +182,19 @@ class Conversations:
         selection = ManyInboxIds(inbox_ids, partial(self._iter_inbox_ids, on_malformed))
         self._warn_of_few_requests(concurrency)
         _warn_of_unknown(stage_status)
-        return Listing(ConversationSource(self._pipeline, query, selection, walkers, on_malformed))
+        return self._listing(query, selection, walkers, on_malformed)
+
+    def _listing(
+        self,
+        query: ListQuery,
+        selection: OneListing | ManyInboxIds,
+        walkers: Walkers,
+        on_malformed: Callable[[MalformedRecord], object] | None,
+    ) -> Listing[Conversation, ConversationPage]:
+        source = ConversationSource(
+            self._pipeline, query, self._decode, selection, walkers, on_malformed
+        )
+        return Listing(source)
 
     def _iter_inbox_ids(
         self, on_malformed: Callable[[MalformedRecord], object] | None

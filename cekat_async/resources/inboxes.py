@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cekat_async._api.decoding import decode_inbox_page
+from cekat_async._api.decoding import InboxPageDecoder
 from cekat_async._paging.page_errors import malformed_error
 from cekat_async._paging.page_fetcher import ListQuery, PageFetcher
 from cekat_async._paging.page_number_walk import walk_inboxes
@@ -29,6 +29,7 @@ class Inboxes:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._decoder = InboxPageDecoder()
 
     async def page(
         self,
@@ -49,7 +50,7 @@ class Inboxes:
             CekatError: The request failed.
         """
         query = ListQuery(path=_PATH, page_size=require_count("limit", limit))
-        source = _InboxSource(self._pipeline, query, on_malformed)
+        source = _InboxSource(self._pipeline, query, self._decoder, on_malformed)
         return await source.page(require_count("page", page))
 
     @takes_page_size
@@ -70,7 +71,7 @@ class Inboxes:
             ConfigurationError: ``page_size`` is not a whole number above 0.
         """
         query = ListQuery(path=_PATH, page_size=page_size)
-        return Listing(_InboxSource(self._pipeline, query, on_malformed))
+        return Listing(_InboxSource(self._pipeline, query, self._decoder, on_malformed))
 
 
 class _InboxSource(Source["InboxPage"]):
@@ -78,10 +79,12 @@ class _InboxSource(Source["InboxPage"]):
         self,
         pipeline: Pipeline,
         query: ListQuery,
+        decoder: InboxPageDecoder,
         on_malformed: Callable[[MalformedRecord], object] | None,
     ) -> None:
         self._pipeline = pipeline
         self._query = query
+        self._decoder = decoder
         self._on_malformed = on_malformed
 
     async def page(self, number: int) -> InboxPage:
@@ -100,4 +103,5 @@ class _InboxSource(Source["InboxPage"]):
         return await self._fetcher(number).fetch(number)
 
     def _fetcher(self, number: int) -> PageFetcher[InboxPage]:
-        return PageFetcher(self._pipeline, self._query, partial(decode_inbox_page, number=number))
+        decode = partial(self._decoder.decode, number=number)
+        return PageFetcher(self._pipeline, self._query, decode)

@@ -1,0 +1,119 @@
+"""How many instructions a page of a walk takes: the same number on a busy machine and an idle one.
+
+Each rival walks two listings of different length under ``valgrind --tool=callgrind``. The
+difference, divided by the pages in between, is free of what comes once: imports, connecting, the
+first page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from typing import NamedTuple
+
+from page_server import SERVERS, Listing, serving
+from rivals import BY_HAND, OURS, RIVALS
+from suite import HERE, Claim, Metric, Result, argument_parser, ratios, show
+
+_PAGES = "pages as on the API's page"
+_UNKNOWN = "15 % of records with an unknown field"
+_TWO_UNKNOWN = "two unknown fields in each record"
+_MISTYPED = "a mistyped field in each record"
+_METRICS = [Metric(key="instructions", heading="thousand instructions a page", ratio=True)]
+_NOTE = "The hand-written loop ignores unknown fields. It cannot read mistyped ones at all."
+_MISSING = "Not measured, because valgrind is not installed."
+
+
+class Case(NamedTuple):
+    """A rival, the kind of its records, and what it may take at most, beside the reference."""
+
+    rival: str
+    records: str
+    what: str
+    wanted: float | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called in a table."""
+        return f"{RIVALS[self.rival].title}, {self.what}"
+
+
+REFERENCE = Case(BY_HAND, "documented", _PAGES)
+CASES = (
+    REFERENCE,
+    Case(OURS, "documented", _PAGES, 1.25),
+    Case(OURS, "unknown", _UNKNOWN, 1.45),
+    Case(OURS, "two-unknown", _TWO_UNKNOWN, 1.6),
+    Case(OURS, "mistyped", _MISTYPED, 2.5),
+    Case("by-hand-paced", "documented", _PAGES),
+)
+
+
+def count(valgrind: str, rival: str, base_url: str) -> int:
+    """Return how many instructions a process executes in which a rival walks a listing."""
+    arguments = json.dumps({"name": rival, "base_url": base_url})
+    child = [sys.executable, str(HERE / "child.py"), "rivals:walk", arguments]
+    done = subprocess.run(
+        [valgrind, "--tool=callgrind", f"--callgrind-out-file={os.devnull}", *child],
+        check=True,
+        capture_output=True,
+        text=True,
+        # Where a hash leads to in a table is another place in each process without it.
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+    )
+    [found] = re.findall(r"Collected : (\d+)", done.stderr)
+    return int(found)
+
+
+def measure(
+    valgrind: str, case: Case, urls: dict[str, str], pages: tuple[int, int]
+) -> dict[str, float]:
+    """Return the thousands of instructions that one page takes."""
+    few, many = (count(valgrind, case.rival, urls[f"{case.records}-{length}"]) for length in pages)
+    print(case.title, file=sys.stderr, flush=True)
+    return {"instructions": (many - few) / (pages[1] - pages[0]) / 1000}
+
+
+def run(cases: tuple[Case, ...], pages: tuple[int, int], server: str) -> Result:
+    """Measure each case once: another run differs by less than one in a hundred."""
+    title = f"pages of 100, {pages[1]} of them minus {pages[0]}"
+    result = Result(title=title, metrics=_METRICS, samples={}, reference=REFERENCE.title)
+    if (valgrind := shutil.which("valgrind")) is None:
+        result.notes = [_MISSING]
+        return result
+    kinds = {case.records for case in cases}
+    listings = [
+        Listing(f"{kind}-{length}", length, records=kind) for kind in kinds for length in pages
+    ]
+    with serving(*listings, server=server) as urls:
+        result.samples = {case.title: [measure(valgrind, case, urls, pages)] for case in cases}
+    result.claims = [
+        Claim(
+            what=f"{case.what}, to the hand-written loop on documented pages",
+            values=ratios(result, case.title, REFERENCE.title, "instructions"),
+            wanted=case.wanted,
+        )
+        for case in cases
+        if case.wanted is not None
+    ]
+    result.notes = [_NOTE]
+    return result
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--pages", type=int, nargs=2, default=(30, 130), help="two lengths")
+    parser.add_argument("--few", action="store_true", help="documented pages only")
+    parser.add_argument("--server", choices=SERVERS, default="auto")
+    options = parser.parse_args()
+    cases = CASES[:2] if options.few else CASES
+    show([run(cases, tuple(options.pages), options.server)], as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
