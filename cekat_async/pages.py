@@ -46,6 +46,8 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
     @property
     def ids(self) -> list[str | None]:
         """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
+        if not self.malformed_records:
+            return [item.id for item in self.items]
         malformed_at = {odd.index: odd for odd in self.malformed_records}
         items = iter(self.items)
         count = len(self.items) + len(self.malformed_records)
@@ -197,6 +199,8 @@ def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
         # The ids of a larger page could take too long to read at once. Then its bytes must do.
         reads_ids = fits_at_once(page.body)
         return [(reads_ids and record_id(raw)) or bytes(raw) for raw in page.raw]
+    if not page.malformed_records:
+        return [item.id for item in page.items]
     malformed_at = {odd.index: odd.raw for odd in page.malformed_records}
     return [malformed_at[index] if id_ is None else id_ for index, id_ in enumerate(page.ids)]
 

@@ -72,6 +72,7 @@ HARMLESS = {
     "itertools",
     "math",
     "msgspec",
+    "msgspec.structs",
     "re",
     "types",
     "typing",

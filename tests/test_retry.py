@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import random
@@ -548,6 +549,24 @@ def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balanc
 
     run_virtual(main())
     assert budget.balance == balance
+
+
+@pytest.mark.parametrize("errors", [0, 1, 2])
+def test_a_call_leaves_nothing_to_the_garbage_collector(errors):
+    """Its objects are freed at once. With many clients, a collection would block the event loop."""
+    attempts = [Failing(*(TransportError() for _ in range(errors))) for _ in range(10)]
+
+    async def main() -> int:
+        gc.collect()
+        gc.disable()
+        for attempt in attempts:
+            await retrying(attempt, AGAIN)
+        return gc.collect()
+
+    try:
+        assert run_virtual(main()) == 0
+    finally:
+        gc.enable()
 
 
 class Queueing(Failing):

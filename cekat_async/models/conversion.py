@@ -19,10 +19,12 @@ from cekat_async.models.json_scanner import UNDECODABLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Converted", "decode_any", "get_converter"]
+__all__ = ["Convert", "Converted", "decode_any", "get_converter"]
 
 Converted: TypeAlias = "tuple[Any, bool]"
 """A field's value, and whether the original was of another type than documented."""
+Raw: TypeAlias = "bytes | msgspec.Raw"
+Convert: TypeAlias = "Callable[[Any, Raw], Converted]"
 
 
 def _number(text: str) -> float | str:
@@ -34,7 +36,7 @@ def _number(text: str) -> float | str:
 _ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
 
 
-def decode_any(raw: bytes | msgspec.Raw) -> Any:
+def decode_any(raw: Raw) -> Any:
     """Return any value; its text, if it contains a whole number of thousands of digits."""
     try:
         return _ANY_VALUE.decode(raw)
@@ -48,23 +50,22 @@ _NUMBER_OR_BOOLEAN = b"-0123456789tf"
 _EXACT = 2.0**53  # up to here a float is exact for every whole number
 
 
-def _to_text(raw: bytes) -> Converted:
-    value = decode_any(raw)
+def _to_text(value: Any, raw: Raw) -> Converted:
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return str(int(value)), True  # 6281234567890.0 is a phone number too
-    return (raw.decode() if raw[:1] in _NUMBER_OR_BOOLEAN else None), True
+    text = bytes(raw)
+    return (text.decode() if text[:1] in _NUMBER_OR_BOOLEAN else None), True
 
 
-def _to_open_enum(kind: type[str]) -> Callable[[bytes], Converted]:
-    def read(raw: bytes) -> Converted:
-        text, _ = _to_text(raw)
+def _to_open_enum(kind: type[str]) -> Convert:
+    def convert(value: Any, raw: Raw) -> Converted:
+        text, _ = _to_text(value, raw)
         return text and kind(text), True
 
-    return read
+    return convert
 
 
-def _to_timestamp(raw: bytes) -> Converted:
-    value = decode_any(raw)
+def _to_timestamp(value: Any, _: Raw) -> Converted:
     moment = _parse_timestamp(value) if isinstance(value, str) else None
     return moment, moment is None
 
@@ -82,20 +83,19 @@ def _parse_rfc3339(text: str) -> datetime:
     return msgspec.convert(text, datetime)
 
 
-def _to_object(raw: bytes) -> Converted:
-    value = decode_any(raw)
+def _to_object(value: Any, _: Raw) -> Converted:
     return (value if isinstance(value, dict) else {}), True
 
 
-def _to_any(raw: bytes) -> Converted:
-    return decode_any(raw), True
+def _to_any(value: Any, _: Raw) -> Converted:
+    return value, True
 
 
-def _to_none(_: bytes) -> Converted:
+def _to_none(_value: Any, _: Raw) -> Converted:
     return None, True
 
 
-_CONVERTERS: dict[Any, Callable[[bytes], Converted]] = {
+_CONVERTERS: dict[Any, Convert] = {
     str | None: _to_text,
     StageStatus | None: _to_open_enum(StageStatus),
     PlatformType | None: _to_open_enum(PlatformType),
@@ -105,6 +105,6 @@ _CONVERTERS: dict[Any, Callable[[bytes], Converted]] = {
 }
 
 
-def get_converter(type_: Any) -> Callable[[bytes], Converted]:
-    """Return what converts a value, as JSON, to the type of a field."""
+def get_converter(type_: Any) -> Convert:
+    """Return what converts a value to the type of a field. It takes the value, and its JSON."""
     return _CONVERTERS.get(type_, _to_none)

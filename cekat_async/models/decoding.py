@@ -105,7 +105,7 @@ class FieldReader:
     """
 
     def __init__(self, type_: Any) -> None:
-        self.decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(type_).decode
+        self.decode: Callable[[Raw], Any] = msgspec.json.Decoder(type_).decode
         self._convert = get_converter(type_)
         self._convert_nested = _NESTED.get(type_)
 
@@ -114,14 +114,16 @@ class FieldReader:
 
         The arguments are those of :meth:`convert`.
         """
-        with suppress(*UNDECODABLE):
+        try:
             return self.decode(raw)
-        text = msgspec.Raw((yield from replace_invalid_text(bytes(raw))))
-        with suppress(*UNDECODABLE):
-            return self.decode(text)
+        except UNDECODABLE:
+            text = yield from replace_invalid_text(bytes(raw))
+        if text != bytes(raw):
+            with suppress(*UNDECODABLE):
+                return self.decode(text)
         return (yield from self.convert(name, text, extra))
 
-    def convert(self, name: str, raw: msgspec.Raw, extra: dict[str, Any]) -> Steps[Any]:
+    def convert(self, name: str, raw: Raw, extra: dict[str, Any]) -> Steps[Any]:
         """Return the value of a field that is not as documented.
 
         Args:
@@ -129,12 +131,13 @@ class FieldReader:
             raw: Its value as JSON, without invalid text.
             extra: Receives the original value if that is of another type than documented.
         """
+        original = decode_any(raw)
         if self._convert_nested is not None:
             value, is_mistyped = yield from self._convert_nested(raw)
         else:
-            value, is_mistyped = self._convert(bytes(raw))
+            value, is_mistyped = self._convert(original, raw)
         if is_mistyped:
-            extra[name] = decode_any(raw)
+            extra[name] = original
         return value
 
 
@@ -152,7 +155,7 @@ def build_malformed(
     return MalformedRecord(index=index, id=id_, field=field, reason=reason, raw=bytes(raw))
 
 
-def _decode_preview(raw: msgspec.Raw) -> Steps[Converted]:
+def _decode_preview(raw: Raw) -> Steps[Converted]:
     try:
         fields = _FIELDS.decode(raw)
     except UNDECODABLE:
@@ -160,7 +163,7 @@ def _decode_preview(raw: msgspec.Raw) -> Steps[Converted]:
     return (yield from _PREVIEW.read_fields(fields, set())), False
 
 
-def _decode_labels(raw: msgspec.Raw) -> Steps[Converted]:
+def _decode_labels(raw: Raw) -> Steps[Converted]:
     """Return the labels that can be read; the list loses only the others."""
     try:
         elements = _ELEMENTS.decode(raw)
@@ -175,7 +178,7 @@ def _decode_labels(raw: msgspec.Raw) -> Steps[Converted]:
     return tuple(labels), len(labels) < len(elements)
 
 
-_NESTED: dict[Any, Callable[[msgspec.Raw], Steps[Converted]]] = {
+_NESTED: dict[Any, Callable[[Raw], Steps[Converted]]] = {
     tuple[Label, ...] | None: _decode_labels,
     MessagePreview | None: _decode_preview,
 }

@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from functools import cache
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET
-from msgspec.structs import FieldInfo, astuple, force_setattr
+from msgspec.structs import astuple, force_setattr
 
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, MalformedRecord
@@ -28,7 +29,7 @@ from cekat_async.models.raw_json import AT_ONCE, count_values
 from cekat_async.models.steps import run_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from cekat_async.models.decoding import RecordDecoder
     from cekat_async.models.steps import Steps
@@ -62,12 +63,11 @@ class RecordShape(Generic[R]):
     def __init__(self, decoder: RecordDecoder[R], unexpected: frozenset[str] = frozenset()) -> None:
         self._decoder = decoder
         self._unexpected = unexpected
-        self._unknown = tuple(sorted(unexpected - decoder.readers.keys()))
-        self._doubtful = [
-            (place, name, reader)
-            for place, (name, reader) in enumerate(decoder.readers.items())
-            if name in unexpected
-        ]
+        # With the names of the struct's fields: any JSON name is allowed, but not any attribute.
+        unknown = sorted(unexpected - decoder.readers.keys())
+        self._unknown = [(f"unknown_{number}", name) for number, name in enumerate(unknown)]
+        self._doubtful = [item for item in decoder.readers.items() if item[0] in unexpected]
+        self._count = len(decoder.kind.__struct_fields__)
         self.struct: type[Any] = self._define_struct() if unexpected else decoder.kind
         self._build: Callable[..., R] = _define_positional(decoder.kind)
         self._decode = msgspec.json.Decoder(self.struct).decode
@@ -96,31 +96,34 @@ class RecordShape(Generic[R]):
         yield from pause_if_large(raw)
         return (yield from self._decoder.decode(index, raw, unexpected))
 
-    def to_records(self, structs: Iterable[Any]) -> Steps[tuple[R, ...]]:
+    def to_records(self, structs: Sequence[Any]) -> Steps[tuple[R, ...]]:
         """Return the records that decoded structs of this shape stand for."""
         if not self._unexpected:
             return tuple(structs)
         records: list[R] = []
-        for number, struct in enumerate(structs, 1):
-            records.append((yield from self._to_record(astuple(struct))))
-            if not number % _PER_STEP:
+        for begin in range(0, len(structs), _PER_STEP):
+            batch = structs[begin : begin + _PER_STEP]
+            for struct in batch:
+                yield from self._set_extra(struct)
+            records += starmap(self._build, [astuple(struct)[: self._count] for struct in batch])
+            if len(batch) == _PER_STEP:
                 yield
+        for record in records:
+            force_setattr(record, "__class__", self._decoder.kind)
         return tuple(records)
 
-    def _to_record(self, values: tuple[Any, ...]) -> Steps[R]:
-        count = len(self._decoder.readers)
+    def _set_extra(self, struct: Any) -> Steps[None]:
+        """Set ``extra`` of a struct, and the fields that may have another type."""
         extra = {
             name: value
-            for name, value in zip(self._unknown, values[count:], strict=True)
-            if value is not UNSET
+            for field, name in self._unknown
+            if (value := getattr(struct, field)) is not UNSET
         }
-        known = list(values[:count])
-        for place, name, reader in self._doubtful:
-            if isinstance(value := known[place], msgspec.Raw):
-                known[place] = yield from reader.read(name, value, extra)
-        record = self._build(build_extra(extra), *known)
-        force_setattr(record, "__class__", self._decoder.kind)
-        return record
+        for name, reader in self._doubtful:
+            if isinstance(value := getattr(struct, name), msgspec.Raw):
+                force_setattr(struct, name, (yield from reader.read(name, value, extra)))
+        if extra:
+            force_setattr(struct, "extra", build_extra(extra))
 
     def _define_struct(self) -> type[Any]:
         kind = self._decoder.kind
@@ -131,18 +134,16 @@ class RecordShape(Generic[R]):
                 _copy_default(field),
             )
             for field in msgspec.structs.fields(kind)
-            if field.name != "extra"
         ]
         unknown = [
-            (f"unknown_{number}", Any, msgspec.field(default=UNSET, name=name))
-            for number, name in enumerate(self._unknown)
+            (field, Any, msgspec.field(default=UNSET, name=name)) for field, name in self._unknown
         ]
         return msgspec.defstruct(
-            kind.__name__, [*known, *unknown], gc=False, forbid_unknown_fields=True
+            kind.__name__, [*known, *unknown], kw_only=True, gc=False, forbid_unknown_fields=True
         )
 
 
-def _copy_default(field: FieldInfo) -> Any:
+def _copy_default(field: msgspec.structs.FieldInfo) -> Any:
     default: dict[str, Any] = {
         "default": field.default,
         "default_factory": field.default_factory,
@@ -169,12 +170,13 @@ def _define_positional(kind: type[R]) -> Callable[..., R]:
     return positional  # type: ignore[no-any-return]
 
 
-# What msgspec accepts in no name of a field.
+# msgspec accepts these in no name of a field.
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f"\\]')
 
 
 def _can_be_learned(name: str) -> bool:
-    return not _NOT_IN_NAMES.search(name)
+    # A record has a field of its own that is called extra.
+    return name != "extra" and not _NOT_IN_NAMES.search(name)
 
 
 CONVERSATION = RecordShape(CONVERSATION_DECODER)
