@@ -31,6 +31,7 @@ _TITLES = {
     "blocking": "The longest block of the event loop",
     "import": "Starting",
     "memory": "Memory",
+    "accounts": "Many accounts",
     "concurrency": "Latency and concurrency",
     "export": "Exports",
     "limiter": "The limiter",
