@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 OURS = "cekat_async"
 HEADERS = "cekat_async, a server that reports its quota"
 OWN, SHARED = "hand-written loops", "hand-written loops, one session"
-# So many pages that no walk comes to its end.
+# No walk reaches the end of that many pages.
 _PAGES = 10_000
-# Each client walks so many pages before it is measured.
+# Pages that each client walks before it is measured.
 _WARM_UP = 3
 _SLEEP = 0.01
 _METRICS = [
@@ -139,7 +139,7 @@ _CROWDS: dict[str, Callable[[list[Walker]], Awaitable[None]]] = {
 def measure(
     who: str, clients: int, base_url: str, per_page: int, period: float, seconds: float
 ) -> Sample:
-    """Let clients walk for so many seconds, and half as many more; return what it takes."""
+    """Let clients walk: ``seconds`` for their CPU, and half as many for the lag."""
     counts = [0] * clients
     walkers = [Walker(number, base_url, per_page, period, counts) for number in range(clients)]
     return asyncio.run(_measure(who, walkers, seconds))

@@ -48,8 +48,8 @@ class Listing(NamedTuple):
     """What is served at one port: so many pages of so many records, each of one kind.
 
     ``documented`` records are as on the API's page, of ``unknown`` ones 15 % have fields that are
-    not there, and ``odd`` ones have a number for a name. With a ``quota``, the bundled server's
-    headers report how many requests of so many a minute are left to a key. It refuses none.
+    not there, and ``odd`` ones have a number for a name. With a ``quota``, requests a minute,
+    the headers of the bundled server report what is left to each key. It refuses none.
     """
 
     name: str
@@ -107,7 +107,7 @@ def _end(following: int, count: int) -> bytes:
 
 
 class Quota:
-    """What the bundled server reports of a quota of so many requests a minute, for each key."""
+    """The headers of a quota of ``limit`` requests a minute for each key."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 __all__ = ["Permit", "SentLog"]
 
-# Entries that no window needs are deleted once there are so many of them.
+# Entries that no window needs are deleted once there are this many of them.
 _MOST_OLD = 100
 
 
@@ -107,7 +107,7 @@ class SentLog:
     def _find(self, at: float, per: float) -> int:
         """Return the place of the first request that a window which ends then may hold."""
         settled, retention = self._settled, self._get_retention(per)
-        # Six times as fast as a bisection with a key. Only its rounding is corrected: the same sum
+        # Half the time of a bisection with a key. Only its rounding is corrected: the same sum
         # as in next_free() counts, so that a place is free at the very time that it names.
         first = bisect_right(settled, at - retention)
         while first < len(settled) and settled[first] + retention <= at:
