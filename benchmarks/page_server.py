@@ -13,12 +13,15 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -46,12 +49,15 @@ class Listing(NamedTuple):
 
     ``documented`` records are as on the API's page. Of ``unknown`` ones 15 % have one field that
     is not there, ``two-unknown`` ones have two each, and ``mistyped`` ones a number as a name.
+    With a ``quota``, requests a minute, the headers of the bundled server report what is left to
+    each key. It refuses none.
     """
 
     name: str
     pages: int
     per_page: int = 100
     records: str = "documented"
+    quota: int | None = None
 
 
 class Pages:
@@ -115,11 +121,32 @@ def _end(following: int, count: int) -> bytes:
     return f'],"metadata":{{"next_cursor":{cursor}}}}}'.encode()
 
 
+class Quota:
+    """The headers of a quota of ``limit`` requests a minute for each key."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._minute = 0
+        self._used = Counter[bytes]()
+
+    def headers(self, head: bytes) -> bytes:
+        """Count a request, and return the headers of its answer."""
+        minute, second = divmod(int(time.time()), 60)
+        if minute != self._minute:
+            self._minute, self._used = minute, Counter()
+        key = head.partition(b"Authorization: ")[2].partition(b"\r\n")[0]
+        self._used[key] += 1
+        return _QUOTA % (self._limit, max(0, self._limit - self._used[key]), 60 - second)
+
+
+_QUOTA = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
+
+
 class RawProtocol(asyncio.Protocol):
     """One connection of the bundled server."""
 
-    def __init__(self, pages: Pages) -> None:
-        self._pages = pages
+    def __init__(self, pages: Pages, quota: Quota | None) -> None:
+        self._pages, self._quota = pages, quota
         self._transport: asyncio.WriteTransport | None = None
         self._received = b""
 
@@ -134,10 +161,11 @@ class RawProtocol(asyncio.Protocol):
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
             body = self._pages.body(_page_asked_for(head))
-            self._transport.write(_REPLY % len(body) + body)
+            more = self._quota.headers(head) if self._quota else b""
+            self._transport.write(_REPLY % (more, len(body)) + body)
 
 
-_REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
 
 
 def _page_asked_for(head: bytes) -> int:
@@ -149,13 +177,18 @@ def _page_asked_for(head: bytes) -> int:
     return max(0, (_BEGIN - datetime.fromisoformat(timestamp).replace(tzinfo=UTC)) // _STEP)
 
 
-async def serve_raw(listings: list[Listing]) -> None:
+async def serve_raw(listings: list[Listing], certificate: str | None = None) -> None:
     """Serve with the bundled server until standard input ends."""
     loop = asyncio.get_running_loop()
+    tls = None
+    if certificate:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
     ports = {}
     for listing in listings:
-        pages = Pages(listing)
-        server = await loop.create_server(lambda pages=pages: RawProtocol(pages), "127.0.0.1", 0)
+        quota = Quota(listing.quota) if listing.quota else None
+        protocol = partial(RawProtocol, Pages(listing), quota)
+        server = await loop.create_server(protocol, "127.0.0.1", 0, ssl=tls, backlog=1000)
         ports[listing.name] = server.sockets[0].getsockname()[1]
     print(json.dumps(ports), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
@@ -261,16 +294,23 @@ def chosen(server: str, listings: list[Listing]) -> str:
 
 
 @contextmanager
-def serving(*listings: Listing, server: str = "auto") -> Iterator[dict[str, str]]:
-    """Run a server in a process of its own; yield the base URL of each listing."""
+def serving(
+    *listings: Listing, server: str = "auto", certificate: str | None = None
+) -> Iterator[dict[str, str]]:
+    """Run a server in a process of its own; yield the base URL of each listing.
+
+    With a ``certificate``, a file of a key and its certificates, the bundled server speaks TLS.
+    """
+    scheme = "https" if certificate else "http"
     command = [sys.executable, __file__, "--server", chosen(server, [*listings])]
+    command += ["--certificate", certificate] if certificate else []
     command += [json.dumps(listing) for listing in listings]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             ports = json.loads(process.stdout.readline() or sys.exit("the server did not start"))
-            yield {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+            yield {name: f"{scheme}://127.0.0.1:{port}" for name, port in ports.items()}
         finally:
             process.stdin.close()
 
@@ -279,12 +319,13 @@ def main() -> None:
     """Serve the listings that are named, each a JSON array of what a Listing is made of."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", choices=SERVERS, default="auto")
+    parser.add_argument("--certificate", metavar="FILE", help="speak TLS; the bundled server only")
     parser.add_argument("listings", nargs="+", help='["name", pages, records of each, kind]')
     options = parser.parse_args()
     listings = [Listing(*json.loads(text)) for text in options.listings]
     use_cpu(last=True)
     if chosen(options.server, listings) == "raw":
-        asyncio.run(serve_raw(listings))
+        asyncio.run(serve_raw(listings, options.certificate))
         return
     serve_nginx(listings, nginx_program() or sys.exit("there is no nginx; take --server raw"))
 

@@ -18,6 +18,7 @@ from support.shared_store import Budget, Store, make_limiter
 
 from cekat_async import Limiter, LimiterSnapshot, RateLimit
 from cekat_async._api.replies import Reply
+from cekat_async._ratelimit.scheduler import Scheduler
 from cekat_async._ratelimit.sent_log import Permit
 from cekat_async._ratelimit.snapshot import WindowSnapshot
 from cekat_async.errors import ConfigurationError, RateLimitError, ServerError
@@ -105,6 +106,28 @@ def test_without_headers_it_is_even():
 
     gaps = [b - a for a, b in itertools.pairwise(times)]
     assert gaps == pytest.approx([1.0] * len(gaps), abs=0.01)
+
+
+@virtual
+async def test_a_paced_request_takes_little_work(monkeypatch):
+    """One process may pace hundreds of accounts.
+
+    The next slot is computed when a request is wanted, when it is the first in the queue, when its
+    slot has come, and when it has its token. A grant of a silent server changes no limit.
+    """
+    slots, changes = [], []
+    next_slot, renew_terms = Scheduler.next_slot, Scheduler._renew_terms
+    monkeypatch.setattr(Scheduler, "next_slot", lambda *of: slots.append(of) or next_slot(*of))
+    monkeypatch.setattr(
+        Scheduler, "_renew_terms", lambda *of: changes.append(of) or renew_terms(*of)
+    )
+    limiter = Limiter(RateLimit(60))
+
+    for _ in range(100):
+        limiter.observe(await limiter.acquire(), reply(200))
+
+    assert len(slots) <= 4 * 100
+    assert not changes
 
 
 @virtual

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.clock import most_in_any
+from support.effort import calls_in
 
 from cekat_async._ratelimit.sent_log import SentLog
 
@@ -236,6 +237,26 @@ def test_a_place_is_free_one_window_after_the_reply():
     assert (log.total, log.in_flight) == (3, 1)
 
 
+@given(settled=st.floats(0.0, 1e7), per=st.floats(0.001, 1e5))
+@example(settled=236.3, per=59.9)  # (settled + per) - per is less than settled
+@example(settled=65.0, per=59.9)  # (a moment before settled + per) - per is as much as settled
+def test_no_rounding_moves_the_time_at_which_a_place_is_free(settled: float, per: float):
+    """Whatever the numbers, it is free at the very time that was named, and not a moment before."""
+    log = make_sent_log(settled)
+
+    at = log.next_free(settled, per)
+
+    assert log.count(at, per) == 0
+    assert log.count(math.nextafter(at, 0.0), per) == 1
+
+
+def test_a_count_takes_the_same_work_however_long_the_log_is():
+    """Each request asks the log a dozen times, so no question runs Python code for its entries."""
+    short, long = (make_sent_log(*map(float, range(size))) for size in (2, 2_000))
+
+    assert calls_in(lambda: long.count(1_000.0, PER)) == calls_in(lambda: short.count(1.0, PER))
+
+
 def test_a_request_that_was_never_sent_took_no_place():
     """It counts only until that is known, and does not expire."""
     log = make_sent_log(in_flight=1)
@@ -333,13 +354,13 @@ def test_what_no_window_needs_is_deleted_and_still_counted_as_expired():
 
 
 def test_a_few_old_requests_are_not_worth_deleting():
-    """Entries are deleted a thousand at a time, so that it takes little time per request."""
-    log = make_sent_log(*map(float, range(999)))
+    """Entries are deleted a hundred at a time, so that it takes little time per request."""
+    log = make_sent_log(*map(float, range(99)))
 
     log.forget(1e6, PER)
-    assert len(log._settled) == 999
+    assert len(log._settled) == 99
 
     log.settle(1_000.0, sent=True)
     log.forget(1e6, PER)
     assert log._settled == []
-    assert log.count_expired(1e6, PER) == 1_000
+    assert log.count_expired(1e6, PER) == 100

@@ -1,6 +1,7 @@
 """Servers that cannot be reached: a retry where it may help, an explanation where not."""
 
 import asyncio
+import gc
 import socket
 import ssl
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from cekat_async.errors import (
 )
 
 QUICK = RetryPolicy(attempts=4, backoff=0.001, backoff_max=0.001)
+ONCE = RetryPolicy(attempts=1)
 
 
 async def refusal(base_url, session=None, **options) -> tuple[CekatError, int]:
@@ -52,6 +54,27 @@ async def test_a_certificate_of_an_unknown_authority():
     assert "issuer" in str(error) or "self-signed" in str(error)
     assert "Check base_url, and this machine's clock and CA certificates" in str(error)
     assert "pass a session=" in str(error)
+
+
+async def test_many_clients_share_one_tls_context():
+    """It holds all CA certificates of the system. Clients with sessions of their own share it."""
+    with tls_server(server_context()) as server:
+        await refusal(server.base_url)
+        before = count_tls_contexts()
+
+        clients = [CekatClient("key", base_url=server.base_url, retry=ONCE) for _ in range(5)]
+        for client in clients:
+            with pytest.raises(TLSError):
+                await client.conversations.page()
+
+        assert count_tls_contexts() == before
+        for client in clients:
+            await client.aclose()
+
+
+def count_tls_contexts() -> int:
+    gc.collect()
+    return sum(isinstance(one, ssl.SSLContext) for one in gc.get_objects())
 
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)

@@ -213,7 +213,9 @@ class Limiter:
                 )
             elif slot.paced and not has_token:
                 has_token = await self._wait_unless_woken(slot, self._bucket.take_token())
-            elif self._budget and (seconds := await self._budget.take()):
+            elif self._budget is None:
+                return self._grant(slot, now)
+            elif seconds := await self._budget.take():
                 await asyncio.sleep(seconds)
             else:
                 # While the budget was asked, a pause may have begun.

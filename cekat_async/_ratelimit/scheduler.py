@@ -211,7 +211,7 @@ class Scheduler:
             self._estimate.record_grant(partial(self._count_granted, now), now)
         elif self._is_new_refusal(permit, outcome.refusal, now):
             self._learn_from_refusal(outcome, scarcest, now)
-        self._renew_terms(now)
+            self._renew_terms(now)
 
     def _renew_terms(self, now: float) -> None:
         windows = tuple(

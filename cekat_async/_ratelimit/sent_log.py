@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 __all__ = ["Permit", "SentLog"]
 
-# Entries that no window needs are deleted once there are so many of them.
-_MOST_OLD = 1_000
+# Entries that no window needs are deleted once there are this many of them.
+_MOST_OLD = 100
 
 
 class Permit(NamedTuple):
@@ -106,9 +106,15 @@ class SentLog:
 
     def _find(self, at: float, per: float) -> int:
         """Return the place of the first request that a window which ends then may hold."""
-        retention = self._get_retention(per)
-        # The same sum as in next_free(), so that a place is free at the very time that it names.
-        return bisect_right(self._settled, at, key=lambda settled: settled + retention)
+        settled, retention = self._settled, self._get_retention(per)
+        # Half the time of a bisection with a key. Only its rounding is corrected: the same sum
+        # as in next_free() counts, so that a place is free at the very time that it names.
+        first = bisect_right(settled, at - retention)
+        while first < len(settled) and settled[first] + retention <= at:
+            first += 1
+        while first and settled[first - 1] + retention > at:
+            first -= 1
+        return first
 
     def _get_retention(self, per: float) -> float:
         # Before the first reply nothing is known; and the quickest of slow ones proves little.

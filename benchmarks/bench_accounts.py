@@ -1,0 +1,303 @@
+"""Many accounts in one process: clients with a key each, which walk at one request a second each.
+
+Each case is a process of its own. It keeps to one event loop, whose lag a task measures that
+sleeps for 10 ms and notes how late it is. That task itself takes time, so CPU is measured before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench_memory import resident
+from page_server import Listing, serving
+from suite import (
+    Claim,
+    Metric,
+    Result,
+    Sample,
+    argument_parser,
+    fresh,
+    interleaved,
+    ratios,
+    show,
+    values,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+
+OURS = "cekat_async"
+HEADERS = "cekat_async, a server that reports its quota"
+OWN, SHARED = "hand-written loops", "hand-written loops, one session"
+# No walk reaches the end of that many pages.
+_PAGES = 10_000
+# Pages that each client walks before it is measured.
+_WARM_UP = 3
+_SLEEP = 0.01
+_METRICS = [
+    Metric(key="memory", heading="kB per client"),
+    Metric(key="cpu", heading="CPU ms per request", digits=2),
+    Metric(key="lag", heading="lag ms, 99th percentile", digits=1),
+    Metric(key="rate", heading="requests/s", digits=1),
+    Metric(key="least", heading="slowest client, x its pace", digits=2),
+]
+_NOTE = (
+    "The clients start one after another within a second, so that their requests are spread. "
+    "A hand-written loop is aiohttp, msgspec and an `AsyncLimiter(1, 1)`, with a session of its "
+    "own or one for all. CPU is that of the whole process. Memory is the growth of the "
+    "process after a first client has walked and was closed."
+)
+
+
+class Walker(NamedTuple):
+    """One account, the seconds from one request to the next, and where its records are counted."""
+
+    number: int
+    base_url: str
+    per_page: int
+    period: float
+    counts: list[int]
+
+    @property
+    def key(self) -> str:
+        """Its API key."""
+        return f"benchmark-{self.number}"
+
+
+async def ours(walker: Walker, *, states_quota: bool = False) -> None:
+    """Walk with a client of its own."""
+    from cekat_async import CekatClient, RateLimit  # noqa: PLC0415 - each process has what it needs
+
+    # A server that reports more than that as left would have the client send a minute's at once.
+    requests = 1 if states_quota else 60
+    rate = RateLimit(requests, requests * walker.period)
+    async with CekatClient(walker.key, base_url=walker.base_url, rate_limit=rate) as cekat:
+        async for conversation in cekat.conversations.list(page_size=walker.per_page):
+            walker.counts[walker.number] += conversation.id is not None
+
+
+async def with_own_session(walker: Walker) -> None:
+    """Walk by hand, with a session of its own."""
+    import aiohttp  # noqa: PLC0415
+
+    async with aiohttp.ClientSession() as session:
+        await _by_hand(walker, session)
+
+
+async def _by_hand(walker: Walker, session: Any) -> None:
+    import msgspec  # noqa: PLC0415
+    from aiolimiter import AsyncLimiter  # noqa: PLC0415
+    from rivals.by_hand import Page  # noqa: PLC0415
+
+    decoder, limiter = msgspec.json.Decoder(Page), AsyncLimiter(1, walker.period)
+    url, headers = f"{walker.base_url}/api/conversations", {"Authorization": f"Bearer {walker.key}"}
+    cursor: dict[str, str | None] = {}
+    while True:
+        query = {"limit": str(walker.per_page), **cursor}
+        async with limiter, session.get(url, params=query, headers=headers) as response:
+            page = decoder.decode(await response.read())
+        for conversation in page.data:
+            walker.counts[walker.number] += conversation.id is not None
+        following = page.metadata.next_cursor
+        cursor = {"cursor_id": following.cursor_id, "cursor_ts": following.cursor_ts}
+
+
+async def _each(walk: Callable[[Walker], Awaitable[None]], walkers: list[Walker]) -> None:
+    """Start all walks, one after another within one period."""
+    async with asyncio.TaskGroup() as group:
+        for walker in walkers:
+            group.create_task(walk(walker))
+            await asyncio.sleep(walker.period / len(walkers))
+
+
+async def _with_shared_session(walkers: list[Walker]) -> None:
+    import aiohttp  # noqa: PLC0415
+
+    async with aiohttp.ClientSession() as session:
+        await _each(partial(_by_hand, session=session), walkers)
+
+
+_CROWDS: dict[str, Callable[[list[Walker]], Awaitable[None]]] = {
+    OURS: partial(_each, ours),
+    HEADERS: partial(_each, partial(ours, states_quota=True)),
+    OWN: partial(_each, with_own_session),
+    SHARED: _with_shared_session,
+}
+
+
+def measure(
+    who: str, clients: int, base_url: str, per_page: int, period: float, seconds: float
+) -> Sample:
+    """Let clients walk: ``seconds`` for their CPU, and half as many for the lag."""
+    counts = [0] * clients
+    walkers = [Walker(number, base_url, per_page, period, counts) for number in range(clients)]
+    return asyncio.run(_measure(who, walkers, seconds))
+
+
+async def _measure(who: str, walkers: list[Walker], seconds: float) -> Sample:
+    _, _, per_page, period, counts = walkers[0]
+    async with _walking(_CROWDS[who](walkers[:1])):
+        await _warm_up(walkers[:1])
+    before = _settled()
+    async with _walking(_CROWDS[who](walkers)):
+        await _warm_up(walkers)
+        memory = (_settled() - before) / len(walkers)
+        begin, cpu, read = time.perf_counter(), time.process_time(), [*counts]
+        await asyncio.sleep(seconds)
+        cpu = time.process_time() - cpu
+        rates = _rates(counts, read, per_page, time.perf_counter() - begin)
+        used = cpu / (sum(counts) - sum(read)) * per_page
+        lags = sorted([lag async for lag in _lags(seconds / 2)])
+    return {
+        "memory": memory / 1000,
+        "cpu": 1000 * used,
+        "lag": 1000 * lags[int(len(lags) * 0.99)],
+        "rate": sum(rates),
+        "least": period * min(rates),
+    }
+
+
+@asynccontextmanager
+async def _walking(crowd: Awaitable[None]) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(crowd)
+    try:
+        yield
+    finally:
+        ended = task.done()
+        task.cancel()
+        await asyncio.wait([task])
+    if ended:
+        sys.exit(f"the walks ended: {task.exception()!r}")
+
+
+async def _warm_up(walkers: list[Walker]) -> None:
+    """Wait until each client has walked some pages since now."""
+    counts, before = walkers[0].counts, [*walkers[0].counts]
+    wanted = _WARM_UP * walkers[0].per_page
+    waiting = [walker.number for walker in walkers]
+    while waiting:
+        await asyncio.sleep(walkers[0].period / 10)
+        waiting = [number for number in waiting if counts[number] - before[number] < wanted]
+
+
+def _settled() -> int:
+    gc.collect()
+    return resident()
+
+
+def _rates(counts: list[int], before: list[int], per_page: int, seconds: float) -> list[float]:
+    """Return the requests a second of each client."""
+    pairs = zip(counts, before, strict=True)
+    return [(now - then) / per_page / seconds for now, then in pairs]
+
+
+async def _lags(seconds: float) -> AsyncIterator[float]:
+    """Yield by how much each sleep was too long."""
+    end = time.perf_counter() + seconds
+    while (begin := time.perf_counter()) < end:
+        await asyncio.sleep(_SLEEP)
+        yield time.perf_counter() - begin - _SLEEP
+
+
+def table(
+    what: str,
+    crowds: Mapping[str, Sequence[int]],
+    listings: Mapping[str, Listing],
+    options: argparse.Namespace,
+    certificate: str | None = None,
+) -> Result:
+    """Measure crowds, each at some sizes, on one kind of pages."""
+    with serving(*listings.values(), server="raw", certificate=certificate) as urls:
+        cases = {
+            _name(who, clients): partial(
+                fresh,
+                measure,
+                who=who,
+                clients=clients,
+                base_url=urls[listings[who].name],
+                per_page=listings[who].per_page,
+                period=options.period,
+                seconds=options.seconds,
+            )
+            for who, sizes in crowds.items()
+            for clients in sizes
+        }
+        samples = interleaved(cases, options.rounds)
+    title = f"a request of each client every {options.period:g} s, {what}, rounds: {options.rounds}"
+    result = Result(title=title, metrics=_METRICS, samples=samples)
+    result.claims = list(_claims(result, what, crowds))
+    return result
+
+
+def _name(who: str, clients: int) -> str:
+    return f"{who}: {clients}"
+
+
+def _claims(result: Result, what: str, crowds: Mapping[str, Sequence[int]]) -> Iterator[Claim]:
+    for who, sizes in crowds.items():
+        if who.startswith(OURS):
+            few, many = _name(who, min(sizes)), _name(who, max(sizes))
+            where = f"{who}, {what}"
+            growth = ratios(result, many, few, "cpu")
+            about = f"CPU of a request, {max(sizes)} clients to {min(sizes)}"
+            yield Claim(what=f"{about}: {where}", values=growth, wanted=1.15)
+            least = values(result, many, "least")
+            about = f"slowest of {max(sizes)} clients to its pace"
+            yield Claim(what=f"{about}: {where}", values=least, wanted=0.9, at_least=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argument_parser(__doc__, rounds=1)
+    parser.add_argument("--seconds", type=float, default=20, help="of the steady state")
+    parser.add_argument("--clients", type=int, nargs="+", default=[10, 50, 100, 200])
+    parser.add_argument("--period", type=float, default=1, help="seconds between two requests")
+    options = parser.parse_args()
+    ends = sorted({min(options.clients), max(options.clients)})
+    crowds = {OURS: options.clients, HEADERS: ends, OWN: options.clients, SHARED: ends}
+    small = _listings(10, options.period)
+    results = [
+        table("pages of 100", crowds, _listings(100, options.period), options),
+        table("pages of 10", dict.fromkeys(crowds, ends), small, options),
+    ]
+    results[0].notes = [_NOTE]
+    if find_spec("trustme"):
+        with tempfile.TemporaryDirectory() as folder:
+            certificate = _make_certificate(Path(folder))
+            both = dict.fromkeys((OURS, OWN), ends)
+            what = "pages of 10 over TLS"
+            results.append(table(what, both, small, options, certificate))
+    show(results, as_json=options.json)
+
+
+def _listings(per_page: int, period: float) -> dict[str, Listing]:
+    """Return what each crowd walks. A quota that is reported is five times what a client sends."""
+    silent = Listing("silent", _PAGES, per_page=per_page)
+    reporting = Listing("reporting", _PAGES, per_page=per_page, quota=int(300 / period))
+    return {OURS: silent, HEADERS: reporting, OWN: silent, SHARED: silent}
+
+
+def _make_certificate(folder: Path) -> str:
+    """Make a certificate for this host, and have processes that start from now on trust it."""
+    import trustme  # noqa: PLC0415 - it need not be there
+
+    authority, path = trustme.CA(), folder / "server.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    os.environ["SSL_CERT_FILE"] = str(folder / "authority.pem")
+    return str(path)
+
+
+if __name__ == "__main__":
+    main()
