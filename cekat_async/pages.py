@@ -4,7 +4,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, SupportsIndex, TypeVar, overload
+from itertools import chain
+from typing import Generic, NamedTuple, SupportsIndex, TypeVar, overload
 
 import msgspec
 
@@ -13,7 +14,16 @@ from cekat_async.models.base import IdentifiedRecord, Record
 from cekat_async.models.raw_json import cut_records, fits_at_once, join_lines, lines, record_id
 from cekat_async.positions import Cursor, Position
 
-__all__ = ["ConversationPage", "InboxPage", "Page", "RawPage", "only", "record_names"]
+__all__ = [
+    "ConversationPage",
+    "ExtraFields",
+    "InboxPage",
+    "Page",
+    "RawPage",
+    "count_extra_fields",
+    "only",
+    "record_names",
+]
 
 
 _R = TypeVar("_R", bound=IdentifiedRecord)
@@ -62,7 +72,7 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
 
         Fields of labels and message previews are named as ``labels.icon``.
         """
-        return _count_fields(self.items, known=False)
+        return count_extra_fields(self.items).unknown
 
     @property
     def mistyped_fields(self) -> dict[str, int]:
@@ -71,7 +81,7 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
         The original values are in the records' ``extra``. Fields of labels and message previews
         are named as ``last_message.created_at``.
         """
-        return _count_fields(self.items, known=True)
+        return count_extra_fields(self.items).mistyped
 
     @property
     def is_empty(self) -> bool:
@@ -232,26 +242,43 @@ def _short_repr(page: object, records: int) -> str:
     return f"<{type(page).__name__} of {records} record{'s' * (records != 1)}>"
 
 
-def _count_fields(records: Iterable[Record], *, known: bool) -> dict[str, int]:
-    """Return how many records have which fields in ``extra``: known or unknown ones."""
-    counts = Counter[str]()
-    for record in records:
-        counts.update(
-            {
-                f"{place}{name}"
-                for place, part in _list_parts(record)
-                for name in part.extra
-                if known is (name in part.__struct_fields__ and name != "extra")
-            }
-        )
-    return dict(counts)
+class ExtraFields(NamedTuple):
+    """The names of fields in ``extra``, and how many records have each."""
+
+    unknown: dict[str, int]
+    mistyped: dict[str, int]
 
 
-def _list_parts(record: Record) -> Iterator[tuple[str, Record]]:
-    """Yield a record, its labels and its message previews, each with the prefix of its fields."""
-    yield "", record
+def count_extra_fields(records: Iterable[Record]) -> ExtraFields:
+    """Return how many records have which unknown fields, and which mistyped fields."""
+    # Most records have neither. To skip those takes a tenth of the time of counting their names.
+    found = [parts for record in records if (parts := _list_parts_with_extra(record))]
+    return ExtraFields(_count_names(found, known=False), _count_names(found, known=True))
+
+
+def _count_names(records: Iterable[list[tuple[str, Record]]], *, known: bool) -> dict[str, int]:
+    names = (
+        {
+            f"{place}{name}"
+            for place, part in parts
+            for name in part.extra
+            if known is (name in part.__struct_fields__ and name != "extra")
+        }
+        for parts in records
+    )
+    return dict(Counter(chain.from_iterable(names)))
+
+
+def _list_parts_with_extra(record: Record) -> list[tuple[str, Record]]:
+    """Return those of a record, its labels and its message previews that have fields in ``extra``.
+
+    Each has the prefix of its fields' names.
+    """
+    parts = [("", record)] if record.extra else []
     if isinstance(record, Conversation):
-        yield from (("labels.", label) for label in record.labels)
-        for name in ("first_message", "last_message"):
-            if (preview := getattr(record, name)) is not None:
-                yield f"{name}.", preview
+        parts += [("labels.", label) for label in record.labels if label.extra]
+        if (first := record.first_message) is not None and first.extra:
+            parts.append(("first_message.", first))
+        if (last := record.last_message) is not None and last.extra:
+            parts.append(("last_message.", last))
+    return parts

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.effort import EFFORT, run_in_steps
+from support.effort import EFFORT, calls_in, run_in_steps
 from support.hostile import JSON, TEXTS
 from support.scripted import reply
 
@@ -172,6 +172,17 @@ def test_pages_count_mistyped_and_unknown_fields() -> None:
     nested = ["labels.icon", "first_message.kind", "last_message.kind"]
     assert page.unknown_fields == dict.fromkeys(["x_new", "extra", *nested], 1)
     assert make_page(b'{"id":"c"}').mistyped_fields == make_page(b'{"id":"c"}').unknown_fields == {}
+
+
+def test_records_as_documented_are_hardly_looked_at() -> None:
+    """To find that a record has no such field takes no more than a few calls of functions."""
+    record = (
+        b'{"id":"%d","labels":[{"id":"l"},{"id":"m"}],'
+        b'"first_message":{"message":"x"},"last_message":{"message":"y"}}'
+    )
+    page = make_page(*(record % number for number in range(100)))
+
+    assert calls_in(lambda: page.unknown_fields) <= 5 * len(page)
 
 
 def test_large_records_are_read_in_steps() -> None:

@@ -46,8 +46,9 @@ class CursorTimes:
         if self.origin is None:
             self.origin, self._origin_time = cursor, time
         # Two pages from the front do not show the order: records may have moved in between.
-        before = None if previous is None else parse_cursor_ts(previous.cursor_ts)
-        if not self.order and before is not None:
+        if self.order or previous is None:
+            return
+        if (before := parse_cursor_ts(previous.cursor_ts)) is not None:
             self.order = (time > before) - (time < before)
             self._direction = self.order or self._direction
 

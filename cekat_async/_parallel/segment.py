@@ -85,6 +85,7 @@ class Segment:
         self.at = begin
         self.first_ids = frozenset[str | bytes]()
         self.first_ids_end = inf
+        self._stored_first_ids: tuple[str, ...] = ()
         self.error: PaginationError | None = None
         self.is_dropped = False
 
@@ -121,18 +122,20 @@ class Segment:
             self.at = int(page.depth)
         if not self.has_records:
             self.first_ids, self.first_ids_end = frozenset(page.names), page.depth
+            # Here, because a position is taken after each page of any segment.
+            ids = (name for name in self.first_ids if isinstance(name, str))
+            self._stored_first_ids = tuple(islice(ids, _STORED_FIRST_IDS))
         is_single = self.stage in {Stage.PROBE, Stage.LOOK}
         if is_single or (self.until is not None and page.reaches(self.until)):
             self.walk.done = True
 
     def to_part(self) -> Part:
         """Return its state in the form that is stored."""
-        ids = (name for name in self.first_ids if isinstance(name, str))
         return Part(
             cursor=self.walk.cursor,
             begin=self.begin,
             at=self.at,
-            first_ids=tuple(islice(ids, _STORED_FIRST_IDS)),
+            first_ids=self._stored_first_ids,
             first_ids_end=None if isinf(self.first_ids_end) else self.first_ids_end,
             until=self.until,
             is_over=self.walk.done,
@@ -144,6 +147,7 @@ class Segment:
         segment = cls(part.cursor, begin=part.begin, until=part.until)
         segment.at = part.at
         segment.first_ids = frozenset(part.first_ids)
+        segment._stored_first_ids = part.first_ids
         segment.first_ids_end = inf if part.first_ids_end is None else part.first_ids_end
         segment.walk.done = part.is_over
         return segment

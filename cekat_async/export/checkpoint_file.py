@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "CheckpointFile"]
 
 FORMAT = 1
+# What a damaged file raises; a TypeError if a column has a value of another type than was stored.
+_BROKEN = (sqlite3.DatabaseError, msgspec.DecodeError, DecodeError, UnicodeError, TypeError)
 _APPLICATION = 0x43454B41  # "CEKA": so that no other program's file is taken for a checkpoint
 
 
@@ -71,6 +73,9 @@ class CheckpointFile:
         self._database = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
+        # A page of conversations has some 100 kB: SQLite's default would take 25 calls to write it,
+        # and 25 to read it. A file that is not empty keeps the size that it has.
+        self._database.execute("PRAGMA page_size = 16384")
         self._database.execute("PRAGMA synchronous = FULL")
         # So that a lock, once it is taken, stays until the file is closed.
         self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -190,7 +195,7 @@ class CheckpointFile:
             raise TargetError(f"cannot write {where}: {error.strerror or error}") from error
         except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
             raise self._make_operation_error(error) from error
-        except (sqlite3.DatabaseError, msgspec.DecodeError, DecodeError, UnicodeError) as error:
+        except _BROKEN as error:
             raise self._make_broken_error(error) from error
 
     def _make_broken_error(self, error: Exception) -> CheckpointError:

@@ -14,7 +14,7 @@ from cekat_async.export.worker import wait_until_done
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from cekat_async.export.checkpoint import Checkpoint
+    from cekat_async.export.checkpoint import Checkpoint, RecordKey
     from cekat_async.export.manifest import Counts
     from cekat_async.export.progress import ProgressTracker
     from cekat_async.export.report import ExportProgress
@@ -91,8 +91,7 @@ class Collector:
         while waiting:
             batch = waiting.copy()
             waiting.clear()
-            for page in batch:
-                self._tracker.count(page)
+            self._tracker.count(batch)
             await self._worker.do(self._store_now, batch, self._tracker.totals())
             self._on_progress(self._tracker.progress())
 
@@ -103,7 +102,11 @@ class Collector:
 
 
 def _fetched_page(page: ConversationPage) -> FetchedPage:
-    lines = page.lines
-    keys = [line if id_ is None else id_ for id_, line in zip(page.ids, lines, strict=True)]
     assert page.position is not None  # noqa: S101 - every page of a tracked walk has one
-    return FetchedPage(page.inbox_id, lines, keys, page.position)
+    return FetchedPage(page.inbox_id, page.json_lines(), _list_keys(page), page.position)
+
+
+def _list_keys(page: ConversationPage) -> list[RecordKey]:
+    if not page.malformed_records:
+        return [record.id for record in page]
+    return [line if id_ is None else id_ for id_, line in zip(page.ids, page.lines, strict=True)]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cekat_async.export.manifest import Counts
 from cekat_async.export.report import ExportProgress
+from cekat_async.pages import count_extra_fields
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Collection
 
     from cekat_async import CekatClient, ConversationPage
 
@@ -50,14 +52,16 @@ class ProgressTracker:
         """Add to the counts of earlier runs. ``expected`` is the estimated total."""
         self._earlier, self._expected = earlier, expected
 
-    def count(self, page: ConversationPage) -> None:
-        """Count a page that is about to be stored."""
+    def count(self, pages: Collection[ConversationPage]) -> None:
+        """Count pages that are about to be stored."""
+        malformed_records = sum(len(page.malformed_records) for page in pages)
+        extra = count_extra_fields(chain.from_iterable(pages))
         self._pages += Counts(
-            pages=1,
-            fetched=len(page.items) + len(page.malformed_records),
-            malformed_records=len(page.malformed_records),
-            unknown_fields=page.unknown_fields,
-            mistyped_fields=page.mistyped_fields,
+            pages=len(pages),
+            fetched=sum(map(len, pages)) + malformed_records,
+            malformed_records=malformed_records,
+            unknown_fields=extra.unknown,
+            mistyped_fields=extra.mistyped,
         )
 
     @asynccontextmanager

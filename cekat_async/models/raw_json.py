@@ -197,8 +197,12 @@ def _match_valid_text(raw: bytes, at: int) -> int:
 
 def lines(records: Iterable[msgspec.Raw]) -> list[bytes]:
     """Return each record on one line: as sent, without line breaks between its tokens."""
-    # JSON has no line breaks inside of strings, so what is removed is between tokens.
-    return [bytes(raw).translate(None, _LINE_BREAKS) for raw in records]
+    # JSON has no line breaks inside of strings, so what is removed is between tokens. Most servers
+    # send none, and to look for them is ten times as fast.
+    return [
+        record.translate(None, _LINE_BREAKS) if b"\n" in record or b"\r" in record else record
+        for record in map(bytes, records)
+    ]
 
 
 def join_lines(records: Iterable[msgspec.Raw]) -> bytes:

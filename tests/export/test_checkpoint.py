@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ JOB = Job(account="an account", target="a target", filters=Filters(), began=MOME
 OTHER_JOB = Job(account="another", target="a target", filters=Filters(), began=MOMENT)
 NEW, OVER = Position(), Position.from_bytes(b'{"stage":"settled"}')
 # Its record has no key: a bug of the caller that SQLite notices.
-UNWRITABLE = FetchedPage(None, [b"{}"], [None], OVER)
+UNWRITABLE = FetchedPage(None, b"{}\n", [None], OVER)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 not_root = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere"
@@ -56,8 +56,13 @@ def opened(path, *, restart=False, done=False):
 
 def page(*names, inbox_id=None, version=0, position=NEW):
     """Return a page with a record for each name, which says which version it is of."""
-    lines = [b'{"id":"%s","v":%d}' % (str(name).encode(), version) for name in names]
-    return FetchedPage(inbox_id, lines, list(names), position)
+    json_lines = b"".join(line + b"\n" for line in lines(*names, version=version))
+    return FetchedPage(inbox_id, json_lines, list(names), position)
+
+
+def lines(*names, version=0):
+    """Return the records of such a page."""
+    return [b'{"id":"%s","v":%d}' % (str(name).encode(), version) for name in names]
 
 
 def read_records(checkpoint):
@@ -102,7 +107,7 @@ def test_everything_that_is_stored_is_there_when_it_is_opened_again(path):
         "a": Partition(inbox_id="a", position=OVER, pages=3, records=3),
         "b": Partition(inbox_id="b", position=NEW, pages=1, records=1, error="it is gone"),
     }
-    assert read_records(again) == [*page("1", "2", "3", "4").lines]
+    assert read_records(again) == [*lines("1", "2", "3", "4")]
     again.put_errors({})
     again.put_counts(Counts(runs=3))
     again.put_job(OTHER_JOB)
@@ -111,7 +116,7 @@ def test_everything_that_is_stored_is_there_when_it_is_opened_again(path):
     again = Checkpoint(path)
     assert again.open() == OTHER_JOB
     assert (again.counts(), again.partitions()["b"].error) == (Counts(runs=3), None)
-    assert read_records(again) == [*page("1", "2", "3", "4").lines]
+    assert read_records(again) == [*lines("1", "2", "3", "4")]
     again.close()
 
 
@@ -123,7 +128,7 @@ def test_later_versions_replace_earlier_ones(path):
 
         assert checkpoint.find_repeats() == 2
         assert list(checkpoint.latest()) == [
-            page("c").lines, page("d", "b", version=1).lines, page("a", version=2).lines,
+            lines("c"), lines("d", "b", version=1), lines("a", version=2),
         ]  # fmt: skip
         assert checkpoint.known(["a", "c", "z", b"a"]) == {"a", "c"}
 
@@ -138,8 +143,30 @@ def test_a_key_may_be_text_or_bytes(path):
 
             assert checkpoint.find_repeats() == version * len(keys)
             assert checkpoint.known([*keys, "other", b"\xfe"]) == set(keys)
-            assert read_records(checkpoint) == page(*keys, version=version).lines
+            assert read_records(checkpoint) == lines(*keys, version=version)
         assert checkpoint.known(set()) == set()
+
+
+@pytest.mark.parametrize("count", [400, 401, 1001])
+def test_a_page_of_many_records(path, count):
+    """However many records a page has, each of them is kept and replaced under its own key."""
+    with opened(path) as checkpoint:
+        for version in range(2):
+            checkpoint.add_pages([page(*map(str, range(count)), version=version)], Counts())
+
+        assert read_records(checkpoint) == lines(*range(count), version=1)
+
+
+def test_a_page_takes_few_statements(path):
+    """A page of a hundred records is stored with as many statements as one of a single record."""
+    with opened(path) as checkpoint, checkpoint._file.reading() as database:
+        statements = []
+        database.set_trace_callback(statements.append)
+        checkpoint.add_pages([page("a")], Counts())
+        few = len(statements)
+        checkpoint.add_pages([page(*map(str, range(100)))], Counts())
+
+        assert len(statements) == 2 * few
 
 
 _NAMES = st.one_of(st.sampled_from("abcdefgh"), st.sampled_from([b"a", b"b", b"\0\xff"]))
@@ -176,7 +203,7 @@ def test_whatever_comes_in_whatever_batches(steps):
                 kept += sum(map(len, step))
                 checkpoint.add_pages(pages, Counts(fetched=kept))
                 for one in pages:
-                    for name, line in zip(one.keys, one.lines, strict=True):
+                    for name, line in zip(one.keys, one.json_lines.splitlines(), strict=True):
                         place += 1
                         model[name] = (place, line)
         records = read_records(checkpoint)
@@ -226,7 +253,7 @@ checkpoint = Checkpoint(Path(sys.argv[1]))
 checkpoint.open()
 database = checkpoint._file._get_database()
 database.execute("PRAGMA cache_size = 1")
-pages = [FetchedPage(None, [b"x" * 9000], [f"{n}"], Position()) for n in range(200)]
+pages = [FetchedPage(None, b"x" * 9000, [f"{n}"], Position()) for n in range(200)]
 cekat_async.export.checkpoint._put_counts = lambda *_: os._exit(9)
 checkpoint.add_pages(pages, Counts(fetched=999))
 """
@@ -263,7 +290,7 @@ def test_a_write_that_fails_is_not_half_there(path):
             checkpoint.add_pages([page("b"), UNWRITABLE], Counts(fetched=3))
         checkpoint.add_pages([page("c")], Counts(fetched=2))
 
-        assert read_records(checkpoint) == page("a", "c").lines
+        assert read_records(checkpoint) == lines("a", "c")
         assert (checkpoint.counts().fetched, checkpoint.partitions()[None].position) == (2, NEW)
 
 
@@ -299,9 +326,9 @@ def test_a_second_one_of_the_same_process_is_refused(path, restart):
         _refused_elsewhere(path)
         first.add_pages([page("b")], Counts(fetched=2))
 
-        assert read_records(first) == page("a", "b").lines
+        assert read_records(first) == lines("a", "b")
     with opened(path) as again:
-        assert read_records(again) == page("a", "b").lines
+        assert read_records(again) == lines("a", "b")
 
 
 OPENING = """
@@ -335,7 +362,7 @@ def test_a_second_one_of_another_process_is_refused(path, arguments):
     _refused_elsewhere(path, *arguments)
     first.find_repeats()
     latest = first.latest()
-    assert next(latest) == page("a").lines
+    assert next(latest) == lines("a")
     _refused_elsewhere(path, *arguments)
     latest.close()
     first.close()
@@ -369,7 +396,7 @@ def test_a_file_that_is_removed_before_it_is_locked(path, monkeypatch, is_recrea
     assert path.exists() == is_recreated
     if is_recreated:
         third.add_pages([page("a")], Counts())
-        assert read_records(third) == page("a").lines
+        assert read_records(third) == lines("a")
     third.close(done=True)
 
 
@@ -475,10 +502,10 @@ def test_restart_replaces_anything(path, name):
     OBSTACLES[name][0](path)
     with opened(path, restart=True) as checkpoint:
         checkpoint.add_pages([page("a")], Counts(fetched=1))
-        assert read_records(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == lines("a")
 
     with opened(path) as checkpoint:
-        assert read_records(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == lines("a")
     assert [*read_files(path.parent)] == [Path(path.name)]
 
 
@@ -506,7 +533,7 @@ def test_an_empty_file_is_a_new_checkpoint(path, restart):
         checkpoint.add_pages([page("a")], Counts(fetched=1))
 
     with opened(path) as checkpoint:
-        assert read_records(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == lines("a")
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
@@ -570,14 +597,23 @@ def _outcome(path, records):
     return "same" if found == records else "other"
 
 
+def test_a_value_of_another_type_is_reported(path):
+    """A number where a position was stored is told as a broken checkpoint."""
+    fill(path, pages=1)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE partitions SET position = 5")
+    with opened(path) as checkpoint, pytest.raises(CheckpointError, match="is broken"):
+        checkpoint.partitions()
+
+
 def test_a_truncated_checkpoint_is_reported(path):
     """A file that lacks its end is broken, wherever it ends."""
     records = fill(path, pages=10)
     whole = path.read_bytes()
     for size in range(512, len(whole), 512):
         path.write_bytes(whole[:size])
-        # The last of SQLite's pages (of 4,096 bytes) is taken for one with zeros at its end.
-        assert _outcome(path, records) == "reported" or size > len(whole) - 4096
+        # The last of SQLite's pages (of 16 kB) is taken for one with zeros at its end.
+        assert _outcome(path, records) == "reported" or size > len(whole) - 16_384
 
 
 @pytest.mark.parametrize("table", ["names", "pages"])
@@ -706,7 +742,7 @@ def test_a_temporary_one_leaves_nothing(temporary, done):
     assert list(temporary.iterdir()) == []
     with opened(None, done=done) as checkpoint:
         checkpoint.add_pages([page("a")], Counts())
-        assert read_records(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == lines("a")
         assert list(temporary.iterdir()) == []
 
     assert list(temporary.iterdir()) == []
@@ -755,7 +791,7 @@ def test_a_full_disk(small_disk):
 
 def _big_page(number):
     names = [f"{number}-{index}" for index in range(20)]
-    return FetchedPage(None, [name.encode() + b" " * 1000 for name in names], names, NEW)
+    return FetchedPage(None, b"".join(b"%-1000s\n" % name.encode() for name in names), names, NEW)
 
 
 @posix_only
@@ -773,7 +809,7 @@ def test_a_disk_that_is_full_from_the_begin(small_disk):
     grow()
     with opened(path) as checkpoint:
         checkpoint.add_pages([page("a")], Counts())
-        assert read_records(checkpoint) == page("a").lines
+        assert read_records(checkpoint) == lines("a")
 
 
 # How many conversations are in it, and whose they are
@@ -787,7 +823,9 @@ def test_each_conversation_counts_once(tmp_path):
         checkpoint.add_pages(pages, Counts(fetched=5))
         # A record without an id is known by its bytes.
         malformed = [b"null", b"null", b"7"]
-        checkpoint.add_pages([FetchedPage(None, malformed, malformed, NEW)], Counts(fetched=8))
+        checkpoint.add_pages(
+            [FetchedPage(None, b"null\nnull\n7\n", malformed, NEW)], Counts(fetched=8)
+        )
 
     assert count_conversations(path) == 3 + 2
 

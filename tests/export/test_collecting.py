@@ -2,10 +2,10 @@
 
 import asyncio
 import gc
-from types import SimpleNamespace
 
 import pytest
 
+from cekat_async import ConversationPage
 from cekat_async.export.collecting import Collector
 from cekat_async.export.manifest import Counts
 
@@ -41,7 +41,7 @@ class Disk:
     def put_errors(self, errors):
         assert not errors
 
-    def count(self, page):
+    def count(self, pages):
         """Count nothing."""
 
     totals = progress = Counts
@@ -61,7 +61,7 @@ async def send(count, given, *, pause=0):
     """Yield pages, whose positions are their numbers, and note each that is given."""
     for number in range(count):
         given.append(number)
-        yield SimpleNamespace(inbox_id=None, ids=[], lines=[], position=number)
+        yield ConversationPage(position=number)
         for _ in range(pause):
             await asyncio.sleep(0)
 

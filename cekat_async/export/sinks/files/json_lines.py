@@ -98,7 +98,7 @@ class ZstdJsonLinesSink(FileSink):
 
 def join_lines(batch: list[bytes]) -> bytes:
     """Return records as lines."""
-    return b"".join([record + b"\n" for record in batch])
+    return b"\n".join([*batch, b""])
 
 
 def _split_lines(file: Iterable[bytes]) -> Iterator[bytes]:
