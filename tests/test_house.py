@@ -72,6 +72,7 @@ HARMLESS = {
     "math",
     "msgspec",
     "re",
+    "sys.byteorder",
     "types",
     "typing",
     "urllib.parse",
