@@ -236,6 +236,10 @@ class Checkpoint:
             )
             return {key for (key,) in rows}
 
+    def interrupt(self) -> None:
+        """End the running statement with an error. This may be called in another thread."""
+        self._file.interrupt()
+
     def close(self, *, done: bool = False) -> None:
         """Close the file, and remove it if the export is done or has no page yet."""
         # One without a page would only be in the way: of a run with the right key, say.

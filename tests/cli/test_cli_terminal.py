@@ -375,8 +375,14 @@ WRITING = msgspec.structs.replace(
         (
             msgspec.structs.replace(WRITING, published=0, to_publish=None),
             AT_EASE,
-            "writing to x.jsonl",
+            "preparing to write to x.jsonl",
         ),
+        (
+            msgspec.structs.replace(WRITING, published=0, to_publish=None, compared=12_000),
+            AT_EASE,
+            "comparing with 12,000 old conversations of x.jsonl",
+        ),
+        (msgspec.structs.replace(WRITING, published=40_100), AT_EASE, "finishing x.jsonl"),
     ],
 )
 def test_the_moving_line_fits(progress, limiter, shown):
