@@ -79,6 +79,15 @@ def test_hashes_are_compared_whole():
     assert not any(map(seen.add, [0x2222222233333333, 0x3333333344444444]))
 
 
+def test_short_hashes_keep_their_last_bytes():
+    """With four bytes of each, those that differ in these are told apart, and no others."""
+    seen = HashSet(width=4)
+
+    assert all(map(seen.add, range(2000)))
+    assert not any(map(seen.add, range(2000)))
+    assert not any(map(seen.add, range(2**32, 2**32 + 2000)))
+
+
 def test_many_names_take_little_memory_and_no_long_search():
     """Less than 10 bytes each for 200,000 of them, and buckets as short for the last as first."""
     seen = HashSet()

@@ -7,19 +7,25 @@ from sys import byteorder
 
 __all__ = ["HashSet", "hash_name"]
 
-_SIZE = 2**64
-_BYTES = 8
+# The type code of an array of unsigned integers of this many bytes.
+_TYPE_CODES = {4: "I", 8: "Q"}
 _FULL = 128
 
 
 class HashSet:
-    """A set of 64-bit hashes that only grows, in about 10 bytes for each.
+    """A set of hashes that only grows, in about a fifth more than their own size.
 
-    Among ten million names, two have the same hash in one of 370,000 such walks. A set of Python
-    would take 70 to 100 bytes for each.
+    Among ten million names, two have the same hash of 64 bits in one of 370,000 such walks. A set
+    of Python would take 70 to 100 bytes for each.
+
+    Args:
+        width: The bytes of a hash that are kept: 8, or 4 if a few mistakes do not matter.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 8) -> None:
+        self._width = width
+        self._size = 256**width
+        self._type_code = _TYPE_CODES[width]
         # Linear hashing: the buckets below `_next` have been split in two, and the others are split
         # one by one, so that no single addition takes long.
         self._buckets = [bytearray()]
@@ -29,8 +35,8 @@ class HashSet:
 
     def add(self, value: int) -> bool:
         """Add what :func:`hash_name` or ``hash`` returned, and return whether it is new."""
-        key = value % _SIZE
-        bucket, data = self._buckets[self._index(key)], key.to_bytes(_BYTES, byteorder)
+        key = value % self._size
+        bucket, data = self._buckets[self._index(key)], key.to_bytes(self._width, byteorder)
         if _contains(bucket, data):
             return False
         bucket += data
@@ -44,13 +50,16 @@ class HashSet:
         return index if index >= self._next else key % (2 * self._base)
 
     def _split(self) -> None:
-        keys = array("Q", bytes(self._buckets[self._next]))
+        keys = array(self._type_code, bytes(self._buckets[self._next]))
         index, base = self._next, 2 * self._base
-        self._buckets[index] = bytearray(array("Q", (key for key in keys if key % base == index)))
-        self._buckets.append(bytearray(array("Q", (key for key in keys if key % base != index))))
+        self._buckets[index] = self._pack([key for key in keys if key % base == index])
+        self._buckets.append(self._pack([key for key in keys if key % base != index]))
         self._next += 1
         if self._next == self._base:
             self._base, self._next = base, 0
+
+    def _pack(self, keys: list[int]) -> bytearray:
+        return bytearray(array(self._type_code, keys))
 
 
 def hash_name(name: str | bytes) -> int:
@@ -63,6 +72,6 @@ def hash_name(name: str | bytes) -> int:
 def _contains(bucket: bytearray, data: bytes) -> bool:
     """Whether a bucket has a hash. The same bytes across two of its hashes do not count."""
     place = bucket.find(data)
-    while place > 0 and place % _BYTES:
+    while place > 0 and place % len(data):
         place = bucket.find(data, place + 1)
     return place >= 0

@@ -627,6 +627,21 @@ def test_lines_of_progress_keep_their_distance(monkeypatch):
     ]
 
 
+def test_lines_of_progress_go_on_while_the_target_is_written(monkeypatch):
+    """While it is sorted, compared or checked, a line shows that the export is not stuck."""
+    now = iter([10.0, 12.0, 16.0])
+    monkeypatch.setattr(export_progress, "_now", lambda: next(now))
+    finishing = msgspec.structs.replace(WRITING, published=40_100)
+    console = Console(file=io.StringIO(), width=80)
+    display = export_progress.make_display(
+        Reporter(console), lambda: Snapshot(finishing, AT_EASE, "x.jsonl")
+    )
+    for _ in range(3):
+        display.refresh()
+
+    assert console.file.getvalue().splitlines() == ["finishing x.jsonl"] * 2
+
+
 @pytest.mark.parametrize(
     "changes, lines",
     [
