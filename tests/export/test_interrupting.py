@@ -1,6 +1,7 @@
 """Publishing: its long steps end when the export is cancelled, and its progress is reported."""
 
 import asyncio
+import gc
 import os
 import threading
 
@@ -117,6 +118,29 @@ async def test_a_long_statement_of_the_checkpoint_is_interrupted(account, target
 
         assert sorted(target.read_bytes().splitlines()) == sorted(a.lines().splitlines())
     assert report.resumed >= 250
+
+
+async def test_an_export_that_was_stopped_can_be_run_again_at_once(account, target):
+    """Its checkpoint is unlocked when the cancellation is raised, not when memory is cleaned up."""
+    began = Began()
+
+    class Endless(JsonLinesSink):
+        def write(self, records, output):
+            while True:
+                for batch in records:
+                    super().write([batch], output)
+                    began.set()
+
+    async with account(250) as a:
+        gc.disable()
+        try:
+            export = export_conversations(a.client, Endless(target), page_size=20)
+            await cancel(asyncio.create_task(export), began)
+            report = await export_conversations(a.client, target, page_size=20)
+        finally:
+            gc.enable()
+
+    assert report.conversations == 250
 
 
 @pytest.mark.parametrize("step", ["merge", "find_damage"])
