@@ -31,6 +31,7 @@ _TITLES = {
     "blocking": "The longest block of the event loop",
     "import": "Starting",
     "memory": "Memory",
+    "growth": "Growth",
     "concurrency": "Latency and concurrency",
     "export": "Exports",
     "limiter": "The limiter",
@@ -59,8 +60,8 @@ python3 -m venv .venv && .venv/bin/pip install -e '.[bench]'
 .venv/bin/python benchmarks/run.py --write
 ```
 
-It takes about an hour and a quarter, on a machine that does nothing else. `--size tiny` tries all
-of it in two minutes, `benchmarks/run.py walk latency` runs two of them, `--json FILE` keeps all
+It takes about an hour and three quarters, on a machine that does nothing else. `--size tiny` tries
+all of it in two minutes, `benchmarks/run.py walk latency` runs two of them, `--json FILE` keeps all
 samples. Each is a script with options of its own: see [benchmarks](../benchmarks/README.md)."""
 
 
