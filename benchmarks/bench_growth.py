@@ -67,26 +67,33 @@ def measure(case: str, size: int, *, stops: bool) -> tuple[Samples, Samples]:
         if case in LISTINGS:
             found = fresh(growth_cases.measure_listing, **where, segments=LISTINGS[case])
             return {name_sample(case, size): [_shown(case, size, found)]}, {}
-        target = str(Path(folder) / f"x{EXPORTS[case]}")
-        return measure_exports(case, where, target, stops=stops)
+        target = Path(folder) / f"x{EXPORTS[case]}"
+        samples = measure_exports(case, where, target)
+        return samples, stop_exports(case, where, target) if stops else Samples()
 
 
-def measure_exports(
-    case: str, where: dict[str, str | int], target: str, *, stops: bool
-) -> tuple[Samples, Samples]:
+def measure_exports(case: str, where: dict[str, str | int], target: Path) -> Samples:
     """Export everything, let 1 % change, and export that."""
-    samples, stopped, size = Samples(), Samples(), int(where["total"])
-    for changed in (0, size // 100):
+    samples, size = Samples(), int(where["total"])
+    for kind, changed in ((case, 0), (AGAIN.format(case), size // 100)):
         move_last(str(where["base_url"]), changed // _PAGE)
-        kind = AGAIN.format(case) if changed else case
-        name = name_sample(kind, size)
-        if stops:
-            options = {"base_url": where["base_url"], "delay": _DELAY, "incremental": changed > 0}
-            found = fresh(growth_cases.measure_stops, target=target, **options)
-            stopped[name] = [_shown(kind, size, found)]
-        found = fresh(growth_cases.measure_export, **where, target=target, changed=changed)
-        samples[name] = [_shown(kind, size, found)]
-    return samples, stopped
+        found = fresh(growth_cases.measure_export, **where, target=str(target), changed=changed)
+        samples[name_sample(kind, size)] = [_shown(kind, size, found)]
+    return samples
+
+
+def stop_exports(case: str, where: dict[str, str | int], target: Path) -> Samples:
+    """Cancel exports: of everything to a new target, and of another 1 % to one that exists."""
+    samples, size = Samples(), int(where["total"])
+    options = {"base_url": where["base_url"], "delay": _DELAY}
+    new = target.with_name(f"new-{target.name}")
+    for kind, path in ((case, new), (AGAIN.format(case), target)):
+        move_last(str(where["base_url"]), 2 * size // 100 // _PAGE)
+        found = fresh(
+            growth_cases.measure_stops, target=str(path), incremental=path == target, **options
+        )
+        samples[name_sample(kind, size)] = [_shown(kind, size, found)]
+    return samples
 
 
 def _shown(case: str, size: int, sample: Sample) -> Sample:
@@ -105,7 +112,9 @@ def growth(cases: Sequence[str], sizes: Sequence[int], also: Sequence[int]) -> l
         found, stops = measure(case, size, stops=size == max(sizes))
         samples |= found
         stopped |= stops
-    remembered = fresh(growth_cases.measure_remembered, pages=max(*sizes, *also) // _PAGE)
+    remembered = fresh(
+        growth_cases.measure_remembered, pages=max(1_000_000, *sizes, *also) // _PAGE
+    )
     grown = Result(title="growth", metrics=_METRICS, samples=samples)
     grown.claims = [*_claims(samples, [*sizes, *also], remembered["bytes"])]
     stops = Result(
