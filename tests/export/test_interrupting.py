@@ -4,13 +4,17 @@ import asyncio
 import gc
 import os
 import threading
+from contextlib import closing
+from sqlite3 import connect
 
 import pytest
+from support.sinks import Given, publish, some_records
 
 from cekat_async import TargetError
 from cekat_async.export import Filters, Interruptible, export_conversations, sink_for
 from cekat_async.export.checkpoint import Checkpoint
 from cekat_async.export.runner import Export
+from cekat_async.export.sinks.databases import sqlite
 from cekat_async.export.sinks.files import base
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.export.worker import Worker, report_until_done
@@ -215,6 +219,26 @@ def test_the_last_sync_of_a_file_is_short(tmp_path, monkeypatch):
             output.write(b"x" * 100)
 
     assert synced == [1000, 2000, 3000]
+
+
+def test_the_last_commit_of_a_new_database_is_short(tmp_path, monkeypatch):
+    """A new SQLite file is committed again and again while it is written, under another name."""
+    monkeypatch.setattr(sqlite, "_UNCOMMITTED", 10_000)
+    committed = []
+
+    class Looking(Given):
+        def __iter__(self):
+            for batch in super().__iter__():
+                with closing(connect(tmp_path / "x.sqlite.new")) as other:
+                    committed.append(other.execute("SELECT count(*) FROM sqlite_master").fetchone())
+                assert not (tmp_path / "x.sqlite").exists()
+                yield batch
+
+    sink = sqlite.SqliteSink(tmp_path / "x.sqlite")
+    publish(sink, Looking(some_records(100), batch=10))
+
+    assert committed[0] == (0,)
+    assert committed[-1] > (0,)
 
 
 # --- progress

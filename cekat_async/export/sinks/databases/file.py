@@ -27,7 +27,7 @@ from cekat_async.export.sinks.lock import LOCK, TargetLock
 from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from cekat_async.export.manifest import Manifest
@@ -95,6 +95,10 @@ class DatabaseFileSink(DatabaseSink):
     def find_damage(self, opened: Connection) -> str | None:
         """Read all of the database; return what is wrong with it, or ``None``."""
 
+    def divide(self, opened: Connection, records: Records) -> Iterable[list[bytes]]:  # noqa: ARG002 - for databases that need it
+        """Return the batches of a new database, and commit between them if that helps."""
+        return records
+
     def connection(self) -> AbstractContextManager[Connection]:
         """Open the target."""
         return self.connect(self.path)
@@ -161,7 +165,7 @@ class DatabaseFileSink(DatabaseSink):
 
     def _publish_new(self, records: Records, manifest: Manifest) -> None:
         with self._create_new() as opened, self._interruptible(opened):
-            self.merge(opened, records, manifest)
+            self.merge(opened, self.divide(opened, records), manifest)
             with self.translate_errors():
                 count = self.count(opened)
                 self.flush_log(opened)
