@@ -119,6 +119,8 @@ async def ours(base_url: str, api_key: str, target: str, conversations: int) -> 
     walked = [began]
 
     def on_progress(progress: ExportProgress) -> None:
+        if progress.published is not None:
+            return
         if progress.conversations >= conversations * (len(tenths) + 1) / 10:
             tenths.append(resident())
         walked[:] = [time.perf_counter()]

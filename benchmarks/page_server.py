@@ -3,6 +3,9 @@
 It knows nothing of the API but its cursor: nginx goes by the id, which is the number of a page, the
 bundled server by the time, a minute a page. Each listing has a port of its own. Run it in a process
 of its own (``serving`` does); it prints the ports and serves until its standard input ends.
+
+With the bundled server, ``move_last`` moves the last pages of a listing to its front, as if their
+conversations had changed.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
+from urllib.request import urlopen
 
 from child import use_cpu
 
@@ -72,18 +76,25 @@ class Pages:
         records = make_records(listing.records, min(size * listing.pages, _MOST_RECORDS))
         tails = [raw[len(_HEAD) + _DIGITS :] for raw in records]
         self._tails = [tails[i : i + size] for i in range(0, len(tails), size)]
+        self.first = 0
+        """The number of the first page: below 0 if pages were moved to the front."""
 
     def __len__(self) -> int:
         return self._count
 
+    def move_last(self, count: int) -> None:
+        """Let the front begin with the last pages, and with no others."""
+        self.first = -count
+
     def body(self, number: int) -> bytes:
-        """Return a page; behind the last one there is nothing."""
-        if number >= self._count:
+        """Return a page; after the last one there is nothing."""
+        end = self._count + self.first
+        if number >= end:
             return b'{"success":true,"data":[' + _end(number, 0)
-        turn, place = divmod(number, len(self._tails))
+        turn, place = divmod(number % self._count, len(self._tails))
         head = b"%b%08x" % (_HEAD, turn)
         records = (b"," + head).join(self._tails[place])
-        return b"".join((b'{"success":true,"data":[', head, records, _end(number + 1, self._count)))
+        return b"".join((b'{"success":true,"data":[', head, records, _end(number + 1, end)))
 
 
 def make_records(kind: str, count: int) -> list[bytes]:
@@ -160,21 +171,33 @@ class RawProtocol(asyncio.Protocol):
         self._received += data
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
-            body = self._pages.body(_page_asked_for(head))
+            body = self._answer(head)
             more = self._quota.headers(head) if self._quota else b""
             self._transport.write(_REPLY % (more, len(body)) + body)
 
+    def _answer(self, head: bytes) -> bytes:
+        if head.startswith(_MOVE):
+            self._pages.move_last(int(head.removeprefix(_MOVE).split(None, 1)[0]))
+            return b"{}"
+        return self._pages.body(_page_asked_for(head, self._pages.first))
 
+
+_MOVE = b"GET /move-last/"
 _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n"
 
 
-def _page_asked_for(head: bytes) -> int:
+def _page_asked_for(head: bytes, first: int) -> int:
     """Return the page that a cursor's time lies in: also of one that an export has made up."""
     _, found, rest = head.partition(b"cursor_ts=")
     if not found:
-        return 0
+        return first
     timestamp = unquote_to_bytes(rest.split(b"&", 1)[0].split(None, 1)[0]).decode()
-    return max(0, (_BEGIN - datetime.fromisoformat(timestamp).replace(tzinfo=UTC)) // _STEP)
+    return max(first, (_BEGIN - datetime.fromisoformat(timestamp).replace(tzinfo=UTC)) // _STEP)
+
+
+def move_last(base_url: str, pages: int) -> None:
+    """Let a listing of the bundled server begin with its last pages; with 0, end with them."""
+    urlopen(f"{base_url}/move-last/{pages}").close()  # noqa: S310 - our own server
 
 
 async def serve_raw(listings: list[Listing], certificate: str | None = None) -> None:

@@ -47,6 +47,11 @@ BENCHES = {
     "import": Bench("bench_import.py", "--rounds 1"),
     "memory": Bench("bench_memory.py", "--pages 50 --records 1000 --rounds 1"),
     "accounts": Bench("bench_accounts.py", "--clients 2 --seconds 0.3 --period 0.1"),
+    "growth": Bench(
+        "bench_growth.py",
+        "--cases list jsonl --sizes 300 1000 --at-most 20",
+        "--also 10000000",
+    ),
     "concurrency": Bench("bench_concurrency.py", "--pages 6 --segment-pages 6 --at-most 1.6"),
     "export": Bench("bench_export.py", "--conversations 2000"),
     "limiter": Bench("bench_limiter.py", "--waiters 2000 --rounds 50 --at-most 25"),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from support.scripted import reply
 
 from cekat_async._api.decoding import ConversationPageDecoder
-from cekat_async._parallel.deduplication import HashSet
+from cekat_async._paging.hash_set import HashSet, hash_name
 from cekat_async.models.raw_json import AT_ONCE
 from cekat_async.models.steps import run_steps
 from cekat_async.pages import ConversationPage, RawPage, only, record_names
@@ -63,21 +63,39 @@ def test_it_is_a_set(names):
     """
     seen, expected = HashSet(), set()
     for name in names:
-        assert seen.add(name) == (name not in expected)
+        assert seen.add(hash_name(name)) == (name not in expected)
         expected.add(name)
 
-    assert not any(map(seen.add, expected))
-    assert all(map(seen.add, ["not there", b"neither", "1000"]))
+    assert not any(seen.add(hash_name(name)) for name in expected)
+    assert all(seen.add(hash_name(name)) for name in ["not there", b"neither", "1000"])
+
+
+def test_hashes_are_compared_whole():
+    """A hash is new although its bytes are in the set, across two others."""
+    seen = HashSet()
+
+    assert all(map(seen.add, [0x1111111122222222, 0x3333333344444444]))
+    assert all(map(seen.add, [0x2222222233333333, 0x4444444411111111]))
+    assert not any(map(seen.add, [0x2222222233333333, 0x3333333344444444]))
+
+
+def test_short_hashes_keep_their_last_bytes():
+    """With four bytes of each, those that differ in these are told apart, and no others."""
+    seen = HashSet(width=4)
+
+    assert all(map(seen.add, range(2000)))
+    assert not any(map(seen.add, range(2000)))
+    assert not any(map(seen.add, range(2**32, 2**32 + 2000)))
 
 
 def test_many_names_take_little_memory_and_no_long_search():
-    """Less than 20 bytes each for 200,000 of them, and buckets as short for the last as first."""
+    """Less than 10 bytes each for 200,000 of them, and buckets as short for the last as first."""
     seen = HashSet()
 
-    assert all(seen.add(f"id-{number}") for number in range(MANY))
-    assert not any(seen.add(f"id-{number}") for number in range(MANY))
-    assert sum(map(sys.getsizeof, [seen._buckets, *seen._buckets])) < 20 * MANY
-    assert max(map(len, seen._buckets)) < 160
+    assert all(seen.add(hash_name(f"id-{number}")) for number in range(MANY))
+    assert not any(seen.add(hash_name(f"id-{number}")) for number in range(MANY))
+    assert sum(map(sys.getsizeof, [seen._buckets, *seen._buckets])) < 10 * MANY
+    assert max(map(len, seen._buckets)) < 8 * 500
 
 
 # --- pages

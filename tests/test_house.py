@@ -74,6 +74,7 @@ HARMLESS = {
     "msgspec",
     "msgspec.structs",
     "re",
+    "sys.byteorder",
     "types",
     "typing",
     "urllib.parse",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from cekat_async._paging.constructed_cursors import parse_cursor_ts, to_microseconds
+from cekat_async._paging.hash_set import HashSet
 from cekat_async.errors import PaginationError
 from cekat_async.pages import record_names
 from cekat_async.redaction import quoted
@@ -43,11 +44,12 @@ class CursorWalk:
     def __init__(self, start: Cursor | None = None) -> None:
         self.cursor = start
         self.done = False
-        # 64-bit hashes instead of the texts. A walk of ten million conversations remembers 100,000
-        # cursors and as many pages, in about 8 MB each. The chance that two of its cursors, or two
-        # of its pages, have the same hash is 1 in 3 billion.
-        self._cursors = {hash(start)}
-        self._pages = set[int]()
+        # A walk of ten million conversations remembers 100,000 cursors and as many pages, in about
+        # 1.5 MB. The chance that two of its cursors have the same hash is 1 in 3 billion. Short
+        # hashes suffice for pages, because one that seems to be repeated is no error yet.
+        self._cursors = HashSet()
+        self._cursors.add(hash(start))
+        self._pages = HashSet(width=4)
         self._repeated_pages = 0  # in a row
         self._empty_pages = _EmptyPages()
 
@@ -73,13 +75,12 @@ class CursorWalk:
                 f"the server sent a cursor of {_get_length(next_cursor):,} characters, and more "
                 f"than {LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
             ).locate(cursor=self.cursor)
-        if hash(next_cursor) in self._cursors:
+        if not self._cursors.add(hash(next_cursor)):
             shown = _describe(next_cursor)
             raise endless_walk_error(
                 f"the server sent a cursor for the second time ({shown})", next_cursor
             )
         self._require_progress(next_cursor, names)
-        self._cursors.add(hash(next_cursor))
         self.cursor = next_cursor
 
     def take_warning(self) -> str | None:
@@ -89,7 +90,6 @@ class CursorWalk:
     def _require_progress(self, next_cursor: Cursor, names: Sequence[str | bytes]) -> None:
         # Only a page that brings something new ends a run of idle pages. If empty and repeated
         # pages ended each other's runs, a server could alternate between them for ever.
-        page = hash(tuple(names))
         if not names:
             self._empty_pages.note(next_cursor)
             if self._empty_pages.idle >= MOST_IDLE_PAGES:
@@ -98,8 +98,7 @@ class CursorWalk:
                     f"(the last is {_describe(next_cursor)})",
                     next_cursor,
                 )
-        elif page not in self._pages:
-            self._pages.add(page)
+        elif self._pages.add(hash(tuple(names))):
             self._repeated_pages = 0
             self._empty_pages.restart(next_cursor)
         else:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from cekat_async._parallel.deduplication import HashSet
+from cekat_async._paging.hash_set import HashSet, hash_name
 from cekat_async._parallel.segment import Segment
 from cekat_async.errors import PaginationError
 from cekat_async.positions import Edge, Stage
@@ -191,7 +191,7 @@ class WholePasses:
         """Note a page. Its names are remembered where that can matter, since it takes memory."""
         self._pages += 1
         if self.is_active or self._pages <= _TRIAL_PAGES:
-            is_new = [self._seen.add(name) for name in page.names]
+            is_new = [self._seen.add(hash_name(name)) for name in page.names]
             self._found_new |= any(is_new)
         elif self._pages == _TRIAL_PAGES + 1:
             self._seen = HashSet()

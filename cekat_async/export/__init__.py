@@ -17,7 +17,7 @@ import typing
 
 from cekat_async.export.manifest import Counts, Filters, Manifest, Partition
 from cekat_async.export.report import ExportProgress, ExportReport
-from cekat_async.export.sinks.base import Lookup, Records, Sink
+from cekat_async.export.sinks.base import Interruptible, Lookup, Records, Sink
 
 if typing.TYPE_CHECKING:
     from cekat_async.export.runner import export_conversations
@@ -28,6 +28,7 @@ __all__ = [
     "ExportProgress",
     "ExportReport",
     "Filters",
+    "Interruptible",
     "Lookup",
     "Manifest",
     "Partition",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sqlite3
 import time
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -210,10 +210,14 @@ class Checkpoint:
 
         Call :meth:`find_repeats` first.
         """
-        with self._file.reading() as database:
-            replaced = database.execute("SELECT seq FROM temp.replaced ORDER BY seq")
+        with (
+            self._file.reading() as database,
+            # An open cursor would keep the closed file locked as long as an error refers to it.
+            closing(database.execute("SELECT seq FROM temp.replaced ORDER BY seq")) as replaced,
+            closing(database.execute("SELECT seq, lines FROM pages ORDER BY seq")) as pages,
+        ):
             (skipped,), end = next(replaced, _NONE), 0
-            for seq, lines in database.execute("SELECT seq, lines FROM pages ORDER BY seq"):
+            for seq, lines in pages:
                 if seq != end:
                     raise sqlite3.DatabaseError("a page is missing")
                 records = lines.split(b"\n")
@@ -241,6 +245,10 @@ class Checkpoint:
                 [*keys],
             )
             return {key for (key,) in rows}
+
+    def interrupt(self) -> None:
+        """End the running statement with an error. This may be called in another thread."""
+        self._file.interrupt()
 
     def close(self, *, done: bool = False) -> None:
         """Close the file, and remove it if the export is done or has no page yet."""
@@ -291,9 +299,7 @@ def count_conversations(path: Path, *, patience: float = 5.0) -> int | None:
     """
     end = time.monotonic() + patience
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        ) as database:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             # A result other than 0 ends the query.
             database.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
             # Sorting is several times as fast as count(DISTINCT name).

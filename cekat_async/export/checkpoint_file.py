@@ -160,6 +160,12 @@ class CheckpointFile:
                     database.execute("ROLLBACK")
                 raise
 
+    def interrupt(self) -> None:
+        """End the running statement with an error, from another thread."""
+        if (database := self._database) is not None:
+            with contextlib.suppress(sqlite3.Error):  # it was closed in the meantime
+                database.interrupt()
+
     def close(self, *, remove: bool) -> None:
         """Close and unlock the file. A temporary one is always removed."""
         if self._database is not None:

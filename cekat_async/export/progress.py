@@ -30,7 +30,8 @@ class ProgressTracker:
         client: Its requests are counted from now on.
 
     Attributes:
-        published: Conversations that the sink has been given; ``None`` before that.
+        compared: Old conversations of the target that have been compared with the fetched ones.
+        published: Conversations that the sink has been given; ``None`` while they are fetched.
         to_publish: How many it is given in all; ``None`` until that is known.
     """
 
@@ -45,6 +46,7 @@ class ProgressTracker:
         self._retries_before = client.traffic.retries
         self._limiter_before = client.limiter.snapshot()
         self._waited = 0.0
+        self.compared = 0
         self.published: int | None = None
         self.to_publish: int | None = None
 
@@ -110,6 +112,7 @@ class ProgressTracker:
             per=limiter.per,
             # Without a pace both are infinite, and their difference is no number.
             earned=0.0 if limiter.limit is None else limiter.earned - before.earned,
+            compared=self.compared,
             published=self.published,
             to_publish=self.to_publish,
         )

@@ -54,8 +54,9 @@ class MergedRecords(FetchedRecords):
     """The old records that a target keeps, and then the fetched ones, which replace old ones.
 
     Old records of inboxes in ``walked`` are left out. Those were walked to the end, so a record of
-    theirs that was not fetched again does not exist any more. While old records are only counted,
-    ``on_batch`` is called with 0.
+    theirs that was not fetched again does not exist any more. ``on_compared`` is called with the
+    number of records in each old batch while they are only counted. Later, ``on_batch`` is called
+    with 0 for each.
 
     Attributes:
         counts: How many old records are kept, by inbox; ``None`` for those without a readable one.
@@ -68,27 +69,28 @@ class MergedRecords(FetchedRecords):
         on_batch: Callable[[int], None],
         sink: Sink,
         walked: Collection[str | None],
+        on_compared: Callable[[int], None],
     ) -> None:
         super().__init__(checkpoint, count, on_batch)
         self._sink = sink
         self._walked = walked
         checkpoint.index_keys()
         self.counts = Counter[str | None]()
-        for batch in self._old():
+        for batch in self._old(on_compared):
             self.counts.update(map(_read_inbox_id, batch))
 
     def __len__(self) -> int:
         return super().__len__() + self.counts.total()
 
     def __iter__(self) -> Iterator[list[bytes]]:
-        for batch in self._old():
+        for batch in self._old(lambda _: self._on_batch(0)):
             self._on_batch(len(batch))
             yield batch
         yield from super().__iter__()
 
-    def _old(self) -> Iterator[list[bytes]]:
+    def _old(self, on_read: Callable[[int], None]) -> Iterator[list[bytes]]:
         for batch in self._sink.stored() or ():
-            self._on_batch(0)
+            on_read(len(batch))
             keyed = [(_read_key(record), record) for record in batch]
             fetched = self._checkpoint.known([key for key, _ in keyed])
             old = [record for key, record in keyed if key not in fetched]
@@ -121,7 +123,8 @@ def _read_inbox_id(record: bytes) -> str | None:
 class Publication:
     """Writes a finished checkpoint to a sink, if the policy allows it.
 
-    ``on_batch`` is called with the number of records in each batch that the sink takes.
+    ``on_batch`` is called with the number of records in each batch that the sink takes,
+    ``on_compared`` with that of each batch of old records that is read before.
 
     Attributes:
         size: How many records the sink receives; ``None`` until it is known.
@@ -134,12 +137,14 @@ class Publication:
         existing: ExistingTarget,
         policy: Policy,
         on_batch: Callable[[int], None],
+        on_compared: Callable[[int], None],
     ) -> None:
         self._checkpoint = checkpoint
         self._sink = sink
         self._existing = existing
         self._policy = policy
         self._on_batch = on_batch
+        self._on_compared = on_compared
         self.size: int | None = None
 
     def run(self, job: Job) -> Manifest:
@@ -233,7 +238,9 @@ class Publication:
             )
 
     def _merge(self, count: int, walked: Collection[str | None]) -> MergedRecords:
-        return MergedRecords(self._checkpoint, count, self._on_batch, self._sink, walked)
+        return MergedRecords(
+            self._checkpoint, count, self._on_batch, self._sink, walked, self._on_compared
+        )
 
     def _describe_carried(
         self, job: Job, partitions: Collection[Partition], records: FetchedRecords

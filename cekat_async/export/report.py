@@ -26,9 +26,12 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
         per: Those seconds; 0 without a pace.
         earned: Requests that the limit would have let out since this run began. If the limit
             changed, each value counts for the time during which it was in force.
+        compared: Old conversations of the target that have been compared with the fetched ones. An
+            export that keeps some of them does this before it writes the first one.
         published: Conversations that have been written to the target; ``None`` while they are
             still being fetched.
-        to_publish: How many are to be written; ``None`` until that is known.
+        to_publish: How many are to be written; ``None`` until that is known. When all have been
+            written, the target may still have to be checked and synced to the disk.
     """
 
     conversations: int = 0
@@ -37,6 +40,7 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
     limit: int | None = None
     per: float = 0.0
     earned: float = 0.0
+    compared: int = 0
     published: int | None = None
     to_publish: int | None = None
 

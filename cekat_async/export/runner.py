@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,9 @@ from cekat_async.export.opening import OpenedExport, open_export
 from cekat_async.export.progress import ProgressTracker
 from cekat_async.export.publishing import Publication
 from cekat_async.export.report import ExportProgress, ExportReport
+from cekat_async.export.sinks.base import Interruptible
 from cekat_async.export.sinks.registry import sink_for
-from cekat_async.export.worker import Worker
+from cekat_async.export.worker import Worker, report_until_done
 from cekat_async.redaction import readable
 from cekat_async.resources.listing import takes_page_size
 
@@ -94,7 +96,8 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
             next to the target. Where there is no such place (a database elsewhere, standard
             output, most sinks of your own) the default is a temporary file, which no other run can
             resume from.
-        on_progress: Called whenever more records are durable.
+        on_progress: Called whenever more records are durable, and several times a second while the
+            target is written.
         on_malformed: Called with each malformed record. It is exported and counted all the same.
 
     Raises:
@@ -203,7 +206,9 @@ class Export:
             require_count("page_size", page_size)
             require_count("concurrency", concurrency)
             tracker = self._tracker = ProgressTracker(self._client)
-            opened = await self._worker.do(self._open, Policy(**policy))
+            opened = await self._worker.do_interruptibly(
+                lambda: self._open(Policy(**policy)), self._interrupt_sink
+            )
             job = await prepare_export(
                 self._client,
                 self._checkpoint,
@@ -218,7 +223,7 @@ class Export:
                 self._collector = Collector(self._checkpoint, self._worker, tracker, on_progress)
                 pages = await self._open_walks(page_size, concurrency, on_malformed)
                 await self._collector.collect(pages)
-                await self._publish(tracker, opened, job)
+                await self._publish(tracker, opened, job, on_progress)
         finally:
             try:
                 await self._worker.do(self._close)
@@ -268,9 +273,16 @@ class Export:
         )
         return listing.tracked_pages(positions)
 
-    async def _publish(self, tracker: ProgressTracker, opened: OpenedExport, job: Job) -> None:
+    async def _publish(
+        self,
+        tracker: ProgressTracker,
+        opened: OpenedExport,
+        job: Job,
+        on_progress: Callable[[ExportProgress], object],
+    ) -> None:
         """Give all records to the sink, and remove the checkpoint when it has them."""
         await self._worker.do(self._checkpoint.put_counts, tracker.totals())
+        tracker.published = 0
         # A new one, because hours may have passed since the target was last read.
         existing = ExistingTarget(self._sink, opened.last, self._worker.check)
 
@@ -279,19 +291,34 @@ class Export:
             tracker.published = (tracker.published or 0) + count
             tracker.to_publish = publication.size
 
-        publication = Publication(self._checkpoint, self._sink, existing, opened.policy, note_batch)
+        def note_compared(count: int) -> None:
+            self._worker.check()
+            tracker.compared += count
+
+        publication = Publication(
+            self._checkpoint, self._sink, existing, opened.policy, note_batch, note_compared
+        )
         published: list[Manifest] = []
 
         def work() -> None:
             published.append(publication.run(job))
             self._checkpoint.close(done=True)
 
+        publishing = asyncio.create_task(self._worker.do_interruptibly(work, self._interrupt))
         try:
-            await self._worker.do(work)
+            await report_until_done(publishing, lambda: on_progress(tracker.progress()))
         finally:
             # Also after a cancellation, which may have been too late.
             for manifest in published:
                 self.report = _build_report(tracker.progress(), manifest, self._sink.target)
+
+    def _interrupt(self) -> None:
+        self._checkpoint.interrupt()
+        self._interrupt_sink()
+
+    def _interrupt_sink(self) -> None:
+        if isinstance(self._sink, Interruptible):
+            self._sink.interrupt()
 
     def _close(self) -> None:
         self._sink.close()

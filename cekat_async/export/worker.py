@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Stopped", "Worker", "wait_until_done"]
+__all__ = ["Stopped", "Worker", "report_until_done", "wait_until_done"]
+
+_SECONDS_BETWEEN_INTERRUPTS = 0.1
+_SECONDS_BETWEEN_REPORTS = 0.25
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,15 +45,47 @@ class Worker:
 
     async def do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``work`` returns, or raise what it raises."""
-        job = asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args, **kwargs))
+        return await self._do(lambda: work(*args, **kwargs), self._stop.set)
+
+    async def do_interruptibly(self, work: Callable[[], T], interrupt: Callable[[], object]) -> T:
+        """Do the same, but interrupt the work after a cancellation.
+
+        Args:
+            work: The work, whose long steps ``interrupt`` can end.
+            interrupt: Makes the current step raise, if it can. It is called in a thread of its
+                own, several times a second until the work has ended, because the next step may be
+                a long one, too.
+        """
+        ended = threading.Event()
+
+        def run() -> T:
+            try:
+                return work()
+            finally:
+                ended.set()
+
+        def stop() -> None:
+            self._stop.set()
+            threading.Thread(target=_interrupt_until, args=(ended, interrupt), daemon=True).start()
+
+        return await self._do(run, stop)
+
+    async def _do(self, work: Callable[[], T], on_cancel: Callable[[], object]) -> T:
+        job = asyncio.get_running_loop().run_in_executor(self._pool, work)
         try:
-            return await wait_until_done(job, self._stop.set)
+            return await wait_until_done(job, on_cancel)
         finally:
             self._stop.clear()
 
     def end(self) -> None:
         """Let the thread end."""
         self._pool.shutdown(wait=False)
+
+
+def _interrupt_until(ended: threading.Event, interrupt: Callable[[], object]) -> None:
+    while not ended.is_set():
+        interrupt()
+        ended.wait(_SECONDS_BETWEEN_INTERRUPTS)
 
 
 async def wait_until_done(
@@ -71,4 +107,22 @@ async def wait_until_done(
     if cancelled is not None:
         task.exception()  # Otherwise asyncio would log that nobody retrieved it.
         raise cancelled
+    return task.result()
+
+
+async def report_until_done(task: asyncio.Task[T], report: Callable[[], object]) -> T:
+    """Return the result of a task, and call ``report`` several times a second until then.
+
+    An error of ``report`` or a cancellation cancels the task, and is raised after that has ended.
+    """
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=_SECONDS_BETWEEN_REPORTS)
+            if not task.done():
+                report()
+    except BaseException:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await wait_until_done(task, task.cancel)
+        raise
     return task.result()

@@ -375,8 +375,14 @@ WRITING = msgspec.structs.replace(
         (
             msgspec.structs.replace(WRITING, published=0, to_publish=None),
             AT_EASE,
-            "writing to x.jsonl",
+            "preparing to write to x.jsonl",
         ),
+        (
+            msgspec.structs.replace(WRITING, published=0, to_publish=None, compared=12_000),
+            AT_EASE,
+            "comparing with 12,000 old conversations of x.jsonl",
+        ),
+        (msgspec.structs.replace(WRITING, published=40_100), AT_EASE, "finishing x.jsonl"),
     ],
 )
 def test_the_moving_line_fits(progress, limiter, shown):
@@ -619,6 +625,21 @@ def test_lines_of_progress_keep_their_distance(monkeypatch):
         "400 records, waiting 23 s for the quota (300/min)",
         "600 records",
     ]
+
+
+def test_lines_of_progress_go_on_while_the_target_is_written(monkeypatch):
+    """While it is sorted, compared or checked, a line shows that the export is not stuck."""
+    now = iter([10.0, 12.0, 16.0])
+    monkeypatch.setattr(export_progress, "_now", lambda: next(now))
+    finishing = msgspec.structs.replace(WRITING, published=40_100)
+    console = Console(file=io.StringIO(), width=80)
+    display = export_progress.make_display(
+        Reporter(console), lambda: Snapshot(finishing, AT_EASE, "x.jsonl")
+    )
+    for _ in range(3):
+        display.refresh()
+
+    assert console.file.getvalue().splitlines() == ["finishing x.jsonl"] * 2
 
 
 @pytest.mark.parametrize(

@@ -847,3 +847,19 @@ def test_counting_that_takes_too_long_is_given_up(path):
 
     assert count_conversations(path) == 400 * 50
     assert count_conversations(path, patience=-1) is None
+
+
+def test_an_interrupted_checkpoint_is_unlocked_when_it_is_closed(path):
+    """Another run can open it, although the error still holds everything that was being read."""
+    with opened(path) as checkpoint:
+        pages = [page(1), page(2, 3, 4), page(2, 3, 4)]
+        checkpoint.add_pages([one._replace(keys=[*map(str, one.keys)]) for one in pages], Counts())
+        checkpoint.find_repeats()
+        batches = checkpoint.latest()
+        next(batches)
+        checkpoint.interrupt()
+        with pytest.raises(TargetError) as error:
+            list(batches)
+    with opened(path) as again:
+        assert len(read_records(again)) == 4
+    assert "interrupted" in str(error.value)

@@ -24,8 +24,8 @@ def test_an_old_malformed_record_belongs_to_its_inbox(tmp_path, record):
     checkpoint.open()
     checkpoint.begin(Job(account="a", target="x", filters=Filters(), began=datetime.now(UTC)), {})
     with closing(checkpoint):
-        kept = MergedRecords(checkpoint, 0, lambda _: None, sink, {"another"})
-        replaced = MergedRecords(checkpoint, 0, lambda _: None, sink, {"X"})
+        kept = MergedRecords(checkpoint, 0, lambda _: None, sink, {"another"}, lambda _: None)
+        replaced = MergedRecords(checkpoint, 0, lambda _: None, sink, {"X"}, lambda _: None)
 
         assert dict(kept.counts) == {"X": 1}
         assert not replaced.counts

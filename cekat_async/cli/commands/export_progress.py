@@ -119,7 +119,7 @@ class ProgressLog:
         self._reporter = reporter
         self._take_snapshot = take_snapshot
         self._next = -math.inf
-        self._last: tuple[int, int | None] = (0, None)
+        self._last_pages = 0
 
     def start(self) -> None:
         """No-op: the first refresh writes a line."""
@@ -132,13 +132,14 @@ class ProgressLog:
         if (now := _now()) < self._next:
             return
         snapshot = self._take_snapshot()
-        current = snapshot.progress.pages, snapshot.progress.published
+        pages, published = snapshot.progress.pages, snapshot.progress.published
         # The limiter logs a pause only once, but readers of JSON want to see how long is left.
-        is_news = current != self._last or (
+        is_news = pages != self._last_pages or (
             self._reporter.as_json and _describe_wait(snapshot.limiter)[0]
         )
-        if is_news:
-            self._last, self._next = current, now + _SECONDS_BETWEEN_LINES
+        # Some steps of publishing count nothing. A line shows that the export is not stuck.
+        if is_news or published is not None:
+            self._last_pages, self._next = pages, now + _SECONDS_BETWEEN_LINES
             fields = _get_fields(snapshot)
             self._reporter.report_block(_describe(snapshot), event="progress", **fields)
 
@@ -179,7 +180,12 @@ def _describe(snapshot: Snapshot, width: float = math.inf) -> str:
 def _describe_publishing(snapshot: Snapshot) -> list[str]:
     progress, target = snapshot.progress, one_line(snapshot.target, LONGEST_LINE)
     if progress.to_publish is None:
-        return [f"writing to {target}", "writing"]
+        if progress.compared:
+            compared = f"comparing with {progress.compared:,} old conversations"
+            return [f"{compared} of {target}", compared]
+        return [f"preparing to write to {target}", "preparing to write"]
+    if progress.published == progress.to_publish:
+        return [f"finishing {target}", "finishing"]
     written = f"writing {progress.published:,} of {progress.to_publish:,} conversations"
     return [f"{written} to {target}", written]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["CHECKPOINT", "Lookup", "Records", "Sink", "parse_manifest"]
+__all__ = ["CHECKPOINT", "Interruptible", "Lookup", "Records", "Sink", "parse_manifest"]
 
 CHECKPOINT = ".checkpoint"
 """The suffix of a checkpoint's name, after the name of its target."""
@@ -116,6 +116,23 @@ class Lookup(Protocol):
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return the ids for which the target has a record."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An optional method of a sink that ends its long steps when the export is stopped.
+
+    Between two batches of records an export stops by itself. A sink needs this if something else
+    that it does may take more than a second or two, such as a checksum of its whole target.
+    """
+
+    def interrupt(self) -> None:
+        """Make the running method raise anything soon. Do nothing if it cannot be interrupted.
+
+        It is called in another thread, several times a second until the method has ended. It
+        raises nothing.
+        """
         ...
 
 

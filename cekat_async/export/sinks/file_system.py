@@ -15,7 +15,7 @@ from cekat_async import ConfigurationError, TargetError
 from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 __all__ = [
     "CHUNK",
@@ -138,10 +138,14 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def hash_file(path: Path, check: Callable[[], object]) -> str:
+    """Return the SHA-256 of a file, in hexadecimal. ``check`` is called before each chunk."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            check()
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

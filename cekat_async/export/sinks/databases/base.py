@@ -195,7 +195,7 @@ class DatabaseSink(ABC):
         with self._transaction(opened, "ROLLBACK"):
             self._write_export(opened, (), datetime.now(UTC), "{}")
 
-    def merge(self, opened: Connection, records: Records, manifest: Manifest) -> None:
+    def merge(self, opened: Connection, records: Iterable[list[bytes]], manifest: Manifest) -> None:
         """Merge all records and store the manifest, in one transaction."""
         with self._transaction(opened, "COMMIT"):
             self._write_export(opened, records, manifest.began, self.encode_manifest(manifest))

@@ -8,7 +8,7 @@ import os
 import shutil
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from cekat_async import TargetError
 from cekat_async.export.sinks.base import CHECKPOINT
@@ -27,11 +27,11 @@ from cekat_async.export.sinks.lock import LOCK, TargetLock
 from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from cekat_async.export.manifest import Manifest
-    from cekat_async.export.sinks.base import Records
+    from cekat_async.export.sinks.base import Interruptible, Records
     from cekat_async.export.sinks.databases.base import Connection
 
 __all__ = ["DatabaseFileSink"]
@@ -76,6 +76,8 @@ class DatabaseFileSink(DatabaseSink):
         )
         self._new = add_suffix(self.path, ".new")
         self._lock = TargetLock(add_suffix(self.path, LOCK), str(Path(path)))
+        # The connection that is used now, if its statements may be interrupted.
+        self._running: Interruptible | None = None
 
     @abstractmethod
     def connect(self, path: Path) -> AbstractContextManager[Connection]:
@@ -92,6 +94,10 @@ class DatabaseFileSink(DatabaseSink):
     @abstractmethod
     def find_damage(self, opened: Connection) -> str | None:
         """Read all of the database; return what is wrong with it, or ``None``."""
+
+    def divide(self, opened: Connection, records: Records) -> Iterable[list[bytes]]:  # noqa: ARG002 - for databases that need it
+        """Return the batches of a new database, and commit between them if that helps."""
+        return records
 
     def connection(self) -> AbstractContextManager[Connection]:
         """Open the target."""
@@ -127,6 +133,12 @@ class DatabaseFileSink(DatabaseSink):
                 self._publish_new(records, manifest)
         return manifest
 
+    def interrupt(self) -> None:
+        """End the running statement with an error, unless the export is already committed."""
+        if (running := self._running) is not None:
+            with contextlib.suppress(self.error):  # it was closed in the meantime
+                running.interrupt()
+
     def close(self) -> None:
         """Release the lock of the target."""
         self._lock.release()
@@ -143,25 +155,35 @@ class DatabaseFileSink(DatabaseSink):
 
     def _publish_in_place(self, records: Records, manifest: Manifest) -> None:
         with self.connection() as opened:
-            self.merge(opened, records, manifest)
+            # Not after the commit, when it is too late.
+            with self._interruptible(opened):
+                self.merge(opened, records, manifest)
             with self.translate_errors():
                 self.flush_log(opened)
         with self.connection() as opened:
             self._require_manifest(opened, manifest)
 
     def _publish_new(self, records: Records, manifest: Manifest) -> None:
-        with self._create_new() as opened:
-            self.merge(opened, records, manifest)
+        with self._create_new() as opened, self._interruptible(opened):
+            self.merge(opened, self.divide(opened, records), manifest)
             with self.translate_errors():
                 count = self.count(opened)
                 self.flush_log(opened)
         self._require_one_file()
-        with self.connect(self._new) as opened:
+        with self.connect(self._new) as opened, self._interruptible(opened):
             self._require_manifest(opened, manifest)
             self._require_undamaged(opened, count)
         self._require_one_file()  # also after the verification, which could write
         with translate_os_errors(self.target):
             self._take_name()
+
+    @contextlib.contextmanager
+    def _interruptible(self, opened: Connection) -> Generator[None, None, None]:
+        self._running = cast("Interruptible", opened)
+        try:
+            yield
+        finally:
+            self._running = None
 
     @contextlib.contextmanager
     def _create_new(self) -> Generator[Connection, None, None]:

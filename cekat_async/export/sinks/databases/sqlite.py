@@ -17,15 +17,17 @@ from cekat_async.export.sinks.databases.tables import (
 from cekat_async.export.sinks.file_system import create_private
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from cekat_async.export.sinks.base import Records
     from cekat_async.export.sinks.databases.base import Connection, Values
     from cekat_async.frames.columns import Kind
 
 __all__ = ["SqliteSink"]
 
 _BUSY_TIMEOUT = 10.0  # seconds
+_UNCOMMITTED = 64 << 20
 
 _VALUES = f"VALUES ({', '.join('?' * len(KINDS))})"
 
@@ -69,6 +71,22 @@ class SqliteSink(DatabaseFileSink):
                 # A commit, and the removal of its journal, are on the disk when it returns.
                 opened.execute("PRAGMA synchronous = EXTRA")
             yield opened
+
+    def divide(self, opened: Connection, records: Records) -> Iterator[list[bytes]]:
+        """Yield the batches of a new database, and commit every 64 MB.
+
+        Nobody sees the new database yet. A single commit would sync all of it to the disk at the
+        end, and nothing can stop a sync.
+        """
+        size = 0
+        for batch in records:
+            yield batch
+            size += sum(map(len, batch))
+            if size >= _UNCOMMITTED:
+                with self.translate_errors():
+                    opened.execute("COMMIT")
+                    opened.execute(self.begin)
+                size = 0
 
     def flush_log(self, opened: Connection) -> None:
         """Empty a write-ahead log into the file, unless another connection reads."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import threading
 from abc import ABC, abstractmethod
 from itertools import islice
 from pathlib import Path
@@ -28,10 +30,10 @@ from cekat_async.export.sinks.file_system import (
 )
 from cekat_async.export.sinks.files.manifest_file import ManifestFile
 from cekat_async.export.sinks.lock import LOCK, TargetLock
+from cekat_async.export.worker import Stopped
 from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator
 
     from cekat_async.export.manifest import Manifest
@@ -41,6 +43,8 @@ __all__ = ["BATCH", "FileSink", "Output", "ReplacedSink", "batched"]
 
 # Records that are handed out at once.
 BATCH = 100
+# Nothing can stop a sync. One of a whole file of gigabytes could take minutes.
+_UNSYNCED = 64 << 20
 
 
 class ReplacedSink(ABC):
@@ -73,6 +77,7 @@ class ReplacedSink(ABC):
         self.rights_source = self.path
         self._manifest = ManifestFile(self.path)
         self._lock = TargetLock(add_suffix(self.path, LOCK), self.target)
+        self._interrupted = threading.Event()
 
     @abstractmethod
     def check_replaceable(self) -> None:
@@ -106,6 +111,7 @@ class ReplacedSink(ABC):
 
     def open(self) -> None:
         """Check that the target can be replaced, and recover from a kill."""
+        self._interrupted.clear()
         with translate_os_errors(self.target):
             self.check_place()  # before its lock: that file would be next to something else
             with self._lock.acquired():
@@ -157,6 +163,15 @@ class ReplacedSink(ABC):
             # Last: until then the next export knows that a replacement was interrupted.
             self._manifest.replace()
         return manifest
+
+    def interrupt(self) -> None:
+        """Make a checksum that is being computed raise."""
+        self._interrupted.set()
+
+    def check(self) -> None:
+        """Raise if the export was stopped."""
+        if self._interrupted.is_set():
+            raise Stopped
 
     def close(self) -> None:
         """Release the lock of the target."""
@@ -217,7 +232,7 @@ class FileSink(ReplacedSink):
 
     def checksum(self) -> str:
         """Return the SHA-256 of the file, as in a manifest."""
-        return f"sha256:{hash_file(self.path)}" if self.path.exists() else ""
+        return f"sha256:{hash_file(self.path, self.check)}" if self.path.exists() else ""
 
 
 class Output:
@@ -226,11 +241,17 @@ class Output:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._hash = hashlib.sha256()
+        self._unsynced = 0
 
     def write(self, data: bytes | memoryview, /) -> None:
         """Write all of some bytes."""
         self._hash.update(data)
         self._file.write(data)
+        self._unsynced += len(data)
+        if self._unsynced >= _UNSYNCED:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._unsynced = 0
 
     @property
     def digest(self) -> str:

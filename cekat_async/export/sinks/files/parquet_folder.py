@@ -131,7 +131,9 @@ class ParquetFolderSink(ReplacedSink):
         """Return the checksum of the list of parts, each with its own."""
         if not self.path.exists():
             return ""
-        return _combine_hashes((part.name, hash_file(part)) for part in _list_parts(self.path))
+        return _combine_hashes(
+            (part.name, hash_file(part, self.check)) for part in _list_parts(self.path)
+        )
 
     def _check_folder(self) -> None:
         for part in _list_parts(self.path):
