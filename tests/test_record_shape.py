@@ -28,7 +28,7 @@ SENT = {
     "stage_status": "snoozed",
     "additional_data": None,
     "sla": {"is_late": False},
-    "extra": [1],
+    "score": 1.5,
 }
 
 

@@ -124,6 +124,8 @@ class _EmptyPages:
     def __init__(self) -> None:
         self.idle = 0
         self._direction = 0  # -1 back in time, 1 forward, 0 until two cursors differ
+        # The cursor of the page before the run, until its time is needed.
+        self._page_cursor: Cursor | None = None
         # Microseconds since 1970: the farthest cursor, and the one that the run began at.
         self._farthest: int | None = None
         self._begin: int | None = None
@@ -133,13 +135,15 @@ class _EmptyPages:
 
     def restart(self, cursor: Cursor) -> None:
         """Begin a new run after a page with records, whose cursor this is."""
-        time = _parse_time(cursor)
-        self._learn_direction(time)
-        self._farthest = self._begin = time
         self._pages = self.idle = 0
+        self._page_cursor = cursor
+        if not self._direction:
+            self._begin_at(cursor)
 
     def note(self, cursor: Cursor) -> None:
         """Note an empty page, whose cursor this is."""
+        if self._page_cursor is not None:
+            self._begin_at(self._page_cursor)
         time = _parse_time(cursor)
         self._learn_direction(time)
         self._pages += 1
@@ -154,6 +158,12 @@ class _EmptyPages:
         """Return the warning, if there is one that has not been taken yet."""
         warning, self._warning = self._warning, None
         return warning
+
+    def _begin_at(self, cursor: Cursor) -> None:
+        time = _parse_time(cursor)
+        self._learn_direction(time)
+        self._farthest = self._begin = time
+        self._page_cursor = None
 
     def _learn_direction(self, time: int | None) -> None:
         if not self._direction and time is not None and self._farthest is not None:

@@ -15,7 +15,6 @@ __all__ = [
     "PlatformType",
     "Record",
     "Timestamp",
-    "build_extra",
 ]
 
 
@@ -75,11 +74,6 @@ class Extra(dict[str, Any]):
 
 
 _NO_EXTRA = Extra()
-
-
-def build_extra(fields: dict[str, Any]) -> Extra:
-    """Return fields as the ``extra`` of a record, in the order of their names."""
-    return Extra(sorted(fields.items())) if fields else _NO_EXTRA
 
 
 class Record(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from cekat_async.models import Conversation, Inbox, Label, MalformedRecord, MessagePreview
-from cekat_async.models.base import Record, build_extra
+from cekat_async.models.base import Extra, Record
 from cekat_async.models.conversion import decode_any, get_converter
 from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.models.raw_json import decode_id, find_id, replace_invalid_text
@@ -94,7 +94,9 @@ class RecordDecoder(Generic[R]):
             if work > _STEP:
                 work = 0
                 yield
-        return self.kind(**values, extra=build_extra(extra))
+        if extra:
+            values["extra"] = Extra(sorted(extra.items()))
+        return self.kind(**values)
 
 
 class FieldReader:

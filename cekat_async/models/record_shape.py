@@ -20,7 +20,7 @@ from msgspec.structs import astuple, force_setattr
 
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, MalformedRecord
-from cekat_async.models.base import IdentifiedRecord, build_extra
+from cekat_async.models.base import Extra, IdentifiedRecord
 from cekat_async.models.decoding import CONVERSATION as CONVERSATION_DECODER
 from cekat_async.models.decoding import INBOX as INBOX_DECODER
 from cekat_async.models.decoding import build_malformed, pause_if_large
@@ -63,11 +63,9 @@ class RecordShape(Generic[R]):
     def __init__(self, decoder: RecordDecoder[R], unexpected: frozenset[str] = frozenset()) -> None:
         self._decoder = decoder
         self._unexpected = unexpected
-        # With the names of the struct's fields: any JSON name is allowed, but not any attribute.
-        unknown = sorted(unexpected - decoder.readers.keys())
-        self._unknown = [(f"unknown_{number}", name) for number, name in enumerate(unknown)]
+        self._unknown = sorted(unexpected - decoder.readers.keys())
+        self._absent = (UNSET,) * len(self._unknown)
         self._doubtful = [item for item in decoder.readers.items() if item[0] in unexpected]
-        self._count = len(decoder.kind.__struct_fields__)
         self.struct: type[Any] = self._define_struct() if unexpected else decoder.kind
         self._build: Callable[..., R] = _define_positional(decoder.kind)
         self._decode = msgspec.json.Decoder(self.struct).decode
@@ -103,27 +101,40 @@ class RecordShape(Generic[R]):
         records: list[R] = []
         for begin in range(0, len(structs), _PER_STEP):
             batch = structs[begin : begin + _PER_STEP]
-            for struct in batch:
-                yield from self._set_extra(struct)
-            records += starmap(self._build, [astuple(struct)[: self._count] for struct in batch])
+            if self._doubtful:
+                yield from self._read_doubtful(batch)
+            records += self._convert([astuple(struct) for struct in batch])
             if len(batch) == _PER_STEP:
                 yield
-        for record in records:
-            force_setattr(record, "__class__", self._decoder.kind)
         return tuple(records)
 
-    def _set_extra(self, struct: Any) -> Steps[None]:
-        """Set ``extra`` of a struct, and the fields that may have another type."""
-        extra = {
+    def _read_doubtful(self, structs: Sequence[Any]) -> Steps[None]:
+        """Read the fields that may have another type, and keep the originals of those that do."""
+        for struct in structs:
+            mistyped: dict[str, Any] = {}
+            for name, reader in self._doubtful:
+                if isinstance(value := getattr(struct, name), msgspec.Raw):
+                    setattr(struct, name, (yield from reader.read(name, value, mistyped)))
+            if mistyped:
+                struct.extra = Extra(mistyped)
+
+    def _convert(self, values: list[tuple[Any, ...]]) -> list[R]:
+        """Return records with the values of structs."""
+        count = len(self._decoder.kind.__struct_fields__)
+        records = [*starmap(self._build, [known[:count] for known in values])]
+        for record, known_and_unknown in zip(records, values, strict=True):
+            force_setattr(record, "__class__", self._decoder.kind)
+            if (unknown := known_and_unknown[count:]) != self._absent:
+                force_setattr(record, "extra", self._build_extra(unknown, record.extra))
+        return records
+
+    def _build_extra(self, unknown: tuple[Any, ...], mistyped: Extra) -> Extra:
+        fields = {
             name: value
-            for field, name in self._unknown
-            if (value := getattr(struct, field)) is not UNSET
+            for name, value in zip(self._unknown, unknown, strict=True)
+            if value is not UNSET
         }
-        for name, reader in self._doubtful:
-            if isinstance(value := getattr(struct, name), msgspec.Raw):
-                force_setattr(struct, name, (yield from reader.read(name, value, extra)))
-        if extra:
-            force_setattr(struct, "extra", build_extra(extra))
+        return Extra(sorted((fields | mistyped).items())) if mistyped else Extra(fields)
 
     def _define_struct(self) -> type[Any]:
         kind = self._decoder.kind
@@ -135,8 +146,10 @@ class RecordShape(Generic[R]):
             )
             for field in msgspec.structs.fields(kind)
         ]
+        # Under names of our own: JSON allows any name, and Python does not.
         unknown = [
-            (field, Any, msgspec.field(default=UNSET, name=name)) for field, name in self._unknown
+            (f"unknown_{number}", Any, msgspec.field(default=UNSET, name=name))
+            for number, name in enumerate(self._unknown)
         ]
         return msgspec.defstruct(
             kind.__name__, [*known, *unknown], kw_only=True, gc=False, forbid_unknown_fields=True
