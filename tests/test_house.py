@@ -73,6 +73,7 @@ HARMLESS = {
     "math",
     "msgspec",
     "msgspec.structs",
+    "operator.itemgetter",
     "re",
     "sys.byteorder",
     "types",

@@ -56,6 +56,8 @@ class CallTimer:
 
     def enter_queue(self) -> None:
         """Stop the clock, except for pauses: the call waits for its turn."""
+        if self._request_end == math.inf:
+            return  # it has not started yet, or there is no limit
         self._left = self._request_end - _now()
         self._pause_time_before = self._get_pause_time()
         self._request_end = math.inf
@@ -74,6 +76,8 @@ class CallTimer:
         """The seconds that are left of ``Timeout.request``; infinite before the first attempt."""
         if self._request_end < math.inf:
             return self._request_end - _now()
+        if self._left == math.inf:
+            return math.inf
         return self._left - (self._get_pause_time() - self._pause_time_before)
 
     def find_exceeded_limit(self, seconds: float) -> str | None:

@@ -12,6 +12,7 @@ import re
 from contextlib import suppress
 from functools import cache
 from itertools import starmap
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -65,6 +66,9 @@ class RecordShape(Generic[R]):
         self._unexpected = unexpected
         self._unknown = sorted(unexpected - decoder.readers.keys())
         self._absent = (UNSET,) * len(self._unknown)
+        count = len(decoder.kind.__struct_fields__)
+        self._get_known = itemgetter(slice(count))
+        self._get_unknown = itemgetter(slice(count, None))
         self._doubtful = [item for item in decoder.readers.items() if item[0] in unexpected]
         self.struct: type[Any] = self._define_struct() if unexpected else decoder.kind
         self._build: Callable[..., R] = _define_positional(decoder.kind)
@@ -103,7 +107,7 @@ class RecordShape(Generic[R]):
             batch = structs[begin : begin + _PER_STEP]
             if self._doubtful:
                 yield from self._read_doubtful(batch)
-            records += self._convert([astuple(struct) for struct in batch])
+            records += self._convert(batch)
             if len(batch) == _PER_STEP:
                 yield
         return tuple(records)
@@ -118,23 +122,21 @@ class RecordShape(Generic[R]):
             if mistyped:
                 struct.extra = Extra(mistyped)
 
-    def _convert(self, values: list[tuple[Any, ...]]) -> list[R]:
+    def _convert(self, structs: Sequence[Any]) -> list[R]:
         """Return records with the values of structs."""
-        count = len(self._decoder.kind.__struct_fields__)
-        records = [*starmap(self._build, [known[:count] for known in values])]
-        for record, known_and_unknown in zip(records, values, strict=True):
+        values = [*map(astuple, structs)]
+        records = [*starmap(self._build, map(self._get_known, values))]
+        for record, unknown in zip(records, map(self._get_unknown, values), strict=True):
             force_setattr(record, "__class__", self._decoder.kind)
-            if (unknown := known_and_unknown[count:]) != self._absent:
+            if unknown != self._absent:
                 force_setattr(record, "extra", self._build_extra(unknown, record.extra))
         return records
 
     def _build_extra(self, unknown: tuple[Any, ...], mistyped: Extra) -> Extra:
-        fields = {
-            name: value
-            for name, value in zip(self._unknown, unknown, strict=True)
-            if value is not UNSET
-        }
-        return Extra(sorted((fields | mistyped).items())) if mistyped else Extra(fields)
+        if not mistyped and UNSET not in unknown:
+            return Extra(zip(self._unknown, unknown, strict=True))
+        values = dict(zip(self._unknown, unknown, strict=True)) | mistyped
+        return Extra({name: values[name] for name in sorted(values) if values[name] is not UNSET})
 
     def _define_struct(self) -> type[Any]:
         kind = self._decoder.kind
