@@ -7,18 +7,22 @@ first page.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
 
 from page_server import SERVERS, Listing, serving
 from rivals import BY_HAND, OURS, RIVALS
 from suite import HERE, Claim, Metric, Result, argument_parser, ratios, show
 
+if TYPE_CHECKING:
+    from suite import Samples
+
+_WALK = "import rivals, sys; rivals.walk(*sys.argv[1:])"
 _PAGES = "pages as on the API's page"
 _UNKNOWN = "15 % of records with an unknown field"
 _TWO_UNKNOWN = "two unknown fields in each record"
@@ -55,27 +59,32 @@ CASES = (
 
 def count(valgrind: str, rival: str, base_url: str) -> int:
     """Return how many instructions a process executes in which a rival walks a listing."""
-    arguments = json.dumps({"name": rival, "base_url": base_url})
-    child = [sys.executable, str(HERE / "child.py"), "rivals:walk", arguments]
+    child = [sys.executable, "-c", _WALK, rival, base_url]
     done = subprocess.run(
         [valgrind, "--tool=callgrind", f"--callgrind-out-file={os.devnull}", *child],
         check=True,
         capture_output=True,
         text=True,
+        cwd=HERE,
         # Where a hash leads to in a table is another place in each process without it.
         env=os.environ | {"PYTHONHASHSEED": "0"},
     )
+    print(f"{rival}, {base_url}", file=sys.stderr, flush=True)
     [found] = re.findall(r"Collected : (\d+)", done.stderr)
     return int(found)
 
 
 def measure(
-    valgrind: str, case: Case, urls: dict[str, str], pages: tuple[int, int]
-) -> dict[str, float]:
-    """Return the thousands of instructions that one page takes."""
-    few, many = (count(valgrind, case.rival, urls[f"{case.records}-{length}"]) for length in pages)
-    print(case.title, file=sys.stderr, flush=True)
-    return {"instructions": (many - few) / (pages[1] - pages[0]) / 1000}
+    valgrind: str, cases: tuple[Case, ...], urls: dict[str, str], pages: tuple[int, int]
+) -> Samples:
+    """Return the thousands of instructions that one page takes, by case."""
+    walks = [(case.rival, urls[f"{case.records}-{length}"]) for case in cases for length in pages]
+    # At once, because what is counted does not depend on what else the machine does.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = [*pool.map(lambda walk: count(valgrind, *walk), walks)]
+    by_case = zip(cases, counts[::2], counts[1::2], strict=True)
+    per_page = {case.title: (many - few) / (pages[1] - pages[0]) for case, few, many in by_case}
+    return {title: [{"instructions": found / 1000}] for title, found in per_page.items()}
 
 
 def run(cases: tuple[Case, ...], pages: tuple[int, int], server: str) -> Result:
@@ -90,7 +99,7 @@ def run(cases: tuple[Case, ...], pages: tuple[int, int], server: str) -> Result:
         Listing(f"{kind}-{length}", length, records=kind) for kind in kinds for length in pages
     ]
     with serving(*listings, server=server) as urls:
-        result.samples = {case.title: [measure(valgrind, case, urls, pages)] for case in cases}
+        result.samples = measure(valgrind, cases, urls, pages)
     result.claims = [
         Claim(
             what=f"{case.what}, to the hand-written loop on documented pages",

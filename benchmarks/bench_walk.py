@@ -26,7 +26,7 @@ _METRICS = [
 _WANTED = (
     (OURS, BY_HAND, "the hand-written loop's", 1.5),
     (OURS_UVLOOP, BY_HAND_UVLOOP, "the hand-written loop's, both with uvloop", 1.75),
-    (OURS, PYDANTIC, "that of httpx + pydantic", 0.5),
+    (OURS, PYDANTIC, "that of httpx + pydantic", 0.35),
     (OURS, OPENAI, "that of openai's generic client", 0.1),
 )
 
@@ -56,23 +56,25 @@ def run(records: str, names: list[str], pages: int, rounds: int, server: str) ->
         samples = interleaved(cases, rounds)
     served_by = "nginx" if chosen(server, listings) == "nginx" else "the bundled server"
     return Result(
-        title=f"records {_kind(records)}, {pages:,} pages of 100, rounds: {rounds}, {served_by}",
+        title=f"records {_KINDS[records]}, {pages:,} pages of 100, rounds: {rounds}, {served_by}",
         metrics=_METRICS,
         samples=samples,
         reference=RIVALS[BY_HAND].title,
     )
 
 
-def _kind(records: str) -> str:
-    as_documented = records == "documented"
-    return "as on the API's page" if as_documented else "with fields that the API's page lacks"
+_KINDS = {
+    "documented": "as on the API's page",
+    "unknown": "of which 15 % have a field that the API's page lacks",
+    "two-unknown": "that have two such fields each",
+}
 
 
 def claims(result: Result, names: list[str]) -> list[Claim]:
     """Return what is wanted, as far as its rivals were measured."""
     return [
         Claim(
-            what=f"CPU to {whose}",
+            what=f"CPU to {whose}, {result.title.partition(',')[0]}",
             values=ratios(result, RIVALS[mine].title, RIVALS[theirs].title, "cpu"),
             wanted=wanted,
         )
@@ -109,15 +111,16 @@ def main() -> None:
     options = parser.parse_args()
     names = [name for name in options.rivals if not RIVALS[name].missing]
     size = (options.pages, options.rounds, options.server)
-    documented = run("documented", names, *size)
-    documented.claims = claims(documented, names)
-    documented.notes = notes(options.rivals)
-    results = [documented]
-    if {OURS, BY_HAND} <= {*names}:
-        results.append(run("unknown", [OURS, BY_HAND], *size))
+    few = [name for name in (OURS, BY_HAND, PYDANTIC) if name in names]
+    results = [run("documented", names, *size)]
+    if len(few) > 1:
+        results += [run(kind, few, *size) for kind in ("unknown", "two-unknown")]
+    for result in results:
+        result.claims = claims(result, few if result is not results[0] else names)
+    results[0].notes = notes(options.rivals)
     show(results, as_json=options.json)
     if options.at_least:
-        require(documented, options.at_least)
+        require(results[0], options.at_least)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ _OURS, _THEIRS, _REFERENCE = "#2f7ed8", "#9aa5b1", "#5b6876"
 _INK = "#808890"
 _TITLES = {
     "walk": "A walk",
+    "instructions": "Instructions for a page",
     "decode": "Decoding",
     "raw": "Raw export",
     "latency": "One call",

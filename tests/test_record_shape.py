@@ -158,6 +158,22 @@ def test_a_page_is_the_same_whatever_was_learned(pages):
         )
 
 
+@pytest.mark.parametrize(
+    "value",
+    [rb'"\ud83d"', b'"caf\xe9"', b'"two\r\nlines\t"', b"1e999", b"-0", b"7.50", b"[NaN]", b"null"],
+)
+@pytest.mark.parametrize("field", ["contact_name", "labels", "created_at", "additional_data"])
+def test_a_field_that_was_mistyped_before_may_be_anything(field, value):
+    """Where a field had another type before, any JSON is read as it is without having been seen."""
+    decoder = ConversationPageDecoder()
+    decode(decoder, {"id": "c", field: 5})
+    body = b'{"data":[{"id":"c","%b":%b}]}' % (field.encode(), value)
+
+    learned = run_steps(decoder.decode(reply(body=body)))
+
+    assert learned == run_steps(ConversationPageDecoder().decode(reply(body=body)))
+
+
 def dict_of(record: Conversation) -> dict[str, object]:
     """Return a record with its fields in a fixed order."""
     return dict(sorted(record.to_dict().items()))
