@@ -99,8 +99,9 @@ def ours() -> dict[str, Callable[[bytes], Any]]:
     from cekat_async.models.raw_json import cut_records  # noqa: PLC0415
     from cekat_async.models.steps import run_steps  # noqa: PLC0415
 
+    decoder = ConversationPageDecoder()
     return {
-        OURS: lambda body: run_steps(ConversationPageDecoder().decode(Reply(200, {}, body))),
+        OURS: lambda body: run_steps(decoder.decode(Reply(200, {}, body))),
         "cekat_async page.raw": cut_records,
     }
 

@@ -104,7 +104,8 @@ def decoder(kind: str) -> Callable[[bytes], object]:
     from cekat_async._api.replies import Reply  # noqa: PLC0415
     from cekat_async.models.steps import run_steps  # noqa: PLC0415
 
-    return lambda body: run_steps(ConversationPageDecoder().decode(Reply(200, {}, body))).items
+    decoder = ConversationPageDecoder()
+    return lambda body: run_steps(decoder.decode(Reply(200, {}, body))).items
 
 
 def measure_kept(kind: str, path: str) -> Sample:
