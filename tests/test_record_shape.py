@@ -203,6 +203,18 @@ def test_a_record_is_a_conversation_like_any_other():
         fast.notes = "n"
 
 
+def test_extra_is_in_alphabetical_order():
+    """The order of the fields in ``extra`` does not show whether they were seen before."""
+    decoder = ConversationPageDecoder()
+    sent = {"id": "c", "inbox_id": 1, "zone": 2, "contact_id": 3}
+
+    orders = [[*decode(decoder, sent)[0].extra] for _ in range(2)]
+    mistyped_only = [*decode(decoder, {"id": "c", "inbox_id": 1, "contact_id": 3})[0].extra]
+
+    assert orders == [["contact_id", "inbox_id", "zone"]] * 2
+    assert mistyped_only == ["contact_id", "inbox_id"]
+
+
 def test_records_without_unexpected_fields_share_one_empty_extra():
     """What a record without unexpected fields takes in memory does not depend on the others."""
     decoder = ConversationPageDecoder()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -106,6 +106,8 @@ class Checkpoint:
         self.path = self._file.path
         self._has_pages = True
         self._seq = 0
+        # An open cursor would keep the closed file locked as long as an error refers to it.
+        self._cursors = ExitStack()
 
     def open(self, *, restart: bool = False) -> Job | None:
         """Lock the file, and return the export that it belongs to; ``None`` if it is a new file.
@@ -210,12 +212,9 @@ class Checkpoint:
 
         Call :meth:`find_repeats` first.
         """
-        with (
-            self._file.reading() as database,
-            # An open cursor would keep the closed file locked as long as an error refers to it.
-            closing(database.execute("SELECT seq FROM temp.replaced ORDER BY seq")) as replaced,
-            closing(database.execute("SELECT seq, lines FROM pages ORDER BY seq")) as pages,
-        ):
+        with self._file.reading():
+            replaced = self._select("SELECT seq FROM temp.replaced ORDER BY seq")
+            pages = self._select("SELECT seq, lines FROM pages ORDER BY seq")
             (skipped,), end = next(replaced, _NONE), 0
             for seq, lines in pages:
                 if seq != end:
@@ -230,6 +229,11 @@ class Checkpoint:
                     yield kept
             if end != self._seq:
                 raise sqlite3.DatabaseError("a page is missing")
+
+    def _select(self, statement: str) -> sqlite3.Cursor:
+        """Return the rows of a statement, which may be read until the checkpoint is closed."""
+        with self._file.reading() as database:
+            return self._cursors.enter_context(closing(database.execute(statement)))
 
     def index_keys(self) -> None:
         """Make :meth:`known` fast."""
@@ -252,6 +256,7 @@ class Checkpoint:
 
     def close(self, *, done: bool = False) -> None:
         """Close the file, and remove it if the export is done or has no page yet."""
+        self._cursors.close()
         # One without a page would only be in the way: of a run with the right key, say.
         self._file.close(remove=done or not self._has_pages)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ class Worker:
                 ended.set()
 
         def stop() -> None:
-            self._stop.set()
-            threading.Thread(target=_interrupt_until, args=(ended, interrupt), daemon=True).start()
+            if not self._stop.is_set():  # one thread, however often the task is cancelled
+                self._stop.set()
+                interrupting = partial(_interrupt_until, ended, interrupt)
+                threading.Thread(target=interrupting, daemon=True).start()
 
         return await self._do(run, stop)
 

@@ -120,7 +120,7 @@ class RecordShape(Generic[R]):
                 if isinstance(value := getattr(struct, name), msgspec.Raw):
                     setattr(struct, name, (yield from reader.read(name, value, mistyped)))
             if mistyped:
-                struct.extra = Extra(mistyped)
+                struct.extra = Extra(sorted(mistyped.items()))
 
     def _convert(self, structs: Sequence[Any]) -> list[R]:
         """Return records with the values of structs."""

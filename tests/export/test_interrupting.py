@@ -147,6 +147,29 @@ async def test_an_export_that_was_stopped_can_be_run_again_at_once(account, targ
     assert report.conversations == 250
 
 
+@pytest.mark.parametrize("name", ["x.sqlite", "x.duckdb"])
+async def test_a_database_that_failed_while_it_was_written_can_be_written_again(
+    account, tmp_path, monkeypatch, name
+):
+    """The checkpoint is unlocked, also while the error is still held, and nothing is lost."""
+    if name == "x.duckdb":
+        pytest.importorskip("duckdb")
+    target = tmp_path / name
+
+    def fail(*_):
+        raise TargetError("the disk is full")
+
+    async with account(1500) as a:
+        with monkeypatch.context() as patched:
+            patched.setattr(type(sink_for(target)), "write", fail)
+            with pytest.raises(TargetError) as held:
+                await export_conversations(a.client, target, page_size=20)
+        report = await export_conversations(a.client, target, page_size=20)
+
+    assert "full" in str(held.value)
+    assert report.resumed >= 1500
+
+
 @pytest.mark.parametrize("step", ["merge", "find_damage"])
 @pytest.mark.parametrize("name", ["x.sqlite", "x.duckdb"])
 async def test_a_long_statement_of_a_database_is_interrupted(
