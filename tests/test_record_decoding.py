@@ -15,7 +15,7 @@ from cekat_async import decode_conversation, record_id
 from cekat_async._api.decoding import ConversationPageDecoder, decode_raw_page
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, Inbox, Label, MalformedRecord, MessagePreview
-from cekat_async.models.record_shape import CONVERSATION, INBOX
+from cekat_async.models.record_shape import CONVERSATION_SHAPE, INBOX_SHAPE
 from cekat_async.models.steps import run_steps
 from cekat_async.pages import InboxPage
 
@@ -36,7 +36,7 @@ KNOWN = [name for name in Conversation.__struct_fields__ if name not in {"id", "
 
 
 def read(raw: bytes) -> Conversation:
-    record = run_steps(CONVERSATION.decode(0, raw, set()))
+    record = run_steps(CONVERSATION_SHAPE.decode(0, raw, set()))
     assert isinstance(record, Conversation), record
     return record
 
@@ -151,7 +151,7 @@ def test_a_field_named_extra_survives() -> None:
 )
 def test_inboxes_follow_the_same_rule(field: str, sent: bytes, expected: object) -> None:
     """A mistyped field of an inbox costs the inbox nothing else."""
-    inbox = run_steps(INBOX.decode(0, b'{"id":"i","%s":%s}' % (field.encode(), sent), set()))
+    inbox = run_steps(INBOX_SHAPE.decode(0, b'{"id":"i","%s":%s}' % (field.encode(), sent), set()))
 
     assert isinstance(inbox, Inbox)
     assert getattr(inbox, field) == expected
@@ -193,7 +193,7 @@ def test_large_records_are_read_in_steps() -> None:
         "labels": [{"id": str(number)} for number in range(1200)] + [5],
         "created_at": "soon",
     } | {f"x_{number}": number for number in range(2000)}
-    record, pauses = run_in_steps(CONVERSATION.decode(0, json.dumps(sent).encode(), set()))
+    record, pauses = run_in_steps(CONVERSATION_SHAPE.decode(0, json.dumps(sent).encode(), set()))
 
     assert pauses >= 5
     assert (len(record.labels), record.notes) == (1200, sent["notes"])
@@ -203,7 +203,7 @@ def test_large_records_are_read_in_steps() -> None:
 def test_each_attempt_to_read_a_large_record_is_a_step() -> None:
     """Before a large record is read in another way, the event loop has a turn."""
     wide = b'{"id":"x","additional_data":{"a":[' + b"[]," * 50_000 + b'[]]},"new":1,"notes":2}'
-    record, pauses = run_in_steps(CONVERSATION.decode(0, wide, set()))
+    record, pauses = run_in_steps(CONVERSATION_SHAPE.decode(0, wide, set()))
 
     assert pauses >= 4
     assert record.extra == {"new": 1, "notes": 2}
@@ -312,7 +312,7 @@ def test_ids_are_read_from_broken_records(raw: bytes, id_: str | None) -> None:
 def test_a_malformed_conversation_is_one_in_a_page_too() -> None:
     """``decode_conversation`` and a page agree on what is malformed, and why."""
     for raw in (b"[]", b'{"id":1}', b'{"id":"x","n":NaN}', b'{"id":""}'):
-        malformed = run_steps(CONVERSATION.decode(0, raw, set()))
+        malformed = run_steps(CONVERSATION_SHAPE.decode(0, raw, set()))
 
         assert isinstance(malformed, MalformedRecord)
         with pytest.raises(DecodeError, match="not a conversation") as caught:

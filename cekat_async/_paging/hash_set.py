@@ -34,7 +34,11 @@ class HashSet:
         self._count = 0
 
     def add(self, value: int) -> bool:
-        """Add what :func:`hash_name` or ``hash`` returned, and return whether it is new."""
+        """Add a hash, and return whether it is new.
+
+        Args:
+            value: What :func:`hash_name` or ``hash`` returned, and not the member itself.
+        """
         key = value % self._size
         bucket, data = self._buckets[self._index(key)], key.to_bytes(self._width, byteorder)
         if _contains(bucket, data):

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from cekat_async.models.steps import Steps
 
 
-__all__ = ["CONVERSATION", "INBOX", "RecordDecoder", "build_malformed", "pause_if_large"]
+__all__ = [
+    "CONVERSATION_DECODER",
+    "INBOX_DECODER",
+    "RecordDecoder",
+    "build_malformed",
+    "pause_if_large",
+]
 
 R = TypeVar("R", bound=Record)
 Raw: TypeAlias = "bytes | msgspec.Raw"
@@ -186,5 +192,5 @@ _NESTED: dict[Any, Callable[[Raw], Steps[Converted]]] = {
 }
 _LABEL = RecordDecoder(Label)
 _PREVIEW = RecordDecoder(MessagePreview)
-CONVERSATION = RecordDecoder(Conversation)
-INBOX = RecordDecoder(Inbox)
+CONVERSATION_DECODER = RecordDecoder(Conversation)
+INBOX_DECODER = RecordDecoder(Inbox)

@@ -4,6 +4,10 @@ Accounts send fields that the API's page does not list, and some fields with ano
 ones is the same in page after page. So for such an account msgspec decodes a struct that also has
 these fields, and :class:`RecordShape` turns it into the record. This costs a tenth of decoding each
 field by itself.
+
+Three classes have the fields of a record in the same order: the record type, the struct, and a
+class that is built by position. An object of the last one becomes a record when its ``__class__``
+is set, which Python allows because both have the same layout.
 """
 
 from __future__ import annotations
@@ -22,9 +26,12 @@ from msgspec.structs import astuple, force_setattr
 from cekat_async.errors import DecodeError
 from cekat_async.models import Conversation, MalformedRecord
 from cekat_async.models.base import Extra, IdentifiedRecord
-from cekat_async.models.decoding import CONVERSATION as CONVERSATION_DECODER
-from cekat_async.models.decoding import INBOX as INBOX_DECODER
-from cekat_async.models.decoding import build_malformed, pause_if_large
+from cekat_async.models.decoding import (
+    CONVERSATION_DECODER,
+    INBOX_DECODER,
+    build_malformed,
+    pause_if_large,
+)
 from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.models.raw_json import AT_ONCE, count_values
 from cekat_async.models.steps import run_steps
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
     from cekat_async.models.decoding import RecordDecoder
     from cekat_async.models.steps import Steps
 
-__all__ = ["CONVERSATION", "INBOX", "RecordShape", "decode_conversation"]
+__all__ = ["CONVERSATION_SHAPE", "INBOX_SHAPE", "RecordShape", "decode_conversation"]
 
 R = TypeVar("R", bound=IdentifiedRecord)
 Raw: TypeAlias = "bytes | msgspec.Raw"
@@ -50,34 +57,34 @@ _MOST_NAMES = 64
 
 
 class RecordShape(Generic[R]):
-    """The fields that records are expected to have: those of their type, and unexpected ones.
+    """The fields that records are expected to have: those of their type, and learned ones.
 
     Args:
         decoder: Decodes records that have another shape.
-        unexpected: The names of fields that the type lacks, and of fields of the type that may have
+        learned: The names of fields that the type lacks, and of fields of the type that may have
             another type.
 
     Attributes:
-        struct: What msgspec is to decode: the record type itself if nothing is unexpected.
+        struct: What msgspec is to decode: the record type itself if nothing was learned.
     """
 
-    def __init__(self, decoder: RecordDecoder[R], unexpected: frozenset[str] = frozenset()) -> None:
+    def __init__(self, decoder: RecordDecoder[R], learned: frozenset[str] = frozenset()) -> None:
         self._decoder = decoder
-        self._unexpected = unexpected
-        self._unknown = sorted(unexpected - decoder.readers.keys())
+        self._learned = learned
+        self._unknown = sorted(learned - decoder.readers.keys())
         self._absent = (UNSET,) * len(self._unknown)
         count = len(decoder.kind.__struct_fields__)
         self._get_known = itemgetter(slice(count))
         self._get_unknown = itemgetter(slice(count, None))
-        self._doubtful = [item for item in decoder.readers.items() if item[0] in unexpected]
-        self.struct: type[Any] = self._define_struct() if unexpected else decoder.kind
+        self._doubtful = [item for item in decoder.readers.items() if item[0] in learned]
+        self.struct: type[Any] = self._define_struct() if learned else decoder.kind
         self._build: Callable[..., R] = _define_positional(decoder.kind)
         self._decode = msgspec.json.Decoder(self.struct).decode
 
     def extended(self, unexpected: Iterable[str]) -> RecordShape[R]:
         """Return a shape with more names; this one if they are known already, or too many."""
-        names = self._unexpected.union(filter(_can_be_learned, unexpected))
-        if names == self._unexpected or len(names) > _MOST_NAMES:
+        names = self._learned.union(filter(_can_be_learned, unexpected))
+        if names == self._learned or len(names) > _MOST_NAMES:
             return self
         return RecordShape(self._decoder, names)
 
@@ -100,7 +107,7 @@ class RecordShape(Generic[R]):
 
     def to_records(self, structs: Sequence[Any]) -> Steps[tuple[R, ...]]:
         """Return the records that decoded structs of this shape stand for."""
-        if not self._unexpected:
+        if not self._learned:
             return tuple(structs)
         records: list[R] = []
         for begin in range(0, len(structs), _PER_STEP):
@@ -143,7 +150,7 @@ class RecordShape(Generic[R]):
         known = [
             (
                 field.name,
-                msgspec.Raw if field.name in self._unexpected else field.type,
+                msgspec.Raw if field.name in self._learned else field.type,
                 _copy_default(field),
             )
             for field in msgspec.structs.fields(kind)
@@ -194,8 +201,8 @@ def _can_be_learned(name: str) -> bool:
     return name != "extra" and not _NOT_IN_NAMES.search(name)
 
 
-CONVERSATION = RecordShape(CONVERSATION_DECODER)
-INBOX = RecordShape(INBOX_DECODER)
+CONVERSATION_SHAPE = RecordShape(CONVERSATION_DECODER)
+INBOX_SHAPE = RecordShape(INBOX_DECODER)
 
 
 def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
@@ -208,7 +215,7 @@ def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
             says where.
     """
     data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
-    record = run_steps(CONVERSATION.decode(0, data, set()))
+    record = run_steps(CONVERSATION_SHAPE.decode(0, data, set()))
     if isinstance(record, MalformedRecord):
         message = f"not a conversation: {record.reason} at {record.field}"
         raise DecodeError(message, field=record.field, raw=record.raw)
