@@ -9,23 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from cekat_async.export.sinks.base import Stopped
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Stopped", "Worker", "report_until_done", "wait_until_done"]
+__all__ = ["Worker", "report_until_done", "wait_until_done"]
 
 _SECONDS_BETWEEN_INTERRUPTS = 0.1
 _SECONDS_BETWEEN_REPORTS = 0.25
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Stopped(BaseException):
-    """The export was cancelled: raised in the thread to end the running job.
-
-    Like a cancellation it is no Exception, so that nobody handles it as a failure.
-    """
 
 
 class Worker:

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from cekat_async.export.worker import Stopped, Worker
+from cekat_async.export.sinks.base import Stopped
+from cekat_async.export.worker import Worker
 
 
 @pytest.fixture

@@ -12,10 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["CHECKPOINT", "Interruptible", "Lookup", "Records", "Sink", "parse_manifest"]
+__all__ = ["CHECKPOINT", "Interruptible", "Lookup", "Records", "Sink", "Stopped", "parse_manifest"]
 
 CHECKPOINT = ".checkpoint"
 """The suffix of a checkpoint's name, after the name of its target."""
+
+
+class Stopped(BaseException):
+    """The export was cancelled: raised in the thread to end the running job.
+
+    Like a cancellation it is no Exception, so that nobody handles it as a failure.
+    """
 
 
 class Records(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from cekat_async import ReplacementRefusedError, TargetError
-from cekat_async.export.sinks.base import CHECKPOINT
+from cekat_async.export.sinks.base import CHECKPOINT, Stopped
 from cekat_async.export.sinks.file_system import (
     CHUNK,
     add_suffix,
@@ -30,7 +30,6 @@ from cekat_async.export.sinks.file_system import (
 )
 from cekat_async.export.sinks.files.manifest_file import ManifestFile
 from cekat_async.export.sinks.lock import LOCK, TargetLock
-from cekat_async.export.worker import Stopped
 from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
