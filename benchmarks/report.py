@@ -62,8 +62,8 @@ python3 -m venv .venv && .venv/bin/pip install -e '.[bench]'
 .venv/bin/python benchmarks/run.py --write
 ```
 
-It takes about two hours, on a machine that does nothing else. `--size tiny` tries all of it in a
-few minutes, `benchmarks/run.py walk latency` runs two of them, `--json FILE` keeps all
+It takes about two hours, on a machine that does nothing else. `--size tiny` tries all of it in four
+minutes, `benchmarks/run.py walk latency` runs two of them, `--json FILE` keeps all
 samples. Each is a script with options of its own: see [benchmarks](../benchmarks/README.md)."""
 
 

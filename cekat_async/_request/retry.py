@@ -215,7 +215,7 @@ async def _attempt_until_done(
 ) -> T:
     """Return what ``attempt`` returns. Only calls whose first attempt fails need tenacity.
 
-    It takes a tenth of the CPU of a page.
+    For the others it would be 7 % of the instructions of a page (``bench_instructions.py``).
     """
     failures: list[CekatError] = []
     try:

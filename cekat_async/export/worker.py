@@ -120,6 +120,7 @@ async def report_until_done(task: asyncio.Task[T], report: Callable[[], object])
                 report()
     except BaseException:
         task.cancel()
+        # How the cancelled task ends does not matter: the error that cancelled it is raised.
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await wait_until_done(task, task.cancel)
         raise

@@ -3,7 +3,8 @@
 The field names are the API's own. Only the ``id`` of a record is required. Every other field may be
 missing or null, and is then ``None`` (or empty, if it is a collection).
 
-``extra`` keeps what does not fit the other fields, under its own name and with its original value:
+``extra`` keeps what does not fit the other fields, under its own name and with its original value,
+in alphabetical order:
 
 - fields that this version does not know,
 - known fields whose value has another type than documented. Of these, a number or a boolean in a

@@ -8,14 +8,7 @@ from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeAlias
 
 import msgspec
 
-__all__ = [
-    "Extra",
-    "IdentifiedRecord",
-    "OpenEnum",
-    "PlatformType",
-    "Record",
-    "Timestamp",
-]
+__all__ = ["Extra", "IdentifiedRecord", "OpenEnum", "PlatformType", "Record", "Timestamp"]
 
 
 class OpenEnum(StrEnum):

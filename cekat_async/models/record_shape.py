@@ -2,8 +2,8 @@
 
 Accounts send fields that the API's page does not list, and some fields with another type. Which
 ones is the same in page after page. So for such an account msgspec decodes a struct that also has
-these fields, and :class:`RecordShape` turns it into the record. This costs a tenth of decoding each
-field by itself.
+these fields, and :class:`RecordShape` turns it into the record. That costs far less than
+decoding each field by itself.
 
 Three classes have the fields of a record in the same order: the record type, the struct, and a
 class that is built by position. An object of the last one becomes a record when its ``__class__``
