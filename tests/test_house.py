@@ -38,6 +38,7 @@ NOT_PURE = {
         "aiohttp_errors",
         "concurrency",
         "connections",
+        "hooks",
         "pipeline",
         "retry",
         "timeouts",
