@@ -222,9 +222,12 @@ async def test_closing_it_ends_its_own_calls_only():
 
 
 async def test_closing_the_original_ends_the_calls_of_all():
-    """Calls of clients that were derived end too, over any number of steps."""
-    async with RawServer(lambda _: None) as server:
-        client = make_client(server)
+    """Calls of clients that were derived end too, over any number of steps.
+
+    The session is the caller's, so that nothing else ends them.
+    """
+    async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
+        client = make_client(server, session=session)
         derived = client.with_options(timeout=Timeout(deadline=60))
         further = derived.with_options(retry=ONCE)
         calls = [
@@ -238,6 +241,7 @@ async def test_closing_the_original_ends_the_calls_of_all():
         for one in (derived, further):
             with pytest.raises(ClientClosedError, match="the client is closed"):
                 await one.conversations.page()
+            assert repr(one).endswith(", closed>")
 
 
 async def test_it_can_be_entered_and_left(sandbox, client):
