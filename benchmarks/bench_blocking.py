@@ -5,8 +5,8 @@ decides what a response is: 256 MiB in a few compressed bytes, an error without 
 that is nested a million levels deep. The client bounds its size, and works on it in steps.
 
 Each kind of response is an entry of ``RESPONSES`` in ``blocking_bodies.py``. The client reads it
-with ``page()``, ``pages()``, ``raw_pages()`` and ``get()``. The rival is the loop that one writes first:
-aiohttp's ``read()``, and ``json.loads`` of all of it.
+with ``page()``, ``pages()``, ``raw_pages()`` and ``get()``. The rival is the loop that one writes
+first: aiohttp's ``read()``, and ``json.loads`` of all of it.
 """
 
 from __future__ import annotations
