@@ -21,6 +21,7 @@ __all__ = [
     "Page",
     "RawPage",
     "count_extra_fields",
+    "count_records",
     "only",
     "record_names",
 ]
@@ -201,6 +202,21 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return _short_repr(self, len(self.raw))
+
+
+class RecordCounts(NamedTuple):
+    """How many records a page has, and how many of them are malformed."""
+
+    records: int
+    malformed: int
+
+
+def count_records(page: object) -> RecordCounts:
+    """Count the records of a page; anything else has none."""
+    if isinstance(page, Page):
+        malformed = len(page.malformed_records)
+        return RecordCounts(len(page.items) + malformed, malformed)
+    return RecordCounts(len(page) if isinstance(page, RawPage) else 0, 0)
 
 
 def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:

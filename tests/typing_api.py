@@ -24,6 +24,8 @@ from cekat_async import (
     Cursor,
     DeadlineExceededError,
     DecodeError,
+    HookEvent,
+    Hooks,
     Inbox,
     InboxesFailedError,
     InboxPage,
@@ -34,16 +36,22 @@ from cekat_async import (
     MalformedRecord,
     MalformedRecordError,
     MessagePreview,
+    PageFetched,
     PaginationError,
+    PauseBegun,
     PlatformType,
     Position,
     RateLimit,
     RateLimitError,
     RawPage,
+    ReplyReceived,
+    RequestSent,
     RetryPolicy,
+    RetryScheduled,
     StageStatus,
     Timeout,
     TransportError,
+    WalkBegun,
     __version__,
     decode_conversation,
     errors,
@@ -76,9 +84,13 @@ async def clients(session: ClientSession) -> None:
         concurrency=2,
         max_page_bytes=1_000_000,
         session=session,
+        hooks=[print, on_event],
         trust_env=True,
         allow_http=False,
     )
+    CekatClient(hooks=on_event)
+    assert_type(client.hooks, Hooks)
+    client.hooks.emit(WalkBegun(walk=1, path="/api/conversations"))
     CekatClient(rate_limit=None, session=None)
     assert_type(client.limiter, Limiter)
     assert_type(client.limiter.snapshot(), LimiterSnapshot)
@@ -92,7 +104,23 @@ async def clients(session: ClientSession) -> None:
     print(version)  # noqa: T201 - used, for the checkers
 
 
+def on_event(event: HookEvent) -> None:
+    match event:
+        case RequestSent(url=url, waited=waited):
+            assert_type(url, str)
+            assert_type(waited, dict[str, float])
+        case ReplyReceived(status=status):
+            assert_type(status, int)
+        case RetryScheduled(seconds=seconds) | PauseBegun(seconds=seconds):
+            assert_type(seconds, float)
+        case PageFetched(records=records):
+            assert_type(records, int)
+        case _:
+            pass
+
+
 def wrong_clients() -> None:
+    CekatClient(hooks=1)  # type: ignore[arg-type]
     CekatClient(1)  # type: ignore[arg-type]
     CekatClient("key", "https://gw.example")  # type: ignore[call-arg]
     CekatClient(rate_limit=300)  # type: ignore[arg-type]

@@ -93,7 +93,8 @@ class PageFetcher(Generic[P]):
         """Return the page at a cursor or with a number; ``None`` is the front."""
         inbox_id = self.query.inbox_id
         try:
-            page = await self._pipeline.fetch(self.query.request(position), self._decode)
+            request = self.query.request(position)
+            page = await self._pipeline.fetch(request, self._decode, inbox_id)
         except CekatError as error:
             cursor = position if isinstance(position, Cursor) else None
             error.locate(cursor=cursor, inbox_id=inbox_id)
