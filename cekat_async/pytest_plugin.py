@@ -9,6 +9,7 @@ used, because this module is part of every run of pytest in the environment.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,7 +59,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             )
 
 
-def _choose_scope(fixture_name: str, config: pytest.Config) -> Any:
+def _choose_scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 - pytest's names
     scope = config.getini("cekat_sandbox_scope")
     if scope not in _SCOPES:
         names = ", ".join(_SCOPES)
@@ -173,12 +174,9 @@ class _Closer:
         if self._closing is None:
             self._loop = asyncio.get_running_loop()
             self._closing = self._close_at_the_end()
-            start = self._closing.__anext__()
-            # The generator is suspended where nothing is awaited, so one step is enough.
-            try:
-                start.send(None)
-            except StopIteration:
-                pass
+            # It awaits nothing before it is suspended, so one step is enough.
+            with contextlib.suppress(StopIteration):
+                self._closing.__anext__().send(None)
 
     async def _close_at_the_end(self) -> AsyncGenerator[None, None]:
         try:

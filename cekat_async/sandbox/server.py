@@ -98,12 +98,14 @@ class Sandbox:
         self._thread: LoopThread | None = None
 
     def __enter__(self) -> Self:
-        self._thread = LoopThread("cekat-sandbox")
+        thread = LoopThread("cekat-sandbox")
         try:
-            return self._thread.run(self.__aenter__())
+            thread.run(self.__aenter__())
         except BaseException:
-            self._thread.stop()
+            thread.stop()
             raise
+        self._thread = thread
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self._thread is not None:
