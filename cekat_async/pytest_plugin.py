@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["cekat_client", "cekat_faults", "cekat_sandbox", "cekat_sandbox_options"]
 
-_SCOPES = ("function", "class", "module", "package", "session")
+# Each scope, and the node whose tests share a fixture of that scope.
+_SCOPES: dict[str, Any] = {
+    "function": pytest.Item,
+    "class": pytest.Class,
+    "module": pytest.Module,
+    "package": pytest.Package,
+    "session": pytest.Session,
+}
 _MARKERS = (
     "cekat_sandbox(**options): options of the sandbox in this test, as those of Sandbox()",
     "cekat_client(**options): options of the client in this test, as those of CekatClient()",
@@ -45,10 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Refuse a marker that comes too late, because the sandbox is shared with other tests."""
     scope = item.config.getini("cekat_sandbox_scope")
-    kinds = {"class": pytest.Class, "module": pytest.Module, "package": pytest.Package}
-    if scope == "function" or "cekat_sandbox" not in getattr(item, "fixturenames", ()):
+    if "cekat_sandbox" not in getattr(item, "fixturenames", ()):
         return
-    shared = item.getparent(kinds.get(scope, pytest.Session)) or item
+    shared = item.getparent(_SCOPES[scope]) or item
     for node, _ in item.iter_markers_with_node("cekat_sandbox"):
         if node not in shared.listchain():
             pytest.fail(
@@ -85,7 +91,7 @@ def cekat_sandbox(
     """
     from cekat_async.sandbox import Sandbox
 
-    usual = {"conversations": 250, "quota": None}
+    usual: dict[str, Any] = {"conversations": 250, "quota": None}
     options = usual | cekat_sandbox_options | _merge_markers(request.node, "cekat_sandbox")
     with Sandbox(**options) as sandbox:
         yield sandbox
@@ -105,7 +111,7 @@ def cekat_client(request: pytest.FixtureRequest, cekat_sandbox: Sandbox) -> Iter
     options = _merge_markers(request.node, "cekat_client")
     hooks = options.pop("hooks", ())
     closer = _Closer()
-    quick = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
+    quick: dict[str, Any] = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
     closer.client = client = CekatClient(
         cekat_sandbox.api_key,
         base_url=cekat_sandbox.base_url,
@@ -135,7 +141,7 @@ def _merge_markers(node: pytest.Item, name: str) -> dict[str, Any]:
     for marker in node.iter_markers(name):
         if marker.args:
             pytest.fail(f"the marker {name} takes options by name only", pytrace=False)
-        options = marker.kwargs | options
+        options = {**marker.kwargs, **options}
     return options
 
 
