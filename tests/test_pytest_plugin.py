@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import entry_points
 
 import pytest
+from support.pytest_project import run_project
 
 pytest_plugins = ["pytester"]
 
-# In such a project a warning is a failure: an unclosed session or connection, a task left behind.
-SETTINGS = """
-[pytest]
-filterwarnings = error
-asyncio_default_fixture_loop_scope = function
-"""
 # Each file ends with a check of the clients that its tests used.
 BEGIN = """
 import asyncio
@@ -100,15 +96,8 @@ class TestCase(unittest.IsolatedAsyncioTestCase):
 
 @pytest.fixture
 def run(pytester):
-    """Run tests with the plugin. It is loaded by its name, whatever is installed here."""
-
-    def run(source, *arguments, settings="", **files):
-        pytester.makeini(SETTINGS + settings)
-        pytester.makepyfile(**{"test_it": source} | files)
-        plugin = ("-p", "no:cekat_async", "-p", "cekat_async.pytest_plugin")
-        return pytester.runpytest_inprocess(*plugin, "-p", "no:cacheprovider", *arguments)
-
-    return run
+    """Run the tests in a source text."""
+    return partial(run_project, pytester)
 
 
 @pytest.mark.parametrize(
