@@ -66,6 +66,7 @@ from cekat_async.export import (
     Sink,
     export_conversations,
 )
+from cekat_async.sandbox import FaultInjector, Sandbox
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -465,3 +466,14 @@ async def exports(client: CekatClient) -> None:
 
 def tell(progress: ExportProgress) -> None:
     assert_type(progress.per_minute, float)
+
+
+def sandboxes(conversation: Mapping[str, Any]) -> None:
+    with Sandbox(conversations=0) as sandbox:
+        assert_type(sandbox, Sandbox)
+        id_ = sandbox.add(conversation, contact_name="Sari")
+        assert_type(id_, str)
+        sandbox.update(id_, notes=None)
+        sandbox.assign(id_, "Dewi")
+        FaultInjector(sandbox).status(429, retry_after=1.5)
+    sandbox.add("Sari")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
