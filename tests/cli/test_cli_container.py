@@ -164,6 +164,8 @@ def test_the_user_is_a_number_and_not_root():
     (user,) = read_instructions("USER")
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+    documentation = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
+    assert f"runAsUser: {user.split(':')[0]}" in documentation
 
 
 def test_a_base_image_is_named_by_its_version():
