@@ -343,7 +343,7 @@ def test_decode_from_text() -> None:
 )
 def test_no_conversation(raw: bytes | str | msgspec.Raw, field: str) -> None:
     """What is no conversation is a DecodeError that says where, and carries the bytes."""
-    with pytest.raises(DecodeError, match=r"^not a Conversation: ") as caught:
+    with pytest.raises(DecodeError, match=r"^not a valid Conversation: ") as caught:
         decode_conversation(raw)
 
     assert field == caught.value.field

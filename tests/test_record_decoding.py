@@ -322,7 +322,7 @@ def test_a_malformed_conversation_is_one_in_a_page_too() -> None:
         malformed = run_steps(get_shape(Conversation).decode(0, raw, set()))
 
         assert isinstance(malformed, MalformedRecord)
-        with pytest.raises(DecodeError, match="not a Conversation") as caught:
+        with pytest.raises(DecodeError, match="not a valid Conversation") as caught:
             decode_conversation(raw)
         assert (caught.value.field, caught.value.raw) == (malformed.field, malformed.raw)
         assert malformed.reason in caught.value.message

@@ -76,7 +76,7 @@ class Record(
         shape: RecordShape[Self] = get_shape(cls)
         record = run_steps(shape.decode(0, data, set()))
         if isinstance(record, MalformedRecord):
-            message = f"not a {cls.__name__}: {record.reason} at {record.field}"
+            message = f"not a valid {cls.__name__}: {record.reason} at {record.field}"
             raise DecodeError(message, field=record.field, raw=record.raw)
         return record
 

@@ -51,7 +51,7 @@ class MalformedRecord(JsonMapping, frozen=True):
         try:
             found = msgspec.json.decode(raw, type=_Form)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise DecodeError(f"not a {cls.__name__}: {error}", field="$") from None
+            raise DecodeError(f"not a valid {cls.__name__}: {error}", field="$") from None
         return cls(found.index, found.id, found.field, found.reason, found.raw.encode())
 
     @classmethod

@@ -45,7 +45,7 @@ class JsonObject(msgspec.Struct, frozen=True):
             DecodeError: ``data`` is not a dict, contains something that has no JSON form, or is
                 malformed. ``field`` says where.
         """
-        return cls.from_json(_encode(data, cls.__name__))
+        return cls.from_json(_encode(data, cls))
 
     @classmethod
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
@@ -111,9 +111,13 @@ class JsonMapping(JsonObject, frozen=True):
 Mapping.register(JsonMapping)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _encode(data: Mapping[str, Any], name: str) -> bytes:
-    if not isinstance(data, Mapping):
-        raise DecodeError(f"not a {name}: expected a dict, got {type(data).__name__}", field="$")
+def _encode(data: object, kind: type[JsonObject]) -> bytes:
+    # A record of another type is a mapping too.
+    if not isinstance(data, Mapping) or (
+        isinstance(data, JsonObject) and not isinstance(data, kind)
+    ):
+        found = type(data).__name__
+        raise DecodeError(f"not a valid {kind.__name__}: expected a dict, got {found}", field="$")
     try:
         plain = {key: _replace_objects(value) for key, value in data.items()}
         try:
@@ -122,7 +126,7 @@ def _encode(data: Mapping[str, Any], name: str) -> bytes:
             return _encode_surrogates(plain)
     except (TypeError, ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise DecodeError(f"not a {name}: {reason}", field="$") from None
+        raise DecodeError(f"not a valid {kind.__name__}: {reason}", field="$") from None
 
 
 def _replace_objects(value: Any) -> Any:

@@ -71,7 +71,7 @@ class JsonPage(JsonObject, Generic[R], frozen=True, kw_only=True):
             form = msgspec.json.decode(raw, type=_Form)
             metadata = msgspec.json.decode(form.metadata, type=cls._metadata)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise DecodeError(f"not a {cls.__name__}: {error}", field="$") from None
+            raise DecodeError(f"not a valid {cls.__name__}: {error}", field="$") from None
         records = form.data
         for one in sorted(form.malformed_records, key=_get_index):
             records.insert(one.index, msgspec.Raw(one.raw.encode()))

@@ -46,11 +46,11 @@ def build_object_schema(
     """
     from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic calls this
 
-    return core_schema.no_info_plain_validator_function(
+    return core_schema.no_info_wrap_validator_function(
         partial(_validate, kind),
+        # This describes the JSON. It validates nothing, because a field may have another type.
+        _build_fields_schema(fields, handler),
         ref=_name(kind),
-        # This describes the JSON, and validates nothing: a field may have another type.
-        json_schema_input_schema=_build_fields_schema(fields, handler),
         serialization=core_schema.plain_serializer_function_ser_schema(partial(_serialize, kind)),
     )
 
@@ -60,7 +60,7 @@ def describe_object(
 ) -> dict[str, Any]:
     """Return the JSON schema of a type, given its core schema."""
     return {
-        **handler(schema["json_schema_input_schema"]),
+        **handler(schema["schema"]),
         "title": kind.__name__,
         "description": _describe(kind),
         "additionalProperties": True,
@@ -128,7 +128,7 @@ def _build_fields_schema(fields: Mapping[str, Any], handler: GetCoreSchemaHandle
     return core_schema.typed_dict_schema(found, extra_behavior="allow")
 
 
-def _validate(kind: type[JsonObject], value: Any) -> JsonObject:
+def _validate(kind: type[JsonObject], value: Any, _: object) -> JsonObject:
     from pydantic_core import PydanticCustomError  # noqa: PLC0415 - only pydantic calls this
 
     if isinstance(value, kind):
