@@ -46,6 +46,14 @@ class Reporter:
             self._console = Console(stderr=True)
         return self._console
 
+    @property
+    def has_screen(self) -> bool:
+        """Whether standard error is a terminal on which a line can move."""
+        # Both must agree: FORCE_COLOR makes rich take a file for a terminal, and a terminal may be
+        # unable to move its cursor (TERM=dumb).
+        console = self.console
+        return console.is_interactive and console.file.isatty() and not self.as_json
+
     def report(
         self, text: str, *, event: str = "message", level: str = "info", **fields: Any
     ) -> None:
