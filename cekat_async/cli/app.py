@@ -35,7 +35,7 @@ from cekat_async.cli.parameter_types import (
     parse_target,
 )
 from cekat_async.cli.reporter import Reporter, log_to
-from cekat_async.cli.settings import describe_bad_value
+from cekat_async.cli.settings import describe_bad_value, describe_settings, is_typed
 from cekat_async.cli.streams import lenient_stdout, optional_stderr
 
 if TYPE_CHECKING:
@@ -182,6 +182,25 @@ def inboxes(
 def _require_one_form(context: click.Context) -> None:
     if context.params["as_json"] and context.params["columns"]:
         raise click.UsageError("--json shows whole records: leave out --columns, or it.", context)
+
+
+@app.command(cls=GroupedCommand, short_help="Check key, network, clock and quota: what to do?")
+@add_options(connection_options)
+@click.pass_context
+def doctor(context: click.Context, /, **server: Any) -> int:
+    """Check what a request needs, and show a line for each check: what works, or what to do.
+
+    Requests one conversation, and does not retry unless --attempts is typed. Never shows the key.
+    """
+    # The connection may be as it is for other commands, but nobody wants to wait for a diagnosis.
+    attempts = server["attempts"] if is_typed(context, "attempts") else 1
+    connection = build_connection(**server | {"attempts": attempts})
+
+    from cekat_async.cli.commands.doctor import diagnose  # noqa: PLC0415
+    from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
+
+    settings = describe_settings(context)
+    return run_async(diagnose(context.obj, connection, settings), context.obj)
 
 
 @app.command(cls=GroupedCommand, short_help="Run a sandbox of the API on this machine.")

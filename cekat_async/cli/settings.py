@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Settings",
     "describe_bad_value",
+    "describe_settings",
     "get_precedence",
     "get_settings",
     "is_from_file",
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a file sets for a profile."""
 
     file: str = ""
+    profile: str | None = None
     values: dict[str, Any] = {}  # of the options, by their names with underscores
     has_own_key: bool = False  # the profile itself names the place of its key
     is_found_here: bool = False  # it is the file of the current folder, and nobody named it
@@ -94,6 +96,14 @@ def get_settings(context: click.Context) -> Settings:
     """Return the settings of the file, for the chosen profile."""
     settings: Settings = context.meta.get(_META_SETTINGS, Settings())
     return settings
+
+
+def describe_settings(context: click.Context) -> str:
+    """Return which file and which profile the settings are from, in words."""
+    settings = get_settings(context)
+    if not settings.file:
+        return f"no file: neither {_LOCAL_FILE} nor {get_settings_path()}"
+    return f"{settings.file}, {f'profile {settings.profile}' if settings.profile else 'no profile'}"
 
 
 def load_settings(context: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -154,6 +164,7 @@ def _read_settings(
         defaults = {name: value for name, value in defaults.items() if name not in _KEY_NAMES}
     return Settings(
         file=file,
+        profile=profile,
         values=defaults | chosen,
         has_own_key=has_own_key,
         is_found_here=not config and file == _LOCAL_FILE,

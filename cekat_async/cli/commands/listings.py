@@ -14,7 +14,7 @@ from cekat_async.cli.commands.listing_columns import CONVERSATION_DEFAULT, INBOX
 from cekat_async.cli.commands.listing_options import DEFAULT_ROWS
 from cekat_async.cli.commands.listing_table import build_line, build_table
 from cekat_async.cli.formatting import describe_malformed, pluralize
-from cekat_async.cli.streams import can_encode, is_terminal, write_stdout
+from cekat_async.cli.streams import is_terminal, write_stdout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -80,7 +80,6 @@ class _Conversations:
         self._is_wanted = _match_agent(view.agent)
         self._read = 0
         self._found = 0
-        self._status: Status | None = None
 
     async def show_table(self) -> None:
         """Show a table. If the walk ends early, it has what was found until then."""
@@ -88,11 +87,13 @@ class _Conversations:
         found: list[Conversation] = []
         console = Console()
         try:
-            with self._show_progress():
+            with self._show_progress() as status:
                 # One more than is shown, to know whether there are more. A search would have to
                 # read on for that, perhaps to the end.
                 async for records in self._find(wanted + (self._view.agent is None)):
                     found += records
+                    if status is not None:
+                        status.update(f"{self._found:,} found in {self._describe_read()}")
         finally:
             columns = self._view.columns or CONVERSATION_DEFAULT
             if found:
@@ -151,8 +152,6 @@ class _Conversations:
                 chosen = choose(page)[:left]
                 self._read += len(page)
                 self._found += len(chosen)
-                if self._status is not None:
-                    self._status.update(f"{self._found:,} found in {self._describe_read()}")
                 yield chosen
                 if self._found == maximum:
                     return
@@ -173,14 +172,10 @@ class _Conversations:
     def _describe_read(self) -> str:
         return pluralize(self._read, "conversation")
 
-    def _show_progress(self) -> AbstractContextManager[object]:
+    def _show_progress(self) -> AbstractContextManager[Status | None]:
         """Show a moving line during a search, which may read the whole account."""
-        if self._view.agent is None or not self._reporter.has_screen:
-            return nullcontext()
-        console = self._reporter.console
-        spinner = "dots" if can_encode(console.encoding, "⠋") else "line"
-        self._status = console.status("searching", spinner=spinner)
-        return self._status
+        is_search = self._view.agent is not None
+        return self._reporter.show_status("searching") if is_search else nullcontext()
 
 
 async def list_inboxes(reporter: Reporter, connection: Connection, view: View) -> None:
