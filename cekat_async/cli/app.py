@@ -193,8 +193,9 @@ def doctor(context: click.Context, /, **server: Any) -> int:
     Requests one conversation, and does not retry unless --attempts is typed. Never shows the key.
     """
     # The connection may be as it is for other commands, but nobody wants to wait for a diagnosis.
-    attempts = server["attempts"] if is_typed(context, "attempts") else 1
-    connection = build_connection(**server | {"attempts": attempts})
+    if not is_typed(context, "attempts"):
+        server["attempts"] = 1
+    connection = build_connection(**server)
 
     from cekat_async.cli.commands.doctor import diagnose  # noqa: PLC0415
     from cekat_async.cli.event_loop import run_async  # noqa: PLC0415

@@ -58,10 +58,8 @@ def _group(requirements: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _is_for_this_system(marker: str) -> bool:
-    only_windows, never_windows = "sys_platform == 'win32'", "sys_platform != 'win32'"
-    return (never_windows if sys.platform == "win32" else only_windows) not in marker.replace(
-        '"', "'"
-    )
+    others = "sys_platform " + ("!=" if sys.platform == "win32" else "==")
+    return f"{others} 'win32'" not in marker.replace('"', "'")
 
 
 def _check(extra: str, names: list[str]) -> Finding:

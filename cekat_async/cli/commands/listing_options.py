@@ -38,7 +38,7 @@ maximum_option = option(
     group=OptionGroup.HOW_TO_SHOW,
     type=click.IntRange(min=1),
     metavar="N",
-    show_default=f"{DEFAULT_ROWS} on a terminal, all in a pipe",
+    show_default=f"{DEFAULT_ROWS} in a table, all otherwise",
     help="At most this many.",
 )
 json_option = option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -25,6 +25,7 @@ __all__ = ["build_line", "build_table"]
 # No column is cut to fewer characters.
 _NARROWEST = 12
 _LONGEST_ZONE = 5
+_NO_OFFSET = timedelta()
 
 
 def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: int) -> Table:
@@ -76,11 +77,13 @@ def _get_value(column: ShownColumn, record: Any) -> str | datetime | None:
 
 def _describe_zones(values: Iterable[object]) -> str:
     """Return the zones of those values that are local times: ``WIB``, or ``CET/CEST``."""
-    zones = {_describe_zone(value) for value in values if isinstance(value, datetime)}
-    return "/".join(sorted(zones))
+    moments = [value for value in values if isinstance(value, datetime)]
+    # By their offsets, so that summer time is last.
+    zones = sorted({(moment.utcoffset() or _NO_OFFSET, _name_zone(moment)) for moment in moments})
+    return "/".join(dict.fromkeys(name for _, name in zones))
 
 
-def _describe_zone(moment: datetime) -> str:
+def _name_zone(moment: datetime) -> str:
     name = moment.tzname() or ""
     # Windows has long names, which depend on its language.
     is_short = name.isalpha() and name.isascii() and len(name) <= _LONGEST_ZONE
