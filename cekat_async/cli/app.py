@@ -197,7 +197,7 @@ def doctor(context: click.Context, /, **server: Any) -> int:
         server["attempts"] = 1
     connection = build_connection(**server)
 
-    from cekat_async.cli.commands.doctor import diagnose  # noqa: PLC0415
+    from cekat_async.cli.commands.doctor.diagnosis import diagnose  # noqa: PLC0415
     from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 
     settings = describe_settings(context)

@@ -16,7 +16,7 @@ from support.rawserver import RawServer, http
 from support.tls import server_context, tls_server
 
 from cekat_async.cli import ExitCode
-from cekat_async.cli.commands import doctor_extras
+from cekat_async.cli.commands.doctor import extras
 from cekat_async.sandbox import Fault, Quota
 
 KEY = "sk-0f3d-very-distinctive-9c71"
@@ -519,16 +519,16 @@ def test_extras_are_listed_with_their_command(doctor, monkeypatch):
 def test_every_extra_for_users_is_listed_with_its_purpose():
     """The line of an extra says what it is for."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    extras = {*project["project"]["optional-dependencies"]} - doctor_extras._OTHERS
+    named = {*project["project"]["optional-dependencies"]} - extras._OTHERS
 
-    assert set(doctor_extras._PURPOSES) == extras
+    assert set(extras._PURPOSES) == named
 
 
 @pytest.mark.parametrize("platform, library", [("linux", "uvloop"), ("win32", "winloop")])
 def test_extras_are_those_of_this_system(monkeypatch, platform, library):
     """A library of another system is not suggested."""
     monkeypatch.setattr("sys.platform", platform)
-    found = doctor_extras._group(
+    found = extras._group(
         [
             "aiohttp>=3.14",
             "uvloop>=0.21; (sys_platform != 'win32' and x == 'y') and extra == 'uvloop'",
@@ -548,7 +548,7 @@ def test_a_package_that_is_not_installed(monkeypatch):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", missing)
-    (finding,) = doctor_extras.list_extras()
+    (finding,) = extras.list_extras()
 
     assert finding.text == "unknown: cekat-async is not installed, only imported"
 

@@ -23,7 +23,7 @@ from cekat_async import (
     errors,
 )
 from cekat_async.cli.client_factory import open_client
-from cekat_async.cli.commands.doctor_findings import Finding, State, fail, skip
+from cekat_async.cli.commands.doctor.findings import Finding, State, fail, skip
 from cekat_async.cli.exit_codes import ExitCode
 from cekat_async.cli.formatting import describe_malformed, format_duration, format_rate, pluralize
 from cekat_async.config import DEFAULT_BASE_URL

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from cekat_async import __version__
-from cekat_async.cli.commands.doctor_findings import Finding, skip
+from cekat_async.cli.commands.doctor.findings import Finding, skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

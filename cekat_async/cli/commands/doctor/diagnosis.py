@@ -1,4 +1,4 @@
-"""The command ``cekat doctor``: checks everything that a request needs, and says what to do."""
+"""Runs all checks, prints a line for each, and returns the exit code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from cekat_async.cli.commands.doctor_extras import describe_program, list_extras
-from cekat_async.cli.commands.doctor_findings import Finding, State
-from cekat_async.cli.commands.doctor_server import check_server
+from cekat_async.cli.commands.doctor.extras import describe_program, list_extras
+from cekat_async.cli.commands.doctor.findings import Finding, State
+from cekat_async.cli.commands.doctor.server import check_server
 from cekat_async.cli.exit_codes import ExitCode
 from cekat_async.cli.reporter import LONGEST_LINE
 from cekat_async.cli.streams import can_encode, is_terminal, write_stdout
