@@ -1,4 +1,4 @@
-"""What the listing commands show: columns, JSON, one agent's conversations, local time."""
+"""The listing commands: columns, JSON, one agent's conversations, local time."""
 
 import io
 import json

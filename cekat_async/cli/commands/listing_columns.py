@@ -36,7 +36,7 @@ class ShownColumn(NamedTuple):
     """A column that can be shown.
 
     Attributes:
-        heading: What the table shows above it.
+        heading: The text above it in a table.
         value: Returns its value for a record: text, an aware datetime or ``None``.
         fit: How it fits the width of a terminal: it is shown ``"whole"``, or ``"cut"`` to some
             width, or it shares what the other columns leave (``"fill"``).

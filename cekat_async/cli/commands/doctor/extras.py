@@ -28,6 +28,10 @@ _PURPOSES: Mapping[str, str] = {
     "postgres": "postgresql://",
     "redis": "RedisBudget",
     "file": "FileBudget",
+    "arrow": "Arrow tables",
+    "polars": "polars DataFrames",
+    "pandas": "pandas DataFrames",
+    "otel": "OpenTelemetry",
 }
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;(?P<marker>.*)\bextra == ['\"](?P<extra>[^'\"]+)")
 

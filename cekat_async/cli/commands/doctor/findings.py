@@ -1,4 +1,4 @@
-"""What one check of ``cekat doctor`` has found."""
+"""The result of one check of ``cekat doctor``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class State(StrEnum):
 
 
 class Finding(NamedTuple):
-    """What one check has found.
+    """The result of one check.
 
     Attributes:
-        topic: What was checked, in one word.
-        text: What was found; if the check failed, with what to do.
+        topic: The thing that was checked, in one word.
+        text: The finding; if the check failed, with the remedy.
         state: How the check ended.
         code: The exit code if the check failed.
     """
