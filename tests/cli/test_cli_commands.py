@@ -239,7 +239,9 @@ def test_options_are_grouped(cekat, command):
 
 def test_the_groups_of_an_export(cekat):
     """An option is found by what it is about."""
-    _, *groups = re.split(r"^(\w[\w ]*):\n", cekat("export", "--help").out.decode(), flags=re.M)
+    _, *groups = re.split(
+        r"^(\w[\w ]*):\n", cekat("export", "--help").out.decode(), flags=re.MULTILINE
+    )
     options = {
         heading: set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.MULTILINE))
         for heading, text in zip(groups[::2], groups[1::2], strict=True)

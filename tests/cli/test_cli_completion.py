@@ -70,7 +70,9 @@ def test_completion_needs_no_valid_settings(complete, tmp_path):
     assert complete("cekat export --log-format ") == ["plain,text", "plain,json"]
 
 
-SCRIPTS = dict(re.findall(r"^\| (bash|zsh|fish) \| .*? \| `(.*?)` \|$", DOCS.read_text(), re.M))
+SCRIPTS = dict(
+    re.findall(r"^\| (bash|zsh|fish) \| .*? \| `(.*?)` \|$", DOCS.read_text(), re.MULTILINE)
+)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
