@@ -138,8 +138,9 @@ def test_every_field_of_the_table_is_a_column():
 
 def test_short_names_of_columns():
     """A heading of one word names its column; an id that was asked for is shown whole."""
-    short = parse_columns("id, Agent ,inbox,status,contact,phone,channel", "conversation")
-    names = "id,handled-by-name,inbox_name,stage_status,contact_name,contact_phone,platform_type"
+    short = parse_columns("id, Agent ,inbox,status,contact,phone,channel,at", "conversation")
+    names = "id,handled-by-name,inbox_name,stage_status,contact_name,contact_phone,platform_type,"
+    names += "last_message_at"
 
     assert short == parse_columns(names, "conversation")
     whole = "b8a2b8f8-8a31-4a9b-b8a2-718001b45e43"
@@ -149,11 +150,11 @@ def test_short_names_of_columns():
 @pytest.mark.parametrize(
     "columns, says",
     [
-        ("help", "there is no column 'help': The columns are inbox, channel, status, "),
-        ("agnt", "there is no column 'agnt': did you mean agent? The columns are "),
-        ("id,", "a name is empty: The columns are "),
-        ("", "a name is empty: The columns are "),
-        ("raw", "there is no column 'raw': "),
+        ("help", "there is no column 'help'. The columns are inbox, channel, status, "),
+        ("agnt", "there is no column 'agnt', did you mean agent? The columns are "),
+        ("id,", "a name is empty. The columns are "),
+        ("", "a name is empty. The columns are "),
+        ("raw", "there is no column 'raw'"),
     ],
 )
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
@@ -182,7 +183,7 @@ def test_columns_in_a_pipe_are_separated_by_tabs(cekat, served):
     """In a pipe no value is cut, there is no heading, and times have their date and zone."""
     record = (
         rb'{"id":"b8a2b8f8-8a31","contact_name":"a\tb\nc\u001b[31m' + b"x" * 300 + b'",'
-        b'"created_at":"2026-04-10T09:46:53+00:00","labels":[{"id":"1","name":"VIP"}]},17'
+        b'"created_at":"2026-04-10T09:46:53+00:00","labels":[{"id":"1","name":"VIP"},{"id":"2"}],"notes":null},17'
     )
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[' + record + b"]}"))
@@ -190,8 +191,7 @@ def test_columns_in_a_pipe_are_separated_by_tabs(cekat, served):
 
     assert ended.code == 0
     assert ended.out == (
-        b"b8a2b8f8\ta b c [31m" + b"x" * 300 + b"\t2026-04-10T16:46:53+07:00\t"
-        b'[{"id":"1","name":"VIP"}]\t\n'
+        b"b8a2b8f8\ta b c [31m" + b"x" * 300 + b"\t2026-04-10T16:46:53+07:00\tVIP, 2\t\n"
     )
     assert ended.complaint.startswith("cekat: not shown: a record without an id is malformed")
 

@@ -56,13 +56,19 @@ _SHORT_NAMES = {
     "contact_name": "contact",
     "contact_phone": "phone",
     "handled_by_name": "agent",
+    "last_message_at": "at",
 }
-_HEADINGS = {**_SHORT_NAMES, "last_message": "last message", "last_message_at": "at"}
+_HEADINGS = {**_SHORT_NAMES, "last_message": "last message"}
 _LONG_TEXTS = {"notes", "first_message", "last_message"}
 
 
 def _get_short_id(conversation: Conversation) -> str:
     return conversation.id[:_SHORT_ID]
+
+
+def _list_labels(conversation: Conversation) -> str:
+    """Return the names of the labels. People do not read JSON."""
+    return ", ".join(label.name or label.id or "" for label in conversation.labels)
 
 
 def _get_fit(name: str, kind: str) -> Fit:
@@ -86,6 +92,7 @@ _CONVERSATION_COLUMNS = {
         for one in COLUMNS
         if one.kind != "raw"  # ``--json`` shows it
     },
+    "labels": ShownColumn("labels", _list_labels, "fill"),
 }
 _INBOX_COLUMNS = {
     name: ShownColumn(
@@ -145,6 +152,6 @@ def parse_columns(value: str, kind: RecordKind) -> list[ShownColumn]:
 
 def _describe_unknown(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
     what = f"there is no column {name!r}" if name else "a name is empty"
-    return f"{what}: {hint}The columns are {', '.join(known)}."
+    hint = f", did you mean {close[0]}?" if close else "."
+    return f"{what}{hint} The columns are {', '.join(known)}."
