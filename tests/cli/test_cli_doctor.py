@@ -4,10 +4,12 @@ import asyncio
 import os
 import re
 import ssl
+import sys
 import threading
 import tomllib
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -225,11 +227,31 @@ def test_many_addresses(doctor, served, monkeypatch):
         return found + [(*found[0][:4], (f"10.0.0.{number}", port)) for number in range(3)]
 
     with served(5, api_key=KEY) as sandbox:
-        monkeypatch.setitem(__import__("sys").modules, "uvloop", None)
+        monkeypatch.setitem(sys.modules, "uvloop", None)
         monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", many)
         found = doctor("--base-url", sandbox.base_url.replace("127.0.0.1", "localhost"))
 
     assert re.search(r"localhost is \S+, \S+ and \d more$", found.texts["DNS"])
+
+
+def test_a_host_that_cannot_be_looked_up_again(doctor, served, monkeypatch):
+    """The addresses are only shown: a second look-up that fails is no failure."""
+    failing = []
+    resolve = asyncio.BaseEventLoop.getaddrinfo
+
+    async def fail_later(self, host, port, **options):
+        if failing:
+            raise OSError
+        failing.append(host)
+        return await resolve(self, host, port, **options)
+
+    with served(5, api_key=KEY) as sandbox:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", fail_later)
+        found = doctor("--base-url", sandbox.base_url.replace("127.0.0.1", "localhost"))
+
+    assert found.ended.code == ExitCode.DONE
+    assert found.texts["DNS"] == "localhost was found"
 
 
 def test_a_refused_connection(doctor, monkeypatch):
@@ -383,7 +405,7 @@ def test_a_proxy_that_is_not_for_this_host(doctor, served, monkeypatch):
 @pytest.mark.parametrize(
     "options, typed, says",
     [
-        ({"quota": Quota(120)}, (), "120/min, stated, 119 left"),
+        ({"quota": Quota(120)}, (), "120/min, stated, 119 left (x-ratelimit-limit: 120, x-ratel"),
         ({"quota": None}, (), "300/min, documented (the server states none)"),
         ({"quota": None}, ("--rate-limit", "150/60"), "150/min, configured"),
         (
@@ -475,6 +497,60 @@ def test_what_a_server_says_does_no_harm(doctor, served):
 
     assert "unknown fields: [31mred line;" in found.texts["page"]
     assert b"\x1b" not in found.ended.out
+
+
+# The clock
+
+
+def dated(seconds):
+    """Return a page from a server whose clock is ahead by some seconds."""
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+    return Fault.raw(body=b'{"data":[{"id":"1"}]}', headers={"Date": date})
+
+
+@pytest.mark.parametrize("seconds", [-3, 0, 3])
+def test_a_clock_that_is_right(doctor, served, seconds):
+    """A few seconds are no fault: the header has whole ones, and a reply takes its time."""
+    with served(5, api_key=KEY) as sandbox:
+        sandbox.fail_next(dated(seconds))
+        found = doctor()
+
+    assert found.ended.code == ExitCode.DONE
+    assert found.texts["clock"] == "within 5 s of the server's"
+
+
+@pytest.mark.parametrize(
+    "seconds, says",
+    [
+        (3600, "this machine's is 1 h behind the server's: synchronize it"),
+        (-86_400, "this machine's is 24 h ahead of the server's: synchronize it"),
+        (-30, "this machine's is 3[01] s ahead of the server's: synchronize it"),
+    ],
+)
+def test_a_clock_that_is_wrong(doctor, served, seconds, says):
+    """A clock that is off is told with how far, in which direction, and the remedy."""
+    with served(5, api_key=KEY) as sandbox:
+        sandbox.fail_next(dated(seconds))
+        found = doctor()
+
+    assert found.ended.code == ExitCode.USAGE
+    assert [topic for topic, _ in found.failed] == ["clock"]
+    assert re.match(says, found.texts["clock"])
+    assert found.texts["clock"].endswith(", for example with NTP")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}, {"Date": "0"}])
+def test_a_server_without_a_clock(doctor, served, headers):
+    """Without a readable date there is nothing to compare."""
+    with served(5, api_key=KEY) as sandbox:
+        sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"1"}]}', headers=headers))
+        found = doctor()
+
+    assert found.ended.code == ExitCode.DONE
+    assert (found.marks["clock"], found.texts["clock"]) == (
+        "·",
+        "not checked: the server does not say what time it is",
+    )
 
 
 # The settings, the extras, the terminal

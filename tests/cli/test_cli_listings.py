@@ -317,6 +317,45 @@ def test_wrong_agents(cekat, arguments):
 
 # On a terminal
 
+
+@pytest.fixture
+def _on_a_terminal(monkeypatch):
+    """Standard output is taken for a terminal."""
+    monkeypatch.setattr("cekat_async.cli.commands.listings.is_terminal", lambda: True)
+
+
+@pytest.mark.usefixtures("_on_a_terminal")
+@pytest.mark.parametrize(
+    "arguments, rows, requests, says",
+    [
+        ((), 20, 1, "these are the first 20: -n N shows more, a pipe gets all"),
+        # One more than is shown has to be asked for.
+        (("-n", "100"), 100, 2, "these are the first 100: -n N shows more, a pipe gets all"),
+        # A search asks for the next page while it looks at this one.
+        (("--agent", "bayu", "-n", "3"), 3, 2, "3 found in 100 conversations: -n N finds more"),
+        (("--columns", "id", "-n", "150"), 150, 2, None),
+    ],
+)
+def test_rows_and_requests_of_a_table(cekat, served, arguments, rows, requests, says):
+    """A table has as many rows as are wanted, and a line if there are more."""
+    with served(150) as sandbox:
+        ended = cekat("conversations", *arguments)
+
+        assert len(sandbox.log.requests) <= requests
+    assert ended.code == 0
+    assert ended.out.count(b"\n") == rows + 1
+    assert ended.err == (f"cekat: {says}\n" if says else "")
+
+
+@pytest.mark.usefixtures("_on_a_terminal")
+def test_a_table_of_inboxes(cekat, served):
+    """The inboxes of an account are a table with whole ids."""
+    with served(5, inboxes=3) as sandbox:
+        ended = cekat("inboxes")
+
+    assert [line.split()[-1].decode() for line in ended.out.splitlines()[1:]] == sandbox.inbox_ids
+
+
 posix = pytest.mark.skipif(os.name != "posix", reason="a terminal as POSIX has it")
 
 
