@@ -19,7 +19,7 @@ from cekat_async.models.json_scanner import UNDECODABLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Convert", "Converted", "decode_any", "get_converter"]
+__all__ = ["Convert", "Converted", "decode_any", "get_converter", "parse_timestamp"]
 
 Converted: TypeAlias = "tuple[Any, bool]"
 """A field's value, and whether the original was of another type than documented."""
@@ -66,11 +66,12 @@ def _to_open_enum(kind: type[str]) -> Convert:
 
 
 def _to_timestamp(value: Any, _: Raw) -> Converted:
-    moment = _parse_timestamp(value) if isinstance(value, str) else None
+    moment = parse_timestamp(value) if isinstance(value, str) else None
     return moment, moment is None
 
 
-def _parse_timestamp(text: str) -> datetime | None:
+def parse_timestamp(text: str) -> datetime | None:
+    """Return the moment that a timestamp means, without a zone in UTC; ``None`` if it is none."""
     # First as msgspec reads it, which rounds nanoseconds where Python cuts them off.
     for read in (_parse_rfc3339, datetime.fromisoformat):
         with suppress(msgspec.ValidationError, ValueError):
