@@ -97,6 +97,12 @@ class CreationOrder:
     def __init__(self, by_creation: int = 0, by_activity: int = 0) -> None:
         self.by_creation = by_creation
         self.by_activity = by_activity
+        self._has_later_message = False
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether a page looked so although its last record got a message later, and none else."""
+        return self._has_later_message and not self.by_activity
 
     def note(self, cursor: Cursor | None, last: RecordTimes) -> None:
         """Note the cursor of a page, and the times of its last record."""
@@ -106,6 +112,7 @@ class CreationOrder:
             self.by_activity += 1
         elif last.last_message_at != last.created_at:  # otherwise it may be either of the two
             self.by_creation += 1
+            self._has_later_message |= last.last_message_at is not None
 
 
 class ActivityOrder:

@@ -47,7 +47,7 @@ class TimeBounds:
         since: As given, in microseconds since 1970; minus infinity for no bound.
         until: As given, in microseconds since 1970; infinity for no bound.
         is_lifted: Whether the walk has to read the listing to its end.
-        has_skipped: Whether the walk left anything out because of ``until``.
+        has_skipped: Whether the walk left anything out that it needs if the bounds are lifted.
     """
 
     def __init__(self, since: datetime | None, until: datetime | None) -> None:
@@ -105,9 +105,8 @@ class TimeBounds:
 
     @property
     def _is_trusted(self) -> bool:
-        looks_created = self._creation.by_creation and not self._creation.by_activity
-        order = self._order
-        return order.is_checked and order.is_descending and not (self.is_lifted or looks_created)
+        is_doubted = self.is_lifted or self._creation.is_likely
+        return self._order.is_checked and self._order.is_descending and not is_doubted
 
     def _is_past(self, cursor: Cursor) -> bool:
         time = parse_cursor_ts(cursor.cursor_ts)

@@ -70,7 +70,7 @@ class ParallelWalk:
         self._bounds = bounds
         if bounds is not None:
             bounds.resume(self._creation, is_lifted=state.reads_all)
-            bounds.has_skipped = bounds.until < inf and position != Position()
+            bounds.has_skipped = position != Position() and state.down_to is None
             if start is not None:
                 self._warn_if(bounds.begin_at(start))
         self._watermark = state.watermark
@@ -287,6 +287,7 @@ class ParallelWalk:
             self._lift_bounds(bounds, warning)
         elif bounds.ends_after(times):
             self._chain.finish(segment)
+            bounds.has_skipped = True
         elif self._times.order < 0 and isfinite(bounds.since) and not bounds.is_lifted:
             self._chain.planner.end_at(int(self._times.depth_of(bounds.since)))
         return only(page, bounds.select(times))
@@ -297,8 +298,8 @@ class ParallelWalk:
             self._whole_passes.activate()  # another one, since this one has left something out
             return
         self._warn(warning)
-        if self._catch_up.is_first_pass and self._chain.segments and not bounds.has_skipped:
-            return  # nothing has been left out
+        if not bounds.has_skipped:
+            return
         self._chain.restart()
         self._waiting.clear()
         self._begin = Position.from_state(WalkState(reads_all=True))

@@ -25,6 +25,7 @@ from cekat_async.cli.options import (
 from cekat_async.cli.parameter_types import parse_target
 from cekat_async.cli.reporter import Reporter, log_to
 from cekat_async.cli.streams import lenient_stdout, optional_stderr
+from cekat_async.resources.time_range import parse_bound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,6 +122,8 @@ def conversations(
     /,
     inbox_id: str | None,
     stage_status: str | None,
+    since: str | None,
+    until: str | None,
     maximum: int | None,
     **server: Any,
 ) -> int:
@@ -130,7 +133,12 @@ def conversations(
     from cekat_async.cli.commands.listings import list_conversations  # noqa: PLC0415
     from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 
-    filters = {"inbox_id": inbox_id, "stage_status": stage_status}
+    filters = {
+        "inbox_id": inbox_id,
+        "stage_status": stage_status,
+        "since": since and parse_bound(since),
+        "until": until and parse_bound(until),
+    }
     return run_async(list_conversations(reporter, connection, maximum, filters), reporter)
 
 

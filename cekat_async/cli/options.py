@@ -11,6 +11,7 @@ from cekat_async.cli.parameter_types import (
     SingleOption,
     Switch,
     parse_file_name,
+    parse_moment,
     parse_rate_limit,
     parse_share,
     parse_text,
@@ -224,14 +225,25 @@ verbose_option = click.option(
 
 _STATUS = text("STATUS", "Only this status: assigned, resolved, pending, open.")
 
+_SINCE: dict[str, Any] = {
+    "type": parse_moment,
+    "metavar": "TIME",
+    "help": "Only last active since then: 3d, 12h, 2026-11-01, or a full time.",
+}
+_UNTIL = _SINCE | {"help": "Only last active until then; as --since."}
+
 filter_options = (
     click.option("--inbox", "inbox_id", cls=SingleOption, **text("ID", "Only this inbox.")),
     click.option("--status", "stage_status", cls=SingleOption, **_STATUS),
+    click.option("--since", cls=SingleOption, **_SINCE),
+    click.option("--until", cls=SingleOption, **_UNTIL),
 )
 export_options = (
     setting("--inbox", multiple=True, **text("ID", "Only this inbox; may be given several times.")),
     switch("--by-inbox", "Walk each inbox by itself: one that fails ends no other."),
     setting("--status", cls=SingleOption, **_STATUS),
+    setting("--since", cls=SingleOption, **_SINCE),
+    setting("--until", cls=SingleOption, **_UNTIL),
     setting(
         "--incremental/--full",
         default=False,
