@@ -161,7 +161,7 @@ def test_importing_costs_little() -> None:
     after = set(run(f"from cekat_async import *; {loaded}").split())
     assert heavy & after == heavy - {"aiohttp", "uvloop"}
     programs = {f"cekat_async.{name}" for name in ("budgets", "cli", "export", "frames", "sandbox")}
-    assert not after & (programs | {"click", "rich", "sqlite3", "pytest", "trio", "tornado"})
+    assert not after & (programs | {"click", "rich", "sqlite3", "pytest", "trio"})
     opened = run(f"import cekat_async; cekat_async.CekatClient('a-made-up-key'); {loaded}")
     assert "aiohttp" in opened.split()
 
