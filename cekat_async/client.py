@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.client_config import build_client_config
+from cekat_async._request.hooks import Hooks
 from cekat_async._request.pipeline import Pipeline, Traffic
 from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, RateLimit, RetryPolicy, Timeout
 from cekat_async.errors import ConfigurationError
@@ -15,10 +16,12 @@ from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from aiohttp import ClientSession
 
+    from cekat_async._request.hooks import Hook
     from cekat_async._request.transport import Transport
 
 __all__ = ["CekatClient"]
@@ -49,6 +52,10 @@ class CekatClient:
             answer the client closes the session's idle connections to the API's host: a failover
             breaks all of them. It cannot tell whether something arrived on an idle connection
             that it did not ask for; only the client's own session checks that.
+        hooks: A function, or several, that receive each :class:`~cekat_async.HookEvent` of the
+            client: requests, replies, retries, pauses, pages and walks. They are called in the
+            event loop and must return at once. An exception in a hook is logged, and changes
+            nothing. Default none.
         max_page_bytes: The largest page that the client accepts, in bytes, unpacked. A page of
             100 records has about 100 kB. The bound keeps a response from filling the memory or
             blocking the event loop. Default 8 MiB. Of an error's body at most 1 MiB is read.
@@ -65,7 +72,7 @@ class CekatClient:
     inboxes: Inboxes
     limiter: Limiter
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option with a default
         self,
         api_key: str | None = None,
         *,
@@ -75,6 +82,7 @@ class CekatClient:
         timeout: Timeout = Timeout(),  # noqa: B008
         concurrency: int = 8,
         session: ClientSession | None = None,
+        hooks: Hook | Iterable[Hook] = (),
         max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
         trust_env: bool = False,
         allow_http: bool = False,
@@ -95,11 +103,23 @@ class CekatClient:
             allow_http=allow_http,
         )
         self._entered = False
+        reporter = Hooks(hooks)
         self._transport = Transport(self._config, session)
-        self._pipeline = Pipeline(self._config, limiter, self._transport)
+        self._pipeline = Pipeline(self._config, limiter, self._transport, reporter)
         self.limiter = limiter
         self.inboxes = Inboxes(self._pipeline)
         self.conversations = Conversations(self._pipeline, self.inboxes.list)
+
+    @property
+    def hooks(self) -> Hooks:
+        """The hooks of the client. Code that is built on it emits its own events to them.
+
+        ::
+
+            if cekat.hooks:  # without hooks, build no event
+                cekat.hooks.emit(ReportWritten(rows=1200))  # your own subclass of HookEvent
+        """
+        return self._pipeline.hooks
 
     @property
     def traffic(self) -> Traffic:

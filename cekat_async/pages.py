@@ -3,7 +3,7 @@
 # No postponed annotations: msgspec reads them when a struct is made.
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Generic, SupportsIndex, TypeVar, overload
+from typing import Any, ClassVar, Generic, NamedTuple, SupportsIndex, TypeVar, overload
 
 import msgspec
 
@@ -13,6 +13,7 @@ from cekat_async.models.extra_fields import ExtraFields, count_extra_fields
 from cekat_async.models.forms.html_table import build_table
 from cekat_async.models.forms.page_form import JsonPage
 from cekat_async.models.raw_json import cut_records, fits_at_once, join_lines, lines, record_id
+from cekat_async.models.response_details import ResponseDetails
 from cekat_async.positions import Cursor, Position
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Page",
     "RawPage",
     "count_extra_fields",
+    "count_records",
     "only",
     "record_names",
 ]
@@ -41,7 +43,11 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
         body: The whole reply as received.
         kept_raw: The records' bytes, if cutting them from the body again would take long; else
             ``None``. Use ``raw``, which is there in either case.
+        response: How the page was received: status, headers, attempts, waits; ``None`` for a page
+            that no request has returned.
     """
+
+    response: ResponseDetails | None = None
 
     # The fields of a record that a notebook shows.
     _columns: ClassVar[tuple[str, ...]]
@@ -205,6 +211,7 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
         next_cursor: Leads to the next page; ``None`` on the last page.
         cursor_error: As in :class:`ConversationPage`.
         inbox_id: The inbox that was asked for; ``None`` for all inboxes.
+        response: As in :class:`Page`.
     """
 
     raw: list[msgspec.Raw] = []
@@ -212,6 +219,7 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: Cursor | None = None
     cursor_error: str | None = None
     inbox_id: str | None = None
+    response: ResponseDetails | None = None
 
     @property
     def ids(self) -> list[str | None]:
@@ -252,6 +260,21 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
     def _repr_html_(self) -> str:
         rows = ({"id": record_id(raw), "bytes": len(raw)} for raw in self.raw)
         return build_table(repr(self), rows, len(self))
+
+
+class RecordCounts(NamedTuple):
+    """How many records a page has, and how many of them are malformed."""
+
+    records: int
+    malformed: int
+
+
+def count_records(page: object) -> RecordCounts:
+    """Count the records of a page; anything else has none."""
+    if isinstance(page, Page):
+        malformed = len(page.malformed_records)
+        return RecordCounts(len(page.items) + malformed, malformed)
+    return RecordCounts(len(page) if isinstance(page, RawPage) else 0, 0)
 
 
 def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:

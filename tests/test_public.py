@@ -68,6 +68,9 @@ def test_all_names_what_is_public() -> None:
     # Imported on first use.
     late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing", "WindowSnapshot"}
     late |= {"BudgetAnswer", "LearnedRate", "SharedBudget"}
+    late |= {"Hook", "HookEvent", "Hooks", "WalkBegun", "WalkEnded", "CallBegun", "CallFailed"}
+    late |= {"RequestSent", "ReplyReceived", "RequestFailed", "RetryScheduled"}
+    late |= {"PageFetched", "PauseBegun"}
     assert public | late | {"__version__", "errors"} == set(cekat_async.__all__)
 
 

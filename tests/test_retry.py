@@ -89,6 +89,7 @@ def retrying(
         budget=budget or RetryBudget(policy.budget),
         find_exceeded_limit=lambda seconds: "the limit" if now() + seconds > deadline else None,
         count_sent=lambda: len(attempt.times),
+        report_retry=lambda error, seconds: None,
     )
 
 
@@ -544,6 +545,7 @@ def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balanc
                 budget=budget,
                 find_exceeded_limit=lambda seconds: "the limit" if seconds > 60 else None,
                 count_sent=lambda: len(requests),
+                report_retry=lambda error, seconds: None,
             )
         assert caught.value is errors[-1]
 

@@ -24,6 +24,8 @@ from cekat_async import (
     Cursor,
     DeadlineExceededError,
     DecodeError,
+    HookEvent,
+    Hooks,
     Inbox,
     InboxesFailedError,
     InboxPage,
@@ -34,16 +36,23 @@ from cekat_async import (
     MalformedRecord,
     MalformedRecordError,
     MessagePreview,
+    PageFetched,
     PaginationError,
+    PauseBegun,
     PlatformType,
     Position,
     RateLimit,
     RateLimitError,
     RawPage,
+    ReplyReceived,
+    RequestSent,
+    ResponseDetails,
     RetryPolicy,
+    RetryScheduled,
     StageStatus,
     Timeout,
     TransportError,
+    WalkBegun,
     __version__,
     decode_conversation,
     errors,
@@ -57,6 +66,7 @@ from cekat_async.export import (
     Sink,
     export_conversations,
 )
+from cekat_async.sandbox import FaultInjector, Sandbox
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -76,9 +86,13 @@ async def clients(session: ClientSession) -> None:
         concurrency=2,
         max_page_bytes=1_000_000,
         session=session,
+        hooks=[print, on_event],
         trust_env=True,
         allow_http=False,
     )
+    CekatClient(hooks=on_event)
+    assert_type(client.hooks, Hooks)
+    client.hooks.emit(WalkBegun(walk=1, path="/api/conversations"))
     CekatClient(rate_limit=None, session=None)
     assert_type(client.limiter, Limiter)
     assert_type(client.limiter.snapshot(), LimiterSnapshot)
@@ -92,7 +106,23 @@ async def clients(session: ClientSession) -> None:
     print(version)  # noqa: T201 - used, for the checkers
 
 
+def on_event(event: HookEvent) -> None:
+    match event:
+        case RequestSent(url=url, waited=waited):
+            assert_type(url, str)
+            assert_type(waited, dict[str, float])
+        case ReplyReceived(status=status):
+            assert_type(status, int)
+        case RetryScheduled(seconds=seconds) | PauseBegun(seconds=seconds):
+            assert_type(seconds, float)
+        case PageFetched(records=records):
+            assert_type(records, int)
+        case _:
+            pass
+
+
 def wrong_clients() -> None:
+    CekatClient(hooks=1)  # type: ignore[arg-type]
     CekatClient(1)  # type: ignore[arg-type]
     CekatClient("key", "https://gw.example")  # type: ignore[call-arg]
     CekatClient(rate_limit=300)  # type: ignore[arg-type]
@@ -116,6 +146,13 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
     assert_type(page.malformed_records, tuple[MalformedRecord, ...])
     assert_type(page.next_cursor, Cursor | None)
     assert_type(page.body, bytes)
+    assert_type(page.response, ResponseDetails | None)
+    if page.response is not None:
+        assert_type(page.response.headers["Date"], str)
+        assert_type(page.response.headers.get("Date"), str | None)
+        assert_type(page.response.request_id, str | None)
+        assert_type(page.response.waited, dict[str, float])
+        assert_type(page.response.seconds_waited, float)
     assert_type(page.raw, list[msgspec.Raw])
     assert_type(len(page), int)
     for item in page:
@@ -429,3 +466,14 @@ async def exports(client: CekatClient) -> None:
 
 def tell(progress: ExportProgress) -> None:
     assert_type(progress.per_minute, float)
+
+
+def sandboxes(conversation: Mapping[str, Any]) -> None:
+    with Sandbox(conversations=0) as sandbox:
+        assert_type(sandbox, Sandbox)
+        id_ = sandbox.add(conversation, contact_name="Sari")
+        assert_type(id_, str)
+        sandbox.update(id_, notes=None)
+        sandbox.assign(id_, "Dewi")
+        FaultInjector(sandbox).status(429, retry_after=1.5)
+    sandbox.add("Sari")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -191,10 +191,12 @@ class Conversations:
         walkers: Walkers,
         on_malformed: Callable[[MalformedRecord], object] | None,
     ) -> Listing[Conversation, ConversationPage]:
-        source = ConversationSource(
-            self._pipeline, query, self._decode, selection, walkers, on_malformed
-        )
-        return Listing(source)
+        def build_source(pipeline: Pipeline) -> ConversationSource:
+            return ConversationSource(
+                pipeline, query, self._decode, selection, walkers, on_malformed
+            )
+
+        return Listing(self._pipeline, _PATH, build_source)
 
     def _iter_inbox_ids(
         self, on_malformed: Callable[[MalformedRecord], object] | None

@@ -71,7 +71,11 @@ class Inboxes:
             ConfigurationError: ``page_size`` is not a whole number above 0.
         """
         query = ListQuery(path=_PATH, page_size=page_size)
-        return Listing(_InboxSource(self._pipeline, query, self._decoder, on_malformed))
+
+        def build_source(pipeline: Pipeline) -> _InboxSource:
+            return _InboxSource(pipeline, query, self._decoder, on_malformed)
+
+        return Listing(self._pipeline, _PATH, build_source)
 
 
 class _InboxSource(Source["InboxPage"]):

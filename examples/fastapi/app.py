@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Annotated
 
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
 from cekat_async import (
     BadRequestError,
     CekatClient,
@@ -24,8 +27,6 @@ from cekat_async import (
     StageStatus,
     Timeout,
 )
-from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
 
 
 @asynccontextmanager

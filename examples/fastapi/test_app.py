@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from app import app
+
 from cekat_async import Conversation, ConversationPage
 from cekat_async.sandbox import Fault, Sandbox
 
@@ -71,7 +72,7 @@ async def test_inboxes(web: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
+    "fault,status",
     [
         (Fault.status(429, headers={"Retry-After": "3600"}), 503),
         (Fault.status(404), 404),

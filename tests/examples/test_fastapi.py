@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 def test_its_tests_pass(folder):
     """The tests of the copied example pass."""
-    ended = subprocess.run(  # noqa: S603 - our own tests
+    ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
