@@ -10,7 +10,7 @@ import msgspec
 
 from cekat_async import ConfigurationError
 from cekat_async.cli.formatting import format_option
-from cekat_async.cli.options import get_precedence, is_typed
+from cekat_async.cli.settings import get_precedence, is_typed
 from cekat_async.export.checks import build_filters
 from cekat_async.export.manifest import Filters
 from cekat_async.export.sinks.registry import OPTION_TARGETS, get_options
@@ -116,7 +116,13 @@ def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
         if order == 0:
             raise ConfigurationError("--by-inbox means all inboxes: leave it out, or --inbox")
         inboxes, by_inbox = (inboxes, False) if order > 0 else ((), True)
-    return build_filters(inboxes, options["status"], by_inbox=by_inbox)
+    return build_filters(
+        inboxes,
+        options["status"],
+        by_inbox=by_inbox,
+        since=options["since"],
+        until=options["until"],
+    )
 
 
 def _get_account(context: click.Context, account: str | None) -> str | None:
