@@ -327,7 +327,7 @@ def test_a_record_is_a_mapping_of_its_json() -> None:
 
 @pytest.mark.parametrize("name", ["pipeline", "extra", "to_dict", "_rare", "", "x"])
 def test_other_names_are_no_items(name: str) -> None:
-    """A name that is not in the JSON is a `KeyError`: a rare field without a value, an attribute."""
+    """A name that is not in the JSON is a `KeyError`: of a rare field, of an attribute."""
     with pytest.raises(KeyError):
         RECORD[name]
 
