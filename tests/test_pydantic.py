@@ -197,6 +197,14 @@ def test_unions_are_serialised(value: object) -> None:
     assert adapter.dump_python(value) == json.loads(adapter.dump_json(value)) == expected
 
 
+def test_a_value_that_was_never_validated_is_a_warning_of_pydantic() -> None:
+    """pydantic warns of a value of another type, as it does for its own types, and writes it."""
+    unchecked = Ticket.model_construct(conversation={"id": "x"})
+
+    with pytest.warns(UserWarning, match="expected a Conversation"):
+        assert unchecked.model_dump()["conversation"] == {"id": "x"}
+
+
 # --- the schema
 
 
