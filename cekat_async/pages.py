@@ -48,6 +48,7 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
     """
 
     response: ResponseDetails | None = None
+
     # The fields of a record that a notebook shows.
     _columns: ClassVar[tuple[str, ...]]
 

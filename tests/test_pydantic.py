@@ -109,7 +109,7 @@ def test_any_record_round_trips(fields: dict) -> None:
     ],
 )
 def test_other_values_are_invalid(value: object, reason: str | None) -> None:
-    """What is no record is a validation error of pydantic's own, in a union with others too."""
+    """A value that is no record is a validation error of pydantic's own, in a union too."""
     if reason is None:
         assert TypeAdapter(Label | Inbox).validate_python(value) is value
         return
@@ -197,12 +197,20 @@ def test_unions_are_serialised(value: object) -> None:
     assert adapter.dump_python(value) == json.loads(adapter.dump_json(value)) == expected
 
 
+def test_a_value_that_was_never_validated_is_a_warning_of_pydantic() -> None:
+    """pydantic warns of a value of another type, as it does for its own types, and writes it."""
+    unchecked = Ticket.model_construct(conversation={"id": "x"})
+
+    with pytest.warns(UserWarning, match="expected a Conversation"):
+        assert unchecked.model_dump()["conversation"] == {"id": "x"}
+
+
 # --- the schema
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
 def test_schemas_are_the_same_in_both_directions(kind: type) -> None:
-    """What a client may send and what it receives are one type."""
+    """A client sends and receives the same type."""
     adapter = TypeAdapter(kind)
 
     received = adapter.json_schema(mode="serialization")
@@ -276,7 +284,7 @@ def test_the_package_does_not_import_pydantic() -> None:
 
 
 def test_without_pydantic_records_are_no_serialisable_of_its(monkeypatch) -> None:
-    """A program that asks whether a record is one of pydantic's is told that it is not."""
+    """Without pydantic, a record has no serialiser of pydantic's."""
     from cekat_async.models.forms import pydantic_schema  # noqa: PLC0415 - a private part
 
     pydantic_schema._build_serializer.cache_clear()

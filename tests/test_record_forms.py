@@ -271,7 +271,7 @@ CYCLE.append(CYCLE)
     ],
 )
 def test_other_data_is_refused(kind, data, reason: str) -> None:
-    """What is no record raises `DecodeError`, which says what is wrong and where."""
+    """Data that is no record raises `DecodeError`, which says what is wrong and where."""
     with pytest.raises(DecodeError, match=reason) as caught:
         kind.from_dict(data)
 
@@ -281,7 +281,7 @@ def test_other_data_is_refused(kind, data, reason: str) -> None:
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", "\ud83d", b"[" * 100_000, b"null", b'"x"'])
 @pytest.mark.parametrize("kind", [Conversation, Inbox, Label, ConversationPage, MalformedRecord])
 def test_other_json_is_refused(kind, raw) -> None:
-    """What is no JSON, or JSON of something else, raises `DecodeError`."""
+    """Text that is no JSON, or JSON of something else, raises `DecodeError`."""
     with pytest.raises(DecodeError, match=f"^not a valid {kind.__name__}: "):
         kind.from_json(raw)
 
@@ -327,7 +327,7 @@ def test_a_record_is_a_mapping_of_its_json() -> None:
 
 @pytest.mark.parametrize("name", ["pipeline", "extra", "to_dict", "_rare", "", "x"])
 def test_other_names_are_no_items(name: str) -> None:
-    """What is not in the JSON is a `KeyError`: rare fields that were not sent, attributes."""
+    """A name that is not in the JSON is a `KeyError`: of a rare field, of an attribute."""
     with pytest.raises(KeyError):
         RECORD[name]
 

@@ -328,6 +328,21 @@ def wrong_conversations(conversation: Conversation) -> None:
     conversation.notes = "changed"  # type: ignore[misc]
 
 
+def forms(conversation: Conversation, page: ConversationPage, inboxes: InboxPage) -> None:
+    assert_type(Conversation.from_json(conversation.to_json()), Conversation)
+    assert_type(Conversation.from_dict(conversation.to_dict()), Conversation)
+    assert_type(Inbox.from_json("{}"), Inbox)
+    assert_type(Label.from_dict({}), Label)
+    assert_type(ConversationPage.from_json(page.to_json()), ConversationPage)
+    assert_type(InboxPage.from_dict(inboxes.to_dict()).items, tuple[Inbox, ...])
+    assert_type(page.malformed_records[0].to_dict(), dict[str, Any])
+    assert_type(dict(conversation), dict[str, Any])
+    assert_type(conversation["notes"], Any)
+    assert_type(list(conversation), list[str])
+    Conversation.from_dict([])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Conversation.from_json({})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def decoding() -> None:
     conversation = decode_conversation(b'{"id":"x"}')
     assert_type(conversation, Conversation)

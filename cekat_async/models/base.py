@@ -1,4 +1,4 @@
-"""What all record types share: unknown fields, the JSON form, and how they are shown."""
+"""The base of all record types: unknown fields, the JSON form, and how they are shown."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
@@ -31,12 +31,12 @@ class Record(
     # them is a third cheaper to build.
     gc=False,
 ):
-    """What all records share. Two are equal when all their fields are.
+    """The base of all records. Two are equal when all their fields are.
 
     Unknown fields are refused by the plain decoder of :mod:`msgspec`, so that the fast path
     notices them; the package's own decoding keeps them in ``extra``. To read a record back from
     JSON use :meth:`from_json`, not ``msgspec.json.decode``, and to write one use :meth:`to_json`:
-    ``msgspec.json.encode`` writes ``extra`` as an object, and loses where its fields belong.
+    ``msgspec.json.encode`` writes another form, with ``extra`` as an object.
 
     A record is also a read-only mapping, with the items of its :meth:`to_dict`. Its ``repr`` has
     its id and what is not personal, because it ends up in logs.
@@ -44,9 +44,9 @@ class Record(
 
     extra: Extra = NO_EXTRA
 
-    # What few records have: where it is None, it was probably not sent.
+    # Fields that few records have: one that is None was probably not sent.
     _rare: ClassVar[frozenset[str]] = frozenset()
-    # What the repr shows: no names and no messages.
+    # The fields that the repr shows: no names and no messages.
     _shown: ClassVar[tuple[str, ...]] = ("id",)
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,8 +23,8 @@ class MalformedRecord(JsonMapping, frozen=True):
     Attributes:
         index: Its position in the page, counted from 0.
         id: Its id, if it has a readable one.
-        field: Where it is malformed, as ``$.id``; ``$`` stands for the whole record.
-        reason: What is wrong there.
+        field: Where it is malformed, as ``$.id``; ``$`` is the whole record.
+        reason: Why it cannot be read.
         raw: The record's bytes as received.
     """
 

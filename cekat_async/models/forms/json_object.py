@@ -1,4 +1,4 @@
-"""What has a JSON form: ``to_dict`` and ``to_json``, ``from_dict`` and ``from_json``, pydantic."""
+"""The base of values with a JSON form: ``to_dict``, ``to_json``, ``from_dict``, ``from_json``."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 

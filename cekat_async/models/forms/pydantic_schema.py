@@ -146,7 +146,7 @@ def _serialize(kind: type[JsonObject], value: Any) -> dict[str, Any]:
 
     if isinstance(value, kind):
         return value.to_dict()
-    # A union goes on to its next type.
+    # A union tries its next type.
     raise PydanticSerializationUnexpectedValue(f"expected a {kind.__name__}")
 
 
