@@ -94,6 +94,8 @@ async def clients(session: ClientSession) -> None:
     assert_type(client.hooks, Hooks)
     client.hooks.emit(WalkBegun(walk=1, path="/api/conversations"))
     CekatClient(rate_limit=None, session=None)
+    assert_type(client.with_options(timeout=Timeout(deadline=5)), CekatClient)
+    assert_type(client.with_options(retry=RetryPolicy(attempts=1)), CekatClient)
     assert_type(client.limiter, Limiter)
     assert_type(client.limiter.snapshot(), LimiterSnapshot)
     CekatClient(rate_limit=client.limiter)
@@ -125,6 +127,8 @@ def on_event(event: HookEvent) -> None:
 
 def wrong_clients() -> None:
     CekatClient(hooks=1)  # type: ignore[arg-type]
+    CekatClient().with_options(retry=3)  # type: ignore[arg-type]
+    CekatClient().with_options(Timeout())  # type: ignore[call-arg]
     CekatClient(1)  # type: ignore[arg-type]
     CekatClient("key", "https://gw.example")  # type: ignore[call-arg]
     CekatClient(rate_limit=300)  # type: ignore[arg-type]
