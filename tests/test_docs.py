@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.pytest_project import run_project
+import yaml
 
 import cekat_async
 import cekat_async.budgets
@@ -19,6 +20,7 @@ from cekat_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
@@ -113,10 +115,19 @@ def test_the_sandbox_docstring_is_a_program(capsys):
     assert "503" in capsys.readouterr().out
 
 
+def test_yaml_of_the_docs_is_yaml():
+    """Each YAML block of the documentation is one document, a mapping."""
+    blocks = [block for page in PAGES for block in YAML.findall(page.read_text(encoding="utf-8"))]
+
+    assert blocks
+    assert all(isinstance(yaml.safe_load(block), dict) for block in blocks)
+
+
 def test_links_of_the_docs_lead_somewhere():
     """Each relative link of the documentation leads to a file of the project."""
     link = re.compile(r"\]\((?!https?:)([^)#]+)")
-    pages = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+    more = ("CONTRIBUTING.md", "benchmarks/README.md", "examples/README.md")
+    pages = [*PAGES, *(ROOT / name for name in more)]
     broken = [
         (page.name, target)
         for page in pages

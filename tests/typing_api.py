@@ -46,6 +46,7 @@ from cekat_async import (
     RawPage,
     ReplyReceived,
     RequestSent,
+    ResponseDetails,
     RetryPolicy,
     RetryScheduled,
     StageStatus,
@@ -145,6 +146,13 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
     assert_type(page.malformed_records, tuple[MalformedRecord, ...])
     assert_type(page.next_cursor, Cursor | None)
     assert_type(page.body, bytes)
+    assert_type(page.response, ResponseDetails | None)
+    if page.response is not None:
+        assert_type(page.response.headers["Date"], str)
+        assert_type(page.response.headers.get("Date"), str | None)
+        assert_type(page.response.request_id, str | None)
+        assert_type(page.response.waited, dict[str, float])
+        assert_type(page.response.seconds_waited, float)
     assert_type(page.raw, list[msgspec.Raw])
     assert_type(len(page), int)
     for item in page:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cekat_async._request.adaptive_limit import Flight
     from cekat_async._request.client_config import ClientConfig
     from cekat_async._request.timeouts import CallTimer
+    from cekat_async.models.response_details import ResponseDetails
     from cekat_async.models.steps import Steps
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]
@@ -130,15 +131,22 @@ class Pipeline:
             DeadlineExceededError: The call exceeded ``Timeout.request`` or ``Timeout.deadline``.
             CekatError: What the last attempt failed with.
         """
+        result, _ = await self.fetch_with_details(request, decode, inbox_id)
+        return result
+
+    async def fetch_with_details(
+        self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None
+    ) -> tuple[T, ResponseDetails]:
+        """Return what :meth:`fetch` does, and how the reply was received."""
         call = self._begin(request, inbox_id)
         try:
             call.begin()
-            result = await self._enforce(call, decode)
+            result, details = await self._enforce(call, decode)
         except BaseException as error:  # a cancellation too
             call.fail(error)
             raise
         call.succeed(result)
-        return result
+        return result, details
 
     def _begin(self, request: Request, inbox_id: str | None) -> Call:
         report = None
@@ -147,7 +155,9 @@ class Pipeline:
             report = CallReport(self.hooks, request, base_url, self._walk, inbox_id)
         return Call(request, self._limiter.get_pause_time, report)
 
-    async def _enforce(self, call: Call, decode: Callable[[Reply], Steps[T]]) -> T:
+    async def _enforce(
+        self, call: Call, decode: Callable[[Reply], Steps[T]]
+    ) -> tuple[T, ResponseDetails]:
         try:
             return await self._timers.enforce(
                 partial(self._run, call, decode), was_sent=lambda: call.attempts > 0
@@ -157,7 +167,9 @@ class Pipeline:
                 raise
             raise call.locate(error) from call.failure
 
-    async def _run(self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer) -> T:
+    async def _run(
+        self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
+    ) -> tuple[T, ResponseDetails]:
         return await run_with_retries(
             partial(self._attempt, call, decode, timer),
             policy=self._config.retry,
@@ -176,7 +188,7 @@ class Pipeline:
 
     async def _attempt(
         self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
-    ) -> T:
+    ) -> tuple[T, ResponseDetails]:
         try:
             # Fail fast: a closed client must not wait in the queue first, and a future or a
             # limiter of another event loop would raise errors of its own.
@@ -201,7 +213,9 @@ class Pipeline:
                 self._concurrency.wait, timer.deadline, timer.server_time_left
             )
 
-    async def _send(self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer) -> T:
+    async def _send(
+        self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
+    ) -> tuple[T, ResponseDetails]:
         call.waits.begin("quota")
         permit = await self._limiter.acquire(timer.deadline, timer.server_time_left)
         timer.leave_queue()
@@ -224,11 +238,12 @@ class Pipeline:
 
     async def _answer(
         self, call: Call, decode: Callable[[Reply], Steps[T]], sent: _Sent, reply: Reply
-    ) -> T:
+    ) -> tuple[T, ResponseDetails]:
         status = reply.status
         try:
             call.receive(reply)
-            return await self._decoded(reply, decode)
+            result = await self._decoded(reply, decode)
+            return result, call.describe(reply, self._config.api_key)
         except APIStatusError as error:
             # A 200 that says "success": false has its status in the body.
             status = error.status
