@@ -2,6 +2,7 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -16,7 +17,9 @@ _OVERLAP = 900.0
 _MICROSECONDS = 1_000_000
 
 
-class Cursor(msgspec.Struct, frozen=True):
+# A dataclass, because every web framework can read and write one.
+@dataclass(frozen=True, slots=True)
+class Cursor:
     """A position in the listing: two opaque strings of the server, kept byte for byte.
 
     Formatting a timestamp again could change it.

@@ -8,8 +8,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from support.pytest_project import run_project
 import yaml
+from support.pytest_project import run_project
 
 import cekat_async
 import cekat_async.budgets

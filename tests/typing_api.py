@@ -101,6 +101,8 @@ async def clients(session: ClientSession) -> None:
     Limiter(None)
     assert_type(client.traffic.requests, int)
     assert_type(client.traffic.retries, int)
+    assert_type(client.base_url, str)
+    assert_type(client.proxy, str | None)
     assert_type(await client.aclose(), None)
     version: str = __version__
     print(version)  # noqa: T201 - used, for the checkers

@@ -54,7 +54,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
             return
         if not isinstance(self.cursor, Cursor):
             raise ConfigurationError(f"cursor must be a Cursor or None, not {self.cursor!r}")
-        for name, text in msgspec.structs.asdict(self.cursor).items():
+        for name, text in msgspec.to_builtins(self.cursor).items():
             if len(require_text(f"cursor.{name}", text)) > LONGEST_CURSOR:
                 raise ConfigurationError(
                     f"cursor.{name} has {len(text):,} characters, and more than "

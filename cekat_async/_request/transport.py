@@ -81,6 +81,12 @@ class Transport:
         """Whether there is something left to close."""
         return self._owns_session and self._session is not None and not self._closed
 
+    @property
+    def proxy(self) -> str | None:
+        """The proxy of the environment that is used, without its user and password."""
+        url: URL | None = self._options["proxy"]
+        return None if url is None else str(url.origin())
+
     def require_open(self) -> None:
         """Raise :class:`ClientClosedError` if the client was closed."""
         if self._closed:

@@ -10,7 +10,7 @@ import msgspec
 
 from cekat_async import ConfigurationError
 from cekat_async.cli.formatting import format_option
-from cekat_async.cli.options import get_precedence, is_typed
+from cekat_async.cli.settings import get_precedence, is_typed
 from cekat_async.export.checks import build_filters
 from cekat_async.export.manifest import Filters
 from cekat_async.export.sinks.registry import OPTION_TARGETS, get_options

@@ -203,7 +203,7 @@ class Listing:
             self._deleted.add(number)
 
     def _note(self, change: Change) -> None:
-        """Remember a status that was given, and advance the clock to a later time that was given."""
+        """Remember a status that was given, and move the clock on to a later time that was given."""
         if change.status:
             self._statuses.add(change.status)
         self._clock = max(self._clock, change.created or 0, change.active or 0)
