@@ -288,15 +288,22 @@ def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
     return [malformed_at[index] if id_ is None else id_ for index, id_ in enumerate(page.ids)]
 
 
-def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
+_P = TypeVar("_P", ConversationPage, RawPage)
+
+
+def only(page: _P, wanted: Sequence[bool]) -> _P:
     """Return a page of those of its records that are wanted, its raw ones and its body too."""
     if all(wanted):
         return page
     indices = [index for index, is_wanted in enumerate(wanted) if is_wanted]
+    raw = page.raw
+    kept = [raw[index] for index in indices]
+    body = b'{"data":[%s]}' % b",".join(map(bytes, kept))
+    if isinstance(page, RawPage):
+        return msgspec.structs.replace(page, raw=kept, body=body)
     malformed_at = {odd.index: odd for odd in page.malformed_records}
     # The indices of the readable records, in the order of `items`.
     plain = (index for index in range(len(wanted)) if index not in malformed_at)
-    raw = page.raw
     return msgspec.structs.replace(
         page,
         items=tuple(item for index, item in zip(plain, page.items, strict=True) if wanted[index]),
@@ -305,8 +312,8 @@ def only(page: ConversationPage, wanted: Sequence[bool]) -> ConversationPage:
             for place, index in enumerate(indices)
             if index in malformed_at
         ),
-        body=b'{"data":[%s]}' % b",".join(bytes(raw[index]) for index in indices),
-        kept_raw=None if page.kept_raw is None else [raw[index] for index in indices],
+        body=body,
+        kept_raw=None if page.kept_raw is None else kept,
     )
 
 

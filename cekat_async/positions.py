@@ -88,6 +88,10 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
             listing sorted by that, records do not move when they change.
         by_activity: Pages whose cursor is another time.
         is_unordered: Whether the listing turned out not to be in time order.
+        start: The cursor that the walk began with; ``None`` for the front. It is later than all
+            that the walk wants, and what moves away from behind it is not wanted any more.
+        reads_all: Whether the listing turned out not to be in order of activity, so that a walk
+            of a range of time reads all of it.
         is_honoured: Whether the server is known to honour constructed cursors.
         is_serial: Whether no more segments are begun.
         watermark: Where the newest records were when the walk began: the end of its first probe.
@@ -107,6 +111,8 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
     by_creation: int = 0
     by_activity: int = 0
     is_unordered: bool = False
+    start: Cursor | None = None
+    reads_all: bool = False
     is_honoured: bool = False
     is_serial: bool = False
     watermark: Cursor | None = None
@@ -167,7 +173,7 @@ class Position:
         A walk that has not ended resumes where it stopped.
         """
         state = self._state
-        if state.parts or state.stage is Stage.NEW:
+        if state.parts or state.stage is Stage.NEW or state.start is not None:
             return self
         if not state.order and not state.is_unordered:
             return Position()  # nothing shows at which end records arrive
@@ -200,6 +206,7 @@ class Position:
             is_serial=True,
             by_creation=state.by_creation,
             by_activity=state.by_activity,
+            reads_all=state.reads_all,
         )
         if state.order > 0 and state.tail is not None:
             # Records that change move to the end, behind the start of the last page.

@@ -37,6 +37,7 @@ from cekat_async.cli.parameter_types import (
 from cekat_async.cli.reporter import Reporter, log_to
 from cekat_async.cli.settings import describe_bad_value, describe_settings, is_typed
 from cekat_async.cli.streams import lenient_stdout, optional_stderr
+from cekat_async.resources.time_range import parse_bound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,6 +138,8 @@ def conversations(
     inbox_id: str | None,
     stage_status: str | None,
     agent: str | None,
+    since: str | None,
+    until: str | None,
     maximum: int | None,
     columns: Sequence[ShownColumn] | None,
     as_json: bool,  # noqa: FBT001 - click passes it by name
@@ -149,7 +152,12 @@ def conversations(
     from cekat_async.cli.commands.listings import View, list_conversations  # noqa: PLC0415
     from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 
-    filters = {"inbox_id": inbox_id, "stage_status": stage_status}
+    filters = {
+        "inbox_id": inbox_id,
+        "stage_status": stage_status,
+        "since": since and parse_bound(since),
+        "until": until and parse_bound(until),
+    }
     view = View(
         columns, as_json, maximum, agent, describe_choice(context, OptionGroup.WHAT_TO_LIST)
     )

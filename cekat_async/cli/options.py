@@ -15,6 +15,7 @@ from cekat_async.cli.parameter_types import (
     Switch,
     complete_file_name,
     parse_file_name,
+    parse_moment,
     parse_rate_limit,
     parse_share,
     parse_text,
@@ -195,6 +196,13 @@ _STATUS = {
     "shell_complete": _complete_status,
 }
 
+_SINCE: dict[str, Any] = {
+    "type": parse_moment,
+    "metavar": "TIME",
+    "help": "Only last active since then: 3d, 12h, 2026-11-01, or a full time.",
+}
+_UNTIL = _SINCE | {"help": "Only last active until then; as --since."}
+
 filter_options = (
     option(
         "--inbox",
@@ -204,6 +212,8 @@ filter_options = (
         **text("ID", "Only this inbox."),
     ),
     option("--status", "stage_status", group=OptionGroup.WHAT_TO_LIST, cls=SingleOption, **_STATUS),
+    option("--since", group=OptionGroup.WHAT_TO_LIST, cls=SingleOption, **_SINCE),
+    option("--until", group=OptionGroup.WHAT_TO_LIST, cls=SingleOption, **_UNTIL),
 )
 export_options = (
     setting(
@@ -218,6 +228,8 @@ export_options = (
         group=OptionGroup.WHAT_TO_EXPORT,
     ),
     setting("--status", group=OptionGroup.WHAT_TO_EXPORT, cls=SingleOption, **_STATUS),
+    setting("--since", group=OptionGroup.WHAT_TO_EXPORT, cls=SingleOption, **_SINCE),
+    setting("--until", group=OptionGroup.WHAT_TO_EXPORT, cls=SingleOption, **_UNTIL),
     setting(
         "--incremental/--full",
         group=OptionGroup.WHAT_TO_EXPORT,

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from cekat_async import ConfigurationError, RateLimit
 from cekat_async.redaction import readable
+from cekat_async.resources.time_range import parse_bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ __all__ = [
     "Switch",
     "complete_file_name",
     "parse_file_name",
+    "parse_moment",
     "parse_rate_limit",
     "parse_share",
     "parse_target",
@@ -72,6 +74,17 @@ def parse_share(value: str) -> float:
     except ValueError:
         reason = f"a number above 0, and at most 1 (not {value!r})"
     raise click.BadParameter(f"write it like 0.5, {reason}.")
+
+
+def parse_moment(value: str) -> str:
+    """Return the text of a date, a time or a duration before now, if it is one."""
+    try:
+        parse_bound(value)
+    except ConfigurationError:
+        raise click.BadParameter(
+            f"write it like 3d, 12h, 2026-11-01, or 2026-11-01T08:00+07:00 (not {value!r})."
+        ) from None
+    return value
 
 
 def _decode(value: str) -> str:

@@ -30,6 +30,7 @@ from cekat_async.resources.listing import takes_page_size
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Callable, Iterable
+    from datetime import timedelta
     from typing import Any
     from uuid import UUID
 
@@ -50,6 +51,8 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
     inbox_ids: Iterable[str | UUID] = (),
     by_inbox: bool = False,
     stage_status: StageStatus | str | None = None,
+    since: datetime | timedelta | None = None,
+    until: datetime | timedelta | None = None,
     incremental: bool = False,
     restart: bool = False,
     replace: bool = False,
@@ -79,6 +82,10 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
         by_inbox: Walk each inbox of the account by itself, so that one that fails does not end the
             others. Conversations of an inbox that the account does not list are not in it.
         stage_status: Only this status.
+        since: Only conversations that were last active at this moment or later: a datetime with a
+            time zone, or a timedelta before the export began. Up to a page of older ones may be
+            included, and more if the listing is not in order of activity (a warning says so).
+        until: Only conversations that were last active at this moment or earlier; as ``since``.
         incremental: Fetch only what has changed since the last export to this target began, and
             merge it into the target. If there was no export, fetch everything.
         restart: Drop what an unfinished export has fetched.
@@ -114,7 +121,7 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
     export = Export(
         client,
         target,
-        filters=build_filters(inbox_ids, stage_status, by_inbox=by_inbox),
+        filters=build_filters(inbox_ids, stage_status, by_inbox=by_inbox, since=since, until=until),
         account=account,
         checkpoint=checkpoint,
     )
@@ -221,7 +228,7 @@ class Export:
             tracker.resume(await self._worker.do(self._checkpoint.counts), opened.expected)
             async with tracker.watch_limiter():
                 self._collector = Collector(self._checkpoint, self._worker, tracker, on_progress)
-                pages = await self._open_walks(page_size, concurrency, on_malformed)
+                pages = await self._open_walks(job.filters, page_size, concurrency, on_malformed)
                 await self._collector.collect(pages)
                 await self._publish(tracker, opened, job, on_progress)
         finally:
@@ -234,12 +241,13 @@ class Export:
         return self.report
 
     def _open(self, policy: Policy) -> OpenedExport:
+        began = datetime.now(UTC)
         wanted = Job(
             account=self._account,
             key_fingerprint=self._client.account,
             target=self._name_target(),
-            filters=self._filters,
-            began=datetime.now(UTC),
+            filters=self._filters.resolve(began),
+            began=began,
         )
         check = self._worker.check
         return open_export(self._checkpoint, self._sink, wanted, policy, check)
@@ -254,14 +262,20 @@ class Export:
         return readable(usual.name if is_beside else str(usual.absolute()))
 
     async def _open_walks(
-        self, page_size: int, concurrency: int, on_malformed: Callable[[MalformedRecord], object]
+        self,
+        filters: Filters,
+        page_size: int,
+        concurrency: int,
+        on_malformed: Callable[[MalformedRecord], object],
     ) -> AsyncGenerator[ConversationPage, None]:
         """Return the pages of all listings, from the positions in the checkpoint."""
         partitions = await self._worker.do(self._checkpoint.partitions)
         positions = {key: (one.position or Position()).again() for key, one in partitions.items()}
         options: dict[str, Any] = {
             "page_size": page_size,
-            "stage_status": self._filters.stage_status,
+            "stage_status": filters.stage_status,
+            "since": filters.since_time,
+            "until": filters.until_time,
             "segments": concurrency,
             "on_malformed": on_malformed,
         }

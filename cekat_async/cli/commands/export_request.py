@@ -116,7 +116,13 @@ def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
         if order == 0:
             raise ConfigurationError("--by-inbox means all inboxes: leave it out, or --inbox")
         inboxes, by_inbox = (inboxes, False) if order > 0 else ((), True)
-    return build_filters(inboxes, options["status"], by_inbox=by_inbox)
+    return build_filters(
+        inboxes,
+        options["status"],
+        by_inbox=by_inbox,
+        since=options["since"],
+        until=options["until"],
+    )
 
 
 def _get_account(context: click.Context, account: str | None) -> str | None:
