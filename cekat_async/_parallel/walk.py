@@ -156,6 +156,8 @@ class ParallelWalk:
             PaginationError: The listing changes faster than it is read.
         """
         needs_probe = self._catch_up.needs_probe
+        if needs_probe and segment not in self._chain.segments:
+            return None  # the walker that read the first page makes the probe
         if segment is not None and not segment.is_over and not needs_probe:
             return segment
         if self._waiting:
