@@ -2,9 +2,15 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
+import logging
+
+import msgspec
+
 from cekat_async.export.manifest import Counts, Manifest
 
-__all__ = ["ExportProgress", "ExportReport"]
+__all__ = ["ExportProgress", "ExportReport", "build_report"]
+
+_log = logging.getLogger("cekat_async")
 
 
 class ExportProgress(Counts, frozen=True, kw_only=True):
@@ -85,3 +91,14 @@ class ExportReport(ExportProgress, frozen=True, kw_only=True):
     def is_complete(self) -> bool:
         """Whether every partition is; ``manifest.partitions`` shows which is not, and why."""
         return self.manifest.complete
+
+
+def build_report(progress: ExportProgress, manifest: Manifest, target: str) -> ExportReport:
+    """Return the report of an export that has ended like this, and log its counts."""
+    _log.debug(
+        "%d pages brought %d records, %d of them again, in %d requests",
+        *(manifest.pages, manifest.fetched, manifest.repeats, manifest.requests),
+    )
+    facts = msgspec.structs.asdict(progress)
+    facts["conversations"] = manifest.fetched - manifest.repeats
+    return ExportReport(target=target, manifest=manifest, **facts)
