@@ -254,6 +254,12 @@ export_options = (
         metavar="FILE",
         help="Where to keep what has come until all has.  [default: beside the target]",
     ),
+    setting(
+        "--metrics-file",
+        type=parse_file_name,
+        metavar="FILE",
+        help="Write metrics of the run here, for Prometheus.",
+    ),
     setting("--table", **text("NAME", "The table in a database.  [default: conversations]")),
     switch("--keep-formulas", "In CSV, leave cells as they are that a spreadsheet would run."),
 )

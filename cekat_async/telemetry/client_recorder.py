@@ -45,7 +45,7 @@ class ClientRecorder:
     Args:
         tracer: Starts the spans.
         measurements: Gets the numbers.
-        quota: Is refreshed with each request.
+        quota: Is refreshed after each attempt.
         get_parent: Returns the open span that a walk or a call of the present task is part of.
         is_recording: Whether anything is recorded now.
     """
@@ -103,7 +103,6 @@ class ClientRecorder:
         request = build_request_attributes(event.method, event.url, call.path)
         call.begin_attempt(event.attempt, request, event.waited)
         self._measurements.add_waits(request, event.waited)
-        self._quota.refresh()
 
     def end_attempt(self, event: ReplyReceived) -> None:
         """End the span of an attempt that got a reply."""
@@ -117,11 +116,11 @@ class ClientRecorder:
 
     def fail_attempt(self, event: RequestFailed) -> None:
         """End the span of an attempt that got no reply."""
-        if (call := self._calls.get(event.call)) is not None:
-            call.end_attempt(event.error)
-            self._measurements.add_attempt(
-                call.request, event.seconds, status=None, error=event.error
-            )
+        if (call := self._calls.get(event.call)) is None:
+            return
+        call.end_attempt(event.error)
+        self._measurements.add_attempt(call.request, event.seconds, status=None, error=event.error)
+        self._quota.refresh()
 
     def add_retry(self, event: RetryScheduled) -> None:
         """Note a retry on the span of its page."""

@@ -1,7 +1,7 @@
 """The quota in use, as gauges.
 
 The reader of metrics is another thread, and a limiter belongs to its event loop. So its state is
-read when requests are sent and answered.
+read after each attempt.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cekat_async import CekatClient, Limiter, LimiterSnapshot
 
 __all__ = ["QuotaGauges"]
-
-_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class QuotaGauges:
@@ -56,7 +54,7 @@ class QuotaGauges:
         self._observed.append(_Quota(client))
 
     def refresh(self) -> None:
-        """Read the state of the limiters of this thread, at most once a second."""
+        """Read the state of the limiters of this thread."""
         for one in self._observed:
             one.refresh()
 
@@ -68,7 +66,7 @@ class QuotaGauges:
 
 
 class _Quota:
-    """The quota of one client, as of a second ago or less if it is sending requests."""
+    """The quota of one client, as of its last request."""
 
     def __init__(self, client: CekatClient) -> None:
         self.account = client.account
@@ -82,10 +80,9 @@ class _Quota:
         return self._limiter() is not None
 
     def refresh(self) -> None:
-        now, limiter = time.monotonic(), self._limiter()
-        is_due = self._snapshot is None or now - self._at >= _SECONDS_BETWEEN_LOOKS
-        if is_due and limiter is not None and get_ident() == self._thread:
-            self._snapshot, self._at = limiter.snapshot(), now
+        limiter = self._limiter()
+        if limiter is not None and get_ident() == self._thread:
+            self._snapshot, self._at = limiter.snapshot(), time.monotonic()
 
     def get_limit(self) -> int | None:
         snapshot = self._get_snapshot()
