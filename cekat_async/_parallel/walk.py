@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cekat_async._api.log_text import describe_for_log
 from cekat_async._paging.constructed_cursors import CursorTimes
 from cekat_async._parallel.catch_up import CatchUp, SmallPages, WholePasses
 from cekat_async._parallel.chain import SegmentChain
@@ -179,7 +180,8 @@ class ParallelWalk:
         status, or search for too long. If it answers nothing at all, the first segment fails too.
         """
         if segment.is_unconfirmed and not isinstance(error, _ABOUT_ANY_REQUEST):
-            self._chain.fall_back(f"the server does not answer a constructed cursor: {error}")
+            why = describe_for_log(error)
+            self._chain.fall_back(f"the server does not answer a constructed cursor: {why}")
         return segment.is_dropped
 
     def _read_next(self) -> Segment | None:
