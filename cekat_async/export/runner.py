@@ -15,14 +15,13 @@ from cekat_async.export.checks import Policy, build_filters, require_own_checkpo
 from cekat_async.export.collecting import Collector
 from cekat_async.export.event_emitter import EventEmitter
 from cekat_async.export.existing_target import ExistingTarget
-from cekat_async.export.opening import OpenedExport, open_export
+from cekat_async.export.opening import OpenedExport, name_target, open_export
 from cekat_async.export.progress import ProgressTracker
 from cekat_async.export.publishing import Publication
 from cekat_async.export.report import ExportProgress, ExportReport, build_report
 from cekat_async.export.sinks.base import Interruptible
 from cekat_async.export.sinks.registry import sink_for
 from cekat_async.export.worker import Worker, report_until_done
-from cekat_async.redaction import readable
 from cekat_async.resources.listing import takes_page_size
 
 if TYPE_CHECKING:
@@ -252,21 +251,12 @@ class Export:
         wanted = Job(
             account=self._account,
             key_fingerprint=self._client.account,
-            target=self._name_target(),
+            target=name_target(self._checkpoint.path, self._sink),
             filters=self._filters,
             began=datetime.now(UTC),
         )
         check = self._worker.check
         return open_export(self._checkpoint, self._sink, wanted, policy, check)
-
-    def _name_target(self) -> str:
-        """Return the target's name in a checkpoint, the same from every working directory."""
-        usual = self._sink.checkpoint
-        if usual is None:
-            return self._sink.target
-        # A checkpoint next to its target may be moved together with it.
-        is_beside = self._checkpoint.path.absolute() == usual.absolute()
-        return readable(usual.name if is_beside else str(usual.absolute()))
 
     async def _open_walks(
         self, page_size: int, concurrency: int, on_malformed: Callable[[MalformedRecord], object]

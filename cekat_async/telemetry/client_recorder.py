@@ -1,4 +1,4 @@
-"""What a client does, as spans and measurements: its walks, calls, attempts and waits."""
+"""Spans and measurements of clients: their walks, calls, attempts and waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export reports to the hooks of its client, in addition to the events of its requests.
+"""The events that an export emits to the hooks of its client, besides those of its requests.
 
 No event holds a file name, an account's name or a text of the server's.
 """

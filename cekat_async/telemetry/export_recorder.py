@@ -1,4 +1,4 @@
-"""What exports do, as spans and measurements: their steps and partitions."""
+"""Spans and measurements of exports: their steps and partitions."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class OpenTelemetry:
         return self._client.open_spans + self._exports.open_spans
 
     def observe(self, client: CekatClient) -> None:
-        """Report the quota that a client has and uses, as long as it exists.
+        """Report the quota that a client has and uses.
 
         Call it in the thread in which the client is used.
         """

@@ -49,7 +49,7 @@ class QuotaGauges:
         )
 
     def observe(self, client: CekatClient) -> None:
-        """Report the quota of a client from now on, as long as it exists."""
+        """Report the quota of a client, until a window after it is gone."""
         self._observed = [one for one in self._observed if one.is_alive]
         self._observed.append(_Quota(client))
 
@@ -92,8 +92,7 @@ class _Quota:
         snapshot = self._get_snapshot()
         if snapshot is None:
             return None
-        # If nothing has been sent for a whole window, the window is empty.
-        return snapshot.used if time.monotonic() - self._at < snapshot.per else 0
+        return 0 if self._is_idle(snapshot) else snapshot.used
 
     def get_utilization(self) -> float | None:
         limit, usage = self.get_limit(), self.get_usage()
@@ -101,5 +100,12 @@ class _Quota:
 
     def _get_snapshot(self) -> LimiterSnapshot | None:
         """Return the last snapshot; ``None`` if there is none, or no limit."""
-        snapshot = self._snapshot if self.is_alive else None
-        return None if snapshot is None or snapshot.limit is None else snapshot
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.limit is None:
+            return None
+        # The last report of a program is sent when its client is gone.
+        return None if self._is_idle(snapshot) and not self.is_alive else snapshot
+
+    def _is_idle(self, snapshot: LimiterSnapshot) -> bool:
+        """Whether nothing has been sent for a whole window, so that the window is empty."""
+        return time.monotonic() - self._at >= snapshot.per

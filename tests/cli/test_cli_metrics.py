@@ -218,7 +218,7 @@ def test_the_file_may_be_set(cekat, served, tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_no_metrics_is_replaced(cekat, served, tmp_path):
-    """What was in the file before, if it is no text of metrics, is ignored."""
+    """If the file held something else before, that is ignored."""
     (tmp_path / "m.prom").write_bytes(b"\xff not metrics\ncekat_export_last_exit_code x\n")
     with served(5):
         cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")

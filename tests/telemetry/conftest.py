@@ -1,4 +1,4 @@
-"""What a hook reports, in memory."""
+"""A hook that reports to memory."""
 
 import pytest
 from support.otel import Recorded

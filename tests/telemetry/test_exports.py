@@ -1,4 +1,4 @@
-"""What an export reports: its events, its spans and its metrics."""
+"""The events, spans and metrics of an export."""
 
 import asyncio
 

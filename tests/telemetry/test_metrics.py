@@ -101,8 +101,8 @@ async def test_the_quota_without_a_limit(recorded):
         assert recorded.points("cekat.quota.utilization") == []
 
 
-async def test_the_quota_of_a_client_that_is_gone(recorded):
-    """A client that is observed can be collected, and is reported no more."""
+async def test_the_quota_of_a_client_that_is_gone(recorded, monkeypatch):
+    """A client that is observed can be collected. It is reported for one more window."""
     async with Sandbox(10, quota=None) as sandbox:
         for _ in range(2):
             rate = RateLimit(20, 60)
@@ -111,9 +111,14 @@ async def test_the_quota_of_a_client_that_is_gone(recorded):
                 await client.conversations.page()
             del client
             gc.collect()
-
-            assert recorded.points("cekat.quota.limit") == []
     assert len(recorded.hook._quota._observed) == 1
+    assert recorded.total("cekat.quota.usage") == 1
+
+    later = time.monotonic() + 61
+    monkeypatch.setattr(quota, "time", SimpleNamespace(monotonic=lambda: later))
+    assert recorded.points("cekat.quota.limit") == []
+    assert recorded.points("cekat.quota.usage") == []
+    assert recorded.points("cekat.quota.utilization") == []
 
 
 async def test_the_quota_belongs_to_a_thread(recorded):

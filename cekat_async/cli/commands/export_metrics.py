@@ -83,7 +83,7 @@ class ExportMetrics:
         reporter: Reports that the file cannot be written.
         path: The file.
         export: The export.
-        counts: What the export's client did.
+        counts: The hook of the export's client.
         labels: The labels of all metrics.
     """
 

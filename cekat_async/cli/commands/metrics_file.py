@@ -27,7 +27,7 @@ class Gauge(NamedTuple):
 
     Attributes:
         name: Its name.
-        text: What it is.
+        text: Its description.
         values: Its values: one under ``""``, or one for each value of ``label``.
         label: The name of the label that tells them apart.
     """
