@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cekat_async.cli import ExitCode
 from cekat_async.cli.commands import export_metrics
-from cekat_async.sandbox import Fault
+from cekat_async.sandbox import Fault, Live
 
 FAST = ("--rate-limit", "10000/60")
 
@@ -57,6 +57,18 @@ def test_the_metrics_of_an_export(cekat, served, tmp_path):
     assert 0 < found["quota_share_ratio"] <= 1
     assert sandbox.api_key not in (tmp_path / "m.prom").read_text()
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_lost_replies_and_catch_up_are_counted(cekat, served, tmp_path):
+    """Requests without a reply have the status "none", and catch-up passes are counted."""
+    with served(2500, live=Live(messages=30, seed=3)) as sandbox:
+        sandbox.fail_next(Fault.drop())
+        typed = ("export", "x.jsonl", *FAST, "--concurrency", "1", "--metrics-file", "m.prom")
+        assert cekat(*typed).code == ExitCode.DONE
+        found = read_metrics(tmp_path / "m.prom")
+
+    assert found["requests", "none"] == 1
+    assert found["catch_up_passes"] >= 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")

@@ -5,6 +5,8 @@ from contextlib import aclosing
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from support.clock import until
 from support.otel import Recorded, account, events_of
@@ -14,6 +16,7 @@ from cekat_async import (
     CallBegun,
     CallFailed,
     CekatError,
+    HookEvent,
     PageFetched,
     PauseBegun,
     RateLimit,
@@ -21,11 +24,13 @@ from cekat_async import (
     RequestFailed,
     RequestSent,
     RetryPolicy,
+    RetryScheduled,
     Timeout,
     WalkBegun,
     WalkEnded,
 )
 from cekat_async.sandbox import Fault, Sandbox
+from cekat_async.telemetry import OpenTelemetry
 from cekat_async.telemetry.attributes import get_template
 
 LIST, GET = "/api/conversations", "GET /api/conversations"
@@ -252,17 +257,51 @@ def test_a_page_ends_its_attempt(recorded):
     assert attempt.attributes["server.port"] == 443
 
 
+def test_ids_in_a_path_are_not_shown(recorded):
+    """A span of ``get()`` shows the template of its path, and no id."""
+    path = "/api/contacts/+62812345/messages"
+    for event in (
+        CallBegun(call=1, walk=None, path=path),
+        RequestSent(
+            call=1, walk=None, attempt=1, method="GET", url=f"https://x.example/gw{path}", waited={}
+        ),
+        ReplyReceived(call=1, walk=None, attempt=1, status=404, seconds=1.0, size=1),
+        CallFailed(call=1, walk=None, attempts=1, error="NotFoundError", seconds=1.0, status=404),
+    ):
+        recorded.hook(event)
+
+    page, attempt = recorded.spans
+    assert attempt.name == "GET /api/contacts/{id}/messages"
+    assert attempt.attributes["url.full"] == "https://x.example/gw/api/contacts/{id}/messages"
+    assert page.attributes["url.template"] == "/api/contacts/{id}/messages"
+    assert "62812345" not in page.to_json() + attempt.to_json() + recorded.metrics_json
+
+
+async def test_what_is_not_sampled_is_measured(recorded):
+    """Without its span, a request is still counted."""
+    hook = OpenTelemetry(
+        tracer_provider=TracerProvider(sampler=ALWAYS_OFF), meter_provider=recorded.meter_provider
+    )
+    async with account(150, hooks=[hook, recorded.hook]) as (_, client):
+        await client.conversations.list().collect()
+
+    assert recorded.total("cekat.client.pages") == 4
+    assert hook.open_spans == 0
+
+
 def test_events_of_what_never_began_are_ignored(recorded):
-    """A hook that joins late ignores walks and calls whose beginning it has not seen."""
+    """A hook ignores walks and calls whose beginning it has not seen, and events of others."""
     of_call = {"call": 7, "walk": 3}
     for event in (
         CallBegun(**of_call, path=LIST),
         RequestSent(**of_call, attempt=1, method="GET", url="http://x", waited={"quota": 1.0}),
         ReplyReceived(**of_call, attempt=1, status=200, seconds=1.0, size=1),
         RequestFailed(**of_call, attempt=1, error="X", seconds=1.0),
+        RetryScheduled(**of_call, attempt=1, seconds=1.0, error="X"),
         PageFetched(**of_call, records=1, malformed_records=0, attempts=1, seconds=1.0),
         CallFailed(**of_call, attempts=1, error="X", seconds=1.0),
         WalkEnded(walk=3, pages=0, records=0),
+        HookEvent(),
     ):
         recorded.hook(event)
 
