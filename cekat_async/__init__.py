@@ -25,6 +25,7 @@ from cekat_async.models import (
 )
 from cekat_async.models.raw_json import record_id
 from cekat_async.models.record_shape import decode_conversation
+from cekat_async.models.response_details import ResponseDetails
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 from cekat_async.positions import Cursor, Position
 
@@ -80,6 +81,7 @@ __all__ = [
     "ReplyReceived",
     "RequestFailed",
     "RequestSent",
+    "ResponseDetails",
     "RetryPolicy",
     "RetryScheduled",
     "SharedBudget",

@@ -12,6 +12,7 @@ import msgspec
 from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.models.base import IdentifiedRecord, Record
 from cekat_async.models.raw_json import cut_records, fits_at_once, join_lines, lines, record_id
+from cekat_async.models.response_details import ResponseDetails
 from cekat_async.positions import Cursor, Position
 
 __all__ = [
@@ -39,12 +40,15 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
         body: The whole reply as received.
         kept_raw: The records' bytes, if cutting them from the body again would take long; else
             ``None``. Use ``raw``, which is there in either case.
+        response: How the page was received: status, headers, attempts, waits; ``None`` for a page
+            that no request has returned.
     """
 
     items: tuple[_R, ...] = ()
     malformed_records: tuple[MalformedRecord, ...] = ()
     body: bytes = b'{"data":[]}'
     kept_raw: list[msgspec.Raw] | None = None
+    response: ResponseDetails | None = None
 
     @property
     def raw(self) -> list[msgspec.Raw]:
@@ -162,6 +166,7 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
         next_cursor: Leads to the next page; ``None`` on the last page.
         cursor_error: As in :class:`ConversationPage`.
         inbox_id: The inbox that was asked for; ``None`` for all inboxes.
+        response: As in :class:`Page`.
     """
 
     raw: list[msgspec.Raw] = []
@@ -169,6 +174,7 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: Cursor | None = None
     cursor_error: str | None = None
     inbox_id: str | None = None
+    response: ResponseDetails | None = None
 
     @property
     def ids(self) -> list[str | None]:

@@ -41,6 +41,7 @@ NOT_PURE = {
         "hooks",
         "pipeline",
         "retry",
+        "session",
         "timeouts",
         "transport",
     },
@@ -208,7 +209,15 @@ def test_pure_files_open_and_print_nothing(path: Path) -> None:
     [
         ("tenacity", {"_request.retry"}),
         ("aiolimiter", {"_ratelimit.leaky_bucket"}),
-        ("aiohttp", {"_request.transport", "_request.aiohttp_errors", "_request.connections"}),
+        (
+            "aiohttp",
+            {
+                "_request.transport",
+                "_request.aiohttp_errors",
+                "_request.connections",
+                "_request.session",
+            },
+        ),
     ],
 )
 def test_few_files_know_a_library(library: str, owners: set[str]) -> None:

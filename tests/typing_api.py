@@ -46,6 +46,7 @@ from cekat_async import (
     RawPage,
     ReplyReceived,
     RequestSent,
+    ResponseDetails,
     RetryPolicy,
     RetryScheduled,
     StageStatus,
@@ -96,6 +97,8 @@ async def clients(session: ClientSession) -> None:
     assert_type(client.hooks, Hooks)
     client.hooks.emit(WalkBegun(walk=1, path="/api/conversations"))
     CekatClient(rate_limit=None, session=None)
+    assert_type(client.with_options(timeout=Timeout(deadline=5)), CekatClient)
+    assert_type(client.with_options(retry=RetryPolicy(attempts=1)), CekatClient)
     assert_type(client.limiter, Limiter)
     assert_type(client.limiter.snapshot(), LimiterSnapshot)
     CekatClient(rate_limit=client.limiter)
@@ -125,6 +128,8 @@ def on_event(event: HookEvent) -> None:
 
 def wrong_clients() -> None:
     CekatClient(hooks=1)  # type: ignore[arg-type]
+    CekatClient().with_options(retry=3)  # type: ignore[arg-type]
+    CekatClient().with_options(Timeout())  # type: ignore[call-arg]
     CekatClient(1)  # type: ignore[arg-type]
     CekatClient("key", "https://gw.example")  # type: ignore[call-arg]
     CekatClient(rate_limit=300)  # type: ignore[arg-type]
@@ -148,6 +153,13 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
     assert_type(page.malformed_records, tuple[MalformedRecord, ...])
     assert_type(page.next_cursor, Cursor | None)
     assert_type(page.body, bytes)
+    assert_type(page.response, ResponseDetails | None)
+    if page.response is not None:
+        assert_type(page.response.headers["Date"], str)
+        assert_type(page.response.headers.get("Date"), str | None)
+        assert_type(page.response.request_id, str | None)
+        assert_type(page.response.waited, dict[str, float])
+        assert_type(page.response.seconds_waited, float)
     assert_type(page.raw, list[msgspec.Raw])
     assert_type(len(page), int)
     for item in page:

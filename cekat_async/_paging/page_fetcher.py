@@ -94,12 +94,14 @@ class PageFetcher(Generic[P]):
         inbox_id = self.query.inbox_id
         try:
             request = self.query.request(position)
-            page = await self._pipeline.fetch(request, self._decode, inbox_id)
+            page, details = await self._pipeline.fetch_with_details(request, self._decode, inbox_id)
         except CekatError as error:
             cursor = position if isinstance(position, Cursor) else None
             error.locate(cursor=cursor, inbox_id=inbox_id)
             raise
-        return page if inbox_id is None else msgspec.structs.replace(page, inbox_id=inbox_id)
+        if inbox_id is None:  # a page of inboxes has none
+            return msgspec.structs.replace(page, response=details)
+        return msgspec.structs.replace(page, response=details, inbox_id=inbox_id)
 
     def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
         """Complete and return an error that no request raised: about a page that has arrived."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cekat_async._api.replies import redact_headers
 from cekat_async._ratelimit.clock import time_now
 from cekat_async._request.hooks import (
     CallBegun,
@@ -16,6 +17,7 @@ from cekat_async._request.hooks import (
     next_number,
 )
 from cekat_async.errors import APIStatusError
+from cekat_async.models.response_details import ResponseDetails
 from cekat_async.pages import count_records
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from cekat_async._api.requests import Request
     from cekat_async._request.hooks import Hooks
     from cekat_async.errors import CekatError
+    from cekat_async.redaction import Secret
 
 __all__ = ["Call", "CallReport", "Waits"]
 
@@ -33,7 +36,7 @@ _SHORTEST_WAIT = 0.001
 
 
 class Waits:
-    """The seconds that one call has waited, by reason.
+    """The seconds that one call has waited, by reason. It begins with ``"quota"``.
 
     Time in which the server had asked for a pause counts as ``"pause"``, whatever else the call
     waited for.
@@ -42,6 +45,7 @@ class Waits:
         get_pause_time: Returns for how many seconds the server has paused requests so far.
 
     Attributes:
+        began: When it began.
         total: The waits of the whole call.
         latest: The waits since :meth:`take_latest`.
     """
@@ -50,14 +54,16 @@ class Waits:
         self.total: dict[str, float] = {}
         self.latest: dict[str, float] = {}
         self._get_pause_time = get_pause_time
-        self._reason: str | None = None
-        self._since = self._pause_time_before = 0.0
+        self._reason: str | None = "quota"
+        self.began = self._since = time_now()
+        self._pause_time_before = get_pause_time()
 
     def begin(self, reason: str) -> None:
         """Begin to wait for something. It ends what was waited for before."""
-        self.end()
-        self._reason = reason
-        self._since, self._pause_time_before = time_now(), self._get_pause_time()
+        if reason != self._reason:
+            self.end()
+            self._reason = reason
+            self._since, self._pause_time_before = time_now(), self._get_pause_time()
 
     def end(self) -> None:
         """End the wait."""
@@ -101,17 +107,26 @@ class Call:
         self.waits = Waits(get_pause_time)
         self.failure: CekatError | None = None
         self._report = report
-        self._began = time_now()
 
     @property
     def seconds(self) -> float:
         """The seconds since it began."""
-        return time_now() - self._began
+        return time_now() - self.waits.began
 
     def locate(self, error: CekatError) -> CekatError:
         """Record on an error which request it is about, and how often that was sent."""
         error.attempts = self.attempts
         return error.locate(path=self.request.path)
+
+    def describe(self, reply: Reply, key: Secret) -> ResponseDetails:
+        """Return how a reply was received, without the key."""
+        return ResponseDetails(
+            status=reply.status,
+            headers=redact_headers(reply.headers, key),
+            attempts=self.attempts,
+            waited=self.waits.total,
+            seconds=self.seconds,
+        )
 
     def begin(self) -> None:
         """Report that it begins."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cekat_async._request.adaptive_limit import Flight
     from cekat_async._request.client_config import ClientConfig
     from cekat_async._request.timeouts import CallTimer
+    from cekat_async.config import Timeout
+    from cekat_async.models.response_details import ResponseDetails
     from cekat_async.models.steps import Steps
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]
@@ -42,6 +44,10 @@ T = TypeVar("T")
 
 class Exchanger(Protocol):
     """What moves one request and one whole reply: the transport, or a script that plays it."""
+
+    def with_timeout(self, timeout: Timeout) -> Exchanger:
+        """Return one with other time limits, over the same connections."""
+        ...
 
     def require_usable(self) -> None:
         """Raise if it cannot send a request from here: closed, or of another event loop."""
@@ -92,8 +98,20 @@ class Pipeline:
         self._concurrency = ConcurrencyLimit(config.concurrency)
         self._timers = CallTimers(config.timeout, limiter.get_pause_time)
         self._walk: int | None = None
-        if self.hooks:
-            limiter.pause_listeners.add(self.hooks)
+
+    def with_options(self, config: ClientConfig) -> Self:
+        """Return a pipeline with another retry policy and time limits, which shares the rest.
+
+        Its calls end when this pipeline is closed, too.
+        """
+        other = copy(self)
+        other._set_options(config)  # noqa: SLF001 - of the same class
+        return other
+
+    def _set_options(self, config: ClientConfig) -> None:
+        self._config = config
+        self._transport = self._transport.with_timeout(config.timeout)
+        self._timers = self._timers.derive(config.timeout)
 
     def for_walk(self, walk: int | None) -> Self:
         """Return this pipeline for the calls of one walk, whose number their events have."""
@@ -111,10 +129,18 @@ class Pipeline:
         """How many may be under way at once now: fewer while the server refuses that many."""
         return self._concurrency.now
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed. Calls are refused then."""
+        return self._timers.is_closed
+
+    def require_open(self) -> None:
+        """Raise :class:`ClientClosedError` if it was closed."""
+        self._timers.require_open()
+
     def close(self) -> None:
         """Cancel all calls that are under way. They raise ``ClientClosedError``."""
         self._timers.close()
-        self._limiter.pause_listeners.discard(self.hooks)
 
     async def fetch(
         self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None
@@ -130,15 +156,22 @@ class Pipeline:
             DeadlineExceededError: The call exceeded ``Timeout.request`` or ``Timeout.deadline``.
             CekatError: What the last attempt failed with.
         """
+        result, _ = await self.fetch_with_details(request, decode, inbox_id)
+        return result
+
+    async def fetch_with_details(
+        self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None
+    ) -> tuple[T, ResponseDetails]:
+        """Return what :meth:`fetch` does, and how the reply was received."""
         call = self._begin(request, inbox_id)
         try:
             call.begin()
-            result = await self._enforce(call, decode)
+            result, details = await self._enforce(call, decode)
         except BaseException as error:  # a cancellation too
             call.fail(error)
             raise
         call.succeed(result)
-        return result
+        return result, details
 
     def _begin(self, request: Request, inbox_id: str | None) -> Call:
         report = None
@@ -147,7 +180,9 @@ class Pipeline:
             report = CallReport(self.hooks, request, base_url, self._walk, inbox_id)
         return Call(request, self._limiter.get_pause_time, report)
 
-    async def _enforce(self, call: Call, decode: Callable[[Reply], Steps[T]]) -> T:
+    async def _enforce(
+        self, call: Call, decode: Callable[[Reply], Steps[T]]
+    ) -> tuple[T, ResponseDetails]:
         try:
             return await self._timers.enforce(
                 partial(self._run, call, decode), was_sent=lambda: call.attempts > 0
@@ -157,7 +192,9 @@ class Pipeline:
                 raise
             raise call.locate(error) from call.failure
 
-    async def _run(self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer) -> T:
+    async def _run(
+        self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
+    ) -> tuple[T, ResponseDetails]:
         return await run_with_retries(
             partial(self._attempt, call, decode, timer),
             policy=self._config.retry,
@@ -176,7 +213,7 @@ class Pipeline:
 
     async def _attempt(
         self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
-    ) -> T:
+    ) -> tuple[T, ResponseDetails]:
         try:
             # Fail fast: a closed client must not wait in the queue first, and a future or a
             # limiter of another event loop would raise errors of its own.
@@ -201,7 +238,9 @@ class Pipeline:
                 self._concurrency.wait, timer.deadline, timer.server_time_left
             )
 
-    async def _send(self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer) -> T:
+    async def _send(
+        self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
+    ) -> tuple[T, ResponseDetails]:
         call.waits.begin("quota")
         permit = await self._limiter.acquire(timer.deadline, timer.server_time_left)
         timer.leave_queue()
@@ -224,11 +263,12 @@ class Pipeline:
 
     async def _answer(
         self, call: Call, decode: Callable[[Reply], Steps[T]], sent: _Sent, reply: Reply
-    ) -> T:
+    ) -> tuple[T, ResponseDetails]:
         status = reply.status
         try:
             call.receive(reply)
-            return await self._decoded(reply, decode)
+            result = await self._decoded(reply, decode)
+            return result, call.describe(reply, self._config.api_key)
         except APIStatusError as error:
             # A 200 that says "success": false has its status in the body.
             status = error.status
