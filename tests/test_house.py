@@ -17,8 +17,8 @@ ROOT = Path(cekat_async.__file__).parent
 # In order: an entry imports only entries before its own. CONTRIBUTING.md shows the same list.
 HOUSE = """
     _version redaction errors config positions models pages  <  _api  <  _ratelimit  <  _request
-    <  _paging  <  _parallel  <  resources  <  client  <  __init__  <  frames  <  export budgets
-    <  sandbox  <  pytest_plugin  <  cli  <  __main__
+    <  _paging  <  _parallel  <  resources  <  client  <  __init__  <  telemetry frames
+    <  export budgets  <  sandbox  <  pytest_plugin  <  cli  <  __main__
 """
 ORDER = [name for name in HOUSE.split() if name != "<"]
 PLACE = {name: place for place, name in enumerate(ORDER)}

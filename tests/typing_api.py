@@ -58,6 +58,7 @@ from cekat_async import (
     errors,
 )
 from cekat_async.export import (
+    ExportEnded,
     ExportProgress,
     ExportReport,
     Manifest,
@@ -67,11 +68,14 @@ from cekat_async.export import (
     export_conversations,
 )
 from cekat_async.sandbox import FaultInjector, Sandbox
+from cekat_async.telemetry import OpenTelemetry
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from aiohttp import ClientSession
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 
 async def clients(session: ClientSession) -> None:
@@ -473,6 +477,18 @@ class MemorySink:
         return manifest
 
     def close(self) -> None: ...
+
+
+def telemetry(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
+    hook = OpenTelemetry(tracer_provider=tracer_provider, meter_provider=meter_provider)
+    client = CekatClient(hooks=[OpenTelemetry(), hook])
+    hook.observe(client)
+    assert_type(hook.open_spans, int)
+    ended = ExportEnded(export=1, seconds=1.0)
+    assert_type(ended.error, str | None)
+    hook(ended)
+    OpenTelemetry(tracer_provider)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(Position().passes, int)
 
 
 async def exports(client: CekatClient) -> None:
