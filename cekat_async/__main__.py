@@ -13,8 +13,7 @@ _MISSING_EXTRA, _TERMINATED = 8, 143
 
 def main() -> int:
     """Run the command line, or print how to install it; return the exit code."""
-    # The system would end the process too, but not if it is the first process of a container.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    signal.signal(signal.SIGTERM, _terminate)
     # Importing them would be slow, and most commands need only one of them at first.
     for library in _EXTRA:
         if find_spec(library) is None:
@@ -26,6 +25,11 @@ def main() -> int:
     from cekat_async.cli import run  # noqa: PLC0415 - after the check above
 
     return run()
+
+
+def _terminate(*_: object) -> None:
+    """End as the system would by default, but also if this is the first process of a container."""
+    sys.exit(_TERMINATED)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from copy import copy
 from typing import TYPE_CHECKING, Self
 
+from cekat_async._api.decoding import ConversationPageDecoder, InboxPageDecoder
 from cekat_async._ratelimit.limiter import Limiter
-from cekat_async._request.client_config import build_client_config
+from cekat_async._request.client_config import build_client_config, derive_client_config
 from cekat_async._request.hooks import Hooks
 from cekat_async._request.pipeline import Pipeline, Traffic
 from cekat_async.config import DEFAULT_MAX_PAGE_BYTES, RateLimit, RetryPolicy, Timeout
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
+    from cekat_async._request.client_config import ClientConfig
     from cekat_async._request.hooks import Hook
     from cekat_async._request.transport import Transport
 
@@ -103,12 +106,57 @@ class CekatClient:
             allow_http=allow_http,
         )
         self._entered = False
+        # The client that this one was derived from, if any. It owns the session and the hooks.
+        self._parent: CekatClient | None = None
         reporter = Hooks(hooks)
         self._transport = Transport(self._config, session)
-        self._pipeline = Pipeline(self._config, limiter, self._transport, reporter)
         self.limiter = limiter
-        self.inboxes = Inboxes(self._pipeline)
-        self.conversations = Conversations(self._pipeline, self.inboxes.list)
+        # One of each for all listings: what they learn in one of them holds in the others.
+        self._decoders = (ConversationPageDecoder(), InboxPageDecoder())
+        self._send_through(Pipeline(self._config, limiter, self._transport, reporter))
+        if reporter:
+            limiter.pause_listeners.add(reporter)
+
+    def _send_through(self, pipeline: Pipeline) -> None:
+        decode_conversations, decode_inboxes = self._decoders
+        self._pipeline = pipeline
+        self.inboxes = Inboxes(pipeline, decode_inboxes)
+        self.conversations = Conversations(pipeline, self.inboxes.list, decode_conversations)
+
+    def with_options(
+        self, *, timeout: Timeout | None = None, retry: RetryPolicy | None = None
+    ) -> Self:
+        """Return a client whose calls have other options, and which shares everything else.
+
+        ::
+
+            quick = cekat.with_options(timeout=Timeout(deadline=5), retry=RetryPolicy(attempts=1))
+            page = await quick.conversations.page()
+
+        Both clients share the connections, the limiter, the retry budget, ``concurrency``,
+        ``traffic`` and the hooks. You need not close the new one. Closing it ends its own calls
+        only. Closing this client ends the calls of both.
+
+        Args:
+            timeout: The time limits of its calls; ``None`` for those of this client.
+            retry: Its retry policy; ``None`` for that of this client. The budget of the policy is
+                not used, because the clients share one.
+
+        Raises:
+            ConfigurationError: ``timeout`` is no :class:`~cekat_async.Timeout`, ``retry`` is no
+                :class:`~cekat_async.RetryPolicy`, or its ``budget`` is neither the default nor
+                that of this client.
+            ClientClosedError: This client is closed.
+        """
+        self._pipeline.require_open()
+        config = derive_client_config(self._config, timeout=timeout, retry=retry)
+        derived = copy(self)
+        derived._derive_from(self, config)  # noqa: SLF001 - of the same class
+        return derived
+
+    def _derive_from(self, parent: CekatClient, config: ClientConfig) -> None:
+        self._parent, self._config, self._entered = parent, config, False
+        self._send_through(self._pipeline.with_options(config))
 
     @property
     def hooks(self) -> Hooks:
@@ -155,13 +203,16 @@ class CekatClient:
     async def aclose(self) -> None:
         """Close the connections. Calls under way fail at once, and later ones are refused.
 
-        A session that was given to the client stays open. Closing twice is no error.
+        A session that was given to the client stays open, and so does that of a client that is
+        made by :meth:`with_options`. Closing twice is no error.
         """
         self._pipeline.close()
-        await self._transport.close()
+        if self._parent is None:
+            self.limiter.pause_listeners.discard(self.hooks)
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
-        self._transport.require_open()
+        self._pipeline.require_open()
         if self._entered:
             raise ConfigurationError("the client is in an 'async with' already: enter it once")
         self._entered = True
@@ -176,13 +227,13 @@ class CekatClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        state = "closed" if self._transport.is_closed else "open"
+        state = "closed" if self._pipeline.is_closed else "open"
         return f"<CekatClient of {self._config.base_url}, {state}>"
 
     def __del__(self) -> None:
         # A client whose options were refused has no transport yet.
         transport: Transport | None = getattr(self, "_transport", None)
-        if transport is not None and transport.is_open:
+        if transport is not None and transport.session.is_open and self._parent is None:
             warnings.warn(
                 f"{self!r} was never closed: use 'async with', or await aclose()",
                 ResourceWarning,

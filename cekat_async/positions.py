@@ -167,6 +167,11 @@ class Position:
         """The walk's state, which is not public."""
         return self._state
 
+    @property
+    def passes(self) -> int:
+        """How many catch-up passes the walk has begun: passes over what moved during the first."""
+        return self._state.passes
+
     def again(self) -> "Position":
         """Return where to look for what has changed since the walk ended.
 

@@ -15,6 +15,7 @@ import cekat_async
 import cekat_async.budgets
 import cekat_async.export
 import cekat_async.sandbox
+import cekat_async.telemetry
 from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
@@ -90,7 +91,7 @@ def test_tests_of_the_docs_pass(block, pytester):
 
 @pytest.mark.parametrize(
     "module",
-    [cekat_async, cekat_async.export, cekat_async.budgets],
+    [cekat_async, cekat_async.export, cekat_async.budgets, cekat_async.telemetry],
     ids=lambda m: m.__name__,
 )
 async def test_examples_of_docstrings_run(module, names):

@@ -535,12 +535,10 @@ def test_a_pause_reaches_the_hooks_of_all_clients_of_a_limiter():
     """Clients that share a limiter all report its pauses, until they are closed."""
     limiter = Limiter(RateLimit(600))
     recorders = [Recorder() for _ in range(3)]
-    pipelines = [
-        make_pipeline([], limiter=limiter, hooks=Hooks(recorder))[0] for recorder in recorders
-    ]
+    clients = [CekatClient("key", rate_limit=limiter, hooks=recorder) for recorder in recorders]
 
     async def main() -> None:
-        pipelines[1].close()
+        await clients[1].aclose()
         limiter.observe(await limiter.acquire(), reply(429, Retry_After="3"))
         # Another refusal of the same moment extends the pause, and is no other one.
         limiter._pause_all(5, "another reason")
@@ -553,11 +551,11 @@ def test_a_pause_reaches_the_hooks_of_all_clients_of_a_limiter():
 
 def test_a_limiter_keeps_no_client_alive():
     """A client that was dropped without being closed is not kept by the limiter it shared."""
-    limiter, recorder = Limiter(RateLimit(600)), Recorder()
-    pipeline, _ = make_pipeline([], limiter=limiter, hooks=Hooks(recorder))
-    pipeline.for_walk(3)
-    gone = [weakref.ref(thing) for thing in (pipeline, pipeline.hooks)]
-    del pipeline
+    limiter = Limiter(RateLimit(600))
+    client = CekatClient("key", rate_limit=limiter, hooks=Recorder())
+    assert len(limiter.pause_listeners) == 1
+    gone = [weakref.ref(thing) for thing in (client, client.hooks)]
+    del client
     gc.collect()
 
     assert [ref() for ref in gone] == [None, None]

@@ -17,8 +17,8 @@ ROOT = Path(cekat_async.__file__).parent
 # In order: an entry imports only entries before its own. CONTRIBUTING.md shows the same list.
 HOUSE = """
     _version redaction errors config positions models pages  <  _api  <  _ratelimit  <  _request
-    <  _paging  <  _parallel  <  resources  <  client  <  __init__  <  frames  <  export budgets
-    <  sandbox  <  pytest_plugin  <  cli  <  __main__
+    <  _paging  <  _parallel  <  resources  <  client  <  __init__  <  telemetry frames
+    <  export budgets  <  sandbox  <  pytest_plugin  <  cli  <  __main__
 """
 ORDER = [name for name in HOUSE.split() if name != "<"]
 PLACE = {name: place for place, name in enumerate(ORDER)}
@@ -41,6 +41,7 @@ NOT_PURE = {
         "hooks",
         "pipeline",
         "retry",
+        "session",
         "timeouts",
         "transport",
     },
@@ -215,7 +216,15 @@ def test_pure_files_open_and_print_nothing(path: Path) -> None:
     [
         ("tenacity", {"_request.retry"}),
         ("aiolimiter", {"_ratelimit.leaky_bucket"}),
-        ("aiohttp", {"_request.transport", "_request.aiohttp_errors", "_request.connections"}),
+        (
+            "aiohttp",
+            {
+                "_request.transport",
+                "_request.aiohttp_errors",
+                "_request.connections",
+                "_request.session",
+            },
+        ),
     ],
 )
 def test_few_files_know_a_library(library: str, owners: set[str]) -> None:

@@ -9,7 +9,10 @@ from functools import partial
 from importlib.metadata import entry_points
 
 import pytest
+from support.parts import make_client
 from support.pytest_project import run_project
+
+from cekat_async.sandbox import Sandbox
 
 pytest_plugins = ["pytester"]
 
@@ -385,3 +388,12 @@ def test_the_plugin_can_be_switched_off(pytester):
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines("*fixture 'cekat_sandbox' not found")
+
+
+async def test_a_record_can_be_put_into_a_sandbox(client):
+    """A conversation that the client received is received again as it was."""
+    before = {one.id: one async for one in client.conversations.list()}
+    async with Sandbox(conversations=0, quota=None) as other, make_client(other) as again:
+        for conversation in before.values():
+            other.add(conversation)
+        assert {one.id: one async for one in again.conversations.list()} == before

@@ -355,7 +355,7 @@ async def test_the_warning_of_an_unclosed_client_does_not_show_the_key(sandbox):
     client = CekatClient(KEY, base_url=sandbox.base_url, retry=TWICE)
     with pytest.raises(CekatError):
         await client.conversations.page()
-    session = client._transport._session
+    session = client._transport.session.open()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del client

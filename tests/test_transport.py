@@ -862,8 +862,8 @@ def test_a_transport_needs_no_loop_to_be_made():
     """A client can be made before there is an event loop; it opens nothing until it is used."""
     transport = Transport(make_config())
 
-    assert not transport.is_open
-    assert not transport.is_closed
+    assert not transport.session.is_open
+    assert not transport.session.is_closed
 
 
 async def test_each_attempt_has_the_whole_timeout():

@@ -58,6 +58,7 @@ from cekat_async import (
     errors,
 )
 from cekat_async.export import (
+    ExportEnded,
     ExportProgress,
     ExportReport,
     Manifest,
@@ -67,11 +68,14 @@ from cekat_async.export import (
     export_conversations,
 )
 from cekat_async.sandbox import FaultInjector, Sandbox
+from cekat_async.telemetry import OpenTelemetry
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from aiohttp import ClientSession
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 
 async def clients(session: ClientSession) -> None:
@@ -94,6 +98,8 @@ async def clients(session: ClientSession) -> None:
     assert_type(client.hooks, Hooks)
     client.hooks.emit(WalkBegun(walk=1, path="/api/conversations"))
     CekatClient(rate_limit=None, session=None)
+    assert_type(client.with_options(timeout=Timeout(deadline=5)), CekatClient)
+    assert_type(client.with_options(retry=RetryPolicy(attempts=1)), CekatClient)
     assert_type(client.limiter, Limiter)
     assert_type(client.limiter.snapshot(), LimiterSnapshot)
     CekatClient(rate_limit=client.limiter)
@@ -125,6 +131,8 @@ def on_event(event: HookEvent) -> None:
 
 def wrong_clients() -> None:
     CekatClient(hooks=1)  # type: ignore[arg-type]
+    CekatClient().with_options(retry=3)  # type: ignore[arg-type]
+    CekatClient().with_options(Timeout())  # type: ignore[call-arg]
     CekatClient(1)  # type: ignore[arg-type]
     CekatClient("key", "https://gw.example")  # type: ignore[call-arg]
     CekatClient(rate_limit=300)  # type: ignore[arg-type]
@@ -469,6 +477,18 @@ class MemorySink:
         return manifest
 
     def close(self) -> None: ...
+
+
+def telemetry(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
+    hook = OpenTelemetry(tracer_provider=tracer_provider, meter_provider=meter_provider)
+    client = CekatClient(hooks=[OpenTelemetry(), hook])
+    hook.observe(client)
+    assert_type(hook.open_spans, int)
+    ended = ExportEnded(export=1, seconds=1.0)
+    assert_type(ended.error, str | None)
+    hook(ended)
+    OpenTelemetry(tracer_provider)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(Position().passes, int)
 
 
 async def exports(client: CekatClient) -> None:

@@ -137,8 +137,7 @@ class ActivityOrder:
     @property
     def is_descending(self) -> bool:
         """Whether it is certain that the listing is not in ascending order of activity."""
-        behind = 0 if self._has_zones else _MOST_BEHIND
-        return self.direction < 0 or self._excess[1] > behind + CLOCK_DIFFERENCE
+        return self.direction < 0 or self._excess[1] > self._most_behind + CLOCK_DIFFERENCE
 
     def note(self, page: PageTimes) -> None:
         """Note a page."""
@@ -152,20 +151,32 @@ class ActivityOrder:
             self._note_direction(*times)
         self._note_excess(page)
 
-    def span(self, page: PageTimes) -> tuple[float, float] | None:
-        """Return when the records of a page were last active: between which two times.
+    def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
+        """Return between which two times the records of a page may have been last active.
 
-        ``None`` if nothing is known about it. Until the direction is known, it counts as -1.
+        There is a span for each direction that the listing may have. There is none if the cursors
+        say nothing about activity.
         """
-        direction = self.direction or -1
-        excess = self._excess[direction]
-        behind = 0 if self._has_zones or excess <= CLOCK_DIFFERENCE else _MOST_BEHIND
-        if not self._is_sorted or excess > behind + CLOCK_DIFFERENCE:
-            return None
+        if not self._is_sorted:
+            return []
+        directions = (self.direction,) if self.direction else (-1, 1)
+        return [
+            self._get_span(page, direction)
+            for direction in directions
+            if self._excess[direction] <= self._most_behind + CLOCK_DIFFERENCE
+        ]
+
+    @property
+    def _most_behind(self) -> float:
+        return 0 if self._has_zones else _MOST_BEHIND
+
+    def _get_span(self, page: PageTimes, direction: int) -> tuple[float, float]:
         newest, oldest = page.before, page.after
         if direction > 0:
             newest, oldest = oldest, newest
+        excess = self._excess[direction]
         ahead = 0 if self._has_zones else self._get_most_ahead(excess)
+        behind = self._most_behind if excess > CLOCK_DIFFERENCE else 0
         return (
             -inf if oldest is None else _parse(oldest) - ahead,
             # The timestamp may have been cut off after its last digit.

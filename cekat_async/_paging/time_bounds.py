@@ -33,7 +33,8 @@ class TimeBounds:
       before ``since``.
     - A record is left out if it, or one after it on its page, has a timestamp later than ``until``,
       or if the page ends later than ``until``. In descending order all records before that place
-      were last active after ``until``.
+      were last active after ``until``. Until the order is known, only what neither order can
+      have in the range is left out.
     - If a page contradicts the order, the bounds are lifted. The walk reads the listing to its end,
       and again from the front if it left anything out because of ``until``. It keeps every
       record that has a timestamp in the range, or none at all. If the cursors are in order of
@@ -92,16 +93,18 @@ class TimeBounds:
 
     def select(self, page: PageTimes) -> list[bool]:
         """Return for each record of a page whether it is wanted."""
-        span = self._order.span(page)
-        is_near = span is not None and span[0] <= self.until and span[1] >= self.since
+        spans = self._order.list_spans(page)
+        is_near = any(begin <= self.until and end >= self.since for begin, end in spans)
         if self.is_lifted:
             return [is_near or self._may_be_in_range(times) for times in page.records]
-        first = self._count_later(page)
-        is_later = span is not None and span[0] > self.until
-        self.has_skipped |= first > 0 or is_later
+        is_later = all(begin > self.until for begin, _ in spans)
+        later = self._find_later(page)
+        self.has_skipped |= is_later or any(later)
         # A record without timestamps could not contradict the order, so that it is kept.
-        rest = page.records[first:]
-        return [False] * first + [is_near or not (is_later or times.known) for times in rest]
+        return [
+            not after and (is_near or not (is_later or times.known))
+            for times, after in zip(page.records, later, strict=True)
+        ]
 
     @property
     def _is_trusted(self) -> bool:
@@ -116,16 +119,16 @@ class TimeBounds:
         known = [to_microseconds(time) for time in times.known]
         return not known or any(self.since <= time <= self.until for time in known)
 
-    def _count_later(self, page: PageTimes) -> int:
-        """Return how many records of a page, from the first on, are later than ``until``."""
-        if self.until == inf:
-            return 0
+    def _find_later(self, page: PageTimes) -> list[bool]:
+        """Return for each record of a page whether it is certain to be later than ``until``."""
         # A record's timestamp may have more digits than a cursor, which would make it later.
         cursor = page.after or page.before
         latest = self.until + (get_resolution(cursor.cursor_ts) if cursor else 1)
-        places = (
-            place
-            for place, times in enumerate(page.records, 1)
-            if times.activity is not None and to_microseconds(times.activity) >= latest
-        )
-        return max(places, default=0)
+        later = [
+            times.activity is not None and to_microseconds(times.activity) >= latest
+            for times in page.records
+        ]
+        if self._order.is_descending and any(later):
+            last = len(later) - later[::-1].index(True)
+            return [True] * last + later[last:]
+        return later

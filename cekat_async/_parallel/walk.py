@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cekat_async._api.log_text import describe_for_log
 from cekat_async._paging.activity_order import CreationOrder, get_page_times
 from cekat_async._paging.constructed_cursors import CursorTimes
 from cekat_async._paging.page_errors import may_be_about_cursor
@@ -156,6 +157,8 @@ class ParallelWalk:
             PaginationError: The listing changes faster than it is read.
         """
         needs_probe = self._catch_up.needs_probe
+        if needs_probe and segment not in self._chain.segments:
+            return None  # the walker that read the first page makes the probe
         if segment is not None and not segment.is_over and not needs_probe:
             return segment
         if self._waiting:
@@ -198,7 +201,8 @@ class ParallelWalk:
         the first segment fails too.
         """
         if segment.is_unconfirmed and may_be_about_cursor(error):
-            self._chain.fall_back(f"the server does not answer a constructed cursor: {error}")
+            why = describe_for_log(error)
+            self._chain.fall_back(f"the server does not answer a constructed cursor: {why}")
         return segment.is_dropped
 
     def _read_next(self) -> Segment | None:

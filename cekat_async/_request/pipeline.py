@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cekat_async._request.adaptive_limit import Flight
     from cekat_async._request.client_config import ClientConfig
     from cekat_async._request.timeouts import CallTimer
+    from cekat_async.config import Timeout
     from cekat_async.models.response_details import ResponseDetails
     from cekat_async.models.steps import Steps
 
@@ -43,6 +44,10 @@ T = TypeVar("T")
 
 class Exchanger(Protocol):
     """What moves one request and one whole reply: the transport, or a script that plays it."""
+
+    def with_timeout(self, timeout: Timeout) -> Exchanger:
+        """Return one with other time limits, over the same connections."""
+        ...
 
     def require_usable(self) -> None:
         """Raise if it cannot send a request from here: closed, or of another event loop."""
@@ -93,8 +98,20 @@ class Pipeline:
         self._concurrency = ConcurrencyLimit(config.concurrency)
         self._timers = CallTimers(config.timeout, limiter.get_pause_time)
         self._walk: int | None = None
-        if self.hooks:
-            limiter.pause_listeners.add(self.hooks)
+
+    def with_options(self, config: ClientConfig) -> Self:
+        """Return a pipeline with another retry policy and time limits, which shares the rest.
+
+        Its calls end when this pipeline is closed, too.
+        """
+        other = copy(self)
+        other._set_options(config)  # noqa: SLF001 - of the same class
+        return other
+
+    def _set_options(self, config: ClientConfig) -> None:
+        self._config = config
+        self._transport = self._transport.with_timeout(config.timeout)
+        self._timers = self._timers.derive(config.timeout)
 
     def for_walk(self, walk: int | None) -> Self:
         """Return this pipeline for the calls of one walk, whose number their events have."""
@@ -112,10 +129,18 @@ class Pipeline:
         """How many may be under way at once now: fewer while the server refuses that many."""
         return self._concurrency.now
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed. Calls are refused then."""
+        return self._timers.is_closed
+
+    def require_open(self) -> None:
+        """Raise :class:`ClientClosedError` if it was closed."""
+        self._timers.require_open()
+
     def close(self) -> None:
         """Cancel all calls that are under way. They raise ``ClientClosedError``."""
         self._timers.close()
-        self._limiter.pause_listeners.discard(self.hooks)
 
     async def fetch(
         self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None

@@ -281,4 +281,9 @@ export_options = (
         "In CSV, leave cells as they are that a spreadsheet would run.",
         group=OptionGroup.HOW_TO_WRITE,
     ),
+    setting(
+        "--metrics-file",
+        group=OptionGroup.LOGGING,
+        **file_name("Write metrics of the run here, for Prometheus."),
+    ),
 )

@@ -19,7 +19,7 @@ from cekat_async import (
     NotSentError,
     PermissionDeniedError,
 )
-from cekat_async.export.checks import may_pass, start_positions
+from cekat_async.export.checks import covers_unchanged, may_pass, start_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -127,7 +127,11 @@ async def prepare_export(
         key_fingerprint=ours.key,
         business_id=next(filter(None, known), business_id),
     )
-    await worker.do(_put_job, checkpoint, opened, job, start_positions(inbox_ids, opened.base))
+    base = opened.base
+    if base and not covers_unchanged(base.filters, job.filters):
+        base = None
+    positions = start_positions(inbox_ids, base)
+    await worker.do(_put_job, checkpoint, opened, job, positions)
     return job
 
 
@@ -225,7 +229,7 @@ async def _fetch_business_id(client: CekatClient) -> str | None:
     except NotSentError:
         raise
     except (CekatError, TimeoutError) as error:
-        _log.debug("the business of the account is not known: %s", error)
+        _log.debug("the business of the account is not known: %s", type(error).__name__)
         passes = isinstance(error, TimeoutError) or may_pass(error)
         return None if passes else ""
     return _get_business_id(page.items)

@@ -43,6 +43,7 @@ __all__ = [
     "Policy",
     "build_filters",
     "can_resume",
+    "covers_unchanged",
     "is_same_selection",
     "may_pass",
     "require_carriable",
@@ -133,6 +134,17 @@ def start_positions(
         inbox_id: position.since() if (position := known.get(inbox_id)) else Position()
         for inbox_id in inbox_ids
     }
+
+
+def covers_unchanged(base: Filters, wanted: Filters) -> bool:
+    """Whether an earlier export has all that is wanted, except for what has changed since.
+
+    Both have the same bounds as written. The later one may mean other moments.
+    """
+    if wanted.until_time is not None:
+        return False  # a later `until` lets through what has not changed since
+    since = base.since_time
+    return since is None or (wanted.since_time is not None and since <= wanted.since_time)
 
 
 def require_same_export(found: Job, wanted: Job, where: object) -> None:

@@ -16,7 +16,7 @@ __all__ = ["FORMAT", "Counts", "Filters", "Manifest", "Partition"]
 FORMAT = 1
 
 
-class Filters(msgspec.Struct, frozen=True, kw_only=True):
+class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which conversations an export is of.
 
     Attributes:
@@ -30,9 +30,10 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         until_time: The moment that ``until`` was.
     """
 
-    inbox_ids: tuple[str, ...] = ()
-    by_inbox: bool = False
-    stage_status: str | None = None
+    # JSON always has these three, as in version 0.1: a default from a function is not omitted.
+    inbox_ids: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
+    by_inbox: bool = msgspec.field(default_factory=lambda: False)
+    stage_status: str | None = msgspec.field(default_factory=lambda: None)
     since: str | None = None
     until: str | None = None
     since_time: datetime | None = None

@@ -2,12 +2,17 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
+import logging
 from typing import Any
+
+import msgspec
 
 from cekat_async.export.manifest import Counts, Manifest
 from cekat_async.models.forms.html_table import build_fields_table
 
-__all__ = ["ExportProgress", "ExportReport"]
+__all__ = ["ExportProgress", "ExportReport", "build_report"]
+
+_log = logging.getLogger("cekat_async")
 
 
 class ExportProgress(Counts, frozen=True, kw_only=True):
@@ -114,3 +119,14 @@ class ExportReport(ExportProgress, frozen=True, kw_only=True):
             "partitions": len(self.manifest.partitions),
             "failed partitions": len(failed),
         } | {f"inbox {one.inbox_id} failed": one.error for one in failed}
+
+
+def build_report(progress: ExportProgress, manifest: Manifest, target: str) -> ExportReport:
+    """Return the report of an export that has ended like this, and log its counts."""
+    _log.debug(
+        "%d pages brought %d records, %d of them again, in %d requests",
+        *(manifest.pages, manifest.fetched, manifest.repeats, manifest.requests),
+    )
+    facts = msgspec.structs.asdict(progress)
+    facts["conversations"] = manifest.fetched - manifest.repeats
+    return ExportReport(target=target, manifest=manifest, **facts)

@@ -42,12 +42,15 @@ class Conversations:
     """
 
     def __init__(
-        self, pipeline: Pipeline, list_inboxes: Callable[..., Listing[Inbox, InboxPage]]
+        self,
+        pipeline: Pipeline,
+        list_inboxes: Callable[..., Listing[Inbox, InboxPage]],
+        decoder: ConversationPageDecoder | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._list_inboxes = list_inboxes
         # One for all listings: what it learns in one of them holds in the others.
-        self._decode = ConversationPageDecoder().decode
+        self._decode = (decoder or ConversationPageDecoder()).decode
 
     async def page(
         self,

@@ -27,9 +27,9 @@ _PATH = "/api/inboxes"
 class Inboxes:
     """``GET /api/inboxes``. Reached as ``client.inboxes``."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, decoder: InboxPageDecoder | None = None) -> None:
         self._pipeline = pipeline
-        self._decoder = InboxPageDecoder()
+        self._decoder = decoder or InboxPageDecoder()
 
     async def page(
         self,

@@ -7,7 +7,6 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from support.served import served
 
 from cekat_async.sandbox import Sandbox
 
@@ -17,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture
 def account():
     """A sandbox in a thread, with 250 conversations in 3 inboxes."""
-    with served(Sandbox(250, 3, quota=None)) as sandbox:
+    with Sandbox(250, 3, quota=None) as sandbox:
         yield sandbox
 
 

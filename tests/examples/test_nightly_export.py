@@ -77,7 +77,7 @@ def test_systemd_accepts_the_units(tmp_path):
 
 
 def test_the_same_codes_are_final_everywhere():
-    """What the script and Kubernetes do not retry, systemd does not retry either."""
+    """systemd and Kubernetes do not retry an exit code that the script does not retry."""
     service = (FOLDER / "cekat-export.service").read_text(encoding="utf-8")
     script = (FOLDER / "nightly_export.sh").read_text(encoding="utf-8")
     container = (FOLDER.parents[1] / "docs" / "container.md").read_text(encoding="utf-8")

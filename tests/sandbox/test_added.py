@@ -331,6 +331,18 @@ def test_an_id_that_is_taken_is_not_made_up_again():
     assert sandbox.count() == 11
 
 
+def test_an_account_can_be_copied():
+    """Ids of another sandbox of the same seed stay what they are, in any order."""
+    other = Sandbox(30)
+    records = [json.loads(raw) for _, raw in other.records()]
+    sandbox = Sandbox(0)
+    for record in records[::-1]:
+        assert sandbox.add(record) == record["id"]
+    assert [get_record(sandbox, record["id"]) for record in records] == records
+    made_up = [sandbox.create() for _ in range(3)]
+    assert len({*made_up, *get_ids(sandbox)}) == sandbox.count() == 33
+
+
 def test_added_conversations_take_part_in_the_live_mode():
     """Messages and resolutions of the live mode reach them like any other."""
     sandbox = Sandbox(0, live=Live(messages=2.0, resolved=1.0))

@@ -64,6 +64,8 @@ def make_pipeline(
     """Return a pipeline over a transport that plays ``steps``, and that transport."""
     transport = ScriptedTransport(steps, latency)
     config, limiter = make_config(**options), limiter or Limiter(None)
+    if hooks:
+        limiter.pause_listeners.add(hooks)
     return Pipeline(config, limiter, transport, hooks), transport
 
 

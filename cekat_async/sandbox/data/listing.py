@@ -90,6 +90,8 @@ class Listing:
         number = self._given_numbers.get(id_)
         if number is None:
             number = self._account.ids.decode(id_)
+            # The number may belong to a conversation that was given another id.
+            number = None if number in self._given_ids else number
         return number if number is not None and self._exists(number) else None
 
     def get_sort_key(self, number: int) -> SortKey:
@@ -197,13 +199,13 @@ class Listing:
             number = self._account.size + self._created
             self._created += 1
             computed = self._account.ids.encode(number)
-            if id_ == computed or computed not in self._given_numbers:
+            if id_ is not None or computed not in self._given_numbers:
                 return number
             # Another conversation was given the id that this number would have.
             self._deleted.add(number)
 
     def _note(self, change: Change) -> None:
-        """Remember a status that was given, and move the clock on to a time that was given."""
+        """Remember a status that was given, and advance the clock to a given time that is later."""
         if change.status:
             self._statuses.add(change.status)
         self._clock = max(self._clock, change.created or 0, change.active or 0)
