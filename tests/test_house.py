@@ -74,6 +74,7 @@ HARMLESS = {
     "inspect.getdoc",
     "ipaddress",
     "itertools",
+    "json.JSONDecodeError",
     "json.JSONDecoder",
     "json.dumps",
     "math",

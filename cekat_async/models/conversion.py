@@ -19,7 +19,16 @@ from cekat_async.models.json_scanner import UNDECODABLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Convert", "Converted", "decode_any", "get_converter", "parse_timestamp", "without_null"]
+__all__ = [
+    "ANY_VALUE",
+    "Convert",
+    "Converted",
+    "decode_any",
+    "decode_leniently",
+    "get_converter",
+    "parse_timestamp",
+    "without_null",
+]
 
 Converted: TypeAlias = "tuple[Any, bool]"
 """A field's value, and whether the original was of another type than documented."""
@@ -41,7 +50,8 @@ def _whole_number(text: str) -> int | str:
         return text
 
 
-_ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
+ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
+"""Decodes a value of any type."""
 
 
 def decode_any(raw: Raw) -> Any:
@@ -50,18 +60,27 @@ def decode_any(raw: Raw) -> Any:
     If Python cannot nest lists that deeply, the result is the text of all of it.
     """
     try:
-        return _ANY_VALUE.decode(raw)
+        return ANY_VALUE.decode(raw)
     except UNDECODABLE:
-        return _decode_slowly(bytes(raw).decode())
-
-
-def _decode_slowly(text: str) -> Any:
-    from json import JSONDecoder  # noqa: PLC0415 - a number of thousands of digits is rare
-
+        text = bytes(raw).decode()
     try:
-        return JSONDecoder(parse_float=_number, parse_int=_whole_number).decode(text)
+        return decode_leniently(text)
     except RecursionError:
         return text
+
+
+def decode_leniently(text: str) -> Any:
+    """Return a value of any type, with the text of each number in it that Python cannot hold.
+
+    ``NaN`` and infinity, which JSON does not have, become floats.
+
+    Raises:
+        json.JSONDecodeError: It is not JSON.
+        RecursionError: Python cannot nest lists that deeply.
+    """
+    from json import JSONDecoder  # noqa: PLC0415 - a number of thousands of digits is rare
+
+    return JSONDecoder(parse_float=_number, parse_int=_whole_number).decode(text)
 
 
 _EXACT = 2.0**53  # up to here a float is exact for every whole number
