@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from support.otlp import receiving
-from support.served import served
 
 from cekat_async.sandbox import Sandbox
 
@@ -15,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "opentelemetry" / "count_by_s
 
 def test_a_collector_gets_its_spans_and_metrics():
     """It prints its counts, and a collector gets the walk as a child of the example's own span."""
-    with served(Sandbox(250, quota=None)) as sandbox, receiving() as receiver:
+    with Sandbox(250, quota=None) as sandbox, receiving() as receiver:
         done = subprocess.run(  # noqa: S603 - our own example
             [sys.executable, EXAMPLE],
             capture_output=True,
