@@ -181,6 +181,23 @@ def test_the_wrong_key(doctor, served, monkeypatch):
     assert found.failed[0][0] == "access"
 
 
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+@pytest.mark.parametrize("arguments", [(), ("-v",), ("--log-format", "json")])
+def test_a_server_that_repeats_the_key(cekat, served, status, arguments):
+    """The key is in no output, even if the server sends it back in headers, fields and messages."""
+    body = b'{"success":false,"error":{"code":"X","message":"no %s here"}}'
+    if status == 200:
+        body = b'{"data":[{"id":"1","%s":1,"labels":"%s"}]}'
+    headers = dict.fromkeys(("X-RateLimit-Limit", "X-RateLimit-Policy", "X-Request-Id"), KEY)
+    with served(5, api_key=KEY) as sandbox:
+        echo = body.replace(b"%s", KEY.encode())
+        sandbox.fail_next(Fault.raw(status, body=echo, headers=headers))
+        ended = cekat("doctor", *arguments)
+
+    assert KEY not in ended.err
+    assert KEY.encode() not in ended.out
+
+
 # The network
 
 
@@ -523,7 +540,7 @@ def test_a_clock_that_is_right(doctor, served, seconds):
     "seconds, says",
     [
         (3600, "this machine's is 1 h behind the server's: synchronize it"),
-        (-86_400, "this machine's is 24 h ahead of the server's: synchronize it"),
+        (-86_400, "this machine's is 24 h( 1 min)? ahead of the server's: synchronize it"),
         (-30, "this machine's is 3[01] s ahead of the server's: synchronize it"),
     ],
 )
@@ -539,8 +556,8 @@ def test_a_clock_that_is_wrong(doctor, served, seconds, says):
     assert found.texts["clock"].endswith(", for example with NTP")
 
 
-@pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}, {"Date": "0"}])
-def test_a_server_without_a_clock(doctor, served, headers):
+@pytest.mark.parametrize("headers", [{"Date": "yesterday"}, {"Date": "0"}])
+def test_a_server_without_a_readable_clock(doctor, served, headers):
     """Without a readable date there is nothing to compare."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"1"}]}', headers=headers))

@@ -11,7 +11,7 @@ import re
 import socket
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies
 
@@ -27,6 +27,7 @@ from cekat_async.cli.commands.doctor.findings import Finding, State, fail, skip
 from cekat_async.cli.exit_codes import ExitCode
 from cekat_async.cli.formatting import describe_malformed, format_duration, format_rate, pluralize
 from cekat_async.config import DEFAULT_BASE_URL
+from cekat_async.redaction import Secret, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ _FAILED_AT: Sequence[tuple[type[CekatError], str]] = (
 )
 _TOLERANCE = 5.0  # seconds between the clocks; a header has whole ones
 _ADDRESSES_SHOWN = 2
+_LONGEST_HEADERS = 300  # characters of the quota's headers
 _ADDRESS = re.compile(r"[\d.]+|.*:.*")
 
 
@@ -72,11 +74,19 @@ async def check_server(connection: Connection) -> list[Finding]:
         findings.append(Finding("key", _check_key(connection)))
         findings.append(Finding("host", _check_url(connection)))
         async with open_client(connection) as client:
-            return findings + await _ask(client, key)
+            return findings + _hide_key(await _ask(client, key), connection)
     except ConfigurationError as error:
         # The last one that it may be about is the environment's proxy, which may be no URL.
         topic, *rest = ("key", "host", *_STEPS)[len(findings) :]
         return [*findings, fail(topic, error, key), *map(skip, rest)]
+
+
+def _hide_key(findings: list[Finding], connection: Connection) -> list[Finding]:
+    """Return the findings without the key, which a server may repeat as the name of a field."""
+    if connection.sandbox:
+        return findings
+    secret = Secret(connection.key.read())
+    return [one._replace(text=secret.redact_text(one.text)) for one in findings]
 
 
 def _check_key(connection: Connection) -> str:
@@ -207,8 +217,8 @@ def _get_port(url: SplitResult) -> int:
 
 
 def _describe_quota(limiter: LimiterSnapshot, headers: Mapping[str, str]) -> Finding:
-    stated = ", ".join(f"{name}: {value}" for name, value in headers.items() if _is_quota(name))
-    reason = stated or "the server states none"
+    stated = (f"{name}: {value}" for name, value in headers.items() if _is_quota(name))
+    reason = one_line(", ".join(stated), _LONGEST_HEADERS) or "the server states none"
     if limiter.limit is None:
         return Finding("quota", f"requests are not paced, because of --rate-limit off ({reason})")
     rate = format_rate(limiter.limit, limiter.per)
@@ -250,6 +260,5 @@ def _check_clock(reply: _Reply) -> Finding:
 
 
 def _get_headers(page: ConversationPage) -> Mapping[str, str]:
-    """Return the headers of the reply that had the page, by their names in lower case."""
-    response: Any = getattr(page, "response", None)
-    return {} if response is None else {name.lower(): v for name, v in response.headers.items()}
+    """Return the headers of the reply that the page is from, by their names in lower case."""
+    return {} if page.response is None else page.response.headers
