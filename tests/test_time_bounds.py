@@ -118,7 +118,7 @@ def test_at_most_a_page_of_others_at_each_end(rows, bounds, made_up, way):
     n=st.sampled_from([1, 11, 60, 150]),
     seed=st.integers(0, 2**32),
     bounds=ranges(),
-    order=st.sampled_from(["created", "random"]),
+    order=st.sampled_from(["created", "random", "shuffled"]),
     made_up=st.sampled_from(["honour", "ignore", "reject"]),
     way=ways,
 )
@@ -298,3 +298,19 @@ def test_a_finished_walk_of_the_past_is_not_read_again():
     run_virtual(run())
 
     assert len(server.requests) == before < 15
+
+
+@pytest.mark.parametrize("order", ["created", "random", "shuffled"])
+@pytest.mark.parametrize("bounds", [(8 * DAY, None), (None, 2 * DAY), (4 * DAY, 5 * DAY)])
+@pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
+def test_all_that_may_be_in_the_range_of_a_large_listing_in_another_order(order, bounds, way):
+    """Each conversation with a timestamp in the range is found."""
+    rows = build_rows(300, 5, HOUR, 1, quiet=0)
+    for row in rows:
+        row.resolved = Random(row.id).choice([None, row.active])
+    server = ActivityServer(rows, order=order)
+
+    found = run_virtual(read_ids(server, *bounds, way=way))
+
+    shown = {row.id for row in rows if any(in_range(t, *bounds) for t in row.shown_times())}
+    assert shown <= {*found}

@@ -20,7 +20,8 @@ _UNITS = {
     "m": timedelta(minutes=1),
     "s": timedelta(seconds=1),
 }
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([wdhms])")
+_MICROSECOND = timedelta(microseconds=1)
+_DURATION = re.compile(r"([0-9]+)(?:\.([0-9]{1,9}))?([wdhms])")
 
 
 class ResolvedRange(NamedTuple):
@@ -95,7 +96,9 @@ def parse_bound(text: str) -> Bound:
     """
     try:
         if duration := _DURATION.fullmatch(text):
-            return float(duration[1]) * _UNITS[duration[2]]
+            whole, fraction, unit = duration.groups(default="")
+            number, length = int(whole + fraction), _UNITS[unit] // _MICROSECOND
+            return timedelta(microseconds=number * length // 10 ** len(fraction))
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo else moment.astimezone()
     except (ValueError, OverflowError, OSError):
@@ -111,7 +114,8 @@ def format_bound(bound: Bound) -> str:
     for unit, length in _UNITS.items():
         if unit != "w" and bound and bound % length == timedelta(0):
             return f"{bound // length}{unit}"
-    return f"{bound.total_seconds():f}s".replace(".000000s", "s")
+    seconds, rest = divmod(bound, _UNITS["s"])
+    return f"{seconds}.{rest.microseconds:06}s" if rest else f"{seconds}s"
 
 
 def _resolve(name: str, value: object, now: datetime) -> datetime | None:

@@ -49,7 +49,8 @@ class ActivityServer:
 
     Args:
         rows: The conversations.
-        order: "activity", "ascending", "created" or "random".
+        order: "activity", "ascending", "created", "random" (by times that mean nothing else), or
+            "shuffled" (the times of cursors are those of activity, and in no order).
         zone: By how many hours the clock of cursors is ahead of UTC. They do not say so, unless
             ``shows_zone``.
         digits: The digits of a second in a cursor.
@@ -80,7 +81,7 @@ class ActivityServer:
         return sorted(self.rows.values(), key=self._key, reverse=self.order != "ascending")
 
     def _key(self, row):
-        if self.order == "random":
+        if self.order in {"random", "shuffled"}:
             return self._places.setdefault(row.id, Random(row.id).randrange(10**9)), row.id
         return (row.created if self.order == "created" else row.active), row.id
 
@@ -126,7 +127,8 @@ class ActivityServer:
         key = self._key(row)
         if self.unreadable:
             return f"place {key[0]}"
-        local = moment(key[0]) + timedelta(hours=self.zone)
+        time = row.active if self.order == "shuffled" else key[0]
+        local = moment(time) + timedelta(hours=self.zone)
         whole, _, fraction = local.strftime("%Y-%m-%dT%H:%M:%S.%f").partition(".")
         text = f"{whole}.{fraction[: self.digits]}" if self.digits else whole
         return text + (f"{'+' if self.zone >= 0 else '-'}{abs(self.zone):02d}:00" * self.shows_zone)
