@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from copy import copy
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from cekat_async._api.any_json import decode_json
 from cekat_async._api.decoding import ConversationPageDecoder, InboxPageDecoder
+from cekat_async._api.requests import build_request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.client_config import build_client_config, derive_client_config
 from cekat_async._request.hooks import Hooks
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
+    from cekat_async._api.requests import Params
     from cekat_async._request.client_config import ClientConfig
     from cekat_async._request.hooks import Hook
     from cekat_async._request.transport import Transport
@@ -157,6 +160,39 @@ class CekatClient:
     def _derive_from(self, parent: CekatClient, config: ClientConfig) -> None:
         self._parent, self._config, self._entered = parent, config, False
         self._send_through(self._pipeline.with_options(config))
+
+    async def get(self, path: str, *, params: Params | None = None) -> Any:
+        """Return the JSON of any read endpoint, as Python values.
+
+        ::
+
+            agents = await cekat.get("/api/agents", params={"limit": 50})
+
+        The request is paced, retried and reported to hooks like every other.
+
+        Args:
+            path: The path of the endpoint on the host of the client, such as ``"/api/agents"``. It
+                appears in logs, events and errors, so put private data into ``params``.
+            params: The query, as a dict or as pairs. A value is text, a number, a bool (``true`` or
+                ``false``), a date, an aware datetime or a UUID. A list repeats its name for each
+                element. ``None`` is left out.
+
+        Raises:
+            ConfigurationError: The path could lead elsewhere (another host, ``..``, a backslash),
+                or an argument cannot be sent.
+            APIStatusError: The status is not 200 (so a 204 is an error, too), or the reply says
+                ``"success": false``.
+            MalformedBodyError: The reply is not JSON, after all retries.
+            DecodeError: It has more than 400,000 values, which would block the event loop, or a
+                large list of more than 50,000 elements.
+            CekatError: The request failed.
+        """
+        request = build_request(path, params)
+        if self._config.api_key.redact_text(request.path) != request.path:
+            raise ConfigurationError(
+                "path holds the API key, which the client sends in a header: leave it out"
+            )
+        return await self._pipeline.fetch(request, decode_json)
 
     @property
     def hooks(self) -> Hooks:

@@ -72,6 +72,7 @@ HARMLESS = {
     "http.HTTPStatus",
     "ipaddress",
     "itertools",
+    "json",
     "math",
     "msgspec",
     "msgspec.structs",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
@@ -97,6 +97,9 @@ async def clients(session: ClientSession) -> None:
     assert_type(client.hooks, Hooks)
     client.hooks.emit(WalkBegun(walk=1, path="/api/conversations"))
     CekatClient(rate_limit=None, session=None)
+    assert_type(await client.get("/api/agents"), Any)
+    await client.get("/api/agents", params={"limit": 5, "inbox_id": ["a", "b"], "since": None})
+    await client.get("/api/agents", params=[("since", datetime.now(UTC)), ("all", True)])
     assert_type(client.with_options(timeout=Timeout(deadline=5)), CekatClient)
     assert_type(client.with_options(retry=RetryPolicy(attempts=1)), CekatClient)
     assert_type(client.limiter, Limiter)
@@ -128,6 +131,8 @@ def on_event(event: HookEvent) -> None:
 
 def wrong_clients() -> None:
     CekatClient(hooks=1)  # type: ignore[arg-type]
+    CekatClient().get("/api/agents", {"limit": 5})  # type: ignore[call-arg]
+    CekatClient().get("/api/agents", params={"limit": b"5"})  # type: ignore[dict-item]
     CekatClient().with_options(retry=3)  # type: ignore[arg-type]
     CekatClient().with_options(Timeout())  # type: ignore[call-arg]
     CekatClient(1)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from cekat_async.models.json_scanner import UNDECODABLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Convert", "Converted", "decode_any", "get_converter"]
+__all__ = ["ANY_VALUE", "Convert", "Converted", "decode_any", "get_converter", "read_float"]
 
 Converted: TypeAlias = "tuple[Any, bool]"
 """A field's value, and whether the original was of another type than documented."""
@@ -27,19 +27,20 @@ Raw: TypeAlias = "bytes | msgspec.Raw"
 Convert: TypeAlias = "Callable[[Any, Raw], Converted]"
 
 
-def _number(text: str) -> float | str:
+def read_float(text: str) -> float | str:
     """Return a number, or its text if it is too large for a float."""
     number = float(text)
     return number if math.isfinite(number) else text
 
 
-_ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
+ANY_VALUE = msgspec.json.Decoder(float_hook=read_float)
+"""Decodes a value of any type."""
 
 
 def decode_any(raw: Raw) -> Any:
     """Return any value; its text, if it contains a whole number of thousands of digits."""
     try:
-        return _ANY_VALUE.decode(raw)
+        return ANY_VALUE.decode(raw)
     except UNDECODABLE:
         return bytes(raw).decode()
 
