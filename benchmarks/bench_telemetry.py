@@ -1,4 +1,4 @@
-"""What hooks and OpenTelemetry cost: instructions per page of a walk, by callgrind.
+"""The cost of hooks and OpenTelemetry: instructions per page of a walk, by callgrind.
 
 Each case walks two listings of different length, as in ``bench_instructions.py``. The difference,
 divided by the pages in between, is free of what comes once. Without an SDK, the hook of

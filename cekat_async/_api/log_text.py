@@ -8,8 +8,13 @@ __all__ = ["describe_for_log"]
 
 
 def describe_for_log(error: CekatError) -> str:
-    """Return what an error is about, without the message in a reply: it may quote customers."""
-    text = error.describe()
-    if isinstance(error, APIStatusError):
-        return type(error).__name__ + text.removeprefix(error.message)
-    return text
+    """Return what an error is about, without the text of a reply: it may quote customers."""
+    if not isinstance(error, APIStatusError):
+        return error.describe()
+    facts = (
+        f"HTTP {error.status}",
+        error.path,
+        f"retry after {error.retry_after:g} s" if error.retry_after is not None else None,
+        error.request_id and f"request id {error.request_id}",
+    )
+    return f"{type(error).__name__} ({', '.join(filter(None, facts))})"

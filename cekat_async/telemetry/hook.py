@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from cekat_async import CekatClient, HookEvent
+    from cekat_async.telemetry.client_recorder import ClientRecorder
+    from cekat_async.telemetry.export_recorder import ExportRecorder
+
+    _Reactions = dict[type[HookEvent], Callable[[Any], None]]
 
 __all__ = ["OpenTelemetry"]
 
@@ -93,24 +97,7 @@ class OpenTelemetry:
         self._client = ClientRecorder(
             tracer, measurements, self._quota, self._exports.get_parent, is_recording
         )
-        self._reactions: dict[type[HookEvent], Callable[[Any], None]] = {
-            WalkBegun: self._client.begin_walk,
-            WalkEnded: self._client.end_walk,
-            CallBegun: self._client.begin_call,
-            RequestSent: self._client.begin_attempt,
-            ReplyReceived: self._client.end_attempt,
-            RequestFailed: self._client.fail_attempt,
-            RetryScheduled: self._client.add_retry,
-            PauseBegun: self._client.add_pause,
-            PageFetched: self._client.end_call,
-            CallFailed: self._client.fail_call,
-            ExportBegun: self._exports.begin,
-            ExportEnded: self._exports.end,
-            ExportStepBegun: self._exports.begin_step,
-            ExportStepEnded: self._exports.end_step,
-            PartitionEnded: self._exports.end_partition,
-            CatchUpBegun: self._exports.add_catch_up,
-        }
+        self._reactions = _list_reactions(self._client, self._exports)
 
     @property
     def open_spans(self) -> int:
@@ -131,6 +118,28 @@ class OpenTelemetry:
 
     def __repr__(self) -> str:
         return f"<OpenTelemetry hook: {self.open_spans} open spans>"
+
+
+def _list_reactions(client: ClientRecorder, exports: ExportRecorder) -> _Reactions:
+    """Return the method that receives each kind of event."""
+    return {
+        WalkBegun: client.begin_walk,
+        WalkEnded: client.end_walk,
+        CallBegun: client.begin_call,
+        RequestSent: client.begin_attempt,
+        ReplyReceived: client.end_attempt,
+        RequestFailed: client.fail_attempt,
+        RetryScheduled: client.add_retry,
+        PauseBegun: client.add_pause,
+        PageFetched: client.end_call,
+        CallFailed: client.fail_call,
+        ExportBegun: exports.begin,
+        ExportEnded: exports.end,
+        ExportStepBegun: exports.begin_step,
+        ExportStepEnded: exports.end_step,
+        PartitionEnded: exports.end_partition,
+        CatchUpBegun: exports.add_catch_up,
+    }
 
 
 def _can_record(provider: object) -> bool:

@@ -7,7 +7,14 @@ from support.clock import until
 from support.otel import account, events_of
 from support.parts import make_client
 
-from cekat_async import HookEvent, InboxesFailedError, RetryPolicy, TargetError
+from cekat_async import (
+    CallBegun,
+    CallFailed,
+    HookEvent,
+    InboxesFailedError,
+    RetryPolicy,
+    TargetError,
+)
 from cekat_async.export import (
     CatchUpBegun,
     ExportBegun,
@@ -194,6 +201,21 @@ def test_steps_of_an_export_that_never_began_are_ignored(recorded):
 
     assert recorded.spans == []
     assert recorded.total("cekat.export.duration") == 0
+
+
+def test_an_export_within_an_export(recorded):
+    """When an export ends, what follows in its task belongs to the export around it again."""
+    for event in (
+        ExportBegun(export=1, incremental=False, by_inbox=False),
+        ExportBegun(export=2, incremental=False, by_inbox=False),
+        ExportEnded(export=2, seconds=1.0),
+        CallBegun(call=1, walk=None, path="/api/conversations"),
+        CallFailed(call=1, walk=None, attempts=0, error="X", seconds=1.0),
+        ExportEnded(export=1, seconds=1.0),
+    ):
+        recorded.hook(event)
+
+    assert recorded.paths == ["export", "export > export", "export > page"]
 
 
 def test_a_step_that_never_ended_ends_with_its_export(recorded):

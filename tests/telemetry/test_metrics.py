@@ -40,7 +40,7 @@ async def test_requests_retries_and_records_are_counted(recorded):
     assert recorded.total("cekat.client.records", template=LIST) == 250
     assert recorded.total("cekat.client.malformed_records") == 0
     assert recorded.total("cekat.client.wait.time", reason="backoff") > 0
-    assert 0.03 < recorded.total("cekat.client.wait.time", reason="pause") < 0.06
+    assert recorded.total("cekat.client.wait.time", reason="pause") > 0.03
 
 
 async def test_malformed_records_are_counted(recorded):

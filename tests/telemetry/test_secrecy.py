@@ -99,7 +99,7 @@ def hostile(head):
     headers = {"Server": private, "X_RateLimit_Limit": private, "X_Private": private}
     bodies = [
         (200, json.dumps(page)),
-        (500, private),
+        (500, json.dumps(failed)),
         (503, f"<html>{private}</html>"),
         (429, json.dumps(failed)),
         (200, json.dumps(failed)),
