@@ -165,7 +165,7 @@ def test_the_limit_of_requests_at_once_is_shared():
 
 
 def test_the_retry_budget_is_shared():
-    """What one of them spends is missing for the others."""
+    """A retry of one client leaves fewer for the others."""
     pipeline, transport = make_pipeline(
         [reply(503)] * 40, retry=RetryPolicy(attempts=4, backoff=0, budget=5)
     )
@@ -196,7 +196,7 @@ async def test_a_retry_budget_of_its_own_is_refused(sandbox):
 
 
 async def test_closing_it_ends_its_own_calls_only():
-    """Its calls under way end, later ones are refused, and the original goes on."""
+    """Its calls under way end, later ones are refused, and the original continues."""
     async with RawServer(lambda _: http()) as server, make_client(server) as client:
         derived = client.with_options(timeout=Timeout(deadline=60))
         server.gate.clear()

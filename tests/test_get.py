@@ -194,7 +194,7 @@ BAD_PATHS = [
 
 @pytest.mark.parametrize("path", GOOD_PATHS)
 def test_paths_are_sent_as_they_are_meant(path):
-    """What a URL cannot hold is escaped, and what is escaped already is left as it is."""
+    """Characters that a URL cannot hold are escaped. An escape stays as it is."""
     assert build_request(path).path == GOOD_PATHS[path]
 
 
@@ -352,7 +352,7 @@ JSON = st.recursive(
 
 @given(value=JSON, indent=st.sampled_from([None, 1]), at_once=st.sampled_from([5, 30, 10**9]))
 def test_any_json_is_read(value, indent, at_once):
-    """What is written is read, whole or in parts, as Python itself would read it."""
+    """JSON is read as Python itself would read it, whole or in parts."""
     body = json.dumps(value, indent=indent).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)

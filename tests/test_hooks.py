@@ -280,7 +280,7 @@ def test_closing_the_client_ends_what_began():
 
 
 def pages_of_two(count: int):
-    """Return the replies of a listing of so many pages with two conversations each."""
+    """Return the replies of a listing with ``count`` pages of two conversations each."""
     return [
         page_reply([f"{n}a", f"{n}b"], None if n == count else f"{n}") for n in range(1, count + 1)
     ]
@@ -327,7 +327,7 @@ async def test_a_tracked_walk_is_reported(sandbox):
 
 
 def test_each_walk_has_its_own_number():
-    """Two walks of one listing are told apart; a ``page()`` belongs to no walk."""
+    """Two walks of one listing have different numbers; a ``page()`` belongs to no walk."""
     recorder, conversations = make_conversations(pages_of_two(2) * 2 + pages_of_two(1))
     listing = conversations.list()
 

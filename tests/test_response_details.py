@@ -193,7 +193,7 @@ def test_the_key_is_redacted_in_names_and_values(spell):
 
 @pytest.mark.parametrize("before", range(32_768 - 45, 32_768, 3))
 def test_many_headers_are_cut_and_show_no_part_of_the_key(before):
-    """What is beyond the bound is left out, and with it the beginning of a key."""
+    """Headers beyond the bound are left out, also if the bound is inside of a key."""
     filler = "x" * (before - len("A\nB\n"))
 
     headers = redact(("A", filler), ("B", KEY), ("C", "x" * 100))

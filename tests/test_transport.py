@@ -866,6 +866,16 @@ def test_a_transport_needs_no_loop_to_be_made():
     assert not transport.session.is_closed
 
 
+async def test_a_closed_transport_sends_nothing():
+    """After it is closed, a transport refuses each exchange before it connects."""
+    async with RawServer(lambda _: http()) as server:
+        transport = Transport(make_config(base_url=server.base_url))
+        await transport.close()
+        with pytest.raises(ClientClosedError, match="the client is closed"):
+            await transport.exchange(REQUEST)
+        assert server.connections == 0
+
+
 async def test_each_attempt_has_the_whole_timeout():
     """After an attempt that timed out the next one has its whole time again."""
     answers = iter([None, http()])

@@ -134,8 +134,8 @@ def on_event(event: HookEvent) -> None:
 
 def wrong_clients() -> None:
     CekatClient(hooks=1)  # type: ignore[arg-type]
-    CekatClient().get("/api/agents", {"limit": 5})  # type: ignore[call-arg]
-    CekatClient().get("/api/agents", params={"limit": b"5"})  # type: ignore[dict-item]
+    _ = CekatClient().get("/api/agents", {"limit": 5})  # type: ignore[call-arg]
+    _ = CekatClient().get("/api/agents", params={"limit": object()})  # type: ignore[arg-type]
     CekatClient().with_options(retry=3)  # type: ignore[arg-type]
     CekatClient().with_options(Timeout())  # type: ignore[call-arg]
     CekatClient(1)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""One call on its way: how often it was sent, what it waited for, and what its hooks are told."""
+"""One call: how often it was sent, what it waited for, and its events."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ class Call:
 
     Attributes:
         attempts: How often it was sent.
-        waits: What it has waited for.
-        failure: What the last attempt failed with.
+        waits: The time it has waited.
+        failure: The error of the last attempt.
     """
 
     def __init__(
@@ -177,9 +177,9 @@ class CallReport:
     """Emits the events of one call.
 
     Args:
-        hooks: To whom.
-        request: What is sent.
-        base_url: Where.
+        hooks: They receive the events.
+        request: The request.
+        base_url: The base URL of the client.
         walk: The number of the walk that the call belongs to, if any.
         inbox_id: The inbox that is asked for.
     """

@@ -96,7 +96,7 @@ def derive_client_config(
     if retry is not None:
         _require_retry(retry)
         shared = config.retry.budget
-        # The default is no wish: whoever writes RetryPolicy(attempts=1) means the attempts.
+        # RetryPolicy(attempts=1) asks for other attempts, and not for the default budget.
         if retry.budget not in {shared, RetryPolicy().budget}:
             raise ConfigurationError(
                 f"retry has a budget of {retry.budget}, but this client shares the retry budget of "

@@ -285,7 +285,7 @@ class WalkReport:
     """Reports one walk: enter it when the walk begins, and leave it when the walk ends.
 
     Args:
-        hooks: To whom. Without hooks nothing is reported.
+        hooks: They receive the events. Without hooks nothing is reported.
         path: The path of the endpoint.
 
     Attributes:

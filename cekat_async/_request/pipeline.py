@@ -78,8 +78,8 @@ class Pipeline:
     """Takes the requests of one client down the path.
 
     Attributes:
-        traffic: What was sent so far.
-        hooks: What its events are reported to.
+        traffic: The requests that were sent so far.
+        hooks: They receive its events.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ class SessionOwner:
     Attributes:
         is_own: Whether the session is the client's own.
         is_closed: Whether it was closed; requests are refused then.
-        idle: What is known of the session's idle connections.
+        idle: The state of the session's idle connections.
     """
 
     def __init__(self, session: aiohttp.ClientSession | None, connections: int) -> None:
