@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cekat_async.config import require_seconds
 from cekat_async.errors import DecodeError
@@ -88,10 +89,10 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
             listing sorted by that, records do not move when they change.
         by_activity: Pages whose cursor is another time.
         is_unordered: Whether the listing turned out not to be in time order.
-        start: The cursor that the walk began with; ``None`` for the front. It is later than all
+        start: The cursor that the walk began with; not set for the front. It is later than all
             that the walk wants, and what moves away from behind it is not wanted any more.
-        reads_all: Whether the listing turned out not to be in order of activity, so that a walk
-            of a range of time reads all of it.
+        reads_all: Set if the listing turned out not to be in order of activity, so that a walk of
+            a range of time reads all of it.
         is_honoured: Whether the server is known to honour constructed cursors.
         is_serial: Whether no more segments are begun.
         watermark: Where the newest records were when the walk began: the end of its first probe.
@@ -111,8 +112,9 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
     by_creation: int = 0
     by_activity: int = 0
     is_unordered: bool = False
-    start: Cursor | None = None
-    reads_all: bool = False
+    # Not in the JSON of other walks, which keeps the form of version 0.1.
+    start: Cursor | UnsetType = UNSET
+    reads_all: bool | UnsetType = UNSET
     is_honoured: bool = False
     is_serial: bool = False
     watermark: Cursor | None = None
@@ -178,7 +180,7 @@ class Position:
         A walk that has not ended resumes where it stopped.
         """
         state = self._state
-        if state.parts or state.stage is Stage.NEW or state.start is not None:
+        if state.parts or state.stage is Stage.NEW or state.start is not UNSET:
             return self
         if not state.order and not state.is_unordered:
             return Position()  # nothing shows at which end records arrive

@@ -227,3 +227,54 @@ async def test_a_range_without_a_conversation():
         ancient = datetime(2001, 1, 1, tzinfo=UTC)
         early = client.conversations.list(since=ancient, until=ancient + timedelta(days=1))
         assert await early.collect() == []
+
+
+@pytest.mark.parametrize("order", ["activity", "created"])
+@pytest.mark.parametrize("segments", [1, 3])
+async def test_a_range_from_a_cursor(order, segments):
+    """Nothing before the cursor is yielded, also if all of the rest is read."""
+    dialect = Dialect(order=order)
+    async with (
+        Sandbox(3_000, quota=None, dialect=dialect) as sandbox,
+        make_client(sandbox) as client,
+    ):
+        pages = [page async for page in client.conversations.list().pages()]
+        bounds = {"since": LATEST - timedelta(days=2), "until": LATEST - timedelta(hours=9)}
+
+        found = await client.conversations.list(
+            cursor=pages[1].next_cursor, segments=segments, **bounds
+        ).collect()
+
+        before = {id_ for page in pages[:2] for id_ in page.ids}
+        assert not before & {c.id for c in found}
+        if order == "activity":
+            assert {*list_active(sandbox, **bounds)} - before <= {c.id for c in found}
+
+
+async def test_raw_records_that_cannot_be_decoded():
+    """Nothing shows when they were active. On the pages of the range they are kept."""
+    async with Sandbox(1_000, quota=None) as sandbox, make_client(sandbox) as client:
+        since = LATEST - timedelta(hours=6)
+        page = await client.conversations.page()
+        odd = [b'{"id":"a","created_at":NaN}', b"7", b'{"id":"b","last_message":[1]}']
+        body = page.body.replace(b'"data":[', b'"data":[' + b",".join(odd) + b",", 1)
+        sandbox.fail_next(Fault.raw(body=body))
+
+        found = [r async for p in client.conversations.list(since=since).raw_pages() for r in p.raw]
+
+        assert [bytes(record) for record in found[:3]] == odd
+
+
+async def test_pages_that_are_too_large_to_look_at():
+    """Raw pages of megabytes are not decoded, so that the walk reads on and keeps them whole."""
+    async with Sandbox(900, quota=None) as sandbox, make_client(sandbox) as client:
+        page = await client.conversations.page()
+        large = b'"data":[{"id":"large","notes":"%s"},' % (b"x" * 3_000_000)
+        body = page.body.replace(b'"data":[', large, 1)
+        sandbox.fail_next(Fault.raw(body=body))
+
+        listing = client.conversations.list(since=LATEST - timedelta(hours=1))
+        pages = [page async for page in listing.raw_pages()]
+
+        assert [len(page) for page in pages] == [101]
+        assert sent(sandbox) == 3

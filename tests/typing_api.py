@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
@@ -264,6 +264,7 @@ async def inboxes_by_uuid(
     client.conversations.list(inbox_id=inbox).tracked_pages({inbox: Position()})
     client.conversations.across(several).tracked_pages(dict.fromkeys(several, Position()))
     await export_conversations(client, "x.jsonl", inbox_ids=several)
+    await export_conversations(client, "x.jsonl", since=timedelta(days=3), until=datetime.now(UTC))
     client.conversations.list(inbox_id=b"id")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.conversations.list().tracked_pages({1: Position()})  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
@@ -288,6 +289,9 @@ async def many_inboxes(client: CekatClient, ids: AsyncIterable[str]) -> None:
 
 
 async def conversations(client: CekatClient) -> None:
+    client.conversations.across(since=timedelta(days=1), until=datetime.now(UTC))
+    client.conversations.list(since=None, until=timedelta(hours=1)).raw_pages()
+    client.conversations.list(since="3d")  # type: ignore[arg-type]
     walk = client.conversations.list(page_size=100, inbox_id=None, stage_status=StageStatus.OPEN)
     assert_type(walk, Listing[Conversation, ConversationPage])
     async for conversation in walk:

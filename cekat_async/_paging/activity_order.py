@@ -59,11 +59,15 @@ class PageTimes(NamedTuple):
     after: Cursor | None
 
     @property
+    def activities(self) -> list[int]:
+        """The times at which its records were active for certain, in microseconds since 1970."""
+        found = (record.activity for record in self.records)
+        return [to_microseconds(time) for time in found if time is not None]
+
+    @property
     def newest(self) -> float:
-        """The time at which a record of it was active for certain; minus infinity if unknown."""
-        times = (record.activity for record in self.records)
-        newest = max((time for time in times if time is not None), default=None)
-        return -inf if newest is None else to_microseconds(newest)
+        """The latest of these; minus infinity without any."""
+        return max(self.activities, default=-inf)
 
 
 def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> PageTimes:
@@ -133,11 +137,6 @@ class ActivityOrder:
         # By how much a record was later than the cursor that must not be earlier, at most, if the
         # order is descending (-1) or ascending (1).
         self._excess: dict[int, float] = {-1: -inf, 1: -inf}
-
-    @property
-    def is_descending(self) -> bool:
-        """Whether it is certain that the listing is not in ascending order of activity."""
-        return self.direction < 0 or self._excess[1] > self._most_behind + CLOCK_DIFFERENCE
 
     def note(self, page: PageTimes) -> None:
         """Note a page."""

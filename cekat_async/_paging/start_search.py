@@ -49,19 +49,19 @@ class StartSearch:
         self.warning: str | None = None
         self._until = until
         self._times = CursorTimes(front.after, order=-1)
-        self._end = -inf if front.after is None else self._parse(front.after)
+        self._end = _parse(front.after)
         self._resolution = get_resolution(front.after.cursor_ts) if front.after else 1
-        # About as many records as half a page: one of these should prove it.
-        self._margin = max((front.newest - self._end) / 2, _LEAST_MARGIN)
+        # About half as long as a page: one of its records should prove it. Not by the newest ones,
+        # since some may have a time in the future.
+        later = sorted(time for time in front.activities if time > self._end)
+        middle = later[len(later) // 2] - self._end if later else 0
+        self._margin = max(middle, _LEAST_MARGIN)
         self._tries = 0
         self._try_at(until + self._margin)
 
     def accepts(self, page: PageTimes) -> bool:
         """Whether the page of the cursor proves it. If not, there is another cursor, or none."""
-        if self.cursor is None:
-            return False
-        begin, newest = self._parse(self.cursor), page.newest
-        end = -inf if page.after is None else self._parse(page.after)
+        begin, end, newest = _parse(page.before), _parse(page.after), page.newest
         if begin < end <= self._end:
             self.give_up("the server does not honour a constructed cursor")
         elif end > begin or newest - begin > CLOCK_DIFFERENCE:
@@ -90,10 +90,11 @@ class StartSearch:
         else:
             self.cursor = self._times.cursor_at(int(self._end - time))
 
-    @staticmethod
-    def _parse(cursor: Cursor) -> float:
-        time = parse_cursor_ts(cursor.cursor_ts)
-        return -inf if time is None else time
+
+def _parse(cursor: Cursor | None) -> float:
+    """Return the time of a cursor; minus infinity without one, or if it cannot be read."""
+    time = None if cursor is None else parse_cursor_ts(cursor.cursor_ts)
+    return -inf if time is None else time
 
 
 async def find_start(fetcher: PageFetcher[P], until: float) -> Cursor | None:

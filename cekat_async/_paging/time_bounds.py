@@ -27,10 +27,10 @@ class TimeBounds:
 
     Note each page first, then ask. Why no record of the range is missed:
 
-    - The walk ends after a page whose cursor is older than ``since``. By then a page has been read
-      whose records were compared with the cursor that led to it, and nothing contradicts that the
-      listing is in descending order of activity. Every record after such a page was last active
-      before ``since``.
+    - The walk ends after a page whose cursor is older than ``since``. By then the cursors of two
+      pages have gone back in time, the records of a page have been compared with the cursor that
+      led to it, and nothing contradicts that the listing is in descending order of activity.
+      Every record after such a page was last active before ``since``.
     - A record is left out if it, or one after it on its page, has a timestamp later than ``until``,
       or if the page ends later than ``until``. In descending order all records before that place
       were last active after ``until``. Until the order is known, only what neither order can
@@ -109,7 +109,7 @@ class TimeBounds:
     @property
     def _is_trusted(self) -> bool:
         is_doubted = self.is_lifted or self._creation.is_likely
-        return self._order.is_checked and self._order.is_descending and not is_doubted
+        return self._order.is_checked and self._order.direction < 0 and not is_doubted
 
     def _is_past(self, cursor: Cursor) -> bool:
         time = parse_cursor_ts(cursor.cursor_ts)
@@ -128,7 +128,7 @@ class TimeBounds:
             times.activity is not None and to_microseconds(times.activity) >= latest
             for times in page.records
         ]
-        if self._order.is_descending and any(later):
+        if self._order.direction < 0 and any(later):
             last = len(later) - later[::-1].index(True)
             return [True] * last + later[last:]
         return later

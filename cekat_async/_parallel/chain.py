@@ -95,9 +95,8 @@ class SegmentChain:
     def finish(self, segment: Segment) -> None:
         """End a segment after which nothing is wanted, and drop all that follow it."""
         segment.walk.done = True
-        if segment in self.segments:
-            self.drop(self.segments[self.segments.index(segment) + 1 :])
-            self._remove_joined()
+        self.drop(self.segments[self.segments.index(segment) + 1 :])
+        self._remove_joined()
 
     def drop(self, segments: Sequence[Segment]) -> None:
         """Remove segments, and discard what they have in flight."""

@@ -6,6 +6,7 @@ from math import inf, isfinite, isnan
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET
 
 from cekat_async._api.log_text import describe_for_log
 from cekat_async._paging.activity_order import CreationOrder, get_page_times
@@ -64,16 +65,17 @@ class ParallelWalk:
         state = position.state
         self._times = CursorTimes(start or state.down_to or state.origin, state.order)
         self._chain = SegmentChain(state, most, self._times, warn)
-        self._catch_up = CatchUp(state, start or state.start)
+        self._start = start
+        self._catch_up = CatchUp(state, start if state.start is UNSET else state.start)
         self._whole_passes = WholePasses(start, is_active=state.is_unordered)
         self._small_pages = SmallPages()
         self._creation = CreationOrder(state.by_creation, state.by_activity)
         self._bounds = bounds
         if bounds is not None:
-            bounds.resume(self._creation, is_lifted=state.reads_all)
+            bounds.resume(self._creation, is_lifted=state.reads_all is True)
             bounds.has_skipped = position != Position() and state.down_to is None
-            if start is not None:
-                self._warn_if(bounds.begin_at(start))
+            if start is not None and (warning := bounds.begin_at(start)):
+                warn(warning)
         self._watermark = state.watermark
         # Segments without a walker.
         self._waiting = [segment for segment in self._chain.segments if not segment.is_over]
@@ -101,8 +103,8 @@ class ParallelWalk:
                 by_creation=self._creation.by_creation,
                 by_activity=self._creation.by_activity,
                 is_unordered=self._whole_passes.is_active,
-                start=catch_up.start,
-                reads_all=self._bounds is not None and self._bounds.is_lifted,
+                start=catch_up.start or UNSET,
+                reads_all=True if self._bounds and self._bounds.is_lifted else UNSET,
                 is_honoured=self._chain.is_honoured,
                 is_serial=self._chain.is_serial,
                 watermark=self._watermark,
@@ -129,8 +131,6 @@ class ParallelWalk:
         """Begin with a cursor that is later than all that the bounds let through."""
         self._times.count_from(start)
         self._catch_up = CatchUp(WalkState(), start)
-        if self._bounds is not None:
-            self._bounds.has_skipped = True
 
     def tracked(self, page: ConversationPage) -> ConversationPage:
         """Return a page with the position after it."""
@@ -287,9 +287,10 @@ class ParallelWalk:
     ) -> ConversationPage:
         """Return the wanted part of a page, and end the segment if the rest is not wanted."""
         times = get_page_times(page, before)
+        bounds.has_skipped |= self._catch_up.start != self._start
         if warning := bounds.note(times):
             self._lift_bounds(bounds, warning)
-        elif bounds.ends_after(times):
+        elif bounds.ends_after(times) and not segment.is_over:
             self._chain.finish(segment)
             bounds.has_skipped = True
         elif self._times.order < 0 and isfinite(bounds.since) and not bounds.is_lifted:
@@ -297,22 +298,15 @@ class ParallelWalk:
         return only(page, bounds.select(times))
 
     def _lift_bounds(self, bounds: TimeBounds, warning: str) -> None:
-        self._chain.planner.end = None
-        if self._whole_passes.is_active:
-            self._whole_passes.activate()  # another one, since this one has left something out
-            return
         self._warn(warning)
+        self._chain.planner.end = None
         if not bounds.has_skipped:
             return
         self._chain.restart()
         self._waiting.clear()
         self._begin = Position.from_state(WalkState(reads_all=True))
-        self._catch_up, self._first_page = CatchUp(WalkState()), None
-        self._times.count_from(None)
-
-    def _warn_if(self, warning: str | None) -> None:
-        if warning:
-            self._warn(warning)
+        self._catch_up, self._first_page = CatchUp(WalkState(), self._start), None
+        self._times.count_from(self._start)
 
 
 def _starts_with(page: ConversationPage, probe: ConversationPage) -> bool:
