@@ -23,8 +23,8 @@ from cekat_async.models import (
     PlatformType,
     StageStatus,
 )
+from cekat_async.models.conversation import decode_conversation
 from cekat_async.models.raw_json import record_id
-from cekat_async.models.record_shape import decode_conversation
 from cekat_async.models.response_details import ResponseDetails
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 from cekat_async.positions import Cursor, Position

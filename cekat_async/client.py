@@ -223,6 +223,19 @@ class CekatClient:
         """
         return self._config.account
 
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and, where there is one, port and prefix of the API, as they are used."""
+        return self._config.base_url
+
+    @property
+    def proxy(self) -> str | None:
+        """The environment's proxy that requests go through, or ``None``: see ``trust_env``.
+
+        Its user and password are not shown. The proxy of a session of your own is not known.
+        """
+        return self._transport.proxy
+
     async def aclose(self) -> None:
         """Close the connections. Calls under way fail at once, and later ones are refused.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
 
@@ -58,6 +58,7 @@ from cekat_async import (
     errors,
 )
 from cekat_async.export import (
+    ExportEnded,
     ExportProgress,
     ExportReport,
     Manifest,
@@ -66,11 +67,15 @@ from cekat_async.export import (
     Sink,
     export_conversations,
 )
+from cekat_async.sandbox import FaultInjector, Sandbox
+from cekat_async.telemetry import OpenTelemetry
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from aiohttp import ClientSession
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 
 async def clients(session: ClientSession) -> None:
@@ -105,6 +110,8 @@ async def clients(session: ClientSession) -> None:
     Limiter(None)
     assert_type(client.traffic.requests, int)
     assert_type(client.traffic.retries, int)
+    assert_type(client.base_url, str)
+    assert_type(client.proxy, str | None)
     assert_type(await client.aclose(), None)
     version: str = __version__
     print(version)  # noqa: T201 - used, for the checkers
@@ -257,6 +264,7 @@ async def inboxes_by_uuid(
     client.conversations.list(inbox_id=inbox).tracked_pages({inbox: Position()})
     client.conversations.across(several).tracked_pages(dict.fromkeys(several, Position()))
     await export_conversations(client, "x.jsonl", inbox_ids=several)
+    await export_conversations(client, "x.jsonl", since=timedelta(days=3), until=datetime.now(UTC))
     client.conversations.list(inbox_id=b"id")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.conversations.list().tracked_pages({1: Position()})  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
@@ -281,6 +289,9 @@ async def many_inboxes(client: CekatClient, ids: AsyncIterable[str]) -> None:
 
 
 async def conversations(client: CekatClient) -> None:
+    client.conversations.across(since=timedelta(days=1), until=datetime.now(UTC))
+    client.conversations.list(since=None, until=timedelta(hours=1)).raw_pages()
+    client.conversations.list(since="3d")  # type: ignore[arg-type]
     walk = client.conversations.list(page_size=100, inbox_id=None, stage_status=StageStatus.OPEN)
     assert_type(walk, Listing[Conversation, ConversationPage])
     async for conversation in walk:
@@ -332,6 +343,21 @@ def wrong_conversations(conversation: Conversation) -> None:
     Conversation(id="x", labels=None)  # type: ignore[arg-type]
     conversation.platform_type is StageStatus.OPEN  # type: ignore[comparison-overlap]  # noqa: B015 - never so
     conversation.notes = "changed"  # type: ignore[misc]
+
+
+def forms(conversation: Conversation, page: ConversationPage, inboxes: InboxPage) -> None:
+    assert_type(Conversation.from_json(conversation.to_json()), Conversation)
+    assert_type(Conversation.from_dict(conversation.to_dict()), Conversation)
+    assert_type(Inbox.from_json("{}"), Inbox)
+    assert_type(Label.from_dict({}), Label)
+    assert_type(ConversationPage.from_json(page.to_json()), ConversationPage)
+    assert_type(InboxPage.from_dict(inboxes.to_dict()).items, tuple[Inbox, ...])
+    assert_type(page.malformed_records[0].to_dict(), dict[str, Any])
+    assert_type(dict(conversation), dict[str, Any])
+    assert_type(conversation["notes"], Any)
+    assert_type(list(conversation), list[str])
+    Conversation.from_dict([])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Conversation.from_json({})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def decoding() -> None:
@@ -462,6 +488,18 @@ class MemorySink:
     def close(self) -> None: ...
 
 
+def telemetry(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
+    hook = OpenTelemetry(tracer_provider=tracer_provider, meter_provider=meter_provider)
+    client = CekatClient(hooks=[OpenTelemetry(), hook])
+    hook.observe(client)
+    assert_type(hook.open_spans, int)
+    ended = ExportEnded(export=1, seconds=1.0)
+    assert_type(ended.error, str | None)
+    hook(ended)
+    OpenTelemetry(tracer_provider)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(Position().passes, int)
+
+
 async def exports(client: CekatClient) -> None:
     sink: Sink = MemorySink()
     report = await export_conversations(client, sink, inbox_ids=["a"], incremental=True)
@@ -474,3 +512,14 @@ async def exports(client: CekatClient) -> None:
 
 def tell(progress: ExportProgress) -> None:
     assert_type(progress.per_minute, float)
+
+
+def sandboxes(conversation: Mapping[str, Any]) -> None:
+    with Sandbox(conversations=0) as sandbox:
+        assert_type(sandbox, Sandbox)
+        id_ = sandbox.add(conversation, contact_name="Sari")
+        assert_type(id_, str)
+        sandbox.update(id_, notes=None)
+        sandbox.assign(id_, "Dewi")
+        FaultInjector(sandbox).status(429, retry_after=1.5)
+    sandbox.add("Sari")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

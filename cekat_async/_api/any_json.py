@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from cekat_async._api.status import error_from_reply
 from cekat_async.errors import DecodeError, MalformedBodyError
-from cekat_async.models.conversion import ANY_VALUE, read_float
+from cekat_async.models.conversion import ANY_VALUE, decode_leniently
 from cekat_async.models.json_scanner import (
     UNDECODABLE,
     BrokenJSONError,
@@ -34,15 +34,6 @@ _PART = 2048
 # Large lists and objects in each other are taken apart down to here.
 _DEEPEST = 8
 _SPACE = b" \t\r\n"
-# Python converts no longer whole numbers.
-_MOST_DIGITS = 4_300
-
-
-def _read_int(text: str) -> int | str:
-    return int(text) if len(text) <= _MOST_DIGITS else text
-
-
-_LENIENT = json.JSONDecoder(parse_float=read_float, parse_int=_read_int)
 
 
 class _Everything:
@@ -69,7 +60,7 @@ def decode_json(reply: Reply) -> Steps[Any]:
     failure: DecodeError
     try:
         value = yield from _decode(body, 0)
-    except (BrokenJSONError, json.JSONDecodeError) as error:
+    except (BrokenJSONError, JSONDecodeError) as error:
         message = f"the reply is not whole JSON ({_describe(error)}; {len(body):,} bytes)"
         failure = MalformedBodyError(message, raw=body)
     except TooManyRecordsError as error:
@@ -83,9 +74,9 @@ def decode_json(reply: Reply) -> Steps[Any]:
     raise failure
 
 
-def _describe(error: BrokenJSONError | json.JSONDecodeError) -> str:
+def _describe(error: BrokenJSONError | JSONDecodeError) -> str:
     """Say what is wrong, without the text that is wrong."""
-    return error.msg.lower() if isinstance(error, json.JSONDecodeError) else str(error)
+    return error.msg.lower() if isinstance(error, JSONDecodeError) else str(error)
 
 
 def _too_much(body: bytes, reason: str) -> DecodeError:
@@ -137,4 +128,4 @@ def _decode_at_once(raw: bytes) -> Steps[Any]:
     except UNDECODABLE:
         yield
     # What msgspec rejects may still be NaN, or a whole number of thousands of digits.
-    return _LENIENT.decode(text.decode())
+    return decode_leniently(text.decode())

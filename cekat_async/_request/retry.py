@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from cekat_async._api.log_text import describe_for_log
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -313,5 +314,5 @@ def _log_retry(state: RetryCallState) -> None:
         "attempt %d failed, next in %g s: %s",
         state.attempt_number,
         round(state.upcoming_sleep, 2),
-        _failure(state),
+        describe_for_log(_failure(state)),
     )

@@ -72,6 +72,11 @@ class Transport:
         self._proxy = _get_proxy(config.base_url) if uses_proxy else None
         self._set_timeout(config.timeout)
 
+    @property
+    def proxy(self) -> str | None:
+        """The proxy of the environment that is used, without its user and password."""
+        return None if self._proxy is None else str(self._proxy.origin())
+
     def with_timeout(self, timeout: Timeout) -> Self:
         """Return a transport over the same session, with other time limits."""
         other = copy(self)
