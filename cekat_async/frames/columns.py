@@ -66,15 +66,14 @@ class Column:
         )
 
 
-def encode_json(value: Any) -> bytes | None:
-    """Return a value of a ``json`` column as JSON. A tuple consists of labels."""
-    if isinstance(value, tuple):
-        value = [label.to_dict() for label in value]
-    return None if value is None else msgspec.json.encode(value)
+encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+"""Returns a value of a ``json`` column as JSON."""
 
 
 def _json(value: Any) -> str | None:
-    return None if (data := encode_json(value)) is None else data.decode()
+    if isinstance(value, tuple):  # labels
+        value = [label.to_dict() for label in value]
+    return None if value is None else encode_json(value).decode()
 
 
 def _utc(moment: datetime | None) -> datetime | None:
