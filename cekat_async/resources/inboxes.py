@@ -10,13 +10,14 @@ from cekat_async._paging.page_errors import malformed_error
 from cekat_async._paging.page_fetcher import ListQuery, PageFetcher
 from cekat_async._paging.page_number_walk import walk_inboxes
 from cekat_async.config import require_count
+from cekat_async.models import Inbox
 from cekat_async.resources.listing import Listing, Source, takes_page_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from cekat_async._request.pipeline import Pipeline
-    from cekat_async.models import Inbox, MalformedRecord
+    from cekat_async.models import MalformedRecord
     from cekat_async.pages import InboxPage
 
 __all__ = ["Inboxes"]
@@ -79,6 +80,8 @@ class Inboxes:
 
 
 class _InboxSource(Source["InboxPage"]):
+    record_type = Inbox
+
     def __init__(
         self,
         pipeline: Pipeline,

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable
 from contextlib import aclosing
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, cast
 from weakref import WeakSet, ref
 
 from cekat_async._request.hooks import WalkReport
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cekat_async._request.pipeline import Pipeline
     from cekat_async.models import Conversation
+    from cekat_async.models.base import IdentifiedRecord
     from cekat_async.pages import ConversationPage, Page, RawPage
     from cekat_async.positions import Position
 
@@ -35,7 +36,13 @@ K = TypeVar("K", bound="str | UUID | None")
 
 
 class Source(ABC, Generic[P]):
-    """What a listing reads. Each call returns a new walk."""
+    """What a listing reads. Each call returns a new walk.
+
+    Attributes:
+        record_type: The type of the records.
+    """
+
+    record_type: ClassVar[type[IdentifiedRecord]]
 
     @abstractmethod
     def pages(self) -> AsyncGenerator[P, None]:
@@ -77,6 +84,11 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         self._path = path
         self._build_source = build_source
         self._walks = WeakSet[_Walk]()
+
+    @property
+    def record_type(self) -> type[R]:
+        """The type of its records: :class:`Conversation` or :class:`Inbox`."""
+        return cast("type[R]", self._source.record_type)
 
     def __aiter__(self) -> AsyncGenerator[R, None]:  # noqa: PYI058 - it can be closed
         return self._walk(_get_records, lambda source: source.pages())
