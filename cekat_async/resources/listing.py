@@ -88,7 +88,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     @property
     def record_type(self) -> type[R]:
         """The type of its records: :class:`Conversation` or :class:`Inbox`."""
-        return cast("type[R]", self._source.record_type)
+        return cast("type[R]", self._build_source(self._pipeline).record_type)
 
     def __aiter__(self) -> AsyncGenerator[R, None]:  # noqa: PYI058 - it can be closed
         return self._walk(_get_records, lambda source: source.pages())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from cekat_async import Conversation
+    from cekat_async.frames.columns import Column
 
 __all__ = [
     "CONVERSATION_DEFAULT",
@@ -77,6 +78,10 @@ def _get_fit(name: str, kind: str) -> Fit:
     return "fill" if name in _LONG_TEXTS or kind == "json" else "cut"
 
 
+def _get_value(column: Column, conversation: Conversation) -> Any:
+    return column.convert(getattr(conversation, column.field))
+
+
 def _get_text(name: str, record: Any) -> Any:
     """Return the value of a field; a switch as in JSON."""
     value = attrgetter(name)(record)
@@ -87,7 +92,9 @@ _CONVERSATION_COLUMNS = {
     "short_id": ShownColumn("id", _get_short_id, "whole"),
     **{
         one.name: ShownColumn(
-            _HEADINGS.get(one.name, one.name), one.value, _get_fit(one.name, one.kind)
+            _HEADINGS.get(one.name, one.name),
+            partial(_get_value, one),
+            _get_fit(one.name, one.kind),
         )
         for one in COLUMNS
         if one.kind != "raw"  # ``--json`` shows it
