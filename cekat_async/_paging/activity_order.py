@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cekat_async._paging.constructed_cursors import (
     ZONE_STEP,
-    CursorTimes,
     get_resolution,
     has_zone,
     parse_cursor_ts,
@@ -29,12 +28,13 @@ from cekat_async.pages import RawPage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from cekat_async.models.record_times import RecordTimes
     from cekat_async.pages import ConversationPage
     from cekat_async.positions import Cursor
 
-__all__ = ["CLOCK_DIFFERENCE", "ActivityOrder", "CreationOrder", "PageTimes", "get_page_times"]
+__all__ = ["CLOCK_DIFFERENCE", "ActivityOrder", "PageTimes", "get_page_times"]
 
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND
@@ -59,15 +59,16 @@ class PageTimes(NamedTuple):
     after: Cursor | None
 
     @property
-    def activities(self) -> list[int]:
-        """The times at which its records were active for certain, in microseconds since 1970."""
+    def activities(self) -> list[datetime]:
+        """The times at which its records were active for certain."""
         found = (record.activity for record in self.records)
-        return [to_microseconds(time) for time in found if time is not None]
+        return [time for time in found if time is not None]
 
     @property
     def newest(self) -> float:
-        """The latest of these; minus infinity without any."""
-        return max(self.activities, default=-inf)
+        """The latest of these, in microseconds since 1970; minus infinity without any."""
+        newest = max(self.activities, default=None)
+        return -inf if newest is None else to_microseconds(newest)
 
 
 def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> PageTimes:
@@ -90,53 +91,33 @@ def _get_record_times(page: ConversationPage | RawPage) -> list[RecordTimes]:
     return [NO_TIMES if index in malformed else get_times(next(items)) for index in range(count)]
 
 
-class CreationOrder:
-    """Counts pages that look as if the listing was sorted by creation.
-
-    Attributes:
-        by_creation: Pages whose cursor is the time at which their last record was created.
-        by_activity: Pages whose cursor is another time.
-    """
-
-    def __init__(self, by_creation: int = 0, by_activity: int = 0) -> None:
-        self.by_creation = by_creation
-        self.by_activity = by_activity
-        self._has_later_message = False
-
-    @property
-    def is_likely(self) -> bool:
-        """Whether a page looked so although its last record got a message later, and none else."""
-        return self._has_later_message and not self.by_activity
-
-    def note(self, cursor: Cursor | None, last: RecordTimes) -> None:
-        """Note the cursor of a page, and the times of its last record."""
-        if cursor is None or last.created_at is None:
-            return
-        if not CursorTimes.is_at(cursor, last.created_at):
-            self.by_activity += 1
-        elif last.last_message_at != last.created_at:  # otherwise it may be either of the two
-            self.by_creation += 1
-            self._has_later_message |= last.last_message_at is not None
-
-
 class ActivityOrder:
-    """What the pages of one walk show about the order of their listing.
+    """The order of a listing, as far as the pages of one walk show it.
 
     Attributes:
         direction: -1 if the cursors go back in time, 1 if forward, 0 until two differ.
         doubt: Why the listing is not in descending order of activity; ``None`` if it may be.
-        is_checked: Whether records have been compared with the cursor that led to them.
     """
 
     def __init__(self) -> None:
         self.direction = 0
         self.doubt: str | None = None
-        self.is_checked = False
+        self._is_checked = False
         self._is_sorted = True
+        # Pages that end with a record whose creation is the time of the cursor, although it got a
+        # message later, and pages whose cursor is another time.
+        self._by_creation = 0
+        self._by_activity = 0
         self._has_zones = True
         # By how much a record was later than the cursor that must not be earlier, at most, if the
         # order is descending (-1) or ascending (1).
         self._excess: dict[int, float] = {-1: -inf, 1: -inf}
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether all that is known says that the listing is in descending order of activity."""
+        looks_created = self._by_creation and not self._by_activity
+        return self._is_checked and self.direction < 0 and not (self.doubt or looks_created)
 
     def note(self, page: PageTimes) -> None:
         """Note a page."""
@@ -149,6 +130,7 @@ class ActivityOrder:
         if len(times) == 2:  # noqa: PLR2004 - before and after
             self._note_direction(*times)
         self._note_excess(page)
+        self._note_creation(page)
 
     def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
         """Return between which two times the records of a page may have been last active.
@@ -195,12 +177,22 @@ class ActivityOrder:
     def _note_excess(self, page: PageTimes) -> None:
         newest = page.newest
         if page.before is not None and newest > -inf:
-            self.is_checked = True
+            self._is_checked = True
             self._excess[-1] = max(self._excess[-1], newest - _parse(page.before))
         if page.after is not None:
             self._excess[1] = max(self._excess[1], newest - _parse(page.after))
         if self._excess[-1] > CLOCK_DIFFERENCE:
             self.doubt = self.doubt or "a conversation is later than the cursor before its page"
+
+    def _note_creation(self, page: PageTimes) -> None:
+        last = page.records[-1] if page.records else NO_TIMES
+        if page.after is None or last.created_at is None or last.activity is None:
+            return
+        cursor = _parse(page.after)
+        if abs(cursor - to_microseconds(last.created_at)) >= get_resolution(page.after.cursor_ts):
+            self._by_activity += 1
+        elif to_microseconds(last.activity) - cursor > CLOCK_DIFFERENCE:
+            self._by_creation += 1
 
     def _give_up(self, why: str) -> None:
         self._is_sorted = False

@@ -12,7 +12,12 @@ from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 from cekat_async._paging.activity_order import CLOCK_DIFFERENCE, get_page_times
-from cekat_async._paging.constructed_cursors import CursorTimes, get_resolution, parse_cursor_ts
+from cekat_async._paging.constructed_cursors import (
+    CursorTimes,
+    get_resolution,
+    parse_cursor_ts,
+    to_microseconds,
+)
 from cekat_async._paging.page_errors import may_be_about_cursor
 from cekat_async.errors import CekatError
 
@@ -53,7 +58,8 @@ class StartSearch:
         self._resolution = get_resolution(front.after.cursor_ts) if front.after else 1
         # About half as long as a page: one of its records should prove it. Not by the newest ones,
         # since some may have a time in the future.
-        later = sorted(time for time in front.activities if time > self._end)
+        times = map(to_microseconds, front.activities)
+        later = sorted(time for time in times if time > self._end)
         middle = later[len(later) // 2] - self._end if later else 0
         self._margin = max(middle, _LEAST_MARGIN)
         self._tries = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from cekat_async._paging.activity_order import ActivityOrder, CreationOrder
+from cekat_async._paging.activity_order import ActivityOrder
 from cekat_async._paging.constructed_cursors import (
     get_resolution,
     parse_cursor_ts,
@@ -33,8 +33,8 @@ class TimeBounds:
       Every record after such a page was last active before ``since``.
     - A record is left out if it, or one after it on its page, has a timestamp later than ``until``,
       or if the page ends later than ``until``. In descending order all records before that place
-      were last active after ``until``. Until the order is known, only what neither order can
-      have in the range is left out.
+      were last active after ``until``. Until the order is known, only a record that itself has
+      such a timestamp is left out.
     - If a page contradicts the order, the bounds are lifted. The walk reads the listing to its end,
       and again from the front if it left anything out because of ``until``. It keeps every
       record that has a timestamp in the range, or none at all. If the cursors are in order of
@@ -57,11 +57,6 @@ class TimeBounds:
         self.is_lifted = False
         self.has_skipped = False
         self._order = ActivityOrder()
-        self._creation = CreationOrder()
-
-    def resume(self, creation: CreationOrder, *, is_lifted: bool) -> None:
-        """Continue with what earlier walks of the listing have found out."""
-        self._creation, self.is_lifted = creation, is_lifted
 
     def begin_at(self, cursor: Cursor) -> str | None:
         """Note that the walk begins at a cursor of the caller's. Return a warning as :meth:`note`.
@@ -74,8 +69,6 @@ class TimeBounds:
     def note(self, page: PageTimes) -> str | None:
         """Note a page. Return the warning to log if it lifts the bounds."""
         self._order.note(page)
-        if page.records:
-            self._creation.note(page.after, page.records[-1])
         doubt = self._order.doubt
         return None if self.is_lifted or doubt is None else self.lift(doubt)
 
@@ -89,7 +82,9 @@ class TimeBounds:
 
     def ends_after(self, page: PageTimes) -> bool:
         """Whether every record after a page was last active before ``since``."""
-        return self._is_trusted and page.after is not None and self._is_past(page.after)
+        if self.is_lifted or page.after is None or not self._order.is_trusted:
+            return False
+        return self._is_past(page.after)
 
     def select(self, page: PageTimes) -> list[bool]:
         """Return for each record of a page whether it is wanted."""
@@ -97,7 +92,8 @@ class TimeBounds:
         is_near = any(begin <= self.until and end >= self.since for begin, end in spans)
         if self.is_lifted:
             return [is_near or self._may_be_in_range(times) for times in page.records]
-        is_later = all(begin > self.until for begin, _ in spans)
+        is_descending = self._order.direction < 0
+        is_later = is_descending and all(begin > self.until for begin, _ in spans)
         later = self._find_later(page)
         self.has_skipped |= is_later or any(later)
         # A record without timestamps could not contradict the order, so that it is kept.
@@ -105,11 +101,6 @@ class TimeBounds:
             not after and (is_near or not (is_later or times.known))
             for times, after in zip(page.records, later, strict=True)
         ]
-
-    @property
-    def _is_trusted(self) -> bool:
-        is_doubted = self.is_lifted or self._creation.is_likely
-        return self._order.is_checked and self._order.direction < 0 and not is_doubted
 
     def _is_past(self, cursor: Cursor) -> bool:
         time = parse_cursor_ts(cursor.cursor_ts)
@@ -121,6 +112,8 @@ class TimeBounds:
 
     def _find_later(self, page: PageTimes) -> list[bool]:
         """Return for each record of a page whether it is certain to be later than ``until``."""
+        if self.until == inf:
+            return [False] * len(page.records)
         # A record's timestamp may have more digits than a cursor, which would make it later.
         cursor = page.after or page.before
         latest = self.until + (get_resolution(cursor.cursor_ts) if cursor else 1)

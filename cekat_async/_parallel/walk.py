@@ -9,14 +9,13 @@ import msgspec
 from msgspec import UNSET
 
 from cekat_async._api.log_text import describe_for_log
-from cekat_async._paging.activity_order import CreationOrder, get_page_times
+from cekat_async._paging.activity_order import get_page_times
 from cekat_async._paging.constructed_cursors import CursorTimes
 from cekat_async._paging.page_errors import may_be_about_cursor
 from cekat_async._parallel.catch_up import CatchUp, SmallPages, WholePasses
 from cekat_async._parallel.chain import SegmentChain
 from cekat_async._parallel.segment import PageSummary, Segment
 from cekat_async.errors import PaginationError
-from cekat_async.models.record_times import get_times
 from cekat_async.pages import only, record_names
 from cekat_async.positions import Position, Stage, WalkState
 
@@ -69,10 +68,11 @@ class ParallelWalk:
         self._catch_up = CatchUp(state, start if state.start is UNSET else state.start)
         self._whole_passes = WholePasses(start, is_active=state.is_unordered)
         self._small_pages = SmallPages()
-        self._creation = CreationOrder(state.by_creation, state.by_activity)
+        self._by_creation = state.by_creation
+        self._by_activity = state.by_activity
         self._bounds = bounds
         if bounds is not None:
-            bounds.resume(self._creation, is_lifted=state.reads_all is True)
+            bounds.is_lifted = state.reads_all is True
             bounds.has_skipped = position != Position() and state.down_to is None
             if start is not None and (warning := bounds.begin_at(start)):
                 warn(warning)
@@ -100,8 +100,8 @@ class ParallelWalk:
                 parts=tuple(segment.to_part() for segment in self._chain.segments),
                 origin=self._times.origin,
                 order=self._times.order,
-                by_creation=self._creation.by_creation,
-                by_activity=self._creation.by_activity,
+                by_creation=self._by_creation,
+                by_activity=self._by_activity,
                 is_unordered=self._whole_passes.is_active,
                 start=catch_up.start or UNSET,
                 reads_all=True if self._bounds and self._bounds.is_lifted else UNSET,
@@ -184,8 +184,7 @@ class ParallelWalk:
             return None
         self._catch_up.note_page(cursor, summary)
         self._whole_passes.note_page(summary)
-        if self._bounds is None:
-            self._note_creation(page)
+        self._compare_with_creation(page)
         if self._times.order > 0 and (error := self._small_pages.add(summary)):
             segment.error = error
         if self._catch_up.needs_probe:
@@ -274,9 +273,16 @@ class ParallelWalk:
         if self._catch_up.stage is Stage.NEW:
             self._catch_up.begin_pass()
 
-    def _note_creation(self, page: ConversationPage) -> None:
-        if page.items and page.items[-1].id == page.ids[-1]:
-            self._creation.note(page.next_cursor, get_times(page.items[-1]))
+    def _compare_with_creation(self, page: ConversationPage) -> None:
+        """Count whether the cursor is the time at which the page's last record was created."""
+        cursor, last = page.next_cursor, page.items[-1] if page.items else None
+        if cursor is None or last is None or last.id != page.ids[-1] or last.created_at is None:
+            return
+        last_message = last.last_message and last.last_message.created_at
+        if not self._times.is_at(cursor, last.created_at):
+            self._by_activity += 1
+        elif last_message != last.created_at:  # otherwise it may be either of the two times
+            self._by_creation += 1
 
     def _bound(
         self,
