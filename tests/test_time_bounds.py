@@ -266,19 +266,53 @@ def test_conversations_that_move_meanwhile(seed, bounds, way, every, made_up):
     assert wanted <= found
 
 
-@settings(max_examples=40 * EFFORT)
+def contradict(rows, bounds, random):
+    """Let one conversation of a range have a message of a time that is later than its place."""
+    inside = [row for row in rows if in_range(row.active, *bounds)]
+    if inside:
+        row = random.choice(inside)
+        row.message = row.active + 12 * DAY
+    return rows
+
+
+@settings(max_examples=60 * EFFORT)
 @given(
     seed=st.integers(0, 2**32),
     bounds=ranges(),
-    order=st.sampled_from(["activity", "activity", "created", "ascending"]),
-    zone=st.sampled_from([0, 7]),
+    made_up=st.sampled_from(["honour", "honour", "ignore"]),
+    way=ways,
+)
+def test_a_conversation_that_contradicts_the_order_late(seed, bounds, made_up, way):
+    """The walk reads again what it has left out, and keeps all that may be in the range."""
+    rows = contradict(build_rows(150, seed, HOUR, 1), bounds, Random(seed))
+    server = ActivityServer(rows, made_up=made_up)
+
+    with warnings_noted() as warnings:
+        found = run_virtual(read_ids(server, *bounds, way=way))
+
+    late = {row.id for row in rows if row.message and row.message > row.active}
+    assert {row.id for row in rows if in_range(row.active, *bounds)} - late <= {*found}
+    if any("cannot shorten" in text for text in warnings):
+        shown = {row.id for row in rows if any(in_range(t, *bounds) for t in row.shown_times())}
+        assert shown <= {*found}
+    assert way == "tracked" or len(found) == len({*found})
+
+
+@settings(max_examples=80 * EFFORT)
+@given(
+    seed=st.integers(0, 2**32),
+    bounds=ranges(),
+    kind=st.sampled_from(["activity", "ahead", "created", "ascending", "contradicted"]),
     stops=st.lists(st.integers(1, 6), max_size=12),
     segments=st.sampled_from([1, 3]),
 )
-def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, order, zone, stops, segments):
+def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, kind, stops, segments):
     """Resumed from its positions, it finds what it would have found without a stop."""
     rows = build_rows(150, seed, HOUR, 1, quiet=0)
-    server = ActivityServer(rows, order=order, zone=zone)
+    if kind == "contradicted":
+        contradict(rows, bounds, Random(seed))
+    order = kind if kind in {"created", "ascending"} else "activity"
+    server = ActivityServer(rows, order=order, zone=7 * (kind == "ahead"))
     found, positions = set(), {}
 
     async def run(most):
@@ -291,16 +325,16 @@ def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, order, zon
                 if not most:
                     return
 
-    for stop in [*stops, 10**9]:
-        run_virtual(run(stop))
+    with warnings_noted() as warnings:
+        for stop in [*stops, 10**9]:
+            run_virtual(run(stop))
 
-    whole = {*run_virtual(read_ids(ActivityServer(rows, order=order, zone=zone), *bounds))}
-    wanted = {
-        row.id
-        for row in rows
-        if in_range(row.active, *bounds) and (order != "created" or row.id in whole)
-    }
-    assert wanted <= found
+    active = {row.id for row in rows if in_range(row.active, *bounds)}
+    shown = {row.id for row in rows if any(in_range(t, *bounds) for t in row.shown_times())}
+    if any("cannot shorten" in text for text in warnings):
+        assert shown <= found
+    late = {row.id for row in rows if row.message > row.active}
+    assert active & (shown if kind == "created" else active) - late <= found
 
 
 def test_a_finished_walk_of_the_past_is_not_read_again():
@@ -394,20 +428,22 @@ def test_a_walk_ends_when_its_order_has_been_checked():
 
 
 @pytest.mark.parametrize(
-    "second, why",
+    "front, second, why",
     [
-        (page_times(before=91, after=88), "no record was compared"),
-        (page_times((None, None, None), before=91, after=88), "no record has a timestamp"),
-        (page_times((60, None, 85), before=91, after=91), "the cursors have one timestamp"),
-        (page_times((60, None, 85), before=91, after=None), "there is nothing more"),
-        (page_times((88, None, 89), before=91, after=88), "the cursors are times of creation"),
+        (FRONT, page_times(before=91, after=88), "no record was compared"),
+        (FRONT, page_times((None, None, None), before=91, after=88), "no record has a timestamp"),
+        (FRONT, page_times((60, None, 85), before=91, after=91), "the cursors have one timestamp"),
+        (FRONT, page_times((60, None, 85), before=91, after=None), "there is nothing more"),
+        (
+            page_times((91, None, 95), before=None, after=91),
+            page_times((88, None, 89), before=91, after=88),
+            "the cursors are times of creation",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_walk_does_not_end_before(second, why):
+def test_a_walk_does_not_end_before(front, second, why):
     """Whatever is not certain yet is read on."""
-    front = page_times((91, None, 95), before=None, after=91)
-
     bounds, warnings = make_bounds(front, second, since=92)
 
     assert not bounds.ends_after(second), why
@@ -454,3 +490,26 @@ def test_a_second_does_not_contradict_the_order():
     second = page_times((60, None, 91 + 1 / 3600), before=91, after=88)
 
     assert not make_bounds(FRONT, second, since=92)[0].is_lifted
+
+
+def test_the_first_page_does_not_show_its_order():
+    """Its cursor may be the latest time on it, or the earliest: only what is surely later goes."""
+    front = page_times((10, None, 20), (11, None, 60), (11, None, 12), before=None, after=91)
+    bounds, _ = make_bounds(front, until=50)
+
+    assert bounds.select(front) == [True, False, True]
+    assert bounds.has_skipped
+
+    second = page_times((10, None, 20), (11, None, 60), (11, None, 12), before=91, after=40)
+    bounds.note(second)
+    assert bounds.select(second) == [False, False, True]
+
+
+def test_a_timestamp_that_is_cut_off():
+    """A cursor of whole seconds may be up to a second later than it says."""
+    second = page_times((60, None, 85), before=91, after=88)
+
+    bounds, _ = make_bounds(FRONT, second, since=91 + 0.5 / 3600)
+
+    assert bounds.select(second) == [True]
+    assert bounds.ends_after(second)

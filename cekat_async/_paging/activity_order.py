@@ -135,34 +135,33 @@ class ActivityOrder:
     def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
         """Return between which two times the records of a page may have been last active.
 
-        There is a span for each direction that the listing may have. There is none if the cursors
-        say nothing about activity.
+        There is a span for each direction that the listing may have, and none if its cursors are
+        in no order.
         """
         if not self._is_sorted:
             return []
         directions = (self.direction,) if self.direction else (-1, 1)
-        return [
-            self._get_span(page, direction)
-            for direction in directions
-            if self._excess[direction] <= self._most_behind + CLOCK_DIFFERENCE
-        ]
-
-    @property
-    def _most_behind(self) -> float:
-        return 0 if self._has_zones else _MOST_BEHIND
+        return [self._get_span(page, direction) for direction in directions]
 
     def _get_span(self, page: PageTimes, direction: int) -> tuple[float, float]:
         newest, oldest = page.before, page.after
         if direction > 0:
             newest, oldest = oldest, newest
-        excess = self._excess[direction]
-        ahead = 0 if self._has_zones else self._get_most_ahead(excess)
-        behind = self._most_behind if excess > CLOCK_DIFFERENCE else 0
+        ahead, behind = self._get_zone(self._excess[direction])
         return (
             -inf if oldest is None else _parse(oldest) - ahead,
             # The timestamp may have been cut off after its last digit.
             inf if newest is None else _parse(newest) + get_resolution(newest.cursor_ts) + behind,
         )
+
+    def _get_zone(self, excess: float) -> tuple[float, float]:
+        """Return by how much cursors may be ahead of UTC and behind it, as the records show it."""
+        if self._has_zones:
+            return 0, 0
+        if excess > _MOST_BEHIND + CLOCK_DIFFERENCE:  # no zone explains that
+            return _MOST_AHEAD, _MOST_BEHIND
+        ahead = min(_MOST_AHEAD, CLOCK_DIFFERENCE - excess) // ZONE_STEP * ZONE_STEP
+        return ahead, _MOST_BEHIND if excess > CLOCK_DIFFERENCE else 0
 
     def _note_direction(self, before: float, after: float) -> None:
         direction = (after > before) - (after < before)
@@ -197,12 +196,6 @@ class ActivityOrder:
     def _give_up(self, why: str) -> None:
         self._is_sorted = False
         self.doubt = self.doubt or why
-
-    @staticmethod
-    def _get_most_ahead(excess: float) -> float:
-        """Return by how much cursors without a zone are ahead of UTC at most."""
-        most = min(_MOST_AHEAD, CLOCK_DIFFERENCE - excess)
-        return most // ZONE_STEP * ZONE_STEP
 
 
 def _parse(cursor: Cursor) -> float:
