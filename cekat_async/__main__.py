@@ -13,7 +13,6 @@ _MISSING_EXTRA, _TERMINATED = 8, 143
 
 def main() -> int:
     """Run the command line, or print how to install it; return the exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
     # Importing them would be slow, and most commands need only one of them at first.
     for library in _EXTRA:
         if find_spec(library) is None:
@@ -22,9 +21,14 @@ def main() -> int:
                 file=sys.stderr,
             )
             return _MISSING_EXTRA
-    from cekat_async.cli import run  # noqa: PLC0415 - after the check above
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        from cekat_async.cli import run  # noqa: PLC0415 - after the check above
 
-    return run()
+        return run()
+    finally:
+        # For a program that calls this function and goes on.
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _terminate(*_: object) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 
 import pytest
 
@@ -282,8 +283,13 @@ def test_without_a_command_there_is_help(cekat):
 
 
 def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
-    """``cekat`` and ``python -m cekat_async`` come to the same place and return its code."""
+    """``cekat`` and ``python -m cekat_async`` come to the same place and return its code.
+
+    The program that calls it has its own handler of SIGTERM again.
+    """
     monkeypatch.setattr("sys.argv", ["cekat", "inboxes", "--sandbox", "--sandbox-size", "0"])
+    previous = signal.getsignal(signal.SIGTERM)
 
     assert __main__.main() == 0
+    assert signal.getsignal(signal.SIGTERM) == previous
     assert capsys.readouterr().out.count("\n") == 8
