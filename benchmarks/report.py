@@ -26,6 +26,7 @@ _TITLES = {
     "instructions": "Instructions for a page",
     "decode": "Decoding",
     "raw": "Raw export",
+    "frames": "DataFrames",
     "latency": "One call",
     "request": "The parts of a request",
     "hold": "The event loop",

@@ -57,6 +57,7 @@ from cekat_async.export import (
     Sink,
     export_conversations,
 )
+from cekat_async.frames import arrow_batches, to_arrow, to_pandas, to_polars
 
 if TYPE_CHECKING:
     from uuid import UUID
