@@ -37,7 +37,7 @@ _NOTE = (
 
 def list_bodies(bodies: list[bytes]) -> Listing[Any, Any]:
     """Return a listing whose pages are decoded from bodies in memory."""
-    from cekat_async import Conversation, Listing  # noqa: PLC0415 - each process has what it needs
+    from cekat_async import CekatClient, Conversation, Listing  # noqa: PLC0415 - not for the rival
     from cekat_async._api.decoding import ConversationPageDecoder  # noqa: PLC0415
     from cekat_async._api.replies import Reply  # noqa: PLC0415
     from cekat_async.models.steps import run_steps  # noqa: PLC0415
@@ -51,7 +51,8 @@ def list_bodies(bodies: list[bytes]) -> Listing[Any, Any]:
             for body in bodies:
                 yield run_steps(decode(Reply(200, {}, body)))
 
-    return Listing(InMemory())
+    pipeline = CekatClient("benchmark")._pipeline  # noqa: SLF001 - it sends nothing
+    return Listing(pipeline, "/api/conversations", lambda _: InMemory())
 
 
 def by_dicts(bodies: list[bytes]) -> int:

@@ -24,6 +24,7 @@ _INK = "#808890"
 _TITLES = {
     "walk": "A walk",
     "instructions": "Instructions for a page",
+    "telemetry": "Hooks and telemetry",
     "decode": "Decoding",
     "raw": "Raw export",
     "frames": "DataFrames",

@@ -36,6 +36,7 @@ class Bench(NamedTuple):
 BENCHES = {
     "walk": Bench("bench_walk.py", "--pages 20 --rounds 1"),
     "instructions": Bench("bench_instructions.py", "--pages 1 2 --few"),
+    "telemetry": Bench("bench_telemetry.py", "--pages 1 2 --few"),
     "decode": Bench("bench_decode.py", "--turns 1 --rounds 1"),
     "raw": Bench("bench_raw.py", "--pages 20 --rounds 1"),
     "frames": Bench("bench_frames.py", "--pages 20 --rounds 1"),

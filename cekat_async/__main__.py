@@ -1,17 +1,19 @@
 """The entry point of the command line, which is an extra and may not be installed."""
 
+import signal
 import sys
 from importlib.util import find_spec
 
 __all__ = ["main"]
 
 _EXTRA = ("click", "rich")
-# ExitCode.MISSING_EXTRA of cekat_async.cli, which cannot be imported without the extra.
-_MISSING_EXTRA = 8
+# ExitCode of cekat_async.cli, which cannot be imported without the extra.
+_MISSING_EXTRA, _TERMINATED = 8, 143
 
 
 def main() -> int:
     """Run the command line, or print how to install it; return the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     # Importing them would be slow, and most commands need only one of them at first.
     for library in _EXTRA:
         if find_spec(library) is None:
@@ -23,6 +25,11 @@ def main() -> int:
     from cekat_async.cli import run  # noqa: PLC0415 - after the check above
 
     return run()
+
+
+def _terminate(*_: object) -> None:
+    """End as the system would by default, but also if this is the first process of a container."""
+    sys.exit(_TERMINATED)
 
 
 if __name__ == "__main__":

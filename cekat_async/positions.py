@@ -2,9 +2,11 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cekat_async.config import require_seconds
 from cekat_async.errors import DecodeError
@@ -16,7 +18,9 @@ _OVERLAP = 900.0
 _MICROSECONDS = 1_000_000
 
 
-class Cursor(msgspec.Struct, frozen=True):
+# A dataclass, because every web framework can read and write one.
+@dataclass(frozen=True, slots=True)
+class Cursor:
     """A position in the listing: two opaque strings of the server, kept byte for byte.
 
     Formatting a timestamp again could change it.
@@ -85,6 +89,10 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
             listing sorted by that, records do not move when they change.
         by_activity: Pages whose cursor is another time.
         is_unordered: Whether the listing turned out not to be in time order.
+        start: The cursor that the walk began with; not set for the front. It is later than all
+            that the walk wants, and what moves away from behind it is not wanted any more.
+        reads_all: Set if the listing turned out not to be in order of activity, so that a walk of
+            a range of time reads all of it.
         is_honoured: Whether the server is known to honour constructed cursors.
         is_serial: Whether no more segments are begun.
         watermark: Where the newest records were when the walk began: the end of its first probe.
@@ -104,6 +112,9 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
     by_creation: int = 0
     by_activity: int = 0
     is_unordered: bool = False
+    # Not in the JSON of other walks, which keeps the form of version 0.1.
+    start: Cursor | UnsetType = UNSET
+    reads_all: bool | UnsetType = UNSET
     is_honoured: bool = False
     is_serial: bool = False
     watermark: Cursor | None = None
@@ -158,13 +169,18 @@ class Position:
         """The walk's state, which is not public."""
         return self._state
 
+    @property
+    def passes(self) -> int:
+        """How many catch-up passes the walk has begun: passes over what moved during the first."""
+        return self._state.passes
+
     def again(self) -> "Position":
         """Return where to look for what has changed since the walk ended.
 
         A walk that has not ended resumes where it stopped.
         """
         state = self._state
-        if state.parts or state.stage is Stage.NEW:
+        if state.parts or state.stage is Stage.NEW or state.start is not UNSET:
             return self
         if not state.order and not state.is_unordered:
             return Position()  # nothing shows at which end records arrive
@@ -197,6 +213,7 @@ class Position:
             is_serial=True,
             by_creation=state.by_creation,
             by_activity=state.by_activity,
+            reads_all=state.reads_all,
         )
         if state.order > 0 and state.tail is not None:
             # Records that change move to the end, behind the start of the last page.

@@ -8,12 +8,19 @@ from math import isnan, nan
 
 from cekat_async.positions import Cursor
 
-__all__ = ["CursorTimes", "parse_cursor_ts", "to_microseconds"]
+__all__ = [
+    "ZONE_STEP",
+    "CursorTimes",
+    "get_resolution",
+    "has_zone",
+    "parse_cursor_ts",
+    "to_microseconds",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1000
-# Time zones differ by multiples of a quarter of an hour.
-_ZONE_STEP = 15 * 60 * 1_000_000
+ZONE_STEP = 15 * 60 * 1_000_000
+"""Time zones differ by multiples of this many microseconds: a quarter of an hour."""
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d(?P<gap>[T ])\d\d:\d\d:\d\d(?:\.(?P<digits>\d{1,9}))?"
     r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?",
@@ -65,7 +72,11 @@ class CursorTimes:
     def depth(self, cursor: Cursor) -> float:
         """Return how deep a cursor points: NaN if its timestamp cannot be read."""
         time = parse_cursor_ts(cursor.cursor_ts)
-        return nan if time is None else self._direction * (time - self._origin_time)
+        return nan if time is None else self.depth_of(time)
+
+    def depth_of(self, time: float) -> float:
+        """Return how deep a time is, in microseconds since 1970."""
+        return self._direction * (time - self._origin_time)
 
     def is_out_of_order(self, cursor: Cursor | None, depth: float) -> bool:
         """Whether a page that ends this deep cannot be the one after a cursor."""
@@ -77,7 +88,7 @@ class CursorTimes:
         time = parse_cursor_ts(cursor.cursor_ts)
         if time is None:
             return False
-        return (time - to_microseconds(moment)) % _ZONE_STEP < _MILLISECOND
+        return (time - to_microseconds(moment)) % ZONE_STEP < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
         """Construct a cursor that points this deep, formatted as the server's own.
@@ -107,6 +118,19 @@ def parse_cursor_ts(timestamp: str) -> int | None:
     except ValueError:
         return None
     return to_microseconds(moment)
+
+
+def has_zone(timestamp: str) -> bool:
+    """Whether a cursor's timestamp says in which zone it is."""
+    parts = _TIMESTAMP.fullmatch(timestamp)
+    return bool(parts and parts["zone"])
+
+
+def get_resolution(timestamp: str) -> int:
+    """Return how many microseconds the last digit of a cursor's timestamp is worth."""
+    parts = _TIMESTAMP.fullmatch(timestamp)
+    digits = len(parts["digits"] or "") if parts else 0
+    return int(10 ** max(6 - digits, 0))
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from cekat_async.pages import ConversationPage, RawPage
     from cekat_async.positions import Cursor
 
-__all__ = ["LONGEST_CURSOR", "MOST_IDLE_PAGES", "CursorWalk", "endless_walk_error", "walk_pages"]
+__all__ = [
+    "LONGEST_CURSOR",
+    "MOST_IDLE_PAGES",
+    "CursorWalk",
+    "advance_walk",
+    "endless_walk_error",
+    "walk_pages",
+]
 
 P = TypeVar("P", bound="ConversationPage | RawPage")
 
@@ -230,9 +237,16 @@ async def walk_pages(
         yield page
         if error is not None:
             raise fetcher.locate(error, walk.cursor)
-        try:
-            walk.advance(page.next_cursor, record_names(page))
-        except PaginationError as endless:
-            raise fetcher.locate(endless) from None
-        if warning := walk.take_warning():
-            fetcher.warn(warning)
+        advance_walk(walk, fetcher, page)
+
+
+def advance_walk(
+    walk: CursorWalk, fetcher: PageFetcher[P], page: ConversationPage | RawPage
+) -> None:
+    """Move a walk on after a page. Its errors and warnings say which query they are about."""
+    try:
+        walk.advance(page.next_cursor, record_names(page))
+    except PaginationError as endless:
+        raise fetcher.locate(endless) from None
+    if warning := walk.take_warning():
+        fetcher.warn(warning)

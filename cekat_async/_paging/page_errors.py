@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cekat_async.errors import MalformedRecordError, PaginationError
+from cekat_async.errors import (
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    MalformedRecordError,
+    PaginationError,
+    PermissionDeniedError,
+    RateLimitError,
+)
 from cekat_async.redaction import quoted
 
 if TYPE_CHECKING:
@@ -21,9 +29,27 @@ __all__ = [
     "cursor_error",
     "ignore_malformed",
     "malformed_error",
+    "may_be_about_cursor",
     "page_error",
     "report_malformed",
 ]
+
+# Every request would have failed with these, whatever its cursor.
+_ABOUT_ANY_REQUEST = (
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+
+
+def may_be_about_cursor(error: CekatError) -> bool:
+    """Whether a request may have failed because its cursor is a constructed one.
+
+    A server may refuse such a cursor with any status, or search for too long.
+    """
+    return not isinstance(error, _ABOUT_ANY_REQUEST)
 
 
 def malformed_error(

@@ -54,7 +54,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
             return
         if not isinstance(self.cursor, Cursor):
             raise ConfigurationError(f"cursor must be a Cursor or None, not {self.cursor!r}")
-        for name, text in msgspec.structs.asdict(self.cursor).items():
+        for name, text in msgspec.to_builtins(self.cursor).items():
             if len(require_text(f"cursor.{name}", text)) > LONGEST_CURSOR:
                 raise ConfigurationError(
                     f"cursor.{name} has {len(text):,} characters, and more than "
@@ -88,17 +88,27 @@ class PageFetcher(Generic[P]):
         self.query = query
         self._pipeline = pipeline
         self._decode = decode
+        self._kept: dict[Cursor | int | None, P] = {}
+
+    def keep(self, position: Cursor | int | None, page: P) -> None:
+        """Keep a page that was fetched, for the next time that it is asked for."""
+        self._kept[position] = page
 
     async def fetch(self, position: Cursor | int | None) -> P:
         """Return the page at a cursor or with a number; ``None`` is the front."""
+        if position in self._kept:
+            return self._kept.pop(position)
         inbox_id = self.query.inbox_id
         try:
-            page = await self._pipeline.fetch(self.query.request(position), self._decode)
+            request = self.query.request(position)
+            page, details = await self._pipeline.fetch_with_details(request, self._decode, inbox_id)
         except CekatError as error:
             cursor = position if isinstance(position, Cursor) else None
             error.locate(cursor=cursor, inbox_id=inbox_id)
             raise
-        return page if inbox_id is None else msgspec.structs.replace(page, inbox_id=inbox_id)
+        if inbox_id is None:  # a page of inboxes has none
+            return msgspec.structs.replace(page, response=details)
+        return msgspec.structs.replace(page, response=details, inbox_id=inbox_id)
 
     def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
         """Complete and return an error that no request raised: about a page that has arrived."""

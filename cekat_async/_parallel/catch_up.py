@@ -53,6 +53,7 @@ class CatchUp:
     Attributes:
         top: How deep the next look or pass has to go: where the newest records were when the pass
             before it began; ``None`` for the whole listing.
+        start: The cursor that the walk begins with.
 
     The others are those of ``WalkState``.
     """
@@ -64,7 +65,7 @@ class CatchUp:
         self.tail = state.tail
         self.requests = state.requests
         self.passes = state.passes
-        self._start = start
+        self.start = start
         if state.down_to is not None:  # the walk before this one has read all that is deeper
             self.stage, self.top = Stage.BEHIND, Edge(None, state.overlap)
 
@@ -113,7 +114,7 @@ class CatchUp:
                 return Segment(until=self.top)
             case Stage.PASS if self.requests > 1 and order >= 0:
                 return self._read(Stage.TAIL)
-            case Stage.PASS | Stage.TAIL if self.requests > 1 and order <= 0 and not self._start:
+            case Stage.PASS | Stage.TAIL if self.requests > 1 and order <= 0 and not self.start:
                 self.top = self.newest
                 return self._read(Stage.LOOK)
             case Stage.BEHIND:
@@ -132,9 +133,9 @@ class CatchUp:
             return self._read(Stage.TAIL)
         if self.top is not None:
             return self._read(Stage.LOOK)
-        if self._start is not None:
+        if self.start is not None:
             self.begin_pass()
-        return Segment(self._start)
+        return Segment(self.start)
 
     def _read(self, stage: Stage) -> Segment:
         self.stage = stage

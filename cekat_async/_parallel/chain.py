@@ -87,6 +87,17 @@ class SegmentChain:
         self.drop(self.segments[1:])
         self._warn(f"falling back to a sequential walk: {why}")
 
+    def restart(self) -> None:
+        """Drop all segments, and what is known of the distances between pages."""
+        self.drop(self.segments)
+        self.planner = SplitPlanner(self._most)
+
+    def finish(self, segment: Segment) -> None:
+        """End a segment after which nothing is wanted, and drop all that follow it."""
+        segment.walk.done = True
+        self.drop(self.segments[self.segments.index(segment) + 1 :])
+        self._remove_joined()
+
     def drop(self, segments: Sequence[Segment]) -> None:
         """Remove segments, and discard what they have in flight."""
         for segment in list(segments):
@@ -154,6 +165,9 @@ class SegmentChain:
             segment.walk.done = True
             if was_unconfirmed and following.first_ids.issuperset(page.names):
                 self.planner.note_waste()  # there was nothing before the following segment
+        self._remove_joined()
+
+    def _remove_joined(self) -> None:
         while self.segments and self.segments[0].is_over:
             self.segments.pop(0)
 

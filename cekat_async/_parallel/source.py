@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cekat_async._paging.many_inboxes import ListingWalk
 from cekat_async._paging.page_errors import cursor_error, malformed_error
+from cekat_async._paging.start_search import find_start
 from cekat_async.errors import CekatError, PaginationError
 from cekat_async.positions import Stage
 
@@ -64,6 +65,10 @@ class ParallelSource(ListingWalk["ConversationPage"]):
         self._walk.stop()
 
     async def _walk_part(self, segment: Segment | None) -> AsyncGenerator[ConversationPage, None]:
+        if segment is None and (until := self._walk.wanted_until) is not None:
+            start = await find_start(self._fetcher, until)
+            if start is not None:
+                self._walk.begin_at(start)
         while (segment := self._next(segment)) is not None:
             fetched = await self._fetched(segment)
             if fetched is None:

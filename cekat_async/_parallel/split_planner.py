@@ -55,6 +55,10 @@ class SplitPlanner:
         self._pages = 0
         self._span = 0
 
+    def end_at(self, depth: int) -> None:
+        """Note that nothing is wanted from this depth on."""
+        self.end = depth if self.end is None else min(self.end, depth)
+
     def note_page(self, span: int) -> None:
         """Note how many microseconds a page covered."""
         self._pages += 1

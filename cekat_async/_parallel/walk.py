@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from math import inf, isnan
+from math import inf, isfinite, isnan
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import UNSET
 
+from cekat_async._api.log_text import describe_for_log
+from cekat_async._paging.activity_order import get_page_times
 from cekat_async._paging.constructed_cursors import CursorTimes
+from cekat_async._paging.page_errors import may_be_about_cursor
 from cekat_async._parallel.catch_up import CatchUp, SmallPages, WholePasses
 from cekat_async._parallel.chain import SegmentChain
 from cekat_async._parallel.segment import PageSummary, Segment
-from cekat_async.errors import (
-    AuthenticationError,
-    ClientClosedError,
-    ConfigurationError,
-    PaginationError,
-    PermissionDeniedError,
-    RateLimitError,
-)
-from cekat_async.pages import record_names
+from cekat_async.errors import PaginationError
+from cekat_async.pages import only, record_names
 from cekat_async.positions import Position, Stage, WalkState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cekat_async._paging.time_bounds import TimeBounds
     from cekat_async.errors import CekatError
     from cekat_async.pages import ConversationPage
     from cekat_async.positions import Cursor
 
 __all__ = ["ParallelWalk"]
-
-# Every request would have failed with these, whatever its cursor.
-_ABOUT_ANY_REQUEST = (
-    AuthenticationError,
-    ClientClosedError,
-    ConfigurationError,
-    PermissionDeniedError,
-    RateLimitError,
-)
 
 
 class ParallelWalk:
@@ -59,6 +48,7 @@ class ParallelWalk:
         warn: Logs a warning.
         start: The cursor to begin with, for a walk from ``Position()``. Records before it are not
             wanted, also if they were not there when the walk began.
+        bounds: The bounds of the walk in time; ``None`` without.
     """
 
     def __init__(
@@ -67,16 +57,25 @@ class ParallelWalk:
         most: int,
         warn: Callable[[str], None],
         start: Cursor | None = None,
+        bounds: TimeBounds | None = None,
     ) -> None:
         self._begin = position
+        self._warn = warn
         state = position.state
         self._times = CursorTimes(start or state.down_to or state.origin, state.order)
         self._chain = SegmentChain(state, most, self._times, warn)
-        self._catch_up = CatchUp(state, start)
+        self._start = start
+        self._catch_up = CatchUp(state, start if state.start is UNSET else state.start)
         self._whole_passes = WholePasses(start, is_active=state.is_unordered)
         self._small_pages = SmallPages()
         self._by_creation = state.by_creation
         self._by_activity = state.by_activity
+        self._bounds = bounds
+        if bounds is not None:
+            bounds.is_lifted = state.reads_all is True
+            bounds.has_skipped = position != Position() and state.down_to is None
+            if start is not None and (warning := bounds.begin_at(start)):
+                warn(warning)
         self._watermark = state.watermark
         # Segments without a walker.
         self._waiting = [segment for segment in self._chain.segments if not segment.is_over]
@@ -104,6 +103,8 @@ class ParallelWalk:
                 by_creation=self._by_creation,
                 by_activity=self._by_activity,
                 is_unordered=self._whole_passes.is_active,
+                start=catch_up.start or UNSET,
+                reads_all=True if self._bounds and self._bounds.is_lifted else UNSET,
                 is_honoured=self._chain.is_honoured,
                 is_serial=self._chain.is_serial,
                 watermark=self._watermark,
@@ -115,6 +116,21 @@ class ParallelWalk:
                 passes=catch_up.passes,
             )
         )
+
+    @property
+    def wanted_until(self) -> float | None:
+        """The time that the walk may begin at; ``None`` if it has to begin at the front.
+
+        In microseconds since 1970.
+        """
+        if self._bounds is None or self._bounds.until == inf or self._begin != Position():
+            return None
+        return None if self._catch_up.start else self._bounds.until
+
+    def begin_at(self, start: Cursor) -> None:
+        """Begin with a cursor that is later than all that the bounds let through."""
+        self._times.count_from(start)
+        self._catch_up = CatchUp(WalkState(), start)
 
     def tracked(self, page: ConversationPage) -> ConversationPage:
         """Return a page with the position after it."""
@@ -141,6 +157,8 @@ class ParallelWalk:
             PaginationError: The listing changes faster than it is read.
         """
         needs_probe = self._catch_up.needs_probe
+        if needs_probe and segment not in self._chain.segments:
+            return None  # the walker that read the first page makes the probe
         if segment is not None and not segment.is_over and not needs_probe:
             return segment
         if self._waiting:
@@ -158,6 +176,7 @@ class ParallelWalk:
             self._chain.planner.note_waste()
             return None
         cursor, summary = segment.walk.cursor, self._summarize(segment, page)
+        is_unconfirmed = segment.is_unconfirmed
         if segment.stage is Stage.PROBE:
             return self._note_probe(segment, page, summary)
         self._check_order(segment, summary)
@@ -170,16 +189,19 @@ class ParallelWalk:
             segment.error = error
         if self._catch_up.needs_probe:
             self._first_page = page
-        return page
+        # The cursor of an unconfirmed segment may be of another place than the page.
+        before = None if is_unconfirmed else cursor
+        return page if self._bounds is None else self._bound(self._bounds, segment, page, before)
 
     def excuses(self, segment: Segment, error: CekatError) -> bool:
         """Return whether the walk continues without the page that a segment failed to fetch.
 
-        It does if the server does not answer a constructed cursor: it may refuse it with any
-        status, or search for too long. If it answers nothing at all, the first segment fails too.
+        It does if the server does not answer a constructed cursor. If it answers nothing at all,
+        the first segment fails too.
         """
-        if segment.is_unconfirmed and not isinstance(error, _ABOUT_ANY_REQUEST):
-            self._chain.fall_back(f"the server does not answer a constructed cursor: {error}")
+        if segment.is_unconfirmed and may_be_about_cursor(error):
+            why = describe_for_log(error)
+            self._chain.fall_back(f"the server does not answer a constructed cursor: {why}")
         return segment.is_dropped
 
     def _read_next(self) -> Segment | None:
@@ -246,6 +268,8 @@ class ParallelWalk:
             "the listing is not in time order, and is read until nothing new arrives"
         )
         self._whole_passes.activate()
+        if self._bounds is not None:
+            self._bounds.lift("its cursors are not in order of time")
         if self._catch_up.stage is Stage.NEW:
             self._catch_up.begin_pass()
 
@@ -259,6 +283,36 @@ class ParallelWalk:
             self._by_activity += 1
         elif last_message != last.created_at:  # otherwise it may be either of the two times
             self._by_creation += 1
+
+    def _bound(
+        self,
+        bounds: TimeBounds,
+        segment: Segment,
+        page: ConversationPage,
+        before: Cursor | None,
+    ) -> ConversationPage:
+        """Return the wanted part of a page, and end the segment if the rest is not wanted."""
+        times = get_page_times(page, before)
+        bounds.has_skipped |= self._catch_up.start != self._start
+        if warning := bounds.note(times):
+            self._lift_bounds(bounds, warning)
+        elif bounds.ends_after(times) and not segment.is_over:
+            self._chain.finish(segment)
+            bounds.has_skipped = True
+        elif self._times.order < 0 and isfinite(bounds.since) and not bounds.is_lifted:
+            self._chain.planner.end_at(int(self._times.depth_of(bounds.since)))
+        return only(page, bounds.select(times))
+
+    def _lift_bounds(self, bounds: TimeBounds, warning: str) -> None:
+        self._warn(warning)
+        self._chain.planner.end = None
+        if not bounds.has_skipped:
+            return
+        self._chain.restart()
+        self._waiting.clear()
+        self._begin = Position.from_state(WalkState(reads_all=True))
+        self._catch_up, self._first_page = CatchUp(WalkState(), self._start), None
+        self._times.count_from(self._start)
 
 
 def _starts_with(page: ConversationPage, probe: ConversationPage) -> bool:

@@ -19,12 +19,12 @@ from cekat_async import (
     NotSentError,
     PermissionDeniedError,
 )
-from cekat_async.export.checks import may_pass, start_positions
+from cekat_async.export.checks import covers_unchanged, may_pass, start_positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from cekat_async import CekatClient, Inbox, MalformedRecord, Position, StageStatus
+    from cekat_async import CekatClient, Inbox, MalformedRecord, Position
     from cekat_async.export.checkpoint import Checkpoint, Job
     from cekat_async.export.manifest import Filters, Manifest
     from cekat_async.export.opening import OpenedExport
@@ -118,7 +118,7 @@ async def prepare_export(
     ours = Identity(client.account, business_id)
     records = await worker.do(_list_records, checkpoint, opened)
     if doubtful := [record for record in records if _is_doubtful(record, ours)]:
-        ids = await _fetch_first_ids(client, inbox_ids, filters.stage_status, page_size)
+        ids = await _fetch_first_ids(client, inbox_ids, opened.job.filters, page_size)
         await worker.do(_require_known, doubtful, records, ids)
     known = [business_id, *(record.identity.business_id for record in records)]
     job = msgspec.structs.replace(
@@ -127,7 +127,11 @@ async def prepare_export(
         key_fingerprint=ours.key,
         business_id=next(filter(None, known), business_id),
     )
-    await worker.do(_put_job, checkpoint, opened, job, start_positions(inbox_ids, opened.base))
+    base = opened.base
+    if base and not covers_unchanged(base.filters, job.filters):
+        base = None
+    positions = start_positions(inbox_ids, base)
+    await worker.do(_put_job, checkpoint, opened, job, positions)
     return job
 
 
@@ -225,17 +229,14 @@ async def _fetch_business_id(client: CekatClient) -> str | None:
     except NotSentError:
         raise
     except (CekatError, TimeoutError) as error:
-        _log.debug("the business of the account is not known: %s", error)
+        _log.debug("the business of the account is not known: %s", type(error).__name__)
         passes = isinstance(error, TimeoutError) or may_pass(error)
         return None if passes else ""
     return _get_business_id(page.items)
 
 
 async def _fetch_first_ids(
-    client: CekatClient,
-    inbox_ids: Sequence[str | None],
-    stage_status: StageStatus | str | None,
-    page_size: int,
+    client: CekatClient, inbox_ids: Sequence[str | None], filters: Filters, page_size: int
 ) -> set[str]:
     """Return the ids on the first page of a few of an export's listings.
 
@@ -244,16 +245,21 @@ async def _fetch_first_ids(
     """
     ids = set[str]()
     for inbox_id in inbox_ids[:_MOST_LISTINGS]:
+        listing = client.conversations.list(
+            page_size=page_size,
+            inbox_id=inbox_id,
+            stage_status=filters.stage_status,
+            since=filters.since_time,
+            until=filters.until_time,
+            prefetch=0,
+            on_malformed=lambda _: None,
+        )
         try:
-            page = await client.conversations.page(
-                limit=page_size,
-                inbox_id=inbox_id,
-                stage_status=stage_status,
-                on_malformed=lambda _: None,
-            )
+            async with aclosing(listing.pages()) as pages:
+                page = await anext(pages, None)
         except (PermissionDeniedError, NotFoundError, BadRequestError):
             if inbox_id is None:
                 raise
             continue
-        ids.update(id_ for id_ in page.ids if id_ is not None)
+        ids.update(id_ for id_ in (page.ids if page else ()) if id_ is not None)
     return {*islice(ids, _MOST_IDS)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,6 +25,7 @@ from cekat_async.export.manifest import Filters
 from cekat_async.export.sinks.base import CHECKPOINT
 from cekat_async.export.sinks.lock import LOCK
 from cekat_async.models.conversation import describe_unknown_status
+from cekat_async.resources.time_range import format_bound, require_bound
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
     from cekat_async.export.existing_target import ExistingTarget
     from cekat_async.export.manifest import Manifest, Partition
     from cekat_async.export.sinks.base import Sink
+    from cekat_async.resources.time_range import Bound
 
 __all__ = [
     "Policy",
     "build_filters",
     "can_resume",
+    "covers_unchanged",
     "is_same_selection",
     "may_pass",
     "require_carriable",
@@ -73,9 +77,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_filters(
-    inbox_ids: Iterable[str | UUID], stage_status: StageStatus | str | None, *, by_inbox: bool
+    inbox_ids: Iterable[str | UUID],
+    stage_status: StageStatus | str | None,
+    *,
+    by_inbox: bool,
+    since: Bound | str | None = None,
+    until: Bound | str | None = None,
 ) -> Filters:
-    """Return checked filters.
+    """Return checked filters. ``since`` and ``until`` may be text that was written by a person.
 
     Raises:
         ConfigurationError: They make no sense; the message says what to write instead.
@@ -87,7 +96,21 @@ def build_filters(
     if wanted and by_inbox:
         raise ConfigurationError("by_inbox means all inboxes: leave it out, or inbox_ids")
     status = None if stage_status is None else str(require_text("stage_status", stage_status))
-    return Filters(inbox_ids=wanted, by_inbox=by_inbox, stage_status=status)
+    filters = Filters(
+        inbox_ids=wanted,
+        by_inbox=by_inbox,
+        stage_status=status,
+        since=_write_bound("since", since),
+        until=_write_bound("until", until),
+    )
+    filters.resolve(datetime.now(UTC))  # raises for wrong bounds
+    return filters
+
+
+def _write_bound(name: str, bound: Bound | str | None) -> str | None:
+    if bound is None or isinstance(bound, str):
+        return bound
+    return format_bound(require_bound(name, bound))
 
 
 def is_same_selection(one: Filters, other: Filters) -> bool:
@@ -95,8 +118,10 @@ def is_same_selection(one: Filters, other: Filters) -> bool:
     return _selection(one) == _selection(other)
 
 
-def _selection(filters: Filters) -> tuple[frozenset[str], bool, str | None]:
-    return frozenset(filters.inbox_ids), filters.by_inbox, filters.stage_status
+def _selection(filters: Filters) -> tuple[object, ...]:
+    # The bounds as written: every night `3d` is another moment, and the same filter.
+    bounds = filters.since, filters.until
+    return frozenset(filters.inbox_ids), filters.by_inbox, filters.stage_status, *bounds
 
 
 def start_positions(
@@ -109,6 +134,17 @@ def start_positions(
         inbox_id: position.since() if (position := known.get(inbox_id)) else Position()
         for inbox_id in inbox_ids
     }
+
+
+def covers_unchanged(base: Filters, wanted: Filters) -> bool:
+    """Whether an earlier export has all that is wanted, except for what has changed since.
+
+    Both have the same bounds as written. The later one may mean other moments.
+    """
+    if wanted.until_time is not None:
+        return False  # a later `until` lets through what has not changed since
+    since = base.since_time
+    return since is None or (wanted.since_time is not None and since <= wanted.since_time)
 
 
 def require_same_export(found: Job, wanted: Job, where: object) -> None:
@@ -219,7 +255,8 @@ def _describe(filters: Filters) -> str:
         which = "each inbox by itself"
     else:
         which = f"inboxes {', '.join(filters.inbox_ids)}" if filters.inbox_ids else "all inboxes"
-    return f"{which}, status {filters.stage_status}" if filters.stage_status else which
+    values = {"status": filters.stage_status, "since": filters.since, "until": filters.until}
+    return ", ".join([which, *(f"{name} {value}" for name, value in values.items() if value)])
 
 
 def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:

@@ -9,24 +9,46 @@ from typing import Any
 import msgspec
 
 from cekat_async import DecodeError, Position
+from cekat_async.resources.time_range import TimeRange, parse_bound
 
 __all__ = ["FORMAT", "Counts", "Filters", "Manifest", "Partition"]
 
 FORMAT = 1
 
 
-class Filters(msgspec.Struct, frozen=True, kw_only=True):
+class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which conversations an export is of.
 
     Attributes:
         inbox_ids: The inboxes that were named; empty for all conversations of the account.
         by_inbox: Whether each inbox of the account was walked by itself.
         stage_status: The status that was asked for; ``None`` for any.
+        since: The first moment of last activity, as it was written: a duration before the export
+            began (``3d``), or a date or time (``2026-11-01``); ``None`` for no bound.
+        until: The last moment, in the same form.
+        since_time: The moment that ``since`` was when the export began; ``None`` until then.
+        until_time: The moment that ``until`` was.
     """
 
-    inbox_ids: tuple[str, ...] = ()
-    by_inbox: bool = False
-    stage_status: str | None = None
+    # JSON always has these three, as in version 0.1: a default from a function is not omitted.
+    inbox_ids: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
+    by_inbox: bool = msgspec.field(default_factory=lambda: False)
+    stage_status: str | None = msgspec.field(default_factory=lambda: None)
+    since: str | None = None
+    until: str | None = None
+    since_time: datetime | None = None
+    until_time: datetime | None = None
+
+    def resolve(self, began: datetime) -> "Filters":
+        """Return the filters of an export that began at this moment.
+
+        Raises:
+            ConfigurationError: ``since`` or ``until`` is wrong, or they contradict each other.
+        """
+        since = None if self.since is None else parse_bound(self.since)
+        until = None if self.until is None else parse_bound(self.until)
+        resolved = TimeRange(since, until).resolve(began)
+        return msgspec.structs.replace(self, since_time=resolved.since, until_time=resolved.until)
 
 
 class Partition(msgspec.Struct, frozen=True, kw_only=True):

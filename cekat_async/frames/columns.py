@@ -65,6 +65,13 @@ class Column:
             else [value if value is None else part(value) for value in values]
         )
 
+    def convert(self, value: Any) -> Any:
+        """Return the column's value for a value of its field."""
+        if value is not None and self.part is not None:
+            value = self.part(value)
+        convert = _CONVERT.get(self.kind)
+        return value if convert is None else convert(value)
+
 
 encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Returns a value of a ``json`` column as JSON."""
@@ -161,17 +168,10 @@ _CONVERT: dict[Kind, Callable[[Any], Any]] = {"time": _utc, "json": _json}
 
 def _build_getter(column: Column) -> Callable[[tuple[Any, ...]], Any]:
     """Return a function that returns a column's value for the fields of a conversation."""
-    index, part, convert = _FIELDS.index(column.field), column.part, _CONVERT.get(column.kind)
-    if part is None and convert is None:
+    index = _FIELDS.index(column.field)
+    if column.part is None and column.kind not in _CONVERT:
         return itemgetter(index)
-
-    def get(fields: tuple[Any, ...]) -> Any:
-        value = fields[index]
-        if value is not None and part is not None:
-            value = part(value)
-        return value if convert is None else convert(value)
-
-    return get
+    return lambda fields: column.convert(fields[index])
 
 
 _VALUES = tuple(_build_getter(column) for column in COLUMNS[:-1])

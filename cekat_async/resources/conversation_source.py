@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 
 from cekat_async._api.decoding import decode_raw_page
+from cekat_async._paging.bounded_walk import walk_range
 from cekat_async._paging.cursor_walk import walk_pages
 from cekat_async._paging.many_inboxes import ListingWalk, ManyInboxes
 from cekat_async._paging.page_errors import (
@@ -18,14 +19,17 @@ from cekat_async._paging.page_errors import (
 )
 from cekat_async._paging.page_fetcher import PageFetcher
 from cekat_async._paging.prefetch import prefetched
+from cekat_async._paging.time_bounds import TimeBounds
 from cekat_async._parallel.deduplication import EachOnce
 from cekat_async._parallel.source import ParallelSource
 from cekat_async._parallel.walk import ParallelWalk
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import ConfigurationError
 from cekat_async.models import Conversation
+from cekat_async.pages import ConversationPage, RawPage
 from cekat_async.positions import Position
 from cekat_async.resources.listing import K, Source
+from cekat_async.resources.time_range import TimeRange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -34,14 +38,15 @@ if TYPE_CHECKING:
     from cekat_async._paging.page_fetcher import ListQuery
     from cekat_async._paging.prefetch import BoundedQueue
     from cekat_async._request.pipeline import Pipeline
+    from cekat_async.errors import CekatError
     from cekat_async.models import MalformedRecord
     from cekat_async.models.steps import Steps
-    from cekat_async.pages import ConversationPage, RawPage
     from cekat_async.resources.inbox_selection import ManyInboxIds, OneListing
+    from cekat_async.resources.time_range import ResolvedRange
 
 __all__ = ["ConversationSource", "Walkers"]
 
-P = TypeVar("P", bound="ConversationPage | RawPage")
+P = TypeVar("P", ConversationPage, RawPage)
 
 # A few conversations with a time in the future would always be the newest. A probe reads more
 # conversations than there are of those, and fewer than a page has.
@@ -65,7 +70,7 @@ class Walkers(NamedTuple):
 
 
 class ConversationSource(Source["ConversationPage"]):
-    """The pages of the listings that are selected.
+    """The pages of the listings that are selected, within a range of time.
 
     ``on_malformed`` is called with each malformed record, when the caller gets its page.
     """
@@ -80,6 +85,7 @@ class ConversationSource(Source["ConversationPage"]):
         selection: OneListing | ManyInboxIds,
         walkers: Walkers,
         on_malformed: Callable[[MalformedRecord], object] | None,
+        time_range: TimeRange = TimeRange(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._pipeline = pipeline
         self._query = query
@@ -87,6 +93,7 @@ class ConversationSource(Source["ConversationPage"]):
         self._selection = selection
         self._walkers = walkers
         self._on_malformed = on_malformed
+        self._range = time_range
         # A walker that is ahead of the caller leaves malformed records to `_report`.
         self._on_malformed_ahead = None if on_malformed is None else ignore_malformed
 
@@ -106,9 +113,11 @@ class ConversationSource(Source["ConversationPage"]):
                 "out segments, or use pages() and page.raw"
             )
 
+        resolved = self._range.resolve()
+
         def walk_raw(inbox_id: str | None) -> ListingWalk[RawPage]:
             fetcher = self._fetcher(inbox_id, decode_raw_page)
-            return ListingWalk(walk_pages(fetcher, cursor_error))
+            return _walk_serially(fetcher, cursor_error, resolved)
 
         return self._stream(walk_raw, self._walkers)
 
@@ -119,20 +128,23 @@ class ConversationSource(Source["ConversationPage"]):
         if self._query.cursor is not None:
             raise ConfigurationError("tracked_pages() begins at positions: leave out cursor")
         known = _require_positions(positions, self._selection)
+        resolved = self._range.resolve()
 
         def walk_tracked(inbox_id: str | None) -> ListingWalk[ConversationPage]:
             fetcher = self._fetcher(inbox_id, self._decode)
             position = known.get(inbox_id, Position())
-            walk = ParallelWalk(position, self._walkers.segments, fetcher.warn)
+            bounds = _build_bounds(resolved)
+            walk = ParallelWalk(position, self._walkers.segments, fetcher.warn, bounds=bounds)
             return self._share(walk, fetcher, walk.tracked)
 
         return self._report(self._stream(walk_tracked, self._walkers))
 
     def __repr__(self) -> str:
-        return f"{self._query!r}{self._selection}"
+        return f"{self._query!r}{self._selection}{self._range}"
 
     def _walk_decoded(self, walkers: Walkers) -> AsyncGenerator[ConversationPage, None]:
-        return self._report(self._stream(partial(self._walk_inbox, walkers.segments), walkers))
+        walk_inbox = partial(self._walk_inbox, walkers.segments, self._range.resolve())
+        return self._report(self._stream(walk_inbox, walkers))
 
     def _report(
         self, pages: AsyncGenerator[ConversationPage, None]
@@ -148,12 +160,15 @@ class ConversationSource(Source["ConversationPage"]):
 
         return prefetched(walk_all, walkers.ahead)
 
-    def _walk_inbox(self, segments: int, inbox_id: str | None) -> ListingWalk[ConversationPage]:
+    def _walk_inbox(
+        self, segments: int, resolved: ResolvedRange, inbox_id: str | None
+    ) -> ListingWalk[ConversationPage]:
         fetcher = self._fetcher(inbox_id, self._decode)
         if segments == 1:
             get_error = partial(page_error, on_malformed=self._on_malformed_ahead)
-            return ListingWalk(walk_pages(fetcher, get_error))
-        walk = ParallelWalk(Position(), segments, fetcher.warn, self._query.cursor)
+            return _walk_serially(fetcher, get_error, resolved)
+        bounds = _build_bounds(resolved)
+        walk = ParallelWalk(Position(), segments, fetcher.warn, self._query.cursor, bounds)
         return self._share(walk, fetcher, EachOnce(walk).reduce)
 
     def _share(
@@ -170,6 +185,23 @@ class ConversationSource(Source["ConversationPage"]):
     def _fetcher(self, inbox_id: str | None, decode: Callable[[Reply], Steps[P]]) -> PageFetcher[P]:
         query = msgspec.structs.replace(self._query, inbox_id=inbox_id)
         return PageFetcher(self._pipeline, query, decode)
+
+
+def _walk_serially(
+    fetcher: PageFetcher[P], get_error: Callable[[P], CekatError | None], resolved: ResolvedRange
+) -> ListingWalk[P]:
+    bounds = _build_bounds(resolved)
+    if bounds is None:
+        return ListingWalk(walk_pages(fetcher, get_error))
+    return ListingWalk(walk_range(fetcher, get_error, bounds))
+
+
+def _build_bounds(resolved: ResolvedRange) -> TimeBounds | None:
+    """Return new bounds for the walk of one listing; ``None`` if both ends are open."""
+    since, until = resolved
+    if since is None and until is None:
+        return None
+    return TimeBounds(since, until)
 
 
 def _require_positions(

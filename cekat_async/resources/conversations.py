@@ -14,9 +14,11 @@ from cekat_async.models.conversation import describe_unknown_status
 from cekat_async.resources.conversation_source import ConversationSource, Walkers
 from cekat_async.resources.inbox_selection import ManyInboxIds, OneListing, iter_inbox_ids
 from cekat_async.resources.listing import Listing, takes_page_size
+from cekat_async.resources.time_range import TimeRange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from cekat_async._request.pipeline import Pipeline
@@ -40,12 +42,15 @@ class Conversations:
     """
 
     def __init__(
-        self, pipeline: Pipeline, list_inboxes: Callable[..., Listing[Inbox, InboxPage]]
+        self,
+        pipeline: Pipeline,
+        list_inboxes: Callable[..., Listing[Inbox, InboxPage]],
+        decoder: ConversationPageDecoder | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._list_inboxes = list_inboxes
         # One for all listings: what it learns in one of them holds in the others.
-        self._decode = ConversationPageDecoder().decode
+        self._decode = (decoder or ConversationPageDecoder()).decode
 
     async def page(
         self,
@@ -88,6 +93,8 @@ class Conversations:
         inbox_id: str | UUID | None = None,
         stage_status: StageStatus | str | None = None,
         cursor: Cursor | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
         segments: int = 1,
         prefetch: int = 1,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
@@ -102,6 +109,18 @@ class Conversations:
             stage_status: Only this status. One that the package does not know is sent as it is,
                 with a warning in the log that suggests the nearest known status.
             cursor: Where to begin, as a page or an error gave it; ``None`` is the front.
+            since: Only conversations that were last active at this moment or later: a datetime
+                with a time zone, or a :class:`~datetime.timedelta` before the walk begins. The
+                walk ends where the listing is older, so that it sends no more requests than that.
+
+                No conversation of the range is missed, and up to a page of older ones may be
+                included. Only the listing's cursors tell when conversations were last active. If
+                they turn out to tell something else (the listing is sorted by creation, say), the
+                walk reads everything, with a warning in the log, and keeps each conversation that
+                may be in the range.
+            until: Only conversations that were last active at this moment or earlier; as
+                ``since``, and later than that. The walk begins there, if the server honours a
+                constructed cursor (see ``segments``); otherwise at the front.
             segments: How many walkers read the listing at once, each another part. Use it if one
                 walk is too slow because each page waits for the one before. Each segment needs
                 some 20 pages to be worth it. Conversations arrive once, in no order. It costs up
@@ -129,10 +148,11 @@ class Conversations:
         ahead = require_count("segments", segments) * require_count(
             "prefetch", prefetch, at_least=0
         )
+        time_range = _require_range(since, until)
         self._warn_of_few_requests(segments)
         _warn_of_unknown(stage_status)
         selection, walkers = OneListing(query.inbox_id), Walkers(segments, segments, ahead)
-        return self._listing(query, selection, walkers, on_malformed)
+        return self._listing(query, selection, walkers, on_malformed, time_range)
 
     @takes_page_size
     def across(
@@ -143,6 +163,8 @@ class Conversations:
         keep_going: bool = False,
         page_size: int = 100,
         stage_status: StageStatus | str | None = None,
+        since: datetime | timedelta | None = None,
+        until: datetime | timedelta | None = None,
         segments: int = 1,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> Listing[Conversation, ConversationPage]:
@@ -167,6 +189,8 @@ class Conversations:
                 all inboxes (a wrong key, a daily quota that is used up) is raised at once.
             page_size: As for :meth:`list`.
             stage_status: As for :meth:`list`.
+            since: As for :meth:`list`, in each inbox.
+            until: As for :meth:`list`, in each inbox.
             segments: How many of the ``concurrency`` walkers may read one inbox at once, when
                 there are no more inboxes to begin with; see :meth:`list`.
             on_malformed: As for :meth:`list`. With ``None`` for ``inbox_ids`` it is also called
@@ -180,9 +204,10 @@ class Conversations:
             keep_going=require_switch("keep_going", keep_going),
         )
         selection = ManyInboxIds(inbox_ids, partial(self._iter_inbox_ids, on_malformed))
+        time_range = _require_range(since, until)
         self._warn_of_few_requests(concurrency)
         _warn_of_unknown(stage_status)
-        return self._listing(query, selection, walkers, on_malformed)
+        return self._listing(query, selection, walkers, on_malformed, time_range)
 
     def _listing(
         self,
@@ -190,11 +215,14 @@ class Conversations:
         selection: OneListing | ManyInboxIds,
         walkers: Walkers,
         on_malformed: Callable[[MalformedRecord], object] | None,
+        time_range: TimeRange,
     ) -> Listing[Conversation, ConversationPage]:
-        source = ConversationSource(
-            self._pipeline, query, self._decode, selection, walkers, on_malformed
-        )
-        return Listing(source)
+        def build_source(pipeline: Pipeline) -> ConversationSource:
+            return ConversationSource(
+                pipeline, query, self._decode, selection, walkers, on_malformed, time_range
+            )
+
+        return Listing(self._pipeline, _PATH, build_source)
 
     def _iter_inbox_ids(
         self, on_malformed: Callable[[MalformedRecord], object] | None
@@ -213,6 +241,14 @@ class Conversations:
 
 def _inbox_filter(inbox_id: str | UUID | None) -> str | None:
     return None if inbox_id is None else require_inbox_id("inbox_id", inbox_id)
+
+
+def _require_range(
+    since: datetime | timedelta | None, until: datetime | timedelta | None
+) -> TimeRange:
+    time_range = TimeRange(since, until)
+    time_range.resolve()  # raises for a wrong one
+    return time_range
 
 
 def _status_filter(stage_status: StageStatus | str | None) -> tuple[tuple[str, str], ...]:

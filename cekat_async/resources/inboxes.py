@@ -28,9 +28,9 @@ _PATH = "/api/inboxes"
 class Inboxes:
     """``GET /api/inboxes``. Reached as ``client.inboxes``."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, decoder: InboxPageDecoder | None = None) -> None:
         self._pipeline = pipeline
-        self._decoder = InboxPageDecoder()
+        self._decoder = decoder or InboxPageDecoder()
 
     async def page(
         self,
@@ -72,7 +72,11 @@ class Inboxes:
             ConfigurationError: ``page_size`` is not a whole number above 0.
         """
         query = ListQuery(path=_PATH, page_size=page_size)
-        return Listing(_InboxSource(self._pipeline, query, self._decoder, on_malformed))
+
+        def build_source(pipeline: Pipeline) -> _InboxSource:
+            return _InboxSource(pipeline, query, self._decoder, on_malformed)
+
+        return Listing(self._pipeline, _PATH, build_source)
 
 
 class _InboxSource(Source["InboxPage"]):

@@ -1,0 +1,211 @@
+"""Whether a listing is in the order of last activity, as far as its pages show.
+
+The time of a record's last activity is only known for the last record of a page: it is the
+timestamp of the page's cursor. But a record is active when it is created and when it gets a
+message, so its own timestamps are not later than its last activity. In a listing in descending
+order of activity, no record of a page is therefore later than the cursor that led to the page.
+In ascending order, no record is later than the page's own cursor.
+
+A timestamp without a zone is read as UTC. Whatever zone it really is in, that differs by a multiple
+of a quarter of an hour, and the records show by how much it can be ahead of UTC at most.
+"""
+
+from __future__ import annotations
+
+from math import inf, isnan, nan
+from typing import TYPE_CHECKING, NamedTuple
+
+from cekat_async._paging.constructed_cursors import (
+    ZONE_STEP,
+    get_resolution,
+    has_zone,
+    parse_cursor_ts,
+    to_microseconds,
+)
+from cekat_async.models.raw_json import fits_at_once
+from cekat_async.models.record_times import NO_TIMES, get_times, read_times
+from cekat_async.pages import RawPage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from cekat_async.models.record_times import RecordTimes
+    from cekat_async.pages import ConversationPage
+    from cekat_async.positions import Cursor
+
+__all__ = ["CLOCK_DIFFERENCE", "ActivityOrder", "PageTimes", "get_page_times"]
+
+_SECOND = 1_000_000
+_HOUR = 3600 * _SECOND
+# No zone is farther from UTC.
+_MOST_AHEAD = 14 * _HOUR
+_MOST_BEHIND = 12 * _HOUR
+CLOCK_DIFFERENCE = _SECOND
+"""By how many microseconds the clocks of two of the server's machines may differ."""
+
+
+class PageTimes(NamedTuple):
+    """The times of a page.
+
+    Attributes:
+        records: The timestamps of its records, in order.
+        before: The cursor that led to it; ``None`` for the front, or if it is not to be compared.
+        after: The cursor on it; ``None`` on the last page.
+    """
+
+    records: Sequence[RecordTimes]
+    before: Cursor | None
+    after: Cursor | None
+
+    @property
+    def activities(self) -> list[datetime]:
+        """The times at which its records were active for certain."""
+        found = (record.activity for record in self.records)
+        return [time for time in found if time is not None]
+
+    @property
+    def newest(self) -> float:
+        """The latest of these, in microseconds since 1970; minus infinity without any."""
+        newest = max(self.activities, default=None)
+        return -inf if newest is None else to_microseconds(newest)
+
+
+def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> PageTimes:
+    """Return the times of a page, given the cursor that led to it."""
+    records = _get_record_times(page)
+    is_end = not records and page.next_cursor == before
+    return PageTimes(records, before, None if is_end else page.next_cursor)
+
+
+def _get_record_times(page: ConversationPage | RawPage) -> list[RecordTimes]:
+    if isinstance(page, RawPage):
+        # To read a larger page at once could take too long.
+        reads = fits_at_once(page.body)
+        return [read_times(raw) if reads else NO_TIMES for raw in page.raw]
+    if not page.malformed_records:
+        return [get_times(item) for item in page.items]
+    malformed = {odd.index for odd in page.malformed_records}
+    items = iter(page.items)
+    count = len(page.items) + len(malformed)
+    return [NO_TIMES if index in malformed else get_times(next(items)) for index in range(count)]
+
+
+class ActivityOrder:
+    """The order of a listing, as far as the pages of one walk show it.
+
+    Attributes:
+        direction: -1 if the cursors go back in time, 1 if forward, 0 until two differ.
+        doubt: Why the listing is not in descending order of activity; ``None`` if it may be.
+    """
+
+    def __init__(self) -> None:
+        self.direction = 0
+        self.doubt: str | None = None
+        self._is_checked = False
+        self._is_sorted = True
+        # Pages that end with a record whose creation is the time of the cursor, although it got a
+        # message later, and pages whose cursor is another time.
+        self._by_creation = 0
+        self._by_activity = 0
+        self._has_zones = True
+        # By how much a record was later than the cursor that must not be earlier, at most, if the
+        # order is descending (-1) or ascending (1).
+        self._excess: dict[int, float] = {-1: -inf, 1: -inf}
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether all that is known says that the listing is in descending order of activity."""
+        looks_created = self._by_creation and not self._by_activity
+        return self._is_checked and self.direction < 0 and not (self.doubt or looks_created)
+
+    def note(self, page: PageTimes) -> None:
+        """Note a page."""
+        cursors = [cursor for cursor in (page.before, page.after) if cursor]
+        times = [_parse(cursor) for cursor in cursors]
+        if any(map(isnan, times)):
+            self._give_up("a cursor is not a time that can be read")
+            return
+        self._has_zones &= all(has_zone(cursor.cursor_ts) for cursor in cursors)
+        if len(times) == 2:  # noqa: PLR2004 - before and after
+            self._note_direction(*times)
+        self._note_excess(page)
+        self._note_creation(page)
+
+    def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
+        """Return between which two times the records of a page may have been last active.
+
+        There is a span for each direction that the listing may have. There is none if the cursors
+        say nothing about activity.
+        """
+        if not self._is_sorted:
+            return []
+        directions = (self.direction,) if self.direction else (-1, 1)
+        return [
+            self._get_span(page, direction)
+            for direction in directions
+            if self._excess[direction] <= self._most_behind + CLOCK_DIFFERENCE
+        ]
+
+    @property
+    def _most_behind(self) -> float:
+        return 0 if self._has_zones else _MOST_BEHIND
+
+    def _get_span(self, page: PageTimes, direction: int) -> tuple[float, float]:
+        newest, oldest = page.before, page.after
+        if direction > 0:
+            newest, oldest = oldest, newest
+        excess = self._excess[direction]
+        ahead = 0 if self._has_zones else self._get_most_ahead(excess)
+        behind = self._most_behind if excess > CLOCK_DIFFERENCE else 0
+        return (
+            -inf if oldest is None else _parse(oldest) - ahead,
+            # The timestamp may have been cut off after its last digit.
+            inf if newest is None else _parse(newest) + get_resolution(newest.cursor_ts) + behind,
+        )
+
+    def _note_direction(self, before: float, after: float) -> None:
+        direction = (after > before) - (after < before)
+        if not direction:
+            return
+        if self.direction and direction != self.direction:
+            self._give_up("its cursors are not in order of time")
+        self.direction = direction
+        if direction > 0:
+            self.doubt = self.doubt or "the oldest conversations are first"
+
+    def _note_excess(self, page: PageTimes) -> None:
+        newest = page.newest
+        if page.before is not None and newest > -inf:
+            self._is_checked = True
+            self._excess[-1] = max(self._excess[-1], newest - _parse(page.before))
+        if page.after is not None:
+            self._excess[1] = max(self._excess[1], newest - _parse(page.after))
+        if self._excess[-1] > CLOCK_DIFFERENCE:
+            self.doubt = self.doubt or "a conversation is later than the cursor before its page"
+
+    def _note_creation(self, page: PageTimes) -> None:
+        last = page.records[-1] if page.records else NO_TIMES
+        if page.after is None or last.created_at is None or last.activity is None:
+            return
+        cursor = _parse(page.after)
+        if abs(cursor - to_microseconds(last.created_at)) >= get_resolution(page.after.cursor_ts):
+            self._by_activity += 1
+        elif to_microseconds(last.activity) - cursor > CLOCK_DIFFERENCE:
+            self._by_creation += 1
+
+    def _give_up(self, why: str) -> None:
+        self._is_sorted = False
+        self.doubt = self.doubt or why
+
+    @staticmethod
+    def _get_most_ahead(excess: float) -> float:
+        """Return by how much cursors without a zone are ahead of UTC at most."""
+        most = min(_MOST_AHEAD, CLOCK_DIFFERENCE - excess)
+        return most // ZONE_STEP * ZONE_STEP
+
+
+def _parse(cursor: Cursor) -> float:
+    """Return the time of a cursor; NaN if it cannot be read."""
+    time = parse_cursor_ts(cursor.cursor_ts)
+    return nan if time is None else time

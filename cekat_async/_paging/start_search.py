@@ -1,0 +1,134 @@
+"""Where a walk with ``until`` begins: a constructed cursor that is proven to be late enough.
+
+The server may not honour a constructed cursor, may read its timestamp in another zone, or may
+round it. So a cursor a little later than ``until`` is tried. It is used only if a record on its
+page has a timestamp later than ``until``: that record was last active after ``until``, and every
+record of the range comes after it in the listing. At any doubt the walk begins at the front.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, TypeVar
+
+from cekat_async._api.log_text import describe_for_log
+from cekat_async._paging.activity_order import CLOCK_DIFFERENCE, get_page_times
+from cekat_async._paging.constructed_cursors import (
+    CursorTimes,
+    get_resolution,
+    parse_cursor_ts,
+    to_microseconds,
+)
+from cekat_async._paging.page_errors import may_be_about_cursor
+from cekat_async.errors import CekatError
+
+if TYPE_CHECKING:
+    from cekat_async._paging.activity_order import PageTimes
+    from cekat_async._paging.page_fetcher import PageFetcher
+    from cekat_async.pages import ConversationPage, RawPage
+    from cekat_async.positions import Cursor
+
+__all__ = ["StartSearch", "find_start"]
+
+P = TypeVar("P", bound="ConversationPage | RawPage")
+
+_MOST_TRIES = 6
+_LEAST_MARGIN = 60_000_000
+# After each cursor that was not late enough.
+_WIDER = 4
+
+
+class StartSearch:
+    """Tries constructed cursors. Ask with ``cursor``, and pass the page that it leads to.
+
+    Args:
+        until: The last moment of the range, in microseconds since 1970.
+        front: The first page of the listing.
+
+    Attributes:
+        cursor: The cursor to try; ``None`` if the walk has to begin at the front.
+        warning: Why, if the server does not honour constructed cursors.
+    """
+
+    def __init__(self, until: float, front: PageTimes) -> None:
+        self.cursor: Cursor | None = None
+        self.warning: str | None = None
+        self._until = until
+        self._times = CursorTimes(front.after, order=-1)
+        self._end = _parse(front.after)
+        self._resolution = get_resolution(front.after.cursor_ts) if front.after else 1
+        # About half as long as a page: one of its records should prove it. Not by the newest ones,
+        # since some may have a time in the future.
+        times = map(to_microseconds, front.activities)
+        later = sorted(time for time in times if time > self._end)
+        middle = later[len(later) // 2] - self._end if later else 0
+        self._margin = max(middle, _LEAST_MARGIN)
+        self._tries = 0
+        self._try_at(until + self._margin)
+
+    def accepts(self, page: PageTimes) -> bool:
+        """Whether the page of the cursor proves it. If not, there is another cursor, or none."""
+        begin, end, newest = _parse(page.before), _parse(page.after), page.newest
+        if begin < end <= self._end:
+            self.give_up("the server does not honour a constructed cursor")
+        elif end > begin or newest - begin > CLOCK_DIFFERENCE:
+            self.cursor = None  # the walk itself will notice that the order is another one
+        elif newest > self._until + self._resolution:
+            return True
+        elif newest == -inf:
+            # Perhaps all conversations are newer.
+            self._try_at((begin + self._end) // 2)
+        else:
+            self._margin *= _WIDER
+            self._try_at(begin + self._until - newest + self._margin)
+        return False
+
+    def give_up(self, why: str) -> None:
+        """Begin at the front, with a warning."""
+        self.cursor = None
+        self.warning = f"falling back to a walk from the front: {why}"
+
+    def _try_at(self, time: float) -> None:
+        self._tries += 1
+        if not time < self._end:
+            self.cursor = None
+        elif self._tries > _MOST_TRIES:
+            self.give_up("no conversation proves where a constructed cursor leads")
+        else:
+            self.cursor = self._times.cursor_at(int(self._end - time))
+
+
+def _parse(cursor: Cursor | None) -> float:
+    """Return the time of a cursor; minus infinity without one, or if it cannot be read."""
+    time = None if cursor is None else parse_cursor_ts(cursor.cursor_ts)
+    return -inf if time is None else time
+
+
+async def find_start(fetcher: PageFetcher[P], until: float) -> Cursor | None:
+    """Return the cursor at which a walk begins; ``None`` for the front.
+
+    The fetcher keeps the pages that the walk will ask for.
+
+    Raises:
+        CekatError: A request failed.
+    """
+    front = await fetcher.fetch(None)
+    fetcher.keep(None, front)
+    search = StartSearch(until, get_page_times(front, None))
+    while search.cursor is not None:
+        cursor = search.cursor
+        try:
+            page = await fetcher.fetch(cursor)
+        except CekatError as error:
+            if not may_be_about_cursor(error):
+                error.cursor = None  # the caller can only resume at the front
+                raise
+            why = describe_for_log(error)
+            search.give_up(f"the server does not answer a constructed cursor: {why}")
+            break
+        if search.accepts(get_page_times(page, cursor)):
+            fetcher.keep(cursor, page)
+            return cursor
+    if search.warning:
+        fetcher.warn(search.warning)
+    return None

@@ -1,0 +1,127 @@
+"""The bounds of a walk in time, ``since`` and ``until``: where it ends, and what it leaves out."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from cekat_async._paging.activity_order import ActivityOrder
+from cekat_async._paging.constructed_cursors import (
+    get_resolution,
+    parse_cursor_ts,
+    to_microseconds,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cekat_async._paging.activity_order import PageTimes
+    from cekat_async.models.record_times import RecordTimes
+    from cekat_async.positions import Cursor
+
+__all__ = ["TimeBounds"]
+
+
+class TimeBounds:
+    """Bounds a walk to the records that were last active in a range of time.
+
+    Note each page first, then ask. Why no record of the range is missed:
+
+    - The walk ends after a page whose cursor is older than ``since``. By then the cursors of two
+      pages have gone back in time, the records of a page have been compared with the cursor that
+      led to it, and nothing contradicts that the listing is in descending order of activity.
+      Every record after such a page was last active before ``since``.
+    - A record is left out if it, or one after it on its page, has a timestamp later than ``until``,
+      or if the page ends later than ``until``. In descending order all records before that place
+      were last active after ``until``. Until the order is known, only a record that itself has
+      such a timestamp is left out.
+    - If a page contradicts the order, the bounds are lifted. The walk reads the listing to its end,
+      and again from the front if it left anything out because of ``until``. It keeps every
+      record that has a timestamp in the range, or none at all. If the cursors are in order of
+      time in some direction, it keeps all of each page that may have records of the range.
+
+    Args:
+        since: The first moment; ``None`` for no bound.
+        until: The last moment; ``None`` for no bound.
+
+    Attributes:
+        since: As given, in microseconds since 1970; minus infinity for no bound.
+        until: As given, in microseconds since 1970; infinity for no bound.
+        is_lifted: Whether the walk has to read the listing to its end.
+        has_skipped: Whether the walk left anything out that it needs if the bounds are lifted.
+    """
+
+    def __init__(self, since: datetime | None, until: datetime | None) -> None:
+        self.since: float = -inf if since is None else to_microseconds(since)
+        self.until: float = inf if until is None else to_microseconds(until)
+        self.is_lifted = False
+        self.has_skipped = False
+        self._order = ActivityOrder()
+
+    def begin_at(self, cursor: Cursor) -> str | None:
+        """Note that the walk begins at a cursor of the caller's. Return a warning as :meth:`note`.
+
+        Only a walk whose bounds have been lifted gets as far as a cursor older than ``since``. One
+        that is resumed there has to read the rest as well.
+        """
+        return self.lift("it begins at a cursor before since") if self._is_past(cursor) else None
+
+    def note(self, page: PageTimes) -> str | None:
+        """Note a page. Return the warning to log if it lifts the bounds."""
+        self._order.note(page)
+        doubt = self._order.doubt
+        return None if self.is_lifted or doubt is None else self.lift(doubt)
+
+    def lift(self, why: str) -> str:
+        """Lift the bounds. Return the warning to log."""
+        self.is_lifted = True
+        return (
+            f"since and until cannot shorten this walk, because {why}: it reads the listing to its "
+            "end, and keeps every conversation that may be in the range"
+        )
+
+    def ends_after(self, page: PageTimes) -> bool:
+        """Whether every record after a page was last active before ``since``."""
+        if self.is_lifted or page.after is None or not self._order.is_trusted:
+            return False
+        return self._is_past(page.after)
+
+    def select(self, page: PageTimes) -> list[bool]:
+        """Return for each record of a page whether it is wanted."""
+        spans = self._order.list_spans(page)
+        is_near = any(begin <= self.until and end >= self.since for begin, end in spans)
+        if self.is_lifted:
+            return [is_near or self._may_be_in_range(times) for times in page.records]
+        is_descending = self._order.direction < 0
+        is_later = is_descending and all(begin > self.until for begin, _ in spans)
+        later = self._find_later(page)
+        self.has_skipped |= is_later or any(later)
+        # A record without timestamps could not contradict the order, so that it is kept.
+        return [
+            not after and (is_near or not (is_later or times.known))
+            for times, after in zip(page.records, later, strict=True)
+        ]
+
+    def _is_past(self, cursor: Cursor) -> bool:
+        time = parse_cursor_ts(cursor.cursor_ts)
+        return time is not None and time + get_resolution(cursor.cursor_ts) <= self.since
+
+    def _may_be_in_range(self, times: RecordTimes) -> bool:
+        known = [to_microseconds(time) for time in times.known]
+        return not known or any(self.since <= time <= self.until for time in known)
+
+    def _find_later(self, page: PageTimes) -> list[bool]:
+        """Return for each record of a page whether it is certain to be later than ``until``."""
+        if self.until == inf:
+            return [False] * len(page.records)
+        # A record's timestamp may have more digits than a cursor, which would make it later.
+        cursor = page.after or page.before
+        latest = self.until + (get_resolution(cursor.cursor_ts) if cursor else 1)
+        later = [
+            times.activity is not None and to_microseconds(times.activity) >= latest
+            for times in page.records
+        ]
+        if self._order.direction < 0 and any(later):
+            last = len(later) - later[::-1].index(True)
+            return [True] * last + later[last:]
+        return later

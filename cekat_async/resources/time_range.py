@@ -1,0 +1,130 @@
+"""Ranges of time: ``since`` and ``until`` as moments, or as durations before now."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, TypeAlias
+
+from cekat_async.errors import ConfigurationError
+
+__all__ = ["Bound", "ResolvedRange", "TimeRange", "format_bound", "parse_bound", "require_bound"]
+
+Bound: TypeAlias = datetime | timedelta
+"""One end of a range: a moment with a time zone, or how long before now."""
+
+_UNITS = {
+    "w": timedelta(weeks=1),
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+}
+_MICROSECOND = timedelta(microseconds=1)
+_DURATION = re.compile(r"([0-9]+)(?:\.([0-9]{1,9}))?([wdhms])")
+
+
+class ResolvedRange(NamedTuple):
+    """A range of time as moments. ``None`` leaves an end open."""
+
+    since: datetime | None
+    until: datetime | None
+
+
+class TimeRange(NamedTuple):
+    """A range of time as it was given. ``None`` leaves an end open.
+
+    Attributes:
+        since: Its first moment.
+        until: Its last moment.
+    """
+
+    since: Bound | None = None
+    until: Bound | None = None
+
+    def resolve(self, now: datetime | None = None) -> ResolvedRange:
+        """Return the range with durations counted back from ``now`` (default: the clock).
+
+        Raises:
+            ConfigurationError: An end is wrong, or ``since`` is not before ``until``.
+        """
+        moment = datetime.now(UTC) if now is None else now
+        since = _resolve("since", self.since, moment)
+        until = _resolve("until", self.until, moment)
+        if since is not None and until is not None and since >= until:
+            raise ConfigurationError(
+                f"since must be before until, but it is {since.isoformat()}, and until is "
+                f"{until.isoformat()}"
+            )
+        return ResolvedRange(since, until)
+
+    def __str__(self) -> str:
+        """Return what the representation of a listing adds for it."""
+        named = zip(("since", "until"), self, strict=True)
+        return "".join(f" {name} {format_bound(one)}" for name, one in named if one is not None)
+
+
+def require_bound(name: str, value: object) -> Bound:
+    """Return ``value`` if it is a datetime with a time zone, or a timedelta of at least 0."""
+    match value:
+        case datetime() if value.utcoffset() is not None:
+            return value
+        case datetime():
+            raise ConfigurationError(
+                f"{name} must have a time zone, but {value!r} has none: use "
+                f"{name}.astimezone() if it is local time, or datetime(…, tzinfo=UTC)"
+            )
+        case timedelta() if value >= timedelta(0):
+            return value
+        case timedelta():
+            raise ConfigurationError(f"{name} must be a time before now, not {value!r}")
+        case _:
+            raise ConfigurationError(
+                f"{name} must be a datetime with a time zone, or a timedelta before now, not "
+                f"{value!r}"
+            )
+
+
+def parse_bound(text: str) -> Bound:
+    """Return the bound for ``3d``, ``2026-11-01`` or ``2026-11-01T08:00+07:00``.
+
+    The units of a duration are ``w``, ``d``, ``h``, ``m`` (minutes) and ``s``. A date is its first
+    moment. A date or a time without a zone is in the local time of this machine.
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    try:
+        if duration := _DURATION.fullmatch(text):
+            whole, fraction, unit = duration.groups(default="")
+            number, length = int(whole + fraction), _UNITS[unit] // _MICROSECOND
+            return timedelta(microseconds=number * length // 10 ** len(fraction))
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise ConfigurationError(
+            f"not a time: {text!r}: write it like 3d, 12h, 2026-11-01, or 2026-11-01T08:00+07:00"
+        ) from None
+
+
+def format_bound(bound: Bound) -> str:
+    """Return a bound as text that :func:`parse_bound` reads."""
+    if isinstance(bound, datetime):
+        return bound.isoformat()
+    for unit, length in _UNITS.items():
+        if unit != "w" and bound and bound % length == timedelta(0):
+            return f"{bound // length}{unit}"
+    seconds, rest = divmod(bound, _UNITS["s"])
+    return f"{seconds}.{rest.microseconds:06}s" if rest else f"{seconds}s"
+
+
+def _resolve(name: str, value: object, now: datetime) -> datetime | None:
+    if value is None:
+        return None
+    bound = require_bound(name, value)
+    if isinstance(bound, datetime):
+        return bound
+    try:
+        return now - bound
+    except OverflowError:
+        raise ConfigurationError(f"{name} is too long before now: {bound!r}") from None

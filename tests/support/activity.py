@@ -1,0 +1,155 @@
+"""An account whose listing goes by activity, or by something else, behind a transport."""
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+from random import Random
+from urllib.parse import parse_qs
+
+from cekat_async.resources.conversations import Conversations
+from support.parts import make_pipeline
+from support.scripted import reply
+
+EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+
+def moment(milli):
+    """Return the moment so many milliseconds after the epoch."""
+    return EPOCH + timedelta(milliseconds=milli)
+
+
+class Row:
+    """A conversation. Its times are milliseconds after the epoch."""
+
+    def __init__(self, id_, active, created, message=None, resolved=None):
+        self.id, self.active, self.created = id_, active, created
+        self.message, self.resolved = message, resolved
+
+    def shown_times(self):
+        """Return the times that the record shows."""
+        return [t for t in (self.created, self.message, self.resolved) if t is not None]
+
+    def to_json(self):
+        def show(time):
+            return None if time is None else moment(time).isoformat()
+
+        last = None if self.message is None else {"created_at": show(self.message)}
+        return {
+            "id": self.id,
+            "created_at": show(self.created),
+            "last_message": last,
+            "resolved_at": show(self.resolved),
+        }
+
+
+class ActivityServer:
+    """Answers as the API does.
+
+    Args:
+        rows: The conversations.
+        order: "activity", "ascending", "created", "random" (by times that mean nothing else), or
+            "shuffled" (the times of cursors are those of activity, and in no order).
+        zone: By how many hours the clock of cursors is ahead of UTC. They do not say so, unless
+            ``shows_zone``.
+        digits: The digits of a second in a cursor.
+        made_up: What it makes of a cursor that it did not send: "honour", "ignore", "reject",
+            "empty" (nothing is behind it) or "by_id".
+        unreadable: Whether the cursors' timestamps are no times.
+        every: A function that is called after each page.
+    """
+
+    def __init__(
+        self, rows, *, order="activity", zone=0, shows_zone=False, digits=3, made_up="honour",
+        unreadable=False, every=lambda: None,
+    ):  # fmt: skip
+        self.rows = {row.id: row for row in rows}
+        self.order, self.zone, self.shows_zone, self.digits = order, zone, shows_zone, digits
+        self.made_up, self.unreadable, self.every = made_up, unreadable, every
+        self.requests = []
+        self._issued = {}
+        self._places = {}
+
+    def open(self, **options):
+        """Return the conversations of a client of it."""
+        pipeline, _ = make_pipeline(itertools.repeat(self._answer), **options)
+        return Conversations(pipeline, lambda **_: None)
+
+    def full_walk(self):
+        """Return the rows in the order of the listing."""
+        return sorted(self.rows.values(), key=self._key, reverse=self.order != "ascending")
+
+    def _key(self, row):
+        if self.order in {"random", "shuffled"}:
+            return self._places.setdefault(row.id, Random(row.id).randrange(10**9)), row.id
+        return (row.created if self.order == "created" else row.active), row.id
+
+    def _answer(self, request):
+        query = {name: values[0] for name, values in parse_qs(request.query).items()}
+        cursor = (query["cursor_id"], query["cursor_ts"]) if "cursor_id" in query else None
+        self.requests.append(cursor)
+        rows, limit = self.full_walk(), int(query["limit"])
+        if cursor is not None:
+            place = self._read(cursor)
+            if place == "reject":
+                return reply(400, b'{"success":false,"error":{"message":"no such cursor"}}')
+            rows = [row for row in rows if self._is_after(row, place)] if place else []
+        page = rows[:limit]
+        pair = None
+        if len(rows) > limit:
+            pair = (page[-1].id, self._spell(page[-1]))
+            self._issued[pair] = self._key(page[-1])
+        next_cursor = dict(zip(("cursor_id", "cursor_ts"), pair or (None, None), strict=True))
+        body = {"data": [row.to_json() for row in page], "metadata": {"next_cursor": next_cursor}}
+        answer = reply(200, json.dumps(body).encode())
+        self.every()
+        return answer
+
+    def _is_after(self, row, place):
+        if place == "front":
+            return True
+        return self._key(row) > place if self.order == "ascending" else self._key(row) < place
+
+    def _read(self, cursor):
+        if cursor in self._issued:
+            return self._issued[cursor]
+        if self.made_up == "honour" and not self.unreadable:
+            local = datetime.fromisoformat(cursor[1])
+            if local.tzinfo is None:
+                local = local.replace(tzinfo=UTC) - timedelta(hours=self.zone)
+            return ((local - EPOCH) / timedelta(milliseconds=1), cursor[0])
+        if self.made_up == "by_id":
+            return self._key(self.rows[cursor[0]])
+        return {"ignore": "front", "empty": None}.get(self.made_up, "reject")
+
+    def _spell(self, row):
+        key = self._key(row)
+        if self.unreadable:
+            return f"place {key[0]}"
+        time = row.active if self.order == "shuffled" else key[0]
+        local = moment(time) + timedelta(hours=self.zone)
+        whole, _, fraction = local.strftime("%Y-%m-%dT%H:%M:%S.%f").partition(".")
+        text = f"{whole}.{fraction[: self.digits]}" if self.digits else whole
+        return text + (f"{'+' if self.zone >= 0 else '-'}{abs(self.zone):02d}:00" * self.shows_zone)
+
+
+def make_rows(n, random, *, days=10, lag=HOUR, ties=1, quiet=0.1):
+    """Return conversations that were active within some days.
+
+    Args:
+        n: How many.
+        random: The source of all draws.
+        days: Over how many days they are spread.
+        lag: By how many milliseconds the last message may be older than the last activity.
+        ties: How many share one moment of activity.
+        quiet: The share that shows no message.
+    """
+    rows, active = [], 0
+    for number in range(n):
+        if number % ties == 0:
+            active = random.randrange(1, days * 24 * HOUR)
+        message = None if random.random() < quiet else active - random.randrange(lag + 1)
+        created = (active if message is None else message) - random.randrange(1, 30 * HOUR)
+        rows.append(Row(f"{random.getrandbits(40):010x}", active, created, message))
+    return rows

@@ -1,0 +1,456 @@
+"""since and until: no conversation of the range is missed, and little else is read."""
+
+import logging
+from contextlib import aclosing, contextmanager
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.activity import HOUR, MINUTE, ActivityServer, Row, make_rows, moment
+from support.clock import run_virtual
+from support.effort import EFFORT
+
+from cekat_async import Cursor, Position
+from cekat_async._paging.activity_order import PageTimes
+from cekat_async._paging.time_bounds import TimeBounds
+from cekat_async.models.record_times import RecordTimes
+
+DAY = 24 * HOUR
+SIZE = 10
+
+
+def in_range(time, since, until):
+    """Whether a time in milliseconds is in a range of times, each of which may be None."""
+    return (since is None or time >= since) and (until is None or time <= until)
+
+
+def as_moments(since, until):
+    return {
+        name: None if time is None else moment(time)
+        for name, time in (("since", since), ("until", until))
+    }
+
+
+async def read_ids(server, since, until, *, way="records", size=SIZE, **options):
+    """Return the ids that a bounded listing yields, in one of several ways."""
+    if way == "segments":
+        options["segments"] = 4
+    listing = server.open().list(page_size=size, prefetch=0, **as_moments(since, until), **options)
+    if way == "raw":
+        return [id_ async for page in listing.raw_pages() for id_ in page.ids]
+    if way == "tracked":
+        pages = listing.tracked_pages({None: Position()})
+        return [id_ async for page in pages for id_ in page.ids]
+    return [record.id for record in await listing.collect()]
+
+
+@contextmanager
+def warnings_noted():
+    """Note the warnings of the package in a list, while this is entered."""
+    texts, logger = [], logging.getLogger("cekat_async")
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
+
+
+ways = st.sampled_from(["records", "raw", "segments", "tracked"])
+times = st.none() | st.integers(-DAY, 11 * DAY)
+
+
+@st.composite
+def ranges(draw):
+    """Draw the ends of a range in milliseconds; one of them may be None."""
+    since, until = draw(times), draw(times)
+    if since is not None and until is not None:
+        since, until = sorted([since, until + (since == until)])
+    return since, until
+
+
+def build_rows(n, seed, lag, ties, quiet=0.1, days=10):
+    return make_rows(n, Random(seed), lag=lag, ties=ties, quiet=quiet, days=days)
+
+
+accounts = st.builds(
+    build_rows,
+    st.sampled_from([0, 1, 9, 10, 11, 60, 150]),
+    st.integers(0, 2**32),
+    st.sampled_from([0, HOUR, 20 * HOUR]),
+    st.sampled_from([1, 1, 4, 25]),
+)
+
+
+@settings(max_examples=120 * EFFORT)
+@given(
+    rows=accounts,
+    bounds=ranges(),
+    order=st.sampled_from(["activity"] * 3 + ["ascending"]),
+    zone=st.sampled_from([0, 0, 0, 7, 14]),
+    shows_zone=st.booleans(),
+    digits=st.sampled_from([3, 3, 0, 6]),
+    made_up=st.sampled_from(["honour"] * 4 + ["ignore", "reject", "empty", "by_id"]),
+    size=st.sampled_from([1, 3, 10, 40]),
+    way=ways,
+)
+def test_no_record_of_the_range_is_missed(rows, bounds, way, size, **options):
+    """Whatever the order, ties, zone, digits and page size, and whether the server takes cursors.
+
+    If the listing is in descending order and its cursors are in UTC, few other records arrive.
+    """
+    server = ActivityServer(rows, **options)
+
+    found = run_virtual(read_ids(server, *bounds, way=way, size=size))
+
+    wanted = {row.id for row in rows if in_range(row.active, *bounds)}
+    assert wanted <= {*found}
+    assert way == "tracked" or len(found) == len({*found})
+
+
+@settings(max_examples=60 * EFFORT)
+@given(
+    rows=accounts,
+    bounds=ranges(),
+    made_up=st.sampled_from(["honour", "ignore", "reject", "by_id"]),
+    way=st.sampled_from(["records", "raw"]),
+)
+def test_at_most_a_page_of_others_at_each_end(rows, bounds, made_up, way):
+    """Older ones end with the page at since; later ones are on the page where the range begins."""
+    server = ActivityServer(rows, made_up=made_up)
+
+    found = run_virtual(read_ids(server, *bounds, way=way))
+
+    active = [server.rows[id_].active for id_ in found]
+    since, until = bounds
+    assert since is None or sum(time < since for time in active) < 2 * SIZE
+    shown = [max(server.rows[id_].created, server.rows[id_].message or -DAY * 99) for id_ in found]
+    assert until is None or all(time <= until for time in shown)
+
+
+@settings(max_examples=60 * EFFORT)
+@given(
+    n=st.sampled_from([1, 11, 60, 150]),
+    seed=st.integers(0, 2**32),
+    bounds=ranges(),
+    order=st.sampled_from(["created", "random", "shuffled"]),
+    made_up=st.sampled_from(["honour", "ignore", "reject"]),
+    way=ways,
+)
+def test_a_listing_that_is_not_in_order_of_activity(n, seed, bounds, order, made_up, way):
+    """If a page contradicts the order, each conversation with a timestamp in the range is found."""
+    rows = build_rows(n, seed, HOUR, 1, quiet=0)
+    for row in rows:
+        row.created -= Random(row.id).randrange(5 * DAY)
+    server = ActivityServer(rows, order=order, made_up=made_up)
+
+    with warnings_noted() as warnings:
+        found = {*run_virtual(read_ids(server, *bounds, way=way))}
+
+    shown = {row.id for row in rows if any(in_range(t, *bounds) for t in row.shown_times())}
+    if any("cannot shorten" in text or "not in time order" in text for text in warnings):
+        assert shown <= found
+
+
+def test_a_conversation_without_timestamps_is_kept_when_the_bounds_are_lifted():
+    """Nothing shows that it is out of the range."""
+    rows = build_rows(40, 1, HOUR, 1, quiet=0)
+    rows[7].created = rows[7].message = None
+    server = ActivityServer(rows, unreadable=True)
+
+    found = run_virtual(read_ids(server, 20 * DAY, None))
+
+    assert found == [rows[7].id]
+
+
+@settings(max_examples=40 * EFFORT)
+@given(seed=st.integers(0, 2**32), bounds=ranges(), zone=st.sampled_from([-4, -8, -12]), way=ways)
+def test_cursors_in_a_zone_behind_utc(seed, bounds, zone, way):
+    """They seem to be too old. Most records contradict them, and none is missed."""
+    rows = build_rows(300, seed, 0, 1, quiet=0)
+    for row in rows[::4]:
+        row.message, row.created = None, row.created - 40 * DAY
+    server = ActivityServer(rows, zone=zone)
+
+    found = run_virtual(read_ids(server, *bounds, way=way))
+
+    assert {row.id for row in rows if in_range(row.active, *bounds)} <= {*found}
+
+
+@pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
+def test_cursors_in_a_zone_ahead_of_utc_cost_few_requests(way):
+    """The walk begins where the records prove that it is early enough, and reads little before."""
+    rows = build_rows(2000, 1, HOUR, 1)
+    server = ActivityServer(rows, zone=7)
+
+    found = run_virtual(read_ids(server, 2 * DAY, 3 * DAY, way=way))
+
+    wanted = {row.id for row in rows if in_range(row.active, 2 * DAY, 3 * DAY)}
+    assert wanted <= {*found}
+    # Seven hours of 200 conversations a day are six pages.
+    assert len(server.requests) <= len(wanted) / SIZE + 12
+    assert len({*found} - wanted) <= 8 * SIZE
+
+
+@pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
+@pytest.mark.parametrize("until", [None, 5 * DAY])
+def test_cursors_that_are_no_times(way, until, caplog):
+    """The listing is read to its end, with one warning, and each record goes by its own times."""
+    rows = build_rows(90, 3, HOUR, 1, quiet=0)
+    server = ActivityServer(rows, unreadable=True)
+
+    found = run_virtual(read_ids(server, 4 * DAY, until, way=way))
+
+    shown = {row.id for row in rows if any(in_range(t, 4 * DAY, until) for t in row.shown_times())}
+    assert shown == {*found}
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("order", ["activity", "ascending", "created"])
+@pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
+def test_a_walk_that_cannot_be_shortened_says_so_once(order, way, caplog):
+    """One warning tells that all of it is read. A walk that can be shortened has none."""
+    rows = build_rows(200, 3, HOUR, 1, quiet=0)
+    server = ActivityServer(rows, order=order)
+
+    run_virtual(read_ids(server, 9 * DAY, None, way=way))
+
+    assert len(caplog.messages) == (order != "activity")
+    assert (len(server.requests) < 10) is (order == "activity")
+
+
+@pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
+@pytest.mark.parametrize("zone", [0, 7])
+def test_ties_at_both_ends(way, zone):
+    """Conversations that were active at the very moment of a bound are all found."""
+    rows = [Row(f"{n:04}", DAY * (n // 35), DAY * (n // 35) - MINUTE) for n in range(350)]
+    server = ActivityServer(rows, zone=zone, shows_zone=bool(zone))
+
+    found = run_virtual(read_ids(server, 3 * DAY, 5 * DAY, way=way))
+
+    assert {row.id for row in rows if 3 * DAY <= row.active <= 5 * DAY} <= {*found}
+    assert len(found) <= 3 * 35 + 2 * SIZE
+
+
+@settings(max_examples=40 * EFFORT)
+@given(
+    seed=st.integers(0, 2**32),
+    bounds=ranges(),
+    way=ways,
+    every=st.sampled_from([1, 2, 5]),
+    made_up=st.sampled_from(["honour", "ignore"]),
+)
+def test_conversations_that_move_meanwhile(seed, bounds, way, every, made_up):
+    """Those that stay in their places are found. Segments and tracked pages miss none."""
+    random = Random(seed)
+    rows = build_rows(120, seed, HOUR, 1)
+    before = {row.id: row.active for row in rows}
+    moved, now = set(), [11 * DAY]
+
+    def move():
+        if random.randrange(every) == 0:
+            now[0] += random.randrange(1, 5 * MINUTE)
+            row = random.choice(rows)
+            row.active = row.message = now[0]
+            moved.add(row.id)
+
+    server = ActivityServer(rows, every=move, made_up=made_up)
+
+    found = {*run_virtual(read_ids(server, *bounds, way=way))}
+
+    wanted = {id_ for id_, active in before.items() if in_range(active, *bounds)}
+    if bounds[1] is not None or way in {"records", "raw"}:
+        wanted -= moved
+    assert wanted <= found
+
+
+@settings(max_examples=40 * EFFORT)
+@given(
+    seed=st.integers(0, 2**32),
+    bounds=ranges(),
+    order=st.sampled_from(["activity", "activity", "created", "ascending"]),
+    zone=st.sampled_from([0, 7]),
+    stops=st.lists(st.integers(1, 6), max_size=12),
+    segments=st.sampled_from([1, 3]),
+)
+def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, order, zone, stops, segments):
+    """Resumed from its positions, it finds what it would have found without a stop."""
+    rows = build_rows(150, seed, HOUR, 1, quiet=0)
+    server = ActivityServer(rows, order=order, zone=zone)
+    found, positions = set(), {}
+
+    async def run(most):
+        listing = server.open().list(page_size=SIZE, segments=segments, **as_moments(*bounds))
+        async with aclosing(listing.tracked_pages(positions)) as pages:
+            async for page in pages:
+                found.update(page.ids)
+                positions[None] = Position.from_bytes(page.position.to_bytes()).again()
+                most -= 1
+                if not most:
+                    return
+
+    for stop in [*stops, 10**9]:
+        run_virtual(run(stop))
+
+    whole = {*run_virtual(read_ids(ActivityServer(rows, order=order, zone=zone), *bounds))}
+    wanted = {
+        row.id
+        for row in rows
+        if in_range(row.active, *bounds) and (order != "created" or row.id in whole)
+    }
+    assert wanted <= found
+
+
+def test_a_finished_walk_of_the_past_is_not_read_again():
+    """Resumed after its end it sends nothing: whatever has moved has left the range."""
+    server = ActivityServer(build_rows(300, 1, HOUR, 1))
+    positions = {}
+
+    async def run():
+        listing = server.open().list(page_size=SIZE, **as_moments(2 * DAY, 3 * DAY))
+        async for page in listing.tracked_pages(positions):
+            positions[None] = page.position.again()
+
+    run_virtual(run())
+    before = len(server.requests)
+    run_virtual(run())
+
+    assert len(server.requests) == before < 15
+
+
+@pytest.mark.parametrize("order", ["created", "random", "shuffled"])
+@pytest.mark.parametrize("bounds", [(8 * DAY, None), (None, 2 * DAY), (4 * DAY, 5 * DAY)])
+@pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
+def test_all_that_may_be_in_the_range_of_a_large_listing_in_another_order(order, bounds, way):
+    """Each conversation with a timestamp in the range is found."""
+    rows = build_rows(300, 5, HOUR, 1, quiet=0)
+    for row in rows:
+        row.resolved = Random(row.id).choice([None, row.active])
+    server = ActivityServer(rows, order=order)
+
+    found = run_virtual(read_ids(server, *bounds, way=way))
+
+    shown = {row.id for row in rows if any(in_range(t, *bounds) for t in row.shown_times())}
+    assert shown <= {*found}
+
+
+@pytest.mark.parametrize("n", [9, 10, 15])
+@pytest.mark.parametrize("order", ["activity", "ascending"])
+@pytest.mark.parametrize("bounds", [(6 * DAY, None), (None, 6 * DAY), (12 * DAY, 13 * DAY)])
+@pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
+def test_a_listing_too_short_to_show_its_order(n, order, bounds, way):
+    """One or two pages of conversations whose timestamps tell little: none is left out by guess."""
+    rows = [Row(f"{day:02}", day * DAY, -99 * DAY) for day in range(n)]
+    rows[n // 2].message = rows[n // 2].active
+    server = ActivityServer(rows, order=order)
+
+    found = run_virtual(read_ids(server, *bounds, way=way))
+
+    assert {row.id for row in rows if in_range(row.active, *bounds)} <= {*found}
+
+
+# --- the bounds alone
+
+
+def page_times(*records, before, after):
+    """Return the times of a page, all of them in hours after the epoch."""
+
+    def cursor(hours):
+        if hours is None:
+            return None
+        return Cursor("id", moment(hours * HOUR).replace(tzinfo=None).isoformat())
+
+    times = [
+        RecordTimes(*(None if time is None else moment(time * HOUR) for time in record))
+        for record in records
+    ]
+    return PageTimes(times, cursor(before), cursor(after))
+
+
+def make_bounds(*pages, since=None, until=None):
+    """Return bounds in hours that have met some pages, and the warnings."""
+    bounds = TimeBounds(
+        None if since is None else moment(since * HOUR),
+        None if until is None else moment(until * HOUR),
+    )
+    return bounds, [warning for page in pages if (warning := bounds.note(page))]
+
+
+FRONT = page_times((80, None, 95), (70, None, 90.1), before=None, after=91)
+
+
+def test_a_walk_ends_when_its_order_has_been_checked():
+    """That takes the cursors of two pages, and records that were compared with one of them."""
+    second = page_times((60, None, 85), before=91, after=88)
+    bounds, warnings = make_bounds(FRONT, since=92)
+    assert not bounds.ends_after(FRONT)
+
+    assert bounds.note(second) is None
+    assert bounds.ends_after(second)
+    assert not make_bounds(FRONT, second, since=88)[0].ends_after(second)
+    assert not warnings
+
+
+@pytest.mark.parametrize(
+    "second, why",
+    [
+        (page_times(before=91, after=88), "no record was compared"),
+        (page_times((None, None, None), before=91, after=88), "no record has a timestamp"),
+        (page_times((60, None, 85), before=91, after=91), "the cursors have one timestamp"),
+        (page_times((60, None, 85), before=91, after=None), "there is nothing more"),
+        (page_times((88, None, 89), before=91, after=88), "the cursors are times of creation"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_walk_does_not_end_before(second, why):
+    """Whatever is not certain yet is read on."""
+    front = page_times((91, None, 95), before=None, after=91)
+
+    bounds, warnings = make_bounds(front, second, since=92)
+
+    assert not bounds.ends_after(second), why
+    assert not warnings
+
+
+@pytest.mark.parametrize(
+    "second, reason",
+    [
+        (page_times((60, None, 91.1), before=91, after=88), "later than the cursor before"),
+        (page_times((60, None, 85), before=91, after=92), "the oldest conversations are first"),
+    ],
+)
+def test_a_page_that_contradicts_the_order(second, reason):
+    """It lifts the bounds, and one warning gives the reason."""
+    bounds, warnings = make_bounds(FRONT, second, second, since=92)
+
+    assert bounds.is_lifted
+    assert not bounds.ends_after(second)
+    assert len(warnings) == 1
+    assert reason in warnings[0]
+
+
+def test_cursors_that_turn_round():
+    """A listing that goes back in time and forward again is in no order."""
+    pages = [
+        FRONT,
+        page_times((60, None, 85), before=91, after=88),
+        page_times((60, None, 85), before=88, after=89),
+    ]
+
+    bounds, warnings = make_bounds(*pages, since=50)
+
+    assert bounds.is_lifted
+    assert "not in order of time" in warnings[0]
+    assert bounds.select(page_times((1, None, 2), (60, None, 85), before=70, after=60)) == [
+        False,
+        True,
+    ]
+
+
+def test_a_second_does_not_contradict_the_order():
+    """The clocks of two machines of the server may differ by that much."""
+    second = page_times((60, None, 91 + 1 / 3600), before=91, after=88)
+
+    assert not make_bounds(FRONT, second, since=92)[0].is_lifted
