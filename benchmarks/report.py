@@ -27,6 +27,7 @@ _TITLES = {
     "telemetry": "Hooks and telemetry",
     "decode": "Decoding",
     "raw": "Raw export",
+    "frames": "DataFrames",
     "latency": "One call",
     "request": "The parts of a request",
     "hold": "The event loop",

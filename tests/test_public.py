@@ -10,7 +10,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 import cekat_async
-from cekat_async import errors, export, models
+from cekat_async import errors, export, frames, models
 
 PUBLIC_MODULES = [
     importlib.import_module(name)
@@ -25,6 +25,7 @@ PUBLIC_MODULES = [
         "cekat_async.resources.inboxes",
         "cekat_async.resources.listing",
         "cekat_async.export",
+        "cekat_async.frames",
         "cekat_async.sandbox",
         "cekat_async.telemetry",
     )
@@ -170,7 +171,7 @@ def test_importing_costs_little() -> None:
 
 
 each_lazy_package = pytest.mark.parametrize(
-    "package", [cekat_async, export], ids=lambda package: package.__name__
+    "package", [cekat_async, export, frames], ids=lambda package: package.__name__
 )
 
 

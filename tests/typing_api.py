@@ -11,8 +11,10 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
+from zoneinfo import ZoneInfo
 
 import msgspec
+import polars as pl
 
 from cekat_async import (
     APIStatusError,
@@ -67,6 +69,7 @@ from cekat_async.export import (
     Sink,
     export_conversations,
 )
+from cekat_async.frames import arrow_batches, to_arrow, to_pandas, to_polars
 from cekat_async.sandbox import FaultInjector, Sandbox
 from cekat_async.telemetry import OpenTelemetry
 
@@ -523,3 +526,26 @@ def sandboxes(conversation: Mapping[str, Any]) -> None:
         sandbox.assign(id_, "Dewi")
         FaultInjector(sandbox).status(429, retry_after=1.5)
     sandbox.add("Sari")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def dataframes(client: CekatClient) -> None:
+    conversations, inboxes = client.conversations.across(), client.inboxes.list()
+    assert_type(conversations.record_type, type[Conversation])
+    assert_type(inboxes.record_type, type[Inbox])
+    assert_type(await to_polars(conversations, timezone=UTC), pl.DataFrame)
+    assert_type(await to_polars(inboxes, columns=["id"], free_form="struct"), pl.DataFrame)
+    # pyarrow and pandas have no types of their own.
+    frame: object = await to_pandas(conversations, timezone="UTC", dtype_backend="pyarrow")
+    table: object = await to_arrow(inboxes, columns=("id",), timezone=ZoneInfo("UTC"))
+    async with aclosing(arrow_batches(conversations, rows=10)) as batches:
+        async for batch in batches:
+            print(frame, table, batch)  # noqa: T201 - used, for the checkers
+
+
+async def wrong_dataframes(client: CekatClient) -> None:
+    listing = client.conversations.list()
+    await to_polars([])  # type: ignore[arg-type]
+    await to_polars(listing, timezone=7)  # type: ignore[arg-type]
+    await to_polars(listing, free_form="text")  # type: ignore[arg-type]
+    await to_pandas(listing, dtype_backend="numpy")  # type: ignore[arg-type]
+    arrow_batches(listing, 10)  # type: ignore[call-arg]

@@ -9,6 +9,7 @@ Everything that takes long runs in a thread: importing the libraries, and buildi
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cekat_async import ConfigurationError, Listing, MissingExtraError
@@ -16,7 +17,7 @@ from cekat_async.config import require_count
 from cekat_async.frames.table_reader import TableReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
     from datetime import tzinfo
 
     import pandas as pd  # type: ignore[import-untyped]
@@ -123,18 +124,18 @@ async def to_pandas(
 ) -> pd.DataFrame:
     """Return all records of a listing as a pandas DataFrame.
 
-    It has the types that ``pandas.read_parquet`` gives the same export: times are
-    ``datetime64[us, timezone]``, texts what your version of pandas uses for text, and each list of
-    labels is an array of dictionaries.
+    Its types are those that ``pandas.read_parquet`` gives the same export: times are
+    ``datetime64[us, timezone]``, texts what your version of pandas uses for text. Only ``labels``
+    and structs keep Arrow's types, which need no Python objects: a list of labels reads as a list
+    of dictionaries, and the accessors ``.list`` and ``.struct`` and ``explode`` work.
 
     Args:
         listing: As for :func:`to_arrow`, like all arguments but ``dtype_backend``.
         columns: The names of the columns that you need.
         timezone: The zone of all times.
-        free_form: Whether free-form values are JSON text or structs, which pandas shows as
-            dictionaries.
-        dtype_backend: ``"pyarrow"`` gives Arrow's own types, as in ``pandas.read_parquet``. Nothing
-            is copied, and labels are lists of dictionaries.
+        free_form: Whether free-form values are JSON text or structs.
+        dtype_backend: ``"pyarrow"`` keeps Arrow's types in all columns, as in
+            ``pandas.read_parquet``, so that nothing is copied.
 
     Raises:
         MissingExtraError: The extra ``pandas`` is not installed.
@@ -145,9 +146,16 @@ async def to_pandas(
     reader = TableReader(listing, columns, timezone, "pandas")
     pandas = await asyncio.to_thread(_import_pandas)
     table = await reader.read(free_form)
-    types = pandas.ArrowDtype if dtype_backend else None
-    # More threads only get in each other's way: this takes a third of the CPU.
+    types = pandas.ArrowDtype if dtype_backend else partial(_keep_nested, pandas.ArrowDtype)
+    # More threads only get in each other's way: with one, this takes a third of the CPU.
     return await asyncio.to_thread(table.to_pandas, types_mapper=types, use_threads=False)
+
+
+def _keep_nested(dtype: Callable[[Any], Any], type_: Any) -> Any:
+    """Return pandas' type for a nested Arrow type; ``None`` leaves the choice to pyarrow."""
+    from pyarrow.types import is_nested  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+    return dtype(type_) if is_nested(type_) else None
 
 
 def _import_polars() -> Any:
