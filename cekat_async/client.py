@@ -184,7 +184,7 @@ class CekatClient:
                 ``"success": false``.
             MalformedBodyError: The reply is not JSON, after all retries.
             DecodeError: It has more than 400,000 values, which would block the event loop, or a
-                large list of more than 50,000 elements.
+                large list or object with more than 50,000 elements.
             CekatError: The request failed.
         """
         request = build_request(path, params)

@@ -130,8 +130,9 @@ class Position:
     """Where a tracked walk of one listing can be resumed, also by another process.
 
     ``Position()`` is the start of a listing. Every page of a tracked walk has the position after
-    it. A position is only valid for the listing (account, inbox, status) that it came from. It is
-    opaque, immutable and hashable. Use :meth:`to_bytes` and :meth:`from_bytes` to store it.
+    it. A position is only valid for the listing (account, inbox, status) that it came from, with
+    the same moments for ``since`` and ``until``. It is opaque, immutable and hashable. Use
+    :meth:`to_bytes` and :meth:`from_bytes` to store it.
     """
 
     __slots__ = ("_state",)

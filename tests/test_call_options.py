@@ -244,6 +244,20 @@ async def test_closing_the_original_ends_the_calls_of_all():
             assert repr(one).endswith(", closed>")
 
 
+async def test_closing_the_original_ends_calls_of_clients_in_a_chain():
+    """Only the last client of the chain is referred to, by its call."""
+    async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
+        client = make_client(server, session=session)
+        chained = client.with_options(retry=ONCE).with_options(timeout=Timeout(deadline=60))
+        call = asyncio.create_task(chained.conversations.page())
+        del chained
+        await until(lambda: len(server.heads) == 1)
+        gc.collect()
+        await client.aclose()
+        with pytest.raises(ClientClosedError):
+            await call
+
+
 async def test_it_can_be_entered_and_left(sandbox, client):
     """``async with`` works once for each, also while the original is in one."""
     async with client.with_options(retry=ONCE) as derived:

@@ -268,6 +268,12 @@ class Plain(str, Enum):  # noqa: UP042 - which is what it is about
     RED = "red"
 
 
+class Size(int, Enum):
+    """An enum of whole numbers as it was before ``IntEnum``."""
+
+    BIG = 50
+
+
 class Newer(StrEnum):
     """An enum of texts."""
 
@@ -297,6 +303,7 @@ class Newer(StrEnum):
             [("a", "2026-11-01T09:00:00+07:00")],
         ),
         ({"a": Plain.RED, "b": Newer.BLUE}, [("a", "red"), ("b", "blue")]),
+        ({"a": Size.BIG}, [("a", "50")]),
         ({"n m&": "é"}, [("n m&", "é")]),
     ],
     ids=repr,
@@ -322,6 +329,7 @@ def test_params_are_sent_as_text(params, sent):
         {"a": math.inf},
         {"a": datetime(2026, 11, 1)},  # noqa: DTZ001 - it has no zone
         {"a": "\ud83d"},
+        pytest.param({"a": 10**5000}, id="digits"),
         {"": 1},
         {7: 1},
         {None: 1},

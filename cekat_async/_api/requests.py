@@ -120,15 +120,25 @@ def _format(name: str, value: object) -> str:
             f"params[{name!r}] must be text, a number, a bool, a date or a UUID, "
             f"not {type(value).__name__}"
         )
-    # Not str(value): that is the name of a member of an enum, and not its value.
-    text = str.__str__(value) if isinstance(value, str) else str(value)
     try:
+        text = _spell(value)
         text.encode()
     except UnicodeEncodeError as error:
         raise ConfigurationError(
             f"params[{name!r}] cannot be sent as UTF-8: {error.reason}"
         ) from None
+    except ValueError:
+        raise ConfigurationError(f"params[{name!r}] has thousands of digits") from None
     return text
+
+
+def _spell(value: str | float | UUID) -> str:
+    """Return a value as text. ``str()`` of a member of an enum would be its name."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    return float.__repr__(value) if isinstance(value, float) else str(value)
 
 
 def encode_query(*pairs: tuple[str, str]) -> str:

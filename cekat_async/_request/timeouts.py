@@ -125,10 +125,13 @@ class CallTimers:
         self._under_way = set[CallTimer]()
         # Weak, because a program may derive a client for each of its calls.
         self._derived = WeakSet[CallTimers]()
+        self._parent: CallTimers | None = None
 
     def derive(self, limits: Timeout) -> CallTimers:
         """Return timers with other limits, which are closed together with these."""
         derived = CallTimers(limits, self._get_pause_time)
+        # Keeps the chain up to the first client, if only the last client of it is in use.
+        derived._parent = self
         self._derived.add(derived)
         return derived
 

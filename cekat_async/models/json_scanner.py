@@ -133,7 +133,7 @@ def cut_elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
         return found
     while True:
         if len(found) == MOST_RECORDS:
-            raise TooManyRecordsError(f"it has more than {MOST_RECORDS:,} records")
+            raise TooManyRecordsError(f"it has a list of more than {MOST_RECORDS:,} elements")
         end = yield from _skip_value(body, at)
         # A copy: a million views would be a million objects for the garbage collector.
         found.append(msgspec.Raw(body[at:end]))

@@ -134,7 +134,9 @@ class Listing(AsyncIterable[R], Generic[R, P]):
             positions: Where to begin, by inbox id (text or a :class:`uuid.UUID`), or under
                 ``None`` for all conversations of the account (``list()`` without ``inbox_id``). A
                 listing without a position begins at the front. ``position.again()`` looks for
-                what has moved since its walk ended, ``position.since()`` since it began.
+                what has moved since its walk ended, ``position.since()`` since it began. The
+                listing must have the same moments for ``since`` and ``until`` as the one that a
+                position is from: pass datetimes, because a timedelta is counted back again.
 
         Raises:
             ConfigurationError: A key is not of this listing, a value is no

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import shlex
+import time
 from typing import TYPE_CHECKING, Final
 
 from cekat_async.sandbox.api.routes import Api
@@ -333,7 +334,8 @@ class Sandbox:
 
     def _get_time(self) -> float:
         """Return the time of the event loop that the sandbox runs in, or will run in."""
-        return (self._loop or asyncio.get_running_loop()).time()
+        # Before it runs, the clock is that of asyncio's own loops.
+        return self._loop.time() if self._loop else time.monotonic()
 
 
 def _check_key(api_key: str | None) -> str:

@@ -109,6 +109,14 @@ def test_a_day_can_be_used_up(quota):
         assert get(sandbox)[0] == 200
 
 
+def test_a_day_can_be_used_up_before_the_sandbox_runs():
+    """Its first reply is a refusal then, wherever it runs afterwards."""
+    sandbox = Sandbox(5)
+    sandbox.exhaust_daily_quota(7200)
+    with sandbox:
+        assert get(sandbox)[0] == 429
+
+
 def test_a_used_up_day_ends():
     """After that time, requests are granted again."""
     with Sandbox(5) as sandbox:
