@@ -71,9 +71,7 @@ class _RangeReader(Generic[P]):
             return given
         if not isfinite(self._bounds.until):
             return None
-        start = await find_start(self._fetcher, self._bounds.until)
-        self._bounds.has_skipped = start is not None
-        return start
+        return await find_start(self._fetcher, self._bounds)
 
     def reduce(self, page: P, before: Cursor | None) -> P | None:
         """Return the wanted part of a page; ``None`` if the walk has to begin again."""
