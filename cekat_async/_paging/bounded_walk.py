@@ -61,7 +61,7 @@ class _RangeReader(Generic[P]):
         self._fetcher: PageFetcher[P] = fetcher
         self._bounds = bounds
         self.is_done = False
-        # A walk without `until` leaves out nothing that it would need later, so it never begins again.
+        # Without `until`, the walk leaves out nothing that it would need after all.
         self._seen = HashSet() if isfinite(bounds.until) else None
 
     async def begin(self) -> Cursor | None:
@@ -71,9 +71,7 @@ class _RangeReader(Generic[P]):
             return given
         if not isfinite(self._bounds.until):
             return None
-        start = await find_start(self._fetcher, self._bounds.until)
-        self._bounds.has_skipped = start is not None
-        return start
+        return await find_start(self._fetcher, self._bounds)
 
     def reduce(self, page: P, before: Cursor | None) -> P | None:
         """Return the wanted part of a page; ``None`` if the walk has to begin again."""

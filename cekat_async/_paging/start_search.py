@@ -25,6 +25,7 @@ from cekat_async.errors import CekatError
 if TYPE_CHECKING:
     from cekat_async._paging.activity_order import PageTimes
     from cekat_async._paging.page_fetcher import PageFetcher
+    from cekat_async._paging.time_bounds import TimeBounds
     from cekat_async.pages import ConversationPage, RawPage
     from cekat_async.positions import Cursor
 
@@ -104,8 +105,8 @@ def _parse(cursor: Cursor | None) -> float:
     return -inf if time is None else time
 
 
-async def find_start(fetcher: PageFetcher[P], until: float) -> Cursor | None:
-    """Return the cursor at which a walk begins; ``None`` for the front.
+async def find_start(fetcher: PageFetcher[P], bounds: TimeBounds) -> Cursor | None:
+    """Return the cursor at which a walk with ``until`` begins; ``None`` for the front.
 
     The fetcher keeps the pages that the walk will ask for.
 
@@ -114,7 +115,7 @@ async def find_start(fetcher: PageFetcher[P], until: float) -> Cursor | None:
     """
     front = await fetcher.fetch(None)
     fetcher.keep(None, front)
-    search = StartSearch(until, get_page_times(front, None))
+    search = StartSearch(bounds.until, get_page_times(front, None))
     while search.cursor is not None:
         cursor = search.cursor
         try:
@@ -128,6 +129,7 @@ async def find_start(fetcher: PageFetcher[P], until: float) -> Cursor | None:
             break
         if search.accepts(get_page_times(page, cursor)):
             fetcher.keep(cursor, page)
+            bounds.has_skipped = True
             return cursor
     if search.warning:
         fetcher.warn(search.warning)

@@ -92,8 +92,7 @@ class TimeBounds:
         is_near = any(begin <= self.until and end >= self.since for begin, end in spans)
         if self.is_lifted:
             return [is_near or self._may_be_in_range(times) for times in page.records]
-        is_descending = self._order.direction < 0
-        is_later = is_descending and all(begin > self.until for begin, _ in spans)
+        is_later = all(begin > self.until for begin, _ in spans)
         later = self._find_later(page)
         self.has_skipped |= is_later or any(later)
         # A record without timestamps could not contradict the order, so that it is kept.

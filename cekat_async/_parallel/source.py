@@ -65,8 +65,8 @@ class ParallelSource(ListingWalk["ConversationPage"]):
         self._walk.stop()
 
     async def _walk_part(self, segment: Segment | None) -> AsyncGenerator[ConversationPage, None]:
-        if segment is None and (until := self._walk.wanted_until) is not None:
-            start = await find_start(self._fetcher, until)
+        if segment is None and (bounds := self._walk.late_bounds) is not None:
+            start = await find_start(self._fetcher, bounds)
             if start is not None:
                 self._walk.begin_at(start)
         while (segment := self._next(segment)) is not None:

@@ -118,17 +118,13 @@ class ParallelWalk:
         )
 
     @property
-    def wanted_until(self) -> float | None:
-        """The time that the walk may begin at; ``None`` if it has to begin at the front.
-
-        In microseconds since 1970.
-        """
-        if self._bounds is None or self._bounds.until == inf or self._begin != Position():
-            return None
-        return None if self._catch_up.start else self._bounds.until
+    def late_bounds(self) -> TimeBounds | None:
+        """The bounds, if the walk may begin at ``until``; ``None`` if it begins elsewhere."""
+        is_new = self._begin == Position() and self._start is None
+        return self._bounds if is_new and self._bounds and self._bounds.until < inf else None
 
     def begin_at(self, start: Cursor) -> None:
-        """Begin with a cursor that is later than all that the bounds let through."""
+        """Begin with a cursor that :func:`find_start` has found."""
         self._times.count_from(start)
         self._catch_up = CatchUp(WalkState(), start)
 
@@ -293,7 +289,6 @@ class ParallelWalk:
     ) -> ConversationPage:
         """Return the wanted part of a page, and end the segment if the rest is not wanted."""
         times = get_page_times(page, before)
-        bounds.has_skipped |= self._catch_up.start != self._start
         if warning := bounds.note(times):
             self._lift_bounds(bounds, warning)
         elif bounds.ends_after(times) and not segment.is_over:
