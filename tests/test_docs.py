@@ -14,6 +14,7 @@ from support.pytest_project import run_project
 import cekat_async
 import cekat_async.budgets
 import cekat_async.export
+import cekat_async.frames
 import cekat_async.sandbox
 import cekat_async.telemetry
 from cekat_async import CekatClient
