@@ -111,12 +111,14 @@ def cekat_client(request: pytest.FixtureRequest, cekat_sandbox: Sandbox) -> Iter
     options = _merge_markers(request.node, "cekat_client")
     hooks = options.pop("hooks", ())
     closer = _Closer()
-    quick: dict[str, Any] = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
+    usual: dict[str, Any] = {
+        "api_key": cekat_sandbox.api_key,
+        "base_url": cekat_sandbox.base_url,
+        "rate_limit": None,
+        "retry": RetryPolicy(backoff=0.001),
+    }
     closer.client = client = CekatClient(
-        cekat_sandbox.api_key,
-        base_url=cekat_sandbox.base_url,
-        hooks=[closer.bind, *((hooks,) if callable(hooks) else hooks)],
-        **quick | options,
+        hooks=[closer.bind, *((hooks,) if callable(hooks) else hooks)], **usual | options
     )
     yield client
     closer.close()

@@ -413,7 +413,7 @@ def test_extra_does_not_change(change) -> None:
     """The unknown fields of a record can be read and copied, not changed."""
     extra = Extra(a=0)
 
-    with pytest.raises(TypeError, match="copy them with dict"):
+    with pytest.raises(TypeError, match="copy it with dict"):
         change(extra)
 
     assert extra == {"a": 0}

@@ -174,6 +174,23 @@ def test_the_serialised_form_is_that_of_the_api() -> None:
     assert Ticket.model_validate_json(ticket.model_dump_json()).page.items == (RECORD,)
 
 
+def test_fields_can_be_left_out() -> None:
+    """What a model excludes is in no output, also of records in fields of any type."""
+    ticket = Ticket(conversation=RECORD, page=PAGE, anything=RECORD)
+    phone = {"contact_phone"}
+    left_out = {"conversation": phone, "page": {"data": {"__all__": phone}}, "anything": phone}
+
+    assert "628123" in ticket.model_dump_json()
+    assert "628123" not in ticket.model_dump_json(exclude=left_out)
+    assert "628123" not in str(ticket.model_dump(exclude=left_out))
+    chosen = ticket.model_dump(include={"conversation": {"id"}})
+    assert chosen == {"conversation": {"id": "c-1"}}
+    for mode in ("python", "json"):
+        dumped = ticket.model_dump(mode=mode, exclude_none=True)
+        assert None not in dumped["conversation"].values()
+        assert None not in dumped["anything"].values()
+
+
 def test_records_in_a_field_of_any_type_are_serialised() -> None:
     """Where a model does not say what a field is, a record is serialised all the same."""
     anything = {"record": RECORD, "pages": [PAGE], "cursor": PAGE.next_cursor}

@@ -210,7 +210,7 @@ async def test_it(cekat_client):
 def test_markers_set_options(run):
     """Options of a module, a class and a test are merged; the closest one overrides the others."""
     source = """
-from cekat_async import RetryPolicy, ServerError
+from cekat_async import AuthenticationError, RetryPolicy, ServerError
 EVENTS = []
 pytestmark = [
     pytest.mark.cekat_sandbox(conversations=7, inboxes=2),
@@ -243,8 +243,14 @@ def test_a_test_has_hooks(request, hooks):
     with pytest.raises(ServerError):
         asyncio.run(client.conversations.page())
     assert EVENTS
+
+@pytest.mark.cekat_client(api_key="another-key")
+def test_a_test_has_a_wrong_key(cekat_client):
+    CLIENTS.append(cekat_client)
+    with pytest.raises(AuthenticationError):
+        asyncio.run(cekat_client.conversations.page())
 """
-    run(BEGIN + source + END).assert_outcomes(passed=6)
+    run(BEGIN + source + END).assert_outcomes(passed=7)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,15 @@ def test_looking_up_a_header_ignores_case():
         _ = headers["Nothing"]
 
 
+def test_headers_cannot_be_changed():
+    """A change by name would ignore that names are in lower case."""
+    headers = redact(("Date", "today"))
+
+    for change in (lambda: headers.pop("Date"), lambda: headers.setdefault("DATE", "now")):
+        with pytest.raises(TypeError, match=r"copy it with dict\(\)"):
+            change()
+
+
 def test_a_repeated_header_is_joined():
     """The values of a header that is sent twice are one list, as HTTP defines it."""
     assert redact(("Via", "a"), ("Warning", "x"), ("VIA", "b")) == {"via": "a, b", "warning": "x"}

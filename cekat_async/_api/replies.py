@@ -55,16 +55,16 @@ def redact_headers(headers: Mapping[str, str], key: Secret) -> Headers:
     parts = readable(key.redact_text(text)).split("\n")
     names = [name.lower() for name in parts[::2]]
     # The last name has no value if that was cut off.
-    shown = Headers(zip(names, parts[1::2], strict=False))
+    shown = dict(zip(names, parts[1::2], strict=False))
     if len(shown) < len(names):
         shown = _join_repeated(names, parts[1::2])
     for name in _HIDDEN.intersection(shown):
         del shown[name]
-    return shown
+    return Headers(shown)
 
 
-def _join_repeated(names: list[str], values: list[str]) -> Headers:
-    shown = Headers()
+def _join_repeated(names: list[str], values: list[str]) -> dict[str, str]:
+    shown: dict[str, str] = {}
     for name, value in zip(names, values, strict=False):
         shown[name] = f"{shown[name]}, {value}" if name in shown else value
     return shown

@@ -53,7 +53,8 @@ class Record(
         """Return the record as JSON-ready values under the API's names, unknown fields included.
 
         A mistyped field has its original value. Timestamps are ISO 8601 text with their zone, to
-        the millisecond (to the microsecond where that is needed), as the API writes them.
+        the millisecond (to the microsecond where that is needed), as the API writes them. Objects
+        and lists of JSON are those of the record: copy them before you change them.
         """
         fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "extra"}
         return {

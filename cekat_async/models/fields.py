@@ -4,13 +4,15 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn, Self, TypeAlias
+from typing import Annotated, Any, NoReturn, Self, TypeAlias, TypeVar
 
 import msgspec
 
 from cekat_async.models.forms.pydantic_schema import build_enum_schema, describe_enum
 
-__all__ = ["NO_EXTRA", "Extra", "Id", "OpenEnum", "PlatformType", "Timestamp"]
+__all__ = ["NO_EXTRA", "Extra", "FrozenDict", "Id", "OpenEnum", "PlatformType", "Timestamp"]
+
+T = TypeVar("T")
 
 
 class OpenEnum(StrEnum):
@@ -52,7 +54,22 @@ class PlatformType(OpenEnum):
     TELEGRAM = "telegram"
 
 
-class Extra(dict[str, Any]):
+class FrozenDict(dict[str, T]):
+    """A dict that cannot be changed."""
+
+    __slots__ = ()
+
+    def _refuse(self: Any, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} cannot be changed: copy it with dict()")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, T]]]:
+        return type(self), (dict(self),)
+
+
+class Extra(FrozenDict[Any]):
     """The fields of a record that are unknown or of another type, as plain JSON values.
 
     A class of its own, because no JSON decodes to it: should the API one day send a field named
@@ -62,18 +79,9 @@ class Extra(dict[str, Any]):
 
     __slots__ = ()
 
-    def _refuse(self: Any, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("the extra fields of a record cannot be changed; copy them with dict()")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
     def __hash__(self) -> int:  # type: ignore[override]
         # By its names alone: the values may be lists and objects. Equal ones have equal names.
         return hash(frozenset(self))
-
-    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, Any]]]:
-        return type(self), (dict(self),)
 
 
 NO_EXTRA = Extra()

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cekat_async.models.fields import FrozenDict
 from cekat_async.redaction import one_line
 
 __all__ = ["Headers", "ResponseDetails", "get_request_id"]
@@ -16,7 +17,7 @@ T = TypeVar("T")
 _REQUEST_ID_LIMIT = 200
 
 
-class Headers(dict[str, str]):
+class Headers(FrozenDict[str]):
     """The headers of a reply. Names are in lower case, and looking one up ignores case."""
 
     __slots__ = ()

@@ -39,7 +39,8 @@ class JsonObject(msgspec.Struct, frozen=True):
 
         Args:
             data: The fields. Besides JSON values it may have what :mod:`msgspec` writes as JSON,
-                such as a ``datetime`` or a ``UUID``, and records in the place of objects.
+                such as a ``datetime`` or a ``UUID``, and records as fields or in lists that are
+                fields, such as labels and messages.
 
         Raises:
             DecodeError: ``data`` is not a dict, contains something that has no JSON form, or is
@@ -102,6 +103,9 @@ class JsonMapping(JsonObject, frozen=True):
     def items(self) -> ItemsView[str, Any]:
         """Return the names and values of the JSON form."""
         return self.to_dict().items()
+
+    # Without this, Python would ask for items by number.
+    __reversed__ = None
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value of the JSON form, or ``default``."""

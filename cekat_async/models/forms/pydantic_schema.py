@@ -51,7 +51,7 @@ def build_object_schema(
         # This describes the JSON. It validates nothing, because a field may have another type.
         _build_fields_schema(fields, handler),
         ref=_name(kind),
-        serialization=core_schema.plain_serializer_function_ser_schema(partial(_serialize, kind)),
+        serialization=_build_serialization(kind),
     )
 
 
@@ -108,8 +108,16 @@ class LazySerializer:
 def _build_serializer(kind: type[JsonObject]) -> SchemaSerializer:
     from pydantic_core import SchemaSerializer, core_schema  # noqa: PLC0415 - pydantic asks
 
-    serialization = core_schema.plain_serializer_function_ser_schema(partial(_serialize, kind))
-    return SchemaSerializer(core_schema.any_schema(serialization=serialization))
+    return SchemaSerializer(core_schema.any_schema(serialization=_build_serialization(kind)))
+
+
+def _build_serialization(kind: type[JsonObject]) -> Any:
+    from pydantic_core import core_schema  # noqa: PLC0415 - pydantic asks
+
+    # The handler applies `include` and `exclude`, as of `response_model_exclude` in FastAPI.
+    return core_schema.wrap_serializer_function_ser_schema(
+        partial(_serialize, kind), info_arg=True, schema=core_schema.dict_schema()
+    )
 
 
 def _build_fields_schema(fields: Mapping[str, Any], handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -141,13 +149,16 @@ def _validate(kind: type[JsonObject], value: Any, _: object) -> JsonObject:
         raise PydanticCustomError("cekat_decoding", "{reason}", text) from None
 
 
-def _serialize(kind: type[JsonObject], value: Any) -> dict[str, Any]:
+def _serialize(kind: type[JsonObject], value: Any, handler: Any, info: Any) -> Any:
     from pydantic_core import PydanticSerializationUnexpectedValue  # noqa: PLC0415 - pydantic asks
 
-    if isinstance(value, kind):
-        return value.to_dict()
-    # A union tries its next type.
-    raise PydanticSerializationUnexpectedValue(f"expected a {kind.__name__}")
+    if not isinstance(value, kind):
+        # A union tries its next type.
+        raise PydanticSerializationUnexpectedValue(f"expected a {kind.__name__}")
+    found = value.to_dict()
+    if info.exclude_none:
+        found = {name: part for name, part in found.items() if part is not None}
+    return handler(found)
 
 
 def _describe(kind: type) -> str:
