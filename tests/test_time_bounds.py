@@ -348,6 +348,19 @@ def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, kind, stop
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("zone", [7, -7])
+def test_a_contradiction_hides_the_zone_of_cursors(seed, zone):
+    """Then a page is kept if its cursors may be in the range in any zone."""
+    rows = build_rows(300, seed, HOUR, 1, quiet=0.5)
+    contradict(rows, (8 * DAY, 9 * DAY), Random(seed))
+    server = ActivityServer(rows, zone=zone)
+
+    found = run_virtual(read_ids(server, 2 * DAY, 4 * DAY))
+
+    assert {row.id for row in rows if 2 * DAY <= row.active <= 4 * DAY} <= {*found}
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_segments_whose_cursors_lead_a_little_further_ahead(seed):
     """The first page of a segment may be of another place: that says nothing about the order."""
     server = ActivityServer(build_rows(1000, seed, HOUR, 1), made_up="later")
