@@ -5,8 +5,8 @@ decides what a response is: 256 MiB in a few compressed bytes, an error without 
 that is nested a million levels deep. The client bounds its size, and works on it in steps.
 
 Each kind of response is an entry of ``RESPONSES`` in ``blocking_bodies.py``. The client reads it
-with ``page()``, ``pages()`` and ``raw_pages()``. The rival is the loop that one writes first:
-aiohttp's ``read()``, and ``json.loads`` of all of it.
+with ``page()``, ``pages()``, ``raw_pages()`` and ``get()``. The rival is the loop that one writes
+first: aiohttp's ``read()``, and ``json.loads`` of all of it.
 """
 
 from __future__ import annotations
@@ -63,6 +63,11 @@ async def raw_pages(cekat: CekatClient) -> None:
         pass
 
 
+async def get(cekat: CekatClient) -> None:
+    """Ask for any JSON."""
+    await cekat.get("/api/conversations")
+
+
 def _ignore(_: object) -> None:
     """Take no notice of a malformed record."""
 
@@ -92,6 +97,7 @@ _OURS: dict[str, Callable[[str], Awaitable[None]]] = {
     "page()": partial(ours, page),
     "pages()": partial(ours, pages),
     "raw_pages()": partial(ours, raw_pages),
+    "get()": partial(ours, get),
 }
 _RIVALS = _OURS | {_NAIVE: naive}
 _METRICS = [

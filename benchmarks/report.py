@@ -24,8 +24,10 @@ _INK = "#808890"
 _TITLES = {
     "walk": "A walk",
     "instructions": "Instructions for a page",
+    "telemetry": "Hooks and telemetry",
     "decode": "Decoding",
     "raw": "Raw export",
+    "frames": "DataFrames",
     "latency": "One call",
     "request": "The parts of a request",
     "hold": "The event loop",

@@ -36,8 +36,10 @@ class Bench(NamedTuple):
 BENCHES = {
     "walk": Bench("bench_walk.py", "--pages 20 --rounds 1"),
     "instructions": Bench("bench_instructions.py", "--pages 1 2 --few"),
+    "telemetry": Bench("bench_telemetry.py", "--pages 1 2 --few"),
     "decode": Bench("bench_decode.py", "--turns 1 --rounds 1"),
     "raw": Bench("bench_raw.py", "--pages 20 --rounds 1"),
+    "frames": Bench("bench_frames.py", "--pages 20 --rounds 1"),
     "latency": Bench("bench_latency.py", "--calls 100 --rounds 1"),
     "request": Bench("bench_request.py", "--turns 2 --rounds 1"),
     "hold": Bench("bench_hold.py", "--pages 20 --rounds 1"),

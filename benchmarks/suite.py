@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 PACKAGES = (
     *("cekat-async", "aiohttp", "msgspec", "tenacity", "aiolimiter", "uvloop", "requests", "httpx"),
-    *("pydantic", "openai", "dlt", "pandas", "pyarrow", "duckdb", "matplotlib"),
+    *("pydantic", "openai", "dlt", "pandas", "polars", "pyarrow", "duckdb", "matplotlib"),
 )
 
 Sample: TypeAlias = dict[str, float]

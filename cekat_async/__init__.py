@@ -23,8 +23,9 @@ from cekat_async.models import (
     PlatformType,
     StageStatus,
 )
+from cekat_async.models.conversation import decode_conversation
 from cekat_async.models.raw_json import record_id
-from cekat_async.models.record_shape import decode_conversation
+from cekat_async.models.response_details import ResponseDetails
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 from cekat_async.positions import Cursor, Position
 
@@ -33,15 +34,35 @@ if typing.TYPE_CHECKING:
     from cekat_async._ratelimit.server.learned_rate import LearnedRate
     from cekat_async._ratelimit.shared_budget import BudgetAnswer, SharedBudget
     from cekat_async._ratelimit.snapshot import LimiterSnapshot, WindowSnapshot
+    from cekat_async._request.hooks import (
+        CallBegun,
+        CallFailed,
+        Hook,
+        HookEvent,
+        Hooks,
+        PageFetched,
+        PauseBegun,
+        ReplyReceived,
+        RequestFailed,
+        RequestSent,
+        RetryScheduled,
+        WalkBegun,
+        WalkEnded,
+    )
     from cekat_async.client import CekatClient
     from cekat_async.resources.listing import Listing
 
 __all__ = [
     "BudgetAnswer",
+    "CallBegun",
+    "CallFailed",
     "CekatClient",
     "Conversation",
     "ConversationPage",
     "Cursor",
+    "Hook",
+    "HookEvent",
+    "Hooks",
     "Inbox",
     "InboxPage",
     "Label",
@@ -51,14 +72,23 @@ __all__ = [
     "Listing",
     "MalformedRecord",
     "MessagePreview",
+    "PageFetched",
+    "PauseBegun",
     "PlatformType",
     "Position",
     "RateLimit",
     "RawPage",
+    "ReplyReceived",
+    "RequestFailed",
+    "RequestSent",
+    "ResponseDetails",
     "RetryPolicy",
+    "RetryScheduled",
     "SharedBudget",
     "StageStatus",
     "Timeout",
+    "WalkBegun",
+    "WalkEnded",
     "WindowSnapshot",
     "__version__",
     "decode_conversation",
@@ -67,12 +97,30 @@ __all__ = [
 ]
 __all__ += errors.__all__
 
+_HOOK_NAMES = frozenset(
+    {
+        "CallBegun",
+        "CallFailed",
+        "Hook",
+        "HookEvent",
+        "Hooks",
+        "PageFetched",
+        "PauseBegun",
+        "ReplyReceived",
+        "RequestFailed",
+        "RequestSent",
+        "RetryScheduled",
+        "WalkBegun",
+        "WalkEnded",
+    }
+)
+
 # Without a handler of its own, Python prints a library's warnings to standard error.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if not typing.TYPE_CHECKING:  # pragma: no branch
     # asyncio and aiohttp take longer to import than everything else.
-    def __getattr__(name: str) -> object:
+    def __getattr__(name: str) -> object:  # noqa: PLR0911 - one for each module
         if name == "CekatClient":
             from cekat_async import client
 
@@ -97,6 +145,10 @@ if not typing.TYPE_CHECKING:  # pragma: no branch
             from cekat_async._ratelimit import shared_budget
 
             return getattr(shared_budget, name)
+        if name in _HOOK_NAMES:
+            from cekat_async._request import hooks
+
+            return getattr(hooks, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

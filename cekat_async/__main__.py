@@ -1,13 +1,14 @@
 """The entry point of the command line, which is an extra and may not be installed."""
 
+import signal
 import sys
 from importlib.util import find_spec
 
 __all__ = ["main"]
 
 _EXTRA = ("click", "rich")
-# ExitCode.MISSING_EXTRA of cekat_async.cli, which cannot be imported without the extra.
-_MISSING_EXTRA = 8
+# ExitCode of cekat_async.cli, which cannot be imported without the extra.
+_MISSING_EXTRA, _TERMINATED = 8, 143
 
 
 def main() -> int:
@@ -20,9 +21,19 @@ def main() -> int:
                 file=sys.stderr,
             )
             return _MISSING_EXTRA
-    from cekat_async.cli import run  # noqa: PLC0415 - after the check above
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        from cekat_async.cli import run  # noqa: PLC0415 - after the check above
 
-    return run()
+        return run()
+    finally:
+        # For a program that calls this function and goes on.
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(*_: object) -> None:
+    """End as the system would by default, but also if this is the first process of a container."""
+    sys.exit(_TERMINATED)
 
 
 if __name__ == "__main__":

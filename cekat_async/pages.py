@@ -2,16 +2,18 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
-from typing import Generic, NamedTuple, SupportsIndex, TypeVar, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Generic, NamedTuple, SupportsIndex, TypeVar, overload
 
 import msgspec
 
-from cekat_async.models import Conversation, Inbox, MalformedRecord
-from cekat_async.models.base import IdentifiedRecord, Record
+from cekat_async.models import Conversation, Inbox, MessagePreview
+from cekat_async.models.base import IdentifiedRecord
+from cekat_async.models.extra_fields import ExtraFields, count_extra_fields
+from cekat_async.models.forms.html_table import build_table
+from cekat_async.models.forms.page_form import JsonPage
 from cekat_async.models.raw_json import cut_records, fits_at_once, join_lines, lines, record_id
+from cekat_async.models.response_details import ResponseDetails
 from cekat_async.positions import Cursor, Position
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Page",
     "RawPage",
     "count_extra_fields",
+    "count_records",
     "only",
     "record_names",
 ]
@@ -29,8 +32,10 @@ __all__ = [
 _R = TypeVar("_R", bound=IdentifiedRecord)
 
 
-class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
+class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
     """What both kinds of pages share: iterable, with a length, in the server's order.
+
+    Its JSON form is the envelope of the API's replies: see :meth:`to_dict`.
 
     Attributes:
         items: The records.
@@ -38,12 +43,14 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
         body: The whole reply as received.
         kept_raw: The records' bytes, if cutting them from the body again would take long; else
             ``None``. Use ``raw``, which is there in either case.
+        response: How the page was received: status, headers, attempts, waits; ``None`` for a page
+            that no request has returned.
     """
 
-    items: tuple[_R, ...] = ()
-    malformed_records: tuple[MalformedRecord, ...] = ()
-    body: bytes = b'{"data":[]}'
-    kept_raw: list[msgspec.Raw] | None = None
+    response: ResponseDetails | None = None
+
+    # The fields of a record that a notebook shows.
+    _columns: ClassVar[tuple[str, ...]]
 
     @property
     def raw(self) -> list[msgspec.Raw]:
@@ -121,6 +128,21 @@ class Page(msgspec.Struct, Generic[_R], frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return _short_repr(self, len(self.items) + len(self.malformed_records))
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("records", len(self.items) + len(self.malformed_records))]
+
+    def _repr_html_(self) -> str:
+        rows = ({name: _show(getattr(one, name)) for name in self._columns} for one in self.items)
+        return build_table(f"{self!r}, {len(self.malformed_records)} malformed", rows, len(self))
+
+
+class _ConversationMetadata(msgspec.Struct, kw_only=True):
+    """What is in the metadata of a page's JSON."""
+
+    next_cursor: Cursor | None = None
+    inbox_id: str | None = None
+    cursor_error: str | None = None
+
 
 class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
     """One page of the listing of conversations.
@@ -139,6 +161,30 @@ class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
     inbox_id: str | None = None
     position: Position | None = None
 
+    _record = Conversation
+    _metadata = _ConversationMetadata
+    _columns = (
+        "id",
+        "inbox_name",
+        "contact_name",
+        "stage_status",
+        "handled_by_name",
+        "last_message",
+        "created_at",
+    )
+
+
+class _Pagination(msgspec.Struct, kw_only=True):
+    page: int = msgspec.field(default=1, name="current_page")
+    total_pages: int | None = msgspec.field(default=None, name="total_page")
+    total_items: int | None = None
+
+
+class _InboxMetadata(msgspec.Struct, kw_only=True):
+    """What is in the metadata of a page's JSON, under the API's names."""
+
+    pagination: _Pagination = msgspec.field(default_factory=_Pagination)
+
 
 class InboxPage(Page[Inbox], frozen=True, kw_only=True):
     """One page of the listing of inboxes, which counts its pages from 1.
@@ -151,6 +197,10 @@ class InboxPage(Page[Inbox], frozen=True, kw_only=True):
     total_pages: int | None = None
     total_items: int | None = None
 
+    _record = Inbox
+    _metadata = _InboxMetadata
+    _columns = ("id", "name", "type", "status", "ai_agent_name", "phone_number", "created_at")
+
 
 class RawPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of the listing of conversations whose records are only cut apart, and not decoded.
@@ -161,6 +211,7 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
         next_cursor: Leads to the next page; ``None`` on the last page.
         cursor_error: As in :class:`ConversationPage`.
         inbox_id: The inbox that was asked for; ``None`` for all inboxes.
+        response: As in :class:`Page`.
     """
 
     raw: list[msgspec.Raw] = []
@@ -168,6 +219,7 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: Cursor | None = None
     cursor_error: str | None = None
     inbox_id: str | None = None
+    response: ResponseDetails | None = None
 
     @property
     def ids(self) -> list[str | None]:
@@ -201,6 +253,28 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return _short_repr(self, len(self.raw))
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("records", len(self.raw))]
+
+    def _repr_html_(self) -> str:
+        rows = ({"id": record_id(raw), "bytes": len(raw)} for raw in self.raw)
+        return build_table(repr(self), rows, len(self))
+
+
+class RecordCounts(NamedTuple):
+    """How many records a page has, and how many of them are malformed."""
+
+    records: int
+    malformed: int
+
+
+def count_records(page: object) -> RecordCounts:
+    """Count the records of a page; anything else has none."""
+    if isinstance(page, Page):
+        malformed = len(page.malformed_records)
+        return RecordCounts(len(page.items) + malformed, malformed)
+    return RecordCounts(len(page) if isinstance(page, RawPage) else 0, 0)
 
 
 def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
@@ -244,48 +318,10 @@ def only(page: _P, wanted: Sequence[bool]) -> _P:
     )
 
 
+def _show(value: Any) -> Any:
+    return value.message if isinstance(value, MessagePreview) else value
+
+
 def _short_repr(page: object, records: int) -> str:
     # The body is customers' data, and may echo the key; a repr ends up in logs.
     return f"<{type(page).__name__} of {records} record{'s' * (records != 1)}>"
-
-
-class ExtraFields(NamedTuple):
-    """The names of fields in ``extra``, and how many records have each."""
-
-    unknown: dict[str, int]
-    mistyped: dict[str, int]
-
-
-def count_extra_fields(records: Iterable[Record]) -> ExtraFields:
-    """Return how many records have which unknown fields, and which mistyped fields."""
-    # Most records have neither. To skip those takes a tenth of the time of counting their names.
-    found = [parts for record in records if (parts := _list_parts_with_extra(record))]
-    return ExtraFields(_count_names(found, known=False), _count_names(found, known=True))
-
-
-def _count_names(records: Iterable[list[tuple[str, Record]]], *, known: bool) -> dict[str, int]:
-    names = (
-        {
-            f"{place}{name}"
-            for place, part in parts
-            for name in part.extra
-            if known is (name in part.__struct_fields__ and name != "extra")
-        }
-        for parts in records
-    )
-    return dict(Counter(chain.from_iterable(names)))
-
-
-def _list_parts_with_extra(record: Record) -> list[tuple[str, Record]]:
-    """Return those of a record, its labels and its message previews that have fields in ``extra``.
-
-    Each has the prefix of its fields' names.
-    """
-    parts = [("", record)] if record.extra else []
-    if isinstance(record, Conversation):
-        parts += [("labels.", label) for label in record.labels if label.extra]
-        if (first := record.first_message) is not None and first.extra:
-            parts.append(("first_message.", first))
-        if (last := record.last_message) is not None and last.extra:
-            parts.append(("last_message.", last))
-    return parts

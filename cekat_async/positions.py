@@ -2,6 +2,7 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -17,7 +18,9 @@ _OVERLAP = 900.0
 _MICROSECONDS = 1_000_000
 
 
-class Cursor(msgspec.Struct, frozen=True):
+# A dataclass, because every web framework can read and write one.
+@dataclass(frozen=True, slots=True)
+class Cursor:
     """A position in the listing: two opaque strings of the server, kept byte for byte.
 
     Formatting a timestamp again could change it.
@@ -127,8 +130,9 @@ class Position:
     """Where a tracked walk of one listing can be resumed, also by another process.
 
     ``Position()`` is the start of a listing. Every page of a tracked walk has the position after
-    it. A position is only valid for the listing (account, inbox, status) that it came from. It is
-    opaque, immutable and hashable. Use :meth:`to_bytes` and :meth:`from_bytes` to store it.
+    it. A position is only valid for the listing (account, inbox, status) that it came from, with
+    the same moments for ``since`` and ``until``. It is opaque, immutable and hashable. Use
+    :meth:`to_bytes` and :meth:`from_bytes` to store it.
     """
 
     __slots__ = ("_state",)
@@ -165,6 +169,11 @@ class Position:
     def state(self) -> WalkState:
         """The walk's state, which is not public."""
         return self._state
+
+    @property
+    def passes(self) -> int:
+        """How many catch-up passes the walk has begun: passes over what moved during the first."""
+        return self._state.passes
 
     def again(self) -> "Position":
         """Return where to look for what has changed since the walk ended.

@@ -168,7 +168,7 @@ async def test_a_client_that_was_never_closed_warns(sandbox):
     """A client that is lost with open connections warns, and says what to write."""
     clients = [CekatClient(sandbox.api_key, base_url=sandbox.base_url)]
     await clients[0].conversations.page()
-    session = clients[0]._transport._session
+    session = clients[0]._transport.session.open()
 
     with pytest.warns(ResourceWarning, match="was never closed: use 'async with'"):
         clients.clear()

@@ -8,22 +8,41 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
+from support.pytest_project import run_project
 
 import cekat_async
 import cekat_async.budgets
 import cekat_async.export
+import cekat_async.frames
 import cekat_async.sandbox
+import cekat_async.telemetry
 from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
     for page in PAGES
     for number, block in enumerate(PYTHON.findall(page.read_text(encoding="utf-8")))
 ]
+
+pytest_plugins = ["pytester"]
+
+
+def get_kind(block: str) -> str:
+    """Return whether a block is a test, a whole program, or an example that needs a client."""
+    if "\nimport pytest\n" in f"\n{block}":
+        return "test"
+    return "program" if "asyncio.run" in block else "example"
+
+
+def each(kind: str) -> pytest.MarkDecorator:
+    """Run a test with each block of a kind."""
+    return pytest.mark.parametrize("block", [b for b in BLOCKS if get_kind(b.values[0]) == kind])
 
 
 @pytest.fixture
@@ -44,13 +63,13 @@ async def run(source: str, names: dict) -> None:
         await coroutine
 
 
-@pytest.mark.parametrize("block", [b for b in BLOCKS if "asyncio.run" not in b.values[0]])
+@each("example")
 async def test_examples_of_the_docs_run(block, names):
     """Each Python example of the documentation runs as it stands."""
     await run(block, names)
 
 
-@pytest.mark.parametrize("block", [b for b in BLOCKS if "asyncio.run" in b.values[0]])
+@each("program")
 def test_programs_of_the_docs_run(block, capsys):
     """Each whole program of the documentation runs as it stands, with no key and no network."""
     exec(compile(block, "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102 - our own
@@ -58,9 +77,22 @@ def test_programs_of_the_docs_run(block, capsys):
     assert capsys.readouterr().out
 
 
+@each("test")
+def test_tests_of_the_docs_pass(block, pytester):
+    """Each test of the documentation passes in a project of its own, without a warning."""
+    has_test = "def test_" in block
+    uses_it = (
+        "" if has_test else "\n\ndef test_it(cekat_sandbox):\n    assert cekat_sandbox.count()\n"
+    )
+
+    result = run_project(pytester, block + uses_it)
+
+    result.assert_outcomes(passed=(block + uses_it).count("def test_"))
+
+
 @pytest.mark.parametrize(
     "module",
-    [cekat_async, cekat_async.export, cekat_async.budgets],
+    [cekat_async, cekat_async.export, cekat_async.budgets, cekat_async.telemetry],
     ids=lambda m: m.__name__,
 )
 async def test_examples_of_docstrings_run(module, names):
@@ -85,10 +117,19 @@ def test_the_sandbox_docstring_is_a_program(capsys):
     assert "503" in capsys.readouterr().out
 
 
+def test_yaml_of_the_docs_is_yaml():
+    """Each YAML block of the documentation is one document, a mapping."""
+    blocks = [block for page in PAGES for block in YAML.findall(page.read_text(encoding="utf-8"))]
+
+    assert blocks
+    assert all(isinstance(yaml.safe_load(block), dict) for block in blocks)
+
+
 def test_links_of_the_docs_lead_somewhere():
     """Each relative link of the documentation leads to a file of the project."""
     link = re.compile(r"\]\((?!https?:)([^)#]+)")
-    pages = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+    more = ("CONTRIBUTING.md", "benchmarks/README.md", "examples/README.md")
+    pages = [*PAGES, *(ROOT / name for name in more)]
     broken = [
         (page.name, target)
         for page in pages

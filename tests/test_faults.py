@@ -4,8 +4,8 @@ import logging
 
 import pytest
 from support.effort import EFFORT
+from support.hanging import hangs_skipped
 from support.parts import collect, make_client
-from support.served import hangs_skipped
 
 from cekat_async import RetryPolicy, Timeout
 from cekat_async.sandbox import Dialect, Fault, Faults, Sandbox

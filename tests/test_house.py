@@ -17,8 +17,8 @@ ROOT = Path(cekat_async.__file__).parent
 # In order: an entry imports only entries before its own. CONTRIBUTING.md shows the same list.
 HOUSE = """
     _version redaction errors config positions models pages  <  _api  <  _ratelimit  <  _request
-    <  _paging  <  _parallel  <  resources  <  client  <  __init__  <  frames  <  export budgets
-    <  sandbox  <  cli  <  __main__
+    <  _paging  <  _parallel  <  resources  <  client  <  __init__  <  telemetry frames
+    <  export budgets  <  sandbox  <  pytest_plugin  <  cli  <  __main__
 """
 ORDER = [name for name in HOUSE.split() if name != "<"]
 PLACE = {name: place for place, name in enumerate(ORDER)}
@@ -41,6 +41,7 @@ NOT_PURE = {
         "hooks",
         "pipeline",
         "retry",
+        "session",
         "timeouts",
         "transport",
     },
@@ -68,13 +69,21 @@ HARMLESS = {
     "functools.partial",
     "functools.wraps",
     "hashlib.blake2b",
+    "html.escape",
     "http.HTTPStatus",
+    "inspect.getdoc",
     "ipaddress",
     "itertools",
+    "json.JSONDecodeError",
+    "json.JSONDecoder",
+    "json.dumps",
     "math",
     "msgspec",
     "msgspec.structs",
     "operator.itemgetter",
+    # Types, and what is imported when pydantic asks for it.
+    "pydantic",
+    "pydantic_core",
     "re",
     "sys.byteorder",
     "types",
@@ -208,7 +217,15 @@ def test_pure_files_open_and_print_nothing(path: Path) -> None:
     [
         ("tenacity", {"_request.retry"}),
         ("aiolimiter", {"_ratelimit.leaky_bucket"}),
-        ("aiohttp", {"_request.transport", "_request.aiohttp_errors", "_request.connections"}),
+        (
+            "aiohttp",
+            {
+                "_request.transport",
+                "_request.aiohttp_errors",
+                "_request.connections",
+                "_request.session",
+            },
+        ),
     ],
 )
 def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
@@ -268,6 +285,18 @@ def test_programs_stand_on_public_names(path: Path) -> None:
 def test_sandbox_knows_nothing_of_the_client(path: Path) -> None:
     """The sandbox shares no code with the client, so that it is a second witness of the API."""
     assert {found.target for found in find_imports(path) if found.is_ours} <= {"sandbox"}
+
+
+def test_few_import_the_sandbox() -> None:
+    """Of the package, only the pytest plugin and the command line import the sandbox."""
+    importers = {
+        get_top(path)
+        for path in FILES
+        for found in find_imports(path)
+        if found.is_ours and found.target == "sandbox" and not found.for_types
+    }
+
+    assert importers == {"sandbox", "pytest_plugin", "cli"}
 
 
 MOST_LINES, MOST_FILES, MOST_TOP_FILES, MOST_ATTRIBUTES = 350, 14, 10, 15

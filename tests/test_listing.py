@@ -511,7 +511,8 @@ async def test_two_tasks_may_close_a_listing(turns):
             await asyncio.sleep(0)
         await listing.aclose()
 
-    listing = Listing(Slow())
+    pipeline, _ = make_pipeline([])
+    listing = Listing(pipeline, "/api/slow", lambda _: Slow())
     reading = asyncio.create_task(listing.collect())
     await asyncio.sleep(0.001)
     await asyncio.gather(listing.aclose(), close_later())

@@ -24,7 +24,7 @@ from cekat_async.models import (
     PlatformType,
     StageStatus,
 )
-from cekat_async.models.base import Extra
+from cekat_async.models.fields import Extra
 from cekat_async.models.steps import run_steps
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 from cekat_async.positions import Cursor

@@ -14,10 +14,10 @@ from datetime import datetime
 import aiohttp
 import pytest
 from support.clock import now, run_virtual
+from support.hanging import hangs_skipped
 from support.parts import collect, collect_ids, make_config, make_pipeline, page_body, page_reply
 from support.rawserver import RawServer, http
 from support.scripted import ScriptedTransport, reply
-from support.served import hangs_skipped
 
 from cekat_async import (
     CekatClient,

@@ -10,7 +10,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 import cekat_async
-from cekat_async import errors, export, models
+from cekat_async import errors, export, frames, models
 
 PUBLIC_MODULES = [
     importlib.import_module(name)
@@ -25,7 +25,9 @@ PUBLIC_MODULES = [
         "cekat_async.resources.inboxes",
         "cekat_async.resources.listing",
         "cekat_async.export",
+        "cekat_async.frames",
         "cekat_async.sandbox",
+        "cekat_async.telemetry",
     )
 ]
 each_module = pytest.mark.parametrize("module", PUBLIC_MODULES, ids=lambda module: module.__name__)
@@ -68,6 +70,9 @@ def test_all_names_what_is_public() -> None:
     # Imported on first use.
     late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing", "WindowSnapshot"}
     late |= {"BudgetAnswer", "LearnedRate", "SharedBudget"}
+    late |= {"Hook", "HookEvent", "Hooks", "WalkBegun", "WalkEnded", "CallBegun", "CallFailed"}
+    late |= {"RequestSent", "ReplyReceived", "RequestFailed", "RetryScheduled"}
+    late |= {"PageFetched", "PauseBegun"}
     assert public | late | {"__version__", "errors"} == set(cekat_async.__all__)
 
 
@@ -157,14 +162,16 @@ def test_importing_costs_little() -> None:
     assert not heavy & set(run(f"import cekat_async; {loaded}").split())
     after = set(run(f"from cekat_async import *; {loaded}").split())
     assert heavy & after == heavy - {"aiohttp", "uvloop"}
-    programs = {f"cekat_async.{name}" for name in ("budgets", "cli", "export", "frames", "sandbox")}
-    assert not after & (programs | {"click", "rich", "sqlite3", "pytest", "trio", "tornado"})
+    names = ("budgets", "cli", "export", "frames", "sandbox", "telemetry")
+    programs = {f"cekat_async.{name}" for name in names}
+    others = {"click", "opentelemetry", "rich", "sqlite3", "pytest", "trio"}
+    assert not after & (programs | others)
     opened = run(f"import cekat_async; cekat_async.CekatClient('a-made-up-key'); {loaded}")
     assert "aiohttp" in opened.split()
 
 
 each_lazy_package = pytest.mark.parametrize(
-    "package", [cekat_async, export], ids=lambda package: package.__name__
+    "package", [cekat_async, export, frames], ids=lambda package: package.__name__
 )
 
 

@@ -16,8 +16,8 @@ from support.scripted import reply
 
 from cekat_async import Conversation
 from cekat_async._api.decoding import ConversationPageDecoder, InboxPageDecoder
-from cekat_async.models.base import Extra
 from cekat_async.models.decoding import RecordDecoder
+from cekat_async.models.fields import Extra
 from cekat_async.models.steps import run_steps
 
 SENT = {

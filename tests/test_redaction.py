@@ -158,3 +158,25 @@ def test_one_line_of_megabytes_takes_no_time() -> None:
 def test_quoted(text: str, shown: str) -> None:
     """A short printable text is quoted whole; of another only the length is shown."""
     assert quoted(text) == shown
+
+
+SPELLINGS = [
+    str,
+    lambda c: f"%{ord(c):02x}",
+    lambda c: f"%{ord(c):02X}",
+    lambda c: f"\\u{ord(c):04x}",
+    lambda c: f"\\{c}",
+    lambda c: f"&#{ord(c)};",
+    lambda c: f"&#x{ord(c):x};",
+]
+
+
+@given(data=st.data())
+def test_an_echo_is_redacted_however_each_character_is_spelled(data) -> None:
+    """The check that most texts pass quickly misses no spelling of the key, plain or escaped."""
+    spelled = "".join(data.draw(st.sampled_from(SPELLINGS))(c) for c in KEY)
+    before, after = data.draw(st.text("ab \\%&", max_size=5)), data.draw(st.text("ab", max_size=5))
+
+    redacted = Secret(KEY).redact_text(f"{before} {spelled} {after}")
+
+    assert redacted == f"{before} *** {after}"

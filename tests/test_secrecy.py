@@ -23,7 +23,7 @@ from support.clock import until
 from support.parts import collect
 from support.rawserver import Cut, RawServer, http
 
-from cekat_async import CekatClient, Cursor, RetryPolicy, Timeout
+from cekat_async import CekatClient, Cursor, HookEvent, RetryPolicy, Timeout
 from cekat_async._request.transport import Transport
 from cekat_async.errors import CekatError, ConfigurationError, RateLimitError
 
@@ -108,8 +108,9 @@ async def failures(server: RawServer, **options) -> list[BaseException]:
     asyncio.get_running_loop().set_debug(True)
     found: list[BaseException] = []
     bounds = {"rate_limit": None, "retry": TWICE, "timeout": FAST, "max_page_bytes": 10_000}
+    events: list[HookEvent] = []
     options = bounds | options
-    async with CekatClient(KEY, base_url=server.base_url, **options) as client:
+    async with CekatClient(KEY, base_url=server.base_url, hooks=events.append, **options) as client:
         for use in (client.conversations.page, client.inboxes.page):
             with pytest.raises(CekatError) as caught:
                 await use()
@@ -117,6 +118,11 @@ async def failures(server: RawServer, **options) -> list[BaseException]:
         with pytest.raises(CekatError) as caught:
             await collect(client.conversations.list())
         found.append(caught.value)
+        try:
+            await client.get("/api/conversations")
+        except CekatError as error:  # any JSON is no error
+            found.append(error)
+    assert_secret(repr(events))
     return found
 
 
@@ -355,7 +361,7 @@ async def test_the_warning_of_an_unclosed_client_does_not_show_the_key(sandbox):
     client = CekatClient(KEY, base_url=sandbox.base_url, retry=TWICE)
     with pytest.raises(CekatError):
         await client.conversations.page()
-    session = client._transport._session
+    session = client._transport.session.open()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del client

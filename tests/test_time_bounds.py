@@ -595,6 +595,38 @@ def test_a_timestamp_that_is_cut_off():
     assert bounds.ends_after(second)
 
 
+async def read_created(rows, since, zone=0, **options):
+    """Return the ids that are found in a listing by creation."""
+    server = ActivityServer(rows, order="created", zone=zone)
+    listing = server.open().list(page_size=10, since=moment(since), **options)
+    return {conversation.id async for conversation in listing}
+
+
+@pytest.mark.parametrize("options", [{}, {"segments": 3}])
+def test_a_page_before_the_contradiction_keeps_what_was_in_the_range(options):
+    """A listing by creation is contradicted on its third page; the second one had a match."""
+    rows = [
+        Row(f"{n:03}", active=0, created=240 * HOUR - n * HOUR, message=(240 - n) * HOUR + MINUTE)
+        for n in range(60)
+    ]
+    rows[15].resolved = 240 * HOUR - 5 * MINUTE
+    rows[25].message = 240 * HOUR - 5 * MINUTE  # later than the cursor before its page
+
+    assert {"015", "025"} <= run_virtual(read_created(rows, 238 * HOUR, **options))
+
+
+@pytest.mark.parametrize("zone", [0, 7])
+def test_a_listing_by_creation_in_local_time(zone):
+    """Its cursors are the times of creation, in whatever zone: the walk reads to the end."""
+    rows = [
+        Row(f"{n:03}", active=0, created=(240 - n) * HOUR, message=(240 - n) * HOUR + 20 * MINUTE)
+        for n in range(100)
+    ]
+    rows[55].message = 238 * HOUR
+
+    assert "055" in run_virtual(read_created(rows, 230 * HOUR, zone))
+
+
 def test_a_record_without_timestamps_cannot_contradict_the_order():
     """It is kept on the pages that are read only to check the order."""
     second = page_times((None, None, None), (60, None, 85), before=91, after=88)

@@ -682,8 +682,25 @@ async def test_the_environments_proxy_is_used_when_asked_for(monkeypatch, spelli
             "key", base_url="http://api.test", trust_env=True, allow_http=True, rate_limit=None
         ) as client:
             assert len(await client.conversations.page()) == 1
+            assert client.proxy == proxy.base_url
+            assert client.base_url == "http://api.test"
 
     assert proxy.heads[0].startswith(b"GET http://api.test/api/conversations?limit=100 HTTP/1.1")
+
+
+async def test_the_proxy_of_a_client_has_no_password(monkeypatch):
+    """``client.proxy`` is what requests go through, without user and password."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://ada:S3cret@proxy.test:3128/path")
+    async with (
+        CekatClient("key", trust_env=True) as through,
+        CekatClient("key") as directly,
+        CekatClient("key", base_url="http://127.0.0.1:1", trust_env=True) as here,
+    ):
+        assert [client.proxy for client in (through, directly, here)] == [
+            "http://proxy.test:3128",
+            None,
+            None,
+        ]
 
 
 async def test_a_tunnel_shows_the_proxy_no_key():
@@ -845,8 +862,18 @@ def test_a_transport_needs_no_loop_to_be_made():
     """A client can be made before there is an event loop; it opens nothing until it is used."""
     transport = Transport(make_config())
 
-    assert not transport.is_open
-    assert not transport.is_closed
+    assert not transport.session.is_open
+    assert not transport.session.is_closed
+
+
+async def test_a_closed_transport_sends_nothing():
+    """After it is closed, a transport refuses each exchange before it connects."""
+    async with RawServer(lambda _: http()) as server:
+        transport = Transport(make_config(base_url=server.base_url))
+        await transport.close()
+        with pytest.raises(ClientClosedError, match="the client is closed"):
+            await transport.exchange(REQUEST)
+        assert server.connections == 0
 
 
 async def test_each_attempt_has_the_whole_timeout():

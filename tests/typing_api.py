@@ -11,8 +11,10 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
+from zoneinfo import ZoneInfo
 
 import msgspec
+import polars as pl
 
 from cekat_async import (
     APIStatusError,
@@ -24,6 +26,8 @@ from cekat_async import (
     Cursor,
     DeadlineExceededError,
     DecodeError,
+    HookEvent,
+    Hooks,
     Inbox,
     InboxesFailedError,
     InboxPage,
@@ -34,21 +38,29 @@ from cekat_async import (
     MalformedRecord,
     MalformedRecordError,
     MessagePreview,
+    PageFetched,
     PaginationError,
+    PauseBegun,
     PlatformType,
     Position,
     RateLimit,
     RateLimitError,
     RawPage,
+    ReplyReceived,
+    RequestSent,
+    ResponseDetails,
     RetryPolicy,
+    RetryScheduled,
     StageStatus,
     Timeout,
     TransportError,
+    WalkBegun,
     __version__,
     decode_conversation,
     errors,
 )
 from cekat_async.export import (
+    ExportEnded,
     ExportProgress,
     ExportReport,
     Manifest,
@@ -57,11 +69,16 @@ from cekat_async.export import (
     Sink,
     export_conversations,
 )
+from cekat_async.frames import arrow_batches, to_arrow, to_pandas, to_polars
+from cekat_async.sandbox import FaultInjector, Sandbox
+from cekat_async.telemetry import OpenTelemetry
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from aiohttp import ClientSession
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 
 async def clients(session: ClientSession) -> None:
@@ -76,10 +93,19 @@ async def clients(session: ClientSession) -> None:
         concurrency=2,
         max_page_bytes=1_000_000,
         session=session,
+        hooks=[print, on_event],
         trust_env=True,
         allow_http=False,
     )
+    CekatClient(hooks=on_event)
+    assert_type(client.hooks, Hooks)
+    client.hooks.emit(WalkBegun(walk=1, path="/api/conversations"))
     CekatClient(rate_limit=None, session=None)
+    assert_type(await client.get("/api/agents"), Any)
+    await client.get("/api/agents", params={"limit": 5, "inbox_id": ["a", "b"], "since": None})
+    await client.get("/api/agents", params=[("since", datetime.now(UTC)), ("all", True)])
+    assert_type(client.with_options(timeout=Timeout(deadline=5)), CekatClient)
+    assert_type(client.with_options(retry=RetryPolicy(attempts=1)), CekatClient)
     assert_type(client.limiter, Limiter)
     assert_type(client.limiter.snapshot(), LimiterSnapshot)
     CekatClient(rate_limit=client.limiter)
@@ -87,12 +113,34 @@ async def clients(session: ClientSession) -> None:
     Limiter(None)
     assert_type(client.traffic.requests, int)
     assert_type(client.traffic.retries, int)
+    assert_type(client.base_url, str)
+    assert_type(client.proxy, str | None)
     assert_type(await client.aclose(), None)
     version: str = __version__
     print(version)  # noqa: T201 - used, for the checkers
 
 
+def on_event(event: HookEvent) -> None:
+    match event:
+        case RequestSent(url=url, waited=waited):
+            assert_type(url, str)
+            assert_type(waited, dict[str, float])
+        case ReplyReceived(status=status):
+            assert_type(status, int)
+        case RetryScheduled(seconds=seconds) | PauseBegun(seconds=seconds):
+            assert_type(seconds, float)
+        case PageFetched(records=records):
+            assert_type(records, int)
+        case _:
+            pass
+
+
 def wrong_clients() -> None:
+    CekatClient(hooks=1)  # type: ignore[arg-type]
+    _ = CekatClient().get("/api/agents", {"limit": 5})  # type: ignore[call-arg]
+    _ = CekatClient().get("/api/agents", params={"limit": object()})  # type: ignore[arg-type]
+    CekatClient().with_options(retry=3)  # type: ignore[arg-type]
+    CekatClient().with_options(Timeout())  # type: ignore[call-arg]
     CekatClient(1)  # type: ignore[arg-type]
     CekatClient("key", "https://gw.example")  # type: ignore[call-arg]
     CekatClient(rate_limit=300)  # type: ignore[arg-type]
@@ -116,6 +164,13 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
     assert_type(page.malformed_records, tuple[MalformedRecord, ...])
     assert_type(page.next_cursor, Cursor | None)
     assert_type(page.body, bytes)
+    assert_type(page.response, ResponseDetails | None)
+    if page.response is not None:
+        assert_type(page.response.headers["Date"], str)
+        assert_type(page.response.headers.get("Date"), str | None)
+        assert_type(page.response.request_id, str | None)
+        assert_type(page.response.waited, dict[str, float])
+        assert_type(page.response.seconds_waited, float)
     assert_type(page.raw, list[msgspec.Raw])
     assert_type(len(page), int)
     for item in page:
@@ -293,6 +348,21 @@ def wrong_conversations(conversation: Conversation) -> None:
     conversation.notes = "changed"  # type: ignore[misc]
 
 
+def forms(conversation: Conversation, page: ConversationPage, inboxes: InboxPage) -> None:
+    assert_type(Conversation.from_json(conversation.to_json()), Conversation)
+    assert_type(Conversation.from_dict(conversation.to_dict()), Conversation)
+    assert_type(Inbox.from_json("{}"), Inbox)
+    assert_type(Label.from_dict({}), Label)
+    assert_type(ConversationPage.from_json(page.to_json()), ConversationPage)
+    assert_type(InboxPage.from_dict(inboxes.to_dict()).items, tuple[Inbox, ...])
+    assert_type(page.malformed_records[0].to_dict(), dict[str, Any])
+    assert_type(dict(conversation), dict[str, Any])
+    assert_type(conversation["notes"], Any)
+    assert_type(list(conversation), list[str])
+    Conversation.from_dict([])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Conversation.from_json({})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def decoding() -> None:
     conversation = decode_conversation(b'{"id":"x"}')
     assert_type(conversation, Conversation)
@@ -421,6 +491,18 @@ class MemorySink:
     def close(self) -> None: ...
 
 
+def telemetry(tracer_provider: TracerProvider, meter_provider: MeterProvider) -> None:
+    hook = OpenTelemetry(tracer_provider=tracer_provider, meter_provider=meter_provider)
+    client = CekatClient(hooks=[OpenTelemetry(), hook])
+    hook.observe(client)
+    assert_type(hook.open_spans, int)
+    ended = ExportEnded(export=1, seconds=1.0)
+    assert_type(ended.error, str | None)
+    hook(ended)
+    OpenTelemetry(tracer_provider)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(Position().passes, int)
+
+
 async def exports(client: CekatClient) -> None:
     sink: Sink = MemorySink()
     report = await export_conversations(client, sink, inbox_ids=["a"], incremental=True)
@@ -433,3 +515,37 @@ async def exports(client: CekatClient) -> None:
 
 def tell(progress: ExportProgress) -> None:
     assert_type(progress.per_minute, float)
+
+
+def sandboxes(conversation: Mapping[str, Any]) -> None:
+    with Sandbox(conversations=0) as sandbox:
+        assert_type(sandbox, Sandbox)
+        id_ = sandbox.add(conversation, contact_name="Sari")
+        assert_type(id_, str)
+        sandbox.update(id_, notes=None)
+        sandbox.assign(id_, "Dewi")
+        FaultInjector(sandbox).status(429, retry_after=1.5)
+    sandbox.add("Sari")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def dataframes(client: CekatClient) -> None:
+    conversations, inboxes = client.conversations.across(), client.inboxes.list()
+    assert_type(conversations.record_type, type[Conversation])
+    assert_type(inboxes.record_type, type[Inbox])
+    assert_type(await to_polars(conversations, timezone=UTC), pl.DataFrame)
+    assert_type(await to_polars(inboxes, columns=["id"], free_form="struct"), pl.DataFrame)
+    # pyarrow and pandas have no types of their own.
+    frame: object = await to_pandas(conversations, timezone="UTC", dtype_backend="pyarrow")
+    table: object = await to_arrow(inboxes, columns=("id",), timezone=ZoneInfo("UTC"))
+    async with aclosing(arrow_batches(conversations, rows=10)) as batches:
+        async for batch in batches:
+            print(frame, table, batch)  # noqa: T201 - used, for the checkers
+
+
+async def wrong_dataframes(client: CekatClient) -> None:
+    listing = client.conversations.list()
+    await to_polars([])  # type: ignore[arg-type]
+    await to_polars(listing, timezone=7)  # type: ignore[arg-type]
+    await to_polars(listing, free_form="text")  # type: ignore[arg-type]
+    await to_pandas(listing, dtype_backend="numpy")  # type: ignore[arg-type]
+    arrow_batches(listing, 10)  # type: ignore[call-arg]

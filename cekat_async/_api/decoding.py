@@ -17,12 +17,12 @@ import msgspec
 
 from cekat_async._api.envelope import build_cursor, cut_reply, read_cursor, read_totals
 from cekat_async._api.status import error_from_reply
-from cekat_async.models import MalformedRecord
+from cekat_async.models import Conversation, Inbox, MalformedRecord
 from cekat_async.models.base import IdentifiedRecord
 from cekat_async.models.decoding import build_malformed, pause_if_large
 from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.models.raw_json import NULL, count_values, fits_at_once
-from cekat_async.models.record_shape import CONVERSATION_SHAPE, INBOX_SHAPE, RecordShape
+from cekat_async.models.record_shape import RecordShape, get_shape
 from cekat_async.pages import ConversationPage, InboxPage, RawPage
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ConversationPageDecoder:
     """Decodes pages of conversations. It learns the fields that are not as documented."""
 
     def __init__(self) -> None:
-        self._records = _RecordsDecoder(CONVERSATION_SHAPE, _CursorMetadata)
+        self._records = _RecordsDecoder(get_shape(Conversation), _CursorMetadata)
 
     def decode(self, reply: Reply) -> Steps[ConversationPage]:
         """Return the page that a reply to the listing of conversations holds.
@@ -100,7 +100,7 @@ class InboxPageDecoder:
     """Decodes pages of inboxes. It learns the fields that are not as documented."""
 
     def __init__(self) -> None:
-        self._records = _RecordsDecoder(INBOX_SHAPE, msgspec.Raw)
+        self._records = _RecordsDecoder(get_shape(Inbox), msgspec.Raw)
 
     def decode(self, reply: Reply, number: int) -> Steps[InboxPage]:
         """Return the page with this number that a reply to the listing of inboxes holds.

@@ -1,12 +1,33 @@
-"""A request as a value, and how its query is encoded."""
+"""A request as a value, and how its path and query are checked and encoded."""
 
 from __future__ import annotations
 
-from urllib.parse import quote
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote, unquote
+from uuid import UUID
 
 import msgspec
 
-__all__ = ["Request", "encode_query"]
+from cekat_async.config import require_text
+from cekat_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Params", "Request", "build_request", "encode_query"]
+
+ParamValue: TypeAlias = str | float | date | UUID | None
+ParamValues: TypeAlias = ParamValue | Iterable[ParamValue]
+Params: TypeAlias = Mapping[str, ParamValues] | Iterable[tuple[str, ParamValues]]
+"""The parameters of a query: a mapping, or pairs."""
+
+# What a path may have besides letters and digits: the characters that a URL allows there.
+_IN_PATHS = "/%:@!$&'()*+,;=-._~"
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -16,11 +37,115 @@ class Request(msgspec.Struct, frozen=True):
     query: str = ""
 
 
+def build_request(path: str, params: Params | None = None) -> Request:
+    """Return the request for a path and parameters of a user.
+
+    Raises:
+        ConfigurationError: The path could lead elsewhere, or one of them cannot be sent.
+    """
+    pairs = [] if params is None else [*_iter_pairs(params)]
+    return Request(_encode_path(path), encode_query(*pairs))
+
+
+def _encode_path(path: str) -> str:
+    text = require_text("path", path)
+    # No message shows the path: it may be a whole URL, with a password.
+    if not text.startswith("/") or text.startswith("//"):
+        raise ConfigurationError(
+            "path must begin with one '/' and name no host: write it as '/api/agents'"
+        )
+    if "?" in text or "#" in text:
+        raise ConfigurationError("path must not hold '?' or '#': pass the query as params={…}")
+    if _BAD_ESCAPE.search(text):
+        raise ConfigurationError("path has a '%' that begins no escape: write it as '%25'")
+    _require_harmless(text)
+    return quote(text, safe=_IN_PATHS)
+
+
+def _require_harmless(path: str) -> None:
+    """Check that no server or proxy takes a path for another one, however often it is decoded."""
+    while True:
+        if "\\" in path or not path.isprintable():
+            raise ConfigurationError("path must not hold a backslash or a control character")
+        # Some servers ignore what follows a semicolon.
+        if any(part.partition(";")[0] in {".", ".."} for part in path.split("/")):
+            raise ConfigurationError("path must not hold '.' or '..' as a part of its own")
+        decoded = unquote(path, errors="replace")
+        if decoded == path:
+            return
+        if decoded.count("/") != path.count("/"):
+            raise ConfigurationError("path must not hold an encoded '/'")
+        path = decoded
+
+
+def _iter_pairs(params: object) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each value, in order. ``None`` is left out."""
+    for pair in _get_items(params):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 - a pair
+            raise ConfigurationError("each of params must be a pair of a name and a value")
+        name = require_text("each name of params", pair[0])
+        for value in _get_values(pair[1]):
+            if value is not None:
+                yield _encode(name), _format(name, value)
+
+
+def _get_items(params: object) -> Iterable[Any]:
+    if isinstance(params, Mapping):
+        return params.items()
+    if isinstance(params, (str, bytes)) or not isinstance(params, Iterable):
+        raise ConfigurationError("params must be a dict, or pairs of a name and a value")
+    return params
+
+
+def _get_values(value: object) -> Iterable[object]:
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        return value
+    return (value,)
+
+
+def _format(name: str, value: object) -> str:
+    """Return a value as text, as the API writes it in JSON."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not isfinite(value):
+        raise ConfigurationError(f"params[{name!r}] must be finite")
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ConfigurationError(
+            f"params[{name!r}] has no time zone: use datetime.now(UTC), or .astimezone()"
+        )
+    if isinstance(value, date):
+        return value.isoformat()
+    if not isinstance(value, (str, int, float, UUID)):
+        raise ConfigurationError(
+            f"params[{name!r}] must be text, a number, a bool, a date or a UUID, "
+            f"not {type(value).__name__}"
+        )
+    try:
+        text = _spell(value)
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"params[{name!r}] cannot be sent as UTF-8: {error.reason}"
+        ) from None
+    except ValueError:
+        raise ConfigurationError(f"params[{name!r}] has thousands of digits") from None
+    return text
+
+
+def _spell(value: str | float | UUID) -> str:
+    """Return a value as text. ``str()`` of a member of an enum would be its name."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    return float.__repr__(value) if isinstance(value, float) else str(value)
+
+
 def encode_query(*pairs: tuple[str, str]) -> str:
     """Return names and values as a query, in order, every reserved character percent-encoded.
 
     A cursor is opaque (API.md): the server must read exactly what it sent, so a ``+`` must not
-    arrive as a space, and nothing may be encoded twice.
+    arrive as a space, and nothing may be encoded twice. Names are sent as they are.
     """
     return "&".join([f"{name}={_encode(value)}" for name, value in pairs])
 

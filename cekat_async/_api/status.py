@@ -21,6 +21,7 @@ from cekat_async.errors import (
     ServerError,
 )
 from cekat_async.models.json_scanner import UNDECODABLE
+from cekat_async.models.response_details import get_request_id
 from cekat_async.redaction import one_line
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ _ERROR_CLASSES: Mapping[int, type[APIStatusError]] = {
 _MESSAGE_LIMIT = 500
 _BODY_LIMIT = 2_000
 _CODE_LIMIT = 100
-_REQUEST_ID_LIMIT = 200
 _HOST_LIMIT = 300
 
 
@@ -78,13 +78,8 @@ def error_from_reply(reply: Reply) -> APIStatusError:
         body=reply.body[:_BODY_LIMIT],
     )
     failure.retry_after = parse_retry_after(reply.headers)
-    failure.request_id = _get_request_id(reply.headers)
+    failure.request_id = get_request_id(reply.headers)
     return failure
-
-
-def _get_request_id(headers: Mapping[str, str]) -> str | None:
-    sent = headers.get("X-Request-Id") or headers.get("CF-Ray") or ""
-    return one_line(sent, _REQUEST_ID_LIMIT) or None
 
 
 def _get_status(reply: Reply, envelope: Mapping[str, Any]) -> int:

@@ -187,10 +187,13 @@ class ActivityOrder:
         last = page.records[-1] if page.records else NO_TIMES
         if page.after is None or last.created_at is None or last.activity is None:
             return
-        cursor = _parse(page.after)
-        if abs(cursor - to_microseconds(last.created_at)) >= get_resolution(page.after.cursor_ts):
+        created, resolution = to_microseconds(last.created_at), get_resolution(page.after.cursor_ts)
+        gap = _parse(page.after) - created
+        if not self._has_zones and -_MOST_BEHIND <= gap <= _MOST_AHEAD:
+            gap = (gap + resolution) % ZONE_STEP - resolution  # in whatever zone it is
+        if abs(gap) >= resolution:
             self._by_activity += 1
-        elif to_microseconds(last.activity) - cursor > CLOCK_DIFFERENCE:
+        elif to_microseconds(last.activity) - created > CLOCK_DIFFERENCE:
             self._by_creation += 1
 
     def _give_up(self, why: str) -> None:

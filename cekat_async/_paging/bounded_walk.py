@@ -61,7 +61,7 @@ class _RangeReader(Generic[P]):
         self._fetcher: PageFetcher[P] = fetcher
         self._bounds = bounds
         self.is_done = False
-        # A walk without `until` leaves nothing out, so that it never begins again.
+        # Without `until`, the walk leaves out nothing that it would need after all.
         self._seen = HashSet() if isfinite(bounds.until) else None
 
     async def begin(self) -> Cursor | None:

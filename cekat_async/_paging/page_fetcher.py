@@ -54,7 +54,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
             return
         if not isinstance(self.cursor, Cursor):
             raise ConfigurationError(f"cursor must be a Cursor or None, not {self.cursor!r}")
-        for name, text in msgspec.structs.asdict(self.cursor).items():
+        for name, text in msgspec.to_builtins(self.cursor).items():
             if len(require_text(f"cursor.{name}", text)) > LONGEST_CURSOR:
                 raise ConfigurationError(
                     f"cursor.{name} has {len(text):,} characters, and more than "
@@ -100,12 +100,15 @@ class PageFetcher(Generic[P]):
             return self._kept.pop(position)
         inbox_id = self.query.inbox_id
         try:
-            page = await self._pipeline.fetch(self.query.request(position), self._decode)
+            request = self.query.request(position)
+            page, details = await self._pipeline.fetch_with_details(request, self._decode, inbox_id)
         except CekatError as error:
             cursor = position if isinstance(position, Cursor) else None
             error.locate(cursor=cursor, inbox_id=inbox_id)
             raise
-        return page if inbox_id is None else msgspec.structs.replace(page, inbox_id=inbox_id)
+        if inbox_id is None:  # a page of inboxes has none
+            return msgspec.structs.replace(page, response=details)
+        return msgspec.structs.replace(page, response=details, inbox_id=inbox_id)
 
     def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
         """Complete and return an error that no request raised: about a page that has arrived."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
+from cekat_async._api.log_text import describe_for_log
 from cekat_async._paging.activity_order import CLOCK_DIFFERENCE, get_page_times
 from cekat_async._paging.constructed_cursors import (
     CursorTimes,
@@ -123,7 +124,8 @@ async def find_start(fetcher: PageFetcher[P], bounds: TimeBounds) -> Cursor | No
             if not may_be_about_cursor(error):
                 error.cursor = None  # the caller can only resume at the front
                 raise
-            search.give_up(f"the server does not answer a constructed cursor: {error}")
+            why = describe_for_log(error)
+            search.give_up(f"the server does not answer a constructed cursor: {why}")
             break
         if search.accepts(get_page_times(page, cursor)):
             fetcher.keep(cursor, page)

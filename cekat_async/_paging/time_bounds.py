@@ -97,7 +97,7 @@ class TimeBounds:
         self.has_skipped |= is_later or any(later)
         # A record without timestamps could not contradict the order, so that it is kept.
         return [
-            not after and (is_near or not (is_later or times.known))
+            not after and (is_near or (not is_later and self._may_be_in_range(times)))
             for times, after in zip(page.records, later, strict=True)
         ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET
 
+from cekat_async._api.log_text import describe_for_log
 from cekat_async._paging.activity_order import get_page_times
 from cekat_async._paging.constructed_cursors import CursorTimes
 from cekat_async._paging.page_errors import may_be_about_cursor
@@ -195,7 +196,8 @@ class ParallelWalk:
         the first segment fails too.
         """
         if segment.is_unconfirmed and may_be_about_cursor(error):
-            self._chain.fall_back(f"the server does not answer a constructed cursor: {error}")
+            why = describe_for_log(error)
+            self._chain.fall_back(f"the server does not answer a constructed cursor: {why}")
         return segment.is_dropped
 
     def _read_next(self) -> Segment | None:

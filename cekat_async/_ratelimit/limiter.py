@@ -10,6 +10,7 @@ import logging
 import math
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 from cekat_async._api.dates import parse_retry_after
 from cekat_async._api.status import PAUSES_ALL, SERVICE_UNAVAILABLE
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cekat_async._api.replies import Reply
+    from cekat_async._ratelimit.pause import PauseListener
     from cekat_async._ratelimit.sent_log import Permit
     from cekat_async._ratelimit.server.outcome import Outcome
     from cekat_async._ratelimit.shared_budget import SharedBudget
@@ -65,6 +67,9 @@ class Limiter:
             than one window without requests; rounded down, but at least one request a window. The
             shares of all processes should not add up to more than 1. Default 0.5.
 
+    Attributes:
+        pause_listeners: The hooks of its clients, to which it reports each pause.
+
     Raises:
         ConfigurationError: An argument is wrong.
     """
@@ -80,6 +85,8 @@ class Limiter:
         self._budget = self._build_budget(budget, require_share("share", share))
         self._pause = Pause((rate_limit or RateLimit()).longest_hold)
         self._waits = PausableWaits(self._pause)
+        # Weak, because clients may share it that are never closed.
+        self.pause_listeners = WeakSet["PauseListener"]()
         self._event_loop = EventLoopGuard("limiter")
         # Its holder is the first in the queue, and does all the waiting; the others wait for it.
         self._first_in_queue = asyncio.Lock()
@@ -304,12 +311,15 @@ class Limiter:
     def _begin_pause(self, seconds: float, reason: str) -> None:
         now = time_now()
         # All requests in flight may be refused too: that is one pause, and one warning.
-        if seconds > 0 and self._pause.until <= now:
+        is_new = seconds > 0 and self._pause.until <= now
+        if is_new:
             is_usual = reason in {_SERVER_PAUSE, SHARED_PAUSE} and seconds <= _LONG_PAUSE
             level = logging.INFO if is_usual else logging.WARNING
             _log.log(level, "%s: holding all requests for %g s", reason, round(seconds, 2))
         self._pause.extend(seconds, reason, now)
         self._waits.end_those_too_short()
+        for listener in [*self.pause_listeners] if is_new else ():
+            listener.pause_begun(seconds, reason)
 
     def _build_budget(self, budget: SharedBudget | None, share: float) -> BudgetWithFallback | None:
         if budget is None:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cekat_async._ratelimit.clock import time_now
 from cekat_async.errors import APIStatusError, RateLimitError
@@ -15,12 +15,20 @@ from cekat_async.errors import APIStatusError, RateLimitError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["PausableWaits", "Pause", "build_pause_error", "set_resumes_at"]
+__all__ = ["PausableWaits", "Pause", "PauseListener", "build_pause_error", "set_resumes_at"]
 
 T = TypeVar("T")
 
 # Servers can ask for any number of seconds; dates end in the year 9999.
 _LONGEST_PAUSE = 100 * 365 * 86_400.0
+
+
+class PauseListener(Protocol):
+    """What a limiter reports its pauses to."""
+
+    def pause_begun(self, seconds: float, reason: str) -> None:
+        """Take note of a pause of this many seconds."""
+        ...
 
 
 class Pause:

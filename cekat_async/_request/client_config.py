@@ -26,7 +26,7 @@ from cekat_async.redaction import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ClientConfig", "build_client_config"]
+__all__ = ["ClientConfig", "build_client_config", "derive_client_config"]
 
 _KEY_VARIABLE = "CEKAT_API_KEY"
 _BASE_URL_VARIABLE = "CEKAT_BASE_URL"
@@ -69,10 +69,6 @@ def build_client_config(
     Raises:
         ConfigurationError: Something is missing or wrong; the message says what to do.
     """
-    if not isinstance(retry, RetryPolicy):
-        raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")
-    if not isinstance(timeout, Timeout):
-        raise ConfigurationError(f"timeout must be a Timeout, not {timeout!r}")
     require_switch("allow_http", allow_http)
     return ClientConfig(
         api_key=_parse_key(api_key if api_key is not None else environ.get(_KEY_VARIABLE)),
@@ -81,12 +77,49 @@ def build_client_config(
             (environ.get(_BASE_URL_VARIABLE) or DEFAULT_BASE_URL) if base_url is None else base_url,
             allow_http=allow_http,
         ),
-        retry=retry,
-        timeout=timeout,
+        retry=_require_retry(retry),
+        timeout=_require_timeout(timeout),
         concurrency=require_count("concurrency", concurrency),
         max_page_bytes=require_count("max_page_bytes", max_page_bytes),
         trust_env=require_switch("trust_env", trust_env),
     )
+
+
+def derive_client_config(
+    config: ClientConfig, *, timeout: Timeout | None, retry: RetryPolicy | None
+) -> ClientConfig:
+    """Return the options with another timeout or retry policy; ``None`` keeps the present one.
+
+    Raises:
+        ConfigurationError: One of them is wrong, or the policy has a retry budget of its own.
+    """
+    if retry is not None:
+        _require_retry(retry)
+        shared = config.retry.budget
+        # RetryPolicy(attempts=1) asks for other attempts, and not for the default budget.
+        if retry.budget not in {shared, RetryPolicy().budget}:
+            raise ConfigurationError(
+                f"retry has a budget of {retry.budget}, but this client shares the retry budget of "
+                f"the client it is made from, which is {shared}: leave budget out, or set it in "
+                "CekatClient(retry=…)"
+            )
+    return msgspec.structs.replace(
+        config,
+        timeout=config.timeout if timeout is None else _require_timeout(timeout),
+        retry=config.retry if retry is None else retry,
+    )
+
+
+def _require_retry(retry: object) -> RetryPolicy:
+    if not isinstance(retry, RetryPolicy):
+        raise ConfigurationError(f"retry must be a RetryPolicy, not {retry!r}")
+    return retry
+
+
+def _require_timeout(timeout: object) -> Timeout:
+    if not isinstance(timeout, Timeout):
+        raise ConfigurationError(f"timeout must be a Timeout, not {timeout!r}")
+    return timeout
 
 
 def _parse_key(key: object) -> Secret:

@@ -6,13 +6,18 @@ An event never holds the key, a cursor, a body, a name, a phone number or a mess
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from inspect import iscoroutinefunction
 from itertools import count
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from cekat_async.errors import ConfigurationError
+from cekat_async.pages import count_records
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = [
     "CallBegun",
@@ -28,6 +33,8 @@ __all__ = [
     "RetryScheduled",
     "WalkBegun",
     "WalkEnded",
+    "WalkReport",
+    "next_number",
 ]
 
 _log = logging.getLogger("cekat_async")
@@ -91,8 +98,9 @@ class RequestSent(HookEvent, frozen=True, kw_only=True):
         method: The HTTP method.
         url: Scheme, host, port and path, without the query.
         waited: The seconds that it has waited since the call began or the attempt before it
-            failed, by reason: ``"concurrency"``, ``"quota"``, ``"pause"`` (the server asked for
-            it) and ``"backoff"``. Reasons without a wait are left out.
+            failed, by reason: ``"concurrency"``, ``"quota"``, ``"pause"`` and ``"backoff"``. Time
+            in which the server had asked for a pause counts as ``"pause"``, whatever else the call
+            waited for. Waits of less than a millisecond are left out.
     """
 
     call: int
@@ -150,7 +158,7 @@ class RetryScheduled(HookEvent, frozen=True, kw_only=True):
         attempt: The number of the attempt that failed, from 1.
         seconds: The backoff before the next attempt joins the queue.
         error: The name of the class of the failure.
-        status: The HTTP status of the failure; ``None`` if there was no reply.
+        status: As :attr:`APIStatusError.status`; ``None`` if the failure is another error.
     """
 
     call: int
@@ -201,8 +209,9 @@ class CallFailed(HookEvent, frozen=True, kw_only=True):
         walk: As in :class:`CallBegun`.
         attempts: The attempts that were sent.
         error: The name of the class of the exception.
-        status: The HTTP status that it is about; ``None`` if there was no reply.
         seconds: From the beginning of the call.
+        waited: As in :class:`RequestSent`, since the last attempt that was sent.
+        status: As :attr:`APIStatusError.status`; ``None`` if the failure is another error.
     """
 
     call: int
@@ -210,11 +219,20 @@ class CallFailed(HookEvent, frozen=True, kw_only=True):
     attempts: int
     error: str
     seconds: float
+    waited: dict[str, float] = {}
     status: int | None = None
 
 
-Hook: TypeAlias = Callable[[HookEvent], object]
-"""Receives each event of a client, synchronously: it must return at once, and cannot wait."""
+class Hook(Protocol):
+    """A function that receives each event of a client.
+
+    It is called in the event loop, so it must return at once, and it cannot wait.
+    """
+
+    def __call__(self, event: HookEvent, /) -> object:
+        """Take note of an event. The client ignores what is returned."""
+        ...
+
 
 _numbers = count(1)
 
@@ -226,16 +244,14 @@ class Hooks:
         hooks: One hook, or several.
 
     Raises:
-        ConfigurationError: One of them is not callable.
+        ConfigurationError: One of them is not a function, or is a coroutine function.
     """
 
     def __init__(self, hooks: Hook | Iterable[Hook] = ()) -> None:
-        self._hooks: tuple[Hook, ...] = (hooks,) if callable(hooks) else tuple(hooks)
-        for hook in self._hooks:
-            if not callable(hook):
-                raise ConfigurationError(f"each of hooks must be callable, not {hook!r}")
+        self._hooks = _require_hooks(hooks)
 
     def __bool__(self) -> bool:
+        """Whether there are any. Without hooks, no event need be built."""
         return bool(self._hooks)
 
     def emit(self, event: HookEvent) -> None:
@@ -245,6 +261,65 @@ class Hooks:
                 hook(event)
             except Exception:  # noqa: BLE001 - whatever a hook raises, the client continues
                 _log.exception("a hook failed at %s; the client continues", type(event).__name__)
+
+    def pause_begun(self, seconds: float, reason: str) -> None:
+        """Emit :class:`PauseBegun`. The client's limiter calls it."""
+        self.emit(PauseBegun(seconds=seconds, reason=reason))
+
+
+def _require_hooks(hooks: object) -> tuple[Hook, ...]:
+    if callable(hooks):
+        hooks = (hooks,)
+    if not isinstance(hooks, Iterable):
+        raise ConfigurationError(f"hooks must be a function, or several, not {hooks!r}")
+    found = tuple(hooks)
+    for hook in found:
+        if not callable(hook) or iscoroutinefunction(hook):
+            raise ConfigurationError(
+                f"each of hooks must be a function without async, not {hook!r}: it cannot wait"
+            )
+    return found
+
+
+class WalkReport:
+    """Reports one walk: enter it when the walk begins, and leave it when the walk ends.
+
+    Args:
+        hooks: They receive the events. Without hooks nothing is reported.
+        path: The path of the endpoint.
+
+    Attributes:
+        walk: The number of the walk; ``None`` without hooks.
+    """
+
+    def __init__(self, hooks: Hooks, path: str) -> None:
+        self.walk = next_number() if hooks else None
+        self._hooks = hooks
+        self._path = path
+        self._pages = self._records = 0
+
+    def __enter__(self) -> None:
+        if self.walk is not None:
+            self._hooks.emit(WalkBegun(walk=self.walk, path=self._path))
+
+    def add(self, page: object) -> None:
+        """Count a page that the caller receives."""
+        if self.walk is not None:
+            self._pages += 1
+            self._records += count_records(page).records
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.walk is None:
+            return
+        # A caller that stops early is no error.
+        name = None if kind is None or kind is GeneratorExit else kind.__name__
+        ended = WalkEnded(walk=self.walk, pages=self._pages, records=self._records, error=name)
+        self._hooks.emit(ended)
 
 
 def next_number() -> int:

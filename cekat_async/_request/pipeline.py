@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
 
 from cekat_async._api.replies import HEADERS_READ, MOST_READ, Reply
 from cekat_async._api.status import OK, error_from_reply
 from cekat_async._ratelimit.server.refusals import RefusalKind
+from cekat_async._request.call import Call, CallReport
 from cekat_async._request.concurrency import ConcurrencyLimit
+from cekat_async._request.hooks import Hooks
 from cekat_async._request.retry import RetryBudget, is_retryable, run_with_retries
 from cekat_async._request.timeouts import CallTimers
 from cekat_async.errors import (
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from cekat_async._request.adaptive_limit import Flight
     from cekat_async._request.client_config import ClientConfig
     from cekat_async._request.timeouts import CallTimer
+    from cekat_async.config import Timeout
+    from cekat_async.models.response_details import ResponseDetails
     from cekat_async.models.steps import Steps
 
 __all__ = ["Exchanger", "Pipeline", "Traffic"]
@@ -40,6 +44,10 @@ T = TypeVar("T")
 
 class Exchanger(Protocol):
     """What moves one request and one whole reply: the transport, or a script that plays it."""
+
+    def with_timeout(self, timeout: Timeout) -> Exchanger:
+        """Return one with other time limits, over the same connections."""
+        ...
 
     def require_usable(self) -> None:
         """Raise if it cannot send a request from here: closed, or of another event loop."""
@@ -67,16 +75,49 @@ class Traffic:
 
 
 class Pipeline:
-    """Takes the requests of one client down the path."""
+    """Takes the requests of one client down the path.
 
-    def __init__(self, config: ClientConfig, limiter: Limiter, transport: Exchanger) -> None:
+    Attributes:
+        traffic: The requests that were sent so far.
+        hooks: They receive its events.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        limiter: Limiter,
+        transport: Exchanger,
+        hooks: Hooks | None = None,
+    ) -> None:
         self.traffic = Traffic()
+        self.hooks = hooks or Hooks()
         self._config = config
         self._limiter = limiter
         self._transport = transport
         self._budget = RetryBudget(config.retry.budget)
         self._concurrency = ConcurrencyLimit(config.concurrency)
         self._timers = CallTimers(config.timeout, limiter.get_pause_time)
+        self._walk: int | None = None
+
+    def with_options(self, config: ClientConfig) -> Self:
+        """Return a pipeline with another retry policy and time limits, which shares the rest.
+
+        Its calls end when this pipeline is closed, too.
+        """
+        other = copy(self)
+        other._set_options(config)  # noqa: SLF001 - of the same class
+        return other
+
+    def _set_options(self, config: ClientConfig) -> None:
+        self._config = config
+        self._transport = self._transport.with_timeout(config.timeout)
+        self._timers = self._timers.derive(config.timeout)
+
+    def for_walk(self, walk: int | None) -> Self:
+        """Return this pipeline for the calls of one walk, whose number their events have."""
+        bound = copy(self)
+        bound._walk = walk  # noqa: SLF001 - of the same class
+        return bound
 
     @property
     def concurrency(self) -> int:
@@ -88,34 +129,79 @@ class Pipeline:
         """How many may be under way at once now: fewer while the server refuses that many."""
         return self._concurrency.now
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed. Calls are refused then."""
+        return self._timers.is_closed
+
+    def require_open(self) -> None:
+        """Raise :class:`ClientClosedError` if it was closed."""
+        self._timers.require_open()
+
     def close(self) -> None:
         """Cancel all calls that are under way. They raise ``ClientClosedError``."""
         self._timers.close()
 
-    async def fetch(self, request: Request, decode: Callable[[Reply], Steps[T]]) -> T:
+    async def fetch(
+        self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None
+    ) -> T:
         """Send a request, and return what ``decode`` makes of a reply with the status 200.
+
+        Args:
+            request: The request.
+            decode: Decodes the reply, in steps.
+            inbox_id: The inbox that is asked for, for the events.
 
         Raises:
             DeadlineExceededError: The call exceeded ``Timeout.request`` or ``Timeout.deadline``.
             CekatError: What the last attempt failed with.
         """
-        call = _Call(request, decode)
+        result, _ = await self.fetch_with_details(request, decode, inbox_id)
+        return result
+
+    async def fetch_with_details(
+        self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None
+    ) -> tuple[T, ResponseDetails]:
+        """Return what :meth:`fetch` does, and how the reply was received."""
+        call = self._begin(request, inbox_id)
+        try:
+            call.begin()
+            result, details = await self._enforce(call, decode)
+        except BaseException as error:  # a cancellation too
+            call.fail(error)
+            raise
+        call.succeed(result)
+        return result, details
+
+    def _begin(self, request: Request, inbox_id: str | None) -> Call:
+        report = None
+        if self.hooks:
+            base_url = self._config.base_url
+            report = CallReport(self.hooks, request, base_url, self._walk, inbox_id)
+        return Call(request, self._limiter.get_pause_time, report)
+
+    async def _enforce(
+        self, call: Call, decode: Callable[[Reply], Steps[T]]
+    ) -> tuple[T, ResponseDetails]:
         try:
             return await self._timers.enforce(
-                partial(self._run, call), was_sent=lambda: call.attempts > 0
+                partial(self._run, call, decode), was_sent=lambda: call.attempts > 0
             )
         except (ClientClosedError, DeadlineExceededError) as error:
             if error is call.failure:
                 raise
             raise call.locate(error) from call.failure
 
-    async def _run(self, call: _Call[T], timer: CallTimer) -> T:
+    async def _run(
+        self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
+    ) -> tuple[T, ResponseDetails]:
         return await run_with_retries(
-            partial(self._attempt, call, timer),
+            partial(self._attempt, call, decode, timer),
             policy=self._config.retry,
             budget=self._budget,
             find_exceeded_limit=timer.find_exceeded_limit,
             count_sent=lambda: call.attempts,
+            report_retry=call.retry,
         )
 
     def redact(self, error: CekatError) -> CekatError:
@@ -125,53 +211,64 @@ class Pipeline:
         error.args = (error.message,)
         return error
 
-    async def _attempt(self, call: _Call[T], timer: CallTimer) -> T:
+    async def _attempt(
+        self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
+    ) -> tuple[T, ResponseDetails]:
         try:
             # Fail fast: a closed client must not wait in the queue first, and a future or a
             # limiter of another event loop would raise errors of its own.
             self._transport.require_usable()
             timer.enter_queue()
-            await self._wait_for_slot(timer)
+            await self._wait_for_slot(call, timer)
             try:
-                return await self._send(call, timer)
+                return await self._send(call, decode, timer)
             finally:
                 # Only now: what the reply says of the server comes before the next request.
                 self._concurrency.release()
         except CekatError as error:
             if isinstance(error, APIStatusError) and is_retryable(error):
                 self._limiter.set_resumption(error, timer.deadline, timer.server_time_left)
-            call.failure = call.locate(error)
+            call.fail_attempt(error)
             raise
 
-    async def _wait_for_slot(self, timer: CallTimer) -> None:
+    async def _wait_for_slot(self, call: Call, timer: CallTimer) -> None:
         if not self._concurrency.take():
+            call.waits.begin("concurrency")
             await self._limiter.wait_unless_paused(
                 self._concurrency.wait, timer.deadline, timer.server_time_left
             )
 
-    async def _send(self, call: _Call[T], timer: CallTimer) -> T:
+    async def _send(
+        self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
+    ) -> tuple[T, ResponseDetails]:
+        call.waits.begin("quota")
         permit = await self._limiter.acquire(timer.deadline, timer.server_time_left)
         timer.leave_queue()
         sent = _Sent(permit, self._concurrency.depart())
         reply = await self._exchange(call, sent.flight)
-        return await self._answer(sent, reply, call.decode)
+        return await self._answer(call, decode, sent, reply)
 
-    async def _exchange(self, call: _Call[T], flight: Flight) -> Reply:
+    async def _exchange(self, call: Call, flight: Flight) -> Reply:
         self.traffic.requests += 1
         self.traffic.retries += call.attempts > 0
-        call.attempts += 1
         try:
+            call.send()
             return await self._transport.exchange(call.request)
         except BaseException as error:  # a cancellation too: the request may have arrived
             self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
+            call.lose(error)
             raise
         finally:
             self._concurrency.arrive(flight)
 
-    async def _answer(self, sent: _Sent, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
+    async def _answer(
+        self, call: Call, decode: Callable[[Reply], Steps[T]], sent: _Sent, reply: Reply
+    ) -> tuple[T, ResponseDetails]:
         status = reply.status
         try:
-            return await self._decoded(reply, decode)
+            call.receive(reply)
+            result = await self._decoded(reply, decode)
+            return result, call.describe(reply, self._config.api_key)
         except APIStatusError as error:
             # A 200 that says "success": false has its status in the body.
             status = error.status
@@ -230,18 +327,3 @@ async def _in_turns(steps: Steps[T]) -> T:
             result: T = end.value
             return result
         await asyncio.sleep(0)
-
-
-@dataclass
-class _Call(Generic[T]):
-    """One request on its way: how often it was sent, and what the last attempt failed with."""
-
-    request: Request
-    decode: Callable[[Reply], Steps[T]]
-    attempts: int = 0
-    failure: CekatError | None = None
-
-    def locate(self, error: CekatError) -> CekatError:
-        """Record on an error which request it is about, and how often that was sent."""
-        error.attempts = self.attempts
-        return error.locate(path=self.request.path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from cekat_async._api.log_text import describe_for_log
 from cekat_async.errors import (
     APIStatusError,
     CekatError,
@@ -185,6 +186,7 @@ async def run_with_retries(
     budget: RetryBudget,
     find_exceeded_limit: Callable[[float], str | None],
     count_sent: Callable[[], int],
+    report_retry: Callable[[CekatError, float], None],
 ) -> T:
     """Return what ``attempt`` returns, trying again as the policy says and the budget allows.
 
@@ -195,12 +197,13 @@ async def run_with_retries(
         find_exceeded_limit: Returns the name of the time limit of the call that a wait of that
             many seconds would exceed, or ``None``. Such a wait is not begun.
         count_sent: Returns how many requests of this call were sent. Only those are charged.
+        report_retry: Called before each backoff, with the failure and the seconds to wait.
 
     Raises:
         CekatError: What the last attempt raised.
     """
     charge = _Charge(budget, count_sent)
-    build_retrying = partial(_build_retrying, policy, find_exceeded_limit, charge)
+    build_retrying = partial(_build_retrying, policy, find_exceeded_limit, charge, report_retry)
     try:
         result = await _attempt_until_done(attempt, build_retrying)
     except BaseException:  # a cancellation too
@@ -238,7 +241,10 @@ async def _attempt_until_done(
 
 
 def _build_retrying(
-    policy: RetryPolicy, find_exceeded_limit: Callable[[float], str | None], charge: _Charge
+    policy: RetryPolicy,
+    find_exceeded_limit: Callable[[float], str | None],
+    charge: _Charge,
+    report_retry: Callable[[CekatError, float], None],
 ) -> AsyncRetrying:
     """Return the retrying of one call. Tasks that shared one would get each other's errors."""
 
@@ -251,6 +257,10 @@ def _build_retrying(
             return min(seconds, _LONGEST_WAIT_FOR_HOST)
         return max(seconds, error.retry_after or 0.0)
 
+    def report(state: RetryCallState) -> None:
+        _log_retry(state)
+        report_retry(_failure(state), state.upcoming_sleep)
+
     return AsyncRetrying(
         retry=retry_if_exception(is_retryable),
         wait=wait,
@@ -260,7 +270,7 @@ def _build_retrying(
             or _is_too_late(state, find_exceeded_limit)
             or _is_over_budget(state, charge)
         ),
-        before_sleep=_log_retry,
+        before_sleep=report,
         sleep=asyncio.sleep,
         reraise=True,
     )
@@ -304,5 +314,5 @@ def _log_retry(state: RetryCallState) -> None:
         "attempt %d failed, next in %g s: %s",
         state.attempt_number,
         round(state.upcoming_sleep, 2),
-        _failure(state),
+        describe_for_log(_failure(state)),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from weakref import WeakSet
 
 from cekat_async.errors import ClientClosedError, DeadlineExceededError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from cekat_async.config import Timeout
 
-__all__ = ["CallTimer", "CallTimers"]
+__all__ = ["CallTimer", "CallTimers", "closed_error"]
 
 T = TypeVar("T")
 
@@ -112,13 +113,32 @@ class CallTimers:
     Args:
         limits: The limits of each call.
         get_pause_time: Returns for how many seconds the server has paused requests so far.
+
+    Attributes:
+        is_closed: Whether they were closed. Calls are refused then.
     """
 
     def __init__(self, limits: Timeout, get_pause_time: Callable[[], float]) -> None:
+        self.is_closed = False
         self._limits = limits
         self._get_pause_time = get_pause_time
         self._under_way = set[CallTimer]()
-        self._is_closed = False
+        # Weak, because a program may derive a client for each of its calls.
+        self._derived = WeakSet[CallTimers]()
+        self._parent: CallTimers | None = None
+
+    def derive(self, limits: Timeout) -> CallTimers:
+        """Return timers with other limits, which are closed together with these."""
+        derived = CallTimers(limits, self._get_pause_time)
+        # Keeps the chain up to the first client, if only the last client of it is in use.
+        derived._parent = self
+        self._derived.add(derived)
+        return derived
+
+    def require_open(self) -> None:
+        """Raise :class:`ClientClosedError` if they were closed."""
+        if self.is_closed:
+            raise closed_error()
 
     async def enforce(
         self, call: Callable[[CallTimer], Awaitable[T]], *, was_sent: Callable[[], bool]
@@ -132,8 +152,9 @@ class CallTimers:
 
         Raises:
             DeadlineExceededError: The call was cancelled at one of its limits.
-            ClientClosedError: The call was cancelled because the client was closed.
+            ClientClosedError: The client is closed, or the call was cancelled because of that.
         """
+        self.require_open()
         timer = CallTimer(self._limits, self._get_pause_time)
         try:
             async with timer.timeout:
@@ -144,16 +165,23 @@ class CallTimers:
                 raise
         finally:
             self._under_way.discard(timer)
-        if self._is_closed:
+        if self.is_closed:
             raise ClientClosedError("the client was closed while a request was under way")
         where = "" if was_sent() else ": the request was still queued"
         raise DeadlineExceededError(f"no answer within {timer.first_limit.name}{where}")
 
     def close(self) -> None:
         """Cancel all calls that are under way, whatever they wait for."""
-        self._is_closed = True
+        self.is_closed = True
         for timer in self._under_way:
             timer.close()
+        for derived in self._derived:
+            derived.close()
+
+
+def closed_error() -> ClientClosedError:
+    """Return the error for a call of a client that was closed."""
+    return ClientClosedError("the client is closed: make a new one")
 
 
 def _now() -> float:

@@ -10,7 +10,8 @@ import asyncio
 import codecs
 import logging
 import platform
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -18,14 +19,13 @@ from yarl import URL
 
 from cekat_async._api.replies import Reply
 from cekat_async._api.status import OK
-from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._request.aiohttp_errors import (
     ConnectionLostError,
     error_from_aiohttp,
     error_from_timeout,
     invalid_host_error,
 )
-from cekat_async._request.connections import Connector, IdleConnections
+from cekat_async._request.session import SessionOwner
 from cekat_async._version import __version__
 from cekat_async.config import is_host, is_loopback
 from cekat_async.errors import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from cekat_async._api.requests import Request
     from cekat_async._request.client_config import ClientConfig
+    from cekat_async.config import Timeout
 
 __all__ = ["Transport"]
 
@@ -54,37 +55,33 @@ _LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientC
 
 
 class Transport:
-    """Moves one request and one reply at a time over a session, its own or the caller's.
+    """Moves one request and one reply at a time over the session of a client.
 
-    A session of its own opens with the first exchange, in the event loop of that moment.
+    Args:
+        config: The options of the client.
+        session: The caller's session; ``None`` for one of the client's own.
+
+    Attributes:
+        session: The owner of the session.
     """
 
     def __init__(self, config: ClientConfig, session: aiohttp.ClientSession | None = None) -> None:
+        self.session = SessionOwner(session, config.concurrency)
         self._config = config
-        self._session = session
-        self._owns_session = session is None
-        if session is not None:
-            _check_session(session)
-        self._event_loop = EventLoopGuard("client")
-        self._closed = False
-        # In a caller's session there may be some, from its own requests.
-        self._idle = IdleConnections(may_exist=session is not None)
-        self._options = self._build_options(session)
+        uses_proxy = config.trust_env and session is None
+        self._proxy = _get_proxy(config.base_url) if uses_proxy else None
+        self._set_timeout(config.timeout)
 
     @property
-    def is_closed(self) -> bool:
-        """Whether it was closed; exchanges are refused then."""
-        return self._closed
+    def proxy(self) -> str | None:
+        """The proxy of the environment that is used, without its user and password."""
+        return None if self._proxy is None else str(self._proxy.origin())
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is something left to close."""
-        return self._owns_session and self._session is not None and not self._closed
-
-    def require_open(self) -> None:
-        """Raise :class:`ClientClosedError` if the client was closed."""
-        if self._closed:
-            raise ClientClosedError("the client is closed: make a new one")
+    def with_timeout(self, timeout: Timeout) -> Self:
+        """Return a transport over the same session, with other time limits."""
+        other = copy(self)
+        other._set_timeout(timeout)  # noqa: SLF001 - of the same class
+        return other
 
     def require_usable(self) -> None:
         """Check that requests can be sent from here. The first check decides the event loop.
@@ -93,10 +90,7 @@ class Transport:
             ClientClosedError: The client, or the caller's session, is closed.
             ConfigurationError: The client is at work in another event loop.
         """
-        self.require_open()
-        self._event_loop.check()
-        if self._session is not None and self._session.closed:
-            raise ClientClosedError("the session given to the client is closed")
+        self.session.require_usable()
 
     async def exchange(self, request: Request) -> Reply:
         """Send a request and read its reply to the end, whatever its status.
@@ -106,10 +100,10 @@ class Transport:
             ClientClosedError: The client, or the caller's session, is closed.
         """
         self.require_usable()
-        session = self._open_session()
+        session = self.session.open()
         failure: Exception
         try:
-            async with asyncio.timeout(self._config.timeout.attempt):
+            async with asyncio.timeout(self._attempt_limit):
                 return await self._send_and_read(session, request)
         except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
             failure = error_from_timeout(error)
@@ -127,59 +121,54 @@ class Transport:
             failure = _closed_under_way()
         if isinstance(failure, ResponseLostError):
             # Whatever happened to that connection may have happened to all of them.
-            self._idle.suspect()
+            self.session.idle.suspect()
         raise _closed_under_way() if session.closed else failure
 
     async def close(self) -> None:
         """Close the session, if it is our own; from now on exchanges are refused."""
-        self._closed = True
-        if self._owns_session and self._session is not None:
-            await self._session.close()
+        await self.session.close()
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=Connector(limit=self._config.concurrency),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
-
-    def _build_options(self, session: aiohttp.ClientSession | None) -> dict[str, Any]:
-        """Return what is the same for each request."""
-        config = self._config
-        timeout = aiohttp.ClientTimeout(
+    def _set_timeout(self, timeout: Timeout) -> None:
+        self._attempt_limit = timeout.attempt
+        self._limits = aiohttp.ClientTimeout(
             total=None,  # the attempt has a timeout of its own, around all of this
             # With the look-up of the name. In a pool of our own nobody waits for a connection; in
             # a caller's one may, and that is no failure to connect.
-            connect=config.timeout.connect if session is None else None,
-            sock_connect=config.timeout.connect,
-            sock_read=config.timeout.read,
+            connect=timeout.connect if self.session.is_own else None,
+            sock_connect=timeout.connect,
+            sock_read=timeout.read,
         )
+        self._options = self._build_options()
+
+    def _build_options(self) -> dict[str, Any]:
+        """Return what is the same for each request."""
         return {
             "headers": {
                 "Accept": "application/json",
                 "User-Agent": f"cekat-async/{__version__} Python/{platform.python_version()}",
             },
-            "timeout": timeout,
-            "proxy": _get_proxy(config.base_url) if config.trust_env and session is None else None,
+            "timeout": self._limits,
+            "proxy": self._proxy,
             # None of these is left to the defaults of a caller's session: a redirect could lead
             # the key elsewhere, and an error's body must be read like any other.
             "allow_redirects": False,
             "raise_for_status": False,
             "auto_decompress": True,
             "read_bufsize": _STEP,
-            # Those of the request replace the session's own, which are not public.
-            "middlewares": (self._send_with_key, *getattr(session, "_middlewares", ())),
         }
 
     async def _send_and_read(self, session: aiohttp.ClientSession, request: Request) -> Reply:
-        response = await session.get(self._build_url(request), **self._options)
+        # Those of the request replace the session's own.
+        middlewares = (self._send_with_key, *self.session.middlewares)
+        response = await session.get(
+            self._build_url(request), middlewares=middlewares, **self._options
+        )
         try:
             body = await self._read_body(response)
         finally:
             # Of a body that was not read to its end, this closes the connection.
             response.release()
-        self._idle.may_exist = True
+        self.session.idle.may_exist = True
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
         return Reply(response.status, response.headers, body)
 
@@ -199,8 +188,9 @@ class Transport:
         middleware runs inside that loop, and its exception ends it.
         """
         request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
-        await self._idle.close_if_suspect(self._open_session(), request, self._options["timeout"])
-        was_idle = self._idle.may_exist
+        idle = self.session.idle
+        await idle.close_if_suspect(self.session.open(), request, self._limits)
+        was_idle = idle.may_exist
         try:
             return await handler(request)
         except (aiohttp.ClientConnectorError, TimeoutError):
@@ -235,15 +225,6 @@ async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
             await asyncio.sleep(0)
         body += await content.readany()
     return bytes(body)
-
-
-def _check_session(session: aiohttp.ClientSession) -> None:
-    if not isinstance(session, aiohttp.ClientSession):
-        raise ConfigurationError(f"session must be an aiohttp.ClientSession, not {session!r}")
-    if session.auth is not None:
-        raise ConfigurationError(
-            "the session has an auth of its own, where the API wants the key: leave it away"
-        )
 
 
 def _get_proxy(base_url: str) -> URL | None:

@@ -10,20 +10,32 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cekat_async import CekatError, __version__
+from cekat_async.cli.commands.listing_options import (
+    agent_option,
+    columns_option,
+    json_option,
+    maximum_option,
+)
 from cekat_async.cli.connection import CONNECTION_NAMES, build_connection, connection_options
 from cekat_async.cli.exit_codes import ExitCode, report_error
 from cekat_async.cli.options import (
-    DEFAULT_ROWS,
     add_options,
-    describe_bad_value,
+    describe_choice,
     export_options,
     filter_options,
     number,
+    option,
     rate_limit_option,
     verbose_option,
 )
-from cekat_async.cli.parameter_types import parse_target
+from cekat_async.cli.parameter_types import (
+    GroupedCommand,
+    OptionGroup,
+    complete_file_name,
+    parse_target,
+)
 from cekat_async.cli.reporter import Reporter, log_to
+from cekat_async.cli.settings import describe_bad_value, describe_settings, is_typed
 from cekat_async.cli.streams import lenient_stdout, optional_stderr
 from cekat_async.resources.time_range import parse_bound
 
@@ -31,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cekat_async import RateLimit
+    from cekat_async.cli.commands.listing_columns import ShownColumn
 
 __all__ = ["app", "run"]
 
@@ -77,10 +90,17 @@ def app(context: click.Context, /) -> None:
 
 
 @app.command(
+    cls=GroupedCommand,
     short_help="Write all conversations to a file or a database.",
     epilog="Each of them may be set in the environment or in a file, and TARGET too: docs/cli.md.",
 )
-@click.argument("target", type=parse_target, metavar="TARGET", envvar="CEKAT_TARGET")
+@click.argument(
+    "target",
+    type=parse_target,
+    metavar="TARGET",
+    envvar="CEKAT_TARGET",
+    shell_complete=complete_file_name,
+)
 @add_options(export_options)
 @add_options(connection_options)
 @click.pass_context
@@ -104,33 +124,32 @@ def export(context: click.Context, /, **options: Any) -> int:
     return run_export(context.obj, request, connection)
 
 
-@app.command(short_help="Show conversations: a table, or JSON Lines in a pipe.")
+@app.command(cls=GroupedCommand, short_help="Show conversations: a table, or JSON Lines in a pipe.")
 @add_options(filter_options)
-@click.option(
-    "-n",
-    "--max",
-    "maximum",
-    type=click.IntRange(min=1),
-    metavar="N",
-    show_default=f"{DEFAULT_ROWS} on a terminal, all in a pipe",
-    help="At most so many.",
-)
+@agent_option
+@maximum_option
+@columns_option("conversation")
+@json_option
 @add_options(connection_options)
-@click.pass_obj
+@click.pass_context
 def conversations(
-    reporter: Reporter,
+    context: click.Context,
     /,
     inbox_id: str | None,
     stage_status: str | None,
+    agent: str | None,
     since: str | None,
     until: str | None,
     maximum: int | None,
+    columns: Sequence[ShownColumn] | None,
+    as_json: bool,  # noqa: FBT001 - click passes it by name
     **server: Any,
 ) -> int:
     """Show conversations: a table on a terminal, JSON Lines as the API sent them in a pipe."""
+    _require_one_form(context)
     connection = build_connection(**server)
 
-    from cekat_async.cli.commands.listings import list_conversations  # noqa: PLC0415
+    from cekat_async.cli.commands.listings import View, list_conversations  # noqa: PLC0415
     from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 
     filters = {
@@ -139,42 +158,94 @@ def conversations(
         "since": since and parse_bound(since),
         "until": until and parse_bound(until),
     }
-    return run_async(list_conversations(reporter, connection, maximum, filters), reporter)
+    view = View(
+        columns, as_json, maximum, agent, describe_choice(context, OptionGroup.WHAT_TO_LIST)
+    )
+    return run_async(list_conversations(context.obj, connection, view, filters), context.obj)
 
 
-@app.command(short_help="Show inboxes: a table, or JSON Lines in a pipe.")
+@app.command(cls=GroupedCommand, short_help="Show inboxes: a table, or JSON Lines in a pipe.")
+@columns_option("inbox")
+@json_option
 @add_options(connection_options)
-@click.pass_obj
-def inboxes(reporter: Reporter, /, **server: Any) -> int:
+@click.pass_context
+def inboxes(
+    context: click.Context,
+    /,
+    columns: Sequence[ShownColumn] | None,
+    as_json: bool,  # noqa: FBT001 - click passes it by name
+    **server: Any,
+) -> int:
     """Show the account's inboxes: a table on a terminal, JSON Lines in a pipe."""
+    _require_one_form(context)
     connection = build_connection(**server)
 
-    from cekat_async.cli.commands.listings import list_inboxes  # noqa: PLC0415
+    from cekat_async.cli.commands.listings import View, list_inboxes  # noqa: PLC0415
     from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 
-    return run_async(list_inboxes(reporter, connection), reporter)
+    view = View(columns, as_json)
+    return run_async(list_inboxes(context.obj, connection, view), context.obj)
 
 
-@app.command(short_help="Run a sandbox of the API on this machine.")
-@click.option("--conversations", **number(0, 5000), help="How many there are.")
-@click.option("--inboxes", **number(1, 8), help="How many they are spread over.")
-@click.option(
+def _require_one_form(context: click.Context) -> None:
+    if context.params["as_json"] and context.params["columns"]:
+        raise click.UsageError("--json shows whole records: leave out --columns, or it.", context)
+
+
+@app.command(cls=GroupedCommand, short_help="Check key, network, clock and quota: what to do?")
+@add_options(connection_options)
+@click.pass_context
+def doctor(context: click.Context, /, **server: Any) -> int:
+    """Check what a request needs, and show a line for each check: what works, or what to do.
+
+    Requests one conversation, and does not retry unless --attempts is typed. Never shows the key.
+    """
+    # The connection may be as it is for other commands, but nobody wants to wait for a diagnosis.
+    if not is_typed(context, "attempts"):
+        server["attempts"] = 1
+    connection = build_connection(**server)
+
+    from cekat_async.cli.commands.doctor.diagnosis import diagnose  # noqa: PLC0415
+    from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
+
+    settings = describe_settings(context)
+    return run_async(diagnose(context.obj, connection, settings), context.obj)
+
+
+@app.command(cls=GroupedCommand, short_help="Run a sandbox of the API on this machine.")
+@option(
+    "--conversations",
+    group=OptionGroup.SANDBOX,
+    **number(0, 5000),
+    help="How many there are.",
+)
+@option(
+    "--inboxes",
+    group=OptionGroup.SANDBOX,
+    **number(1, 8),
+    help="How many they are spread over.",
+)
+@option(
     "--seed",
+    group=OptionGroup.SANDBOX,
     type=int,
     default=1,
     show_default=True,
     metavar="N",
     help="The same seed, the same data.",
 )
-@click.option(
+@option(
     "--port",
+    group=OptionGroup.SANDBOX,
     type=click.IntRange(0, 65535),
     default=0,
     show_default="any that is free",
     metavar="N",
     help="Where it listens, on 127.0.0.1.",
 )
-@rate_limit_option("The quota it grants; auto: 300 in 60 s; off: any number.")
+@rate_limit_option(
+    "The quota it grants; auto: 300 in 60 s; off: any number.", group=OptionGroup.SANDBOX
+)
 @verbose_option
 @click.pass_obj
 def sandbox(reporter: Reporter, /, rate_limit: RateLimit | None, **options: Any) -> int:

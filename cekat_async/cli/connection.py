@@ -12,11 +12,10 @@ from cekat_async import ConfigurationError, RateLimit, RetryPolicy
 from cekat_async.cli.api_key import KeySource, find_key_source
 from cekat_async.cli.formatting import format_option
 from cekat_async.cli.options import (
-    get_settings,
-    is_from_file,
-    is_typed,
+    file_name,
     log_format_option,
     number,
+    option,
     rate_limit_option,
     setting,
     settings_options,
@@ -25,7 +24,8 @@ from cekat_async.cli.options import (
     text,
     verbose_option,
 )
-from cekat_async.cli.parameter_types import parse_file_name
+from cekat_async.cli.parameter_types import OptionGroup
+from cekat_async.cli.settings import get_settings, is_from_file, is_typed
 from cekat_async.config import DEFAULT_BASE_URL, is_loopback
 
 if TYPE_CHECKING:
@@ -53,27 +53,47 @@ CONNECTION_NAMES = ("api_key_file", *(n for n in Connection.__struct_fields__ if
 
 connection_options: tuple[Callable[[Any], Any], ...] = (
     *settings_options,
-    click.option(
+    option(
         "--api-key-file",
-        type=parse_file_name,
-        metavar="FILE",
-        help="A private file with the key, if not CEKAT_API_KEY's.",
+        group=OptionGroup.CONNECTION,
+        **file_name("A private file with the key, if not CEKAT_API_KEY's."),
     ),
-    setting("--base-url", **text("URL", "The API's host.")),
+    setting("--base-url", group=OptionGroup.CONNECTION, **text("URL", "The API's host.")),
     rate_limit_option(
-        "Requests at the most in so many seconds; auto: as the server says; off: any number.",
+        "At most this many requests in this many seconds; auto: as the server says; off: any "
+        "number.",
+        group=OptionGroup.CONNECTION,
         envvar="CEKAT_RATE_LIMIT",
     ),
     share_option,
-    switch("--wait", "Wait for a spent quota however long it takes, as until tomorrow."),
+    switch(
+        "--wait",
+        "Wait for a used-up quota however long it takes, as until tomorrow.",
+        group=OptionGroup.CONNECTION,
+    ),
     setting(
         "--attempts",
+        group=OptionGroup.CONNECTION,
         **number(1, RetryPolicy().attempts),
         help="How often to try a request before giving up.",
     ),
-    switch("--allow-http", "Send the key unencrypted, if the URL says so."),
-    click.option("--sandbox", is_flag=True, help="Use a built-in sandbox: no key, no network."),
-    click.option("--sandbox-size", **number(0, 5000), help="Conversations in that sandbox."),
+    switch(
+        "--allow-http",
+        "Send the key unencrypted, if the URL says so.",
+        group=OptionGroup.CONNECTION,
+    ),
+    option(
+        "--sandbox",
+        group=OptionGroup.SANDBOX,
+        is_flag=True,
+        help="Use a built-in sandbox: no key, no network.",
+    ),
+    option(
+        "--sandbox-size",
+        group=OptionGroup.SANDBOX,
+        **number(0, 5000),
+        help="Conversations in that sandbox.",
+    ),
     log_format_option,
     verbose_option,
 )

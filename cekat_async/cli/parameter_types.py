@@ -1,11 +1,16 @@
-"""Types of options and arguments: text in any locale, file names, rates, shares, switches."""
+"""Types of options and arguments: text in any locale, file names, rates, shares, switches.
+
+Options are shown under headings in the help: each names its :class:`OptionGroup`.
+"""
 
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from cekat_async import ConfigurationError, RateLimit
 from cekat_async.redaction import readable
@@ -15,8 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "GroupedCommand",
+    "Option",
+    "OptionGroup",
     "SingleOption",
     "Switch",
+    "complete_file_name",
     "parse_file_name",
     "parse_moment",
     "parse_rate_limit",
@@ -88,7 +97,57 @@ def _decode(value: str) -> str:
         raise click.BadParameter("it is not text in UTF-8.") from None
 
 
-class Switch(click.Option):
+def complete_file_name(
+    context: click.Context,  # noqa: ARG001 - click's own signature
+    parameter: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """Let the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+class OptionGroup(StrEnum):
+    """The headings of options, in the order in which the help shows them."""
+
+    WHAT_TO_EXPORT = "What to export"
+    WHAT_TO_LIST = "What to list"
+    HOW_TO_SHOW = "How to show"
+    HOW_TO_WRITE = "How to write"
+    RESUMING = "Resuming"
+    CONNECTION = "Connection"
+    SANDBOX = "Sandbox"
+    SETTINGS = "Settings"
+    LOGGING = "Logging"
+    HELP = "Help"
+
+
+class Option(click.Option):
+    """An option that names the heading under which the help shows it."""
+
+    def __init__(self, *arguments: Any, group: OptionGroup, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows the options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: D102 - click's
+        rows: dict[OptionGroup, list[tuple[str, str]]] = {group: [] for group in OptionGroup}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                # `--help` is click's own option.
+                rows[getattr(parameter, "group", OptionGroup.HELP)].append(record)
+        width = max(len(names) for group in rows.values() for names, _ in group)
+        for group, records in rows.items():
+            if records:
+                with formatter.section(group):
+                    # Padded, so that the texts of all groups begin in the same column.
+                    formatter.write_dl([(names.ljust(width), text) for names, text in records])
+
+
+class Switch(Option):
     """A switch that can be turned off again if a settings file or a variable turns it on.
 
     The help does not show its ``--no-…`` form, which is the same for all switches.
@@ -102,7 +161,7 @@ class Switch(click.Option):
             self.secondary_opts = off
 
 
-class SingleOption(click.Option):
+class SingleOption(Option):
     """An option that is refused if it is typed twice. Other options use the last value."""
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: D102 - click's

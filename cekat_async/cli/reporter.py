@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cekat_async.cli.streams import can_encode
 from cekat_async.redaction import one_line, readable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rich.console import Console
+    from rich.status import Status
 
 __all__ = ["LONGEST_LINE", "Reporter", "log_to", "log_verbosely"]
 
@@ -45,6 +50,21 @@ class Reporter:
 
             self._console = Console(stderr=True)
         return self._console
+
+    @property
+    def has_screen(self) -> bool:
+        """Whether standard error is a terminal on which a line can move."""
+        # Both must agree: FORCE_COLOR makes rich take a file for a terminal, and a terminal may be
+        # unable to move its cursor (TERM=dumb).
+        console = self.console
+        return console.is_interactive and console.file.isatty() and not self.as_json
+
+    def show_status(self, text: str) -> AbstractContextManager[Status | None]:
+        """Show a moving line with a text while the body runs, if there is a screen."""
+        if not self.has_screen:
+            return nullcontext()
+        spinner = "dots" if can_encode(self.console.encoding, "⠋") else "line"
+        return self.console.status(text, spinner=spinner)
 
     def report(
         self, text: str, *, event: str = "message", level: str = "info", **fields: Any

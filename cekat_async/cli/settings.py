@@ -1,4 +1,7 @@
-"""Settings from a file: defaults for the options, and profiles for several accounts."""
+"""Settings from a file: defaults for the options, and profiles for several accounts.
+
+Also which source the value of an option is from: the command line, the environment, or this file.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from cekat_async import ConfigurationError
 from cekat_async.cli.parameter_types import (
@@ -23,24 +27,112 @@ from cekat_async.cli.paths import get_settings_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["KEY_NAMES", "Settings", "read_settings"]
+__all__ = [
+    "Settings",
+    "describe_bad_value",
+    "describe_settings",
+    "get_precedence",
+    "get_settings",
+    "is_from_file",
+    "is_typed",
+    "load_settings",
+]
+
+_META_SETTINGS = "cekat.settings"
+_META_CHOICE = "cekat.choice"
+_CHOICE = {"config", "profile"}  # the options that choose the settings
 
 _LOCAL_FILE = "cekat.toml"
 
-KEY_NAMES = ("api_key_file", "api_key_env")
-"""The settings for the API key. One of them in a profile overrides both defaults."""
+# The settings for the API key. One of them in a profile overrides both defaults.
+_KEY_NAMES = ("api_key_file", "api_key_env")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a file sets for a profile."""
 
     file: str = ""
+    profile: str | None = None
     values: dict[str, Any] = {}  # of the options, by their names with underscores
     has_own_key: bool = False  # the profile itself names the place of its key
     is_found_here: bool = False  # it is the file of the current folder, and nobody named it
 
 
-def read_settings(
+# From the weakest to the strongest.
+_SOURCES = (ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE)
+
+
+def get_precedence(context: click.Context, name: str) -> int:
+    """Return a number that is greater the stronger the source of an option's value is."""
+    source = context.get_parameter_source(name)
+    return _SOURCES.index(source) + 1 if source in _SOURCES else 0
+
+
+def is_typed(context: click.Context, name: str) -> bool:
+    """Whether an option is on the command line."""
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def is_from_file(context: click.Context, name: str) -> bool:
+    """Whether the value of an option is from the settings file."""
+    return context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
+
+
+def describe_bad_value(error: click.BadParameter) -> str | None:
+    """Return what is wrong with a value from a file or variable, and where it is.
+
+    ``None`` for a value that was typed: click's own text names its option.
+    """
+    if error.ctx is None or error.param is None or error.param.name is None:
+        return None
+    name = error.param.name
+    if is_from_file(error.ctx, name):
+        return f"{get_settings(error.ctx).file}: {name}: {error.message}"
+    is_from_variable = error.ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
+    return f"{error.param.envvar}: {error.message}" if is_from_variable else None
+
+
+def get_settings(context: click.Context) -> Settings:
+    """Return the settings of the file, for the chosen profile."""
+    settings: Settings = context.meta.get(_META_SETTINGS, Settings())
+    return settings
+
+
+def describe_settings(context: click.Context) -> str:
+    """Return which file and which profile the settings are from, in words."""
+    settings = get_settings(context)
+    if not settings.file:
+        return f"no file: neither {_LOCAL_FILE} nor {get_settings_path()}"
+    return f"{settings.file}, {f'profile {settings.profile}' if settings.profile else 'no profile'}"
+
+
+def load_settings(context: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Read the settings once the file and the profile are known, before any other option."""
+    choice: dict[str, str | None] = context.meta.setdefault(_META_CHOICE, {})
+    choice[str(param.name)] = value
+    if len(choice) < len(_CHOICE):
+        return
+    parameters = _find_settable(context.find_root().command)
+    settings = _read_settings(choice["config"], choice["profile"], parameters)
+    context.meta[_META_SETTINGS] = settings
+    # The places of a key have an order of precedence of their own: see api_key.py.
+    context.default_map = {
+        name: value for name, value in settings.values.items() if name not in _KEY_NAMES
+    }
+
+
+def _find_settable(program: click.Command) -> dict[str, click.Parameter]:
+    """Return the parameters of all commands that a settings file may set, by their names."""
+    commands = program.commands.values() if isinstance(program, click.Group) else [program]
+    return {
+        str(parameter.name): parameter
+        for command in commands
+        for parameter in command.params
+        if parameter.envvar and parameter.name not in _CHOICE
+    }
+
+
+def _read_settings(
     config: str | None, profile: str | None, parameters: Mapping[str, click.Parameter]
 ) -> Settings:
     """Return the settings for a profile.
@@ -68,10 +160,11 @@ def read_settings(
     profiles = table.pop("profiles", {})
     defaults = _read_table(table, file, kinds)
     chosen = _read_profile(profiles, profile, file, kinds)
-    if has_own_key := any(name in chosen for name in KEY_NAMES):
-        defaults = {name: value for name, value in defaults.items() if name not in KEY_NAMES}
+    if has_own_key := any(name in chosen for name in _KEY_NAMES):
+        defaults = {name: value for name, value in defaults.items() if name not in _KEY_NAMES}
     return Settings(
         file=file,
+        profile=profile,
         values=defaults | chosen,
         has_own_key=has_own_key,
         is_found_here=not config and file == _LOCAL_FILE,
@@ -170,8 +263,8 @@ def _read_table(table: dict[str, Any], where: str, kinds: Mapping[str, _Kind]) -
     values = {key.replace("-", "_"): value for key, value in table.items()}
     for key, value in values.items():
         _require_valid(key, value, where, kinds)
-    if all(name in values for name in KEY_NAMES):
-        raise ConfigurationError(f"{where}: write either {' or '.join(KEY_NAMES)}, not both")
+    if all(name in values for name in _KEY_NAMES):
+        raise ConfigurationError(f"{where}: write either {' or '.join(_KEY_NAMES)}, not both")
     return {key: kinds[key].convert(value) for key, value in values.items()}
 
 

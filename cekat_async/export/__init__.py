@@ -18,20 +18,34 @@ import typing
 from cekat_async.export.manifest import Counts, Filters, Manifest, Partition
 from cekat_async.export.report import ExportProgress, ExportReport
 from cekat_async.export.sinks.base import Interruptible, Lookup, Records, Sink
+from cekat_async.telemetry.export_events import (
+    CatchUpBegun,
+    ExportBegun,
+    ExportEnded,
+    ExportStepBegun,
+    ExportStepEnded,
+    PartitionEnded,
+)
 
 if typing.TYPE_CHECKING:
     from cekat_async.export.runner import export_conversations
     from cekat_async.export.sinks.registry import sink_for
 
 __all__ = [
+    "CatchUpBegun",
     "Counts",
+    "ExportBegun",
+    "ExportEnded",
     "ExportProgress",
     "ExportReport",
+    "ExportStepBegun",
+    "ExportStepEnded",
     "Filters",
     "Interruptible",
     "Lookup",
     "Manifest",
     "Partition",
+    "PartitionEnded",
     "Records",
     "Sink",
     "export_conversations",

@@ -229,7 +229,7 @@ async def _fetch_business_id(client: CekatClient) -> str | None:
     except NotSentError:
         raise
     except (CekatError, TimeoutError) as error:
-        _log.debug("the business of the account is not known: %s", error)
+        _log.debug("the business of the account is not known: %s", type(error).__name__)
         passes = isinstance(error, TimeoutError) or may_pass(error)
         return None if passes else ""
     return _get_business_id(page.items)

@@ -30,8 +30,7 @@ CREATE TABLE partitions (
 CREATE TABLE pages (seq INTEGER PRIMARY KEY, lines BLOB NOT NULL);
 CREATE TABLE names (seq INTEGER PRIMARY KEY, name NOT NULL);
 """
-# Sorted by SQLite, which takes a file for it where memory does not suffice. Grouping is faster than
-# a window over all names.
+# Grouping is faster than a window over all names.
 _FIND_REPLACED = """
 CREATE TEMP TABLE replaced AS SELECT value AS seq FROM (
     SELECT json_group_array(seq) AS versions, max(seq) AS latest
@@ -204,7 +203,7 @@ class Checkpoint:
             if not self._seq == stored == get_value("SELECT count(*) FROM names"):
                 raise sqlite3.DatabaseError("records are missing")
             database.execute("DROP TABLE IF EXISTS temp.replaced")
-            database.execute(_FIND_REPLACED)
+            self._file.sort(_FIND_REPLACED)
             return int(get_value("SELECT count(*) FROM temp.replaced"))
 
     def latest(self) -> Iterator[list[bytes]]:
@@ -237,8 +236,8 @@ class Checkpoint:
 
     def index_keys(self) -> None:
         """Make :meth:`known` fast."""
-        with self._file.writing() as database:
-            database.execute("CREATE INDEX IF NOT EXISTS by_name ON names (name)")
+        with self._file.reading():
+            self._file.sort("CREATE INDEX IF NOT EXISTS by_name ON names (name)")
 
     def known(self, keys: Collection[RecordKey]) -> set[RecordKey]:
         """Return those of some keys for which it holds a record."""

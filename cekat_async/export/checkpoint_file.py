@@ -141,6 +141,21 @@ class CheckpointFile:
             raise sqlite3.DatabaseError("a row is missing")
         return row[0]
 
+    def sort(self, statement: str) -> None:
+        """Execute a statement that sorts, outside of a transaction.
+
+        SQLite uses a temporary file for data that does not fit into its cache. Without a folder for
+        one, as in a container with a read-only root, it sorts in memory: 80 MB for a million keys.
+        """
+        database = self._get_database()
+        try:
+            database.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_IOERR_GETTEMPPATH:
+                raise
+            database.execute("PRAGMA temp_store = MEMORY")
+            database.execute(statement)
+
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Yield the open database, and translate its errors."""

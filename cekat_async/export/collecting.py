@@ -31,6 +31,7 @@ class Collector:
 
     Attributes:
         stored: How many records are in the checkpoint.
+        failures: The names of the classes of the permanent errors, by inbox id.
     """
 
     def __init__(
@@ -45,6 +46,12 @@ class Collector:
         self._tracker = tracker
         self._on_progress = on_progress
         self.stored = tracker.totals().fetched
+        self.failures: dict[str | None, str] = {}
+        self._stored_before = self.stored
+
+    def count_new(self) -> int:
+        """Return how many records this run has stored."""
+        return self.stored - self._stored_before
 
     async def collect(self, pages: AsyncGenerator[ConversationPage, None]) -> None:
         """Store all pages, and the errors of inboxes that failed permanently.
@@ -62,6 +69,7 @@ class Collector:
             if any(map(may_pass, error.errors)) or len(error.errors) == count:
                 raise
             errors = {one.inbox_id: str(one) for one in error.errors}
+            self.failures = {one.inbox_id: type(one).__name__ for one in error.errors}
         await self._worker.do(self._checkpoint.put_errors, errors)
 
     async def _store_all(self, pages: AsyncGenerator[ConversationPage, None]) -> None:

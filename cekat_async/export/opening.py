@@ -16,10 +16,12 @@ from cekat_async.export.checks import (
     require_same_filters,
 )
 from cekat_async.export.existing_target import ExistingTarget
+from cekat_async.redaction import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from pathlib import Path
 
     from cekat_async import CekatError
     from cekat_async.export.checkpoint import Checkpoint, Job
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from cekat_async.export.manifest import Manifest
     from cekat_async.export.sinks.base import Sink
 
-__all__ = ["OpenedExport", "open_export"]
+__all__ = ["OpenedExport", "name_target", "open_export"]
 
 
 class OpenedExport(NamedTuple):
@@ -184,3 +186,13 @@ def _may_be_replaced(existing: ExistingTarget, last: Manifest, wanted: Job, poli
         # It may be of another account, so that nothing can be added to it.
         return policy.replace or existing.is_empty()
     return not (is_same_selection(last.filters, wanted.filters) and existing.is_unchanged)
+
+
+def name_target(checkpoint: Path, sink: Sink) -> str:
+    """Return the target's name in a checkpoint, the same from every working directory."""
+    usual = sink.checkpoint
+    if usual is None:
+        return sink.target
+    # A checkpoint next to its target may be moved together with it.
+    is_beside = checkpoint.absolute() == usual.absolute()
+    return readable(usual.name if is_beside else str(usual.absolute()))

@@ -2,9 +2,17 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
-from cekat_async.export.manifest import Counts, Manifest
+import logging
+from typing import Any
 
-__all__ = ["ExportProgress", "ExportReport"]
+import msgspec
+
+from cekat_async.export.manifest import Counts, Manifest
+from cekat_async.models.forms.html_table import build_fields_table
+
+__all__ = ["ExportProgress", "ExportReport", "build_report"]
+
+_log = logging.getLogger("cekat_async")
 
 
 class ExportProgress(Counts, frozen=True, kw_only=True):
@@ -85,3 +93,40 @@ class ExportReport(ExportProgress, frozen=True, kw_only=True):
     def is_complete(self) -> bool:
         """Whether every partition is; ``manifest.partitions`` shows which is not, and why."""
         return self.manifest.complete
+
+    def _repr_html_(self) -> str:
+        state = "complete" if self.is_complete else "partial"
+        return build_fields_table(f"Export to {self.target}, {state}", self._summarize())
+
+    def _summarize(self) -> dict[str, Any]:
+        """Return what a notebook shows, by its label."""
+        failed = [one for one in self.manifest.partitions if one.error is not None]
+        return {
+            "conversations": self.conversations,
+            "in the target": self.manifest.conversations,
+            "account": self.manifest.account,
+            "began": self.manifest.began,
+            "ended": self.manifest.ended,
+            "seconds": round(self.seconds, 1),
+            "seconds waited for the quota": round(self.waited, 1),
+            "pages": self.pages,
+            "requests": self.requests,
+            "retries": self.retries,
+            "refused (429)": self.refused,
+            "malformed records": self.malformed_records,
+            "unknown fields": self.unknown_fields,
+            "mistyped fields": self.mistyped_fields,
+            "partitions": len(self.manifest.partitions),
+            "failed partitions": len(failed),
+        } | {f"inbox {one.inbox_id} failed": one.error for one in failed}
+
+
+def build_report(progress: ExportProgress, manifest: Manifest, target: str) -> ExportReport:
+    """Return the report of an export that has ended like this, and log its counts."""
+    _log.debug(
+        "%d pages brought %d records, %d of them again, in %d requests",
+        *(manifest.pages, manifest.fetched, manifest.repeats, manifest.requests),
+    )
+    facts = msgspec.structs.asdict(progress)
+    facts["conversations"] = manifest.fetched - manifest.repeats
+    return ExportReport(target=target, manifest=manifest, **facts)

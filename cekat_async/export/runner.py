@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from cekat_async import Position
 from cekat_async.config import require_count, require_text
@@ -16,15 +13,15 @@ from cekat_async.export.accounts import prepare_export
 from cekat_async.export.checkpoint import Checkpoint, Job, count_conversations
 from cekat_async.export.checks import Policy, build_filters, require_own_checkpoint
 from cekat_async.export.collecting import Collector
+from cekat_async.export.event_emitter import EventEmitter
 from cekat_async.export.existing_target import ExistingTarget
-from cekat_async.export.opening import OpenedExport, open_export
+from cekat_async.export.opening import OpenedExport, name_target, open_export
 from cekat_async.export.progress import ProgressTracker
 from cekat_async.export.publishing import Publication
-from cekat_async.export.report import ExportProgress, ExportReport
+from cekat_async.export.report import ExportProgress, ExportReport, build_report
 from cekat_async.export.sinks.base import Interruptible
 from cekat_async.export.sinks.registry import sink_for
 from cekat_async.export.worker import Worker, report_until_done
-from cekat_async.redaction import readable
 from cekat_async.resources.listing import takes_page_size
 
 if TYPE_CHECKING:
@@ -39,8 +36,6 @@ if TYPE_CHECKING:
     from cekat_async.export.sinks.base import Sink
 
 __all__ = ["Export", "export_conversations"]
-
-_log = logging.getLogger("cekat_async")
 
 
 @takes_page_size
@@ -168,6 +163,7 @@ class Export:
         if checkpoint is not None:
             require_own_checkpoint(Path(checkpoint), self._sink)
         self._worker = Worker()
+        self._events = EventEmitter(client)
         self._tracker: ProgressTracker | None = None
         self._collector: Collector | None = None
 
@@ -212,25 +208,9 @@ class Export:
             # Later would be too late: something has been written by then.
             require_count("page_size", page_size)
             require_count("concurrency", concurrency)
-            tracker = self._tracker = ProgressTracker(self._client)
-            opened = await self._worker.do_interruptibly(
-                lambda: self._open(Policy(**policy)), self._interrupt_sink
-            )
-            job = await prepare_export(
-                self._client,
-                self._checkpoint,
-                self._worker,
-                opened,
-                page_size,
-                on_malformed,
-                is_comparable=self._is_lasting or bool(opened.last),
-            )
-            tracker.resume(await self._worker.do(self._checkpoint.counts), opened.expected)
-            async with tracker.watch_limiter():
-                self._collector = Collector(self._checkpoint, self._worker, tracker, on_progress)
-                pages = await self._open_walks(job.filters, page_size, concurrency, on_malformed)
-                await self._collector.collect(pages)
-                await self._publish(tracker, opened, job, on_progress)
+            checked = Policy(**policy)
+            with self._events.export(self._filters, checked, lambda: self.report):
+                await self._run_steps(checked, page_size, concurrency, on_progress, on_malformed)
         finally:
             try:
                 await self._worker.do(self._close)
@@ -240,26 +220,51 @@ class Export:
         assert self.report is not None  # noqa: S101 - for type checkers
         return self.report
 
+    async def _run_steps(
+        self,
+        policy: Policy,
+        page_size: int,
+        concurrency: int,
+        on_progress: Callable[[ExportProgress], object],
+        on_malformed: Callable[[MalformedRecord], object],
+    ) -> None:
+        tracker = self._tracker = ProgressTracker(self._client)
+        opened = await self._worker.do_interruptibly(
+            lambda: self._open(policy), self._interrupt_sink
+        )
+        job = await prepare_export(
+            self._client,
+            self._checkpoint,
+            self._worker,
+            opened,
+            page_size,
+            on_malformed,
+            is_comparable=self._is_lasting or bool(opened.last),
+        )
+        tracker.resume(await self._worker.do(self._checkpoint.counts), opened.expected)
+        async with tracker.watch_limiter():
+            collector = self._collector = Collector(
+                self._checkpoint, self._worker, tracker, on_progress
+            )
+            with self._events.step("collect", collector.count_new):
+                pages = await self._open_walks(job.filters, page_size, concurrency, on_malformed)
+                await collector.collect(pages)
+                partitions = await self._worker.do(self._checkpoint.partitions)
+                self._events.end_partitions(partitions.values(), collector.failures)
+            with self._events.step("publish", lambda: tracker.published or 0):
+                await self._publish(tracker, opened, job, on_progress)
+
     def _open(self, policy: Policy) -> OpenedExport:
         began = datetime.now(UTC)
         wanted = Job(
             account=self._account,
             key_fingerprint=self._client.account,
-            target=self._name_target(),
+            target=name_target(self._checkpoint.path, self._sink),
             filters=self._filters.resolve(began),
             began=began,
         )
         check = self._worker.check
         return open_export(self._checkpoint, self._sink, wanted, policy, check)
-
-    def _name_target(self) -> str:
-        """Return the target's name in a checkpoint, the same from every working directory."""
-        usual = self._sink.checkpoint
-        if usual is None:
-            return self._sink.target
-        # A checkpoint next to its target may be moved together with it.
-        is_beside = self._checkpoint.path.absolute() == usual.absolute()
-        return readable(usual.name if is_beside else str(usual.absolute()))
 
     async def _open_walks(
         self,
@@ -281,11 +286,12 @@ class Export:
         }
         inbox_ids = [inbox_id for inbox_id in positions if inbox_id is not None]
         if not inbox_ids:
-            return self._client.conversations.list(**options).tracked_pages(positions)
-        listing = self._client.conversations.across(
-            inbox_ids, concurrency=concurrency, keep_going=len(inbox_ids) > 1, **options
-        )
-        return listing.tracked_pages(positions)
+            listing = self._client.conversations.list(**options)
+        else:
+            listing = self._client.conversations.across(
+                inbox_ids, concurrency=concurrency, keep_going=len(inbox_ids) > 1, **options
+            )
+        return self._events.watch(listing.tracked_pages(positions), positions)
 
     async def _publish(
         self,
@@ -324,7 +330,7 @@ class Export:
         finally:
             # Also after a cancellation, which may have been too late.
             for manifest in published:
-                self.report = _build_report(tracker.progress(), manifest, self._sink.target)
+                self.report = build_report(tracker.progress(), manifest, self._sink.target)
 
     def _interrupt(self) -> None:
         self._checkpoint.interrupt()
@@ -337,13 +343,3 @@ class Export:
     def _close(self) -> None:
         self._sink.close()
         self._checkpoint.close()
-
-
-def _build_report(progress: ExportProgress, manifest: Manifest, target: str) -> ExportReport:
-    _log.debug(
-        "%d pages brought %d records, %d of them again, in %d requests",
-        *(manifest.pages, manifest.fetched, manifest.repeats, manifest.requests),
-    )
-    facts = msgspec.structs.asdict(progress)
-    facts["conversations"] = manifest.fetched - manifest.repeats
-    return ExportReport(target=target, manifest=manifest, **facts)

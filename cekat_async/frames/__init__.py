@@ -1,4 +1,30 @@
-"""Records as tables: the columns of a table, and its Arrow arrays.
+"""A listing as a table: an Arrow table, a polars or pandas DataFrame, or a stream of batches.
 
-Start with ``columns.py``. ``arrow.py`` needs the library pyarrow.
+>>> frame = await to_pandas(cekat.conversations.list(), timezone="Asia/Jakarta")
+>>> frame.groupby("handled_by_name").size()
+
+Start reading in ``dataframes.py``. ``columns.py`` has the columns of every table, also those of
+exports, and ``arrow.py`` builds Arrow arrays of them.
 """
+
+# ruff: noqa: PLC0415 - some names are imported on first use, see the end of the file
+
+import typing
+
+if typing.TYPE_CHECKING:
+    from cekat_async.frames.dataframes import arrow_batches, to_arrow, to_pandas, to_polars
+
+__all__ = ["arrow_batches", "to_arrow", "to_pandas", "to_polars"]
+
+if not typing.TYPE_CHECKING:  # pragma: no branch
+    # They need asyncio, which takes longer to import than the columns, which are all that an
+    # export needs.
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            from cekat_async.frames import dataframes
+
+            return getattr(dataframes, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -1,106 +1,154 @@
-"""Records as Arrow arrays, built from buffers.
-
-``pyarrow.array`` does the same, but it imports pandas if that is installed. That takes 45 MB, and
-a third of a second in which no other thread runs.
-"""
+"""Records as Arrow record batches and tables, built column by column."""
 
 from __future__ import annotations
 
-from array import array
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate, chain
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from cekat_async import MissingExtraError
-from cekat_async.frames.columns import COLUMNS, build_row
+from cekat_async import Conversation
+from cekat_async.frames.arrow_arrays import build_from_buffers, fill, get_offsets, pack_bits
+from cekat_async.frames.columns import COLUMNS, encode_json, read_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    import msgspec
+
+    from cekat_async import Label
+    from cekat_async.frames.arrow_arrays import Arrays
+    from cekat_async.frames.columns import Column
 
 __all__ = ["ArrowBuilder"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
+# The first and the last moment that Python has a datetime for.
+_FIRST = datetime.min.replace(tzinfo=UTC) - _EPOCH
+_LAST = datetime.max.replace(tzinfo=UTC) - _EPOCH
 _LABEL = ("id", "name", "color")
 
 
 class ArrowBuilder:
     """Builds record batches and tables, which all have the same schema.
 
-    Attributes:
-        pyarrow: The library, which is imported when this is created.
-        schema: The schema of every table.
+    Args:
+        arrays: Builds the arrays.
+        columns: The columns of the tables.
+        timezone: The IANA name of the zone of all times in the tables.
 
-    Raises:
-        MissingExtraError: The extra ``parquet`` is not installed.
+    Attributes:
+        pyarrow: The library.
+        schema: The schema of every table.
     """
 
-    def __init__(self) -> None:
-        try:
-            import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise MissingExtraError(
-                "Parquet needs pyarrow: pip install 'cekat-async[parquet]'"
-            ) from error
-        self.pyarrow: Any = pa
+    def __init__(
+        self, arrays: Arrays, columns: Sequence[Column] = COLUMNS, timezone: str = "UTC"
+    ) -> None:
+        self.pyarrow: Any = arrays.pyarrow
+        self._arrays = arrays
         self._text = self.pyarrow.string()
-        self._time = self.pyarrow.timestamp("us", tz="UTC")
-        self._label = self.pyarrow.struct([(field, self._text) for field in _LABEL])
-        self._labels = self.pyarrow.list_(self._label)
-        types = [self._choose_type(column.name, column.kind) for column in COLUMNS]
-        self._builders = [build for _, build in types]
+        self._time = self.pyarrow.timestamp("us", tz=timezone)
+        self._label = self.pyarrow.struct([(name, self._text) for name in _LABEL])
+        # Near the ends of the calendar, a moment in UTC may have no datetime in another zone.
+        margin = timedelta() if timezone == "UTC" else _DAY
+        self._first, self._last = _FIRST + margin, _LAST - margin
+        self._columns = [(column, *self._choose_type(column)) for column in columns]
         self.schema: Any = self.pyarrow.schema(
-            [(column.name, type_) for column, (type_, _) in zip(COLUMNS, types, strict=True)]
+            [(column.name, type_) for column, type_, _ in self._columns]
         )
 
-    def _choose_type(self, name: str, kind: str) -> tuple[Any, Callable[[Sequence[Any]], Any]]:
-        if name == "labels":
-            return self._labels, self._build_labels
-        if kind == "time":
-            return self._time, self._build_times
-        return self._text, self._build_texts
+    def _choose_type(self, column: Column) -> tuple[Any, Callable[[Sequence[Any]], Any]]:
+        if column.name == "labels":
+            return self.pyarrow.list_(self._label), self._build_labels
+        match column.kind:
+            case "time":
+                return self._time, self._build_times
+            case "boolean":
+                return self.pyarrow.bool_(), self._build_booleans
+            case "json":
+                return self._text, self._build_json
+            case "raw":
+                return self._text, self._build_raw
+            case _:
+                return self._text, self._arrays.build_texts
 
-    def build_batch(self, records: list[bytes]) -> Any:
-        """Return records as a record batch."""
-        columns = zip(*[build_row(record) for record in records], strict=True)
-        arrays = [build(values) for build, values in zip(self._builders, columns, strict=True)]
+    def build_batch(self, records: Sequence[bytes]) -> Any:
+        """Return conversations, each as JSON, as a record batch."""
+        values = zip(*map(read_fields, records), strict=True)
+        fields = dict(zip(Conversation.__struct_fields__, values, strict=False))
+        return self.build_fields({**fields, "": records})
+
+    def build_fields(self, fields: Mapping[str, Sequence[Any]]) -> Any:
+        """Return records as a record batch.
+
+        Args:
+            fields: The values of each field under its name, and the records as JSON under ``""``.
+                A field that is missing has no values.
+        """
+        arrays = [
+            self._build_column(type_, build, column.get_parts(fields.get(column.field, ())))
+            for column, type_, build in self._columns
+        ]
         return self.pyarrow.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def build_table(self, batches: list[Any]) -> Any:
         """Return a table of batches, without copying them."""
         return self.pyarrow.Table.from_batches(batches, self.schema)
 
-    def _build_array(
-        self, type_: Any, values: Sequence[Any], *data: Any, children: Any = None
+    def _build_column(
+        self, type_: Any, build: Callable[[Sequence[Any]], Any], values: Sequence[Any]
     ) -> Any:
-        """Return an array of its buffers, and of a bitmap of the values that are not ``None``."""
-        buffers = [self._build_validity(values), *map(self.pyarrow.py_buffer, data)]
-        return self.pyarrow.Array.from_buffers(type_, len(values), buffers, children=children)
+        # Some columns are empty for all records of an account.
+        if not any(values) and values.count(None) == len(values):
+            return self.pyarrow.nulls(len(values), type_)
+        return build(values)
 
-    def _build_validity(self, values: Sequence[Any]) -> Any:
-        if None not in values:
-            return None
-        bits = sum((value is not None) << place for place, value in enumerate(values))
-        return self.pyarrow.py_buffer(bits.to_bytes((len(values) + 7) // 8, "little"))
+    def _build_encoded(
+        self, texts: Sequence[bytes | msgspec.Raw], validity: bytes | None = None
+    ) -> Any:
+        return build_from_buffers(
+            self.pyarrow, self._text, len(texts), validity, get_offsets(texts), b"".join(texts)
+        )
 
-    def _build_texts(self, values: Sequence[str | None]) -> Any:
-        texts = [(value or "").encode() for value in values]
-        return self._build_array(self._text, values, _build_offsets(texts), b"".join(texts))
+    def _build_json(self, values: Sequence[Any]) -> Any:
+        filled, validity = fill(values, "")
+        return self._build_encoded([*map(encode_json, filled)], validity)
+
+    def _build_raw(self, records: Sequence[bytes | msgspec.Raw]) -> Any:
+        texts = self._build_encoded(records)
+        try:
+            texts.validate(full=True)
+        except self.pyarrow.ArrowInvalid:  # not UTF-8
+            decoded = [bytes(record).decode(errors="replace") for record in records]
+            return self._arrays.build_texts(decoded)
+        return texts
 
     def _build_times(self, values: Sequence[datetime | None]) -> Any:
-        times = array("q", [(value - _EPOCH) // _MICROSECOND if value else 0 for value in values])
-        return self._build_array(self._time, values, times)
+        times = [None if value is None else value - _EPOCH for value in values]
+        known = [*filter(None, times)]
+        if known and (min(known) < self._first or max(known) > self._last):
+            times = [
+                time if time is not None and self._first <= time <= self._last else None
+                for time in times
+            ]
+        return self._arrays.build_times(times, self._time)
 
-    def _build_labels(self, values: Sequence[str | None]) -> Any:
-        lists: list[list[dict[str, str]]] = [msgspec.json.decode(value or "[]") for value in values]
-        labels = list(chain.from_iterable(lists))
-        fields = [self._build_texts([label.get(name) for label in labels]) for name in _LABEL]
-        structs = self._build_array(self._label, labels, children=fields)
-        return self._build_array(self._labels, values, _build_offsets(lists), children=[structs])
+    def _build_booleans(self, values: Sequence[bool | None]) -> Any:
+        booleans, validity = fill(values, 0)
+        bits = pack_bits(bytes(booleans))
+        return build_from_buffers(self.pyarrow, self.pyarrow.bool_(), len(values), validity, bits)
 
-
-def _build_offsets(parts: Sequence[bytes] | Sequence[list[Any]]) -> array[int]:
-    """Return the offset of each part, and the end of the last one, as 32-bit integers."""
-    return array("i", accumulate(map(len, parts), initial=0))
+    def _build_labels(self, values: Sequence[tuple[Label, ...] | None]) -> Any:
+        lists, validity = fill(values, ())
+        labels = [*chain.from_iterable(lists)]
+        texts = [
+            self._build_column(self._text, self._arrays.build_texts, [*map(get, labels)])
+            for get in map(attrgetter, _LABEL)
+        ]
+        pa = self.pyarrow
+        structs = build_from_buffers(pa, self._label, len(labels), None, children=texts)
+        offsets = get_offsets(lists)
+        type_ = pa.list_(self._label)
+        return build_from_buffers(pa, type_, len(lists), validity, offsets, children=[structs])

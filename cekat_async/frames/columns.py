@@ -1,21 +1,21 @@
-"""The columns of a table of conversations, and the row that a record makes."""
+"""The columns of a table of records, and the row that a conversation makes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
 from hashlib import blake2b
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
-from cekat_async import DecodeError, decode_conversation, record_id
+from cekat_async import Conversation, DecodeError, decode_conversation, record_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-
-    from cekat_async import Conversation, MessagePreview
 
 __all__ = [
     "COLUMNS",
@@ -25,9 +25,12 @@ __all__ = [
     "build_row",
     "describe_differences",
     "describe_missing",
+    "encode_json",
+    "get_columns",
+    "read_fields",
 ]
 
-Kind: TypeAlias = Literal["text", "time", "json", "raw", "bytes"]
+Kind: TypeAlias = Literal["text", "time", "boolean", "json", "raw", "bytes"]
 Row: TypeAlias = "tuple[str | datetime | None, ...]"
 
 
@@ -36,22 +39,48 @@ class Column:
     """A column of a table.
 
     ``text`` is a string, ``time`` an aware datetime in UTC, ``json`` the text of a JSON value, and
-    ``raw`` the whole record exactly as the API sent it, as text. ``bytes`` are bytes, for columns
-    that only some databases have. Every value except ``id`` and ``raw`` can be ``None``.
+    ``raw`` the whole record exactly as the API sent it, as text. ``boolean`` is for inboxes, and
+    ``bytes`` for columns that only some databases have. Every value except ``id`` and ``raw`` can
+    be ``None``.
 
     Attributes:
         name: Its name.
         kind: The kind of its values.
-        value: Returns its value for a conversation.
+        field: The field of the record that it is taken from; empty for ``raw``.
+        part: Returns the column's value for the field's value, if that is not ``None``. Without it,
+            both are the same.
     """
 
     name: str
     kind: Kind
-    value: Callable[[Conversation], Any]
+    field: str
+    part: Callable[[Any], Any] | None = None
+
+    def get_parts(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return the column's values for values of its field."""
+        part = self.part
+        return (
+            values
+            if part is None
+            else [value if value is None else part(value) for value in values]
+        )
+
+    def convert(self, value: Any) -> Any:
+        """Return the column's value for a value of its field."""
+        if value is not None and self.part is not None:
+            value = self.part(value)
+        convert = _CONVERT.get(self.kind)
+        return value if convert is None else convert(value)
+
+
+encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+"""Returns a value of a ``json`` column as JSON."""
 
 
 def _json(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
+    if isinstance(value, tuple):  # labels
+        value = [label.to_dict() for label in value]
+    return None if value is None else encode_json(value).decode()
 
 
 def _utc(moment: datetime | None) -> datetime | None:
@@ -61,68 +90,115 @@ def _utc(moment: datetime | None) -> datetime | None:
         return None
 
 
-def _message(preview: MessagePreview | None) -> str | None:
-    return preview.message if preview else None
+def _get_extra(extra: dict[str, Any]) -> dict[str, Any] | None:
+    return extra or None
 
 
-def _moment(preview: MessagePreview | None) -> datetime | None:
-    return _utc(preview.created_at) if preview else None
-
+_MESSAGE, _MOMENT = attrgetter("message"), attrgetter("created_at")
+_EXTRA = Column("extra", "json", "extra", _get_extra)
+# The last one. It is taken from the record's bytes.
+_RAW = Column("raw", "raw", "")
 
 COLUMNS: tuple[Column, ...] = (
-    Column("id", "text", lambda c: c.id),
-    Column("inbox_id", "text", lambda c: c.inbox_id),
-    Column("inbox_name", "text", lambda c: c.inbox_name),
-    Column("platform_type", "text", lambda c: c.platform_type and c.platform_type.value),
-    Column("stage_status", "text", lambda c: c.stage_status and c.stage_status.value),
-    Column("contact_id", "text", lambda c: c.contact_id),
-    Column("contact_name", "text", lambda c: c.contact_name),
-    Column("contact_phone", "text", lambda c: c.contact_phone),
-    Column("handled_by_id", "text", lambda c: c.handled_by_id),
-    Column("handled_by_name", "text", lambda c: c.handled_by_name),
-    Column("notes", "text", lambda c: c.notes),
-    Column("labels", "json", lambda c: _json([label.to_dict() for label in c.labels])),
-    Column("first_message", "text", lambda c: _message(c.first_message)),
-    Column("first_message_at", "time", lambda c: _moment(c.first_message)),
-    Column("last_message", "text", lambda c: _message(c.last_message)),
-    Column("last_message_at", "time", lambda c: _moment(c.last_message)),
-    Column("additional_data", "json", lambda c: _json(c.additional_data)),
-    Column("created_at", "time", lambda c: _utc(c.created_at)),
-    Column("resolved_at", "time", lambda c: _utc(c.resolved_at)),
-    Column("resolved_by_id", "text", lambda c: c.resolved_by_id),
-    Column("resolved_by_name", "text", lambda c: c.resolved_by_name),
-    Column("pipeline", "json", lambda c: _json(c.pipeline)),
-    Column("collaborators", "json", lambda c: _json(c.collaborators)),
-    Column("last_message_by_human", "json", lambda c: _json(c.last_message_by_human)),
-    Column("extra", "json", lambda c: _json(c.extra or None)),
-    # The last one. `build_row` takes it from the record, not from the conversation.
-    Column("raw", "raw", lambda _: None),
+    Column("id", "text", "id"),
+    Column("inbox_id", "text", "inbox_id"),
+    Column("inbox_name", "text", "inbox_name"),
+    Column("platform_type", "text", "platform_type", str),
+    Column("stage_status", "text", "stage_status", str),
+    Column("contact_id", "text", "contact_id"),
+    Column("contact_name", "text", "contact_name"),
+    Column("contact_phone", "text", "contact_phone"),
+    Column("handled_by_id", "text", "handled_by_id"),
+    Column("handled_by_name", "text", "handled_by_name"),
+    Column("notes", "text", "notes"),
+    Column("labels", "json", "labels"),
+    Column("first_message", "text", "first_message", _MESSAGE),
+    Column("first_message_at", "time", "first_message", _MOMENT),
+    Column("last_message", "text", "last_message", _MESSAGE),
+    Column("last_message_at", "time", "last_message", _MOMENT),
+    Column("additional_data", "json", "additional_data"),
+    Column("created_at", "time", "created_at"),
+    Column("resolved_at", "time", "resolved_at"),
+    Column("resolved_by_id", "text", "resolved_by_id"),
+    Column("resolved_by_name", "text", "resolved_by_name"),
+    Column("pipeline", "json", "pipeline"),
+    Column("collaborators", "json", "collaborators"),
+    Column("last_message_by_human", "json", "last_message_by_human"),
+    _EXTRA,
+    _RAW,
 )
 """The columns of a table of conversations, in this order: the fields that the API documents, others
 that live accounts send, all fields that this version does not know (``extra``), and the record."""
 
-_VALUES = tuple(column.value for column in COLUMNS[:-1])
-_NO_VALUES = (None,) * (len(COLUMNS) - 2)
 _SHOWN = 5
+
+
+def get_columns(record_type: type[Any]) -> tuple[Column, ...]:
+    """Return the columns of a table of records of one type, in order.
+
+    Those of conversations are :data:`COLUMNS`. Other records have a column for each field, then
+    ``extra`` and ``raw``.
+    """
+    if record_type is Conversation:
+        return COLUMNS
+    fields = [field for field in msgspec.structs.fields(record_type) if field.name != "extra"]
+    return (*[_build_column(field) for field in fields], _EXTRA, _RAW)
+
+
+def _build_column(field: msgspec.structs.FieldInfo) -> Column:
+    from msgspec import inspect  # noqa: PLC0415 - an export needs no types of fields
+
+    type_ = inspect.type_info(field.type)
+    options = type_.types if isinstance(type_, inspect.UnionType) else (type_,)
+    for option in options:
+        if isinstance(option, inspect.StrType):
+            return Column(field.name, "text", field.name)
+        if isinstance(option, inspect.EnumType):
+            return Column(field.name, "text", field.name, str)
+        if isinstance(option, inspect.DateTimeType):
+            return Column(field.name, "time", field.name)
+        if isinstance(option, inspect.BoolType):
+            return Column(field.name, "boolean", field.name)
+    return Column(field.name, "json", field.name)
+
+
+_FIELDS = Conversation.__struct_fields__
+_CONVERT: dict[Kind, Callable[[Any], Any]] = {"time": _utc, "json": _json}
+
+
+def _build_getter(column: Column) -> Callable[[tuple[Any, ...]], Any]:
+    """Return a function that returns a column's value for the fields of a conversation."""
+    index = _FIELDS.index(column.field)
+    if column.part is None and column.kind not in _CONVERT:
+        return itemgetter(index)
+    return lambda fields: column.convert(fields[index])
+
+
+_VALUES = tuple(_build_getter(column) for column in COLUMNS[:-1])
 
 
 def build_row(raw: bytes) -> Row:
     """Return the row of a record, in the order of :data:`COLUMNS`.
 
-    A malformed record has only an id and ``raw``. If it has no readable id, its id is ``odd:`` and
-    a hash of its bytes, so that a table contains it once.
+    A malformed record has only an id and ``raw``.
     """
-    text = raw.decode(errors="replace")
+    fields = read_fields(raw)
+    return (*[value(fields) for value in _VALUES], raw.decode(errors="replace"))
+
+
+def read_fields(raw: bytes) -> tuple[Any, ...]:
+    """Return the fields of a conversation, in the order of its type.
+
+    A malformed record has only an id. If that is not readable, its id is ``odd:`` and a hash of its
+    bytes, so that a table contains it once.
+    """
     try:
-        conversation = decode_conversation(raw)
+        return astuple(decode_conversation(raw))
     except DecodeError:
-        return (_get_malformed_id(raw), *_NO_VALUES, text)
-    return (*[value(conversation) for value in _VALUES], text)
-
-
-def _get_malformed_id(raw: bytes) -> str:
-    id_ = record_id(raw)
-    return f"odd:{blake2b(raw, digest_size=16).hexdigest()}" if id_ is None else id_
+        id_ = record_id(raw)
+        if id_ is None:
+            id_ = f"odd:{blake2b(raw, digest_size=16).hexdigest()}"
+        return tuple([id_ if name == "id" else None for name in _FIELDS])
 
 
 def describe_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:

@@ -19,8 +19,8 @@ timestamp ``09:51:19`` belongs to a conversation created at ``05:47:16+00:00`` w
 is of ``09:24:23+00:00``; read in the zone of Jakarta it would lie before both.
 """
 
-from cekat_async.models.base import PlatformType
 from cekat_async.models.conversation import Conversation, Label, MessagePreview, StageStatus
+from cekat_async.models.fields import PlatformType
 from cekat_async.models.inbox import Inbox
 from cekat_async.models.malformed import MalformedRecord
 

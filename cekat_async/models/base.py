@@ -1,101 +1,59 @@
-"""What all record types share: the base classes, open enums, and the fields nobody knows."""
+"""The base of all record types: unknown fields, the JSON form, and how they are shown."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeAlias
+from typing import Any, ClassVar, Required, Self
 
 import msgspec
 
-__all__ = ["Extra", "IdentifiedRecord", "OpenEnum", "PlatformType", "Record", "Timestamp"]
+from cekat_async.errors import DecodeError
+from cekat_async.models.fields import NO_EXTRA, Extra, Id, OpenEnum
+from cekat_async.models.forms.html_table import build_fields_table
+from cekat_async.models.forms.json_object import JsonMapping
+from cekat_async.models.malformed import MalformedRecord
+from cekat_async.models.record_shape import RecordShape, get_shape
+from cekat_async.models.steps import run_steps
+from cekat_async.redaction import one_line
 
+__all__ = ["IdentifiedRecord", "Record"]
 
-class OpenEnum(StrEnum):
-    """A set of known strings that also accepts unknown ones, and keeps them unchanged."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        if not isinstance(value, str):
-            return None
-        # Not added to the class: it equals, hashes and pickles as its string, and a million
-        # different unknown values leave nothing behind.
-        member = str.__new__(cls, value)
-        member._name_ = value
-        member._value_ = value
-        return member
-
-    @property
-    def is_known(self) -> bool:
-        """Whether this version of the package knows the value."""
-        return self.value in type(self)._value2member_map_
-
-
-class PlatformType(OpenEnum):
-    """The channel of a conversation or an inbox; unknown channels are kept unchanged."""
-
-    WHATSAPP = "whatsapp"
-    LIVECHAT = "livechat"
-    MESSENGER = "messenger"
-    INSTAGRAM = "instagram"
-    # From other pages of the API's documentation (API.md).
-    TELEGRAM = "telegram"
-
-
-class Extra(dict[str, Any]):
-    """The fields of a record that are unknown or of another type, as plain JSON values.
-
-    A class of its own, because no JSON decodes to it: should the API one day send a field named
-    ``extra``, it is kept like any other unknown field, and does not end up as this one. It cannot
-    be changed, so that the many records without unknown fields can share one that is empty.
-    """
-
-    __slots__ = ()
-
-    def _refuse(self: Any, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("the extra fields of a record cannot be changed; copy them with dict()")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        # By its names alone: the values may be lists and objects. Equal ones have equal names.
-        return hash(frozenset(self))
-
-    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, Any]]]:
-        return type(self), (dict(self),)
-
-
-_NO_EXTRA = Extra()
+# Characters of a value in a repr.
+_LONGEST_SHOWN = 60
 
 
 class Record(
-    msgspec.Struct,
+    JsonMapping,
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
-    repr_omit_defaults=True,
     # A record cannot come to hold itself, so that the collector need not look at it: a list of
     # them is a third cheaper to build.
     gc=False,
 ):
-    """What all records share. Two are equal when all their fields are.
+    """The base of all records. Two are equal when all their fields are.
 
     Unknown fields are refused by the plain decoder of :mod:`msgspec`, so that the fast path
     notices them; the package's own decoding keeps them in ``extra``. To read a record back from
-    JSON use :func:`cekat_async.decode_conversation`, not ``msgspec.json.decode``.
+    JSON use :meth:`from_json`, not ``msgspec.json.decode``, and to write one use :meth:`to_json`:
+    ``msgspec.json.encode`` writes another form, with ``extra`` as an object.
+
+    A record is also a read-only mapping, with the items of its :meth:`to_dict`. Its ``repr`` has
+    its id and what is not personal, because it ends up in logs.
     """
 
-    extra: Extra = _NO_EXTRA
+    extra: Extra = NO_EXTRA
 
-    # What few records have: where it is None, it was probably not sent.
+    # Fields that few records have: one that is None was probably not sent.
     _rare: ClassVar[frozenset[str]] = frozenset()
+    # The fields that the repr shows: no names and no messages.
+    _shown: ClassVar[tuple[str, ...]] = ("id",)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values under the API's names, unknown fields included.
 
-        Timestamps are ISO 8601 text with their zone, to the millisecond (to the microsecond
-        where that is needed), as the API writes them.
+        A mistyped field has its original value. Timestamps are ISO 8601 text with their zone, to
+        the millisecond (to the microsecond where that is needed), as the API writes them.
         """
         fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "extra"}
         return {
@@ -104,17 +62,63 @@ class Record(
             if value is not None or name not in self._rare
         } | self.extra
 
+    @classmethod
+    def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
+        """Return one record from its JSON, as a line of an export or ``page.raw`` holds it.
 
-_Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
-Timestamp: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-"""One without a zone is rejected here, and gets UTC on the decoder's tolerant path, so that pages
-without such timestamps need no check of each."""
+        Unknown fields, fields of another type and timestamps without a zone are read as in a page.
+
+        Raises:
+            DecodeError: It is malformed: not JSON, not an object, or without a readable id.
+                ``field`` says where. A label and a message preview need no id.
+        """
+        data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
+        shape: RecordShape[Self] = get_shape(cls)
+        record = run_steps(shape.decode(0, data, set()))
+        if isinstance(record, MalformedRecord):
+            message = f"not a valid {cls.__name__}: {record.reason} at {record.field}"
+            raise DecodeError(message, field=record.field, raw=record.raw)
+        return record
+
+    @classmethod
+    def _json_fields(cls) -> dict[str, Any]:
+        return {
+            field.name: Required[field.type] if field.required else field.type
+            for field in msgspec.structs.fields(cls)
+            if field.name != "extra"
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        # Not by way of the whole dict, because `dict(record)` asks for each item.
+        if name in self.extra:
+            return self.extra[name]
+        if name == "extra" or name not in self.__struct_fields__:
+            raise KeyError(name)
+        value = getattr(self, name)
+        if value is None and name in self._rare:
+            raise KeyError(name)
+        return _plain(value)
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        values = {name: getattr(self, name) for name in self._shown}
+        return [
+            (name, one_line(_plain(value), _LONGEST_SHOWN))
+            for name, value in values.items()
+            if value is not None
+        ]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def _repr_html_(self) -> str:
+        return build_fields_table(repr(self), self.to_dict())
 
 
 class IdentifiedRecord(Record, frozen=True, kw_only=True):
     """A record with an id of its own, by which it is hashed."""
 
-    id: _Id
+    id: Id
 
     def __hash__(self) -> int:
         return hash(self.id)

@@ -6,13 +6,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from cekat_async.models.base import IdentifiedRecord, OpenEnum, PlatformType, Record, Timestamp
+from cekat_async.models.base import IdentifiedRecord, Record
+from cekat_async.models.fields import OpenEnum, PlatformType, Timestamp
 
-__all__ = ["Conversation", "Label", "MessagePreview", "StageStatus", "describe_unknown_status"]
+__all__ = [
+    "Conversation",
+    "Label",
+    "MessagePreview",
+    "StageStatus",
+    "decode_conversation",
+    "describe_unknown_status",
+]
 
 
 class StageStatus(OpenEnum):
-    """Where a conversation stands. ``StageStatus.ASSIGNED == "assigned"``.
+    """The stage of a conversation. ``StageStatus.ASSIGNED == "assigned"``.
 
     An unknown status is kept unchanged: ``StageStatus("snoozed") == "snoozed"``.
     """
@@ -54,6 +62,7 @@ class MessagePreview(Record, frozen=True, kw_only=True):
     """The first or the last message of a conversation, as the listing shows it."""
 
     _rare = frozenset({"message", "created_at"})
+    _shown = ("created_at",)
 
     message: str | None = None
     created_at: Timestamp | None = None
@@ -70,7 +79,7 @@ else:
 
 
 class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
-    """One conversation of the inbox. Only ``id`` is always there (API.md).
+    """One conversation of an inbox. Only ``id`` is always there.
 
     Hashed by its ``id``. A phone number is digits without a ``+``.
 
@@ -79,6 +88,7 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
     """
 
     _rare = frozenset({"pipeline", "collaborators", "last_message_by_human"})
+    _shown = ("id", "platform_type", "stage_status")
 
     inbox_id: str | None = None
     contact_id: str | None = None
@@ -108,3 +118,8 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, "labels", ())  # type: ignore[unreachable]
         if self.additional_data is None:
             msgspec.structs.force_setattr(self, "additional_data", {})  # type: ignore[unreachable]
+
+
+def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
+    """Return one conversation from its JSON. Short for :meth:`Conversation.from_json`."""
+    return Conversation.from_json(raw)

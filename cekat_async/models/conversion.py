@@ -8,23 +8,32 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Optional, TypeAlias
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import msgspec
 
-from cekat_async.models import PlatformType, StageStatus
-from cekat_async.models.base import Timestamp
+from cekat_async.models.fields import OpenEnum, Timestamp
 from cekat_async.models.json_scanner import UNDECODABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Convert", "Converted", "decode_any", "get_converter", "parse_timestamp"]
+__all__ = [
+    "ANY_VALUE",
+    "Convert",
+    "Converted",
+    "decode_any",
+    "decode_leniently",
+    "get_converter",
+    "parse_timestamp",
+    "without_null",
+]
 
 Converted: TypeAlias = "tuple[Any, bool]"
 """A field's value, and whether the original was of another type than documented."""
 Raw: TypeAlias = "bytes | msgspec.Raw"
-Convert: TypeAlias = "Callable[[Any, Raw], Converted]"
+Convert: TypeAlias = "Callable[[Any], Converted]"
 
 
 def _number(text: str) -> float | str:
@@ -33,39 +42,72 @@ def _number(text: str) -> float | str:
     return number if math.isfinite(number) else text
 
 
-_ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
+def _whole_number(text: str) -> int | str:
+    """Return a whole number, or its text if it has thousands of digits, which Python refuses."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
+"""Decodes a value of any type."""
 
 
 def decode_any(raw: Raw) -> Any:
-    """Return any value; its text, if it contains a whole number of thousands of digits."""
+    """Return any value, with the text of each number in it that Python cannot hold.
+
+    If Python cannot nest lists that deeply, the result is the text of all of it.
+    """
     try:
-        return _ANY_VALUE.decode(raw)
+        return ANY_VALUE.decode(raw)
     except UNDECODABLE:
-        return bytes(raw).decode()
+        text = bytes(raw).decode()
+    try:
+        return decode_leniently(text)
+    except RecursionError:
+        return text
 
 
-_NUMBER_OR_BOOLEAN = b"-0123456789tf"
+def decode_leniently(text: str) -> Any:
+    """Return a value of any type, with the text of each number in it that Python cannot hold.
+
+    ``NaN`` and infinity, which JSON does not have, become floats.
+
+    Raises:
+        json.JSONDecodeError: It is not JSON.
+        RecursionError: Python cannot nest lists that deeply.
+    """
+    from json import JSONDecoder  # noqa: PLC0415 - a number of thousands of digits is rare
+
+    return JSONDecoder(parse_float=_number, parse_int=_whole_number).decode(text)
 
 
 _EXACT = 2.0**53  # up to here a float is exact for every whole number
 
 
-def _to_text(value: Any, raw: Raw) -> Converted:
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        return str(int(value)), True  # 6281234567890.0 is a phone number too
-    text = bytes(raw)
-    return (text.decode() if text[:1] in _NUMBER_OR_BOOLEAN else None), True
+def _to_text(value: Any) -> Converted:
+    match value:
+        case str():
+            return value, False
+        case float() if value.is_integer() and abs(value) < _EXACT:
+            return str(int(value)), True  # 6281234567890.0 is a phone number too
+        case bool() | int() | float():
+            # Not as the API spelled it, so that a record can be written and read back.
+            return msgspec.json.encode(value).decode(), True
+        case _:
+            return None, True
 
 
-def _to_open_enum(kind: type[str]) -> Convert:
-    def convert(value: Any, raw: Raw) -> Converted:
-        text, _ = _to_text(value, raw)
-        return text and kind(text), True
+def _to_open_enum(kind: type[OpenEnum]) -> Convert:
+    def convert(value: Any) -> Converted:
+        text, is_mistyped = _to_text(value)
+        return text and kind(text), is_mistyped
 
     return convert
 
 
-def _to_timestamp(value: Any, _: Raw) -> Converted:
+def _to_timestamp(value: Any) -> Converted:
     moment = parse_timestamp(value) if isinstance(value, str) else None
     return moment, moment is None
 
@@ -84,28 +126,37 @@ def _parse_rfc3339(text: str) -> datetime:
     return msgspec.convert(text, datetime)
 
 
-def _to_object(value: Any, _: Raw) -> Converted:
-    return (value if isinstance(value, dict) else {}), True
+def _to_object(value: Any) -> Converted:
+    return (value, False) if isinstance(value, dict) else ({}, True)
 
 
-def _to_any(value: Any, _: Raw) -> Converted:
-    return value, True
+def _to_any(value: Any) -> Converted:
+    return value, False
 
 
-def _to_none(_value: Any, _: Raw) -> Converted:
+def _to_none(_: Any) -> Converted:
     return None, True
 
 
 _CONVERTERS: dict[Any, Convert] = {
-    str | None: _to_text,
-    StageStatus | None: _to_open_enum(StageStatus),
-    PlatformType | None: _to_open_enum(PlatformType),
-    Optional[Timestamp]: _to_timestamp,  # noqa: UP045 - pyright refuses `|` with Annotated
-    dict[str, Any] | None: _to_object,
+    str: _to_text,
+    Timestamp: _to_timestamp,
+    dict[str, Any]: _to_object,
     Any: _to_any,
 }
 
 
 def get_converter(type_: Any) -> Convert:
-    """Return what converts a value to the type of a field. It takes the value, and its JSON."""
+    """Return what converts a value to the type of a field."""
+    type_ = without_null(type_)
+    if isinstance(type_, type) and issubclass(type_, OpenEnum):
+        return _to_open_enum(type_)
     return _CONVERTERS.get(type_, _to_none)
+
+
+def without_null(type_: Any) -> Any:
+    """Return the type of a field's values other than null."""
+    if NoneType not in get_args(type_):
+        return type_
+    (found,) = (one for one in get_args(type_) if one is not NoneType)
+    return found

@@ -10,38 +10,34 @@ This is the slow way. ``record_shape.py`` is the fast one, for records whose fie
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 
-from cekat_async.models import Conversation, Inbox, Label, MalformedRecord, MessagePreview
-from cekat_async.models.base import Extra, Record
-from cekat_async.models.conversion import decode_any, get_converter
+from cekat_async.models.conversion import decode_any, get_converter, without_null
+from cekat_async.models.fields import Extra
 from cekat_async.models.json_scanner import UNDECODABLE
+from cekat_async.models.malformed import MalformedRecord
 from cekat_async.models.raw_json import decode_id, find_id, replace_invalid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cekat_async.models.base import Record
     from cekat_async.models.conversion import Converted
     from cekat_async.models.steps import Steps
 
 
-__all__ = [
-    "CONVERSATION_DECODER",
-    "INBOX_DECODER",
-    "RecordDecoder",
-    "build_malformed",
-    "pause_if_large",
-]
+__all__ = ["RecordDecoder", "build_malformed", "get_decoder", "pause_if_large"]
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound="Record")
 Raw: TypeAlias = "bytes | msgspec.Raw"
 
 # Bytes that are read between two pauses. A field costs as much as some hundred bytes.
 _STEP = 128 * 1024
 _FIELD = 256
-_LABELS_PER_STEP = 500
+_ELEMENTS_PER_STEP = 500
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -57,11 +53,11 @@ class RecordDecoder(Generic[R]):
 
     def __init__(self, kind: type[R]) -> None:
         self.kind = kind
+        fields = msgspec.structs.fields(kind)
         self.readers = {
-            field.name: FieldReader(field.type)
-            for field in msgspec.structs.fields(kind)
-            if field.name != "extra"
+            field.name: FieldReader(field.type) for field in fields if field.name != "extra"
         }
+        self._needs_id = any(field.name == "id" and field.required for field in fields)
 
     def decode(self, index: int, raw: Raw, unexpected: set[str]) -> Steps[R | MalformedRecord]:
         """Return the record at position ``index`` of a page, or what is wrong with it.
@@ -77,7 +73,7 @@ class RecordDecoder(Generic[R]):
             fields = _FIELDS.decode(text)
         except UNDECODABLE as error:
             return (yield from build_malformed(index, raw, text, "$", str(error)))
-        if "id" not in fields or decode_id(fields["id"]) is None:
+        if self._needs_id and ("id" not in fields or decode_id(fields["id"]) is None):
             return (yield from build_malformed(index, raw, text, "$.id", "it has no readable id"))
         return (yield from self.read_fields(fields, unexpected))
 
@@ -115,7 +111,7 @@ class FieldReader:
     def __init__(self, type_: Any) -> None:
         self.decode: Callable[[Raw], Any] = msgspec.json.Decoder(type_).decode
         self._convert = get_converter(type_)
-        self._convert_nested = _NESTED.get(type_)
+        self._convert_nested = _get_nested_converter(without_null(type_))
 
     def read(self, name: str, raw: msgspec.Raw, extra: dict[str, Any]) -> Steps[Any]:
         """Return the value of a field, whatever it is. Invalid text is replaced first.
@@ -143,7 +139,7 @@ class FieldReader:
         if self._convert_nested is not None:
             value, is_mistyped = yield from self._convert_nested(raw)
         else:
-            value, is_mistyped = self._convert(original, raw)
+            value, is_mistyped = self._convert(original)
         if is_mistyped:
             extra[name] = original
         return value
@@ -163,34 +159,39 @@ def build_malformed(
     return MalformedRecord(index=index, id=id_, field=field, reason=reason, raw=bytes(raw))
 
 
-def _decode_preview(raw: Raw) -> Steps[Converted]:
+def _get_nested_converter(type_: Any) -> Callable[[Raw], Steps[Converted]] | None:
+    """Return what converts a field of records, or a list of them; ``None`` for other types."""
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return partial(_decode_object, get_decoder(type_))
+    if get_origin(type_) is tuple:
+        return partial(_decode_list, get_decoder(get_args(type_)[0]))
+    return None
+
+
+def _decode_object(decoder: RecordDecoder[Any], raw: Raw) -> Steps[Converted]:
     try:
         fields = _FIELDS.decode(raw)
     except UNDECODABLE:
         return None, True
-    return (yield from _PREVIEW.read_fields(fields, set())), False
+    return (yield from decoder.read_fields(fields, set())), False
 
 
-def _decode_labels(raw: Raw) -> Steps[Converted]:
-    """Return the labels that can be read; the list loses only the others."""
+def _decode_list(decoder: RecordDecoder[Any], raw: Raw) -> Steps[Converted]:
+    """Return the elements that can be read; the list loses only the others."""
     try:
         elements = _ELEMENTS.decode(raw)
     except UNDECODABLE:
         return (), True
-    labels: list[Label] = []
+    found: list[Any] = []
     for number, element in enumerate(elements, 1):
         with suppress(*UNDECODABLE):
-            labels.append((yield from _LABEL.read_fields(_FIELDS.decode(element), set())))
-        if not number % _LABELS_PER_STEP:
+            found.append((yield from decoder.read_fields(_FIELDS.decode(element), set())))
+        if not number % _ELEMENTS_PER_STEP:
             yield
-    return tuple(labels), len(labels) < len(elements)
+    return tuple(found), len(found) < len(elements)
 
 
-_NESTED: dict[Any, Callable[[Raw], Steps[Converted]]] = {
-    tuple[Label, ...] | None: _decode_labels,
-    MessagePreview | None: _decode_preview,
-}
-_LABEL = RecordDecoder(Label)
-_PREVIEW = RecordDecoder(MessagePreview)
-CONVERSATION_DECODER = RecordDecoder(Conversation)
-INBOX_DECODER = RecordDecoder(Inbox)
+@cache
+def get_decoder(kind: type[R]) -> RecordDecoder[R]:
+    """Return the decoder of a type of records."""
+    return RecordDecoder(kind)

@@ -2,7 +2,8 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
-from cekat_async.models.base import IdentifiedRecord, PlatformType, Timestamp
+from cekat_async.models.base import IdentifiedRecord
+from cekat_async.models.fields import PlatformType, Timestamp
 
 __all__ = ["Inbox"]
 
@@ -12,6 +13,8 @@ class Inbox(IdentifiedRecord, frozen=True, kw_only=True):
 
     Only ``id`` is always there (API.md). Hashed by its ``id``.
     """
+
+    _shown = ("id", "type", "status")
 
     name: str | None = None
     type: PlatformType | None = None

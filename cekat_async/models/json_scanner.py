@@ -25,6 +25,7 @@ __all__ = [
     "BrokenJSONError",
     "TooManyRecordsError",
     "cut_elements",
+    "cut_list",
     "find_members",
     "match_end",
 ]
@@ -132,7 +133,7 @@ def cut_elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
         return found
     while True:
         if len(found) == MOST_RECORDS:
-            raise TooManyRecordsError(f"it has more than {MOST_RECORDS:,} records")
+            raise TooManyRecordsError(f"it has a list of more than {MOST_RECORDS:,} elements")
         end = yield from _skip_value(body, at)
         # A copy: a million views would be a million objects for the garbage collector.
         found.append(msgspec.Raw(body[at:end]))
@@ -146,11 +147,25 @@ def cut_elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
             yield
 
 
+def cut_list(text: bytes) -> Steps[list[msgspec.Raw]]:
+    """Return the elements of some text that is a list, and nothing else.
+
+    Raises:
+        BrokenJSONError: The list is not whole, or something follows it.
+        TooManyRecordsError: It has too many elements.
+    """
+    end = yield from _skip_value(text, 0)
+    if _skip_space(text, end) < len(text):
+        raise BrokenJSONError("something follows after the end")
+    return (yield from cut_elements(text, 0))
+
+
 def find_members(body: bytes, wanted: Container[str]) -> Steps[dict[str, slice]]:
     """Return where some members of an object are: a slice of the text for each name.
 
     Raises:
         BrokenJSONError: The text is not an object, or not whole.
+        TooManyRecordsError: There are too many of them.
     """
     spans: dict[str, slice] = {}
     at, work = _skip_space(body, _expect(b"{", body, _skip_space(body, 0))), 0
@@ -161,6 +176,8 @@ def find_members(body: bytes, wanted: Container[str]) -> Steps[dict[str, slice]]
         after = yield from _skip_value(body, value)
         if (name := _decode_name(body[begin - 1 : end])) in wanted:
             spans[name] = slice(value, after)
+            if len(spans) > MOST_RECORDS:
+                raise TooManyRecordsError(f"it has more than {MOST_RECORDS:,} members")
         work += after - at + BYTES_PER_TOKEN
         at = _skip_space(body, after)
         if body[at : at + 1] != b"}":

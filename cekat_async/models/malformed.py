@@ -2,19 +2,29 @@
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
+from typing import Any, Required, Self
+
 import msgspec
+
+from cekat_async.errors import DecodeError
+from cekat_async.models.forms.html_table import build_fields_table
+from cekat_async.models.forms.json_object import JsonMapping
+from cekat_async.redaction import one_line
 
 __all__ = ["MalformedRecord"]
 
+# Characters of an id in a repr.
+_LONGEST_SHOWN = 60
 
-class MalformedRecord(msgspec.Struct, frozen=True):
+
+class MalformedRecord(JsonMapping, frozen=True):
     """A malformed record: it is not JSON, is not an object, or has no readable id.
 
     Attributes:
         index: Its position in the page, counted from 0.
         id: Its id, if it has a readable one.
-        field: Where it is malformed, as ``$.id``; ``$`` stands for the whole record.
-        reason: What is wrong there.
+        field: Where it is malformed, as ``$.id``; ``$`` is the whole record.
+        reason: Why it cannot be read.
         raw: The record's bytes as received.
     """
 
@@ -23,3 +33,50 @@ class MalformedRecord(msgspec.Struct, frozen=True):
     field: str
     reason: str
     raw: bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as JSON-ready values; ``raw`` is a text.
+
+        Bytes that are not UTF-8 are replaced in it.
+        """
+        return msgspec.structs.asdict(self) | {"raw": self.raw.decode(errors="replace")}
+
+    @classmethod
+    def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
+        """Return the malformed record whose :meth:`to_json` is ``raw``.
+
+        Raises:
+            DecodeError: It is something else.
+        """
+        try:
+            found = msgspec.json.decode(raw, type=_Form)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise DecodeError(f"not a valid {cls.__name__}: {error}", field="$") from None
+        return cls(found.index, found.id, found.field, found.reason, found.raw.encode())
+
+    @classmethod
+    def _json_fields(cls) -> dict[str, Any]:
+        fields = msgspec.structs.fields(_Form)
+        return {one.name: Required[one.type] if one.required else one.type for one in fields}
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # Not `raw`: it is customers' data.
+        shown = {"index": self.index, "id": self.id and one_line(self.id, _LONGEST_SHOWN)}
+        return [*shown.items(), ("field", self.field), ("reason", self.reason)]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def _repr_html_(self) -> str:
+        return build_fields_table(repr(self), self.to_dict())
+
+
+class _Form(msgspec.Struct):
+    """The JSON form of a malformed record."""
+
+    index: int
+    field: str
+    reason: str
+    raw: str
+    id: str | None = None

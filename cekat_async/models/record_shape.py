@@ -23,28 +23,22 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import astuple, force_setattr
 
-from cekat_async.errors import DecodeError
-from cekat_async.models import Conversation, MalformedRecord
-from cekat_async.models.base import Extra, IdentifiedRecord
-from cekat_async.models.decoding import (
-    CONVERSATION_DECODER,
-    INBOX_DECODER,
-    build_malformed,
-    pause_if_large,
-)
+from cekat_async.models.decoding import build_malformed, get_decoder, pause_if_large
+from cekat_async.models.fields import Extra
 from cekat_async.models.json_scanner import UNDECODABLE
 from cekat_async.models.raw_json import AT_ONCE, count_values
-from cekat_async.models.steps import run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from cekat_async.models.base import Record
     from cekat_async.models.decoding import RecordDecoder
+    from cekat_async.models.malformed import MalformedRecord
     from cekat_async.models.steps import Steps
 
-__all__ = ["CONVERSATION_SHAPE", "INBOX_SHAPE", "RecordShape", "decode_conversation"]
+__all__ = ["RecordShape", "get_shape"]
 
-R = TypeVar("R", bound=IdentifiedRecord)
+R = TypeVar("R", bound="Record")
 Raw: TypeAlias = "bytes | msgspec.Raw"
 
 # Decoding takes some 0.1 µs for each value, so this many would block the event loop. A record of
@@ -201,22 +195,11 @@ def _can_be_learned(name: str) -> bool:
     return name != "extra" and not _NOT_IN_NAMES.search(name)
 
 
-CONVERSATION_SHAPE = RecordShape(CONVERSATION_DECODER)
-INBOX_SHAPE = RecordShape(INBOX_DECODER)
+def get_shape(kind: type[R]) -> RecordShape[R]:
+    """Return the shape of records that have the fields of their type, and no others."""
+    return _build_shape(kind)
 
 
-def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
-    """Return one conversation from its JSON, as a line of an export or ``page.raw`` holds it.
-
-    Unknown fields, fields of another type and timestamps without a zone are read as in a page.
-
-    Raises:
-        DecodeError: It is malformed: not JSON, not an object, or without a readable id. ``field``
-            says where.
-    """
-    data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
-    record = run_steps(CONVERSATION_SHAPE.decode(0, data, set()))
-    if isinstance(record, MalformedRecord):
-        message = f"not a conversation: {record.reason} at {record.field}"
-        raise DecodeError(message, field=record.field, raw=record.raw)
-    return record
+@cache
+def _build_shape(kind: Any) -> RecordShape[Any]:
+    return RecordShape(get_decoder(kind))

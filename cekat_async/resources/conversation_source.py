@@ -25,6 +25,7 @@ from cekat_async._parallel.source import ParallelSource
 from cekat_async._parallel.walk import ParallelWalk
 from cekat_async.config import require_inbox_id
 from cekat_async.errors import ConfigurationError
+from cekat_async.models import Conversation
 from cekat_async.pages import ConversationPage, RawPage
 from cekat_async.positions import Position
 from cekat_async.resources.listing import K, Source
@@ -73,6 +74,8 @@ class ConversationSource(Source["ConversationPage"]):
 
     ``on_malformed`` is called with each malformed record, when the caller gets its page.
     """
+
+    record_type = Conversation
 
     def __init__(
         self,

@@ -42,12 +42,15 @@ class Conversations:
     """
 
     def __init__(
-        self, pipeline: Pipeline, list_inboxes: Callable[..., Listing[Inbox, InboxPage]]
+        self,
+        pipeline: Pipeline,
+        list_inboxes: Callable[..., Listing[Inbox, InboxPage]],
+        decoder: ConversationPageDecoder | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._list_inboxes = list_inboxes
         # One for all listings: what it learns in one of them holds in the others.
-        self._decode = ConversationPageDecoder().decode
+        self._decode = (decoder or ConversationPageDecoder()).decode
 
     async def page(
         self,
@@ -214,10 +217,12 @@ class Conversations:
         on_malformed: Callable[[MalformedRecord], object] | None,
         time_range: TimeRange,
     ) -> Listing[Conversation, ConversationPage]:
-        source = ConversationSource(
-            self._pipeline, query, self._decode, selection, walkers, on_malformed, time_range
-        )
-        return Listing(source)
+        def build_source(pipeline: Pipeline) -> ConversationSource:
+            return ConversationSource(
+                pipeline, query, self._decode, selection, walkers, on_malformed, time_range
+            )
+
+        return Listing(self._pipeline, _PATH, build_source)
 
     def _iter_inbox_ids(
         self, on_malformed: Callable[[MalformedRecord], object] | None

@@ -10,13 +10,14 @@ from cekat_async._paging.page_errors import malformed_error
 from cekat_async._paging.page_fetcher import ListQuery, PageFetcher
 from cekat_async._paging.page_number_walk import walk_inboxes
 from cekat_async.config import require_count
+from cekat_async.models import Inbox
 from cekat_async.resources.listing import Listing, Source, takes_page_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from cekat_async._request.pipeline import Pipeline
-    from cekat_async.models import Inbox, MalformedRecord
+    from cekat_async.models import MalformedRecord
     from cekat_async.pages import InboxPage
 
 __all__ = ["Inboxes"]
@@ -27,9 +28,9 @@ _PATH = "/api/inboxes"
 class Inboxes:
     """``GET /api/inboxes``. Reached as ``client.inboxes``."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, decoder: InboxPageDecoder | None = None) -> None:
         self._pipeline = pipeline
-        self._decoder = InboxPageDecoder()
+        self._decoder = decoder or InboxPageDecoder()
 
     async def page(
         self,
@@ -71,10 +72,16 @@ class Inboxes:
             ConfigurationError: ``page_size`` is not a whole number above 0.
         """
         query = ListQuery(path=_PATH, page_size=page_size)
-        return Listing(_InboxSource(self._pipeline, query, self._decoder, on_malformed))
+
+        def build_source(pipeline: Pipeline) -> _InboxSource:
+            return _InboxSource(pipeline, query, self._decoder, on_malformed)
+
+        return Listing(self._pipeline, _PATH, build_source)
 
 
 class _InboxSource(Source["InboxPage"]):
+    record_type = Inbox
+
     def __init__(
         self,
         pipeline: Pipeline,

@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable
 from contextlib import aclosing
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, cast
 from weakref import WeakSet, ref
 
+from cekat_async._request.hooks import WalkReport
 from cekat_async.config import require_count
 from cekat_async.errors import ClientClosedError, ConfigurationError
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
     from uuid import UUID
 
+    from cekat_async._request.pipeline import Pipeline
     from cekat_async.models import Conversation
+    from cekat_async.models.base import IdentifiedRecord
     from cekat_async.pages import ConversationPage, Page, RawPage
     from cekat_async.positions import Position
 
@@ -33,7 +36,13 @@ K = TypeVar("K", bound="str | UUID | None")
 
 
 class Source(ABC, Generic[P]):
-    """What a listing reads. Each call returns a new walk."""
+    """What a listing reads. Each call returns a new walk.
+
+    Attributes:
+        record_type: The type of the records.
+    """
+
+    record_type: ClassVar[type[IdentifiedRecord]]
 
     @abstractmethod
     def pages(self) -> AsyncGenerator[P, None]:
@@ -68,12 +77,21 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     It can be neither awaited nor pickled, and is no iterator: use ``aiter(listing)`` for one.
     """
 
-    def __init__(self, source: Source[P]) -> None:
-        self._source = source
+    def __init__(
+        self, pipeline: Pipeline, path: str, build_source: Callable[[Pipeline], Source[P]]
+    ) -> None:
+        self._pipeline = pipeline
+        self._path = path
+        self._build_source = build_source
         self._walks = WeakSet[_Walk]()
 
+    @property
+    def record_type(self) -> type[R]:
+        """The type of its records: :class:`Conversation` or :class:`Inbox`."""
+        return cast("type[R]", self._build_source(self._pipeline).record_type)
+
     def __aiter__(self) -> AsyncGenerator[R, None]:  # noqa: PYI058 - it can be closed
-        return self._walk(self._source.pages(), _get_records)
+        return self._walk(_get_records, lambda source: source.pages())
 
     def pages(self) -> AsyncGenerator[P, None]:
         """Yield page after page until the server has no more.
@@ -84,7 +102,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
             PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
                 cursors do not advance: the walk would never end.
         """
-        return self._walk(self._source.pages(), _get_page)
+        return self._walk(_get_page, lambda source: source.pages())
 
     def raw_pages(self: Listing[Conversation, ConversationPage]) -> AsyncGenerator[RawPage, None]:
         """Yield page after page with the records as received, without decoding them.
@@ -97,7 +115,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
                 of conversations.
             CekatError: As for :meth:`pages`.
         """
-        return self._walk(self._source.raw_pages(), _get_page)
+        return self._walk(_get_page, lambda source: source.raw_pages())
 
     def tracked_pages(
         self: Listing[Conversation, ConversationPage], positions: Mapping[K, Position]
@@ -116,7 +134,9 @@ class Listing(AsyncIterable[R], Generic[R, P]):
             positions: Where to begin, by inbox id (text or a :class:`uuid.UUID`), or under
                 ``None`` for all conversations of the account (``list()`` without ``inbox_id``). A
                 listing without a position begins at the front. ``position.again()`` looks for
-                what has moved since its walk ended, ``position.since()`` since it began.
+                what has moved since its walk ended, ``position.since()`` since it began. The
+                listing must have the same moments for ``since`` and ``until`` as the one that a
+                position is from: pass datetimes, because a timedelta is counted back again.
 
         Raises:
             ConfigurationError: A key is not of this listing, a value is no
@@ -124,7 +144,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
             PaginationError: The listing changes faster than it is read.
             CekatError: As for :meth:`pages`.
         """
-        return self._walk(self._source.tracked_pages(positions), _get_page)
+        return self._walk(_get_page, lambda source: source.tracked_pages(positions))
 
     async def take(self, n: int) -> list[R]:
         """Return the first ``n`` records, or all if there are fewer.
@@ -140,7 +160,8 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         found: list[R] = []
         if not require_count("n", n, at_least=0):
             return found
-        async with aclosing(self._walk(self._source.pages_on_demand(), _get_records)) as records:
+        walk = self._walk(_get_records, lambda source: source.pages_on_demand())
+        async with aclosing(walk) as records:
             async for record in records:
                 found.append(record)
                 if len(found) == n:
@@ -174,27 +195,37 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         )
 
     def __repr__(self) -> str:
-        return f"<Listing of {self._source!r}>"
+        return f"<Listing of {self._build_source(self._pipeline)!r}>"
 
     def _walk(
-        self, pages: AsyncGenerator[T, None], unpack: Callable[[T], Iterable[U]]
+        self,
+        unpack: Callable[[T], Iterable[U]],
+        read: Callable[[Source[P]], AsyncGenerator[T, None]],
     ) -> AsyncGenerator[U, None]:
+        report = WalkReport(self._pipeline.hooks, self._path)
+        pages = read(self._build_source(self._pipeline.for_walk(report.walk)))
         walk = _Walk()
-        generator = self._run(walk, pages, unpack)
+        generator = self._run(walk, pages, unpack, report)
         walk.generator = ref(generator)
         return generator
 
     async def _run(
-        self, walk: _Walk, pages: AsyncGenerator[T, None], unpack: Callable[[T], Iterable[U]]
+        self,
+        walk: _Walk,
+        pages: AsyncGenerator[T, None],
+        unpack: Callable[[T], Iterable[U]],
+        report: WalkReport,
     ) -> AsyncGenerator[U, None]:
         self._walks.add(walk)
-        try:
-            async with aclosing(pages):
-                while (page := await walk.wait_for(pages)) is not None:
-                    for item in unpack(page):
-                        yield item
-        finally:
-            walk.ended.set()
+        with report:
+            try:
+                async with aclosing(pages):
+                    while (page := await walk.wait_for(pages)) is not None:
+                        report.add(page)
+                        for item in unpack(page):
+                            yield item
+            finally:
+                walk.ended.set()
 
 
 class _Walk:

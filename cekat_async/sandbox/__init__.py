@@ -24,15 +24,27 @@ It needs no key and no network beyond this machine, and the same seed gives the 
 
 It follows the API's documentation; where that is silent, ``Dialect`` chooses. ``Quota`` sets how
 many requests are granted, ``Faults`` and ``Fault`` what fails, and ``Live`` what changes in the
-account while it is read. ``Sandbox.log`` has every request.
+account while it is read. ``Sandbox.log`` has every request. ``with Sandbox()`` runs it in a thread,
+for synchronous code.
 
 To read the code, start with ``server.py``. Below it are ``http`` (the path of one request), ``api``
 (endpoints and cursors), ``behaviour`` (quotas, faults, live mode) and ``data`` (the records).
 """
 
+from cekat_async.sandbox.behaviour.fault_injector import FaultInjector
 from cekat_async.sandbox.behaviour.faults import Fault, Faults
 from cekat_async.sandbox.log import Log, SeenRequest
 from cekat_async.sandbox.options import Dialect, Live, Quota
 from cekat_async.sandbox.server import Sandbox
 
-__all__ = ["Dialect", "Fault", "Faults", "Live", "Log", "Quota", "Sandbox", "SeenRequest"]
+__all__ = [
+    "Dialect",
+    "Fault",
+    "FaultInjector",
+    "Faults",
+    "Live",
+    "Log",
+    "Quota",
+    "Sandbox",
+    "SeenRequest",
+]

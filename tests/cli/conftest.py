@@ -10,7 +10,6 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from support.served import served as in_a_thread
 
 from cekat_async import CekatClient
 from cekat_async.cli import run
@@ -105,7 +104,7 @@ def served(monkeypatch):
     @contextmanager
     def named(conversations=250, **options):
         options = {"quota": None, "cache": 1000} | options
-        with in_a_thread(Sandbox(conversations, **options)) as sandbox:
+        with Sandbox(conversations, **options) as sandbox:
             monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
             monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
             yield sandbox

@@ -2,12 +2,14 @@
 
 import json
 import re
+import signal
 
 import pytest
 
 from cekat_async import RateLimit, Timeout, __main__, __version__
 from cekat_async.cli import ExitCode
 from cekat_async.cli.client_factory import make_sandbox
+from cekat_async.cli.parameter_types import OptionGroup
 from cekat_async.sandbox import Fault, Quota, Sandbox
 
 
@@ -218,7 +220,42 @@ def test_version(cekat):
     assert cekat("--version").out == f"cekat {__version__}\n".encode()
 
 
-@pytest.mark.parametrize("command", ["", "export", "conversations", "inboxes", "sandbox"])
+COMMANDS = ["export", "conversations", "inboxes", "doctor", "sandbox"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_grouped(cekat, command):
+    """Options are below headings, in one order for all commands, and only ``--help`` has none."""
+    text = cekat(command, "--help").out.decode()
+    headings = re.findall(r"^([A-Z].*):$", text, re.MULTILINE)
+
+    assert headings == [group for group in OptionGroup if group in headings]
+    assert headings[-1] == "Help"
+    assert re.search(r"^Help:\n  --help +Show this message and exit.\n", text, re.MULTILINE)
+    # The texts of all groups begin in one column, which the longest name decides.
+    starts = {len(line) - len(line[2:].partition("  ")[2].lstrip()) for line in text.splitlines()
+              if line.startswith("  -")}  # fmt: skip
+    assert len(starts) == 1
+
+
+def test_the_groups_of_an_export(cekat):
+    """An option is found by what it is about."""
+    _, *groups = re.split(
+        r"^(\w[\w ]*):\n", cekat("export", "--help").out.decode(), flags=re.MULTILINE
+    )
+    options = {
+        heading: set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.MULTILINE))
+        for heading, text in zip(groups[::2], groups[1::2], strict=True)
+    }
+
+    assert options["What to export"] >= {"--inbox", "--by-inbox", "--status", "--incremental"}
+    assert options["How to write"] >= {"--replace", "--allow-empty", "--table"}
+    assert options["Resuming"] == {"--restart", "--checkpoint"}
+    assert options["Connection"] >= {"--base-url", "--rate-limit", "--concurrency", "--attempts"}
+    assert options["Logging"] >= {"--log-format", "--verbose"}
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_fits_a_terminal_and_explains_all(cekat, command):
     """Every ``--help`` fits 80 columns and has a text for every option."""
     ended = cekat(*command.split(), "--help")
@@ -246,8 +283,13 @@ def test_without_a_command_there_is_help(cekat):
 
 
 def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
-    """``cekat`` and ``python -m cekat_async`` come to the same place and return its code."""
+    """``cekat`` and ``python -m cekat_async`` come to the same place and return its code.
+
+    The program that calls it has its own handler of SIGTERM again.
+    """
     monkeypatch.setattr("sys.argv", ["cekat", "inboxes", "--sandbox", "--sandbox-size", "0"])
+    previous = signal.getsignal(signal.SIGTERM)
 
     assert __main__.main() == 0
+    assert signal.getsignal(signal.SIGTERM) == previous
     assert capsys.readouterr().out.count("\n") == 8

@@ -439,7 +439,7 @@ def test_an_unknown_status_is_reported_once(cekat, command):
     ended = cekat(*command, *SIZE, "--status", "Resolvd")
 
     assert ended.code == ExitCode.DONE
-    warned = [line for line in ended.err.splitlines() if "status" in line]
+    warned = [line for line in ended.err.splitlines() if "unknown status" in line]
     assert warned == ["cekat: unknown status 'Resolvd': did you mean 'resolved'?"]
 
 

@@ -41,7 +41,7 @@ sys.exit(code)
         (("--version",), 0, AT_WORK | EXPORT),
         *(
             ((command, "--help"), 0, AT_WORK | EXPORT)
-            for command in ("export", "conversations", "inboxes", "sandbox")
+            for command in ("export", "conversations", "inboxes", "doctor", "sandbox")
         ),
         ((), 2, AT_WORK | EXPORT),
         (("exprot",), 2, AT_WORK | EXPORT),
@@ -50,6 +50,8 @@ sys.exit(code)
         (("export", "x.jsonl", "--rate-limit", "many"), 2, AT_WORK | EXPORT),
         (("export", "x.jsonl", "--inbox", ""), 2, AT_WORK | EXPORT),
         (("conversations", "-n", "0"), 2, AT_WORK | EXPORT),
+        (("conversations", "--columns", "agnt"), 2, AT_WORK | EXPORT),
+        (("doctor", "--sandbox-size", "5"), 2, AT_WORK | EXPORT),
         (("conversations", "--sandbox-size", "5"), 2, AT_WORK | EXPORT),
         (("inboxes", "--profile", "nobodys"), 2, AT_WORK | EXPORT),
         (("sandbox", "--port", "70000"), 2, AT_WORK | EXPORT),

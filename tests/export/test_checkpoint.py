@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -308,6 +309,45 @@ def test_memory_does_not_grow_with_the_records(path):
 
     assert count == 10_000
     assert peak < 100_000
+
+
+class NoTemporaryFiles(sqlite3.Connection):
+    """A connection that finds no folder for temporary files, unless it keeps them in memory."""
+
+    def execute(self, statement, *values):
+        (kept,) = super().execute("PRAGMA temp_store").fetchone()
+        if kept != 2 and ("GROUP BY" in statement or "INDEX" in statement):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_GETTEMPPATH
+            raise error
+        return super().execute(statement, *values)
+
+
+@pytest.fixture
+def no_temporary_files(monkeypatch):
+    connect = partial(sqlite3.connect, factory=NoTemporaryFiles)
+    monkeypatch.setattr("cekat_async.export.checkpoint_file.sqlite3.connect", connect)
+
+
+@pytest.mark.usefixtures("no_temporary_files")
+def test_sorting_without_a_folder_for_temporary_files(path):
+    """Where SQLite has no folder for a temporary file, it sorts in memory instead of failing."""
+    with opened(path) as checkpoint:
+        checkpoint.add_pages([page("a", "b"), page("b", version=1)], Counts())
+        checkpoint.index_keys()
+
+        assert checkpoint.known(["b", "c"]) == {"b"}
+        assert read_records(checkpoint) == [*lines("a"), *lines("b", version=1)]
+
+
+def test_sorting_that_fails_otherwise(path):
+    """Another failure of a sort is reported as what it is."""
+    with opened(path) as checkpoint:
+        checkpoint.add_pages([page("a", "b")], Counts())
+        checkpoint._file._database.execute("DROP TABLE names")
+
+        with pytest.raises(CheckpointError, match="broken"):
+            checkpoint.index_keys()
 
 
 # Whose it is

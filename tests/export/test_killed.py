@@ -13,7 +13,6 @@ import pytest
 from support.effort import EFFORT
 from support.exports import read_account, read_target
 from support.killing import Zygote
-from support.served import served
 
 from cekat_async.sandbox import Fault, Sandbox
 
@@ -113,7 +112,7 @@ class Kills:
 def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
     """Whatever the target: no kill loses, doubles or shows half of anything, or asks all anew."""
     read, seeded = READERS[suffix], Random(f"{suffix} {how}")
-    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
+    with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         whole, killing = read_account(sandbox), Kills(zygote, sandbox, how, seeded)
         killing.measure(f"{tmp_path}/first{suffix}")
         needed, numbers = len(sandbox.log.requests), count()
@@ -139,7 +138,7 @@ def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
 def test_killed_while_it_writes_to_postgresql(tmp_path, zygote, postgres, database, how):
     """A table in a server has all rows or none, and has all of them behind the next run."""
     checkpoint = str(tmp_path / "checkpoint")
-    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
+    with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         whole, killing = read_account(sandbox), Kills(zygote, sandbox, how, Random(how))
         killing.measure(database, checkpoint=checkpoint)
         numbers = count()
@@ -157,7 +156,7 @@ def test_killed_while_it_writes_to_postgresql(tmp_path, zygote, postgres, databa
 def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
     """An incremental export that is killed leaves the earlier one, or has added all to it."""
     read = READERS[suffix]
-    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
+    with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         killing, numbers = Kills(zygote, sandbox, "step", Random(suffix)), count()
         while killing.are_missing(number := next(numbers)):
             target = f"{tmp_path}/{number}{suffix}"
@@ -178,7 +177,7 @@ def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
 def test_killed_while_it_keeps_what_a_failed_inbox_had(tmp_path, zygote, suffix):
     """The target is the old one, or has the others as they are now and that inbox as it was."""
     read, seeded = READERS[suffix], Random(suffix)
-    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
+    with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         for number in range(max(RUNS, 2)):
             target, closed = f"{tmp_path}/{number}{suffix}", sandbox.inbox_ids[number % INBOXES]
             zygote.export(sandbox, target, by_inbox=True)
@@ -199,7 +198,7 @@ def test_killed_while_it_keeps_what_a_failed_inbox_had(tmp_path, zygote, suffix)
 def test_killed_while_it_is_refused(tmp_path, zygote):
     """An export that is refused has nothing to be killed in: target and checkpoint stay."""
     seeded, target = Random("refused"), f"{tmp_path}/x.jsonl"
-    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
+    with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         zygote.export(sandbox, target)
         # A key that is revoked leaves an unfinished export.
         sandbox.fail_next(*[Fault.ok()] * 4, *[Fault.status(401)] * 9)
@@ -224,7 +223,7 @@ def test_killed_while_it_is_refused(tmp_path, zygote):
 def test_a_disk_that_is_full(tmp_path, zygote, suffix):
     """With no room at any point an export fails, shows nothing of itself, and goes on with room."""
     read = READERS[suffix]
-    with served(Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000)) as sandbox:
+    with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         whole, codes = read_account(sandbox), []
         for number, largest in enumerate(DISKS):
             target = f"{tmp_path}/{number}{suffix}"

@@ -9,6 +9,7 @@ from cekat_async._api.replies import Reply
 from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request.client_config import ClientConfig, build_client_config
+from cekat_async._request.hooks import Hooks
 from cekat_async._request.pipeline import Pipeline
 from cekat_async.config import DEFAULT_MAX_PAGE_BYTES
 from cekat_async.models.steps import Steps
@@ -57,11 +58,15 @@ def make_pipeline(
     *,
     limiter: Limiter | None = None,
     latency: float = 0.0,
+    hooks: Hooks | None = None,
     **options: Any,
 ) -> tuple[Pipeline, ScriptedTransport]:
     """Return a pipeline over a transport that plays ``steps``, and that transport."""
     transport = ScriptedTransport(steps, latency)
-    return Pipeline(make_config(**options), limiter or Limiter(None), transport), transport
+    config, limiter = make_config(**options), limiter or Limiter(None)
+    if hooks:
+        limiter.pause_listeners.add(hooks)
+    return Pipeline(config, limiter, transport, hooks), transport
 
 
 def in_one_step(decode: Callable[[Reply], T]) -> Callable[[Reply], Steps[T]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cekat_async import TargetError
 from cekat_async.cli.client_factory import open_client
+from cekat_async.cli.commands.export_metrics import ExportCounts, ExportMetrics
 from cekat_async.cli.commands.export_progress import Snapshot, get_speed_fields, make_display, shown
 from cekat_async.cli.commands.export_request import STDOUT
 from cekat_async.cli.commands.export_summary import describe_failures, summarize
@@ -26,6 +28,7 @@ from cekat_async.export.sinks.registry import sink_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from cekat_async import MalformedRecord
@@ -42,7 +45,11 @@ _MALFORMED_REPORTED = 5
 def run_export(reporter: Reporter, request: ExportRequest, connection: Connection) -> ExitCode:
     """Run an export, report its result, and return the exit code."""
     command = _ExportCommand(reporter, request)
-    code = run_async(command.run(connection), reporter)
+    code = ExitCode.FAULT
+    try:
+        code = run_async(command.run(connection), reporter)
+    finally:
+        command.end_metrics(code)
     if code not in {ExitCode.DONE, ExitCode.PARTIAL}:
         command.report_unfinished(code)
     return code
@@ -69,6 +76,8 @@ class _ExportCommand:
         self._request = request
         self._sink: Sink | None = None
         self._export: Export | None = None
+        self._counts = ExportCounts()
+        self._metrics: ExportMetrics | None = None
         self._malformed = 0
 
     async def run(self, connection: Connection) -> ExitCode:
@@ -89,7 +98,9 @@ class _ExportCommand:
         stdout = _ScreenAwareStdoutSink() if request.target == STDOUT else None
         self._sink = sink = stdout or sink_for(request.target, **request.sink_options)
         async with open_client(
-            connection, concurrency=request.run_options["concurrency"]
+            connection,
+            concurrency=request.run_options["concurrency"],
+            hooks=self._counts if request.metrics_file else (),
         ) as client:
             self._export = export = Export(
                 client,
@@ -104,12 +115,28 @@ class _ExportCommand:
             )
             if stdout:
                 stdout.before_publish = display.stop
-            with shown(display):
-                await export.run(
-                    **request.run_options,
-                    on_progress=lambda _: display.refresh(),
-                    on_malformed=self._report_malformed,
-                )
+            async with self._write_metrics(export, sink):
+                with shown(display):
+                    await export.run(
+                        **request.run_options,
+                        on_progress=lambda _: display.refresh(),
+                        on_malformed=self._report_malformed,
+                    )
+
+    def _write_metrics(self, export: Export, sink: Sink) -> AbstractAsyncContextManager[object]:
+        """Return a context manager that writes the metrics file, if one is wanted."""
+        if (path := self._request.metrics_file) is None:
+            return nullcontext()
+        labels = {"target": sink.target}
+        if self._request.account is not None:
+            labels["account"] = self._request.account
+        self._metrics = ExportMetrics(self._reporter, path, export, self._counts, labels)
+        return self._metrics.written()
+
+    def end_metrics(self, code: ExitCode) -> None:
+        """Write the metrics file for the last time, if the export has begun."""
+        if self._metrics is not None:
+            self._metrics.end(code)
 
     def _find_checkpoint(self, sink: Sink) -> str | Path | None:
         """Return the path of the checkpoint; ``None`` for the sink's own."""

@@ -56,11 +56,7 @@ def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressBar
 
     Only ``refresh`` takes a snapshot, so this happens in the thread of the event loop.
     """
-    console = reporter.console
-    # Both must agree: FORCE_COLOR makes rich take a file for a terminal, and a terminal may be
-    # unable to move its cursor (TERM=dumb).
-    can_move = console.is_interactive and console.file.isatty() and not reporter.as_json
-    kind = ProgressBar if can_move else ProgressLog
+    kind = ProgressBar if reporter.has_screen else ProgressLog
     return kind(reporter, take_snapshot)
 
 

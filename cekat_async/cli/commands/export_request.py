@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 from cekat_async import ConfigurationError
+from cekat_async.cli.commands.metrics_file import require_metrics_place
 from cekat_async.cli.formatting import format_option
-from cekat_async.cli.options import get_precedence, is_typed
+from cekat_async.cli.settings import get_precedence, is_typed
 from cekat_async.export.checks import build_filters
 from cekat_async.export.manifest import Filters
 from cekat_async.export.sinks.registry import OPTION_TARGETS, get_options
@@ -32,6 +34,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     filters: Filters
     account: str | None
     checkpoint: str | None
+    metrics_file: Path | None
     run_options: dict[str, Any]  # of Export.run
 
 
@@ -54,6 +57,7 @@ def build_export_request(context: click.Context, **options: Any) -> ExportReques
         filters=_build_filters(context, options),
         account=_get_account(context, options["account"]),
         checkpoint=options["checkpoint"],
+        metrics_file=_find_metrics_file(context, target, options),
         run_options={name: options[name] for name in _RUN_OPTIONS},
     )
 
@@ -130,3 +134,22 @@ def _get_account(context: click.Context, account: str | None) -> str | None:
     if not context.params["sandbox"] or is_typed(context, "account"):
         return account
     return f"sandbox of {context.params['sandbox_size']}"
+
+
+def _find_metrics_file(context: click.Context, target: str, options: dict[str, Any]) -> Path | None:
+    """Return where the metrics go. Those of a sandbox must not replace those of a real export.
+
+    Raises:
+        ConfigurationError: No file can be written there, or it is another one of the export's.
+    """
+    name = options["metrics_file"]
+    if name is None or (context.params["sandbox"] and not is_typed(context, "metrics_file")):
+        return None
+    path = Path(name)
+    require_metrics_place(path)
+    for other in (target, options["checkpoint"]):
+        if other is not None and os.path.realpath(other) == os.path.realpath(path):
+            raise ConfigurationError(
+                f"--metrics-file {path} is the target or the checkpoint: choose another file"
+            )
+    return path

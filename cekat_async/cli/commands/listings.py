@@ -2,92 +2,235 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import aclosing
-from datetime import UTC
-from typing import TYPE_CHECKING, Any
+import re
+from contextlib import aclosing, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from cekat_async import DecodeError, decode_conversation
 from cekat_async.cli.client_factory import open_client
-from cekat_async.cli.formatting import describe_malformed
-from cekat_async.cli.options import DEFAULT_ROWS
-from cekat_async.cli.reporter import LONGEST_LINE
-from cekat_async.cli.streams import can_encode, is_terminal, write_stdout
-from cekat_async.redaction import one_line
+from cekat_async.cli.commands.listing_columns import CONVERSATION_DEFAULT, INBOX_DEFAULT
+from cekat_async.cli.commands.listing_options import DEFAULT_ROWS
+from cekat_async.cli.commands.listing_table import build_line, build_table
+from cekat_async.cli.formatting import describe_malformed, pluralize
+from cekat_async.cli.streams import is_terminal, write_stdout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
-    from datetime import datetime
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from contextlib import AbstractContextManager
 
-    from rich.console import OverflowMethod
+    from rich.status import Status
 
     from cekat_async import CekatClient, Conversation, Inbox, MalformedRecord, RawPage
+    from cekat_async.cli.commands.listing_columns import ShownColumn
     from cekat_async.cli.connection import Connection
     from cekat_async.cli.reporter import Reporter
+    from cekat_async.pages import Page
 
-__all__ = ["conversation_table", "inbox_table", "list_conversations", "list_inboxes"]
+__all__ = ["View", "list_conversations", "list_inboxes"]
 
 _PAGE = 100
 
 
+class View(NamedTuple):
+    """How a listing is shown.
+
+    Attributes:
+        columns: The columns that were chosen; ``None`` for the default ones.
+        as_json: Whether to write JSON Lines on a terminal, too.
+        maximum: How many records are shown; ``None`` for the default number.
+        agent: The id of an agent, or a part of the name: only theirs are shown.
+        filters: All filters as they are typed, for the message that nothing matches.
+    """
+
+    columns: Sequence[ShownColumn] | None = None
+    as_json: bool = False
+    maximum: int | None = None
+    agent: str | None = None
+    filters: str = ""
+
+
 async def list_conversations(
-    reporter: Reporter, connection: Connection, maximum: int | None, filters: dict[str, Any]
+    reporter: Reporter, connection: Connection, view: View, filters: dict[str, Any]
 ) -> None:
-    """List at most so many conversations; by default 20 on a terminal, and all in a pipe."""
-    is_shown = is_terminal()
+    """List conversations; by default 20 on a terminal, and all in a pipe."""
+    is_shown = is_terminal() and not view.as_json
     async with open_client(connection) as client:
+        listing = _Conversations(reporter, client, view, filters)
         if is_shown:
-            await _show_conversations(reporter, client, maximum or DEFAULT_ROWS, filters)
-            return
-        listing = client.conversations.list(
-            page_size=min(_PAGE, maximum or _PAGE),
+            await listing.show_table()
+        elif view.columns:
+            await listing.print_values(view.columns)
+        else:
+            await listing.print_json()
+    listing.report_end(is_shown=is_shown)
+
+
+class _Conversations:
+    """One walk of the conversations, with what was read and what was found."""
+
+    def __init__(
+        self, reporter: Reporter, client: CekatClient, view: View, filters: dict[str, Any]
+    ) -> None:
+        self._reporter = reporter
+        self._client = client
+        self._view = view
+        self._filters = filters
+        self._is_wanted = _match_agent(view.agent)
+        self._read = 0
+        self._found = 0
+
+    async def show_table(self) -> None:
+        """Show a table. If the walk ends early, it has what was found until then."""
+        wanted = self._view.maximum or DEFAULT_ROWS
+        found: list[Conversation] = []
+        console = Console()
+        try:
+            with self._show_progress() as status:
+                # One more than is shown, to know whether there are more. A search would have to
+                # read on for that, perhaps to the end.
+                async for records in self._find(wanted + (self._view.agent is None)):
+                    found += records
+                    if status is not None:
+                        status.update(f"{self._found:,} found in {self._describe_read()}")
+        finally:
+            columns = self._view.columns or CONVERSATION_DEFAULT
+            if found:
+                console.print(build_table(found[:wanted], columns, console.width))
+
+    async def print_values(self, columns: Sequence[ShownColumn]) -> None:
+        """Print the values of some columns, separated by tabs."""
+        async for records in self._find(self._view.maximum):
+            write_stdout(build_line(record, columns) for record in records)
+
+    async def print_json(self) -> None:
+        """Print the records as the API sent them."""
+        choose = _get_lines if self._view.agent is None else self._choose_lines
+        maximum = self._view.maximum
+        async for lines in self._walk(self._list(maximum).raw_pages(), choose, maximum):
+            write_stdout(line + b"\n" for line in lines)
+
+    def report_end(self, *, is_shown: bool) -> None:
+        """Report that nothing was found, or in a table that there is more."""
+        wanted = self._view.maximum or DEFAULT_ROWS
+        read = f" ({self._read:,} were read)" if self._view.agent else ""
+        if not self._found:
+            _report_nothing(self._reporter, "conversation", self._view, read)
+        elif is_shown and self._found > wanted:
+            self._reporter.report(
+                f"these are the first {wanted:,}: -n N shows more, a pipe gets all"
+            )
+        elif is_shown and self._view.agent:
+            more = ": -n N finds more" if self._found == wanted else ""
+            self._reporter.report(f"{self._found:,} found in {self._describe_read()}{more}")
+
+    def _find(self, maximum: int | None) -> AsyncGenerator[Sequence[Conversation], None]:
+        listing = self._list(maximum, on_malformed=_make_handler(self._reporter))
+        return self._walk(listing.pages(), self._choose, maximum)
+
+    def _list(self, maximum: int | None, **options: Any) -> Any:
+        is_search = self._view.agent is not None
+        return self._client.conversations.list(
+            page_size=_PAGE if is_search else min(_PAGE, maximum or _PAGE),
             # A page that is fetched ahead of the last one would waste a request.
-            prefetch=0 if maximum else 1,
-            **filters,
+            prefetch=1 if is_search or not maximum else 0,
+            **self._filters,
+            **options,
         )
-        await _print_lines(listing.raw_pages(), maximum)
+
+    async def _walk(
+        self,
+        pages: AsyncGenerator[Any, None],
+        choose: Callable[[Any], Sequence[Any]],
+        maximum: int | None,
+    ) -> AsyncGenerator[Sequence[Any], None]:
+        """Yield the chosen records of each page, until there are as many as are wanted."""
+        async with aclosing(pages):
+            async for page in pages:
+                left = None if maximum is None else maximum - self._found
+                chosen = choose(page)[:left]
+                self._read += len(page)
+                self._found += len(chosen)
+                yield chosen
+                if self._found == maximum:
+                    return
+
+    def _choose(self, page: Page[Conversation]) -> Sequence[Conversation]:
+        return [record for record in page if self._is_wanted(record)]
+
+    def _choose_lines(self, page: RawPage) -> Sequence[bytes]:
+        pairs = zip(page.raw, page.lines, strict=True)
+        return [line for raw, line in pairs if self._is_raw_wanted(bytes(raw))]
+
+    def _is_raw_wanted(self, raw: bytes) -> bool:
+        try:
+            return self._is_wanted(decode_conversation(raw))
+        except DecodeError:  # nobody handles a malformed record
+            return False
+
+    def _describe_read(self) -> str:
+        return pluralize(self._read, "conversation")
+
+    def _show_progress(self) -> AbstractContextManager[Status | None]:
+        """Show a moving line during a search, which may read the whole account."""
+        is_search = self._view.agent is not None
+        return self._reporter.show_status("searching") if is_search else nullcontext()
 
 
-async def _show_conversations(
-    reporter: Reporter, client: CekatClient, maximum: int, filters: dict[str, Any]
-) -> None:
-    listing = client.conversations.list(
-        # One more than is shown, to know whether there are more.
-        page_size=min(_PAGE, maximum + 1),
-        on_malformed=_make_handler(reporter),
-        **filters,
-    )
-    found = await listing.take(maximum + 1)
-    Console().print(conversation_table(found[:maximum]))
-    if len(found) > maximum:
-        reporter.report(f"these are the first {maximum}: -n N shows more, a pipe gets all")
-
-
-async def list_inboxes(reporter: Reporter, connection: Connection) -> None:
+async def list_inboxes(reporter: Reporter, connection: Connection, view: View) -> None:
     """List all inboxes."""
-    is_shown = is_terminal()
+    is_shown = is_terminal() and not view.as_json
     async with open_client(connection) as client:
-        if not is_shown:
+        if not is_shown and not view.columns:
             pages = client.inboxes.list(on_malformed=_ignore).pages()
             # Page numbers shift if inboxes change, so the same inbox may be on two pages.
-            write_stdout({line + b"\n": None async for page in pages for line in page.lines})
-            return
-        found = await client.inboxes.list(on_malformed=_make_handler(reporter)).collect()
-    Console().print(inbox_table(found))
-
-
-async def _print_lines(pages: AsyncGenerator[RawPage, None], maximum: int | None) -> None:
-    left = maximum
-    async with aclosing(pages):
-        async for page in pages:
-            lines = page.lines[:left]
+            lines = {line: None async for page in pages for line in page.lines}
             write_stdout(line + b"\n" for line in lines)
-            left = None if left is None else left - len(lines)
-            if left == 0:
-                return
+            count = len(lines)
+        else:
+            found = await client.inboxes.list(on_malformed=_make_handler(reporter)).collect()
+            count = len(found)
+            _show_inboxes(found, view, is_shown=is_shown)
+    if not count:
+        _report_nothing(reporter, "inbox", view)
+
+
+def _show_inboxes(found: Sequence[Inbox], view: View, *, is_shown: bool) -> None:
+    columns = view.columns or INBOX_DEFAULT
+    if not is_shown:
+        write_stdout(build_line(inbox, columns) for inbox in found)
+    elif found:
+        console = Console()
+        console.print(build_table(found, columns, console.width))
+
+
+def _report_nothing(reporter: Reporter, record: str, view: View, remark: str = "") -> None:
+    text = f"no {record} matches {view.filters}" if view.filters else f"there is no {record}"
+    reporter.report(f"{text}{remark}", event="nothing_found")
+
+
+def _get_lines(page: RawPage) -> Sequence[bytes]:
+    return page.lines
+
+
+def _match_agent(agent: str | None) -> Callable[[Conversation], bool]:
+    """Return whether a conversation is handled by an agent.
+
+    An agent is meant by the whole id or by whole words of the name, whatever their case: ``ana``
+    is Ana Putri, but not Diana.
+    """
+    if agent is None:
+        return lambda _: True
+    wanted = " ".join(agent.casefold().split())
+    words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+
+    def is_wanted(conversation: Conversation) -> bool:
+        name = " ".join((conversation.handled_by_name or "").casefold().split())
+        is_id = (conversation.handled_by_id or "").casefold() == wanted
+        return is_id or words.search(name) is not None
+
+    return is_wanted
 
 
 def _ignore(record: MalformedRecord) -> None:
@@ -100,55 +243,3 @@ def _make_handler(reporter: Reporter) -> Callable[[MalformedRecord], None]:
         reporter.report(text, event="odd_record", level="warning")
 
     return report
-
-
-def conversation_table(conversations: Iterable[Conversation]) -> Table:
-    """Return a table as wide as the terminal; the last message fills the remaining width."""
-    table = _new_table()
-    overflow = _get_overflow()
-    table.add_column("contact", no_wrap=True, overflow=overflow, max_width=20)
-    table.add_column("channel", no_wrap=True, overflow=overflow, max_width=9)
-    table.add_column("status", no_wrap=True, overflow=overflow, max_width=8)
-    table.add_column("last message", no_wrap=True, overflow=overflow, ratio=1)
-    table.add_column("at (UTC)", no_wrap=True, overflow=overflow)
-    for conversation in conversations:
-        preview = conversation.last_message
-        table.add_row(
-            _cell(conversation.contact_name or conversation.contact_phone),
-            _cell(conversation.platform_type),
-            _cell(conversation.stage_status),
-            _cell(preview.message if preview else None),
-            _cell(_format_moment(preview.created_at) if preview else None),
-        )
-    return table
-
-
-def _format_moment(moment: datetime | None) -> str | None:
-    return f"{moment.astimezone(UTC):%m-%d %H:%M}" if moment else None
-
-
-def inbox_table(inboxes: Iterable[Inbox]) -> Table:
-    """Return a table as wide as the terminal. Ids are never shortened: people copy them."""
-    table = _new_table()
-    overflow = _get_overflow()
-    table.add_column("name", no_wrap=True, overflow=overflow, ratio=1)
-    table.add_column("channel", no_wrap=True, overflow=overflow, max_width=9)
-    table.add_column("status", no_wrap=True, overflow=overflow, max_width=8)
-    table.add_column("id", overflow="fold")
-    for inbox in inboxes:
-        table.add_row(_cell(inbox.name), _cell(inbox.type), _cell(inbox.status), _cell(inbox.id))
-    return table
-
-
-def _new_table() -> Table:
-    return Table(box=None, pad_edge=False, header_style="bold", expand=True)
-
-
-def _get_overflow() -> OverflowMethod:
-    """Return how to shorten text that is too long: with … if standard output can encode it."""
-    return "ellipsis" if can_encode(getattr(sys.stdout, "encoding", None), "…") else "crop"
-
-
-def _cell(value: str | None) -> Text:
-    """Return a cell of untrusted text: one line without markup and control characters."""
-    return Text(one_line(value or "", LONGEST_LINE))

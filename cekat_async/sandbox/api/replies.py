@@ -11,6 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PAGE_START: Final = b'{"success":true,"data":['
 _JSON: Final = MappingProxyType({"Content-Type": "application/json; charset=utf-8"})
 
 
@@ -29,7 +30,7 @@ class Reply(msgspec.Struct, frozen=True):
 def build_page(records: Iterable[bytes], rest: Mapping[str, Any]) -> Reply:
     """Return a page of records, which are JSON already, followed by the other fields."""
     tail = msgspec.json.encode(rest)[1:]
-    data = b'{"success":true,"data":[' + b",".join(records) + b"]"
+    data = PAGE_START + b",".join(records) + b"]"
     return Reply(200, data + (b"," if rest else b"") + tail)
 
 

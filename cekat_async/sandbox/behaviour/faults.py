@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Kind: TypeAlias = Literal[
-    "ok", "reply", "raw", "wire", "drop", "drop_mid_body", "truncate", "delay", "hang", "trickle"
+    "ok",
+    "reply",
+    "raw",
+    "wire",
+    "drop",
+    "drop_mid_body",
+    "truncate",
+    "malformed_record",
+    "delay",
+    "hang",
+    "trickle",
 ]
 Body: TypeAlias = Literal["json", "html", "empty"]
 
@@ -112,6 +122,11 @@ class Fault(msgspec.Struct, frozen=True):
     def truncate(cls, keep: float = 0.5) -> Fault:
         """Send a complete HTTP reply whose JSON is truncated to the fraction ``keep``."""
         return cls("truncate", "truncate", keep=keep)
+
+    @classmethod
+    def malformed_record(cls) -> Fault:
+        """Put one more record, which has no id, in front of the records of a page."""
+        return cls("malformed_record", "malformed_record")
 
     @classmethod
     def delay(cls, seconds: float) -> Fault:

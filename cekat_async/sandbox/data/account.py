@@ -26,14 +26,19 @@ class Change(msgspec.Struct, frozen=True):
         active: When it last received a message.
         messages: How many messages it received.
         resolved: When it was resolved.
+        status: Its status, if it was given; ``""`` if that cannot be filtered by.
+        inbox: The number of its inbox, if it was given; ``NO_INBOX`` for none.
     """
 
     created: int | None = None
     active: int | None = None
     messages: int = 0
     resolved: int | None = None
+    status: str | None = None
+    inbox: int | None = None
 
 
+NO_INBOX: Final = -1
 UNCHANGED: Final = Change()
 
 
@@ -59,8 +64,21 @@ class Account:
         self.inbox_numbers = {id_: number for number, id_ in enumerate(self.inbox_ids)}
         self._status_key = derive_key(seed, "status")
 
+    def add_inbox(self, id_: str) -> int:
+        """Add an inbox without conversations, and return its number."""
+        number = self.inbox_numbers[id_] = len(self.inbox_ids)
+        self.inbox_ids.append(id_)
+        self.distribution.add_inbox()
+        return number
+
+    def get_inbox(self, number: int, change: Change = UNCHANGED) -> int:
+        """Return the number of a conversation's inbox."""
+        return self.distribution.get_inbox(number) if change.inbox is None else change.inbox
+
     def status(self, number: int, change: Change = UNCHANGED) -> str:
         """Return the ``stage_status`` of a conversation."""
+        if change.status is not None:
+            return change.status
         if change.resolved is not None:
             return "resolved"
         if change.created is not None:

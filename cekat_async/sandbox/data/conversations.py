@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cekat_async.sandbox.data import draws, json_fields, texts
-from cekat_async.sandbox.data.account import STATUSES, UNCHANGED
+from cekat_async.sandbox.data.account import NO_INBOX, STATUSES, UNCHANGED
 from cekat_async.sandbox.data.draws import draw_record, get_threshold, pick, to_int
 from cekat_async.sandbox.data.ids import Ids, format_uuid
-from cekat_async.sandbox.data.inboxes import get_inbox_name, get_platform
 from cekat_async.sandbox.data.json_fields import encode_fields
 from cekat_async.sandbox.data.timeline import FORMATTERS, NEWEST
 from cekat_async.sandbox.seeded_hash import derive_key
 
 if TYPE_CHECKING:
     from cekat_async.sandbox.data.account import Account, Change
+    from cekat_async.sandbox.data.inboxes import InboxRenderer
     from cekat_async.sandbox.options import Dialect
 
 _LABEL_COUNTS: Final = (0, 1, 1, 2, 1, 0, 3, 2)
@@ -27,6 +27,7 @@ _NO_LABELS: Final = encode_fields(labels=None)
 _NO_LAST_MESSAGE: Final = encode_fields(last_message=None)
 _NO_ADDITIONAL: Final = encode_fields(additional_data=None)
 _NO_COLLABORATORS: Final = encode_fields(collaborators=[])
+_NO_KIND: Final = encode_fields(platform_type=None, inbox_name=None)
 _UNRESOLVED: Final = encode_fields(resolved_at=None, resolved_by_id=None, resolved_by_name=None)
 
 # A case occurs if its draw is below the threshold.
@@ -40,16 +41,20 @@ _IF_SLA: Final = get_threshold(0.15)
 class ConversationRenderer:
     """Renders the conversations of an account."""
 
-    def __init__(self, account: Account, seed: int, dialect: Dialect) -> None:
+    def __init__(
+        self, account: Account, inboxes: InboxRenderer, seed: int, dialect: Dialect
+    ) -> None:
         self._account = account
+        self._inboxes = inboxes
         self._by_creation = dialect.order == "created"
         self._unknown_fields = dialect.unknown_fields
         self._if_null = get_threshold(dialect.collections_null, bits=16)
         self._format_time = FORMATTERS[dialect.timestamps]
         self._key = derive_key(seed, "record").to_bytes(8, "little")
-        self._get_inbox = lru_cache(maxsize=1024)(partial(_build_inbox, account, seed))
+        self._get_inbox = lru_cache(maxsize=1024)(self._build_inbox)
         agents = _build_named(seed, "agent", texts.AGENTS)
         self._handling = _build_handling(agents)
+        self._unhandled = self._handling["open"]
         self._resolved_by = [
             encode_fields(resolved_by_id=by["id"], resolved_by_name=by["name"]) for by in agents
         ]
@@ -66,8 +71,8 @@ class ConversationRenderer:
         sent = active - (active - created) * drawn[draws.LAG] // 1024
         resolved = change.resolved or (sent + active) // 2
         fields = [
-            *self._contact(id_, number, drawn),
-            pick(self._handling[status], drawn[draws.AGENT]),
+            *self._contact(id_, self._account.get_inbox(number, change), drawn),
+            pick(self._handling.get(status, self._unhandled), drawn[draws.AGENT]),
             *self._content(number, change, drawn, sent),
             b'"created_at":"%b"' % self._format_time(created).encode(),
             self._resolution(drawn, resolved) if status == "resolved" else _UNRESOLVED,
@@ -85,9 +90,9 @@ class ConversationRenderer:
             return at, change.active or min(NEWEST, at + length)
         return at - length, change.active or at
 
-    def _contact(self, id_: str, number: int, drawn: bytes) -> tuple[bytes, ...]:
+    def _contact(self, id_: str, inbox_number: int, drawn: bytes) -> tuple[bytes, ...]:
         """Return the first fields, beginning with the record's opening brace."""
-        inbox = self._get_inbox(self._account.distribution.get_inbox(number))
+        inbox = self._get_inbox(inbox_number)
         return (
             b'{"id":"%b"' % id_.encode(),
             inbox.id,
@@ -122,6 +127,16 @@ class ConversationRenderer:
         at = self._format_time(resolved).encode()
         return b'"resolved_at":"%b",%b' % (at, pick(self._resolved_by, drawn[draws.AGENT]))
 
+    def _build_inbox(self, inbox: int) -> _Inbox:
+        if inbox == NO_INBOX:
+            return _Inbox(encode_fields(inbox_id=None), _NO_KIND, has_phone=False)
+        name, platform = self._inboxes.describe(inbox)
+        return _Inbox(
+            encode_fields(inbox_id=self._account.inbox_ids[inbox]),
+            encode_fields(platform_type=platform, inbox_name=name),
+            platform in _WITH_PHONE,
+        )
+
     def _unknown(self, drawn: bytes) -> list[bytes]:
         """Return the fields that the documentation does not name."""
         found: list[bytes] = []
@@ -143,15 +158,6 @@ class _Inbox(NamedTuple):
     id: bytes
     kind: bytes
     has_phone: bool
-
-
-def _build_inbox(account: Account, seed: int, inbox: int) -> _Inbox:
-    platform = get_platform(inbox)
-    return _Inbox(
-        encode_fields(inbox_id=account.inbox_ids[inbox]),
-        encode_fields(platform_type=platform, inbox_name=get_inbox_name(seed, inbox)),
-        platform in _WITH_PHONE,
-    )
 
 
 def _build_named(seed: int, kind: str, names: tuple[str, ...]) -> list[dict[str, str]]:

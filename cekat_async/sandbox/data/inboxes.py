@@ -29,18 +29,31 @@ class InboxRenderer:
         self._seed = seed
         self._key = derive_key(seed, "inboxes")
         self._format_time = FORMATTERS["micro"]
+        # Name and platform of the inboxes that were added later.
+        self._given: dict[int, tuple[str, str]] = {}
+
+    def add(self, number: int, name: str | None, platform: str | None) -> None:
+        """Add an inbox; what is ``None`` follows from the seed."""
+        usual = get_inbox_name(self._seed, number), get_platform(number)
+        self._given[number] = name or usual[0], platform or usual[1]
+
+    def describe(self, number: int) -> tuple[str, str]:
+        """Return the name and the platform of an inbox."""
+        usual = get_inbox_name(self._seed, number), get_platform(number)
+        return self._given.get(number, usual)
 
     def render(self, number: int) -> bytes:
         """Return an inbox as the server sends it, in UTF-8 JSON."""
         bits = hash_number(self._key, number)
-        name, platform = get_inbox_name(self._seed, number), get_platform(number)
+        name, platform = self.describe(number)
+        is_closed = number and number not in self._given and bits % 11 == 0
         scripted, staffed = bits % 5 > 0, bits % 3 > 0
         return msgspec.json.encode(
             {
                 "id": self._ids[number],
                 "name": name,
                 "type": platform,
-                "status": "inactive" if number and bits % 11 == 0 else "active",
+                "status": "inactive" if is_closed else "active",
                 "flow_id": Ids(self._seed, "flow").encode(number) if scripted else None,
                 "flow_mode": scripted,
                 "flow_name": f"Alur {name}" if scripted else None,
@@ -84,7 +97,12 @@ class InboxDistribution:
 
     def get_inbox(self, number: int) -> int:
         """Return the inbox of conversation ``number``."""
-        return self._pattern[number % len(self._pattern)]
+        # An account that had no inbox at the start puts all of them into the first one.
+        return self._pattern[number % len(self._pattern)] if self._pattern else 0
+
+    def add_inbox(self) -> None:
+        """Add an inbox to which no conversation is assigned."""
+        self._places.append(array("l"))
 
     def size(self, inbox: int) -> int:
         """Return how many conversations ``inbox`` has at the start."""
@@ -92,8 +110,10 @@ class InboxDistribution:
 
     def count_below(self, inbox: int, number: int) -> int:
         """Return how many conversations of ``inbox`` have a number smaller than ``number``."""
-        rounds, place = divmod(number, len(self._pattern))
         places = self._places[inbox]
+        if not places:
+            return 0
+        rounds, place = divmod(number, len(self._pattern))
         return rounds * len(places) + bisect_left(places, place)
 
     def ascending(self, inbox: int, start: int) -> Iterator[int]:

@@ -6,7 +6,7 @@ import sys
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from heapq import merge
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -44,6 +44,10 @@ class Listing:
         self._deleted: set[int] = set()
         # Initial rows that are no longer at their initial position: moved or deleted.
         self._displaced: set[int] = set()
+        # Ids that were given, in both directions. Every other id is computed.
+        self._given_ids: dict[int, str] = {}
+        self._given_numbers: dict[str, int] = {}
+        self._statuses = set[str](STATUSES)
         # Rows that a change inserted, in ascending order: all of them (None) and by inbox.
         self._inserted: defaultdict[int | None, list[Row]] = defaultdict(list)
 
@@ -54,7 +58,7 @@ class Listing:
 
         The listing must not change while this is consumed.
         """
-        if status is not None and status not in STATUSES:
+        if status is not None and status not in self._statuses:
             return iter(())
         get_time, encode_id = self._account.timeline.get_time, self._account.ids.encode
         numbers = self._initial_numbers(after, inbox)
@@ -83,15 +87,16 @@ class Listing:
 
     def find(self, id_: str) -> int | None:
         """Return the number of the conversation with this id, if it exists."""
-        number = self._account.ids.decode(id_)
+        number = self._given_numbers.get(id_)
+        if number is None:
+            number = self._account.ids.decode(id_)
+            # The number may belong to a conversation that was given another id.
+            number = None if number in self._given_ids else number
         return number if number is not None and self._exists(number) else None
 
     def get_sort_key(self, number: int) -> SortKey:
         """Return the current sort key of an existing conversation."""
-        at = self._get_inserted_time(number)
-        if at is None:
-            at = self._account.timeline.get_time(number)
-        return at, self._account.ids.encode(number)
+        return self._get_time(number, self.change(number)), self._get_id(number)
 
     def nth(self, index: int) -> int | None:
         """Return the conversation that an index selects, or ``None`` if it has been deleted."""
@@ -106,12 +111,8 @@ class Listing:
 
     def touch(self, number: int) -> None:
         """Give a conversation a message, which makes it the most recently active one."""
-        change, now = self.change(number), self._tick()
-        changed = msgspec.structs.replace(change, active=now, messages=change.messages + 1)
-        if self._moves_on_activity:
-            self._remove(number)
-            self._insert(number, now)
-        self._changes[number] = changed
+        change = self.change(number)
+        self.update(number, active=self.tick(), messages=change.messages + 1)
 
     def create(self) -> int:
         """Create the newest conversation, and return its number.
@@ -121,17 +122,42 @@ class Listing:
         """
         if not self.can_grow:
             raise ValueError("a conversation needs an inbox, and there is none")
-        number = self._account.size + self._created
-        self._created += 1
-        now = self._tick()
-        self._changes[number] = Change(created=now)
-        self._insert(number, now)
+        return self.add(Change(created=self.tick()))
+
+    def add(self, change: Change, id_: str | None = None) -> int:
+        """Add a conversation that was created at ``change.created``, and return its number.
+
+        The id is computed if it is ``None``. An existing conversation must not have it.
+        """
+        number = self._find_free_number(id_)
+        if id_ is not None:
+            self._given_ids[number], self._given_numbers[id_] = id_, number
+        self._note(change)
+        self._changes[number] = change
+        self._insert(number)
         return number
+
+    def update(self, number: int, **changes: Any) -> None:
+        """Replace attributes of a conversation's ``Change``, and move it where it belongs then."""
+        before = self.change(number)
+        change = msgspec.structs.replace(before, **changes)
+        self._note(change)
+        if self._get_place(number, change) == self._get_place(number, before):
+            self._changes[number] = change
+            return
+        self._remove(number)
+        self._changes[number] = change
+        self._insert(number)
+
+    def tick(self) -> int:
+        """Advance the sandbox's clock, and return its time in milliseconds since 1970."""
+        self._events += 1
+        self._clock += 1 + hash_number(self._key, self._events) % 900
+        return self._clock
 
     def resolve(self, number: int) -> None:
         """Resolve a conversation without moving it."""
-        change = self.change(number)
-        self._changes[number] = msgspec.structs.replace(change, resolved=self._tick())
+        self.update(number, resolved=self.tick(), status=None)
 
     def delete(self, number: int) -> None:
         """Delete a conversation."""
@@ -168,27 +194,46 @@ class Listing:
     def _exists(self, number: int) -> bool:
         return 0 <= number < self._account.size + self._created and number not in self._deleted
 
-    def _tick(self) -> int:
-        self._events += 1
-        self._clock += 1 + hash_number(self._key, self._events) % 900
-        return self._clock
+    def _find_free_number(self, id_: str | None) -> int:
+        while True:
+            number = self._account.size + self._created
+            self._created += 1
+            computed = self._account.ids.encode(number)
+            if id_ is not None or computed not in self._given_numbers:
+                return number
+            # Another conversation was given the id that this number would have.
+            self._deleted.add(number)
 
-    def _insert(self, number: int, at: int) -> None:
-        row = (at, self._account.ids.encode(number), number)
-        for inbox in (None, self._account.distribution.get_inbox(number)):
+    def _note(self, change: Change) -> None:
+        """Remember a status that was given, and advance the clock to a given time that is later."""
+        if change.status:
+            self._statuses.add(change.status)
+        self._clock = max(self._clock, change.created or 0, change.active or 0)
+
+    def _insert(self, number: int) -> None:
+        row = (*self.get_sort_key(number), number)
+        for inbox in (None, self._account.get_inbox(number, self.change(number))):
             insort(self._inserted[inbox], row)
 
     def _remove(self, number: int) -> None:
         """Remove a conversation from its current position."""
-        at = self._get_inserted_time(number)
-        if at is None:
+        if number < self._account.size and number not in self._displaced:
             self._displaced.add(number)
             return
-        row = (at, self._account.ids.encode(number), number)
-        for inbox in (None, self._account.distribution.get_inbox(number)):
+        row = (*self.get_sort_key(number), number)
+        for inbox in (None, self._account.get_inbox(number, self.change(number))):
             rows = self._inserted[inbox]
             del rows[bisect_left(rows, row)]
 
-    def _get_inserted_time(self, number: int) -> int | None:
-        change = self.change(number)
-        return change.active or change.created if self._moves_on_activity else change.created
+    def _get_place(self, number: int, change: Change) -> tuple[int, int]:
+        """Return what the position of a conversation depends on: its time and its inbox."""
+        return self._get_time(number, change), self._account.get_inbox(number, change)
+
+    def _get_time(self, number: int, change: Change) -> int:
+        at = change.created
+        if self._moves_on_activity and change.active is not None:
+            at = change.active
+        return self._account.timeline.get_time(number) if at is None else at
+
+    def _get_id(self, number: int) -> str:
+        return self._given_ids.get(number) or self._account.ids.encode(number)

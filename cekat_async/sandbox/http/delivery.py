@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+
+from cekat_async.sandbox.api.replies import PAGE_START
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from cekat_async.sandbox.api.replies import Reply
     from cekat_async.sandbox.behaviour.faults import Fault
     from cekat_async.sandbox.options import Compress
+
+_MALFORMED_RECORD: Final = b'{"id":null,"contact_name":"a record without an id"}'
 
 
 async def send_reply(request: web.BaseRequest, reply: Reply, fault: Fault) -> web.StreamResponse:
@@ -32,6 +36,18 @@ async def send_reply(request: web.BaseRequest, reply: Reply, fault: Fault) -> we
             return await _trickle(request, reply, fault)
         case _:
             return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+
+
+def damage_body(body: bytes, fault: Fault) -> bytes:
+    """Return a body with the damage that a fault does to its JSON."""
+    if fault.kind == "truncate":
+        return body[: int(len(body) * fault.keep)]
+    if fault.kind == "malformed_record":
+        # A page that is not empty goes on with a comma.
+        rest = body.removeprefix(PAGE_START)
+        comma = b"" if rest.startswith(b"]") else b","
+        return body if rest == body else PAGE_START + _MALFORMED_RECORD + comma + rest
+    return body
 
 
 def compress_body(body: bytes, how: Compress | None, accepted: str) -> tuple[bytes, dict[str, str]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
+from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cekat_async.sandbox.api.replies import Reply, build_error, build_unauthenticated
@@ -16,8 +18,9 @@ from cekat_async.sandbox.behaviour.quota import (
     build_quota_headers,
     build_retry_after,
 )
-from cekat_async.sandbox.http.delivery import compress_body, send_reply
+from cekat_async.sandbox.http.delivery import compress_body, damage_body, send_reply
 from cekat_async.sandbox.log import Log, SeenRequest
+from cekat_async.sandbox.options import Quota
 from cekat_async.sandbox.seeded_hash import derive_key, hash_number
 
 if TYPE_CHECKING:
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
 
     from cekat_async.sandbox.api.routes import Api
     from cekat_async.sandbox.behaviour.faults import Faults
-    from cekat_async.sandbox.options import Compress, Quota
+    from cekat_async.sandbox.options import Compress
 
 _logger = logging.getLogger("cekat_async.sandbox")
 
 _WITHOUT_REPLY: Final = frozenset({"drop", "hang", "wire"})
+# A server without a quota can still report that the day is over, as a fault.
+_NO_QUOTA: Final = Quota(headers=None)
 
 
 class HandlerOptions(NamedTuple):
@@ -55,23 +60,31 @@ class Handler:
 
     Attributes:
         script: The faults of the next requests.
+        lock: Held while a request reads and changes the account. Other threads hold it too.
     """
 
     def __init__(self, api: Api, log: Log, options: HandlerOptions) -> None:
         self.script: deque[Fault] = deque()
+        self.lock = Lock()
         self._api = api
         self._log = log
         self._options = options
         self._counter = None if options.quota is None else build_counter(options.quota)
         self._draws = None if options.faults is None else options.faults.draws()
+        self._day_resumes = -math.inf
         self._request_key = derive_key(options.seed, "request")
         self._requests = 0
 
-    def take(self, count: int) -> QuotaState | None:
-        """Take ``count`` requests from the quota now; ``None`` if there is no quota."""
-        if self._counter is None:
-            return None
-        return self._counter.take(asyncio.get_running_loop().time(), count)
+    def take(self, now: float, count: int) -> QuotaState | None:
+        """Take ``count`` requests from the quota; ``None`` if there is no quota."""
+        if now < self._day_resumes:
+            wait, quota = self._day_resumes - now, self._options.quota or _NO_QUOTA
+            return QuotaState(0, quota.requests, 0, wait, wait, daily=True)
+        return None if self._counter is None else self._counter.take(now, count)
+
+    def exhaust_day(self, resumes: float) -> None:
+        """Refuse every request until a time, as after a used-up daily quota."""
+        self._day_resumes = resumes
 
     async def handle(self, request: web.BaseRequest, connection: int) -> web.StreamResponse:
         """Answer a request that arrived on the connection with this number."""
@@ -101,22 +114,27 @@ class Handler:
         return scheme.lower() == "bearer" and key.strip() == self._options.api_key
 
     async def _respond(self, request: web.BaseRequest, seen: SeenRequest) -> web.StreamResponse:
-        self._requests += 1
-        headers = {"X-Request-Id": f"req_{hash_number(self._request_key, self._requests):016x}"}
-        refusal = self._apply_quota(headers)
-        fault = self._next_fault(refused=refusal is not None)
-        seen.fault = fault.name or None
-        reply = self._build_reply(seen, fault, headers, refusal)
+        with self.lock:
+            reply, fault = self._decide(seen)
         await self._wait(fault, seen.time)
         seen.status = reply.status or None
         return await send_reply(request, reply, fault)
 
-    def _apply_quota(self, headers: dict[str, str]) -> Reply | None:
+    def _decide(self, seen: SeenRequest) -> tuple[Reply, Fault]:
+        """Return the reply to a request, and the fault that happens to it."""
+        self._requests += 1
+        headers = {"X-Request-Id": f"req_{hash_number(self._request_key, self._requests):016x}"}
+        refusal = self._apply_quota(seen.time, headers)
+        fault = self._next_fault(refused=refusal is not None)
+        seen.fault = fault.name or None
+        return self._build_reply(seen, fault, headers, refusal), fault
+
+    def _apply_quota(self, now: float, headers: dict[str, str]) -> Reply | None:
         """Count a request, add the quota to ``headers``, and return the 429 if it is refused."""
-        quota, state = self._options.quota, self.take(1)
-        if quota is None or state is None:
+        state = self.take(now, 1)
+        if state is None:
             return None
-        wall = time.time()
+        quota, wall = self._options.quota or _NO_QUOTA, time.time()
         headers |= build_quota_headers(quota, state, wall)
         if state.granted:
             return None
@@ -147,9 +165,7 @@ class Handler:
             reply = _build_fault_reply(fault)
         else:
             reply = refusal or self._ask_api(seen)
-        body = reply.body
-        if fault.kind == "truncate":
-            body = body[: int(len(body) * fault.keep)]
+        body = damage_body(reply.body, fault)
         packed, packing = compress_body(body, self._options.compress, seen.accept_encoding or "")
         reply = Reply(reply.status, packed, reply.headers)
         return reply.with_headers(headers | packing | dict(fault.headers))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from cekat_async import TargetError
 from cekat_async.export.sinks.files.base import BATCH, FileSink, batched
 from cekat_async.frames.arrow import ArrowBuilder
+from cekat_async.frames.arrow_arrays import BufferArrays
 from cekat_async.frames.columns import describe_differences
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class ParquetFormat:
     """
 
     def __init__(self) -> None:
-        self._builder = ArrowBuilder()
+        self._builder = ArrowBuilder(BufferArrays("parquet"))
         self._schema = self._builder.schema
         import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
 

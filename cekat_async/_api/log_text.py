@@ -1,0 +1,20 @@
+"""The text of errors in logs, which shows nothing that a server wrote. Pure."""
+
+from __future__ import annotations
+
+from cekat_async.errors import APIStatusError, CekatError
+
+__all__ = ["describe_for_log"]
+
+
+def describe_for_log(error: CekatError) -> str:
+    """Return what an error is about, without the text of a reply: it may quote customers."""
+    if not isinstance(error, APIStatusError):
+        return error.describe()
+    facts = (
+        f"HTTP {error.status}",
+        error.path,
+        f"retry after {error.retry_after:g} s" if error.retry_after is not None else None,
+        error.request_id and f"request id {error.request_id}",
+    )
+    return f"{type(error).__name__} ({', '.join(filter(None, facts))})"

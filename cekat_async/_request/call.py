@@ -1,0 +1,280 @@
+"""One call: how often it was sent, what it waited for, and its events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cekat_async._api.replies import redact_headers
+from cekat_async._ratelimit.clock import time_now
+from cekat_async._request.hooks import (
+    CallBegun,
+    CallFailed,
+    PageFetched,
+    ReplyReceived,
+    RequestFailed,
+    RequestSent,
+    RetryScheduled,
+    next_number,
+)
+from cekat_async.errors import APIStatusError
+from cekat_async.models.response_details import ResponseDetails
+from cekat_async.pages import count_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cekat_async._api.replies import Reply
+    from cekat_async._api.requests import Request
+    from cekat_async._request.hooks import Hooks
+    from cekat_async.errors import CekatError
+    from cekat_async.redaction import Secret
+
+__all__ = ["Call", "CallReport", "Waits"]
+
+# A shorter wait is only the time that our own code takes.
+_SHORTEST_WAIT = 0.001
+
+
+class Waits:
+    """The seconds that one call has waited, by reason. It begins with ``"quota"``.
+
+    Time in which the server had asked for a pause counts as ``"pause"``, whatever else the call
+    waited for.
+
+    Args:
+        get_pause_time: Returns for how many seconds the server has paused requests so far.
+
+    Attributes:
+        began: When it began.
+        total: The waits of the whole call.
+        latest: The waits since :meth:`take_latest`.
+    """
+
+    def __init__(self, get_pause_time: Callable[[], float]) -> None:
+        self.total: dict[str, float] = {}
+        self.latest: dict[str, float] = {}
+        self._get_pause_time = get_pause_time
+        self._reason: str | None = "quota"
+        self.began = self._since = time_now()
+        self._pause_time_before = get_pause_time()
+
+    def begin(self, reason: str) -> None:
+        """Begin to wait for something. It ends what was waited for before."""
+        if reason != self._reason:
+            self.end()
+            self._reason = reason
+            self._since, self._pause_time_before = time_now(), self._get_pause_time()
+
+    def end(self) -> None:
+        """End the wait."""
+        reason, self._reason = self._reason, None
+        if reason is None or (seconds := time_now() - self._since) < _SHORTEST_WAIT:
+            return
+        paused = min(seconds, self._get_pause_time() - self._pause_time_before)
+        self._add("pause", paused)
+        self._add(reason, seconds - paused)
+
+    def take_latest(self) -> dict[str, float]:
+        """Return the waits since the last time."""
+        latest, self.latest = self.latest, {}
+        return latest
+
+    def _add(self, reason: str, seconds: float) -> None:
+        if seconds >= _SHORTEST_WAIT:
+            for waits in (self.latest, self.total):
+                waits[reason] = waits.get(reason, 0.0) + seconds
+
+
+class Call:
+    """One request on its way, with its retries.
+
+    Args:
+        request: The request.
+        get_pause_time: As for :class:`Waits`.
+        report: Its hooks; ``None`` without any.
+
+    Attributes:
+        attempts: How often it was sent.
+        waits: The time it has waited.
+        failure: The error of the last attempt.
+    """
+
+    def __init__(
+        self, request: Request, get_pause_time: Callable[[], float], report: CallReport | None
+    ) -> None:
+        self.request = request
+        self.attempts = 0
+        self.waits = Waits(get_pause_time)
+        self.failure: CekatError | None = None
+        self._report = report
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since it began."""
+        return time_now() - self.waits.began
+
+    def locate(self, error: CekatError) -> CekatError:
+        """Record on an error which request it is about, and how often that was sent."""
+        error.attempts = self.attempts
+        return error.locate(path=self.request.path)
+
+    def describe(self, reply: Reply, key: Secret) -> ResponseDetails:
+        """Return how a reply was received, without the key."""
+        return ResponseDetails(
+            status=reply.status,
+            headers=redact_headers(reply.headers, key),
+            attempts=self.attempts,
+            waited=self.waits.total,
+            seconds=self.seconds,
+        )
+
+    def begin(self) -> None:
+        """Report that it begins."""
+        if self._report is not None:
+            self._report.begin()
+
+    def send(self) -> None:
+        """Count an attempt that is sent now."""
+        self.waits.end()
+        waited = self.waits.take_latest()
+        self.attempts += 1
+        if self._report is not None:
+            self._report.send(self.attempts, waited)
+
+    def receive(self, reply: Reply) -> None:
+        """Report the reply to the attempt."""
+        if self._report is not None:
+            self._report.receive(reply)
+
+    def lose(self, error: BaseException) -> None:
+        """Report that the attempt got no reply."""
+        if self._report is not None:
+            self._report.lose(error)
+
+    def fail_attempt(self, error: CekatError) -> None:
+        """Note what the attempt failed with. If it is retried, the backoff begins now."""
+        self.failure = self.locate(error)
+        self.waits.begin("backoff")
+
+    def retry(self, error: CekatError, seconds: float) -> None:
+        """Report a retry after this many seconds."""
+        if self._report is not None:
+            self._report.retry(error, seconds)
+
+    def succeed(self, result: object) -> None:
+        """Report what it returns."""
+        if self._report is not None:
+            self._report.succeed(result, self.seconds)
+
+    def fail(self, error: BaseException) -> None:
+        """Report what it raises."""
+        self.waits.end()
+        if self._report is not None:
+            self._report.fail(error, self.seconds, self.waits.latest)
+
+
+class CallReport:
+    """Emits the events of one call.
+
+    Args:
+        hooks: They receive the events.
+        request: The request.
+        base_url: The base URL of the client.
+        walk: The number of the walk that the call belongs to, if any.
+        inbox_id: The inbox that is asked for.
+    """
+
+    def __init__(
+        self, hooks: Hooks, request: Request, base_url: str, walk: int | None, inbox_id: str | None
+    ) -> None:
+        self._emit = hooks.emit
+        self._call = next_number()
+        self._walk = walk
+        self._path = request.path
+        self._url = f"{base_url}{request.path}"
+        self._inbox_id = inbox_id
+        self._attempt = 0
+        self._sent_at = 0.0
+
+    def begin(self) -> None:
+        self._emit(
+            CallBegun(call=self._call, walk=self._walk, path=self._path, inbox_id=self._inbox_id)
+        )
+
+    def send(self, attempt: int, waited: dict[str, float]) -> None:
+        self._attempt, self._sent_at = attempt, time_now()
+        self._emit(
+            RequestSent(
+                call=self._call,
+                walk=self._walk,
+                attempt=attempt,
+                method="GET",
+                url=self._url,
+                waited=waited,
+            )
+        )
+
+    def receive(self, reply: Reply) -> None:
+        self._emit(
+            ReplyReceived(
+                call=self._call,
+                walk=self._walk,
+                attempt=self._attempt,
+                status=reply.status,
+                seconds=time_now() - self._sent_at,
+                size=len(reply.body),
+            )
+        )
+
+    def lose(self, error: BaseException) -> None:
+        self._emit(
+            RequestFailed(
+                call=self._call,
+                walk=self._walk,
+                attempt=self._attempt,
+                error=type(error).__name__,
+                seconds=time_now() - self._sent_at,
+            )
+        )
+
+    def retry(self, error: CekatError, seconds: float) -> None:
+        self._emit(
+            RetryScheduled(
+                call=self._call,
+                walk=self._walk,
+                attempt=self._attempt,
+                seconds=seconds,
+                error=type(error).__name__,
+                status=_get_status(error),
+            )
+        )
+
+    def succeed(self, result: object, seconds: float) -> None:
+        records, malformed = count_records(result)
+        self._emit(
+            PageFetched(
+                call=self._call,
+                walk=self._walk,
+                records=records,
+                malformed_records=malformed,
+                attempts=self._attempt,
+                seconds=seconds,
+            )
+        )
+
+    def fail(self, error: BaseException, seconds: float, waited: dict[str, float]) -> None:
+        self._emit(
+            CallFailed(
+                call=self._call,
+                walk=self._walk,
+                attempts=self._attempt,
+                error=type(error).__name__,
+                seconds=seconds,
+                waited=waited,
+                status=_get_status(error),
+            )
+        )
+
+
+def _get_status(error: BaseException) -> int | None:
+    return error.status if isinstance(error, APIStatusError) else None

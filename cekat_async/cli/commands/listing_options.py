@@ -1,0 +1,79 @@
+"""The options of the listing commands that choose what is shown, and how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cekat_async.cli.options import option, text
+from cekat_async.cli.parameter_types import OptionGroup, SingleOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cekat_async.cli.commands.listing_columns import RecordKind, ShownColumn
+
+__all__ = ["DEFAULT_ROWS", "agent_option", "columns_option", "json_option", "maximum_option"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+DEFAULT_ROWS = 20
+"""How many conversations a table shows without ``-n``."""
+
+agent_option = option(
+    "--agent",
+    group=OptionGroup.WHAT_TO_LIST,
+    cls=SingleOption,
+    **text(
+        "NAME",
+        "Only this agent, by id or name. The API cannot filter by agent: this reads all "
+        "conversations until -n are found.",
+    ),
+)
+maximum_option = option(
+    "-n",
+    "--max",
+    "maximum",
+    group=OptionGroup.HOW_TO_SHOW,
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default=f"{DEFAULT_ROWS} in a table, all otherwise",
+    help="At most this many.",
+)
+json_option = option(
+    "--json",
+    "as_json",
+    group=OptionGroup.HOW_TO_SHOW,
+    is_flag=True,
+    help="JSON Lines as the API sent them, as in a pipe.",
+)
+
+
+def columns_option(kind: RecordKind) -> Callable[[F], F]:
+    """Return the option that chooses the columns of a table of such records."""
+
+    def parse(value: str) -> list[ShownColumn]:
+        # The columns need the records, which help and completion do without.
+        from cekat_async.cli.commands.listing_columns import parse_columns  # noqa: PLC0415
+
+        return parse_columns(value, kind)
+
+    def complete(
+        _context: click.Context, _parameter: click.Parameter, incomplete: str
+    ) -> list[str]:
+        from cekat_async.cli.commands.listing_columns import get_column_names  # noqa: PLC0415
+
+        typed, comma, _ = incomplete.rpartition(",")
+        names = [f"{typed}{comma}{name}" for name in get_column_names(kind)]
+        return [name for name in names if name.startswith(incomplete)]
+
+    return option(
+        "--columns",
+        group=OptionGroup.HOW_TO_SHOW,
+        type=parse,
+        metavar="A,B,...",
+        shell_complete=complete,
+        help="Other columns, by their names; '--columns help' lists them. In a pipe their values "
+        "are separated by tabs.",
+    )

@@ -1,0 +1,103 @@
+"""A file of metrics in the text format of Prometheus, for node_exporter's textfile collector.
+
+The format is written here, because a job then needs no other library. The tests read it with
+Prometheus's own parser.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from cekat_async import ConfigurationError
+from cekat_async.export.sinks.file_system import add_suffix, require_file_place, resolve_link
+from cekat_async.redaction import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+__all__ = ["Gauge", "MetricsFile", "require_metrics_place"]
+
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+class Gauge(NamedTuple):
+    """One metric and its values.
+
+    Attributes:
+        name: Its name.
+        text: Its description.
+        values: Its values: one under ``""``, or one for each value of ``label``.
+        label: The name of the label that tells them apart.
+    """
+
+    name: str
+    text: str
+    values: Mapping[str, float]
+    label: str = ""
+
+
+class MetricsFile:
+    """A file of metrics, which is replaced as a whole.
+
+    Args:
+        path: The file.
+        labels: The labels of all its values.
+    """
+
+    def __init__(self, path: Path, labels: Mapping[str, str]) -> None:
+        self._path = resolve_link(path)
+        self._labels = labels
+
+    def read(self, name: str) -> float | None:
+        """Return the value that a metric has in the file; ``None`` if it has none there."""
+        begin = f"{name}{self._render_labels()} "
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+            return next(
+                (float(line[len(begin) :]) for line in lines if line.startswith(begin)), None
+            )
+        except (OSError, ValueError):
+            return None
+
+    def render(self, gauges: Iterable[Gauge]) -> str:
+        """Return the text of some metrics."""
+        return "".join(line + "\n" for gauge in gauges for line in self._render(gauge))
+
+    def write(self, text: str) -> None:
+        """Replace the content of the file.
+
+        Raises:
+            OSError: It cannot be written. The file is as it was.
+        """
+        # node_exporter reads only names that end in .prom.
+        temporary = add_suffix(self._path, ".tmp")
+        # With the rights that the umask leaves, because another user reads it.
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self._path)
+
+    def _render(self, gauge: Gauge) -> Iterable[str]:
+        yield f"# HELP {gauge.name} {gauge.text}"
+        yield f"# TYPE {gauge.name} gauge"
+        for key, value in gauge.values.items():
+            more = {gauge.label: key} if gauge.label else {}
+            yield f"{gauge.name}{self._render_labels(more)} {value}"
+
+    def _render_labels(self, more: Mapping[str, str] | None = None) -> str:
+        labels = {**self._labels, **(more or {})}
+        pairs = (
+            f'{name}="{readable(value).translate(_ESCAPES)}"' for name, value in labels.items()
+        )
+        return "{" + ",".join(pairs) + "}"
+
+
+def require_metrics_place(path: Path) -> None:
+    """Raise ConfigurationError unless a file of metrics can be written at a path."""
+    try:
+        real = resolve_link(path)
+        require_file_place(real, str(path))
+        if not os.access(real.parent, os.W_OK):
+            raise PermissionError(None, f"the folder {real.parent} cannot be written")
+    except OSError as error:
+        raise ConfigurationError(f"--metrics-file {path}: {error.strerror}") from None

@@ -1,0 +1,48 @@
+"""Time zones as Arrow, polars and pandas all know them: by their IANA names."""
+
+from __future__ import annotations
+
+from datetime import timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+from cekat_async import ConfigurationError
+
+__all__ = ["parse_timezone"]
+
+_HOUR = timedelta(hours=1)
+_ADVICE = "give an IANA name such as 'Asia/Jakarta'"
+
+
+def parse_timezone(zone: str | tzinfo) -> str:
+    """Return the IANA name of a time zone.
+
+    Args:
+        zone: Its name, a ``ZoneInfo``, or a fixed offset of whole hours.
+
+    Raises:
+        ConfigurationError: There is no such zone, or it has no name.
+    """
+    if isinstance(zone, timezone):
+        return _name_offset(zone.utcoffset(None))
+    # ZoneInfo has its name as key, pytz as zone.
+    name = getattr(zone, "key", None) or getattr(zone, "zone", None) or zone
+    if not isinstance(name, str):
+        raise ConfigurationError(f"timezone must have a name, unlike {zone!r}: {_ADVICE}")
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError) as error:
+        raise ConfigurationError(
+            f"timezone {name!r} is unknown: {_ADVICE}. If this system has no time zones, "
+            "pip install tzdata"
+        ) from error
+    return name
+
+
+def _name_offset(offset: timedelta) -> str:
+    hours, rest = divmod(offset, _HOUR)
+    if rest or not -12 <= hours <= 14:  # noqa: PLR2004 - the zones that have a name
+        raise ConfigurationError(
+            f"timezone must be an offset of whole hours, from -12 to +14, or a name: {_ADVICE}"
+        )
+    # The signs of these names are those of POSIX: Etc/GMT-7 is UTC+07:00.
+    return f"Etc/GMT{-hours:+d}" if hours else "UTC"

@@ -1,0 +1,143 @@
+"""The base of values with a JSON form: ``to_dict``, ``to_json``, ``from_dict``, ``from_json``."""
+
+# No postponed annotations: msgspec reads them when a struct is made.
+
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, Self
+
+import msgspec
+
+from cekat_async.errors import DecodeError
+from cekat_async.models.forms.pydantic_schema import (
+    LazySerializer,
+    build_object_schema,
+    describe_object,
+)
+
+__all__ = ["JsonMapping", "JsonObject"]
+
+
+class JsonObject(msgspec.Struct, frozen=True):
+    """A value with a JSON form of its own, which is not the one that :mod:`msgspec` gives it.
+
+    It works as a field of pydantic models, and so in FastAPI.
+    """
+
+    __pydantic_serializer__ = LazySerializer()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the value as JSON-ready data."""
+        raise NotImplementedError
+
+    def to_json(self) -> bytes:
+        """Return the value as JSON, in one line: :meth:`to_dict` as UTF-8."""
+        return msgspec.json.encode(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Return the value whose :meth:`to_dict` is ``data``.
+
+        Args:
+            data: The fields. Besides JSON values it may have what :mod:`msgspec` writes as JSON,
+                such as a ``datetime`` or a ``UUID``, and records in the place of objects.
+
+        Raises:
+            DecodeError: ``data`` is not a dict, contains something that has no JSON form, or is
+                malformed. ``field`` says where.
+        """
+        return cls.from_json(_encode(data, cls))
+
+    @classmethod
+    def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
+        """Return the value whose :meth:`to_json` is ``raw``.
+
+        Raises:
+            DecodeError: It is malformed. ``field`` says where.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def _json_fields(cls) -> dict[str, Any]:
+        """Return the types of the fields of the JSON form: see :func:`build_object_schema`."""
+        raise NotImplementedError
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: Any) -> Any:
+        return build_object_schema(cls, cls._json_fields(), handler)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return describe_object(cls, schema, handler)
+
+
+class JsonMapping(JsonObject, frozen=True):
+    """A value that is also a read-only mapping, with the items of its :meth:`to_dict`.
+
+    So ``dict(value)`` and ``f(**value)`` work, and so do programs that accept any mapping.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        return self.to_dict()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_dict())
+
+    def __len__(self) -> int:
+        return len(self.to_dict())
+
+    def __bool__(self) -> bool:
+        return True  # also one whose fields are all missing
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.to_dict()
+
+    def keys(self) -> KeysView[str]:
+        """Return the names of the JSON form."""
+        return self.to_dict().keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values of the JSON form."""
+        return self.to_dict().values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return the names and values of the JSON form."""
+        return self.to_dict().items()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value of the JSON form, or ``default``."""
+        return self.to_dict().get(name, default)
+
+
+Mapping.register(JsonMapping)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _encode(data: object, kind: type[JsonObject]) -> bytes:
+    # A record of another type is a mapping too.
+    if not isinstance(data, Mapping) or (
+        isinstance(data, JsonObject) and not isinstance(data, kind)
+    ):
+        found = type(data).__name__
+        raise DecodeError(f"not a valid {kind.__name__}: expected a dict, got {found}", field="$")
+    try:
+        plain = {key: _replace_objects(value) for key, value in data.items()}
+        try:
+            return msgspec.json.encode(plain)
+        except UnicodeEncodeError:
+            return _encode_surrogates(plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise DecodeError(f"not a valid {kind.__name__}: {reason}", field="$") from None
+
+
+def _replace_objects(value: Any) -> Any:
+    """Return a field's value with the JSON form of the records in it."""
+    if isinstance(value, (list, tuple)):
+        return [one.to_dict() if isinstance(one, JsonObject) else one for one in value]
+    return value.to_dict() if isinstance(value, JsonObject) else value
+
+
+def _encode_surrogates(plain: dict[str, Any]) -> bytes:
+    """Return JSON in which halves of surrogate pairs are escaped, as a server may send them."""
+    from json import dumps  # noqa: PLC0415 - few texts need it
+
+    return dumps(msgspec.to_builtins(plain)).encode()

@@ -1,0 +1,77 @@
+"""How a page was received: status, headers, attempts and waits."""
+
+# No postponed annotations: msgspec reads them when a struct is made.
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from cekat_async.redaction import one_line
+
+__all__ = ["Headers", "ResponseDetails", "get_request_id"]
+
+T = TypeVar("T")
+
+_REQUEST_ID_LIMIT = 200
+
+
+class Headers(dict[str, str]):
+    """The headers of a reply. Names are in lower case, and looking one up ignores case."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
+        """Return the value of a header, or ``default`` if the reply did not have it."""
+        return super().get(name.lower(), default)
+
+
+class ResponseDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """How a page was received.
+
+    Attributes:
+        status: The HTTP status of the reply that the page is from.
+        headers: The headers of that reply, as a ``dict`` whose names are in lower case; looking one
+            up ignores case. The values of a repeated header are joined with commas. Cookies are
+            left out, and so is what is beyond 32,768 characters. ``***`` replaces the API key.
+        attempts: How often the request was sent, retries included.
+        waited: The seconds that the call has waited before its attempts, by reason:
+            ``"concurrency"``, ``"quota"``, ``"pause"`` and ``"backoff"``, as in
+            :class:`~cekat_async.RequestSent`.
+        seconds: From the beginning of the call to the decoded page, waits included.
+    """
+
+    status: int
+    headers: Headers
+    attempts: int = 1
+    waited: dict[str, float] = {}
+    seconds: float = 0.0
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of the request, if it sent one (``X-Request-Id`` or ``CF-Ray``)."""
+        return get_request_id(self.headers)
+
+    @property
+    def seconds_waited(self) -> float:
+        """The seconds that the call has waited before its attempts, for whatever reason."""
+        return sum(self.waited.values())
+
+    def __repr__(self) -> str:
+        # Without the headers: a repr ends up in logs.
+        return (
+            f"<ResponseDetails: status {self.status}, {self.attempts} "
+            f"attempt{'s' * (self.attempts != 1)}, {self.seconds:.3f} s>"
+        )
+
+
+def get_request_id(headers: Mapping[str, str]) -> str | None:
+    """Return the server's id of a request, if there is one in the headers of the reply."""
+    sent = headers.get("X-Request-Id") or headers.get("CF-Ray") or ""
+    return one_line(sent, _REQUEST_ID_LIMIT) or None

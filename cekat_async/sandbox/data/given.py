@@ -1,0 +1,132 @@
+"""Conversations that a test wrote: read from what it passed, and kept up to date with events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+
+from cekat_async.sandbox.data import texts
+from cekat_async.sandbox.data.account import Change
+from cekat_async.sandbox.data.ids import Ids, format_uuid
+from cekat_async.sandbox.data.timeline import parse_cursor_time
+
+Fields: TypeAlias = dict[str, Any]
+
+_RESOLUTION: Final = ("stage_status", "resolved_at", "resolved_by_id", "resolved_by_name")
+_NOT_RESOLVED: Final = dict.fromkeys(_RESOLUTION[1:])
+
+
+class SupportsToDict(Protocol):
+    """A record of a client that can be turned into the API's own form."""
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """Return the record as the API sends it."""
+        ...
+
+
+class Given(msgspec.Struct, frozen=True):
+    """A conversation whose fields were given, and not computed from the seed.
+
+    Attributes:
+        record: Its JSON when it was given.
+        since: Its changes at that time. Only later ones change the record.
+    """
+
+    record: bytes
+    since: Change
+
+    def render(
+        self, change: Change, compute: Callable[[], bytes], format_time: Callable[[int], str]
+    ) -> bytes:
+        """Return the JSON after all changes; ``compute`` returns what the seed would give."""
+        has_message = change.messages != self.since.messages
+        is_resolved = change.resolved != self.since.resolved
+        if not has_message and not is_resolved:
+            return self.record
+        record, computed = msgspec.json.decode(self.record), msgspec.json.decode(compute())
+        if has_message and change.active is not None:
+            at = {"created_at": format_time(change.active)}
+            record["last_message"] = computed["last_message"] | at
+        if is_resolved:
+            record |= _build_resolution(record, computed)
+        return msgspec.json.encode(record)
+
+
+def _build_resolution(record: Fields, computed: Fields) -> Fields:
+    """Return the fields of a resolution by the agent who handles the conversation, or by any."""
+    by = record if record.get("handled_by_id") else computed
+    agent = {
+        f"{role}_by_{field}": by.get(f"handled_by_{field}")
+        for role in ("handled", "resolved")
+        for field in ("id", "name")
+    }
+    return {name: computed[name] for name in _RESOLUTION} | agent
+
+
+def read_fields(conversation: Mapping[str, Any] | SupportsToDict) -> Fields:
+    """Return a conversation as decoded JSON.
+
+    Raises:
+        ValueError: It is not a mapping, has no ``to_dict()``, or is not JSON.
+    """
+    given: object = conversation
+    if not isinstance(given, Mapping):
+        to_dict = getattr(given, "to_dict", None)
+        given = to_dict() if callable(to_dict) else None
+    if not isinstance(given, Mapping):
+        kind = type(conversation).__name__
+        raise ValueError(f"a conversation must be a mapping or have to_dict(), not {kind}")  # noqa: TRY004 - one error for every bad option
+    try:
+        fields: Fields = msgspec.json.decode(msgspec.json.encode(dict(given)))
+    except (TypeError, msgspec.MsgspecError, UnicodeError) as error:
+        raise ValueError(f"a conversation must be JSON: {error}") from None
+    return fields
+
+
+def read_id(fields: Fields) -> str | None:
+    """Return the id among the fields, or ``None`` if there is none.
+
+    Raises:
+        ValueError: It is not a text, or empty.
+    """
+    if "id" not in fields:
+        return None
+    id_ = fields["id"]
+    if not isinstance(id_, str) or not id_:
+        raise ValueError(f"the id of a conversation must be a text that is not empty, not {id_!r}")
+    return id_
+
+
+def read_creation(fields: Fields) -> int | None:
+    """Return when a conversation was created, in milliseconds since 1970; ``None`` if unknown."""
+    return _read_time(fields.get("created_at"))
+
+
+def read_message_time(fields: Fields) -> int | None:
+    """Return the time of the last message, in milliseconds since 1970; ``None`` if unknown."""
+    message = fields.get("last_message")
+    return _read_time(message.get("created_at")) if isinstance(message, dict) else None
+
+
+def _read_time(text: object) -> int | None:
+    micro = parse_cursor_time(text) if isinstance(text, str) else None
+    return None if micro is None else micro // 1000
+
+
+def build_assignment(agent: str | None, seed: int) -> Fields:
+    """Return the fields of a conversation that an agent handles; ``None`` for no agent."""
+    return _NOT_RESOLVED | {
+        "stage_status": "pending" if agent is None else "assigned",
+        "handled_by_id": None if agent is None else _find_agent_id(agent, seed),
+        "handled_by_name": agent,
+    }
+
+
+def _find_agent_id(agent: str, seed: int) -> str:
+    """Return the id of an agent; the same name always has the same id."""
+    if agent in texts.AGENTS:
+        return Ids(seed, "agent").encode(texts.AGENTS.index(agent))
+    return format_uuid(blake2b(agent.encode(), digest_size=16).digest())

@@ -1,0 +1,113 @@
+"""Conversations for a browser: a FastAPI app in front of the Cekat API.
+
+Run it with the key in CEKAT_API_KEY:
+
+    pip install cekat-async fastapi uvicorn
+    uvicorn app:app
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from cekat_async import (
+    BadRequestError,
+    CekatClient,
+    CekatError,
+    ConfigurationError,
+    ConversationPage,
+    Cursor,
+    DeadlineExceededError,
+    Inbox,
+    NotFoundError,
+    RateLimitError,
+    StageStatus,
+    Timeout,
+)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open one client for all requests: they share its connections and its quota."""
+    # A browser does not wait for five minutes.
+    async with CekatClient(timeout=Timeout(deadline=20)) as app.state.cekat:
+        yield
+
+
+app = FastAPI(title="Conversations", lifespan=lifespan)
+
+
+def get_cekat(request: Request) -> CekatClient:
+    """Return the client of the app."""
+    return request.app.state.cekat
+
+
+def get_cursor(cursor_id: str | None = None, cursor_ts: str | None = None) -> Cursor | None:
+    """Return the cursor whose two strings a browser sends back; none is the first page."""
+    if cursor_id is None and cursor_ts is None:
+        return None
+    if cursor_id is None or cursor_ts is None:
+        raise HTTPException(422, "cursor_id and cursor_ts belong together")
+    return Cursor(cursor_id, cursor_ts)
+
+
+Cekat = Annotated[CekatClient, Depends(get_cekat)]
+
+
+@app.get("/conversations")
+async def list_conversations(
+    cekat: Cekat,
+    cursor: Annotated[Cursor | None, Depends(get_cursor)],
+    status: StageStatus | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> ConversationPage:
+    """Return one page. ``metadata.next_cursor`` leads to the next one."""
+    return await cekat.conversations.page(limit=limit, stage_status=status, cursor=cursor)
+
+
+@app.get("/conversations.jsonl")
+async def stream_conversations(
+    cekat: Cekat, status: StageStatus | None = None
+) -> StreamingResponse:
+    """Return all conversations as JSON Lines, while they are being fetched."""
+    pages = cekat.conversations.list(stage_status=status).raw_pages()
+    # The first page is fetched before the reply begins, so that an error still has a status.
+    first = await anext(pages)
+
+    async def lines() -> AsyncIterator[bytes]:
+        async with aclosing(pages):
+            yield first.json_lines()
+            async for page in pages:
+                yield page.json_lines()
+
+    return StreamingResponse(lines(), media_type="application/jsonl")
+
+
+@app.get("/inboxes")
+async def list_inboxes(cekat: Cekat) -> list[Inbox]:
+    """Return all inboxes of the account."""
+    return await cekat.inboxes.list().collect()
+
+
+@app.exception_handler(CekatError)
+async def describe_error(_: Request, error: CekatError) -> JSONResponse:
+    """Answer with the status that fits an error of the API. Its text never holds the key."""
+    headers = {}
+    match error:
+        case BadRequestError() | ConfigurationError():
+            status = 422
+        case NotFoundError():
+            status = 404
+        case RateLimitError():
+            status = 503
+            if error.retry_after is not None:
+                headers["Retry-After"] = f"{error.retry_after:.0f}"
+        case DeadlineExceededError():
+            status = 504
+        case _:
+            status = 502
+    content = {"detail": error.message, "request_id": error.request_id}
+    return JSONResponse(content, status, headers)

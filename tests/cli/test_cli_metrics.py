@@ -1,0 +1,250 @@
+"""``--metrics-file``: the metrics of an export job, for Prometheus."""
+
+import os
+import stat
+import time
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cekat_async.cli import ExitCode
+from cekat_async.cli.commands import export_metrics
+from cekat_async.sandbox import Fault, Live
+
+FAST = ("--rate-limit", "10000/60")
+
+
+def read_metrics(path):
+    """Return the values of a metrics file, by name and the labels that not all have."""
+    found = {}
+    for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
+        assert family.documentation
+        assert family.type == "gauge"
+        for sample in family.samples:
+            name = sample.name.removeprefix("cekat_export_")
+            own = {k: v for k, v in sample.labels.items() if k not in {"account", "target"}}
+            key = (name, *own.values()) if own else name
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def test_the_metrics_of_an_export(cekat, served, tmp_path):
+    """After an export the file has its counts, its exit code and the time of its success."""
+    with served(250) as sandbox:
+        sandbox.fail_next(Fault.status(503), Fault.status(429, headers={"Retry-After": "0.01"}))
+        ended = cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom", "--by-inbox")
+        found = read_metrics(tmp_path / "m.prom")
+
+    assert ended.code == ExitCode.DONE
+    assert found["running"] == 0
+    assert found["last_exit_code"] == 0
+    began = found["start_timestamp_seconds"]
+    assert 0 <= found["last_success_timestamp_seconds"] - began < 60
+    assert 0 < found["duration_seconds"] < 60
+    assert found["requests", "503"] == found["requests", "429"] == 1
+    assert found["requests", "200"] == len(sandbox.log.requests) - 2
+    assert found["retries"] == 2
+    assert found["refusals"] == 1
+    assert found["waited_seconds", "backoff"] > 0
+    assert set(found) >= {("waited_seconds", why) for why in ("quota", "pause", "concurrency")}
+    assert found["records"] >= 250
+    assert found["published_records"] == 250
+    assert found["malformed_records"] == found["catch_up_passes"] == 0
+    assert found["partitions", "complete"] == 8
+    assert found["partitions", "failed"] == 0
+    assert found["pages"] >= 8
+    assert 0 < found["quota_share_ratio"] <= 1
+    assert sandbox.api_key not in (tmp_path / "m.prom").read_text()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_lost_replies_and_catch_up_are_counted(cekat, served, tmp_path):
+    """Requests without a reply have the status "none", and catch-up passes are counted."""
+    with served(2500, live=Live(messages=30, seed=3)) as sandbox:
+        sandbox.fail_next(Fault.drop())
+        typed = ("export", "x.jsonl", *FAST, "--concurrency", "1", "--metrics-file", "m.prom")
+        assert cekat(*typed).code == ExitCode.DONE
+        found = read_metrics(tmp_path / "m.prom")
+
+    assert found["requests", "none"] == 1
+    assert found["catch_up_passes"] >= 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
+def test_others_may_read_the_file(cekat, served, tmp_path):
+    """The file has the rights that the umask leaves: node_exporter is another user."""
+    before = os.umask(0o022)
+    try:
+        with served(5):
+            cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "m.prom").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "x.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_failure_keeps_the_time_of_the_last_success(cekat, served, tmp_path):
+    """A run that fails has its exit code, and the file still says when one succeeded."""
+    typed = ("export", "x.jsonl", *FAST, "--attempts", "1", "--metrics-file", "m.prom")
+    with served(50) as sandbox:
+        cekat(*typed)
+        success = read_metrics(tmp_path / "m.prom")["last_success_timestamp_seconds"]
+        sandbox.fail_next(*[Fault.status(500)] * 9)
+        failed = cekat(*typed)
+        found = read_metrics(tmp_path / "m.prom")
+        other = cekat(*typed, "--account", "another")
+        after = read_metrics(tmp_path / "m.prom")
+
+    assert failed.code == found["last_exit_code"] == ExitCode.API_FAILED
+    assert found["last_success_timestamp_seconds"] == success
+    assert found["requests", "500"] >= 1
+    assert found["published_records"] == 0
+    # The file of another account's job would not be believed.
+    assert other.code == ExitCode.API_FAILED
+    assert "last_success_timestamp_seconds" not in after
+
+
+def test_a_partial_export_is_no_success(cekat, served, tmp_path):
+    """An export without some inboxes has code 10, and is no success."""
+    with served(50) as sandbox:
+        sandbox.forbid(sandbox.inbox_ids[0])
+        ended = cekat("export", "x.jsonl", *FAST, "--by-inbox", "--metrics-file", "m.prom")
+        found = read_metrics(tmp_path / "m.prom")
+
+    assert ended.code == found["last_exit_code"] == ExitCode.PARTIAL
+    assert found["partitions", "failed"] == 1
+    assert "last_success_timestamp_seconds" not in found
+
+
+def test_the_file_is_written_while_the_export_runs(cekat, served, tmp_path, monkeypatch):
+    """While it runs the file says so, with the counts so far, and keeps the last exit code."""
+    monkeypatch.setattr(export_metrics, "_SECONDS_BETWEEN_WRITES", 0.0)
+    seen = []
+    write = export_metrics.MetricsFile.write
+
+    def look(self, text):
+        write(self, text)
+        seen.append(read_metrics(tmp_path / "m.prom"))
+
+    monkeypatch.setattr(export_metrics.MetricsFile, "write", look)
+    typed = ("export", "x.jsonl", *FAST, "--concurrency", "1", "--metrics-file", "m.prom")
+    with served(1500):
+        cekat(*typed)
+        first = seen.copy()
+        seen.clear()
+        cekat(*typed)
+
+    assert [found["running"] for found in first] == [1.0] * (len(first) - 1) + [0.0]
+    pages = [found["pages"] for found in first]
+    assert pages == sorted(pages)
+    assert len(set(pages)) > 2
+    assert "last_exit_code" not in first[0]
+    assert seen[0]["last_exit_code"] == 0
+    assert seen[0]["last_success_timestamp_seconds"] == first[-1]["last_success_timestamp_seconds"]
+
+
+def test_a_cancelled_export(process, served, tmp_path):
+    """A job that is terminated says so in its metrics."""
+    with served(5000, latency=0.05) as sandbox:
+        running = process("export", "x.jsonl", "--metrics-file", "m.prom")
+        while len(sandbox.log.requests) < 3:
+            time.sleep(0.01)
+        running.terminate()
+        running.communicate(timeout=60)
+
+    assert running.returncode == ExitCode.TERMINATED
+    assert read_metrics(tmp_path / "m.prom")["last_exit_code"] == ExitCode.TERMINATED
+
+
+def test_labels_tell_jobs_apart(cekat, served, tmp_path):
+    """All values have the target and the account's name as labels, with everything escaped."""
+    name = 'A "b" \\ c'
+    with served(5):
+        cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom", "--account", name)
+
+    families = text_string_to_metric_families((tmp_path / "m.prom").read_text())
+    labels = [sample.labels for family in families for sample in family.samples]
+    assert {(one["target"], one["account"]) for one in labels} == {("x.jsonl", name)}
+
+
+@pytest.mark.parametrize(
+    "path, reason",
+    [
+        ("missing/m.prom", "there is no folder missing"),
+        (".", "it is a folder"),
+        ("x.jsonl", "is the target or the checkpoint: choose another file"),
+        ("kept", "is the target or the checkpoint: choose another file"),
+        ("/dev/null", "it is not a regular file"),
+    ],
+)
+def test_a_path_that_cannot_work_is_refused_first(cekat, served, tmp_path, path, reason):
+    """Such a path is refused before anything is requested or written."""
+    with served(5) as sandbox:
+        ended = cekat(*("export", "x.jsonl", "--checkpoint", "kept"), *FAST, "--metrics-file", path)
+
+    assert ended.code == ExitCode.USAGE
+    assert reason in ended.complaint
+    assert "--metrics-file" in ended.complaint
+    assert sandbox.log.requests == []
+    assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_a_folder_without_rights_is_refused_first(cekat, served, tmp_path, monkeypatch):
+    """A folder that this user cannot write is refused, too."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with served(5) as sandbox:
+        ended = cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
+
+    assert ended.code == ExitCode.USAGE
+    assert "cannot be written" in ended.complaint
+    assert sandbox.log.requests == []
+
+
+def test_a_file_that_cannot_be_written_fails_no_export(cekat, served, tmp_path, monkeypatch):
+    """If the file cannot be written any more, the command warns once and the export is done."""
+
+    def fail(self, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export_metrics, "_SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(export_metrics.MetricsFile, "write", fail)
+    with served(500):
+        ended = cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
+
+    assert ended.code == ExitCode.DONE
+    assert ended.err.count("cannot write the metrics to m.prom: No space left on device") == 1
+    assert (tmp_path / "x.jsonl").exists()
+
+
+def test_the_file_may_be_set(cekat, served, tmp_path, monkeypatch):
+    """The file may be set in the environment. A sandbox's metrics do not replace real ones."""
+    monkeypatch.setenv("CEKAT_METRICS_FILE", "m.prom")
+    assert cekat("export", "s.jsonl", "--sandbox", "--sandbox-size", "5").code == ExitCode.DONE
+    assert not (tmp_path / "m.prom").exists()
+    with served(5):
+        assert cekat("export", "x.jsonl", *FAST).code == ExitCode.DONE
+
+    assert read_metrics(tmp_path / "m.prom")["published_records"] == 5
+
+
+def test_a_file_that_is_no_metrics_is_replaced(cekat, served, tmp_path):
+    """If the file held something else before, that is ignored."""
+    (tmp_path / "m.prom").write_bytes(b"\xff not metrics\ncekat_export_last_exit_code x\n")
+    with served(5):
+        cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
+
+    assert read_metrics(tmp_path / "m.prom")["last_exit_code"] == 0
+
+
+def test_a_password_is_not_in_the_metrics(cekat, tmp_path):
+    """The target's label has no password."""
+    cekat(
+        *("export", "postgresql://ada:s3cret@127.0.0.1:1/db", "--sandbox", "--sandbox-size", "5"),
+        *("--metrics-file", "m.prom"),
+    )
+    text = (tmp_path / "m.prom").read_text()
+
+    assert "s3cret" not in text
+    assert "127.0.0.1:1/db" in text

@@ -1,0 +1,111 @@
+"""OpenTelemetry in memory: what a hook reports, as trees of spans and as numbers."""
+
+from contextlib import asynccontextmanager
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from cekat_async.sandbox import Sandbox
+from cekat_async.telemetry import OpenTelemetry
+
+from .parts import make_client
+
+
+class Recorded:
+    """A hook, its providers, and what they have recorded.
+
+    Attributes:
+        hook: The hook.
+        tracer_provider: Where it sends spans.
+        meter_provider: Where it sends metrics.
+        events: The events that :meth:`keep`, another hook, has received.
+    """
+
+    def __init__(self):
+        self._exporter = InMemorySpanExporter()
+        self.tracer_provider = TracerProvider()
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self._reader = InMemoryMetricReader()
+        self.meter_provider = MeterProvider([self._reader])
+        self.hook = OpenTelemetry(
+            tracer_provider=self.tracer_provider, meter_provider=self.meter_provider
+        )
+        self.events = []
+
+    def close(self):
+        self.tracer_provider.shutdown()
+        self.meter_provider.shutdown()
+
+    def keep(self, event):
+        """Keep an event."""
+        self.events.append(event)
+
+    @property
+    def metrics_json(self):
+        """All metrics as text."""
+        data = self._reader.get_metrics_data()
+        return data.to_json() if data else ""
+
+    @property
+    def spans(self):
+        """All spans that have ended, in the order in which they began."""
+        return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time)
+
+    def named(self, name):
+        """Return the spans with a name."""
+        return [span for span in self.spans if span.name == name]
+
+    def path(self, span):
+        """Return the names of a span and of all above it, from the root."""
+        by_id = {one.context.span_id: one for one in self.spans}
+        names = [span.name]
+        while span.parent is not None:
+            span = by_id[span.parent.span_id]
+            names.append(span.name)
+        return " > ".join(reversed(names))
+
+    @property
+    def paths(self):
+        """The paths of all spans."""
+        return [self.path(span) for span in self.spans]
+
+    def points(self, name):
+        """Return the points of a metric, as pairs of attributes and a value."""
+        data = self._reader.get_metrics_data()
+        return [
+            (dict(point.attributes), point.count if hasattr(point, "count") else point.value)
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        ]
+
+    def total(self, name, **wanted):
+        """Return the sum of the points of a metric that have some attributes.
+
+        The last part of an attribute's name is enough: ``reason`` for ``cekat.wait.reason``.
+        """
+        return sum(
+            value
+            for attributes, value in self.points(name)
+            if wanted.items() <= {k.rpartition(".")[2]: v for k, v in attributes.items()}.items()
+        )
+
+
+def events_of(span):
+    """Return the events of a span, as pairs of a name and attributes."""
+    return [(event.name, dict(event.attributes)) for event in span.events]
+
+
+@asynccontextmanager
+async def account(conversations, inboxes=8, *, live=None, **options):
+    """Open a sandbox without a quota, and a client of it with these options."""
+    async with (
+        Sandbox(conversations, inboxes, quota=None, live=live) as sandbox,
+        make_client(sandbox, **options) as client,
+    ):
+        yield sandbox, client

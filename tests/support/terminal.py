@@ -1,0 +1,59 @@
+"""A command line on a terminal, as POSIX has it."""
+
+# ruff: noqa: S603 - the processes are our own program
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """The command line on a terminal of its own, 80 columns wide by default."""
+
+    def __init__(self, *arguments, env=None, width=80):
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cekat_async", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=os.environ | {"TERM": "xterm-256color"} | (env or {}),
+        )
+        os.close(slave)
+        self.seen = b""
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        while True:
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # the other end is closed
+                return
+            if not data:
+                return
+            with self._changed:
+                self.seen += data
+                self._changed.notify_all()
+
+    def wait_for(self, text):
+        """Wait until a text was printed."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in self.seen, 300)
+
+    def end(self, encoding="utf-8"):
+        """Wait for the end and return the exit code and what was printed, without colours."""
+        code = self.process.wait(300)
+        self._reader.join()
+        os.close(self._master)
+        return code, ESCAPES.sub("", self.seen.decode(encoding)).replace("\r\n", "\n")
