@@ -634,3 +634,15 @@ def test_a_record_without_timestamps_cannot_contradict_the_order():
     bounds, _ = make_bounds(FRONT, second, since=92)
 
     assert bounds.select(second) == [True, False]
+
+
+@pytest.mark.parametrize("gap", [15 * MINUTE, HOUR, 2 * HOUR, DAY])
+def test_conversations_that_were_created_a_round_time_before(gap):
+    """That alone does not make it a listing by creation, whose cursors are in another zone."""
+    rows = [Row(f"{n:03}", n * HOUR, n * HOUR - gap, n * HOUR) for n in range(500)]
+    server = ActivityServer(rows)
+
+    found = run_virtual(read_ids(server, 470 * HOUR, None))
+
+    assert {row.id for row in rows[470:]} <= {*found}
+    assert len(server.requests) <= 4
