@@ -348,6 +348,19 @@ def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, kind, stop
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("zone", [7, -7])
+def test_a_contradiction_hides_the_zone_of_cursors(seed, zone):
+    """Then a page is kept if its cursors may be in the range in any zone."""
+    rows = build_rows(300, seed, HOUR, 1, quiet=0.5)
+    contradict(rows, (8 * DAY, 9 * DAY), Random(seed))
+    server = ActivityServer(rows, zone=zone)
+
+    found = run_virtual(read_ids(server, 2 * DAY, 4 * DAY))
+
+    assert {row.id for row in rows if 2 * DAY <= row.active <= 4 * DAY} <= {*found}
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_segments_whose_cursors_lead_a_little_further_ahead(seed):
     """The first page of a segment may be of another place: that says nothing about the order."""
     server = ActivityServer(build_rows(1000, seed, HOUR, 1), made_up="later")
@@ -621,3 +634,15 @@ def test_a_record_without_timestamps_cannot_contradict_the_order():
     bounds, _ = make_bounds(FRONT, second, since=92)
 
     assert bounds.select(second) == [True, False]
+
+
+@pytest.mark.parametrize("gap", [15 * MINUTE, HOUR, 2 * HOUR, DAY])
+def test_conversations_that_were_created_a_round_time_before(gap):
+    """That alone does not make it a listing by creation, whose cursors are in another zone."""
+    rows = [Row(f"{n:03}", n * HOUR, n * HOUR - gap, n * HOUR) for n in range(500)]
+    server = ActivityServer(rows)
+
+    found = run_virtual(read_ids(server, 470 * HOUR, None))
+
+    assert {row.id for row in rows[470:]} <= {*found}
+    assert len(server.requests) <= 4
