@@ -70,11 +70,12 @@ def _processes_share_bytecode(tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a developer's key, proxies and passwords from having a say in the results."""
+    """Keep a developer's key, proxies, passwords and pytest options from having a say."""
     for name in os.environ:
         if name.upper().startswith("CEKAT_") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", os.devnull)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
 
 @pytest.fixture
