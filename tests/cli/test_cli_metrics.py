@@ -3,12 +3,14 @@
 import os
 import stat
 import time
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cekat_async.cli import ExitCode
 from cekat_async.cli.commands import export_metrics
+from cekat_async.cli.commands.metrics_file import MetricsFile
 from cekat_async.sandbox import Fault, Live
 
 FAST = ("--rate-limit", "10000/60")
@@ -69,6 +71,47 @@ def test_lost_replies_and_catch_up_are_counted(cekat, served, tmp_path):
 
     assert found["requests", "none"] == 1
     assert found["catch_up_passes"] >= 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links as POSIX has them")
+def test_no_other_file_is_written(tmp_path):
+    """The metrics are first written to a new file, never to one that a link leads to."""
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "m.prom.tmp").symlink_to("mine")
+    MetricsFile(tmp_path / "m.prom", {}).write("metrics")
+
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "m.prom").read_text() == "metrics"
+    assert not (tmp_path / "m.prom").is_symlink()
+
+
+def test_each_write_has_a_file_of_its_own(tmp_path, monkeypatch):
+    """Two writes at once, also of two processes, never share the file that they write first."""
+    written = []
+    replace = Path.replace
+
+    def note(self, target):
+        written.append(self)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", note)
+    file = MetricsFile(tmp_path / "m.prom", {})
+    file.write("1")
+    file.write("2")
+
+    assert len({*written}) == 2
+    # node_exporter reads only names that end in .prom.
+    assert all(path.suffix == ".tmp" and path.parent == tmp_path for path in written)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.prom"]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    """If the file cannot be replaced, nothing is left in its folder."""
+    (tmp_path / "m.prom").mkdir()
+    with pytest.raises(OSError, match="m.prom"):
+        MetricsFile(tmp_path / "m.prom", {}).write("metrics")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["m.prom"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
