@@ -108,7 +108,7 @@ def test_each_write_has_a_file_of_its_own(tmp_path, monkeypatch):
 def test_a_write_that_fails_leaves_nothing(tmp_path):
     """If the file cannot be replaced, nothing is left in its folder."""
     (tmp_path / "m.prom").mkdir()
-    with pytest.raises(OSError, match="m.prom"):
+    with pytest.raises(OSError, match=r"m\.prom"):
         MetricsFile(tmp_path / "m.prom", {}).write("metrics")
 
     assert [path.name for path in tmp_path.iterdir()] == ["m.prom"]
@@ -199,6 +199,25 @@ def test_a_cancelled_export(process, served, tmp_path):
 
     assert running.returncode == ExitCode.TERMINATED
     assert read_metrics(tmp_path / "m.prom")["last_exit_code"] == ExitCode.TERMINATED
+
+
+def test_an_overlapping_run_leaves_the_metrics_to_the_other(process, cekat, served, tmp_path):
+    """A run that is refused because another one writes the target writes no metrics."""
+    typed = ("export", "x.jsonl", "--metrics-file", "m.prom")
+    (tmp_path / "m.prom").write_text("before")
+    with served(5000, latency=0.05) as sandbox:
+        running = process(*typed)
+        while not (tmp_path / "m.prom").read_text().startswith("# HELP"):
+            time.sleep(0.01)
+        assert sandbox.log.requests
+        before = (tmp_path / "m.prom").stat()
+        ended = cekat(*typed, "--checkpoint", "other")
+        after = (tmp_path / "m.prom").stat()
+        running.terminate()
+        running.communicate(timeout=60)
+
+    assert ended.code == ExitCode.TARGET_BUSY
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_labels_tell_jobs_apart(cekat, served, tmp_path):
