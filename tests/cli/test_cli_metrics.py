@@ -236,8 +236,13 @@ def test_labels_tell_jobs_apart(cekat, served, tmp_path):
     [
         ("missing/m.prom", "there is no folder missing"),
         (".", "it is a folder"),
-        ("x.jsonl", "is the target or the checkpoint: choose another file"),
-        ("kept", "is the target or the checkpoint: choose another file"),
+        *[
+            (name, f"{name} belongs to the target or the checkpoint: choose another file")
+            for name in (
+                *("x.jsonl", "x.jsonl.manifest.json", "x.jsonl.new", "x.jsonl.cekat.lock"),
+                *("x.jsonl.checkpoint", "kept", "kept-wal"),
+            )
+        ],
         ("/dev/null", "it is not a regular file"),
     ],
 )
@@ -251,6 +256,27 @@ def test_a_path_that_cannot_work_is_refused_first(cekat, served, tmp_path, path,
     assert "--metrics-file" in ended.complaint
     assert sandbox.log.requests == []
     assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_no_file_of_a_folder_is_replaced(cekat, served, tmp_path):
+    """A file in the folder that an export writes is the export's, too."""
+    (tmp_path / "x.parquet").mkdir()
+    with served(5) as sandbox:
+        ended = cekat("export", "x.parquet/", *FAST, "--metrics-file", "x.parquet/m.prom")
+
+    assert ended.code == ExitCode.USAGE
+    assert "belongs to the target" in ended.complaint
+    assert sandbox.log.requests == []
+
+
+@pytest.mark.parametrize("target, path", [("x.jsonl", "x.jsonl.prom"), ("-", "-.txt")])
+def test_a_path_that_is_named_like_the_target(cekat, served, tmp_path, target, path):
+    """A name that no file of the export has is taken."""
+    with served(5):
+        ended = cekat("export", target, *FAST, f"--metrics-file={path}")
+
+    assert ended.code == ExitCode.DONE
+    assert read_metrics(tmp_path / path)["published_records"] == 5
 
 
 def test_a_folder_without_rights_is_refused_first(cekat, served, tmp_path, monkeypatch):
