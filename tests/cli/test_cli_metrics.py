@@ -149,6 +149,33 @@ def test_a_failure_keeps_the_time_of_the_last_success(cekat, served, tmp_path):
     assert "last_success_timestamp_seconds" not in after
 
 
+def test_a_run_without_a_key_is_a_failure(cekat, served, tmp_path, monkeypatch):
+    """If there is no API key, the metrics have the exit code: an alert shall see it."""
+    typed = ("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
+    with served(5):
+        cekat(*typed)
+        success = read_metrics(tmp_path / "m.prom")["last_success_timestamp_seconds"]
+        monkeypatch.delenv("CEKAT_API_KEY")
+        ended = cekat(*typed)
+    found = read_metrics(tmp_path / "m.prom")
+
+    assert ended.code == found["last_exit_code"] == ExitCode.USAGE
+    assert "no API key" in ended.complaint
+    assert found["running"] == found["records"] == 0
+    assert found["last_success_timestamp_seconds"] == success
+
+
+def test_a_wrong_command_line_writes_no_metrics(cekat, served, tmp_path):
+    """A command line that is refused leaves the file as it is."""
+    with served(5):
+        cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
+        before = (tmp_path / "m.prom").read_bytes()
+        ended = cekat("export", "x.jsonl", "--metrics-file", "m.prom", "--table", "t")
+
+    assert ended.code == ExitCode.USAGE
+    assert (tmp_path / "m.prom").read_bytes() == before
+
+
 def test_a_partial_export_is_no_success(cekat, served, tmp_path):
     """An export without some inboxes has code 10, and is no success."""
     with served(50) as sandbox:

@@ -88,7 +88,6 @@ class ExportMetrics:
     Args:
         reporter: Reports that the file cannot be written.
         path: The file.
-        export: The export.
         counts: The hook of the export's client.
         labels: The labels of all metrics.
     """
@@ -97,14 +96,12 @@ class ExportMetrics:
         self,
         reporter: Reporter,
         path: Path,
-        export: Export,
         counts: ExportCounts,
         labels: Mapping[str, str],
     ) -> None:
         self._reporter = reporter
         self._path = path
         self._file = MetricsFile(path, labels)
-        self._export = export
         self._counts = counts
         self._progress = ExportProgress()
         self._began = time.time()
@@ -116,14 +113,14 @@ class ExportMetrics:
         self._has_failed = False
 
     @asynccontextmanager
-    async def written(self) -> AsyncGenerator[None, None]:
-        """Write the file regularly while the body runs."""
-        task = asyncio.create_task(self._write_regularly())
+    async def written(self, export: Export) -> AsyncGenerator[None, None]:
+        """Write the file regularly while the body runs an export."""
+        task = asyncio.create_task(self._write_regularly(export))
         try:
             yield
         finally:
             # Only while the event loop runs.
-            self._progress = self._export.progress()
+            self._progress = export.progress()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -137,10 +134,10 @@ class ExportMetrics:
             self._last[_SUCCESS] = time.time()
         self._write(self._file.render(self._list_gauges(is_running=False)))
 
-    async def _write_regularly(self) -> None:
+    async def _write_regularly(self, export: Export) -> None:
         await self._counts.begun.wait()
         while True:
-            self._progress = self._export.progress()
+            self._progress = export.progress()
             text = self._file.render(self._list_gauges(is_running=True))
             # A slow disk must not block the event loop.
             await asyncio.to_thread(self._write, text)
