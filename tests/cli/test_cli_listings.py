@@ -72,6 +72,22 @@ def test_a_table_is_as_wide_as_the_terminal(width):
     assert max(map(cell_len, show(INBOX_DEFAULT, *inboxes, width=width))) <= width
 
 
+@pytest.mark.parametrize("width", [30, 40, 50])
+def test_a_narrow_terminal_shows_every_column(width):
+    """On a narrow terminal all columns become narrower, and none disappears."""
+    preview = MessagePreview(message="m" * 99, created_at=datetime.now(UTC))
+    one = Conversation(
+        id="b8a2b8f8-8a31", inbox_name="n" * 30, handled_by_name="h" * 30,
+        stage_status=StageStatus.ASSIGNED, last_message=preview,
+    )  # fmt: skip
+    lines = show(CONVERSATION_DEFAULT, one, width=width)
+    first = next(line for line in lines if "b8" in line)
+
+    assert re.fullmatch(r"b8a2\S* +n{2,}… +h{2,}… +as\S+ +m*… +\d\d-\d\d( \d\d:\d\d)?", first)
+    # The id is wrapped, so that all of it is there.
+    assert "".join(line.partition(" ")[0] for line in lines[lines.index(first) :]) == "b8a2b8f8"
+
+
 @pytest.mark.usefixtures("_in_jakarta")
 def test_a_conversation_as_people_see_it():
     """The default columns are a short id, inbox, agent, status, last message and local time."""

@@ -38,7 +38,8 @@ def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: i
         _add_column(table, column, widest, _describe_zones(row[place] for row in rows))
     year = datetime.now(UTC).astimezone().year
     for row in rows:
-        table.add_row(*[_build_cell(value, year) for value in row])
+        cells = zip(row, columns, strict=True)
+        table.add_row(*[_build_cell(value, column.fit, year) for value, column in cells])
     return table
 
 
@@ -49,14 +50,23 @@ def build_line(record: Any, columns: Sequence[ShownColumn]) -> bytes:
 
 
 def _add_column(table: Table, column: ShownColumn, widest: int, zones: str) -> None:
-    heading = f"{column.heading} ({zones})" if zones else column.heading
+    title = f"{column.heading} ({zones})" if zones else column.heading
+    heading = _fit(title, column.fit)
     if column.fit == "whole":
         # People copy ids, so a long one is wrapped instead of cut.
         table.add_column(heading, overflow="fold")
     elif column.fit == "cut":
-        table.add_column(heading, no_wrap=True, overflow=_get_overflow(), max_width=widest)
+        table.add_column(heading, max_width=widest)
     else:
-        table.add_column(heading, no_wrap=True, overflow=_get_overflow(), ratio=1)
+        table.add_column(heading, ratio=1)
+
+
+def _fit(text: str, fit: str) -> Text:
+    """Return a text for a column: one line, if it is not shown whole."""
+    if fit == "whole":
+        return Text(text)
+    # Not for the column: rich narrows all other columns first, however little that leaves of them.
+    return Text(text, no_wrap=True, overflow=_get_overflow())
 
 
 def _get_overflow() -> OverflowMethod:
@@ -90,11 +100,11 @@ def _name_zone(moment: datetime) -> str:
     return name if is_short else f"UTC{moment:%z}"
 
 
-def _build_cell(value: str | datetime | None, year: int) -> Text:
+def _build_cell(value: str | datetime | None, fit: str, year: int) -> Text:
     """Return a cell of untrusted text: one line without markup and control characters."""
     if isinstance(value, datetime):
         value = f"{value:%m-%d %H:%M}" if value.year == year else f"{value:%Y-%m-%d}"
-    return Text(_clean(value))
+    return _fit(_clean(value), fit)
 
 
 def _describe_exactly(value: str | datetime | None) -> str | None:
