@@ -212,6 +212,24 @@ def test_columns_in_a_pipe_are_separated_by_tabs(cekat, served):
     assert ended.complaint.startswith("cekat: not shown: a record without an id is malformed")
 
 
+@pytest.mark.parametrize(
+    "text, printed",
+    [
+        ("x" * 50_000, "x" * 50_000),
+        ("  two  blanks  ", "  two  blanks  "),
+        ("👨‍👩‍👧\u202eab", "👨‍👩‍👧\u202eab"),
+        ("a\r\n\tb\x00\x1b\x7f\x85\x9b\u2028\u2029c", "a   b       c"),
+        ("half \ud83d", "half \\xed\\xa0\\xbd"),
+    ],
+)
+def test_a_value_in_a_pipe_is_whole(text, printed):
+    """Nothing of a value is cut: only control characters and line breaks are blanks, one each."""
+    columns = parse_columns("id,contact", "conversation")
+    line = listing_table.build_line(Conversation(id="1", contact_name=text), columns)
+
+    assert line.decode() == f"1\t{printed}\n"
+
+
 def test_columns_of_inboxes(cekat, served):
     """``inboxes`` has the same options; a switch is shown as JSON shows it."""
     inbox = b'{"id":"1","name":"CS","flow_mode":true,"phone_number":"62811"}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from cekat_async.cli.reporter import LONGEST_LINE
 from cekat_async.cli.streams import can_encode
-from cekat_async.redaction import one_line
+from cekat_async.redaction import one_line, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,8 @@ __all__ = ["build_line", "build_table"]
 _NARROWEST = 12
 _LONGEST_ZONE = 5
 _NO_OFFSET = timedelta()
+# Control characters, and the separators of lines and paragraphs.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: int) -> Table:
@@ -45,7 +48,7 @@ def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: i
 
 def build_line(record: Any, columns: Sequence[ShownColumn]) -> bytes:
     """Return the values of a record, separated by tabs. No value is cut, and times are local."""
-    texts = [_clean(_describe_exactly(_get_value(column, record))) for column in columns]
+    texts = [_describe_exactly(_get_value(column, record)) for column in columns]
     return "\t".join(texts).encode() + b"\n"
 
 
@@ -107,8 +110,10 @@ def _build_cell(value: str | datetime | None, fit: str, year: int) -> Text:
     return _fit(_clean(value), fit)
 
 
-def _describe_exactly(value: str | datetime | None) -> str | None:
-    return value.isoformat() if isinstance(value, datetime) else value
+def _describe_exactly(value: str | datetime | None) -> str:
+    """Return all of a value, with a blank for each character that would end a field or a line."""
+    text = value.isoformat() if isinstance(value, datetime) else value or ""
+    return _CONTROL.sub(" ", readable(text))
 
 
 def _clean(value: str | None) -> str:
