@@ -166,7 +166,7 @@ def test_short_names_of_columns():
 @pytest.mark.parametrize(
     "columns, says",
     [
-        ("help", "there is no column 'help'. The columns are inbox, channel, status, "),
+        ("halp", "there is no column 'halp'. The columns are inbox, channel, status, "),
         ("agnt", "there is no column 'agnt', did you mean agent? The columns are "),
         ("id,", "a name is empty. The columns are "),
         ("", "a name is empty. The columns are "),
@@ -183,6 +183,17 @@ def test_a_column_that_does_not_exist(cekat, command, columns, says):
         assert f"Invalid value for '--columns': {says}" in ended.complaint
     assert "The columns are " in ended.complaint
     assert " id, " in ended.complaint
+
+
+@pytest.mark.parametrize("command, kind", [("conversations", "conversation"), ("inboxes", "inbox")])
+def test_help_lists_the_columns(cekat, command, kind):
+    """``--columns help`` prints a name on each line, all of which can be typed; it needs no key."""
+    ended = cekat(command, "--columns", "help")
+    names = ended.out.decode().splitlines()
+
+    assert (ended.code, ended.err) == (ExitCode.DONE, "")
+    assert names == get_column_names(kind)
+    assert len(parse_columns(",".join(names), kind)) == len(names)
 
 
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
