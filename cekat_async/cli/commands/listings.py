@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -222,15 +223,19 @@ def _match_agent(agent: str | None) -> Callable[[Conversation], bool]:
     """
     if agent is None:
         return lambda _: True
-    wanted = " ".join(agent.casefold().split())
+    wanted = _normalize(agent)
     words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
 
     def is_wanted(conversation: Conversation) -> bool:
-        name = " ".join((conversation.handled_by_name or "").casefold().split())
-        is_id = (conversation.handled_by_id or "").casefold() == wanted
-        return is_id or words.search(name) is not None
+        is_id = _normalize(conversation.handled_by_id or "") == wanted
+        return is_id or words.search(_normalize(conversation.handled_by_name or "")) is not None
 
     return is_wanted
+
+
+def _normalize(text: str) -> str:
+    """Return text without what people do not see: case, spacing, and how accents are encoded."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _ignore(record: MalformedRecord) -> None:
