@@ -6,6 +6,8 @@
 # SINCE is a time or a duration, as for `cekat conversations --since`. The default is 3d.
 set -eu
 
-# First into a variable: a pipe would hide the exit code.
-agents=$(cekat conversations --since "${1:-3d}" --columns agent)
-printf '%s\n' "$agents" | sed 's/^$/(nobody)/' | sort | uniq -c | sort -rn
+# First into a variable: a pipe would hide the exit code. With the id, which is never empty,
+# because $(…) drops empty lines at the end.
+rows=$(cekat conversations --since "${1:-3d}" --columns id,agent)
+[ -n "$rows" ] || exit 0
+printf '%s\n' "$rows" | cut -f2 | sed 's/^$/(nobody)/' | sort | uniq -c | sort -rn

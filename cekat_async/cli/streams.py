@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -20,10 +21,16 @@ __all__ = [
     "is_terminal",
     "lenient_stdout",
     "optional_stderr",
+    "write_json_lines",
     "write_stdout",
 ]
 
 _STDERR = 2
+# In UTF-8: delete and the C1 control characters, and those that change the direction of text. JSON
+# has other control characters as escapes only.
+_CONTROLS = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]"
+)
 
 
 def fill_standard_descriptors() -> None:
@@ -90,6 +97,21 @@ def write_stdout(lines: Iterable[bytes]) -> None:
         discard_stdout()
         reason = error.strerror or error
         raise TargetError(f"cannot write to standard output: {reason}") from error
+
+
+def write_json_lines(lines: Iterable[bytes]) -> None:
+    r"""Write lines of JSON to standard output, each with a line break; see :func:`write_stdout`.
+
+    They are written byte for byte, but a terminal gets an escape such as ``\u009b`` for each
+    character that would control it. The value stays the same.
+    """
+    if is_terminal():
+        lines = (_CONTROLS.sub(_escape, line) for line in lines)
+    write_stdout(line + b"\n" for line in lines)
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
 
 
 def _get_stdout() -> TextIO:

@@ -72,6 +72,22 @@ def test_a_table_is_as_wide_as_the_terminal(width):
     assert max(map(cell_len, show(INBOX_DEFAULT, *inboxes, width=width))) <= width
 
 
+@pytest.mark.parametrize("width", [30, 40, 50])
+def test_a_narrow_terminal_shows_every_column(width):
+    """On a narrow terminal all columns become narrower, and none disappears."""
+    preview = MessagePreview(message="m" * 99, created_at=datetime.now(UTC))
+    one = Conversation(
+        id="b8a2b8f8-8a31", inbox_name="n" * 30, handled_by_name="h" * 30,
+        stage_status=StageStatus.ASSIGNED, last_message=preview,
+    )  # fmt: skip
+    lines = show(CONVERSATION_DEFAULT, one, width=width)
+    first = next(line for line in lines if "b8" in line)
+
+    assert re.fullmatch(r"b8a2\S* +n{2,}… +h{2,}… +as\S+ +m*… +\d\d-\d\d( \d\d:\d\d)?", first)
+    # The id is wrapped, so that all of it is there.
+    assert "".join(line.partition(" ")[0] for line in lines[lines.index(first) :]) == "b8a2b8f8"
+
+
 @pytest.mark.usefixtures("_in_jakarta")
 def test_a_conversation_as_people_see_it():
     """The default columns are a short id, inbox, agent, status, last message and local time."""
@@ -150,7 +166,7 @@ def test_short_names_of_columns():
 @pytest.mark.parametrize(
     "columns, says",
     [
-        ("help", "there is no column 'help'. The columns are inbox, channel, status, "),
+        ("halp", "there is no column 'halp'. The columns are inbox, channel, status, "),
         ("agnt", "there is no column 'agnt', did you mean agent? The columns are "),
         ("id,", "a name is empty. The columns are "),
         ("", "a name is empty. The columns are "),
@@ -167,6 +183,17 @@ def test_a_column_that_does_not_exist(cekat, command, columns, says):
         assert f"Invalid value for '--columns': {says}" in ended.complaint
     assert "The columns are " in ended.complaint
     assert " id, " in ended.complaint
+
+
+@pytest.mark.parametrize("command, kind", [("conversations", "conversation"), ("inboxes", "inbox")])
+def test_help_lists_the_columns(cekat, command, kind):
+    """``--columns help`` prints a name on each line, all of which can be typed; it needs no key."""
+    ended = cekat(command, "--columns", "help")
+    names = ended.out.decode().splitlines()
+
+    assert (ended.code, ended.err) == (ExitCode.DONE, "")
+    assert names == get_column_names(kind)
+    assert len(parse_columns(",".join(names), kind)) == len(names)
 
 
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
@@ -194,6 +221,24 @@ def test_columns_in_a_pipe_are_separated_by_tabs(cekat, served):
         b"b8a2b8f8\ta b c [31m" + b"x" * 300 + b"\t2026-04-10T16:46:53+07:00\tVIP, 2\t\n"
     )
     assert ended.complaint.startswith("cekat: not shown: a record without an id is malformed")
+
+
+@pytest.mark.parametrize(
+    "text, printed",
+    [
+        ("x" * 50_000, "x" * 50_000),
+        ("  two  blanks  ", "  two  blanks  "),
+        ("👨‍👩‍👧\u202eab", "👨‍👩‍👧\u202eab"),
+        ("a\r\n\tb\x00\x1b\x7f\x85\x9b\u2028\u2029c", "a   b       c"),
+        ("half \ud83d", "half \\xed\\xa0\\xbd"),
+    ],
+)
+def test_a_value_in_a_pipe_is_whole(text, printed):
+    """Nothing of a value is cut: only control characters and line breaks are blanks, one each."""
+    columns = parse_columns("id,contact", "conversation")
+    line = listing_table.build_line(Conversation(id="1", contact_name=text), columns)
+
+    assert line.decode() == f"1\t{printed}\n"
 
 
 def test_columns_of_inboxes(cekat, served):
@@ -233,6 +278,10 @@ def test_columns_in_a_pipe_keep_to_the_number(cekat, served, arguments):
         ("ani putri", "Ani Lestari Putri", None, False),
         ("a.i", "Ani", None, False),
         ("straße", "STRASSE", None, True),
+        ("andr\xe9", "Andre\u0301 Putra", None, True),
+        ("Andre\u0301", "ANDR\xc9", None, True),
+        ("andre", "Andr\xe9", None, False),
+        ("\uff21\uff4e\uff49", "Ani", None, True),
         ("AGENT-1", "Ani", "agent-1", True),
         ("agent", "Ani", "agent-1", False),
         ("ani", None, None, False),

@@ -3,12 +3,14 @@
 import os
 import stat
 import time
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cekat_async.cli import ExitCode
 from cekat_async.cli.commands import export_metrics
+from cekat_async.cli.commands.metrics_file import MetricsFile
 from cekat_async.sandbox import Fault, Live
 
 FAST = ("--rate-limit", "10000/60")
@@ -71,6 +73,47 @@ def test_lost_replies_and_catch_up_are_counted(cekat, served, tmp_path):
     assert found["catch_up_passes"] >= 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links as POSIX has them")
+def test_no_other_file_is_written(tmp_path):
+    """The metrics are first written to a new file, never to one that a link leads to."""
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "m.prom.tmp").symlink_to("mine")
+    MetricsFile(tmp_path / "m.prom", {}).write("metrics")
+
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "m.prom").read_text() == "metrics"
+    assert not (tmp_path / "m.prom").is_symlink()
+
+
+def test_each_write_has_a_file_of_its_own(tmp_path, monkeypatch):
+    """Two writes at once, also of two processes, never share the file that they write first."""
+    written = []
+    replace = Path.replace
+
+    def note(self, target):
+        written.append(self)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", note)
+    file = MetricsFile(tmp_path / "m.prom", {})
+    file.write("1")
+    file.write("2")
+
+    assert len({*written}) == 2
+    # node_exporter reads only names that end in .prom.
+    assert all(path.suffix == ".tmp" and path.parent == tmp_path for path in written)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.prom"]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    """If the file cannot be replaced, nothing is left in its folder."""
+    (tmp_path / "m.prom").mkdir()
+    with pytest.raises(OSError, match=r"m\.prom"):
+        MetricsFile(tmp_path / "m.prom", {}).write("metrics")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["m.prom"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
 def test_others_may_read_the_file(cekat, served, tmp_path):
     """The file has the rights that the umask leaves: node_exporter is another user."""
@@ -104,6 +147,33 @@ def test_a_failure_keeps_the_time_of_the_last_success(cekat, served, tmp_path):
     # The file of another account's job would not be believed.
     assert other.code == ExitCode.API_FAILED
     assert "last_success_timestamp_seconds" not in after
+
+
+def test_a_run_without_a_key_is_a_failure(cekat, served, tmp_path, monkeypatch):
+    """If there is no API key, the metrics have the exit code: an alert shall see it."""
+    typed = ("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
+    with served(5):
+        cekat(*typed)
+        success = read_metrics(tmp_path / "m.prom")["last_success_timestamp_seconds"]
+        monkeypatch.delenv("CEKAT_API_KEY")
+        ended = cekat(*typed)
+    found = read_metrics(tmp_path / "m.prom")
+
+    assert ended.code == found["last_exit_code"] == ExitCode.USAGE
+    assert "no API key" in ended.complaint
+    assert found["running"] == found["records"] == 0
+    assert found["last_success_timestamp_seconds"] == success
+
+
+def test_a_wrong_command_line_writes_no_metrics(cekat, served, tmp_path):
+    """A command line that is refused leaves the file as it is."""
+    with served(5):
+        cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
+        before = (tmp_path / "m.prom").read_bytes()
+        ended = cekat("export", "x.jsonl", "--metrics-file", "m.prom", "--table", "t")
+
+    assert ended.code == ExitCode.USAGE
+    assert (tmp_path / "m.prom").read_bytes() == before
 
 
 def test_a_partial_export_is_no_success(cekat, served, tmp_path):
@@ -158,6 +228,25 @@ def test_a_cancelled_export(process, served, tmp_path):
     assert read_metrics(tmp_path / "m.prom")["last_exit_code"] == ExitCode.TERMINATED
 
 
+def test_an_overlapping_run_leaves_the_metrics_to_the_other(process, cekat, served, tmp_path):
+    """A run that is refused because another one writes the target writes no metrics."""
+    typed = ("export", "x.jsonl", "--metrics-file", "m.prom")
+    (tmp_path / "m.prom").write_text("before")
+    with served(5000, latency=0.05) as sandbox:
+        running = process(*typed)
+        while not (tmp_path / "m.prom").read_text().startswith("# HELP"):
+            time.sleep(0.01)
+        assert sandbox.log.requests
+        before = (tmp_path / "m.prom").stat()
+        ended = cekat(*typed, "--checkpoint", "other")
+        after = (tmp_path / "m.prom").stat()
+        running.terminate()
+        running.communicate(timeout=60)
+
+    assert ended.code == ExitCode.TARGET_BUSY
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_labels_tell_jobs_apart(cekat, served, tmp_path):
     """All values have the target and the account's name as labels, with everything escaped."""
     name = 'A "b" \\ c'
@@ -174,8 +263,13 @@ def test_labels_tell_jobs_apart(cekat, served, tmp_path):
     [
         ("missing/m.prom", "there is no folder missing"),
         (".", "it is a folder"),
-        ("x.jsonl", "is the target or the checkpoint: choose another file"),
-        ("kept", "is the target or the checkpoint: choose another file"),
+        *[
+            (name, f"{name} belongs to the target or the checkpoint: choose another file")
+            for name in (
+                *("x.jsonl", "x.jsonl.manifest.json", "x.jsonl.new", "x.jsonl.cekat.lock"),
+                *("x.jsonl.checkpoint", "kept", "kept-wal"),
+            )
+        ],
         ("/dev/null", "it is not a regular file"),
     ],
 )
@@ -189,6 +283,27 @@ def test_a_path_that_cannot_work_is_refused_first(cekat, served, tmp_path, path,
     assert "--metrics-file" in ended.complaint
     assert sandbox.log.requests == []
     assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_no_file_of_a_folder_is_replaced(cekat, served, tmp_path):
+    """A file in the folder that an export writes is the export's, too."""
+    (tmp_path / "x.parquet").mkdir()
+    with served(5) as sandbox:
+        ended = cekat("export", "x.parquet/", *FAST, "--metrics-file", "x.parquet/m.prom")
+
+    assert ended.code == ExitCode.USAGE
+    assert "belongs to the target" in ended.complaint
+    assert sandbox.log.requests == []
+
+
+@pytest.mark.parametrize("target, path", [("x.jsonl", "x.jsonl.prom"), ("-", "-.txt")])
+def test_a_path_that_is_named_like_the_target(cekat, served, tmp_path, target, path):
+    """A name that no file of the export has is taken."""
+    with served(5):
+        ended = cekat("export", target, *FAST, f"--metrics-file={path}")
+
+    assert ended.code == ExitCode.DONE
+    assert read_metrics(tmp_path / path)["published_records"] == 5
 
 
 def test_a_folder_without_rights_is_refused_first(cekat, served, tmp_path, monkeypatch):

@@ -198,12 +198,13 @@ def test_a_log_on_a_full_disk(ran, arguments, code):
 
 
 LISTING, TO_FILE, TO_OUTPUT = ("conversations",), ("export", "x.jsonl"), ("export", "-")
+DIAGNOSIS = ("doctor",)
 
 
 @pytest.mark.parametrize(
     "command, descriptor",
     [
-        *((command, 1) for command in (LISTING, TO_FILE, TO_OUTPUT)),
+        *((command, 1) for command in (LISTING, TO_FILE, TO_OUTPUT, DIAGNOSIS)),
         *((TO_OUTPUT, 0), (LISTING, 2), (TO_FILE, 2)),
         *[(LISTING, 0), (TO_FILE, 0), (TO_OUTPUT, 2)][: 3 if EFFORT > 1 else 0],
     ],

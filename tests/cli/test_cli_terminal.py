@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import math
 import re
 import signal
@@ -109,6 +110,30 @@ def test_what_strangers_wrote_does_no_harm_to_a_table(served):
     assert "\u202e" not in text
     assert "xxx…" in rows[4]
     assert "yyy…" in rows[4]
+
+
+# Delete, C1 control characters, and characters that change the direction of text.
+CONTROLS = "\x7f\x80\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069"
+
+
+@pytest.mark.parametrize("command", ["conversations", "inboxes"])
+def test_json_on_a_terminal_does_not_control_it(served, cekat, command):
+    """A terminal gets escapes for what would control it, with the same value; a pipe gets all."""
+    others = "\xa0\xe9\u200d\u2029\u2065 👨‍👩‍👧"
+    record = json.dumps({"id": "1", "name": CONTROLS + others}, ensure_ascii=False).encode()
+    pages = [Fault.raw(body=b'{"data":[' + one + b"]}") for one in (record, b"")]
+    with served() as sandbox:
+        sandbox.fail_next(*pages[: 1 + (command == "inboxes")])
+        terminal = Terminal(command, "--json")
+        code, text = terminal.end()
+        sandbox.fail_next(*pages[: 1 + (command == "inboxes")])
+        piped = cekat(command, "--json")
+
+    assert code == 0
+    assert json.loads(text) == json.loads(record)
+    assert not {*text} & {*CONTROLS}
+    assert others in text
+    assert piped.out == record + b"\n"
 
 
 def test_malformed_records_are_reported_and_not_shown(served):

@@ -38,3 +38,20 @@ def test_a_failure_is_not_taken_for_a_count(run_example, account):
     ended = run_example("agent_workload.sh", "2026-01-01")
 
     assert (ended.returncode, ended.stdout) == (3, "")
+
+
+def test_conversations_that_nobody_handles_are_counted_at_the_end_too(run_example, account):
+    """The last conversations count, even if nobody handles them."""
+    records = b'{"id":"1","handled_by_name":"Ani"},{"id":"2"},{"id":"3","handled_by_name":null}'
+    account.fail_next(Fault.raw(body=b'{"data":[' + records + b"]}"))
+    ended = run_example("agent_workload.sh", "2026-01-01")
+
+    assert [line.split() for line in ended.stdout.splitlines()] == [["2", "(nobody)"], ["1", "Ani"]]
+
+
+def test_no_conversation_is_no_count(run_example, account):
+    """Without a conversation nothing is printed, and the exit code is 0."""
+    account.fail_next(Fault.raw(body=b'{"data":[]}'))
+    ended = run_example("agent_workload.sh", "2026-01-01")
+
+    assert (ended.returncode, ended.stdout) == (0, "")

@@ -28,7 +28,6 @@ from cekat_async.export.sinks.registry import sink_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from cekat_async import MalformedRecord
@@ -97,6 +96,8 @@ class _ExportCommand:
         request = self._request
         stdout = _ScreenAwareStdoutSink() if request.target == STDOUT else None
         self._sink = sink = stdout or sink_for(request.target, **request.sink_options)
+        # Before the API key is read: the metrics have the exit code also if there is none.
+        self._metrics = metrics = self._make_metrics(sink)
         async with open_client(
             connection,
             concurrency=request.run_options["concurrency"],
@@ -115,7 +116,7 @@ class _ExportCommand:
             )
             if stdout:
                 stdout.before_publish = display.stop
-            async with self._write_metrics(export, sink):
+            async with metrics.written(export) if metrics else nullcontext():
                 with shown(display):
                     await export.run(
                         **request.run_options,
@@ -123,18 +124,17 @@ class _ExportCommand:
                         on_malformed=self._report_malformed,
                     )
 
-    def _write_metrics(self, export: Export, sink: Sink) -> AbstractAsyncContextManager[object]:
-        """Return a context manager that writes the metrics file, if one is wanted."""
+    def _make_metrics(self, sink: Sink) -> ExportMetrics | None:
+        """Return the metrics of the run, if they are wanted."""
         if (path := self._request.metrics_file) is None:
-            return nullcontext()
+            return None
         labels = {"target": sink.target}
         if self._request.account is not None:
             labels["account"] = self._request.account
-        self._metrics = ExportMetrics(self._reporter, path, export, self._counts, labels)
-        return self._metrics.written()
+        return ExportMetrics(self._reporter, path, self._counts, labels)
 
     def end_metrics(self, code: ExitCode) -> None:
-        """Write the metrics file for the last time, if the export has begun."""
+        """Write the metrics file for the last time, if the target is known."""
         if self._metrics is not None:
             self._metrics.end(code)
 

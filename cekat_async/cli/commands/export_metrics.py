@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cekat_async import ReplyReceived, RequestFailed, RequestSent, RetryScheduled
 from cekat_async.cli.commands.metrics_file import Gauge, MetricsFile
 from cekat_async.cli.exit_codes import ExitCode
-from cekat_async.export import CatchUpBegun, ExportProgress, PartitionEnded
+from cekat_async.export import CatchUpBegun, ExportProgress, ExportStepBegun, PartitionEnded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -39,6 +39,7 @@ class ExportCounts:
         waited: The seconds that calls waited, by reason.
         partitions: Partitions that ended, by state: ``"complete"`` or ``"failed"``.
         catch_up_passes: Catch-up passes.
+        begun: Is set when the export has its target and its checkpoint for itself.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class ExportCounts:
         self.waited: dict[str, float] = dict.fromkeys(_WAIT_REASONS, 0.0)
         self.partitions = Counter(complete=0, failed=0)
         self.catch_up_passes = 0
+        self.begun = asyncio.Event()
 
     @property
     def refusals(self) -> int:
@@ -55,6 +57,9 @@ class ExportCounts:
 
     def __call__(self, event: HookEvent) -> None:
         """Count an event."""
+        if isinstance(event, RequestSent | ExportStepBegun):
+            # An export sends nothing, and begins no step, before it has the locks.
+            self.begun.set()
         match event:
             case RequestSent(waited=waited):
                 for reason, seconds in waited.items():
@@ -76,13 +81,13 @@ class ExportCounts:
 class ExportMetrics:
     """The metrics of one run of an export, in a file.
 
-    The file is written when the run begins, every 15 seconds, and when it ends. If it cannot be
-    written, that is reported once, and the export continues.
+    The file is written when the export has its target for itself, every 15 seconds, and when the
+    run ends. If another export has the target, the file is that one's and is not written. If it
+    cannot be written, that is reported once, and the export continues.
 
     Args:
         reporter: Reports that the file cannot be written.
         path: The file.
-        export: The export.
         counts: The hook of the export's client.
         labels: The labels of all metrics.
     """
@@ -91,14 +96,12 @@ class ExportMetrics:
         self,
         reporter: Reporter,
         path: Path,
-        export: Export,
         counts: ExportCounts,
         labels: Mapping[str, str],
     ) -> None:
         self._reporter = reporter
         self._path = path
         self._file = MetricsFile(path, labels)
-        self._export = export
         self._counts = counts
         self._progress = ExportProgress()
         self._began = time.time()
@@ -110,28 +113,31 @@ class ExportMetrics:
         self._has_failed = False
 
     @asynccontextmanager
-    async def written(self) -> AsyncGenerator[None, None]:
-        """Write the file regularly while the body runs."""
-        task = asyncio.create_task(self._write_regularly())
+    async def written(self, export: Export) -> AsyncGenerator[None, None]:
+        """Write the file regularly while the body runs an export."""
+        task = asyncio.create_task(self._write_regularly(export))
         try:
             yield
         finally:
             # Only while the event loop runs.
-            self._progress = self._export.progress()
+            self._progress = export.progress()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
 
     def end(self, code: ExitCode) -> None:
         """Write the file for the last time, when the run has ended with an exit code."""
+        if code is ExitCode.TARGET_BUSY:
+            return
         self._last[_EXIT_CODE] = float(code)
         if code is ExitCode.DONE:
             self._last[_SUCCESS] = time.time()
         self._write(self._file.render(self._list_gauges(is_running=False)))
 
-    async def _write_regularly(self) -> None:
+    async def _write_regularly(self, export: Export) -> None:
+        await self._counts.begun.wait()
         while True:
-            self._progress = self._export.progress()
+            self._progress = export.progress()
             text = self._file.render(self._list_gauges(is_running=True))
             # A slow disk must not block the event loop.
             await asyncio.to_thread(self._write, text)

@@ -148,8 +148,19 @@ def _find_metrics_file(context: click.Context, target: str, options: dict[str, A
     path = Path(name)
     require_metrics_place(path)
     for other in (target, options["checkpoint"]):
-        if other is not None and os.path.realpath(other) == os.path.realpath(path):
+        if other not in {None, STDOUT} and _is_own_file(path, other):
             raise ConfigurationError(
-                f"--metrics-file {path} is the target or the checkpoint: choose another file"
+                f"--metrics-file {path} belongs to the target or the checkpoint: choose another "
+                "file"
             )
     return path
+
+
+def _is_own_file(path: Path, own: str) -> bool:
+    """Whether a path is a file of an export, inside it, or named after it, as its manifest is."""
+    real, base = Path(os.path.realpath(path)), Path(os.path.realpath(own))
+    if base in {real, *real.parents}:
+        return True
+    # As x.jsonl.checkpoint, or x.sqlite-wal. No file of an export ends in .prom.
+    is_named_after = real.name.startswith((f"{base.name}.", f"{base.name}-"))
+    return real.parent == base.parent and is_named_after and real.suffix != ".prom"

@@ -55,8 +55,15 @@ def columns_option(kind: RecordKind) -> Callable[[F], F]:
 
     def parse(value: str) -> list[ShownColumn]:
         # The columns need the records, which help and completion do without.
-        from cekat_async.cli.commands.listing_columns import parse_columns  # noqa: PLC0415
+        from cekat_async.cli.commands.listing_columns import (  # noqa: PLC0415
+            get_column_names,
+            parse_columns,
+        )
 
+        context = click.get_current_context()
+        if value == "help" and not context.resilient_parsing:  # as shell completion parses
+            click.echo("\n".join(get_column_names(kind)))
+            context.exit()
         return parse_columns(value, kind)
 
     def complete(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from cekat_async.cli.reporter import LONGEST_LINE
 from cekat_async.cli.streams import can_encode
-from cekat_async.redaction import one_line
+from cekat_async.redaction import one_line, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,8 @@ __all__ = ["build_line", "build_table"]
 _NARROWEST = 12
 _LONGEST_ZONE = 5
 _NO_OFFSET = timedelta()
+# Control characters, and the separators of lines and paragraphs.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: int) -> Table:
@@ -38,25 +41,35 @@ def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: i
         _add_column(table, column, widest, _describe_zones(row[place] for row in rows))
     year = datetime.now(UTC).astimezone().year
     for row in rows:
-        table.add_row(*[_build_cell(value, year) for value in row])
+        cells = zip(row, columns, strict=True)
+        table.add_row(*[_build_cell(value, column.fit, year) for value, column in cells])
     return table
 
 
 def build_line(record: Any, columns: Sequence[ShownColumn]) -> bytes:
     """Return the values of a record, separated by tabs. No value is cut, and times are local."""
-    texts = [_clean(_describe_exactly(_get_value(column, record))) for column in columns]
+    texts = [_describe_exactly(_get_value(column, record)) for column in columns]
     return "\t".join(texts).encode() + b"\n"
 
 
 def _add_column(table: Table, column: ShownColumn, widest: int, zones: str) -> None:
-    heading = f"{column.heading} ({zones})" if zones else column.heading
+    title = f"{column.heading} ({zones})" if zones else column.heading
+    heading = _fit(title, column.fit)
     if column.fit == "whole":
         # People copy ids, so a long one is wrapped instead of cut.
         table.add_column(heading, overflow="fold")
     elif column.fit == "cut":
-        table.add_column(heading, no_wrap=True, overflow=_get_overflow(), max_width=widest)
+        table.add_column(heading, max_width=widest)
     else:
-        table.add_column(heading, no_wrap=True, overflow=_get_overflow(), ratio=1)
+        table.add_column(heading, ratio=1)
+
+
+def _fit(text: str, fit: str) -> Text:
+    """Return a text for a column: one line, if it is not shown whole."""
+    if fit == "whole":
+        return Text(text)
+    # Not for the column: rich narrows all other columns first, however little that leaves of them.
+    return Text(text, no_wrap=True, overflow=_get_overflow())
 
 
 def _get_overflow() -> OverflowMethod:
@@ -90,15 +103,17 @@ def _name_zone(moment: datetime) -> str:
     return name if is_short else f"UTC{moment:%z}"
 
 
-def _build_cell(value: str | datetime | None, year: int) -> Text:
+def _build_cell(value: str | datetime | None, fit: str, year: int) -> Text:
     """Return a cell of untrusted text: one line without markup and control characters."""
     if isinstance(value, datetime):
         value = f"{value:%m-%d %H:%M}" if value.year == year else f"{value:%Y-%m-%d}"
-    return Text(_clean(value))
+    return _fit(_clean(value), fit)
 
 
-def _describe_exactly(value: str | datetime | None) -> str | None:
-    return value.isoformat() if isinstance(value, datetime) else value
+def _describe_exactly(value: str | datetime | None) -> str:
+    """Return all of a value, with a blank for each character that would end a field or a line."""
+    text = value.isoformat() if isinstance(value, datetime) else value or ""
+    return _CONTROL.sub(" ", readable(text))
 
 
 def _clean(value: str | None) -> str:

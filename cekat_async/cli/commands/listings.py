@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from cekat_async.cli.commands.listing_columns import CONVERSATION_DEFAULT, INBOX
 from cekat_async.cli.commands.listing_options import DEFAULT_ROWS
 from cekat_async.cli.commands.listing_table import build_line, build_table
 from cekat_async.cli.formatting import describe_malformed, pluralize
-from cekat_async.cli.streams import is_terminal, write_stdout
+from cekat_async.cli.streams import is_terminal, write_json_lines, write_stdout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -109,7 +110,7 @@ class _Conversations:
         choose = _get_lines if self._view.agent is None else self._choose_lines
         maximum = self._view.maximum
         async for lines in self._walk(self._list(maximum).raw_pages(), choose, maximum):
-            write_stdout(line + b"\n" for line in lines)
+            write_json_lines(lines)
 
     def report_end(self, *, is_shown: bool) -> None:
         """Report that nothing was found, or in a table that there is more."""
@@ -186,7 +187,7 @@ async def list_inboxes(reporter: Reporter, connection: Connection, view: View) -
             pages = client.inboxes.list(on_malformed=_ignore).pages()
             # Page numbers shift if inboxes change, so the same inbox may be on two pages.
             lines = {line: None async for page in pages for line in page.lines}
-            write_stdout(line + b"\n" for line in lines)
+            write_json_lines(lines)
             count = len(lines)
         else:
             found = await client.inboxes.list(on_malformed=_make_handler(reporter)).collect()
@@ -222,15 +223,19 @@ def _match_agent(agent: str | None) -> Callable[[Conversation], bool]:
     """
     if agent is None:
         return lambda _: True
-    wanted = " ".join(agent.casefold().split())
+    wanted = _normalize(agent)
     words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
 
     def is_wanted(conversation: Conversation) -> bool:
-        name = " ".join((conversation.handled_by_name or "").casefold().split())
-        is_id = (conversation.handled_by_id or "").casefold() == wanted
-        return is_id or words.search(name) is not None
+        is_id = _normalize(conversation.handled_by_id or "") == wanted
+        return is_id or words.search(_normalize(conversation.handled_by_name or "")) is not None
 
     return is_wanted
+
+
+def _normalize(text: str) -> str:
+    """Return text without what people do not see: case, spacing, and how accents are encoded."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _ignore(record: MalformedRecord) -> None:

@@ -7,6 +7,7 @@ Prometheus's own parser.
 from __future__ import annotations
 
 import os
+import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from cekat_async import ConfigurationError
@@ -72,10 +73,18 @@ class MetricsFile:
             OSError: It cannot be written. The file is as it was.
         """
         # node_exporter reads only names that end in .prom.
-        temporary = add_suffix(self._path, ".tmp")
-        # With the rights that the umask leaves, because another user reads it.
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self._path)
+        # A name that nobody can guess, because others may have rights in this folder. It is also
+        # another one for each process.
+        temporary = add_suffix(self._path, f".{secrets.token_hex(8)}.tmp")
+        try:
+            # A new file, never one that a symbolic link leads to. It has the rights that the umask
+            # leaves, because another user reads it.
+            with temporary.open("x", encoding="utf-8") as file:
+                file.write(text)
+            temporary.replace(self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def _render(self, gauge: Gauge) -> Iterable[str]:
         yield f"# HELP {gauge.name} {gauge.text}"

@@ -57,7 +57,7 @@ async def diagnose(reporter: Reporter, connection: Connection, settings: str) ->
 
 def _print(findings: list[Finding]) -> None:
     """Print a line for each finding, wrapped on a terminal."""
-    encoding = sys.stdout.encoding or "ascii"
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"  # there may be no stdout
     marks = _MARKS if can_encode(encoding, "".join(_MARKS.values())) else _ASCII_MARKS
     width = shutil.get_terminal_size().columns if is_terminal() else sys.maxsize
     for one in findings:
