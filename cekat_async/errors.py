@@ -231,7 +231,7 @@ class PermissionDeniedError(APIStatusError):
 class NotFoundError(APIStatusError):
     """404: it does not exist, or this is not the API's host."""
 
-    advice = "check the base URL (base_url=… or CEKAT_BASE_URL)"
+    advice = "check the id, the path, and the base URL (base_url=… or CEKAT_BASE_URL)"
 
 
 class RateLimitError(APIStatusError):

@@ -91,7 +91,7 @@ def test_tree_is_the_real_one() -> None:
     [
         (401, "check the API key (api_key=… or CEKAT_API_KEY)"),
         (403, "ask for a key that may see this"),
-        (404, "check the base URL (base_url=… or CEKAT_BASE_URL)"),
+        (404, "check the id, the path, and the base URL (base_url=… or CEKAT_BASE_URL)"),
     ],
 )
 def test_a_refusal_says_what_to_do(status, advice) -> None:

@@ -122,7 +122,7 @@ def test_other_values_are_invalid(value: object, reason: str | None) -> None:
 
 
 def test_statuses_are_open() -> None:
-    """Any text is a status; a number is not. A known one is the member."""
+    """Any text is a status; a number and an empty text are not. A known one is the member."""
     adapter = TypeAdapter(StageStatus)
 
     assert adapter.validate_python("open") is StageStatus.OPEN
@@ -130,6 +130,8 @@ def test_statuses_are_open() -> None:
     assert type(adapter.validate_python(StageStatus("snoozed"), strict=True)) is StageStatus
     with pytest.raises(ValidationError, match="valid string"):
         adapter.validate_python(5)
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        adapter.validate_python("")
 
 
 @pytest.mark.parametrize("cursor", [{}, {"cursor_id": "a"}, {"cursor_id": 1, "cursor_ts": "b"}])

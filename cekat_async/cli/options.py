@@ -199,9 +199,9 @@ _STATUS = {
 _SINCE: dict[str, Any] = {
     "type": parse_moment,
     "metavar": "TIME",
-    "help": "Only last active since then: 3d, 12h, 2026-11-01, or a full time.",
+    "help": "Last active since then, and up to a page before: 3d, 2026-11-01, or a full time.",
 }
-_UNTIL = _SINCE | {"help": "Only last active until then; as --since."}
+_UNTIL = _SINCE | {"help": "Last active until then; as --since."}
 
 filter_options = (
     option(

@@ -33,6 +33,16 @@ def test_conversations_of_a_range(cekat, served):
     assert requests < 8
 
 
+def test_few_conversations_until_a_time(cekat, served):
+    """The pages to be skipped are large ones, however few conversations are wanted."""
+    with served(3000) as sandbox:
+        ended = cekat("conversations", "--until", str(LATEST - timedelta(days=2)), "-n", "2")
+        requests = len(sandbox.log.requests)
+
+    assert len(ended.out.splitlines()) == 2
+    assert requests < 8
+
+
 @pytest.fixture
 def in_jakarta():
     """The time zone of this process is that of Jakarta."""

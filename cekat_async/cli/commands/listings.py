@@ -132,8 +132,10 @@ class _Conversations:
 
     def _list(self, maximum: int | None, **options: Any) -> Any:
         is_search = self._view.agent is not None
+        # Many pages may have to be read before the first record, and then large ones are cheaper.
+        needs_all = is_search or self._filters.get("until") is not None
         return self._client.conversations.list(
-            page_size=_PAGE if is_search else min(_PAGE, maximum or _PAGE),
+            page_size=_PAGE if needs_all else min(_PAGE, maximum or _PAGE),
             # A page that is fetched ahead of the last one would waste a request.
             prefetch=1 if is_search or not maximum else 0,
             **self._filters,

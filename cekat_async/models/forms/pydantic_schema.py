@@ -70,13 +70,14 @@ def describe_object(
 def build_enum_schema(kind: type[StrEnum]) -> CoreSchema:
     """Return how pydantic validates, serialises and documents an open enum.
 
-    Any string is valid. In Python the serialised form is the member, in JSON it is the string.
+    Any string but an empty one is valid: an empty field of an HTML form is no status. In Python the
+    serialised form is the member, in JSON it is the string.
     """
     from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic calls this
 
     return core_schema.no_info_after_validator_function(
         kind,
-        core_schema.str_schema(),
+        core_schema.str_schema(min_length=1),
         ref=_name(kind),
         serialization=core_schema.plain_serializer_function_ser_schema(
             str.__str__, return_schema=core_schema.str_schema(), when_used="json"
