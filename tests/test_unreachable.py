@@ -141,7 +141,7 @@ async def test_a_server_that_asks_for_a_certificate(version):
             error, attempts = await refusal(server.base_url, session)
 
     assert (type(error), attempts) == (TLSError, 1)
-    assert "If the server asks for a client certificate" in str(error)
+    assert "if the server asks for a client certificate" in str(error)
 
 
 async def test_a_server_that_speaks_no_tls():

@@ -99,10 +99,17 @@ def _lost(error: ConnectionLostError, base_url: str, reason: str) -> TransportEr
 
 
 def _no_tls(base_url: str, reason: str) -> TLSError:
-    return TLSError(
-        f"no TLS connection to {base_url}: {reason}. Check the scheme and the port of base_url. "
-        "If the server asks for a client certificate, pass a session= whose connector has one"
+    return _advised(
+        f"no TLS connection to {base_url}: {reason}. Check the scheme and the port of base_url",
+        "if the server asks for a client certificate, pass a session= whose connector has one",
     )
+
+
+def _advised(message: str, advice: str) -> TLSError:
+    error = TLSError(message)
+    # Not in the message, because the command line has no session.
+    error.advice = advice
+    return error
 
 
 _NEVER_SENT = (
@@ -112,16 +119,17 @@ _NEVER_SENT = (
 )
 
 _PRIVATE_CA = (
-    "If the API is behind a proxy or gateway with a certificate of its own, pass a session= whose "
+    "if the API is behind a proxy or gateway with a certificate of its own, pass a session= whose "
     "connector trusts it"
 )
 
 
 def _not_sent(error: aiohttp.ClientError, base_url: str, reason: str) -> NotSentError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return TLSError(
+        return _advised(
             f"the certificate of {base_url} was rejected: {reason}. Check base_url, and this "
-            f"machine's clock and CA certificates. {_PRIVATE_CA}"
+            "machine's clock and CA certificates",
+            _PRIVATE_CA,
         )
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
         return TLSError(
@@ -190,7 +198,8 @@ def _get_text(error: aiohttp.ClientError) -> str:
         return _spaced(str(getattr(error.os_error, "reason", None) or error.os_error))
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         reason = _get_system_text(error.os_error)
-        return f"the proxy {error.host}:{error.port} cannot be reached: {reason}"
+        host = f"[{error.host}]" if ":" in error.host else error.host  # as in a URL
+        return f"the proxy {host}:{error.port} cannot be reached: {reason}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return _get_system_text(error.os_error)
     return str(error)

@@ -110,7 +110,8 @@ def export(context: click.Context, /, **options: Any) -> int:
     TARGET ends in .jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet, .sqlite or .duckdb, or it is a
     folder NAME.parquet/, a database postgresql://…, or - for standard output.
 
-    Stopped or killed, the same command goes on. TARGET is there when it is whole.
+    If an export is stopped or killed, run the same command again: it resumes. TARGET appears only
+    when it is complete.
     """
     from cekat_async.cli.commands.export_request import build_export_request  # noqa: PLC0415
 

@@ -54,13 +54,19 @@ _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
     (errors.CekatError, ExitCode.API_FAILED),
 )
 
+_TLS_ADVICE = (
+    "if the certificate is from an authority of your own, set SSL_CERT_FILE to the file of that "
+    "authority; client certificates work only in Python"
+)
+
 # Advice for a command line, which takes the place of the error's own advice.
 _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.InboxesFailedError, "the same command goes on"),
     (errors.AuthenticationError, "check the key in {key_source}"),
     (errors.NotFoundError, "check the base URL"),
+    # The error's own advice is a session, which is for Python.
+    (errors.TLSError, _TLS_ADVICE),
     # The messages of these say what to check.
-    (errors.TLSError, ""),
     (errors.ProxyError, ""),
     (errors.UnknownHostError, ""),
     (errors.NotSentError, "check the network and the base URL"),

@@ -224,7 +224,7 @@ export_options = (
     ),
     switch(
         "--by-inbox",
-        "Walk each inbox by itself: one that fails ends no other.",
+        "Walk each inbox by itself: a failed inbox does not stop the others.",
         group=OptionGroup.WHAT_TO_EXPORT,
     ),
     setting("--status", group=OptionGroup.WHAT_TO_EXPORT, cls=SingleOption, **_STATUS),
@@ -246,7 +246,8 @@ export_options = (
         "--replace",
         group=OptionGroup.HOW_TO_WRITE,
         is_flag=True,
-        help="Replace the target although it is of other filters or of another account.",
+        help="Replace the target even if it was exported with other filters or from another "
+        "account.",
     ),
     switch(
         "--allow-empty",
@@ -262,7 +263,7 @@ export_options = (
     setting(
         "--account",
         group=OptionGroup.HOW_TO_WRITE,
-        **text("NAME", "A name for the account, for people to read."),
+        **text("NAME", "A readable name for the account."),
     ),
     setting(
         "--checkpoint",

@@ -325,6 +325,9 @@ def test_a_certificate_that_is_not_trusted(doctor, monkeypatch, host, lifetime, 
     assert [topic for topic, _ in found.failed] == ["TLS"]
     assert found.mark("TCP", "access", "page") == "✓··"
     assert ("clock as well" in found.texts["TLS"]) is clock
+    # The remedy of a command line, which has no session.
+    assert "set SSL_CERT_FILE to the file of that authority" in found.texts["TLS"]
+    assert "session=" not in found.texts["TLS"]
 
 
 def test_a_trusted_certificate(doctor, monkeypatch):
@@ -381,6 +384,16 @@ def test_a_proxy_that_is_not_there(doctor, monkeypatch):
     assert [topic for topic, _ in found.failed] == ["proxy"]
     says = "check the proxy that the environment names, and the network"
     assert found.texts["proxy"].endswith(says)
+
+
+def test_a_proxy_with_an_address_of_ipv6(doctor, monkeypatch):
+    """An address of IPv6 is in brackets, so that its port can be told."""
+    monkeypatch.setenv("CEKAT_API_KEY", KEY)
+    monkeypatch.setenv("HTTPS_PROXY", "http://ada:S3cret@[::1]:9")
+    found = doctor("--base-url", "https://api.cekat.test")
+
+    assert [topic for topic, _ in found.failed] == ["proxy"]
+    assert "the proxy [::1]:9 cannot be reached" in found.texts["proxy"]
 
 
 def test_a_proxy_that_is_none(doctor, monkeypatch):

@@ -241,6 +241,17 @@ def test_a_value_in_a_pipe_is_whole(text, printed):
     assert line.decode() == f"1\t{printed}\n"
 
 
+@pytest.mark.parametrize("arguments", [("conversations", "--columns", "id"), ("export", "x.jsonl")])
+def test_the_event_of_a_malformed_record(cekat, served, arguments):
+    """In a log in JSON a malformed record is an event of that name."""
+    with served() as sandbox:
+        sandbox.fail_next(*[Fault.raw(body=b'{"data":[17,{"id":"a"}]}')] * 3)
+        ended = cekat(*arguments, "--log-format", "json")
+
+    assert ended.code == ExitCode.DONE
+    assert "malformed" in {one["event"] for one in ended.messages}
+
+
 def test_columns_of_inboxes(cekat, served):
     """``inboxes`` has the same options; a switch is shown as JSON shows it."""
     inbox = b'{"id":"1","name":"CS","flow_mode":true,"phone_number":"62811"}'

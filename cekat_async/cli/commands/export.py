@@ -153,7 +153,7 @@ class _ExportCommand:
             text = "there are more malformed records: from here they are only counted"
         else:
             return
-        self._reporter.report(text, event="odd_record", level="warning")
+        self._reporter.report(text, event="malformed", level="warning")
 
     def _report_done(self) -> ExitCode:
         report = self._export.report if self._export else None

@@ -247,6 +247,6 @@ def _ignore(record: MalformedRecord) -> None:
 def _make_handler(reporter: Reporter) -> Callable[[MalformedRecord], None]:
     def report(record: MalformedRecord) -> None:
         text = f"not shown: {describe_malformed(record)}"
-        reporter.report(text, event="odd_record", level="warning")
+        reporter.report(text, event="malformed", level="warning")
 
     return report

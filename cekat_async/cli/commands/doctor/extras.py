@@ -18,7 +18,7 @@ __all__ = ["describe_program", "list_extras"]
 
 _PACKAGE = "cekat-async"
 _CORE = ("aiohttp", "msgspec")
-# These are not for users, or the command line could not run without them.
+# Not listed: extras for developers, or always installed.
 _OTHERS = {"cli", "targets", "test", "bench", "dev"}
 _PURPOSES: Mapping[str, str] = {
     "uvloop": "a faster event loop",
