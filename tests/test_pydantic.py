@@ -235,7 +235,8 @@ def test_schemas_are_the_same_in_both_directions(kind: type) -> None:
     received = adapter.json_schema(mode="serialization")
     assert adapter.json_schema(mode="validation") == received
     assert received["title"] == kind.__name__
-    assert received["description"].endswith((".", "``"))
+    if kind is not Cursor:  # the first versions of pydantic 2 do not describe dataclasses
+        assert received["description"].endswith((".", "``"))
     assert "enum" not in json.dumps(received)
     assert "API.md" not in json.dumps(received)
 
