@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, SupportsIndex, TypeVar, o
 
 import msgspec
 
-from cekat_async.models import Conversation, Inbox, MessagePreview
+from cekat_async.models import Conversation, Inbox, MalformedRecord, MessagePreview
 from cekat_async.models.base import IdentifiedRecord
 from cekat_async.models.extra_fields import ExtraFields, count_extra_fields
 from cekat_async.models.forms.html_table import build_table
@@ -24,6 +24,7 @@ __all__ = [
     "RawPage",
     "count_extra_fields",
     "count_records",
+    "iter_records",
     "only",
     "record_names",
 ]
@@ -65,13 +66,7 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
         """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
         if not self.malformed_records:
             return [item.id for item in self.items]
-        malformed_at = {odd.index: odd for odd in self.malformed_records}
-        items = iter(self.items)
-        count = len(self.items) + len(self.malformed_records)
-        return [
-            malformed_at[place].id if place in malformed_at else next(items).id
-            for place in range(count)
-        ]
+        return [record.id for record in iter_records(self)]
 
     @property
     def unknown_fields(self) -> dict[str, int]:
@@ -277,6 +272,14 @@ def count_records(page: object) -> RecordCounts:
     return RecordCounts(len(page) if isinstance(page, RawPage) else 0, 0)
 
 
+def iter_records(page: Page[_R]) -> Iterator[_R | MalformedRecord]:
+    """Yield all records of a page in order, the malformed ones among them."""
+    malformed_at = {one.index: one for one in page.malformed_records}
+    items = iter(page.items)
+    for index in range(len(page.items) + len(malformed_at)):
+        yield malformed_at[index] if index in malformed_at else next(items)
+
+
 def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
     """Return what each record of a page is known by, in order: its id, or all of it without one."""
     if isinstance(page, RawPage):
@@ -285,8 +288,10 @@ def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
         return [(reads_ids and record_id(raw)) or bytes(raw) for raw in page.raw]
     if not page.malformed_records:
         return [item.id for item in page.items]
-    malformed_at = {odd.index: odd.raw for odd in page.malformed_records}
-    return [malformed_at[index] if id_ is None else id_ for index, id_ in enumerate(page.ids)]
+    return [
+        record.id or record.raw if isinstance(record, MalformedRecord) else record.id
+        for record in iter_records(page)
+    ]
 
 
 _P = TypeVar("_P", ConversationPage, RawPage)
@@ -296,22 +301,18 @@ def only(page: _P, wanted: Sequence[bool]) -> _P:
     """Return a page of those of its records that are wanted, its raw ones and its body too."""
     if all(wanted):
         return page
-    indices = [index for index, is_wanted in enumerate(wanted) if is_wanted]
-    raw = page.raw
-    kept = [raw[index] for index in indices]
+    kept = [raw for raw, is_wanted in zip(page.raw, wanted, strict=True) if is_wanted]
     body = b'{"data":[%s]}' % b",".join(map(bytes, kept))
     if isinstance(page, RawPage):
         return msgspec.structs.replace(page, raw=kept, body=body)
-    malformed_at = {odd.index: odd for odd in page.malformed_records}
-    # The indices of the readable records, in the order of `items`.
-    plain = (index for index in range(len(wanted)) if index not in malformed_at)
+    records = [one for one, is_wanted in zip(iter_records(page), wanted, strict=True) if is_wanted]
     return msgspec.structs.replace(
         page,
-        items=tuple(item for index, item in zip(plain, page.items, strict=True) if wanted[index]),
+        items=tuple(one for one in records if not isinstance(one, MalformedRecord)),
         malformed_records=tuple(
-            msgspec.structs.replace(malformed_at[index], index=place)
-            for place, index in enumerate(indices)
-            if index in malformed_at
+            msgspec.structs.replace(one, index=index)
+            for index, one in enumerate(records)
+            if isinstance(one, MalformedRecord)
         ),
         body=body,
         kept_raw=None if page.kept_raw is None else kept,

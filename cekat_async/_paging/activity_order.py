@@ -22,9 +22,10 @@ from cekat_async._paging.constructed_cursors import (
     parse_cursor_ts,
     to_microseconds,
 )
+from cekat_async.models import MalformedRecord
 from cekat_async.models.raw_json import fits_at_once
 from cekat_async.models.record_times import NO_TIMES, get_times, read_times
-from cekat_async.pages import RawPage
+from cekat_async.pages import RawPage, iter_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,10 +88,10 @@ def _get_record_times(page: ConversationPage | RawPage) -> list[RecordTimes]:
         return [read_times(raw) if reads else NO_TIMES for raw in page.raw]
     if not page.malformed_records:
         return [get_times(item) for item in page.items]
-    malformed = {odd.index for odd in page.malformed_records}
-    items = iter(page.items)
-    count = len(page.items) + len(malformed)
-    return [NO_TIMES if index in malformed else get_times(next(items)) for index in range(count)]
+    return [
+        NO_TIMES if isinstance(record, MalformedRecord) else get_times(record)
+        for record in iter_records(page)
+    ]
 
 
 class ActivityOrder:
