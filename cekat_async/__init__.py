@@ -97,24 +97,6 @@ __all__ = [
 ]
 __all__ += errors.__all__
 
-_HOOK_NAMES = frozenset(
-    {
-        "CallBegun",
-        "CallFailed",
-        "Hook",
-        "HookEvent",
-        "Hooks",
-        "PageFetched",
-        "PauseBegun",
-        "ReplyReceived",
-        "RequestFailed",
-        "RequestSent",
-        "RetryScheduled",
-        "WalkBegun",
-        "WalkEnded",
-    }
-)
-
 # Without a handler of its own, Python prints a library's warnings to standard error.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
@@ -145,7 +127,7 @@ if not typing.TYPE_CHECKING:  # pragma: no branch
             from cekat_async._ratelimit import shared_budget
 
             return getattr(shared_budget, name)
-        if name in _HOOK_NAMES:
+        if name in __all__:  # all others are events
             from cekat_async._request import hooks
 
             return getattr(hooks, name)

@@ -1,6 +1,7 @@
 """A listing as an Arrow table, as a polars or pandas DataFrame, or as a stream of record batches.
 
-Everything that takes long runs in a thread: importing the libraries, and building tables.
+What takes long runs in a thread: importing the libraries, and converting a whole table. Arrays are
+built in the event loop, from a few hundred records at a time.
 """
 
 # pyarrow and pandas have no types of their own.
@@ -105,6 +106,7 @@ async def to_polars(
         free_form: Whether free-form values are JSON text or structs.
 
     Raises:
+        ConfigurationError: An argument is wrong.
         MissingExtraError: The extra ``polars`` is not installed.
         CekatError: As for :func:`to_arrow`.
     """
@@ -138,6 +140,7 @@ async def to_pandas(
             ``pandas.read_parquet``, so that nothing is copied.
 
     Raises:
+        ConfigurationError: An argument is wrong.
         MissingExtraError: The extra ``pandas`` is not installed.
         CekatError: As for :func:`to_arrow`.
     """
