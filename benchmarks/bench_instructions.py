@@ -1,35 +1,26 @@
 """How many instructions a page of a walk takes: the same number on a busy machine and an idle one.
 
-Each rival walks two listings of different length under ``valgrind --tool=callgrind``. The
-difference, divided by the pages in between, is free of what comes once: imports, connecting, the
-first page.
+See ``callgrind.py`` for how they are counted.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
+from callgrind import measure
 from page_server import SERVERS, Listing, serving
 from rivals import BY_HAND, OURS, RIVALS
-from suite import HERE, Claim, Metric, Result, argument_parser, ratios, show
+from suite import Claim, argument_parser, ratios, show
 
 if TYPE_CHECKING:
-    from suite import Samples
+    from suite import Result
 
 _WALK = "import rivals, sys; rivals.walk(*sys.argv[1:])"
 _PAGES = "pages as on the API's page"
 _UNKNOWN = "15 % of records with an unknown field"
 _TWO_UNKNOWN = "two unknown fields in each record"
 _MISTYPED = "a mistyped field in each record"
-_METRICS = [Metric(key="instructions", heading="thousand instructions a page", ratio=True)]
 _NOTE = "The hand-written loop ignores unknown fields. It cannot read mistyped ones at all."
-_MISSING = "Not measured, because valgrind is not installed."
 
 
 class Case(NamedTuple):
@@ -57,49 +48,20 @@ CASES = (
 )
 
 
-def count(valgrind: str, rival: str, base_url: str) -> int:
-    """Return how many instructions a process executes in which a rival walks a listing."""
-    child = [sys.executable, "-c", _WALK, rival, base_url]
-    done = subprocess.run(
-        [valgrind, "--tool=callgrind", f"--callgrind-out-file={os.devnull}", *child],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=HERE,
-        # Where a hash leads to in a table is another place in each process without it.
-        env=os.environ | {"PYTHONHASHSEED": "0"},
-    )
-    print(f"{rival}, {base_url}", file=sys.stderr, flush=True)
-    [found] = re.findall(r"Collected : (\d+)", done.stderr)
-    return int(found)
-
-
-def measure(
-    valgrind: str, cases: tuple[Case, ...], urls: dict[str, str], pages: tuple[int, int]
-) -> Samples:
-    """Return the thousands of instructions that one page takes, by case."""
-    walks = [(case.rival, urls[f"{case.records}-{length}"]) for case in cases for length in pages]
-    # At once, because what is counted does not depend on what else the machine does.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counts = [*pool.map(lambda walk: count(valgrind, *walk), walks)]
-    by_case = zip(cases, counts[::2], counts[1::2], strict=True)
-    per_page = {case.title: (many - few) / (pages[1] - pages[0]) for case, few, many in by_case}
-    return {title: [{"instructions": found / 1000}] for title, found in per_page.items()}
-
-
 def run(cases: tuple[Case, ...], pages: tuple[int, int], server: str) -> Result:
-    """Measure each case once: another run differs by less than one in a hundred."""
-    title = f"pages of 100, {pages[1]} of them minus {pages[0]}"
-    result = Result(title=title, metrics=_METRICS, samples={}, reference=REFERENCE.title)
-    if (valgrind := shutil.which("valgrind")) is None:
-        result.notes = [_MISSING]
-        return result
+    """Measure the cases."""
     kinds = {case.records for case in cases}
     listings = [
         Listing(f"{kind}-{length}", length, records=kind) for kind in kinds for length in pages
     ]
     with serving(*listings, server=server) as urls:
-        result.samples = measure(valgrind, cases, urls, pages)
+        walks = {
+            case.title: [(case.rival, urls[f"{case.records}-{length}"]) for length in pages]
+            for case in cases
+        }
+        result = measure(_WALK, walks, pages, reference=REFERENCE.title)
+    if not result.samples:
+        return result
     result.claims = [
         Claim(
             what=f"{case.what}, to the hand-written loop on documented pages",

@@ -1,30 +1,24 @@
 """The cost of hooks and OpenTelemetry: instructions per page of a walk, by callgrind.
 
-Each case walks two listings of different length, as in ``bench_instructions.py``. The difference,
-divided by the pages in between, is free of what comes once. Without an SDK, the hook of
+See ``callgrind.py`` for how they are counted. Without an SDK, the hook of
 ``cekat_async.telemetry`` must cost next to nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from callgrind import measure
 from page_server import SERVERS, Listing, serving
-from suite import HERE, Claim, Metric, Result, argument_parser, ratios, show
+from suite import Claim, argument_parser, ratios, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from suite import Result
+
 _WALK = "import bench_telemetry, sys; bench_telemetry.walk(*sys.argv[1:])"
-_METRICS = [Metric(key="instructions", heading="thousand instructions a page", ratio=True)]
-_MISSING = "Not measured, because valgrind is not installed."
 
 NONE = "without hooks"
 EMPTY = "a hook that does nothing"
@@ -73,43 +67,16 @@ async def _walk(hooks: Any, base_url: str) -> None:
             pass
 
 
-def count(valgrind: str, case: str, base_url: str) -> int:
-    """Return how many instructions a process executes in which a case walks a listing."""
-    done = subprocess.run(
-        [
-            valgrind,
-            "--tool=callgrind",
-            f"--callgrind-out-file={os.devnull}",
-            *(sys.executable, "-c", _WALK, case, base_url),
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=HERE,
-        env=os.environ | {"PYTHONHASHSEED": "0"},
-    )
-    print(f"{case}, {base_url}", file=sys.stderr, flush=True)
-    [found] = re.findall(r"Collected : (\d+)", done.stderr)
-    return int(found)
-
-
 def run(cases: tuple[str, ...], pages: tuple[int, int], server: str) -> Result:
-    """Measure each case once: another run differs by less than one in a hundred."""
-    title = f"pages of 100, {pages[1]} of them minus {pages[0]}"
-    result = Result(title=title, metrics=_METRICS, samples={}, reference=NONE)
-    if (valgrind := shutil.which("valgrind")) is None:
-        result.notes = [_MISSING]
-        return result
+    """Measure the cases."""
     listings = [Listing(str(length), length) for length in pages]
-    with serving(*listings, server=server) as urls, ThreadPoolExecutor(os.cpu_count()) as pool:
-        walks = [(case, urls[str(length)]) for case in cases for length in pages]
-        counts = [*pool.map(lambda one: count(valgrind, *one), walks)]
-    for case, few, many in zip(cases, counts[::2], counts[1::2], strict=True):
-        result.samples[case] = [{"instructions": (many - few) / (pages[1] - pages[0]) / 1000}]
+    with serving(*listings, server=server) as urls:
+        walks = {case: [(case, urls[str(length)]) for length in pages] for case in cases}
+        result = measure(_WALK, walks, pages, reference=NONE)
     result.claims = [
         Claim(what=case, values=ratios(result, case, NONE, "instructions"), wanted=wanted)
         for case, wanted in MOST.items()
-        if NONE in cases
+        if NONE in cases and result.samples
     ]
     return result
 

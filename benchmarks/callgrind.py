@@ -1,0 +1,71 @@
+"""Instructions per page of a walk, which ``valgrind --tool=callgrind`` counts in child processes.
+
+Each case walks two listings of different length. The difference, divided by the pages in between,
+leaves out everything that happens once: imports, connecting, the first page.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from suite import HERE, Metric, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Arguments = tuple[str, ...]
+
+_METRICS = [Metric(key="instructions", heading="thousand instructions a page", ratio=True)]
+_MISSING = "Not measured, because valgrind is not installed."
+
+
+def measure(
+    code: str,
+    walks: Mapping[str, Sequence[Arguments]],
+    pages: tuple[int, int],
+    *,
+    reference: str,
+) -> Result:
+    """Measure each case once: another run differs by less than one in a hundred.
+
+    Args:
+        code: The Python code of a process that walks a listing.
+        walks: The arguments of that process for the shorter and the longer listing, by case.
+        pages: The lengths of the two listings.
+        reference: The case that others are compared with.
+    """
+    title = f"pages of 100, {pages[1]} of them minus {pages[0]}"
+    result = Result(title=title, metrics=_METRICS, samples={}, reference=reference)
+    if (valgrind := shutil.which("valgrind")) is None:
+        result.notes = [_MISSING]
+        return result
+    each = [arguments for pair in walks.values() for arguments in pair]
+    # At once, because what is counted does not depend on what else the machine does.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = [*pool.map(lambda arguments: _count(valgrind, code, arguments), each)]
+    for case, few, many in zip(walks, counts[::2], counts[1::2], strict=True):
+        result.samples[case] = [{"instructions": (many - few) / (pages[1] - pages[0]) / 1000}]
+    return result
+
+
+def _count(valgrind: str, code: str, arguments: Arguments) -> int:
+    """Return how many instructions a process executes."""
+    child = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(
+        [valgrind, "--tool=callgrind", f"--callgrind-out-file={os.devnull}", *child],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=HERE,
+        # Where a hash leads to in a table is another place in each process without it.
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+    )
+    print(*arguments, sep=", ", file=sys.stderr, flush=True)
+    [found] = re.findall(r"Collected : (\d+)", done.stderr)
+    return int(found)
