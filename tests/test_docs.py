@@ -21,13 +21,14 @@ from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{number}")
+    pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
     for page in PAGES
     for number, block in enumerate(PYTHON.findall(page.read_text(encoding="utf-8")))
+    if not block.startswith("--8<--")  # a file of examples/, which has tests of its own
 ]
 
 pytest_plugins = ["pytester"]
