@@ -82,7 +82,7 @@ def test_more_is_left_to_them_after_each_refusal():
 
 
 def test_a_request_waits_until_more_is_left_than_they_take():
-    """Of 11 remaining requests 10 last for 5 seconds at two per second."""
+    """They take two per second, so 10 of 11 remaining requests last for 5 seconds."""
     others = make_present()
     others.record(120, 60.0, PER)
 

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# What to look for, and what to write instead. A space in a pattern matches a line break, too.
+# Patterns, and what to write instead. A space in a pattern matches a line break, too.
 START = r"(?:^|(?<=[.:;!?] ))"  # of a sentence
 QUESTION = r"(?![^.;]*\?)"  # "Who pays?" is fine
 REPLACEMENTS = {
