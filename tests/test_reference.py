@@ -2,6 +2,7 @@
 
 import re
 from inspect import getdoc, getsource
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from cekat_async import errors
 from cekat_async._api.status import get_error_class
 from cekat_async._request.retry import is_retryable
-from cekat_async.cli.exit_codes import get_exit_code
+from cekat_async.cli import settings
+from cekat_async.cli.app import app
+from cekat_async.cli.exit_codes import ExitCode, get_exit_code
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -48,11 +51,12 @@ def test_code_refers_to_pages_that_exist():
     } == set()
 
 
-def read_rows(page: str, section: str) -> list[list[str]]:
-    """Read the rows of the tables of one section: its cells, without the headings."""
-    (text,) = re.findall(
-        rf"^## {section}\n(.*?)(?=^## |\Z)", read_page(page), re.MULTILINE | re.DOTALL
-    )
+def read_rows(page: str, section: str | None = None) -> list[list[str]]:
+    """Read the cells of the tables of one section, or before the first one, without headings."""
+    begin = r"\A" if section is None else rf"^## {section}\n"
+    found = re.search(rf"{begin}(.*?)(?=^## |\Z)", read_page(page), re.MULTILINE | re.DOTALL)
+    assert found, section
+    text = found[1]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     headings = {number - 1 for number, line in enumerate(lines) if set(line) <= set("|-")}
     return [
@@ -136,3 +140,85 @@ def test_attributes_of_errors_are_complete():
 
 def is_attribute(kind: type, name: str) -> bool:
     return hasattr(kind, name) or f"self.{name} =" in getsource(kind)
+
+
+def test_exit_codes_are_complete():
+    """The table lists each exit code with its name."""
+    listed = {(int(row[0]), *get_names(row[1])) for row in read_rows("reference/exit-codes.md")}
+
+    assert listed == {(code.value, code.name) for code in ExitCode}
+
+
+TYPES = {
+    settings._TEXT: "text",
+    settings._PATH: "text",
+    settings._NUMBER: "whole number",
+    settings._SWITCH: "true or false",
+    settings._RATE: "text or whole number",
+    settings._SHARE: "number",
+    settings._TEXTS: "text or list of texts",
+}
+
+
+def test_settings_are_complete():
+    """The table lists each setting with its variable, its type and its commands."""
+    parameters = settings._find_settable(app)
+    expected = {
+        name: (
+            parameters[name].envvar if name in parameters else None,
+            TYPES[kind],
+            "export" if name in get_export_settings() else "all but sandbox",
+        )
+        for name, kind in settings._get_kinds(parameters).items()
+    }
+    # The two places of an API key are no ordinary options.
+    expected["api_key_file"] = ("CEKAT_API_KEY_FILE", "text", "all but sandbox")
+    listed = {
+        name: (variable, kind, commands.replace("`", ""))
+        for names, variables, kind, commands, _ in read_rows(
+            "reference/settings.md", "All settings"
+        )
+        for name, variable in zip_longest(get_names(names), get_names(variables))
+    }
+
+    assert listed == expected
+
+
+def get_export_settings() -> set[str]:
+    """Get the settings that only ``cekat export`` has."""
+    others = {
+        parameter.name
+        for name, command in app.commands.items()
+        if name != "export"
+        for parameter in command.params
+        if parameter.envvar
+    }
+    mine = {parameter.name for parameter in app.commands["export"].params if parameter.envvar}
+    return mine - others
+
+
+def test_settings_name_each_variable():
+    """The page names each environment variable that an option can be set with."""
+    page = read_page("reference/settings.md")
+
+    assert {
+        parameter.envvar
+        for command in app.commands.values()
+        for parameter in command.params
+        if parameter.envvar and f"`{parameter.envvar}`" not in page
+    } == set()
+
+
+def test_the_settings_file_of_the_page_is_valid(tmp_path):
+    """The settings file on the page is accepted, with each of its profiles."""
+    (text,) = re.findall(
+        r"^```toml\n(.*?)^```", read_page("reference/settings.md"), re.MULTILINE | re.DOTALL
+    )
+    path = tmp_path / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    parameters = settings._find_settable(app)
+
+    for profile in ("acme", "globex"):
+        found = settings._read_settings(str(path), profile, parameters)
+        assert found.has_own_key
+        assert found.values["rate_limit"] == "150/60"
