@@ -13,6 +13,12 @@ from cekat_async._request.retry import is_retryable
 from cekat_async.cli import settings
 from cekat_async.cli.app import app
 from cekat_async.cli.exit_codes import ExitCode, get_exit_code
+from cekat_async.export.sinks.databases.duckdb import DuckdbSink
+from cekat_async.export.sinks.databases.postgres import PostgresSink
+from cekat_async.export.sinks.databases.sqlite import SqliteSink
+from cekat_async.frames.arrow import ArrowBuilder
+from cekat_async.frames.arrow_arrays import BufferArrays
+from cekat_async.frames.columns import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -222,3 +228,29 @@ def test_the_settings_file_of_the_page_is_valid(tmp_path):
         found = settings._read_settings(str(path), profile, parameters)
         assert found.has_own_key
         assert found.values["rate_limit"] == "150/60"
+
+
+def test_columns_are_complete():
+    """The table lists each column of a table, in order, with its kind."""
+    listed = [
+        (get_names(name)[0], kind)
+        for name, kind, *_ in read_rows("reference/table-columns.md", "Columns")
+    ]
+
+    assert dict(listed) == dict(PostgresSink.kinds)
+    assert [name for name, _ in listed] == list(PostgresSink.kinds)
+
+
+def test_types_of_columns_are_those_of_the_databases():
+    """The table has the type of each kind of column in each database, and in Arrow."""
+    rows = {row[0]: row[2:] for row in read_rows("reference/table-columns.md", "Types")}
+    arrow = {
+        column.kind: str(type_)
+        for column, type_ in zip(COLUMNS, ArrowBuilder(BufferArrays("")).schema.types, strict=True)
+        if column.name != "labels"
+    }
+
+    assert rows.keys() == PostgresSink.types.keys()
+    for number, types in enumerate((arrow, SqliteSink.types, DuckdbSink.types, PostgresSink.types)):
+        for kind, type_ in types.items():
+            assert get_names(rows[kind][number])[0] == type_, kind
