@@ -1,10 +1,12 @@
 """The reference pages of the documentation list exactly what the code has."""
 
+import ast
 import re
 from inspect import getdoc, getsource
 from itertools import zip_longest
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cekat_async import errors
@@ -12,10 +14,17 @@ from cekat_async._api.status import get_error_class
 from cekat_async._request.retry import is_retryable
 from cekat_async.cli import settings
 from cekat_async.cli.app import app
+from cekat_async.cli.commands.export_metrics import ExportCounts, ExportMetrics
 from cekat_async.cli.exit_codes import ExitCode, get_exit_code
+from cekat_async.cli.reporter import Reporter
+from cekat_async.export.manifest import Filters, Manifest, Partition
+from cekat_async.export.sinks.base import CHECKPOINT
 from cekat_async.export.sinks.databases.duckdb import DuckdbSink
 from cekat_async.export.sinks.databases.postgres import PostgresSink
 from cekat_async.export.sinks.databases.sqlite import SqliteSink
+from cekat_async.export.sinks.files.manifest_file import ManifestFile
+from cekat_async.export.sinks.files.parquet_folder import ParquetFolderSink
+from cekat_async.export.sinks.lock import LOCK
 from cekat_async.frames.arrow import ArrowBuilder
 from cekat_async.frames.arrow_arrays import BufferArrays
 from cekat_async.frames.columns import COLUMNS
@@ -59,8 +68,8 @@ def test_code_refers_to_pages_that_exist():
 
 def read_rows(page: str, section: str | None = None) -> list[list[str]]:
     """Read the cells of the tables of one section, or before the first one, without headings."""
-    begin = r"\A" if section is None else rf"^## {section}\n"
-    found = re.search(rf"{begin}(.*?)(?=^## |\Z)", read_page(page), re.MULTILINE | re.DOTALL)
+    begin = r"\A#" if section is None else rf"^#+ {section}\n"
+    found = re.search(rf"{begin}(.*?)(?=^#+ |\Z)", read_page(page), re.MULTILINE | re.DOTALL)
     assert found, section
     text = found[1]
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -254,3 +263,81 @@ def test_types_of_columns_are_those_of_the_databases():
     for number, types in enumerate((arrow, SqliteSink.types, DuckdbSink.types, PostgresSink.types)):
         for kind, type_ in types.items():
             assert get_names(rows[kind][number])[0] == type_, kind
+
+
+@pytest.mark.parametrize(
+    "section, kind",
+    [("Fields of the manifest", Manifest), ("Filters", Filters), ("Partitions", Partition)],
+)
+def test_fields_of_the_manifest_are_complete(section, kind):
+    """The tables list each field of a manifest, under its name in JSON."""
+    rows = read_rows("reference/manifest.md", section)
+
+    assert sorted(name for names, _ in rows for name in get_names(names)) == sorted(
+        field.encode_name for field in msgspec.structs.fields(kind)
+    )
+
+
+def test_files_of_an_export_are_complete(tmp_path):
+    """The table lists the files that an export can leave next to its target."""
+    listed = {
+        name.removeprefix("TARGET")
+        for row in read_rows("reference/manifest.md", "Files next to a target")
+        for name in get_names(row[0])
+    }
+    sink = ParquetFolderSink(tmp_path / "x.parquet")
+    manifest = ManifestFile(sink.path)
+
+    assert listed - {f"{CHECKPOINT}-journal"} == {CHECKPOINT, LOCK} | {
+        str(path).removeprefix(str(sink.path))
+        for path in (sink.new, sink._old, manifest.path, manifest.new)
+    }
+
+
+def test_events_of_the_log_are_complete():
+    """The table lists each kind of event that ``--log-format json`` can write."""
+    sources = [
+        path.read_text(encoding="utf-8") for path in (ROOT / "cekat_async/cli").rglob("*.py")
+    ]
+    written = {name for source in sources for name in re.findall(r'event="(\w+)"', source)}
+    # The two that the reporter chooses itself: for a log record, and by default.
+    expected = written | {"log", "message"}
+
+    assert {
+        name
+        for row in read_rows("reference/manifest.md", "JSON events")
+        for name in get_names(row[0])
+    } == expected
+
+
+NAME = re.compile(r"(?:cekat|http|url|server|error)\.[a-z_.]+")
+
+
+def test_names_of_telemetry_are_complete():
+    """The page lists each attribute and each metric that the package has, and no other."""
+    folder = ROOT / "cekat_async" / "telemetry"
+    literals = {
+        node.value
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    names = {name for name in literals if NAME.fullmatch(name)}
+
+    assert "cekat.quota.usage" in names
+    page = read_page("reference/telemetry.md")
+    assert {name for name in get_names(page) if NAME.fullmatch(name)} == names
+
+
+def test_metrics_of_exports_are_complete(tmp_path):
+    """The table lists each metric of ``--metrics-file``, with its label."""
+    metrics = ExportMetrics(Reporter(), tmp_path / "x.prom", ExportCounts(), {})
+    numbers = {f"cekat_export_{name}" for name, *_ in metrics._list_numbers(is_running=False)}
+    labelled = {
+        f"{gauge.name}{{{gauge.label}}}"
+        for gauge in metrics._list_gauges(is_running=False)
+        if gauge.label
+    }
+
+    rows = read_rows("reference/telemetry.md", "Metrics of export jobs")
+    assert {name for names, _ in rows for name in get_names(names)} == numbers | labelled
