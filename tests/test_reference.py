@@ -2,14 +2,15 @@
 
 import ast
 import re
-from inspect import getdoc, getsource
+from inspect import getdoc, getsource, signature
 from itertools import zip_longest
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
 
-from cekat_async import errors
+from cekat_async import errors, sandbox
 from cekat_async._api.status import get_error_class
 from cekat_async._request.retry import is_retryable
 from cekat_async.cli import settings
@@ -341,3 +342,55 @@ def test_metrics_of_exports_are_complete(tmp_path):
 
     rows = read_rows("reference/telemetry.md", "Metrics of export jobs")
     assert {name for names, _ in rows for name in get_names(names)} == numbers | labelled
+
+
+@pytest.mark.parametrize(
+    "section, kind",
+    [("Quotas", sandbox.Quota), ("Dialects", sandbox.Dialect), ("Live accounts", sandbox.Live)],
+)
+def test_options_of_the_sandbox_are_complete(section, kind):
+    """The tables list each option of the sandbox, with its default and its values."""
+    listed = {}
+    for names, *cells in read_rows("reference/sandbox.md", section):
+        defaults = cells[0].replace("`", "").split(", ") if len(cells) > 1 else [None]
+        listed |= dict(zip_longest(get_names(names), defaults))
+        for name in get_names(names):
+            assert get_choices(kind, name) <= set(get_names(" ".join(cells))), name
+
+    fields = {field.name: str(field.default) for field in msgspec.structs.fields(kind)}
+    assert listed.keys() == fields.keys()
+    assert {
+        name: value for name, value in listed.items() if value not in {None, fields[name]}
+    } == {}
+
+
+def get_choices(kind: type, name: str) -> set[str]:
+    """Get the values that an option chooses from; none for a number or a switch."""
+    hint = get_type_hints(kind)[name]
+    literals = [hint, *get_args(hint)]
+    return {value for one in literals if get_origin(one) is Literal for value in get_args(one)}
+
+
+def test_faults_of_the_sandbox_are_complete():
+    """The tables list each fault, and each option of random faults."""
+    names = [
+        re.sub(r"^Fault\.|\(.*", "", name)
+        for row in read_rows("reference/sandbox.md", "Faults")
+        for name in get_names(row[0])
+    ]
+    faults = [name for name, one in vars(sandbox.Fault).items() if isinstance(one, classmethod)]
+
+    assert names[: len(faults)] == faults
+    assert sorted(names[len(faults) :]) == sorted(sandbox.Faults.__struct_fields__)
+
+
+def test_arguments_of_the_sandbox_are_complete():
+    """The table lists each argument of a sandbox, with its default where that is a number."""
+    parameters = signature(sandbox.Sandbox).parameters
+    rows = read_rows("reference/sandbox.md", "Data")
+
+    assert [name for names, *_ in rows for name in get_names(names)] == list(parameters)
+    for names, default, _ in rows:
+        for name, value in zip(get_names(names), default.split(", "), strict=True):
+            if value.isdigit():
+                assert parameters[name].default == int(value)
