@@ -92,7 +92,8 @@ def app(context: click.Context, /) -> None:
 @app.command(
     cls=GroupedCommand,
     short_help="Write all conversations to a file or a database.",
-    epilog="Each of them may be set in the environment or in a file, and TARGET too: docs/cli.md.",
+    epilog="Most options, and TARGET, can also be set in the environment or in a file: see "
+    "docs/reference/settings.md.",
 )
 @click.argument(
     "target",
