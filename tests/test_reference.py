@@ -394,3 +394,11 @@ def test_arguments_of_the_sandbox_are_complete():
         for name, value in zip(get_names(names), default.split(", "), strict=True):
             if value.isdigit():
                 assert parameters[name].default == int(value)
+
+
+def test_the_glossary_is_in_order():
+    """The terms of the glossary are in alphabetical order, and each is explained once."""
+    terms = re.findall(r"^## (.+)$", read_page("glossary.md"), re.MULTILINE)
+
+    assert terms == sorted(set(terms), key=str.lower)
+    assert len(terms) > 40
