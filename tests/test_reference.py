@@ -402,3 +402,43 @@ def test_the_glossary_is_in_order():
 
     assert terms == sorted(set(terms), key=str.lower)
     assert len(terms) > 40
+
+
+def read_texts() -> str:
+    """Read every text in the code of the package, each on a line, with … for what differs."""
+    texts = []
+    for path in sorted((ROOT / "cekat_async").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                parts = [getattr(part, "value", None) for part in node.values]
+                texts.append("".join(part if isinstance(part, str) else "…" for part in parts))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(" ".join(text.split()) for text in texts)
+
+
+# Values of messages on the page, which the code or the operating system puts into them.
+VALUES = (
+    "CEKAT_API_KEY_FILE", "CEKAT_API_KEY", "raw_exact", "client", "belongs to", "give one of",
+    "are kept,", "connection refused", "No space left on device",
+)  # fmt: skip
+
+
+def split_message(line: str) -> list[str]:
+    """Split a message of the page where a value, an option, a fact or advice is put into it."""
+    values = "|".join([r"--[a-z-]+(?: FILE)?", *VALUES])
+    pieces = re.split(rf"…|{values}|: |; | \(|[\[\]']", line.removeprefix("cekat: "))
+    return [text for piece in pieces if len(text := piece.strip(" .,)")) > 1]
+
+
+def test_messages_of_troubleshooting_are_those_of_the_code():
+    """Each message on the page is still a message of the package, piece by piece."""
+    page, texts = read_page("how-to/troubleshooting.md"), read_texts()
+    blocks = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+
+    assert len(lines) > 50
+    assert [
+        line for line in lines if any(piece not in texts for piece in split_message(line))
+    ] == []
