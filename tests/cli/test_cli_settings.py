@@ -293,7 +293,7 @@ def test_a_key_file_that_others_may_read(cekat, key_file, mode):
             'api_key_env = "ACME_KEY"',
             {},
             (),
-            "cekat.toml: api_key_env names the variable ACME_KEY for the key, which is not set: set it",
+            "cekat.toml: api_key_env names the variable ACME_KEY for the key, which is not set: ",
         ),
         (
             "",
