@@ -98,7 +98,7 @@ def test_commands_run_without_uvloop(cekat, monkeypatch):
     ],
 )
 def test_a_broken_uvloop_is_reported(cekat, monkeypatch, tmp_path, module, reason):
-    """An event loop that is installed but fails to load is reported in one line, and the command runs."""
+    """An event loop that fails to load is reported in one line, and the command runs."""
     (tmp_path / f"{LIBRARY}.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, LIBRARY, raising=False)
