@@ -145,7 +145,7 @@ def test_an_unfinished_export_is_resumed_under_a_new_key(cekat, served):
 
         assert ended.code == code
     assert "belongs to another account (Acme; this is Acme; the keys differ, and " in ended.err
-    assert ended.complaint.endswith("or begin anew with --restart")
+    assert ended.complaint.endswith("or start over with --restart")
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_checkpoint_that_is_refused(
         assert holds(tmp_path / "x.jsonl", sandbox)
     assert refused.code == ExitCode.CHECKPOINT_REFUSED == 9
     assert says in refused.complaint
-    assert refused.complaint.endswith("begin anew with --restart")
+    assert refused.complaint.endswith("start over with --restart")
     assert ended.code == ExitCode.DONE
 
 

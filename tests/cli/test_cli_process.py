@@ -361,7 +361,8 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
         ended = cekat("export", target, *AGAIN)
         assert ended.code == ExitCode.TARGET_BUSY == 12
         assert ended.complaint == (
-            f"cekat: another export is writing {target}: run this one again when that one has ended"
+            f"cekat: another export is writing {target}. Run this export again when that one has "
+            "finished"
         )
         assert running.poll() is None
     ended = cekat("export", target, *AGAIN, "--log-format", "json")
