@@ -1,4 +1,4 @@
-"""A command line on a terminal, as POSIX has it."""
+"""A command line on a POSIX terminal."""
 
 # ruff: noqa: S603 - the processes are our own program
 
