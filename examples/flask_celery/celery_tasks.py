@@ -2,7 +2,7 @@
 
 Run a worker with the key in CEKAT_API_KEY, and the URL of a broker in CELERY_BROKER_URL:
 
-    pip install 'cekat-async[file]' celery
+    pip install 'cekat-async[file]' 'celery[redis]'
     celery --app celery_tasks worker --concurrency 4
 """
 

@@ -3,7 +3,7 @@
 Run it with the key in CEKAT_API_KEY:
 
     pip install 'cekat-async[file]' flask gunicorn
-    gunicorn --workers 4 --threads 8 flask_app:app
+    gunicorn --workers 2 --threads 16 flask_app:app
 """
 
 from cekat_loop import CekatLoop
