@@ -76,8 +76,8 @@ async def test_processes_continue_when_the_store_is_killed(server):
         for text in said:
             # On a very busy machine grants may have been late before, so that the loss
             # is not reported.
-            assert text.count("the shared budget is away (redis://") <= 1
-            assert "going on with 33% of the limit" in text
+            assert text.count("the shared budget is unavailable (redis://") <= 1
+            assert "continuing with 33% of the limit" in text
 
 
 @pytest.mark.once

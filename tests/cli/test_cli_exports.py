@@ -81,8 +81,8 @@ def test_inboxes_that_fail_temporarily(cekat, served, tmp_path):
     reason, left = stopped.err.splitlines()[-2:]
 
     assert stopped.code == ExitCode.NOT_REACHED
-    assert reason.endswith(": the same command goes on")
-    assert left.endswith(" are in x.jsonl.checkpoint; the same command goes on")
+    assert reason.endswith(": to resume, run the same command again")
+    assert left.endswith(" are in x.jsonl.checkpoint. To resume, run the same command again")
     assert ended.code == ExitCode.DONE
 
 
@@ -145,7 +145,7 @@ def test_an_unfinished_export_is_resumed_under_a_new_key(cekat, served):
 
         assert ended.code == code
     assert "belongs to another account (Acme; this is Acme; the keys differ, and " in ended.err
-    assert ended.complaint.endswith("or begin anew with --restart")
+    assert ended.complaint.endswith("or start over with --restart")
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_checkpoint_that_is_refused(
         assert holds(tmp_path / "x.jsonl", sandbox)
     assert refused.code == ExitCode.CHECKPOINT_REFUSED == 9
     assert says in refused.complaint
-    assert refused.complaint.endswith("begin anew with --restart")
+    assert refused.complaint.endswith("start over with --restart")
     assert ended.code == ExitCode.DONE
 
 
@@ -387,7 +387,8 @@ def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
     assert reason.startswith(f"cekat: 1 inbox failed (the first is {closed}: ")
     assert reason.endswith("or pass --replace to replace the target without them")
     assert left == (
-        f"cekat: not written, but not lost: {fetched} conversations are in x.jsonl.checkpoint"
+        f"cekat: nothing was written, but nothing is lost: {fetched} conversations are in "
+        "x.jsonl.checkpoint"
     )
     assert ended.code == ExitCode.PARTIAL
     assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == fetched
@@ -401,7 +402,7 @@ def test_options_for_replacing_need_a_target_that_is_replaced(cekat, target, opt
 
     assert ended.code == ExitCode.USAGE
     assert ended.complaint == (
-        f"cekat: {option} is for files and folders: it has no use here. See 'cekat export --help'."
+        f"cekat: {option} is only for files and folders: leave it out. See 'cekat export --help'."
     )
 
 

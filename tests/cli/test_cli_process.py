@@ -50,10 +50,8 @@ def test_an_export_that_is_stopped(process, tmp_path, loop, sent, code, word):
 
     assert running.returncode == code
     assert first == f"cekat: {word}"
-    done = (
-        r"cekat: not finished: [\d,]+ conversations are in x\.jsonl\.checkpoint; the same command"
-    )
-    assert re.fullmatch(rf"{done} goes on", second)
+    done = r"cekat: not finished: [\d,]+ conversations are in x\.jsonl\.checkpoint"
+    assert re.fullmatch(rf"{done}\. To resume, run the same command again", second)
     assert (tmp_path / "x.jsonl.checkpoint").exists()
     assert not (tmp_path / "x.jsonl").exists()
     assert b"Traceback" not in err
@@ -253,7 +251,7 @@ def test_a_reader_that_goes_away(process, command):
     running.wait(300)
 
     assert running.returncode in {ExitCode.PIPE_CLOSED, ExitCode.DONE}
-    assert running.stderr.read() in {b"", b"cekat: the sandbox has ended\n"}
+    assert running.stderr.read() in {b"", b"cekat: the sandbox has stopped\n"}
 
 
 def test_an_export_into_a_pipe(ran):
@@ -274,7 +272,7 @@ def test_a_reader_of_an_export_that_goes_away(process):
 
     assert running.returncode == ExitCode.PIPE_CLOSED
     assert err.splitlines()[-1] == (
-        b"cekat: not finished, and nothing is kept: --checkpoint FILE would keep it"
+        b"cekat: not finished, and nothing is saved. Use --checkpoint FILE to be able to resume"
     )
 
 
@@ -318,7 +316,7 @@ def test_a_sandbox_ends_well(sandbox, sent):
     _, err = running.communicate(timeout=300)
 
     assert running.returncode == 0
-    assert err == b"cekat: the sandbox has ended\n"
+    assert err == b"cekat: the sandbox has stopped\n"
 
 
 def test_the_lines_of_a_sandbox_can_be_pasted(sandbox, ran):
@@ -366,7 +364,8 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
         ended = cekat("export", target, *AGAIN)
         assert ended.code == ExitCode.TARGET_BUSY == 12
         assert ended.complaint == (
-            f"cekat: another export is writing {target}: run this one again when that one has ended"
+            f"cekat: another export is writing {target}. Run this export again when that one has "
+            "finished"
         )
         assert running.poll() is None
     ended = cekat("export", target, *AGAIN, "--log-format", "json")

@@ -106,8 +106,8 @@ def test_a_broken_uvloop_is_reported(cekat, monkeypatch, tmp_path, module, reaso
     monkeypatch.delitem(sys.modules, LIBRARY, raising=False)
 
     assert ended.code == ExitCode.DONE
-    assert ended.err.startswith(f"cekat: {LIBRARY} is installed but does not work (")
-    assert ended.err.endswith(f"{reason}): going on without it\n")
+    assert ended.err.startswith(f"cekat: {LIBRARY} is installed but fails to load (")
+    assert ended.err.endswith(f"{reason}): using asyncio\n")
     assert len(ended.err.splitlines()) == 1
     assert len(ended.out.splitlines()) == 8
 

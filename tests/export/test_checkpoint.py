@@ -508,9 +508,9 @@ def _with_a_broken_job(path):
 OBSTACLES = {
     "text": (lambda path: path.write_text("not a database, but a text\n" * 99), "broken"),
     "a line": (lambda path: path.write_text("a line\n"), "broken"),
-    "foreign": (_a_foreign_database, "no checkpoint of an export: move it away"),
+    "foreign": (_a_foreign_database, "not a checkpoint: move it away"),
     "foreign WAL": (
-        lambda path: _a_foreign_database(path, "journal_mode = WAL"), "no checkpoint of an export",
+        lambda path: _a_foreign_database(path, "journal_mode = WAL"), "not a checkpoint",
     ),
     "newer": (_of_another_format, r"another version of cekat_async \(format 2, this one writes 1"),
     "cut off": (_cut_off, "broken"),
@@ -559,7 +559,7 @@ def test_restart_removes_no_file_of_another_program(tmp_path, name):
     if name in ("newer", "broken job"):
         assert checkpoint.open(restart=True) is None
     else:
-        with pytest.raises(CheckpointError, match="is not removed: move it away"):
+        with pytest.raises(CheckpointError, match="so it was not removed"):
             checkpoint.open(restart=True)
         assert path.read_bytes() == before
     checkpoint.close()

@@ -171,7 +171,7 @@ def test_another_export_is_refused(found, wanted, message):
 
     assert get_message(caught) == (
         f"the checkpoint a/checkpoint belongs to {message}: "
-        "finish that one as it was begun, or begin anew with restart=True"
+        "finish that export with its own options, or start over with restart=True"
     )
 
 
@@ -195,8 +195,8 @@ def test_a_target_with_other_filters_cannot_be_added_to(filters, message):
         require_same_filters(a_manifest("x.jsonl"), filters)
 
     assert get_message(caught) == (
-        f"x.jsonl holds an export with other filters ({message}): nothing can be added to it; "
-        "export all of it anew with incremental=False"
+        f"x.jsonl holds an export with other filters ({message}): it cannot be updated. "
+        "Export everything again with incremental=False"
     )
 
 

@@ -132,7 +132,7 @@ async def test_a_database_is_merged_into_whatever_the_filters(account, store):
             assert report.is_complete
         assert store.rows().keys() == {id_ for id_, _ in a.sandbox.records()}
 
-        with pytest.raises(ConfigurationError, match="nothing can be added to it"):
+        with pytest.raises(ConfigurationError, match="it cannot be updated"):
             await export_conversations(a.client, store.sink(), incremental=True)
 
 

@@ -104,7 +104,7 @@ def test_a_second_export(database):
     with closing(PostgresSink(database)) as first, closing(PostgresSink(database)) as second:
         first.open()
         with pytest.raises(
-            TargetError, match=r"^another export is writing postgresql://.*: run this one again"
+            TargetError, match=r"^another export is writing postgresql://.*\. Run this export again"
         ):
             second.open()
         with closing(PostgresSink(database, table="other")) as other:
