@@ -20,13 +20,13 @@ from cekat_async.resources.conversations import Conversations
 from cekat_async.sandbox import Sandbox
 
 
-def rooms(*bodies: bytes) -> Conversations:
+def make_conversations(*bodies: bytes) -> Conversations:
     pipeline, _ = make_pipeline([reply(body=body) for body in bodies])
     return Conversations(pipeline, None)
 
 
 def walked(*bodies: bytes, **options) -> list[RawPage]:
-    return run_virtual(collect(rooms(*bodies).list(**options).raw_pages()))
+    return run_virtual(collect(make_conversations(*bodies).list(**options).raw_pages()))
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 5])
@@ -61,7 +61,7 @@ def test_a_record_is_one_line(kind):
     """Each record is one line with unchanged text, however the server formats its JSON."""
     record = {"id": "a", "notes": "two\nlines\r\n", "labels": [{"name": "x  y"}]}
     body = json.dumps({"success": True, "data": [record, {"id": "b"}]}, indent=2).encode()
-    room = rooms(body.replace(b"\n", b"\r\n"))
+    room = make_conversations(body.replace(b"\n", b"\r\n"))
     walk = room.list().raw_pages() if kind is RawPage else room.list().pages()
     (page,) = run_virtual(collect(walk))
 

@@ -152,7 +152,7 @@ def test_a_page_is_the_same_whatever_was_learned(pages):
         learned = run_steps(decoder.decode(reply(body=body)))
         fresh = run_steps(ConversationPageDecoder().decode(reply(body=body)))
         assert learned == fresh
-        assert list(map(repr, map(dict_of, learned))) == list(map(repr, map(dict_of, fresh)))
+        assert list(map(repr, map(make_dict, learned))) == list(map(repr, map(make_dict, fresh)))
         assert run_steps(inbox_decoder.decode(reply(body=body), 1)) == run_steps(
             InboxPageDecoder().decode(reply(body=body), 1)
         )
@@ -174,7 +174,7 @@ def test_a_field_that_was_mistyped_before_may_be_anything(field, value):
     assert learned == run_steps(ConversationPageDecoder().decode(reply(body=body)))
 
 
-def dict_of(record: Conversation) -> dict[str, object]:
+def make_dict(record: Conversation) -> dict[str, object]:
     """Return a record as a dict with its fields in a fixed order."""
     return dict(sorted(record.to_dict().items()))
 

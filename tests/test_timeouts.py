@@ -177,13 +177,13 @@ def test_a_task_for_each_inbox_needs_no_options():
     inboxes = Inboxes(pipeline)
     conversations = Conversations(pipeline, inboxes.list)
 
-    async def pending_of(inbox_id: str) -> list[str]:
+    async def get_pending(inbox_id: str) -> list[str]:
         listing = conversations.list(inbox_id=inbox_id, stage_status="pending")
         return [conversation.id async for conversation in listing]
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(pending_of(inbox.id)) async for inbox in inboxes.list()]
+            tasks = [group.create_task(get_pending(inbox.id)) async for inbox in inboxes.list()]
         assert [task.result() for task in tasks] == [["a conversation"]] * 1_600
         assert now() > 320
 
