@@ -271,10 +271,9 @@ def missed(samples: Samples) -> Iterator[str]:
 def main() -> int:
     """Run the chosen cases and print them. With ``--check``, fail if one misses its figures."""
     parser = argument_parser(__doc__)
+    known = "; ".join(CASES).replace("%", "%%")
     parser.add_argument(
-        "names",
-        nargs="*",
-        help=f"run the cases whose names contain one of these: {'; '.join(CASES)}",
+        "names", nargs="*", help=f"run the cases whose names contain one of these: {known}"
     )
     parser.add_argument("--jobs", type=int, default=4, help="cases at once")
     parser.add_argument(
