@@ -244,6 +244,12 @@ def doctor(context: click.Context, /, **server: Any) -> int:
     metavar="N",
     help="Where it listens, on 127.0.0.1.",
 )
+@option(
+    "--live",
+    group=OptionGroup.SANDBOX,
+    is_flag=True,
+    help="Change conversations after each page that is read.",
+)
 @rate_limit_option(
     "The quota it grants; auto: 300 in 60 s; off: any number.", group=OptionGroup.SANDBOX
 )

@@ -296,9 +296,10 @@ def test_standard_output_on_a_full_disk(ran, command, says):
 
 
 @pytest.fixture
-def sandbox(process):
+def sandbox(process, request):
     """A sandbox that the command line runs, and what it has printed."""
-    running = process("sandbox", "--conversations", "42", env={"PYTHONUNBUFFERED": "1"})
+    options = getattr(request, "param", ())
+    running = process("sandbox", "--conversations", "42", *options, env={"PYTHONUNBUFFERED": "1"})
     banner = []
     while not (banner and "curl" in banner[-1]):
         banner.append(running.stdout.readline().decode())
@@ -328,6 +329,19 @@ def test_what_a_sandbox_prints_works(sandbox, ran):
     assert (listing.code, listing.err) == (0, "")
     assert listing.out == b"".join(record + b"\n" for _, record in Sandbox(42).records())
     assert len(json.loads(_answer_to(banner.strip().splitlines()[-1]))["data"]) == 5
+
+
+@pytest.mark.parametrize(
+    "sandbox, changes", [((), False), (("--live",), True)], indirect=["sandbox"]
+)
+def test_only_a_live_sandbox_changes(sandbox, changes, ran):
+    """With ``--live``, a second listing has conversations that changed since the first."""
+    _, banner = sandbox
+    variables = dict(re.findall(r"export (\w+)=(\S+)", banner))
+    first, second = (ran("conversations", env=variables).out for _ in range(2))
+
+    assert (first != second) == changes
+
 
 
 def _answer_to(curl):
