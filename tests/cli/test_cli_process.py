@@ -343,7 +343,6 @@ def test_only_a_live_sandbox_changes(sandbox, changes, ran):
     assert (first != second) == changes
 
 
-
 def _answer_to(curl):
     """Run a curl line; where there is no curl, ask what it would ask."""
     if shutil.which("curl"):
