@@ -15,14 +15,18 @@ import threading
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-class Terminal:
-    """The command line on a terminal of its own, 80 columns wide by default."""
+CEKAT = (sys.executable, "-m", "cekat_async")
 
-    def __init__(self, *arguments, env=None, width=80):
+
+class Terminal:
+    """A program on a terminal of its own, by default ``cekat`` on 80 columns."""
+
+    def __init__(self, *arguments, env=None, width=80, program=CEKAT, cwd=None):
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cekat_async", *arguments],
+            [*program, *arguments],
+            cwd=cwd,
             stdin=slave,
             stdout=slave,
             stderr=slave,
