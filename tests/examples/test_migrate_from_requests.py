@@ -1,10 +1,12 @@
 """Migrating from a script with requests: what the old script does on a failure, and the new one."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from cekat_async.sandbox import Fault
 
-pytest.importorskip("requests", reason="the old script uses requests")
+pytestmark = pytest.mark.skipif(find_spec("requests") is None, reason="the old script needs it")
 
 FOLDER = "migrate_from_requests"
 

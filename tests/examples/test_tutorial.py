@@ -5,12 +5,12 @@ import re
 import socket
 import sysconfig
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("fcntl", reason="a terminal as POSIX has it")
-pytest.importorskip("matplotlib", reason="the tutorial draws a chart")
 from support.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +25,7 @@ BANNER_END = b"/api/conversations?limit=5'"
 
 pytestmark = [
     pytest.mark.once,
+    pytest.mark.skipif(find_spec("matplotlib") is None, reason="the tutorial draws a chart"),
     pytest.mark.skipif(not (SCRIPTS / "cekat").exists(), reason="cekat is not a script here"),
 ]
 
@@ -51,7 +52,7 @@ class Reader:
 
     def save(self, name, text):
         """Save a file, or a file of ``examples/`` that the page includes."""
-        if included := re.fullmatch(r'--8<-- "(.+)"\n', text):
+        if included := re.fullmatch("--8<--\n(.+)\n--8<--\n", text):
             text = (ROOT / included[1]).read_text(encoding="utf-8")
         (self.folder / name).write_text(text, encoding="utf-8")
 
