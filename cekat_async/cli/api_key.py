@@ -46,10 +46,11 @@ class KeySource(msgspec.Struct, frozen=True, kw_only=True):
             return key
         if self.named_by:
             raise ConfigurationError(
-                f"{self.named_by} says that the key is in the variable {self.variable}: set it"
+                f"{self.named_by} names the variable {self.variable} for the key, which is not "
+                "set: set it"
             )
         if key is None:
-            raise ConfigurationError(f"no API key: set {self.variable}, or try it with --sandbox")
+            raise ConfigurationError(f"no API key: set {self.variable}, or use --sandbox")
         raise ConfigurationError(f"the API key is empty: check the key in {self.variable}")
 
 
@@ -103,7 +104,7 @@ def _read_private(name: str) -> str:
         raise
     except ValueError:  # a NUL, or a character that this locale cannot encode
         raise ConfigurationError(
-            f"cannot read the key in {name!a}: no file can have this name in this locale"
+            f"cannot read the key in {name!a}: this locale has no such file names"
         ) from None
     # Bytes that are not ASCII become characters that the client refuses in a key.
     key = line.decode("ascii", "replace").strip()
@@ -116,7 +117,7 @@ def _require_private(name: str, mode: int) -> None:
     # systemd gives a service its credentials through an ACL, which the group's bits show.
     others = stat.S_IRWXO if _is_credential(name) else _NOT_OWNER
     if sys.platform != "win32" and mode & others:
-        raise ConfigurationError(f"others may read the key in {name}: chmod 600 {name}")
+        raise ConfigurationError(f"other users can read the key in {name}: run chmod 600 {name}")
 
 
 def _is_credential(name: str) -> bool:

@@ -67,19 +67,20 @@ class Reader:
     def start(self, command):
         """Start the sandbox in the second terminal, and return what it has printed."""
         command = command.replace("cekat", "exec cekat")  # no shell between it and its signals
-        self.sandbox = Terminal(
-            "-ec", command, program=("sh",), env=self.environment, cwd=self.folder
-        )
+        self.sandbox = self.open_terminal(command)
         self.sandbox.wait_for(BANNER_END)
         return self.sandbox.seen.decode().replace("\r\n", "\n")
 
     def show(self, command):
         """Run commands on a terminal, and return what is left on the screen."""
-        terminal = Terminal("-ec", command, program=("sh",), env=self.environment, cwd=self.folder)
-        code, screen = terminal.end()
+        code, screen = self.open_terminal(command).end()
         assert code == 0, screen
         # A line of progress is overwritten.
         return "\n".join(line.rpartition("\r")[2] for line in screen.splitlines())
+
+    def open_terminal(self, command):
+        """Run commands on a terminal in the reader's folder."""
+        return Terminal(command=["sh", "-ec", command], env=self.environment, cwd=self.folder)
 
     def close(self):
         if self.sandbox is not None:

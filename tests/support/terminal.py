@@ -1,4 +1,4 @@
-"""A command line on a terminal, as POSIX has it."""
+"""A command line on a POSIX terminal."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -15,17 +15,14 @@ import threading
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-CEKAT = (sys.executable, "-m", "cekat_async")
-
-
 class Terminal:
-    """A program on a terminal of its own, by default ``cekat`` on 80 columns."""
+    """The command line, or another command, on a terminal of its own of 80 columns by default."""
 
-    def __init__(self, *arguments, env=None, width=80, program=CEKAT, cwd=None):
+    def __init__(self, *arguments, env=None, width=80, command=None, cwd=None):
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.process = subprocess.Popen(
-            [*program, *arguments],
+            command or [sys.executable, "-m", "cekat_async", *arguments],
             cwd=cwd,
             stdin=slave,
             stdout=slave,
