@@ -123,4 +123,4 @@ def _require_private(name: str, mode: int) -> None:
 def _is_credential(name: str) -> bool:
     """Return whether systemd has passed this file to the service (``LoadCredential=``)."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return bool(folder) and Path(folder) == Path(name).parent
+    return folder is not None and Path(folder) == Path(name).parent
