@@ -365,7 +365,7 @@ def test_the_limit_that_is_first_is_named(limits, name, ended_at):
     )
 
     async def main() -> None:
-        with pytest.raises(DeadlineExceededError, match=f"no answer within {name}") as caught:
+        with pytest.raises(DeadlineExceededError, match=f"no reply within {name}") as caught:
             await pipeline.fetch(REQUEST, make_body)
         assert now() == ended_at
         assert caught.value.attempts == 3
