@@ -1,4 +1,4 @@
-"""The reference of the command line, from the commands themselves: the macro ``describe_commands``."""
+"""The macro ``describe_commands``: the reference of the command line, from its commands."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def describe_option(option: click.Option, context: click.Context, anchor: str) -
 
 
 def describe_extra(extra: str) -> str:
-    """Return a sentence for what the help shows in brackets: a default, or the range of a number."""
+    """Return a sentence for what the help shows in brackets: a default or a range."""
     default = extra.removeprefix("default: ")
     if default == extra:
         return f"Range: {extra.replace('x>=', 'at least ').replace('x<=', 'at most ')}."

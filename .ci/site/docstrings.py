@@ -1,8 +1,8 @@
 """Docstrings as Markdown: what mkdocstrings shows of docstrings that use roles and doctests.
 
-The docstrings are read by people in editors and by ``help()``. They use roles
-(``:class:`~cekat_async.Listing` ``), ``::`` before code, and examples with prompts. This extension of
-griffe turns these into links, and into blocks of code that can be copied.
+Docstrings are also read in editors and by ``help()``, so they use roles
+(``:class:`~cekat_async.Listing` ``), ``::`` before code, and examples with prompts. This extension
+of griffe turns roles into links, and examples into code that can be copied.
 """
 
 from __future__ import annotations

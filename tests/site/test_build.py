@@ -60,7 +60,9 @@ def test_what_is_dead_fails_the_build(text: str, message: str, tmp_path: Path) -
     for name in (".ci/site", "cekat_async"):
         shutil.copytree(ROOT / name, tmp_path / name)
     config = (ROOT / "zensical.toml").read_text(encoding="utf-8")
-    without_pages = re.sub(r"^nav = .*?^\]$", 'nav = ["index.md"]', config, flags=re.M | re.S)
+    without_pages = re.sub(
+        r"^nav = .*?^\]$", 'nav = ["index.md"]', config, flags=re.MULTILINE | re.DOTALL
+    )
     (tmp_path / "zensical.toml").write_text(without_pages, encoding="utf-8")
     page = tmp_path / "docs" / "index.md"
     page.parent.mkdir()

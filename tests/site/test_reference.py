@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import re
 import zlib
 from functools import cache
@@ -66,7 +67,7 @@ def find_members(owner: type) -> set[str]:
         for name, value in vars(owner).items()
         if isinstance(value, (property, classmethod, staticmethod, FunctionType))
     }
-    fields = {*owner.__dict__.get("__annotations__", ())}
+    fields = {*inspect.get_annotations(owner)}
     if dataclasses.is_dataclass(owner):
         fields |= {field.name for field in dataclasses.fields(owner)}
     return {name for name in methods | fields if not name.startswith("_")}
