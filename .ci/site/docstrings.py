@@ -18,12 +18,28 @@ from griffe import AliasResolutionError, Extension
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from griffe import Module, Object
+    from griffe import Class, Module, Object
 
 ROLE = re.compile(r":[a-z]+:`(~?)([\w.]+)`")
 # Libraries whose names are not part of this site, besides the standard library.
 LIBRARIES = {"aiohttp", "msgspec", "pandas", "polars", "pyarrow", "pydantic"}
 PROMPTS = (">>> ", "... ")
+# Modules whose public names are on the site; the first is the package.
+PUBLIC_MODULES = (
+    "",
+    "budgets",
+    "errors",
+    "export",
+    "frames",
+    "pytest_plugin",
+    "resources.conversations",
+    "resources.inboxes",
+    "sandbox",
+    "telemetry",
+)
+ARGUMENTS = re.compile(r"^Args:\n", re.MULTILINE)
+ATTRIBUTES = re.compile(r"^Attributes:\n", re.MULTILINE)
+FIELDS = re.compile(r"^Attributes:\n((?:(?: .*)?\n?)*)", re.MULTILINE)
 EXAMPLE = re.compile(r"^( *)Examples?:\n", re.MULTILINE)
 
 
@@ -32,7 +48,11 @@ class RolesToMarkdown(Extension):
 
     def on_package(self, *, pkg: Module, **_: Any) -> None:
         """Rewrite all docstrings, when every name they may refer to has been loaded."""
-        for documented in find_objects(pkg):
+        objects = [*find_objects(pkg)]
+        for documented in objects:
+            if documented.is_class:
+                complete_fields(documented)
+        for documented in objects:
             if documented.docstring:
                 documented.docstring.value = to_markdown(documented.docstring.value, documented)
 
@@ -59,7 +79,7 @@ def link_role(role: re.Match[str], documented: Object) -> str:
     if name.partition(".")[0] in sys.stdlib_module_names | LIBRARIES | set(dir(builtins)):
         return f"`{shown}`"
     target = find_target(name, documented)
-    if target is not None and is_hidden_sibling(target, documented):
+    if target is not None and not is_public(target):
         return f"`{shown}`"
     # An unknown name stays a link, so that the strict build reports it.
     return f"[`{shown}`][{target.path if target else name}]"
@@ -91,17 +111,41 @@ def find_member(scope: Object, name: str) -> Object | None:
     return found  # type: ignore[no-any-return]
 
 
-def is_hidden_sibling(target: Object, documented: Object) -> bool:
-    """Return whether an object is on the pages of subclasses only, as what refers to it is."""
-    owner = target.parent
-    return owner is documented.parent and owner is not None and not is_public(owner)
+def is_public(found: Object) -> bool:
+    """Return whether a public module exports an object, or the class that it is a member of."""
+    owner = found.parent if found.parent is not None and found.parent.is_class else found
+    modules = (found.package[name] if name else found.package for name in PUBLIC_MODULES)
+    return any(owner.name in (module.exports or ()) for module in modules)
 
 
-def is_public(owner: Object) -> bool:
-    """Return whether a public module exports a class."""
-    package = owner.package
-    modules = [package, *(one for one in package.modules.values() if not one.is_alias)]
-    return any(owner.name in (one.exports or ()) for one in modules if one.is_public)
+def complete_fields(owner: Class) -> None:
+    """Document all fields of a class as attributes: those of structs, and those of hidden bases.
+
+    A struct documents its fields as arguments, and griffe does not know that a class that it
+    inherits from is not part of the reference.
+    """
+    if owner.docstring is None or not is_public(owner):
+        return
+    text = owner.docstring.value
+    if "__init__" not in owner.members and ARGUMENTS.search(text):
+        text = ARGUMENTS.sub("Attributes:\n", text)
+    for base in owner.mro():
+        if (
+            base.docstring
+            and not is_public(base)
+            and (fields := FIELDS.search(base.docstring.value))
+        ):
+            text = add_fields(text, fields.group(1))
+    owner.docstring.value = text
+
+
+def add_fields(text: str, fields: str) -> str:
+    """Return a docstring with more fields before its own."""
+    if ATTRIBUTES.search(text):
+        return ATTRIBUTES.sub(
+            lambda heading: heading.group() + fields.rstrip() + "\n", text, count=1
+        )
+    return f"{text}\n\nAttributes:\n{fields}"
 
 
 def fence_code(lines: list[str]) -> Iterable[str]:
