@@ -40,7 +40,8 @@ PUBLIC_MODULES = (
 ARGUMENTS = re.compile(r"^Args:\n", re.MULTILINE)
 ATTRIBUTES = re.compile(r"^Attributes:\n", re.MULTILINE)
 FIELDS = re.compile(r"^Attributes:\n((?:(?: .*)?\n?)*)", re.MULTILINE)
-EXAMPLE = re.compile(r"^( *)Examples?:\n", re.MULTILINE)
+# The heading of a section, and the indented lines under it.
+EXAMPLE = re.compile(r"^Examples?:\n((?:(?: .*)?\n?)*)", re.MULTILINE)
 
 
 class RolesToMarkdown(Extension):
@@ -67,7 +68,7 @@ def find_objects(owner: Object) -> Iterable[Object]:
 
 def to_markdown(text: str, documented: Object) -> str:
     """Return a docstring with links for roles and fenced blocks for code."""
-    text = EXAMPLE.sub(r"\1**Example:**\n\n", text)
+    text = EXAMPLE.sub(lambda section: f"**Example:**\n\n{dedent(section.group(1))}", text)
     blocks = "\n".join(fence_code(text.splitlines()))
     return ROLE.sub(lambda role: link_role(role, documented), blocks)
 

@@ -64,7 +64,7 @@ def test_a_role_becomes_a_link(where, text, expected, rewriting):
             "Before.\n\n\n```python\npage = 1\n```\n\n\nAfter.",
         ),
         ("It is::\n\n    a ─ tree", "It is:\n\n```text\na ─ tree\n```\n"),
-        ("Example:\n    >>> x = 1", "**Example:**\n\n\n    ```python\n    x = 1\n    ```\n"),
+        ("Examples:\n    >>> x = 1\n\nText.", "**Example:**\n\n\n```python\nx = 1\n```\n\n\nText."),
     ],
     ids=["doctest", "literal", "text", "section"],
 )

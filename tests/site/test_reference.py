@@ -100,7 +100,7 @@ def test_each_public_member_is_documented(path: str, site: Path) -> None:
 
 def test_no_role_is_left(site: Path) -> None:
     """No page shows a role of a docstring, a prompt, or a reference that is no link."""
-    left = re.compile(r":(?:class|meth|func|attr|exc|mod|data):|</code>\]\[|<p>&gt;&gt;&gt; ")
+    left = re.compile(r":(?:class|meth|func|attr|exc|mod|data):|</code>\]\[|>&gt;&gt;&gt; |```")
     found = {
         (str(path.relative_to(site)), match.group())
         for path in (site / "reference" / "python").rglob("*.html")
