@@ -383,7 +383,7 @@ def test_the_limit_that_is_first_is_named(limits, name, ended_at):
     ],
 )
 def test_a_backoff_beyond_a_limit_is_not_begun(limits, name):
-    """A backoff that exceeds a limit does not begin: the call raises the failure, with the reason."""
+    """A backoff beyond a limit does not begin: the call raises the failure and its reason."""
     pipeline, _ = make_pipeline(
         [reply(500)] * 9,
         retry=RetryPolicy(backoff=40, backoff_max=40),
