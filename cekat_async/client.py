@@ -160,7 +160,7 @@ class CekatClient:
             ClientClosedError: This client is closed.
 
         Examples:
-            >>> quick = cekat.with_options(timeout=Timeout(deadline=5), retry=RetryPolicy(attempts=1))
+            >>> quick = cekat.with_options(timeout=Timeout(deadline=5))
             >>> page = await quick.conversations.page()
         """
         self._pipeline.require_open()

@@ -118,14 +118,18 @@ _ONLY_ID = msgspec.json.Decoder(_OnlyId)
 
 
 def record_id(raw: bytes | msgspec.Raw) -> str | None:
-    """Return the id of a record, given its bytes; ``None`` if it has no readable id.
+    """Return the id of a record from its JSON, or ``None`` if it has no readable id.
 
-    Everything that needs the id of a record asks this function, so that a record has the same id
-    in a page, a checkpoint and a target. A readable id is a text with at least one character. It
-    is read even if other fields of the record are broken.
+    The whole package uses this function, so a record has the same id in a page, a checkpoint and a
+    target. A readable id is text with at least one character. The function reads it even if other
+    fields of the record are broken.
 
     Args:
-        raw: The record as JSON: an element of ``page.raw``, or a line of an export.
+        raw: The JSON of the record: an element of ``page.raw``, or a line of an export.
+
+    Examples:
+        >>> record_id(b'{"id": "c1", "created_at": nonsense}')
+        'c1'
     """
     try:
         return _ONLY_ID.decode(raw).id or None
