@@ -19,7 +19,7 @@ KEY = "sk-0f3d-very-distinctive-9c71"
     "status, code, says",
     [
         (401, ExitCode.KEY_REFUSED, "check the key in CEKAT_API_KEY"),
-        (403, ExitCode.KEY_REFUSED, "ask for a key that may see this"),
+        (403, ExitCode.KEY_REFUSED, "use a key that may read this"),
         (404, ExitCode.API_FAILED, "check the base URL"),
     ],
 )
