@@ -267,7 +267,7 @@ def test_after_the_first_attempt_pauses_count():
             await pipeline.fetch(REQUEST, make_body)
         assert now() == pytest.approx(transport.times[-1])
         assert caught.value.resumes_at > datetime.now(UTC)
-        assert caught.value.__notes__ == ["not tried again: 100 s would outlast Timeout.request"]
+        assert caught.value.__notes__ == ["not retried: 100 s would outlast Timeout.request"]
 
     run_virtual(main())
     assert len(transport.times) == 3
@@ -287,7 +287,7 @@ def test_a_pause_that_is_too_long_for_the_call_ends_it_at_once(status, limits):
             await pipeline.fetch(REQUEST, make_body)
         assert now() == 0
         assert caught.value.status == status
-        assert caught.value.__notes__ == [f"not tried again: 11 s would outlast {name}"]
+        assert caught.value.__notes__ == [f"not retried: 11 s would outlast {name}"]
 
     run_virtual(main())
     assert len(transport.times) == 1
@@ -310,7 +310,9 @@ def test_a_pause_ends_a_retry_in_the_queue_and_no_first_attempt(concurrency):
         calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(3)]
         await asyncio.sleep(1)
         limiter._pause_all(60, "the server asks for a pause")
-        with pytest.raises(RateLimitError, match="the server asks for a pause: 60 s") as caught:
+        with pytest.raises(
+            RateLimitError, match="the server asks for a pause, for another 60 s"
+        ) as caught:
             await calls[0]
         assert now() == 1
         assert caught.value.attempts == 1

@@ -59,11 +59,11 @@ class Exchanger(Protocol):
 
 
 class Traffic:
-    """What a client has sent so far.
+    """How many requests a client has sent so far.
 
     Attributes:
-        requests: Attempts, retries included, and those too that could not connect.
-        retries: Those that were not the first attempt of their call.
+        requests: All attempts, including retries and attempts that could not connect.
+        retries: The attempts that were not the first of their call.
     """
 
     def __init__(self) -> None:

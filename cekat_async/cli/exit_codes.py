@@ -118,9 +118,7 @@ def _get_notes(error: errors.CekatError) -> Sequence[str]:
     """Return why the client did not retry."""
     if _get_resumption(error) is not None and error.retry_after is not None:
         # The error's own note names the arguments of Python that limit the wait.
-        return [
-            f"not tried again: {error.retry_after:.0f} s would outlast what the command may wait"
-        ]
+        return [f"not retried: {error.retry_after:.0f} s would outlast what the command may wait"]
     return getattr(error, "__notes__", ())
 
 

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, cast
 from weakref import WeakSet, ref
 
-from cekat_async._request.hooks import WalkReport
+from cekat_async._request.walk_report import WalkReport
 from cekat_async.config import require_count
 from cekat_async.errors import ClientClosedError, ConfigurationError
 

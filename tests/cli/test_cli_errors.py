@@ -364,6 +364,6 @@ def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
 def test_advice_has_the_notes_of_an_error():
     """What was noted at an error, as why it was not tried again, is told with it."""
     error = errors.ServerError("down", status=503)
-    error.add_note("not tried again: it is late")
+    error.add_note("not retried: it is late")
 
-    assert format_error(error) == "down (HTTP 503); not tried again: it is late: try again later"
+    assert format_error(error) == "down (HTTP 503); not retried: it is late: try again later"

@@ -253,7 +253,7 @@ def at(limiter=AT_EASE, **changes):
 
 WAITING = at(waiting=1, next_in=22.3)
 HELD = at(next_in=22.3, paused_for=22.3, pause_reason="the server asks for a pause")
-DAY_SPENT = at(next_in=27_000.0, paused_for=27_000.0, pause_reason="the quota of the day is spent")
+DAY_SPENT = at(next_in=27_000.0, paused_for=27_000.0, pause_reason="the daily quota is used up")
 
 USUAL = ExportProgress(
     conversations=12_300,
@@ -390,7 +390,7 @@ def test_data_on_a_terminal_has_the_screen_for_itself():
         (at(WAITING, limit=None, per=0.0), ", waiting 23 s for the quota"),
         (at(WAITING, waits_for="others"), ", waiting 23 s for others on this address"),
         (HELD, ", waiting 23 s: the server asks for a pause"),
-        (DAY_SPENT, ", waiting 7 h 30 min: the quota of the day is spent"),
+        (DAY_SPENT, ", waiting 7 h 30 min: the daily quota is used up"),
         (at(WAITING, next_in=1.0), ", waiting 1 s for the quota (300/min)"),
         # The distance of an even pace, a request under way, and a reply that has to come first.
         (at(WAITING, next_in=0.99), ""),
