@@ -41,7 +41,7 @@ async def test_a_locked_file_is_given_up_without_blocking(tmp_path):
             while not takes.done():
                 turns += 1
                 await asyncio.sleep(0.01)
-            assert {str(error) for error in takes.result()} == {f"{path} was not free within 2 s"}
+            assert {str(error) for error in takes.result()} == {f"{path} was locked for 2 s"}
             assert all(isinstance(error, TimeoutError) for error in takes.result())
         assert turns > 3
 

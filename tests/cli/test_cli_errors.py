@@ -179,9 +179,9 @@ def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
     "line, says",
     [
         ("export", "Missing argument 'TARGET'"),
-        ("export x.xlsx --sandbox", "cannot export to 'x.xlsx': give one of .jsonl, "),
-        ('export "" --sandbox', "cannot export to '': give one of .jsonl, "),
-        ("export mysql://me:secret@h/d", "cannot export to 'mysql://…': give one of "),
+        ("export x.xlsx --sandbox", "cannot export to 'x.xlsx': use one of .jsonl, "),
+        ('export "" --sandbox', "cannot export to '': use one of .jsonl, "),
+        ("export mysql://me:secret@h/d", "cannot export to 'mysql://…': use one of "),
         ("export x.csv --table t", "--table is for .sqlite, .duckdb and postgresql://…: "),
         ("export x.jsonl --keep-formulas", "--keep-formulas is for .csv: it has no use"),
         ("export - --table t", "--table is for .sqlite, "),
