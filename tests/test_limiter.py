@@ -630,7 +630,7 @@ async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
     assert caught.value.status == 429
     resumes_in = caught.value.resumes_at - datetime.now(UTC)
     assert resumes_in.total_seconds() == pytest.approx(400, abs=60)
-    assert "outlast Timeout.deadline" in caught.value.__notes__[0]
+    assert "exceeds Timeout.deadline" in caught.value.__notes__[0]
     assert copy.copy(caught.value).resumes_at == caught.value.resumes_at
 
 

@@ -214,7 +214,7 @@ def test_a_pause_that_is_too_long_ends_the_call(status):
         assert caught.value.status == status
         assert caught.value.retry_after == 3600
         assert caught.value.resumes_at > datetime.now(UTC) + timedelta(minutes=50)
-        assert "not retried: 3600 s" in caught.value.__notes__[0]
+        assert "not retried: a pause of 3600 s" in caught.value.__notes__[0]
 
     run_virtual(main())
     assert len(transport.requests) == 1
@@ -497,7 +497,7 @@ def test_a_pause_beyond_the_deadline_fails_all_waiting_calls_at_once():
             assert isinstance(error, RateLimitError)
             assert error.retry_after == pytest.approx(40000)
             assert error.path == "/api/things"
-            assert "outlast" in error.__notes__[0]
+            assert "exceeds" in error.__notes__[0]
         assert sorted(error.attempts for error in results) == [0] * 29 + [1]
 
     run_virtual(main())

@@ -248,7 +248,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
         assert caught.value is error
         assert caught.value.retry_after == 61.0
         assert caught.value.__notes__ == [
-            "not retried: waiting 61 s would outlast the limit",
+            "not retried: a backoff of 61 s exceeds the limit",
         ]
 
     run_virtual(main())

@@ -158,7 +158,9 @@ async def test_it_goes_on_alone(caplog):
     assert most_in_any(after, PER) == 30
     assert len(after) >= 0.96 * (1000 - after[0]) / PER * 30
     (warning,) = warnings(caplog)
-    assert warning.startswith("the shared budget is unavailable (nobody there), using 50% of the")
+    assert warning.startswith(
+        "the shared budget is unavailable (nobody there), continuing with 50% of the"
+    )
     assert warning.endswith("pausing all requests for 75 s")
     assert limiter.snapshot().limit == 30
 
@@ -242,7 +244,7 @@ async def test_a_budget_whose_grants_all_come_late_is_away(caplog):
     assert times[0] == 8 + HOLD + 2
     assert most_in_any(times, PER) > 50
     assert warnings(caplog)[0].startswith(
-        "the shared budget is unavailable (its grants arrive late)"
+        "the shared budget is unavailable (its grants arrive too late)"
     )
     assert warnings(caplog)[1] == "the shared budget is available again"
 

@@ -243,7 +243,7 @@ class Limiter:
             elif seconds := await self._budget.take():
                 await asyncio.sleep(seconds)
             else:
-                # While the budget was asked, a pause may have begun.
+                # A pause may have begun while the budget was asked.
                 slot, now = self._get_slot()
                 if slot.at <= now:
                     return self._grant(slot, now)
@@ -276,8 +276,8 @@ class Limiter:
         return self._scheduler.take(slot, now)
 
     def _wake_first(self, now: float) -> None:
-        """Wake the first in the queue, if its slot is earlier now."""
-        # Waking it costs much more than checking whether there is a reason.
+        """Wake the first in the queue, if its slot is earlier than before."""
+        # The check is much cheaper than a wake-up without effect.
         if self._wakeup is not None and not self._wakeup.expired():
             slot, now = self._get_slot()
             # If it waits for a token, its slot was due. Only a slot without a token is earlier.

@@ -1,4 +1,4 @@
-"""A command line on a terminal, as POSIX has it."""
+"""A command line on a POSIX terminal."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -16,7 +16,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """The command line on a terminal of its own, 80 columns wide by default."""
+    """The command line on its own terminal, 80 columns wide by default."""
 
     def __init__(self, *arguments, env=None, width=80):
         self._master, slave = pty.openpty()
