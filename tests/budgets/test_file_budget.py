@@ -20,7 +20,7 @@ async def test_a_deleted_file_is_noticed_and_made_again(tmp_path):
         assert (await budget.take(1, 60.0)).wait == 0.0
         path.unlink()
         with pytest.raises(
-            OSError, match="is another file, and what was taken before is forgotten"
+            OSError, match="was replaced, so earlier requests are no longer counted"
         ):
             await budget.take(2, 60.0)
         assert (await budget.take(2, 60.0)).wait == 0.0
@@ -69,7 +69,7 @@ async def test_a_damaged_file_says_what_to_do(tmp_path):
     path = tmp_path / "cekat.sqlite"
     path.write_text("this is no database at all" * 100, encoding="utf-8")
     async with FileBudget(path) as budget:
-        with pytest.raises(OSError, match=r"is damaged, or no budget: .*; delete it"):
+        with pytest.raises(OSError, match=r"is damaged, or is not a budget \(.*\): delete it"):
             await budget.take(1, 60.0)
         path.unlink()
 

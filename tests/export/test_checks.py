@@ -62,7 +62,7 @@ def test_a_status_of_the_enumeration_equals_its_text(status):
 @pytest.mark.parametrize(
     "inbox_ids, stage_status, by_inbox, message",
     [
-        ("ab", None, False, "inbox_ids must be several, not one text: write ['ab']"),
+        ("ab", None, False, "inbox_ids must be a list, not one text: write ['ab']"),
         (["a", ""], None, False, "each of inbox_ids must be text that is not blank, not ''"),
         ([" "], None, False, "each of inbox_ids must be text that is not blank, not ' '"),
         ([7], None, False, "each of inbox_ids must be text that is not blank, not 7"),
