@@ -45,8 +45,8 @@ class CekatClient:
         base_url: Scheme and host of the API, and the path prefix of a gateway if there is one.
             Default: the environment variable ``CEKAT_BASE_URL``, or ``https://api.cekat.ai``.
         rate_limit: How many requests the client sends at most. The default needs no setting: the
-            client starts with 300 requests in 60 seconds (docs/api.md) and then follows what the
-            server reports. Pass a :class:`~cekat_async.Limiter` to share one rate among several
+            client starts with 300 requests in 60 seconds (docs/api.md#limits) and then follows what
+            the server reports. Pass a :class:`~cekat_async.Limiter` to share one rate among several
             clients. ``None`` turns pacing off, but not the pauses that the server asks for.
         retry: How often a failed request is retried, and how long to wait before each retry.
             Default: at most 8 attempts.

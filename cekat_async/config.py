@@ -106,8 +106,8 @@ class RateLimit(msgspec.Struct, frozen=True):
     """How many requests the client sends at most in any window of ``per`` seconds.
 
     It needs no setting. The client starts with 300 requests in 60 seconds, which is the quota of
-    this endpoint for each IP address (docs/api.md). It learns from each reply what the server
-    really grants.
+    this endpoint for each IP address (docs/api.md#limits). It learns from each reply what the
+    server really grants.
 
     Attributes:
         requests: Your own maximum. Whatever the server reports, the client does not exceed it.

@@ -188,7 +188,8 @@ class InboxPage(Page[Inbox], frozen=True, kw_only=True):
     """One page of inboxes.
 
     The totals are what the server reports, or ``None`` if it reports none that can be read. They
-    can be wrong: the API's own sample counts 8 pages for 15 inboxes at 10 per page (docs/api.md).
+    can be wrong: the API's own sample (docs/api.md#inboxes) counts 8 pages for 15 inboxes at 10 per
+    page.
 
     Attributes:
         page: The number of the page, from 1.

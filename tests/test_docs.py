@@ -139,13 +139,3 @@ def test_links_of_the_docs_lead_somewhere():
     ]
 
     assert broken == []
-
-
-def test_the_documented_exit_codes_are_the_real_ones():
-    """The table of exit codes lists each code of the command line."""
-    from cekat_async.cli import ExitCode  # noqa: PLC0415 - an extra
-
-    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
-
-    assert documented == {code.value for code in ExitCode}

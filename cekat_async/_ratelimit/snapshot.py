@@ -39,7 +39,7 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         limit: The most requests in any ``per`` seconds. ``None`` without a rate limit. If there are
             several limits, it is the slowest.
         per: The length of the window in seconds.
-        source: Where the limit comes from: ``"documented"`` (docs/api.md), ``"configured"``,
+        source: Where the limit comes from: ``"documented"`` (docs/api.md#limits), ``"configured"``,
             ``"stated"`` (by the server's headers), ``"refusals"`` (learned from refused requests),
             ``"shared"`` (learned by another process with the same budget), or ``"unpaced"``.
         windows: All limits that it keeps, each with its use.

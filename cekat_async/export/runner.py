@@ -92,7 +92,7 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
             so it has no effect on them. Default ``False``.
         allow_empty: Whether an export without conversations may replace a target that has some.
             Default ``False``.
-        page_size: Conversations per request. Default 100, the maximum of the API (docs/api.md).
+        page_size: Conversations per request. Default 100, the API's maximum.
         concurrency: The most requests in progress at once. The default, 4, uses the whole quota
             unless a response takes longer than 0.8 seconds. With 1, records are in the order of the
             listing, and records that were fetched again come last.

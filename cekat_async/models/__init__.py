@@ -13,10 +13,10 @@ be missing or null, and is then ``None`` (or empty, if it is a collection).
 A number that no float can hold (``1e999``) is kept as text.
 
 Timestamps are aware :class:`~datetime.datetime` objects. **A timestamp without a zone is read as
-UTC.** The API does not document this, but its own sample shows it (docs/api.md). There, a
-conversation was created at ``05:47:16+00:00``, its last message is from ``09:24:23+00:00``, and the
-cursor timestamp without a zone is ``09:51:19``. In Jakarta time, the cursor would be earlier than
-both.
+UTC.** The API does not document this, but its own sample shows it (docs/api.md#timestamps). There,
+a conversation was created at ``05:47:16+00:00``, its last message is from ``09:24:23+00:00``, and
+the cursor timestamp without a zone is ``09:51:19``. In Jakarta time, the cursor would be earlier
+than both.
 """
 
 from cekat_async.models.conversation import Conversation, Label, MessagePreview, StageStatus

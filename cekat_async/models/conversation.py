@@ -28,7 +28,8 @@ class StageStatus(OpenEnum):
         ASSIGNED: ``"assigned"``
         RESOLVED: ``"resolved"``
         PENDING: ``"pending"``
-        OPEN: ``"open"``. It is not documented, but live accounts send it (docs/api.md).
+        OPEN: ``"open"``. It is not documented, but live accounts send it
+            (docs/api.md#conversations).
 
     Examples:
         >>> StageStatus.ASSIGNED == "assigned"
@@ -65,7 +66,8 @@ class Label(Record, frozen=True, kw_only=True):
     Attributes:
         id: The id of the label.
         name: The name of the label.
-        color: The color. It is not documented, but live accounts send it (docs/api.md).
+        color: The color. It is not documented, but live accounts send it
+            (docs/api.md#conversations).
     """
 
     _rare = frozenset({"id", "name", "color"})
@@ -122,7 +124,8 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
         resolved_at: When it was resolved.
         resolved_by_id: The id of the agent who resolved it.
         resolved_by_name: The name of that agent.
-        pipeline: Any JSON value. Not documented, but live accounts send it (docs/api.md).
+        pipeline: Any JSON value. Not documented, but live accounts send it
+            (docs/api.md#conversations).
         collaborators: Any JSON value. Not documented, but live accounts send it.
         last_message_by_human: Any JSON value. Not documented, but live accounts send it.
     """

@@ -53,7 +53,8 @@ class PlatformType(OpenEnum):
         LIVECHAT: ``"livechat"``
         MESSENGER: ``"messenger"``
         INSTAGRAM: ``"instagram"``
-        TELEGRAM: ``"telegram"``. Other pages of the API's documentation name it (docs/api.md).
+        TELEGRAM: ``"telegram"``. Other pages of the API's documentation name it
+            (docs/api.md#conversations).
 
     Examples:
         >>> PlatformType.WHATSAPP == "whatsapp"

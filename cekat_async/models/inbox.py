@@ -11,7 +11,7 @@ __all__ = ["Inbox"]
 class Inbox(IdentifiedRecord, frozen=True, kw_only=True):
     """An inbox of the account: a channel through which conversations arrive.
 
-    Only ``id`` is always present (docs/api.md).
+    Only ``id`` is always present (docs/api.md#inboxes).
 
     Attributes:
         name: The name of the inbox.

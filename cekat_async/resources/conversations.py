@@ -64,7 +64,8 @@ class Conversations:
         """Return one page of conversations. It takes one request, and retries if that fails.
 
         Args:
-            limit: The most records on the page. Default 100, the maximum of the API (docs/api.md).
+            limit: The most records on the page. Default 100, the maximum of the API
+                (docs/api.md#requests).
             inbox_id: Only conversations of this inbox: its id as text or as a :class:`uuid.UUID`.
                 Default: all inboxes.
             stage_status: Only conversations with this status. An unknown status is sent unchanged,
@@ -119,9 +120,9 @@ class Conversations:
         """Return the listing of the account or of one inbox. It sends nothing until you read it.
 
         Args:
-            page_size: Records per request. Default 100, the maximum of the API (docs/api.md). The
-                quota counts requests, so smaller pages use more of it. To read only the first
-                records, use :meth:`Listing.take`.
+            page_size: Records per request. Default 100, the maximum of the API
+                (docs/api.md#requests). The quota counts requests, so smaller pages use more of it.
+                To read only the first records, use :meth:`Listing.take`.
             inbox_id: Only conversations of this inbox: its id as text or as a :class:`uuid.UUID`.
                 Default: all inboxes.
             stage_status: Only conversations with this status. An unknown status is sent unchanged.
@@ -147,9 +148,9 @@ class Conversations:
                 10 bytes of memory for each conversation.
 
                 Segments use constructed cursors, which the API does not promise to accept
-                (docs/api.md). The client checks each of them. At the first doubt it logs a warning
-                and one walker continues in order, so nothing is lost. At the end the client reads
-                again what moved to the front in the meantime.
+                (docs/api.md#cursors). The client checks each of them. At the first doubt it logs a
+                warning and one walker continues in order, so nothing is lost. At the end the client
+                reads again what moved to the front in the meantime.
             prefetch: How many pages each walker may request before the caller wants them. With 1,
                 the default, the next page is requested while the caller works on this one. If you
                 break out early, at most one page was fetched for nothing. With 0, a walker
@@ -217,7 +218,7 @@ class Conversations:
             keep_going: Whether to read the other inboxes to their end when one fails. An error that
                 concerns all inboxes (a wrong key, a used-up daily quota) is raised at once. Default
                 ``False``.
-            page_size: Records per request. Default 100, the maximum of the API (docs/api.md).
+            page_size: Records per request. Default 100, the maximum of the API.
             stage_status: Only conversations with this status. Default: any.
             since: Only conversations whose last activity was at this moment or later: a datetime
                 with a time zone, or a :class:`~datetime.timedelta` before the walk begins. In each

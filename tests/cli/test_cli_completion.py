@@ -13,7 +13,7 @@ import pytest
 
 from cekat_async.cli import run
 
-DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "command-line.md"
 
 
 @pytest.fixture
