@@ -311,7 +311,7 @@ def test_a_pause_ends_a_retry_in_the_queue_and_no_first_attempt(concurrency):
         await asyncio.sleep(1)
         limiter._pause_all(60, "the server asks for a pause")
         with pytest.raises(
-            RateLimitError, match="the server asks for a pause, for another 60 s"
+            RateLimitError, match="the server asks for a pause: requests resume in 60 s"
         ) as caught:
             await calls[0]
         assert now() == 1

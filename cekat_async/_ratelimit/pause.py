@@ -162,7 +162,7 @@ class PausableWaits:
 
 def build_pause_error(reason: str, seconds: float, limit: str) -> RateLimitError:
     """Return the error for a call that would have to wait longer than ``limit``."""
-    message = f"{reason}, for another {seconds:.0f} s"
+    message = f"{reason}: requests resume in {seconds:.0f} s"
     error = RateLimitError(message, status=HTTPStatus.TOO_MANY_REQUESTS)
     set_resumes_at(error, seconds, limit)
     return error
