@@ -627,7 +627,7 @@ async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
     limiter = Limiter(rate)
     await call(limiter, reply(429, Retry_After="500"))
     await asyncio.sleep(100)
-    with pytest.raises(RateLimitError, match="400 s to go") as caught:
+    with pytest.raises(RateLimitError, match="requests resume in 400 s") as caught:
         await limiter.acquire(now() + 300)
     assert now() == 100
     assert caught.value.retry_after == pytest.approx(400)
@@ -688,7 +688,7 @@ async def test_a_pause_ends_other_waits_of_a_caller():
     short = asyncio.create_task(limiter.wait_unless_paused(wait, now() + 60, NEVER))
     long = asyncio.create_task(limiter.wait_unless_paused(wait, NEVER, NEVER))
     await call(limiter, reply(429, Retry_After="100"))
-    with pytest.raises(RateLimitError, match="100 s to go"):
+    with pytest.raises(RateLimitError, match="requests resume in 100 s"):
         await short
     assert now() < 1
     assert await long == "done"
@@ -835,7 +835,7 @@ async def test_a_pause_of_hours_ends_calls():
     """After a Retry-After of hours calls fail at once, even without a deadline."""
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="30000"))
-    with pytest.raises(RateLimitError, match="30000 s to go") as caught:
+    with pytest.raises(RateLimitError, match="requests resume in 30000 s") as caught:
         await limiter.acquire(NEVER)
     assert now() == 0
     assert caught.value.resumes_at is not None
@@ -906,7 +906,7 @@ async def test_a_used_up_window_beyond_the_deadline_fails_at_once():
     for permit in permits:
         limiter.observe(permit, left(300, 150))
     await call(limiter, left(300, 0, reset=50))
-    with pytest.raises(RateLimitError, match="the quota is used up: 50 s to go"):
+    with pytest.raises(RateLimitError, match="the quota is used up: requests resume in 50 s"):
         await limiter.acquire(now() + 20)
 
 
@@ -1008,9 +1008,9 @@ async def test_each_change_of_the_limit_is_logged(caplog):
     for limit in (300, 300, 60, 60, 1000):
         await call(limiter, left(limit, limit - 1))
     assert caplog.messages == [
-        "the limit is 300 in 60 s now (stated), it was 300 in 60 s (documented)",
-        "the limit is 60 in 60 s now (stated), it was 300 in 60 s (stated)",
-        "the limit is 1000 in 60 s now (stated), it was 60 in 60 s (stated)",
+        "the limit is now 300 in 60 s (stated), it was 300 in 60 s (documented)",
+        "the limit is now 60 in 60 s (stated), it was 300 in 60 s (stated)",
+        "the limit is now 1000 in 60 s (stated), it was 60 in 60 s (stated)",
     ]
 
 

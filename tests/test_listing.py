@@ -312,7 +312,7 @@ def test_an_iterator_of_inboxes_is_read_by_one_walk(lazy):
         listing = account.conversations.across(lazy(["a", "b"]))
         assert len(await listing.collect()) == 40
         for read in (listing.collect(), listing.take(1)):
-            with pytest.raises(ConfigurationError, match="can be read once only: pass a list"):
+            with pytest.raises(ConfigurationError, match="can be read only once: pass a list"):
                 await read
 
     run_virtual(main())

@@ -363,7 +363,7 @@ def test_fifty_pages_without_a_new_inbox_are_an_error(page: InboxPage) -> None:
     assert result.ids == ["a"]
     assert len(result.asked) == len(result.pages) == 51
     assert isinstance(result.error, PaginationError)
-    assert "counts 1,000,000,000 pages, but 50 pages in a row brought nothing" in str(result.error)
+    assert "counts 1,000,000,000 pages, but 50 pages in a row had no new" in str(result.error)
 
 
 def test_a_cycle_of_100_inbox_pages_is_an_error_after_150() -> None:

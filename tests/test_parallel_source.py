@@ -434,7 +434,7 @@ def test_a_doubt_is_logged_once(caplog):
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "i1" in record.message
-    assert "does not answer a constructed cursor" in record.message
+    assert "a request with a constructed cursor failed" in record.message
 
 
 @pytest.mark.parametrize("made_up", get_args(MadeUpCursors))

@@ -830,9 +830,9 @@ def test_a_deadline_in_the_queue_says_so():
             *(pipeline.fetch(REQUEST, make_body) for _ in range(3)), return_exceptions=True
         )
         assert [str(result) for result in results[1:]] == [
-            "no answer within the 6 s of Timeout.deadline (/api/things)",
+            "no reply within the 6 s of Timeout.deadline (/api/things)",
             (
-                "no answer within the 6 s of Timeout.deadline: the request was still queued "
+                "no reply within the 6 s of Timeout.deadline: the request was still queued "
                 "(/api/things)"
             ),
         ]

@@ -259,7 +259,7 @@ def test_the_schema_describes_the_fields() -> None:
     assert parts["StageStatus"] == {
         "title": "StageStatus",
         "type": "string",
-        "description": 'The stage of a conversation. ``StageStatus.ASSIGNED == "assigned"``.',
+        "description": "The status of a conversation. Each member equals its text.",
         "examples": ["assigned", "resolved", "pending", "open"],
     }
 

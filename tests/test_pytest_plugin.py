@@ -261,7 +261,7 @@ def test_options_have_names(run, name, fixture):
     result = run(f"import pytest\n@pytest.mark.{name}(5)\ndef test_it({fixture}):\n    pass\n")
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(f"*the marker {name} takes options by name only*")
+    result.stdout.fnmatch_lines(f"*the marker {name} takes only keyword arguments*")
 
 
 SHARED = """

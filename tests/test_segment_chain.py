@@ -160,7 +160,7 @@ def test_a_refused_cursor_is_no_failure(error):
     walk, front, middle, warnings = two_segments()
 
     assert walk.excuses(middle, error)
-    assert "does not answer a constructed cursor" in warnings[0]
+    assert "a request with a constructed cursor failed" in warnings[0]
     assert walk.split() is None
     assert not walk.excuses(front, error)
 

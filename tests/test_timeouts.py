@@ -310,7 +310,9 @@ def test_a_pause_ends_a_retry_in_the_queue_and_no_first_attempt(concurrency):
         calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(3)]
         await asyncio.sleep(1)
         limiter._pause_all(60, "the server asks for a pause")
-        with pytest.raises(RateLimitError, match="the server asks for a pause: 60 s") as caught:
+        with pytest.raises(
+            RateLimitError, match="the server asks for a pause: requests resume in 60 s"
+        ) as caught:
             await calls[0]
         assert now() == 1
         assert caught.value.attempts == 1
@@ -365,7 +367,7 @@ def test_the_limit_that_is_first_is_named(limits, name, ended_at):
     )
 
     async def main() -> None:
-        with pytest.raises(DeadlineExceededError, match=f"no answer within {name}") as caught:
+        with pytest.raises(DeadlineExceededError, match=f"no reply within {name}") as caught:
             await pipeline.fetch(REQUEST, make_body)
         assert now() == ended_at
         assert caught.value.attempts == 3

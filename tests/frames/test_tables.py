@@ -167,7 +167,7 @@ async def test_the_ends_of_the_calendar(listed):
 )
 async def test_an_unknown_time_zone(client, zone):
     """A zone that one of the libraries does not know is refused before any request, with advice."""
-    with pytest.raises(ConfigurationError, match="give an IANA name such as 'Asia/Jakarta'"):
+    with pytest.raises(ConfigurationError, match="use an IANA name such as 'Asia/Jakarta'"):
         arrow_batches(client.conversations.list(), timezone=zone)
 
 
