@@ -255,7 +255,7 @@ WITH_EXAMPLES = [one for one in (*CLASSES, *FUNCTIONS, *METHODS, *PROPERTIES) if
 
 @pytest.fixture
 async def names(tmp_path, monkeypatch):
-    """The names that an example can use: an open client, its sandbox, the public names, and a folder."""
+    """The names in an example: an open client, its sandbox, the public names, and a folder."""
     monkeypatch.chdir(tmp_path)
     async with Sandbox(conversations=250, quota=None) as running:
         monkeypatch.setenv("CEKAT_API_KEY", running.api_key)
