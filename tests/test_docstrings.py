@@ -30,6 +30,7 @@ from cekat_async import (
     sandbox,
     telemetry,
 )
+from cekat_async._request.pipeline import Traffic
 from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Sandbox
@@ -93,9 +94,9 @@ def is_ours(value: Any) -> bool:
 
 
 def find_classes() -> dict[str, type]:
-    found = [value for module in MODULES for value in map(module.__dict__.get, module.__all__)]
-    found += [getattr(module, name) for module in MODULES for name in module.__all__]
-    found += [Conversations, Inboxes, type(CekatClient.traffic.fget), pages.Page, pages.ExtraFields]
+    found = [getattr(module, name) for module in MODULES for name in module.__all__]
+    # A user gets objects of these from the public names.
+    found += [Conversations, Inboxes, Traffic, pages.Page, pages.ExtraFields]
     classes = [one for one in found if isinstance(one, type) and is_ours(one)]
     # Members that public classes inherit from other classes of the package are public too.
     owners = [owner for one in classes for owner in one.__mro__ if is_ours(owner)]
@@ -239,7 +240,7 @@ def test_documented_exceptions_exist(public):
 
 def needs_example(public: Public) -> bool:
     if isinstance(public.value, type):
-        return "Args" in public.sections or is_protocol(public.value)
+        return bool({"Args", "Raises"} & {*public.sections}) or is_protocol(public.value)
     return not is_protocol(public.owner) and public.name not in INTERNAL
 
 
@@ -286,3 +287,31 @@ async def test_examples_run(public, names):
 
         # Where nothing is shown, the output is left out because it would be long.
         assert not example.want or checker.check_output(example.want, printed, 0), printed
+
+
+def test_gaps_are_found():
+    """A docstring without its parameters, exceptions and example does not pass."""
+
+    def get(one: int, *others: int, **options: int) -> int:
+        """Do something.
+
+        Args:
+            one: See :func:`other`.
+        """
+        raise ValueError
+
+    gap = Public("get", get)
+
+    assert gap.entries("Args") == {"one"}
+    assert get_parameters(get) == {"one", "*others", "**options"}
+    assert find_raised(get) == {"ValueError"}
+    assert needs_example(gap)
+    for check in (
+        test_every_parameter_is_documented,
+        test_each_entry_explains_itself,
+        test_the_result_is_documented,
+        test_documented_exceptions_exist,
+        test_there_is_an_example,
+    ):
+        with pytest.raises(AssertionError):
+            check(gap)

@@ -44,7 +44,7 @@ class Quota(msgspec.Struct, frozen=True):
     Every request counts, even without the right key, as at a gateway that counts before it checks
     keys. A refused request uses no quota.
 
-    Args:
+    Attributes:
         requests: The requests granted per window, or the tokens that a bucket gains in ``per``
             seconds. Default 300.
         per: The length of the window in seconds. Default 60.
@@ -103,7 +103,7 @@ class Quota(msgspec.Struct, frozen=True):
 class Dialect(msgspec.Struct, frozen=True):
     """How the server behaves where the API's documentation does not say.
 
-    Args:
+    Attributes:
         end: How the last page shows that it is the last: ``next_cursor`` is a pair of nulls
             (``"null_pair"``, the default), null (``"null_cursor"``) or missing
             (``"missing_cursor"``), or the metadata is null (``"null_metadata"``) or missing
@@ -192,7 +192,7 @@ class Live(msgspec.Struct, frozen=True):
     2.0 means two events after each page, and 0.25 means one event after a quarter of the pages. The
     seed and the number of pages sent so far decide which conversations change.
 
-    Args:
+    Attributes:
         messages: How many conversations receive a message. It becomes their ``last_message``, and
             they move to the front of the listing. Default 0.
         created: How many conversations are created. They are then the newest. Default 0.

@@ -249,7 +249,7 @@ class Faults(msgspec.Struct, frozen=True):
 
     All probabilities are from 0 to 1, and 0 by default.
 
-    Args:
+    Attributes:
         drop: The probability that the connection closes before any byte of the reply.
         drop_mid_body: The probability that the connection closes after half of the body.
         error: The probability of an error: 500, 502, 503 and 504 in turn, with JSON, HTML or no
