@@ -265,7 +265,7 @@ async def test_it_can_be_entered_and_left(sandbox, client):
     """Each client can be entered once with ``async with``, even while the original is."""
     async with client.with_options(retry=ONCE) as derived:
         assert len(await derived.conversations.page()) == 100
-        with pytest.raises(ConfigurationError, match="enter it once"):
+        with pytest.raises(ConfigurationError, match="enter it only once"):
             await derived.__aenter__()
 
     assert len(await client.conversations.page()) == 100

@@ -326,7 +326,7 @@ def test_base_url_with_query_or_fragment(tail: str) -> None:
 @pytest.mark.parametrize("url", ["", " ", "\n", 0, False, b"https://api.cekat.ai", ["https://a"]])
 def test_an_empty_base_url(url: object) -> None:
     """An empty base URL, or one that is no text, is refused instead of replaced by the default."""
-    assert "base_url must be text with something in it" in refused(base_url=url)
+    assert "base_url must be text that is not blank" in refused(base_url=url)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def run_example(account, tmp_path):
     }
 
     def run_example(name, *arguments, **more):
-        program = [sys.executable] if name.endswith(".py") else []
+        program = [sys.executable] if str(name).endswith(".py") else []
         return subprocess.run(  # noqa: S603 - our own examples
             [*program, str(EXAMPLES / name), *map(str, arguments)],
             cwd=tmp_path,
