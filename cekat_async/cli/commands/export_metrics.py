@@ -119,7 +119,7 @@ class ExportMetrics:
         try:
             yield
         finally:
-            # Only while the event loop runs.
+            # The progress can be read only while the event loop runs.
             self._progress = export.progress()
             task.cancel()
             with suppress(asyncio.CancelledError):
