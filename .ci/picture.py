@@ -57,6 +57,7 @@ class Terminal:
         return self._run("capture-pane", "-e", "-p").rstrip().removesuffix(PROMPT.strip()).rstrip()
 
     def close(self) -> None:
+        """End the shell and its tmux server."""
         self._run("kill-server")
 
     def _wait_for_prompt(self) -> None:
