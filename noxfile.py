@@ -195,7 +195,7 @@ def bench(session: nox.Session) -> None:
     """Run all benchmarks at a tiny size, to see that they work."""
     install(session, "-e", ".[test]", groups=("bench",))
     session.run("python", "benchmarks/run.py", "--size", "tiny")
-    # How fast a walk is beside a loop written by hand. The bound is loose: machines are busy.
+    # Compares a walk with a loop written by hand. The bound is loose, because machines are busy.
     walk = ["--pages", "200", "--rounds", "3", "--rivals", "cekat", "by-hand"]
     session.run("python", "benchmarks/bench_walk.py", *walk, "--at-least", "0.5")
 

@@ -20,11 +20,12 @@ from rich.text import Text
 PICTURE = Path(__file__).parent.parent / "docs" / "assets" / "terminal.svg"
 WIDTH, HEIGHT = 80, 30
 PROMPT = "$ "
+_PROMPT_AT_END = re.compile(r"^\$\Z", re.MULTILINE)
 EXPORT = "cekat export conversations.parquet --sandbox --sandbox-size 20000"
 COMMANDS = [
     "cekat conversations --sandbox -n 4",
-    # Interrupted after some seconds, to show that the next run resumes.
-    (EXPORT, 1.2),
+    # Interrupted when the progress line shows thousands of records: the next run resumes.
+    (EXPORT, re.compile(r"\d,\d{3} records")),
     EXPORT,
 ]
 # Rich refers to a font on another host. A picture must not load anything.
@@ -42,31 +43,30 @@ class Terminal:
         shell += ["LANG=C.UTF-8", f"PS1={PROMPT}", "bash", "--norc", "--noprofile"]
         self._run("-f", "/dev/null", "new-session", "-d", "-c", folder, *size, *shell)
 
-    def type(self, command: str, *, interrupt_after: float | None = None) -> None:
-        """Run a command and wait for its end, or press Ctrl-C after some seconds."""
-        self._wait_for_prompt()
+    def type(self, command: str, *, interrupt_at: re.Pattern[str] | None = None) -> None:
+        """Run a command and wait for its end, or press Ctrl-C when the screen shows something."""
+        self._wait_for(_PROMPT_AT_END)
         self._run("send-keys", command, "Enter")
-        if interrupt_after is not None:
-            time.sleep(interrupt_after)
+        if interrupt_at is not None:
+            self._wait_for(interrupt_at)
             self._run("send-keys", "C-c")
         time.sleep(0.5)  # the shell must have begun, or its old prompt would be the last line
-        self._wait_for_prompt()
+        self._wait_for(_PROMPT_AT_END)
 
     def screen(self) -> str:
         """Return what the terminal shows, with its colors as escape sequences."""
         return self._run("capture-pane", "-e", "-p").rstrip().removesuffix(PROMPT.strip()).rstrip()
 
     def close(self) -> None:
-        """End the shell and its tmux server."""
+        """End the shell and tmux."""
         self._run("kill-server")
 
-    def _wait_for_prompt(self) -> None:
+    def _wait_for(self, wanted: re.Pattern[str]) -> None:
         for _ in range(600):
-            lines = self._run("capture-pane", "-p").rstrip().splitlines()
-            if lines and lines[-1] == PROMPT.strip():
+            if wanted.search(self._run("capture-pane", "-p").rstrip()):
                 return
             time.sleep(0.1)
-        raise SystemExit("The shell did not return to its prompt within a minute.")
+        raise SystemExit(f"The terminal did not show {wanted.pattern!r} within a minute.")
 
     def _run(self, *command: str) -> str:
         # Our own commands, with no input of others.
@@ -83,8 +83,8 @@ def record() -> str:
         terminal = Terminal(folder)
         try:
             for command in COMMANDS:
-                text, seconds = command if isinstance(command, tuple) else (command, None)
-                terminal.type(text, interrupt_after=seconds)
+                text, interrupt_at = command if isinstance(command, tuple) else (command, None)
+                terminal.type(text, interrupt_at=interrupt_at)
             return terminal.screen()
         finally:
             terminal.close()

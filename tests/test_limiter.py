@@ -630,7 +630,7 @@ async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
     assert caught.value.status == 429
     resumes_in = caught.value.resumes_at - datetime.now(UTC)
     assert resumes_in.total_seconds() == pytest.approx(400, abs=60)
-    assert "outlast Timeout.deadline" in caught.value.__notes__[0]
+    assert "exceeds Timeout.deadline" in caught.value.__notes__[0]
     assert copy.copy(caught.value).resumes_at == caught.value.resumes_at
 
 
@@ -723,8 +723,8 @@ async def test_one_line_for_each_pause(caplog):
     await call(limiter, reply(503, Retry_After="2.5"))
 
     assert [record.getMessage() for record in caplog.records] == [
-        "the server asks for a pause: holding all requests for 5 s",
-        "the server asks for a pause: holding all requests for 2.5 s",
+        "the server asks for a pause: pausing all requests for 5 s",
+        "the server asks for a pause: pausing all requests for 2.5 s",
     ]
 
 
@@ -798,7 +798,7 @@ async def test_a_long_pause_is_a_warning(caplog, seconds, level):
     caplog.set_level(logging.DEBUG, "cekat_async")
     await call(Limiter(), reply(429, Retry_After=str(seconds)))
 
-    (found,) = [record for record in caplog.records if "holding all" in record.getMessage()]
+    (found,) = [record for record in caplog.records if "pausing all" in record.getMessage()]
     assert found.levelname == level
 
 
@@ -872,11 +872,11 @@ async def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog)
     caplog.set_level(logging.WARNING, "cekat_async")
     limiter = Limiter()
     await call(limiter, answer)
-    with pytest.raises(RateLimitError, match="the quota of the day is spent") as caught:
+    with pytest.raises(RateLimitError, match="the daily quota is used up") as caught:
         await limiter.acquire(NEVER)
     assert caught.value.retry_after == pytest.approx(40_000)
     assert limiter.snapshot().limit == 300
-    assert limiter.snapshot().pause_reason == "the quota of the day is spent"
+    assert limiter.snapshot().pause_reason == "the daily quota is used up"
     assert len(caplog.records) == 1
 
 
@@ -885,7 +885,7 @@ async def test_a_configured_day_is_kept():
     """After ``per_day`` requests the next one fails at once, until the first is a day old."""
     limiter = Limiter(RateLimit(1000, per_day=30))
     times = await calls(limiter, 30)
-    with pytest.raises(RateLimitError, match="the quota is spent") as caught:
+    with pytest.raises(RateLimitError, match="the quota is used up") as caught:
         await limiter.acquire(NEVER)
     assert caught.value.retry_after == pytest.approx(86_400, abs=60)
     await asyncio.sleep(86_400 - now())
@@ -901,7 +901,7 @@ async def test_a_used_up_window_beyond_the_deadline_fails_at_once():
     for permit in permits:
         limiter.observe(permit, left(300, 150))
     await call(limiter, left(300, 0, reset=50))
-    with pytest.raises(RateLimitError, match="the quota is spent: 50 s to go"):
+    with pytest.raises(RateLimitError, match="the quota is used up: 50 s to go"):
         await limiter.acquire(now() + 20)
 
 

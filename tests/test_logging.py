@@ -51,7 +51,7 @@ async def test_a_walk_that_heals_warns_of_nothing_and_tells_nothing_private(capl
     said = "\n".join(caplog.messages)
     assert client.traffic.retries > 10
     assert "attempt 1 failed" in said
-    assert "holding all requests" in said
+    assert "pausing all requests" in said
     assert [r for r in caplog.records if r.name == "cekat_async" and r.levelno > logging.INFO] == []
     assert sandbox.api_key not in said
     for page in pages:

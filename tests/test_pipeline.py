@@ -193,7 +193,7 @@ def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries
         assert now() < 5
         notes = {note for error in results for note in getattr(error, "__notes__", ())}
         (note,) = notes
-        assert "the client's retry budget of 10 is spent" in note
+        assert "the client's retry budget of 10 is used up" in note
 
     run_virtual(main())
     assert len(transport.requests) == 50 + retries
@@ -214,7 +214,7 @@ def test_a_pause_that_is_too_long_ends_the_call(status):
         assert caught.value.status == status
         assert caught.value.retry_after == 3600
         assert caught.value.resumes_at > datetime.now(UTC) + timedelta(minutes=50)
-        assert "not tried again: 3600 s" in caught.value.__notes__[0]
+        assert "not retried: a pause of 3600 s" in caught.value.__notes__[0]
 
     run_virtual(main())
     assert len(transport.requests) == 1
@@ -279,7 +279,7 @@ def test_a_request_that_never_left_uses_up_no_quota(failure):
         assert limiter.snapshot().used == 1
         await pipeline.fetch(REQUEST, make_body)
         assert limiter.snapshot().used == 2
-        with pytest.raises(RateLimitError, match="quota is spent"):
+        with pytest.raises(RateLimitError, match="quota is used up"):
             await pipeline.fetch(REQUEST, make_body)
 
     run_virtual(main())
@@ -497,7 +497,7 @@ def test_a_pause_beyond_the_deadline_fails_all_waiting_calls_at_once():
             assert isinstance(error, RateLimitError)
             assert error.retry_after == pytest.approx(40000)
             assert error.path == "/api/things"
-            assert "outlast" in error.__notes__[0]
+            assert "exceeds" in error.__notes__[0]
         assert sorted(error.attempts for error in results) == [0] * 29 + [1]
 
     run_virtual(main())

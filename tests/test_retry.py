@@ -248,7 +248,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
         assert caught.value is error
         assert caught.value.retry_after == 61.0
         assert caught.value.__notes__ == [
-            "not tried again: waiting 61 s would outlast the limit",
+            "not retried: a backoff of 61 s exceeds the limit",
         ]
 
     run_virtual(main())
@@ -404,7 +404,7 @@ def test_the_drop_of_an_idle_connection_is_free():
     async def main() -> None:
         with pytest.raises(ConnectionDroppedError) as caught:
             await retrying(attempt, budget=budget)
-        assert "retry budget of 2 is spent" in caught.value.__notes__[0]
+        assert "retry budget of 2 is used up" in caught.value.__notes__[0]
 
     run_virtual(main())
     begin, *later = attempt.times
@@ -423,7 +423,7 @@ def test_a_spent_budget_ends_a_call_at_once():
         assert now() == attempt.times[3]
         (note,) = caught.value.__notes__
         assert note == (
-            "not tried again: the client's retry budget of 3 is spent; "
+            "not retried: the client's retry budget of 3 is used up; "
             "requests that succeed refill it"
         )
 
@@ -613,8 +613,7 @@ def test_a_spent_budget_warns_once(caplog):
     first, second = warnings_of_budget(caplog)
     assert first == second
     assert first == (
-        "the client's retry budget of 4 is spent: failures are not tried again until requests "
-        "succeed"
+        "the client's retry budget of 4 is used up: failures are not retried until requests succeed"
     )
 
 

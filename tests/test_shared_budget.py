@@ -158,8 +158,10 @@ async def test_it_goes_on_alone(caplog):
     assert most_in_any(after, PER) == 30
     assert len(after) >= 0.96 * (1000 - after[0]) / PER * 30
     (warning,) = warnings(caplog)
-    assert warning.startswith("the shared budget is away (nobody there), going on with 50% of the")
-    assert warning.endswith("holding all requests for 75 s")
+    assert warning.startswith(
+        "the shared budget is unavailable (nobody there), continuing with 50% of the"
+    )
+    assert warning.endswith("pausing all requests for 75 s")
     assert limiter.snapshot().limit == 30
 
 
@@ -171,7 +173,7 @@ async def test_the_pause_can_be_seen():
     await asyncio.sleep(15)
     snapshot = limiter.snapshot()
     assert snapshot.paused_for == pytest.approx(60)
-    assert "the shared budget is away" in snapshot.pause_reason
+    assert "the shared budget is unavailable" in snapshot.pause_reason
     assert await task == HOLD
 
 
@@ -187,7 +189,7 @@ async def test_it_may_be_away_from_the_start():
 async def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
     """A call whose deadline the pause outlasts is told when to come back; who does, goes alone."""
     limiter = make_limiter(Budget(Store([(0, NEVER)])))
-    with pytest.raises(RateLimitError, match="the shared budget is away") as caught:
+    with pytest.raises(RateLimitError, match="the shared budget is unavailable") as caught:
         await limiter.acquire(30.0)
     assert now() == 0
     assert caught.value.retry_after == pytest.approx(HOLD)
@@ -214,7 +216,7 @@ async def test_a_budget_that_does_not_answer_is_away(caplog):
     times = await busy(make_limiter(budget), 200)
     assert budget.given_up[:2] == [15, 105]
     assert times[0] == 105
-    assert "is away (no answer in time)" in warnings(caplog)[0]
+    assert "is unavailable (no answer in time)" in warnings(caplog)[0]
 
 
 @virtual
@@ -241,8 +243,10 @@ async def test_a_budget_whose_grants_all_come_late_is_away(caplog):
     times = await busy(make_limiter(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
     assert times[0] == 8 + HOLD + 2
     assert most_in_any(times, PER) > 50
-    assert warnings(caplog)[0].startswith("the shared budget is away (its grants come late)")
-    assert warnings(caplog)[1] == "the shared budget is back"
+    assert warnings(caplog)[0].startswith(
+        "the shared budget is unavailable (its grants arrive too late)"
+    )
+    assert warnings(caplog)[1] == "the shared budget is available again"
 
 
 @pytest.mark.parametrize("answer", [-1.0, math.nan, math.inf, -math.inf])
@@ -251,7 +255,7 @@ async def test_what_is_no_wait_is_no_answer(caplog, answer):
     """A budget that asks for a wait that is none is taken for away, and what it said is shown."""
     limiter = make_limiter(Silly(answer, 0.0))
     assert await call(limiter) == HOLD
-    assert f"is away (it asks to wait for {answer} s)" in warnings(caplog)[0]
+    assert f"is unavailable (it asks to wait for {answer} s)" in warnings(caplog)[0]
 
 
 @virtual
@@ -313,7 +317,7 @@ async def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
     settled = [time for time in times if 375 <= time < back + SETTLING - 15]
     assert most_in_any(settled, PER) == 30
     assert sent_in(times, back + SETTLING + 5, back + SETTLING + 65) > 50
-    assert warnings(caplog)[1:] == ["the shared budget is back"]
+    assert warnings(caplog)[1:] == ["the shared budget is available again"]
 
 
 @virtual

@@ -267,7 +267,7 @@ def test_after_the_first_attempt_pauses_count():
             await pipeline.fetch(REQUEST, make_body)
         assert now() == pytest.approx(transport.times[-1])
         assert caught.value.resumes_at > datetime.now(UTC)
-        assert caught.value.__notes__ == ["not tried again: 100 s would outlast Timeout.request"]
+        assert caught.value.__notes__ == ["not retried: a pause of 100 s exceeds Timeout.request"]
 
     run_virtual(main())
     assert len(transport.times) == 3
@@ -287,7 +287,7 @@ def test_a_pause_that_is_too_long_for_the_call_ends_it_at_once(status, limits):
             await pipeline.fetch(REQUEST, make_body)
         assert now() == 0
         assert caught.value.status == status
-        assert caught.value.__notes__ == [f"not tried again: 11 s would outlast {name}"]
+        assert caught.value.__notes__ == [f"not retried: a pause of 11 s exceeds {name}"]
 
     run_virtual(main())
     assert len(transport.times) == 1
@@ -314,7 +314,7 @@ def test_a_pause_ends_a_retry_in_the_queue_and_no_first_attempt(concurrency):
             await calls[0]
         assert now() == 1
         assert caught.value.attempts == 1
-        assert "would outlast Timeout.request" in caught.value.__notes__[0]
+        assert "exceeds Timeout.request" in caught.value.__notes__[0]
         await asyncio.gather(*calls[1:])
 
     run_virtual(main())
@@ -383,7 +383,7 @@ def test_the_limit_that_is_first_is_named(limits, name, ended_at):
     ],
 )
 def test_a_backoff_beyond_a_limit_is_not_begun(limits, name):
-    """A backoff that would outlast a limit is not begun: the failure is raised, and says why."""
+    """A backoff beyond a limit does not begin: the call raises the failure and its reason."""
     pipeline, _ = make_pipeline(
         [reply(500)] * 9,
         retry=RetryPolicy(backoff=40, backoff_max=40),
@@ -394,7 +394,7 @@ def test_a_backoff_beyond_a_limit_is_not_begun(limits, name):
         with pytest.raises(ServerError) as caught:
             await pipeline.fetch(REQUEST, make_body)
         assert now() == 0
-        assert caught.value.__notes__[0].endswith(f"s would outlast {name}")
+        assert caught.value.__notes__[0].endswith(f"s exceeds {name}")
 
     run_virtual(main())
 

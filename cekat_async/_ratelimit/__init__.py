@@ -1,5 +1,5 @@
 """When a request may be sent.
 
-Start with ``limiter.py``: it asks ``scheduler.py`` for the time of the next request, and waits.
-``sent_log.py`` keeps what was sent, and ``server/`` what is known of the server's quota.
+Start with ``limiter.py``: it gets the time of the next request from ``scheduler.py``, and waits.
+``sent_log.py`` records the requests that were sent. ``server/`` estimates the server's quota.
 """

@@ -13,9 +13,9 @@ _COARSE = frozenset({"uvloop", "winloop"})
 def time_now() -> float:
     """Return the exact time on the clock of the running loop's timers.
 
-    The clock of uvloop counts whole milliseconds, and stands still during a turn of the loop. A
-    reply would be recorded as older than it is, and its place in the window be used too soon. That
-    clock is the system's, so the system is asked.
+    uvloop's clock counts whole milliseconds, and does not advance during one iteration of the loop.
+    A reply would seem older than it is, and its slot in the window would be reused too soon. uvloop
+    uses the system's monotonic clock, so this function reads that clock directly.
     """
     loop = asyncio.get_running_loop()
     is_coarse = type(loop).__module__ in _COARSE

@@ -14,12 +14,12 @@ class EarnedTotal:
         self._total, self._until = 0.0, math.inf
 
     def start(self, now: float) -> None:
-        """Begin to count, unless that has begun."""
+        """Begin to count, if counting has not begun yet."""
         if self._until == math.inf:
             self._until = now
 
     def get(self, now: float, rate: float) -> float:
-        """Return the total; since the last call, at ``rate`` requests a second."""
+        """Return the total. The time since the last call counts at ``rate`` requests a second."""
         if now > self._until:
             self._total += (now - self._until) * rate
             self._until = now

@@ -1,4 +1,4 @@
-"""One request after another, at even distances. The one file that imports aiolimiter."""
+"""Requests at even intervals. This is the only file that imports aiolimiter."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["LeakyBucket"]
 
-# What was missed is made up at this many times the even pace: a server may have a limit for each
-# second, too, of which nobody knows. After a refusal nothing is made up for this many windows.
+# The bucket catches up at this multiple of the even pace: the server may also have an undocumented
+# limit per second. After a refusal it does not catch up for this many windows.
 _CATCH_UP, _PATIENCE = 2, 10
 
 
 class LeakyBucket:
     """A leaky bucket whose rate may change while it is in use, for one waiter at a time.
 
-    aiolimiter lets a later caller overtake a waiter that is waking up, so the limiter keeps its own
-    queue, and only the first in it waits here.
+    aiolimiter lets a later caller overtake a waiter that is waking up. The limiter therefore keeps
+    its own queue, and only the first in that queue waits here.
 
     Args:
         burst: The part of the limit that may be made up after a time in which nothing could be
@@ -41,7 +41,7 @@ class LeakyBucket:
         self._last_at = -math.inf
 
     def set_rate(self, terms: Terms) -> None:
-        """Let requests pass at this rate from now on."""
+        """Use this rate from now on."""
         is_even = time_now() < self._even_until
         if terms is self._terms and is_even == self._is_even:
             return
@@ -53,7 +53,7 @@ class LeakyBucket:
         self._peak = AsyncLimiter(1, self._interval / _CATCH_UP)
 
     def stop_catching_up(self) -> None:
-        """Make nothing up for some windows: a server that refuses may hold less than a window."""
+        """Do not catch up for some windows: a server that refuses may allow less than before."""
         if self._terms is not None:
             self._even_until = time_now() + _PATIENCE * self._terms.per
 
@@ -71,10 +71,10 @@ class LeakyBucket:
         self._last_at = time_now()
 
     def _get_debt(self) -> float:
-        """Return what has to leak before a new bucket counts.
+        """Return how much a new bucket must leak before its first token.
 
-        It has nothing to make up: a rate that changes all the time must not allow that each time.
-        The next token comes one interval after the last, as before.
+        A new bucket starts full, or every change of the rate would allow a burst. Its first token
+        is available one interval after the last token of the old bucket.
         """
         if not self._is_new:
             return 0.0

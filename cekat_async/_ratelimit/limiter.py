@@ -1,4 +1,4 @@
-"""The limiter of a client: requests wait here until they may be sent, first come, first served.
+"""The limiter of a client: requests wait here, in order, until they may be sent.
 
 ``scheduler.py`` decides when that is.
 """
@@ -44,11 +44,11 @@ _log = logging.getLogger("cekat_async")
 
 T = TypeVar("T")
 
-# A pause of up to a minute is what a server with a quota per minute asks for.
+# A server with a quota per minute asks for pauses of up to a minute.
 _LONG_PAUSE = 60.0
 _SERVER_PAUSE = "the server asks for a pause"
-_DAY_USED_UP = "the quota of the day is spent"
-_USED_UP = "the quota is spent"
+_DAY_USED_UP = "the daily quota is used up"
+_USED_UP = "the quota is used up"
 
 
 class Limiter:
@@ -85,14 +85,14 @@ class Limiter:
         self._budget = self._build_budget(budget, require_share("share", share))
         self._pause = Pause((rate_limit or RateLimit()).longest_hold)
         self._waits = PausableWaits(self._pause)
-        # Weak, because clients may share it that are never closed.
+        # Weak, because clients that share the limiter may never be closed.
         self.pause_listeners = WeakSet["PauseListener"]()
         self._event_loop = EventLoopGuard("limiter")
-        # Its holder is the first in the queue, and does all the waiting; the others wait for it.
+        # The first in the queue holds this lock while it waits; the others wait for the lock.
         self._first_in_queue = asyncio.Lock()
         self._bucket = LeakyBucket((rate_limit or RateLimit()).burst)
         self._queued = 0
-        # The slot that the first in the queue waits for, and what ends that wait early.
+        # The slot that the first in the queue waits for, and the timeout that ends the wait early.
         self._awaited = Slot(0.0)
         self._wakeup: asyncio.Timeout | None = None
         self._sent = 0
@@ -130,7 +130,7 @@ class Limiter:
         return self._pause.get_server_time(time_now())
 
     async def acquire(self, deadline: float = math.inf, pauses: float = math.inf) -> Permit:
-        """Wait until a request may be sent: first come, first served.
+        """Wait in the queue until a request may be sent.
 
         The caller must settle the permit, with :meth:`observe` or :meth:`observe_failure`.
 
@@ -145,7 +145,7 @@ class Limiter:
         """
         self._event_loop.check()
         if not self._queued and self._budget is None:
-            # Nobody else waits, so a request that is due now needs no queue.
+            # Nothing else is waiting, so a request that is due now can skip the queue.
             slot, now = self._get_slot()
             if slot.at <= now and (not slot.paced or self._bucket.has_token()):
                 if slot.paced:
@@ -162,7 +162,7 @@ class Limiter:
     async def wait_unless_paused(
         self, wait: Callable[[], Awaitable[T]], deadline: float, pauses: float
     ) -> T:
-        """Return what ``wait`` returns, unless a pause ends it, as it would end :meth:`acquire`."""
+        """Return the result of ``wait``; pauses end it early as they end :meth:`acquire`."""
         return await self._waits.run(wait, deadline, pauses)
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
@@ -179,7 +179,7 @@ class Limiter:
         return outcome.refusal
 
     def observe_failure(self, *, sent: bool) -> None:
-        """Settle a request that got no reply; ``sent`` unless it certainly never left."""
+        """Settle a request that got no reply; ``sent`` is false only if it certainly never left."""
         now = time_now()
         self._scheduler.settle(now, sent=sent)
         self._wake_first(now)
@@ -225,7 +225,7 @@ class Limiter:
             elif seconds := await self._budget.take():
                 await asyncio.sleep(seconds)
             else:
-                # While the budget was asked, a pause may have begun.
+                # A pause may have begun while the budget was asked.
                 slot, now = self._get_slot()
                 if slot.at <= now:
                     return self._grant(slot, now)
@@ -233,7 +233,7 @@ class Limiter:
     async def _wait_unless_woken(
         self, slot: Slot, wait: Awaitable[object], until: float | None = None
     ) -> bool:
-        """Wait for something until a time, or until woken; return whether it happened."""
+        """Await ``wait`` until a time or a wake-up; return whether ``wait`` finished."""
         self._awaited, self._wakeup = slot, asyncio.timeout_at(until)
         try:
             async with self._wakeup:
@@ -258,11 +258,11 @@ class Limiter:
         return self._scheduler.take(slot, now)
 
     def _wake_first(self, now: float) -> None:
-        """Wake the first in the queue, if its slot is earlier now."""
-        # Waking it costs much more than checking whether there is a reason.
+        """Wake the first in the queue, if its slot is earlier than before."""
+        # The check is much cheaper than a wake-up without effect.
         if self._wakeup is not None and not self._wakeup.expired():
             slot, now = self._get_slot()
-            # A waiter for a token has had its slot; only a slot without a token is earlier.
+            # A waiter for a token is past its slot: only a slot that needs no token is earlier.
             is_early = slot.at < self._awaited.at
             if is_early if self._awaited.at > now else slot.at <= now and not slot.paced:
                 self._wakeup.reschedule(now)
@@ -287,8 +287,8 @@ class Limiter:
         if outcome.asked is not None:
             return outcome.asked
         if outcome.refusal is RefusalKind.OVERLOAD:
-            # 1, 2, 4, ... seconds: it may be a quota that the headers are not about. 2.0**1024 is
-            # beyond a float.
+            # 1, 2, 4, ... seconds: a quota without headers may be the reason. The exponent is
+            # bounded because 2.0**1024 overflows.
             return min(2.0 ** min(self._scheduler.refusals.in_a_row - 1, 64), _LONG_PAUSE)
         return outcome.get_reset(default=self._scheduler.terms.per)
 
@@ -304,18 +304,18 @@ class Limiter:
         self._begin_pause(seconds, reason)
 
     def _pause_for_budget(self, seconds: float, reason: str) -> None:
-        # Another process was asked for a pause, or the budget itself is away.
+        # The server paused another process, or the budget itself is unavailable.
         pause = self._pause_all if reason == SHARED_PAUSE else self._begin_pause
         pause(seconds, reason)
 
     def _begin_pause(self, seconds: float, reason: str) -> None:
         now = time_now()
-        # All requests in flight may be refused too: that is one pause, and one warning.
+        # Other requests in flight may be refused too: together they cause one pause, one warning.
         is_new = seconds > 0 and self._pause.until <= now
         if is_new:
             is_usual = reason in {_SERVER_PAUSE, SHARED_PAUSE} and seconds <= _LONG_PAUSE
             level = logging.INFO if is_usual else logging.WARNING
-            _log.log(level, "%s: holding all requests for %g s", reason, round(seconds, 2))
+            _log.log(level, "%s: pausing all requests for %g s", reason, round(seconds, 2))
         self._pause.extend(seconds, reason, now)
         self._waits.end_those_too_short()
         for listener in [*self.pause_listeners] if is_new else ():
@@ -325,7 +325,7 @@ class Limiter:
         if budget is None:
             return None
         if not isinstance(self._scheduler, Scheduler):
-            raise ConfigurationError("a shared budget needs a rate_limit: None is no pace at all")
+            raise ConfigurationError("a shared budget needs a rate_limit, which must not be None")
         if not all(hasattr(budget, name) for name in ("take", "pause")):
             raise ConfigurationError(f"budget must be a SharedBudget, not {budget!r}")
         return BudgetWithFallback(budget, share, self._scheduler, self._pause_for_budget)

@@ -1,4 +1,4 @@
-"""A pause of all requests, the waits that it ends, and the error that they end with."""
+"""A pause of all requests, the waits that it ends, and the error that they raise."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LONGEST_PAUSE = 100 * 365 * 86_400.0
 
 
 class PauseListener(Protocol):
-    """What a limiter reports its pauses to."""
+    """An object that a limiter reports its pauses to."""
 
     def pause_begun(self, seconds: float, reason: str) -> None:
-        """Take note of a pause of this many seconds."""
+        """Receive a pause that begins now, with its length in seconds."""
         ...
 
 
 class Pause:
-    """The current pause, or the last one: until when, and who asked for it, or what for.
+    """The current pause, or the last one: its end and its reason.
 
     A caller waits at most ``longest`` seconds; ``None`` for no limit.
     """
@@ -40,18 +40,18 @@ class Pause:
     def __init__(self, longest: float | None) -> None:
         self.until, self.reason = 0.0, ""
         self._longest = math.inf if longest is None else longest
-        # Of the pauses that the server asked for: the end of the last one, and all their seconds.
+        # For pauses that the server asked for: the end of the last one, and their total seconds.
         self._server_until = self._server_seconds = 0.0
 
     def get_rest(self, now: float) -> float:
         return max(0.0, self.until - now)
 
     def get_server_time(self, now: float) -> float:
-        """Return for how many seconds there has been a pause that the server asked for."""
+        """Return the total seconds so far of pauses that the server asked for."""
         return self._server_seconds - max(0.0, self._server_until - now)
 
     def extend(self, seconds: float, reason: str, now: float) -> None:
-        """Make it last this many seconds from now, unless it already lasts longer."""
+        """Extend the pause to this many seconds from now, unless it already lasts longer."""
         if now + seconds > self.until:
             self.until, self.reason = now + seconds, reason
 
@@ -95,17 +95,17 @@ class _Limits:
 
 
 class PausableWaits:
-    """The waits of all callers that a pause may end."""
+    """All waits that a pause may end."""
 
     def __init__(self, pause: Pause) -> None:
         self._pause = pause
         self._under_way: dict[asyncio.Timeout, _Limits] = {}
 
     async def run(self, wait: Callable[[], Awaitable[T]], deadline: float, pauses: float) -> T:
-        """Return what ``wait`` returns, unless a pause is too long for the caller.
+        """Return the result of ``wait``, unless a pause is too long for the caller.
 
         Args:
-            wait: What to wait for. It is cancelled as soon as such a pause begins.
+            wait: Returns the awaitable. It is cancelled as soon as such a pause begins.
             deadline: The time of the event loop's clock until which the caller can wait.
             pauses: The seconds of pauses, asked for by the server, that the caller can wait for.
 
@@ -116,7 +116,7 @@ class PausableWaits:
         limits = _Limits(deadline, self._pause.get_server_time(time_now()) + pauses)
         limits.error = self._find_error(limits)
         if limits.error is None:
-            # Without a time at first: a pause that begins sets one, and so ends the wait.
+            # The timeout has no time at first. A pause that is too long sets it to now.
             timeout = asyncio.timeout(None)
             try:
                 async with timeout:
@@ -154,7 +154,7 @@ def build_pause_error(reason: str, seconds: float, limit: str) -> RateLimitError
 
 
 def set_resumes_at(error: APIStatusError, seconds: float, limit: str) -> None:
-    """Set on an error when the server accepts requests again, and why it is not retried."""
+    """Record on an error when the server accepts requests again, and why it is not retried."""
     error.retry_after = seconds
     error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
-    error.add_note(f"not tried again: {seconds:.0f} s would outlast {limit}")
+    error.add_note(f"not retried: a pause of {seconds:.0f} s exceeds {limit}")

@@ -1,10 +1,13 @@
-"""When the next request may be sent. Pure: every time is given, and nothing waits here.
+"""When the next request may be sent. Pure: callers pass the time, and nothing waits here.
 
-Three things decide: ``sent_log``, what this client itself has sent; ``server/limit_estimate``,
-which limits count, for windows of which length; and ``server/remaining``, what the server reports
-as left, and what others need of that.
-The sent log alone guarantees that no window ever holds more than its limit. The server's reports
-can only slow the client down further, for others who share the quota, or allow a burst.
+Three sources decide:
+
+- ``sent_log``: what this client has sent;
+- ``server/limit_estimate``: which limits apply, for windows of which length;
+- ``server/remaining``: what the server reports as left, and how much of that other clients need.
+
+The sent log alone guarantees that no window ever exceeds its limit. The server's reports can only
+slow the client down, in favor of other clients, or allow a burst.
 """
 
 from __future__ import annotations
@@ -32,17 +35,18 @@ if TYPE_CHECKING:
 __all__ = ["Scheduler"]
 
 _DAY = 86_400.0
-# What is never sent at once, but spread over the window, in case others need it: this part of the
-# limit, if so many may be sent. Of a small limit it is half, and at most eight: their replies show
-# how long the window is.
+# This part of the limit is never sent in a burst, but spread over the window, in case others need
+# it. A burst always covers a small job. For a small limit, the part is half and at most eight
+# requests: their replies show how long the window is.
 _RESERVE, _JOB, _MOST_OF_FEW, _FEW = 1 / 3, 52, 1 / 2, 8
 # Seconds after which another request is sent although the first one has no reply yet.
 _FIRST_WAIT = 10.0
 # How far a client may be ahead of the even pace, as a part of the limit.
 _LEAD = 1 / 100
-# An overload that is over at once is none after so many refusals in a row.
+# After this many refusals in a row, an "overload that is over at once" is not believed any more.
 _HOPELESS = 10
-# Who has used this part of the stated limit alone, and is refused, knows the window too short.
+# A refusal after this part of the stated limit, all used by us, shows that the assumed window is
+# too short.
 _OURS = 0.9
 
 
@@ -101,7 +105,7 @@ class Scheduler:
         return self._estimate.get_learned(now)
 
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Keep to a rate that another process has learned; ``None`` for one's own again."""
+        """Use a rate that another process has learned; ``None`` returns to our own."""
         self._estimate.adopt(rate, now)
         self._renew_terms(now)
 
@@ -111,7 +115,7 @@ class Scheduler:
         self._used_by_others = max(0, count - self.used(now) - 1)
 
     def remaining(self, now: float) -> int | None:
-        """Return what the server last reported as left; ``None`` if that is not valid any more."""
+        """Return what the server last reported as left; ``None`` if that is outdated."""
         return self._remaining.get_reported(now)
 
     def earned(self, now: float) -> float:
@@ -119,7 +123,7 @@ class Scheduler:
         return self._earned.get(now, self.terms.rate)
 
     def next_slot(self, now: float) -> Slot:
-        """Return when the next request may be sent, if nothing happens until then."""
+        """Return when the next request may be sent, as far as is known now."""
         if now >= self._estimate.changes_at:
             self._estimate.renew(now)
             self._renew_terms(now)
@@ -135,11 +139,11 @@ class Scheduler:
         remaining = self._remaining.get(now)
         if remaining < math.inf and not self._remaining.is_all_ours(now):
             return self._get_shared_slot(remaining, left, now)
-        # If nothing is left because of ourselves alone, going on is not a test of the header.
+        # If we alone used up the rest, the next request is not a test of the header.
         return self._get_paced_slot(max(remaining, 1.0), left, now)
 
     def _get_shared_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
-        """Return the slot of a request where the server's report decides, for others count too."""
+        """Return the slot of a request while other clients use the quota: the report decides."""
         if remaining < 1:
             at, is_test = self._remaining.get_time_of_more(remaining, now)
             exhausted = not is_test and self._remaining.is_used_up()
@@ -153,14 +157,14 @@ class Scheduler:
         ours = self._remaining.get_pace_beside_others(remaining, now)
         rest, end = self._remaining.get_rest_of_window(remaining, now)
         at = max(self._last_sent_at + 1 / ours, self._spread(rest, end, self.terms, now))
-        # Afterwards nothing is known of others.
+        # After that, nothing is known about other clients.
         at = min(at, self._remaining.get_expiry())
         if slot.is_burst or at <= max(now, slot.at):
             return slot
         return Slot(at, WaitReason.OTHERS, remaining=remaining)
 
     def _get_paced_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
-        """Return the slot of a request in the even pace, or at once if that is possible."""
+        """Return the slot of a request: now if a burst is allowed, else in the even pace."""
         if not self._sent.has_reply:
             return Slot(now, WaitReason.NOTHING, paced=False)
         if self._may_burst(remaining, left, now):
@@ -169,12 +173,12 @@ class Scheduler:
             self._spread(left[window], self._sent.next_free(now, window.per), window, now)
             for window in self.windows
         )
-        # A request that shows how long a window is does not wait for the even pace.
+        # A request that measures the length of a window does not wait for the even pace.
         paced = at == -math.inf or not self._estimate.is_length_guessed
         return Slot(at, paced=paced, remaining=remaining)
 
     def take(self, slot: Slot, now: float) -> Permit:
-        """Send a request whose slot has come."""
+        """Record that a request is sent in its slot, and return its permit."""
         self._credit.end_idle(now, self.terms.limit, self.terms.per)
         if slot.is_burst:
             self._credit.spend()
@@ -184,11 +188,11 @@ class Scheduler:
         return Permit(now, slot.remaining)
 
     def note_idle(self, now: float) -> None:
-        """Record that no request is wanted: what is not used now may be sent at once later."""
+        """Record that no request is waiting: unused time may allow a burst later."""
         self._credit.note_idle(now)
 
     def settle(self, now: float, *, sent: bool) -> None:
-        """Record that a request is over: it counts, unless it was never sent."""
+        """Record that a request has ended: it counts, unless it was never sent."""
         self._sent.settle(now, sent=sent)
         self._sent.forget(now, self._longest)
 
@@ -198,7 +202,7 @@ class Scheduler:
         self._sent.record_duration(now - permit.sent)
         scarcest = None
         if short := outcome.short:
-            # Of several quotas the scarcest decides what is left.
+            # If there are several quotas, the scarcest decides.
             scarcest = min(short, key=get_scarcity)
             if outcome.granted:
                 self._learn_length(scarcest, permit, now)
@@ -219,10 +223,10 @@ class Scheduler:
             for window in self._estimate.windows
         )
         if windows != self.windows:
-            self.earned(now)  # until now at the old ones
+            self.earned(now)  # the time until now counts at the old rate
             self.windows = windows
             self.terms = min(self.windows, key=lambda window: window.rate)
-        # With a rate of another process, only the window of the reports may change.
+        # Even if the terms are unchanged, the window of the server's reports may have changed.
         self._remaining.set_terms(self.terms, self.server_per)
         self._longest = self._get_longest()
 
@@ -232,29 +236,29 @@ class Scheduler:
         return max(day, self._estimate.longest, *(window.per for window in self.windows))
 
     def _count_granted(self, now: float, per: float) -> int:
-        """Return how many requests of a window that ends now were granted, to all together."""
+        """Return how many requests of all processes were granted in a window that ends now."""
         others = self._used_by_others if per == self.terms.per else 0
         return self._sent.count_granted(now, per) + others
 
     def _may_burst(self, remaining: float, left: dict[Terms, int], now: float) -> bool:
-        """Whether a request may be sent as soon as it is wanted.
+        """Whether a request may be sent at once, without the even pace.
 
-        Only while the server reports enough as left; the rest has to last.
+        It may while the server reports more as left than the reserve.
         """
         has_credit = self._credit.amount >= 1 and remaining > _get_reserve(self.terms)
         has_room = all(left[window] > _get_reserve(window) for window in left)
         return has_credit and has_room and self._remaining.allows_burst(now)
 
     def _spread(self, left: float, until: float, window: Terms, now: float) -> float:
-        """Return when to send, so that ``left`` lasts until a time; never faster than even."""
+        """Return when to send so that ``left`` lasts until a time, at most at the even pace."""
         if until == math.inf or left + _LEAD * window.limit >= (until - now) * window.rate:
             return -math.inf
-        # Replies after ever longer times show the length of a window that is not stated.
+        # Replies at growing intervals show the length of a window that is not stated.
         part = 2**left if self._estimate.is_length_guessed and left < _FEW else left + 1
         return self._last_sent_at + (until - self._last_sent_at) / part
 
     def _learn_length(self, reported: QuotaStatement, permit: Permit, now: float) -> None:
-        """Learn how long the server's window is, if it does not say so."""
+        """Learn how long the server's window is, if the server does not state it."""
         limit, remaining = reported.limit, reported.remaining
         if limit is None or reported.per is not None:
             return
@@ -283,7 +287,7 @@ class Scheduler:
         is_persistent = self.refusals.are_persistent or self._estimate.is_lowered
         is_hidden = self.refusals.are_frequent and self._estimate.is_documented(count)
         if outcome.refusal is RefusalKind.OVERLOAD and not is_hidden:
-            # Who may ask again at once is refused for too many requests at once.
+            # "Retry at once" means too many concurrent requests, not a used-up quota.
             is_hopeless = self.refusals.in_a_row >= _HOPELESS
             if not (is_persistent if outcome.asked is None else is_hopeless):
                 return
@@ -293,13 +297,13 @@ class Scheduler:
             if outcome.refusal is RefusalKind.QUOTA and not is_persistent:
                 self._learn_from_used_up(reported, now)
                 return
-            if reported.remaining:  # It refuses what it reports as left.
+            if reported.remaining:  # The server refused what it reports as left.
                 self._remaining.distrust(now)
                 self._estimate.distrust(now)
         self._estimate.lower(count, outcome.asked, self._sent.began_at, now)
 
     def _learn_from_used_up(self, reported: QuotaStatement, now: float) -> None:
-        """Learn from a refusal for a quota that the server reports as used up."""
+        """Learn from a refusal because of a quota that the server reports as used up."""
         if reported.limit and self.used(now, self.server_per) >= _OURS * reported.limit:
             self._estimate.lengthen(now)
         else:

@@ -1,4 +1,4 @@
-"""The requests this client has sent: how many of them a server's window may hold. Pure."""
+"""The requests that this client has sent, and how many of them count in a window. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Permit(NamedTuple):
     """One request that may be sent, from its grant until it is settled.
 
     Attributes:
-        sent: When it was granted; the server cannot have counted it sooner.
-        remaining: Requests that the server had reported as left; infinite if it had not.
+        sent: When it was granted. The server cannot have counted it earlier.
+        remaining: Requests that the server had reported as left; infinite without a report.
     """
 
     sent: float
@@ -27,13 +27,12 @@ class Permit(NamedTuple):
 class SentLog:
     """The requests of the last windows: how many are in flight, and when the others were settled.
 
-    The server counts a request between its departure and its reply, so its place in the server's
-    window is free again one window after the *reply*. It is free a little sooner: the reply that
-    began that window, and the request that takes the place, both need time on the way. Half of the
-    quickest exchange so far is deducted for that. No jitter then fills a window beyond what is
-    counted here, unless two ways together are that much quicker than any exchange was.
+    The server counts a request at some time between its departure and its reply. Its slot is
+    therefore surely free one window after the *reply*. The next request also needs time on its way,
+    so half of the quickest round trip so far is deducted. Jitter can then overfill a window only if
+    two one-way trips together are faster than half of any round trip so far.
 
-    One log answers for windows of any length. Times of later calls must not be earlier.
+    One log serves windows of any length. Callers must not pass earlier times than before.
 
     Attributes:
         total: Requests sent so far.
@@ -53,7 +52,7 @@ class SentLog:
 
     @property
     def has_reply(self) -> bool:
-        """Whether any request had a reply so far."""
+        """Whether any request has had a reply."""
         return self.quickest < math.inf
 
     def add(self, now: float) -> None:
@@ -62,7 +61,7 @@ class SentLog:
         self.in_flight += 1
 
     def settle(self, now: float, *, sent: bool) -> None:
-        """Record that a request is over; one that was never sent does not count."""
+        """Record that a request has ended; one that was never sent does not count."""
         self.in_flight -= 1
         if sent:
             self._settled.append(now)
@@ -75,7 +74,7 @@ class SentLog:
         self.quickest = min(self.quickest, seconds)
 
     def count(self, now: float, per: float) -> int:
-        """Return how many requests a window of ``per`` seconds that ends now may hold."""
+        """Return how many requests may count in a window of ``per`` seconds that ends now."""
         return len(self._settled) - self._find(now, per) + self.in_flight
 
     def count_granted(self, now: float, per: float) -> int:
@@ -88,15 +87,15 @@ class SentLog:
         return self._deleted + self._find(at, per)
 
     def next_free(self, now: float, per: float) -> float:
-        """Return when the next place is free; infinite if a reply has to arrive first."""
+        """Return when the next slot is free; infinite if a reply has to arrive first."""
         first = self._find(now, per)
         if first == len(self._settled):
             return math.inf
         return self._settled[first] + self._get_retention(per)
 
     def forget(self, now: float, longest: float) -> None:
-        """Delete what is of no use, if no window is longer than ``longest`` seconds."""
-        # What left the window during the last one is still asked for.
+        """Delete entries that no window of up to ``longest`` seconds needs."""
+        # count_expired() may still ask about the window before the current one.
         if len(self._settled) < _MOST_OLD or self._find(now, 2 * longest) < _MOST_OLD:
             return
         old = self._find(now, 2 * longest)
@@ -105,10 +104,10 @@ class SentLog:
         del self._refused[: bisect_right(self._refused, now - 2 * longest)]
 
     def _find(self, at: float, per: float) -> int:
-        """Return the place of the first request that a window which ends then may hold."""
+        """Return the index of the first request that may count in a window that ends then."""
         settled, retention = self._settled, self._get_retention(per)
-        # Half the time of a bisection with a key. Only its rounding is corrected: the same sum
-        # as in next_free() counts, so that a place is free at the very time that it names.
+        # A bisection with a key takes twice the time. The loops correct rounding: next_free()
+        # computes the same sum, so a slot is free exactly at the time that it returns.
         first = bisect_right(settled, at - retention)
         while first < len(settled) and settled[first] + retention <= at:
             first += 1
@@ -117,5 +116,5 @@ class SentLog:
         return first
 
     def _get_retention(self, per: float) -> float:
-        # Before the first reply nothing is known; and the quickest of slow ones proves little.
+        # Without a reply nothing is known, and slow replies prove little.
         return per if self.quickest == math.inf else per - min(self.quickest, per / 10) / 2

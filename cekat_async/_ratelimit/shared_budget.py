@@ -1,22 +1,24 @@
 """One quota for several processes: a shared budget, and what to do while it is unavailable.
 
-An outage affects all processes as a rule, but each notices it at its next request: at once, or an
-hour later. Time alone has to separate what is sent *alone*, which the budget does not count, from
-what is taken out of the *whole* budget. A process that sends alone must know that nobody has taken
-from the whole for one window, and the other way round.
+An outage usually affects all processes, but each notices it only at its next request, at once or an
+hour later. A process has two modes. *Alone*, it keeps to its share, and the budget does not count
+its requests. With the *whole* budget, the budget counts every request. The two must be at least one
+window apart, across all processes, and only time can separate them:
 
-- A process goes alone after one window without an answer, plus the time that one may be on its way.
-- A process takes from the whole after it has had answers for so long that nobody can still be
-  alone, or have been alone within the last window. Until then it asks the budget and also keeps to
-  its share: at the start, after an outage, and after a pause in which there may have been one.
+- A process switches to *alone* after one window without an answer, plus the time that an answer may
+  be on its way.
+- A process switches to the *whole* budget once it has had answers for so long that no process can
+  still be alone, or have been alone within the last window. Until then it asks the budget and also
+  keeps to its share. That applies at the start, after an outage, and after an idle time in which
+  there may have been an outage.
 
-So no window holds too much, if the budget is unavailable to all or to none, and stays available for
-at least three windows after an outage. If a single process is cut off, neither it nor the others
-can tell, and a window may hold that process's share too much.
+No window then exceeds the limit, if the budget is unavailable to all processes or to none, and
+stays available for at least three windows after an outage. If a single process is cut off, neither
+it nor the others can notice. A window may then exceed the limit by that process's share.
 
 The processes also share what they learn. Each take passes on the rate that this process's own
-replies have shown, and the answer brings the rate that was learned last, by whichever process. A
-process without evidence of its own passes nothing on, so a newcomer undoes nothing.
+replies have shown. The answer has the rate that any process learned last. A process without
+evidence of its own passes nothing on, so that a new process overwrites nothing.
 """
 
 from __future__ import annotations
@@ -40,34 +42,34 @@ if TYPE_CHECKING:
 __all__ = ["SHARED_PAUSE", "BudgetAnswer", "BudgetWithFallback", "SharedBudget"]
 
 SHARED_PAUSE = "the server asked another process to pause"
-"""The reason of a pause that another process has announced."""
+"""The reason for a pause that another process has announced."""
 
 _log = logging.getLogger("cekat_async")
 
-# All of these are parts of a window, or windows, except for ``_MOST_LATE``.
+# All of these are in windows, except for ``_MOST_LATE``.
 #
-# A request counts from its grant on, but arrives later, one sooner than the other. The window is
-# taken to be this much longer, which costs as much of the quota.
+# The budget counts a request at its grant, but the server counts it later, after a varying delay.
+# The window is therefore lengthened by this part, which costs the same part of the quota.
 _MARGIN = 1 / 60
-# Half of that is for the answer. A grant that takes longer is dropped, and asked for again.
+# Half of the margin is for the answer. A grant that takes longer is dropped and requested again.
 _LATE = _MARGIN / 2
-# Late grants in a row, after which the budget counts as unavailable.
+# After more late grants in a row, the budget counts as unavailable.
 _MOST_LATE = 3
-# An answer that takes longer counts as none. Everything above depends on a bound for that.
+# An answer that takes longer is not waited for. The guarantee above depends on such a bound.
 _PATIENCE = 1 / 4
 # The interval of attempts to reach the budget while alone: nothing can be sent during one.
 _RETRY_INTERVAL = 1 / 2
-# When the budget is back, others are alone until their next attempt ends; one window after that,
-# what they sent has left the window. The rest is for requests that take long.
+# When the budget is back, other processes are alone until their next attempt ends. One window
+# later, the requests they sent alone have left the window. The last quarter is for slow requests.
 _SETTLING = _RETRY_INTERVAL + _PATIENCE + 1 + 1 / 4
-# After a longer time without asking, an outage is a new one.
+# After a longer time without a take, an outage counts as a new one.
 _MEMORY = 2
-# A longer wait is cut, because a window without asking would look like a pause.
+# A longer wait is shortened, because a window without a take would look like an idle time.
 _LONGEST_WAIT = 1 / 2
-# A rate that no reply has confirmed for this many of its windows is forgotten. It is more than the
-# 16 windows after which a limit that refusals have lowered is raised again.
+# A rate that no reply has confirmed for this many of its windows is dropped. The number is above
+# the 16 windows after which a limit that refusals have lowered is raised again.
 _FORGOTTEN_AFTER = 20
-# Seconds until asking again, when an answer has just changed the rate.
+# Seconds until the next take, if an answer has just changed the rate.
 _AT_ONCE = 0.001
 
 
@@ -183,7 +185,7 @@ class BudgetWithFallback:
         self._forgotten_at = math.inf
 
     def announce_pause(self, seconds: float) -> None:
-        """Tell the others, in the background, that the server asked for a pause."""
+        """Announce a pause of the server to the other processes, in the background."""
         self._announcer.announce(seconds, _PATIENCE * self._scheduler.terms.per)
 
     async def take(self) -> float:
@@ -204,7 +206,7 @@ class BudgetWithFallback:
         return min(wait, _LONGEST_WAIT * per)
 
     async def _ask(self) -> float:
-        """Take a request; drop late grants, and fail if there are several in a row."""
+        """Take a request. Drop late grants, and raise an error after several in a row."""
         while self._late_grants <= _MOST_LATE:
             asked_at, per = time_now(), self._scheduler.terms.per
             wait = await self._ask_once(asked_at)
@@ -214,12 +216,12 @@ class BudgetWithFallback:
                 self._late_grants = 0
                 return 0.0
             self._late_grants += 1
-        # The next time, a single late grant shows that nothing has changed.
+        # At the next attempt, a single late grant is enough to fail again.
         self._late_grants = _MOST_LATE
-        raise TimeoutError("its grants come late")
+        raise TimeoutError("its grants arrive too late")
 
     async def _ask_once(self, now: float) -> float:
-        """Take a request, and follow what the answer says of the others; return the wait."""
+        """Take a request, adopt what the answer reports of the others, and return the wait."""
         scheduler = self._scheduler
         requests, per = asked = scheduler.total_limit, scheduler.terms.per
         news = scheduler.get_learned(now)
@@ -228,22 +230,22 @@ class BudgetWithFallback:
             raise ConfigurationError(f"a budget must return a BudgetAnswer, not {answer!r}")
         now = time_now()
         scheduler.note_used_by_all(answer.used, now)
-        # Replies that arrived in the meantime know better than the answer.
+        # Replies that arrived in the meantime are newer than the answer.
         if (scheduler.total_limit, scheduler.terms.per) == asked:
             is_own = news and answer.learned and _is_same(news, answer.learned)
             self._adopt(None if is_own else answer.learned, now)
-        # Waiting is enough for the rest of a pause of this process's own.
+        # For the rest of a pause of this process itself, waiting is enough.
         if answer.paused_for > _LATE * per:
             self._pause(answer.paused_for, SHARED_PAUSE)
         limit, window = scheduler.total_limit, scheduler.terms.per
         if (limit, window) == asked:
             return answer.wait
-        # A wait is for the old rate. A grant is only good if it fits the new one.
+        # A wait was computed for the old rate. A grant counts only if it also fits the new one.
         is_within = answer.used <= limit and window <= per
         return 0.0 if not answer.wait and is_within else _AT_ONCE
 
     def _adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Keep to a rate that another process has learned, unless that is long ago."""
+        """Use a rate that another process has learned, unless it is outdated."""
         if rate is not None and rate.age > _FORGOTTEN_AFTER * rate.per:
             rate = None
         lasts = math.inf if rate is None else _FORGOTTEN_AFTER * rate.per - rate.age
@@ -256,7 +258,7 @@ class BudgetWithFallback:
         return self._is_unavailable and self._alone_at <= now < retries_at
 
     def _record_failure(self, reason: str) -> float:
-        """Pause all requests if the outage is new; return the seconds until going alone."""
+        """Pause all requests if the outage is new; return the seconds until continuing alone."""
         now, per = time_now(), self._scheduler.terms.per
         is_new = not self._is_unavailable or now - self._failed_at > _MEMORY * per
         self._is_unavailable, self._failed_at = True, now
@@ -265,13 +267,14 @@ class BudgetWithFallback:
             self._alone_at = now + seconds
             self._scheduler.set_share(self._share, now)
             part = f"{self._share:.0%} of the limit"
-            self._pause(seconds, f"the shared budget is away ({reason}), going on with {part}")
+            reason = f"the shared budget is unavailable ({reason}), continuing with {part}"
+            self._pause(seconds, reason)
         return max(0.0, self._alone_at - now)
 
     def _record_answer(self) -> None:
         now, per = time_now(), self._scheduler.terms.per
         if self._is_unavailable:
-            _log.warning("the shared budget is back")
+            _log.warning("the shared budget is available again")
         if self._is_unavailable or now - self._answered_at > per:
             self._is_unavailable = False
             self._whole_at = now + _SETTLING * per
@@ -296,20 +299,20 @@ class _PauseAnnouncer:
         self._task: asyncio.Task[None] | None = None
 
     def announce(self, seconds: float, patience: float) -> None:
-        """Announce a pause from now on; give up if one attempt takes longer than ``patience``."""
+        """Announce a pause that begins now; give up after ``patience`` seconds in one attempt."""
         self._until = max(self._until, time_now() + seconds)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(patience))
 
     async def _run(self, patience: float) -> None:
-        # Refusals often come several at a time, and each may extend the pause a little.
+        # Refusals often arrive together, and each may extend the pause a little.
         while self._announced_until < self._until:
             until, now = self._until, time_now()
             try:
                 async with asyncio.timeout(patience):
                     await self._budget.pause(until - now, self._scheduler.get_learned(now))
             except (OSError, CekatError) as error:
-                # The next take notices an outage, and says so.
+                # The next take notices the outage and logs it.
                 _log.debug("the pause was not announced: %s", error)
                 return
             self._announced_until = until

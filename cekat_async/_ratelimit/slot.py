@@ -10,12 +10,12 @@ __all__ = ["Slot", "WaitReason"]
 
 
 class WaitReason(StrEnum):
-    """What a request waits for.
+    """The reason why a request waits.
 
     Attributes:
         NOTHING: It may be sent now.
         FIRST_REPLY: The reply to the very first request, which shows what is allowed.
-        WINDOW: A place in a window that is full of our own requests.
+        WINDOW: A slot in a window that is full of our own requests.
         PACE: Its turn in the even pace.
         OTHERS: Others need what is left.
         SERVER: The server reports that nothing is left.
@@ -38,11 +38,11 @@ class Slot(NamedTuple):
 
     Attributes:
         at: The time; infinite if a reply has to arrive first.
-        reason: What it waits for.
-        paced: Whether it takes its place in an even pace; else it is sent as soon as it is wanted.
-        is_burst: Whether it takes from what idle time has saved up.
-        exhausted: Whether it waits for the server to grant anything at all.
-        remaining: How much the server reports as left; infinite if it does not.
+        reason: Why the request waits.
+        paced: Whether the request also waits for its turn in the even pace.
+        is_burst: Whether it uses the credit saved up while idle.
+        exhausted: Whether the quota is used up, so that the server grants nothing until then.
+        remaining: Requests that the server reports as left; infinite without a report.
     """
 
     at: float

@@ -17,14 +17,14 @@ __all__ = ["Unlimited"]
 
 
 class Unlimited:
-    """Sends each request as soon as it is wanted. The interface is that of ``Scheduler``.
+    """Allows each request at once. It has the interface of ``Scheduler``.
 
     Attributes:
         refusals: The refusals so far.
         in_flight: Requests that are not settled yet.
     """
 
-    # The pause after a 429 without a Retry-After is one window: none here, the backoff does it.
+    # A 429 without a Retry-After pauses for one window: 0 s here, because the backoff is enough.
     terms = Terms(0, 0.0, "unpaced")
     windows: tuple[Terms, ...] = ()
     server_per = 0.0
@@ -51,7 +51,7 @@ class Unlimited:
         return Permit(now)
 
     def note_idle(self, now: float) -> None:
-        """Do nothing: there is no credit to save."""
+        """No-op: there is no credit to save."""
 
     def settle(self, now: float, *, sent: bool) -> None:  # noqa: ARG002
         self.in_flight -= 1

@@ -119,7 +119,7 @@ class RetryBudget:
 
     def _warn(self) -> None:
         if not self._is_low:
-            _log.warning("%s is spent: failures are not tried again until requests succeed", self)
+            _log.warning("%s is used up: failures are not retried until requests succeed", self)
         self._is_low = True
 
     def __str__(self) -> str:
@@ -286,7 +286,7 @@ def _is_too_late(state: RetryCallState, find_exceeded_limit: Callable[[float], s
     limit = find_exceeded_limit(state.upcoming_sleep)
     if limit is not None:
         _failure(state).add_note(
-            f"not tried again: waiting {state.upcoming_sleep:.3g} s would outlast {limit}"
+            f"not retried: a backoff of {state.upcoming_sleep:.3g} s exceeds {limit}"
         )
     return limit is not None
 
@@ -295,9 +295,7 @@ def _is_over_budget(state: RetryCallState, charge: _Charge) -> bool:
     error = _failure(state)
     paid = charge.pay_for_retry(error)
     if not paid:
-        error.add_note(
-            f"not tried again: {charge.budget} is spent; requests that succeed refill it"
-        )
+        error.add_note(f"not retried: {charge.budget} is used up; requests that succeed refill it")
     return not paid
 
 

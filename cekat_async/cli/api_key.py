@@ -46,10 +46,11 @@ class KeySource(msgspec.Struct, frozen=True, kw_only=True):
             return key
         if self.named_by:
             raise ConfigurationError(
-                f"{self.named_by} says that the key is in the variable {self.variable}: set it"
+                f"{self.named_by} names the variable {self.variable} for the key, which is not "
+                "set: set it"
             )
         if key is None:
-            raise ConfigurationError(f"no API key: set {self.variable}, or try it with --sandbox")
+            raise ConfigurationError(f"no API key: set {self.variable}, or use --sandbox")
         raise ConfigurationError(f"the API key is empty: check the key in {self.variable}")
 
 
@@ -103,7 +104,7 @@ def _read_private(name: str) -> str:
         raise
     except ValueError:  # a NUL, or a character that this locale cannot encode
         raise ConfigurationError(
-            f"cannot read the key in {name!a}: no file can have this name in this locale"
+            f"cannot read the key in {name!a}: this locale has no such file names"
         ) from None
     # Bytes that are not ASCII become characters that the client refuses in a key.
     key = line.decode("ascii", "replace").strip()
@@ -114,4 +115,4 @@ def _read_private(name: str) -> str:
 
 def _require_private(name: str, mode: int) -> None:
     if sys.platform != "win32" and mode & _NOT_OWNER:
-        raise ConfigurationError(f"others may read the key in {name}: chmod 600 {name}")
+        raise ConfigurationError(f"other users can read the key in {name}: run chmod 600 {name}")

@@ -83,7 +83,7 @@ def _report_usage_error(error: click.UsageError, reporter: Reporter) -> None:
 @verbose_option
 @click.pass_context
 def app(context: click.Context, /) -> None:
-    """Read the conversations of a Cekat account: whole, paced, and without losing any."""
+    """Read and export the conversations of a Cekat account."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(ExitCode.USAGE)
@@ -91,8 +91,8 @@ def app(context: click.Context, /) -> None:
 
 @app.command(
     cls=GroupedCommand,
-    short_help="Write all conversations to a file or a database.",
-    epilog="Each of them may be set in the environment or in a file, and TARGET too: docs/cli.md.",
+    short_help="Export all conversations to a file or a database.",
+    epilog="You can also set TARGET and most options in the environment or in a settings file.",
 )
 @click.argument(
     "target",
@@ -105,7 +105,7 @@ def app(context: click.Context, /) -> None:
 @add_options(connection_options)
 @click.pass_context
 def export(context: click.Context, /, **options: Any) -> int:
-    """Write every conversation to a file or a database, each once.
+    """Export every conversation exactly once, to a file or a database.
 
     TARGET ends in .jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet, .sqlite or .duckdb, or it is a
     folder NAME.parquet/, a database postgresql://…, or - for standard output.
@@ -190,18 +190,18 @@ def inboxes(
 
 def _require_one_form(context: click.Context) -> None:
     if context.params["as_json"] and context.params["columns"]:
-        raise click.UsageError("--json shows whole records: leave out --columns, or it.", context)
+        raise click.UsageError("Use either --json or --columns, not both.", context)
 
 
-@app.command(cls=GroupedCommand, short_help="Check key, network, clock and quota: what to do?")
+@app.command(cls=GroupedCommand, short_help="Check the key, network, clock and quota.")
 @add_options(connection_options)
 @click.pass_context
 def doctor(context: click.Context, /, **server: Any) -> int:
-    """Check what a request needs, and show a line for each check: what works, or what to do.
+    """Check everything that a request needs. Each line shows what works, or what to do.
 
-    Requests one conversation, and does not retry unless --attempts is typed. Never shows the key.
+    Sends one request, and does not retry unless you pass --attempts. Never shows the key.
     """
-    # The connection may be as it is for other commands, but nobody wants to wait for a diagnosis.
+    # The retries of other commands would delay the diagnosis.
     if not is_typed(context, "attempts"):
         server["attempts"] = 1
     connection = build_connection(**server)
@@ -218,13 +218,13 @@ def doctor(context: click.Context, /, **server: Any) -> int:
     "--conversations",
     group=OptionGroup.SANDBOX,
     **number(0, 5000),
-    help="How many there are.",
+    help="Number of conversations.",
 )
 @option(
     "--inboxes",
     group=OptionGroup.SANDBOX,
     **number(1, 8),
-    help="How many they are spread over.",
+    help="Number of inboxes.",
 )
 @option(
     "--seed",
@@ -233,24 +233,24 @@ def doctor(context: click.Context, /, **server: Any) -> int:
     default=1,
     show_default=True,
     metavar="N",
-    help="The same seed, the same data.",
+    help="Seed of the data. The same seed gives the same data.",
 )
 @option(
     "--port",
     group=OptionGroup.SANDBOX,
     type=click.IntRange(0, 65535),
     default=0,
-    show_default="any that is free",
+    show_default="any free port",
     metavar="N",
-    help="Where it listens, on 127.0.0.1.",
+    help="Port on 127.0.0.1.",
 )
 @rate_limit_option(
-    "The quota it grants; auto: 300 in 60 s; off: any number.", group=OptionGroup.SANDBOX
+    "Quota to grant. auto is 300 in 60 s, off is unlimited.", group=OptionGroup.SANDBOX
 )
 @verbose_option
 @click.pass_obj
 def sandbox(reporter: Reporter, /, rate_limit: RateLimit | None, **options: Any) -> int:
-    """Run a sandbox of the API on this machine, until Ctrl-C."""
+    """Run a sandbox of the API on this machine until you press Ctrl-C."""
     from cekat_async.cli.commands.sandbox import run_sandbox  # noqa: PLC0415
     from cekat_async.cli.event_loop import run_async  # noqa: PLC0415
 

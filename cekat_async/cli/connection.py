@@ -56,43 +56,42 @@ connection_options: tuple[Callable[[Any], Any], ...] = (
     option(
         "--api-key-file",
         group=OptionGroup.CONNECTION,
-        **file_name("A private file with the key, if not CEKAT_API_KEY's."),
+        **file_name("Private file that contains the key.  [default: $CEKAT_API_KEY]"),
     ),
     setting("--base-url", group=OptionGroup.CONNECTION, **text("URL", "The API's host.")),
     rate_limit_option(
-        "At most this many requests in this many seconds; auto: as the server says; off: any "
-        "number.",
+        "Send at most N requests in SECONDS. auto follows the server, off is unlimited.",
         group=OptionGroup.CONNECTION,
         envvar="CEKAT_RATE_LIMIT",
     ),
     share_option,
     switch(
         "--wait",
-        "Wait for a used-up quota however long it takes, as until tomorrow.",
+        "Wait for a used-up quota however long it takes, even until tomorrow.",
         group=OptionGroup.CONNECTION,
     ),
     setting(
         "--attempts",
         group=OptionGroup.CONNECTION,
         **number(1, RetryPolicy().attempts),
-        help="How often to try a request before giving up.",
+        help="Attempts for each request before giving up.",
     ),
     switch(
         "--allow-http",
-        "Send the key unencrypted, if the URL says so.",
+        "Allow an http:// URL, which sends the key unencrypted.",
         group=OptionGroup.CONNECTION,
     ),
     option(
         "--sandbox",
         group=OptionGroup.SANDBOX,
         is_flag=True,
-        help="Use a built-in sandbox: no key, no network.",
+        help="Use the built-in sandbox: no key, no network.",
     ),
     option(
         "--sandbox-size",
         group=OptionGroup.SANDBOX,
         **number(0, 5000),
-        help="Conversations in that sandbox.",
+        help="Conversations in the sandbox.",
     ),
     log_format_option,
     verbose_option,
@@ -112,13 +111,14 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
         if is_typed(context, name):
             without = "with" if options["sandbox"] else "without"
             raise click.UsageError(
-                f"{format_option(name)} means nothing {without} --sandbox.", context
+                f"{format_option(name)} has no effect {without} --sandbox: leave it out.", context
             )
     for name in ("wait", "share"):
         # The longest pause and the share are part of a rate limit: without one they do nothing.
         if options[name] and options["rate_limit"] is None and is_typed(context, name):
             raise click.UsageError(
-                f"{format_option(name)} means nothing with --rate-limit off.", context
+                f"{format_option(name)} has no effect with --rate-limit off: leave it out.",
+                context,
             )
     if options["sandbox"]:
         return Connection(key=KeySource(), **options)
@@ -130,8 +130,8 @@ def _find_key(context: click.Context, file: str | None, base_url: str | None) ->
     if is_from_file(context, "base_url") and settings.is_found_here and not _is_trusted(base_url):
         # Otherwise the author of a downloaded folder could have the key sent to another host.
         raise ConfigurationError(
-            f"{settings.file}: base_url: for the key to go to another host, name the file: "
-            f"--config {settings.file}"
+            f"{settings.file} would send the key to another host (base_url). If you trust this "
+            f"file, pass --config {settings.file}"
         )
     key = find_key_source(file, settings, is_profile_typed=is_typed(context, "profile"))
     context.obj.key_source = str(key)

@@ -55,7 +55,7 @@ def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except (ImportError, AttributeError) as error:
         if not (isinstance(error, ModuleNotFoundError) and error.name == _LIBRARY):
             _LOGGER.warning(
-                "%s is installed but does not work (%s): going on without it", _LIBRARY, error
+                "%s is installed but fails to load (%s): using asyncio", _LIBRARY, error
             )
         return None
     return factory

@@ -1,4 +1,4 @@
-"""What a failure means on the command line: the exit code, and one line that says what to do."""
+"""Exit codes, and errors as one line that says what to do."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
 )
 
 _TLS_ADVICE = (
-    "if the certificate is from an authority of your own, set SSL_CERT_FILE to the file of that "
-    "authority; client certificates work only in Python"
+    "if you use a certificate authority of your own, set SSL_CERT_FILE to its certificate file. "
+    "Client certificates work only in Python"
 )
 
 # Advice for a command line, which takes the place of the error's own advice.
 _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
-    (errors.InboxesFailedError, "the same command goes on"),
+    (errors.InboxesFailedError, "to resume, run the same command again"),
     (errors.AuthenticationError, "check the key in {key_source}"),
     (errors.NotFoundError, "check the base URL"),
     # The error's own advice is a session, which is for Python.
@@ -70,7 +70,7 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.ProxyError, ""),
     (errors.UnknownHostError, ""),
     (errors.NotSentError, "check the network and the base URL"),
-    (errors.ResponseLostError, "try again, and if it stays so, ask the API's support"),
+    (errors.ResponseLostError, "try again. If it keeps failing, ask the API's support"),
     (errors.ServerError, "try again later"),
     (errors.DeadlineExceededError, "try again later"),
 )
@@ -89,7 +89,7 @@ def get_exit_code(error: errors.CekatError) -> ExitCode:
 
 
 def format_error(error: errors.CekatError, key_source: str = "CEKAT_API_KEY") -> str:
-    """Return an error's text with what to do about it, as to check the key where it came from."""
+    """Return an error's text with what to do about it, such as where to check the key."""
     text = "; ".join([error.describe(), *_get_notes(error)])
     advice = _get_advice(error, key_source)
     return f"{text}: {advice}" if advice else text
@@ -119,7 +119,7 @@ def _get_notes(error: errors.CekatError) -> Sequence[str]:
     if _get_resumption(error) is not None and error.retry_after is not None:
         # The error's own note names the arguments of Python that limit the wait.
         return [
-            f"not tried again: {error.retry_after:.0f} s would outlast what the command may wait"
+            f"not retried: a pause of {error.retry_after:.0f} s is longer than the command may wait"
         ]
     return getattr(error, "__notes__", ())
 
@@ -142,11 +142,11 @@ def _get_resumption(error: errors.CekatError) -> datetime | None:
 
 def _advise_when_to_resume(error: errors.CekatError) -> str:
     if (resumes_at := _get_resumption(error)) is not None:
-        return f"come back {_format_moment(resumes_at)}, or pass --wait"
+        return f"try again {_format_moment(resumes_at)}, or pass --wait"
     if error.retry_after:
         when = _format_moment(_now() + timedelta(seconds=error.retry_after))
-        return f"come back {when}, or keep to fewer requests with --rate-limit"
-    return "try again later, or keep to fewer requests with --rate-limit"
+        return f"try again {when}, or send fewer requests with --rate-limit"
+    return "try again later, or send fewer requests with --rate-limit"
 
 
 def _format_moment(moment: datetime) -> str:

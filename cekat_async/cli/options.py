@@ -147,7 +147,7 @@ settings_options = (
         is_eager=True,
         expose_value=False,
         callback=load_settings,
-        **file_name("Settings, if not in ./cekat.toml or ~/.config/cekat/config.toml."),
+        **file_name("Settings file.  [default: ./cekat.toml or ~/.config/cekat/config.toml]"),
     ),
     setting(
         "--profile",
@@ -155,7 +155,7 @@ settings_options = (
         is_eager=True,
         expose_value=False,
         callback=load_settings,
-        **text("NAME", "Which profile of the settings."),
+        **text("NAME", "Profile of the settings file."),
     ),
 )
 log_format_option = setting(
@@ -168,7 +168,7 @@ log_format_option = setting(
     is_eager=True,
     expose_value=False,
     callback=_set_log_format,
-    help="How standard error is written.",
+    help="Format of messages on standard error.",
 )
 
 share_option = setting(
@@ -178,7 +178,7 @@ share_option = setting(
     metavar="PART",
     default="1",
     show_default=True,
-    help="Use this part of what the server grants, such as 0.5.",
+    help="Use this part of the quota, such as 0.5.",
 )
 verbose_option = option(
     "-v",
@@ -187,7 +187,7 @@ verbose_option = option(
     is_flag=True,
     expose_value=False,
     callback=_set_verbosity,
-    help="Say what happens, request by request.",
+    help="Log every request.",
 )
 """An option of the program and of each command, because people type it before or after one."""
 
@@ -199,9 +199,10 @@ _STATUS = {
 _SINCE: dict[str, Any] = {
     "type": parse_moment,
     "metavar": "TIME",
-    "help": "Last active since then, and up to a page before: 3d, 2026-11-01, or a full time.",
+    "help": "Only what was active since TIME (3d, 2026-11-01, or a full time), and up to a page of "
+    "older ones.",
 }
-_UNTIL = _SINCE | {"help": "Last active until then; as --since."}
+_UNTIL = _SINCE | {"help": "Only what was last active until TIME."}
 
 filter_options = (
     option(
@@ -220,11 +221,11 @@ export_options = (
         "--inbox",
         group=OptionGroup.WHAT_TO_EXPORT,
         multiple=True,
-        **text("ID", "Only this inbox; may be given several times."),
+        **text("ID", "Only this inbox. Can be repeated."),
     ),
     switch(
         "--by-inbox",
-        "Walk each inbox by itself: a failed inbox does not stop the others.",
+        "Read each inbox separately, so that a failed inbox does not stop the others.",
         group=OptionGroup.WHAT_TO_EXPORT,
     ),
     setting("--status", group=OptionGroup.WHAT_TO_EXPORT, cls=SingleOption, **_STATUS),
@@ -234,13 +235,13 @@ export_options = (
         "--incremental/--full",
         group=OptionGroup.WHAT_TO_EXPORT,
         default=False,
-        help="Fetch what has moved since the last export, or all.  [default: full]",
+        help="Fetch what changed since the last export, or everything.  [default: full]",
     ),
     option(
         "--restart",
         group=OptionGroup.RESUMING,
         is_flag=True,
-        help="Drop what a stopped export has fetched, and start over.",
+        help="Discard the checkpoint of a stopped export, and start over.",
     ),
     option(
         "--replace",
@@ -251,14 +252,14 @@ export_options = (
     ),
     switch(
         "--allow-empty",
-        "Let an export that finds nothing empty the target.",
+        "Replace the target even if the export finds nothing.",
         group=OptionGroup.HOW_TO_WRITE,
     ),
     setting(
         "--concurrency",
         group=OptionGroup.CONNECTION,
         **number(1, 4),
-        help="Requests under way at once.",
+        help="Concurrent requests.",
     ),
     setting(
         "--account",
@@ -268,23 +269,21 @@ export_options = (
     setting(
         "--checkpoint",
         group=OptionGroup.RESUMING,
-        **file_name(
-            "Where to keep what was fetched until all of it is.  [default: next to the target]"
-        ),
+        **file_name("File that keeps the progress of the export.  [default: next to the target]"),
     ),
     setting(
         "--table",
         group=OptionGroup.HOW_TO_WRITE,
-        **text("NAME", "The table in a database.  [default: conversations]"),
+        **text("NAME", "Table of the database.  [default: conversations]"),
     ),
     switch(
         "--keep-formulas",
-        "In CSV, leave cells as they are that a spreadsheet would run.",
+        "In CSV, keep cells unchanged that a spreadsheet would run as formulas.",
         group=OptionGroup.HOW_TO_WRITE,
     ),
     setting(
         "--metrics-file",
         group=OptionGroup.LOGGING,
-        **file_name("Write metrics of the run here, for Prometheus."),
+        **file_name("Write metrics of the run to FILE, for Prometheus."),
     ),
 )

@@ -40,15 +40,13 @@ def get_checkpoint_path(target: str, suffix: str) -> Path:
 def _make_state_folder() -> Path:
     folder = _get_base("XDG_STATE_HOME", ".local/state") / "cekat"
     if not folder.is_absolute():
-        raise TargetError(
-            "no home folder to keep the checkpoint in: name a place with --checkpoint"
-        )
+        raise TargetError("there is no home folder for the checkpoint: pass --checkpoint FILE")
     try:
         folder.mkdir(_OWNER_ONLY, parents=True, exist_ok=True)
     except OSError as error:
         raise TargetError(
-            f"cannot make {folder}, where the checkpoint belongs ({error.strerror}): "
-            "name a place for it with --checkpoint"
+            f"cannot make the folder {folder} for the checkpoint ({error.strerror}): "
+            "pass --checkpoint FILE"
         ) from error
     return folder
 

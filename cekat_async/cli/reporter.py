@@ -34,7 +34,7 @@ class Reporter:
 
     Attributes:
         as_json: Whether each message is a JSON object on its own line.
-        key_source: Where the API key came from, for advice on what to check.
+        key_source: Where the API key was read from, for advice on what to check.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -73,7 +73,7 @@ class Reporter:
 
         Args:
             text: The message for a person.
-            event: What kind of message it is, for a program.
+            event: The kind of message, for a program.
             level: How severe it is: one of logging's names, in lower case.
             **fields: Further values for a program, which only JSON shows.
         """

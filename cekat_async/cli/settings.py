@@ -49,7 +49,7 @@ _KEY_NAMES = ("api_key_file", "api_key_env")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file sets for a profile."""
+    """The settings of one profile of a file."""
 
     file: str = ""
     profile: str | None = None
@@ -150,8 +150,8 @@ def _read_settings(
     if path is None:
         if profile:
             raise ConfigurationError(
-                f"there is no profile {profile!r}, since there are no settings: write "
-                f"{_LOCAL_FILE} or {get_settings_path()}, or name a file with --config"
+                f"there is no profile {profile!r}, because there is no settings file: write "
+                f"{_LOCAL_FILE} or {get_settings_path()}, or pass --config FILE"
             )
         return Settings()
     file = str(path)
@@ -176,10 +176,10 @@ def _make_list(value: Any) -> Any:
 
 
 class _Kind(NamedTuple):
-    """What the values of a setting must be.
+    """A kind of values that a setting may have.
 
     Attributes:
-        wanted: What to write instead of a wrong value.
+        wanted: A description of right values, for error messages.
         types: The types that the file may use. Text must not be blank.
         convert: Converts a value to what is typed on the command line.
     """
@@ -272,8 +272,8 @@ def _require_valid(key: str, value: object, where: str, kinds: Mapping[str, _Kin
     if key == "api_key":
         # Without the value, which is a key.
         raise ConfigurationError(
-            f"{where}: api_key: no key belongs into this file; put it into a file of its own and "
-            'write api_key_file = "…", or name its variable with api_key_env = "…"'
+            f"{where}: api_key: this file must not contain a key. Put it into a file of its own "
+            'and write api_key_file = "…", or name its variable with api_key_env = "…"'
         )
     if key not in kinds:
         close = difflib.get_close_matches(key, kinds, 1)

@@ -75,8 +75,8 @@ async def test_processes_go_on_when_the_store_is_killed(server):
         assert max(b - a for a, b in itertools.pairwise(times)) > PER
         for text in said:
             # Grants may have come late before, on a very busy machine: then it is no news.
-            assert text.count("the shared budget is away (redis://") <= 1
-            assert "going on with 33% of the limit" in text
+            assert text.count("the shared budget is unavailable (redis://") <= 1
+            assert "continuing with 33% of the limit" in text
 
 
 @pytest.mark.once

@@ -279,7 +279,7 @@ def test_without_a_command_there_is_help(cekat):
     assert ended.code == ExitCode.USAGE
     assert ended.out == b""
     assert ended.err.startswith("Usage: cekat [OPTIONS] COMMAND")
-    assert "Write all conversations to a file or a database." in ended.err
+    assert "Export all conversations to a file or a database." in ended.err
 
 
 def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):

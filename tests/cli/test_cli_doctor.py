@@ -130,7 +130,7 @@ def test_no_key(doctor):
     found = doctor()
 
     assert found.ended.code == ExitCode.USAGE
-    assert found.failed == [("key", "no API key: set CEKAT_API_KEY, or try it with --sandbox")]
+    assert found.failed == [("key", "no API key: set CEKAT_API_KEY, or use --sandbox")]
     assert found.mark("host", *SERVER) == "·" * 9
     assert found.ended.complaint == "cekat: 1 of 1 checks failed"
 
@@ -152,7 +152,7 @@ def test_a_key_file_that_others_may_read(doctor, tmp_path):
     found = doctor("--api-key-file", "key")
 
     assert found.ended.code == ExitCode.USAGE
-    assert found.failed == [("key", "others may read the key in key: chmod 600 key")]
+    assert found.failed == [("key", "other users can read the key in key: run chmod 600 key")]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_certificate_that_is_not_trusted(doctor, monkeypatch, host, lifetime, 
     assert found.mark("TCP", "access", "page") == "✓··"
     assert ("clock as well" in found.texts["TLS"]) is clock
     # The remedy of a command line, which has no session.
-    assert "set SSL_CERT_FILE to the file of that authority" in found.texts["TLS"]
+    assert "set SSL_CERT_FILE to its certificate file" in found.texts["TLS"]
     assert "session=" not in found.texts["TLS"]
 
 
@@ -457,13 +457,13 @@ def test_the_quota(doctor, served, options, typed, says):
 @pytest.mark.parametrize(
     "headers, says",
     [
-        ({"Retry-After": "30"}, r": come back at [-\d: ]+ UTC \(in 30 s\), or keep to fewer"),
-        ({"Retry-After": "3600"}, r": come back at [-\d: ]+ UTC \(in 1 h\), or pass --wait$"),
-        ({}, ": try again later, or keep to fewer requests with --rate-limit$"),
+        ({"Retry-After": "30"}, r": try again at [-\d: ]+ UTC \(in 30 s\), or send fewer"),
+        ({"Retry-After": "3600"}, r": try again at [-\d: ]+ UTC \(in 1 h\), or pass --wait$"),
+        ({}, ": try again later, or send fewer requests with --rate-limit$"),
     ],
 )
 def test_a_used_up_quota(doctor, served, headers, says):
-    """A 429 says when to come back."""
+    """A 429 says when to try again."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.status(429, headers=headers))
         found = doctor()
@@ -481,7 +481,7 @@ def test_a_used_up_day(doctor, served):
 
     assert first.ended.code == ExitCode.DONE
     assert second.ended.code == ExitCode.QUOTA_SPENT
-    assert re.search(r"come back at .* UTC \(in 2[34] h", second.texts["quota"])
+    assert re.search(r"try again at .* UTC \(in 2[34] h", second.texts["quota"])
 
 
 # The page

@@ -11,7 +11,7 @@ from cekat_async.cli import ExitCode, exit_codes
 from cekat_async.cli.exit_codes import format_error, get_exit_code
 from cekat_async.sandbox import Dialect, Fault, Quota
 
-KEPT = "are in x.jsonl.checkpoint; the same command goes on"
+KEPT = "are in x.jsonl.checkpoint. To resume, run the same command again"
 KEY = "sk-0f3d-very-distinctive-9c71"
 
 
@@ -120,11 +120,11 @@ def test_a_used_up_quota(cekat, served):
     assert re.search(COME_BACK + r"\(in 1 h\), or pass --wait$", ended.complaint)
 
 
-COME_BACK = r": come back at \d{4}-\d\d-\d\d \d\d:\d\d UTC "
+COME_BACK = r": try again at \d{4}-\d\d-\d\d \d\d:\d\d UTC "
 
 
 def test_a_used_up_day(cekat, served, tmp_path):
-    """A spent day ends an export at once: it says when to come back, and what there is."""
+    """A spent day ends an export at once: it says when to try again, and what there is."""
     with served(1000, quota=Quota(per_day=4, headers=None)) as sandbox:
         ended = cekat("export", "x.jsonl", "--concurrency", "1")
 
@@ -141,13 +141,13 @@ def test_a_used_up_day(cekat, served, tmp_path):
 @pytest.mark.parametrize(
     "resumes_in, retry_after, says",
     [
-        (29_492, None, "come back at 2026-11-26 00:00 UTC (in 8 h 12 min), or pass --wait"),
-        (29_493, None, "come back at 2026-11-26 00:01 UTC (in 8 h 12 min), or pass --wait"),
-        (23.2, None, "come back at 2026-11-25 15:49 UTC (in 24 s), or pass --wait"),
-        (-5, None, "come back at 2026-11-25 15:49 UTC (in 0 s), or pass --wait"),
+        (29_492, None, "try again at 2026-11-26 00:00 UTC (in 8 h 12 min), or pass --wait"),
+        (29_493, None, "try again at 2026-11-26 00:01 UTC (in 8 h 12 min), or pass --wait"),
+        (23.2, None, "try again at 2026-11-25 15:49 UTC (in 24 s), or pass --wait"),
+        (-5, None, "try again at 2026-11-25 15:49 UTC (in 0 s), or pass --wait"),
         # A refusal that was not waited out for another reason has the server's own time.
-        (None, None, "try again later, or keep to fewer requests with --rate-limit"),
-        (None, 90.0, "come back at 2026-11-25 15:50 UTC (in 2 min), or keep to fewer requests "),
+        (None, None, "try again later, or send fewer requests with --rate-limit"),
+        (None, 90.0, "try again at 2026-11-25 15:50 UTC (in 2 min), or send fewer requests "),
     ],
 )
 def test_when_to_come_back(monkeypatch, resumes_in, retry_after, says):
@@ -182,16 +182,16 @@ def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
         ("export x.xlsx --sandbox", "cannot export to 'x.xlsx': give one of .jsonl, "),
         ('export "" --sandbox', "cannot export to '': give one of .jsonl, "),
         ("export mysql://me:secret@h/d", "cannot export to 'mysql://…': give one of "),
-        ("export x.csv --table t", "--table is for .sqlite, .duckdb and postgresql://…: "),
-        ("export x.jsonl --keep-formulas", "--keep-formulas is for .csv: it has no use"),
-        ("export - --table t", "--table is for .sqlite, "),
-        ("export - --incremental", "--incremental means nothing with -: use --full."),
-        ("export - --restart", "--restart means nothing with -, without --checkpoint."),
-        ("export x.jsonl --by-inbox --inbox a", "--by-inbox means all inboxes: leave"),
+        ("export x.csv --table t", "--table is only for .sqlite, .duckdb and postgresql://…: "),
+        ("export x.jsonl --keep-formulas", "--keep-formulas is only for .csv: leave it out"),
+        ("export - --table t", "--table is only for .sqlite, "),
+        ("export - --incremental", "--incremental cannot be used with -. Use --full."),
+        ("export - --restart", "--restart with - needs --checkpoint."),
+        ("export x.jsonl --by-inbox --inbox a", "--by-inbox reads all inboxes: leave"),
         ('export x.jsonl --inbox ""', "Invalid value for '--inbox': it is empty."),
         ("export x.jsonl --concurrency 0", "0 is not in the range"),
         ('export x.sqlite --sandbox --table " "', "for '--table': it is empty."),
-        ("inboxes --sandbox --api-key-file k", "--api-key-file means nothing with"),
+        ("inboxes --sandbox --api-key-file k", "--api-key-file has no effect with"),
         ("inboxes --log-format xml", "'xml' is not one of 'text', 'json'"),
         ("exprot", "No such command 'exprot'"),
         ("export x.jsonl --sandbx", "No such option"),
@@ -202,8 +202,8 @@ def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
         ('inboxes --rate-limit ""', "or auto, or off (not '')"),
         ("inboxes --rate-limit 5/", "or auto, or off (not '5/')"),
         ("sandbox --rate-limit 300/0", "or auto, or off (RateLimit.per must be"),
-        ("export x.jsonl --wait --rate-limit off", "--wait means nothing with"),
-        ("export x.jsonl --share 0.5 --rate-limit off", "--share means nothing with --rate-limit"),
+        ("export x.jsonl --wait --rate-limit off", "--wait has no effect with"),
+        ("export x.jsonl --share 0.5 --rate-limit off", "--share has no effect with --rate-limit"),
         ("inboxes --share 0", "for '--share': write it like 0.5, a number above 0, and at most 1"),
         ("inboxes --share 1.1", "write it like 0.5, a number above 0, and at most 1 (not '1.1')"),
         ("inboxes --share nan", "a number above 0, and at most 1 (not 'nan')"),
@@ -217,9 +217,9 @@ def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
         ("conversations --base-url example.com", "needs a scheme and a host"),
         ("conversations --base-url http://example.com", "or pass --allow-http"),
         ("inboxes --sandbox --sandbox-size 1000000000", "no such sandbox: "),
-        ("inboxes --sandbox --base-url https://a.b", "--base-url means nothing with"),
-        ("export x.jsonl --allow-http --sandbox", "--allow-http means nothing with"),
-        ("conversations --sandbox-size 5000", "--sandbox-size means nothing without"),
+        ("inboxes --sandbox --base-url https://a.b", "--base-url has no effect with"),
+        ("export x.jsonl --allow-http --sandbox", "--allow-http has no effect with"),
+        ("conversations --sandbox-size 5000", "--sandbox-size has no effect without"),
         ("sandbox --inboxes 1000000000", "no such sandbox: inboxes must be"),
         ("sandbox --port 70000", "70000 is not in the range"),
     ],
@@ -255,7 +255,7 @@ def test_a_port_that_is_taken(cekat, served):
         ended = cekat("sandbox", "--port", sandbox.base_url.rpartition(":")[2])
 
     assert ended.code == ExitCode.USAGE
-    assert ended.complaint.startswith("cekat: cannot listen at port ")
+    assert ended.complaint.startswith("cekat: cannot listen on port ")
     assert ended.out == b""
 
 
@@ -358,7 +358,7 @@ def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
     error = errors.InboxesFailedError("2 inboxes failed", errors=failed)
 
     assert get_exit_code(error) is code
-    assert format_error(error) == "2 inboxes failed: the same command goes on"
+    assert format_error(error) == "2 inboxes failed: to resume, run the same command again"
 
 
 def test_advice_has_the_notes_of_an_error():

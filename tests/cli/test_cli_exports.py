@@ -81,8 +81,8 @@ def test_inboxes_that_fail_for_the_time_being(cekat, served, tmp_path):
     reason, left = stopped.err.splitlines()[-2:]
 
     assert stopped.code == ExitCode.NOT_REACHED
-    assert reason.endswith(": the same command goes on")
-    assert left.endswith(" are in x.jsonl.checkpoint; the same command goes on")
+    assert reason.endswith(": to resume, run the same command again")
+    assert left.endswith(" are in x.jsonl.checkpoint. To resume, run the same command again")
     assert ended.code == ExitCode.DONE
 
 
@@ -387,7 +387,8 @@ def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
     assert reason.startswith(f"cekat: 1 inbox failed (the first is {closed}: ")
     assert reason.endswith("or pass --replace to replace the target without them")
     assert left == (
-        f"cekat: not written, but not lost: {fetched} conversations are in x.jsonl.checkpoint"
+        f"cekat: nothing was written, but nothing is lost: {fetched} conversations are in "
+        "x.jsonl.checkpoint"
     )
     assert ended.code == ExitCode.PARTIAL
     assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == fetched
@@ -401,7 +402,7 @@ def test_what_is_not_replaced_has_no_option_for_it(cekat, target, option):
 
     assert ended.code == ExitCode.USAGE
     assert ended.complaint == (
-        f"cekat: {option} is for files and folders: it has no use here. See 'cekat export --help'."
+        f"cekat: {option} is only for files and folders: leave it out. See 'cekat export --help'."
     )
 
 

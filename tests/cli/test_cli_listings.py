@@ -202,7 +202,7 @@ def test_json_and_columns_exclude_each_other(cekat, command):
     ended = cekat(command, "--sandbox", "--json", "--columns", "id")
 
     assert ended.code == ExitCode.USAGE
-    assert "leave out --columns" in ended.complaint
+    assert "either --json or --columns" in ended.complaint
 
 
 @pytest.mark.usefixtures("_in_jakarta")
@@ -388,11 +388,16 @@ def _on_a_terminal(monkeypatch):
 @pytest.mark.parametrize(
     "arguments, rows, requests, says",
     [
-        ((), 20, 1, "these are the first 20: -n N shows more, a pipe gets all"),
+        ((), 20, 1, "only the first 20 are shown. Use -n N for more, or a pipe for all"),
         # One more than is shown has to be asked for.
-        (("-n", "100"), 100, 2, "these are the first 100: -n N shows more, a pipe gets all"),
+        (
+            ("-n", "100"),
+            100,
+            2,
+            "only the first 100 are shown. Use -n N for more, or a pipe for all",
+        ),
         # A search asks for the next page while it looks at this one.
-        (("--agent", "bayu", "-n", "3"), 3, 2, "3 found in 100 conversations: -n N finds more"),
+        (("--agent", "bayu", "-n", "3"), 3, 2, "3 found in 100 conversations. Use -n N for more"),
         (("--columns", "id", "-n", "150"), 150, 2, None),
     ],
 )
@@ -459,7 +464,7 @@ def test_a_search_on_a_terminal(terminal, served, width):
     assert re.search(rb"(searching|[0-9]+ found in [0-9]+ conversations)[^:]*\x1b\[2K", shell.seen)
     assert cell_len(heading.rpartition("\r")[2]) <= width
     last = text.splitlines()[-1]
-    found = re.fullmatch(r"cekat: 9 found in (\d+) conversations: -n N finds more", last)
+    found = re.fullmatch(r"cekat: 9 found in (\d+) conversations. Use -n N for more", last)
     assert found
     assert int(found[1]) <= read
 

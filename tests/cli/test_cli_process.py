@@ -50,10 +50,8 @@ def test_an_export_that_is_stopped(process, tmp_path, loop, sent, code, word):
 
     assert running.returncode == code
     assert first == f"cekat: {word}"
-    done = (
-        r"cekat: not finished: [\d,]+ conversations are in x\.jsonl\.checkpoint; the same command"
-    )
-    assert re.fullmatch(rf"{done} goes on", second)
+    done = r"cekat: not finished: [\d,]+ conversations are in x\.jsonl\.checkpoint"
+    assert re.fullmatch(rf"{done}\. To resume, run the same command again", second)
     assert (tmp_path / "x.jsonl.checkpoint").exists()
     assert not (tmp_path / "x.jsonl").exists()
     assert b"Traceback" not in err
@@ -250,7 +248,7 @@ def test_a_reader_that_goes_away(process, command):
     running.wait(300)
 
     assert running.returncode in {ExitCode.PIPE_CLOSED, ExitCode.DONE}
-    assert running.stderr.read() in {b"", b"cekat: the sandbox has ended\n"}
+    assert running.stderr.read() in {b"", b"cekat: the sandbox has stopped\n"}
 
 
 def test_an_export_into_a_pipe(ran):
@@ -271,7 +269,7 @@ def test_a_reader_of_an_export_that_goes_away(process):
 
     assert running.returncode == ExitCode.PIPE_CLOSED
     assert err.splitlines()[-1] == (
-        b"cekat: not finished, and nothing is kept: --checkpoint FILE would keep it"
+        b"cekat: not finished, and nothing is saved. Use --checkpoint FILE to be able to resume"
     )
 
 
@@ -315,7 +313,7 @@ def test_a_sandbox_ends_well(sandbox, sent):
     _, err = running.communicate(timeout=300)
 
     assert running.returncode == 0
-    assert err == b"cekat: the sandbox has ended\n"
+    assert err == b"cekat: the sandbox has stopped\n"
 
 
 def test_what_a_sandbox_prints_works(sandbox, ran):

@@ -121,7 +121,7 @@ def test_a_sandbox_takes_nothing_of_what_is_real(cekat, settings, tmp_path):
     ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "9")
 
     assert refused.code == ExitCode.USAGE
-    assert "--sandbox needs a TARGET that is typed" in refused.complaint
+    assert "With --sandbox, type the TARGET" in refused.complaint
     assert not (tmp_path / "real.jsonl").exists()
     assert ended.code == 0
     manifest = json.loads((tmp_path / "x.jsonl.manifest.json").read_bytes())
@@ -203,8 +203,8 @@ def test_filters_of_the_file_are_the_exports(cekat, settings):
         ("profiles = 3", "cekat.toml: profiles: write each as a table, [profiles.NAME]"),
         ("[profiles]\na = 3", "cekat.toml: profiles: write each as a table, [profiles.NAME]"),
         ("[profiles.a]\nx = 3", "cekat.toml: a: x: there is no such setting"),
-        ("api_key = 'sk-1'", "cekat.toml: api_key: no key belongs into this file; put it into"),
-        ("[profiles.a]\napi-key = 's'", "cekat.toml: a: api_key: no key belongs into this file"),
+        ("api_key = 'sk-1'", "cekat.toml: api_key: this file must not contain a key. Put it into"),
+        ("[profiles.a]\napi-key = 's'", "cekat.toml: a: api_key: this file must not contain a key"),
         ("api_key_file='a'\napi_key_env='B'", "write either api_key_file or api_key_env, not both"),
     ],
 )
@@ -224,7 +224,10 @@ def test_what_is_wrong_in_the_file_is_reported_in_one_line(cekat, settings, text
     [
         (("--config", "nowhere.toml"), "cannot read nowhere.toml: No such file or directory"),
         (("--config", "."), "cannot read .: Is a directory"),
-        (("--profile", "acme"), "there is no profile 'acme', since there are no settings: write "),
+        (
+            ("--profile", "acme"),
+            "there is no profile 'acme', because there is no settings file: write ",
+        ),
         (
             ("--config", "two.toml", "--profile", "c"),
             "two.toml has no profile 'c': there are: a, b",
@@ -275,13 +278,13 @@ def test_a_key_file_that_others_may_read(cekat, key_file, mode):
     ended = cekat("inboxes", "--api-key-file", str(path))
 
     assert ended.code == ExitCode.USAGE
-    assert ended.complaint == f"cekat: others may read the key in {path}: chmod 600 {path}"
+    assert ended.complaint == f"cekat: other users can read the key in {path}: run chmod 600 {path}"
 
 
 @pytest.mark.parametrize(
     "text, environment, typed, says",
     [
-        ("", {}, (), "no API key: set CEKAT_API_KEY, or try it with --sandbox"),
+        ("", {}, (), "no API key: set CEKAT_API_KEY, or use --sandbox"),
         ("", {"API_KEY": " "}, (), "the API key is empty: check the key in CEKAT_API_KEY"),
         ("", {}, ("empty",), "empty is empty: its first line must be the API key"),
         ("", {}, ("nowhere",), "cannot read the key in nowhere: No such file or directory"),
@@ -290,7 +293,7 @@ def test_a_key_file_that_others_may_read(cekat, key_file, mode):
             'api_key_env = "ACME_KEY"',
             {},
             (),
-            "cekat.toml: api_key_env says that the key is in the variable ACME_KEY: set it",
+            "cekat.toml: api_key_env names the variable ACME_KEY for the key, which is not set: ",
         ),
         (
             "",
@@ -353,7 +356,7 @@ def test_a_file_that_only_lies_there_sends_no_key_elsewhere(cekat, settings, mon
     found, named = cekat("inboxes"), cekat("inboxes", "--config", "cekat.toml")
 
     assert found.code == ExitCode.USAGE
-    assert found.complaint.endswith("name the file: --config cekat.toml")
+    assert found.complaint.endswith("pass --config cekat.toml")
     assert named.code == ExitCode.NOT_REACHED
 
 
@@ -401,5 +404,5 @@ def test_a_place_that_cannot_be_made(cekat, monkeypatch, tmp_path):
     ended = cekat("export", "postgresql://u:geheim@127.0.0.1:9/d", "--sandbox")
 
     assert ended.code == ExitCode.TARGET_FAILED
-    assert ended.complaint.endswith("name a place for it with --checkpoint")
+    assert ended.complaint.endswith("pass --checkpoint FILE")
     assert "geheim" not in ended.err

@@ -41,7 +41,7 @@ def test_conversations_are_a_table(served):
     assert all(re.match("[0-9a-f]{8}  ", row) for row in rows)
     assert all(cell_len(line) <= 80 for line in text.splitlines())
     assert all(re.search(r" (assigned|resolved|pending|open) ", row) for row in rows)
-    assert rest == "cekat: these are the first 20: -n N shows more, a pipe gets all"
+    assert rest == "cekat: only the first 20 are shown. Use -n N for more, or a pipe for all"
 
 
 def test_a_table_of_all_there_are(served):
@@ -196,7 +196,9 @@ def test_interrupting_an_export_leaves_a_clean_terminal():
     assert code == 130, text
     assert first.endswith("cekat: interrupted")
     assert second.startswith("cekat: not finished: ")
-    assert second.endswith(" conversations are in x.jsonl.checkpoint; the same command goes on")
+    assert second.endswith(
+        " conversations are in x.jsonl.checkpoint. To resume, run the same command again"
+    )
     assert terminal.seen.rindex(b"\x1b[?25h") > terminal.seen.rindex(b"\x1b[?25l")
     assert "Traceback" not in text
 
@@ -253,7 +255,7 @@ def at(limiter=AT_EASE, **changes):
 
 WAITING = at(waiting=1, next_in=22.3)
 HELD = at(next_in=22.3, paused_for=22.3, pause_reason="the server asks for a pause")
-DAY_SPENT = at(next_in=27_000.0, paused_for=27_000.0, pause_reason="the quota of the day is spent")
+DAY_SPENT = at(next_in=27_000.0, paused_for=27_000.0, pause_reason="the daily quota is used up")
 
 USUAL = ExportProgress(
     conversations=12_300,
@@ -390,7 +392,7 @@ def test_data_on_a_terminal_has_the_screen_for_itself():
         (at(WAITING, limit=None, per=0.0), ", waiting 23 s for the quota"),
         (at(WAITING, waits_for="others"), ", waiting 23 s for others on this address"),
         (HELD, ", waiting 23 s: the server asks for a pause"),
-        (DAY_SPENT, ", waiting 7 h 30 min: the quota of the day is spent"),
+        (DAY_SPENT, ", waiting 7 h 30 min: the daily quota is used up"),
         (at(WAITING, next_in=1.0), ", waiting 1 s for the quota (300/min)"),
         # The distance of an even pace, a request under way, and a reply that has to come first.
         (at(WAITING, next_in=0.99), ""),
@@ -625,7 +627,7 @@ def test_a_summary_shows_no_control_characters():
         (1, MANIFEST.began, "; 1 conversation is kept, as of 2026-04-10 00:00 UTC"),
         (1839, MANIFEST.began, "; 1,839 conversations are kept, as of 2026-04-10 00:00 UTC"),
         # A database does not count them.
-        (0, MANIFEST.began, "; what was there is kept, as of 2026-04-10 00:00 UTC"),
+        (0, MANIFEST.began, "; its earlier conversations are kept, as of 2026-04-10 00:00 UTC"),
     ],
 )
 def test_what_is_kept_of_an_inbox_that_failed_is_reported_with_its_age(carried, as_of, kept):

@@ -1,6 +1,7 @@
-"""What is known of the server's quota, and how surely. Pure.
+"""The state of the server's quota, as far as replies show it. Pure.
 
-``headers.py`` parses what replies report, ``server_quota.py`` keeps the newest report and
-``remaining.py`` computes what it leaves. ``limit_estimate.py`` decides which limits count,
-``window_length.py`` how long their windows are, and ``refusals.py`` what a 429 means.
+``headers.py`` parses rate-limit headers, ``server_quota.py`` keeps the newest report, and
+``remaining.py`` computes how many requests are left. ``limit_estimate.py`` decides which limits
+apply, ``window_length.py`` estimates how long their windows are, and ``refusals.py`` classifies a
+429.
 """

@@ -1,9 +1,8 @@
 """Parses the rate-limit headers of a reply, in any of their dialects. Pure.
 
-There is no standard. ``X-RateLimit-*`` has as many meanings as there are servers, and the drafts of
-``RateLimit`` (draft-ietf-httpapi-ratelimit-headers) changed their syntax several times. So
-everything that can be understood is used, the rest is ignored, and if two headers differ, the more
-careful value counts.
+There is no standard. Servers disagree about the meaning of ``X-RateLimit-*``, and the drafts of
+``RateLimit`` (draft-ietf-httpapi-ratelimit-headers) changed their syntax several times. The parser
+uses what it understands and ignores the rest. If two headers differ, the more careful value counts.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ __all__ = ["SHORTEST_WINDOW", "QuotaStatement", "get_scarcity", "parse_rate_limi
 
 
 class QuotaStatement(msgspec.Struct, frozen=True):
-    """What one reply states about one quota; ``None`` where it states nothing.
+    """One reply's statement about one quota; ``None`` for what it does not state.
 
     Attributes:
         limit: Requests per window.
         remaining: Requests left in it.
-        reset: Seconds from the reply's own time until the window is over. It may be up to a second
-            too long, never too short.
+        reset: Seconds from the reply's own time until the window ends. It may be up to a second too
+            long, but never too short.
         per: Length of the window in seconds.
     """
 
@@ -41,7 +40,7 @@ class QuotaStatement(msgspec.Struct, frozen=True):
 
     @property
     def is_long(self) -> bool:
-        """Whether it is about a day or another long window, and not about the pace."""
+        """Whether its window is longer than an hour, such as a day."""
         return (self.per or 0.0) > _LONG or (self.reset or 0.0) > _LONG
 
 
@@ -50,7 +49,7 @@ def get_scarcity(reported: QuotaStatement) -> float:
     return math.inf if reported.remaining is None else reported.remaining
 
 
-# A window of more seconds than this is about the day.
+# A longer window, in seconds, counts as a daily quota.
 _LONG = 3_600.0
 _NOTHING = QuotaStatement()
 
@@ -72,21 +71,21 @@ _NAMES = {name.lower(): name for name in {*_TRIO_BY_NAME, *_LISTED}}
 _DIGITS = 9
 _WHOLE = re.compile(rf"([0-9]{{1,{_DIGITS}}})(?:\.0*)?")
 _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]*)?")
-# A structured field has members between commas, and they have parameters between semicolons, unless
-# these are in quotes. Each alternative begins with another character, so the time is linear.
+# In a structured field, commas separate members and semicolons separate their parameters, except in
+# quotes. Each alternative begins with a different character, so matching takes linear time.
 _MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 _PART = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*"?)+')
 _PARAMETER = re.compile(r"([a-z][a-z0-9_.*-]*)\s*=(.*)", re.ASCII | re.DOTALL)
-# Of draft 11, the text says "requests" and the table of units "request".
+# In draft 11, the text says "requests" and the table of units says "request".
 _REQUESTS = ("requests", "request")
 
-# No server has as many policies, and parsing thousands of them would block the event loop.
+# No real server has more policies. Parsing thousands of them would block the event loop.
 _MOST_MEMBERS = 20
 _LONGEST_RESET = 31 * 86_400.0
 _LONGEST_WINDOW = 366 * 86_400.0
 SHORTEST_WINDOW = 0.001
-"""Seconds. Of a shorter window a clock cannot tell requests apart."""
-# A time that passed while the reply was on its way counts as now; an older one is a mistake.
+"""Seconds. In a shorter window, a clock cannot tell requests apart."""
+# A reset that passed while the reply was on its way counts as now. An older one is an error.
 _JUST_OVER = 5.0
 # Below: seconds to go (up to three years). Between: seconds since 1970. Above: milliseconds since
 # 1970. The three are distinct from 1973 until the year 5138.
@@ -94,9 +93,9 @@ _EPOCH, _EPOCH_MS = 1e8, 1e11
 
 
 def parse_rate_limit_headers(headers: Mapping[str, str]) -> tuple[QuotaStatement, ...]:
-    """Return a statement for each quota that a reply's headers name: mostly none, or one.
+    """Return a statement for each quota in a reply's headers, usually none or one.
 
-    It accepts any text, and never raises.
+    It accepts any text and never raises.
     """
     found = _find_headers(headers)
     if not found:
@@ -119,7 +118,7 @@ def _find_headers(headers: Mapping[str, str]) -> dict[str, str]:
     getall = getattr(headers, "getall", None)
     if getall is None:
         return {name: headers.get(name, "") for name in names}
-    # A header that was sent several times is a list; a plain look-up returns only its first value.
+    # A repeated header is a list. A plain lookup returns only its first value.
     return {name: ", ".join(getall(name, ())) for name in names}
 
 
@@ -187,10 +186,10 @@ def _get_first(member: Mapping[str, str], *keys: str) -> str:
 
 
 def _attach_unnamed(unnamed: QuotaStatement, quotas: list[QuotaStatement]) -> list[QuotaStatement]:
-    """Merge the statement without a name with that about the same quota.
+    """Merge the statement without a name with the named one about the same quota.
 
-    That is the one with its limit. If there is none, it is a quota of its own: 300 requests that
-    are left, and a policy of 10,000 a day, are not 300 a day.
+    The same quota has the same limit. Without a match, the unnamed statement is a quota of its own:
+    ``remaining: 300`` next to a policy of 10,000 a day does not mean 300 a day.
     """
     only = len(quotas) == 1
     for place, quota in enumerate(quotas):
@@ -207,7 +206,7 @@ def _merge(several: Sequence[QuotaStatement]) -> QuotaStatement:
     reset = max((one.reset for one in several if one.reset is not None), default=None)
     per = max((one.per for one in several if one.per is not None), default=None)
     if limit is not None and left is not None:
-        # A bucket may hold more than it refills in a window, but does not state how much more.
+        # A bucket may hold more than its refill per window, but does not state how much more.
         left = min(left, limit)
     return QuotaStatement(limit, left, reset, per)
 
@@ -236,7 +235,7 @@ def _parse_window(text: str) -> float | None:
 
 
 def _parse_reset(text: str, date: str) -> float | None:
-    """Return the seconds to go until a reset."""
+    """Return the seconds until a reset."""
     seconds = _parse_number(text)
     if seconds is None:
         return None
@@ -250,7 +249,7 @@ def _parse_reset(text: str, date: str) -> float | None:
 
 
 def _get_server_time(date: str) -> float:
-    # The server computes its resets with its own clock. ``Date`` is rounded down to a second, so a
-    # wait computed from it is not too short.
+    # The server computes resets with its own clock. ``Date`` is rounded down to a second, so the
+    # computed wait is never too short.
     moment = parse_http_date(date) or datetime.now(UTC)
     return moment.timestamp()

@@ -1,4 +1,4 @@
-"""The rate that the replies to this client have shown, for other processes to use. Pure."""
+"""The rate that this client's replies have shown, to be shared with other processes. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LearnedRate(msgspec.Struct, frozen=True):
 
 
 class Evidence:
-    """The rate that the replies to this client have shown last."""
+    """The latest rate that this client's replies have shown."""
 
     def __init__(self) -> None:
         self._rate: LearnedRate | None = None

@@ -1,4 +1,4 @@
-"""Which limits to keep to, and why. Pure."""
+"""Which limits apply, and why. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ DOCUMENTED = 300
 """Requests a minute at this endpoint, per IP address."""
 
 _MINUTE = 60.0
-# A refusal this near to the documented limit, as a part of it, is explained by that at once.
+# A refusal within this part of the documented limit is explained by that limit.
 _NEAR = 0.1
-# A server that refused what it stated is not believed for this many windows.
+# After a server refused what it stated, its statements are ignored for this many windows.
 _DISTRUST = 20
 
 
@@ -51,16 +51,16 @@ class Terms(NamedTuple):
 
 
 class LimitEstimate:
-    """The limits to keep to at once: configured, stated by the server, learned from refusals.
+    """The limits that apply together: configured, stated by the server, learned from refusals.
 
-    What the caller configured always counts. The documented limit counts until the server states
-    another one, and again for a while when the server has refused what it stated. What another
-    process has learned counts in place of all that but the configured limit.
+    A configured limit always applies. The documented limit applies until the server states another
+    one, and again for a while after the server refused what it stated. A rate that another process
+    has learned replaces all of these except the configured limit.
 
     Attributes:
-        windows: All limits that count now.
-        changes_at: When they change although nothing is learned; infinite if they do not.
-        is_length_guessed: Whether the server states a limit, and not the seconds it is meant for.
+        windows: All limits that apply now.
+        changes_at: When they change even if nothing is learned; infinite if they do not.
+        is_length_guessed: Whether the server states a limit without the length of its window.
     """
 
     def __init__(self, rate: RateLimit) -> None:
@@ -71,10 +71,10 @@ class LimitEstimate:
             else Terms(rate.requests, rate.per, "configured")
         )
         self._statements: tuple[QuotaStatement, ...] = ()
-        # Our part of each, for the length that is assumed now.
+        # Our part of each, with the length that is assumed now.
         self._stated: tuple[Terms, ...] = ()
         self._length = WindowLength(rate.per)
-        # A limit that nobody states is probably one per minute, as the documented one.
+        # A limit that is not stated is probably one per minute, like the documented one.
         self._refused = [RefusedLimit(per) for per in sorted({rate.per, max(rate.per, _MINUTE)})]
         self._distrusts_until = -math.inf
         self._learned = Evidence()
@@ -100,12 +100,12 @@ class LimitEstimate:
 
     @property
     def longest(self) -> float:
-        """Seconds of the longest window of which requests are counted, whether it counts or not."""
+        """Seconds of the longest window in which requests are counted, applied or not."""
         return max(self.server_per, *(one.per for one in self._refused))
 
     def update(self, reported: Sequence[QuotaStatement], now: float) -> None:
-        """Follow what the server states, up and down."""
-        # What is left is about the scarcest of several quotas, so that one comes first.
+        """Adopt the limits that the server states, higher or lower."""
+        # ``remaining`` is about the scarcest quota, so that one is the first.
         stated = sorted((one for one in reported if one.limit), key=get_scarcity)
         if not stated:
             return
@@ -116,34 +116,34 @@ class LimitEstimate:
         self.renew(now)
 
     def learn_length(self, report: Report, *, quickest: float, in_flight: int, used: int) -> None:
-        """Learn from a report how long the server's window is, if that is not stated."""
+        """Learn the length of the server's window from a report, if it is not stated."""
         self._length.record(report, quickest=quickest, in_flight=in_flight, used=used)
 
     def lengthen(self, now: float) -> None:
-        """Assume a longer window: we alone used up what the server states, and were refused."""
+        """Assume a longer window: the server refused us after we alone used up the limit."""
         self._length.lengthen(now)
         self.renew(now)
 
     def extend(self, seconds: float, now: float) -> None:
-        """Assume a longer window: the server will not grant more for so long."""
+        """Assume a longer window: the server grants nothing for this many seconds."""
         self._length.extend(seconds)
         self.renew(now)
 
     def distrust(self, now: float) -> None:
-        """Return to the own limit for a while: the server refused what it stated."""
+        """Return to our own limit for a while: the server refused what it stated."""
         self._distrusts_until = now + _DISTRUST * self._own.per
         self.renew(now)
 
     def record_grant(self, count: Callable[[float], int], now: float) -> None:
         """Record that a request was granted.
 
-        ``count`` returns how many were granted in a window of so many seconds that ends now.
+        ``count(seconds)`` returns how many were granted in a window of that length that ends now.
         """
         for refused in self._refused:
             refused.record_granted(count(refused.per), now)
 
     def is_documented(self, count: Callable[[float], int]) -> bool:
-        """Whether the documented limit explains a refusal, whatever is stated.
+        """Whether the documented limit explains a refusal, whatever the server states.
 
         ``count`` is as that of :meth:`record_grant`.
         """
@@ -156,7 +156,7 @@ class LimitEstimate:
 
         Args:
             count: As that of :meth:`record_grant`.
-            asked: The seconds for which the server wants no requests; ``None`` if it did not say.
+            asked: The seconds of the pause that the server asked for; ``None`` if it did not.
             began_at: When the first request was sent.
             now: The present time.
         """
@@ -164,7 +164,7 @@ class LimitEstimate:
         for refused in self._refused:
             granted, elapsed = count(refused.per), now - began_at
             if asked is not None and elapsed + asked < refused.per:
-                # It will grant more before this window is over, so it counts in a shorter one.
+                # The server grants more before this window ends, so its own window is shorter.
                 granted = int(granted * refused.per / max(elapsed + asked, 1.0))
             is_documented = refused.per == _MINUTE and self.is_documented(count)
             is_known = refused.per == self._own.per or refused.per <= elapsed or is_documented
@@ -178,7 +178,7 @@ class LimitEstimate:
         return self._learned.get(now)
 
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Keep to a rate that another process has learned; ``None`` for one's own again."""
+        """Use a rate that another process has learned; ``None`` returns to our own."""
         self._adopted = None
         if rate is not None:
             self._learned = Evidence()
@@ -186,7 +186,7 @@ class LimitEstimate:
         self.renew(now)
 
     def renew(self, now: float) -> None:
-        """Set ``windows`` and ``changes_at`` anew."""
+        """Recompute ``windows`` and ``changes_at``."""
         whole = self._get_whole()
         self._stated = tuple(one._replace(limit=self._get_part(one.limit)) for one in whole)
         is_raised = self._raise_limits(now)
@@ -202,7 +202,7 @@ class LimitEstimate:
         self.changes_at = min(doubts, *(one.raises_at for one in self._refused))
 
     def _raise_limits(self, now: float) -> bool:
-        """Raise the limits that refusals have lowered if it is time; return whether it was."""
+        """Raise limits that refusals have lowered, where that is due; return whether any was."""
         rate = self._get_rate_without_refusals()
         was_due = any(now >= refused.raises_at for refused in self._refused)
         for refused in self._refused:
@@ -214,7 +214,7 @@ class LimitEstimate:
         return min(map(_get_rate, others), default=self._own.rate)
 
     def _get_whole(self) -> list[Terms]:
-        """Return what the server states, for all who share the quota."""
+        """Return the limits that the server states, for all clients together."""
         return [
             Terms(one.limit or 1, one.per or self._length.seconds, "stated")
             for one in self._statements

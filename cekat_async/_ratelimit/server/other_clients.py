@@ -1,4 +1,4 @@
-"""Whether other clients use the same quota, and what is left to them. Pure."""
+"""Whether other clients use the same quota, and how much to leave to them. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["OtherClients"]
 
 # Others count as present for this many windows after they were last noticed.
 _PRESENT = 2
-# The part of the limit that is left to others, and the largest addition after they were faster.
+# A hundredth of the limit is left to others, and at most a sixtieth more after they were faster.
 _MARGIN, _MOST_CAUTION = 100, 60
 # Their rate is measured over this part of a window at least.
 _LEAST_TIME = 1 / 20
@@ -23,7 +23,7 @@ class OtherClients:
         self._caution = 0.0
 
     def are_present(self, now: float) -> bool:
-        """Whether they were noticed lately."""
+        """Whether they were noticed recently."""
         return now <= self._present_until
 
     def notice(self, now: float, per: float) -> None:
@@ -37,8 +37,8 @@ class OtherClients:
         """Measure their rate.
 
         Args:
-            theirs: Requests of theirs in the window.
-            elapsed: Seconds since it began; ``per`` if it has no beginning.
+            theirs: Their requests in the window.
+            elapsed: Seconds since the window began; ``per`` for a window without a beginning.
             per: Seconds of the window.
         """
         self._rate = theirs / max(elapsed, _LEAST_TIME * per)
@@ -48,17 +48,17 @@ class OtherClients:
         return self._rate if self.are_present(now) else 0.0
 
     def add_caution(self, limit: int) -> None:
-        """Leave them more from now on: a request was refused, because they were faster."""
+        """Leave them more from now on: one of our requests was refused because they were faster."""
         self._caution = min(2 * self._caution + 1, limit / _MOST_CAUTION)
 
     def get_margin(self, now: float, limit: int, most_remaining: int) -> float:
-        """Return what to leave to them, who may take it while our request is on its way."""
+        """Return how many requests to leave: they may use them while ours is on its way."""
         if not self.are_present(now):
             return 0.0
-        # A small bucket never holds much, so at most half of it is left to others.
+        # A small bucket never has much left, so others get at most half of it.
         return min(max(1.0, limit / _MARGIN) + self._caution, most_remaining / 2)
 
     def get_turn(self, remaining: float, until: float, now: float) -> float:
-        """Return when more is left than they will probably take until more is given back."""
+        """Return when more is left than they will probably use before the server gives more."""
         rate = self.get_rate(now)
         return until - (remaining - 1) / rate if rate and until < math.inf else -math.inf

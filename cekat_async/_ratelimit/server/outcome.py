@@ -1,4 +1,4 @@
-"""What became of a request, as far as the quota is concerned. Pure."""
+"""The outcome of a request, as far as it concerns the quota. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Outcome", "read_outcome"]
 
 
 class Outcome(NamedTuple):
-    """What the reply to a request says.
+    """What a reply shows about the quota.
 
     Attributes:
-        reported: What it reports of each quota.
-        granted: Whether the request succeeded. One that failed may not have been counted.
-        refusal: Why it was refused for being too much; ``None`` if it was not.
-        asked: Seconds without requests that a refusal asks for; ``None`` if it does not say.
+        reported: The reply's statement about each quota.
+        granted: Whether the request succeeded. The server may not have counted one that failed.
+        refusal: Why the server answered with a 429; ``None`` if it did not.
+        asked: Seconds of the pause that a refusal asks for; ``None`` if it does not.
     """
 
     reported: tuple[QuotaStatement, ...] = ()
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
     @property
     def short(self) -> list[QuotaStatement]:
-        """What it reports of quotas that concern the pace, and not the day."""
+        """The statements about short quotas, without daily ones."""
         return [one for one in self.reported if not one.is_long]
 
     def get_reset(self, default: float) -> float:
@@ -42,12 +42,12 @@ class Outcome(NamedTuple):
 
 
 def read_outcome(reply: Reply, per: float, *, trusts_headers: bool = True) -> Outcome:
-    """Return what a reply says.
+    """Return the outcome that a reply shows.
 
     Args:
         reply: The reply.
-        per: The seconds that the server's window is assumed to be long.
-        trusts_headers: Whether its rate-limit headers are read. ``Retry-After`` always is.
+        per: The assumed length of the server's window in seconds.
+        trusts_headers: Whether to read its rate-limit headers. ``Retry-After`` is always read.
     """
     reported = parse_rate_limit_headers(reply.headers) if trusts_headers else ()
     if reply.status != TOO_MANY_REQUESTS:

@@ -1,6 +1,6 @@
-"""What a 429 means. Pure.
+"""Why a server answered with a 429. Pure.
 
-A server refuses for different reasons, and only one of them says anything about the quota.
+There are several reasons, and only one of them says something about the quota.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RefusalHistory", "RefusalKind", "classify_refusal"]
 
-# Seconds. Who may come back sooner was not refused for a quota that is counted by the minute.
+# Seconds. A shorter pause cannot be about a quota that is counted per minute.
 _AT_ONCE = 1.0
-# Seconds. A server that wants nobody for longer than that has banned the client.
+# Seconds. A longer pause means that the server has banned the client.
 _BAN = 3_600.0
-# Who has to wait for longer than so many windows was not refused for the window's quota.
+# A pause of more than this many windows cannot be about the window's quota.
 _LATER = 2
-# As little as this part of the limit counts as nothing: others may have taken it by now.
+# A remainder of up to this part of the limit counts as nothing: others may have used it by now.
 _LITTLE = 1 / 50
-# What is refused so often in a row, or so often of the latest requests, is no passing overload.
+# This many refusals in a row, or this many among the latest requests, are no passing overload.
 _PERSISTENT, _OFTEN, _LATEST = 3, 5, 50
 
 
@@ -34,9 +34,9 @@ class RefusalKind(StrEnum):
 
     Attributes:
         QUOTA: The quota is used up. It concerns the limit and its window.
-        PAUSE: The server wants no requests for a while, although it reports that some are left.
-        OVERLOAD: The server has too much to do at this moment: it may be asked again at once.
-        BAN: The server wants no requests for more than an hour, such as after the day's quota.
+        PAUSE: The server asks for a pause, although it reports that requests are left.
+        OVERLOAD: The server is busy at this moment: the client may retry at once.
+        BAN: The server asks for a pause of more than an hour, such as after the daily quota.
     """
 
     QUOTA = "quota"
@@ -51,9 +51,9 @@ def classify_refusal(
     """Return why a request was refused.
 
     Args:
-        reported: What the reply reports of each quota.
+        reported: The reply's statement about each quota.
         asked: The seconds of its ``Retry-After``; ``None`` without one.
-        per: Seconds of the window that the reports are about.
+        per: Seconds of the window that the statements are about.
     """
     if (asked or 0.0) > _BAN or any(one.is_long and one.remaining == 0 for one in reported):
         return RefusalKind.BAN
@@ -77,8 +77,8 @@ class RefusalHistory:
     Attributes:
         counts: How many there were of each kind.
         latest: The kind of the latest; ``None`` if there was none.
-        at: When the latest one arrived that showed something new.
-        in_a_row: How many came one after another, each of a request sent after the last.
+        at: When the latest refusal arrived that showed something new.
+        in_a_row: Refusals in a row, each of a request that was sent after the one before.
     """
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class RefusalHistory:
         self._latest.append(True)
 
     def is_news(self, sent: float, now: float) -> bool:
-        """Whether a refusal shows something new: not if it was sent before the last that did."""
+        """Whether a refusal is new: its request was sent after the last new refusal arrived."""
         if sent <= self.at:
             return False
         self.at = now
@@ -106,7 +106,7 @@ class RefusalHistory:
         return True
 
     def note_grant(self, sent: float) -> None:
-        """Record a grant of a request that was sent at that time."""
+        """Record that a request which was sent at that time was granted."""
         self._latest.append(False)
         if sent > self.at:
             self.in_a_row = 0

@@ -1,4 +1,4 @@
-"""The limit that refusals show, where nothing is stated or what is stated is wrong. Pure."""
+"""The limit that refusals show, if none is stated or the stated one is wrong. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections import deque
 
 __all__ = ["RefusedLimit"]
 
-# The limit is raised again once this many windows have passed without a refusal. If it is refused
-# when it has been raised, they become four times as many. The first step is a fiftieth of the
-# limit, and each further one is twice as large.
+# The limit is raised again after this many windows without a refusal. If the raised limit is
+# refused, the next attempt waits four times as long. The first step is a fiftieth of the limit, and
+# each further step is twice as large.
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 32
 _FIRST_STEP = 1 / 50
 # This part of a limit is nearly all of it.
 _NEARLY = 0.95
-# A limit that is refused again is lowered by this part at least.
+# If a limit is refused again, it is lowered by at least this part.
 _LEAST_CUT = 1 / 10
 # Two refusals within this many windows lower the limit.
 _REPEATED = 2
-# The most that was granted in a window is remembered for this many windows, each in as many parts.
+# The most requests granted in a window are remembered for this many windows, each in 8 parts.
 _MEMORY, _PARTS = 4, 8
 
 
@@ -42,7 +42,7 @@ class RefusedLimit:
         self._patience, self._step = _PATIENCE, 1
         self._refused_at = -math.inf
         self._granted_before_refusal = 0
-        # The most that was granted in a window that ended in a part of time, and the part's begin.
+        # For each part of time: its beginning, and the most granted in a window that ended in it.
         self._granted: deque[tuple[float, int]] = deque(maxlen=_MEMORY * _PARTS)
 
     def record_granted(self, count: int, now: float) -> None:
@@ -54,10 +54,10 @@ class RefusedLimit:
             self._granted.append((now, count))
 
     def explains(self, granted: int, ceiling: int, now: float) -> bool:
-        """Whether the window explains a refusal after so many grants in it.
+        """Whether this window explains a refusal after ``granted`` grants in it.
 
-        It does if it has been lowered already, if it never held as many before, or if it held about
-        as many at the last refusal, although ``ceiling`` allows more.
+        It does in three cases: its limit has been lowered already, it never had as many grants
+        before, or it had about as many at the last refusal although ``ceiling`` allows more.
         """
         earlier = [count for begin, count in self._granted if begin <= now - self.per]
         before = self._granted_before_refusal
@@ -67,9 +67,9 @@ class RefusedLimit:
         return self.limit < math.inf or is_most or (is_same and is_below)
 
     def lower(self, granted: int, now: float, *, at_once: bool = False) -> None:
-        """Lower the limit to what was granted in the window, if that is the second refusal.
+        """Lower the limit to what was granted in the window, at the second refusal.
 
-        ``at_once`` says that one refusal is enough. It is, if the limit has just been raised.
+        One refusal is enough with ``at_once``, or if the limit has just been raised.
         """
         is_repeated = now < self._refused_at + _REPEATED * self.per
         before, self._granted_before_refusal = self._granted_before_refusal, granted
@@ -79,7 +79,7 @@ class RefusedLimit:
             self._set_limit(self._known, now)
         elif is_repeated or at_once:
             possible = max(1, granted, before)
-            if possible >= self.limit:  # then it was too much after all
+            if possible >= self.limit:  # the server refused even the lowered limit
                 possible = max(1, int(self.limit * (1 - _LEAST_CUT)))
             self._set_limit(possible, now)
 
@@ -89,7 +89,7 @@ class RefusedLimit:
         self._step = max(1, int(_FIRST_STEP * self.limit))
 
     def raise_limit(self, ceiling: float, now: float) -> None:
-        """Raise the limit by a step if the time has come; forget it at ``ceiling``."""
+        """Raise the limit by a step if that is due; forget the limit at ``ceiling``."""
         if now >= self.raises_at:
             self.limit += self._step
             self._step *= 2

@@ -1,4 +1,4 @@
-"""What the server would still grant now, by its newest report, and what others need of it. Pure."""
+"""How many requests the server would grant now, and how many of them others need. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Remaining"]
 
-# ``remaining: 0`` is tested this many times a window, if it is doubtful.
+# If ``remaining: 0`` is doubtful, it is tested this many times a window.
 _PROBES = 60
-# At least this part of the pace is kept beside others: its replies show what they take.
+# At least this part of the pace is kept while others are present: only replies show what they use.
 _LEAST_PART = 1 / 20
-# What others leave beyond their usual part is used up during this part of a window.
+# A surplus that others leave is used up during this part of a window.
 _SURPLUS_TIME = 1 / 2
 
 
@@ -44,15 +44,15 @@ class Remaining:
         self._others = OtherClients()
 
     def set_terms(self, pace: Terms, per: float) -> None:
-        """Compute with another pace and window from now on."""
+        """Use another pace and window from now on."""
         self._pace, self._per = pace, per
 
     def get_reported(self, now: float) -> int | None:
-        """Return what the server last reported as left; ``None`` if that is not valid any more."""
+        """Return what the server last reported as left; ``None`` if that is outdated."""
         return int(self._server.remaining) if self.is_valid(now) else None
 
     def is_valid(self, now: float) -> bool:
-        """Whether the newest report counts."""
+        """Whether the newest report is trusted and current."""
         is_trusted = now >= self._reliability.trusts_zero_from
         return is_trusted and self._server.is_current(now, self._per)
 
@@ -61,20 +61,20 @@ class Remaining:
         return self._server.get_expiry(self._per)
 
     def allows_burst(self, now: float) -> bool:
-        """Whether what is left may be used at once, for it is reported and nobody else needs it."""
+        """Whether a burst may use what is left: it is reported, and no other client needs it."""
         is_trusted = self.is_valid(now) and now >= self._reliability.trusts_remaining_from
         return is_trusted and not self._others.are_present(now)
 
     def is_all_ours(self, now: float) -> bool:
-        """Whether this client alone has used what is missing.
+        """Whether this client alone has used the missing part of the quota.
 
-        Then the sent log knows when it is given back, more exactly than the reset, which may be up
-        to two seconds late.
+        The sent log then shows when it is given back. It is more exact than the reset, which may be
+        up to two seconds late.
         """
         return not self._server.is_continuous and not self._others.are_present(now)
 
     def get(self, now: float) -> float:
-        """Return how many requests the server would still grant; infinite if it does not report."""
+        """Return how many requests the server would still grant; infinite without a report."""
         if not self.is_valid(now):
             return math.inf
         server = self._server
@@ -83,7 +83,7 @@ class Remaining:
         return remaining + self._count_given_back(now) if server.is_continuous else remaining
 
     def get_time_of_more(self, remaining: float, now: float) -> tuple[float, bool]:
-        """Return when more is left, after nothing was, and whether that is a test of the report."""
+        """Return when a request is possible again, and whether it tests a doubtful report."""
         if self._is_zero_doubtful(now):
             return self._server.received_at + self._per / _PROBES, True
         end = self._server.resets_at
@@ -92,7 +92,7 @@ class Remaining:
         refill = self._get_refill_rate()
         refilled = now + (1 - remaining) / refill if refill else math.inf
         at = min(refilled, self._sent.next_free(now, self._per))
-        # All should be given back by then; one request tests that, and not many.
+        # Everything should be given back by then. A single request tests that.
         return (at if self._sent.in_flight else min(at, end)), False
 
     def is_used_up(self) -> bool:
@@ -100,20 +100,20 @@ class Remaining:
         return not self._server.is_continuous and self._server.remaining <= 0
 
     def get_turn_beside_others(self, remaining: float, now: float) -> float:
-        """Return when more is left than others will probably take until it is given back."""
+        """Return when more is left than others will probably use before it is given back."""
         until = self._server.resets_at
         if self._server.is_continuous:
             if now >= self._sent.began_at + self._per:
-                return -math.inf  # as many of theirs as they take are given back by now
+                return -math.inf  # after a full window, they get back as many as they use
             until = self._sent.next_free(now, self._per)
         return self._others.get_turn(remaining, until, now)
 
     def get_least_pace(self) -> float:
-        """Return the requests a second that are sent beside others in any case."""
+        """Return the requests a second that this client sends however much others use."""
         return self._pace.rate * _LEAST_PART
 
     def get_pace_beside_others(self, remaining: float, now: float) -> float:
-        """Return the requests a second that are left to this client in a continuous quota."""
+        """Return the requests a second that others leave to this client in a continuous quota."""
         theirs = self._others.get_rate(now)
         if not theirs or not self._server.is_continuous:
             return math.inf
@@ -121,7 +121,7 @@ class Remaining:
         return max(self._pace.rate - theirs + surplus, self.get_least_pace())
 
     def get_rest_of_window(self, remaining: float, now: float) -> tuple[float, float]:
-        """Return how many requests are left to this client in a fixed window, and until when."""
+        """Return how many requests others leave to this client in a fixed window, and its end."""
         if self._server.is_continuous:
             return math.inf, math.inf
         end = self._server.resets_at - RESET_SLACK
@@ -134,11 +134,11 @@ class Remaining:
         if reported.remaining is None:
             return
         if self._server.is_continuous and not was_continuous:
-            # A small bucket looks like a window of which others have taken most.
+            # A small bucket had looked like a window that others have mostly used.
             self._others.forget()
         self._look_for_others(reported, reported.remaining, permit, now)
         if not refused:
-            # A server that never reported anything else may be wrong, unless the limit is 1.
+            # A server that only ever reported 0 may be wrong, unless the limit is 1.
             is_always_zero = self._server.most_remaining == 0 and self._pace.limit > 1
             after_zero = is_always_zero or permit.remaining < 1
             self._reliability.record_grant(
@@ -157,9 +157,9 @@ class Remaining:
         self._others.add_caution(self._pace.limit)
 
     def _count_given_back(self, now: float) -> float:
-        """Return how many were given back since the newest report of a continuous quota.
+        """Return how many requests were given back since the newest report of a continuous quota.
 
-        That is what was measured, or what was ours, but no faster than our pace.
+        It is the measured refill, or our own expired requests, but no faster than our pace.
         """
         expired = self._sent.count_expired(now, self._per)
         expired -= self._sent.count_expired(self._server.received_at, self._per)
@@ -167,8 +167,8 @@ class Remaining:
         return max(self._get_refill_rate() * time, min(expired, 1 + self._pace.rate * time))
 
     def _get_refill_rate(self) -> float:
-        """Return how fast a continuous quota refills, less what others take."""
-        # A full bucket does not show how much more would have been given back.
+        """Return how fast a continuous quota refills, minus what others use."""
+        # A full bucket hides how fast it would refill.
         most, server = self._pace.rate, self._server
         return most if server.is_full else min(server.get_refill_rate(), most)
 
@@ -188,13 +188,13 @@ class Remaining:
     def _look_for_others(
         self, reported: QuotaStatement, remaining: int, permit: Permit, now: float
     ) -> None:
-        """Notice others, if more is missing from the server's quota than can be ours."""
+        """Notice other clients, if more of the quota is used than this client can have used."""
         if reported.limit is None:
             return
         is_continuous = self._server.is_continuous
         # A bucket may be smaller than the limit.
         whole = self._server.most_remaining + 1 if is_continuous else reported.limit
-        # Ours are at most those in the window when this one was sent, and those sent since.
+        # At most these are ours: in the window when this request was sent, or sent since.
         ours = self._sent.total - self._sent.count_expired(permit.sent, self._per)
         theirs = min(whole, reported.limit) - remaining - ours
         if theirs > 1:

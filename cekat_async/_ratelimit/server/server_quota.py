@@ -1,7 +1,7 @@
-"""What the server reports as left of its quota, and whether that can be relied on. Pure.
+"""The server's report of what is left of its quota, and whether it is reliable. Pure.
 
-What "remaining" means depends on how the server counts, which it does not say. Two kinds behave
-differently enough to matter, and their resets tell them apart:
+The meaning of "remaining" depends on how the server counts, which it does not state. Two kinds
+differ enough to matter, and their resets show which one it is:
 
 - a *fixed window* ends: its reset stays the same, and until then nothing is given back;
 - a *continuous* quota (a sliding window, a bucket) gives back all the time: its reset moves along.
@@ -24,11 +24,11 @@ RESET_SLACK = 1.0
 
 # Seconds by which two reports of one reset may differ.
 _TOLERANCE = 1.5
-# Of a window that is shorter than so many seconds, a reset in whole seconds says too little.
+# If the window is shorter than this many seconds, a reset in whole seconds is too coarse.
 _SHORT_WINDOW = 4 * _TOLERANCE
 # How many resets must have moved along before a quota counts as continuous.
 _MOVES = 3
-# Over how many reports the refill is measured: enough to be steady, and few enough to see it stop.
+# The refill is measured over this many reports: many for a steady value, few to see it stop.
 _LONG, _SHORT = 64, 8
 
 # After this many grants in a row despite ``remaining: 0``, that header is ignored.
@@ -38,7 +38,7 @@ _DISTRUST = 10
 
 
 class ServerQuota:
-    """The server's newest report, as far as one can tell which that is.
+    """The server's newest report. Replies may arrive out of order.
 
     Attributes:
         remaining: Requests left, by that report.
@@ -90,14 +90,14 @@ class ServerQuota:
         if reported.limit != self._limit:
             self._limit, self.most_remaining = reported.limit, 0
         self.most_remaining = max(self.most_remaining, reported.remaining)
-        # What is left and what was taken, together, grow by what is given back.
+        # The sum of remaining and used requests grows by what is given back.
         self._levels.append((now, reported.remaining + self._replies))
         resets_at = now + (per if reported.reset is None else reported.reset)
         if reported.reset is None or per < _SHORT_WINDOW:
-            # There is no window whose end could be waited for: it is not stated, or too coarsely.
+            # The end of the window is not stated, or too coarse to wait for.
             self._moves = _MOVES
         else:
-            # A reset is stated at some time on the way back, and counted from the end of it.
+            # The server computed the reset before the reply arrived, up to one round trip ago.
             self._detect_kind(resets_at, _TOLERANCE + (now - permit.sent), per)
         if not self._is_newer(reported.remaining, resets_at, permit.sent, now):
             return False
@@ -106,7 +106,7 @@ class ServerQuota:
         return True
 
     def get_refill_rate(self) -> float:
-        """Return how many requests a second were given back lately, less what others took."""
+        """Return how many requests a second were given back recently, minus what others used."""
         if len(self._levels) < _SHORT:
             return 0.0
         end, level = self._levels[-1]
@@ -125,8 +125,8 @@ class ServerQuota:
             return sent >= self._sent_at
         if now >= self.resets_at or sent >= self.received_at:
             return True
-        # Both were under way at once. In one window the smaller is the newer one; else the window
-        # that ends later is.
+        # Both requests were in flight at once. In the same window, the smaller report is newer.
+        # Otherwise the report of the later window is newer.
         drift = resets_at - self.resets_at
         return drift > _TOLERANCE or (drift >= -_TOLERANCE and remaining < self.remaining)
 
@@ -146,8 +146,8 @@ class ServerQuota:
 class HeaderReliability:
     """Compares what the server reports with what it does.
 
-    A server may report requests as left that it refuses, or none although it grants them. Neither
-    may stop the client, nor get it refused again and again.
+    A server may refuse requests that it reports as left, or grant requests that it reports as used
+    up. Neither may stop the client, or cause endless refusals.
 
     Attributes:
         trusts_remaining_from: From when on a large ``remaining`` counts.
@@ -175,7 +175,7 @@ class HeaderReliability:
             self.contradictions, self._distrust = 0, 2 * self._distrust
 
     def confirm_zero(self, now: float, per: float) -> None:
-        """Test ``remaining: 0`` no more for a while: the server refused the request that did."""
+        """Stop testing ``remaining: 0`` for a while: the server refused the test."""
         self.probes_from = now + _DISTRUST * per
 
     def distrust_remaining(self, now: float, per: float) -> None:

@@ -1,17 +1,17 @@
 """How long the server's window is, as far as its replies show. Pure.
 
-Many servers state a limit and not the seconds it is meant for. The reader of the number has a
-guess, such as a minute, and each report can prove that guess too long: it shows how many requests
-the server remembers at most, so all older ones of ours are forgotten. What that proves depends on
-how the server counts, which it does not say either:
+Many servers state a limit without the length of its window. The client starts with a guess, such as
+a minute. Each report can prove the guess too long, because it shows how many requests the server
+still counts: all older ones have left the window. The conclusion depends on how the server counts,
+which it does not state either:
 
-- in a *sliding* window, the window is shorter than the age of a request that is forgotten;
-- *fixed* windows end when they forget: a window is no longer than the time between two such ends,
-  and than the rest that is stated right after one;
-- a *bucket* is refilled: it gives back ``limit`` requests in one window.
+- a *sliding* window is shorter than the age of a request that has left it;
+- *fixed* windows end when requests leave them: a window is no longer than the time between two such
+  ends, or than the reset that is stated right after one;
+- a *bucket* is refilled with ``limit`` requests per window.
 
 :class:`WindowLength` keeps the longest window that each of the three still allows, and assumes the
-longest of these. Others who use the same quota only hide evidence, because they make less remain.
+longest of these. Other clients can only hide evidence, because they reduce ``remaining``.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "WindowLength"]
 
-# A guess is given up only for a window that is shorter by more than a tenth.
+# The guess is replaced only by a window that is shorter by more than a tenth.
 _CLEARLY = 0.9
 # A window is at least as long as the time until its reset.
 _GROWTH = 1.1
 # A reset is rounded to whole seconds, up or down.
 _ROUNDING = 1.0
-# How many ends of windows, and reports, later ones are compared with.
+# New ends of windows, and new reports, are compared with this many earlier ones.
 _ENDS, _REPORTS = 32, 16
-# How many reports are kept: many may arrive while a request is on its way.
+# Reports to keep: many may arrive while a request is on its way.
 _MOST_REPORTS = 256
-# The refill of a bucket is measured over this many requests at least.
+# The refill of a bucket is measured over at least this many requests.
 _ROUND = 8
 # It is assumed to be faster while the bucket does not run low, although we use most of the limit.
 _LITTLE, _MOST, _LEAST_STEP = 0.4, 0.8, 0.95
-# A window that was assumed too short is taken to be longer by this part, for so many guesses.
+# If the window was assumed too short, it is lengthened by this part, for this many guessed windows.
 _FIRST_EXCESS, _DOUBT = 0.1, 2
 
 
 class Report(NamedTuple):
-    """What the reply to a granted request reports.
+    """The report in the reply to a granted request.
 
     Attributes:
         limit: Requests per window.
@@ -67,11 +67,12 @@ class Report(NamedTuple):
 class WindowLength:
     """The longest window in seconds that the reports of one limit still allow.
 
-    It is never shorter than the server's, except while a bucket is asked for more. That assumes:
+    It is never shorter than the server's window, except while a bucket is tested for a faster
+    refill. This assumes:
 
-    - the server counts in one of the three ways, and a bucket holds as many as the limit;
+    - the server counts in one of the three ways, and a bucket has as many tokens as the limit;
     - the window is not longer than the guess;
-    - the way there and the way back each take at least half of ``quickest``;
+    - each way takes at least half of ``quickest``;
     - a stated reset is wrong by less than a second.
 
     Args:
@@ -83,7 +84,7 @@ class WindowLength:
         self.restart()
 
     def restart(self, limit: int = 0) -> None:
-        """Return to the guess, and forget all evidence."""
+        """Start over with the guess, without evidence."""
         self._limit = limit
         self._shortest, self._shortest_until = SHORTEST_WINDOW, math.inf
         self._excess = _FIRST_EXCESS
@@ -100,7 +101,7 @@ class WindowLength:
         return longest if longest < _CLEARLY * self._guess else self._guess
 
     def lengthen(self, now: float) -> None:
-        """Assume a window that is longer by a tenth, the next time by two tenths, and so on."""
+        """Assume a window that is longer by a tenth, then by two tenths, four tenths and so on."""
         self._shortest = self.seconds * (1 + self._excess)
         self._shortest_until = now + _DOUBT * self._guess
         self._excess *= 2
@@ -116,16 +117,16 @@ class WindowLength:
 
         Args:
             report: The report.
-            quickest: Seconds of the quickest exchange so far, which took their time on the way.
-            in_flight: Requests that had no reply yet when it arrived.
-            used: Requests of ours in the window that is assumed.
+            quickest: Seconds of the quickest round trip so far.
+            in_flight: Requests without a reply when the report arrived.
+            used: Our requests in the assumed window.
         """
         self.extend((report.reset or 0.0) - 2 * _ROUNDING)
         if report.limit != self._limit:
             self.restart(report.limit)
         if report.received > self._shortest_until:
             self._shortest, self._shortest_until = SHORTEST_WINDOW, math.inf
-        # Perhaps the server reports what was left before it counted the request.
+        # The server may have computed ``remaining`` before it counted the request.
         remembered = report.limit - report.remaining + 1
         forgotten_sent = self._granted.find_forgotten(report.sent, remembered)
         if forgotten_sent is not None:
@@ -140,7 +141,7 @@ class WindowLength:
 
 
 class _GrantedRequests:
-    """The requests that the server has certainly counted, in the order of their replies."""
+    """Requests that the server has certainly counted, in the order of their replies."""
 
     def __init__(self) -> None:
         self._sent: list[float] = []
@@ -154,34 +155,34 @@ class _GrantedRequests:
     def add(self, report: Report) -> None:
         self._sent.append(report.sent)
         self._received.append(report.received)
-        # A report may remember as many as its limit, and as many again may be in flight.
+        # The server may still count as many as the limit, and as many again may be in flight.
         if len(self._sent) > 4 * report.limit + _REPORTS:
             half = len(self._sent) // 2
             del self._sent[:half], self._received[:half]
             self._deleted += half
 
     def count_settled(self, at: float) -> int:
-        """Return how many had a reply by then."""
+        """Return how many had a reply at that time."""
         return self._deleted + bisect_right(self._received, at)
 
     def find_forgotten(self, sent: float, remembered: int) -> float | None:
-        """Return when a request was sent at the earliest that the server has forgotten.
+        """Return the earliest time at which a request was sent that the server does not count now.
 
         Args:
-            sent: When the request was sent whose reply shows it. Only what was settled by then is
-                certain to be counted.
-            remembered: Requests that the server remembers at most, that one included.
+            sent: When the reporting request was sent. Only requests that were settled by then were
+                certainly counted.
+            remembered: How many requests the server counts at most, the reporting one included.
 
         Returns:
-            ``None`` if it may remember all of them.
+            ``None`` if the server may still count all of them.
         """
         end = bisect_right(self._received, sent)
-        # The request itself is remembered, so one of the last ``remembered`` before it is not.
+        # The reporting request is counted, so one of the last ``remembered`` before it is not.
         return min(self._sent[end - remembered : end]) if end >= remembered else None
 
 
 class _GivenBack(NamedTuple):
-    """How many requests were given back at least from one report to another."""
+    """The least number of requests that were given back between two reports."""
 
     requests: int
     before: Report
@@ -189,22 +190,22 @@ class _GivenBack(NamedTuple):
 
 
 class _Levels:
-    """The last reports as they arrived, and how many requests may have been counted by then."""
+    """The last reports, each with the most requests that the server may have counted by then."""
 
     def __init__(self) -> None:
         self._reports: list[tuple[Report, int]] = []
 
     def add(self, report: Report, counted: int) -> None:
-        """Keep a report; at most ``counted`` requests were counted by then."""
+        """Keep a report. The server had counted at most ``counted`` requests by then."""
         self._reports.append((report, counted))
         if len(self._reports) > _MOST_REPORTS:
             del self._reports[: _MOST_REPORTS // 2]
 
     def compare(self, report: Report, counted: int) -> list[_GivenBack]:
-        """Compare a report with each before; at least ``counted`` other requests were counted.
+        """Compare a report with earlier ones. At least ``counted`` other requests were counted.
 
-        Only those count that arrived before its request was sent. The server may have made the
-        others later, when strangers had taken more.
+        Only reports that arrived before its request was sent are comparable. The server may have
+        made the others later, after other clients had used more.
         """
         end = bisect_right(self._reports, report.sent, key=lambda one: one[0].received)
         return [
@@ -214,15 +215,15 @@ class _Levels:
 
 
 class _FixedWindows:
-    """The longest fixed window that is possible."""
+    """The longest fixed window that the reports allow."""
 
     def __init__(self, longest: float) -> None:
         self.longest = longest
-        # Between each of these pairs of times a window has ended; they do not overlap.
+        # A window has ended between each of these pairs of times. The pairs do not overlap.
         self._ends: deque[tuple[float, float]] = deque(maxlen=_ENDS)
 
     def record(self, given_back: Iterable[_GivenBack]) -> None:
-        """Record that a window has ended wherever something was given back."""
+        """Record the end of a window for each pair of reports with requests given back."""
         ends = [one for one in given_back if one.requests > 0]
         if not ends:
             return
@@ -231,14 +232,14 @@ class _FixedWindows:
         if last.after.reset is not None:
             self.longest = min(self.longest, end - begin + last.after.reset + _ROUNDING)
         if self._ends and begin < self._ends[-1][1]:
-            return  # perhaps the same end
+            return  # it may be the same end
         for place, (first, _) in enumerate(self._ends):
             self.longest = min(self.longest, (end - first) / (len(self._ends) - place))
         self._ends.append((begin, end))
 
 
 class _Bucket:
-    """The longest time in which a bucket may give back as many requests as its limit."""
+    """The longest time in which a bucket may refill completely."""
 
     def __init__(self, longest: float) -> None:
         self.longest = self._bound = self._guess = longest
@@ -249,17 +250,16 @@ class _Bucket:
 
     def record(self, given_back: Iterable[_GivenBack], quickest: float) -> None:
         for requests, before, after in given_back:
-            # What was left is rounded down.
+            # ``remaining`` is rounded down.
             if requests > 1:
                 seconds = max(0.0, after.received - before.sent - quickest)
                 self._bound = min(self._bound, after.limit * seconds / (requests - 1))
         self.longest = min(self.longest, self._bound)
 
     def ask_for_more(self, report: Report, total: int, *, is_limited: bool) -> None:
-        """Assume less time, if the bucket does not run low although we ask for all that we may.
+        """Assume a faster refill, if the bucket does not run low although we use all we may.
 
-        Of a full bucket no more can be seen than it is asked for. Of one that is not full, all
-        that it gives back can be seen.
+        A full bucket hides how fast it refills. A bucket that is not full shows all of it.
         """
         first, self._first = self._first, self._first or report
         if first is None:

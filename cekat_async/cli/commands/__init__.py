@@ -1,5 +1,5 @@
-"""What each command does, imported when it runs so that ``--help`` stays fast.
+"""The work of each command, imported when it runs so that ``--help`` stays fast.
 
-Start with ``export.py``, which runs ``cekat export``. The modules named ``export_*`` hold what
-only that command needs.
+Start with ``export.py``, which runs ``cekat export``. Only that command needs the modules named
+``export_*``.
 """

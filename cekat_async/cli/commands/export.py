@@ -193,12 +193,12 @@ class _ExportCommand:
         self, export: Export, conversations: int | None, code: ExitCode
     ) -> str:
         if export.checkpoint is None:
-            return "not finished, and nothing is kept: --checkpoint FILE would keep it"
+            return "not finished, and nothing is saved. Use --checkpoint FILE to be able to resume"
         number = export.kept if conversations is None else conversations
         kept = pluralize(number, "record" if conversations is None else "conversation")
         where = f"{kept} {'is' if number == 1 else 'are'} in {export.checkpoint}"
         if code is ExitCode.REPLACEMENT_REFUSED:
-            return f"not written, but not lost: {where}"
+            return f"nothing was written, but nothing is lost: {where}"
         restarts = self._request.run_options["restart"]
-        again = "the same command without --restart" if restarts else "the same command"
-        return f"not finished: {where}; {again} goes on"
+        again = "the same command without --restart" if restarts else "the same command again"
+        return f"not finished: {where}. To resume, run {again}"

@@ -66,7 +66,7 @@ def _require_typed_target(context: click.Context) -> None:
     """Refuse to write sandbox data to the target of the settings."""
     if context.params["sandbox"] and not is_typed(context, "target"):
         raise click.UsageError(
-            "--sandbox needs a TARGET that is typed: that of the settings is for what is real.",
+            "With --sandbox, type the TARGET: sandbox data must not replace a real export.",
             context,
         )
 
@@ -85,9 +85,9 @@ def _require_possible_on_stdout(
     if target != STDOUT:
         return
     if options["incremental"] and is_typed(context, "incremental"):
-        raise click.UsageError("--incremental means nothing with -: use --full.", context)
+        raise click.UsageError("--incremental cannot be used with -. Use --full.", context)
     if options["restart"] and not options["checkpoint"]:
-        raise click.UsageError("--restart means nothing with -, without --checkpoint.", context)
+        raise click.UsageError("--restart with - needs --checkpoint.", context)
 
 
 def _get_sink_options(
@@ -109,7 +109,7 @@ def _get_sink_options(
 
 
 def _has_no_use(context: click.Context, name: str, targets: str) -> click.UsageError:
-    return click.UsageError(f"{format_option(name)} is for {targets}: it has no use here.", context)
+    return click.UsageError(f"{format_option(name)} is only for {targets}: leave it out.", context)
 
 
 def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
@@ -118,7 +118,7 @@ def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
         # One that was typed overrides the other one if that is from the settings.
         order = get_precedence(context, "inbox") - get_precedence(context, "by_inbox")
         if order == 0:
-            raise ConfigurationError("--by-inbox means all inboxes: leave it out, or --inbox")
+            raise ConfigurationError("--by-inbox reads all inboxes: leave out either it or --inbox")
         inboxes, by_inbox = (inboxes, False) if order > 0 else ((), True)
     return build_filters(
         inboxes,

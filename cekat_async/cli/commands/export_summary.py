@@ -57,7 +57,7 @@ def _describe_kept(partition: Partition) -> str:
     """Return how much of a failed inbox the target keeps from an earlier export."""
     if partition.as_of is None:
         return ""
-    kept = "what was there is kept"
+    kept = "its earlier conversations are kept"
     if partition.carried:
         verb = "is" if partition.carried == 1 else "are"
         kept = f"{pluralize(partition.carried, 'conversation')} {verb} kept"

@@ -27,8 +27,8 @@ agent_option = option(
     cls=SingleOption,
     **text(
         "NAME",
-        "Only this agent, by id or name. The API cannot filter by agent: this reads all "
-        "conversations until -n are found.",
+        "Only this agent, by id or name. The API cannot filter by agent, so this reads "
+        "conversations until it finds N.",
     ),
 )
 maximum_option = option(
@@ -39,14 +39,14 @@ maximum_option = option(
     type=click.IntRange(min=1),
     metavar="N",
     show_default=f"{DEFAULT_ROWS} in a table, all otherwise",
-    help="At most this many.",
+    help="Show at most N.",
 )
 json_option = option(
     "--json",
     "as_json",
     group=OptionGroup.HOW_TO_SHOW,
     is_flag=True,
-    help="JSON Lines as the API sent them, as in a pipe.",
+    help="Write JSON Lines as the API sent them, as in a pipe.",
 )
 
 
@@ -81,6 +81,6 @@ def columns_option(kind: RecordKind) -> Callable[[F], F]:
         type=parse,
         metavar="A,B,...",
         shell_complete=complete,
-        help="Other columns, by their names; '--columns help' lists them. In a pipe their values "
-        "are separated by tabs.",
+        help="Show these columns. '--columns help' lists them. In a pipe, tabs separate the "
+        "values.",
     )

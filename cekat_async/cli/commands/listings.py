@@ -120,10 +120,10 @@ class _Conversations:
             _report_nothing(self._reporter, "conversation", self._view, read)
         elif is_shown and self._found > wanted:
             self._reporter.report(
-                f"these are the first {wanted:,}: -n N shows more, a pipe gets all"
+                f"only the first {wanted:,} are shown. Use -n N for more, or a pipe for all"
             )
         elif is_shown and self._view.agent:
-            more = ": -n N finds more" if self._found == wanted else ""
+            more = ". Use -n N for more" if self._found == wanted else ""
             self._reporter.report(f"{self._found:,} found in {self._describe_read()}{more}")
 
     def _find(self, maximum: int | None) -> AsyncGenerator[Sequence[Conversation], None]:

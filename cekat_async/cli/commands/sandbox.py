@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_sandbox"]
 
-_BANNER = """The sandbox is up; Ctrl-C ends it.
+_BANNER = """The sandbox is running. Press Ctrl-C to stop it.
 
   export CEKAT_BASE_URL={base_url}
   export CEKAT_API_KEY={api_key}
@@ -34,7 +34,7 @@ async def run_sandbox(reporter: Reporter, rate: RateLimit | None, **options: Any
             sandbox = await stack.enter_async_context(make_sandbox(rate, **options))
         except OSError as error:
             reason = os.strerror(error.errno or 0)
-            raise ConfigurationError(f"cannot listen at port {options['port']}: {reason}") from None
+            raise ConfigurationError(f"cannot listen on port {options['port']}: {reason}") from None
         banner = _BANNER.format(
             base_url=sandbox.base_url, api_key=sandbox.api_key, curl=sandbox.curl()
         )
@@ -42,4 +42,4 @@ async def run_sandbox(reporter: Reporter, rate: RateLimit | None, **options: Any
         # Ctrl-C is the normal way to end a sandbox, not an interruption.
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
-    reporter.report("the sandbox has ended")
+    reporter.report("the sandbox has stopped")
