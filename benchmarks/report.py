@@ -60,7 +60,8 @@ _IMAGE = "![CPU for each conversation of a walk, in microseconds](benchmarks.svg
 _REPEAT = """## To repeat this
 
 ```sh
-python3 -m venv .venv && .venv/bin/pip install -e '.[bench]'
+python3 -m venv .venv && .venv/bin/pip install --upgrade pip
+.venv/bin/pip install -e '.[test]' --group bench
 .venv/bin/python benchmarks/run.py --write
 ```
 
