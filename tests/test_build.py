@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import cekat_async
+
 ROOT = Path(__file__).parent.parent
 ADDRESS = "https://example.org/team/project"
 README = """\
@@ -35,7 +37,7 @@ def copy_project(folder, address, readme=README):
     package = folder / "cekat_async"
     package.mkdir()
     for name in ("__init__.py", "_version.py"):
-        shutil.copy(ROOT / "cekat_async" / name, package)
+        shutil.copy(Path(cekat_async.__file__).with_name(name), package)
     settings = folder / "pyproject.toml"
     text = settings.read_text(encoding="utf-8")
     assert len(re.findall(r"^address = ", text, re.MULTILINE)) == 1
