@@ -1,4 +1,4 @@
-"""What all tests get: a clean environment, and a check that nothing is left running."""
+"""Fixtures for all tests: a clean environment, and a check that no task is left running."""
 
 import gc
 import inspect
@@ -15,9 +15,9 @@ from support.parts import make_client
 from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
-# A busy machine is no failure: no example has a deadline, and slow generation of examples is fine.
-# In CI a short run tries the same examples each time: new ones are for developers and long runs to
-# find, and must not fail somebody else's change.
+# A busy machine is no failure: no example has a deadline, and slow generation is allowed. In CI a
+# short run tries the same examples each time. Developers and long runs try new ones, so that a new
+# example does not fail an unrelated change.
 settings.register_profile(
     "calm",
     deadline=None,
@@ -29,17 +29,17 @@ settings.load_profile("calm")
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from looking at thousands of collected tests again and again."""
+    """Keep the garbage collector from scanning thousands of collected tests repeatedly."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals_reach_processes() -> Iterator[None]:
-    """Give the processes that tests start the default action of each signal we ignore.
+    """Give child processes the default action of each signal that this process ignores.
 
-    A process inherits ignored signals: Ctrl-C in a background job, a hangup under nohup. It does
-    not inherit handlers. A handler that does nothing keeps this process as deaf as it was.
+    A process inherits ignored signals: Ctrl-C in a background job, a hangup under nohup. It
+    does not inherit handlers. A handler that does nothing ignores the signal here all the same.
     """
     python_ignores = {signal.SIGPIPE, signal.SIGXFSZ} if os.name == "posix" else set()
     ignored = [
@@ -56,10 +56,10 @@ def _signals_reach_processes() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _processes_share_bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let processes that tests start compile the package once, not once for each process.
+    """Let child processes compile the package once, not once per process.
 
-    They do so anyway unless the environment says that no bytecode is written. Then they write it
-    into a temporary folder, and the source tree stays as it is.
+    They do so anyway unless the environment forbids bytecode files. In that case they write
+    them into a temporary folder, and the source tree is not changed.
     """
     with pytest.MonkeyPatch.context() as environment:
         if os.environ.get("PYTHONDONTWRITEBYTECODE"):
@@ -70,7 +70,7 @@ def _processes_share_bytecode(tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a developer's key, proxies, passwords and pytest options from having a say."""
+    """Remove a developer's key, proxies, passwords and pytest options from the environment."""
     for name in os.environ:
         if name.upper().startswith("CEKAT_") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
@@ -94,13 +94,13 @@ def _no_task_left(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A server with 250 conversations in 3 inboxes, that grants any number of requests."""
+    """A server with 250 conversations in 3 inboxes that grants any number of requests."""
     async with Sandbox(conversations=250, inboxes=3, quota=None, cache=1000) as running:
         yield running
 
 
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator[CekatClient]:
-    """A client of that sandbox, without a pace and with next to no backoff."""
+    """A client of that sandbox, without a rate limit and with almost no backoff."""
     async with make_client(sandbox) as running:
         yield running

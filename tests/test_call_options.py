@@ -42,7 +42,7 @@ def with_options(pipeline, **options):
 
 
 async def test_other_retries(sandbox, client):
-    """The calls of the new client follow its policy, those of the old one keep theirs."""
+    """The calls of the new client follow its policy. Those of the old one keep theirs."""
     once = client.with_options(retry=ONCE)
     sandbox.fail_next(Fault.status(503), Fault.status(503))
 
@@ -77,7 +77,7 @@ def test_other_limits_of_a_call(limits, error):
 
 @pytest.mark.parametrize("limits", [Timeout(read=5), Timeout(attempt=5)], ids=["read", "attempt"])
 async def test_other_limits_of_an_attempt(limits):
-    """``read`` and ``attempt`` reach the transport, also on a session of the caller's."""
+    """``read`` and ``attempt`` reach the transport, even on a caller's session."""
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         for own in (None, session):
             async with make_client(server, session=own, retry=ONCE) as client:
@@ -116,7 +116,7 @@ async def test_a_wrong_option_is_refused(client, option):
 
 
 async def test_options_that_are_not_given_are_kept(sandbox):
-    """Each option by itself, and one after the other: what is not named stays as it was."""
+    """Each option can be changed separately, and all others keep their values."""
     async with make_client(sandbox, retry=ONCE, timeout=Timeout(deadline=7)) as client:
         derived = client.with_options(timeout=Timeout(deadline=3)).with_options()
         again = derived.with_options(retry=RetryPolicy(attempts=2))
@@ -130,7 +130,7 @@ async def test_options_that_are_not_given_are_kept(sandbox):
 
 
 async def test_connections_limiter_traffic_and_hooks_are_shared(sandbox):
-    """One connection, one pace, one count of requests, and the same hooks; one decoder learns."""
+    """Both clients use one connection, limiter, request count and decoder, and the same hooks."""
     events = []
     async with make_client(sandbox, hooks=events.append, rate_limit=RateLimit(600)) as client:
         derived = client.with_options(timeout=Timeout(deadline=50))
@@ -151,8 +151,8 @@ async def test_connections_limiter_traffic_and_hooks_are_shared(sandbox):
     assert sum(isinstance(event, RequestSent) for event in events) == 3
 
 
-def test_the_limit_of_requests_at_once_is_shared():
-    """However many clients are derived, together they send no more at once."""
+def test_the_concurrency_is_shared():
+    """All derived clients together send no more requests at the same time."""
     pipeline, transport = make_pipeline([reply()] * 20, latency=1, concurrency=3)
     pipelines = [with_options(pipeline) for _ in range(5)]
 
@@ -183,7 +183,10 @@ def test_the_retry_budget_is_shared():
 
 
 async def test_a_retry_budget_of_its_own_is_refused(sandbox):
-    """A budget that would not be used is an error, unless it is the default or the client's."""
+    """A different retry budget raises, because it would not be used.
+
+    The client's own is accepted.
+    """
     async with make_client(sandbox, retry=RetryPolicy(budget=7)) as client:
         client.with_options(retry=RetryPolicy(attempts=2))
         client.with_options(retry=RetryPolicy(budget=7))
@@ -196,7 +199,7 @@ async def test_a_retry_budget_of_its_own_is_refused(sandbox):
 
 
 async def test_closing_it_ends_its_own_calls_only():
-    """Its calls under way end, later ones are refused, and the original continues."""
+    """Its calls in flight end, later ones are refused, and the original continues."""
     async with RawServer(lambda _: http()) as server, make_client(server) as client:
         derived = client.with_options(timeout=Timeout(deadline=60))
         server.gate.clear()
@@ -222,7 +225,7 @@ async def test_closing_it_ends_its_own_calls_only():
 
 
 async def test_closing_the_original_ends_the_calls_of_all():
-    """Calls of clients that were derived end too, over any number of steps.
+    """Closing the original also ends calls of derived clients, at any depth.
 
     The session is the caller's, so that nothing else ends them.
     """
@@ -245,7 +248,7 @@ async def test_closing_the_original_ends_the_calls_of_all():
 
 
 async def test_closing_the_original_ends_calls_of_clients_in_a_chain():
-    """Only the last client of the chain is referred to, by its call."""
+    """Only the last client of the chain is referenced, by its call."""
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         client = make_client(server, session=session)
         chained = client.with_options(retry=ONCE).with_options(timeout=Timeout(deadline=60))
@@ -259,7 +262,7 @@ async def test_closing_the_original_ends_calls_of_clients_in_a_chain():
 
 
 async def test_it_can_be_entered_and_left(sandbox, client):
-    """``async with`` works once for each, also while the original is in one."""
+    """Each client can be entered once with ``async with``, even while the original is."""
     async with client.with_options(retry=ONCE) as derived:
         assert len(await derived.conversations.page()) == 100
         with pytest.raises(ConfigurationError, match="enter it once"):
@@ -269,7 +272,7 @@ async def test_it_can_be_entered_and_left(sandbox, client):
 
 
 async def test_it_needs_no_closing(sandbox, client):
-    """A client for one call is dropped without a warning, and keeps nothing alive."""
+    """A derived client can be dropped without a warning and without leaking."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(3):
@@ -280,7 +283,10 @@ async def test_it_needs_no_closing(sandbox, client):
 
 
 async def test_it_keeps_the_original_alive(sandbox):
-    """If only the new one is kept, the connections stay open, and are warned of at the end."""
+    """If only the derived client is kept, the connections stay open.
+
+    A warning reports them later.
+    """
     kept = [make_client(sandbox).with_options(retry=ONCE)]
     await kept[0].conversations.page()
     session = kept[0]._transport.session.open()
@@ -292,8 +298,8 @@ async def test_it_keeps_the_original_alive(sandbox):
     await session.close()
 
 
-async def test_hooks_hear_of_pauses_until_the_original_is_closed(sandbox):
-    """Closing a derived client does not silence the hooks that it shares."""
+async def test_hooks_get_pauses_until_the_original_is_closed(sandbox):
+    """Closing a derived client does not remove the shared hooks."""
     client = make_client(sandbox, hooks=lambda _: None)
     derived = client.with_options(retry=ONCE)
     await derived.aclose()

@@ -1,4 +1,4 @@
-"""Catch-up: what is read again, until one request shows all that has moved, as of one moment."""
+"""Catch-up reads again until one request shows everything that moved, as of one moment."""
 
 from itertools import pairwise
 from math import inf
@@ -12,13 +12,13 @@ from cekat_async.positions import Cursor, Edge, Stage, WalkState
 
 
 def page(depth: float) -> PageSummary:
-    """Return a page that ends this deep; the listing's last one if that is infinite."""
+    """Return a page that ends at a depth. An infinite depth makes it the last one."""
     name = None if depth == inf else Cursor(f"id-{depth}", f"ts-{depth}")
     return PageSummary(["a"], name, depth)
 
 
 class Walk:
-    """Plays the rest of a walk: requests what is next, and answers as a test says."""
+    """Plays the rest of a walk: takes the next request, and replies as the test says."""
 
     def __init__(self, state=WalkState(), start=None, order=-1):  # noqa: B008 - frozen
         self.catch_up = CatchUp(state, start)
@@ -28,13 +28,13 @@ class Walk:
         return self.catch_up.next(self._order)
 
     def probe(self, depth):
-        """Request what is next, which must be a probe; the newest are this deep."""
+        """Take the next request, which must be a probe, and reply with the newest at this depth."""
         segment = self.next()
         assert (segment.stage, segment.walk.cursor) == (Stage.PROBE, None)
         self.catch_up.note_probe(page(depth))
 
     def read(self, *depths):
-        """Request what is next, whose pages end this deep; return it."""
+        """Take and return the next request, and reply with pages that end at these depths."""
         segment = self.next()
         assert segment.stage is not Stage.PROBE
         cursor = segment.walk.cursor
@@ -44,7 +44,7 @@ class Walk:
         return segment
 
     def read_first(self, *depths, newest=0):
-        """Read the listing for the first time: the first page, the probe, and the others."""
+        """Read the listing for the first time: the first page, the probe, and the other pages."""
         self.read(depths[0])
         if depths[0] < inf:
             assert self.catch_up.needs_probe
@@ -55,15 +55,15 @@ class Walk:
 
 
 def ends_at(segment: Segment, depth: float) -> bool:
-    """Return whether a pass ends with the first page that goes deeper than that."""
+    """Return whether a pass ends with the first page that is deeper than that."""
     segment.advance(page(depth - 1))
-    goes_on = not segment.is_over
+    continues = not segment.is_over
     segment.advance(page(depth + 1))
-    return goes_on and segment.is_over
+    return continues and segment.is_over
 
 
 def test_the_first_page_needs_no_probe():
-    """A walk begins at the front, and is complete if there is no other page."""
+    """A walk begins at the front, and a listing of one page is complete without a probe."""
     walk = Walk()
     first = walk.read(inf)
 
@@ -74,7 +74,7 @@ def test_the_first_page_needs_no_probe():
 
 
 def test_one_look_from_the_front_has_all_that_moved_if_it_goes_deep_enough():
-    """A page that ends below what was the newest has, at one moment, all that moved since."""
+    """A page that ends after the former newest record has everything that moved since."""
     walk = Walk()
     walk.read_first(100, inf)
 
@@ -84,7 +84,7 @@ def test_one_look_from_the_front_has_all_that_moved_if_it_goes_deep_enough():
 
 @pytest.mark.parametrize("depth", [-20, 0])
 def test_a_look_that_ends_above_it_or_at_it_shows_that_more_has_moved(depth):
-    """Records with the timestamp of the newest may follow it: just there is too soon."""
+    """A page that ends exactly at the former newest is not enough: equal timestamps may follow."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(depth)
@@ -94,8 +94,8 @@ def test_a_look_that_ends_above_it_or_at_it_shows_that_more_has_moved(depth):
     assert walk.next().stage is Stage.LOOK
 
 
-def test_each_pass_goes_down_to_where_the_newest_was_before_the_one_before_it():
-    """What it does not reach has not moved since the pass before began."""
+def test_each_pass_ends_where_the_pass_before_the_last_began():
+    """Records after that point have not moved since the last pass began."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(-500)
@@ -107,8 +107,8 @@ def test_each_pass_goes_down_to_where_the_newest_was_before_the_one_before_it():
     assert ends_at(walk.read(-750, -590), -600)
 
 
-def test_a_pass_of_one_page_settles_it():
-    """One page that goes down to where the newest was saw all of that at one moment."""
+def test_a_pass_of_one_page_is_the_last():
+    """One page that reaches the former newest record has seen all records at one moment."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(-5)
@@ -119,7 +119,7 @@ def test_a_pass_of_one_page_settles_it():
 
 
 def test_when_the_newest_is_still_the_same_nothing_has_moved():
-    """More records with one timestamp than a page holds do not keep it from coming to an end."""
+    """The walk ends even if a page is full of records with one timestamp."""
     walk = Walk()
     walk.read_first(0, 0, 0, inf)
     walk.read(0)
@@ -129,7 +129,7 @@ def test_when_the_newest_is_still_the_same_nothing_has_moved():
 
 
 def test_after_twenty_passes_it_is_an_error():
-    """A listing in which more moves than can be read is not read for ever."""
+    """A listing that changes faster than it is read raises an error."""
     walk = Walk()
     walk.read_first(100, inf)
     for number in range(1, MOST_PASSES + 1):
@@ -144,7 +144,7 @@ def test_after_twenty_passes_it_is_an_error():
 
 @pytest.mark.parametrize("start", [None, Cursor("id-0", "ts-0")])
 def test_in_an_ascending_listing_the_last_page_is_read_again(start):
-    """What moves goes to the end, where one more request finds it."""
+    """Records move to the end, where one more request finds them."""
     walk = Walk(start=start, order=1)
     if start:
         walk.read(100, 200, inf)
@@ -156,7 +156,7 @@ def test_in_an_ascending_listing_the_last_page_is_read_again(start):
 
 
 def test_if_the_order_is_unknown_both_ends_are_read_again():
-    """Records may have moved to either of them."""
+    """Records may have moved to either end."""
     walk = Walk(order=0)
     walk.read_first(100, inf)
 
@@ -166,7 +166,7 @@ def test_if_the_order_is_unknown_both_ends_are_read_again():
 
 
 def test_nothing_before_a_start_cursor_is_read():
-    """Whoever begins at a cursor does not want the front, where records move to."""
+    """A walk from a cursor does not read the front, to which records move."""
     start = Cursor("id-0", "ts-0")
     walk = Walk(start=start)
 
@@ -175,7 +175,7 @@ def test_nothing_before_a_start_cursor_is_read():
 
 
 def test_another_walk_begins_with_a_look():
-    """Where it is known how deep that has to go; and with the last page in an ascending listing."""
+    """It looks as deep as known to be needed, or at the last page of an ascending listing."""
     again = WalkState(top=Edge(None, 5.0), newest=Edge(None, 5.0))
     walk = Walk(again)
     assert walk.read(6).stage is Stage.LOOK
@@ -186,7 +186,7 @@ def test_another_walk_begins_with_a_look():
 
 
 def test_an_incremental_walk_probes_and_reads_down_to_the_watermark():
-    """And the overlap more."""
+    """An incremental walk reads down to the watermark, and the overlap further."""
     walk = Walk(WalkState(down_to=Cursor("a", "b"), overlap=7))
     walk.probe(-100)
 
@@ -200,7 +200,7 @@ def test_an_incremental_walk_probes_and_reads_down_to_the_watermark():
     + [(stage, 0, False) for stage in ("look", "settled", "behind", "tail")],
 )
 def test_only_the_first_pass_is_worth_several_walkers(stage, passes, is_first):
-    """Everything else is short."""
+    """All other passes are too short for several walkers."""
     catch_up = CatchUp(WalkState(stage=Stage(stage), passes=passes))
 
     assert catch_up.is_first_pass is is_first

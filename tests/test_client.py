@@ -26,8 +26,8 @@ async def test_the_key_and_the_address_come_from_the_environment(sandbox, monkey
     assert len(page) == 100
 
 
-async def test_arguments_go_before_the_environment(sandbox, monkeypatch):
-    """What is passed counts, whatever the environment says."""
+async def test_arguments_override_the_environment(sandbox, monkeypatch):
+    """Arguments override the environment."""
     monkeypatch.setenv("CEKAT_API_KEY", "another")
     monkeypatch.setenv("CEKAT_BASE_URL", "https://elsewhere.invalid")
 
@@ -36,7 +36,7 @@ async def test_arguments_go_before_the_environment(sandbox, monkeypatch):
 
 
 def test_without_a_key_it_says_what_to_do():
-    """A client without a key names the argument and the variable."""
+    """Without a key the error names the argument and the variable."""
     with pytest.raises(ConfigurationError, match=r"api_key=… or set CEKAT_API_KEY"):
         CekatClient()
 
@@ -56,7 +56,7 @@ def test_without_a_key_it_says_what_to_do():
     ids=repr,
 )
 def test_a_wrong_option_is_refused_when_the_client_is_made(options):
-    """A wrong option raises at the constructor, by name, and leaves nothing to close."""
+    """The constructor raises an error that names the wrong option, and leaves nothing to close."""
     (name,) = options
 
     with pytest.raises(ConfigurationError, match=name):
@@ -65,13 +65,13 @@ def test_a_wrong_option_is_refused_when_the_client_is_made(options):
 
 
 def test_a_wrong_option_is_a_value_error():
-    """Who catches ValueError catches a wrong option."""
+    """``except ValueError`` catches a wrong option."""
     with pytest.raises(ValueError, match="concurrency"):
         CekatClient("key", concurrency=-1)
 
 
 async def test_a_wrong_key_is_reported(sandbox):
-    """A key that the server does not know is an AuthenticationError, after one request."""
+    """An unknown key raises AuthenticationError after one request."""
     async with CekatClient("wrong", base_url=sandbox.base_url) as client:
         with pytest.raises(AuthenticationError, match="Not authenticated") as caught:
             await client.conversations.page()
@@ -91,7 +91,7 @@ async def test_leaving_closes_the_connections(sandbox):
 
 
 async def test_leaving_by_an_error_closes_too(sandbox):
-    """An exception in the body passes, and the client is closed all the same."""
+    """An exception in the body is raised, and the client is closed."""
     client = CekatClient(sandbox.api_key, base_url=sandbox.base_url)
 
     async def body() -> None:
@@ -116,7 +116,7 @@ async def test_closing_twice_is_fine(sandbox):
 
 
 async def test_use_after_close_says_so(sandbox):
-    """Each way to use a closed client says that it is closed, and sends nothing."""
+    """Each use of a closed client raises an error and sends nothing."""
     async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
         walk = aiter(client.conversations.list(page_size=10))
         await anext(walk)
@@ -147,7 +147,7 @@ async def test_entering_a_closed_client_says_so():
 
 
 async def test_entering_twice_says_so():
-    """A client can be entered once: the inner end would close it for the outer body."""
+    """A client can be entered once, because the inner exit would close it for the outer body."""
     async with CekatClient("key") as client:
         with pytest.raises(ConfigurationError, match="enter it once"):
             async with client:
@@ -165,7 +165,7 @@ async def test_a_client_works_without_async_with(sandbox):
 
 
 async def test_a_client_that_was_never_closed_warns(sandbox):
-    """A client that is lost with open connections warns, and says what to write."""
+    """A client that is dropped with open connections warns and says what to write."""
     clients = [CekatClient(sandbox.api_key, base_url=sandbox.base_url)]
     await clients[0].conversations.page()
     session = clients[0]._transport.session.open()
@@ -176,7 +176,7 @@ async def test_a_client_that_was_never_closed_warns(sandbox):
 
 
 async def test_a_client_that_opened_nothing_does_not_warn():
-    """A client that was never used, or lives on a session of the caller's, has nothing to close."""
+    """A client that was never used, or uses a caller's session, has nothing to close."""
     async with RawServer(lambda _: http()) as server, aiohttp.ClientSession() as session:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -188,7 +188,7 @@ async def test_a_client_that_opened_nothing_does_not_warn():
 
 
 async def test_options_can_be_read(sandbox):
-    """The rate of a client can be read, and what it has sent."""
+    """A client shows its rate limit and the number of requests it has sent."""
     async with CekatClient(
         sandbox.api_key,
         base_url=sandbox.base_url,
@@ -205,7 +205,7 @@ async def test_options_can_be_read(sandbox):
 
 
 async def test_connections_grow_with_concurrency():
-    """However many call, there are no more connections than ``concurrency``."""
+    """There are never more connections than ``concurrency``, for any number of calls."""
     async with (
         Sandbox(conversations=500, quota=None, latency=0.001) as sandbox,
         CekatClient(
@@ -218,7 +218,7 @@ async def test_connections_grow_with_concurrency():
 
 
 async def test_tasks_share_the_pace_of_a_client(sandbox):
-    """Tasks that share a client share its rate: together they take as long as one would."""
+    """Tasks that share a client share its rate limit: together they take as long as one."""
     async with CekatClient(
         sandbox.api_key, base_url=sandbox.base_url, rate_limit=RateLimit(99, per=0.5)
     ) as client:
@@ -229,7 +229,7 @@ async def test_tasks_share_the_pace_of_a_client(sandbox):
 
 
 def test_the_environment_is_read_at_the_constructor_only(monkeypatch):
-    """What the environment says later does not change a client."""
+    """Later changes of the environment do not change a client."""
     monkeypatch.setenv("CEKAT_API_KEY", "key")
     client = CekatClient()
     monkeypatch.setenv("CEKAT_BASE_URL", "https://elsewhere.invalid")

@@ -1,4 +1,4 @@
-"""The options of a client together: what is refused, and that the key stays hidden."""
+"""The options of a client together: which are refused, and that the key stays hidden."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ def config(**options) -> ClientConfig:
 
 
 def refused(**options) -> str:
-    """Return all that a person or a log sees of the refusal of some options."""
+    """Return everything that a person or a log sees of a refused option."""
     with pytest.raises(ConfigurationError) as caught:
         config(**options)
     return "".join(traceback.format_exception_only(caught.value)) + repr(caught.value)
@@ -56,12 +56,12 @@ def refused(**options) -> str:
     ],
 )
 def test_options_of_the_wrong_kind(options: dict, words: str) -> None:
-    """An option of another type is refused with the name of the one that is wanted."""
+    """An option of another type is refused, and the error names the expected type."""
     assert words in refused(**options)
 
 
-def test_all_options_arrive() -> None:
-    """What is passed is what the config holds."""
+def test_all_options_are_stored() -> None:
+    """The config has every option that was passed."""
     made = config(
         base_url="https://gw.example/cekat/",
         retry=RetryPolicy(attempts=1),
@@ -84,12 +84,12 @@ def test_all_options_arrive() -> None:
 
 
 def test_no_key() -> None:
-    """Without a key anywhere the message names both places for one."""
+    """Without a key the error names both places for one."""
     assert "pass api_key=… or set CEKAT_API_KEY" in refused(api_key=None)
 
 
 def test_key_from_the_environment() -> None:
-    """The key comes from CEKAT_API_KEY where none is passed, and only there."""
+    """The key is read from CEKAT_API_KEY if none is passed."""
     environ = {"CEKAT_API_KEY": "from-env"}
 
     assert config(api_key=None, environ=environ).api_key.reveal() == "from-env"
@@ -98,7 +98,7 @@ def test_key_from_the_environment() -> None:
 
 @pytest.mark.parametrize("key", ["", " ", "\t \n", "\u00a0"])
 def test_empty_key(key: str) -> None:
-    """An empty or blank key is refused, also one from the environment or before one there."""
+    """An empty or blank key is refused, also in the environment or if another one is there."""
     assert "the API key is empty" in refused(api_key=key)
     assert "the API key is empty" in refused(api_key=None, environ={"CEKAT_API_KEY": key})
     assert "the API key is empty" in refused(api_key=key, environ={"CEKAT_API_KEY": KEY})
@@ -124,7 +124,7 @@ def test_empty_key(key: str) -> None:
     ],
 )
 def test_key_that_no_header_can_carry(around: str) -> None:
-    """A key with a line break or the like is refused, and the message does not show it."""
+    """A key with a line break or similar is refused without showing it."""
     said = refused(api_key=around.format(KEY))
 
     assert "copy it again" in said
@@ -134,7 +134,7 @@ def test_key_that_no_header_can_carry(around: str) -> None:
 
 @pytest.mark.parametrize("key", [KEY.encode(), 4711, ["sk"], Secret(KEY), False])
 def test_key_that_is_no_text(key: object) -> None:
-    """A key of another type is refused by the name of its type."""
+    """A key of another type is refused, and the error names the type."""
     said = refused(api_key=key)
 
     assert f"must be text, not {type(key).__name__}" in said
@@ -142,7 +142,7 @@ def test_key_that_is_no_text(key: object) -> None:
 
 
 def test_key_is_taken_as_it_is() -> None:
-    """The key is opaque: any printable ASCII goes."""
+    """The key is opaque: any printable ASCII is accepted unchanged."""
     key = string.ascii_letters + string.digits + string.punctuation
 
     assert config(api_key=key).api_key.reveal() == key
@@ -215,7 +215,7 @@ def test_secret_does_not_leave_the_process(leave, make) -> None:
     ],
 )
 def test_base_url(given_url: str | None, url: str) -> None:
-    """A scheme, a host and the prefix of a gateway are taken, without the slash at the end."""
+    """A base URL has a scheme, a host and perhaps a gateway's prefix. A final slash is removed."""
     assert url == config(base_url=given_url).base_url
 
 
@@ -227,7 +227,7 @@ LOOPBACK = """
 
 @pytest.mark.parametrize("url", LOOPBACK.split())
 def test_plain_http_to_loopback(url: str) -> None:
-    """Plain HTTP is accepted if it does not leave the machine."""
+    """Plain HTTP to this machine is accepted."""
     assert url == config(base_url=url).base_url
 
 
@@ -259,7 +259,7 @@ GOOD_HOSTS = f"""
 @pytest.mark.parametrize("host", BAD_HOSTS.split())
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_a_host_that_is_none(scheme: str, host: str) -> None:
-    """A host that no resolver knows, or reads as another address than it shows, is refused."""
+    """A host is refused if no resolver knows it or reads it as an address that it does not show."""
     said = refused(base_url=f"{scheme}://{host}:8080/api", allow_http=True)
 
     assert "names no valid host" in said or "is not a URL" in said
@@ -267,11 +267,11 @@ def test_a_host_that_is_none(scheme: str, host: str) -> None:
 
 @pytest.mark.parametrize("host", GOOD_HOSTS.split())
 def test_a_host_that_is_one(host: str) -> None:
-    """Names of all kinds are accepted, and addresses that are written in full."""
+    """Names of all kinds and complete addresses are accepted."""
     assert config(base_url=f"https://{host}").base_url == f"https://{host}"
 
 
-# Without scheme or host, with a bad port, and with a bad address.
+# without scheme or host, with a bad port, or with a bad address
 NO_URLS = """
     api.cekat.ai  //api.cekat.ai  /api  ftp://api.cekat.ai  file:///etc/passwd  localhost:8080
     https:  https://  https:///path  https://:443  https:api.cekat.ai  https://api.cekat.ai:0
@@ -282,7 +282,7 @@ NO_URLS = """
 
 @pytest.mark.parametrize("url", [*NO_URLS.split(), "https://api.cekat.ai:44 3"])
 def test_base_url_that_is_none(url: str) -> None:
-    """A base URL needs HTTP, a host and a valid port; the message shows how to write it."""
+    """A base URL needs HTTP, a host and a valid port. The error shows how to write it."""
     assert "write it as 'https://api.cekat.ai'" in refused(base_url=url)
 
 
@@ -296,7 +296,7 @@ OWN_PATHS = """
 
 @pytest.mark.parametrize("url", OWN_PATHS.split())
 def test_base_url_with_the_apis_own_path(url: str) -> None:
-    """A base URL that contains the API's own path is refused, with what to leave away."""
+    """A base URL with the API's own path is refused, and the error names the part to remove."""
     assert "leave '/api' and what follows away" in refused(base_url=url)
 
 
@@ -310,7 +310,7 @@ USER_INFO = """
 
 @pytest.mark.parametrize("url", [*USER_INFO.split(), "https://user:hunter2@a b"])
 def test_base_url_with_user_info(url: str) -> None:
-    """A base URL with a user or a password is refused, and the message does not show it."""
+    """A base URL with a user or a password is refused without showing it."""
     said = refused(base_url=url)
 
     assert "must not hold a user name or password" in said
@@ -319,13 +319,13 @@ def test_base_url_with_user_info(url: str) -> None:
 
 @pytest.mark.parametrize("tail", ["?limit=5", "?", "#top", "#", "/?a", "/x#y", "?a#b"])
 def test_base_url_with_query_or_fragment(tail: str) -> None:
-    """A query or a fragment is refused, and not silently left away."""
+    """A query or a fragment is refused instead of ignored."""
     assert "must not hold a query or fragment" in refused(base_url=DEFAULT_BASE_URL + tail)
 
 
 @pytest.mark.parametrize("url", ["", " ", "\n", 0, False, b"https://api.cekat.ai", ["https://a"]])
-def test_base_url_that_says_nothing(url: object) -> None:
-    """An empty base URL, or one that is not text, never turns into the default one."""
+def test_an_empty_base_url(url: object) -> None:
+    """An empty base URL, or one that is no text, is refused instead of replaced by the default."""
     assert "base_url must be text with something in it" in refused(base_url=url)
 
 
@@ -333,7 +333,7 @@ def test_base_url_that_says_nothing(url: object) -> None:
     "path", ["/a b", "/\r\nHost:x", "/\x00", "\t.x", " x", "\u200b.x", "\u00a0.x"]
 )
 def test_base_url_with_blanks(path: str) -> None:
-    """Blanks and control characters inside a base URL are refused, not cut out."""
+    """Spaces and control characters inside a base URL are refused instead of removed."""
     assert "holds a blank or a control character" in refused(base_url=f"https://api{path}")
 
 
@@ -342,12 +342,12 @@ def test_base_url_with_blanks(path: str) -> None:
     ["https://bücher.example", "https://api。cekat.ai", "https://gw.example/café", "https://a℀b"],
 )
 def test_base_url_that_is_not_ascii(url: str) -> None:
-    """An international host must be in its ASCII form: there is more than one way to make it."""
+    """An international host must be in ASCII form, because there are several ways to convert it."""
     assert "write its host as xn--… and its path as %…" in refused(base_url=url)
 
 
 def test_base_url_from_the_environment() -> None:
-    """The base URL comes from CEKAT_BASE_URL where none is passed; set to nothing is not set."""
+    """The base URL is read from CEKAT_BASE_URL if none is passed. An empty variable is ignored."""
     environ = {"CEKAT_BASE_URL": "https://gw.example/"}
 
     assert config(environ=environ).base_url == "https://gw.example"
@@ -356,7 +356,7 @@ def test_base_url_from_the_environment() -> None:
 
 
 def test_base_url_from_the_environment_is_checked() -> None:
-    """A bad base URL from the environment is refused like one that is passed."""
+    """A bad base URL in the environment is refused like one that is passed."""
     assert "unencrypted" in refused(environ={"CEKAT_BASE_URL": "http://api.cekat.ai"})
 
 
@@ -369,7 +369,7 @@ def test_base_url_from_the_environment_is_checked() -> None:
 )
 @settings(max_examples=80 * EFFORT)
 def test_any_base_url(text: str) -> None:
-    """Whatever is passed as base URL, it is refused as ours or it is one that is safe to use."""
+    """Any text is refused with our own error or is a safe base URL."""
     try:
         url = config(base_url=text).base_url
     except ConfigurationError:
@@ -388,11 +388,11 @@ def test_any_base_url(text: str) -> None:
 @given(key=st.one_of(st.text(), st.binary(), st.integers()))
 @settings(max_examples=60 * EFFORT)
 def test_any_key(key: object) -> None:
-    """Whatever is passed as key, it is refused without being shown, or a header can carry it."""
+    """Any text is refused without showing it or is a key that a header can carry."""
     try:
         made = config(api_key=key).api_key.reveal()
     except ConfigurationError as error:
-        # A short one may well be part of the message.
+        # the message may contain a short one by chance
         assert len(str(key)) < 12 or str(key) not in str(error)  # noqa: PT017 - both are right
     else:
         assert key == made

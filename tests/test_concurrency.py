@@ -1,4 +1,4 @@
-"""How many requests are under way at once, and how that follows what the server allows."""
+"""The number of requests in flight, and how it follows what the server allows."""
 
 import asyncio
 import random
@@ -27,26 +27,26 @@ REQUEST = Request("/api/things")
 
 @in_one_step
 def make_body(reply: Reply) -> bytes:
-    """Return the body as it is."""
+    """Return the body unchanged."""
     return reply.body
 
 
-# --- the limit by itself
+# --- the limit alone
 
 
 def send(limit: AdaptiveLimit, count: int) -> list[Flight]:
-    """Send some requests that are under way together."""
+    """Send some requests that are in flight together."""
     return [limit.depart(number) for number in range(1, count + 1)]
 
 
 def succeed(limit: AdaptiveLimit, count: int) -> None:
-    """Send requests that succeed, as many at once as the limit allows."""
+    """Send successful requests, as many at the same time as the limit allows."""
     for _ in range(count):
         limit.succeed(limit.depart(limit.now))
 
 
-def test_the_limit_falls_to_what_was_let_through():
-    """If three of eight requests that are under way together are refused, the limit is five."""
+def test_the_limit_falls_to_the_number_that_succeeded():
+    """If three of eight requests in flight together are refused, the limit is five."""
     limit = AdaptiveLimit(8)
     flights = send(limit, 8)
     for flight in flights[:5]:
@@ -57,15 +57,15 @@ def test_the_limit_falls_to_what_was_let_through():
     assert limit.now == 5
 
 
-def test_a_refusal_of_few_leaves_room_for_fewer():
-    """A request that was refused with two others under way leaves room for two."""
+def test_a_refusal_of_few_lowers_the_limit_below_that():
+    """A refused request with two others in flight lowers the limit to two."""
     limit = AdaptiveLimit(8)
     limit.refuse(send(limit, 3)[-1])
     assert limit.now == 2
 
 
-def test_a_request_of_before_the_change_says_nothing_of_it():
-    """Requests that were on their way while the limit fell neither lower it again nor raise it."""
+def test_a_request_sent_before_the_change_is_ignored():
+    """Requests sent before the limit fell neither lower nor raise it."""
     limit = AdaptiveLimit(8)
     limit.refuse(send(limit, 6)[-1])
     limit.refuse(limit.depart(7))
@@ -92,7 +92,7 @@ def test_the_limit_rises_by_one_after_two_rounds():
 
 
 def count_rounds_until_it_rises(limit: AdaptiveLimit) -> float:
-    """Let requests succeed until the limit rises; return how many rounds that took."""
+    """Let requests succeed until the limit rises, and return the number of rounds."""
     before, successes = limit.now, 0
     while limit.now == before:
         succeed(limit, 1)
@@ -101,7 +101,7 @@ def count_rounds_until_it_rises(limit: AdaptiveLimit) -> float:
 
 
 def test_each_rise_that_is_refused_doubles_the_rounds_before_the_next():
-    """A server that never allows more is asked ever less often, up to every sixteenth round."""
+    """A server that never allows more is tested ever less often, up to every sixteenth round."""
     limit = AdaptiveLimit(8)
     limit.refuse(limit.depart(6))
     rounds = []
@@ -129,7 +129,7 @@ def test_after_a_rise_that_was_not_refused_the_next_are_soon():
 
 
 def test_a_refusal_after_many_successes_is_not_for_the_number():
-    """One refusal changes nothing if as many at once have succeeded twenty times."""
+    """One refusal changes nothing if as many concurrent requests succeeded twenty times."""
     limit = AdaptiveLimit(8)
     for _ in range(20):
         limit.succeed(limit.depart(6))
@@ -144,7 +144,7 @@ def test_a_refusal_after_many_successes_is_not_for_the_number():
     st.lists(st.tuples(st.integers(0, 20), st.integers(1, 12), st.booleans()), max_size=200),
 )
 def test_any_replies_leave_a_limit_that_recovers(most, replies):
-    """Whatever is refused in whatever order, the limit stays within its bounds and recovers."""
+    """After any refusals the limit stays within its bounds and recovers."""
     limit = AdaptiveLimit(most)
     flights = [limit.depart(1)]
     for age, under_way, refused in replies:
@@ -161,7 +161,7 @@ def test_any_replies_leave_a_limit_that_recovers(most, replies):
 
 @virtual
 async def test_slots_are_granted_first_come_first_served():
-    """The call that has waited longest gets the next slot, also before a newcomer."""
+    """The call that has waited longest gets the next slot, even if a new one is calling."""
     slots = ConcurrencyLimit(2)
     order = []
 
@@ -171,7 +171,7 @@ async def test_slots_are_granted_first_come_first_served():
         order.append(number)
         await asyncio.sleep(1)
         slots.release()
-        # At once again: the slot is free, but others wait.
+        # immediately again: the slot is free, but others wait
         if not slots.take():
             await slots.wait()
         order.append(number)
@@ -183,7 +183,7 @@ async def test_slots_are_granted_first_come_first_served():
 
 @virtual
 async def test_a_limit_that_rises_frees_a_slot_at_once():
-    """A waiter gets its slot when the limit rises, and not only when another request ends."""
+    """A waiting call gets its slot when the limit rises, and not only when another request ends."""
     slots = ConcurrencyLimit(2)
     slots.refuse(slots.depart())
     assert (slots.now, slots.take(), slots.take()) == (1, True, False)
@@ -198,7 +198,7 @@ async def test_a_limit_that_rises_frees_a_slot_at_once():
 @pytest.mark.parametrize("granted_first", [True, False])
 @virtual
 async def test_a_slot_that_is_granted_to_a_cancelled_waiter_is_passed_on(granted_first):
-    """A waiter that is cancelled in the turn of its grant passes the slot to the next one."""
+    """A waiter that is cancelled as it gets a slot passes the slot to the next one."""
     slots = ConcurrencyLimit(1)
     assert slots.take()
     first, second = (asyncio.create_task(slots.wait()) for _ in range(2))
@@ -216,18 +216,18 @@ async def test_a_slot_that_is_granted_to_a_cancelled_waiter_is_passed_on(granted
     st.integers(1, 5),
     st.lists(
         st.tuples(
-            st.integers(0, 8),  # tenths of a second until it comes
-            st.integers(1, 8),  # and that it takes
+            st.integers(0, 8),  # tenths of a second until it is called
+            st.integers(1, 8),  # its duration
             st.booleans(),  # whether it is refused
             st.one_of(st.none(), st.integers(0, 20)),  # when it is cancelled
         ),
         max_size=40,
     ),
 )
-def test_any_pattern_keeps_the_limit_and_comes_to_an_end(most, pattern):
-    """No slot is granted beyond the limit, none is lost, and all who wait get one in their order.
+def test_any_pattern_keeps_the_limit_and_ends(most, pattern):
+    """The limit holds, no slot is lost, and every waiting call gets one in its order.
 
-    Requests come, are refused and are cancelled at any time, in the queue and under way.
+    Requests arrive, are refused and are cancelled at any time, in the queue and in flight.
     """
     slots = ConcurrencyLimit(most)
     under_way = 0
@@ -276,7 +276,7 @@ def test_any_pattern_keeps_the_limit_and_comes_to_an_end(most, pattern):
 
 
 class Overloading(Limiter):
-    """A limiter that finds every 429 to be for too many requests at once."""
+    """A limiter that reads every 429 as an overload."""
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
         super().observe(permit, Reply(200, reply.headers, reply.body))
@@ -284,7 +284,7 @@ class Overloading(Limiter):
 
 
 class Server:
-    """Answers after some seconds, and refuses at once what is too much or has bad luck."""
+    """Answers after some seconds, and refuses too many concurrent requests and some at random."""
 
     def __init__(
         self, allowed: Callable[[], int], seconds: float, refused_at_random: float = 0.0
@@ -298,7 +298,7 @@ class Server:
         self.refused: list[float] = []
 
     def require_usable(self) -> None:
-        """Take requests at any time, from any loop."""
+        """Accept requests at any time, from any loop."""
 
     async def exchange(self, request: Request) -> Reply:
         await asyncio.sleep(0.01)
@@ -314,19 +314,19 @@ class Server:
         return reply()
 
     def share_refused(self, begin: float) -> float:
-        """Return the part of the requests since a time that was refused."""
+        """Return the share of the requests since a time that was refused."""
         refused, granted = (
             sum(time >= begin for time in times) for times in (self.refused, self.granted)
         )
         return refused / (refused + granted)
 
     def pages_per_second(self, begin: float, end: float) -> float:
-        """Return how many requests were granted in each second of a time."""
+        """Return the number of granted requests in each second of an interval."""
         return sum(begin <= time < end for time in self.granted) / (end - begin)
 
 
 def run_workers(server: Server, seconds: float, *, workers: int = 8) -> Pipeline:
-    """Let workers ask a server for pages, at 300 requests a minute."""
+    """Let workers request pages of a server, at 300 requests a minute."""
     config = make_config(retry=RetryPolicy(budget=None), timeout=PATIENT, concurrency=workers)
     pipeline = Pipeline(config, Overloading(RateLimit(300)), server)
 
@@ -344,7 +344,7 @@ def run_workers(server: Server, seconds: float, *, workers: int = 8) -> Pipeline
 @pytest.mark.parametrize("workers", [8, 32])
 @pytest.mark.parametrize("allowed", [2, 5])
 def test_a_server_that_allows_few_at_once_is_used_in_full(allowed, workers):
-    """After ten seconds few requests are refused, and as many pages arrive as the server allows."""
+    """After ten seconds few requests are refused, and the server's capacity is used."""
     server = Server(lambda: allowed, 1.5)
     pipeline = run_workers(server, 120, workers=workers)
 
@@ -355,7 +355,7 @@ def test_a_server_that_allows_few_at_once_is_used_in_full(allowed, workers):
 
 
 def test_a_server_that_recovers_is_used_in_full_again():
-    """After minutes at five, a server that allows more has all eight within 40 seconds."""
+    """When a server allows eight again after minutes at five, all are used within 40 seconds."""
     server = Server(lambda: 5 if now() < 200 else 100, 1.5)
     pipeline = run_workers(server, 300)
 
@@ -364,7 +364,7 @@ def test_a_server_that_recovers_is_used_in_full_again():
 
 
 def test_a_server_that_allows_fewer_all_at_once_is_followed():
-    """When a server falls from eight at once to three, the client follows within seconds."""
+    """When a server falls from eight to three at once, the client follows within seconds."""
     server = Server(lambda: 8 if now() < 60 else 3, 1.5)
     run_workers(server, 180)
 
@@ -374,7 +374,7 @@ def test_a_server_that_allows_fewer_all_at_once_is_followed():
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0])
 def test_refusals_at_random_do_not_slow_the_client(seconds):
-    """A server that refuses 1 % for no reason gets at least 96 % of the rate."""
+    """With 1 % random refusals the client still gets at least 96 % of the rate."""
     server = Server(lambda: 100, seconds, refused_at_random=0.01)
     run_workers(server, 300)
 
@@ -382,7 +382,7 @@ def test_refusals_at_random_do_not_slow_the_client(seconds):
 
 
 def test_other_failures_do_not_lower_the_concurrency():
-    """A 503, or a 429 that the limiter does not find to be overload, changes nothing."""
+    """A 503, or a 429 that is no overload, does not change the limit."""
     script = [reply(503), reply(429, Retry_After="1"), reply(500), reply()]
     pipeline, _ = make_pipeline(script, concurrency=3)
     run_virtual(pipeline.fetch(REQUEST, make_body))
@@ -390,7 +390,7 @@ def test_other_failures_do_not_lower_the_concurrency():
 
 
 def test_other_failures_do_not_raise_the_concurrency():
-    """After an overload only requests that succeed raise the limit, and not those that fail."""
+    """After an overload only successful requests raise the limit."""
     script = [reply(429, Retry_After="0"), *[reply(503)] * 5, reply(), reply(404), reply()]
     pipeline, _ = make_pipeline(script, limiter=Overloading(RateLimit(300)), concurrency=3)
 
@@ -406,14 +406,14 @@ def test_other_failures_do_not_raise_the_concurrency():
 
 
 def test_a_refusal_counts_before_the_next_request_is_sent():
-    """A slot is free only after its reply was looked at: of two at once, one is refused."""
+    """A slot is released only after its reply was evaluated: of two, one is refused."""
     server = Server(lambda: 1, 10)
     run_workers(server, 15, workers=2)
     assert len(server.refused) == 1
 
 
 def test_the_client_shows_how_many_it_sends_at_once(caplog):
-    """``client.concurrency`` is the present number, and each change of it is logged at DEBUG."""
+    """``client.concurrency`` is the current number, and each change is logged at DEBUG."""
     caplog.set_level("DEBUG", "cekat_async")
     slots = ConcurrencyLimit(4)
     slots.refuse(slots.depart())

@@ -1,4 +1,4 @@
-"""The options of a client: what is accepted, and what is refused."""
+"""The options of a client: accepted and refused values."""
 
 import copy
 import math
@@ -22,13 +22,13 @@ from cekat_async.errors import ConfigurationError
 
 @pytest.mark.parametrize("value", [1, 1.0, 0.5, 1e-9])
 def test_share(value: float) -> None:
-    """A part of something is above 0, and at most 1."""
+    """A share is above 0 and at most 1."""
     assert require_share("share", value) == value
 
 
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, True, "1", None, 10**400])
 def test_share_refused(value: object) -> None:
-    """What is no part of something is refused with its name and what to write."""
+    """Another value is refused, and the error names the option and says what to write."""
     with pytest.raises(ConfigurationError, match=r"^share must be a number above 0, and at most 1"):
         require_share("share", value)
 
@@ -43,7 +43,7 @@ def test_count(value: int) -> None:
     "value", [0, -1, -(10**30), True, False, "5", 1.0, 0.5, math.nan, None, [1], b"1", Decimal(1)]
 )
 def test_no_count(value: object) -> None:
-    """Zero, negative numbers, bools, texts and fractions are no counts, and the message says so."""
+    """Zero, negative numbers, bools, texts and fractions are refused with an explanation."""
     with pytest.raises(ConfigurationError) as caught:
         require_count("limit", value)
 
@@ -51,7 +51,7 @@ def test_no_count(value: object) -> None:
 
 
 def test_count_from_another_bound() -> None:
-    """A count may have another smallest value."""
+    """A count may have another minimum."""
     assert require_count("n", 0, at_least=0) == 0
     with pytest.raises(ConfigurationError, match="at least 3, not 2"):
         require_count("n", 2, at_least=3)
@@ -59,20 +59,20 @@ def test_count_from_another_bound() -> None:
 
 @pytest.mark.parametrize("value", ["a", " a ", "日本", "0", "a\nb", "\N{GRINNING FACE}"])
 def test_text(value: str) -> None:
-    """Text with something in it is taken as it is."""
+    """A text that is not empty is accepted unchanged."""
     assert value == require_text("inbox_id", value)
 
 
 @pytest.mark.parametrize("value", ["", " ", "\t\n", "\u00a0", None, 1, b"abc", ["a"], True])
 def test_no_text(value: object) -> None:
-    """Empty and blank texts, bytes and numbers are no texts."""
+    """Empty and blank texts, bytes and numbers are refused."""
     with pytest.raises(ConfigurationError, match="inbox_id must be text with something in it"):
         require_text("inbox_id", value)
 
 
 @pytest.mark.parametrize("value", ["\ud83d", "a\udc80b"])
 def test_text_that_cannot_be_sent(value: str) -> None:
-    """Half a surrogate pair is refused here, and not by the codec at the time of the request."""
+    """A lone surrogate is refused here, and not by the codec when a request is sent."""
     with pytest.raises(ConfigurationError, match="inbox_id cannot be sent as UTF-8"):
         require_text("inbox_id", value)
 
@@ -134,7 +134,7 @@ def test_no_time_at_all(make) -> None:
 
 
 def test_backoff_may_be_nothing() -> None:
-    """To try again at once may be asked for, and the message about less says that 0 is allowed."""
+    """A backoff of 0 is allowed, and the error about a negative one says so."""
     assert RetryPolicy(backoff=0, backoff_max=0).backoff == 0
     with pytest.raises(ConfigurationError, match="seconds of at least 0, not -1"):
         RetryPolicy(backoff=-1)
@@ -169,7 +169,7 @@ def test_counts_refused(make, value: object) -> None:
     ],
 )
 def test_absurd_rates_are_refused(make) -> None:
-    """Numbers that no clock could keep are refused, with what is possible."""
+    """Numbers beyond the precision of a clock are refused, and the error names the limits."""
     with pytest.raises(
         ConfigurationError, match=r"must be at (most 1,000,000,000|least 0\.001 sec)"
     ):
@@ -194,7 +194,7 @@ def test_parts_of_the_limit(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("value", [0, 1, None, "False", 1.0], ids=repr)
 def test_trust_is_a_switch(value: object) -> None:
-    """Whether to read the server's headers is True or False: a text would always count as true."""
+    """``trust_server`` is True or False, because every text would count as true."""
     with pytest.raises(ConfigurationError, match=r"^RateLimit.trust_server must be True or False"):
         RateLimit(trust_server=value)
 
@@ -216,7 +216,7 @@ def test_documented_defaults() -> None:
 
 
 def test_bounds_may_be_off() -> None:
-    """Two of the timeouts can be switched off, and so can the budget of retries."""
+    """Two of the timeouts and the retry budget can be switched off."""
     assert Timeout(request=None).request is None
     assert Timeout(deadline=None).deadline is None
     assert RetryPolicy(budget=None).budget is None
@@ -226,7 +226,7 @@ def test_bounds_may_be_off() -> None:
     "value", [RateLimit(60, per=30), RetryPolicy(attempts=1), Timeout(request=None)], ids=repr
 )
 def test_values_are_frozen(value: msgspec.Struct) -> None:
-    """An option cannot be changed after it was checked; it compares, hashes and pickles."""
+    """A checked option cannot be changed. It can be compared, hashed and pickled."""
     name = value.__struct_fields__[0]
     with pytest.raises(AttributeError):
         setattr(value, name, -1)

@@ -1,4 +1,4 @@
-"""Cursor times: how deep a cursor points, and cursors of any depth in the server's own format."""
+"""Cursor times: the depth of a cursor, and constructed cursors in the server's own format."""
 
 import math
 import re
@@ -32,7 +32,7 @@ UNREADABLE = [
     "2026-03-01x10:20:30Z",
     "2026-03-01T10:20:30+07:00:30",
     "2026-03-01T10:20:30.1234567890Z",
-    # In the pattern, and no moments.
+    # They match the pattern, and are no times.
     "2026-13-01T10:20:30Z",
     "2026-03-01T10:20:60Z",
     "0000-03-01T10:20:30Z",
@@ -45,7 +45,7 @@ def cursor(timestamp: str, name: str = "a") -> Cursor:
 
 
 def make_cursor_times(*timestamps: str) -> CursorTimes:
-    """Return a times that has met cursors with these timestamps, in this order."""
+    """Return times that have seen cursors with these timestamps, in this order."""
     times, before = CursorTimes(), None
     for number, timestamp in enumerate(timestamps):
         times.learn(cursor(timestamp, f"id-{number}"), before)
@@ -54,17 +54,15 @@ def make_cursor_times(*timestamps: str) -> CursorTimes:
 
 
 def get_shape(timestamp: str) -> str:
-    """Return a timestamp with its zone as it is, and a # for each digit before."""
+    """Return a timestamp with a # for each digit and its zone unchanged."""
     moment, zone = re.fullmatch(r"(.{19}(?:\.\d+)?)(.*)", timestamp).groups()
     return re.sub(r"\d", "#", moment) + zone
 
 
 @pytest.mark.parametrize("like", SPELLINGS)
 @given(depth=st.integers(0, FAR), is_rising=st.booleans())
-def test_a_made_up_cursor_is_spelled_like_the_servers_and_points_where_asked(
-    like, depth, is_rising
-):
-    """Gap, digits and zone are the first cursor's, the id too; off by less than its last digit."""
+def test_a_constructed_cursor_has_the_servers_format_and_the_given_depth(like, depth, is_rising):
+    """It has the first cursor's separator, digits, zone and id, and is off by less than a digit."""
     times = make_cursor_times(like, "2027-01-01T00:00:00Z" if is_rising else "2025-01-01T00:00:00Z")
 
     made = times.cursor_at(depth)
@@ -84,8 +82,8 @@ def test_a_made_up_cursor_is_spelled_like_the_servers_and_points_where_asked(
         ("2026-03-01T10:20:30.123456789Z", "2026-03-01T10:20:31.623456000Z"),
     ],
 )
-def test_what_a_made_up_cursor_looks_like(like, made):
-    """A second and a half behind the first one, on its clock; what has no digit is cut off."""
+def test_constructed_cursors(like, made):
+    """A cursor 1.5 seconds after the first one, by its clock. Missing digits are cut off."""
     assert make_cursor_times(like, "2027-01-01T00:00:00Z").cursor_at(1_500_000).cursor_ts == made
 
 
@@ -100,8 +98,8 @@ def test_what_a_made_up_cursor_looks_like(like, made):
         ("2026-02-28T10:20:30Z", 24 * 3600 * SECOND),
     ],
 )
-def test_depths_are_microseconds_behind_the_first_cursor(timestamp, microseconds):
-    """Back in time in a falling listing, forward in a rising one, between any two spellings."""
+def test_depths_are_microseconds_after_the_first_cursor(timestamp, microseconds):
+    """Depth counts back in time in a falling listing, and forward in a rising one."""
     falling = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
     rising = make_cursor_times("2026-03-01T10:20:30Z", "2027-01-01T00:00:00Z")
 
@@ -110,7 +108,7 @@ def test_depths_are_microseconds_behind_the_first_cursor(timestamp, microseconds
 
 
 def test_the_order_shows_with_the_first_other_timestamp_and_stays():
-    """Until then all depths are 0 and no other place is known; no later cursor turns it round."""
+    """Until then all depths are 0 and no cursor can be built. Later cursors do not reverse it."""
     times = make_cursor_times("2026-03-01T10:20:30Z", "2026-03-01T10:20:30.000Z")
     assert times.order == 0
     assert times.depth(cursor("2026-01-01T00:00:00Z")) == 0
@@ -133,7 +131,7 @@ def test_the_order_shows_with_the_first_other_timestamp_and_stays():
     ],
 )
 def test_depths_of_an_unknown_order_are_counted_as_descending_ones(timestamps, order, deeper):
-    """Once that is assumed; a known order stays, and an unknown one may still show."""
+    """An unknown order is then assumed to be descending. A known one stays."""
     times = make_cursor_times(*timestamps)
 
     times.assume_descending()
@@ -147,8 +145,8 @@ def test_depths_of_an_unknown_order_are_counted_as_descending_ones(timestamps, o
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
-def test_a_text_that_is_no_timestamp_has_no_depth_and_teaches_nothing(text):
-    """Its depth compares with nothing, and the next cursor that can be read is the first."""
+def test_a_text_that_is_no_timestamp_has_no_depth(text):
+    """Its depth cannot be compared, and the next readable cursor counts as the first."""
     times = make_cursor_times(text, "2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z", text)
 
     assert math.isnan(times.depth(cursor(text)))
@@ -157,8 +155,8 @@ def test_a_text_that_is_no_timestamp_has_no_depth_and_teaches_nothing(text):
 
 
 @pytest.mark.parametrize("timestamps", [[], ["ts-1", "ts-2"]])
-def test_no_cursor_is_made_up_where_none_was_learned(timestamps):
-    """Not at the front either, and not when the order is settled."""
+def test_no_cursor_is_constructed_without_an_example(timestamps):
+    """Without a readable cursor none is constructed, even at the front or with a known order."""
     times = make_cursor_times(*timestamps)
     times.assume_descending()
 
@@ -190,8 +188,8 @@ def test_no_cursor_is_made_up_where_none_was_learned(timestamps):
         ),
     ],
 )
-def test_no_cursor_points_before_1970_or_behind_the_year_9999(first, second, last, deepest):
-    """The last moment that has one is the very last there is, by the cursor's own clock or UTC."""
+def test_no_cursor_points_before_1970_or_after_the_year_9999(first, second, last, deepest):
+    """The latest possible moment is the last one, by the cursor's own clock or by UTC."""
     times = make_cursor_times(first, second)
 
     assert times.cursor_at(deepest).cursor_ts == last
@@ -209,7 +207,7 @@ def test_no_cursor_points_before_1970_or_behind_the_year_9999(first, second, las
     ],
 )
 def test_a_cursor_points_at_a_moment_whatever_zone_it_means(timestamp, is_at):
-    """A cursor without a zone may mean any; one that cannot be read points at none."""
+    """A cursor without a zone may be in any zone. An unreadable one has no moment."""
     moment = datetime(2026, 4, 10, 5, 47, 16, 771_000, tzinfo=UTC)
 
     assert CursorTimes.is_at(cursor(timestamp), moment) is is_at
@@ -228,7 +226,10 @@ def test_a_cursor_points_at_a_moment_whatever_zone_it_means(timestamp, is_at):
     ],
 )
 def test_a_page_is_after_the_cursor_of_its_request(requested, depth, is_out_of_order):
-    """It does not end before it; at the front, or if either cannot be read, nothing is known."""
+    """A page does not end before its request's cursor.
+
+    Without two readable cursors it is unknown.
+    """
     times = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
 
     found = times.is_out_of_order(None if requested is None else cursor(requested), depth)
@@ -237,7 +238,7 @@ def test_a_page_is_after_the_cursor_of_its_request(requested, depth, is_out_of_o
 
 
 def test_depths_can_be_counted_from_another_cursor():
-    """The id of constructed cursors is that one's, too."""
+    """Constructed cursors then also have that cursor's id."""
     times = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
     times.count_from(cursor("2026-03-01T10:20:31Z", "other"))
 

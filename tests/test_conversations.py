@@ -1,4 +1,4 @@
-"""The conversations: one page, all pages, one after another, against the sandbox."""
+"""The conversations resource against the sandbox: single pages, all pages, all records."""
 
 import asyncio
 import itertools
@@ -54,8 +54,8 @@ from cekat_async.sandbox import Dialect, Fault, Sandbox
 from cekat_async.sandbox.options import End, Order, Timestamps
 
 
-def rooms(steps, **options) -> tuple[Conversations, ScriptedTransport]:
-    """Return conversations over a transport that plays ``steps``."""
+def make_conversations(steps, **options) -> tuple[Conversations, ScriptedTransport]:
+    """Return the conversations resource over a transport that plays ``steps``."""
     pipeline, transport = make_pipeline(steps, **options)
     return Conversations(pipeline, Inboxes(pipeline).list), transport
 
@@ -64,11 +64,11 @@ def get_ids(sandbox: Sandbox) -> list[str]:
     return [id_ for id_, _ in sandbox.records()]
 
 
-# Three ways to read
+# Three ways to read a listing
 
 
 async def test_a_page_is_one_request(client, sandbox):
-    """A page holds typed conversations and the cursor to the next, and costs one request."""
+    """A page has typed conversations and the next cursor, and costs one request."""
     page = await client.conversations.page()
 
     assert isinstance(page, ConversationPage)
@@ -79,7 +79,7 @@ async def test_a_page_is_one_request(client, sandbox):
 
 
 async def test_pages_cover_the_listing(client, sandbox):
-    """The pages hold every record once, byte for byte, in the server's order."""
+    """The pages have every record once, byte for byte, in the server's order."""
     pages = await collect(client.conversations.list().pages())
 
     raw = [bytes(record) for page in pages for record in page.raw]
@@ -96,8 +96,8 @@ async def test_list_yields_every_conversation(client, sandbox):
     assert len(sandbox.log.requests) == 9
 
 
-async def test_a_walk_goes_on_from_a_cursor(client, sandbox):
-    """All three ways begin where a cursor of a page stands."""
+async def test_a_walk_begins_at_a_cursor(client, sandbox):
+    """All three ways can begin at the cursor of a page."""
     first = await client.conversations.page(limit=40)
 
     second = await client.conversations.page(limit=40, cursor=first.next_cursor)
@@ -112,7 +112,7 @@ async def test_a_walk_goes_on_from_a_cursor(client, sandbox):
 
 @pytest.mark.parametrize("status", ["assigned", StageStatus.RESOLVED, "open", "nobody-knows"])
 async def test_a_status_narrows_the_listing(client, sandbox, status):
-    """Only conversations of the status come; one that nobody knows is sent as it is."""
+    """Only conversations of the status are returned. An unknown status is sent unchanged."""
     found = await collect(client.conversations.list(stage_status=status))
 
     assert len(found) == sandbox.count(stage_status=str(status))
@@ -121,7 +121,7 @@ async def test_a_status_narrows_the_listing(client, sandbox, status):
 
 
 async def test_an_inbox_narrows_the_listing(client, sandbox):
-    """Only conversations of the inbox come, on every page of the walk."""
+    """Every page of the walk has only conversations of the inbox."""
     inbox = sandbox.inbox_ids[1]
 
     found = await collect(client.conversations.list(inbox_id=inbox, page_size=20))
@@ -147,7 +147,7 @@ NASTY = [
 
 
 def queries(heads: list[bytes]) -> list[dict[str, str]]:
-    """Read the queries of requests, without the kindness of taking a plus for a blank."""
+    """Parse the queries of requests without reading a plus as a space."""
     found = []
     for head in heads:
         target = head.split(b" ")[1].decode("ascii")
@@ -157,8 +157,8 @@ def queries(heads: list[bytes]) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("text", NASTY)
-async def test_a_cursor_goes_back_as_it_came(text):
-    """Both halves of a cursor reach the server as the very characters that it had sent."""
+async def test_a_cursor_is_sent_back_unchanged(text):
+    """Both halves of a cursor are sent with the server's exact characters."""
     metadata = {"next_cursor": {"cursor_id": text, "cursor_ts": f"{text}.000"}}
     first = http(page_body(["1"], metadata=metadata))
     answers = iter([first, http(page_body(["2"]))])
@@ -177,7 +177,7 @@ async def test_a_cursor_goes_back_as_it_came(text):
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip))
 def test_any_text_survives_the_query(text):
-    """Whatever an inbox id holds, the server reads the same."""
+    """The server reads the same inbox id, for any text."""
     query = encode_query(("inbox_id", text), ("limit", "1"))
 
     line = f"GET /api?{query} HTTP/1.1"
@@ -186,8 +186,8 @@ def test_any_text_survives_the_query(text):
 
 
 @pytest.mark.parametrize("text", [text for text in NASTY if text.strip()])
-async def test_an_inbox_id_goes_out_as_it_is(text):
-    """An inbox id with blanks, slashes, ampersands or letters of any script arrives as it is."""
+async def test_an_inbox_id_is_sent_unchanged(text):
+    """An inbox id with spaces, slashes, ampersands or letters of any script is sent unchanged."""
     async with (
         RawServer(lambda _: http()) as server,
         CekatClient("key", base_url=server.base_url) as client,
@@ -198,7 +198,7 @@ async def test_an_inbox_id_goes_out_as_it_is(text):
 
 
 async def test_nothing_is_sent_that_was_not_asked_for(client, sandbox):
-    """Without arguments a query holds the limit and nothing else; a large limit goes as it is."""
+    """Without arguments a query has only the limit. A large limit is sent unchanged."""
     await client.conversations.page()
     await client.conversations.page(limit=7000)
 
@@ -224,7 +224,7 @@ def make_walks(client: CekatClient, inbox) -> dict:
 
 @pytest.mark.parametrize("way", ["page", *make_walks(CekatClient("key"), "id")])
 async def test_an_inbox_id_may_be_a_uuid(client, sandbox, way):
-    """Wherever an inbox id is accepted, a UUID is as good as its text."""
+    """Every inbox id may be a UUID instead of its text."""
     inbox = sandbox.inbox_ids[1]
     if way == "page":
         found = [await client.conversations.page(inbox_id=UUID(inbox))]
@@ -238,7 +238,7 @@ async def test_an_inbox_id_may_be_a_uuid(client, sandbox, way):
 
 
 async def test_an_export_of_inboxes_by_uuid(client, sandbox, tmp_path):
-    """An export takes UUIDs, and its manifest names the same inboxes as for their texts."""
+    """An export accepts UUIDs, and its manifest has the same inboxes as for their texts."""
     inbox = sandbox.inbox_ids[1]
     reports = [
         await export_conversations(client, tmp_path / f"{number}.jsonl", inbox_ids=[one])
@@ -250,7 +250,7 @@ async def test_an_export_of_inboxes_by_uuid(client, sandbox, tmp_path):
 
 
 async def test_an_inbox_that_is_named_as_text_and_as_a_uuid_is_walked_once(client, sandbox):
-    """The two are one inbox: it comes once, and cannot have two positions."""
+    """Text and UUID are one inbox, which is walked once and cannot have two positions."""
     inbox = sandbox.inbox_ids[1]
 
     found = await collect(client.conversations.across([inbox, UUID(inbox)]))
@@ -289,8 +289,8 @@ WRONG = [
 
 @pytest.mark.parametrize("cursor", [Cursor("i" * 4097, "t"), Cursor("i", "t" * 4097)])
 async def test_a_cursor_that_cannot_be_sent_is_refused_at_the_call(cursor):
-    """A cursor of more than 4,096 characters is an error that does not quote it."""
-    conversations, transport = rooms([])
+    """A cursor of more than 4,096 characters raises an error that does not quote it."""
+    conversations, transport = make_conversations([])
 
     with pytest.raises(ConfigurationError, match="has 4,097 characters") as caught:
         conversations.list(cursor=cursor)
@@ -301,8 +301,8 @@ async def test_a_cursor_that_cannot_be_sent_is_refused_at_the_call(cursor):
 
 @pytest.mark.parametrize("wrong", WRONG_SIZES, ids=repr)
 async def test_a_wrong_page_size_is_refused_at_the_call(wrong):
-    """It is called ``limit`` for a single page, as in the API, and ``page_size`` for a listing."""
-    conversations, transport = rooms([])
+    """It is ``limit`` for a single page, as in the API, and ``page_size`` for a listing."""
+    conversations, transport = make_conversations([])
 
     with pytest.raises(ConfigurationError, match="page_size"):
         conversations.list(page_size=wrong)
@@ -313,8 +313,8 @@ async def test_a_wrong_page_size_is_refused_at_the_call(wrong):
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 async def test_a_wrong_argument_is_refused_at_the_call(wrong):
-    """A wrong argument raises where it is written, not at the first iteration; nothing is sent."""
-    conversations, transport = rooms([])
+    """A wrong argument raises at the call, not at the first iteration, and nothing is sent."""
+    conversations, transport = make_conversations([])
     (name,) = wrong
 
     with pytest.raises(ConfigurationError, match=name):
@@ -326,26 +326,26 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
 
 @pytest.mark.parametrize("wrong", [-1, True, 1.0, None])
 async def test_a_wrong_prefetch_is_refused_at_the_call(wrong):
-    """A prefetch that is no whole number of at least 0 raises where it is written."""
-    conversations, transport = rooms([])
+    """A prefetch other than a whole number of at least 0 raises at the call."""
+    conversations, transport = make_conversations([])
 
     with pytest.raises(ConfigurationError, match="prefetch"):
         conversations.list(prefetch=wrong)
     assert not transport.requests
 
 
-# Pages asked for ahead
+# Prefetched pages
 
 
 def get_chain(count: int) -> list:
-    """Return the replies of a listing of so many pages, of one conversation each."""
+    """Return the replies of a listing of that many pages, of one conversation each."""
     return [page_reply([str(n)], f"c{n}" if n < count else None) for n in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("prefetch, most", [(0, 1), (1, 2), (2, 3), (5, 6), (99, 10)])
-def test_prefetch_bounds_what_is_asked_for_ahead(prefetch, most):
-    """While the caller works on a page, so many more have been asked for, and never more."""
-    conversations, transport = rooms(get_chain(10), latency=0.1)
+def test_prefetch_limits_the_pages_ahead(prefetch, most):
+    """While the caller works on a page, exactly ``prefetch`` more pages have been requested."""
+    conversations, transport = make_conversations(get_chain(10), latency=0.1)
 
     async def main() -> None:
         async with aclosing(conversations.list(prefetch=prefetch).pages()) as pages:
@@ -362,8 +362,8 @@ def test_prefetch_bounds_what_is_asked_for_ahead(prefetch, most):
 @pytest.mark.parametrize("work", [0.0, 0.02, 0.05, 0.1])
 @pytest.mark.parametrize("prefetch", [1, 3])
 def test_the_callers_work_and_the_latency_overlap(work, prefetch):
-    """A walk lasts as long as the longer of the two, and not as long as both together."""
-    conversations, _ = rooms(get_chain(20), latency=0.05)
+    """A walk takes the longer of both times, not their sum."""
+    conversations, _ = make_conversations(get_chain(20), latency=0.05)
 
     async def main() -> float:
         begin = asyncio.get_running_loop().time()
@@ -375,24 +375,24 @@ def test_the_callers_work_and_the_latency_overlap(work, prefetch):
 
 
 def test_a_caller_that_never_awaits_is_helped_too():
-    """The next request is out before the caller gets a page, also where one was waiting."""
-    conversations, transport = rooms(get_chain(5), latency=0.1)
+    """The next request is sent before the caller gets a page, even if a page was ready."""
+    conversations, transport = make_conversations(get_chain(5), latency=0.1)
 
     async def main() -> list[int]:
         asked = []
         async for _ in conversations.list().pages():
             asked.append(len(transport.requests))
             if len(asked) == 2:
-                await asyncio.sleep(1)  # from here on a page waits already
+                await asyncio.sleep(1)  # from here on a page is ready
         return asked
 
     assert run_virtual(main()) == [2, 3, 4, 5, 5]
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3, 99])
-def test_an_error_surfaces_behind_all_pages_before_it(prefetch):
-    """A page that failed ahead of the caller raises at its place, with its cursor."""
-    conversations, _ = rooms([*get_chain(9)[:4], reply(403)], latency=0.01)
+def test_an_error_is_raised_after_all_pages_before_it(prefetch):
+    """A prefetched page that failed raises in its place, with its cursor."""
+    conversations, _ = make_conversations([*get_chain(9)[:4], reply(403)], latency=0.01)
 
     async def main() -> None:
         found: list[str] = []
@@ -405,10 +405,10 @@ def test_an_error_surfaces_behind_all_pages_before_it(prefetch):
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 99])
-def test_odd_records_are_told_of_with_their_page(prefetch):
-    """However far ahead pages are, the caller hears of an odd record when it gets its page."""
+def test_malformed_records_are_reported_with_their_page(prefetch):
+    """A malformed record of a prefetched page is reported when the caller gets that page."""
     odd = reply(body=page_body([], "c2", data=[{"id": 7}]))
-    conversations, _ = rooms([page_reply(["1"], "c1"), odd, page_reply(["3"])])
+    conversations, _ = make_conversations([page_reply(["1"], "c1"), odd, page_reply(["3"])])
     reported: list[MalformedRecord] = []
 
     async def main() -> list[int]:
@@ -422,10 +422,10 @@ def test_odd_records_are_told_of_with_their_page(prefetch):
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 99])
-def test_an_odd_record_that_nobody_wants_ends_the_walk_at_its_page(prefetch):
-    """The walk raises behind the page; none behind it is asked for but by prefetching."""
+def test_a_malformed_record_ends_the_walk_at_its_page(prefetch):
+    """Without ``on_malformed`` the walk raises after the page. Later pages are only prefetched."""
     odd = reply(body=page_body([], "c2", data=[{"id": "2"}, {"id": 7}]))
-    conversations, transport = rooms([page_reply(["1"], "c1"), odd, page_reply(["3"])])
+    conversations, transport = make_conversations([page_reply(["1"], "c1"), odd, page_reply(["3"])])
     found: list[str] = []
 
     async def main() -> None:
@@ -442,7 +442,7 @@ def test_an_odd_record_that_nobody_wants_ends_the_walk_at_its_page(prefetch):
 
 
 async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> None:
-    """Walk a sandbox that speaks ``dialect``, and compare all of it."""
+    """Walk a sandbox with this dialect, and compare the result."""
     async with (
         Sandbox(conversations=conversations, quota=None, dialect=dialect) as sandbox,
         make_client(sandbox) as client,
@@ -457,13 +457,13 @@ async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> 
 @pytest.mark.parametrize("end", get_args(End))
 @pytest.mark.parametrize("conversations", [0, 1, 10, 20, 25])
 async def test_every_end_of_the_listing_ends_the_walk(end, conversations):
-    """However the server says that there is no more, the walk ends, with every record once."""
+    """The walk ends with every record once, in each dialect's form of the last page."""
     await walked(Dialect(end=end), conversations)
 
 
 @pytest.mark.parametrize("end", get_args(End))
-async def test_every_end_is_survived_from_a_cursor_on(end):
-    """A walk that begins at the very end finds nothing, and ends."""
+async def test_every_end_ends_a_walk_from_a_cursor(end):
+    """A walk that begins at the very end returns nothing and ends."""
     async with (
         Sandbox(conversations=20, quota=None, dialect=Dialect(end=end)) as sandbox,
         make_client(sandbox) as client,
@@ -474,7 +474,7 @@ async def test_every_end_is_survived_from_a_cursor_on(end):
 
 @pytest.mark.parametrize("timestamps", get_args(Timestamps))
 async def test_every_spelling_of_timestamps_is_read(timestamps):
-    """However timestamps are spelled, they are moments with a zone, and mean the same."""
+    """Each format of timestamps is read as the same moment, with a zone."""
     async with (
         Sandbox(conversations=30, quota=None, dialect=Dialect(timestamps=timestamps)) as sandbox,
         Sandbox(conversations=30, quota=None) as plain,
@@ -492,29 +492,29 @@ async def test_every_spelling_of_timestamps_is_read(timestamps):
 @pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("tie", [1, 7, 40])
 async def test_every_order_and_ties(order, tie):
-    """In any order, and with many conversations of one moment, the walk misses none."""
+    """In any order, and with many equal timestamps, the walk misses no conversation."""
     await walked(Dialect(order=order, tie=tie))
 
 
 @pytest.mark.parametrize("compress", ["gzip", "deflate", None])
-async def test_compressed_answers(compress):
-    """Compressed answers are read like any other."""
+async def test_compressed_replies(compress):
+    """Compressed replies are read like any other."""
     await walked(Dialect(compress=compress))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 async def test_null_collections_and_unknown_fields(share):
-    """Null collections and fields that no documentation names cost nobody a record."""
+    """Null collections and undocumented fields cost no record."""
     await walked(Dialect(collections_null=share, unknown_fields=True))
 
 
 async def test_a_limit_that_the_server_lowers():
-    """Where the server gives fewer than asked for, the walk still sees all."""
+    """If the server returns smaller pages than requested, the walk is still complete."""
     await walked(Dialect(over_limit="clamp", max_limit=7), limit=1000)
 
 
 async def test_a_limit_that_the_server_refuses():
-    """Where the server refuses a large limit, the error has its own words on it."""
+    """If the server refuses a large limit, the error has the server's message."""
     async with (
         Sandbox(conversations=10, dialect=Dialect(over_limit="reject")) as sandbox,
         make_client(sandbox) as client,
@@ -548,9 +548,9 @@ WAYS = {
 @pytest.mark.parametrize("metadata", BAD_CURSORS, ids=repr)
 @pytest.mark.parametrize("kind", WAYS)
 async def test_a_bad_cursor_costs_no_record(metadata, kind):
-    """A walk yields the records of a page whose cursor cannot be used, and then raises."""
+    """A walk yields the records of a page with an unusable cursor, and then raises."""
     bad = reply(body=page_body(["2", "3"], metadata=metadata))
-    conversations, _ = rooms([page_reply(["1"], "c1"), bad])
+    conversations, _ = make_conversations([page_reply(["1"], "c1"), bad])
     found = []
 
     async def walk() -> None:
@@ -567,8 +567,8 @@ async def test_a_bad_cursor_costs_no_record(metadata, kind):
 
 
 async def test_the_error_of_a_single_page_has_its_records():
-    """A single page whose cursor cannot be used raises, and the error has the page."""
-    conversations, _ = rooms([reply(body=page_body(["1"], metadata=BAD_CURSORS[0]))])
+    """A single page with an unusable cursor raises an error that has the page."""
+    conversations, _ = make_conversations([reply(body=page_body(["1"], metadata=BAD_CURSORS[0]))])
 
     with pytest.raises(PaginationError, match="cannot be used") as caught:
         await conversations.page()
@@ -578,9 +578,9 @@ async def test_the_error_of_a_single_page_has_its_records():
 
 
 async def test_a_bad_cursor_costs_no_record_of_a_tracked_walk():
-    """A tracked walk, too, yields the records of a page before it raises for its cursor."""
+    """A tracked walk also yields the page's records before it raises."""
     bad = reply(body=page_body(["1", "2"], metadata=BAD_CURSORS[0]))
-    conversations, _ = rooms([bad])
+    conversations, _ = make_conversations([bad])
     pages = []
 
     async def walk() -> None:
@@ -601,8 +601,8 @@ async def test_a_bad_cursor_costs_no_record_of_a_tracked_walk():
 
 
 @pytest.mark.parametrize("pages_before", [0, 1, 3])
-async def test_an_error_says_where_to_go_on(client, sandbox, pages_before):
-    """An error carries the cursor of its page, from which a new walk brings just the rest."""
+async def test_an_error_says_where_to_resume(client, sandbox, pages_before):
+    """The error has the cursor of its page, and a walk from there returns exactly the rest."""
     sandbox.fail_next(*[Fault.ok()] * pages_before, Fault.status(403))
     found: list[str] = []
 
@@ -616,7 +616,7 @@ async def test_an_error_says_where_to_go_on(client, sandbox, pages_before):
     assert found + [conversation.id for conversation in rest] == get_ids(sandbox)
 
 
-# Odd records
+# Malformed records
 
 
 def malformed_page(
@@ -626,8 +626,8 @@ def malformed_page(
     return page_body([], cursor, data=records)
 
 
-async def test_an_odd_record_does_not_cost_the_others(client, sandbox):
-    """A walk hands out the other 99 before it raises, and names record, field and bytes."""
+async def test_a_malformed_record_does_not_cost_the_others(client, sandbox):
+    """The walk yields the other 99 records, then raises an error with record, field and bytes."""
     sandbox.fail_next(Fault.raw(body=malformed_page()))
     found: list[str] = []
 
@@ -642,8 +642,8 @@ async def test_an_odd_record_does_not_cost_the_others(client, sandbox):
     assert error.page.next_cursor is None
 
 
-async def test_a_page_with_an_odd_record(client, sandbox):
-    """A single page raises, with the page of the others on the error and its own cursor."""
+async def test_a_page_with_a_malformed_record(client, sandbox):
+    """A single page raises an error that has the other records and the page's cursor."""
     sandbox.fail_next(Fault.raw(body=malformed_page()))
     start = Cursor("c0", "2026-04-10T09:51:19.885")
 
@@ -654,8 +654,8 @@ async def test_a_page_with_an_odd_record(client, sandbox):
     assert caught.value.cursor == start
 
 
-async def test_odd_records_can_be_reported_instead(client, sandbox):
-    """With ``on_malformed`` the walk goes on, and each odd record is reported once."""
+async def test_malformed_records_can_be_reported_instead(client, sandbox):
+    """With ``on_malformed`` the walk continues and reports each malformed record once."""
     faults = (
         malformed_page(100, (0, 99), "c1"),
         malformed_page(10, (5,), "c2"),
@@ -670,8 +670,8 @@ async def test_odd_records_can_be_reported_instead(client, sandbox):
     assert [record.index for record in odd] == [0, 99, 5, 0, 1]
 
 
-async def test_odd_records_of_a_page_can_be_reported(client, sandbox):
-    """With ``on_malformed`` a single page comes without its odd records."""
+async def test_malformed_records_of_a_page_can_be_reported(client, sandbox):
+    """With ``on_malformed`` a single page is returned without its malformed records."""
     sandbox.fail_next(Fault.raw(body=malformed_page()))
     odd: list[MalformedRecord] = []
 
@@ -682,7 +682,7 @@ async def test_odd_records_of_a_page_can_be_reported(client, sandbox):
 
 
 async def test_another_shape_is_an_error(client, sandbox):
-    """JSON of another shape altogether is told once, with its cursor, and not asked for again."""
+    """JSON of another shape raises one error with its cursor, and is not retried."""
     sandbox.fail_next(Fault.raw(body=b'{"conversations": []}'))
 
     with pytest.raises(DecodeError) as caught:
@@ -715,9 +715,9 @@ async def leave_by(how: str, conversations: Conversations, prefetch: int) -> Non
 @pytest.mark.parametrize("how", ["break", "raise", "close", "throw"])
 @pytest.mark.parametrize("prefetch", [0, 1])
 async def test_a_walk_can_be_left_at_any_item(client, sandbox, how, prefetch):
-    """Left by a break, an exception or a close, a walk leaves no task and no busy connection.
+    """After a break, an exception or a close, no task and no busy connection is left.
 
-    It has cost one page too many at the most, and none without prefetch.
+    At most one page was fetched for nothing, and none without prefetch.
     """
     for _ in range(5):
         try:
@@ -728,13 +728,13 @@ async def test_a_walk_can_be_left_at_any_item(client, sandbox, how, prefetch):
     await let_tasks_end(but="RequestHandler")
     assert 10 <= len(sandbox.log.requests) <= 10 + 5 * prefetch
     assert sandbox.log.open_connections <= 1
-    # A request that was given up takes its connection with it.
+    # A cancelled request closes its connection.
     assert sandbox.log.connections <= 1 + 5 * prefetch
 
 
 @pytest.mark.parametrize("how", ["page", "inbox"])
 async def test_a_page_says_which_inbox_it_is_of(client, sandbox, how):
-    """A page carries the inbox that was asked for, and none where all were."""
+    """A page has the inbox that was requested, or None."""
     inbox = sandbox.inbox_ids[0] if how == "inbox" else None
 
     assert (await client.conversations.page(inbox_id=inbox)).inbox_id == inbox
@@ -742,7 +742,7 @@ async def test_a_page_says_which_inbox_it_is_of(client, sandbox, how):
 
 @pytest.mark.parametrize("steps", range(0, 80, 2))
 def test_cancelled_at_any_step_of_a_script(steps):
-    """Cancelled after any number of steps, a walk gives its slot back and leaves no task."""
+    """A walk that is cancelled at any step releases its slot and leaves no task."""
 
     async def main() -> None:
         script = [page_reply(["1"], "c1"), reply(503), page_reply(["2"], "c2"), page_reply(["3"])]
@@ -763,7 +763,7 @@ def test_cancelled_at_any_step_of_a_script(steps):
 
 @pytest.mark.parametrize("steps", range(0, 120, 3))
 async def test_cancelled_at_any_step_of_the_loop(steps):
-    """Cancelled at any moment of a real exchange, a walk leaves the client as it was."""
+    """A walk that is cancelled during a real exchange leaves the client usable."""
     async with (
         Sandbox(conversations=30, quota=None) as sandbox,
         make_client(sandbox, concurrency=1) as client,
@@ -775,7 +775,7 @@ async def test_cancelled_at_any_step_of_the_loop(steps):
 
 
 async def test_many_walks_cancelled_together(client, sandbox):
-    """Twenty walks that are cancelled together leave every slot free."""
+    """Twenty walks that are cancelled together release every slot."""
     async with asyncio.TaskGroup() as group:
         listing = client.conversations.list(page_size=1)
         tasks = [group.create_task(listing.collect()) for _ in range(20)]
@@ -790,7 +790,7 @@ async def test_many_walks_cancelled_together(client, sandbox):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_in_the_middle_of_a_walk(error):
-    """Ctrl-C in the body of a loop ends the program without a warning or a lost task."""
+    """Ctrl-C in the body of a loop ends the program without a warning or a leaked task."""
 
     async def main() -> None:
         async with Sandbox(conversations=30, quota=None) as sandbox, make_client(sandbox) as client:
@@ -802,7 +802,7 @@ def test_an_interrupt_in_the_middle_of_a_walk(error):
 
 
 async def test_a_walk_that_failed_is_over(client, sandbox):
-    """After its error a walk is over; it does not begin anew."""
+    """A walk that raised an error has ended, and does not start over."""
     sandbox.fail_next(Fault.ok(), Fault.status(401))
     walk = client.conversations.list().pages()
     await anext(walk)

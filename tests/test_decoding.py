@@ -1,4 +1,4 @@
-"""Bytes of an answer to pages and records, whatever the server sends."""
+"""Decoding the bytes of a reply to pages and records, for any bytes."""
 
 import json
 import math
@@ -28,7 +28,7 @@ from cekat_async.positions import Cursor
 
 SAMPLE = (Path(__file__).parent / "fixtures" / "conversations.json").read_bytes()
 
-# Any text, halves of surrogate pairs included.
+# Any text, including lone surrogates.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
 NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 
@@ -46,7 +46,7 @@ WHOLE_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 WHOLE_JSON = get_json(WHOLE_TEXT)
 KNOWN = sorted({*Conversation.__struct_fields__, *Inbox.__struct_fields__} - {"extra"})
 
-# Nearly records: fields of the real names, with values of any kind.
+# Almost records: the real field names with values of any kind.
 UNEXPECTED_OBJECT = st.dictionaries(
     st.sampled_from([*KNOWN, "extra", "message", "color"]) | TEXT,
     JSON | st.lists(st.dictionaries(st.sampled_from(["id", "name", "extra"]), JSON), max_size=2),
@@ -70,7 +70,7 @@ READERS = pytest.mark.parametrize("read", [conversations, inboxes])
 
 
 def make_body(*records: object, **more: object) -> bytes:
-    """Make the body of a page; a record that is bytes already stands in it as it is."""
+    """Build the body of a page. A record of bytes is inserted unchanged."""
     parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in records]
     rest = b"".join(
         f",{json.dumps(name)}:{json.dumps(part)}".encode() for name, part in more.items()
@@ -79,7 +79,7 @@ def make_body(*records: object, **more: object) -> bytes:
 
 
 def same_json(value: object) -> object:
-    """Return JSON data in a form that tells 1 from 1.0 and True, and -0.0 from 0.0."""
+    """Return JSON data in a form that distinguishes 1, 1.0 and True, and 0.0 and -0.0."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -89,7 +89,7 @@ def same_json(value: object) -> object:
 @given(fields=st.dictionaries(WHOLE_TEXT | st.just("extra"), WHOLE_JSON, max_size=5))
 @settings(max_examples=20 * EFFORT)
 def test_unknown_fields_survive(fields: dict) -> None:
-    """Whatever fields a record has beside those known, they stay, with their values."""
+    """All unknown fields of a record are kept with their values."""
     unknown = {name: value for name, value in fields.items() if name not in KNOWN}
 
     for read, kind in ((conversations, Conversation), (inboxes, Inbox)):
@@ -137,7 +137,7 @@ def test_unknown_fields_of_labels_and_previews_survive(fields: dict, name: str |
 )
 @settings(max_examples=20 * EFFORT)
 def test_to_dict_round_trip(record: dict) -> None:
-    """Free-form data and ids of any text come back from `to_dict()` as they were."""
+    """`to_dict()` returns free-form data and ids of any text unchanged."""
     conversation = decode_conversation(json.dumps(record))
 
     assert record["id"] == conversation.id
@@ -160,7 +160,7 @@ def test_to_dict_round_trip(record: dict) -> None:
     ],
 )
 def test_unknown_fields_seen(fields: dict) -> None:
-    """Unknown fields survive, and so does one with the name of their home."""
+    """Unknown fields are kept, even one named like the attribute that holds them."""
     assert fields == decode_conversation(json.dumps({"id": "x"} | fields)).extra
 
 
@@ -169,7 +169,7 @@ def test_unknown_fields_seen(fields: dict) -> None:
 )
 @pytest.mark.parametrize("name", ["pipeline", "collaborators", "last_message_by_human"])
 def test_live_fields_may_be_anything(name: str, value: object) -> None:
-    """What is seen on live accounts but not documented is a field, and never an error."""
+    """Undocumented values of live accounts are ordinary fields and no errors."""
     (conversation,) = conversations(make_body({"id": "x", name: value}))
 
     assert value == getattr(conversation, name)
@@ -177,7 +177,7 @@ def test_live_fields_may_be_anything(name: str, value: object) -> None:
 
 
 def test_escaped_names() -> None:
-    """A known field whose name is written with escapes is known all the same."""
+    """A known field whose name is written with escapes is recognized."""
     page = conversations(
         make_body(rb'{"\u0069d":"x","n\u006ftes":"n"}', rb'{"\u0069d":"y","new":1}')
     )
@@ -201,7 +201,7 @@ def test_every_known_and_unknown_field_at_once() -> None:
 @given(malformed=st.lists(JSON | UNEXPECTED_OBJECT, max_size=4), place=st.integers(0, 4))
 @settings(max_examples=20 * EFFORT)
 def test_healthy_records_survive_malformed_ones(read, malformed: list, place: int) -> None:
-    """Whatever JSON stands beside them, the healthy records of a page are there, in order."""
+    """The valid records of a page are returned in order, next to any other JSON."""
     records = [*malformed[:place], {"id": "healthy-1"}, *malformed[place:], {"id": "healthy-2"}]
 
     page = read(make_body(*records))
@@ -240,7 +240,7 @@ def test_healthy_records_survive_malformed_ones(read, malformed: list, place: in
     ids=lambda value: repr(value)[:40],
 )
 def test_malformed_record_is_named(record: bytes, record_id: str | None, field: str) -> None:
-    """One malformed record costs no other; it has its index, its bytes, its id if there is one."""
+    """A malformed record has its index, its bytes, and its id if readable. No other is affected."""
     body = make_body({"id": "a"}, record, {"id": "b"})
     for page in (conversations(body), inboxes(body)):
         (malformed,) = page.malformed_records
@@ -258,7 +258,7 @@ def test_malformed_record_is_named(record: bytes, record_id: str | None, field: 
 
 
 def test_all_records_malformed() -> None:
-    """A page of malformed records only is a page without items, and its cursor leads on."""
+    """A page with malformed records only has no items, and its cursor is valid."""
     cursor = {"cursor_id": "c", "cursor_ts": "t"}
     page = conversations(make_body(1, 2, metadata={"next_cursor": cursor}))
 
@@ -284,7 +284,7 @@ def test_all_records_malformed() -> None:
     ],
 )
 def test_broken_text_is_repaired(read, sent: bytes, read_as: str) -> None:
-    """A text that was cut in the middle of a character is not malformed, and its bytes stay."""
+    """Text that was cut within a character is not malformed, and its bytes are kept."""
     name = b"contact_name" if read is conversations else b"name"
     record = b'{"id":"x","' + name + b'":"' + sent + b'"}'
     page = read(make_body(record, {"id": "y"}))
@@ -295,7 +295,7 @@ def test_broken_text_is_repaired(read, sent: bytes, read_as: str) -> None:
 
 
 def test_broken_text_in_names_and_unknown_fields() -> None:
-    """Broken text is repaired wherever it stands in a record."""
+    """Broken text is repaired anywhere in a record."""
     record = decode_conversation(
         rb'{"id":"\ud83d","additional_data":{"\ud83d":["\ude00"]},"\ud83dx":1}'
     )
@@ -308,7 +308,7 @@ def test_broken_text_in_names_and_unknown_fields() -> None:
 
 
 def test_malformed_record_keeps_its_own_bytes() -> None:
-    """A malformed record with broken text has its bytes as received, not as repaired."""
+    """A malformed record with broken text has the received bytes, not the repaired ones."""
     malformed = rb'{"id":7,"notes":"\ud83d"}'
     page = conversations(make_body({"id": "a"}, malformed))
 
@@ -316,7 +316,7 @@ def test_malformed_record_keeps_its_own_bytes() -> None:
 
 
 def test_decode_from_text() -> None:
-    """One conversation is read from bytes, from text (even broken) and from a page's raw view."""
+    """A conversation is read from bytes, from text (even broken) and from a page's raw view."""
     (raw,) = conversations(make_body({"id": "x", "notes": "n"})).raw
 
     expected = Conversation(id="x", notes="n")
@@ -342,7 +342,7 @@ def test_decode_from_text() -> None:
     ids=lambda value: repr(value)[:20],
 )
 def test_no_conversation(raw: bytes | str | msgspec.Raw, field: str) -> None:
-    """What is no conversation is a DecodeError that says where, and carries the bytes."""
+    """Other data raises a DecodeError with the place and the bytes."""
     with pytest.raises(DecodeError, match=r"^not a valid Conversation: ") as caught:
         decode_conversation(raw)
 
@@ -350,7 +350,7 @@ def test_no_conversation(raw: bytes | str | msgspec.Raw, field: str) -> None:
     assert bytes(raw.encode() if isinstance(raw, str) else raw) == caught.value.raw
 
 
-# --- bytes as received
+# --- the received bytes
 
 
 SPACE = st.text(" \t\r\n", max_size=3).map(str.encode)
@@ -358,7 +358,7 @@ SPACE = st.text(" \t\r\n", max_size=3).map(str.encode)
 
 @st.composite
 def spaced(draw, value: object) -> bytes:
-    """Print JSON data with white space anywhere, and characters escaped or not."""
+    """Print JSON data with white space anywhere, and with some characters escaped."""
     if isinstance(value, dict):
         members = [
             draw(spaced(name)) + draw(SPACE) + b":" + draw(spaced(part))
@@ -376,10 +376,10 @@ def spaced(draw, value: object) -> bytes:
 @given(data=st.data())
 @settings(max_examples=15 * EFFORT)
 def test_raw_is_byte_for_byte(read, data: st.DataObject) -> None:
-    """A page's `raw` is its records as they stood in the body, whatever the layout and the text."""
+    """A page's `raw` has the exact bytes of its records, in any layout."""
     records = data.draw(st.lists(JSON | st.fixed_dictionaries({"id": TEXT}), max_size=4))
     printed = [data.draw(spaced(record)) for record in records]
-    # The records stand elsewhere in the body too: what is cut out must not be searched for.
+    # The body also has the records elsewhere, so that they cannot be found by searching.
     body = data.draw(SPACE).join(
         [
             b"{",
@@ -399,7 +399,7 @@ def test_raw_is_byte_for_byte(read, data: st.DataObject) -> None:
 
 
 def test_raw_of_broken_text_is_not_searched_for() -> None:
-    """A record with broken text is cut at its place, not where the same repaired text stands."""
+    """A record with broken text is cut at its own place, not where the repaired text occurs."""
     body = rb'{"copy":{"id":"\ud83d"},"data":[{"id":"\ude00"},{"id":"\ud83e"}]}'
 
     assert [bytes(raw) for raw in conversations(body).raw] == [
@@ -409,7 +409,7 @@ def test_raw_of_broken_text_is_not_searched_for() -> None:
 
 
 def test_raw_outlives_its_page() -> None:
-    """The bytes of a record can be kept, also those of a body with broken text."""
+    """The bytes of a record can be kept after its page is gone, also with broken text."""
     kept = [
         conversations(make_body(record)).raw[0] for record in (rb'{"id":"\ud83d"}', b'{"id":"x"}')
     ]
@@ -437,7 +437,7 @@ def test_raw_outlives_its_page() -> None:
 )
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_last_page(metadata: dict, record: dict) -> None:
-    """Each way of saying that there is no next page is understood."""
+    """Each way to say that there is no next page is understood."""
     page = conversations(make_body(record, **metadata))
 
     assert page.next_cursor is None
@@ -447,7 +447,7 @@ def test_last_page(metadata: dict, record: dict) -> None:
 @given(cursor_id=WHOLE_TEXT.filter(bool), cursor_ts=WHOLE_TEXT.filter(bool))
 @settings(max_examples=40 * EFFORT)
 def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
-    """A cursor is two texts of any kind, kept as they came."""
+    """A cursor is two texts of any kind, which are not changed."""
     pair = {"cursor_id": cursor_id, "cursor_ts": cursor_ts, "more": 1}
 
     for record in ({"id": "x"}, {"id": "x", "new": 1}):
@@ -476,7 +476,10 @@ def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
 )
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_a_cursor_that_cannot_be_used(metadata: object, problem: str, record: dict) -> None:
-    """A bad cursor costs no record. It is neither an end nor a way on, and the page says why."""
+    """A bad cursor costs no record.
+
+    It is not an end of the listing, and the page has the reason.
+    """
     body = make_body(record, metadata=metadata)
 
     for page in (conversations(body), run_steps(decode_raw_page(reply(body=body)))):
@@ -496,7 +499,7 @@ def test_a_cursor_that_cannot_be_used(metadata: object, problem: str, record: di
     ids=lambda value: repr(value)[:60],
 )
 def test_metadata_that_cannot_be_read(metadata: bytes) -> None:
-    """Metadata that is not JSON, not text, or far too large costs no record."""
+    """Metadata that is invalid JSON, invalid text or far too large costs no record."""
     page = conversations(b'{"data":[{"id":"x"}],"metadata":%s}' % metadata)
 
     assert page.ids == ["x"]
@@ -525,7 +528,7 @@ def test_metadata_that_cannot_be_read(metadata: bytes) -> None:
 )
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_inbox_page(metadata: object, totals: tuple, record: dict) -> None:
-    """A page of inboxes has the number it was asked for, and totals where the server gives any."""
+    """A page of inboxes has the requested number, and totals if the server sends them."""
     page = run_steps(InboxPageDecoder().decode(reply(body=make_body(record, metadata=metadata)), 3))
 
     assert (3, *totals) == (page.page, page.total_pages, page.total_items)
@@ -533,7 +536,7 @@ def test_inbox_page(metadata: object, totals: tuple, record: dict) -> None:
 
 
 def test_totals_that_are_no_json() -> None:
-    """Totals that are not even JSON are unknown, and cost no inbox."""
+    """Totals that are invalid JSON are unknown and cost no inbox."""
     page = inboxes(b'{"data":[{"id":"x"}],"metadata":{"pagination":{"total_page":NaN}}}')
 
     assert (page.ids, page.total_pages) == (["x"], None)
@@ -541,13 +544,13 @@ def test_totals_that_are_no_json() -> None:
 
 @READERS
 def test_empty_page(read) -> None:
-    """A page without records is a page."""
+    """A page without records is valid."""
     page = read(b'{"data":[]}')
 
     assert (page.items, page.malformed_records, page.raw) == ((), (), [])
 
 
-# --- bodies that are no page
+# --- bodies that are no pages
 
 
 @READERS
@@ -579,7 +582,7 @@ def test_empty_page(read) -> None:
     ids=lambda body: repr(body)[:24],
 )
 def test_malformed_body(read, body: bytes) -> None:
-    """A body that is no JSON, or not all of it, is told apart: to ask again may fix it."""
+    """Invalid or incomplete JSON has an error of its own, because a retry may help."""
     with pytest.raises(MalformedBodyError) as caught:
         read(body)
 
@@ -604,7 +607,7 @@ def test_malformed_body(read, body: bytes) -> None:
     ids=lambda value: repr(value)[:24],
 )
 def test_other_shape(read, body: bytes, field: str) -> None:
-    """JSON of another shape is a DecodeError that says where, and a retry would not help."""
+    """JSON of another shape raises a DecodeError with the place. A retry would not help."""
     with pytest.raises(DecodeError, match=r"^the reply has another shape ") as caught:
         read(body)
 
@@ -615,7 +618,7 @@ def test_other_shape(read, body: bytes, field: str) -> None:
 @READERS
 @pytest.mark.parametrize("success", [True, None, "yes", 0, [], "false"])
 def test_success(read, success: object) -> None:
-    """Only ``"success": false`` is an error; another value or type costs no record."""
+    """Only ``"success": false`` is an error. Other values or types cost no record."""
     assert read(make_body({"id": "x"}, success=success)).ids == ["x"]
 
 
@@ -630,8 +633,8 @@ def test_success(read, success: object) -> None:
         rb'{"x":"\ud83d","success":false,"status_code":401,"error":"Not authenticated"}',
     ],
 )
-def test_200_that_says_no(read, body: bytes) -> None:
-    """A 200 that says `"success": false` is the error it describes, with or without data."""
+def test_200_with_an_error(read, body: bytes) -> None:
+    """A 200 with `"success": false` raises the error it describes, with or without data."""
     with pytest.raises(APIStatusError) as caught:
         read(body)
 
@@ -649,7 +652,7 @@ def test_200_that_says_no(read, body: bytes) -> None:
 )
 @settings(max_examples=25 * EFFORT)
 def test_any_body(read, body: bytes) -> None:
-    """Whatever bytes come, they are a page or an error of the family."""
+    """Any bytes are decoded to a page or raise one of our errors."""
     try:
         page = read(body)
     except CekatError as error:
@@ -663,7 +666,7 @@ def test_any_body(read, body: bytes) -> None:
 )
 @settings(max_examples=40 * EFFORT)
 def test_any_conversation(raw: bytes | str) -> None:
-    """Whatever is read as a conversation, it is one that round-trips, or a DecodeError."""
+    """Any JSON is a conversation that round-trips, or raises a DecodeError."""
     try:
         record = decode_conversation(raw)
     except DecodeError as error:
@@ -674,7 +677,7 @@ def test_any_conversation(raw: bytes | str) -> None:
 
 @pytest.mark.parametrize("depth", [10, 100, 300])
 def test_nesting(depth: int) -> None:
-    """Free-form data may be nested hundreds of levels deep."""
+    """Free-form data can be nested hundreds of levels deep."""
     text = "[" * depth + "]" * depth
 
     record = decode_conversation(f'{{"id":"x","additional_data":{{"a":{text}}},"new":{text}}}')
@@ -683,7 +686,7 @@ def test_nesting(depth: int) -> None:
 
 
 def test_numbers() -> None:
-    """Large whole numbers and small fractions are kept as they are."""
+    """Large integers and small fractions are exact."""
     sent = {"big": 2**64, "bigger": -(10**30), "tiny": 5e-324, "minus": -0.0, "most": 1.7e308}
 
     kept = decode_conversation(json.dumps({"id": "x", "additional_data": sent})).additional_data
@@ -696,7 +699,7 @@ def test_numbers() -> None:
 
 
 def test_ordinary_page_is_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page as documented is decoded once, in one piece, and never record by record."""
+    """A documented page is decoded in one step, never record by record."""
     record = json.loads(SAMPLE)["data"][0]
     body = make_body(*[record | {"id": str(number)} for number in range(100)])
     monkeypatch.delattr(decoding, "cut_reply")
@@ -716,7 +719,7 @@ def test_records_share_what_is_empty() -> None:
 
 
 def test_raw_copies_nothing() -> None:
-    """The records' bytes are views of the body: looking at them costs no second body."""
+    """The records' bytes are views of the body and need no second copy."""
     page = conversations(make_body(*[{"id": str(n), "notes": "x" * 10_000} for n in range(100)]))
     tracemalloc.start()
     try:
@@ -741,7 +744,7 @@ def test_a_page_of_too_many_records_is_refused(decode, record: bytes) -> None:
 
 
 def test_a_page_of_many_records_is_decoded() -> None:
-    """A page of 50,000 records is decoded, in whatever way."""
+    """A page of 50,000 records is decoded, by each method."""
     body = b'{"data":[' + b",".join([b'{"id":"x"}'] * 50_000) + b"]}"
 
     assert len(conversations(body).items) == len(raw_page(body).raw) == 50_000
@@ -749,7 +752,7 @@ def test_a_page_of_many_records_is_decoded() -> None:
 
 @pytest.mark.parametrize("length, pauses", [(0, 0), (5_000, 0), (20_000, 0), (80_000, 1)])
 def test_a_page_of_long_texts_is_decoded_at_once(length: int, pauses: int) -> None:
-    """A page of up to 2 MiB whose texts are long is decoded without a pause, and so quickly."""
+    """A page of up to 2 MiB with long texts is decoded without a pause, because that is quick."""
     steps = ConversationPageDecoder().decode(
         reply(200, make_body(*[{"id": "x", "notes": "t" * length}] * 100))
     )
@@ -758,7 +761,7 @@ def test_a_page_of_long_texts_is_decoded_at_once(length: int, pauses: int) -> No
 
 
 def test_a_large_page_may_have_more_values() -> None:
-    """A page of real records is decoded, however large it may be."""
+    """A page of real records is decoded at any size."""
     values = b",".join(b'"%d, a text of some length"' % number for number in range(250))
     record = b'{"id":"x","notes":1,"additional_data":{"a":[' + values + b"]}}"
     body = b'{"data":[' + b",".join([record] * 1200) + b"]}"
@@ -770,7 +773,7 @@ def test_a_large_page_may_have_more_values() -> None:
 
 
 def test_a_page_of_too_many_values_keeps_its_other_records() -> None:
-    """Records with more values than a page may have are malformed; small ones are still read."""
+    """Records with too many values for a page are malformed. Small ones are still read."""
     wide = b'{"id":"%d","additional_data":{"a":[' + b"[]," * 80_000 + b"[]]}}"
     records = [*(wide % number for number in range(3)), b'{"id":"small"}']
 

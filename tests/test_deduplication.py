@@ -1,4 +1,4 @@
-"""What has been seen: a set in little memory, and pages without what was there before."""
+"""Deduplication: a set in little memory, and pages without repeated records."""
 
 import sys
 from itertools import chain, compress
@@ -17,7 +17,7 @@ from cekat_async.pages import ConversationPage, RawPage, only, record_names
 
 MANY = 200_000
 
-# Runs of names, long enough to split buckets, that overlap; and a few of any kind.
+# Overlapping runs of names, long enough to split buckets, and a few names of any kind.
 RUNS = st.lists(
     st.builds(
         lambda first, count, spell: [spell(number) for number in range(first, first + count)],
@@ -29,7 +29,7 @@ RUNS = st.lists(
 ).map(lambda runs: [*chain(*runs)])
 NAMES = st.lists(st.text(max_size=2) | st.binary(max_size=2), max_size=20)
 
-# What a page may hold, by the name that each is known by: %d is its place.
+# Possible records, by the name that identifies each. %d is the position on the page.
 RECORDS = {
     b'{"id":"plain-%d"}': "plain-%d",
     b'\n {"id" : "spaced-%d" , "notes":"\\ud83d"}\t': "spaced-%d",
@@ -42,7 +42,7 @@ RECORDS = {
 
 
 def make_page(records: list[bytes]) -> ConversationPage:
-    """Return a page as it is decoded, of records whose %d becomes their number."""
+    """Return a decoded page of records whose %d is replaced by their number."""
     body = b'{"data":[%s],"metadata":{"next_cursor":{"cursor_id":"c","cursor_ts":"t"}}}'
     return run_steps(ConversationPageDecoder().decode(reply(body=body % b",".join(records))))
 
@@ -57,9 +57,10 @@ def numbered(kinds: list[bytes]) -> list[bytes]:
 @given(names=st.builds(list.__add__, RUNS, NAMES))
 @example(names=["", b"", "7", b"7", "ab", "\u6261"])
 def test_it_is_a_set(names):
-    """Whatever is added, it is new once, it is in from then on, and nothing else is.
+    """Any added name is new once, and is in the set from then on. No other name is.
 
-    Not the bytes of a text, nor another text that lies alike in memory: Python hashes them alike.
+    That includes the bytes of a text and texts with the same memory layout, which have the same
+    hash.
     """
     seen, expected = HashSet(), set()
     for name in names:
@@ -71,7 +72,7 @@ def test_it_is_a_set(names):
 
 
 def test_hashes_are_compared_whole():
-    """A hash is new although its bytes are in the set, across two others."""
+    """A hash is new even if its bytes occur in the set, across two other hashes."""
     seen = HashSet()
 
     assert all(map(seen.add, [0x1111111122222222, 0x3333333344444444]))
@@ -80,7 +81,7 @@ def test_hashes_are_compared_whole():
 
 
 def test_short_hashes_keep_their_last_bytes():
-    """With four bytes of each, those that differ in these are told apart, and no others."""
+    """With four bytes per hash, exactly the hashes that differ in these bytes are distinguished."""
     seen = HashSet(width=4)
 
     assert all(map(seen.add, range(2000)))
@@ -89,7 +90,7 @@ def test_short_hashes_keep_their_last_bytes():
 
 
 def test_many_names_take_little_memory_and_no_long_search():
-    """Less than 10 bytes each for 200,000 of them, and buckets as short for the last as first."""
+    """200,000 names take less than 10 bytes each, and buckets stay short."""
     seen = HashSet()
 
     assert all(seen.add(hash_name(f"id-{number}")) for number in range(MANY))
@@ -103,7 +104,7 @@ def test_many_names_take_little_memory_and_no_long_search():
 
 @given(kinds=st.lists(st.sampled_from([*RECORDS]), max_size=12))
 def test_each_record_of_a_page_has_its_name(kinds):
-    """In the page's order: the id, an odd record's too, and all its bytes where it has none."""
+    """The names of a page are in order: the id, even of a malformed record, or all its bytes."""
     names = [
         name.replace("%d", str(number)) if isinstance(name, str) else name % number
         for number, name in enumerate(map(RECORDS.get, kinds))
@@ -113,8 +114,8 @@ def test_each_record_of_a_page_has_its_name(kinds):
 
 
 @given(kinds=st.lists(st.sampled_from([*RECORDS]), max_size=12))
-def test_raw_records_are_known_by_what_can_be_read_quickly(kinds):
-    """The id where one decode reads it; all of the bytes else, or of a page that is too large."""
+def test_names_of_raw_records(kinds):
+    """The name is the id if one decode finds it. Otherwise, and on huge pages, it is all bytes."""
     page = make_page(numbered(kinds))
     raw_page = RawPage(raw=page.raw, body=page.body)
 
@@ -127,8 +128,8 @@ def test_raw_records_are_known_by_what_can_be_read_quickly(kinds):
 
 
 @given(kinds=st.lists(st.tuples(st.sampled_from([*RECORDS]), st.booleans()), max_size=12))
-def test_a_page_of_what_is_wanted_is_as_if_nothing_else_had_come(kinds):
-    """Records, odd ones, bytes and cursor are those of a page that never had the others."""
+def test_a_reduced_page_equals_a_page_of_the_other_records(kinds):
+    """Records, malformed ones, bytes and cursor equal those of a page without the removed ones."""
     records = numbered([kind for kind, _ in kinds])
     wanted = [is_wanted for _, is_wanted in kinds]
     expected = make_page([*compress(records, wanted)])
@@ -141,8 +142,8 @@ def test_a_page_of_what_is_wanted_is_as_if_nothing_else_had_come(kinds):
 
 
 @pytest.mark.parametrize("records", [[], [b'{"id":"a"}', b"7"]])
-def test_a_page_that_is_wanted_whole_is_not_made_anew(records):
-    """It is the very same, its body with all that stands beside the records."""
+def test_a_page_that_is_not_reduced_is_returned_unchanged(records):
+    """It is the same object, and its body is unchanged."""
     page = make_page(records)
 
     assert only(page, [True] * len(records)) is page

@@ -1,4 +1,4 @@
-"""What the documentation shows is run: README, docs, and the examples in docstrings."""
+"""The code of the README, the docs and the docstrings runs."""
 
 import ast
 import doctest
@@ -28,7 +28,7 @@ BLOCKS = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
     for page in PAGES
     for number, block in enumerate(PYTHON.findall(page.read_text(encoding="utf-8")))
-    if not block.startswith("--8<--")  # a file of examples/, which has tests of its own
+    if not block.startswith("--8<--")  # a file of examples/, which has its own tests
 ]
 
 pytest_plugins = ["pytester"]
@@ -48,7 +48,7 @@ def each(kind: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 async def names(tmp_path, monkeypatch):
-    """What an example may take for granted: an open client, and a folder to write to."""
+    """The names that an example can use: an open client. The current folder is temporary."""
     monkeypatch.chdir(tmp_path)
     async with Sandbox(conversations=250, quota=None) as sandbox:
         monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
@@ -66,13 +66,13 @@ async def run(source: str, names: dict) -> None:
 
 @each("example")
 async def test_examples_of_the_docs_run(block, names):
-    """Each Python example of the documentation runs as it stands."""
+    """Each Python example of the documentation runs unchanged."""
     await run(block, names)
 
 
 @each("program")
 def test_programs_of_the_docs_run(block, capsys):
-    """Each whole program of the documentation runs as it stands, with no key and no network."""
+    """Each complete program of the documentation runs unchanged, without a key or a network."""
     exec(compile(block, "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102 - our own
 
     assert capsys.readouterr().out
@@ -80,7 +80,7 @@ def test_programs_of_the_docs_run(block, capsys):
 
 @each("test")
 def test_tests_of_the_docs_pass(block, pytester):
-    """Each test of the documentation passes in a project of its own, without a warning."""
+    """Each test of the documentation passes in its own project, without a warning."""
     has_test = "def test_" in block
     uses_it = (
         "" if has_test else "\n\ndef test_it(cekat_sandbox):\n    assert cekat_sandbox.count()\n"
@@ -97,7 +97,7 @@ def test_tests_of_the_docs_pass(block, pytester):
     ids=lambda m: m.__name__,
 )
 async def test_examples_of_docstrings_run(module, names):
-    """The examples in the docstrings of the packages run as they stand."""
+    """The examples in the docstrings of the packages run unchanged."""
     examples = doctest.DocTestParser().get_examples(inspect.getdoc(module) or "")
     assert examples
     names |= {name: getattr(module, name) for name in module.__all__}
@@ -107,7 +107,7 @@ async def test_examples_of_docstrings_run(module, names):
 
 
 def test_the_sandbox_docstring_is_a_program(capsys):
-    """The program in the docstring of the sandbox runs as it stands."""
+    """The program in the docstring of the sandbox runs unchanged."""
     text = inspect.getdoc(cekat_async.sandbox) or ""
     program = textwrap.dedent(
         "\n".join(line for line in text.splitlines() if line.startswith("    ") or not line)
@@ -119,7 +119,7 @@ def test_the_sandbox_docstring_is_a_program(capsys):
 
 
 def test_yaml_of_the_docs_is_yaml():
-    """Each YAML block of the documentation is one document, a mapping."""
+    """Each YAML block of the documentation is a single mapping."""
     blocks = [block for page in PAGES for block in YAML.findall(page.read_text(encoding="utf-8"))]
 
     assert blocks
@@ -139,13 +139,3 @@ def test_links_of_the_docs_lead_somewhere():
     ]
 
     assert broken == []
-
-
-def test_the_documented_exit_codes_are_the_real_ones():
-    """The table of exit codes lists each code of the command line."""
-    from cekat_async.cli import ExitCode  # noqa: PLC0415 - an extra
-
-    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
-
-    assert documented == {code.value for code in ExitCode}

@@ -1,4 +1,4 @@
-"""Servers whose listings never end, over sockets: however they are read, the walk ends."""
+"""Endless listings over sockets: the walk ends, however it is consumed."""
 
 import json
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ CONVERSATIONS = 40
 
 
 async def until_error(items) -> tuple[list, CekatError | None]:
-    """Return all that came, and the error that came after it."""
+    """Return everything that was received, and the error after it."""
     found: list = []
     try:
         async for one in items:
@@ -30,7 +30,7 @@ async def until_error(items) -> tuple[list, CekatError | None]:
 
 
 def get_ids(found: list) -> list[str]:
-    """Return the ids of conversations or inboxes, or of all on some pages, in order."""
+    """Return the ids of conversations or inboxes, or of everything on some pages, in order."""
     ids = []
     for one in found:
         if isinstance(one, RawPage):
@@ -40,7 +40,7 @@ def get_ids(found: list) -> list[str]:
     return ids
 
 
-# How to read all conversations, and how many listings that walks.
+# The ways to read all conversations, and the number of listings that each walks.
 WAYS = {
     "list": (lambda cekat, inboxes: cekat.conversations.list(page_size=10), 1),
     "no prefetch": (lambda cekat, inboxes: cekat.conversations.list(page_size=10, prefetch=0), 1),
@@ -76,7 +76,7 @@ WAYS = {
 )
 @pytest.mark.parametrize("way", WAYS)
 async def test_it_ends_however_it_is_read(way, endless, times):
-    """All that there is comes, then a PaginationError, after a bounded number of requests."""
+    """Everything is received, then a PaginationError, after a bounded number of requests."""
     read, listings = WAYS[way]
     dialect = Dialect(endless=endless, endless_times=times)
     async with (
@@ -86,7 +86,7 @@ async def test_it_ends_however_it_is_read(way, endless, times):
         found, error = await until_error(read(cekat, sandbox.inbox_ids))
 
         assert set(get_ids(found)) == {id_ for id_, _ in sandbox.records()}
-        # Pages asked for ahead, and those that segments ask for without effect.
+        # prefetched pages, and those of segments without results
         assert len(sandbox.log.requests) <= PAGES + listings * (50 + 10)
     errors = getattr(error, "errors", [error])
     assert [type(one) for one in errors] == [PaginationError] * listings
@@ -105,7 +105,7 @@ async def test_it_ends_however_it_is_read(way, endless, times):
 async def test_empty_or_repeated_pages_end_whatever_their_cursors_say(
     endless, repeated, error, order, times
 ):
-    """They stand still, go back, lie in 1970 or 2200, or are no times: 50 are too many."""
+    """50 such pages end a walk if cursors are constant, go back, are far away or no times."""
     dialect = Dialect(endless=endless, endless_times=times, order=order)
     async with (
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
@@ -115,7 +115,7 @@ async def test_empty_or_repeated_pages_end_whatever_their_cursors_say(
 
         assert len(found) == CONVERSATIONS + repeated
         assert len(set(get_ids(found))) == CONVERSATIONS
-        # Empty pages that advance do so to 2015 or to tomorrow, in steps of 30 days.
+        # Empty pages that advance reach 2015 or tomorrow in steps of 30 days.
         advances = 8 if order == "ascending" else 137
         if times != "advance" or repeated:
             advances = 0
@@ -125,7 +125,7 @@ async def test_empty_or_repeated_pages_end_whatever_their_cursors_say(
 
 @pytest.mark.parametrize("way", ["pages", "raw_pages"])
 async def test_a_cycle_of_100_pages_is_found_after_150(way):
-    """A listing that begins anew after its hundredth page is left after half of another round."""
+    """A listing that repeats after its hundredth page is left after half of the second round."""
     dialect = Dialect(endless="cycle", unknown_fields=False)
     async with (
         Sandbox(200, 1, quota=None, dialect=dialect) as sandbox,
@@ -139,7 +139,7 @@ async def test_a_cycle_of_100_pages_is_found_after_150(way):
 
 
 async def test_the_error_says_where_to_resume():
-    """Its cursor leads to what the walk did not follow, for those who know that there is more."""
+    """The error has the cursor that was not followed, for callers that know that there is more."""
     dialect = Dialect(endless="repeat", endless_times="advance")
     async with (
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
@@ -166,7 +166,10 @@ async def test_the_error_says_where_to_resume():
 )
 @pytest.mark.parametrize("endless", ["empty", "repeat", "cycle"])
 async def test_inboxes_that_never_end(endless, read):
-    """Each inbox comes once, then a PaginationError: 50 pages brought none, and claim more."""
+    """Each inbox is yielded once.
+
+    After 50 pages without a new one the walk raises PaginationError.
+    """
     async with (
         Sandbox(0, 7, quota=None, dialect=Dialect(endless=endless)) as sandbox,
         make_client(sandbox) as cekat,
@@ -181,7 +184,7 @@ async def test_inboxes_that_never_end(endless, read):
 
 
 async def test_across_all_inboxes_of_an_endless_listing():
-    """The conversations of all inboxes come, although their listing never ends."""
+    """The conversations of all inboxes are yielded, although the listing of inboxes never ends."""
     async with (
         Sandbox(CONVERSATIONS, 3, quota=None) as sandbox,
         make_client(sandbox) as cekat,
@@ -203,7 +206,7 @@ BEGIN = datetime(2026, 4, 10)  # noqa: DTZ001 - as cursors have it
 
 
 class Sparse:
-    """Two conversations with so many empty pages between them, as a server with a filter sends."""
+    """Two conversations with many empty pages between them, as a filtering server sends."""
 
     def __init__(self, empty_pages: int, step: timedelta) -> None:
         self._last = empty_pages + 1
@@ -230,7 +233,7 @@ WARNING = (
 @pytest.mark.parametrize("step, warnings", [(timedelta(seconds=1), [WARNING]), (timedelta(1), [])])
 @pytest.mark.parametrize("way", ["list", "raw_pages", "segments", "tracked_pages"])
 async def test_a_sparse_listing_is_read_to_its_end(way, step, warnings, caplog):
-    """As long as cursors advance, the walk goes on; if that may take very long, it says so once."""
+    """While cursors advance the walk continues. If that may take very long, it warns once."""
     read, _ = WAYS[way]
     async with RawServer(Sparse(300, step)) as server, make_client(server) as cekat:
         found = await collect(read(cekat, []))
@@ -241,7 +244,7 @@ async def test_a_sparse_listing_is_read_to_its_end(way, step, warnings, caplog):
 
 @pytest.mark.parametrize("way", ["list", "raw_pages", "segments", "tracked_pages"])
 async def test_a_cursor_that_cannot_be_sent_is_not_sent(way):
-    """Text of more than 4,096 characters is an error after its page, and reaches no request."""
+    """A cursor of more than 4,096 characters raises after its page and is not sent."""
     body = json.dumps(
         {
             "data": [{"id": "c-1"}],

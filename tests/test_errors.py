@@ -1,4 +1,4 @@
-"""The error family: its tree, what each error knows, what it says, and that it travels."""
+"""The errors: their tree, their attributes, their text, and pickling."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ SECOND = MalformedRecord(index=9, id=None, field="$", reason="Expected `object`"
 
 
 def read_tree() -> dict[str, str | None]:
-    """Read each class and its parent out of the tree in the module's docstring."""
+    """Parse each class and its parent from the tree in the module's docstring."""
     parents: dict[str, str | None] = {"CekatError": None}
     family = "CekatError"
     for line in errors.__doc__.split("    CekatError\n")[1].split("\n\n")[0].splitlines():
@@ -49,7 +49,7 @@ def read_tree() -> dict[str, str | None]:
 
 
 def filled(kind: type[CekatError]) -> CekatError:
-    """Make an error of a class with every attribute of it set."""
+    """Return an error of a class with every attribute set."""
     if issubclass(kind, APIStatusError):
         error = kind(
             "no",
@@ -95,7 +95,7 @@ def test_tree_is_the_real_one() -> None:
     ],
 )
 def test_a_refusal_says_what_to_do(status, advice) -> None:
-    """What a caller in Python can do about a 401, 403 or 404 is the end of the error's text."""
+    """The text of a 401, 403 or 404 ends with advice for a caller in Python."""
     error = get_error_class(status)("no", status=status)
 
     assert error.advice == advice
@@ -104,7 +104,7 @@ def test_a_refusal_says_what_to_do(status, advice) -> None:
 
 
 def test_other_errors_give_no_advice_of_their_own() -> None:
-    """Where the message says what to do, or nothing can be done, the text ends with the facts."""
+    """If the message has advice, or none is possible, the text ends with the facts."""
     with_advice = {kind.__name__ for kind in FAMILY if kind.advice}
 
     assert with_advice == {"AuthenticationError", "PermissionDeniedError", "NotFoundError"}
@@ -112,7 +112,7 @@ def test_other_errors_give_no_advice_of_their_own() -> None:
 
 
 def test_advice_names_an_argument_as_its_reader_writes_it() -> None:
-    """In Python the text ends with ``restart=True``; a command line can write it its own way."""
+    """In Python the text ends with ``restart=True``. A command line can replace that."""
     error = errors.CheckpointError("it is broken").advise("begin anew with {option}", restart=True)
 
     for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
@@ -134,7 +134,7 @@ def test_no_class_is_left_out() -> None:
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)
 def test_root_catches_all(kind: type[CekatError]) -> None:
-    """`except CekatError` catches each error of the package, and no error hides as another."""
+    """`except CekatError` catches each error of the package, and no class has another's name."""
     with pytest.raises(CekatError) as caught:
         raise kind("no")
 
@@ -149,7 +149,7 @@ def test_builtin_kin() -> None:
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)
 def test_errors_pickle_and_copy(kind: type[CekatError]) -> None:
-    """An error with all its attributes set is the same after any pickle or copy."""
+    """An error with all attributes is equal after any pickle or copy."""
     error = filled(kind)
     protocols = range(pickle.HIGHEST_PROTOCOL + 1)
     copies = [pickle.loads(pickle.dumps(error, one)) for one in protocols]  # noqa: S301 - ours
@@ -162,15 +162,15 @@ def test_errors_pickle_and_copy(kind: type[CekatError]) -> None:
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)
 def test_errors_can_be_made_with_nothing(kind: type[CekatError]) -> None:
-    """Each error can be made without any argument, and says nothing then."""
+    """Each error can be created without arguments, and its text is then empty."""
     error = kind()
 
     assert str(error) == ""
     assert error.message == ""
 
 
-def test_inboxes_that_failed_pickle_with_what_they_failed_with() -> None:
-    """The errors of single inboxes survive pickling inside of the one that holds them."""
+def test_inboxes_that_failed_pickle_with_their_errors() -> None:
+    """The errors of single inboxes are pickled with the error that has them."""
     error = InboxesFailedError("2 inboxes failed", errors=[filled(ServerError), CekatError("no")])
 
     copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
@@ -179,8 +179,8 @@ def test_inboxes_that_failed_pickle_with_what_they_failed_with() -> None:
     assert list(map(str, error.errors)) == list(map(str, copied.errors))
 
 
-def test_attributes_before_anybody_knows() -> None:
-    """What nobody has set on an error is None, and no attempt was made."""
+def test_attributes_that_are_not_set() -> None:
+    """Unset attributes are None, and the number of attempts is 0."""
     error = CekatError("no")
 
     assert (error.path, error.retry_after, error.request_id, error.cursor) == (None,) * 4
@@ -203,8 +203,8 @@ def test_str_shows_the_facts() -> None:
         ({"retry_after": 0.0}, "no (retry after 0 s)"),
     ],
 )
-def test_str_leaves_out_what_is_not_known(facts: dict, text: str) -> None:
-    """A single attempt is not mentioned; a pause of zero is not the same as no pause."""
+def test_str_omits_unknown_facts(facts: dict, text: str) -> None:
+    """A single attempt is not mentioned. A pause of zero is not the same as no pause."""
     error = CekatError("no")
     vars(error).update(facts)
 
@@ -212,14 +212,14 @@ def test_str_leaves_out_what_is_not_known(facts: dict, text: str) -> None:
 
 
 def test_str_of_a_decode_error_hides_the_records() -> None:
-    """Customers' data is in an error's attributes and not in its text, which ends up in logs."""
+    """Customers' data is in attributes, and not in the text, which is logged."""
     error = DecodeError("malformed", field="$.data[0]", raw=b'{"contact_phone":"628"}')
 
     assert "628" not in str(error) + repr(error)
 
 
 def test_details_are_kept_as_sent() -> None:
-    """The API's details are there as sent, and an error's list of them cannot grow."""
+    """The API's details are unchanged, and the error's list cannot be modified."""
     sent = [{"field": "inbox_id", "message": "must be a UUID"}]
 
     error = BadRequestError("no", details=sent)
@@ -229,7 +229,7 @@ def test_details_are_kept_as_sent() -> None:
 
 
 def test_malformed_record_error_names_the_first() -> None:
-    """A malformed-record error describes the first malformed record, and has all."""
+    """The error describes the first malformed record, and has all of them."""
     error = filled(MalformedRecordError)
 
     assert (error.index, error.id, error.field, error.raw) == (
@@ -243,7 +243,7 @@ def test_malformed_record_error_names_the_first() -> None:
 
 
 def test_malformed_record_error_about_nothing() -> None:
-    """A malformed-record error made without records has none to name."""
+    """An error without records names none."""
     error = MalformedRecordError()
 
     assert (error.index, error.id, error.field, error.raw) == (None, None, None, b"")
@@ -251,8 +251,8 @@ def test_malformed_record_error_about_nothing() -> None:
     assert error.page is None
 
 
-def test_str_is_one_line_that_a_log_can_bear() -> None:
-    """Whatever a server says of the fields, the text of the error stays short and in one line."""
+def test_str_is_one_short_line() -> None:
+    """The text stays short and on one line, whatever fields the server names."""
     details = [{"field": "x\n\x1b[2J", "message": "y" * 100_000}] * 50
     error = BadRequestError("no", status=400, details=details)
 

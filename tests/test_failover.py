@@ -1,4 +1,4 @@
-"""Idle connections after a server went away, or said something that nobody asked for."""
+"""Idle connections after a server went away, or sent unrequested bytes."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ from cekat_async import CekatClient, RetryPolicy, Timeout
 from cekat_async.errors import ConnectionDroppedError, ConnectTimeoutError
 
 PAGE = http(page_body(["1"]))
-# A call that backs off once does not end before the test's time is up.
+# A call that backs off once outlasts the timeout of the test.
 AT_ONCE = RetryPolicy(attempts=5, backoff=1000.0, backoff_max=1000.0, budget=1)
 WARM = 8
 
@@ -25,7 +25,7 @@ def make_client(server: RawServer, session=None, **options) -> CekatClient:
 
 @pytest.fixture(params=["own", "given"])
 async def session(request):
-    """Let a test run with the client's own session, and with one of the caller's."""
+    """The client's own session, and then a caller's session."""
     if request.param == "own":
         yield None
         return
@@ -34,7 +34,7 @@ async def session(request):
 
 
 async def warm(client: CekatClient, server: RawServer) -> None:
-    """Leave eight idle connections in the pool."""
+    """Open eight idle connections in the pool."""
     server.gate.clear()
     calls = [asyncio.create_task(client.conversations.page()) for _ in range(WARM)]
     await until(lambda: len(server.heads) == WARM)
@@ -44,7 +44,7 @@ async def warm(client: CekatClient, server: RawServer) -> None:
 
 
 async def test_one_retry_is_enough_after_a_failover(session):
-    """With eight idle connections that are dead, a call succeeds with one retry, and at once."""
+    """With eight dead idle connections a call succeeds after one immediate retry."""
     async with RawServer(lambda _: PAGE) as server, make_client(server, session) as client:
         await warm(client, server)
         server.fail_over()
@@ -60,7 +60,7 @@ async def test_one_retry_is_enough_after_a_failover(session):
 
 
 async def test_each_of_many_calls_needs_one_retry_after_a_failover(session):
-    """Calls that fail at the same time do not use up each other's retries."""
+    """Calls that fail at the same time do not use each other's retries."""
     async with RawServer(lambda _: PAGE) as server, make_client(server, session) as client:
         await warm(client, server)
         server.fail_over()
@@ -72,7 +72,7 @@ async def test_each_of_many_calls_needs_one_retry_after_a_failover(session):
 
 
 async def test_a_failover_that_answers_nothing_costs_one_read_timeout(session):
-    """Where the new machine ignores the old connections, the first retry uses a new one too."""
+    """If the new machine ignores old connections, the first retry uses a new connection too."""
     quick = RetryPolicy(attempts=2, backoff=0.001)
     timeout = Timeout(read=0.1)
     async with (
@@ -88,7 +88,7 @@ async def test_a_failover_that_answers_nothing_costs_one_read_timeout(session):
 
 
 async def test_a_failover_in_the_middle_of_a_body(session):
-    """An answer that breaks off says the same of the other connections."""
+    """A truncated reply also makes the other idle connections suspect."""
     quick = RetryPolicy(attempts=2, backoff=0.001)
     answers = itertools.chain([PAGE] * WARM, [None])
 
@@ -110,7 +110,7 @@ async def test_a_failover_in_the_middle_of_a_body(session):
 
 
 async def test_connections_to_other_hosts_stay_open():
-    """In a caller's session only the idle connections to the API's host are closed."""
+    """Only the API's idle connections of a caller's session are closed."""
     async with (
         RawServer(lambda _: PAGE) as server,
         RawServer(lambda _: PAGE) as other,
@@ -129,7 +129,7 @@ async def test_connections_to_other_hosts_stay_open():
 
 
 async def test_a_session_that_keeps_no_connections_is_left_alone():
-    """Where nothing is idle there is nothing to close."""
+    """Without idle connections there is nothing to close."""
     connector = aiohttp.TCPConnector(force_close=True)
     answers = iter([PAGE, None, PAGE])
 
@@ -151,7 +151,7 @@ async def test_a_session_that_keeps_no_connections_is_left_alone():
 
 
 async def test_no_connection_within_the_time_for_a_new_one(session, monkeypatch):
-    """The new connection is given Timeout.connect, as any other is."""
+    """The new connection has the timeout ``Timeout.connect``, like any other."""
     quick = RetryPolicy(attempts=2, backoff=0.001)
 
     async def never(*_: object) -> None:
@@ -175,7 +175,7 @@ def drop(_: bytes) -> bytes:
 
 
 async def test_a_server_that_drops_new_connections_gets_no_more_than_the_budget(session):
-    """A drop is free only where the connection was idle: a server that is down is left alone."""
+    """Only the drop of an idle connection is free, so that a failing server gets few retries."""
     budget = RetryPolicy(backoff=0.001, backoff_max=0.001, budget=20)
     async with (
         RawServer(lambda _: PAGE) as server,
@@ -189,19 +189,19 @@ async def test_a_server_that_drops_new_connections_gets_no_more_than_the_budget(
         )
 
     assert {type(result) for result in results} == {ConnectionDroppedError}
-    # A lost answer costs two; besides, one for each connection that was idle.
+    # A lost reply costs two. Each idle connection allows one more.
     assert len(server.heads) - before <= 64 + 10 + WARM
 
 
-async def test_what_arrives_unasked_is_not_the_next_answer():
-    """An answer that was sent twice is not taken for the next one: the walk would end early."""
+async def test_an_unrequested_reply_is_not_the_next_reply():
+    """A reply that was sent twice is not used for the next request, which would end the walk."""
     pages = {
         b"": page_body(["1"], "a"),
         b"a": page_body(["2"], "b"),
         b"b": page_body(["3"], "c"),
         b"c": page_body(["4"]),
     }
-    # It says that the listing ends there.
+    # It ends the listing.
     stale = http(page_body(["stale"]))
 
     def answer(head: bytes) -> bytes:

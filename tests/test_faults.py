@@ -1,4 +1,4 @@
-"""A walk over a bad line: whatever goes wrong on the way, every record comes, once."""
+"""A walk over a bad network: every record arrives once."""
 
 import logging
 
@@ -12,13 +12,13 @@ from cekat_async.sandbox import Dialect, Fault, Faults, Sandbox
 
 pytestmark = pytest.mark.once
 
-# The drops of a bad line come in rows now and then; a walk is not to end with one of them.
+# Consecutive drops occur now and then, and must not end a walk.
 STUBBORN = RetryPolicy(attempts=30, backoff=0.001, backoff_max=0.01)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
-    """With a quarter of all answers lost, cut or refused, every record comes once, as it was."""
+    """With a quarter of all replies lost, cut or refused, every record arrives once, unchanged."""
     faults = Faults(
         drop=0.05, drop_mid_body=0.05, error=0.05, truncate=0.05, too_many=0.05, seed=seed
     )
@@ -40,7 +40,7 @@ async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
 
 @pytest.mark.parametrize("attempts, each", [(25, 0.1), (8, 0.05), (8, 0.02)])
 async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
-    """A server that fails for two in five requests, and answers in the end, is walked to its end.
+    """A walk is complete if the server fails for two in five requests and then succeeds.
 
     Every call succeeds after some retries, so that the client's retry budget is never used up.
     """
@@ -59,7 +59,7 @@ async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
 
 
 async def test_each_kind_of_fault_is_survived_many_times(caplog):
-    """A page that meets each kind of fault twice in a row still comes."""
+    """A page arrives even after each kind of fault twice in a row."""
     kinds = [
         Fault.drop(),
         Fault.drop_mid_body(),

@@ -1,4 +1,4 @@
-"""The decoder against anything: no record is lost, changed, or counted twice.
+"""The decoder for any input: no record is lost, changed, or counted twice.
 
 ``CEKAT_TEST_EFFORT=100`` tries more records: see CONTRIBUTING.md.
 """
@@ -22,9 +22,9 @@ DAMAGE = st.sampled_from([b'"', b"\\", b"]", b"}", b",", b"NaN"])
 
 @given(sent=st.lists(records(), max_size=6), rest=METADATA)
 def test_every_record_of_a_page_is_there(sent, rest):
-    """Whatever its records and metadata are, a page has each of them, in order, under its id.
+    """A page has each of its records in order under its id, whatever the content.
 
-    Only records that cannot be read are malformed, and all have their bytes as they were sent.
+    Only unreadable records are malformed, and all have the bytes that were sent.
     """
     body = make_body(sent, rest)
     page = run_steps(ConversationPageDecoder().decode(reply(body=body)))
@@ -65,9 +65,9 @@ def test_a_record_is_the_same_wherever_it_is_read(sent):
 
 @given(sent=st.lists(records(), max_size=3), rest=METADATA, data=st.data())
 def test_a_damaged_body_is_a_page_or_an_error(sent, rest, data):
-    """However a body is damaged, it is a page whose records are consistent, or one of our errors.
+    """A damaged body is a page of consistent records, or raises one of our errors.
 
-    If it is cut short, it is never taken for a whole page.
+    A truncated body is never accepted as a complete page.
     """
     body = bytearray(make_body(sent, rest))
     if data.draw(st.booleans()):

@@ -1,4 +1,4 @@
-"""``client.get``: any read endpoint of the host, and only of that host, through the same path."""
+"""``client.get`` reads any endpoint of the host, and of no other, through the same pipeline."""
 
 import asyncio
 import json
@@ -45,11 +45,11 @@ def decode(body: bytes):
     return run_steps(decode_json(reply(body=body)))
 
 
-# --- what it returns
+# --- its result
 
 
-async def test_it_returns_what_the_endpoint_says(client):
-    """The whole JSON of the reply, as Python values."""
+async def test_it_returns_the_json_of_the_reply(client):
+    """The result is the whole JSON of the reply, as Python values."""
     page = await client.conversations.page(limit=3)
 
     found = await client.get("/api/conversations", params={"limit": 3})
@@ -58,8 +58,8 @@ async def test_it_returns_what_the_endpoint_says(client):
     assert [record["id"] for record in found["data"]] == page.ids
 
 
-async def test_it_uses_the_path_of_every_request(sandbox):
-    """A call is paced, retried, counted and reported, and follows the options of its client."""
+async def test_it_uses_the_pipeline_of_every_request(sandbox):
+    """A call is paced, retried, counted and reported, and uses the client's options."""
     events = []
     async with make_client(sandbox, hooks=events.append, rate_limit=RateLimit(600)) as client:
         sandbox.fail_next(Fault.status(503), Fault.truncate(), Fault.drop())
@@ -76,7 +76,7 @@ async def test_it_uses_the_path_of_every_request(sandbox):
 
 
 async def test_errors_are_those_of_every_request(sandbox, client):
-    """Each status raises its own error, with the path; a closed client says so."""
+    """Each status raises its own error with the path. A closed client raises as well."""
     with pytest.raises(NotFoundError) as missing:
         await client.get("/api/agents/7")
     async with CekatClient("wrong", base_url=sandbox.base_url) as stranger:
@@ -89,7 +89,7 @@ async def test_errors_are_those_of_every_request(sandbox, client):
 
 
 def test_a_refusal_in_a_reply_is_an_error():
-    """A 200 with ``"success": false`` raises what its body says, without the key."""
+    """A 200 with ``"success": false`` raises the error in its body, without the key."""
     body = b'{"success":false,"status_code":418,"error":{"message":"no a-made-up-key"}}'
     pipeline, _ = make_pipeline([reply(body=body)])
 
@@ -101,7 +101,7 @@ def test_a_refusal_in_a_reply_is_an_error():
 
 @pytest.mark.parametrize("status", [201, 204, 301, 304])
 def test_any_other_status_is_an_error(status):
-    """Only a 200 has something to return."""
+    """Only a 200 has a result."""
     pipeline, _ = make_pipeline([reply(status, b"")])
 
     with pytest.raises(APIStatusError) as caught:
@@ -111,7 +111,7 @@ def test_any_other_status_is_an_error(status):
 
 
 async def test_limits_are_those_of_every_request():
-    """The deadline of the client and the bound of its bodies hold."""
+    """The client's deadline and its limit for bodies apply."""
     async with RawServer(lambda head: None if b"/slow" in head else http(b"1" * 999)) as server:
         limits = Timeout(deadline=0.05)
         async with make_client(server, timeout=limits, max_page_bytes=500) as client:
@@ -194,13 +194,13 @@ BAD_PATHS = [
 
 @pytest.mark.parametrize("path", GOOD_PATHS)
 def test_paths_are_sent_as_they_are_meant(path):
-    """Characters that a URL cannot hold are escaped. An escape stays as it is."""
+    """Characters that are impossible in a URL are escaped. An existing escape is kept."""
     assert build_request(path).path == GOOD_PATHS[path]
 
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=repr)
 async def test_paths_that_could_lead_elsewhere_are_refused(path):
-    """Before anything is sent, with an error that does not repeat the path."""
+    """Such a path is refused before any request, and the error does not repeat it."""
     async with RawServer(lambda _: http()) as server, make_client(server) as client:
         with pytest.raises(ConfigurationError, match="path") as caught:
             await client.get(path)
@@ -218,7 +218,7 @@ PIECES = ["/", "//", "\\", ".", "..", "%2e", "%2E", "%2f", "%5c", "%25", "%", "@
 @example(path="//evil.test")
 @example(path="/api/%252e%252e/%2525")
 def test_no_path_leaves_the_host(path):
-    """Whatever a path is, it is refused, or its URL is on the host and below the prefix."""
+    """Any path is refused, or its URL is on the host and below the prefix."""
     base = "https://api.test:8443/gateway"
     try:
         request = build_request(path)
@@ -237,8 +237,8 @@ def test_no_path_leaves_the_host(path):
     assert urlsplit(url).path == f"/gateway{request.path}"
 
 
-async def test_what_is_sent_is_what_was_checked():
-    """On the wire are one request line with the path and the query, and the host of the client."""
+async def test_the_checked_url_is_sent():
+    """The request has a single request line with path and query, and the client's host."""
     async with RawServer(lambda _: http(b"{}")) as server:
         async with CekatClient(KEY, base_url=f"{server.base_url}/gateway") as client:
             await client.get("/api/tags/a b%2Cc", params={"q": "x&y=z/é+ ", "n&m": 1})
@@ -251,7 +251,7 @@ async def test_what_is_sent_is_what_was_checked():
 
 @pytest.mark.parametrize("path", ["/api/a-made-up-key/1", "/api/%61%2Dmade-up-key"])
 async def test_a_path_with_the_key_is_refused(path):
-    """A path appears in logs, so the key must not be in it, however it is escaped."""
+    """Paths are logged, so the key must not be in one, in any escaped form."""
     async with CekatClient("a-made-up-key", base_url="http://127.0.0.1:1") as client:
         with pytest.raises(ConfigurationError, match="holds the API key") as caught:
             await client.get(path)
@@ -263,13 +263,13 @@ async def test_a_path_with_the_key_is_refused(path):
 
 
 class Plain(str, Enum):  # noqa: UP042 - which is what it is about
-    """An enum of texts as it was before ``StrEnum``."""
+    """An enum of texts as before ``StrEnum``."""
 
     RED = "red"
 
 
 class Size(int, Enum):
-    """An enum of whole numbers as it was before ``IntEnum``."""
+    """An enum of whole numbers as before ``IntEnum``."""
 
     BIG = 50
 
@@ -309,7 +309,7 @@ class Newer(StrEnum):
     ids=repr,
 )  # fmt: skip
 def test_params_are_sent_as_text(params, sent):
-    """Each value becomes the text that the API would write, and nothing of it becomes syntax."""
+    """Each value becomes the text that the API uses, and none of it becomes syntax."""
     query = build_request("/api/things", params).query
 
     assert parse_qsl(query, keep_blank_values=True) == sent
@@ -340,7 +340,7 @@ def test_params_are_sent_as_text(params, sent):
     ids=repr,
 )
 def test_params_that_cannot_be_sent_are_refused(params):
-    """A value that would become something else, or fail later, is refused by name."""
+    """A value that would be changed, or fail later, is refused, and the error names it."""
     with pytest.raises(ConfigurationError, match="params"):
         build_request("/api/things", params)
 
@@ -360,7 +360,7 @@ JSON = st.recursive(
 
 @given(value=JSON, indent=st.sampled_from([None, 1]), at_once=st.sampled_from([5, 30, 10**9]))
 def test_any_json_is_read(value, indent, at_once):
-    """JSON is read as Python itself would read it, whole or in parts."""
+    """JSON is read as by Python's own parser, in one step or in many."""
     body = json.dumps(value, indent=indent).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)
@@ -373,7 +373,7 @@ def test_any_json_is_read(value, indent, at_once):
 
 @given(value=JSON, data=st.data())
 def test_json_that_is_cut_short_is_no_json(value, data):
-    """A reply that breaks off is an error that is retried, whether it is read whole or in parts."""
+    """A truncated reply raises an error that is retried, in one step or in many."""
     body = json.dumps([value]).encode()
     end = data.draw(st.integers(0, len(body) - 1))
     with pytest.MonkeyPatch.context() as patch:
@@ -404,15 +404,15 @@ def test_json_that_is_cut_short_is_no_json(value, data):
     ids=range(12),
 )
 @pytest.mark.parametrize("at_once", [3, 10**9])
-def test_what_python_cannot_hold_costs_nothing_else(body, value, at_once, monkeypatch):
-    """Text that is no text, numbers beyond a float, and what is no JSON but common, are read."""
+def test_values_beyond_json_or_python_are_read(body, value, at_once, monkeypatch):
+    """Invalid text, numbers beyond a float, and common extensions of JSON are read."""
     monkeypatch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)
 
     assert decode(body) == value
 
 
 def test_nan_is_read():
-    """A bare NaN, which Python writes by default, is the float."""
+    """A bare NaN, which Python writes by default, is read as a float."""
     found = decode(b'{"a":NaN,"b":[1]}')
 
     assert math.isnan(found["a"])
@@ -424,8 +424,8 @@ def test_nan_is_read():
     [b"", b" ", b"<html>", b"{", b"[1,]", b'{"a":1}}', b"[1] [2]", b"[1]x", b"tru", b'"a', b"1 2"],
 )
 @pytest.mark.parametrize("at_once", [0, 10**9])
-def test_what_is_no_json_is_retried(body, at_once, monkeypatch):
-    """The error repeats nothing of the body, and is one that a retry may fix."""
+def test_invalid_json_is_retried(body, at_once, monkeypatch):
+    """The error does not repeat the body, and is retried."""
     monkeypatch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)
     pipeline, transport = make_pipeline([reply(body=body), reply(body=b"{}")])
 
@@ -446,8 +446,8 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("body", TOO_MUCH.values(), ids=TOO_MUCH)
-def test_what_would_block_the_event_loop_is_refused(body):
-    """A reply of too many values, or too deep ones, is an error, and not retried."""
+def test_replies_that_would_block_the_event_loop_are_refused(body):
+    """A reply with too many or too deeply nested values raises an error, and is not retried."""
     pipeline, transport = make_pipeline([reply(body=body)])
 
     with pytest.raises(DecodeError, match=r"cannot be decoded: .*\. Ask for less"):
@@ -457,7 +457,7 @@ def test_what_would_block_the_event_loop_is_refused(body):
 
 
 def test_other_tasks_have_turns_while_a_large_reply_is_decoded():
-    """A large list and a large object are read in steps."""
+    """A large list or object is decoded in steps, between which other tasks run."""
     record = b'{"id":"%s"}' % (b"x" * 100)
     listed = b'{"data":[' + b",".join([record] * 30_000) + b"]}"
     members = b"{" + b",".join(b'"%d":%s' % (n, record) for n in range(30_000)) + b"}"
@@ -479,7 +479,10 @@ def test_other_tasks_have_turns_while_a_large_reply_is_decoded():
 
 
 async def test_the_key_in_a_reply_is_data():
-    """An error that quotes a reply has no key; what an endpoint returns is the caller's data."""
+    """Errors that quote a reply redact the key.
+
+    A returned value is the caller's data and unchanged.
+    """
     async with RawServer(lambda _: http(b"<html>" + KEY.encode())) as server:
         once = RetryPolicy(attempts=1)
         async with CekatClient(KEY, base_url=server.base_url, retry=once) as client:
@@ -491,7 +494,7 @@ async def test_the_key_in_a_reply_is_data():
 
 
 def test_dates_are_dates():
-    """An aware time is sent with its offset, so that nothing is read in another zone."""
+    """An aware time is sent with its offset, so that its zone is unambiguous."""
     query = build_request("/x", {"since": datetime(2026, 1, 2, tzinfo=UTC)}).query
 
     assert query == "since=2026-01-02T00%3A00%3A00%2B00%3A00"

@@ -1,4 +1,4 @@
-"""Rate-limit headers, in every dialect, and in none."""
+"""Rate-limit headers in every dialect, and without any."""
 
 import math
 import time
@@ -32,7 +32,7 @@ NAMES = [
 
 
 def read(headers: dict[str, str], date: str | None = DATE) -> tuple[QuotaStatement, ...]:
-    """Read headers as a transport gives them: looked up without regard to case."""
+    """Parse headers as a transport provides them, in any case."""
     said = CIMultiDict(headers)
     if date is not None:
         said["Date"] = date
@@ -252,18 +252,18 @@ DIALECTS = {
 
 @pytest.mark.parametrize("headers,expected", DIALECTS.values(), ids=DIALECTS)
 def test_dialect(headers: dict[str, str], expected: tuple[QuotaStatement, ...]) -> None:
-    """Each dialect, alone or with another, is read as what it says, one statement per quota."""
+    """Each dialect, alone or with another, is parsed to one statement per quota."""
     assert read(headers) == expected
 
 
 def test_plain_mapping() -> None:
-    """Any mapping serves, if it spells the names as the dialects do."""
+    """Any mapping works if it has the names in the dialect's spelling."""
     assert parse_rate_limit_headers(trio()) == (QuotaStatement(300, 299, 60.0),)
     assert parse_rate_limit_headers({"x-ratelimit-LIMIT": "300"}) == ()
 
 
 def test_lists_in_several_lines() -> None:
-    """A list that comes in several lines is one list."""
+    """A list in several header lines is read as one list."""
     lines = [("RateLimit-Policy", '"a";q=5;w=1'), ("RateLimit-Policy", '"b";q=50;w=60')]
 
     assert parse_rate_limit_headers(CIMultiDict(lines)) == (
@@ -273,19 +273,19 @@ def test_lists_in_several_lines() -> None:
 
 
 def test_several_lines_that_disagree() -> None:
-    """Where a number comes twice and differs, it is not known which of them applies."""
+    """If a number is repeated with another value, it is unknown."""
     lines = [*trio().items(), ("X-RateLimit-Remaining", "3")]
 
     assert parse_rate_limit_headers(CIMultiDict(lines)) == (QuotaStatement(300, None, 60.0),)
 
 
-# --- moments
+# --- times
 
 
 @given(seconds=st.integers(0, 31 * DAY), skew=st.integers(-(10**8), 10**8))
 @settings(max_examples=20 * EFFORT)
 def test_reset_is_read_by_the_servers_clock(seconds: int, skew: int) -> None:
-    """A moment is read against the reply's own Date, however wrong the server's clock is."""
+    """A time is compared with the reply's own Date, even if the server's clock is wrong."""
     now = NOW + timedelta(seconds=skew)
     reset = int(now.timestamp()) + seconds
 
@@ -306,7 +306,7 @@ def test_reset_is_read_by_the_servers_clock(seconds: int, skew: int) -> None:
     ],
 )
 def test_forms_of_date(date: str) -> None:
-    """Date is read in every form that it may have."""
+    """Date is parsed in every allowed form."""
     assert only(trio(reset=f"{EPOCH + 9}"), date).reset == 9.0
 
 
@@ -323,7 +323,7 @@ def test_forms_of_date(date: str) -> None:
     ],
 )
 def test_reset_without_date(date: str | None) -> None:
-    """Without a readable Date, a moment is read against this machine's clock."""
+    """Without a readable Date a time is compared with this machine's clock."""
     reset = time.time() + 100
 
     said = only({"X-RateLimit-Reset": f"{reset:.3f}"}, date).reset
@@ -335,11 +335,11 @@ def test_reset_without_date(date: str | None) -> None:
     "ago,reset", [(-31 * DAY, 31.0 * DAY), (0, 0.0), (1, 0.0), (5, 0.0), (6, None), (DAY, None)]
 )
 def test_reset_that_is_over(ago: int, reset: float | None) -> None:
-    """A window that has just ended has no time to go; one that ended long ago is a mistake."""
+    """A window that has just ended has 0 seconds left. A much older reset is invalid."""
     assert only(trio(reset=f"{EPOCH - ago}")).reset == reset
 
 
-# --- what is unusable
+# --- invalid values
 
 BAD = [
     "",
@@ -371,14 +371,14 @@ BAD = [
 
 @pytest.mark.parametrize("bad", [*BAD, "1.5", "1000000000"])
 def test_bad_remaining(bad: str) -> None:
-    """A number of requests that cannot be used is not said; what stands beside it stays."""
+    """An invalid ``remaining`` is dropped, and the other values are kept."""
     assert only(trio(remaining=bad)) == QuotaStatement(300, None, 60.0)
     assert only({"RateLimit": f"limit=7, remaining=({bad})"}) == QuotaStatement(7)
 
 
 @pytest.mark.parametrize("bad", sorted({*BAD, "0", "0.0", "1.5", "1000000000"} - {"5, 3", "5;"}))
 def test_bad_limit(bad: str) -> None:
-    """A limit that cannot be used, as one of nothing, is not said; what stands beside it stays."""
+    """An invalid limit, such as 0, is dropped, and the other values are kept."""
     assert only(trio(limit=bad)) == QuotaStatement(None, 299, 60.0)
     assert only({"RateLimit-Policy": f"{bad};w=60"}) == QuotaStatement(per=60.0)
 
@@ -388,13 +388,13 @@ def test_bad_limit(bad: str) -> None:
     [*BAD, f"{31 * DAY + 1}", f"{EPOCH + 32 * DAY}", f"{EPOCH + 32 * DAY}000", f"{EPOCH}" * 2],
 )
 def test_bad_reset(bad: str) -> None:
-    """A reset that cannot be used, as one far away, is not said; what stands beside it stays."""
+    """An invalid reset, such as a distant one, is dropped, and the other values are kept."""
     assert only(trio(reset=bad)) == QuotaStatement(300, 299)
 
 
 @pytest.mark.parametrize("bad", ["", "0", "0.0009", "-60", "1e3", "nan", "60s", f"{367 * DAY}"])
 def test_bad_window(bad: str) -> None:
-    """A window that cannot be used is not said; what stands beside it stays."""
+    """An invalid window is dropped, and the other values are kept."""
     assert only({"RateLimit-Policy": f'"a";q=5;w={bad}', "RateLimit": '"a";r=3'}) == QuotaStatement(
         5, 3
     )
@@ -417,12 +417,12 @@ def test_bad_window(bad: str) -> None:
     ],
 )
 def test_garbage(headers: dict[str, str], expected: tuple[QuotaStatement, ...]) -> None:
-    """Of garbage is taken what can be understood, and nothing else."""
+    """From an invalid header exactly the valid parts are read."""
     assert read(headers) == expected
 
 
 def test_many_policies() -> None:
-    """Of a list, the first twenty members are read: a server cannot keep the client busy."""
+    """The first twenty members of a list are read, so that parsing takes bounded time."""
     policies = ", ".join(f"{limit};w=60" for limit in range(1, 1000))
 
     said = read({"RateLimit-Policy": policies})
@@ -432,7 +432,7 @@ def test_many_policies() -> None:
 
 @pytest.mark.parametrize("remaining", ["301", "999999999"])
 def test_more_left_than_the_limit(remaining: str) -> None:
-    """No more is left than the limit, whatever the server says."""
+    """``remaining`` never exceeds the limit."""
     assert only(trio(remaining=remaining)) == QuotaStatement(300, 300, 60.0)
     assert only(
         {"RateLimit-Policy": '"a";q=300', "RateLimit": f'"a";r={remaining}'}
@@ -443,13 +443,13 @@ def test_more_left_than_the_limit(remaining: str) -> None:
     "unit", ['"', '"\\', '\\"', '"a",', ";", ",", "a=", "a=b;", " ", "0", "1.", "-", '";"', "a" * 9]
 )
 def test_long_texts_take_no_time(unit: str) -> None:
-    """No text takes longer to read than its length."""
+    """Parsing takes linear time."""
     said = dict.fromkeys(NAMES, unit * (16_000 // len(unit)) + "!")
     started = time.process_time()
 
     read(said, unit * 10)
 
-    assert time.process_time() - started < 5  # a hundred times what it takes
+    assert time.process_time() - started < 5  # a hundred times the usual work
 
 
 # --- any text
@@ -471,7 +471,7 @@ HEADERS = st.lists(st.tuples(st.sampled_from([*NAMES, "Date"]), TEXT), max_size=
 @example(lines=[("X\nRateLimit", "limit=5"), ("X\nRateLimit", "limit=5")])
 @settings(max_examples=60 * EFFORT)
 def test_any_text(lines: list[tuple[str, str]]) -> None:
-    """It never raises, whatever the headers say, and what comes back is sane."""
+    """Any header is parsed without an exception to valid values."""
     for one in (
         *parse_rate_limit_headers(CIMultiDict(lines)),
         *parse_rate_limit_headers(dict(lines)),
@@ -498,7 +498,7 @@ def test_any_text(lines: list[tuple[str, str]]) -> None:
 )
 @settings(max_examples=50 * EFFORT)
 def test_round_trip(limit, left, reset, per, wall, headers, reset_as) -> None:
-    """What the sandbox says of its quota is read back; no reset too short, or 2 s too long."""
+    """The sandbox's headers are read back: no reset is too short, or more than 2 s too long."""
     quota = Quota(requests=limit, per=per, headers=headers, reset_as=reset_as)
     standing = QuotaState(1, limit, remaining := int(limit * left), reset, 0.0)
     date = format_datetime(datetime.fromtimestamp(int(wall), UTC), usegmt=True)
@@ -511,13 +511,13 @@ def test_round_trip(limit, left, reset, per, wall, headers, reset_as) -> None:
 
 
 def test_statements_are_frozen() -> None:
-    """A statement is a value: it cannot be changed, and equal ones are one."""
+    """A statement is immutable, and equal ones compare equal."""
     with pytest.raises(AttributeError):
         QuotaStatement().limit = 1
     assert len({QuotaStatement(1, 2), QuotaStatement(1, 2)}) == 1
 
 
-# --- what a quota is about
+# --- the subject of a quota
 
 
 @pytest.mark.parametrize(
@@ -531,5 +531,5 @@ def test_statements_are_frozen() -> None:
     ],
 )
 def test_a_quota_of_more_than_an_hour_is_not_about_the_pace(quota, is_long):
-    """By its window or by its reset, whichever is stated."""
+    """Such a quota is recognized by its window or by its reset, whichever is reported."""
     assert quota.is_long is is_long

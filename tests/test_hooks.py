@@ -1,4 +1,4 @@
-"""Hooks: what a client reports, to whom, and what it costs when nobody listens."""
+"""Hooks: which events a client reports, to which hooks, and the cost without hooks."""
 
 import asyncio
 import gc
@@ -55,14 +55,14 @@ REQUEST = Request("/api/things", "limit=1")
 
 @in_one_step
 def decode_whole(answer):
-    """Take anything but a body that is cut short."""
+    """Return any body unchanged, except that a truncated one raises."""
     if answer.body.startswith(b"cut"):
         raise MalformedBodyError("cut short", raw=answer.body)
     return answer.body
 
 
 class Recorder:
-    """A hook that keeps each event, and checks that each is ended by exactly one other."""
+    """A hook that stores each event, and checks that each start has exactly one end."""
 
     def __init__(self) -> None:
         self.events: list[HookEvent] = []
@@ -78,7 +78,7 @@ class Recorder:
         return [event for event in self.events if isinstance(event, kind)]
 
     def assert_complete(self) -> None:
-        """Fail unless all that began has ended, once, and after it began."""
+        """Fail unless every start has one end, which is later."""
         open_ = set()
         for event in self.events:
             match event:
@@ -114,7 +114,7 @@ def make_hooked(steps, **options):
 
 
 def test_a_call_is_reported_from_its_beginning_to_its_result():
-    """Each event says which call and attempt it is about, and how long that took."""
+    """Each event has its call, its attempt and its duration."""
     steps = [NotSentError("refused"), reply(503), reply(body=b"cut"), reply(body=b"yes")]
     recorder, pipeline, _ = make_hooked(steps, latency=2, retry=RetryPolicy(backoff=0.5))
 
@@ -148,7 +148,7 @@ def test_a_call_is_reported_from_its_beginning_to_its_result():
 
 
 def test_a_failed_call_is_reported_with_its_error():
-    """The events name the class of the error and its status, and none of its words."""
+    """The events have the error's class and status, and not its text."""
     recorder, pipeline, _ = make_hooked([reply(400, b'{"error":{"message":"for +62 811"}}')])
 
     with pytest.raises(BadRequestError):
@@ -162,7 +162,7 @@ def test_a_failed_call_is_reported_with_its_error():
 
 
 def test_waits_are_reported_by_reason():
-    """A call reports what it waited for: a slot, the quota, a pause of the server, a backoff."""
+    """A call reports its waits by reason: a slot, the quota, a pause of the server, a backoff."""
     limiter = Limiter(RateLimit(2, per=10, burst=0.01, trust_server=False))
     recorder, pipeline, transport = make_hooked(
         itertools.repeat(reply()), latency=3, limiter=limiter, concurrency=1
@@ -189,7 +189,7 @@ def test_waits_are_reported_by_reason():
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_counts_as_a_pause_during_the_backoff_too(status):
-    """The wait after a refusal is one for a pause, as far as the server asked for one."""
+    """The wait after a refusal counts as a pause for as long as the server asked for."""
     recorder, pipeline, _ = make_hooked([reply(status, Retry_After="20"), reply(body=b"yes")])
 
     run_virtual(pipeline.fetch(REQUEST, decode_whole))
@@ -204,7 +204,7 @@ def test_a_pause_counts_as_a_pause_during_the_backoff_too(status):
 
 
 def test_a_retry_that_is_asked_for_without_a_pause_is_a_backoff():
-    """A ``Retry-After`` on another status concerns one call only."""
+    """A ``Retry-After`` on another status applies to that call only."""
     recorder, pipeline, _ = make_hooked([reply(500, Retry_After="20"), reply(body=b"yes")])
 
     run_virtual(pipeline.fetch(REQUEST, decode_whole))
@@ -214,7 +214,7 @@ def test_a_retry_that_is_asked_for_without_a_pause_is_a_backoff():
 
 
 def test_a_call_that_was_never_sent_reports_what_it_waited_for():
-    """At its deadline in the queue, a call reports no attempt, but its wait."""
+    """A call that reaches its deadline in the queue reports no attempt, but its wait."""
     recorder, pipeline, _ = make_hooked(
         [reply()] * 2, latency=50, concurrency=1, timeout=Timeout(deadline=60, request=None)
     )
@@ -236,8 +236,8 @@ def test_a_call_that_was_never_sent_reports_what_it_waited_for():
 
 
 @pytest.mark.parametrize("steps", range(30))
-def test_cancelled_at_any_step_what_began_is_ended(steps):
-    """Whenever a call is cancelled, each attempt and the call are reported as ended once."""
+def test_cancelled_at_any_step_every_start_has_an_end(steps):
+    """A call that is cancelled at any step reports the end of its attempt and its own once."""
     script = [reply(503), reply(body=b"cut"), NotSentError(), reply(429, Retry_After="1"), reply()]
     limiter = Limiter(RateLimit(600))
     recorder, pipeline, _ = make_hooked(
@@ -258,8 +258,8 @@ def test_cancelled_at_any_step_what_began_is_ended(steps):
     assert {event.error for event in recorder.of(CallFailed)} <= {"CancelledError"}
 
 
-def test_closing_the_client_ends_what_began():
-    """A call that the client's close has ended is reported as failed."""
+def test_closing_the_client_ends_running_calls():
+    """A call that is ended by the client's close is reported as failed."""
     recorder, pipeline, _ = make_hooked([reply()], latency=60)
 
     async def main() -> None:
@@ -293,7 +293,7 @@ def make_conversations(steps, **options):
 
 @pytest.mark.parametrize("way", ["list", "pages", "raw_pages", "take", "collect"])
 def test_a_walk_is_reported_with_its_calls(way):
-    """Each way to read a listing is one walk, whose number its calls and attempts have."""
+    """Each way to read a listing is one walk, and its calls and attempts have its number."""
     recorder, conversations = make_conversations(pages_of_two(3))
     listing = conversations.list()
     read = {
@@ -327,7 +327,7 @@ async def test_a_tracked_walk_is_reported(sandbox):
 
 
 def test_each_walk_has_its_own_number():
-    """Two walks of one listing have different numbers; a ``page()`` belongs to no walk."""
+    """Two walks of one listing have different numbers. A ``page()`` belongs to no walk."""
     recorder, conversations = make_conversations(pages_of_two(2) * 2 + pages_of_two(1))
     listing = conversations.list()
 
@@ -347,7 +347,7 @@ def test_each_walk_has_its_own_number():
 
 
 def test_the_walk_that_finds_the_inboxes_is_one_of_its_own():
-    """Across all inboxes, the listing of inboxes is a walk, and each call names its inbox."""
+    """Across all inboxes the listing of inboxes is a separate walk, and each call has its inbox."""
 
     def answer(request):
         if request.path == "/api/conversations":
@@ -369,7 +369,7 @@ def test_the_walk_that_finds_the_inboxes_is_one_of_its_own():
 
 
 def test_malformed_records_are_counted():
-    """A page is reported with its malformed records, also if they raise an error afterwards."""
+    """A page is reported with the number of malformed records, even if they raise later."""
     odd = reply(body=page_body([], data=[{"id": "a"}, {"id": 0}, 7]))
     recorder, conversations = make_conversations([odd])
 
@@ -383,7 +383,7 @@ def test_malformed_records_are_counted():
 
 
 def test_a_walk_that_is_left_early_has_no_error():
-    """After ``break`` a walk has ended, with the pages that the caller received."""
+    """After ``break`` a walk has ended without an error, with the pages that were received."""
     recorder, conversations = make_conversations(pages_of_two(9))
 
     async def main() -> None:
@@ -401,7 +401,7 @@ def test_a_walk_that_is_left_early_has_no_error():
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5])
 def test_a_walk_that_is_cancelled_or_closed_ends_with_that(seconds):
-    """Cancelled or closed at any moment, a walk and all its calls are reported as ended."""
+    """A walk that is cancelled or closed at any moment, and its calls, report one end each."""
     for end, error in (("cancel", "CancelledError"), ("close", "ClientClosedError")):
         recorder, conversations = make_conversations(pages_of_two(9), latency=1)
         listing = conversations.list()
@@ -421,7 +421,7 @@ def test_a_walk_that_is_cancelled_or_closed_ends_with_that(seconds):
 
 
 def test_a_listing_that_is_not_read_reports_nothing():
-    """A walk begins when its first page is asked for."""
+    """A walk begins with its first request."""
     recorder, conversations = make_conversations([])
 
     async def main() -> None:
@@ -433,7 +433,7 @@ def test_a_listing_that_is_not_read_reports_nothing():
 
 
 def test_an_error_ends_a_walk_by_its_name():
-    """A walk whose request fails reports the class of the error."""
+    """A walk whose request fails reports the error's class."""
     recorder, conversations = make_conversations([*pages_of_two(2)[:1], reply(503)])
 
     with pytest.raises(ServerError):
@@ -469,8 +469,8 @@ def test_an_exception_in_a_hook_is_logged_and_harmless(caplog):
 
 @pytest.mark.parametrize("kind", [CallBegun, RequestSent, ReplyReceived, RetryScheduled,
                                   PageFetched, RequestFailed, PauseBegun])  # fmt: skip
-def test_an_interrupt_in_a_hook_passes_and_leaves_nothing_behind(kind):
-    """Ctrl-C in a hook ends the call, which gives back its slot and its place in the quota."""
+def test_an_interrupt_in_a_hook_is_raised_and_leaks_nothing(kind):
+    """Ctrl-C in a hook ends the call, which releases its slot and its place in the quota."""
 
     class Interrupt(BaseException):
         pass
@@ -496,8 +496,8 @@ def test_an_interrupt_in_a_hook_passes_and_leaves_nothing_behind(kind):
 
 
 @pytest.mark.parametrize("kind", [WalkBegun, WalkEnded])
-def test_an_interrupt_at_a_walk_passes(kind):
-    """Ctrl-C in a hook that hears of a walk reaches the caller, and the listing can be closed."""
+def test_an_interrupt_at_a_walk_is_raised(kind):
+    """Ctrl-C in a hook for a walk's event reaches the caller, and the listing can be closed."""
 
     class Interrupt(BaseException):
         pass
@@ -518,21 +518,21 @@ def test_an_interrupt_at_a_walk_passes(kind):
 
 
 async def coroutine(event: HookEvent) -> None:
-    """Do what no hook can do: wait."""
+    """Be a coroutine function, which no hook can be."""
 
 
 @pytest.mark.parametrize("wrong", [7, None, "text", [print, 7], [coroutine], coroutine], ids=repr)
-def test_what_is_no_hook_is_refused(wrong):
-    """A client says at once what is wrong with its hooks."""
+def test_other_hooks_are_refused(wrong):
+    """The constructor says what is wrong with its hooks."""
     with pytest.raises(ConfigurationError, match="hooks must be a function"):
         CekatClient("key", hooks=wrong)
 
 
-# --- who hears of what
+# --- which hooks get an event
 
 
 def test_a_pause_reaches_the_hooks_of_all_clients_of_a_limiter():
-    """Clients that share a limiter all report its pauses, until they are closed."""
+    """All clients of a limiter report its pauses until they are closed."""
     limiter = Limiter(RateLimit(600))
     recorders = [Recorder() for _ in range(3)]
     clients = [CekatClient("key", rate_limit=limiter, hooks=recorder) for recorder in recorders]
@@ -540,7 +540,7 @@ def test_a_pause_reaches_the_hooks_of_all_clients_of_a_limiter():
     async def main() -> None:
         await clients[1].aclose()
         limiter.observe(await limiter.acquire(), reply(429, Retry_After="3"))
-        # Another refusal of the same moment extends the pause, and is no other one.
+        # A second refusal at the same moment extends the pause and is no second pause.
         limiter._pause_all(5, "another reason")
 
     run_virtual(main())
@@ -550,7 +550,7 @@ def test_a_pause_reaches_the_hooks_of_all_clients_of_a_limiter():
 
 
 def test_a_limiter_keeps_no_client_alive():
-    """A client that was dropped without being closed is not kept by the limiter it shared."""
+    """A limiter does not keep a client alive that was dropped without being closed."""
     limiter = Limiter(RateLimit(600))
     client = CekatClient("key", rate_limit=limiter, hooks=Recorder())
     assert len(limiter.pause_listeners) == 1
@@ -601,7 +601,7 @@ def test_without_hooks_no_event_is_built(monkeypatch):
 
 
 async def test_events_hold_no_secrets_and_no_data_of_customers():
-    """Events hold no key, no cursor, no query, and nothing that a record or an error says."""
+    """Events have no key, cursor or query, and no content of records or errors."""
     recorder = Recorder()
     async with (
         Sandbox(conversations=120, inboxes=2, quota=None) as sandbox,

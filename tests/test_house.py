@@ -24,7 +24,7 @@ ORDER = [name for name in HOUSE.split() if name != "<"]
 PLACE = {name: place for place, name in enumerate(ORDER)}
 CORE = set(ORDER[: PLACE["__init__"] + 1])
 PROGRAMS = ORDER[PLACE["__init__"] + 1 :]
-# Of the core, these may read, write and wait. The rest is pure.
+# These files of the core may read, write and wait. The others are pure.
 NOT_PURE = {
     "_ratelimit": {
         "clock",
@@ -51,7 +51,7 @@ NOT_PURE = {
 }
 PURE = CORE - {"client", "__init__"}
 
-# All that pure files may import. None of it reads, writes, waits or starts anything.
+# The allowed imports of pure files. None of them reads, writes, waits or starts anything.
 HARMLESS = {
     "__future__",
     "array",
@@ -81,7 +81,7 @@ HARMLESS = {
     "msgspec",
     "msgspec.structs",
     "operator.itemgetter",
-    # Types, and what is imported when pydantic asks for it.
+    # types, and imports that run when pydantic asks for them
     "pydantic",
     "pydantic_core",
     "re",
@@ -102,7 +102,7 @@ class Import(NamedTuple):
 
     @property
     def target(self) -> str:
-        """The first part behind the package's name: the file or the folder that is imported."""
+        """The first part after the package's name: the file or the folder that is imported."""
         parts = self.module.split(".")
         if len(parts) == 1:
             return self.name if self.name in PLACE else "__init__"
@@ -124,7 +124,7 @@ def get_top(path: Path) -> str:
 
 @cache
 def find_imports(path: Path) -> list[Import]:
-    """Find every import of a file, those inside of functions too."""
+    """Find every import of a file, including those in functions."""
     package = (
         get_module(path) if path.name == "__init__.py" else get_module(path).rpartition(".")[0]
     )
@@ -163,12 +163,12 @@ each_program = pytest.mark.parametrize(
 
 
 def test_the_list_is_complete() -> None:
-    """Every file and folder of the package has its place in the list, and no other has."""
+    """The list has exactly the files and folders of the package."""
     assert {get_top(path) for path in FILES} == set(ORDER)
 
 
 def test_contributing_shows_the_same_list() -> None:
-    """CONTRIBUTING.md shows developers the list that is checked here."""
+    """CONTRIBUTING.md has the list that is checked here."""
     text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
     assert " ".join(HOUSE.split()) in " ".join(text.split())
@@ -176,7 +176,7 @@ def test_contributing_shows_the_same_list() -> None:
 
 @each_file
 def test_imports_lead_left(path: Path) -> None:
-    """A file imports only what is before its own entry in the list, except for types."""
+    """A file imports only entries before its own, except for types."""
     own = get_top(path)
     for found in find_imports(path):
         if not found.is_ours or found.for_types or found.target == own:
@@ -202,7 +202,7 @@ def test_pure_files_do_no_io(path: Path) -> None:
 
 @each_pure_file
 def test_pure_files_open_and_print_nothing(path: Path) -> None:
-    """Pure files do no I/O with what is built in, either."""
+    """Pure files do no I/O with builtins either."""
     names = {
         node.id
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -229,7 +229,7 @@ def test_pure_files_open_and_print_nothing(path: Path) -> None:
     ],
 )
 def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
-    """Of the core, one file imports tenacity, one aiolimiter; the transport's import aiohttp."""
+    """One core file imports tenacity, one aiolimiter, and only the transport's files aiohttp."""
     importers = {
         get_module(path).removeprefix("cekat_async.")
         for path in FILES
@@ -243,7 +243,7 @@ def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
 
 @pytest.mark.parametrize("folder", [name for name in ORDER if (ROOT / name).is_dir()])
 def test_no_circles_inside_a_folder(folder: str) -> None:
-    """The files of a folder do not import each other in circles."""
+    """The files of a folder have no import cycles."""
     paths = [path for path in FILES if get_top(path) == folder]
     modules = {get_module(path) for path in paths}
     graph = {
@@ -266,8 +266,8 @@ def test_no_circles_inside_a_folder(folder: str) -> None:
 
 
 @each_program
-def test_programs_stand_on_public_names(path: Path) -> None:
-    """What is built on the client uses nothing that its users cannot."""
+def test_programs_use_public_names(path: Path) -> None:
+    """Code on top of the client uses only names that users can use."""
     for found in find_imports(path):
         if not found.is_ours or found.target == get_top(path):
             continue
@@ -283,12 +283,12 @@ def test_programs_stand_on_public_names(path: Path) -> None:
     "path", [p for p in FILES if get_top(p) == "sandbox"], ids=lambda path: path.name
 )
 def test_sandbox_knows_nothing_of_the_client(path: Path) -> None:
-    """The sandbox shares no code with the client, so that it is a second witness of the API."""
+    """The sandbox shares no code with the client, so that it tests the API independently."""
     assert {found.target for found in find_imports(path) if found.is_ours} <= {"sandbox"}
 
 
 def test_few_import_the_sandbox() -> None:
-    """Of the package, only the pytest plugin and the command line import the sandbox."""
+    """Only the pytest plugin and the command line import the sandbox."""
     importers = {
         get_top(path)
         for path in FILES
@@ -304,7 +304,7 @@ FOLDERS = sorted({path.parent for path in FILES} - {ROOT})
 
 
 def test_the_top_level_has_few_files() -> None:
-    """A stranger sees at most 10 Python files at the top of the package, and folders."""
+    """The top of the package has at most 10 Python files."""
     assert len([*ROOT.glob("*.py")]) <= MOST_TOP_FILES
 
 
@@ -322,7 +322,7 @@ def test_modules_are_short() -> None:
 
 
 def find_structs(classes: Iterable[ast.ClassDef]) -> set[str]:
-    """Find the classes that only hold values: structs and named tuples, directly or by a parent."""
+    """Find the classes that only have values: structs and named tuples, directly or by a parent."""
     bases = {one.name: {ast.unparse(base).split("[")[0] for base in one.bases} for one in classes}
     structs = {"msgspec.Struct", "NamedTuple"}
     while more := {name for name, parents in bases.items() if parents & structs} - structs:
@@ -331,7 +331,7 @@ def find_structs(classes: Iterable[ast.ClassDef]) -> set[str]:
 
 
 def find_attributes(class_: ast.ClassDef) -> set[str]:
-    """Find the attributes of a class: what methods assign to ``self``, and annotated fields."""
+    """Find the attributes of a class: assignments to ``self`` in methods, and annotated fields."""
     fields = {ast.unparse(node.target) for node in class_.body if isinstance(node, ast.AnnAssign)}
     return fields | {
         node.attr
@@ -361,7 +361,7 @@ def test_classes_have_few_attributes() -> None:
 
 
 def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Imports are seen in functions, in branches, for types only, and when they are relative."""
+    """The check finds imports in functions and in branches, for types only, and relative ones."""
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     path = tmp_path / "sandbox" / "deep.py"
     path.parent.mkdir()

@@ -1,4 +1,4 @@
-"""Imports are statements, so that tools which bundle programs (PyInstaller) find all modules."""
+"""Imports are statements, so that tools that bundle programs (PyInstaller) find all modules."""
 
 import ast
 from pathlib import Path
@@ -17,14 +17,14 @@ MODULES = {
 
 
 def calls_in(source):
-    """Return the names of all functions that some code calls, without what is before a dot."""
+    """Return the names of all called functions, without any prefix."""
     functions = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return {getattr(one, "attr", getattr(one, "id", None)) for one in functions}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_is_imported_by_a_function(module):
-    """No module is imported with ``import_module`` or ``__import__``: no tool sees those."""
+    """No code calls ``import_module`` or ``__import__``, which such tools cannot follow."""
     source = MODULES[module].read_text(encoding="utf-8")
 
     assert not calls_in(source) & {"import_module", "__import__", "exec", "eval"}
@@ -35,12 +35,12 @@ def test_no_module_is_imported_by_a_function(module):
     ["importlib.import_module(f'x.{y}')", "import_module('x')", "def f(): __import__(name)"],
 )
 def test_such_a_call_is_seen(code):
-    """The test above sees such a call wherever it is."""
+    """The check above finds such a call anywhere."""
     assert calls_in(code) & {"import_module", "__import__"}
 
 
 def imported_by(module):
-    """Return the package's modules that a module imports by statements, also in its functions."""
+    """Return the package's modules that a module imports, including those in functions."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,7 +55,7 @@ def imported_by(module):
 
 
 def test_the_command_line_leads_to_every_sink():
-    """From the command line import statements lead to all modules of the export and its sinks."""
+    """Import statements lead from the command line to all modules of the export."""
     found, ahead = set(), ["cekat_async.__main__"]
     while ahead:
         module = ahead.pop()

@@ -1,4 +1,4 @@
-"""The inboxes: one page, or one after another, against the sandbox."""
+"""The inboxes resource against the sandbox: single pages and all inboxes."""
 
 import json
 
@@ -23,13 +23,13 @@ def body(ids, total_pages=None, total_items=None) -> bytes:
     return json.dumps({"data": records, "metadata": {"pagination": pagination}}).encode()
 
 
-def rooms(*bodies: bytes):
+def make_inboxes(*bodies: bytes):
     pipeline, transport = make_pipeline([reply(body=one) for one in bodies])
     return Inboxes(pipeline), transport
 
 
 async def test_a_page_of_inboxes(client, sandbox):
-    """A page holds typed inboxes and the server's totals, and costs one request."""
+    """A page has typed inboxes and the server's totals, and costs one request."""
     page = await client.inboxes.page()
 
     assert [inbox.id for inbox in page] == sandbox.inbox_ids
@@ -40,7 +40,7 @@ async def test_a_page_of_inboxes(client, sandbox):
 
 
 async def test_a_later_page(client, sandbox):
-    """Pages are counted from 1, and one behind the end is empty."""
+    """Pages are numbered from 1. A page after the end is empty."""
     second = await client.inboxes.page(page=2, limit=2)
     beyond = await client.inboxes.page(page=9, limit=2)
 
@@ -63,9 +63,9 @@ async def test_every_inbox_once(inboxes, limit):
     assert len(sandbox.log.requests) == max(1, -(-inboxes // limit))
 
 
-async def test_an_inbox_that_shifts_between_pages_comes_once():
-    """An inbox that is seen again, as the page numbers shift, is not yielded again."""
-    inboxes, _ = rooms(body("ab", 2, 4), body("bc", 2, 4), body("d", 3, 4))
+async def test_an_inbox_that_moves_between_pages_is_yielded_once():
+    """An inbox that appears again on a later page is not yielded again."""
+    inboxes, _ = make_inboxes(body("ab", 2, 4), body("bc", 2, 4), body("d", 3, 4))
 
     found = await collect(inboxes.list(page_size=2))
 
@@ -73,8 +73,8 @@ async def test_an_inbox_that_shifts_between_pages_comes_once():
 
 
 async def test_totals_that_are_wrong_or_missing():
-    """Where the totals are missing, the list goes on until a page brings nothing new."""
-    inboxes, transport = rooms(body("ab"), body("cd"), body(""))
+    """Without totals the walk continues until a page has nothing new."""
+    inboxes, transport = make_inboxes(body("ab"), body("cd"), body(""))
 
     found = await collect(inboxes.list(page_size=2))
 
@@ -86,8 +86,8 @@ async def test_totals_that_are_wrong_or_missing():
     "wrong", [{"limit": 0}, {"limit": True}, {"limit": "5"}, {"page": 0}, {"page": 1.0}], ids=repr
 )
 async def test_a_wrong_argument_is_refused_at_the_call(wrong):
-    """A wrong argument raises where it is written; nothing is sent."""
-    inboxes, transport = rooms()
+    """A wrong argument raises at the call, and nothing is sent."""
+    inboxes, transport = make_inboxes()
     (name,) = wrong
 
     with pytest.raises(ConfigurationError, match=name):
@@ -98,11 +98,11 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
     assert not transport.requests
 
 
-async def test_an_odd_inbox():
-    """An odd inbox raises after the others of its page, or is reported where that is asked for."""
+async def test_a_malformed_inbox():
+    """A malformed inbox raises after the others of its page, or goes to ``on_malformed``."""
     odd: list[MalformedRecord] = []
     page = body(["a", {"id": 5}, "b"], 1, 3)
-    inboxes, _ = rooms(page, page, page, page)
+    inboxes, _ = make_inboxes(page, page, page, page)
     found: list[str] = []
 
     with pytest.raises(MalformedRecordError) as caught:
@@ -119,7 +119,7 @@ async def test_an_odd_inbox():
 
 
 async def test_errors_of_the_listing():
-    """A refusal of the listing says what is wrong, and a passing fault is tried again."""
+    """A refusal of the listing says what is wrong, and a temporary fault is retried."""
     dialect = Dialect(over_limit="reject", max_limit=10)
     async with (
         Sandbox(conversations=10, inboxes=12, quota=None, dialect=dialect) as sandbox,

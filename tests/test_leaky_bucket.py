@@ -24,7 +24,7 @@ def make_bucket(limit, burst=0.25):
 
 
 async def tokens(bucket, until):
-    """Return when tokens arrived at someone who always waits for the next, until a time."""
+    """Return when tokens arrived at a caller that always waits for the next, until a time."""
     times = []
     while now() < until:
         await bucket.take_token()
@@ -36,7 +36,7 @@ async def tokens(bucket, until):
 @pytest.mark.parametrize("limit", [1, 7, 60, 1000])
 @virtual
 async def test_it_is_even_from_the_start(limit, burst):
-    """One token comes after the other, at equal distances; a new bucket has nothing to make up."""
+    """Tokens arrive at equal intervals. A new bucket has no saved tokens."""
     times = await tokens(make_bucket(limit, burst), 3 * PER)
 
     gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
@@ -46,8 +46,8 @@ async def test_it_is_even_from_the_start(limit, burst):
 
 @pytest.mark.parametrize("burst", [0.1, 0.25, 0.5])
 @virtual
-async def test_a_stall_is_made_up_for_at_twice_the_pace(burst):
-    """After a long stall, up to ``burst`` of the limit comes twice as fast, and then no more."""
+async def test_a_stall_is_caught_up_at_twice_the_pace(burst):
+    """After a long stall up to ``burst`` of the limit arrives at twice the pace, and no more."""
     bucket = make_bucket(600, burst)
     await tokens(bucket, 10.0)
     await asyncio.sleep(PER)
@@ -56,7 +56,7 @@ async def test_a_stall_is_made_up_for_at_twice_the_pace(burst):
 
     gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
     fast = [gap for gap in gaps if gap < 0.075]
-    # While they are made up, as many again are added by the pace.
+    # While they arrive, the pace adds as many again.
     assert len(fast) == pytest.approx(2 * burst * 600, abs=3)
     assert max(fast) == pytest.approx(0.05, rel=0.01)
     assert len(times) == pytest.approx((1 + burst) * 600, abs=3)
@@ -64,8 +64,8 @@ async def test_a_stall_is_made_up_for_at_twice_the_pace(burst):
 
 
 @virtual
-async def test_a_short_stall_is_made_up_for_completely():
-    """A caller that wakes late loses nothing, if that is less than ``burst`` of the limit."""
+async def test_a_short_stall_is_caught_up_completely():
+    """A caller that is late loses nothing, up to ``burst`` of the limit."""
     bucket = make_bucket(600)
     begin = await tokens(bucket, 10.0)
     await asyncio.sleep(8.0)
@@ -77,8 +77,8 @@ async def test_a_short_stall_is_made_up_for_completely():
 
 @pytest.mark.parametrize("limit", [1, 3])
 @virtual
-async def test_a_small_limit_makes_up_for_at_least_one(limit):
-    """A quarter of a small limit is less than one request, and one is made up for."""
+async def test_a_small_limit_catches_up_at_least_one(limit):
+    """A quarter of a small limit is less than one request, so one is allowed."""
     bucket = make_bucket(limit)
     await bucket.take_token()
     await asyncio.sleep(10 * PER)
@@ -94,9 +94,9 @@ async def test_a_small_limit_makes_up_for_at_least_one(limit):
 @pytest.mark.parametrize("limits", [(600, 601), (600, 300), (10, 1000)])
 @virtual
 async def test_a_change_of_the_rate_gives_no_burst(limits):
-    """However often the rate changes, there are no more tokens than at the faster of the rates.
+    """However often the rate changes, there are no more tokens than at the faster rate.
 
-    Otherwise each new bucket could be used up at once.
+    Otherwise each new bucket could be used up immediately.
     """
     bucket = LeakyBucket(0.25)
     times = []
@@ -111,7 +111,7 @@ async def test_a_change_of_the_rate_gives_no_burst(limits):
 
 @virtual
 async def test_the_same_terms_change_nothing():
-    """To set the same rate again takes nothing away, however often."""
+    """Setting the same rate again removes no token, however often."""
     bucket, terms = LeakyBucket(0.25), make_terms(60)
     times = []
     while now() < PER:
@@ -124,7 +124,7 @@ async def test_the_same_terms_change_nothing():
 
 @virtual
 async def test_a_change_counts_at_once():
-    """After a change the next token comes at the new rate."""
+    """After a change the next token arrives at the new rate."""
     bucket = make_bucket(60)
     await tokens(bucket, 5.0)
     bucket.set_rate(make_terms(6))
@@ -137,11 +137,11 @@ async def test_a_change_counts_at_once():
 @pytest.mark.parametrize("limit", [1, 60, 1000])
 @virtual
 async def test_has_token_says_whether_a_token_takes_no_time(limit):
-    """It is true if, and only if, the next token needs no wait, also while a stall is made up."""
+    """It is true exactly if the next token needs no wait, even while a stall is caught up."""
     bucket = LeakyBucket(0.25)
     said = []
     for number in range(60):
-        if number % 20 == 0:  # the first terms, and others
+        if number % 20 == 0:  # the first terms, and other terms
             bucket.set_rate(make_terms(limit + number))
         if number % 20 == 10:
             await asyncio.sleep(2 * PER)
@@ -154,8 +154,8 @@ async def test_has_token_says_whether_a_token_takes_no_time(limit):
 
 
 @virtual
-async def test_after_a_refusal_nothing_is_made_up_for_ten_windows():
-    """A server that refuses may hold less than a window; afterwards stalls are made up again."""
+async def test_after_a_refusal_nothing_is_caught_up_for_ten_windows():
+    """A refusing server may allow less per window. Ten windows later stalls are caught up again."""
     bucket, terms = make_bucket(60), make_terms(60)
     await bucket.take_token()
     bucket.stop_catching_up()
@@ -172,7 +172,7 @@ async def test_after_a_refusal_nothing_is_made_up_for_ten_windows():
 
 @virtual
 async def test_before_the_first_rate_nothing_can_be_stopped():
-    """The first requests are sent without a pace, and may be refused."""
+    """The first requests are sent without a rate limit, and may be refused."""
     bucket = LeakyBucket(0.25)
     bucket.stop_catching_up()
     bucket.set_rate(make_terms(60))

@@ -1,4 +1,4 @@
-"""The limits that count at once: configured, stated, learned from refusals or by others."""
+"""The limits that apply together: configured, reported, or learned from refusals or by others."""
 
 import math
 
@@ -23,13 +23,14 @@ def make_estimate(*stated: QuotaStatement, **rate: object) -> LimitEstimate:
 
 
 def refuse(estimate, granted: int, now: float, *, asked=None, began_at=-1e6, times=1) -> None:
-    """Refuse requests after so many grants in any window."""
+    """Refuse requests after that many grants in any window."""
     for _ in range(times):
         estimate.lower(lambda per: granted, asked, began_at, now)
 
 
 def make_short(*stated: QuotaStatement) -> LimitEstimate:
-    """Return the estimate after replies of a server with windows of 5 seconds for 1000 requests.
+    """Return the estimate after replies of a server with windows of 5 seconds for 1000
+    requests.
 
     Strangers use up each of them.
     """
@@ -42,7 +43,7 @@ def make_short(*stated: QuotaStatement) -> LimitEstimate:
     return estimate
 
 
-# --- what counts without refusals
+# --- which limits apply without refusals
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,11 @@ def make_short(*stated: QuotaStatement) -> LimitEstimate:
         ({"requests": 50, "share": 0.5}, (50, 60.0, "configured")),
     ],
 )
-def test_it_begins_with_what_is_configured_or_documented(rate, terms):
-    """Without a setting: 300 requests in 60 seconds. A share does not reduce what is configured."""
+def test_it_begins_with_the_configured_or_documented_limit(rate, terms):
+    """Without a setting it is 300 requests in 60 seconds.
+
+    A share does not reduce a configured one.
+    """
     estimate = LimitEstimate(RateLimit(**rate))
 
     assert DOCUMENTED == 300
@@ -69,8 +73,8 @@ def test_it_begins_with_what_is_configured_or_documented(rate, terms):
     assert not estimate.is_length_guessed
 
 
-def test_it_follows_what_is_stated_up_and_down():
-    """Each statement replaces the one before, and the documented limit."""
+def test_it_follows_the_reported_limit_up_and_down():
+    """Each report replaces the one before and the documented limit."""
     estimate = LimitEstimate(RateLimit())
 
     for limit in (60, 1000, 1, 999_999_999):
@@ -81,7 +85,7 @@ def test_it_follows_what_is_stated_up_and_down():
 
 @pytest.mark.parametrize("reported", [[], [QuotaStatement(remaining=5, reset=10.0)]])
 def test_a_reply_that_states_no_limit_changes_nothing(reported):
-    """Its remaining says nothing about the limit."""
+    """A reply's ``remaining`` says nothing about the limit."""
     estimate = make_estimate(QuotaStatement(100))
     estimate.update(reported, 1.0)
 
@@ -89,7 +93,7 @@ def test_a_reply_that_states_no_limit_changes_nothing(reported):
 
 
 def test_the_stated_window_is_followed():
-    """If the seconds are stated, nothing is guessed."""
+    """If the server reports the window's length, it is not estimated."""
     estimate = make_estimate(QuotaStatement(10, per=1.0))
     assert estimate.windows == ((10, 1.0, "stated"),)
     assert estimate.server_per == 1.0
@@ -101,7 +105,7 @@ def test_the_stated_window_is_followed():
 
 
 def test_several_limits_count_at_once():
-    """The slowest is the pace."""
+    """The slowest of several limits determines the pace."""
     estimate = make_estimate(QuotaStatement(10, per=1.0), QuotaStatement(300, per=60.0))
 
     assert estimate.windows == ((10, 1.0, "stated"), (300, 60.0, "stated"))
@@ -110,25 +114,25 @@ def test_several_limits_count_at_once():
 
 
 @pytest.mark.parametrize("limit, part", [(100, 25), (7, 1), (1, 1)])
-def test_a_share_is_a_part_of_what_is_stated(limit, part):
-    """Rounded down, but one request at least."""
+def test_a_share_is_a_part_of_the_reported_limit(limit, part):
+    """A share is rounded down, but is at least one request."""
     assert make_estimate(QuotaStatement(limit), share=0.25).windows == ((part, 60.0, "stated"),)
 
 
 @pytest.mark.parametrize("stated", [49, 50, 51, 999_999_999])
-def test_what_is_configured_always_counts(stated):
-    """Beside what is stated, whatever that is."""
+def test_the_configured_limit_always_applies(stated):
+    """It applies in addition to the reported limit."""
     estimate = make_estimate(QuotaStatement(stated), requests=50)
 
     assert estimate.windows == ((stated, 60.0, "stated"), (50, 60.0, "configured"))
     assert estimate.pace.limit == min(stated, 50)
 
 
-# --- how long the window is
+# --- the length of the window
 
 
 def test_a_shorter_window_is_learned():
-    """The same limit is for fewer seconds, from the next statement on."""
+    """From the next report on the limit is for fewer seconds."""
     estimate = make_short(QuotaStatement(1000))
 
     assert estimate.windows == ((1000, pytest.approx(5, rel=0.01), "stated"),)
@@ -136,12 +140,12 @@ def test_a_shorter_window_is_learned():
 
 
 def test_a_stated_window_is_not_learned():
-    """What the server says of its seconds counts."""
+    """A reported length replaces the learned one."""
     assert make_short(QuotaStatement(1000, per=30.0)).windows == ((1000, 30.0, "stated"),)
 
 
 def test_a_window_that_was_too_short_is_longer_at_once():
-    """Nothing else is sent at the pace that was refused."""
+    """No other request is sent at the pace that was refused."""
     estimate = make_short(QuotaStatement(1000))
     before = estimate.server_per
 
@@ -152,7 +156,7 @@ def test_a_window_that_was_too_short_is_longer_at_once():
 
 
 def test_a_longer_window_is_assumed_from_the_next_statement_on():
-    """It is as long as the server will not grant more."""
+    """The window is as long as the time for which the server refuses."""
     estimate = make_estimate(QuotaStatement(10))
     estimate.extend(300.0, 0.0)
     estimate.update([QuotaStatement(10)], 1.0)
@@ -163,8 +167,8 @@ def test_a_longer_window_is_assumed_from_the_next_statement_on():
 # --- doubt
 
 
-def test_a_server_that_refused_what_it_stated_is_not_believed():
-    """For twenty windows the own limit counts as well, and renewed doubt lasts from then."""
+def test_a_server_that_refused_within_its_own_limit_is_distrusted():
+    """For twenty windows the documented limit applies as well. A new contradiction extends that."""
     estimate = make_estimate(QuotaStatement(1200))
     estimate.distrust(5.0)
     assert estimate.windows == ((1200, 60.0, "stated"), DOCUMENTED_TERMS)
@@ -180,8 +184,8 @@ def test_a_server_that_refused_what_it_stated_is_not_believed():
     assert estimate.changes_at == math.inf
 
 
-def test_who_is_doubted_may_still_state_less():
-    """The slowest counts."""
+def test_a_distrusted_server_may_still_report_less():
+    """The slowest limit applies."""
     estimate = make_estimate(QuotaStatement(1200))
     estimate.distrust(0.0)
     estimate.update([QuotaStatement(60)], 1.0)
@@ -193,7 +197,7 @@ def test_who_is_doubted_may_still_state_less():
 
 
 def test_a_single_refusal_lowers_nothing():
-    """It may have a passing reason; the second one has not."""
+    """A single refusal may have a temporary reason. The second one lowers the limit."""
     estimate = LimitEstimate(RateLimit())
     refuse(estimate, 200, 0.0)
     assert estimate.windows == (DOCUMENTED_TERMS,)
@@ -208,7 +212,7 @@ def test_a_single_refusal_lowers_nothing():
 
 @pytest.mark.parametrize("granted, is_lowered", [(269, False), (270, True), (330, True)])
 def test_one_refusal_is_enough_near_the_documented_limit(granted, is_lowered):
-    """The server states more, and counts as documented."""
+    """The server reports more but enforces the documented limit."""
     estimate = make_estimate(QuotaStatement(1000))
     assert estimate.is_documented(lambda per: granted) is is_lowered
     refuse(estimate, granted, 1.0)
@@ -218,14 +222,14 @@ def test_one_refusal_is_enough_near_the_documented_limit(granted, is_lowered):
 
 
 def test_only_the_minute_is_documented():
-    """As many requests in five seconds are something else."""
+    """As many requests in five seconds are not the documented limit."""
     estimate = make_estimate(QuotaStatement(1000), per=5.0)
 
     assert not estimate.is_documented(lambda per: 300 if per == 5.0 else 800)
 
 
 def test_a_lowered_limit_is_raised_until_it_is_forgotten():
-    """Up to what is stated, with steps that double."""
+    """It is raised up to the reported limit, in steps that double."""
     estimate, limits = make_estimate(QuotaStatement(300)), []
     refuse(estimate, 200, 0.0, times=2)
     while estimate.changes_at < math.inf:
@@ -238,8 +242,8 @@ def test_a_lowered_limit_is_raised_until_it_is_forgotten():
 
 
 @pytest.mark.parametrize("requests", [200, 100])
-def test_a_limit_above_what_is_configured_is_of_no_use(requests):
-    """The configured one counts in any case."""
+def test_a_limit_above_the_configured_one_is_dropped(requests):
+    """The configured limit applies anyway."""
     estimate = LimitEstimate(RateLimit(requests))
     refuse(estimate, 200, 0.0, times=2)
 
@@ -248,8 +252,8 @@ def test_a_limit_above_what_is_configured_is_of_no_use(requests):
 
 
 @pytest.mark.parametrize("stated, is_kept", [(201, True), (200, False), (100, False)])
-def test_what_is_stated_below_a_lowered_limit_replaces_it(stated, is_kept):
-    """There is nothing left to raise."""
+def test_a_report_below_a_lowered_limit_replaces_it(stated, is_kept):
+    """After that there is nothing to raise."""
     estimate = LimitEstimate(RateLimit())
     refuse(estimate, 200, 0.0, times=2)
     estimate.update([QuotaStatement(stated)], 1.0)
@@ -264,13 +268,13 @@ def test_what_is_stated_below_a_lowered_limit_replaces_it(stated, is_kept):
         # In 5 seconds it grants more: 10 in 10 seconds are 60 in a minute.
         (10, 5.0, 5.0, 60),
         (10, 0.0, 0.1, 300),
-        # It grants more after the minute, or does not say when.
+        # It grants more after the minute, or sends no time.
         (10, 50.0, 10.0, 10),
         (10, 5.0, None, 10),
     ],
 )
 def test_an_early_return_shows_a_shorter_window(granted, now, asked, limit):
-    """What was granted counts for the time until more is."""
+    """The window is at most the time until the server grants more."""
     estimate = LimitEstimate(RateLimit())
     refuse(estimate, granted, now, asked=asked, began_at=0.0, times=2)
 
@@ -292,7 +296,7 @@ def test_the_shortest_window_that_explains_a_refusal_is_lowered():
 
 @pytest.mark.parametrize("began_at, explains", [(40.0, True), (40.1, False)])
 def test_a_minute_is_lowered_if_a_shorter_window_held_as_many_before(began_at, explains):
-    """Once a minute is over: else it has not been seen whole."""
+    """The minute is lowered only after a whole one has been observed."""
     estimate = LimitEstimate(RateLimit(100, per=5.0))
     estimate.record_grant(count_by_window({5.0: 50, 60.0: 0}), 90.0)
     for _ in range(2):
@@ -303,7 +307,7 @@ def test_a_minute_is_lowered_if_a_shorter_window_held_as_many_before(began_at, e
 
 
 def test_the_documented_minute_is_lowered_before_it_is_over():
-    """Three hundred requests after ten seconds are explained by what is documented."""
+    """A refusal after 300 requests in ten seconds is explained by the documented limit."""
     estimate = LimitEstimate(RateLimit(1000, per=5.0))
     estimate.record_grant(count_by_window({5.0: 200, 60.0: 200}), 5.0)
     estimate.lower(count_by_window({5.0: 150, 60.0: 300}), None, 0.0, 10.0)
@@ -312,7 +316,7 @@ def test_the_documented_minute_is_lowered_before_it_is_over():
 
 
 def test_refusals_at_random_lower_nothing():
-    """As many were granted before: the limit is not the reason."""
+    """As many requests were granted before, so the limit is not the reason."""
     estimate = LimitEstimate(RateLimit())
     estimate.record_grant(lambda per: 200, 0.0)
     refuse(estimate, 200, 60.0, times=5)
@@ -321,23 +325,23 @@ def test_refusals_at_random_lower_nothing():
 
 
 def test_a_window_longer_than_a_minute_is_the_only_one():
-    """Nobody counts by the minute then."""
+    """If the window is longer than a minute, the minute is not tracked."""
     estimate = LimitEstimate(RateLimit(100, per=120.0))
     refuse(estimate, 50, 200.0, began_at=0.0, times=2)
 
     assert estimate.windows == ((50, 120.0, "refusals"), (100, 120.0, "configured"))
 
 
-# --- what others learn
+# --- the rate for other processes
 
 
-def test_nothing_is_learned_from_what_is_configured():
-    """Only replies show what others can use."""
+def test_nothing_is_learned_from_the_configured_limit():
+    """Only replies show a limit that other processes can use."""
     assert LimitEstimate(RateLimit(50)).get_learned(0.0) is None
 
 
-def test_the_slowest_that_is_stated_is_learned():
-    """For all who share it, so that a share does not reduce it; with its age."""
+def test_the_slowest_reported_limit_is_learned():
+    """It is for all processes, so a share does not reduce it. It has its age."""
     estimate = make_estimate(
         QuotaStatement(10, per=1.0), QuotaStatement(300, per=60.0), requests=5, share=0.5
     )
@@ -346,7 +350,7 @@ def test_the_slowest_that_is_stated_is_learned():
 
 
 def test_a_lowered_limit_is_learned_and_so_is_its_end():
-    """As long as it counts, a statement does not replace it."""
+    """While it applies, a report does not replace it."""
     estimate = make_estimate(QuotaStatement(300), share=0.9)
     refuse(estimate, 200, 1.0, times=2)
     assert estimate.get_learned(1.0) == LearnedRate(200, 60.0)
@@ -360,8 +364,8 @@ def test_a_lowered_limit_is_learned_and_so_is_its_end():
     assert estimate.get_learned(now) == LearnedRate(300, 60.0)
 
 
-def test_what_another_process_learned_counts_instead():
-    """In place of what is documented or stated; its own part of it."""
+def test_the_limit_of_another_process_is_adopted():
+    """It replaces the documented or reported limit, reduced to the own share."""
     estimate = make_estimate(QuotaStatement(300), share=0.5)
 
     estimate.adopt(LearnedRate(100, 30.0), 1.0)
@@ -375,23 +379,23 @@ def test_what_another_process_learned_counts_instead():
     assert estimate.get_learned(3.0) == LearnedRate(300, 60.0, age=1.0)
 
 
-def test_what_is_adopted_replaces_the_documented_limit():
-    """It may be more."""
+def test_an_adopted_limit_replaces_the_documented_one():
+    """It can be higher."""
     estimate = LimitEstimate(RateLimit())
     estimate.adopt(LearnedRate(1000, 60.0), 0.0)
 
     assert estimate.windows == ((1000, 60.0, "shared"),)
 
 
-def test_what_is_configured_counts_beside_what_is_adopted():
-    """Nobody else decides about it."""
+def test_the_configured_limit_applies_next_to_an_adopted_one():
+    """Another process does not change the configured limit."""
     estimate = LimitEstimate(RateLimit(50))
     estimate.adopt(LearnedRate(100, 60.0), 0.0)
 
     assert estimate.windows == ((100, 60.0, "shared"), (50, 60.0, "configured"))
 
 
-# --- whatever happens
+# --- any sequence of events
 
 LIMITS = st.integers(1, 20) | st.integers(1, 999_999_999)
 STEPS = st.lists(
@@ -408,8 +412,8 @@ STEPS = st.lists(
 
 
 @given(requests=st.none() | LIMITS, steps=STEPS, waits=st.lists(st.integers(0, 1500), min_size=40))
-def test_nothing_leads_beyond_what_is_stated_or_configured(requests, steps, waits):
-    """Neither refusals, nor doubt, nor time."""
+def test_the_limit_never_exceeds_the_reported_or_configured_one(requests, steps, waits):
+    """Refusals, distrust and time never raise it above that."""
     estimate = LimitEstimate(RateLimit(requests))
     ceiling, stated, adopted, now = requests or math.inf, None, None, 0.0
     for (what, value), wait in zip(steps, waits, strict=False):
@@ -433,5 +437,5 @@ def test_nothing_leads_beyond_what_is_stated_or_configured(requests, steps, wait
         assert 1 <= estimate.pace.limit <= min(known, default=300)
         assert estimate.pace.limit <= ceiling
         assert all(isinstance(one.limit, int) and one.limit >= 1 for one in estimate.windows)
-        # A grant alone changes nothing; what is due then is renewed before the next request.
+        # A grant alone changes nothing. Overdue changes are made before the next request.
         assert what == "grant" or estimate.changes_at > now

@@ -144,8 +144,8 @@ def _spell(value: str | float | UUID) -> str:
 def encode_query(*pairs: tuple[str, str]) -> str:
     """Return names and values as a query, in order, every reserved character percent-encoded.
 
-    A cursor is opaque (API.md): the server must read exactly what it sent, so a ``+`` must not
-    arrive as a space, and nothing may be encoded twice. Names are sent as they are.
+    A cursor is opaque (docs/api.md#cursors): the server must read exactly what it sent, so a ``+``
+    must not arrive as a space, and nothing may be encoded twice. Names are sent as they are.
     """
     return "&".join([f"{name}={_encode(value)}" for name, value in pairs])
 

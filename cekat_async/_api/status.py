@@ -83,7 +83,7 @@ def error_from_reply(reply: Reply) -> APIStatusError:
 
 
 def _get_status(reply: Reply, envelope: Mapping[str, Any]) -> int:
-    # A 200 can say "success": false (API.md, ?); then the body's own status says more.
+    # A 200 can say "success": false (docs/api.md#errors). Then the status in the body says more.
     inner = envelope.get("status_code")
     if reply.status == OK and isinstance(inner, int) and inner in range(400, 600):
         return inner

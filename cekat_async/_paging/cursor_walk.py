@@ -80,7 +80,7 @@ class CursorWalk:
         if _get_length(next_cursor) > LONGEST_CURSOR:
             raise PaginationError(
                 f"the server sent a cursor of {_get_length(next_cursor):,} characters, and more "
-                f"than {LONGEST_CURSOR:,} cannot be sent in a URL: cannot go on"
+                f"than {LONGEST_CURSOR:,} cannot be sent in a URL: the walk cannot continue"
             ).locate(cursor=self.cursor)
         if not self._cursors.add(hash(next_cursor)):
             shown = _describe(next_cursor)

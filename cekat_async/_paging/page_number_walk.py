@@ -24,7 +24,7 @@ class PageNumberWalk:
 
     It ends where the server's count of pages *and* its count of items both say so, or at a page
     that brings nothing new and is the last by the server's count of pages. Neither count is enough
-    by itself: the API's own sample has a wrong one (API.md).
+    by itself: the API's own sample has a wrong one (docs/api.md#inboxes).
 
     Attributes:
         number: The page to request next, from 1.

@@ -82,7 +82,7 @@ class SegmentChain:
         return not segment.is_dropped
 
     def fall_back(self, why: str) -> None:
-        """Drop all segments except the first one, which goes on alone."""
+        """Drop all segments except the first one, which continues alone."""
         self.is_serial = True
         self.drop(self.segments[1:])
         self._warn(f"falling back to a sequential walk: {why}")

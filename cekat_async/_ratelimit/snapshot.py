@@ -30,7 +30,7 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         limit: Requests in any ``per`` seconds that it keeps to; ``None`` without a rate limit. Of
             several limits it is the slowest.
         per: Seconds.
-        source: Where the limit comes from: ``"documented"`` (API.md), ``"configured"``,
+        source: Where the limit comes from: ``"documented"`` (docs/api.md#limits), ``"configured"``,
             ``"stated"`` (by the server's headers), ``"refusals"`` (it was refused, and probes),
             ``"shared"`` (another process with the same budget has learned it), or ``"unpaced"``.
         windows: All limits that it keeps to, each with what is used of it.

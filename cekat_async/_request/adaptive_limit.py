@@ -1,9 +1,9 @@
-"""How many requests the server lets be under way at once, found by trying. Pure.
+"""How many concurrent requests the server allows, found by trial. Pure.
 
-A server that allows fewer at once than the client is configured for refuses requests although quota
-is left. Each refused request of those that were under way together then lowers the limit by one. It
-rises again by one after some rounds without a refusal, where a round is as many successes as the
-limit. If the server refuses that rise, the number of rounds before the next one doubles.
+A server that allows fewer than the client's ``concurrency`` refuses requests although quota is
+left. Each refused request of those in flight together lowers the limit by one. The limit rises by
+one after some rounds without a refusal, where a round has as many successes as the limit. If the
+server refuses the raised limit, the number of rounds before the next rise doubles.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import dataclass
 
 __all__ = ["AdaptiveLimit", "Flight"]
 
-# Rounds without a refusal before the limit rises by one: the fewest, and the most. At five at once
-# and 1.5 s for each request, the most take 24 s, and one request in 80 is refused.
+# The fewest and the most rounds without a refusal before the limit rises by one. With five
+# concurrent requests of 1.5 s each, the most take 24 s, and one request in 80 is refused.
 _FEWEST_ROUNDS = 2
 _MOST_ROUNDS = 16
-# If this many requests succeeded since the last refusal with at least as many under way, then their
-# number is not the reason for a refusal. So a server that refuses 1 % at random costs 1 %.
+# If this many requests have succeeded with at least as many in flight, then their number is not the
+# reason for a refusal. A server that refuses 1 % at random therefore costs only 1 %.
 _PROOF = 20
 
 
 @dataclass
 class Flight:
-    """One request under way.
+    """One request in flight.
 
     Attributes:
         number: Its number, in the order of sending.
-        under_way: How many were under way with it, itself included: when it was sent or when its
-            reply arrived, whichever is more.
+        under_way: Requests in flight, itself included: when it was sent or when its reply arrived,
+            whichever is more.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Flight:
 
 
 class AdaptiveLimit:
-    """Lowers and raises a limit of requests under way at once.
+    """Lowers and raises the limit of concurrent requests.
 
     Args:
         most: The limit to begin with. It never rises above that.
@@ -73,7 +73,7 @@ class AdaptiveLimit:
     def refuse(self, flight: Flight) -> None:
         """Record that a request was refused because there were too many at once."""
         if flight.number <= self._lowered_after:
-            # It was under way together with the one that the limit was lowered for.
+            # It was in flight together with the request that already lowered the limit.
             self.now = max(1, self.now - 1)
         elif not self._is_proven(flight.under_way) and flight.under_way <= self.now:
             self._lower(max(1, flight.under_way - 1))

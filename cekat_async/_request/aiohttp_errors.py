@@ -1,7 +1,8 @@
-"""aiohttp's errors, turned into ours.
+"""Translates aiohttp's errors into ours.
 
-The ``repr`` and the ``args`` of aiohttp's errors hold the request's headers, and with them the
-key. So ours do not chain to them, and repeat nothing of what a server sent: it may echo the key.
+The ``repr`` and the ``args`` of aiohttp's errors contain the request's headers, and with them the
+key. Our errors therefore do not chain to them. They also repeat nothing that a server sent, because
+it may echo the key.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ __all__ = ["ConnectionLostError", "error_from_aiohttp", "error_from_timeout", "i
 
 
 class ConnectionLostError(aiohttp.ClientConnectionError):
-    """A connection that was lost before the answer.
+    """A connection that was lost before the reply.
 
-    aiohttp sends a request again by itself when it sees its own error. It does not know this one.
+    aiohttp resends a request after its own error, but not after this one.
 
     Args:
-        error: What aiohttp raised.
-        was_idle: Whether the connection may have been open from an earlier request.
+        error: The error that aiohttp raised.
+        was_idle: Whether the connection may have been open since an earlier request.
     """
 
     def __init__(self, error: aiohttp.ClientError, *, was_idle: bool) -> None:
-        # Then its message is what has arrived, headers and all.
+        # In that case aiohttp's message is the data that has arrived, with its headers.
         is_cut = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(
             error.message, str
         )
@@ -64,7 +65,7 @@ _ABOUT_CERTIFICATES = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)"
 
 
 def error_from_timeout(error: TimeoutError) -> TransportError:
-    """Return our error for a timeout: aiohttp's, or that of the attempt."""
+    """Return our error for a timeout of aiohttp or of the attempt."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectTimeoutError("no connection in time (Timeout.connect)")
     if isinstance(error, aiohttp.SocketTimeoutError):
@@ -81,7 +82,7 @@ def error_from_aiohttp(error: aiohttp.ClientError, config: ClientConfig) -> Ceka
     """Return our error for one of aiohttp's."""
     if isinstance(error, aiohttp.InvalidURL):
         return invalid_host_error(config.base_url)
-    # A proxy's refusal has the proxy's own words, which may hold anything.
+    # A proxy's refusal has text of the proxy, which may contain anything.
     reason = config.api_key.redact_text(_get_reason(error))
     if isinstance(error, ConnectionLostError):
         return _lost(error, config.base_url, reason)
@@ -163,10 +164,10 @@ _UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as first arg
 
 
 def _is_unknown(error: OSError) -> bool:
-    """Whether the name service says that there is no such host, rather than giving no answer."""
+    """Whether the name service says that there is no such host, instead of failing to answer."""
     if isinstance(error, socket.gaierror):
         return error.errno in _UNKNOWN
-    # With aiodns installed aiohttp asks that, and puts its error below one without a number.
+    # With aiodns installed, aiohttp wraps the error of that library in one without a number.
     cause = error.__cause__
     return cause is not None and cause.args[:1] in _UNKNOWN_TO_ARES
 
@@ -179,19 +180,19 @@ def _is_final(status: int) -> bool:
     return status in range(400, 500) and status not in _MAY_PASS_LATER
 
 
-# Behind this mark aiohttp repeats what the server sent.
+# After this mark, aiohttp repeats what the server sent.
 _QUOTED_BYTES = re.compile(r"\bb['\"]")
 
 
 def _get_reason(error: aiohttp.ClientError) -> str:
-    """Say what went wrong in one line, without what an aiohttp error repeats of either side."""
+    """Describe the failure in one line, without anything that the client or the server sent."""
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else _get_text(error)
     said, *_ = _QUOTED_BYTES.split(" ".join(text.split()), maxsplit=1)
     return said.rstrip(" :.") or type(error).__name__
 
 
 def _get_text(error: aiohttp.ClientError) -> str:
-    """Return an error's text, in the system's words where it was the system that refused."""
+    """Return an error's text; for an error of the system, the system's own text."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(getattr(error.certificate_error, "verify_message", error.certificate_error))
     if isinstance(error, aiohttp.ClientConnectorSSLError):
@@ -206,12 +207,12 @@ def _get_text(error: aiohttp.ClientError) -> str:
 
 
 def _get_system_text(error: OSError) -> str:
-    """Return an error of the system in the system's own words."""
+    """Return the text of an error of the system."""
     if isinstance(error, socket.gaierror) or not error.errno:
         text = str(error.strerror or error)
     else:
         text = os.strerror(error.errno)
-    # asyncio gives no reason for a connection that was closed while it was made.
+    # asyncio gives no reason for a connection that was closed while it was opened.
     return text.lower() if text not in {"", "None"} else "the connection was closed at once"
 
 

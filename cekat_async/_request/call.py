@@ -1,4 +1,4 @@
-"""One call: how often it was sent, what it waited for, and its events."""
+"""One call: its attempts, its waits and its events."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Waits:
         self._pause_time_before = get_pause_time()
 
     def begin(self, reason: str) -> None:
-        """Begin to wait for something. It ends what was waited for before."""
+        """Begin to wait for something. The wait before it ends."""
         if reason != self._reason:
             self.end()
             self._reason = reason
@@ -152,7 +152,7 @@ class Call:
             self._report.lose(error)
 
     def fail_attempt(self, error: CekatError) -> None:
-        """Note what the attempt failed with. If it is retried, the backoff begins now."""
+        """Record the error of the attempt. If it is retried, the backoff begins now."""
         self.failure = self.locate(error)
         self.waits.begin("backoff")
 
@@ -181,7 +181,7 @@ class CallReport:
         request: The request.
         base_url: The base URL of the client.
         walk: The number of the walk that the call belongs to, if any.
-        inbox_id: The inbox that is asked for.
+        inbox_id: The inbox of the request.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Concurrency: how many requests of one client may be under way at once."""
+"""Concurrency: how many requests of one client may be in flight at once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _log = logging.getLogger("cekat_async")
 
 
 class ConcurrencyLimit:
-    """The slots for requests. A caller that finds none free waits: first come, first served.
+    """The slots for concurrent requests. Callers wait for a free slot, in order.
 
-    There are fewer while the server refuses that many requests at once.
+    There are fewer slots while the server refuses that many concurrent requests.
 
     Args:
-        most: How many requests may be under way at once at most.
+        most: The most concurrent requests.
     """
 
     def __init__(self, most: int) -> None:
@@ -33,17 +33,17 @@ class ConcurrencyLimit:
 
     @property
     def most(self) -> int:
-        """How many slots there are at most."""
+        """The most slots."""
         return self._limit.most
 
     @property
     def now(self) -> int:
-        """How many slots there are at present."""
+        """The present number of slots."""
         return self._limit.now
 
     def take(self) -> bool:
         """Take a slot if one is free; return whether it was taken."""
-        # A free slot is granted to a waiter at once, so nobody waits while one is free.
+        # A free slot is granted to a waiter at once, so there are no waiters while one is free.
         if self._taken >= self.now:
             return False
         self._taken += 1
@@ -58,11 +58,11 @@ class ConcurrencyLimit:
             await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():
-                self.release()  # it was granted in the same turn
+                self.release()  # it was granted in the same iteration of the loop
             raise
 
     def release(self) -> None:
-        """Give a slot back."""
+        """Release a slot."""
         self._taken -= 1
         self._grant()
 

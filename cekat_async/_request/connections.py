@@ -1,9 +1,9 @@
-"""Idle connections: which of them must not be used again.
+"""Idle connections, and which of them must not be reused.
 
-aiohttp keeps connections open after an answer and uses them again. It asks only whether the system
-has noticed that one is closed. That is not enough in two cases: after a failover every idle
-connection is dead, and none of them shows it before something is sent; and what arrives on an idle
-connection unasked would be taken for the answer to the next request.
+aiohttp keeps connections open after a reply and reuses them. It only checks whether the system has
+noticed that a connection is closed. That is not enough in two cases. After a failover, every idle
+connection is dead, but shows it only when something is sent. And data that arrives on an idle
+connection would be taken for the reply to the next request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Connector", "IdleConnections"]
 
 
 class Connector(aiohttp.TCPConnector):
-    """The pool of a client's own session. It skips connections on which something has arrived."""
+    """The pool of a client's own session. It skips connections on which data has arrived."""
 
     async def connect(
         self,
@@ -30,9 +30,9 @@ class Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's own name
     ) -> Connection:
-        """Return a connection on which nothing was received since the last answer."""
+        """Return a connection on which nothing was received since the last reply."""
         connection = await super().connect(req, traces, timeout)
-        # No more of them can be idle than this; a server that speaks first would never end it.
+        # The loop is bounded, because a server that sends data first would never end it.
         left = self.limit
         while left and _has_received(connection):
             left -= 1
@@ -46,13 +46,13 @@ def _has_received(connection: Connection) -> bool:
 
 
 class IdleConnections:
-    """What is known of the idle connections of a session to the API's host.
+    """The state of a session's idle connections to the API's host.
 
     Args:
         may_exist: Whether there may be some before the first request, as in a caller's session.
 
     Attributes:
-        may_exist: Whether the next request may go out over a connection that was idle.
+        may_exist: Whether the next request may use a connection that was idle.
     """
 
     def __init__(self, *, may_exist: bool) -> None:
@@ -60,15 +60,15 @@ class IdleConnections:
         self._are_suspect = False
 
     def suspect(self) -> None:
-        """Trust none of them any more: an answer was lost."""
+        """Distrust all of them: a reply was lost."""
         self._are_suspect = True
 
     async def close_if_suspect(
         self, session: ClientSession, request: ClientRequest, limits: ClientTimeout
     ) -> None:
-        """Close those that were there when an answer was lost, and leave a new one in the pool.
+        """Close the connections that were idle when a reply was lost, and open a new one.
 
-        Connections to other hosts stay open, and so do those on which requests are under way.
+        Connections to other hosts, and connections in use, stay open.
         """
         if not self._are_suspect:
             return

@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 
 class Exchanger(Protocol):
-    """What moves one request and one whole reply: the transport, or a script that plays it."""
+    """Sends one request and returns the whole reply: the transport, or a script in tests."""
 
     def with_timeout(self, timeout: Timeout) -> Exchanger:
         """Return one with other time limits, over the same connections."""
         ...
 
     def require_usable(self) -> None:
-        """Raise if it cannot send a request from here: closed, or of another event loop."""
+        """Raise if it is closed or belongs to another event loop."""
         ...
 
     async def exchange(self, request: Request) -> Reply:
@@ -59,11 +59,11 @@ class Exchanger(Protocol):
 
 
 class Traffic:
-    """What a client has sent so far.
+    """The number of requests that a client has sent.
 
     Attributes:
-        requests: Attempts, retries included, and those too that could not connect.
-        retries: Those that were not the first attempt of their call.
+        requests: Attempts, including retries and attempts that could not connect.
+        retries: Attempts that were not the first of their call.
     """
 
     def __init__(self) -> None:
@@ -75,11 +75,11 @@ class Traffic:
 
 
 class Pipeline:
-    """Takes the requests of one client down the path.
+    """Sends the requests of one client.
 
     Attributes:
-        traffic: The requests that were sent so far.
-        hooks: They receive its events.
+        traffic: The number of requests sent so far.
+        hooks: The hooks that receive its events.
     """
 
     def __init__(
@@ -121,17 +121,17 @@ class Pipeline:
 
     @property
     def concurrency(self) -> int:
-        """How many requests may be under way at once at most."""
+        """The most concurrent requests."""
         return self._concurrency.most
 
     @property
     def present_concurrency(self) -> int:
-        """How many may be under way at once now: fewer while the server refuses that many."""
+        """The most concurrent requests at present: fewer while the server refuses that many."""
         return self._concurrency.now
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed. Calls are refused then."""
+        """Whether it was closed. A closed pipeline refuses calls."""
         return self._timers.is_closed
 
     def require_open(self) -> None:
@@ -139,22 +139,22 @@ class Pipeline:
         self._timers.require_open()
 
     def close(self) -> None:
-        """Cancel all calls that are under way. They raise ``ClientClosedError``."""
+        """Cancel all running calls. They raise ``ClientClosedError``."""
         self._timers.close()
 
     async def fetch(
         self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None
     ) -> T:
-        """Send a request, and return what ``decode`` makes of a reply with the status 200.
+        """Send a request, and return the result of ``decode`` for a reply with status 200.
 
         Args:
             request: The request.
             decode: Decodes the reply, in steps.
-            inbox_id: The inbox that is asked for, for the events.
+            inbox_id: The inbox of the request, for the events.
 
         Raises:
             DeadlineExceededError: The call exceeded ``Timeout.request`` or ``Timeout.deadline``.
-            CekatError: What the last attempt failed with.
+            CekatError: The error of the last attempt.
         """
         result, _ = await self.fetch_with_details(request, decode, inbox_id)
         return result
@@ -162,7 +162,7 @@ class Pipeline:
     async def fetch_with_details(
         self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None
     ) -> tuple[T, ResponseDetails]:
-        """Return what :meth:`fetch` does, and how the reply was received."""
+        """Return the result of :meth:`fetch`, and how the reply was received."""
         call = self._begin(request, inbox_id)
         try:
             call.begin()
@@ -205,7 +205,7 @@ class Pipeline:
         )
 
     def redact(self, error: CekatError) -> CekatError:
-        """Complete and return an error that quotes a reply: without the key, at least 1 attempt."""
+        """Remove the key from an error that quotes a reply, and return it."""
         error.attempts = max(error.attempts, 1)
         error.message = self._config.api_key.redact_text(error.message)
         error.args = (error.message,)
@@ -215,15 +215,15 @@ class Pipeline:
         self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
     ) -> tuple[T, ResponseDetails]:
         try:
-            # Fail fast: a closed client must not wait in the queue first, and a future or a
-            # limiter of another event loop would raise errors of its own.
+            # Fail before the queue: a closed client need not wait there, and a limiter of another
+            # event loop would raise an error of its own.
             self._transport.require_usable()
             timer.enter_queue()
             await self._wait_for_slot(call, timer)
             try:
                 return await self._send(call, decode, timer)
             finally:
-                # Only now: what the reply says of the server comes before the next request.
+                # After _observe(): the limiter must know the reply before the next request.
                 self._concurrency.release()
         except CekatError as error:
             if isinstance(error, APIStatusError) and is_retryable(error):
@@ -284,11 +284,11 @@ class Pipeline:
             self._concurrency.succeed(sent.flight)
 
     async def _decoded(self, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
-        """Return what a reply holds, or raise the error that it means.
+        """Return the decoded reply, or raise the error that it describes.
 
-        A server may echo the key. An error shows what the server sent: in its message, its
-        attributes, and the frames of its traceback. So it is raised here, from an excerpt without
-        the key.
+        A server may echo the key. An error contains what the server sent: in its message, its
+        attributes, and the frames of its traceback. It is therefore raised here, from an excerpt
+        without the key.
         """
         failure: CekatError | None = None
         if reply.status == OK:
@@ -312,14 +312,14 @@ class Pipeline:
 
 
 class _Sent(NamedTuple):
-    """What the limiter and the concurrency limit know of a request that was sent."""
+    """A request that was sent, as the limiter and the concurrency limit know it."""
 
     permit: Permit
     flight: Flight
 
 
 async def _in_turns(steps: Steps[T]) -> T:
-    """Return the result of work in steps, and give the event loop a turn after each of them."""
+    """Return the result of work in steps, and let the event loop run after each step."""
     while True:
         try:
             next(steps)

@@ -1,4 +1,4 @@
-"""Which failures deserve another attempt, and when. The one file that knows tenacity."""
+"""Which failures are retried, and when. This is the only file that imports tenacity."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ _RETRIED_STATUSES = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
 
-# In tokens, of which a retry of the budget is worth five: whole numbers add up without a rest.
+# In tokens. A retry costs five, so that all prices are whole numbers.
 _RETRY_COST = 5
 _LOST_ANSWER_COST = 10
 _SUCCESS_REFILL = 1
 
-# A name that does not exist is asked for again only in case the name service is just starting.
+# An unknown host is retried only because the name service may just be starting.
 _ATTEMPTS_AT_UNKNOWN_HOST = 3
 _LONGEST_WAIT_FOR_HOST = 1.0
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether asking again may heal a failure.
+    """Whether a retry may succeed.
 
-    Only our own classes do, named one by one: a predicate that says yes to all it does not know
-    also says yes to a cancellation.
+    Only errors of ours are retried, named one by one. A predicate that accepted unknown errors
+    would also retry cancellations.
     """
     if isinstance(error, APIStatusError):
-        # With a time to come back at, the limiter has found that this is too late for the call.
+        # ``resumes_at`` is set if the pause is too long for this call.
         is_retried = error.status in _RETRIED_STATUSES or error.status in range(500, 600)
         return is_retried and error.resumes_at is None
     if isinstance(error, (ResponseTooLargeError, TLSError, ProxyError)):
@@ -71,24 +71,24 @@ def is_retryable(error: BaseException) -> bool:
 def backoff(policy: RetryPolicy, retry: int, draw: Callable[[], float] = random.random) -> float:
     """Return the seconds before the ``retry``-th retry (from 1).
 
-    Drawn from the upper half of the exponential, at its cap too: clients that failed together
-    must not come back together.
+    It is drawn from the upper half of the exponential backoff, also at its cap, so that clients
+    which failed together do not retry together.
     """
-    # 2.0**1024 is beyond a float, and long before that beyond any cap.
+    # The exponent is bounded because 2.0**1024 overflows.
     ceiling = min(policy.backoff * 2.0 ** min(retry - 1, 64), policy.backoff_max)
     return ceiling * (1 + draw()) / 2
 
 
 class RetryBudget:
-    """The retries that the calls of one client may still send for calls that have not succeeded.
+    """The retries that one client may still send for calls that have not succeeded.
 
-    A token bucket with botocore's prices. A call that succeeds gives back what all its retries
-    cost, so that a server which fails often but answers in the end does not use it up. (botocore
-    gives back the last retry only, and then a walk at 40 % of faults ends after some hundred
-    pages.) Time does not refill it: a server that stays down is left alone.
+    It is a token bucket with botocore's prices. A call that succeeds refunds all its retries, so a
+    server that often fails, but succeeds in the end, does not use up the budget. (botocore refunds
+    only the last retry. With 40 % of faults, a walk would then fail after some hundred pages.) Time
+    does not refill it, so that the client stops retrying a server that stays down.
 
     Args:
-        retries: How many it holds when it is full; ``None`` for no bound.
+        retries: Its size; ``None`` for no limit.
     """
 
     def __init__(self, retries: int | None) -> None:
@@ -103,7 +103,7 @@ class RetryBudget:
         return self._balance / _RETRY_COST
 
     def spend(self, tokens: int) -> bool:
-        """Take ``tokens``, or none and return ``False`` when there are not enough."""
+        """Take ``tokens`` if there are enough; return whether they were taken."""
         if tokens > self._balance:
             self._warn()
             return False
@@ -111,10 +111,10 @@ class RetryBudget:
         return True
 
     def give_back(self, tokens: int) -> None:
-        """Put ``tokens`` in, as far as there is room."""
+        """Refund ``tokens``, up to the size of the budget."""
         if self._balance < self._capacity:
             self._balance = min(self._capacity, self._balance + tokens)
-            # Until it is half full, and not until one fits: near the bottom each call would warn.
+            # One warning until it is half full again, or each call at a low balance would warn.
             self._is_low = self._is_low and self._balance < self._capacity / 2
 
     def _warn(self) -> None:
@@ -127,7 +127,7 @@ class RetryBudget:
 
 
 class _Charge:
-    """What the retries of one call have cost the client's budget."""
+    """The cost of one call's retries in the client's budget."""
 
     def __init__(self, budget: RetryBudget, sent: Callable[[], int]) -> None:
         self.budget = budget
@@ -138,10 +138,10 @@ class _Charge:
         self._idle_drop: CekatError | None = None
 
     def is_free(self, error: CekatError) -> bool:
-        """Whether a retry after ``error`` costs nothing, and is sent at once.
+        """Whether a retry after ``error`` is free and immediate.
 
-        That is the first drop of an idle connection. The next attempt uses a new connection, so
-        that a second drop means something else.
+        It is after the first drop of an idle connection. The next attempt uses a new connection, so
+        a second drop has another reason.
         """
         if self._idle_drop is None and isinstance(error, ConnectionDroppedError) and error.was_idle:
             self._idle_drop = error
@@ -174,7 +174,7 @@ class _Charge:
 def _cost(error: CekatError) -> int:
     if isinstance(error, RateLimitError):
         return 0  # the limiter's pause paces these
-    # The server may have done the work, and may be at it still.
+    # The server may have done the work, or may still be doing it.
     is_lost = isinstance(error, (ResponseLostError, ConnectTimeoutError))
     return _LOST_ANSWER_COST if is_lost else _RETRY_COST
 
@@ -188,19 +188,19 @@ async def run_with_retries(
     count_sent: Callable[[], int],
     report_retry: Callable[[CekatError, float], None],
 ) -> T:
-    """Return what ``attempt`` returns, trying again as the policy says and the budget allows.
+    """Return the result of ``attempt``, with retries as the policy and the budget allow.
 
     Args:
-        attempt: Sends the request once. It holds nothing when it has failed.
-        policy: How often, and how long to wait in between.
+        attempt: Sends the request once. It holds no resources after a failure.
+        policy: How often to retry, and how long to wait between attempts.
         budget: The retry budget of the client.
-        find_exceeded_limit: Returns the name of the time limit of the call that a wait of that
-            many seconds would exceed, or ``None``. Such a wait is not begun.
+        find_exceeded_limit: Returns the name of the call's time limit that a wait of this many
+            seconds would exceed, or ``None``. Such a wait does not begin.
         count_sent: Returns how many requests of this call were sent. Only those are charged.
         report_retry: Called before each backoff, with the failure and the seconds to wait.
 
     Raises:
-        CekatError: What the last attempt raised.
+        CekatError: The error of the last attempt.
     """
     charge = _Charge(budget, count_sent)
     build_retrying = partial(_build_retrying, policy, find_exceeded_limit, charge, report_retry)
@@ -216,9 +216,9 @@ async def run_with_retries(
 async def _attempt_until_done(
     attempt: Callable[[], Awaitable[T]], build_retrying: Callable[[], AsyncRetrying]
 ) -> T:
-    """Return what ``attempt`` returns. Only calls whose first attempt fails need tenacity.
+    """Return the result of ``attempt``. Only calls whose first attempt fails use tenacity.
 
-    For the others it would be 7 % of the instructions of a page (``bench_instructions.py``).
+    For others it would cost 7 % of the instructions of a page (``bench_instructions.py``).
     """
     failures: list[CekatError] = []
     try:
@@ -235,7 +235,7 @@ async def _attempt_until_done(
     try:
         result: T = await retrying(attempt_again)
     finally:
-        # Its actions refer to it. They would be left to the garbage collector.
+        # Its actions refer to it, a cycle that only the garbage collector would free.
         retrying.iter_state.reset()
     return result
 
@@ -246,7 +246,7 @@ def _build_retrying(
     charge: _Charge,
     report_retry: Callable[[CekatError, float], None],
 ) -> AsyncRetrying:
-    """Return the retrying of one call. Tasks that shared one would get each other's errors."""
+    """Return the retrying object of one call. Tasks that shared one would mix up their errors."""
 
     def wait(state: RetryCallState) -> float:
         error = _failure(state)
@@ -264,7 +264,7 @@ def _build_retrying(
     return AsyncRetrying(
         retry=retry_if_exception(is_retryable),
         wait=wait,
-        # In this order: the budget is asked, and blamed, only when nothing else forbids a retry.
+        # The budget is last, so that it is charged only if nothing else forbids a retry.
         stop=lambda state: (
             _has_no_attempts_left(state, policy)
             or _is_too_late(state, find_exceeded_limit)
@@ -307,7 +307,7 @@ def _failure(state: RetryCallState) -> CekatError:
 
 def _log_retry(state: RetryCallState) -> None:
     _log.log(
-        # An idle connection that was dropped is of no interest: servers do that all the time.
+        # Servers drop idle connections all the time, so that is not worth a message.
         logging.INFO if state.upcoming_sleep else logging.DEBUG,
         "attempt %d failed, next in %g s: %s",
         state.attempt_number,

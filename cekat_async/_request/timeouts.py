@@ -1,4 +1,4 @@
-"""Where ``Timeout.request`` and ``Timeout.deadline`` are enforced, and where closing ends calls.
+"""Enforces ``Timeout.request`` and ``Timeout.deadline``, and ends calls when the client closes.
 
 ``Timeout.attempt`` is enforced in ``transport.py``, around one exchange. aiohttp enforces
 ``Timeout.connect`` and ``Timeout.read``.
@@ -50,7 +50,7 @@ class CallTimer:
         self.timeout = asyncio.timeout(limits.deadline)
         when = self.timeout.when()
         self.deadline = math.inf if when is None else when
-        # When the clock will reach its limit, while it runs. Else what is left of it.
+        # While the clock runs, the time at which it reaches its limit. Otherwise, the rest.
         self._request_end = self._left = math.inf
         self._pause_time_before = 0.0
         self._is_closed = False
@@ -102,13 +102,13 @@ class CallTimer:
     def _reschedule(self) -> None:
         end = min(self._request_end, self.deadline)
         when = None if end == math.inf else end
-        # A call that is being ended stays so, even if it has one more turn before that.
+        # A call that is being cancelled stays so, even if it runs once more before that.
         if when != self.timeout.when() and not self._is_closed and not self.timeout.expired():
             self.timeout.reschedule(when)
 
 
 class CallTimers:
-    """The calls of one client that are under way, each with its own timer.
+    """The running calls of one client, each with its own timer.
 
     Args:
         limits: The limits of each call.
@@ -143,10 +143,10 @@ class CallTimers:
     async def enforce(
         self, call: Callable[[CallTimer], Awaitable[T]], *, was_sent: Callable[[], bool]
     ) -> T:
-        """Return what ``call`` returns, unless one of its limits or the client's close is first.
+        """Return the result of ``call``, unless a limit or the client's close ends it first.
 
         Args:
-            call: The call. It receives its timer, and reports to it when it enters and leaves the
+            call: The call. It receives its timer, and tells the timer when it enters and leaves the
                 queue.
             was_sent: Whether the call has sent a request. If not, the error says so.
 
@@ -166,12 +166,12 @@ class CallTimers:
         finally:
             self._under_way.discard(timer)
         if self.is_closed:
-            raise ClientClosedError("the client was closed while a request was under way")
+            raise ClientClosedError("the client was closed during a request")
         where = "" if was_sent() else ": the request was still queued"
         raise DeadlineExceededError(f"no answer within {timer.first_limit.name}{where}")
 
     def close(self) -> None:
-        """Cancel all calls that are under way, whatever they wait for."""
+        """Cancel all running calls, whatever they wait for."""
         self.is_closed = True
         for timer in self._under_way:
             timer.close()

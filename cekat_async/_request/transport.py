@@ -1,7 +1,8 @@
-"""One request out, one whole reply in, over aiohttp.
+"""Sends one request and reads the whole reply, with aiohttp.
 
-aiohttp's errors end here: their ``repr`` and ``args`` hold the request's headers, and with them
-the key, so ours are raised outside of the ``except`` that caught them and do not chain to them.
+No error of aiohttp leaves this file: its ``repr`` and ``args`` contain the request's headers, and
+with them the key. Our errors are raised outside of the ``except`` block, so that they do not chain
+to it.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ __all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
 
-# Bytes of an error's body that are read. An error of the API has a few hundred.
+# Bytes to read of an error's body. The API's own errors have a few hundred.
 _MAX_ERROR_BODY = 1024 * 1024
-# Bytes that aiohttp unpacks in one step. It keeps twice as many before it stops receiving.
+# Bytes that aiohttp unpacks in one step. It buffers twice as many before it stops receiving.
 _STEP = 64 * 1024
-# What aiohttp raises for a connection that is lost before the head of an answer.
+# The errors that aiohttp raises if a connection is lost before the headers of a reply.
 _LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
 
 
@@ -96,7 +97,7 @@ class Transport:
         """Send a request and read its reply to the end, whatever its status.
 
         Raises:
-            TransportError: It did not come to a whole reply; the subclass says how far it came.
+            TransportError: There was no complete reply. The subclass says at which step it failed.
             ClientClosedError: The client, or the caller's session, is closed.
         """
         self.require_usable()
@@ -110,7 +111,7 @@ class Transport:
         except aiohttp.ClientError as error:
             failure = error_from_aiohttp(error, self._config)
         except ResponseTooLargeError as error:
-            # The frames it comes from hold the response, and that the headers as received.
+            # The frames of its traceback hold the response with the headers as received.
             failure = error.with_traceback(None)
         except UnicodeError:
             # What the system's resolver raises for a name that cannot be one.

@@ -84,7 +84,7 @@ class CheckpointFile:
         if not self.path.exists() or not os.path.samestat(found, self.path.stat()):
             # The locked file has no name any more, so another export could create a new one.
             raise TargetBusyError(
-                f"another export has just finished with {self.path}: run this one again"
+                f"another export has just finished with {self.path}. Run this export again"
             )
 
     def _has_export(self) -> bool:
@@ -92,12 +92,12 @@ class CheckpointFile:
             self._keep_journal()
             return False
         if self.get_value("PRAGMA application_id") != _APPLICATION:
-            raise CheckpointError(f"{self.path} is no checkpoint of an export: move it away")
+            raise CheckpointError(f"{self.path} is not a checkpoint: move it away")
         if (version := self.get_value("PRAGMA user_version")) != FORMAT:
             raise CheckpointError(
                 f"{self.path} is of another version of cekat_async (format {version}, this one "
                 f"writes {FORMAT})"
-            ).advise("go on with that version, or begin anew with {option}", restart=True)
+            ).advise("continue with that version, or start over with {option}", restart=True)
         self._keep_journal()
         return True
 
@@ -107,8 +107,8 @@ class CheckpointFile:
         self._get_database().close()
         if not is_ours:
             raise CheckpointError(
-                f"{self.path} is no checkpoint of an export, and is not removed: move it away, or "
-                "name another file"
+                f"{self.path} is not a checkpoint, so it was not removed. Move it away, or choose "
+                "another file"
             )
         with self.translate_errors():
             self._remove()
@@ -222,14 +222,14 @@ class CheckpointFile:
     def _make_broken_error(self, error: Exception) -> CheckpointError:
         why = " ".join(str(error).split())  # SQLite cites statements of several lines
         return CheckpointError(f"the checkpoint {self.path} is broken ({why})").advise(
-            "begin anew with {option}", restart=True
+            "start over with {option}", restart=True
         )
 
     def _make_operation_error(self, error: sqlite3.Error) -> TargetError | CheckpointError:
         if "locked" in str(error):
             return TargetBusyError(
-                f"another export has the checkpoint {self.path}: run this one again when that one "
-                "has ended, or name another file"
+                f"another export has the checkpoint {self.path}. Run this export again when that "
+                "one has finished, or choose another checkpoint"
             )
         if "no such" in str(error):
             return self._make_broken_error(error)

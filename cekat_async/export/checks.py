@@ -164,7 +164,7 @@ def require_same_export(found: Job, wanted: Job, where: object) -> None:
         return
     raise CheckpointError(
         f"the checkpoint {where} belongs to {what} ({theirs}; this is {ours})"
-    ).advise("finish that one as it was begun, or begin anew with {option}", restart=True)
+    ).advise("finish that export with its own options, or start over with {option}", restart=True)
 
 
 def can_resume(found: Job, wanted: Job) -> bool:
@@ -184,7 +184,7 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
     """
     if not is_same_selection(base.filters, filters):
         raise ConfigurationError(_describe_difference(base, filters)).advise(
-            "nothing can be added to it; export all of it anew with {option}", incremental=False
+            "it cannot be updated. Export everything again with {option}", incremental=False
         )
 
 

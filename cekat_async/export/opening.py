@@ -101,7 +101,7 @@ class OpenedExport(NamedTuple):
                 "choose another target, or pass {option} to replace it", replace=True
             )
         return ConfigurationError(text).advise(
-            "nothing can be added to it; export all of it anew with {option}", incremental=False
+            "it cannot be updated. Export everything again with {option}", incremental=False
         )
 
     def refuse_checkpoint(self, where: object, why: str) -> CekatError:
@@ -111,7 +111,7 @@ class OpenedExport(NamedTuple):
             f"the checkpoint {where} belongs to another account ({self.found.account}; this is "
             f"{self.wanted.account}; the keys differ, and {why})"
         ).advise(
-            "finish it with the other account's key, or begin anew with {option}", restart=True
+            "finish it with the other account's key, or start over with {option}", restart=True
         )
 
 

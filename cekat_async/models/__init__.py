@@ -14,9 +14,10 @@ in alphabetical order:
 A number that no float can hold (``1e999``) is kept as text.
 
 Timestamps are aware :class:`~datetime.datetime` objects. **One without a zone is read as UTC.**
-The API does not say what it means, but its own sample does (API.md): there the zone-less cursor
-timestamp ``09:51:19`` belongs to a conversation created at ``05:47:16+00:00`` whose last message
-is of ``09:24:23+00:00``; read in the zone of Jakarta it would lie before both.
+The API does not say what it means, but its own sample implies it (docs/api.md#timestamps). There,
+the zone-less cursor timestamp ``09:51:19`` belongs to a conversation whose last message is of
+``09:24:23+00:00``. In the zone of Jakarta, the cursor would be more than six hours before that
+message.
 """
 
 from cekat_async.models.conversation import Conversation, Label, MessagePreview, StageStatus

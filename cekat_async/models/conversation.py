@@ -28,7 +28,7 @@ class StageStatus(OpenEnum):
     ASSIGNED = "assigned"
     RESOLVED = "resolved"
     PENDING = "pending"
-    # Not on the API's page, but a live value (API.md).
+    # Not documented, but observed: docs/api.md#conversations.
     OPEN = "open"
 
 
@@ -84,7 +84,8 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
     Hashed by its ``id``. A phone number is digits without a ``+``.
 
     ``pipeline``, ``collaborators`` and ``last_message_by_human`` are not on the API's page, but
-    sent by live accounts (API.md). Nothing promises their shape, so that they may be anything.
+    sent by live accounts (docs/api.md#conversations). Nothing promises their shape, so that they
+    may be anything.
     """
 
     _rare = frozenset({"pipeline", "collaborators", "last_message_by_human"})

@@ -50,7 +50,7 @@ class PlatformType(OpenEnum):
     LIVECHAT = "livechat"
     MESSENGER = "messenger"
     INSTAGRAM = "instagram"
-    # From other pages of the API's documentation (API.md).
+    # On other pages of the API's documentation: docs/api.md#conversations.
     TELEGRAM = "telegram"
 
 

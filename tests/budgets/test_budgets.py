@@ -1,4 +1,4 @@
-"""What every budget promises, whatever its store."""
+"""The promises of every budget, for each kind of store."""
 
 import asyncio
 
@@ -12,20 +12,20 @@ from .conftest import hammer
 
 
 async def get_taken(budget, count, requests, per):
-    """Return how many of some takes at once took something."""
+    """Return how many of several concurrent takes were granted."""
     answers = await asyncio.gather(*(budget.take(requests, per) for _ in range(count)))
     return [answer.wait for answer in answers].count(0.0)
 
 
 async def test_no_window_holds_too_many(store):
-    """Processes that ask as they are told take no more than the budget in any window."""
+    """Processes that obey the waits never take more than the budget in any window."""
     taken = await hammer(store, 3, requests=20, per=0.5, lasting=2.0)
 
     stamps = store.stamps("cekat")
-    # More than a window's. How much of the budget is used is measured by a benchmark.
+    # More than one window's. A benchmark measures how much of the budget is used.
     assert len(stamps) == len(taken) > 20
     assert most_in_any(stamps, 0.5) <= 20
-    # And by the clock of those who asked: no 21 of them were all served within a window.
+    # By the callers' clock, too: no 21 takes were all granted within a window.
     taken.sort()
     for first in range(len(taken) - 20):
         some = taken[first : first + 21]
@@ -33,13 +33,13 @@ async def test_no_window_holds_too_many(store):
 
 
 async def test_all_tasks_may_take_at_once(store):
-    """Any number of tasks take at the same time, and get the budget and no more."""
+    """Any number of tasks can take concurrently, and together they get the budget."""
     async with store.budget() as budget:
         assert await get_taken(budget, 100, 30, 60.0) == 30
 
 
-async def test_a_wait_is_the_time_until_there_is_room(store):
-    """A wait is as long as it must be, and asking before its end does not make it longer."""
+async def test_a_wait_ends_when_a_request_fits(store):
+    """A wait ends when a request fits. Taking again before that does not extend it."""
     async with store.budget() as budget:
         assert (await budget.take(1, 300.0)).wait == 0.0
         waits = [(await budget.take(1, 300.0)).wait for _ in range(20)]
@@ -50,7 +50,7 @@ async def test_a_wait_is_the_time_until_there_is_room(store):
 
 
 async def test_a_budget_grows_and_shrinks(store):
-    """New numbers hold at once, and count what was taken by the old ones."""
+    """New numbers apply immediately, and earlier takes count against them."""
     async with store.budget() as budget:
         assert await get_taken(budget, 15, 10, 60.0) == 10
         assert await get_taken(budget, 15, 14, 60.0) == 4
@@ -59,7 +59,7 @@ async def test_a_budget_grows_and_shrinks(store):
 
 
 async def test_a_window_grows_and_shrinks(store):
-    """A longer window counts what a shorter one no longer did, up to a minute back."""
+    """A longer window counts takes that a shorter one had dropped, up to a minute back."""
     async with store.budget() as budget:
         assert await get_taken(budget, 5, 3, 20.0) == 3
         store.age("cekat", 20)
@@ -70,7 +70,7 @@ async def test_a_window_grows_and_shrinks(store):
 
 
 async def test_names_are_budgets_of_their_own(store):
-    """Two names share nothing; two budgets of one name share all, whatever characters it has."""
+    """Budgets with different names are independent. One name, of any characters, is one budget."""
     name = 'Köln: it\'s "1"; --'
     async with store.budget(name) as one, store.budget("two") as two, store.budget(name) as same:
         assert await get_taken(one, 5, 3, 60.0) == 3
@@ -79,7 +79,7 @@ async def test_names_are_budgets_of_their_own(store):
 
 
 async def test_a_cancelled_take_leaves_the_budget_usable(store):
-    """Wherever a take is cancelled, it ends at once, and the next one works."""
+    """A take can be cancelled at any step, and the next one works."""
     async with store.budget() as budget:
         for turns in range(40):
             task = asyncio.create_task(budget.take(10_000, 60.0))
@@ -91,12 +91,12 @@ async def test_a_cancelled_take_leaves_the_budget_usable(store):
             await asyncio.wait([task])
             assert (await budget.take(10_000, 60.0)).wait == 0.0
 
-    # Those that were cancelled may be counted, once.
+    # Cancelled takes may be counted, but only once.
     assert 40 <= len(store.stamps("cekat")) <= 80
 
 
 async def test_many_cancelled_takes_do_not_block_the_rest(store):
-    """Takes that are cancelled while they wait for others let those go on."""
+    """Cancelled takes do not block the takes that wait after them."""
     async with store.budget() as budget:
         tasks = [asyncio.create_task(budget.take(10_000, 60.0)) for _ in range(60)]
         await asyncio.sleep(0.003)
@@ -108,8 +108,8 @@ async def test_many_cancelled_takes_do_not_block_the_rest(store):
         assert (await budget.take(10_000, 60.0)).wait == 0.0
 
 
-async def test_a_closed_budget_says_so(store):
-    """A budget can be closed twice; to take from it afterwards is an error that says so."""
+async def test_a_closed_budget_raises(store):
+    """A budget can be closed twice. A take after that raises an error that says so."""
     budget = store.budget()
     async with budget:
         await budget.take(1, 1.0)
@@ -122,8 +122,8 @@ async def test_a_closed_budget_says_so(store):
 @pytest.mark.parametrize(
     "requests,per", [(0, 60.0), (1.5, 60.0), (True, 60.0), (1, 0), (1, float("inf")), (1, "1")]
 )
-async def test_odd_numbers_are_refused(store, requests, per):
-    """What is no number of requests or seconds raises, and says what is wanted."""
+async def test_wrong_numbers_are_refused(store, requests, per):
+    """An invalid number of requests or seconds raises, and the error says what is expected."""
     async with store.budget() as budget:
         with pytest.raises(ConfigurationError, match="must be a"):
             await budget.take(requests, per)
@@ -137,8 +137,8 @@ async def test_odd_numbers_are_refused(store, requests, per):
         *[("timeout", odd) for odd in (0, -1.0, "2", True, None, float("nan"))],
     ],
 )
-def test_odd_options_are_refused(make, option, value):
-    """A wrong option raises where the budget is made, by its name, and says what to write."""
+def test_wrong_options_are_refused(make, option, value):
+    """A wrong option raises in the constructor. The error has its name and says what to write."""
     place = "redis://127.0.0.1" if make is RedisBudget else "cekat.sqlite"
 
     with pytest.raises(ConfigurationError, match=f"^{option} must be"):

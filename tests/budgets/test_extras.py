@@ -1,4 +1,4 @@
-"""The libraries of the budgets are extras: wanted when a budget is made, and not before."""
+"""The libraries of the budgets are extras, which are needed only when a budget is created."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ from cekat_async.budgets import FileBudget, RedisBudget
     ],
 )
 def test_a_missing_extra_says_how_to_install_it(monkeypatch, make, log, module, extra):
-    """Without its libraries, a budget cannot be made, and the error says how to install them."""
+    """Without its library a budget raises an error that says how to install it."""
     monkeypatch.delitem(sys.modules, f"cekat_async.budgets.{log}", raising=False)
     for loaded in {module, *sys.modules}:
         if loaded.partition(".")[0] == module:
@@ -31,8 +31,8 @@ def test_a_missing_extra_says_how_to_install_it(monkeypatch, make, log, module, 
     assert str(caught.value) == f"the budget needs {module}: pip install 'cekat-async[{extra}]'"
 
 
-def test_a_library_that_is_broken_is_not_said_to_be_missing(monkeypatch):
-    """What a library itself fails to import is not taken for the library."""
+def test_a_broken_library_is_not_reported_as_missing(monkeypatch):
+    """If an import inside the library fails, that error is raised."""
     monkeypatch.delitem(sys.modules, "cekat_async.budgets.file_log", raising=False)
     monkeypatch.setitem(sys.modules, "secrets", None)
 
@@ -41,7 +41,7 @@ def test_a_library_that_is_broken_is_not_said_to_be_missing(monkeypatch):
 
 
 def test_importing_the_budgets_is_light():
-    """`import cekat_async.budgets` imports none of the libraries that only a store needs."""
+    """`import cekat_async.budgets` imports no library of a store."""
     code = "import json, sys, cekat_async.budgets; print(json.dumps(sorted(sys.modules)))"
     shown = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

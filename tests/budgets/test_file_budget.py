@@ -1,4 +1,4 @@
-"""What a budget in a file promises when the file does not play along."""
+"""A budget in a file when the file is deleted, locked, damaged or missing."""
 
 import asyncio
 import sqlite3
@@ -14,7 +14,7 @@ from .conftest import FileStore, hammers
 
 
 async def test_a_deleted_file_is_noticed_and_made_again(tmp_path):
-    """A file that was deleted between two takes is said to be another, once, and then used."""
+    """A file that was deleted between two takes is reported once as new, and is then used."""
     path = tmp_path / "cekat.sqlite"
     async with FileBudget(path) as budget:
         assert (await budget.take(1, 60.0)).wait == 0.0
@@ -28,7 +28,7 @@ async def test_a_deleted_file_is_noticed_and_made_again(tmp_path):
 
 
 async def test_a_locked_file_is_given_up_without_blocking(tmp_path):
-    """A lock that another holds on to costs the timeout; meanwhile the event loop runs on."""
+    """A lock of another process costs the timeout, and the event loop is not blocked."""
     path = tmp_path / "cekat.sqlite"
     turns = 0
     async with FileBudget(path, timeout=2.0) as budget:
@@ -45,12 +45,12 @@ async def test_a_locked_file_is_given_up_without_blocking(tmp_path):
             assert all(isinstance(error, TimeoutError) for error in takes.result())
         assert turns > 3
 
-        # Those that were given up may be counted.
+        # Takes that timed out may be counted.
         assert (await budget.take(9, 60.0)).wait == 0.0
 
 
 async def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
-    """Whoever is killed in the middle of a take locks nobody out, and what it took counts."""
+    """A process killed during a take blocks no other one, and its takes count."""
     store = FileStore(tmp_path / "cekat.sqlite")
     processes = await hammers(store, 2, requests=100_000, per=60.0, lasting=60.0)
     async with store.budget() as budget:
@@ -65,7 +65,7 @@ async def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
 
 
 async def test_a_damaged_file_says_what_to_do(tmp_path):
-    """A file that is no database raises OSError that says to delete it; then it works."""
+    """A file that is no database raises OSError, which says to delete it. After that it works."""
     path = tmp_path / "cekat.sqlite"
     path.write_text("this is no database at all" * 100, encoding="utf-8")
     async with FileBudget(path) as budget:
@@ -77,7 +77,7 @@ async def test_a_damaged_file_says_what_to_do(tmp_path):
 
 
 async def test_a_folder_that_is_not_there(tmp_path):
-    """A file that cannot be opened raises OSError with its path, until it can be."""
+    """A file that cannot be opened raises OSError with its path, until it can be opened."""
     path = tmp_path / "later" / "cekat.sqlite"
     async with FileBudget(path) as budget:
         with pytest.raises(OSError, match=f"{path}: unable to open"):
@@ -88,7 +88,7 @@ async def test_a_folder_that_is_not_there(tmp_path):
 
 
 async def test_a_clock_that_was_reset_forgets_nothing(tmp_path):
-    """What was taken before a restart of the machine is counted as taken now, and no longer."""
+    """After a restart of the machine earlier takes count as if they were taken now."""
     store = FileStore(tmp_path / "cekat.sqlite")
     async with store.budget() as budget:
         for _ in range(3):
@@ -100,7 +100,7 @@ async def test_a_clock_that_was_reset_forgets_nothing(tmp_path):
 
 
 async def test_a_file_stays_small(tmp_path):
-    """What counts no more is deleted."""
+    """Takes that no longer count are deleted."""
     store = FileStore(tmp_path / "cekat.sqlite")
     async with store.budget() as budget:
         await budget.take(9, 60.0)
@@ -110,8 +110,8 @@ async def test_a_file_stays_small(tmp_path):
     assert len(store.stamps("cekat")) == 1
 
 
-async def test_a_path_is_that_of_its_making(tmp_path, monkeypatch):
-    """A path is meant from the folder in which the budget was made, and is always a file's."""
+async def test_a_path_is_resolved_in_the_constructor(tmp_path, monkeypatch):
+    """A relative path refers to the working directory in which the budget was created."""
     monkeypatch.chdir(tmp_path)
     budget = FileBudget(":memory:")
     monkeypatch.chdir("/")
@@ -123,7 +123,7 @@ async def test_a_path_is_that_of_its_making(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["", " ", None, b"cekat.sqlite", 3, "a\0b"])
-def test_odd_paths_are_refused(path):
-    """What is no path raises where the budget is made, and says what is wanted."""
+def test_wrong_paths_are_refused(path):
+    """An invalid path raises in the constructor, and the error says what is expected."""
     with pytest.raises(ConfigurationError, match=r"^path must be the path of a file"):
         FileBudget(path)

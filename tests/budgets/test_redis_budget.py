@@ -1,4 +1,4 @@
-"""What a budget in Redis promises when the server does not play along."""
+"""A budget in Redis when the server fails, restarts, hangs or refuses."""
 
 import asyncio
 import socket
@@ -14,14 +14,14 @@ KEY = "cekat_async:budget:cekat"
 
 
 def shown(error):
-    """Return all that an error shows: itself, its traceback, and what hangs on it."""
+    """Return everything that an error shows: its text, traceback, causes and contexts."""
     assert error.__cause__ is None
     assert error.__context__ is None
     return "".join(traceback.format_exception(error)) + repr(error)
 
 
-async def test_a_server_that_is_down_and_comes_back(server):
-    """While the server is down, a take says so; when it is there, the same budget works."""
+async def test_a_server_that_is_down_and_returns(server):
+    """While the server is down, a take raises. When it is up again, the same budget works."""
     where = f"^redis://127.0.0.1:{server.port}/0: .*"
     async with RedisBudget(server.url) as budget:
         for _ in range(2):
@@ -33,8 +33,8 @@ async def test_a_server_that_is_down_and_comes_back(server):
             server.kill()
 
 
-async def test_a_server_that_is_killed_under_way(server):
-    """Takes that are under way when the server dies fail with an error of the contract, if any."""
+async def test_a_server_that_is_killed_during_takes(server):
+    """Takes in flight when the server dies succeed or raise a documented error."""
     server.start()
     async with RedisBudget(server.url) as budget:
         tasks = [asyncio.create_task(budget.take(10_000, 60.0)) for _ in range(200)]
@@ -50,7 +50,7 @@ async def test_a_server_that_is_killed_under_way(server):
 
 
 async def test_a_restart_that_nobody_saw_is_noticed(server):
-    """A server that was restarted between two takes is said to have forgotten, once."""
+    """A server that was restarted between two takes is reported once as empty."""
     server.start()
     async with RedisBudget(server.url) as budget:
         await budget.take(1, 60.0)
@@ -63,7 +63,7 @@ async def test_a_restart_that_nobody_saw_is_noticed(server):
 
 
 async def test_a_connection_that_was_idle_may_be_gone(shared_server):
-    """A connection that the server closed in the meantime is replaced, and nobody hears of it."""
+    """A connection that the server closed while idle is replaced without an error."""
     async with RedisBudget(shared_server.url) as budget:
         await budget.take(2, 60.0)
         shared_server.ask("CLIENT", "KILL", "TYPE", "normal")
@@ -73,7 +73,7 @@ async def test_a_connection_that_was_idle_may_be_gone(shared_server):
 
 
 async def test_a_silent_server_is_given_up():
-    """A server that accepts and never answers costs the timeout, for all who wait, and no more."""
+    """If the server accepts and never replies, every waiting take ends after one timeout."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
         async with RedisBudget(url, timeout=0.2) as budget:
@@ -85,7 +85,7 @@ async def test_a_silent_server_is_given_up():
 
 
 async def test_a_paused_server_is_waited_for(shared_server):
-    """A server that answers too late costs one take; the next gets an answer of its own."""
+    """A late reply fails one take. The next take gets its own reply."""
     async with RedisBudget(shared_server.url, timeout=2.0) as budget:
         await budget.take(3, 60.0)
         shared_server.ask("CLIENT", "PAUSE", 600_000, "WRITE")
@@ -97,7 +97,7 @@ async def test_a_paused_server_is_waited_for(shared_server):
 
 
 async def test_a_wrong_password_is_an_error_that_does_not_show_it(server):
-    """A wrong password raises PermissionError; the right one works; none is shown anywhere."""
+    """A wrong password raises PermissionError, the right one works, and neither is shown."""
     server.start()
     server.ask("CONFIG", "SET", "requirepass", "p@ss/w#rd?")
     for secret in ("wr0ng-secret", ""):
@@ -113,7 +113,7 @@ async def test_a_wrong_password_is_an_error_that_does_not_show_it(server):
 
 
 async def test_a_server_that_repeats_what_it_was_sent():
-    """An answer that has the password in it, as old servers give it, is not shown."""
+    """A reply that contains the password, as of old servers, is not shown."""
 
     async def echo(reader, writer):
         while await reader.read(1000):
@@ -147,8 +147,8 @@ async def test_a_server_that_repeats_what_it_was_sent():
         "redis://:s3cr3t\n@127.0.0.1:6379/0",
     ],
 )
-def test_odd_urls_are_refused_and_not_shown(url):
-    """A url that cannot be meant raises where the budget is made, and its password is not shown."""
+def test_wrong_urls_are_refused_and_not_shown(url):
+    """An invalid URL raises in the constructor, and its password is not shown."""
     with pytest.raises(ConfigurationError, match=r"^url must look like redis://") as caught:
         RedisBudget(url)
 
@@ -165,13 +165,13 @@ def test_odd_urls_are_refused_and_not_shown(url):
         ("unix://me:pw@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
     ],
 )
-def test_what_is_shown_of_a_url(url, where):
-    """A budget shows where its server is, and no user, password or option."""
+def test_a_url_is_shown_without_secrets(url, where):
+    """A budget shows the address of its server, and no user, password or option."""
     assert repr(RedisBudget(url, name="x")) == f"RedisBudget({where!r}, name='x')"
 
 
 async def test_a_clock_that_is_set_back_forgets_nothing(shared_server):
-    """What was taken after the time that the server now has is counted as taken now."""
+    """Takes that are later than the server's clock count as if they were taken now."""
     ahead = int(time.time() * 1000) + 86_400_000
     for number in range(3):
         shared_server.ask("ZADD", KEY, ahead + number, f"taken {number}")
@@ -180,8 +180,8 @@ async def test_a_clock_that_is_set_back_forgets_nothing(shared_server):
         assert 50.0 < (await budget.take(4, 60.0)).wait <= 60.001
 
 
-async def test_a_log_goes_by_itself(shared_server):
-    """A budget leaves one small key, which the server drops when it can count no more."""
+async def test_a_log_expires(shared_server):
+    """A budget uses one small key, which the server deletes when its takes no longer count."""
     shared_server.ask("ZADD", KEY, int((time.time() - 61) * 1000), "old")
     async with RedisBudget(shared_server.url) as budget:
         await budget.take(9, 0.5)
@@ -194,7 +194,7 @@ async def test_a_log_goes_by_itself(shared_server):
 
 
 async def test_a_server_that_has_something_else_there(shared_server):
-    """A key that is no log raises ConnectionError, with the server's kind of error."""
+    """A key of another type raises ConnectionError with the server's error code."""
     shared_server.ask("SET", KEY, "something else")
     async with RedisBudget(shared_server.url) as budget:
         with pytest.raises(ConnectionError, match="does not do its work: ResponseError"):
@@ -202,7 +202,7 @@ async def test_a_server_that_has_something_else_there(shared_server):
 
 
 async def test_a_user_who_may_not_see_the_server(shared_server):
-    """A user who may do no more than a budget needs can take."""
+    """A user with only the rights that a budget needs can take."""
     rules = ["~cekat_async:*", "-@all", "+@sortedset", "+@scripting", "+time", "+pexpire"]
     shared_server.ask("ACL", "SETUSER", "little", "on", ">pw", *rules)
     async with RedisBudget(shared_server.url.replace("//", "//little:pw@")) as budget:
@@ -211,7 +211,7 @@ async def test_a_user_who_may_not_see_the_server(shared_server):
 
 
 async def test_one_connection_is_used(shared_server):
-    """Tasks share one connection, also after some of them were cancelled."""
+    """Tasks share one connection, even after some of them were cancelled."""
     async with RedisBudget(shared_server.url, name="one") as budget:
         before = shared_server.ask("CLIENT", "LIST").count(b"id=")
         for _ in range(5):
@@ -225,7 +225,7 @@ async def test_one_connection_is_used(shared_server):
 
 
 def test_a_budget_belongs_to_one_event_loop(shared_server):
-    """A take in another event loop than the first says so, and does no harm."""
+    """A take in another event loop raises and has no effect."""
     budget = RedisBudget(shared_server.url, name="loops")
     with asyncio.Runner() as first:
         assert first.run(budget.take(9, 60.0)).wait == 0.0

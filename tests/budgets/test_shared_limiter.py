@@ -1,4 +1,4 @@
-"""What limiters of several processes promise together: real stores, a real server that counts."""
+"""Limiters of several processes, with real stores and a server that enforces its quota."""
 
 import asyncio
 import itertools
@@ -13,20 +13,20 @@ from cekat_async.sandbox import Quota, Sandbox
 from .conftest import RedisStore, start
 
 WALKERS = 3
-# A grant that takes longer than a hundredth of the period counts as lost, and a request that takes
-# longer than a sixtieth may meet a full window. On a busy machine a hundredth must be long enough.
+# A grant later than a hundredth of the period counts as lost, and a request later than a sixtieth
+# may be refused. On a busy machine a hundredth must be long enough.
 REQUESTS, PER = 60, 8.0
 
 
 def make_sandbox(conversations, granted=REQUESTS, headers=None):
-    """Return a server that says nothing of its quota: only the budget keeps to it."""
+    """Return a server that does not report its quota, so that only the budget can."""
     quota = Quota(granted, PER, "sliding", headers=headers, retry_after="fraction")
     return Sandbox(conversations, inboxes=1, quota=quota)
 
 
 @asynccontextmanager
 async def walkers(store, sandbox, count=WALKERS, share=1 / WALKERS):
-    """Run processes that each walk all conversations, with a client and a limiter of its own."""
+    """Run processes that each walk all conversations with their own client and limiter."""
     arguments = [store.kind, store.place, sandbox.base_url, sandbox.api_key]
     arguments += [REQUESTS, PER, share]
     processes = await start(count, "walker.py", *arguments, stderr=asyncio.subprocess.PIPE)
@@ -40,14 +40,14 @@ async def walkers(store, sandbox, count=WALKERS, share=1 / WALKERS):
 
 
 async def results(processes):
-    """Return the ids that each process found, and what each had to say."""
+    """Return the ids that each process found, and its standard error."""
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
     return [json.loads(out) for out, _ in outputs], [err.decode() for _, err in outputs]
 
 
 @pytest.mark.once
 async def test_processes_share_a_quota(store):
-    """Processes with one budget walk whole listings, and none is ever refused."""
+    """Processes with one budget read whole listings, and no request is refused."""
     async with make_sandbox(24) as sandbox, walkers(store, sandbox) as processes:
         found, _ = await results(processes)
 
@@ -57,14 +57,14 @@ async def test_processes_share_a_quota(store):
 
 
 @pytest.mark.once
-async def test_processes_go_on_when_the_store_is_killed(server):
-    """When Redis is killed, the walks pause, go on at their shares to the end, and none is refused.
+async def test_processes_continue_when_the_store_is_killed(server):
+    """If Redis is killed, the walks pause, continue at their shares, and are never refused.
 
-    The pause is as long as what was sent before it stands in a window.
+    The pause lasts until the earlier requests have left the window.
     """
     server.start()
     async with make_sandbox(16) as sandbox, walkers(RedisStore(server), sandbox) as processes:
-        # Fewer than one process sends, so that each of them still has something to ask for.
+        # Fewer than one process sends, so that each process still has requests to send.
         await until(lambda: len(sandbox.log.requests) >= 12)
         server.kill()
         found, said = await results(processes)
@@ -74,17 +74,19 @@ async def test_processes_go_on_when_the_store_is_killed(server):
         assert all(len(set(ids)) == len(ids) == 16 for ids in found)
         assert max(b - a for a, b in itertools.pairwise(times)) > PER
         for text in said:
-            # Grants may have come late before, on a very busy machine: then it is no news.
+            # On a very busy machine grants may have been late before, so that the loss
+            # is not reported.
             assert text.count("the shared budget is unavailable (redis://") <= 1
             assert "continuing with 33% of the limit" in text
 
 
 @pytest.mark.once
-async def test_a_process_knows_what_others_have_learned(store):
-    """Processes that believe in twice the quota are not refused, once another has learned it.
+async def test_a_process_uses_the_limit_that_another_has_learned(store):
+    """Processes configured with twice the quota are not refused if another has learned the
+    limit.
 
-    The first process uses up the quota, and the server states it. The others have received no reply
-    yet when they send their first requests.
+    The first process uses up the quota, and the server reports the limit. The others have
+    received no reply yet when they send their first requests.
     """
     granted = REQUESTS // 2
     async with (

@@ -1,4 +1,4 @@
-"""Budgets also keep the rate that was learned last, and the end of a pause."""
+"""Budgets also store the last learned rate, and the end of a pause."""
 
 import asyncio
 import itertools
@@ -23,13 +23,13 @@ RATE = LearnedRate(7, 1 / 3, 2.5)
 
 
 async def get_learned(budget):
-    """Return the rate that a budget knows, without its age."""
+    """Return the rate in the budget, without its age."""
     learned = (await budget.take(10_000, 60.0)).learned
     return learned and (learned.requests, learned.per)
 
 
-async def test_an_answer_counts_what_all_have_taken(store):
-    """Each answer says how many requests all together have taken in the window."""
+async def test_used_counts_the_takes_of_all(store):
+    """Each answer has the number of requests that all processes took in the window."""
     async with store.budget() as one, store.budget() as two:
         used = [(await budget.take(3, 60.0)).used for budget in (one, two, one, two)]
         assert used == [1, 2, 3, 3]
@@ -40,7 +40,7 @@ async def test_an_answer_counts_what_all_have_taken(store):
 
 
 async def test_a_rate_is_kept_for_all(store):
-    """The rate that one process has learned is in the answers to all, exactly, with its age."""
+    """The rate that one process has learned is in the answers to all, with its age."""
     async with store.budget() as one, store.budget() as two:
         assert (await two.take(9, 60.0)).learned is None
         await one.take(9, 60.0, RATE)
@@ -52,7 +52,7 @@ async def test_a_rate_is_kept_for_all(store):
 
 
 async def test_a_rate_is_kept_even_if_nothing_is_taken(store):
-    """A process that is refused, or announces a pause, passes on what it knows nonetheless."""
+    """A refused take and the announcement of a pause also store the rate."""
     async with store.budget() as budget:
         await budget.take(1, 60.0)
         assert (await budget.take(1, 60.0, RATE)).wait > 0
@@ -64,7 +64,7 @@ async def test_a_rate_is_kept_even_if_nothing_is_taken(store):
 
 
 async def test_names_share_no_state(store):
-    """Budgets of other names have other rates and pauses."""
+    """Budgets with different names have different rates and pauses."""
     name = 'Köln: it\'s "1"; --'
     async with store.budget(name) as one, store.budget("two") as two:
         await one.take(9, 60.0, RATE)
@@ -76,7 +76,7 @@ async def test_names_share_no_state(store):
 
 
 async def test_nothing_is_granted_in_a_pause(store):
-    """A pause is for all, the longest one counts, and what is refused in it is not counted."""
+    """A pause applies to all, the longest one counts, and refused takes are not counted."""
     async with store.budget() as one, store.budget() as two:
         await one.pause(1000.0)
         await one.pause(10.0)
@@ -92,7 +92,7 @@ async def test_nothing_is_granted_in_a_pause(store):
 
 
 async def test_a_pause_lasts_a_day_at_most(store):
-    """However long a pause is asked for, it is over after a day."""
+    """A pause ends after at most a day."""
     async with store.budget() as budget:
         await budget.pause(1e9)
         assert DAY - 300 < (await budget.take(9, 60.0)).paused_for <= DAY
@@ -102,7 +102,7 @@ async def test_a_pause_lasts_a_day_at_most(store):
 
 
 async def test_a_clock_that_was_set_back_forgets_the_state(store):
-    """If the clock began again, nobody knows how old a rate or a pause is: both are forgotten."""
+    """If the clock was set back, the ages are unknown, so that rate and pause are dropped."""
     async with store.budget() as budget:
         await budget.pause(100.0, RATE)
         store.age_state("cekat", -1_000_000)
@@ -112,7 +112,7 @@ async def test_a_clock_that_was_set_back_forgets_the_state(store):
 
 
 async def test_tasks_may_announce_and_take_at_once(store):
-    """Any number of tasks may take and announce pauses at the same time."""
+    """Any number of tasks can take and announce pauses concurrently."""
     async with store.budget() as budget:
         takes = [budget.take(10_000, 60.0, LearnedRate(n, 60.0)) for n in range(1, 20)]
         await asyncio.gather(*takes, *(budget.pause(1000.0) for _ in range(20)))
@@ -130,8 +130,8 @@ async def test_tasks_may_announce_and_take_at_once(store):
         LearnedRate(1, 60.0, -1.0),
     ],
 )
-async def test_odd_rates_are_refused(store, learned):
-    """An invalid rate raises, and the error says what is wanted."""
+async def test_wrong_rates_are_refused(store, learned):
+    """An invalid rate raises, and the error says what is expected."""
     async with store.budget() as budget:
         with pytest.raises(ConfigurationError, match=r"learned\..* must be a"):
             await budget.take(1, 60.0, learned)
@@ -141,7 +141,7 @@ async def test_odd_rates_are_refused(store, learned):
             await budget.pause(0.0)
 
 
-# Ages are so far apart that no delay of the machine changes their order.
+# The ages differ so much that no delay of the machine changes their order.
 EVENTS = st.lists(
     st.one_of(
         st.tuples(st.just("take"), st.none()),
@@ -162,9 +162,9 @@ _numbers = itertools.count()
     deadline=None,
 )
 def test_a_store_keeps_the_newest_rate_and_the_longest_pause(store, events):
-    """Whatever is passed on in which order, the rate that was learned last counts, and all pauses.
+    """In any order of takes the rate learned last counts, and so do all pauses.
 
-    Processes with and without knowledge take by turns; some of what they know is old.
+    Processes with and without a rate take in turn, and some of the rates are old.
     """
 
     async def main():
@@ -196,7 +196,7 @@ def test_a_store_keeps_the_newest_rate_and_the_longest_pause(store, events):
 
 
 async def test_a_pause_reaches_another_limiter_within_one_take(store):
-    """After one limiter was refused, the other sends nothing, and its calls know for how long."""
+    """If one limiter is refused, the other one sends nothing, and its calls know for how long."""
     async with store.budget() as budget, store.budget() as other:
         refused, waiting = Limiter(budget=budget), Limiter(budget=other)
         permit = await refused.acquire()
@@ -210,7 +210,7 @@ async def test_a_pause_reaches_another_limiter_within_one_take(store):
 
 
 async def test_a_limit_reaches_another_limiter(store):
-    """If the server states a limit to one limiter, the other keeps to it from its first request."""
+    """If the server reports a limit to one limiter, the other one keeps to it from the start."""
     async with store.budget() as budget, store.budget() as other:
         first, second = Limiter(budget=budget), Limiter(RateLimit(300, 60.0), budget=other, share=1)
         for left in (39, 38):
@@ -225,7 +225,7 @@ async def test_a_limit_reaches_another_limiter(store):
 
 
 def take_as_version_0_1(path, table):
-    """Do to a file what a take of version 0.1 does."""
+    """Change a file as a take of version 0.1 does."""
     with closing(sqlite3.connect(path, isolation_level=None)) as opened:
         opened.execute("BEGIN IMMEDIATE")
         if not opened.execute("PRAGMA user_version").fetchone()[0]:
@@ -244,7 +244,7 @@ def take_as_version_0_1(path, table):
 
 
 async def test_a_file_is_shared_with_version_0_1(tmp_path):
-    """A file of 0.1 can be used; each version counts what the other takes, and harms nothing."""
+    """A file of 0.1 can be shared. Both versions count each other's takes."""
     path = tmp_path / "cekat.sqlite"
     table = f"budget_{b'cekat'.hex()}"
     store = FileStore(path)
@@ -258,7 +258,7 @@ async def test_a_file_is_shared_with_version_0_1(tmp_path):
 
 
 async def test_a_key_is_shared_with_version_0_1(shared_server):
-    """A key of 0.1 can be used; what 0.1 does to it leaves the state alone."""
+    """A key of 0.1 can be shared. Takes of 0.1 do not change the state."""
     key = "cekat_async:budget:cekat"
     store = RedisStore(shared_server)
     seconds, _ = shared_server.ask("TIME")
@@ -272,8 +272,8 @@ async def test_a_key_is_shared_with_version_0_1(shared_server):
         assert await get_learned(budget) == (7, 1 / 3)
 
 
-async def test_the_state_in_redis_goes_by_itself(shared_server):
-    """The server drops what was learned a day after it was last passed on."""
+async def test_the_state_in_redis_expires(shared_server):
+    """The server deletes the learned rate a day after the last take with it."""
     async with RedisStore(shared_server).budget() as budget:
         await budget.pause(5.0, RATE)
         assert DAY - 300 < shared_server.ask("PTTL", "cekat_async:state:cekat") / 1000 < DAY + 1

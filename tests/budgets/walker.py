@@ -17,7 +17,7 @@ async def main(kind, place, url, key, *numbers):
         async with CekatClient(key, base_url=url, rate_limit=limiter) as cekat:
             print("ready", flush=True)  # noqa: T201 - what starts it waits for that, to start all
             sys.stdin.readline()
-            # One conversation a page: requests are what it is about.
+            # One conversation per page, because only the number of requests matters.
             ids = [one.id async for one in cekat.conversations.list(page_size=1)]
     print(json.dumps(ids))  # noqa: T201 - its result
 

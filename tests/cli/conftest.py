@@ -1,4 +1,4 @@
-"""Running ``cekat`` in process and as a process, and a sandbox to run it against."""
+"""Fixtures that run ``cekat`` in this process or as a child process, against a sandbox."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -18,15 +18,16 @@ from cekat_async.sandbox import Sandbox
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch, tmp_path, tmp_path_factory):
-    """An empty folder, no settings of the one who runs the tests, and logging put back behind."""
+    """An empty folder, no settings of the developer's, and logging restored afterwards."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:
         if name.startswith(("CEKAT_", "XDG_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    # A home of their own, beside the folder that they work in.
+    # A home folder of its own, next to the working folder.
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
-    # To read the system's certificates is a sixth of the work of a process, and none is needed.
+    # Reading the system's certificates takes a sixth of a process's time, and no test needs
+    # them.
     monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
     monkeypatch.setenv("SSL_CERT_DIR", os.devnull)
     for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -39,7 +40,7 @@ def _surroundings(monkeypatch, tmp_path, tmp_path_factory):
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def loop(request, monkeypatch, tmp_path_factory):
-    """The event loop of processes: uvloop's, and asyncio's own, as where that is not installed."""
+    """The event loop of the processes: uvloop's, and asyncio's as if uvloop were not installed."""
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
         return
@@ -50,7 +51,7 @@ def loop(request, monkeypatch, tmp_path_factory):
 
 
 class Ended:
-    """What a command left: its exit code and what it wrote."""
+    """The result of a command: its exit code and its output."""
 
     def __init__(self, code, out, err):
         self.code = code
@@ -59,12 +60,12 @@ class Ended:
 
     @property
     def messages(self):
-        """What was said in JSON, each line of it."""
+        """The JSON messages, one per line."""
         return [json.loads(line) for line in self.err.splitlines()]
 
     @property
     def complaint(self):
-        """The one line on standard error, behind the lines of retries."""
+        """The only line on standard error after the lines about retries."""
         *before, line = self.err.splitlines()
         assert all(" failed, next in " in early or " for a pause" in early for early in before)
         assert "Traceback" not in self.err
@@ -86,7 +87,7 @@ def cekat(capsysbinary):
 
 @pytest.fixture
 def clients(monkeypatch):
-    """The API keys and the options of the clients that commands make."""
+    """The API keys and options of the clients that commands create."""
     made = []
 
     def client(*arguments, **options):
@@ -99,7 +100,7 @@ def clients(monkeypatch):
 
 @pytest.fixture
 def served(monkeypatch):
-    """A context manager: a sandbox in a thread, which the environment names as the API."""
+    """A context manager: a sandbox in a thread, with its address and key in the environment."""
 
     @contextmanager
     def named(conversations=250, **options):
@@ -114,7 +115,7 @@ def served(monkeypatch):
 
 @pytest.fixture
 def process():
-    """A function that starts a command line as a process of its own."""
+    """A function that starts a command line as a child process."""
     started = []
 
     def process(*arguments, script=None, env=None, **options):
@@ -135,7 +136,7 @@ def process():
 
 @pytest.fixture
 def ran(process):
-    """A function that runs a command line as a process of its own, to its end."""
+    """A function that runs a command line as a child process until it ends."""
 
     def ran(*arguments, **options):
         running = process(*arguments, **options)
@@ -149,7 +150,7 @@ def ran(process):
 
 @pytest.fixture
 def holds():
-    """A function that tells whether a file holds a sandbox's conversations, in any order."""
+    """A function that checks whether a file has a sandbox's conversations, in any order."""
 
     def holds(path, sandbox):
         return sorted(path.read_bytes().splitlines()) == sorted(r for _, r in sandbox.records())

@@ -1,4 +1,4 @@
-"""Each command at its work, against the built-in sandbox or one that the environment names."""
+"""Each command, against the built-in sandbox or the one named in the environment."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from cekat_async.sandbox import Fault, Quota, Sandbox
 
 
 def test_an_export_of_the_sandbox(cekat, tmp_path, holds):
-    """``--sandbox`` needs no key and no network. A summary of a few lines fits a terminal."""
+    """``--sandbox`` needs no key and no network. The summary fits a terminal."""
     ended = cekat("export", "out.jsonl", "--sandbox", "--sandbox-size", "50")
 
     assert (ended.code, ended.out) == (0, b"")
@@ -31,7 +31,7 @@ def test_an_export_of_the_sandbox(cekat, tmp_path, holds):
 
 
 def test_an_export_with_filters(cekat, served, tmp_path):
-    """``--inbox`` and ``--status`` say which conversations."""
+    """``--inbox`` and ``--status`` select conversations."""
     with served() as sandbox:
         inbox = sandbox.inbox_ids[0]
         ended = cekat("export", "out.jsonl", "--inbox", inbox, "--status", "resolved")
@@ -44,7 +44,7 @@ def test_an_export_with_filters(cekat, served, tmp_path):
 
 
 def test_the_first_malformed_records_are_named(cekat, served):
-    """An export names the first five odd records, one a line, and from there only counts."""
+    """An export names the first five malformed records, one per line, and counts the others."""
     odd = [b'{"id":"r%d","score":NaN}' % number for number in range(7)]
     with served(0) as sandbox:
         page = Fault.raw(body=b'{"data":[17,%s]}' % b",".join(odd))
@@ -72,7 +72,7 @@ def test_the_first_malformed_records_are_named(cekat, served):
     ],
 )
 def test_the_limit_is_the_servers_or_a_lower_one(cekat, served, arguments, granted, limit):
-    """The client finds out what the server grants; a lower rate or a share of it is kept."""
+    """The client learns the server's limit, and keeps a lower rate or a share of it."""
     with served(250, quota=Quota(granted)):
         ended = cekat("export", "out.jsonl", *arguments, "--log-format", "json")
 
@@ -88,7 +88,7 @@ def test_the_limit_is_the_servers_or_a_lower_one(cekat, served, arguments, grant
     ],
 )
 def test_what_a_sandbox_grants(monkeypatch, rate, quota):
-    """A sandbox grants the rate, says its resets to the millisecond, and has a default of its own.
+    """A sandbox grants the given rate, reports resets in milliseconds, and has a default rate.
 
     Whole seconds would be too coarse for a window of a few.
     """
@@ -121,7 +121,7 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
 def test_how_long_a_command_waits(
     cekat, clients, served, command, sandbox, arguments, rate, timeout
 ):
-    """``--rate-limit`` and ``--share`` are the pace, ``--wait`` takes every bound off its waits."""
+    """``--rate-limit`` and ``--share`` set the pace. ``--wait`` removes the limits of all waits."""
     with served(5):
         assert cekat(*command, *arguments, *sandbox, "--attempts", "3").code == 0
     ((_, options),) = clients
@@ -132,9 +132,9 @@ def test_how_long_a_command_waits(
 
 @pytest.mark.parametrize("maximum", [None, 1, 7, 100, 101, 250, 9999])
 def test_conversations_in_a_pipe_are_json_lines(cekat, served, maximum):
-    """In a pipe ``conversations`` writes what the server sent, byte for byte, one a line.
+    """In a pipe ``conversations`` writes the server's records unchanged, one per line.
 
-    ``-n`` ends the listing after that many, and requests no more pages than that takes.
+    ``-n`` ends the listing after that number, and no page beyond it is requested.
     """
     with served(250) as sandbox:
         ended = cekat("conversations", *(["-n", str(maximum)] if maximum else []))
@@ -146,7 +146,7 @@ def test_conversations_in_a_pipe_are_json_lines(cekat, served, maximum):
 
 
 def test_malformed_records_in_a_pipe_are_written_too(cekat, served):
-    """In a pipe nobody has to understand a record: odd ones are written as they came."""
+    """In a pipe malformed records are written unchanged like all others."""
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"a"},17,{"id":\n[]}]}'))
         ended = cekat("conversations")
@@ -156,7 +156,7 @@ def test_malformed_records_in_a_pipe_are_written_too(cekat, served):
 
 
 def test_inboxes_in_a_pipe_are_json_lines(cekat, served):
-    """In a pipe ``inboxes`` writes what the server sent, byte for byte, one a line."""
+    """In a pipe ``inboxes`` writes the server's records unchanged, one per line."""
     with served(inboxes=130) as sandbox:
         ended = cekat("inboxes")
 
@@ -164,8 +164,8 @@ def test_inboxes_in_a_pipe_are_json_lines(cekat, served):
     assert (ended.code, ended.err) == (0, "")
 
 
-def test_an_inbox_that_comes_twice_is_written_once(cekat, served):
-    """When page numbers shift under the listing, no inbox is written twice."""
+def test_a_repeated_inbox_is_written_once(cekat, served):
+    """If an inbox moves to a later page, it is not written twice."""
     first, second = b'{"data":[{"id":"a"},{"id":"b"}]}', b'{"data":[{"id":"b"},{"id":"c"}]}'
     with served() as sandbox:
         sandbox.fail_next(*map(Fault.raw, [200] * 3, [first, second, second]))
@@ -175,7 +175,7 @@ def test_an_inbox_that_comes_twice_is_written_once(cekat, served):
 
 
 def test_a_base_url_overrides_the_environment(cekat, served, monkeypatch):
-    """``--base-url`` comes before ``CEKAT_BASE_URL``."""
+    """``--base-url`` overrides ``CEKAT_BASE_URL``."""
     with served(5) as sandbox:
         monkeypatch.setenv("CEKAT_BASE_URL", "http://127.0.0.1:9")
 
@@ -183,8 +183,8 @@ def test_a_base_url_overrides_the_environment(cekat, served, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [("-v", "conversations"), ("conversations", "-v")])
-def test_verbose_tells_each_request(cekat, served, arguments):
-    """``-v``, before the command or behind it, tells of every request on standard error."""
+def test_verbose_logs_each_request(cekat, served, arguments):
+    """``-v``, before or after the command's name, logs each request on standard error."""
     with served(250):
         ended = cekat(*arguments)
 
@@ -195,8 +195,8 @@ def test_verbose_tells_each_request(cekat, served, arguments):
     assert silent.err == ""
 
 
-def test_verbose_tells_of_the_limit(cekat, served):
-    """``-v`` tells when the server's word changes what the client takes for its limit."""
+def test_verbose_logs_the_limit(cekat, served):
+    """``-v`` logs each change of the limit that the server reports."""
     with served(5, quota=Quota(120)):
         ended = cekat("-v", "conversations")
 
@@ -204,7 +204,7 @@ def test_verbose_tells_of_the_limit(cekat, served):
 
 
 def test_retries_are_reported(cekat, served):
-    """A request that is tried again is told in one line, and the command goes on."""
+    """A retry is reported in one line, and the command continues."""
     with served(5) as sandbox:
         sandbox.fail_next(Fault.status(503))
         ended = cekat("conversations")
@@ -225,21 +225,24 @@ COMMANDS = ["export", "conversations", "inboxes", "doctor", "sandbox"]
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_are_grouped(cekat, command):
-    """Options are below headings, in one order for all commands, and only ``--help`` has none."""
+    """Options are grouped under headings, in one order for all commands.
+
+    Only ``--help`` has none.
+    """
     text = cekat(command, "--help").out.decode()
     headings = re.findall(r"^([A-Z].*):$", text, re.MULTILINE)
 
     assert headings == [group for group in OptionGroup if group in headings]
     assert headings[-1] == "Help"
     assert re.search(r"^Help:\n  --help +Show this message and exit.\n", text, re.MULTILINE)
-    # The texts of all groups begin in one column, which the longest name decides.
+    # The texts of all groups start in one column, which depends on the longest name.
     starts = {len(line) - len(line[2:].partition("  ")[2].lstrip()) for line in text.splitlines()
               if line.startswith("  -")}  # fmt: skip
     assert len(starts) == 1
 
 
 def test_the_groups_of_an_export(cekat):
-    """An option is found by what it is about."""
+    """The options of an export are grouped by topic."""
     _, *groups = re.split(
         r"^(\w[\w ]*):\n", cekat("export", "--help").out.decode(), flags=re.MULTILINE
     )
@@ -267,13 +270,14 @@ def test_help_fits_a_terminal_and_explains_all(cekat, command):
     assert "[default: auto]" in ended.out.decode() or not command
     assert options
     for option in options:
-        # Two blanks part an option from its text; "[default: …]" alone explains nothing.
+        # Two spaces separate an option from its text. "[default: …]" alone explains
+        # nothing.
         _, text = option.strip().split("  ", maxsplit=1)
         assert text.strip()[0].isupper()
 
 
 def test_without_a_command_there_is_help(cekat):
-    """``cekat`` alone shows what there is, on standard error, and fails as a misuse."""
+    """``cekat`` alone prints its help on standard error and fails with the code for wrong usage."""
     ended = cekat()
 
     assert ended.code == ExitCode.USAGE
@@ -283,9 +287,10 @@ def test_without_a_command_there_is_help(cekat):
 
 
 def test_the_entry_point_runs_the_command_line(monkeypatch, capsys):
-    """``cekat`` and ``python -m cekat_async`` come to the same place and return its code.
+    """``cekat`` and ``python -m cekat_async`` run the same function, which returns the exit
+    code.
 
-    The program that calls it has its own handler of SIGTERM again.
+    Afterwards the calling program has its own handler of SIGTERM again.
     """
     monkeypatch.setattr("sys.argv", ["cekat", "inboxes", "--sandbox", "--sandbox-size", "0"])
     previous = signal.getsignal(signal.SIGTERM)

@@ -13,12 +13,12 @@ import pytest
 
 from cekat_async.cli import run
 
-DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "command-line.md"
 
 
 @pytest.fixture
 def complete(monkeypatch, capsys):
-    """A function that returns what bash offers at the end of a line."""
+    """A function that returns the completions of bash at the end of a line."""
 
     def complete(line):
         monkeypatch.setenv("_CEKAT_COMPLETE", "bash_complete")
@@ -50,7 +50,7 @@ def complete(monkeypatch, capsys):
     ],
 )
 def test_words_are_completed(complete, line, offered):
-    """Commands, options and everything with a known set of values are completed."""
+    """Commands, options and options with a known set of values are completed."""
     assert complete(line) == [f"plain,{word}" for word in offered]
 
 
@@ -59,12 +59,12 @@ def test_words_are_completed(complete, line, offered):
              "cekat doctor --api-key-file x"],
 )  # fmt: skip
 def test_file_names_are_completed(complete, line):
-    """Where a file is wanted, the shell completes its name."""
+    """For a file argument the shell completes file names."""
     assert complete(line) == ["file,x"]
 
 
 def test_completion_needs_no_valid_settings(complete, tmp_path):
-    """A settings file with a mistake breaks no completion."""
+    """An invalid settings file does not break completion."""
     (tmp_path / "cekat.toml").write_text("[")
 
     assert complete("cekat export --log-format ") == ["plain,text", "plain,json"]
@@ -77,7 +77,7 @@ SCRIPTS = dict(
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_documented_line_works(shell, tmp_path):
-    """The line of the documentation makes the shell know how to complete ``cekat``."""
+    """The documented line installs the completion of ``cekat`` in the shell."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     (tmp_path / "cekat").write_text(f'#!/bin/sh\nexec {sys.executable} -m cekat_async "$@"\n')

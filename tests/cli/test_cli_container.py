@@ -1,4 +1,4 @@
-"""The container image: what it is made of, and the command line in a container like it."""
+"""The container image: its content, and the command line in such a container."""
 
 import os
 import re
@@ -42,7 +42,7 @@ print(os.getpid(), os.getuid(), os.getgid(), os.getcwd(), tempfile.gettempdir(),
 
 @pytest.mark.once
 def test_the_container_is_as_strict_as_it_says(container):
-    """Process 1 of a container has no rights, and may write to its data alone."""
+    """Process 1 of a container has no rights and can write only to its data folder."""
     code, out, err = container.run(entrypoint=[sys.executable, "-c", LOOK])
 
     assert (code, err) == (0, "")
@@ -53,7 +53,7 @@ def test_the_container_is_as_strict_as_it_says(container):
 
 @pytest.mark.once
 def test_a_stopped_container_is_resumed(container, holds):
-    """SIGTERM stops an export that is process 1: its checkpoint is kept, and a new one resumes."""
+    """SIGTERM stops an export that is process 1. Its checkpoint is kept, and a new one resumes."""
     running = container.start("export", "x.jsonl", *SLOW)
     assert b"00 records" in running.stderr.readline()
     os.kill(find_first_process(running), signal.SIGTERM)
@@ -89,7 +89,7 @@ sys.exit(main())
 
 @pytest.mark.once
 def test_a_container_that_is_stopped_while_it_starts(container):
-    """SIGTERM ends process 1 too before it has an event loop, which the system would not do."""
+    """SIGTERM ends process 1 also before the event loop runs, when the kernel would ignore it."""
     code, _, err = container.run("--version", entrypoint=[sys.executable, "-c", STOPPED_EARLY])
 
     assert (code, err) == (ExitCode.TERMINATED, "")
@@ -97,7 +97,7 @@ def test_a_container_that_is_stopped_while_it_starts(container):
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminated process ends at once elsewhere")
 def test_a_command_that_is_stopped_while_it_starts(ran):
-    """SIGTERM ends any other process in the same way: with an exit code and no traceback."""
+    """SIGTERM ends any other starting process too, with an exit code and no traceback."""
     ended = ran("--version", script=STOPPED_EARLY)
 
     assert (ended.code, ended.out, ended.err) == (ExitCode.TERMINATED, b"", "")
@@ -106,7 +106,7 @@ def test_a_command_that_is_stopped_while_it_starts(ran):
 @pytest.mark.once
 @pytest.mark.parametrize("target", ["/data/x.csv", "/data/x.parquet/", "/data/x.sqlite"])
 def test_files_need_no_other_folder(container, target):
-    """Where only the target's folder can be written, an export to a file works all the same."""
+    """An export to a file works if only the target's folder is writable."""
     options = ("--sandbox", "--sandbox-size", "300")
     code, _, err = container.run("export", target, *options, env=NO_TEMPORARY_FOLDER, work="/")
 
@@ -139,7 +139,7 @@ checkpoint.close()
 
 @pytest.mark.once
 def test_sorting_needs_no_other_folder(container):
-    """SQLite sorts the ids of a large export in a file; in memory where no folder is for it."""
+    """SQLite sorts the ids of a large export in a file, or in memory if no folder is writable."""
     entrypoint = [sys.executable, "-c", SORTING]
     code, out, err = container.run(entrypoint=entrypoint, env=NO_TEMPORARY_FOLDER, work="/")
 
@@ -149,7 +149,7 @@ def test_sorting_needs_no_other_folder(container):
 
 @pytest.mark.once
 def test_standard_output_needs_a_folder(container):
-    """An export to standard output has its records in a temporary file, and says what it needs."""
+    """An export to standard output needs a folder for its temporary checkpoint, and says which."""
     command = ("export", "-", "--sandbox", "--sandbox-size", "100")
     code, out, err = container.run(*command, env=NO_TEMPORARY_FOLDER, work="/")
     assert (code, out) == (ExitCode.TARGET_FAILED, "")
@@ -160,7 +160,7 @@ def test_standard_output_needs_a_folder(container):
 
 
 def test_the_user_is_a_number_and_not_root():
-    """Kubernetes refuses a user name where it must not be root: the image names a number."""
+    """The image names a numeric user id, because Kubernetes rejects names with runAsNonRoot."""
     (user,) = read_instructions("USER")
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
@@ -169,7 +169,7 @@ def test_the_user_is_a_number_and_not_root():
 
 
 def test_a_base_image_is_named_by_its_version():
-    """The image is built on one version of Python, which the project supports and tests."""
+    """The image is based on a version of Python that the project supports and tests."""
     text = DOCKERFILE.read_text(encoding="utf-8")
     (version,) = re.findall(r"^ARG PYTHON=(.+)$", text, re.MULTILINE)
     classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
@@ -179,7 +179,7 @@ def test_a_base_image_is_named_by_its_version():
 
 
 def test_the_image_is_built_from_what_it_copies():
-    """The Dockerfile copies all that the build reads, and ``.dockerignore`` lets it through."""
+    """The Dockerfile copies all files that the build reads, and ``.dockerignore`` includes them."""
     text = DOCKERFILE.read_text(encoding="utf-8")
     copied = {
         source

@@ -1,4 +1,4 @@
-"""``cekat doctor``: for each check a line that says what works, or what to do, never the key."""
+"""``cekat doctor`` prints one line per check: it works, or what to do. It never prints the key."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ SERVER = ("proxy", "DNS", "TCP", "TLS", "access", "quota", "page", "clock")
 
 
 class Diagnosis:
-    """What ``cekat doctor`` printed: the mark and the text of each topic."""
+    """The output of ``cekat doctor``: the mark and the text of each topic."""
 
     def __init__(self, ended):
         self.ended = ended
@@ -39,7 +39,7 @@ class Diagnosis:
 
     @property
     def failed(self):
-        """The topics that failed, with what to do."""
+        """The failed topics, with the advice."""
         return [(topic, self.texts[topic]) for topic, mark in self.marks.items() if mark == "✗"]
 
     def mark(self, *topics):
@@ -49,7 +49,7 @@ class Diagnosis:
 
 @pytest.fixture
 def doctor(cekat):
-    """A function that runs ``cekat doctor`` and checks that the key is nowhere."""
+    """A function that runs ``cekat doctor`` and checks that the key is not in its output."""
 
     def doctor(*arguments):
         ended = cekat("doctor", *arguments)
@@ -62,7 +62,7 @@ def doctor(cekat):
 
 @contextmanager
 def raw(answer):
-    """Run a server in a thread that answers each request with some bytes."""
+    """Run a server in a thread that answers each request with the given bytes."""
     ready, loop = threading.Event(), asyncio.new_event_loop()
     server, stop = RawServer(lambda _: answer), asyncio.Event()
 
@@ -83,7 +83,7 @@ def raw(answer):
 
 
 def test_everything_works(doctor, served):
-    """Each check has a line; the last one, on standard error, counts them."""
+    """Each check has a line. The last line, on standard error, counts them."""
     with served(250, api_key=KEY) as sandbox:
         found = doctor()
 
@@ -101,7 +101,7 @@ def test_everything_works(doctor, served):
 
 
 def test_a_sandbox_is_fine(doctor):
-    """``--sandbox`` shows what a healthy connection looks like, without a key and a network."""
+    """``--sandbox`` shows a healthy connection, without a key and a network."""
     found = doctor("--sandbox")
 
     assert found.ended.code == ExitCode.DONE
@@ -110,7 +110,7 @@ def test_a_sandbox_is_fine(doctor):
 
 
 def test_the_result_for_a_program(doctor, served):
-    """``--log-format json`` has all findings in the last line of standard error."""
+    """With ``--log-format json`` the last line of standard error has all findings."""
     with served(5, api_key=KEY):
         found = doctor("--log-format", "json")
     (message,) = found.ended.messages
@@ -126,7 +126,7 @@ def test_the_result_for_a_program(doctor, served):
 
 
 def test_no_key(doctor):
-    """Without a key nothing is sent, and the line says where to put one."""
+    """Without a key nothing is sent, and the line says where to set one."""
     found = doctor()
 
     assert found.ended.code == ExitCode.USAGE
@@ -135,8 +135,8 @@ def test_no_key(doctor):
     assert found.ended.complaint == "cekat: 1 of 1 checks failed"
 
 
-def test_a_key_with_a_slip(doctor, monkeypatch):
-    """A key that no header can carry is found before it is sent."""
+def test_a_key_with_a_typing_error(doctor, monkeypatch):
+    """A key that is impossible in a header is reported before it is sent."""
     monkeypatch.setenv("CEKAT_API_KEY", f"{KEY}\n")
     found = doctor()
 
@@ -146,7 +146,7 @@ def test_a_key_with_a_slip(doctor, monkeypatch):
 
 
 def test_a_key_file_that_others_may_read(doctor, tmp_path):
-    """The line about a key file has the command that makes it private."""
+    """The line about the key file has the command that makes it private."""
     (tmp_path / "key").write_text(KEY)
     (tmp_path / "key").chmod(0o644)
     found = doctor("--api-key-file", "key")
@@ -160,7 +160,7 @@ def test_a_key_file_that_others_may_read(doctor, tmp_path):
     [(401, "check the key in CEKAT_API_KEY"), (403, "ask for a key that may see this")],
 )
 def test_a_refused_key(doctor, served, status, says):
-    """A refused key shows that the way to the server works, and where the key is from."""
+    """A refused key is reported with its source, and the connection to the server is fine."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.status(status))
         found = doctor()
@@ -172,7 +172,7 @@ def test_a_refused_key(doctor, served, status, says):
 
 
 def test_the_wrong_key(doctor, served, monkeypatch):
-    """A key that the server does not know is refused by the server itself."""
+    """The server itself refuses an unknown key."""
     with served(5):
         monkeypatch.setenv("CEKAT_API_KEY", KEY)
         found = doctor()
@@ -184,7 +184,7 @@ def test_the_wrong_key(doctor, served, monkeypatch):
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
 @pytest.mark.parametrize("arguments", [(), ("-v",), ("--log-format", "json")])
 def test_a_server_that_repeats_the_key(cekat, served, status, arguments):
-    """The key is in no output, even if the server sends it back in headers, fields and messages."""
+    """The key is not printed, even if the server returns it in headers, fields and messages."""
     body = b'{"success":false,"error":{"code":"X","message":"no %s here"}}'
     if status == 200:
         body = b'{"data":[{"id":"1","%s":1,"labels":"%s"}]}'
@@ -202,7 +202,7 @@ def test_a_server_that_repeats_the_key(cekat, served, status, arguments):
 
 
 def test_a_wrong_url(doctor, monkeypatch):
-    """A base URL that cannot be used is reported at the host, and nothing is sent."""
+    """An unusable base URL is reported at the host check, and nothing is sent."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     found = doctor("--base-url", "example.com")
 
@@ -212,7 +212,7 @@ def test_a_wrong_url(doctor, monkeypatch):
 
 
 def test_an_unknown_host(doctor, monkeypatch):
-    """A host that nobody knows fails at DNS."""
+    """An unknown host fails at the DNS check."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     found = doctor("--base-url", "https://nowhere.invalid")
 
@@ -223,7 +223,7 @@ def test_an_unknown_host(doctor, monkeypatch):
 
 
 def test_a_host_that_is_known(doctor, served):
-    """The addresses of a host are shown, because they may be the wrong network's."""
+    """The addresses of a host are shown, because they may be of the wrong network."""
     with served(5, api_key=KEY) as sandbox:
         port = sandbox.base_url.rpartition(":")[2]
         found = doctor("--base-url", f"http://localhost:{port}")
@@ -252,7 +252,7 @@ def test_many_addresses(doctor, served, monkeypatch):
 
 
 def test_a_host_that_cannot_be_looked_up_again(doctor, served, monkeypatch):
-    """The addresses are only shown: a second look-up that fails is no failure."""
+    """The addresses are information only: a failing second look-up is not a failed check."""
     failing = []
     resolve = asyncio.BaseEventLoop.getaddrinfo
 
@@ -272,7 +272,7 @@ def test_a_host_that_cannot_be_looked_up_again(doctor, served, monkeypatch):
 
 
 def test_a_refused_connection(doctor, monkeypatch):
-    """A port at which nobody listens fails at TCP, once: a diagnosis does not retry."""
+    """A port without a server fails at the TCP check, without retries."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     found = doctor("--base-url", "http://127.0.0.1:9")
 
@@ -284,7 +284,7 @@ def test_a_refused_connection(doctor, monkeypatch):
 
 @pytest.mark.parametrize("typed, requests", [((), 1), (("--attempts", "3"), 3)])
 def test_a_diagnosis_retries_only_if_told_to(doctor, served, typed, requests, monkeypatch):
-    """A number of attempts that was typed counts; one of the settings is for other commands."""
+    """``--attempts`` applies if it is typed, and not if it is a setting."""
     monkeypatch.setenv("CEKAT_ATTEMPTS", "5")
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(*[Fault.status(503, body="html")] * 9)
@@ -305,7 +305,10 @@ def test_a_diagnosis_retries_only_if_told_to(doctor, served, typed, requests, mo
     ],
 )
 def test_a_certificate_that_is_not_trusted(doctor, monkeypatch, host, lifetime, clock, tmp_path):
-    """A rejected certificate fails at TLS; if it is about dates, the clock may be the reason."""
+    """A rejected certificate fails at TLS.
+
+    If it is expired, the clock is named as a possible cause.
+    """
     from support.tls import AUTHORITY  # noqa: PLC0415 - one authority for all tests
 
     certificate = {}
@@ -325,13 +328,13 @@ def test_a_certificate_that_is_not_trusted(doctor, monkeypatch, host, lifetime, 
     assert [topic for topic, _ in found.failed] == ["TLS"]
     assert found.mark("TCP", "access", "page") == "✓··"
     assert ("clock as well" in found.texts["TLS"]) is clock
-    # The remedy of a command line, which has no session.
+    # advice for the command line, which has no session
     assert "set SSL_CERT_FILE to its certificate file" in found.texts["TLS"]
     assert "session=" not in found.texts["TLS"]
 
 
 def test_a_trusted_certificate(doctor, monkeypatch):
-    """A trusted certificate is a step of its own."""
+    """A trusted certificate has a line of its own."""
     from support.tls import client_context  # noqa: PLC0415
 
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
@@ -345,7 +348,7 @@ def test_a_trusted_certificate(doctor, monkeypatch):
 
 
 def test_a_server_that_hangs_up(doctor, served):
-    """A server that is reached and says nothing fails at the page."""
+    """A server that closes the connection without a reply fails at the page check."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.drop())
         found = doctor()
@@ -360,7 +363,7 @@ def test_a_server_that_hangs_up(doctor, served):
 
 @pytest.mark.parametrize("status", [407, 403])
 def test_a_proxy_that_refuses(doctor, monkeypatch, status):
-    """A proxy that wants a password is at fault itself; its own is never shown."""
+    """A proxy that needs a password fails its own check. A configured password is never shown."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     with raw(http(b"", status)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://ada:S3cret@127.0.0.1:{proxy.port}")
@@ -375,7 +378,7 @@ def test_a_proxy_that_refuses(doctor, monkeypatch, status):
 
 
 def test_a_proxy_that_is_not_there(doctor, monkeypatch):
-    """A proxy that nobody reaches is at fault, and not the host."""
+    """If the proxy is unreachable, its check fails and not the host's."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     found = doctor("--base-url", "https://api.cekat.test")
@@ -387,7 +390,7 @@ def test_a_proxy_that_is_not_there(doctor, monkeypatch):
 
 
 def test_a_proxy_with_an_address_of_ipv6(doctor, monkeypatch):
-    """An address of IPv6 is in brackets, so that its port can be told."""
+    """An IPv6 address is in brackets, so that its port is recognizable."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     monkeypatch.setenv("HTTPS_PROXY", "http://ada:S3cret@[::1]:9")
     found = doctor("--base-url", "https://api.cekat.test")
@@ -397,7 +400,7 @@ def test_a_proxy_with_an_address_of_ipv6(doctor, monkeypatch):
 
 
 def test_a_proxy_that_is_none(doctor, monkeypatch):
-    """A proxy whose URL is wrong is reported without its password."""
+    """An invalid proxy URL is reported without its password."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     monkeypatch.setenv("HTTPS_PROXY", "ftp://ada:S3cret@h:1")
     found = doctor("--base-url", "https://api.cekat.test")
@@ -408,7 +411,7 @@ def test_a_proxy_that_is_none(doctor, monkeypatch):
 
 
 def test_a_proxy_that_works(doctor, monkeypatch):
-    """With a proxy it is named, and the host is the proxy's business."""
+    """A proxy in use is named, and it resolves the host."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     with raw(http(b'{"data":[{"id":"1"}]}')) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://ada:S3cret@127.0.0.1:{proxy.port}")
@@ -446,7 +449,7 @@ def test_a_proxy_that_is_not_for_this_host(doctor, served, monkeypatch):
     ],
 )
 def test_the_quota(doctor, served, options, typed, says):
-    """The quota is what commands keep to, where that is from, and what the server states."""
+    """The quota line has the limit that commands keep to, its source, and the server's limit."""
     with served(5, api_key=KEY, **options):
         found = doctor(*typed)
 
@@ -463,7 +466,7 @@ def test_the_quota(doctor, served, options, typed, says):
     ],
 )
 def test_a_used_up_quota(doctor, served, headers, says):
-    """A 429 says when to try again."""
+    """A 429 is reported with the time to wait."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.status(429, headers=headers))
         found = doctor()
@@ -475,7 +478,7 @@ def test_a_used_up_quota(doctor, served, headers, says):
 
 
 def test_a_used_up_day(doctor, served):
-    """A used-up daily quota is reported with the time at which it ends."""
+    """A used-up daily quota is reported with the time at which it resets."""
     with served(5, api_key=KEY, quota=Quota(per_day=1)):
         first, second = doctor(), doctor()
 
@@ -488,7 +491,7 @@ def test_a_used_up_day(doctor, served):
 
 
 def test_a_page_of_a_gateway(doctor, served):
-    """An HTML page instead of JSON fails at the page."""
+    """An HTML page instead of JSON fails at the page check."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b"<html><title>Sign in to the Wi-Fi</title></html>"))
         found = doctor()
@@ -499,7 +502,7 @@ def test_a_page_of_a_gateway(doctor, served):
 
 
 def test_a_malformed_record(doctor, served):
-    """A malformed record fails the page, and what is known of the rest is shown."""
+    """A malformed record fails the page check, and the facts about the other records are shown."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[17]}'))
         found = doctor()
@@ -510,7 +513,7 @@ def test_a_malformed_record(doctor, served):
 
 
 def test_fields_that_are_not_as_documented(doctor, served):
-    """Unknown and mistyped fields are named. They are no fault, but worth knowing."""
+    """Unknown and mistyped fields are named but are no failure."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"1","x_sla":3,"labels":"none"}]}'))
         found = doctor()
@@ -519,8 +522,8 @@ def test_fields_that_are_not_as_documented(doctor, served):
     assert "; unknown fields: x_sla; mistyped fields: labels; no malformed" in found.texts["page"]
 
 
-def test_what_a_server_says_does_no_harm(doctor, served):
-    """Names of fields and messages are untrusted text: one line without control characters."""
+def test_texts_of_the_server_are_shown_safely(doctor, served):
+    """Field names and messages of the server are printed on one line without control characters."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"1","\\u001b[31mred\\nline":3}]}'))
         found = doctor()
@@ -540,7 +543,7 @@ def dated(seconds):
 
 @pytest.mark.parametrize("seconds", [-3, 0, 3])
 def test_a_clock_that_is_right(doctor, served, seconds):
-    """A few seconds are no fault: the header has whole ones, and a reply takes its time."""
+    """A few seconds are accepted: the header has whole seconds, and replies take time."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(dated(seconds))
         found = doctor()
@@ -558,7 +561,7 @@ def test_a_clock_that_is_right(doctor, served, seconds):
     ],
 )
 def test_a_clock_that_is_wrong(doctor, served, seconds, says):
-    """A clock that is off is told with how far, in which direction, and the remedy."""
+    """A wrong clock is reported with the difference, the direction and the remedy."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(dated(seconds))
         found = doctor()
@@ -571,7 +574,7 @@ def test_a_clock_that_is_wrong(doctor, served, seconds, says):
 
 @pytest.mark.parametrize("headers", [{"Date": "yesterday"}, {"Date": "0"}])
 def test_a_server_without_a_readable_clock(doctor, served, headers):
-    """Without a readable date there is nothing to compare."""
+    """Without a readable date the clock is not checked."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"1"}]}', headers=headers))
         found = doctor()
@@ -587,7 +590,7 @@ def test_a_server_without_a_readable_clock(doctor, served, headers):
 
 
 def test_the_settings_are_named(doctor, tmp_path):
-    """The line of the settings names the file and the profile that are in use."""
+    """The settings line names the file and the profile in use."""
     (tmp_path / "cekat.toml").write_text("[profiles.acme]\nattempts = 2\n")
 
     assert doctor("--sandbox").texts["settings"] == "cekat.toml, no profile"
@@ -595,7 +598,7 @@ def test_the_settings_are_named(doctor, tmp_path):
 
 
 def test_a_setting_that_is_wrong_ends_a_diagnosis(cekat, tmp_path):
-    """A wrong setting ends the command with the message that other commands have for it."""
+    """A wrong setting ends the command with the same message as in other commands."""
     (tmp_path / "cekat.toml").write_text("atempts = 2\n")
     ended = cekat("doctor", "--sandbox")
 
@@ -604,7 +607,7 @@ def test_a_setting_that_is_wrong_ends_a_diagnosis(cekat, tmp_path):
 
 
 def test_extras_are_listed_with_their_command(doctor, monkeypatch):
-    """An extra has its versions, or the line that installs it; a missing one is no failure."""
+    """An extra is listed with its versions or its install command. A missing one is no failure."""
     version = metadata.version
 
     def without_zstandard(name):
@@ -623,7 +626,7 @@ def test_extras_are_listed_with_their_command(doctor, monkeypatch):
 
 
 def test_every_extra_for_users_is_listed_with_its_purpose():
-    """The line of an extra says what it is for."""
+    """The line of an extra has its purpose."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     named = {*project["project"]["optional-dependencies"]} - extras._OTHERS
 
@@ -632,7 +635,7 @@ def test_every_extra_for_users_is_listed_with_its_purpose():
 
 @pytest.mark.parametrize("platform, library", [("linux", "uvloop"), ("win32", "winloop")])
 def test_extras_are_those_of_this_system(monkeypatch, platform, library):
-    """A library of another system is not suggested."""
+    """A library for another system is not suggested."""
     monkeypatch.setattr("sys.platform", platform)
     found = extras._group(
         [
@@ -648,7 +651,7 @@ def test_extras_are_those_of_this_system(monkeypatch, platform, library):
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
-    """From a source tree nobody knows the extras."""
+    """In a source tree without an installation no extras are listed."""
 
     def missing(name):
         raise metadata.PackageNotFoundError(name)
@@ -661,7 +664,7 @@ def test_a_package_that_is_not_installed(monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
 def test_marks_on_a_terminal_that_lacks_them(ran, encoding):
-    """Where the marks cannot be printed, they are ASCII."""
+    """If the marks cannot be printed, ASCII is used."""
     ended = ran("doctor", env={"PYTHONIOENCODING": encoding})
     lines = ended.out.decode("ascii").splitlines()
 
@@ -671,7 +674,7 @@ def test_marks_on_a_terminal_that_lacks_them(ran, encoding):
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal as POSIX has it")
 def test_a_diagnosis_fits_a_terminal(served, monkeypatch):
-    """On a terminal long lines are wrapped below their beginning; the key is not on it."""
+    """On a terminal long lines are wrapped and indented. The key is not printed."""
     pytest.importorskip("fcntl")
     from support.terminal import Terminal  # noqa: PLC0415 - only where there are terminals
 

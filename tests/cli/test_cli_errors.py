@@ -1,4 +1,4 @@
-"""What goes wrong: an exit code for a scheduler, and one line for a person."""
+"""Failures: an exit code for a scheduler, and one line for a person."""
 
 import re
 import shlex
@@ -26,9 +26,9 @@ KEY = "sk-0f3d-very-distinctive-9c71"
 @pytest.mark.parametrize("body", ["json", "html", "empty"])
 @pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",), ("inboxes",)])
 def test_what_to_do_about_a_refusal(cekat, served, tmp_path, command, status, code, says, body):
-    """A refusal is reported at once, and ends with what to do, in words for a command line."""
+    """A refusal ends the command without a retry, and the line says what to do."""
     with served() as sandbox:
-        # An export asks for the account's business first, and does without an answer.
+        # An export asks for the account's business first, and also works without a reply.
         requests = 1 + (command[0] == "export")
         sandbox.fail_next(*[Fault.status(status, body=body)] * requests)
         ended = cekat(*command)
@@ -49,7 +49,7 @@ def test_what_to_do_about_a_refusal(cekat, served, tmp_path, command, status, co
     "command", [("export", "x.jsonl"), ("conversations", "-n", "100000"), ("inboxes",)]
 )
 def test_a_server_whose_listings_never_end(cekat, served, command, endless):
-    """A listing without an end is told as the server's failure, in one line."""
+    """An endless listing is reported in one line as a failure of the server."""
     with served(250, dialect=Dialect(endless=endless)) as sandbox:
         ended = cekat(*command, "--rate-limit", "off")
 
@@ -71,7 +71,7 @@ def test_a_server_whose_listings_never_end(cekat, served, command, endless):
     ],
 )
 def test_a_host_that_is_not_there(cekat, monkeypatch, host, advice):
-    """A host that cannot be reached is named."""
+    """An unreachable host is named."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     ended = cekat("conversations", "--base-url", host, "--attempts", "1")
 
@@ -82,12 +82,15 @@ def test_a_host_that_is_not_there(cekat, monkeypatch, host, advice):
 
 
 def test_a_server_that_fails_for_good(cekat, served, tmp_path):
-    """After ``--attempts``, each but the last reported, a 503 is the server's failure."""
+    """After ``--attempts`` a 503 is a failure of the server.
+
+    All attempts but the last are reported.
+    """
     with served() as sandbox:
         sandbox.fail_next(*[Fault.status(503, body="html")] * 9)
         ended = cekat("export", "x.jsonl", "--attempts", "2")
 
-        # An export asks for the account's business first, and does without an answer.
+        # An export asks for the account's business first, and also works without a reply.
         assert len(sandbox.log.requests) == 2 * 2
     assert ended.code == ExitCode.API_FAILED == 5
     assert ended.complaint.endswith(": try again later")
@@ -97,7 +100,7 @@ def test_a_server_that_fails_for_good(cekat, served, tmp_path):
 
 
 def test_a_server_that_fails_in_the_middle(cekat, served, tmp_path):
-    """What is there of an export that failed is told by number and name."""
+    """The report of a failed export has the number of stored conversations and the file's name."""
     with served() as sandbox:
         sandbox.fail_next(*[Fault.ok()] * 3, Fault.status(500))
         ended = cekat("export", "x.jsonl", "--attempts", "1", "--concurrency", "1")
@@ -110,7 +113,7 @@ def test_a_server_that_fails_in_the_middle(cekat, served, tmp_path):
 
 
 def test_a_used_up_quota(cekat, served):
-    """A pause longer than anyone waits for is told with its length, and not waited for."""
+    """If a pause is too long to wait for, the command ends and reports its length."""
     with served() as sandbox:
         sandbox.fail_next(Fault.status(429, headers={"Retry-After": "3600"}))
         ended = cekat("conversations")
@@ -124,7 +127,7 @@ COME_BACK = r": try again at \d{4}-\d\d-\d\d \d\d:\d\d UTC "
 
 
 def test_a_used_up_day(cekat, served, tmp_path):
-    """A spent day ends an export at once: it says when to try again, and what there is."""
+    """If the daily quota is used up, an export ends and reports the reset and what is stored."""
     with served(1000, quota=Quota(per_day=4, headers=None)) as sandbox:
         ended = cekat("export", "x.jsonl", "--concurrency", "1")
 
@@ -133,7 +136,7 @@ def test_a_used_up_day(cekat, served, tmp_path):
 
     assert ended.code == ExitCode.QUOTA_SPENT
     assert re.search(COME_BACK + r"\(in (24 h|23 h 59 min)\), or pass --wait$", reason)
-    assert "RateLimit." not in reason  # which is Python's word for it
+    assert "RateLimit." not in reason  # the term in Python
     assert rest == f"cekat: not finished: 200 conversations {KEPT}"
     assert not (tmp_path / "x.jsonl").exists()
 
@@ -145,13 +148,13 @@ def test_a_used_up_day(cekat, served, tmp_path):
         (29_493, None, "try again at 2026-11-26 00:01 UTC (in 8 h 12 min), or pass --wait"),
         (23.2, None, "try again at 2026-11-25 15:49 UTC (in 24 s), or pass --wait"),
         (-5, None, "try again at 2026-11-25 15:49 UTC (in 0 s), or pass --wait"),
-        # A refusal that was not waited out for another reason has the server's own time.
+        # A refusal that was not waited for has the server's own time.
         (None, None, "try again later, or send fewer requests with --rate-limit"),
         (None, 90.0, "try again at 2026-11-25 15:50 UTC (in 2 min), or send fewer requests "),
     ],
 )
-def test_when_to_come_back(monkeypatch, resumes_in, retry_after, says):
-    """Coming back at the minute that is reported is not too early."""
+def test_the_time_to_retry_is_not_too_early(monkeypatch, resumes_in, retry_after, says):
+    """A retry at the reported minute is not too early."""
     now = datetime(2026, 11, 25, 15, 48, 28, tzinfo=UTC)
     monkeypatch.setattr(exit_codes, "_now", lambda: now)
     error = errors.RateLimitError("spent")
@@ -164,7 +167,7 @@ def test_when_to_come_back(monkeypatch, resumes_in, retry_after, says):
 
 @pytest.mark.parametrize("where", ["nofolder/x.jsonl", "taken.jsonl"])
 def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
-    """A target that cannot be written is told before any request."""
+    """A target that is not writable is reported before any request."""
     (tmp_path / "taken.jsonl").mkdir()
     with served() as sandbox:
         ended = cekat("export", where)
@@ -225,7 +228,7 @@ def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
     ],
 )
 def test_a_misuse_is_reported_in_one_line(cekat, monkeypatch, line, says):
-    """A wrong argument is told in one line that says what to write, with exit code 2."""
+    """A wrong argument ends with code 2 and one line that says what to write."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     ended = cekat(*shlex.split(line))
 
@@ -237,7 +240,7 @@ def test_a_misuse_is_reported_in_one_line(cekat, monkeypatch, line, says):
 
 
 def test_interrupted_before_anything_was_begun(cekat, monkeypatch):
-    """Ctrl-C before a command is at work ends it like later ones do, without a traceback."""
+    """Ctrl-C before the command starts to work ends it without a traceback."""
 
     def interrupted(**_):
         raise KeyboardInterrupt
@@ -250,7 +253,7 @@ def test_interrupted_before_anything_was_begun(cekat, monkeypatch):
 
 
 def test_a_port_that_is_taken(cekat, served):
-    """A sandbox at a port that another program has is told in one line."""
+    """If the sandbox's port is in use, that is reported in one line."""
     with served() as sandbox:
         ended = cekat("sandbox", "--port", sandbox.base_url.rpartition(":")[2])
 
@@ -259,8 +262,8 @@ def test_a_port_that_is_taken(cekat, served):
     assert ended.out == b""
 
 
-def test_plain_http_elsewhere_needs_leave(cekat, monkeypatch):
-    """The key goes unencrypted to another host with ``--allow-http``; without, it is a misuse."""
+def test_plain_http_to_another_host_needs_an_option(cekat, monkeypatch):
+    """An unencrypted connection to another host is wrong usage without ``--allow-http``."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     server = ("--base-url", "http://nowhere.invalid", "--allow-http", "--attempts", "1")
 
@@ -268,7 +271,7 @@ def test_plain_http_elsewhere_needs_leave(cekat, monkeypatch):
 
 
 def test_the_key_is_in_no_output(cekat, tmp_path, served, monkeypatch):
-    """Whatever happens, the key is neither in the output nor in a file, with ``-v`` neither."""
+    """The key is in no output and in no file, even with ``-v``."""
     echo = Fault.raw(
         status=400,
         body=b'{"success":false,"error":{"code":"X","message":"no %s here"}}' % KEY.encode(),
@@ -298,12 +301,15 @@ def test_the_key_is_in_no_output(cekat, tmp_path, served, monkeypatch):
             (extra, 8, f"cekat: the command line needs {extra}: pip install 'cekat-async[cli]'\n")
             for extra in ("click", "rich")
         ),
-        # Not part of the extra: the installation is broken.
+        # Not part of the extra, so the installation is broken.
         ("msgspec", ExitCode.FAULT, "msgspec"),
     ],
 )
 def test_a_missing_library(process, missing, code, says):
-    """Without a library of the extra, the command says how to install it; it hides no other."""
+    """If the extra is missing, the command says how to install it.
+
+    Other import errors are raised.
+    """
     script = (
         f"import sys; sys.modules[{missing!r}] = None; "
         "from cekat_async.__main__ import main; sys.exit(main())"
@@ -340,7 +346,7 @@ def test_a_missing_library(process, missing, code, says):
     ],
 )
 def test_each_error_has_its_code(error, code):
-    """Every error of the family comes to the exit code of what one can do about it."""
+    """Each error has the exit code of the action that it needs."""
     assert get_exit_code(error("x")) is code
 
 
@@ -354,7 +360,10 @@ def test_each_error_has_its_code(error, code):
     ],
 )
 def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
-    """What all inboxes failed with decides; if each failed in its way, the API has failed."""
+    """If all inboxes fail with the same code, that is used.
+
+    Otherwise it is that of an API failure.
+    """
     error = errors.InboxesFailedError("2 inboxes failed", errors=failed)
 
     assert get_exit_code(error) is code
@@ -362,7 +371,7 @@ def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
 
 
 def test_advice_has_the_notes_of_an_error():
-    """What was noted at an error, as why it was not tried again, is told with it."""
+    """The notes of an error are reported, such as why it was not retried."""
     error = errors.ServerError("down", status=503)
     error.add_note("not tried again: it is late")
 

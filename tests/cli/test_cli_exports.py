@@ -1,4 +1,4 @@
-"""Exports that are resumed, partial, incremental or refused, and the log that a scheduler reads."""
+"""Resumed, partial, incremental and refused exports, and the log for a scheduler."""
 
 import json
 import re
@@ -15,7 +15,7 @@ SIZE = ("--sandbox", "--sandbox-size", "250")
 
 
 def test_a_used_up_day_and_the_next(cekat, served, tmp_path, holds):
-    """When the day's quota is spent, the next run goes on, and ends like one that never stopped."""
+    """If the daily quota is used up, the next run resumes and has the result of one run."""
     with served(900, quota=Quota(per_day=4, headers=None)) as sandbox:
         stopped = cekat("export", "x.jsonl", *FAST, "--log-format", "json", "--account", "Acme")
         kept = stopped.messages[-1]
@@ -38,7 +38,7 @@ def test_a_used_up_day_and_the_next(cekat, served, tmp_path, holds):
 
 
 def test_one_inbox_that_fails_for_good(cekat, served, tmp_path):
-    """A 403 on one inbox is told, the others are there, and the exit code says partial."""
+    """A 403 on one inbox is reported, the others are exported, and the exit code is partial."""
     with served(250) as sandbox:
         sandbox.fail_next(Fault.ok(), Fault.status(403))
         inboxes = sandbox.inbox_ids[:2]
@@ -58,7 +58,7 @@ def test_one_inbox_that_fails_for_good(cekat, served, tmp_path):
 
 
 def test_inboxes_that_all_fail_replace_nothing(cekat, served, tmp_path):
-    """If every inbox is refused, what was there stays."""
+    """If every inbox is refused, the target is unchanged."""
     (tmp_path / "x.jsonl").write_text("old\n")
     with served(250) as sandbox:
         sandbox.fail_next(*[Fault.status(403)] * 4)
@@ -70,8 +70,8 @@ def test_inboxes_that_all_fail_replace_nothing(cekat, served, tmp_path):
     assert (tmp_path / "x.jsonl").read_text() == "old\n"
 
 
-def test_inboxes_that_fail_for_the_time_being(cekat, served, tmp_path):
-    """What may pass ends the export unfinished, and the same command goes on."""
+def test_inboxes_that_fail_temporarily(cekat, served, tmp_path):
+    """A temporary failure leaves the export unfinished, and the same command resumes."""
     with served(250) as sandbox:
         typed = [word for inbox in sandbox.inbox_ids[:2] for word in ("--inbox", inbox)]
         typed += ["--concurrency", "1", "--attempts", "1"]
@@ -87,7 +87,7 @@ def test_inboxes_that_fail_for_the_time_being(cekat, served, tmp_path):
 
 
 def test_an_incremental_export(cekat, served, tmp_path):
-    """``--incremental`` brings what has moved, says so, and ``--full`` brings all again."""
+    """``--incremental`` exports the changes and reports that. ``--full`` exports everything."""
     with served(600) as sandbox:
         cekat("export", "x.jsonl", *FAST)
         moved = sandbox.create()
@@ -103,7 +103,7 @@ def test_an_incremental_export(cekat, served, tmp_path):
 
 
 def test_an_export_of_each_inbox(cekat, tmp_path, holds):
-    """``--by-inbox`` walks each inbox, and tells what each has brought."""
+    """``--by-inbox`` walks each inbox and reports the number of its conversations."""
     ended = cekat("export", "x.jsonl", *SIZE, "--by-inbox")
 
     assert ended.code == 0
@@ -125,7 +125,7 @@ def test_a_table_of_ones_own(cekat, tmp_path):
 
 @pytest.mark.parametrize("typed, cell", [((), b"'=1+1"), (("--keep-formulas",), b"=1+1")])
 def test_formulas_are_defused_unless_they_are_to_be_kept(cekat, served, tmp_path, typed, cell):
-    """A cell that a spreadsheet would run is text, but for ``--keep-formulas``."""
+    """A formula becomes text, except with ``--keep-formulas``."""
     with served(0) as sandbox:
         record = b'{"data":[{"id":"a","contact_name":"=1+1"}]}'
         sandbox.fail_next(Fault.ok(), *[Fault.raw(body=record)] * 2)
@@ -135,7 +135,7 @@ def test_formulas_are_defused_unless_they_are_to_be_kept(cekat, served, tmp_path
 
 
 def test_an_unfinished_export_is_resumed_under_a_new_key(cekat, served):
-    """The same command goes on with a new key of the account; ``--account`` mixes no two."""
+    """The same command resumes with the account's new key. ``--account`` does not mix accounts."""
     day = Quota(per_day=4, headers=None)
     for seed, code in ((1, ExitCode.DONE), (2, ExitCode.CHECKPOINT_REFUSED)):
         with served(900, quota=day):
@@ -145,19 +145,19 @@ def test_an_unfinished_export_is_resumed_under_a_new_key(cekat, served):
 
         assert ended.code == code
     assert "belongs to another account (Acme; this is Acme; the keys differ, and " in ended.err
-    assert ended.complaint.endswith("or begin anew with --restart")
+    assert ended.complaint.endswith("or start over with --restart")
 
 
 @pytest.fixture
 def unfinished(cekat, served, tmp_path):
-    """The checkpoint of an export that was stopped by a spent day."""
+    """The checkpoint of an export that stopped when the daily quota was used up."""
     with served(900, quota=Quota(per_day=4, headers=None)):
         cekat("export", "x.jsonl", *FAST, "--account", "a")
     return tmp_path / "x.jsonl.checkpoint"
 
 
 def set_format(path):
-    """Make a checkpoint one that a newer version wrote."""
+    """Change a checkpoint to the format of a newer version."""
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
@@ -175,7 +175,7 @@ def set_format(path):
 def test_a_checkpoint_that_is_refused(
     cekat, served, unfinished, tmp_path, holds, change, typed, seed, says
 ):
-    """A checkpoint that is broken or of something else is kept, and ``--restart`` begins anew."""
+    """A broken or foreign checkpoint is refused and kept. ``--restart`` starts over."""
     if change:
         change(unfinished)
     before = unfinished.read_bytes()
@@ -187,12 +187,12 @@ def test_a_checkpoint_that_is_refused(
         assert holds(tmp_path / "x.jsonl", sandbox)
     assert refused.code == ExitCode.CHECKPOINT_REFUSED == 9
     assert says in refused.complaint
-    assert refused.complaint.endswith("begin anew with --restart")
+    assert refused.complaint.endswith("start over with --restart")
     assert ended.code == ExitCode.DONE
 
 
 def test_a_folder_that_was_moved(cekat, served, unfinished, tmp_path, monkeypatch):
-    """An unfinished export goes on wherever its folder is, and from wherever it is called."""
+    """An export resumes after its folder was moved, and from any working directory."""
     moved = tmp_path / "moved"
     moved.mkdir()
     unfinished.rename(moved / unfinished.name)
@@ -212,7 +212,7 @@ def test_a_folder_that_was_moved(cekat, served, unfinished, tmp_path, monkeypatc
     ],
 )
 def test_a_database_that_is_not_there(cekat, url, code):
-    """A wrong URL, or a database that cannot be reached, is told in a line, without password."""
+    """A wrong URL or an unreachable database is reported in one line without the password."""
     pytest.importorskip("psycopg")
     ended = cekat("export", url, *SIZE)
 
@@ -231,7 +231,7 @@ def test_a_database_that_is_not_there(cekat, url, code):
     ],
 )
 def test_a_target_whose_extra_is_missing(cekat, monkeypatch, target, module, extra):
-    """A target that needs an extra names the command that installs it."""
+    """If the target's extra is missing, the error has its install command."""
     monkeypatch.setitem(sys.modules, module, None)
     ended = cekat("export", target, *SIZE)
 
@@ -241,7 +241,7 @@ def test_a_target_whose_extra_is_missing(cekat, monkeypatch, target, module, ext
 
 
 def test_progress_counts_up_to_the_last_total(cekat, served):
-    """With a manifest of an earlier export the progress says of how many, and how long still."""
+    """With an earlier manifest, progress has the expected total and the remaining time."""
     with served(1200):
         cekat("export", "x.jsonl", *FAST)
         again = cekat("export", "x.jsonl", *FAST, "--log-format", "json")
@@ -283,8 +283,8 @@ def test_a_log_in_json(cekat, served):
         (("inboxes",), "ConfigurationError", 2),
     ],
 )
-def test_what_goes_wrong_in_json(cekat, arguments, error, code):
-    """What goes wrong is one object, with the error's class and the exit code."""
+def test_a_failure_in_json(cekat, arguments, error, code):
+    """A failure is one JSON object with the error's class and the exit code."""
     ended = cekat(*arguments, "--log-format", "json")
     (only,) = ended.messages
 
@@ -293,8 +293,8 @@ def test_what_goes_wrong_in_json(cekat, arguments, error, code):
 
 
 @pytest.mark.once
-def test_a_hold_is_seen_in_json(cekat, served, monkeypatch):
-    """While it waits, JSON goes on saying so, and what for."""
+def test_a_pause_is_shown_in_json(cekat, served, monkeypatch):
+    """During a pause the JSON log repeats what the export is waiting for."""
     monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_LINES", 0.5)
     with served(150) as sandbox:
         pause = Fault.status(429, headers={"Retry-After": "3"})
@@ -308,7 +308,7 @@ def test_a_hold_is_seen_in_json(cekat, served, monkeypatch):
 
 
 def test_the_connections_are_as_many_as_the_requests(cekat, clients):
-    """``--concurrency`` is that of the client as well: 4 without it."""
+    """``--concurrency`` also sets that of the client. The default is 4."""
     cekat("export", "x.jsonl", *SIZE)
     cekat("export", "x.jsonl", *SIZE, "--concurrency", "32")
 
@@ -316,7 +316,7 @@ def test_the_connections_are_as_many_as_the_requests(cekat, clients):
 
 
 def test_standard_output_is_not_resumed_without_a_checkpoint(cekat, served):
-    """A stopped export to standard output begins anew, unless it has a checkpoint."""
+    """A stopped export to standard output starts over, unless it has a checkpoint."""
     for typed, code in (((), "begins anew"), (("--checkpoint", "kept"), "goes on")):
         with served(900, quota=Quota(per_day=4, headers=None)):
             stopped = cekat("export", "-", *FAST, "--account", "a", *typed)
@@ -329,11 +329,11 @@ def test_standard_output_is_not_resumed_without_a_checkpoint(cekat, served):
         assert (" in 2 runs\n" in ended.err) == (code == "goes on")
 
 
-# What a target may be replaced by
+# When a target may be replaced
 
 
 def test_a_filter_that_was_mistyped_does_not_empty_the_target(cekat, served, tmp_path):
-    """With other filters than before the command ends with 11, and says what to type."""
+    """With other filters than before the command ends with 11 and says what to type."""
     with served(250) as sandbox:
         cekat("export", "x.jsonl", *FAST)
         before = (tmp_path / "x.jsonl").read_bytes()
@@ -352,8 +352,8 @@ def test_a_filter_that_was_mistyped_does_not_empty_the_target(cekat, served, tmp
         )
 
 
-def test_nothing_does_not_replace_something(cekat, served, tmp_path):
-    """An empty result ends with 11; ``--allow-empty``, typed or set, lets it take the place."""
+def test_an_empty_result_does_not_replace_conversations(cekat, served, tmp_path):
+    """An empty result ends with 11. ``--allow-empty``, as an option or a setting, allows it."""
     with served(30) as sandbox:
         cekat("export", "x.jsonl", *FAST)
         for id_, _ in list(sandbox.records()):
@@ -372,7 +372,7 @@ def test_nothing_does_not_replace_something(cekat, served, tmp_path):
 
 
 def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
-    """Where old records cannot be kept the command says so, and where the new ones are."""
+    """If old records cannot be kept, the command says so and where the new ones are."""
     with served(250, inboxes=4) as sandbox:
         cekat("export", "x.jsonl", *FAST, "--by-inbox")
         with (tmp_path / "x.jsonl").open("ab") as file:
@@ -396,8 +396,8 @@ def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
 
 @pytest.mark.parametrize("target", ["-", "x.sqlite", "x.duckdb", "postgresql://h/d"])
 @pytest.mark.parametrize("option", ["--replace", "--allow-empty"])
-def test_what_is_not_replaced_has_no_option_for_it(cekat, target, option):
-    """Typed for a database or standard output, an option that has no use there is refused."""
+def test_options_for_replacing_need_a_target_that_is_replaced(cekat, target, option):
+    """For a database or standard output a typed option for replacing is refused."""
     ended = cekat("export", target, *SIZE, option)
 
     assert ended.code == ExitCode.USAGE
@@ -407,14 +407,14 @@ def test_what_is_not_replaced_has_no_option_for_it(cekat, target, option):
 
 
 def test_a_nightly_setting_is_ignored_where_it_has_no_use(cekat, tmp_path):
-    """A setting for all exports does not fail those for which it means nothing."""
+    """A setting that does not apply to a target is ignored."""
     (tmp_path / "cekat.toml").write_text("allow_empty = true\nwait = true\nshare = 0.5")
 
     assert cekat("export", "x.sqlite", *SIZE, "--rate-limit", "off").code == ExitCode.DONE
 
 
 def test_a_sandbox_is_the_same_the_day_after(cekat, tmp_path, holds):
-    """Another port each time is no other account: the same command goes on night after night."""
+    """A sandbox's port does not identify the account, so the same command works every night."""
     for typed in ((), (), ("--incremental",)):
         ended = cekat("export", "x.jsonl", *SIZE, *typed)
 
@@ -422,8 +422,8 @@ def test_a_sandbox_is_the_same_the_day_after(cekat, tmp_path, holds):
         assert holds(tmp_path / "x.jsonl", Sandbox(250))
 
 
-def test_a_sandbox_does_not_take_the_place_of_what_is_real(cekat, served, tmp_path):
-    """An export of an account is not replaced by made-up data, although nobody named either."""
+def test_sandbox_data_does_not_replace_a_real_export(cekat, served, tmp_path):
+    """Sandbox data does not replace an account's export, even if neither has a name."""
     with served(250, seed=7):
         cekat("export", "x.jsonl", *FAST)
     before = (tmp_path / "x.jsonl").read_bytes()
@@ -436,7 +436,7 @@ def test_a_sandbox_does_not_take_the_place_of_what_is_real(cekat, served, tmp_pa
 
 @pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",)])
 def test_an_unknown_status_is_reported_once(cekat, command):
-    """A status that may be mistyped gets a line with the nearest known one, and no more."""
+    """An unknown status is reported in one line with the nearest known one."""
     ended = cekat(*command, *SIZE, "--status", "Resolvd")
 
     assert ended.code == ExitCode.DONE
@@ -444,14 +444,14 @@ def test_an_unknown_status_is_reported_once(cekat, command):
     assert warned == ["cekat: unknown status 'Resolvd': did you mean 'resolved'?"]
 
 
-# What the numbers mean
+# The meaning of the numbers
 
 
 def test_what_is_left_counts_each_conversation_once(cekat, served):
-    """Of an account of 900 never more than 900 are left, however often some were fetched."""
+    """Conversations that were fetched again do not increase the number that remains."""
     typed = ("export", "x.jsonl", *FAST, "--concurrency", "1", "--log-format")
     with served(900) as sandbox:
-        # The business, a probe and nine pages; and then, under the same key, what has moved since.
+        # The business, a probe and nine pages. Then, under the same key, the changes since.
         for passes in (11, 4):
             sandbox.fail_next(*[Fault.ok()] * passes, *[Fault.status(401)] * 9)
             ended = cekat(*typed, "json")
@@ -469,7 +469,7 @@ def test_what_is_left_counts_each_conversation_once(cekat, served):
 
 
 def test_verbose_says_where_the_requests_went(cekat):
-    """What a newcomer need not know is in the log: pages, records, and those that came again."""
+    """``-v`` logs the numbers of pages, records and repeated records."""
     ended = cekat("export", "x.jsonl", *SIZE, "-v")
 
     assert re.search(

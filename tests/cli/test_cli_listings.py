@@ -1,4 +1,4 @@
-"""The listing commands: columns, JSON, one agent's conversations, local time."""
+"""The listing commands: columns, JSON, an agent's conversations, and local time."""
 
 import io
 import json
@@ -28,7 +28,7 @@ JAKARTA = timezone(timedelta(hours=7), "WIB")
 
 @pytest.fixture
 def _in_jakarta(monkeypatch):
-    """This machine is in Jakarta."""
+    """The time zone of this process is that of Jakarta."""
     if not hasattr(time, "tzset"):
         pytest.skip("no way to change the zone of this process")
     monkeypatch.setenv("TZ", "Asia/Jakarta")
@@ -46,7 +46,7 @@ def show(columns, *records, width=80):
 
 
 def handled(sandbox, **wanted):
-    """Return the lines of the conversations that are handled by someone."""
+    """Return the lines of the conversations that someone handles."""
     lines = [record + b"\n" for _, record in sandbox.records()]
     return [
         line
@@ -84,7 +84,7 @@ def test_a_narrow_terminal_shows_every_column(width):
     first = next(line for line in lines if "b8" in line)
 
     assert re.fullmatch(r"b8a2\S* +n{2,}… +h{2,}… +as\S+ +m*… +\d\d-\d\d( \d\d:\d\d)?", first)
-    # The id is wrapped, so that all of it is there.
+    # The id is wrapped, so that it is complete.
     assert "".join(line.partition(" ")[0] for line in lines[lines.index(first) :]) == "b8a2b8f8"
 
 
@@ -106,12 +106,12 @@ def test_a_conversation_as_people_see_it():
     assert re.split(" {2,}", rows[0]) == [
         "b8a2b8f8", "CS", "Ani", "assigned", "Halo kak", f"{now.astimezone(JAKARTA):%m-%d %H:%M}",
     ]  # fmt: skip
-    # The year is shown where the time of day says little.
+    # An old time has its year instead of the time of day.
     assert rows[1].split() == ["2", "2020-01-01"]
 
 
 def test_a_zone_with_summer_time_has_two_names(monkeypatch):
-    """The heading names each zone that a time of the column is in."""
+    """The heading names each zone of a time in the column."""
     if not hasattr(time, "tzset"):
         pytest.skip("no way to change the zone of this process")
     with monkeypatch.context() as patch:
@@ -136,7 +136,7 @@ def test_the_name_of_a_zone(name, shown):
 
 
 def test_a_time_at_the_end_of_the_calendar_is_left_out():
-    """A time that has no local time is an empty cell, and no error."""
+    """A time that has no local time is an empty cell and no error."""
     first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
     columns = parse_columns("short_id,created_at", "conversation")
 
@@ -144,7 +144,7 @@ def test_a_time_at_the_end_of_the_calendar_is_left_out():
 
 
 def test_every_field_of_the_table_is_a_column():
-    """The columns are those of an export's table, without the record itself, and a short id."""
+    """The columns are those of an export's table, without the raw record and with a short id."""
     names = get_column_names("conversation")
 
     assert {"short_id", *(one.name for one in COLUMNS)} - {"raw"} <= set(names)
@@ -153,7 +153,7 @@ def test_every_field_of_the_table_is_a_column():
 
 
 def test_short_names_of_columns():
-    """A heading of one word names its column; an id that was asked for is shown whole."""
+    """A one-word heading names its column. A requested id is shown completely."""
     short = parse_columns("id, Agent ,inbox,status,contact,phone,channel,at", "conversation")
     names = "id,handled-by-name,inbox_name,stage_status,contact_name,contact_phone,platform_type,"
     names += "last_message_at"
@@ -175,7 +175,7 @@ def test_short_names_of_columns():
 )
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_a_column_that_does_not_exist(cekat, command, columns, says):
-    """A wrong column is reported with the nearest one and the names of all."""
+    """The error about a wrong column has the nearest name and all names."""
     ended = cekat(command, "--sandbox", "--columns", columns)
 
     assert ended.code == ExitCode.USAGE
@@ -187,7 +187,7 @@ def test_a_column_that_does_not_exist(cekat, command, columns, says):
 
 @pytest.mark.parametrize("command, kind", [("conversations", "conversation"), ("inboxes", "inbox")])
 def test_help_lists_the_columns(cekat, command, kind):
-    """``--columns help`` prints a name on each line, all of which can be typed; it needs no key."""
+    """``--columns help`` prints one name per line, all of which are valid. It needs no key."""
     ended = cekat(command, "--columns", "help")
     names = ended.out.decode().splitlines()
 
@@ -198,7 +198,7 @@ def test_help_lists_the_columns(cekat, command, kind):
 
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_json_and_columns_exclude_each_other(cekat, command):
-    """``--json`` writes whole records, so that it has no columns."""
+    """``--json`` writes complete records, so that ``--columns`` is refused."""
     ended = cekat(command, "--sandbox", "--json", "--columns", "id")
 
     assert ended.code == ExitCode.USAGE
@@ -207,7 +207,7 @@ def test_json_and_columns_exclude_each_other(cekat, command):
 
 @pytest.mark.usefixtures("_in_jakarta")
 def test_columns_in_a_pipe_are_separated_by_tabs(cekat, served):
-    """In a pipe no value is cut, there is no heading, and times have their date and zone."""
+    """In a pipe no value is cut, there is no heading, and times have a date and a zone."""
     record = (
         rb'{"id":"b8a2b8f8-8a31","contact_name":"a\tb\nc\u001b[31m' + b"x" * 300 + b'",'
         b'"created_at":"2026-04-10T09:46:53+00:00","labels":[{"id":"1","name":"VIP"},{"id":"2"}],"notes":null},17'
@@ -234,7 +234,7 @@ def test_columns_in_a_pipe_are_separated_by_tabs(cekat, served):
     ],
 )
 def test_a_value_in_a_pipe_is_whole(text, printed):
-    """Nothing of a value is cut: only control characters and line breaks are blanks, one each."""
+    """A value is complete, except that each control character or line break becomes a space."""
     columns = parse_columns("id,contact", "conversation")
     line = listing_table.build_line(Conversation(id="1", contact_name=text), columns)
 
@@ -243,7 +243,7 @@ def test_a_value_in_a_pipe_is_whole(text, printed):
 
 @pytest.mark.parametrize("arguments", [("conversations", "--columns", "id"), ("export", "x.jsonl")])
 def test_the_event_of_a_malformed_record(cekat, served, arguments):
-    """In a log in JSON a malformed record is an event of that name."""
+    """In a JSON log a malformed record is an event of that name."""
     with served() as sandbox:
         sandbox.fail_next(*[Fault.raw(body=b'{"data":[17,{"id":"a"}]}')] * 3)
         ended = cekat(*arguments, "--log-format", "json")
@@ -253,7 +253,7 @@ def test_the_event_of_a_malformed_record(cekat, served, arguments):
 
 
 def test_columns_of_inboxes(cekat, served):
-    """``inboxes`` has the same options; a switch is shown as JSON shows it."""
+    """``inboxes`` has the same options. A boolean is shown as in JSON."""
     inbox = b'{"id":"1","name":"CS","flow_mode":true,"phone_number":"62811"}'
     with served() as sandbox:
         page = Fault.raw(body=b'{"data":[' + inbox + b"]}")
@@ -265,7 +265,7 @@ def test_columns_of_inboxes(cekat, served):
 
 @pytest.mark.parametrize("arguments", [("-n", "7"), ()])
 def test_columns_in_a_pipe_keep_to_the_number(cekat, served, arguments):
-    """``-n`` counts rows as it counts records, and requests no page more."""
+    """``-n`` counts rows like records, and no page beyond it is requested."""
     with served(250) as sandbox:
         ended = cekat("conversations", "--columns", "id", *arguments)
 
@@ -298,8 +298,8 @@ def test_columns_in_a_pipe_keep_to_the_number(cekat, served, arguments):
         ("ani", None, None, False),
     ],
 )
-def test_who_an_agent_is(cekat, served, typed, name, id_, matches):
-    """An agent is meant by the whole id, or by whole words of the name, in any case."""
+def test_an_agent_is_found(cekat, served, typed, name, id_, matches):
+    """An agent is found by the complete id, or by complete words of the name in any case."""
     record = {"id": "1", "handled_by_name": name, "handled_by_id": id_}
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=json.dumps({"data": [record]}).encode()))
@@ -310,7 +310,7 @@ def test_who_an_agent_is(cekat, served, typed, name, id_, matches):
 
 @pytest.mark.parametrize("maximum", [None, 3])
 def test_the_conversations_of_an_agent_in_a_pipe(cekat, served, maximum):
-    """``--agent`` filters what the API sent, byte for byte, and reads until ``-n`` are found."""
+    """``--agent`` filters the server's unchanged records and reads until ``-n`` are found."""
     with served(400) as sandbox:
         expected = handled(sandbox, handled_by_name="Bayu Nugroho", stage_status="assigned")
         arguments = ("--agent", "bayu nugroho", "--status", "assigned")
@@ -322,7 +322,7 @@ def test_the_conversations_of_an_agent_in_a_pipe(cekat, served, maximum):
 
 
 def test_a_malformed_record_is_no_agents(cekat, served):
-    """Nobody is known to handle a record that cannot be read."""
+    """A malformed record belongs to no agent."""
     body = b'{"data":[17,{"id":"a","handled_by_name":"Ani"}]}'
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=body))
@@ -344,7 +344,7 @@ def test_a_malformed_record_is_no_agents(cekat, served):
     ],
 )
 def test_a_line_when_nothing_matches(cekat, served, arguments, says):
-    """Without a match, standard output is empty and one line says what was looked for."""
+    """Without a match standard output is empty, and one line repeats the search."""
     with served(400) as sandbox:
         resolved = sandbox.count(None, "resolved")
         ended = cekat("conversations", *arguments)
@@ -358,7 +358,7 @@ def test_a_line_when_nothing_matches(cekat, served, arguments, says):
     [("conversations", "there is no conversation"), ("inboxes", "there is no inbox")],
 )
 def test_an_empty_account(cekat, served, command, says):
-    """An account without anything is reported in one line, for a program as JSON."""
+    """An empty account is reported in one line, as JSON for a program."""
     with served(0, inboxes=0):
         ended, logged = cekat(command), cekat(command, "--log-format", "json")
 
@@ -368,7 +368,7 @@ def test_an_empty_account(cekat, served, command, says):
 
 @pytest.mark.parametrize("arguments", [("--agent", ""), ("--agent", "a", "--agent", "b")])
 def test_wrong_agents(cekat, arguments):
-    """An empty agent and two agents are refused."""
+    """An empty agent or two agents are refused."""
     ended = cekat("conversations", "--sandbox", *arguments)
 
     assert ended.code == ExitCode.USAGE
@@ -380,7 +380,7 @@ def test_wrong_agents(cekat, arguments):
 
 @pytest.fixture
 def _on_a_terminal(monkeypatch):
-    """Standard output is taken for a terminal."""
+    """Standard output is treated as a terminal."""
     monkeypatch.setattr("cekat_async.cli.commands.listings.is_terminal", lambda: True)
 
 
@@ -389,20 +389,20 @@ def _on_a_terminal(monkeypatch):
     "arguments, rows, requests, says",
     [
         ((), 20, 1, "only the first 20 are shown. Use -n N for more, or a pipe for all"),
-        # One more than is shown has to be asked for.
+        # One more record than is shown has to be fetched.
         (
             ("-n", "100"),
             100,
             2,
             "only the first 100 are shown. Use -n N for more, or a pipe for all",
         ),
-        # A search asks for the next page while it looks at this one.
+        # A search prefetches the next page.
         (("--agent", "bayu", "-n", "3"), 3, 2, "3 found in 100 conversations. Use -n N for more"),
         (("--columns", "id", "-n", "150"), 150, 2, None),
     ],
 )
 def test_rows_and_requests_of_a_table(cekat, served, arguments, rows, requests, says):
-    """A table has as many rows as are wanted, and a line if there are more."""
+    """A table has the requested number of rows, and a line if there are more."""
     with served(150) as sandbox:
         ended = cekat("conversations", *arguments)
 
@@ -414,7 +414,7 @@ def test_rows_and_requests_of_a_table(cekat, served, arguments, rows, requests, 
 
 @pytest.mark.usefixtures("_on_a_terminal")
 def test_a_table_of_inboxes(cekat, served):
-    """The inboxes of an account are a table with whole ids."""
+    """The inboxes are a table with complete ids."""
     with served(5, inboxes=3) as sandbox:
         ended = cekat("inboxes")
 
@@ -426,7 +426,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a terminal as POSIX has i
 
 @pytest.fixture
 def terminal():
-    """The class of a command line on a terminal."""
+    """The class for a command line on a terminal."""
     pytest.importorskip("fcntl", reason="a terminal as POSIX has it")
     from support.terminal import Terminal  # noqa: PLC0415 - only where there are terminals
 
@@ -436,7 +436,7 @@ def terminal():
 @posix
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_json_on_a_terminal(terminal, command):
-    """``--json`` writes on a terminal what a pipe gets, and all of it."""
+    """``--json`` writes the same to a terminal as to a pipe."""
     code, text = terminal(command, "--sandbox", "--sandbox-size", "30", "--json").end()
     sandbox = Sandbox(30)
     records = sandbox.records() if command == "conversations" else sandbox.inbox_records()
@@ -448,7 +448,7 @@ def test_json_on_a_terminal(terminal, command):
 @posix
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_search_on_a_terminal(terminal, served, width):
-    """A search shows how much was read, ends at ``-n``, and leaves only the table."""
+    """A search shows how much it has read, ends at ``-n``, and leaves only the table."""
     with served(1000) as sandbox:
         expected = handled(sandbox, handled_by_name="Bayu Nugroho")
         arguments = ("--agent", "bayu", "-n", "9")
@@ -460,7 +460,7 @@ def test_a_search_on_a_terminal(terminal, served, width):
 
     assert code == 0
     assert len(expected) > 9 == len(rows)
-    # The moving line is there, and is removed before the table.
+    # The moving line exists, and is removed before the table.
     assert re.search(rb"(searching|[0-9]+ found in [0-9]+ conversations)[^:]*\x1b\[2K", shell.seen)
     assert cell_len(heading.rpartition("\r")[2]) <= width
     last = text.splitlines()[-1]
@@ -471,7 +471,7 @@ def test_a_search_on_a_terminal(terminal, served, width):
 
 @posix
 def test_a_search_to_the_end(terminal, served):
-    """A search that reached the end does not promise more."""
+    """A search that reached the end does not say that there is more."""
     with served(90):
         code, text = terminal("conversations", "--agent", "bayu", "-n", "89").end()
 
@@ -481,7 +481,7 @@ def test_a_search_to_the_end(terminal, served):
 
 @posix
 def test_a_search_that_fails_shows_what_it_found(terminal, served):
-    """If a search ends early, its table has what was found until then, and the error follows."""
+    """If a search fails, the table has the records found until then, and the error follows."""
     with served(1000) as sandbox:
         sandbox.fail_next(*[Fault.ok()] * 3, Fault.status(403))
         code, text = terminal("conversations", "--agent", "bayu", "-n", "500").end()
@@ -494,7 +494,7 @@ def test_a_search_that_fails_shows_what_it_found(terminal, served):
 
 @posix
 def test_nothing_matches_on_a_terminal(terminal, served):
-    """A table without rows is no table: one line says what was looked for."""
+    """Without a match one line repeats the search instead of a table."""
     with served(5):
         code, text = terminal("conversations", "--inbox", "x").end()
 

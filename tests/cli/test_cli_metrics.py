@@ -17,7 +17,7 @@ FAST = ("--rate-limit", "10000/60")
 
 
 def read_metrics(path):
-    """Return the values of a metrics file, by name and the labels that not all have."""
+    """Return the values of a metrics file by name and by labels that differ."""
     found = {}
     for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
         assert family.documentation
@@ -75,7 +75,7 @@ def test_lost_replies_and_catch_up_are_counted(cekat, served, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="symbolic links as POSIX has them")
 def test_no_other_file_is_written(tmp_path):
-    """The metrics are first written to a new file, never to one that a link leads to."""
+    """The metrics are written to a new file first, never through a link."""
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "m.prom.tmp").symlink_to("mine")
     MetricsFile(tmp_path / "m.prom", {}).write("metrics")
@@ -86,7 +86,7 @@ def test_no_other_file_is_written(tmp_path):
 
 
 def test_each_write_has_a_file_of_its_own(tmp_path, monkeypatch):
-    """Two writes at once, also of two processes, never share the file that they write first."""
+    """Two simultaneous writes, even of two processes, use different temporary files."""
     written = []
     replace = Path.replace
 
@@ -106,7 +106,7 @@ def test_each_write_has_a_file_of_its_own(tmp_path, monkeypatch):
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):
-    """If the file cannot be replaced, nothing is left in its folder."""
+    """If the file cannot be replaced, no temporary file is left in its folder."""
     (tmp_path / "m.prom").mkdir()
     with pytest.raises(OSError, match=r"m\.prom"):
         MetricsFile(tmp_path / "m.prom", {}).write("metrics")
@@ -116,7 +116,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
 def test_others_may_read_the_file(cekat, served, tmp_path):
-    """The file has the rights that the umask leaves: node_exporter is another user."""
+    """The file has the mode of the umask, because node_exporter is another user."""
     before = os.umask(0o022)
     try:
         with served(5):
@@ -129,7 +129,7 @@ def test_others_may_read_the_file(cekat, served, tmp_path):
 
 
 def test_a_failure_keeps_the_time_of_the_last_success(cekat, served, tmp_path):
-    """A run that fails has its exit code, and the file still says when one succeeded."""
+    """A failed run writes its exit code and keeps the time of the last success."""
     typed = ("export", "x.jsonl", *FAST, "--attempts", "1", "--metrics-file", "m.prom")
     with served(50) as sandbox:
         cekat(*typed)
@@ -144,13 +144,13 @@ def test_a_failure_keeps_the_time_of_the_last_success(cekat, served, tmp_path):
     assert found["last_success_timestamp_seconds"] == success
     assert found["requests", "500"] >= 1
     assert found["published_records"] == 0
-    # The file of another account's job would not be believed.
+    # The file of another account's job would be ignored.
     assert other.code == ExitCode.API_FAILED
     assert "last_success_timestamp_seconds" not in after
 
 
 def test_a_run_without_a_key_is_a_failure(cekat, served, tmp_path, monkeypatch):
-    """If there is no API key, the metrics have the exit code: an alert shall see it."""
+    """Without an API key the metrics have the exit code, so that an alert fires."""
     typed = ("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
     with served(5):
         cekat(*typed)
@@ -166,7 +166,7 @@ def test_a_run_without_a_key_is_a_failure(cekat, served, tmp_path, monkeypatch):
 
 
 def test_a_wrong_command_line_writes_no_metrics(cekat, served, tmp_path):
-    """A command line that is refused leaves the file as it is."""
+    """Wrong usage leaves the file unchanged."""
     with served(5):
         cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
         before = (tmp_path / "m.prom").read_bytes()
@@ -177,7 +177,7 @@ def test_a_wrong_command_line_writes_no_metrics(cekat, served, tmp_path):
 
 
 def test_a_partial_export_is_no_success(cekat, served, tmp_path):
-    """An export without some inboxes has code 10, and is no success."""
+    """An export that lacks an inbox has code 10 and is no success."""
     with served(50) as sandbox:
         sandbox.forbid(sandbox.inbox_ids[0])
         ended = cekat("export", "x.jsonl", *FAST, "--by-inbox", "--metrics-file", "m.prom")
@@ -189,7 +189,7 @@ def test_a_partial_export_is_no_success(cekat, served, tmp_path):
 
 
 def test_the_file_is_written_while_the_export_runs(cekat, served, tmp_path, monkeypatch):
-    """While it runs the file says so, with the counts so far, and keeps the last exit code."""
+    """During a run the file has the current counts and the last exit code."""
     monkeypatch.setattr(export_metrics, "_SECONDS_BETWEEN_WRITES", 0.0)
     seen = []
     write = export_metrics.MetricsFile.write
@@ -216,7 +216,7 @@ def test_the_file_is_written_while_the_export_runs(cekat, served, tmp_path, monk
 
 
 def test_a_cancelled_export(process, served, tmp_path):
-    """A job that is terminated says so in its metrics."""
+    """A job that is terminated writes its exit code."""
     with served(5000, latency=0.05) as sandbox:
         running = process("export", "x.jsonl", "--metrics-file", "m.prom")
         while len(sandbox.log.requests) < 3:
@@ -229,7 +229,7 @@ def test_a_cancelled_export(process, served, tmp_path):
 
 
 def test_an_overlapping_run_leaves_the_metrics_to_the_other(process, cekat, served, tmp_path):
-    """A run that is refused because another one writes the target writes no metrics."""
+    """A run that is refused because the target is in use writes no metrics."""
     typed = ("export", "x.jsonl", "--metrics-file", "m.prom")
     (tmp_path / "m.prom").write_text("before")
     with served(5000, latency=0.05) as sandbox:
@@ -247,8 +247,8 @@ def test_an_overlapping_run_leaves_the_metrics_to_the_other(process, cekat, serv
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_labels_tell_jobs_apart(cekat, served, tmp_path):
-    """All values have the target and the account's name as labels, with everything escaped."""
+def test_labels_distinguish_jobs(cekat, served, tmp_path):
+    """All values have the target and the account's name as escaped labels."""
     name = 'A "b" \\ c'
     with served(5):
         cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom", "--account", name)
@@ -274,7 +274,7 @@ def test_labels_tell_jobs_apart(cekat, served, tmp_path):
     ],
 )
 def test_a_path_that_cannot_work_is_refused_first(cekat, served, tmp_path, path, reason):
-    """Such a path is refused before anything is requested or written."""
+    """An impossible path is refused before any request or write."""
     with served(5) as sandbox:
         ended = cekat(*("export", "x.jsonl", "--checkpoint", "kept"), *FAST, "--metrics-file", path)
 
@@ -286,7 +286,7 @@ def test_a_path_that_cannot_work_is_refused_first(cekat, served, tmp_path, path,
 
 
 def test_no_file_of_a_folder_is_replaced(cekat, served, tmp_path):
-    """A file in the folder that an export writes is the export's, too."""
+    """A file in the target's folder is refused as well."""
     (tmp_path / "x.parquet").mkdir()
     with served(5) as sandbox:
         ended = cekat("export", "x.parquet/", *FAST, "--metrics-file", "x.parquet/m.prom")
@@ -298,7 +298,7 @@ def test_no_file_of_a_folder_is_replaced(cekat, served, tmp_path):
 
 @pytest.mark.parametrize("target, path", [("x.jsonl", "x.jsonl.prom"), ("-", "-.txt")])
 def test_a_path_that_is_named_like_the_target(cekat, served, tmp_path, target, path):
-    """A name that no file of the export has is taken."""
+    """A name that no file of the export has is accepted."""
     with served(5):
         ended = cekat("export", target, *FAST, f"--metrics-file={path}")
 
@@ -307,7 +307,7 @@ def test_a_path_that_is_named_like_the_target(cekat, served, tmp_path, target, p
 
 
 def test_a_folder_without_rights_is_refused_first(cekat, served, tmp_path, monkeypatch):
-    """A folder that this user cannot write is refused, too."""
+    """A folder that is not writable is refused as well."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     with served(5) as sandbox:
         ended = cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
@@ -318,7 +318,7 @@ def test_a_folder_without_rights_is_refused_first(cekat, served, tmp_path, monke
 
 
 def test_a_file_that_cannot_be_written_fails_no_export(cekat, served, tmp_path, monkeypatch):
-    """If the file cannot be written any more, the command warns once and the export is done."""
+    """If the file becomes unwritable, the command warns once and the export continues."""
 
     def fail(self, text):
         raise OSError(28, "No space left on device")
@@ -345,7 +345,7 @@ def test_the_file_may_be_set(cekat, served, tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_no_metrics_is_replaced(cekat, served, tmp_path):
-    """If the file held something else before, that is ignored."""
+    """Other content of the file is ignored and replaced."""
     (tmp_path / "m.prom").write_bytes(b"\xff not metrics\ncekat_export_last_exit_code x\n")
     with served(5):
         cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")

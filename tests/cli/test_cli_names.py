@@ -1,4 +1,4 @@
-"""Names that are not UTF-8, locales and logs that lack characters: a result, or one line."""
+"""Names that are not UTF-8, and locales and logs that lack characters."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def _key(monkeypatch):
 
 @pytest.mark.parametrize("suffix", [b".jsonl", b".sqlite"])
 def test_a_target_whose_name_is_not_utf_8(ran, cekat, tmp_path, suffix):
-    """An export to such a file is done; what is said of it can be printed, in JSON as well."""
+    """An export to such a file succeeds, and its name can be printed, also in JSON."""
     target = LATIN + suffix
     shown = rf"caf\xe9{suffix.decode()}"
     done = ran("export", target, *S)
@@ -40,7 +40,7 @@ def test_a_target_whose_name_is_not_utf_8(ran, cekat, tmp_path, suffix):
 
 
 def test_a_duckdb_file_whose_name_is_not_utf_8(cekat):
-    """DuckDB has no such files: that is said in one line, with the code for a wrong command."""
+    """DuckDB cannot open such a file. That is reported in one line, as wrong usage."""
     done = cekat("export", LATIN + b".duckdb", *S)
 
     assert done.code == ExitCode.USAGE
@@ -50,7 +50,7 @@ def test_a_duckdb_file_whose_name_is_not_utf_8(cekat):
 
 
 def test_a_stopped_export_to_such_a_name_is_resumed(ran, process, tmp_path):
-    """Its checkpoint is found again, in whatever locale the command is run again."""
+    """Its checkpoint is found in any locale."""
     slow = ("--sandbox", "--rate-limit", "20/60")
     running = process("export", "é.jsonl", *slow, bufsize=0)
     assert b"00 records" in running.stderr.readline()
@@ -65,7 +65,7 @@ def test_a_stopped_export_to_such_a_name_is_resumed(ran, process, tmp_path):
 
 @pytest.mark.parametrize("suffix", [b".parquet/", b".duckdb"])
 def test_a_name_that_the_locale_has_no_characters_for(ran, tmp_path, suffix):
-    """In an ASCII locale a file that was typed in UTF-8 is written under the very same name."""
+    """In an ASCII locale a file name that was typed in UTF-8 is used exactly."""
     target = "é".encode() + suffix
     done = ran("export", target, *S, "--log-format", "json", env=ASCII)
 
@@ -77,7 +77,7 @@ def test_a_name_that_the_locale_has_no_characters_for(ran, tmp_path, suffix):
 
 @pytest.mark.parametrize("key", ["target", "checkpoint", "api_key_file"])
 def test_a_name_in_the_settings_that_the_locale_cannot_write(ran, tmp_path, key):
-    """A name that comes as characters for which the locale has no bytes is told in one line."""
+    """A name in a file whose characters the locale cannot encode is reported in one line."""
     (tmp_path / "cekat.toml").write_text(f'{key} = "ü.jsonl"\n', encoding="utf-8")
     command = ("inboxes",) if key == "api_key_file" else ("export", *["x.jsonl"][key == "target" :])
     environment = {"CEKAT_API_KEY": ""} if key == "api_key_file" else {}
@@ -100,8 +100,8 @@ def test_a_name_in_the_settings_that_the_locale_cannot_write(ran, tmp_path, key)
         ([b"inboxes", b"--" + LATIN], 2, "No such option"),
     ],
 )
-def test_what_is_said_of_such_a_name(cekat, arguments, code, words):
-    """An error that names such a file is one line, which can be printed, and its own exit code."""
+def test_an_error_with_such_a_name(cekat, arguments, code, words):
+    """An error that names such a file is one printable line and has its own exit code."""
     done = cekat(*arguments)
 
     assert done.code == code
@@ -120,7 +120,7 @@ def test_what_is_said_of_such_a_name(cekat, arguments, code, words):
     ],
 )
 def test_text_that_is_not_utf_8(cekat, command, option):
-    """Text that is not UTF-8 is refused in one line, with the code for a wrong command."""
+    """Text that is not UTF-8 is reported in one line, as wrong usage."""
     done = cekat(*command, option, LATIN, *S)
 
     assert done.code == ExitCode.USAGE
@@ -129,7 +129,7 @@ def test_text_that_is_not_utf_8(cekat, command, option):
 
 @pytest.mark.parametrize("option", ["--account", "--table"])
 def test_text_in_an_ascii_locale(ran, option, tmp_path):
-    """Text that was typed in UTF-8 is that text, whatever the locale is."""
+    """Text that was typed in UTF-8 is read as such in any locale."""
     done = ran("export", "x.sqlite", option, "Ünal", *S, "--log-format", "json", env=ASCII)
 
     assert done.code == ExitCode.DONE
@@ -141,7 +141,7 @@ def test_text_in_an_ascii_locale(ran, option, tmp_path):
 
 
 def test_the_url_of_a_database_that_is_not_utf_8(cekat):
-    """Such a URL is told in one line, without the password in it."""
+    """Such a URL is reported in one line without its password."""
     done = cekat("export", b"postgresql://ada:S3cret@h/" + LATIN, *S)
 
     assert done.code == ExitCode.USAGE
@@ -154,7 +154,7 @@ def test_the_url_of_a_database_that_is_not_utf_8(cekat):
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
 def test_help_where_characters_are_lacking(ran, encoding):
-    """Help is shown in full, whatever standard output can be written."""
+    """The complete help is shown in any encoding of standard output."""
     done = ran("export", "--help", env={"PYTHONIOENCODING": encoding})
 
     assert done.code == ExitCode.DONE
@@ -164,7 +164,7 @@ def test_help_where_characters_are_lacking(ran, encoding):
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp437", "utf-8"][: 3 if EFFORT > 1 else 2])
 def test_a_log_in_json_is_json(ran, encoding):
-    """Each line of a log in JSON is JSON, whatever encoding standard error has."""
+    """Each line of a JSON log is JSON in any encoding of standard error."""
     name = "é 😀.jsonl"
     done = ran("export", name, *S, "--log-format", "json", env={"PYTHONIOENCODING": encoding})
 
@@ -173,14 +173,14 @@ def test_a_log_in_json_is_json(ran, encoding):
 
 
 def test_a_log_on_a_terminal_that_lacks_characters(ran):
-    """What is said of a name is printed as well as can be, and the export is done."""
+    """Unprintable characters of a name are replaced, and the export succeeds."""
     done = ran("export", "é.jsonl", *S, env={"PYTHONIOENCODING": "ascii"})
 
     assert done.code == ExitCode.DONE
     assert r"\xe9.jsonl: 120 conversations, complete" in done.err
 
 
-# No place for temporary files
+# No folder for temporary files
 
 
 NO_ROOM = """
@@ -192,7 +192,7 @@ sys.exit(run(sys.argv[1:]))
 
 
 def test_standard_output_without_a_folder_for_temporary_files(ran):
-    """Where no folder can be written, an export to it needs a checkpoint, and says so."""
+    """If no folder is writable, an export to standard output asks for ``--checkpoint``."""
     refused = ran("export", "-", *S, script=NO_ROOM)
     done = ran("export", "-", *S, "--checkpoint", "x.checkpoint", script=NO_ROOM)
 

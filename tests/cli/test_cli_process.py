@@ -1,4 +1,4 @@
-"""Where the process matters: signals, overlaps, pipes, full disks, the sandbox as a server."""
+"""Signals, overlapping runs, pipes, full disks, and the sandbox as a server."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has
 
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 
-# Of its fifty pages less than twenty come at once, and the others within minutes: whatever is sent
-# to it comes while it is under way.
+# Fewer than twenty of its fifty pages arrive immediately, and the others take minutes. So any
+# signal arrives during the export.
 SLOW = ("--sandbox", "--rate-limit", "20/60")
 AGAIN = ("--sandbox", "--sandbox-size", "100", "--checkpoint", "other")
 
@@ -40,8 +40,8 @@ AGAIN = ("--sandbox", "--sandbox-size", "100", "--checkpoint", "other")
     indirect=["loop"],
 )
 def test_an_export_that_is_stopped(process, tmp_path, loop, sent, code, word):
-    """Ctrl-C and SIGTERM end an export within seconds: no target, and a word on how to go on."""
-    # Unbuffered: what was read beyond the first line would be missing in the end.
+    """Ctrl-C and SIGTERM end an export in seconds, without a target, and it says how to resume."""
+    # Unbuffered, because otherwise bytes after the first line would be lost.
     running = process("export", "x.jsonl", *SLOW, bufsize=0)
     assert b"00 records" in running.stderr.readline()
     running.send_signal(sent)
@@ -60,7 +60,7 @@ def test_an_export_that_is_stopped(process, tmp_path, loop, sent, code, word):
 @pytest.mark.once
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_export_is_resumed(process, cekat, tmp_path, holds, sent):
-    """The same command goes on where a stopped one stood, and ends like one that never was."""
+    """The same command resumes a stopped export, to the result of an uninterrupted one."""
     size = ("--sandbox", "--sandbox-size", "3000")
     running = process("export", "x.jsonl", *size, "--rate-limit", "20/60", bufsize=0)
     assert b"00 records" in running.stderr.readline()
@@ -70,7 +70,7 @@ def test_a_stopped_export_is_resumed(process, cekat, tmp_path, holds, sent):
     progress = ended.err.splitlines()[0]
 
     assert ended.code == ExitCode.DONE
-    assert int(progress.split()[0].replace(",", "")) >= 100  # it says what there is already
+    assert int(progress.split()[0].replace(",", "")) >= 100  # it reports how much is stored
     assert " in 2 runs\n" in ended.err
     assert holds(tmp_path / "x.jsonl", Sandbox(3000))
     assert not (tmp_path / "x.jsonl.checkpoint").exists()
@@ -79,7 +79,10 @@ def test_a_stopped_export_is_resumed(process, cekat, tmp_path, holds, sent):
 @pytest.mark.once
 @pytest.mark.parametrize("target", ["x.jsonl", "x.csv", "x.sqlite"])
 def test_an_export_that_is_stopped_while_it_publishes(process, cekat, tmp_path, target):
-    """Stopped in the middle of writing the target it leaves at once, without one, and goes on."""
+    """A stop while it publishes ends the export immediately, without a target.
+
+    It can be resumed.
+    """
     size = ("--sandbox", "--sandbox-size", "2000", "--rate-limit", "off")
     running = process("export", target, *size, script=SLOW_PUBLISHING, bufsize=0)
     assert running.stdout.readline() == b"now\n"
@@ -114,7 +117,7 @@ sys.exit(run(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(
-    "loop, sent, moment",  # each with each of another kind
+    "loop, sent, moment",  # each with one of another kind
     [
         ("uvloop", signal.SIGINT, "publishing"),
         ("uvloop", signal.SIGTERM, "closing"),
@@ -124,11 +127,11 @@ sys.exit(run(sys.argv[1:]))
     indirect=["loop"],
 )
 def test_an_export_that_is_stopped_too_late(process, tmp_path, loop, sent, moment):
-    """Stopped while the target takes its name, or later, an export is done and says so."""
+    """An export that is stopped during the final rename or later succeeds and says so."""
     running = process(env={"MOMENT": moment}, script=STOPPED_LATE, bufsize=0)
     assert running.stdout.readline() == b"now\n"
     running.send_signal(sent)
-    # The thread goes on when the event loop has had the signal for a while.
+    # The thread continues some time after the event loop has received the signal.
     _, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.DONE
@@ -166,7 +169,7 @@ sys.exit(run(["export", "x.jsonl", "--sandbox", "--sandbox-size", "250"]))
 
 @pytest.mark.parametrize("arguments", [(), ("-v",)])
 def test_a_log_whose_reader_goes_away(process, tmp_path, holds, arguments):
-    """An export goes on, and is done, when whoever read its log has read enough."""
+    """An export continues to the end if the reader of its log goes away."""
     running = process(*arguments, "export", "x.jsonl", "--sandbox", "--sandbox-size", "800")
     running.stderr.readline()
     running.stderr.close()
@@ -188,7 +191,7 @@ def test_a_log_whose_reader_goes_away(process, tmp_path, holds, arguments):
     ],
 )
 def test_a_log_on_a_full_disk(ran, arguments, code):
-    """What cannot be said changes neither what is done nor the exit code."""
+    """If a message cannot be written, the work and the exit code stay the same."""
     if "--sandbox" in arguments:
         arguments += ("--sandbox-size", "250")
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
@@ -208,7 +211,7 @@ DIAGNOSIS = ("doctor",)
     ],
 )
 def test_closed_from_the_beginning(process, command, descriptor):
-    """With no standard output a listing fails in one line; without the other two nothing does."""
+    """Without standard output a listing fails in one line. The other two streams are not needed."""
     started = f'exec "$0" -m cekat_async "$@" {descriptor}>&-'
     shell = ["sh", "-c", started, sys.executable, *command, "--sandbox", "--sandbox-size", "50"]
     done = subprocess.run(shell, capture_output=True, check=False)
@@ -225,7 +228,7 @@ def test_closed_from_the_beginning(process, command, descriptor):
 
 @pytest.mark.usefixtures("loop")
 def test_a_listing_that_is_stopped(process):
-    """Ctrl-C ends a listing with one line and the code that shells know."""
+    """Ctrl-C ends a listing with one line and the code of shells for it."""
     running = process("conversations", *SLOW)
     running.stdout.readline()
     running.send_signal(signal.SIGINT)
@@ -239,7 +242,7 @@ def test_a_listing_that_is_stopped(process):
     "command", [("conversations", "--sandbox"), ("sandbox",), ("export", "--help")]
 )
 def test_a_reader_that_goes_away(process, command):
-    """``cekat … | head -1`` ends without a word."""
+    """``cekat … | head -1`` ends without a message."""
     running = process(*command, env={"PYTHONUNBUFFERED": "1"})
     running.stdout.readline()
     running.stdout.close()
@@ -252,7 +255,7 @@ def test_a_reader_that_goes_away(process, command):
 
 
 def test_an_export_into_a_pipe(ran):
-    """``cekat export -`` brings data alone on standard output."""
+    """``cekat export -`` writes nothing but data to standard output."""
     ended = ran("export", "-", "--sandbox", "--sandbox-size", "250")
 
     assert ended.code == ExitCode.DONE
@@ -262,7 +265,7 @@ def test_an_export_into_a_pipe(ran):
 
 
 def test_a_reader_of_an_export_that_goes_away(process):
-    """``cekat export - | head -1`` ends with the code of a closed pipe, and says what is kept."""
+    """``cekat export - | head -1`` ends with the code of a closed pipe and says what is stored."""
     running = process("export", "-", *SLOW[:1])
     running.stdout.close()
     _, err = running.communicate(timeout=300)
@@ -283,7 +286,7 @@ def test_a_reader_of_an_export_that_goes_away(process):
     ],
 )
 def test_standard_output_on_a_full_disk(ran, command, says):
-    """``cekat … > file`` on a full disk fails in one line, with the code of a failed target."""
+    """``cekat … > file`` on a full disk fails in one line with the code of a failed target."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         ended = ran(*command, "--sandbox", "--sandbox-size", "250", stdout=full)
     lines = [line for line in ended.err.splitlines() if line.startswith("cekat: ")]
@@ -295,7 +298,7 @@ def test_standard_output_on_a_full_disk(ran, command, says):
 
 @pytest.fixture
 def sandbox(process):
-    """A sandbox that the command line runs, and what it has printed."""
+    """A sandbox run by the command line, and its output."""
     running = process("sandbox", "--conversations", "42", env={"PYTHONUNBUFFERED": "1"})
     banner = []
     while not (banner and "curl" in banner[-1]):
@@ -307,7 +310,7 @@ def sandbox(process):
 @pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_sandbox_ends_well(sandbox, sent):
-    """Ctrl-C is how a sandbox ends, and no failure."""
+    """Ctrl-C ends a sandbox with success."""
     running, _ = sandbox
     running.send_signal(sent)
     _, err = running.communicate(timeout=300)
@@ -316,8 +319,8 @@ def test_a_sandbox_ends_well(sandbox, sent):
     assert err == b"cekat: the sandbox has stopped\n"
 
 
-def test_what_a_sandbox_prints_works(sandbox, ran):
-    """The lines that a sandbox prints can be pasted: the variables, and the curl line."""
+def test_the_lines_of_a_sandbox_can_be_pasted(sandbox, ran):
+    """The printed variables and the curl line work when pasted."""
     _, banner = sandbox
     variables = dict(re.findall(r"export (\w+)=(\S+)", banner))
     listing = ran("conversations", env=variables)
@@ -329,7 +332,7 @@ def test_what_a_sandbox_prints_works(sandbox, ran):
 
 
 def _answer_to(curl):
-    """Run a curl line; where there is no curl, ask what it would ask."""
+    """Run a curl line. Without curl, send the same request."""
     if shutil.which("curl"):
         return subprocess.run([*shlex.split(curl), "-sf"], capture_output=True, check=True).stdout
     _, _, header, url = shlex.split(curl)
@@ -340,7 +343,7 @@ def _answer_to(curl):
 
 
 def test_the_installed_script_is_the_same(ran):
-    """The ``cekat`` script, where it is installed, is the same program."""
+    """The installed ``cekat`` script is the same program."""
     script = Path(sys.executable).with_name("cekat")
     if not script.exists():
         pytest.skip("not installed as a script")
@@ -351,9 +354,9 @@ def test_the_installed_script_is_the_same(ran):
 
 @pytest.mark.parametrize("target", ["x.jsonl", "x.parquet/", "x.sqlite", "x.duckdb"])
 def test_an_overlapping_run(process, cekat, tmp_path, target):
-    """While one export runs another one, with its own checkpoint, ends with 12 and changes nothing.
+    """A second export with another checkpoint ends with 12 and changes nothing.
 
-    When the first one was killed, the next is not refused any more.
+    After the first one was killed the next one is not refused.
     """
     running = process("export", target, *SLOW, bufsize=0)
     assert b"00 records" in running.stderr.readline()
@@ -361,7 +364,8 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
         ended = cekat("export", target, *AGAIN)
         assert ended.code == ExitCode.TARGET_BUSY == 12
         assert ended.complaint == (
-            f"cekat: another export is writing {target}: run this one again when that one has ended"
+            f"cekat: another export is writing {target}. Run this export again when that one has "
+            "finished"
         )
         assert running.poll() is None
     ended = cekat("export", target, *AGAIN, "--log-format", "json")
@@ -376,7 +380,7 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
 
 
 def test_the_same_command_twice(process, cekat):
-    """The same command at once, with the same checkpoint, ends with 12 as well."""
+    """The same command with the same checkpoint at the same time ends with 12 as well."""
     running = process("export", "x.jsonl", *SLOW, bufsize=0)
     assert b"00 records" in running.stderr.readline()
 

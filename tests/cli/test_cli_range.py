@@ -19,7 +19,7 @@ def list_active(sandbox, since, until):
 
 
 def test_conversations_of_a_range(cekat, served):
-    """A pipe gets the conversations of the range, and few requests are sent for it."""
+    """A pipe gets the conversations of the range, with few requests."""
     since, until = LATEST - timedelta(hours=20), LATEST - timedelta(hours=10)
     with served(3000) as sandbox:
         ended = cekat("conversations", "--since", str(since), "--until", until.isoformat())
@@ -34,7 +34,7 @@ def test_conversations_of_a_range(cekat, served):
 
 
 def test_few_conversations_until_a_time(cekat, served):
-    """The pages to be skipped are large ones, however few conversations are wanted."""
+    """The skipped pages are large, even if few conversations are requested."""
     with served(3000) as sandbox:
         ended = cekat("conversations", "--until", str(LATEST - timedelta(days=2)), "-n", "2")
         requests = len(sandbox.log.requests)
@@ -95,8 +95,8 @@ def test_a_nightly_setting(cekat, served, tmp_path, monkeypatch):
         (("--since", "1d", "--until", "3d"), "since must be before until"),
     ],
 )
-def test_what_is_no_range(cekat, command, options, reason):
-    """The message says how to write one; nothing is requested."""
+def test_wrong_ranges(cekat, command, options, reason):
+    """The error says how to write a range, and nothing is requested."""
     ended = cekat(*command, "--sandbox", *options)
 
     assert ended.code == ExitCode.USAGE

@@ -1,4 +1,4 @@
-"""Settings: from options, the environment and a file with profiles; and where the key is."""
+"""Settings from options, the environment and a file with profiles, and the source of the key."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def key_file(tmp_path):
-    """A function that writes a key into a file of its own."""
+    """A function that writes a key into a file."""
 
     def key_file(key, mode=0o600, name="key"):
         path = tmp_path / name
@@ -45,7 +45,7 @@ def key_file(tmp_path):
 def test_precedence_of_sources(
     cekat, clients, monkeypatch, settings, option, variable, profile, wins
 ):
-    """An option outdoes the environment, that the profile, and that the file's defaults."""
+    """Options override the environment, then the profile, then the file's defaults."""
     own = "" if profile is None else f"attempts = {profile}"
     settings(f"attempts = 6\n[profiles.acme]\n{own}\n")
     if variable:
@@ -58,7 +58,7 @@ def test_precedence_of_sources(
     assert options["retry"].attempts == wins
 
 
-def test_an_export_may_stand_in_the_file_as_a_whole(cekat, served, clients, settings, tmp_path):
+def test_the_file_can_have_a_whole_export(cekat, served, clients, settings, tmp_path):
     """With a target in the settings ``cekat export`` needs no argument."""
     settings(
         """
@@ -94,8 +94,8 @@ def test_an_export_may_stand_in_the_file_as_a_whole(cekat, served, clients, sett
     assert (tmp_path / "out.sqlite").exists()
 
 
-def test_the_environment_alone_can_say_all(cekat, served, monkeypatch, tmp_path):
-    """Each setting has a variable: what it is called, in capitals, behind CEKAT_."""
+def test_every_setting_has_a_variable(cekat, served, monkeypatch, tmp_path):
+    """Each setting has a variable: its name in capitals after CEKAT_."""
     for name, value in {
         "TARGET": "out.csv",
         "INBOX": "a b",
@@ -115,7 +115,7 @@ def test_the_environment_alone_can_say_all(cekat, served, monkeypatch, tmp_path)
 
 
 def test_a_sandbox_takes_nothing_of_what_is_real(cekat, settings, tmp_path):
-    """Neither target nor account of the settings are for a sandbox's made-up conversations."""
+    """The target and account of the settings do not apply to a sandbox."""
     settings('target = "real.jsonl"\naccount = "Acme"')
     refused = cekat("export", "--sandbox")
     ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "9")
@@ -133,7 +133,7 @@ def test_a_sandbox_takes_nothing_of_what_is_real(cekat, settings, tmp_path):
     [((), [], True), (("--inbox", "a"), ["a"], False), (("--no-by-inbox",), [], False)],
 )
 def test_what_is_typed_sets_the_other_filter_aside(cekat, settings, typed, inboxes, by_inbox):
-    """``--inbox`` and ``--by-inbox`` exclude each other: the one that was typed counts."""
+    """``--inbox`` and ``--by-inbox`` exclude each other, and a typed one overrides a setting."""
     settings("by-inbox = true")
     ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "9", *typed)
 
@@ -144,7 +144,7 @@ def test_what_is_typed_sets_the_other_filter_aside(cekat, settings, typed, inbox
 
 
 def test_where_the_file_is_looked_for(cekat, settings, monkeypatch, clients, tmp_path_factory):
-    """``--config``, ``CEKAT_CONFIG``, the current folder, the person's own: the first counts."""
+    """The file is the first of ``--config``, ``CEKAT_CONFIG``, the folder and the user's."""
     own = tmp_path_factory.mktemp("own")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(own))
     (own / "cekat").mkdir()
@@ -163,7 +163,7 @@ def test_where_the_file_is_looked_for(cekat, settings, monkeypatch, clients, tmp
 
 
 def test_the_profile_may_be_named_in_the_environment(cekat, settings, monkeypatch, clients):
-    """``CEKAT_PROFILE`` chooses the profile, and ``--profile`` comes before it."""
+    """``CEKAT_PROFILE`` selects the profile, and ``--profile`` overrides it."""
     settings("[profiles.a]\nattempts = 2\n[profiles.b]\nattempts = 3")
     monkeypatch.setenv("CEKAT_PROFILE", "a")
     cekat("inboxes", "--sandbox")
@@ -173,7 +173,7 @@ def test_the_profile_may_be_named_in_the_environment(cekat, settings, monkeypatc
 
 
 def test_filters_of_the_file_are_the_exports(cekat, settings):
-    """``cekat conversations`` shows the account as it is, whatever an export is to hold."""
+    """``cekat conversations`` ignores the filters of the file, which are for exports."""
     settings('inbox = ["a", "b"]\nstatus = "resolved"\ntarget = "x.jsonl"')
     ended = cekat("conversations", "--sandbox", "--sandbox-size", "9")
 
@@ -209,7 +209,7 @@ def test_filters_of_the_file_are_the_exports(cekat, settings):
     ],
 )
 def test_what_is_wrong_in_the_file_is_reported_in_one_line(cekat, settings, text, says):
-    """File, key and what to write: in one line, with exit code 2, before anything is done."""
+    """The error has the file, the key and what to write. It ends with code 2 before any work."""
     settings(text)
     ended = cekat("export", "x.jsonl", "--sandbox")
 
@@ -247,7 +247,7 @@ def test_missing_settings(cekat, settings, arguments, says):
     "way", ["--api-key-file", "CEKAT_API_KEY_FILE", "api_key_file", "api_key_env", "home"]
 )
 def test_where_the_key_may_be(cekat, served, monkeypatch, settings, key_file, clients, way):
-    """The key may be in a file or a variable, which an option, a variable or a profile names."""
+    """The key may be in a file or a variable, named by an option, a variable or a profile."""
     with served(5, api_key=KEY) as sandbox:
         monkeypatch.delenv("CEKAT_API_KEY")
         typed, profile = [], ""
@@ -273,7 +273,7 @@ def test_where_the_key_may_be(cekat, served, monkeypatch, settings, key_file, cl
 @posix
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
 def test_a_key_file_that_others_may_read(cekat, key_file, mode):
-    """A key that other users may read is refused, with what to do."""
+    """A key file that other users can read is refused, with advice."""
     path = key_file(KEY, mode)
     ended = cekat("inboxes", "--api-key-file", str(path))
 
@@ -307,7 +307,7 @@ def test_a_key_file_that_others_may_read(cekat, key_file, mode):
 def test_without_a_usable_key(
     cekat, settings, key_file, monkeypatch, command, text, environment, typed, says
 ):
-    """A command without a key says in one line where it belongs; of two keys it guesses none."""
+    """Without a key a command says where to put it. With two keys it does not guess."""
     settings(text)
     key_file("\nsecond", name="empty")
     key_file("k\u00e9y", name="strange")
@@ -329,7 +329,7 @@ def test_without_a_usable_key(
     ],
 )
 def test_which_of_two_keys(cekat, served, monkeypatch, settings, clients, typed, profile, used):
-    """The environment's key outdoes the file's, but not that of a profile that was asked for."""
+    """The environment's key overrides the file's, except that of a requested profile."""
     with served(5):
         settings(f'api_key_env = "DEFAULT"\n[profiles.acme]\n{profile}')
         monkeypatch.setenv("CEKAT_API_KEY", "usual")
@@ -340,7 +340,7 @@ def test_which_of_two_keys(cekat, served, monkeypatch, settings, clients, typed,
 
 
 def test_a_wrong_key_is_reported_for_where_it_is_from(cekat, served, key_file):
-    """Whoever has to correct a key is told where it stands."""
+    """The error about a wrong key names its source."""
     with served(5):
         path = key_file(KEY)
         ended = cekat("inboxes", "--api-key-file", str(path))
@@ -349,8 +349,8 @@ def test_a_wrong_key_is_reported_for_where_it_is_from(cekat, served, key_file):
     assert ended.complaint.endswith(f": check the key in {path}")
 
 
-def test_a_file_that_only_lies_there_sends_no_key_elsewhere(cekat, settings, monkeypatch):
-    """The key goes to another host for a file that somebody named, not for one that lay there."""
+def test_a_file_that_was_not_named_does_not_redirect_the_key(cekat, settings, monkeypatch):
+    """Only a named file, and not one found in the folder, can send the key to another host."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     settings('base_url = "https://nowhere.invalid"\nattempts = 1')
     found, named = cekat("inboxes"), cekat("inboxes", "--config", "cekat.toml")
@@ -361,7 +361,7 @@ def test_a_file_that_only_lies_there_sends_no_key_elsewhere(cekat, settings, mon
 
 
 def test_the_share_can_be_set_in_the_environment(cekat, clients, monkeypatch):
-    """``CEKAT_SHARE`` is the share of each command; a typed one overrides it."""
+    """``CEKAT_SHARE`` sets the share of each command, and a typed one overrides it."""
     monkeypatch.setenv("CEKAT_SHARE", "0.5")
     for typed in ((), ("--share", "1")):
         assert cekat("inboxes", "--sandbox", *typed).code == 0
@@ -370,7 +370,7 @@ def test_the_share_can_be_set_in_the_environment(cekat, clients, monkeypatch):
 
 
 def test_what_is_wrong_in_the_environment_is_reported_for_its_variable(cekat, monkeypatch):
-    """A wrong value of a variable is told with the variable's name."""
+    """The error about a wrong value names its variable."""
     monkeypatch.setenv("CEKAT_CONCURRENCY", "many")
     ended = cekat("export", "x.jsonl", "--sandbox")
 
@@ -379,8 +379,8 @@ def test_what_is_wrong_in_the_environment_is_reported_for_its_variable(cekat, mo
 
 
 @posix
-def test_the_place_of_a_checkpoint_that_has_none(monkeypatch, tmp_path):
-    """A database's checkpoint has a readable name without a password, in a folder of one's own."""
+def test_the_default_checkpoint_of_a_database(monkeypatch, tmp_path):
+    """A database's checkpoint is in the user's folder, under a readable name without a password."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     path = get_checkpoint_path(
         "postgresql://ada@db.example:5432/crm, table public.talks", ".checkpoint"
@@ -397,7 +397,7 @@ def test_the_place_of_a_checkpoint_that_has_none(monkeypatch, tmp_path):
 
 
 def test_a_place_that_cannot_be_made(cekat, monkeypatch, tmp_path):
-    """Where no checkpoint can be kept, one is told to name a place."""
+    """If no folder for checkpoints can be created, the error asks for ``--checkpoint``."""
     pytest.importorskip("psycopg")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))

@@ -1,4 +1,4 @@
-"""How a command begins: at once where nothing is to be done, and on the faster event loop."""
+"""Starting a command: imports, and the event loop."""
 
 import asyncio
 import sys
@@ -7,10 +7,10 @@ import pytest
 
 from cekat_async.cli import ExitCode
 
-# What the event loop is taken from.
+# modules of the event loop
 LIBRARY = "winloop" if sys.platform == "win32" else "uvloop"
 
-# What a command is at work with: the network, the screen, databases, an event loop.
+# The modules of a running command: network, terminal, databases, event loop.
 AT_WORK = {
     "aiohttp",
     "asyncio",
@@ -70,7 +70,7 @@ def test_help_and_usage_errors_are_fast(ran, arguments, code, unused):
 
 
 def test_commands_run_on_uvloop(cekat):
-    """Where uvloop is installed commands run on it, and ``-v`` says so."""
+    """If uvloop is installed, commands use it, and ``-v`` says so."""
     pytest.importorskip(LIBRARY)
     ended = cekat("-v", "inboxes", "--sandbox", "--sandbox-size", "0")
 
@@ -79,7 +79,7 @@ def test_commands_run_on_uvloop(cekat):
 
 
 def test_commands_run_without_uvloop(cekat, monkeypatch):
-    """Where it is not installed they run on asyncio's own event loop, and say no word of it."""
+    """Without uvloop commands use asyncio's event loop, without a message."""
     monkeypatch.setitem(sys.modules, LIBRARY, None)
     verbose, silent = (cekat(*v, "inboxes", "--sandbox") for v in (("-v",), ()))
 
@@ -98,7 +98,7 @@ def test_commands_run_without_uvloop(cekat, monkeypatch):
     ],
 )
 def test_a_broken_uvloop_is_reported(cekat, monkeypatch, tmp_path, module, reason):
-    """An event loop that fails to load is reported in one line, and the command runs."""
+    """If uvloop is installed but broken, the command warns in one line and continues."""
     (tmp_path / f"{LIBRARY}.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, LIBRARY, raising=False)
@@ -113,7 +113,7 @@ def test_a_broken_uvloop_is_reported(cekat, monkeypatch, tmp_path, module, reaso
 
 
 def test_a_command_leaves_other_loops_alone(cekat):
-    """Who runs a command inside of a program finds the event loops there as they were."""
+    """A command that runs inside a program does not change the program's event loops."""
     assert cekat("inboxes", "--sandbox").code == ExitCode.DONE
     with asyncio.Runner() as runner:
         assert type(runner.get_loop()).__module__.startswith("asyncio.")
@@ -136,6 +136,6 @@ print(asyncio.run(main()), "uvloop" in sys.modules or "winloop" in sys.modules)
 
 
 def test_the_library_leaves_the_loop_alone(ran, tmp_path):
-    """In Python the event loop is the caller's: the package neither chooses nor imports one."""
+    """In Python the caller chooses the event loop, and the package imports none."""
     assert ran(script=AS_A_LIBRARY).out == b"asyncio False\n"
     assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == 5

@@ -1,4 +1,4 @@
-"""What a person sees on a terminal of 80 columns."""
+"""The output on a terminal of 80 columns."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ from support.terminal import ESCAPES, Terminal
 
 
 def test_conversations_are_a_table(served):
-    """On a terminal ``conversations`` is a table in which every column can be read."""
+    """On a terminal ``conversations`` prints a table with readable columns."""
     with served(50):
         code, text = Terminal("conversations", env={"TZ": "Asia/Jakarta"}).end()
     heading, *rows, rest = text.splitlines()
@@ -45,7 +45,7 @@ def test_conversations_are_a_table(served):
 
 
 def test_a_table_of_all_there_are(served):
-    """A table that has all says nothing of more, and costs one request."""
+    """A complete table does not mention more conversations, and costs one request."""
     with served(5) as sandbox:
         code, text = Terminal("conversations", "-n", "5").end()
 
@@ -55,7 +55,7 @@ def test_a_table_of_all_there_are(served):
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp437", "utf-8"])
 def test_a_table_on_a_terminal_that_lacks_characters(encoding):
-    """A table has its rows and its columns; what the terminal lacks is a question mark."""
+    """The table keeps its rows and columns. Missing characters become question marks."""
     environment = {"PYTHONIOENCODING": encoding, "TZ": "UTC"}
     terminal = Terminal("conversations", "--sandbox", env=environment)
     code, text = terminal.end(encoding)
@@ -70,7 +70,7 @@ def test_a_table_on_a_terminal_that_lacks_characters(encoding):
 
 
 def test_inboxes_are_a_table():
-    """On a terminal ``inboxes`` is a table, with ids that are whole."""
+    """On a terminal ``inboxes`` prints a table with complete ids."""
     code, text = Terminal("inboxes", "--sandbox").end()
     heading, *rows = text.splitlines()
 
@@ -90,8 +90,8 @@ STRANGE = (
 )
 
 
-def test_what_strangers_wrote_does_no_harm_to_a_table(served):
-    """Markup, escapes, line breaks, emoji and endless names are shown as text, one line each."""
+def test_texts_of_strangers_do_not_break_a_table(served):
+    """Markup, escapes, line breaks, emoji and long names are shown as text on one line."""
     records = b",".join(b'{"contact_name":"' + strange + b'"}' for strange in STRANGE)
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[' + records + b"]}"))
@@ -118,7 +118,7 @@ CONTROLS = "\x7f\x80\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069"
 
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_json_on_a_terminal_does_not_control_it(served, cekat, command):
-    """A terminal gets escapes for what would control it, with the same value; a pipe gets all."""
+    """On a terminal control characters are escaped in the JSON. A pipe gets them unchanged."""
     others = "\xa0\xe9\u200d\u2029\u2065 👨‍👩‍👧"
     record = json.dumps({"id": "1", "name": CONTROLS + others}, ensure_ascii=False).encode()
     pages = [Fault.raw(body=b'{"data":[' + one + b"]}") for one in (record, b"")]
@@ -137,7 +137,7 @@ def test_json_on_a_terminal_does_not_control_it(served, cekat, command):
 
 
 def test_malformed_records_are_reported_and_not_shown(served):
-    """A table has no place for odd records: each is told in a line, as text and nothing more."""
+    """A malformed record is reported in one line of plain text instead of a row."""
     odd = rb'{"data":[{"id":"\u001b[31m\n[b]","a":NaN},{"id":"a","inbox_name":"Budi"}]}'
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=odd))
@@ -151,7 +151,7 @@ def test_malformed_records_are_reported_and_not_shown(served):
 
 
 def test_an_export_shows_a_moving_line():
-    """On a terminal the progress is one line that moves, and gives way to the summary."""
+    """On a terminal the progress is one moving line, which the summary replaces."""
     arguments = ("--sandbox", "--sandbox-size", "1500", "--rate-limit", "300/30")
     terminal = Terminal("export", "x.jsonl", *arguments)
     code, text = terminal.end()
@@ -164,7 +164,7 @@ def test_an_export_shows_a_moving_line():
 
 
 def test_an_export_on_a_terminal_that_cannot_move(served):
-    """A terminal without a movable cursor gets plain lines."""
+    """A terminal without cursor movement gets plain lines."""
     with served(150):
         code, text = Terminal("export", "x.jsonl", env={"TERM": "dumb"}).end()
     first, second, *_ = text.splitlines()
@@ -175,7 +175,7 @@ def test_an_export_on_a_terminal_that_cannot_move(served):
 
 
 def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
-    """``FORCE_COLOR``, as CI systems set it, does not make a terminal out of a log."""
+    """A log gets plain lines even with ``FORCE_COLOR``, as CI systems set it."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "150")
 
@@ -185,8 +185,9 @@ def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
 
 @pytest.mark.usefixtures("loop")
 def test_interrupting_an_export_leaves_a_clean_terminal():
-    """After Ctrl-C the moving line is gone, the cursor is back, and two lines say what is."""
-    # Fifty pages, of which twenty come at once: it is under way however late the signal comes.
+    """After Ctrl-C the moving line is removed, the cursor is visible, and two lines explain."""
+    # Twenty of fifty pages arrive immediately, so the export is running whenever the signal
+    # arrives.
     terminal = Terminal("export", "x.jsonl", "--sandbox", "--rate-limit", "20/60")
     terminal.wait_for(b"00 records")
     terminal.process.send_signal(signal.SIGINT)
@@ -204,7 +205,7 @@ def test_interrupting_an_export_leaves_a_clean_terminal():
 
 
 def test_warnings_do_not_break_the_moving_line(served):
-    """A retry is told above the moving line, on a line of its own."""
+    """A retry is reported above the moving line, on a line of its own."""
     with served(150) as sandbox:
         sandbox.fail_next(Fault.ok(), Fault.status(503))
         code, text = Terminal("export", "x.jsonl").end()
@@ -215,8 +216,8 @@ def test_warnings_do_not_break_the_moving_line(served):
     assert lines[0].startswith("cekat: attempt 1 failed, next in ")
 
 
-def test_a_hold_is_seen_on_the_moving_line(served):
-    """While the server asks for a pause, the line counts down how long it is still."""
+def test_a_pause_is_shown_on_the_moving_line(served):
+    """During a pause of the server the line counts down the remaining time."""
     with served(150) as sandbox:
         again = Fault.status(429, headers={"Retry-After": "2"})
         sandbox.fail_next(*[Fault.ok()] * 3, again)
@@ -249,7 +250,7 @@ AT_EASE = LimiterSnapshot(
 
 
 def at(limiter=AT_EASE, **changes):
-    """Return a snapshot of a limiter as it stands, but for some changes."""
+    """Return a snapshot of a limiter with the given changes."""
     return msgspec.structs.replace(limiter, **changes)
 
 
@@ -311,13 +312,13 @@ WRITING = msgspec.structs.replace(
             "asking for the first page, waiting 23 s: the server asks for a pause",
         ),
         (WRITING, AT_EASE, "writing 12,000 of 40,100 conversations to x.jsonl"),
-        # When there are more than in the last export, nobody knows how many are left.
+        # If there are more than in the last export, the remaining number is unknown.
         (
             msgspec.structs.replace(USUAL, expected=12_000),
             AT_EASE,
             "12,300 records, 29,101/min, 97% of the quota",
         ),
-        # An incremental one counts what was there before it writes anything.
+        # An incremental export counts the existing conversations before it writes.
         (
             msgspec.structs.replace(WRITING, published=0, to_publish=None),
             AT_EASE,
@@ -332,7 +333,7 @@ WRITING = msgspec.structs.replace(
     ],
 )
 def test_the_moving_line_fits(progress, limiter, shown):
-    """The moving line says the most important, and fits 80 columns with what stands around it."""
+    """The moving line has the most important facts and fits 80 columns."""
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     bar = export_progress.ProgressBar(
         Reporter(console), lambda: Snapshot(progress, limiter, "x.jsonl")
@@ -348,7 +349,7 @@ def test_the_moving_line_fits(progress, limiter, shown):
 
 
 def test_a_long_target_does_not_break_the_moving_line():
-    """A target that does not fit is left out of the line."""
+    """A target that does not fit is omitted."""
     snapshot = Snapshot(WRITING, AT_EASE, "/very/long" * 9)
 
     assert export_progress._describe(snapshot, 69) == "writing 12,000 of 40,100 conversations"
@@ -359,7 +360,7 @@ def test_a_long_target_does_not_break_the_moving_line():
     [
         (AT_EASE, 57.5),
         (HELD, 57.5 + 22.3),
-        # 279 requests are to come, and 9 of them may go at once.
+        # 279 requests remain, and 9 of them may be sent immediately.
         (at(WAITING, remaining=9), 54.0),
         (at(WAITING, remaining=9, limit=30), 540.0),
         (at(WAITING, remaining=None), 57.5),
@@ -367,14 +368,14 @@ def test_a_long_target_does_not_break_the_moving_line():
     ],
 )
 def test_the_time_left_is_what_the_quota_allows(limiter, left):
-    """The speed of the begin, when requests went out at once, makes no promise for the rest."""
+    """The remaining time follows from the quota and not from the fast start."""
     found = export_progress._estimate_seconds_left(Snapshot(EXPECTED, limiter, "x"))
 
     assert found == pytest.approx(max(left, 57.5), abs=0.1)
 
 
 def test_data_on_a_terminal_has_the_screen_for_itself():
-    """The moving line is gone before the first record comes to the same terminal."""
+    """The moving line is removed before the first record is printed on the same terminal."""
     terminal = Terminal("export", "-", "--sandbox", "--sandbox-size", "150")
     code, text = terminal.end()
     lines = [line.rpartition("\r")[2] for line in text.splitlines()]
@@ -394,14 +395,14 @@ def test_data_on_a_terminal_has_the_screen_for_itself():
         (HELD, ", waiting 23 s: the server asks for a pause"),
         (DAY_SPENT, ", waiting 7 h 30 min: the daily quota is used up"),
         (at(WAITING, next_in=1.0), ", waiting 1 s for the quota (300/min)"),
-        # The distance of an even pace, a request under way, and a reply that has to come first.
+        # the interval of an even pace, a request in flight, and a first reply to wait for
         (at(WAITING, next_in=0.99), ""),
         (at(WAITING, waiting=0), ""),
         (at(WAITING, next_in=math.inf), ""),
     ],
 )
-def test_where_there_is_room_a_wait_has_its_reason(limiter, shown):
-    """A wait of a second or more is told, with what it is for; a shorter one is none."""
+def test_a_wait_is_shown_with_its_reason(limiter, shown):
+    """A wait of a second or more is shown with its reason if there is space."""
     begun = "12,300 records, 29,101/min, 97% of the quota"
 
     assert export_progress._describe(Snapshot(USUAL, limiter, "x")) == begun + shown
@@ -417,14 +418,14 @@ def test_where_there_is_room_a_wait_has_its_reason(limiter, shown):
     ],
 )
 def test_json_reports_what_a_request_waits_for(limiter, waiting_for):
-    """``waiting_for`` of the event ``progress`` names the reason of a wait of a second or more."""
+    """``waiting_for`` of the event ``progress`` has the reason for a wait of a second or more."""
     fields = export_progress._get_fields(Snapshot(USUAL, limiter, "x"))
 
     assert fields["waiting_for"] == waiting_for
 
 
 def test_a_display_is_refreshed_by_itself():
-    """A display is refreshed four times a second, for as long as the export is at work."""
+    """The display is refreshed four times a second while the export runs."""
     refreshed = []
 
     class Display:
@@ -462,7 +463,7 @@ def test_a_display_is_refreshed_by_itself():
     ],
 )
 def test_a_span_in_words(seconds, words):
-    """A span is said in at most two units, and never shorter than it is."""
+    """A duration has at most two units, and is never rounded down."""
     assert format_duration(seconds) == words
 
 
@@ -471,7 +472,7 @@ def test_a_span_in_words(seconds, words):
     [(300, 60.0, "300/min"), (8, 1.0, "8/s"), (300, 3.0, "300/3 s"), (10_000, 86400.0, "10,000/d")],
 )
 def test_a_rate_in_few_letters(limit, seconds, words):
-    """A rate is said as short as it can be."""
+    """A rate is shown as short as possible."""
     assert format_rate(limit, seconds) == words
 
 
@@ -492,15 +493,15 @@ MANIFEST = Manifest(
 )
 
 
-def parse_report(progress=HUGE, **changes):
-    """Return a report with a manifest that is as it is, but for some changes."""
+def make_report(progress=HUGE, **changes):
+    """Return a report with the given changes to its manifest."""
     manifest = msgspec.structs.replace(MANIFEST, **changes)
     return ExportReport(target="x.jsonl", manifest=manifest, **msgspec.structs.asdict(progress))
 
 
 def test_a_summary_fits():
-    """The closing lines of a long and busy export fit 80 columns, all remarks among them."""
-    report = parse_report(
+    """The summary of a long and busy export with all its remarks fits 80 columns."""
+    report = make_report(
         waited=4321.0,
         fetched=12_345_999,
         repeats=321,
@@ -527,12 +528,12 @@ def test_a_summary_fits():
 
 
 def test_a_summary_of_many_inboxes():
-    """Several inboxes have a line each, ten at the most, and the failed ones are marked."""
+    """At most ten inboxes have a line each, and failed ones are marked."""
     parts = tuple(
         Partition(inbox_id=f"inbox-{n}", records=n, pages=1, error="no" if n == 1 else None)
         for n in range(13)
     )
-    lines = summarize(parse_report(partitions=parts, complete=False), None).splitlines()
+    lines = summarize(make_report(partitions=parts, complete=False), None).splitlines()
 
     assert lines[0] == "x.jsonl: 12,345,678 conversations, partial"
     assert lines[4:6] == [
@@ -544,7 +545,7 @@ def test_a_summary_of_many_inboxes():
 
 @pytest.mark.parametrize("failed, more", [(5, []), (6, ["and 1 more inbox"])])
 def test_inboxes_that_failed_are_reported_with_their_reason(failed, more):
-    """Each inbox that failed is told, five at the most: the manifest has all."""
+    """At most five failed inboxes are reported with their reasons. The manifest has all of them."""
     parts = tuple(Partition(inbox_id=f"i{n}", error="403") for n in range(failed))
     lines = [*describe_failures(msgspec.structs.replace(MANIFEST, partitions=parts))]
 
@@ -553,10 +554,10 @@ def test_inboxes_that_failed_are_reported_with_their_reason(failed, more):
 
 
 def test_lines_of_progress_keep_their_distance(monkeypatch):
-    """In a log there is a line now and then, not one a page, and none while nothing comes."""
+    """A log has a line at intervals, not one per page, and none without new pages."""
     now = iter([10.0, 12.0, 14.9, 15.0, 21.0, 27.0, 33.0])
     monkeypatch.setattr(export_progress, "_now", lambda: next(now))
-    pages = [1, 4, 4, 6, 6]  # it looks when it may print
+    pages = [1, 4, 4, 6, 6]  # it checks whether it may print
     looks = iter(
         Snapshot(ExportProgress(conversations=100 * n, pages=n), limiter, "x")
         for n, limiter in zip(pages, [AT_EASE, WAITING, HELD, AT_EASE, HELD], strict=True)
@@ -573,8 +574,8 @@ def test_lines_of_progress_keep_their_distance(monkeypatch):
     ]
 
 
-def test_lines_of_progress_go_on_while_the_target_is_written(monkeypatch):
-    """While it is sorted, compared or checked, a line shows that the export is not stuck."""
+def test_progress_is_logged_while_the_target_is_written(monkeypatch):
+    """While the target is sorted, compared or verified, lines show that the export is not stuck."""
     now = iter([10.0, 12.0, 16.0])
     monkeypatch.setattr(export_progress, "_now", lambda: next(now))
     finishing = msgspec.structs.replace(WRITING, published=40_100)
@@ -595,7 +596,7 @@ def test_lines_of_progress_go_on_while_the_target_is_written(monkeypatch):
             {"conversations": 1, "requests": 2, "retries": 1},
             ["x.jsonl: 1 conversation, complete", "2 requests (1 retry)"],
         ),
-        # The time of all runs together, and no speed.
+        # the time of all runs, and no speed
         (
             {"runs": 3, "seconds": 81.64, "conversations": 2},
             [
@@ -607,13 +608,13 @@ def test_lines_of_progress_go_on_while_the_target_is_written(monkeypatch):
     ],
 )
 def test_a_short_summary(changes, lines):
-    """One thing is singular, and several runs have one duration."""
-    assert summarize(parse_report(**changes), None).splitlines()[: len(lines)] == lines
+    """A single thing is singular, and several runs have one duration."""
+    assert summarize(make_report(**changes), None).splitlines()[: len(lines)] == lines
 
 
 def test_a_summary_shows_no_control_characters():
-    """The names of unknown fields are the server's, and a file can have any name."""
-    report = parse_report(unknown_fields={"a\x1b[31mred\nline": 3})
+    """Names of unknown fields and of files are printed without control characters."""
+    report = make_report(unknown_fields={"a\x1b[31mred\nline": 3})
     shown = summarize(msgspec.structs.replace(report, target="x\x1b[31m.jsonl"), None)
 
     assert "\x1b" not in shown
@@ -626,12 +627,12 @@ def test_a_summary_shows_no_control_characters():
         (0, None, ""),
         (1, MANIFEST.began, "; 1 conversation is kept, as of 2026-04-10 00:00 UTC"),
         (1839, MANIFEST.began, "; 1,839 conversations are kept, as of 2026-04-10 00:00 UTC"),
-        # A database does not count them.
+        # a database does not count them
         (0, MANIFEST.began, "; its earlier conversations are kept, as of 2026-04-10 00:00 UTC"),
     ],
 )
-def test_what_is_kept_of_an_inbox_that_failed_is_reported_with_its_age(carried, as_of, kept):
-    """Behind the reason it says how much the target has of that inbox, and from when."""
+def test_old_records_of_a_failed_inbox_are_reported_with_their_age(carried, as_of, kept):
+    """The reason is followed by the number of that inbox's old records and their age."""
     part = Partition(inbox_id="i", error="403", carried=carried, as_of=as_of)
 
     assert [*describe_failures(msgspec.structs.replace(MANIFEST, partitions=(part,)))] == [
@@ -642,26 +643,26 @@ def test_what_is_kept_of_an_inbox_that_failed_is_reported_with_its_age(carried, 
 @pytest.mark.parametrize(
     "requests, earned, seconds, limit, means_something",
     [
-        (60, 6.0, 1.2, 300, False),  # the README's first export: all at once
-        (300, 150.0, 30.0, 300, False),  # the burst of a minute, and half of that minute
+        (60, 6.0, 1.2, 300, False),  # the README's first export: everything in the first burst
+        (300, 150.0, 30.0, 300, False),  # the first burst of a minute, and half of that minute
         (300, 300.0, 60.0, 300, True),
-        (305, 300.0, 61.0, 300, True),  # a little ahead, as a pace is
+        (305, 300.0, 61.0, 300, True),  # slightly ahead of an even pace
         (40, 45.0, 9.0, 300, False),
         (50, 50.0, 10.0, 300, True),
         (9_000, 0.0, 9.0, None, False),
-        (9_000, 0.0, 11.0, None, True),  # without a pace nothing is ahead of it
+        (9_000, 0.0, 11.0, None, True),  # without a pace there is no burst
     ],
 )
 def test_a_speed_is_reported_when_it_means_something(
     requests, earned, seconds, limit, means_something
 ):
-    """Not of a few seconds, and not while requests that were free at the beginning decide it."""
+    """No speed is shown for a few seconds, or while the first burst dominates it."""
     progress = ExportProgress(
         conversations=100 * requests, pages=requests, requests=requests, seconds=seconds,
         limit=limit, per=60.0 if limit else 0.0, earned=earned,
     )  # fmt: skip
     text = export_progress._describe(Snapshot(progress, AT_EASE, "x"))
-    lines = summarize(parse_report(progress, requests=requests), None).splitlines()
+    lines = summarize(make_report(progress, requests=requests), None).splitlines()
 
     assert ("/min" in text) is means_something
     assert ("%" in text) is (means_something and limit is not None)

@@ -1,4 +1,4 @@
-"""A sandbox and a client of it, as the exports of these tests need them."""
+"""Fixtures for the export tests: a sandbox, a client of it, and databases."""
 
 import importlib.util
 import os
@@ -30,7 +30,7 @@ class Account:
         self.client = client
 
     def lines(self, **wanted):
-        """Return what an export must hold: each record as the server has it, one a line."""
+        """Return the records that an export must contain, one per line, as the server has them."""
         records = [record for _, record in self.sandbox.records()]
         if wanted:
             records = [record for record in records if self._fits(record, wanted)]
@@ -44,7 +44,8 @@ class Account:
 
 @pytest.fixture
 def account():
-    """A context manager that runs a sandbox and opens a client of it, both without a pace.
+    """A context manager that runs a sandbox and opens a client of it, both without a rate
+    limit.
 
     The sandbox renders each record once, since tests read the same records several times.
     """
@@ -63,7 +64,7 @@ def account():
 
 @pytest.fixture
 def make_page():
-    """A function that makes the body of a page out of the bytes of its records."""
+    """A function that builds the body of a page from the bytes of its records."""
 
     def make_page(*records, cursor=b"null"):
         data = b",".join(records)
@@ -79,11 +80,12 @@ def target(tmp_path):
 
 
 class PostgresServer:
-    """A PostgreSQL server of the tests' own, which they may stop and start.
+    """A PostgreSQL server for the tests, which they can stop and start.
 
-    It refuses to be run by root. Then it is run by ``nobody``, with its programs, in a folder that
-    is nobody's: those of root may be closed to others. (The library that the programs come from
-    would add a user to the system, and open every folder on the way to its data to everybody.)
+    PostgreSQL refuses to be run by root. In that case ``nobody`` runs a copy of its programs in
+    a folder that ``nobody`` owns, because root's folders may be closed to others. (The library
+    with the programs would add a user to the system instead, and open every folder above its
+    data to everybody.)
     """
 
     password = "g3heim:/@ s3hr%"
@@ -112,7 +114,7 @@ class PostgresServer:
         return f"postgresql://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
     def connect(self, **options):
-        """Return a connection of a test's own, on which each statement stands for itself."""
+        """Return a new autocommit connection."""
         import psycopg  # noqa: PLC0415 - an extra
 
         return psycopg.connect(self.url, autocommit=True, **options)
@@ -131,7 +133,7 @@ class PostgresServer:
         self._run("pg_ctl", "start", "-w", "-o", options, "-l", str(self._folder / "log"))
 
     def stop(self, mode="immediate"):
-        """Stop it, as a crash would."""
+        """Stop the server as a crash would."""
         self._run("pg_ctl", "stop", "-w", "-m", mode)
 
     def remove(self):
@@ -148,7 +150,7 @@ class PostgresServer:
 
 
 def _copied(programs, folder):
-    """Copy a server's programs, and the libraries that they look for beside their package."""
+    """Copy a server's programs, and the libraries that they expect next to their package."""
     installed, package = programs.parent, programs.parents[1]
     shutil.copytree(installed, folder / package.name / installed.name, symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")
@@ -172,7 +174,7 @@ def postgres():
 
 @pytest.fixture
 def database(postgres):
-    """The URL of a new database, and of none of its rows after the test."""
+    """The URL of a new database. Its rows are removed after the test."""
     name = f"test_{next(_numbers)}"
     with postgres.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -182,7 +184,7 @@ def database(postgres):
 
 
 class Store:
-    """A database that a sink writes to, and how a test looks at it by a connection of its own."""
+    """A database that a sink writes to, and a separate connection with which a test reads it."""
 
     kind = ""
 
@@ -191,7 +193,7 @@ class Store:
         return dict(self.ask("SELECT id, raw FROM conversations"))
 
     def ask(self, statement):
-        """Return the rows that a statement brings."""
+        """Return the rows of a query."""
         with closing(self.connect()) as connection:
             return connection.execute(statement).fetchall()
 
@@ -203,11 +205,11 @@ class Store:
         return {name for (name,) in self.ask(self.get_tables)}
 
     def rows(self, table="conversations"):
-        """Return all rows as they are, by id, or None if there is no such table."""
+        """Return all rows by id, or None if there is no such table."""
         return self.state(table)[0]
 
     def state(self, *tables):
-        """Return what is in each of some tables."""
+        """Return the content of the given tables."""
         found = []
         with closing(self.connect()) as connection:
             there = {name for (name,) in connection.execute(self.get_tables).fetchall()}
@@ -276,7 +278,7 @@ class PostgresStore(Store):
         import psycopg  # noqa: PLC0415 - an extra
 
         connection = psycopg.connect(self.url, autocommit=True)
-        # As text: what psycopg makes of JSON would hide how it is stored.
+        # As text, because JSON that psycopg decodes would hide how it is stored.
         for name in ("json", "jsonb"):
             connection.adapters.register_loader(name, psycopg.types.string.TextLoader)
         return connection
@@ -284,7 +286,7 @@ class PostgresStore(Store):
 
 @pytest.fixture(params=["sqlite", "duckdb", "postgres"])
 def store(request, tmp_path):
-    """One kind of database after the other, as a test of what all promise needs it; empty."""
+    """Each kind of database in turn, empty."""
     if request.param == "postgres":
         return PostgresStore(request.getfixturevalue("database"))
     if request.param == "duckdb":

@@ -1,4 +1,4 @@
-"""An export recognizes its account, under whatever key, and mixes it with no other."""
+"""An export recognizes its account under any key, and never mixes in another account."""
 
 import sqlite3
 from contextlib import closing
@@ -31,7 +31,7 @@ either = pytest.mark.parametrize("business", [KNOWN, UNKNOWN])
 
 
 class World:
-    """An account that may rotate its key, and another one."""
+    """Our account, whose key can be rotated, and another account."""
 
     def __init__(self, ours, theirs):
         self.ours = ours
@@ -46,9 +46,10 @@ class World:
             return await export_conversations(client, target, **options)
 
     async def stop(self, target, sandbox=None, pages=3, **options):
-        """Begin an export, and let its key be revoked after some pages."""
+        """Begin an export and revoke its key after some pages."""
         sandbox = sandbox or self.ours
-        # What the business is may be known, and before the pages there is always a probe.
+        # The export may ask for the business first, and it always sends a probe before the
+        # pages.
         asks = sandbox is not self.ours or not target.exists()
         sandbox.fail_next(*[Fault.ok()] * (asks + 1 + pages), *[Fault.status(401)] * 20)
         with pytest.raises(AuthenticationError):
@@ -72,7 +73,7 @@ async def world():
 
 @pytest.fixture
 def files(tmp_path):
-    """A function that returns what is in the folder."""
+    """A function that returns the content of the folder."""
     return partial(read_files, tmp_path)
 
 
@@ -92,8 +93,10 @@ def names_in(checkpoint):
 @either
 @pytest.mark.parametrize("options", [{}, {"incremental": True}, {"by_inbox": True}], ids=str)
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet/"])
-async def test_a_rotated_key_stops_no_nightly_job(world, tmp_path, business, options, name):
-    """The account is the same, whether its inboxes say so or the conversations that are there."""
+async def test_nightly_exports_continue_under_a_rotated_key(
+    world, tmp_path, business, options, name
+):
+    """The inboxes or the existing conversations show that the account is the same."""
     target = f"{tmp_path}/{name}"
     if business is UNKNOWN and options != {"by_inbox": True}:
         world.close_inboxes()
@@ -114,8 +117,8 @@ async def test_a_rotated_key_stops_no_nightly_job(world, tmp_path, business, opt
     [{}, {"incremental": True}, {"account": "Acme"}, {"account": "Acme", "by_inbox": True}],
     ids=str,
 )
-async def test_another_account_does_not_take_the_place(world, files, target, business, options):
-    """Another account is refused by its first page at the latest, whatever it is called."""
+async def test_another_account_does_not_replace_the_target(world, files, target, business, options):
+    """An export of another account is refused after at most one page, whatever its name."""
     if business is UNKNOWN and "by_inbox" not in options:
         world.close_inboxes()
     await world.export(target, **options)
@@ -137,7 +140,7 @@ async def test_another_account_does_not_take_the_place(world, files, target, bus
 
 
 async def test_a_different_business_outweighs_the_conversations(world, target):
-    """Where both sides say that they are of different businesses, nothing else is looked at."""
+    """If both sides name a business and these differ, no conversations are compared."""
     await world.export(target)
     change_manifest(target, business_id="another")
     rotate_key(world.ours, NEW)
@@ -149,7 +152,7 @@ async def test_a_different_business_outweighs_the_conversations(world, target):
 
 
 async def test_the_same_key_is_always_the_same_account(world, target):
-    """With the same key nothing is asked for, and nothing that is recorded can contradict."""
+    """With the same key the export asks for no business and ignores a recorded one."""
     await world.export(target)
     change_manifest(target, business_id="another")
     asked = asked_for(world.ours)
@@ -160,7 +163,7 @@ async def test_the_same_key_is_always_the_same_account(world, target):
 
 
 async def test_a_name_is_for_people(world, target):
-    """Another name is no other account: it is what the manifest says from then on."""
+    """A new account name does not make another account. The next manifest has the new name."""
     for name in ("Acme", "Acme Inc", None):
         await world.export(target, account=name)
 
@@ -168,8 +171,8 @@ async def test_a_name_is_for_people(world, target):
 
 
 @pytest.mark.parametrize("options", [{}, {"incremental": True}], ids=str)
-async def test_the_place_of_nothing_may_be_taken(world, target, options):
-    """In a target without a conversation there is nothing to lose, nor to be added to."""
+async def test_any_account_may_replace_an_empty_target(world, target, options):
+    """A target without a conversation may be replaced, or added to, by any account."""
     world.close_inboxes()
     options |= {"stage_status": "snoozed"}
     await world.export(target, **options)
@@ -180,8 +183,8 @@ async def test_the_place_of_nothing_may_be_taken(world, target, options):
     assert report.manifest.incremental == options.get("incremental", False)
 
 
-async def test_the_inboxes_that_are_closed_are_passed_over(world, target):
-    """Of several inboxes the first may be closed: another one shows whose they are."""
+async def test_forbidden_inboxes_are_skipped(world, target):
+    """If the first inbox is forbidden, another one shows which account they belong to."""
     world.close_inboxes()
     names = world.ours.inbox_ids[:2]
     await world.export(target, inbox_ids=names)
@@ -194,7 +197,7 @@ async def test_the_inboxes_that_are_closed_are_passed_over(world, target):
 
 
 async def test_a_first_page_that_is_refused_ends_the_export(world, target):
-    """If the listing of all conversations is refused, nothing shows whose the target is."""
+    """The export fails if no page can show which account the target belongs to."""
     world.close_inboxes()
     await world.export(target)
     rotate_key(world.ours, NEW)
@@ -203,8 +206,8 @@ async def test_a_first_page_that_is_refused_ends_the_export(world, target):
         await world.export(target)
 
 
-async def test_a_changed_target_shows_nothing(world, target):
-    """What somebody has edited may have the ids of anyone in it."""
+async def test_an_edited_target_identifies_no_account(world, target):
+    """An edited target may contain any ids, so its ids do not identify the account."""
     world.close_inboxes()
     await world.export(target)
     target.write_bytes(target.read_bytes() + b"\n")
@@ -215,7 +218,7 @@ async def test_a_changed_target_shows_nothing(world, target):
 
 @either
 async def test_a_table_is_added_to_under_a_new_key(world, store, business):
-    """An incremental export into a database goes on if its rows, or the business, are the same."""
+    """An incremental export adds to a table of the same business, or with the same rows."""
     if business is UNKNOWN:
         world.close_inboxes()
     await world.export(store.sink())
@@ -225,19 +228,19 @@ async def test_a_table_is_added_to_under_a_new_key(world, store, business):
     assert report.manifest.incremental
     assert len(store.rows()) == 121
 
-    with pytest.raises(ConfigurationError, match=r"another account .* nothing can be added to it"):
+    with pytest.raises(ConfigurationError, match=r"another account .* it cannot be updated"):
         await world.export(store.sink(), world.theirs, incremental=True)
     assert len(store.rows()) == 121
-    # All of it into the same table is what one may want.
+    # A user may want all conversations of several accounts in one table.
     await world.export(store.sink(), world.theirs)
     assert len(store.rows()) == 241
 
 
-# What is asked for, and how often
+# What the export asks for, and how often
 
 
 async def test_the_business_is_asked_for_once(world, target):
-    """Each key asks once; what it has answered is in the manifest."""
+    """The export asks for the business once per key and stores the reply in the manifest."""
     for _ in range(2):
         await world.export(target)
         await world.export(target, incremental=True)
@@ -249,8 +252,8 @@ async def test_the_business_is_asked_for_once(world, target):
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_a_refusal_is_an_answer(world, target, status):
-    """A key that may not see the inboxes is not asked again night after night."""
+async def test_a_refusal_is_remembered(world, target, status):
+    """If a key may not list the inboxes, later exports with that key do not ask again."""
     close_inboxes(world.ours, status)
     for _ in range(3):
         await world.export(target)
@@ -259,8 +262,8 @@ async def test_a_refusal_is_an_answer(world, target, status):
     assert read_manifest(target).business_id == ""
 
 
-async def test_a_failure_is_no_answer(world, target):
-    """What may pass is asked again by the next export."""
+async def test_a_temporary_failure_is_not_remembered(world, target):
+    """After a temporary failure the next export asks again."""
     close_inboxes(world.ours, 503)
     await world.export(target)
     assert read_manifest(target).business_id is None
@@ -271,8 +274,8 @@ async def test_a_failure_is_no_answer(world, target):
     assert asked_for(world.ours) == 2
 
 
-async def test_what_is_known_of_the_account_stays_known(world, target):
-    """A new key that may not see the inboxes takes over what the one before it has found out."""
+async def test_a_known_business_is_kept_under_a_new_key(world, target):
+    """A new key that may not list the inboxes keeps the business that the old key found."""
     await world.export(target)
     business_id = read_manifest(target).business_id
     rotate_key(world.ours, NEW)
@@ -299,7 +302,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("fault", STRANGE, ids=lambda fault: f"{fault.kind}-{fault.body}"[:40])
 async def test_no_export_fails_because_of_the_inboxes(world, target, fault):
-    """Whatever the list of inboxes answers, an export that does not need it goes on."""
+    """An export that does not need the list of inboxes continues whatever that request returns."""
     world.ours.fail_next(fault)
     await world.export(target)
 
@@ -307,8 +310,8 @@ async def test_no_export_fails_because_of_the_inboxes(world, target, fault):
     assert not read_manifest(target).business_id
 
 
-async def test_a_list_of_inboxes_that_never_answers(world, target, monkeypatch):
-    """The question is given up after a while."""
+async def test_a_list_of_inboxes_that_hangs(world, target, monkeypatch):
+    """The request for the inboxes has a timeout of its own."""
     monkeypatch.setattr("cekat_async.export.accounts._SECONDS_FOR_BUSINESS", 0.05)
     world.ours.fail_next(Fault.hang())
     await world.export(target)
@@ -317,8 +320,8 @@ async def test_a_list_of_inboxes_that_never_answers(world, target, monkeypatch):
     assert read_manifest(target).business_id is None
 
 
-async def test_a_server_that_is_not_there_is_not_asked_twice(world, target, files, caplog):
-    """Where no request can be sent the first one says so."""
+async def test_an_unreachable_server_is_tried_once(world, target, files, caplog):
+    """If the server cannot be reached, the first request ends the export."""
     caplog.set_level("DEBUG", "cekat_async")
     gone = Sandbox(1)
     async with gone:
@@ -330,8 +333,8 @@ async def test_a_server_that_is_not_there_is_not_asked_twice(world, target, file
     assert files() == {}
 
 
-async def test_where_nothing_stays_nothing_is_asked(world, capsysbinary):
-    """Standard output has no manifest, and nobody will ever compare."""
+async def test_stdout_needs_no_business(world, capsysbinary):
+    """Standard output has no manifest, so the export does not ask for the business."""
     await world.export("-")
 
     assert asked_for(world.ours) == 0
@@ -339,7 +342,7 @@ async def test_where_nothing_stays_nothing_is_asked(world, capsysbinary):
 
 
 async def test_inboxes_that_are_walked_are_listed_once(world, target):
-    """With ``by_inbox`` the list that is asked for anyway says which business it is."""
+    """With ``by_inbox`` the business is read from the list that the export fetches anyway."""
     await world.export(target, by_inbox=True)
 
     assert asked_for(world.ours) == 1
@@ -352,7 +355,7 @@ async def test_inboxes_that_are_walked_are_listed_once(world, target):
 @either
 @pytest.mark.parametrize("old", [True, False], ids=["a target", "no target"])
 async def test_a_new_key_resumes(world, target, business, old):
-    """When a key is revoked, the same export goes on under the new one."""
+    """If a key is revoked during an export, the same command resumes with a new key."""
     if business is UNKNOWN:
         world.close_inboxes()
     if old:
@@ -367,7 +370,7 @@ async def test_a_new_key_resumes(world, target, business, old):
 
 @either
 async def test_another_account_is_not_mixed_in(world, target, files, business):
-    """The checkpoint of another account is refused, and none of its data is ever in it."""
+    """The export refuses another account's checkpoint and uses none of its data."""
     if business is UNKNOWN:
         world.close_inboxes()
     await world.stop(target, account="Acme")
@@ -385,7 +388,7 @@ async def test_another_account_is_not_mixed_in(world, target, files, business):
 
 
 async def test_a_checkpoint_of_others_is_not_ours_because_the_target_is(world, target):
-    """Ours is the target, theirs what was to replace it: the one says nothing of the other."""
+    """Another account's checkpoint is refused even if the target next to it is ours."""
     world.close_inboxes()
     await world.export(target)
     await world.stop(target, world.theirs, replace=True)
@@ -397,12 +400,12 @@ async def test_a_checkpoint_of_others_is_not_ours_because_the_target_is(world, t
     assert read_target(target) == world.records()
 
 
-async def test_the_old_target_shows_whose_the_checkpoint_is(world, target):
-    """Where the newest have come since, the target shows it, if both are of the same account."""
+async def test_the_old_target_identifies_the_checkpoint(world, target):
+    """If the newest page shows nothing about a checkpoint, the old target can identify it."""
     world.close_inboxes()
     await world.export(target)
     await world.stop(target, pages=1)
-    # What is in the checkpoint is gone from the front of the listing.
+    # The conversations in the checkpoint are no longer at the front of the listing.
     for id_ in names_in(f"{target}.checkpoint"):
         world.ours.delete(id_)
     report = await world.export(target, page_size=20)
@@ -411,8 +414,8 @@ async def test_the_old_target_shows_whose_the_checkpoint_is(world, target):
 
 
 @either
-async def test_what_is_adopted_is_ours_from_then_on(world, target, business):
-    """A checkpoint that was adopted under a new key asks nothing when that goes on again."""
+async def test_an_adopted_checkpoint_is_not_checked_again(world, target, business):
+    """A checkpoint that was resumed under a new key is resumed again without a check."""
     if business is UNKNOWN:
         world.close_inboxes()
     await world.stop(target)
@@ -423,14 +426,14 @@ async def test_what_is_adopted_is_ours_from_then_on(world, target, business):
     report = await world.export(target, page_size=20, concurrency=1)
 
     assert asked_for(world.ours) == asked
-    # The pages that were left, and a look: no page was asked for to recognize anything.
+    # The remaining pages and a look. No request was needed to identify the account.
     assert len(world.ours.log.requests) - before <= 120 / 20 - 4 + 1
     assert report.manifest.runs == 3
     assert read_manifest(target).key_fingerprint.startswith(world.ours.base_url)
 
 
-async def test_several_businesses_show_nothing(world, target):
-    """A key that sees the inboxes of several businesses is recognized by conversations alone."""
+async def test_several_businesses_identify_no_account(world, target):
+    """If a key sees inboxes of several businesses, only conversations identify the account."""
     change_inboxes(
         world.ours, lambda data: [one | {"business_id": str(n)} for n, one in enumerate(data)]
     )
@@ -442,8 +445,8 @@ async def test_several_businesses_show_nothing(world, target):
     assert read_target(target) == world.records()
 
 
-async def test_a_known_business_outlasts_a_list_that_names_none(world, target):
-    """With ``by_inbox`` a list of inboxes without a business takes nothing away."""
+async def test_a_list_without_a_business_does_not_remove_a_known_one(world, target):
+    """With ``by_inbox`` the manifest keeps its business if the inboxes no longer name one."""
     await world.export(target, by_inbox=True)
     business_id = read_manifest(target).business_id
     change_inboxes(world.ours, lambda data: [one | {"business_id": None} for one in data])
@@ -464,14 +467,14 @@ async def test_a_known_business_outlasts_a_list_that_names_none(world, target):
         (Identity("k", None), Identity("l", None), None),
     ],
 )
-def test_what_shows_that_two_are_the_same(one, other, is_same):
-    """The key decides, then the business where both know one; else nobody knows."""
+def test_identities_are_compared(one, other, is_same):
+    """Keys are compared first, then businesses if both are known. Otherwise it is undecided."""
     assert one.is_same(other) is is_same
     assert other.is_same(one) is is_same
 
 
-def test_a_job_and_a_manifest_tell_the_same_way():
-    """What has no fingerprint of its own has that of the account, as version 0.1 wrote it."""
+def test_identity_of_a_job_and_of_a_manifest():
+    """Without a key fingerprint the account is the fingerprint, as version 0.1 wrote it."""
     values = {"account": "a", "target": "t", "filters": {}, "began": "2026-04-10T00:00:00Z"}
     for record in (
         msgspec.convert(values, Job),

@@ -1,4 +1,4 @@
-"""The checkpoint by itself: what it holds is durable and whole, and one process's at a time."""
+"""The checkpoint alone: its content is durable and complete, and one process uses it at a time."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -30,7 +30,7 @@ from cekat_async.export.manifest import Counts, Filters, Partition
 JOB = Job(account="an account", target="a target", filters=Filters(), began=MOMENT, version="7")
 OTHER_JOB = Job(account="another", target="a target", filters=Filters(), began=MOMENT)
 NEW, OVER = Position(), Position.from_bytes(b'{"stage":"settled"}')
-# Its record has no key: a bug of the caller that SQLite notices.
+# This record has no key. SQLite notices that bug of the caller.
 UNWRITABLE = FetchedPage(None, b"{}\n", [None], OVER)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 not_root = pytest.mark.skipif(
@@ -45,7 +45,7 @@ def path(tmp_path):
 
 @contextmanager
 def opened(path, *, restart=False, done=False):
-    """An open checkpoint, begun if it was a new one, and closed behind the test."""
+    """An open checkpoint. It is begun if it is new, and closed after the test."""
     checkpoint = Checkpoint(path)
     try:
         if checkpoint.open(restart=restart) is None:
@@ -56,7 +56,7 @@ def opened(path, *, restart=False, done=False):
 
 
 def page(*names, inbox_id=None, version=0, position=NEW):
-    """Return a page with a record for each name, which says which version it is of."""
+    """Return a page with one record per name. Each record contains its version."""
     json_lines = b"".join(line + b"\n" for line in lines(*names, version=version))
     return FetchedPage(inbox_id, json_lines, list(names), position)
 
@@ -67,7 +67,7 @@ def lines(*names, version=0):
 
 
 def read_records(checkpoint):
-    """Return what came last, and make sure that the number of the rest was told as it is."""
+    """Return the latest records, and check that the announced number of others is correct."""
     repeats = checkpoint.find_repeats()
     records = [record for batch in checkpoint.latest() for record in batch]
     assert all(batch for batch in checkpoint.latest())
@@ -77,7 +77,7 @@ def read_records(checkpoint):
 
 
 def fill(path, pages=20):
-    """Make a checkpoint of many records, and return which."""
+    """Write many records to a checkpoint, and return them."""
     with opened(path) as checkpoint:
         for number in range(pages):
             names = [f"{number}-{index}" for index in range(50)]
@@ -85,11 +85,11 @@ def fill(path, pages=20):
         return read_records(checkpoint)
 
 
-# What is kept
+# Content
 
 
-def test_everything_that_is_stored_is_there_when_it_is_opened_again(path):
-    """Job, records, positions, counts and errors are those that were stored last."""
+def test_the_stored_content_is_read_again(path):
+    """A reopened checkpoint has the job, records, positions, counts and errors stored last."""
     counts = Counts(runs=2, pages=4, fetched=4, unknown_fields={"x": 3}, seconds=1.25)
     checkpoint = Checkpoint(path)
     assert checkpoint.open() is None
@@ -122,7 +122,7 @@ def test_everything_that_is_stored_is_there_when_it_is_opened_again(path):
 
 
 def test_later_versions_replace_earlier_ones(path):
-    """Of each name the record that came last is brought, in the order in which they came."""
+    """The checkpoint returns the last version of each record, in the order of arrival."""
     with opened(path) as checkpoint:
         checkpoint.add_pages([page("a", "b", "c"), page("d", "b", version=1)], Counts())
         checkpoint.add_pages([page("a", version=2)], Counts())
@@ -135,7 +135,7 @@ def test_later_versions_replace_earlier_ones(path):
 
 
 def test_a_key_may_be_text_or_bytes(path):
-    """A record without an id is another one than that whose id reads like it."""
+    """A record without an id is not confused with a record whose id has the same characters."""
     keys = ["a", b"a", "1", b"1", "", "A", "a\0b", "\N{WAVING HAND SIGN}", b"\xff\0"]
     with opened(path) as checkpoint:
         for version in range(2):
@@ -150,7 +150,7 @@ def test_a_key_may_be_text_or_bytes(path):
 
 @pytest.mark.parametrize("count", [400, 401, 1001])
 def test_a_page_of_many_records(path, count):
-    """However many records a page has, each of them is kept and replaced under its own key."""
+    """Every record of a large page is stored and replaced under its own key."""
     with opened(path) as checkpoint:
         for version in range(2):
             checkpoint.add_pages([page(*map(str, range(count)), version=version)], Counts())
@@ -159,7 +159,7 @@ def test_a_page_of_many_records(path, count):
 
 
 def test_a_page_takes_few_statements(path):
-    """A page of a hundred records is stored with as many statements as one of a single record."""
+    """A page of a hundred records takes as many statements as a page of one record."""
     with opened(path) as checkpoint, checkpoint._file.reading() as database:
         statements = []
         database.set_trace_callback(statements.append)
@@ -182,8 +182,8 @@ _STEPS = st.lists(
 
 @settings(max_examples=30 * EFFORT)
 @given(steps=_STEPS)
-def test_whatever_comes_in_whatever_batches(steps):
-    """However it came, was gone on with or was cut off, each name's last record is there."""
+def test_any_batches(steps):
+    """Each name's last record is there, whatever the batches, resumes and kills."""
     model, place, version, kept = {}, 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "0")
@@ -229,7 +229,7 @@ def _found_again(path):
 
 
 def _as_a_kill_leaves_it(checkpoint, path, copy):
-    """Return a copy of the files in the middle of a transaction, some of which is on the disk."""
+    """Return a copy of the files in the middle of a transaction that is partly on the disk."""
     database = checkpoint._file._get_database()
     database.execute("PRAGMA cache_size = 1")
     database.execute("BEGIN")
@@ -261,11 +261,11 @@ checkpoint.add_pages(pages, Counts(fetched=999))
 
 
 def test_killed_while_it_writes(path):
-    """A process that ends in the middle of a write leaves what there was before it."""
+    """If a process is killed during a write, the checkpoint has the content before that write."""
     records = fill(path, pages=2)
     size = path.stat().st_size
     assert _run(KILLED, path).returncode == 9
-    assert path.stat().st_size > size  # so that there was something to be undone
+    assert path.stat().st_size > size  # so that SQLite has to roll something back
 
     with opened(path) as checkpoint:
         assert read_records(checkpoint) == records
@@ -283,8 +283,8 @@ def _run(code, *arguments, **options):
     )
 
 
-def test_a_write_that_fails_is_not_half_there(path):
-    """When a page cannot be kept, none of its batch is, and the next one comes in its place."""
+def test_a_failed_write_stores_nothing(path):
+    """If one page cannot be stored, nothing of its batch is, and the next batch can be."""
     with opened(path) as checkpoint:
         checkpoint.add_pages([page("a")], Counts(fetched=1))
         with pytest.raises(CheckpointError, match="broken"):
@@ -296,7 +296,7 @@ def test_a_write_that_fails_is_not_half_there(path):
 
 
 def test_memory_does_not_grow_with_the_records(path):
-    """Records are brought page by page: what has been brought is let go of."""
+    """Records are read page by page, and each page is released before the next one."""
     import tracemalloc  # noqa: PLC0415 - for this test alone
 
     fill(path, pages=200)
@@ -312,7 +312,7 @@ def test_memory_does_not_grow_with_the_records(path):
 
 
 class NoTemporaryFiles(sqlite3.Connection):
-    """A connection that finds no folder for temporary files, unless it keeps them in memory."""
+    """A connection that has no folder for temporary files, unless it keeps them in memory."""
 
     def execute(self, statement, *values):
         (kept,) = super().execute("PRAGMA temp_store").fetchone()
@@ -331,7 +331,7 @@ def no_temporary_files(monkeypatch):
 
 @pytest.mark.usefixtures("no_temporary_files")
 def test_sorting_without_a_folder_for_temporary_files(path):
-    """Where SQLite has no folder for a temporary file, it sorts in memory instead of failing."""
+    """If SQLite has no folder for temporary files, it sorts in memory."""
     with opened(path) as checkpoint:
         checkpoint.add_pages([page("a", "b"), page("b", version=1)], Counts())
         checkpoint.index_keys()
@@ -341,7 +341,7 @@ def test_sorting_without_a_folder_for_temporary_files(path):
 
 
 def test_sorting_that_fails_otherwise(path):
-    """Another failure of a sort is reported as what it is."""
+    """Any other error of the sort is reported unchanged."""
     with opened(path) as checkpoint:
         checkpoint.add_pages([page("a", "b")], Counts())
         checkpoint._file._database.execute("DROP TABLE names")
@@ -350,12 +350,12 @@ def test_sorting_that_fails_otherwise(path):
             checkpoint.index_keys()
 
 
-# Whose it is
+# Locks
 
 
-@pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
+@pytest.mark.parametrize("restart", [False, True], ids=["resume", "restart"])
 def test_a_second_one_of_the_same_process_is_refused(path, restart):
-    """Who opens a checkpoint that is in use is told so, and does not disturb the first."""
+    """Opening a checkpoint that is in use raises an error and does not disturb the first user."""
     with opened(path) as first:
         first.add_pages([page("a")], Counts(fetched=1))
         second = Checkpoint(path)
@@ -391,9 +391,9 @@ def _refused_elsewhere(path, *arguments):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("arguments", [(), ("restart",)], ids=["going on", "restart"])
+@pytest.mark.parametrize("arguments", [(), ("restart",)], ids=["resume", "restart"])
 def test_a_second_one_of_another_process_is_refused(path, arguments):
-    """Another process is told so too: before the export has begun, and all the time after."""
+    """Another process is refused from the opening of the checkpoint until it is closed."""
     first = Checkpoint(path)
     first.open()
     _refused_elsewhere(path, *arguments)
@@ -410,9 +410,9 @@ def test_a_second_one_of_another_process_is_refused(path, arguments):
     assert "account='an account'" in _run(OPENING, path).stdout
 
 
-@pytest.mark.parametrize("is_recreated", [False, True], ids=["gone", "begun anew"])
+@pytest.mark.parametrize("is_recreated", [False, True], ids=["gone", "begun again"])
 def test_a_file_that_is_removed_before_it_is_locked(path, monkeypatch, is_recreated):
-    """Who has opened a file that goes away before it is locked does not go on with that."""
+    """A checkpoint that is removed between opening and locking is not used."""
     first, third = Checkpoint(path), Checkpoint(path)
     first.open()
     first.begin(JOB, {None: NEW})
@@ -441,7 +441,7 @@ def test_a_file_that_is_removed_before_it_is_locked(path, monkeypatch, is_recrea
 
 
 def test_opened_twice_with_restart(path):
-    """Who has a checkpoint open may begin anew in it, and has it to themselves all the time."""
+    """A process that has the checkpoint open can restart it without releasing the lock."""
     fill(path, pages=1)
     checkpoint = Checkpoint(path)
     assert checkpoint.open() == JOB
@@ -450,7 +450,7 @@ def test_opened_twice_with_restart(path):
     checkpoint.begin(OTHER_JOB, {None: NEW})
     assert read_records(checkpoint) == []
     checkpoint.close()
-    gc.collect()  # a connection that was forgotten would say so now, and a warning is an error
+    gc.collect()  # an open connection would warn now, and a warning is an error
 
 
 @pytest.mark.parametrize(
@@ -465,14 +465,14 @@ def test_opened_twice_with_restart(path):
     ],
 )
 def test_out_of_turn(path, use):
-    """One that is not open says so, whatever is asked of it, and makes no file."""
+    """Using a checkpoint that is not open raises an error and creates no file."""
     with pytest.raises(TargetError, match="is not open"):
         use(Checkpoint(path))
 
     assert not path.exists()
 
 
-# What stands in its place
+# Other files under the checkpoint's name
 
 
 def _a_foreign_database(path, *settings):
@@ -508,9 +508,9 @@ def _with_a_broken_job(path):
 OBSTACLES = {
     "text": (lambda path: path.write_text("not a database, but a text\n" * 99), "broken"),
     "a line": (lambda path: path.write_text("a line\n"), "broken"),
-    "foreign": (_a_foreign_database, "no checkpoint of an export: move it away"),
+    "foreign": (_a_foreign_database, "not a checkpoint: move it away"),
     "foreign WAL": (
-        lambda path: _a_foreign_database(path, "journal_mode = WAL"), "no checkpoint of an export",
+        lambda path: _a_foreign_database(path, "journal_mode = WAL"), "not a checkpoint",
     ),
     "newer": (_of_another_format, r"another version of cekat_async \(format 2, this one writes 1"),
     "cut off": (_cut_off, "broken"),
@@ -520,7 +520,7 @@ OBSTACLES = {
 
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_a_file_that_is_no_checkpoint_is_refused_and_stays(path, name):
-    """A file that cannot be gone on with is told in a line that says what to do, and stays."""
+    """A file that cannot be resumed from is kept, and the error says in one line what to do."""
     make, reason = OBSTACLES[name]
     make(path)
     before = path.read_bytes()
@@ -538,7 +538,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_stays(path, name):
 
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_restart_replaces_anything(path, name):
-    """With ``restart`` there is a new checkpoint, whatever stood in its place."""
+    """With ``restart`` a new checkpoint replaces any of these files."""
     OBSTACLES[name][0](path)
     with opened(path, restart=True) as checkpoint:
         checkpoint.add_pages([page("a")], Counts(fetched=1))
@@ -551,7 +551,7 @@ def test_restart_replaces_anything(path, name):
 
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_restart_removes_no_file_of_another_program(tmp_path, name):
-    """A file that is named like anything is removed only if it is a checkpoint."""
+    """A file with an ordinary name is removed only if it is a checkpoint."""
     path = tmp_path / "x.sqlite"
     OBSTACLES[name][0](path)
     before = path.read_bytes()
@@ -559,15 +559,15 @@ def test_restart_removes_no_file_of_another_program(tmp_path, name):
     if name in ("newer", "broken job"):
         assert checkpoint.open(restart=True) is None
     else:
-        with pytest.raises(CheckpointError, match="is not removed: move it away"):
+        with pytest.raises(CheckpointError, match="so it was not removed"):
             checkpoint.open(restart=True)
         assert path.read_bytes() == before
     checkpoint.close()
 
 
-@pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
+@pytest.mark.parametrize("restart", [False, True], ids=["resume", "restart"])
 def test_an_empty_file_is_a_new_checkpoint(path, restart):
-    """A file without a byte, as a full disk leaves one, is begun like one that was not there."""
+    """A file of no bytes, as a full disk leaves it, is treated like a missing one."""
     path.touch()
     with opened(path, restart=restart) as checkpoint:
         checkpoint.add_pages([page("a")], Counts(fetched=1))
@@ -576,9 +576,9 @@ def test_an_empty_file_is_a_new_checkpoint(path, restart):
         assert read_records(checkpoint) == lines("a")
 
 
-@pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
+@pytest.mark.parametrize("restart", [False, True], ids=["resume", "restart"])
 def test_a_folder_in_its_place(path, restart):
-    """A folder under its name is told, and stays."""
+    """A folder under the checkpoint's name is reported and kept."""
     path.mkdir()
     checkpoint = Checkpoint(path)
     with pytest.raises(TargetError, match=r"cannot write .*x\.checkpoint"):
@@ -589,7 +589,7 @@ def test_a_folder_in_its_place(path, restart):
 
 
 def _flipped(data, chance, count):
-    """Return bytes with some of their bits the other way round."""
+    """Return the bytes with some of their bits inverted."""
     broken = bytearray(data)
     for _ in range(count):
         broken[chance.randrange(len(broken))] ^= 1 << chance.randrange(8)
@@ -598,10 +598,10 @@ def _flipped(data, chance, count):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_broken_checkpoint_is_reported_or_read(path, seed):
-    """Whatever bits are flipped, what is read is told as broken, or is what was kept.
+    """Flipped bits are reported as a broken checkpoint, or the original content is returned.
 
-    What a checkpoint cannot notice is a flipped bit inside of a record, or of a name: SQLite has no
-    checksum of its content, and neither has the checkpoint. It never brings more records.
+    A checkpoint cannot notice a flipped bit inside a record or a name: SQLite has no checksum
+    of its content, and neither has the checkpoint. It never returns additional records.
     """
     records = fill(path, pages=3)
     whole = path.read_bytes()
@@ -617,11 +617,11 @@ def test_a_broken_checkpoint_is_reported_or_read(path, seed):
 
 
 def _outcome(path, records):
-    """Read all there is in a broken checkpoint, in the order of an export."""
+    """Read everything in a broken checkpoint in the order in which an export does."""
     checkpoint = Checkpoint(path)
     try:
         if checkpoint.open() is None:
-            return "reported"  # as a new one, which it can be only without any table
+            return "reported"  # like a new one, which has no table
         checkpoint.counts()
         checkpoint.partitions()
         checkpoint.add_pages([], Counts())
@@ -638,7 +638,7 @@ def _outcome(path, records):
 
 
 def test_a_value_of_another_type_is_reported(path):
-    """A number where a position was stored is told as a broken checkpoint."""
+    """A number in the place of a position is reported as a broken checkpoint."""
     fill(path, pages=1)
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE partitions SET position = 5")
@@ -647,19 +647,19 @@ def test_a_value_of_another_type_is_reported(path):
 
 
 def test_a_truncated_checkpoint_is_reported(path):
-    """A file that lacks its end is broken, wherever it ends."""
+    """A truncated file is reported as broken, wherever it was cut."""
     records = fill(path, pages=10)
     whole = path.read_bytes()
     for size in range(512, len(whole), 512):
         path.write_bytes(whole[:size])
-        # The last of SQLite's pages (of 16 kB) is taken for one with zeros at its end.
+        # SQLite reads a cut last page (of 16 kB) as a page with zeros at its end.
         assert _outcome(path, records) == "reported" or size > len(whole) - 16_384
 
 
 @pytest.mark.parametrize("table", ["names", "pages"])
 @pytest.mark.parametrize("which", ["0", "(SELECT max(seq) FROM {})", "100"])
 def test_missing_records_are_reported(path, table, which):
-    """When rows of a table are gone that is told, before the export is taken for whole."""
+    """Missing rows are reported before the export is treated as complete."""
     fill(path, pages=5)
     database = sqlite3.connect(path)
     database.execute(f"DELETE FROM {table} WHERE seq = {which.format(table)}")  # noqa: S608
@@ -669,13 +669,13 @@ def test_missing_records_are_reported(path, table, which):
         read_records(checkpoint)
 
 
-# Its rights and its place
+# Mode and folder
 
 
 @posix_only
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_it_is_for_its_owner_alone(path, umask):
-    """Nobody else may read a checkpoint or its journal, whatever the umask allows."""
+    """Only the owner can read a checkpoint and its journal, whatever the umask."""
     before = os.umask(umask)
     try:
         with opened(path) as checkpoint:
@@ -689,9 +689,9 @@ def test_it_is_for_its_owner_alone(path, umask):
     assert modes == {0o600}
 
 
-@pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
+@pytest.mark.parametrize("restart", [False, True], ids=["resume", "restart"])
 def test_no_folder(tmp_path, restart):
-    """A folder that is not there is named, and not made."""
+    """A missing folder is named in the error and not created."""
     checkpoint = Checkpoint(tmp_path / "nowhere" / "x.checkpoint")
     with pytest.raises(TargetError, match=r"there is no folder .*nowhere") as caught:
         checkpoint.open(restart=restart)
@@ -703,7 +703,7 @@ def test_no_folder(tmp_path, restart):
 
 @not_root
 def test_a_folder_one_may_not_write_to(tmp_path, path):
-    """A folder without the right to write is told with the system's reason."""
+    """If the folder is not writable, the error has the system's reason."""
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(TargetError, match="Permission denied"):
@@ -714,7 +714,7 @@ def test_a_folder_one_may_not_write_to(tmp_path, path):
 
 @not_root
 def test_a_checkpoint_one_may_not_write_to(path):
-    """A checkpoint without the right to write is told, and not gone on with."""
+    """A checkpoint that is not writable is reported and not resumed."""
     fill(path, pages=1)
     path.chmod(0o400)
     checkpoint = Checkpoint(path)
@@ -724,7 +724,7 @@ def test_a_checkpoint_one_may_not_write_to(path):
 
 
 def test_one_that_is_done_or_never_began_leaves_nothing(path):
-    """There is no file any more, nor one next to it, and closing again is no error."""
+    """No file of it is left, and a second close is no error."""
     with opened(path, done=True) as checkpoint:
         checkpoint.add_pages([page("a")], Counts())
     assert list(path.parent.iterdir()) == []
@@ -739,13 +739,13 @@ def test_one_that_is_done_or_never_began_leaves_nothing(path):
 
 
 def test_one_without_a_page_leaves_nothing(path):
-    """An export that failed before its first page has nothing to be gone on with, and is not."""
+    """An export that fails before its first page leaves no checkpoint."""
     with opened(path) as checkpoint:
         checkpoint.add_pages([], Counts(runs=1))
         checkpoint.put_counts(Counts(runs=1))
     assert list(path.parent.iterdir()) == []
 
-    # As a kill leaves it.
+    # as a kill leaves it
     checkpoint = Checkpoint(path)
     checkpoint.open()
     checkpoint.begin(JOB, {None: NEW})
@@ -758,11 +758,11 @@ def test_one_without_a_page_leaves_nothing(path):
 
 
 def test_one_that_could_not_begin_leaves_nothing(path):
-    """A beginning that fails is not half there, and nothing is left of it."""
+    """If the beginning fails, no file is left."""
     checkpoint = Checkpoint(path)
     checkpoint.open()
     with pytest.raises(CheckpointError):
-        checkpoint.begin(JOB, {None: NEW, "": NEW})  # the same one twice
+        checkpoint.begin(JOB, {None: NEW, "": NEW})  # the same position twice
     checkpoint.close()
 
     assert list(path.parent.iterdir()) == []
@@ -770,14 +770,14 @@ def test_one_that_could_not_begin_leaves_nothing(path):
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """The folder for temporary files, with none of others in it."""
+    """The folder for temporary files. It contains no files of others."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
 
 @pytest.mark.parametrize("done", [False, True])
 def test_a_temporary_one_leaves_nothing(temporary, done):
-    """Without a path it has no name, so that nothing is left however the process ends."""
+    """A checkpoint without a path has no name, so nothing is left however the process ends."""
     Checkpoint(None).close()
     assert list(temporary.iterdir()) == []
     with opened(None, done=done) as checkpoint:
@@ -790,7 +790,7 @@ def test_a_temporary_one_leaves_nothing(temporary, done):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of its own with 2 MB, which becomes one of 8 MB where that is asked for."""
+    """A file system of 2 MB for this test. It can grow to 8 MB."""
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if not (mount and umount and os.geteuid() == 0):
         pytest.skip("only root mounts a file system")
@@ -812,7 +812,7 @@ def small_disk(tmp_path):
 
 @posix_only
 def test_a_full_disk(small_disk):
-    """A full disk is told, in this process too; when there is room the same file goes on."""
+    """A full disk is reported. When there is space again, the same file can be used."""
     folder, grow = small_disk
     path = folder / "x.checkpoint"
     with opened(path) as checkpoint:
@@ -821,7 +821,7 @@ def test_a_full_disk(small_disk):
                 checkpoint.add_pages([_big_page(number)], Counts(pages=number + 1))
         kept = checkpoint.counts().pages
         assert kept > 20
-        # At once, by the one that failed.
+        # immediately, and by the same object
         grow()
         checkpoint.add_pages([_big_page(kept)], Counts(pages=kept + 1))
     with opened(path) as checkpoint:
@@ -835,8 +835,8 @@ def _big_page(number):
 
 
 @posix_only
-def test_a_disk_that_is_full_from_the_begin(small_disk):
-    """Where there is no room to begin with that is told, and nothing in the way of another try."""
+def test_a_disk_that_is_full_from_the_beginning(small_disk):
+    """A disk that is already full is reported, and the failure does not block a second attempt."""
     folder, grow = small_disk
     filler, path = folder / "filler", folder / "x.checkpoint"
     with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:  # noqa: PT012
@@ -852,16 +852,16 @@ def test_a_disk_that_is_full_from_the_begin(small_disk):
         assert read_records(checkpoint) == lines("a")
 
 
-# How many conversations are in it, and whose they are
+# Counting conversations, and whose they are
 
 
 def test_each_conversation_counts_once(tmp_path):
-    """However often a conversation was fetched, a closed checkpoint counts it once."""
+    """A closed checkpoint counts a conversation once, however often it was fetched."""
     path = tmp_path / "a name with spaces & 100% ?#.checkpoint"
     with opened(path) as checkpoint:
         pages = [page("a", "b"), page("b", "c", version=1), page("a")]
         checkpoint.add_pages(pages, Counts(fetched=5))
-        # A record without an id is known by its bytes.
+        # A record without an id is identified by its bytes.
         malformed = [b"null", b"null", b"7"]
         checkpoint.add_pages(
             [FetchedPage(None, b"null\nnull\n7\n", malformed, NEW)], Counts(fetched=8)
@@ -871,8 +871,8 @@ def test_each_conversation_counts_once(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database" * 999], ids=["absent", "", "other"])
-def test_what_cannot_be_read_has_no_number(tmp_path, content):
-    """Where there is no checkpoint there is no number, and no file is made."""
+def test_without_a_checkpoint_there_is_no_count(tmp_path, content):
+    """Without a readable checkpoint the count is None, and no file is created."""
     path = tmp_path / "a name with spaces & 100% ?#"
     if content is not None:
         path.write_bytes(content)
@@ -882,7 +882,7 @@ def test_what_cannot_be_read_has_no_number(tmp_path, content):
 
 
 def test_counting_that_takes_too_long_is_given_up(path):
-    """Whoever waits at a terminal is not kept waiting for a number."""
+    """Counting stops after a short time, so that a user at a terminal does not wait for it."""
     fill(path, pages=400)
 
     assert count_conversations(path) == 400 * 50
@@ -890,7 +890,7 @@ def test_counting_that_takes_too_long_is_given_up(path):
 
 
 def test_an_interrupted_checkpoint_is_unlocked_when_it_is_closed(path):
-    """Another run can open it, although the error still holds everything that was being read."""
+    """Another run can open it, although the error still references all open statements."""
     with opened(path) as checkpoint:
         pages = [page(1), page(2, 3, 4), page(2, 3, 4)]
         checkpoint.add_pages([one._replace(keys=[*map(str, one.keys)]) for one in pages], Counts())

@@ -1,4 +1,4 @@
-"""The plan: which arguments make sense, where walks begin, and what an export may go on from."""
+"""The checks before an export: valid arguments, where walks begin, and what can be resumed."""
 
 import json
 
@@ -27,7 +27,7 @@ LATER = MOMENT.replace(year=2027)
 
 
 def get_message(caught):
-    """Return a message, which is one line."""
+    """Return the message of an error, which must be one line."""
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -45,13 +45,13 @@ def get_message(caught):
     ],
 )
 def test_filters(inbox_ids, stage_status, by_inbox, filters):
-    """Inboxes are named in their order and each once; what is not asked for is not filtered."""
+    """Inboxes keep their order and are listed once. A filter that is not given is absent."""
     assert build_filters(inbox_ids, stage_status, by_inbox=by_inbox) == filters
 
 
 @pytest.mark.parametrize("status", list(StageStatus))
-def test_a_status_of_the_enumeration_is_as_good_as_its_text(status):
-    """``StageStatus`` and its text make the same filter, also when written down and read."""
+def test_a_status_of_the_enumeration_equals_its_text(status):
+    """``StageStatus`` and its text make the same filter, also after writing and reading it."""
     filters = build_filters((), status, by_inbox=False)
 
     assert filters == build_filters((), status.value, by_inbox=False)
@@ -74,7 +74,7 @@ def test_a_status_of_the_enumeration_is_as_good_as_its_text(status):
     ],
 )
 def test_filters_that_make_no_sense(inbox_ids, stage_status, by_inbox, message):
-    """A wrong filter is told by name, in one line, with what is wrong or what to write instead."""
+    """The error names the wrong filter in one line, and says what is wrong or what to write."""
     with pytest.raises(ConfigurationError) as caught:
         build_filters(inbox_ids, stage_status, by_inbox=by_inbox)
 
@@ -82,7 +82,7 @@ def test_filters_that_make_no_sense(inbox_ids, stage_status, by_inbox, message):
 
 
 async def test_the_listings_that_are_walked(account):
-    """All conversations are one listing; named inboxes are one each, and so are all there are."""
+    """All conversations are one listing. Each named inbox, or each inbox found, is one listing."""
     reported = []
     async with account(30) as a:
         assert await find_inboxes(a.client, Filters(), reported.append) == ([None], None)
@@ -98,7 +98,7 @@ async def test_the_listings_that_are_walked(account):
 
 
 async def test_a_malformed_inbox_is_walked_if_it_has_an_id(account):
-    """An inbox of another shape is walked like any other; one without an id is told of."""
+    """A malformed inbox is walked like any other if it has an id. Otherwise it is reported."""
     body = b'{"success":true,"data":[{"id":"a"},{"id":"b","name":NaN},{"name":"x"}]}'
     reported = []
     async with account(0) as a:
@@ -111,13 +111,13 @@ async def test_a_malformed_inbox_is_walked_if_it_has_an_id(account):
 
 
 def test_without_an_earlier_export_walks_begin_at_the_front():
-    """Where there is nothing to add to every walk is one of everything, in the given order."""
+    """Without an earlier export every walk reads everything, in the given order."""
     assert start_positions([None], None) == {None: Position()}
     assert list(start_positions(["b", "a"], None).items()) == [("b", Position()), ("a", Position())]
 
 
 def test_walks_start_after_those_of_the_earlier_export():
-    """A walk goes down to where the earlier one of the same listing had begun."""
+    """A walk ends where the earlier walk of the same listing began."""
     base = a_manifest(
         partitions=(
             Partition(inbox_id="walked", position=WALKED),
@@ -130,7 +130,7 @@ def test_walks_start_after_those_of_the_earlier_export():
 
     assert list(positions) == ["new", "walked", "failed", "nowhere"]
     assert positions.pop("walked") == WALKED.since() != Position()
-    # One that failed for good has not been walked to its end, so that nothing can be left away.
+    # A listing that failed was not read to its end, so that no page of it can be skipped.
     assert set(positions.values()) == {Position()}
 
 
@@ -142,7 +142,7 @@ def a_job(**values):
 
 
 def test_the_same_export_is_accepted():
-    """When it began, and with which version, is no reason not to go on."""
+    """A job can be resumed at another time and by another version."""
     require_same_export(a_job(), a_job(began=LATER, version="another"), "a checkpoint")
     require_same_export(a_job(adds_to=MOMENT), a_job(adds_to=MOMENT, began=LATER), "a checkpoint")
     require_same_export(a_job(account="a"), a_job(account="b"), "a checkpoint")  # checked elsewhere
@@ -165,13 +165,13 @@ def test_the_same_export_is_accepted():
     ],
 )  # fmt: skip
 def test_another_export_is_refused(found, wanted, message):
-    """What an unfinished export differs in is told, with both sides of it and what to do."""
+    """The error names the difference from the unfinished export, and says what to do."""
     with pytest.raises(CheckpointError) as caught:
         require_same_export(a_job(**found), a_job(**wanted), "a/checkpoint")
 
     assert get_message(caught) == (
         f"the checkpoint a/checkpoint belongs to {message}: "
-        "finish that one as it was begun, or begin anew with restart=True"
+        "finish that export with its own options, or start over with restart=True"
     )
 
 
@@ -189,14 +189,14 @@ def test_another_export_is_refused(found, wanted, message):
         ),
     ],
 )
-def test_what_has_other_filters_cannot_be_added_to(filters, message):
-    """What the target holds of another kind is told, with both sides of it and what to do."""
+def test_a_target_with_other_filters_cannot_be_added_to(filters, message):
+    """The error names both filters and says what to do."""
     with pytest.raises(ConfigurationError) as caught:
         require_same_filters(a_manifest("x.jsonl"), filters)
 
     assert get_message(caught) == (
-        f"x.jsonl holds an export with other filters ({message}): nothing can be added to it; "
-        "export all of it anew with incremental=False"
+        f"x.jsonl holds an export with other filters ({message}): it cannot be updated. "
+        "Export everything again with incremental=False"
     )
 
 
@@ -211,5 +211,5 @@ def test_what_has_other_filters_cannot_be_added_to(filters, message):
     ],
 )
 def test_which_unfinished_exports_can_be_resumed(found, wanted, expected):
-    """What brings all is good for who wants less; what adds to an export is for that one alone."""
+    """A full export can be resumed as an incremental one. An incremental one only as itself."""
     assert can_resume(a_job(**found), a_job(**wanted)) is expected

@@ -1,4 +1,4 @@
-"""The collector: pages become durable in their order, in batches if the disk is slow."""
+"""The collector stores pages in their order, in batches if the disk is slow."""
 
 import asyncio
 import gc
@@ -11,7 +11,7 @@ from cekat_async.export.manifest import Counts
 
 
 class Disk:
-    """A worker, checkpoint and tracker that store pages no sooner than they may."""
+    """A worker, checkpoint and tracker that store pages only when the test allows it."""
 
     def __init__(self, *, fails_at=None, is_free=True):
         self.batches = []
@@ -42,7 +42,7 @@ class Disk:
         assert not errors
 
     def count(self, pages):
-        """Count nothing."""
+        """No-op."""
 
     totals = progress = Counts
 
@@ -52,13 +52,13 @@ class Disk:
 
 
 def collecting(disk, pages):
-    """Begin to collect pages."""
+    """Start to collect pages."""
     collector = Collector(disk, disk, disk, lambda _: None)
     return asyncio.create_task(collector.collect(pages))
 
 
 async def send(count, given, *, pause=0):
-    """Yield pages, whose positions are their numbers, and note each that is given."""
+    """Yield pages whose positions are their numbers, and record which were yielded."""
     for number in range(count):
         given.append(number)
         yield ConversationPage(position=number)
@@ -72,7 +72,7 @@ async def let_all_run():
 
 
 async def test_pages_are_stored_at_once_if_nothing_is_being_stored():
-    """At a calm pace each page is stored by itself."""
+    """If the disk is idle, each page is stored by itself."""
     disk, given = Disk(), []
     await collecting(disk, send(3, given, pause=10))
 
@@ -80,14 +80,14 @@ async def test_pages_are_stored_at_once_if_nothing_is_being_stored():
 
 
 @pytest.mark.parametrize("most", [2, 5])
-async def test_pages_that_arrive_meanwhile_are_one_batch(monkeypatch, most):
-    """A slow disk gets several pages at once, in their order, and no more than may wait."""
+async def test_pages_that_arrive_during_a_write_are_one_batch(monkeypatch, most):
+    """A slow disk gets several pages as one batch, in order, up to the limit."""
     monkeypatch.setattr("cekat_async.export.collecting._MOST_WAITING", most)
     disk, given = Disk(is_free=False), []
     task = collecting(disk, send(20, given, pause=1))
     await let_all_run()
     await let_all_run()
-    # One is being stored, and the last that may wait keeps the next one from being fetched.
+    # One page is being stored, and the full batch keeps the next page from being fetched.
     assert len(given) == 1 + most
     disk.free()
     await task
@@ -100,7 +100,7 @@ async def test_pages_that_arrive_meanwhile_are_one_batch(monkeypatch, most):
 @pytest.mark.parametrize("pause", [0, 1, 10])
 @pytest.mark.parametrize("fails_at", [0, 1])
 async def test_nothing_is_stored_after_a_failure(fails_at, pause):
-    """The failure ends the export, whenever it is noticed, and no page is stored after a gap."""
+    """The failure ends the export, and no page after the failed one is stored."""
     disk, given = Disk(fails_at=fails_at), []
     with pytest.raises(OSError, match="the disk is full"):
         await collecting(disk, send(20, given, pause=pause))
@@ -111,7 +111,7 @@ async def test_nothing_is_stored_after_a_failure(fails_at, pause):
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("fails_at", [None, 0])
 async def test_a_cancellation_waits_until_all_is_stored(times, fails_at):
-    """However often it is cancelled: it ends when all is stored, or with the disk's failure."""
+    """A cancelled collector ends when all pages are stored, or with the disk's failure."""
     disk, given = Disk(is_free=False, fails_at=fails_at), []
     task = collecting(disk, send(5, given))
     for _ in range(times):
@@ -131,8 +131,8 @@ async def test_a_cancellation_waits_until_all_is_stored(times, fails_at):
 
 
 @pytest.mark.parametrize("step", range(12))
-async def test_cancelled_at_any_moment_all_that_was_given_is_stored(step):
-    """At whatever step of the loop it is cancelled, what it had received is stored."""
+async def test_cancelled_at_any_moment_received_pages_are_stored(step):
+    """A collector that is cancelled at any step stores all pages that it has received."""
     disk, given = Disk(), []
     task = collecting(disk, send(20, given, pause=2))
     for _ in range(step):
@@ -142,4 +142,4 @@ async def test_cancelled_at_any_moment_all_that_was_given_is_stored(step):
 
     assert task.cancelled()
     assert disk.stored == given
-    gc.collect()  # a failure that nobody has asked for would say so now
+    gc.collect()  # a failure that nobody retrieved would warn now

@@ -1,4 +1,4 @@
-"""Databases that are one file: under the target's name there is all of an export, or none of it."""
+"""Database files: the target's name refers to a complete export or to nothing."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -33,19 +33,19 @@ def connect(path):
 
 
 def rows_in(path):
-    """Return how many rows the table has; None if the file is not there."""
+    """Return the number of rows of the table, or None if there is no file."""
     if not path.exists():
         return None
     with connect(path) as database:
         return database.execute("SELECT count(*) FROM conversations").fetchall()[0][0]
 
 
-# Under the target's name
+# The target's name
 
 
 @each_name
 def test_the_name_appears_when_the_database_is_complete(tmp_path, name):
-    """While the first export is written there is no target, whatever has been written of it."""
+    """The target does not exist while the first export writes it."""
     path, seen = tmp_path / name, set()
 
     class Watched(Given):
@@ -96,10 +96,10 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def publishing():
-    """A function that publishes in a process of its own, and returns how that ended.
+    """A function that publishes in a child process and returns how that ended.
 
-    It returns how many steps there were and what error, or None if the process was killed.
-    ``kill_at`` is the step to be killed at, or 0 to count the steps only: counting is slow.
+    It returns the number of steps and the error, or None if the process was killed. ``kill_at``
+    is the step at which the process is killed. 0 only counts the steps, which is slow.
     """
     command = [sys.executable, "-c", PUBLISHING]
     with subprocess.Popen(
@@ -125,7 +125,7 @@ def publishing():
 @pytest.mark.timeout(600)
 @each_name
 def test_killed_at_any_step_of_the_first_export(tmp_path, name, publishing):
-    """Killed anywhere there is no target or a whole one; the next export leaves nothing else."""
+    """After a kill the target is missing or complete. The next export leaves no other files."""
     steps, _ = publishing(tmp_path / name, 60, kill_at=0)
     outcomes = []
     for step in range(1, steps + 1, max(1, steps // (4 * EFFORT))):
@@ -146,7 +146,7 @@ def test_killed_at_any_step_of_the_first_export(tmp_path, name, publishing):
 @each_name
 @pytest.mark.parametrize("largest", [1, 100_000, 600_000])
 def test_files_that_may_not_grow(tmp_path, name, largest, publishing):
-    """Where no file may be as large as the database is, there is no target, and an error."""
+    """If the database exceeds the allowed file size, the export fails and leaves no target."""
     path = tmp_path / name
     _, said = publishing(path, largest=largest)
 
@@ -159,7 +159,7 @@ def test_files_that_may_not_grow(tmp_path, name, largest, publishing):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A function that makes a file system of its own, with so much room."""
+    """A function that makes a file system of a given size."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -183,7 +183,7 @@ def disk(tmp_path):
 @each_name
 @pytest.mark.parametrize("kilobytes", [8, 500, 900, 1_300] if EFFORT > 1 else [8, 900])
 def test_a_full_disk_at_the_first_export(disk, name, kilobytes, publishing):
-    """On a disk without room there is no target, and nothing is left that takes room."""
+    """If the disk is full, there is no target, and no other file uses the space."""
     folder = disk(kilobytes)
     _, said = publishing(folder / name)
 
@@ -199,7 +199,10 @@ def test_a_full_disk_at_the_first_export(disk, name, kilobytes, publishing):
 @each_name
 @pytest.mark.parametrize("more", [0, 60, 250, 1_000] if EFFORT > 1 else [0, 250])
 def test_a_full_disk_while_it_is_merged(disk, name, more, publishing):
-    """An export that reports success is in the file itself; after a failure the next run is."""
+    """If an export succeeds, its rows are in the file itself.
+
+    If it fails, the next run adds them.
+    """
     folder = disk(8_000)
     path = folder / name
     publishing(path, 100)
@@ -210,7 +213,7 @@ def test_a_full_disk_while_it_is_merged(disk, name, more, publishing):
         assert said.startswith("cannot write ")
     else:
         assert list_names(folder) == [name]
-    # Wherever the rows are after a failure: there are the old ones, or all.
+    # After a failure the file has the old rows or all rows.
     disk.room(8_000)
     assert rows_in(path) in ([100, 700] if said else [700])
     assert publishing(path, 700)[1] == ""
@@ -220,7 +223,7 @@ def test_a_full_disk_while_it_is_merged(disk, name, more, publishing):
 @posix_only
 @each_name
 def test_the_file_is_for_its_owner_alone(tmp_path, name):
-    """Only its owner can read a new file. One that is there stays, with its mode."""
+    """Only the owner can read a new file. An existing file keeps its mode."""
     path = tmp_path / name
     publish(sink_for(path), some_records(5))
     assert path.stat().st_mode & 0o777 == 0o600
@@ -232,12 +235,12 @@ def test_the_file_is_for_its_owner_alone(tmp_path, name):
     assert path.stat().st_ino == inode
 
 
-# Verified
+# Verification
 
 
 @each_name
 def test_a_database_that_does_not_read_as_it_was_written(tmp_path, name, monkeypatch):
-    """What cannot be read back does not take the target's name, and the export fails."""
+    """If the new database cannot be read back, the export fails and the target is not replaced."""
     path = tmp_path / name
     sink = sink_for(path)
     flush_log = type(sink).flush_log
@@ -255,7 +258,7 @@ def test_a_database_that_does_not_read_as_it_was_written(tmp_path, name, monkeyp
 @each_name
 @pytest.mark.parametrize("first", [True, False])
 def test_a_database_that_has_the_manifest_of_another_export(tmp_path, name, monkeypatch, first):
-    """Success is reported when the manifest of this very export is read from the file."""
+    """The export succeeds only if the file contains the manifest of this export."""
     path = tmp_path / name
     if not first:
         publish(sink_for(path), some_records(3))
@@ -273,7 +276,7 @@ def test_a_database_that_has_the_manifest_of_another_export(tmp_path, name, monk
 
 @each_name
 def test_damaged_pages_are_noticed(tmp_path, name, monkeypatch):
-    """A file in which bytes changed on their way to the disk does not take the target's name."""
+    """A file whose bytes changed on the way to the disk does not become the target."""
     path = tmp_path / name
     sink = sink_for(path)
     connect, opened = type(sink).connect, []
@@ -294,12 +297,12 @@ def test_damaged_pages_are_noticed(tmp_path, name, monkeypatch):
     assert list_names(tmp_path) == []
 
 
-# What is there already
+# Existing targets
 
 
 @each_name
 def test_an_empty_file_is_replaced(tmp_path, name):
-    """An empty file, as ``touch`` makes one, becomes the database, and keeps its rights."""
+    """An empty file, as ``touch`` makes it, becomes the database and keeps its mode."""
     path = tmp_path / name
     path.touch()
     if os.name == "posix":
@@ -316,7 +319,7 @@ def test_an_empty_file_is_replaced(tmp_path, name):
 
 @each_name
 def test_a_database_without_tables(tmp_path, name):
-    """A database that somebody made, or that an export of 0.1 left, is merged into in place."""
+    """An existing database without the tables, or with those of 0.1, is merged into in place."""
     path = tmp_path / name
     with connect(path) as database:
         database.execute("CREATE TABLE mine (a INTEGER)")
@@ -329,7 +332,7 @@ def test_a_database_without_tables(tmp_path, name):
 @posix_only
 @each_name
 def test_a_link_to_nothing_yet(tmp_path, name):
-    """A link to a file that does not exist stays one. The database is created where it leads."""
+    """A dangling link stays a link, and the database is created where it points."""
     (tmp_path / "real").mkdir()
     path = tmp_path / name
     path.symlink_to(f"real/{name}")
@@ -344,7 +347,7 @@ def test_a_link_to_nothing_yet(tmp_path, name):
 
 @each_name
 def test_a_file_that_is_no_database(tmp_path, name):
-    """Any other file is refused, and stays as it is. No lock is left."""
+    """Any other file is refused and unchanged, and no lock file is left."""
     path = tmp_path / name
     path.write_bytes(b"no database, " * 1000)
 
@@ -384,7 +387,7 @@ REMAINS = [("x.sqlite", "-journal"), ("x.sqlite", "-wal"), ("x.duckdb", ".wal")]
 @pytest.mark.parametrize("name, suffix", REMAINS)
 @pytest.mark.parametrize("empty", [True, False], ids=["empty file", "no file"])
 def test_a_log_without_its_database(tmp_path, name, suffix, empty):
-    """A log that is left of another database is not applied to the new one: it is reported."""
+    """A leftover write-ahead log of another database is reported and not applied."""
     path = tmp_path / name
     if empty:
         path.touch()
@@ -396,8 +399,8 @@ def test_a_log_without_its_database(tmp_path, name, suffix, empty):
 
 
 @each_name
-def test_what_a_kill_left_of_a_new_database_goes(tmp_path, name):
-    """What a killed export had written next to the target is removed by the next one."""
+def test_leftovers_of_a_killed_export_are_removed(tmp_path, name):
+    """The next export removes the files that a killed one left next to the target."""
     suffixes = ["-journal", "-wal", "-shm"] if name == "x.sqlite" else [".wal"]
     path = tmp_path / name
     for there in (False, True):
@@ -412,12 +415,12 @@ def test_what_a_kill_left_of_a_new_database_goes(tmp_path, name):
         assert (rows_in(path), list_names(tmp_path)) == (5, [name])
 
 
-# A write-ahead log
+# Write-ahead logs
 
 
 @each_name
 def test_a_log_is_emptied_into_the_file(tmp_path, name):
-    """After a merge the rows are in the file itself, although another connection is open."""
+    """After a merge the rows are in the file itself, even if another connection is open."""
     path = tmp_path / name
     copy = tmp_path / f"copy{path.suffix}"
     publish(sink_for(path), some_records(5))
@@ -433,7 +436,7 @@ def test_a_log_is_emptied_into_the_file(tmp_path, name):
 
 
 def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):
-    """While another connection reads, the rows are in the log, and the export is done."""
+    """If another connection is reading, the rows are in the log and the export succeeds."""
     monkeypatch.setattr("cekat_async.export.sinks.databases.sqlite._BUSY_TIMEOUT", 0.05)
     path = tmp_path / "x.sqlite"
     publish(sink_for(path), some_records(5))

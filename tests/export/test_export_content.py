@@ -1,4 +1,4 @@
-"""What is in the file: every conversation, once, exactly as the server sent it."""
+"""The content of the target: every conversation, once, exactly as the server sent it."""
 
 import json
 import sqlite3
@@ -19,12 +19,12 @@ from cekat_async import (
 from cekat_async.export import export_conversations
 from cekat_async.sandbox import Dialect, Fault, Faults
 
-# A first export asks for the account's business before any page.
+# The first export asks for the account's business before any page.
 ASK = Fault.ok()
 
 
 def _lines(target):
-    """Return the lines of a file, which came in any order."""
+    """Return the lines of a file as a set."""
     content = target.read_bytes()
     assert content == b"" or content.endswith(b"\n")
     return sorted(content.splitlines(keepends=True))
@@ -35,7 +35,7 @@ def _sorted(lines):
 
 
 def read_rows(database, query):
-    """Return what a query finds in an SQLite file."""
+    """Return the rows of a query on an SQLite file."""
     with closing(sqlite3.connect(database)) as opened:
         return opened.execute(query).fetchall()
 
@@ -54,25 +54,25 @@ async def test_every_conversation_is_in_the_file_once_byte_for_byte(
 
 
 async def test_one_page_is_in_the_order_of_the_listing(account, target):
-    """What comes on one page is in the file in the order of that page."""
+    """The records of one page keep the order of that page in the file."""
     async with account(100) as a:
         await export_conversations(a.client, target)
 
         assert target.read_bytes() == a.lines()
 
 
-async def test_one_walker_brings_a_calm_account_in_order(account, target):
-    """With one request at a time records are in the listing's order; what came again is last."""
+async def test_one_walker_keeps_the_order_of_a_quiet_account(account, target):
+    """With one request at a time the file has the listing's order, with repeated records last."""
     async with account(350) as a:
         await export_conversations(a.client, target, concurrency=1)
         records = [record for _, record in a.sandbox.records()]
 
-    # The look at the end brings the first page once more.
+    # The look at the end fetches the first page again.
     assert target.read_bytes().splitlines() == records[100:] + records[:100]
 
 
 async def test_an_account_without_conversations_gives_an_empty_file(account, tmp_path, target):
-    """Nothing to export is a finished export of nothing."""
+    """An export without conversations is complete, and its file is empty."""
     async with account(0) as a:
         report = await export_conversations(a.client, target)
 
@@ -85,7 +85,7 @@ async def test_an_account_without_conversations_gives_an_empty_file(account, tmp
 
 
 async def test_only_some_inboxes(account, target):
-    """With ``inbox_ids`` the file holds those inboxes' conversations and no others."""
+    """With ``inbox_ids`` the file contains the conversations of those inboxes only."""
     async with account(300) as a:
         first, second = a.sandbox.inbox_ids[:2]
         report = await export_conversations(
@@ -101,7 +101,7 @@ async def test_only_some_inboxes(account, target):
 
 
 async def test_each_inbox_by_itself(account, target):
-    """With ``by_inbox`` every inbox of the account is walked, and the file holds them all."""
+    """With ``by_inbox`` each inbox of the account is walked, and the file contains them all."""
     async with account(300) as a:
         report = await export_conversations(a.client, target, by_inbox=True, page_size=10)
 
@@ -115,7 +115,7 @@ async def test_each_inbox_by_itself(account, target):
 
 
 async def test_an_account_without_inboxes_does_not_empty_the_target(account, target):
-    """With ``by_inbox``, and no inbox to walk, the export fails: nothing is no export."""
+    """With ``by_inbox`` and no inboxes the export fails, and does not replace the target."""
     target.write_bytes(b"of an earlier export")
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=b'{"success":true,"data":[]}'))
@@ -129,7 +129,7 @@ async def test_an_account_without_inboxes_does_not_empty_the_target(account, tar
 
 
 async def test_an_empty_export_into_a_filled_table_warns(account, tmp_path, caplog):
-    """An account that is empty all of a sudden leaves a table as it is, with a warning."""
+    """If the account is suddenly empty, the table stays unchanged and a warning is logged."""
     target = tmp_path / "x.sqlite"
     async with account(3) as a:
         await export_conversations(a.client, target)
@@ -143,7 +143,7 @@ async def test_an_empty_export_into_a_filled_table_warns(account, tmp_path, capl
 
 @pytest.mark.parametrize("status", ["resolved", StageStatus.RESOLVED])
 async def test_only_one_status(account, target, status):
-    """With ``stage_status`` the file holds the conversations of that status and no others."""
+    """With ``stage_status`` the file contains the conversations of that status only."""
     async with account(300) as a:
         report = await export_conversations(a.client, target, stage_status=status, page_size=10)
 
@@ -152,7 +152,7 @@ async def test_only_one_status(account, target, status):
 
 
 async def test_one_status_of_each_inbox(account, target):
-    """A status goes together with inboxes, which are walked by themselves."""
+    """A status can be combined with inboxes, which are walked separately."""
     async with account(300) as a:
         await export_conversations(
             a.client, target, by_inbox=True, stage_status="pending", page_size=10
@@ -162,7 +162,10 @@ async def test_one_status_of_each_inbox(account, target):
 
 
 async def test_an_inbox_that_fails_temporarily_is_resumed(account, target, tmp_path):
-    """What may pass ends the export when the others are done, and the next run brings the rest."""
+    """After a temporary failure of an inbox the export ends after the others.
+
+    The next run resumes.
+    """
     async with account(300, attempts=1) as a:
         inbox_ids = a.sandbox.inbox_ids[:2]
         a.sandbox.fail_next(ASK, Fault.status(503))
@@ -181,7 +184,7 @@ async def test_an_inbox_that_fails_temporarily_is_resumed(account, target, tmp_p
 
 
 async def test_the_only_inbox_that_is_gone_ends_the_export(account, target):
-    """Where there is nothing else to be brought, what it failed with comes out."""
+    """If no other inbox is left, the error of the failed inbox is raised."""
     async with account(30) as a:
         a.sandbox.fail_next(ASK, Fault.status(404))
         with pytest.raises(NotFoundError) as caught:
@@ -201,8 +204,8 @@ async def test_the_only_inbox_that_is_gone_ends_the_export(account, target):
     ],
     ids=lambda dialect: dialect.end,
 )
-async def test_whatever_the_dialect(account, target, dialect):
-    """However the server spells timestamps, orders rows and ends its listing, the file is exact."""
+async def test_any_dialect(account, target, dialect):
+    """The file is exact for each format of timestamps, order of records and end of a listing."""
     async with account(250, dialect=dialect) as a:
         await export_conversations(a.client, target, page_size=30)
 
@@ -211,7 +214,7 @@ async def test_whatever_the_dialect(account, target, dialect):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_bad_network_costs_no_record(account, target, seed):
-    """With a quarter of all requests failing, the file still holds everything exactly once."""
+    """If a quarter of all requests fails, the file still contains every record exactly once."""
     faults = Faults(
         drop=0.05, drop_mid_body=0.05, error=0.05, truncate=0.05, too_many=0.05, seed=seed
     )
@@ -224,7 +227,7 @@ async def test_a_bad_network_costs_no_record(account, target, seed):
 
 
 async def test_malformed_records_are_written_counted_and_reported(account, target, make_page):
-    """A malformed record is in the file, is counted, and is reported."""
+    """A malformed record is written, counted and reported."""
     records = [b'{"id":"a"}', b'{"id":["b"]}', b"17", b'{"id":"c"}', b'{"id":"d","a":NaN}']
     reported = []
     async with account(0) as a:
@@ -240,7 +243,7 @@ async def test_malformed_records_are_written_counted_and_reported(account, targe
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 async def test_line_breaks_between_tokens_do_not_break_lines(account, target, newline):
-    """A server that prints its JSON over many lines still gives one line a record, equal to it."""
+    """If the server prints JSON over many lines, each record is still one line of equal JSON."""
     records = [
         {"id": "a", "notes": "two\nlines\r and\ttabs", "labels": [{"id": "x", "name": None}]},
         {"id": "b", "additional_data": {"deep": [1, [2, {"x": 3.5}]], "empty": {}}},
@@ -265,7 +268,7 @@ async def test_line_breaks_between_tokens_do_not_break_lines(account, target, ne
     ],
 )
 async def test_no_byte_of_a_record_is_touched(account, target, make_page, record):
-    """Halves of surrogate pairs, bad UTF-8, blanks and odd numbers are in the file as they came."""
+    """Lone surrogates, invalid UTF-8, spaces and unusual numbers are written unchanged."""
     healthy, other = b'{"id":"b"}', b'{"id":"c"}'
     async with account(0) as a:
         a.sandbox.fail_next(ASK, Fault.raw(body=make_page(healthy, record, other)))
@@ -275,7 +278,7 @@ async def test_no_byte_of_a_record_is_touched(account, target, make_page, record
 
 
 async def test_a_line_reads_back_as_the_conversation(account, target):
-    """``decode_conversation`` makes of each line what the client had made of the record."""
+    """``decode_conversation`` turns a line into the conversation that the client returned."""
     async with account(30) as a:
         await export_conversations(a.client, target)
         listed = [conversation async for conversation in a.client.conversations.list()]
@@ -283,8 +286,8 @@ async def test_a_line_reads_back_as_the_conversation(account, target):
     assert [decode_conversation(line) for line in target.read_bytes().splitlines()] == listed
 
 
-async def test_a_record_that_comes_again_is_there_once_as_it_was_last(account, target, make_page):
-    """Of records with one id the last is in the file, in its place; the others are repeats."""
+async def test_a_repeated_record_is_written_once_in_its_last_version(account, target, make_page):
+    """The last record with an id is written, in its own place. The others count as repeats."""
     records = [b'{"id":"a","v":1}', b'{"id":"b"}', b"17", b'{"id":"a","v":2}', b"17", b'{"id":3}']
     async with account(0) as a:
         a.sandbox.fail_next(ASK, Fault.raw(body=make_page(*records)))
@@ -298,7 +301,7 @@ async def test_a_record_that_comes_again_is_there_once_as_it_was_last(account, t
     "id_", [rb"\ud83d", rb"\u0000", r"\"", "🙏", "x" * 70_000, "\u2028"], ids=range(6)
 )
 async def test_any_id_is_a_name(account, target, make_page, id_):
-    """Whatever an id is made of, its record is in the file once, and as it came last."""
+    """A record with any id is in the file once, in its last version."""
     text = id_ if isinstance(id_, bytes) else id_.encode()
     records = [b'{"id":"%s","v":1}' % text, b'{"id":"b"}', b'{"id":"%s","v":2}' % text]
     async with account(0) as a:
@@ -310,7 +313,7 @@ async def test_any_id_is_a_name(account, target, make_page, id_):
 
 
 async def test_one_broken_conversation_is_one_record_in_each_export(account, tmp_path, make_page):
-    """A conversation with broken text and a mistyped field has one line after three exports."""
+    """A conversation with broken text and a mistyped field is one line after three exports."""
     target, table = tmp_path / "x.jsonl", tmp_path / "x.sqlite"
     broken = rb'{"id":"a","contact_name":"Budi \ud83d","additional_data":[],"v":%d}'
     async with account(0) as a:
@@ -330,7 +333,7 @@ async def test_one_broken_conversation_is_one_record_in_each_export(account, tmp
 
 
 async def test_a_record_without_an_id_keeps_its_name(account, tmp_path, make_page):
-    """A record without a readable id is one row, under the same ``odd:`` name in every export."""
+    """A record without a readable id has one row, with the same ``odd:`` key in every export."""
     table = tmp_path / "x.sqlite"
     records = [b'{"id":3}', b"17", b'{"id":""}']
     names = {f"odd:{blake2b(record, digest_size=16).hexdigest()}" for record in records}
@@ -344,7 +347,7 @@ async def test_a_record_without_an_id_keeps_its_name(account, tmp_path, make_pag
 
 
 async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, make_page):
-    """In a table a mistyped field is NULL or text, and every other column has its value."""
+    """A mistyped field is NULL or text in a table, and every other column has its value."""
     table = tmp_path / "x.sqlite"
     records = make_page(
         b'{"id":"a","stage_status":"open","contact_phone":628123,"created_at":1775800036}',
@@ -369,7 +372,7 @@ async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, 
 
 
 async def test_conversations_that_move_are_there_once_in_their_latest_version(account, target):
-    """What is changed, created or deleted while the export runs costs none of the others."""
+    """Changes, creations and deletions during an export cost none of the other conversations."""
     touched, created = [], []
 
     def on_progress(progress):
@@ -389,7 +392,7 @@ async def test_conversations_that_move_are_there_once_in_their_latest_version(ac
         assert len(found) == len(lines) == report.conversations
         now = dict(a.sandbox.records())
     assert set(ids) <= set(found) <= set(now)
-    # As the last pass saw them: each as it is now, or as it was before the last change.
+    # as they were at the last pass: before or after their last change
     assert {id_ for id_ in ids if found[id_] != now[id_]} <= set(touched)
 
 
@@ -397,7 +400,7 @@ async def test_conversations_that_move_are_there_once_in_their_latest_version(ac
     "name", ["", ".jsonl", "x", "x.json", "x.txt.gz", "x.jsonl/", "a\0b.jsonl", "dir/.jsonl"]
 )
 async def test_a_target_of_no_known_kind_is_refused_at_once(account, tmp_path, monkeypatch, name):
-    """A name that says no format is refused before any request, and leaves nothing behind."""
+    """A target of unknown format is refused before any request and leaves no files."""
     monkeypatch.chdir(tmp_path)
     async with account() as a:
         with pytest.raises(
@@ -410,7 +413,7 @@ async def test_a_target_of_no_known_kind_is_refused_at_once(account, tmp_path, m
 
 
 async def test_a_path_of_bytes_is_refused_by_name(account, target):
-    """A path object that stands for bytes gets the same answer, and no TypeError."""
+    """A path object that returns bytes is refused with the same error, not with a TypeError."""
 
     class BytesPath:
         def __fspath__(self):
@@ -440,7 +443,7 @@ async def test_a_path_of_bytes_is_refused_by_name(account, target):
     ids=str,
 )
 async def test_wrong_arguments_are_refused_at_once(account, tmp_path, target, wrong):
-    """A wrong argument is refused before any request, and leaves nothing behind."""
+    """A wrong argument is refused before any request and leaves no files."""
     async with account() as a:
         with pytest.raises(ConfigurationError):
             await export_conversations(a.client, target, **wrong)
@@ -450,7 +453,7 @@ async def test_wrong_arguments_are_refused_at_once(account, tmp_path, target, wr
 
 
 async def test_a_failure_that_concerns_all_ends_all(account, target):
-    """Where the key itself is refused that comes out as it is, and no inbox is taken for it."""
+    """If the key is refused, its error is raised unchanged and not treated as an inbox failure."""
     async with account(300) as a:
         a.sandbox.fail_next(*[Fault.status(401)] * 9)
         with pytest.raises(Exception, match="401") as caught:
@@ -462,7 +465,7 @@ async def test_a_failure_that_concerns_all_ends_all(account, target):
 
 @pytest.mark.once
 async def test_memory_does_not_grow_with_the_number(account, target):
-    """Four times as many conversations need no more memory at the same time."""
+    """An export of four times as many conversations has the same peak of memory."""
 
     async def peak(count):
         async with account(count, cache=0) as a:
@@ -472,8 +475,8 @@ async def test_memory_does_not_grow_with_the_number(account, target):
             tracemalloc.stop()
             return peak
 
-    # How many pages wait for the disk is for the machine to say: 16 at most. 1,500 records more
-    # would be 2 MB as bytes alone.
-    await peak(40)  # what is imported or made with the first page counts for no one
+    # At most 16 pages wait for the disk; the machine decides how many. 1,500 more records would
+    # take 2 MB as bytes alone.
+    await peak(40)  # do not count imports and what the first page creates
 
     assert await peak(2000) < await peak(500) + 1_500_000

@@ -10,23 +10,23 @@ ENDLESS = ["empty", "repeat", "cycle"]
 
 
 def heal(sandbox):
-    """Let a sandbox whose listings never end be an honest one from here on."""
+    """Let the listings of an endless sandbox end from now on."""
     sandbox._api._endless = None
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("endless", ENDLESS)
 async def test_an_export_ends_and_loses_nothing(account, target, endless, concurrency):
-    """It ends in an error, with all in a checkpoint, and the same call completes it later."""
+    """The export ends with an error and keeps its checkpoint. The same call completes it later."""
     checkpoint = target.with_name(target.name + ".checkpoint")
     async with account(250, dialect=Dialect(endless=endless)) as here:
         options = {"page_size": 10, "concurrency": concurrency}
         with pytest.raises(PaginationError, match="would never end"):
             await export_conversations(here.client, target, **options)
 
-        # The probe, 25 pages, 50 for nothing, and what walkers of other parts asked for.
+        # The probe, 25 pages, 50 pages without progress, and pages of other segments.
         assert len(here.sandbox.log.requests) <= 1 + 25 + 50 + 15
-        # Each page is kept as it was received, with some 2 kB for each of its conversations.
+        # Each page is stored as it was received, with about 2 kB per conversation.
         assert checkpoint.stat().st_size < 2_000_000
         assert not target.exists()
 
@@ -41,7 +41,7 @@ async def test_an_export_ends_and_loses_nothing(account, target, endless, concur
 async def test_an_export_of_an_endless_server_that_is_tried_again_ends_again(
     account, target, endless
 ):
-    """However often it is tried, each time it costs 50 requests and what was under way."""
+    """Each attempt costs 50 requests and those in flight."""
     async with account(250, dialect=Dialect(endless=endless)) as here:
         for _ in range(3):
             before = len(here.sandbox.log.requests)
@@ -52,7 +52,7 @@ async def test_an_export_of_an_endless_server_that_is_tried_again_ends_again(
 
 
 async def test_an_export_by_inbox_names_each_that_never_ends(account, target):
-    """Each inbox is walked until it is clear that it does not end; all are named."""
+    """Each inbox is read until it is clear that it does not end. The error names all of them."""
     async with account(90, inboxes=3, dialect=Dialect(endless="repeat")) as here:
         with pytest.raises(InboxesFailedError) as caught:
             await export_conversations(here.client, target, inbox_ids=here.sandbox.inbox_ids)
@@ -63,7 +63,7 @@ async def test_an_export_by_inbox_names_each_that_never_ends(account, target):
 
 
 async def test_an_export_by_inbox_with_an_endless_listing_of_inboxes(account, target):
-    """The listing of inboxes itself ends in an error, before anything is exported."""
+    """An endless listing of inboxes raises an error before anything is exported."""
     async with account(90, inboxes=3, dialect=Dialect(endless="repeat")) as here:
         with pytest.raises(PaginationError, match="brought nothing new") as caught:
             await export_conversations(here.client, target, by_inbox=True)

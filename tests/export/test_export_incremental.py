@@ -1,4 +1,4 @@
-"""Incremental exports: only what has moved is asked for, and the target is as if all had been."""
+"""An incremental export fetches only changes, and its result equals that of a full export."""
 
 import json
 
@@ -13,7 +13,7 @@ TARGETS = ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.parquet", "x.parq
 
 
 async def days(a, target, count=3, **options):
-    """Export each day what has moved; return the reports."""
+    """Export the changes of each day, and return the reports."""
     reports = []
     for day in range(count):
         ids = [id_ for id_, _ in a.sandbox.records()]
@@ -27,8 +27,8 @@ async def days(a, target, count=3, **options):
 
 
 @pytest.mark.parametrize("name", TARGETS)
-async def test_each_day_adds_what_has_moved(account, tmp_path, name):
-    """Behind each run the target is what a whole export would have made."""
+async def test_each_day_adds_the_changes(account, tmp_path, name):
+    """After each run the target equals the result of a full export."""
     async with account(700) as a:
         first, *others = await days(a, f"{tmp_path}/{name}")
 
@@ -40,7 +40,7 @@ async def test_each_day_adds_what_has_moved(account, tmp_path, name):
 
 
 async def test_a_database_is_merged_into(account, store):
-    """In a database the rows that have moved are replaced, and the others stay as they are."""
+    """In a database, changed rows are replaced and the others stay."""
     async with account(300) as a:
         reports = [
             await export_conversations(a.client, store.sink(), incremental=True),
@@ -58,30 +58,30 @@ async def test_a_database_is_merged_into(account, store):
         assert len([id_ for id_ in after if after[id_] == before[id_]]) >= 200
 
 
-async def test_nothing_has_moved(account, tmp_path):
-    """Two requests find out that there is nothing new."""
+async def test_nothing_has_changed(account, tmp_path):
+    """An export without changes takes two requests."""
     target = tmp_path / "x.jsonl"
     async with account(1000) as a:
         await export_conversations(a.client, target)
         before = target.read_bytes()
         report = await export_conversations(a.client, target, incremental=True)
 
-    # What is read once more comes behind what is there.
+    # Conversations that are fetched again are written after the others.
     assert sorted(target.read_bytes().splitlines()) == sorted(before.splitlines())
     assert report.requests <= 3
 
 
 @pytest.mark.parametrize("order", ["created", "ascending"])
-async def test_whatever_the_order(account, tmp_path, order):
-    """By creation all is asked for again, since what has changed does not move; else what moved."""
+async def test_any_order(account, tmp_path, order):
+    """In creation order everything is fetched again. In activity order only changes are."""
     async with account(900, dialect=Dialect(order=order)) as a:
         _, *others = await days(a, f"{tmp_path}/x.jsonl")
 
     assert all((report.requests >= 9) == (order == "created") for report in others)
 
 
-async def test_what_moved_while_the_last_one_ran_comes_again(account, tmp_path):
-    """The watermark is where the newest was when the last export began, and not when it ended."""
+async def test_changes_during_the_last_export_are_fetched(account, tmp_path):
+    """The watermark is the newest position at the start of the last export, not at its end."""
     target = f"{tmp_path}/x.jsonl"
     async with account(1000, live=Live(messages=3)) as a:
         await export_conversations(a.client, target)
@@ -92,10 +92,8 @@ async def test_what_moved_while_the_last_one_ran_comes_again(account, tmp_path):
             assert found.keys() >= before.keys()
 
 
-async def test_a_change_that_does_not_move_anything_is_missed_and_a_whole_export_brings_it(
-    account, tmp_path
-):
-    """What is resolved without a message keeps its place: that is what a whole export is for."""
+async def test_a_change_without_activity_needs_a_full_export(account, tmp_path):
+    """A conversation that is resolved without a message does not move. A full export finds it."""
     target = f"{tmp_path}/x.jsonl"
     async with account(800) as a:
         await export_conversations(a.client, target)
@@ -107,8 +105,8 @@ async def test_a_change_that_does_not_move_anything_is_missed_and_a_whole_export
         assert read_target(target) == read_account(a.sandbox)
 
 
-async def test_the_first_one_is_whole(account, tmp_path):
-    """Without an earlier export, or with one whose manifest is gone, everything is brought."""
+async def test_the_first_one_is_full(account, tmp_path):
+    """Without an earlier export or its manifest everything is fetched."""
     target = tmp_path / "x.jsonl"
     async with account(500) as a:
         for _ in range(2):
@@ -119,7 +117,7 @@ async def test_the_first_one_is_whole(account, tmp_path):
 
 
 async def test_a_target_that_was_changed_is_not_added_to(account, tmp_path):
-    """What somebody else has edited is told before any request is spent, and left as it is."""
+    """A target that was edited is reported before any request, and is not changed."""
     target = tmp_path / "x.jsonl"
     async with account(300) as a:
         await export_conversations(a.client, target)
@@ -135,7 +133,7 @@ async def test_a_target_that_was_changed_is_not_added_to(account, tmp_path):
 
 
 async def test_a_stopped_incremental_export_is_resumed(account, tmp_path):
-    """An incremental export that failed goes on as one, and not as a whole one."""
+    """A failed incremental export is resumed as an incremental one."""
     target = f"{tmp_path}/x.jsonl"
     async with account(1000, attempts=1) as a:
         await export_conversations(a.client, target)
@@ -153,7 +151,7 @@ async def test_a_stopped_incremental_export_is_resumed(account, tmp_path):
 
 
 async def test_partitions_each_have_a_watermark(account, tmp_path):
-    """By inbox, a new inbox is brought whole, and the others as they have moved."""
+    """By inbox, a new inbox is fetched completely, and only the changes of the others."""
     target = f"{tmp_path}/x.jsonl"
     async with account(1200, inboxes=4) as a:
         first, second, third = a.sandbox.inbox_ids[:3]
@@ -175,13 +173,13 @@ async def test_partitions_each_have_a_watermark(account, tmp_path):
 
 
 async def stop_export(a, target, **options):
-    """Begin an export, and leave it unfinished."""
+    """Begin an export and leave it unfinished."""
     with pytest.raises(ZeroDivisionError):
         await export_conversations(a.client, target, on_progress=lambda _: 1 // 0, **options)
 
 
-async def test_a_whole_export_that_was_stopped_is_finished_by_an_incremental_one(account, tmp_path):
-    """Nightly runs go on with a weekly whole one that was cut off: it brings all they want."""
+async def test_a_stopped_full_export_is_resumed_by_an_incremental_one(account, tmp_path):
+    """A nightly run resumes a weekly full export, which contains everything that it needs."""
     target = f"{tmp_path}/x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
@@ -193,10 +191,8 @@ async def test_a_whole_export_that_was_stopped_is_finished_by_an_incremental_one
         assert read_target(target) == read_account(a.sandbox)
 
 
-async def test_a_whole_export_takes_the_place_of_an_incremental_one_that_was_stopped(
-    account, tmp_path
-):
-    """Who wants all gets all, whatever an incremental run has left."""
+async def test_a_full_export_replaces_a_stopped_incremental_one(account, tmp_path):
+    """A full export fetches everything, whatever an incremental run has left."""
     target = f"{tmp_path}/x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
@@ -208,7 +204,7 @@ async def test_a_whole_export_takes_the_place_of_an_incremental_one_that_was_sto
 
 
 async def test_an_incremental_one_that_was_stopped_and_a_target_that_is_gone(account, tmp_path):
-    """What it was to be added to is not there any more: everything is brought."""
+    """If the target that it would add to is missing, the export fetches everything."""
     target = tmp_path / "x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)

@@ -1,4 +1,4 @@
-"""Accounts in which people go on chatting: nothing is lost, nothing is twice, nothing is stale."""
+"""Exports of live accounts: no conversation is lost, repeated or out of date."""
 
 import logging
 from collections import Counter
@@ -13,7 +13,7 @@ from cekat_async.sandbox import Dialect, Fault, Live
 
 
 def records_in(target):
-    """Return the records of a target by their ids, each of which must be there once."""
+    """Return the records of a target by id, and check that each id is there once."""
     found = [(msgspec.json.decode(line)["id"], line) for line in target.read_bytes().splitlines()]
     counts = Counter(id_ for id_, _ in found)
     assert counts.most_common(1)[0][1] == 1
@@ -21,18 +21,18 @@ def records_in(target):
 
 
 def activity(record):
-    """Return when a conversation was last spoken in, as text that sorts."""
+    """Return the last activity of a conversation, as text that sorts."""
     message = msgspec.json.decode(record)["last_message"] or {}
     return message.get("created_at") or ""
 
 
-# Moves behind each page. The sandbox answers some hundred pages a second, so that the last one is
-# about a thousand moves a second and more.
+# Moves after each page. The sandbox serves some hundred pages a second, so that the last value is a
+# thousand moves a second and more.
 @pytest.mark.parametrize("messages", [0.05, 1.0, 5.0, 12.0])
 @pytest.mark.parametrize("seed", range(2 * EFFORT))
 @pytest.mark.once
 async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messages, seed):
-    """All that was there when it began is there, once, and as it was then or later."""
+    """Each conversation that existed at the start is there once, in that version or a later one."""
     live = Live(messages=messages, created=messages / 20, resolved=messages / 20, seed=seed)
     async with account(700, seed=seed, live=live) as a:
         before = dict(a.sandbox.records())
@@ -58,9 +58,9 @@ async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messa
     ids=lambda d: f"{d.order}-{d.end}-{d.tie}-{d.made_up_cursors}",
 )
 @pytest.mark.parametrize("concurrency", [1, 8])
-async def test_it_holds_however_the_listing_is_ordered(account, target, dialect, concurrency):
-    """By activity, by creation, or the oldest first: all that was there is there, once."""
-    # Where things go to the end, a walk runs after what moves faster than it is read.
+async def test_nothing_is_lost_in_any_order(account, target, dialect, concurrency):
+    """By activity, by creation or oldest first, each conversation of the start is there once."""
+    # If the oldest are first, conversations move to the end, and a walk may never reach it.
     rate = 0.3 if dialect.end == "empty_page" else 1.0
     live = Live(messages=rate, created=rate / 5, seed=5)
     async with account(300, dialect=dialect, live=live) as a:
@@ -70,8 +70,8 @@ async def test_it_holds_however_the_listing_is_ordered(account, target, dialect,
         assert records_in(target).keys() >= before.keys()
 
 
-async def test_the_latest_version_is_what_is_kept(account, target):
-    """A conversation that comes several times is there as it came last."""
+async def test_the_latest_version_is_kept(account, target):
+    """A conversation that is fetched several times is written in its last version."""
     async with account(400, attempts=1) as a:
         ids = [id_ for id_, _ in a.sandbox.records()]
         newest, oldest = ids[0], ids[-1]
@@ -91,17 +91,17 @@ async def test_the_latest_version_is_what_is_kept(account, target):
 
 @pytest.mark.parametrize("messages", [0, 2])
 async def test_what_catching_up_costs(account, target, messages):
-    """On a calm account three requests; on a busy one as many as what has moved fills pages."""
+    """A quiet account takes three requests. A busy one takes as many as the changes fill pages."""
     async with account(2500, live=Live(messages=messages)) as a:
         report = await export_conversations(a.client, target, concurrency=1)
 
-        # The account's business, a probe and a look; and for a hundred moves a probe, two pages,
-        # and another look.
+        # The account's business, a probe and a look. A hundred moves add a probe, two pages
+        # and a look.
         assert report.requests <= 25 + 3 + (4 if messages else 0)
 
 
 async def test_an_account_that_changes_too_fast_is_not_called_complete(account, target):
-    """Where more moves between two requests than a page holds, the export fails and says why."""
+    """If more than a page changes between two requests, the export fails and says why."""
     async with account(600, live=Live(messages=300)) as a:
         with pytest.raises(PaginationError, match="changes faster than it is read"):
             await export_conversations(a.client, target)
@@ -110,7 +110,7 @@ async def test_an_account_that_changes_too_fast_is_not_called_complete(account, 
 
 
 async def test_a_listing_without_an_order_is_reported(account, target, caplog):
-    """An ordinary account says nothing of its order: the warning is for those that have none."""
+    """A warning is logged for a listing without an order, and not for an ordinary account."""
     caplog.set_level(logging.WARNING, "cekat_async")
     async with account(400) as a:
         await export_conversations(a.client, target)

@@ -1,4 +1,4 @@
-"""What stands between an export and its target goes away, and comes back."""
+"""Servers that an export needs go away and return."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def rows_in(url):
 
 @pytest.mark.once
 async def test_a_database_server_that_stops_and_starts_again(account, postgres, database, tmp_path):
-    """What was fetched while the server was away is written when it is back."""
+    """Conversations that were fetched during the outage are written after it."""
     checkpoint = tmp_path / "checkpoint"
     async with account(1500) as a:
         stops = [postgres.stop]
@@ -42,8 +42,8 @@ async def test_a_database_server_that_stops_and_starts_again(account, postgres, 
         assert not checkpoint.exists()
 
 
-async def test_a_server_that_goes_away_costs_what_was_under_way(account, target):
-    """When the API is not to be reached any more, the next run goes on from the last page."""
+async def test_a_server_that_goes_away_costs_the_pages_in_flight(account, target):
+    """If the API goes away, the next run resumes after the last stored page."""
     async with account(3000, attempts=1) as a:
         a.sandbox.fail_next(*[Fault.ok()] * 12, *[Fault.status(503)] * 50)
         with pytest.raises(ServerError):
@@ -61,7 +61,7 @@ async def test_a_server_that_goes_away_costs_what_was_under_way(account, target)
 
 
 async def test_a_network_that_is_not_there(target):
-    """Where the API cannot be reached at all nothing is left behind."""
+    """If the API cannot be reached, the export leaves no files."""
     retry = RetryPolicy(attempts=2, backoff=0.001)
     async with CekatClient("key", base_url="http://127.0.0.1:1", retry=retry) as client:
         with pytest.raises(NotSentError):

@@ -1,4 +1,4 @@
-"""Partitions: each inbox by itself, and what becomes of the others when one fails."""
+"""Partitions: each inbox is walked separately, and one that fails does not end the others."""
 
 from contextlib import suppress
 
@@ -12,7 +12,7 @@ from cekat_async.sandbox import Fault
 
 
 async def test_when_all_are_refused_the_target_stays(account, target):
-    """An export of nothing is none: it does not take the place of a whole one."""
+    """If every inbox fails, the export fails and does not replace the target."""
     async with account(200, inboxes=2) as a:
         await export_conversations(a.client, target, by_inbox=True)
         a.sandbox.forbid(*a.sandbox.inbox_ids)
@@ -30,10 +30,11 @@ HTML = Fault.raw(body=b"<html>be back soon</html>")
 @pytest.mark.parametrize("fault", [Fault.status(502), HTML, Fault.status(408)], ids=str)
 @pytest.mark.parametrize("at", [4, 9, 15, 20] if EFFORT > 1 else [4, 20])
 async def test_a_temporary_failure_is_resumed(account, target, concurrency, fault, at):
-    """Wherever it fails, with however many walkers, the next run brings all that is missing."""
+    """The next run fetches everything that is missing, wherever the first one failed."""
     async with account(500, inboxes=2, attempts=1) as a:
         a.sandbox.fail_next(*[Fault.ok()] * at, fault)
-        # A cursor that was made up may fail: then the walk goes on in order, and all is well.
+        # If a constructed cursor fails, the walk continues sequentially and nothing is
+        # lost.
         with suppress(InboxesFailedError):
             await export_conversations(
                 a.client, target, by_inbox=True, page_size=20, concurrency=concurrency
@@ -49,7 +50,7 @@ async def test_a_temporary_failure_is_resumed(account, target, concurrency, faul
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.new", "x.jsonl.manifest.json"])
 async def test_a_checkpoint_in_the_place_of_the_target(account, tmp_path, name):
-    """It would be removed in the end: refused before anything is asked or written."""
+    """A checkpoint path equal to the target is refused before any request or write."""
     async with account(5) as a:
         with pytest.raises(ConfigurationError, match="that is the target's"):
             await export_conversations(a.client, tmp_path / "x.jsonl", checkpoint=tmp_path / name)

@@ -1,4 +1,4 @@
-"""Exports of a range of time: since and until are filters, and are resolved once."""
+"""Exports of a range of time: ``since`` and ``until`` are filters, and are resolved once."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The clock by which exports begin; ``clock.now`` is its time."""
+    """The clock that gives the beginning of an export. Set ``clock.now``."""
 
     class Clock(datetime):
         moment = LATEST + HOUR
@@ -39,7 +39,7 @@ def clock(monkeypatch):
 
 
 def list_active(sandbox, since, until=None):
-    """Return the ids that were last active in a range, as the sandbox knows it."""
+    """Return the ids whose last activity is in a range, according to the sandbox."""
     first, last = (round(bound.timestamp() * 1000) for bound in (since, until or LATEST + HOUR))
     return {id_ for at, id_, _ in sandbox._listing.rows() if first <= at <= last}
 
@@ -49,11 +49,11 @@ def read_ids(target):
 
 
 class StoppedError(Exception):
-    """An export was stopped by its test."""
+    """A test stopped an export."""
 
 
 def stop_after(times):
-    """Return a function that stops an export when it is called for this time."""
+    """Return a function that stops an export at the given call."""
     called = count(1)
 
     def on_progress(_):
@@ -63,8 +63,8 @@ def stop_after(times):
     return on_progress
 
 
-async def test_the_manifest_tells_the_range_as_written_and_as_moments(account, target, clock):
-    """`3d` before the export began, and the moment that this was."""
+async def test_the_manifest_has_the_range_as_written_and_as_moments(account, target, clock):
+    """The manifest has `3d`, and the moment three days before the export began."""
     until = LATEST - 2 * HOUR
     async with account(3_000) as a:
         report = await export_conversations(
@@ -81,7 +81,7 @@ async def test_the_manifest_tells_the_range_as_written_and_as_moments(account, t
 
 
 def test_filters_without_a_range_are_stored_as_before():
-    """A manifest of an export of all times has the form of version 0.1."""
+    """The manifest of an export without a range has the form of version 0.1."""
     written = Manifest(
         version="1", account="a", target="t", filters=Filters(), began=LATEST, ended=LATEST
     )
@@ -92,7 +92,7 @@ def test_filters_without_a_range_are_stored_as_before():
 
 
 async def test_each_night_replaces_the_last_one(account, target, clock):
-    """Only the text is compared: `1d` is another moment each night, and the same filter."""
+    """Only the text is compared: `1d` is the same filter every night."""
     async with account(3_000) as a:
         for night in range(3):
             clock.moment = LATEST + night * HOUR
@@ -113,7 +113,7 @@ async def test_each_night_replaces_the_last_one(account, target, clock):
     ],
 )
 async def test_another_range_does_not_replace_a_target(account, target, clock, before, after):
-    """It is another filter: the message names both, and an incremental export is refused too."""
+    """The error names both ranges. An incremental export is refused as well."""
     async with account(500) as a:
         await export_conversations(a.client, target, **before)
         whole = read_target(target)
@@ -132,7 +132,7 @@ async def test_another_range_does_not_replace_a_target(account, target, clock, b
     "order, by_inbox", [("activity", False), ("activity", True), ("created", False)]
 )
 async def test_a_resumed_export_keeps_the_moments(account, target, clock, order, by_inbox):
-    """A relative bound is resolved when the export begins, whatever time it is when it resumes."""
+    """A relative bound is resolved when the export begins, and not again when it is resumed."""
     options = {"since": timedelta(days=4), "until": timedelta(days=1), "by_inbox": by_inbox}
     async with account(4_000, inboxes=3, dialect=Dialect(order=order)) as a:
         for pages in (1, 2, 1, 2):
@@ -153,7 +153,7 @@ async def test_a_resumed_export_keeps_the_moments(account, target, clock, order,
 
 
 async def test_a_checkpoint_of_another_range_is_refused(account, target, clock):
-    """The unfinished export has another filter."""
+    """An unfinished export with another range is not resumed."""
     async with account(3_000) as a:
         with pytest.raises(StoppedError):
             await export_conversations(
@@ -165,7 +165,7 @@ async def test_a_checkpoint_of_another_range_is_refused(account, target, clock):
 
 
 async def test_an_incremental_export_of_the_last_days(account, target, clock):
-    """It adds what has changed and is in the range; what has left the range stays."""
+    """It adds the changes in the range, and keeps conversations that have left the range."""
     async with account(3_000) as a:
         await export_conversations(a.client, target, since=timedelta(days=1), incremental=True)
         before = read_ids(target)
@@ -184,7 +184,7 @@ async def test_an_incremental_export_of_the_last_days(account, target, clock):
 
 
 async def test_an_incremental_export_until_some_time_ago(account, target, clock):
-    """A later until lets through what has not changed, so that its range is read as a whole."""
+    """A later ``until`` also includes unchanged conversations, so that the whole range is read."""
     options = {"until": timedelta(hours=3), "incremental": True}
     async with account(400) as a:
         await export_conversations(a.client, target, **options)
@@ -195,7 +195,7 @@ async def test_an_incremental_export_until_some_time_ago(account, target, clock)
 
 
 async def test_a_clock_that_was_set_back(account, target, clock):
-    """An earlier since wants what the last export did not have: all of the range is read."""
+    """An earlier ``since`` needs conversations that the last export lacks, so all are read."""
     options = {"since": timedelta(hours=3), "incremental": True}
     async with account(800) as a:
         await export_conversations(a.client, target, **options)
@@ -207,7 +207,7 @@ async def test_a_clock_that_was_set_back(account, target, clock):
 
 @pytest.mark.parametrize("segments", [1, 4])
 async def test_a_live_account(account, target, clock, segments):
-    """Every conversation of the range that existed when the export began is in the target."""
+    """Every conversation of the range that existed at the start is in the target."""
     live = Live(messages=2, created=0.5, resolved=2)
     async with account(5_000, live=live) as a:
         wanted = list_active(a.sandbox, LATEST - 47 * HOUR)
@@ -220,7 +220,7 @@ async def test_a_live_account(account, target, clock, segments):
 
 
 async def test_a_rotated_key_is_recognized_by_conversations_of_the_range(account, target, clock):
-    """The newest conversations are not in the target; those of its range are."""
+    """The account is recognized by conversations of the range, not by the newest ones."""
     options = {"until": LATEST - 5 * HOUR}
     async with account(600) as a:
         close_inboxes(a.sandbox)
@@ -239,7 +239,7 @@ async def test_a_rotated_key_is_recognized_by_conversations_of_the_range(account
     ],
 )
 async def test_wrong_ranges_are_refused(account, target, bounds, reason):
-    """Nothing is requested or written."""
+    """A wrong range is refused before any request or write."""
     async with account(10) as a:
         with pytest.raises(ConfigurationError, match=reason):
             await export_conversations(a.client, target, **bounds)
@@ -249,7 +249,7 @@ async def test_wrong_ranges_are_refused(account, target, bounds, reason):
 
 
 async def test_a_database_keeps_the_range_with_the_manifest(account, store, clock):
-    """The next export reads it from there."""
+    """The next export reads the range from the manifest in the database."""
     async with account(400) as a:
         for _ in range(2):
             report = await export_conversations(

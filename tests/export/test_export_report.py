@@ -1,4 +1,4 @@
-"""Progress, report and manifest: what an export says about itself."""
+"""Progress, report and manifest of an export."""
 
 import asyncio
 import hashlib
@@ -18,14 +18,14 @@ from cekat_async.export.runner import Export
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault, Quota
 
-# A first export asks for the account's business. If there are several pages, a request for the
-# place of the newest comes after the first one, and one more look at the front after all of them.
+# The first export asks for the business. If there are several pages, it asks for the newest
+# position after the first page and takes one more look at the front after the last.
 ASK = PROBE = LOOK = 1
 NOW = datetime(2026, 4, 10, tzinfo=UTC)
 
 
 async def test_progress_is_reported_whenever_more_is_durable(account, target):
-    """Progress never goes back, and ends with all records that came, repeated ones included."""
+    """Progress never decreases, and ends with all records received, repeated ones included."""
     reported = []
     async with account(1000) as a:
         report = await export_conversations(
@@ -36,7 +36,7 @@ async def test_progress_is_reported_whenever_more_is_durable(account, target):
     for name in ("conversations", "pages", "requests", "retries", "seconds", "malformed_records"):
         values = [getattr(progress, name) for progress in reported]
         assert values == sorted(values)
-    # A slow machine reports while the target is written, too.
+    # A slow machine also reports while it writes the target.
     reported = [progress for progress in reported if progress.published is None]
     assert (reported[-1].conversations, reported[-1].pages) == (
         report.manifest.fetched,
@@ -45,8 +45,8 @@ async def test_progress_is_reported_whenever_more_is_durable(account, target):
     assert report.seconds >= reported[-1].seconds > 0
 
 
-async def test_what_progress_tells_of_is_durable(account, target):
-    """What is told of is in the checkpoint by then, as another connection to its file sees it."""
+async def test_reported_progress_is_durable(account, target):
+    """Another connection to the checkpoint already sees the reported records."""
     seen = []
 
     def on_progress(progress):
@@ -68,7 +68,7 @@ async def test_what_progress_tells_of_is_durable(account, target):
 
 
 async def test_the_report_tells_what_was_done(account, target):
-    """The report has the target and the numbers of this export, retries among them."""
+    """The report has the target and this export's numbers, including retries."""
     rate = RateLimit(100_000, 60)
     async with account(250, rate_limit=rate) as a:
         await a.client.conversations.page(limit=1)
@@ -78,7 +78,7 @@ async def test_the_report_tells_what_was_done(account, target):
     assert isinstance(report, ExportReport)
     assert report.target == str(target)
     assert (report.conversations, report.pages) == (250, 3 + LOOK)
-    # The page that was asked for before is not counted.
+    # The probe is not counted as a page.
     assert (report.requests, report.retries) == (ASK + PROBE + 3 + LOOK + 2, 2)
     assert (report.malformed_records, report.refused, report.resumed) == (0, 0, 0)
     assert (report.limit, report.per) == (100_000, 60)
@@ -87,7 +87,7 @@ async def test_the_report_tells_what_was_done(account, target):
 
 @pytest.mark.parametrize("options", [{}, {"by_inbox": True}, {"concurrency": 1}], ids=str)
 async def test_report_and_manifest_agree(account, target, options):
-    """What the report says of the export is in the manifest beside the target, and is so."""
+    """The manifest next to the target agrees with the report and with the target."""
     began = datetime.now(UTC)
     async with account(500) as a:
         refusal = Fault.status(429, headers={"Retry-After": "0"})
@@ -109,7 +109,7 @@ async def test_report_and_manifest_agree(account, target, options):
     assert manifest.requests == report.requests == requests
     assert (manifest.retries, manifest.refused) == (report.retries, report.refused) == (2, 1)
     assert manifest.pages == report.pages
-    assert 0 < manifest.seconds <= report.seconds  # which has the writing of the target as well
+    assert 0 < manifest.seconds <= report.seconds  # it includes the writing of the target
     assert manifest.unknown_fields.keys() == {"x_sla"}
     assert manifest.unknown_fields["x_sla"] >= unknown > 0
     assert manifest.checksum == f"sha256:{hashlib.sha256(target.read_bytes()).hexdigest()}"
@@ -120,7 +120,7 @@ async def test_report_and_manifest_agree(account, target, options):
 
 
 async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target):
-    """Of an export that was gone on with the report has this run, and the manifest all of them."""
+    """The report counts the last run of a resumed export, and the manifest counts all runs."""
     async with account(500, attempts=2) as a:
         a.sandbox.fail_next(*[Fault.ok()] * 7, Fault.status(500), Fault.status(500))
         with pytest.raises(ServerError):
@@ -137,16 +137,16 @@ async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target):
     assert reported[0].conversations == 120
     assert reported[0].per_minute == 60 * 20 / reported[0].seconds
     assert report.requests == requests - before
-    # But for the last request of the run that failed: behind it nothing was written down.
+    # The failed run's last request is missing, because nothing was stored after it.
     assert requests - 2 <= manifest.requests <= requests
     assert manifest.pages == report.pages == 25 + LOOK
     assert (manifest.runs, manifest.conversations) == (2, 500)
-    # All that came before the target was written.
+    # All records arrived before the target was written.
     assert manifest.seconds > reported[-1].seconds
 
 
 async def test_the_next_export_knows_what_to_expect(account, tmp_path, target):
-    """How many conversations there were last time is how many are expected; else nobody knows."""
+    """The expected number is that of the last export, or None."""
     reported = []
     async with account(60) as a:
         for options in ({}, {}, {"stage_status": "resolved", "replace": True}):
@@ -165,7 +165,10 @@ async def test_the_next_export_knows_what_to_expect(account, tmp_path, target):
 
 
 def test_how_long_it_will_take():
-    """``seconds_left`` follows from the speed of this run; with nothing to expect it is none."""
+    """``seconds_left`` follows from the speed of this run.
+
+    Without an expected number it is None.
+    """
     progress = ExportProgress(
         fetched=600, conversations=600, resumed=100, expected=850, seconds=50.0
     )
@@ -177,7 +180,7 @@ def test_how_long_it_will_take():
 
 
 async def test_an_account_may_have_a_name(account, target):
-    """The manifest knows the account by the name that was given, and never has the key in it."""
+    """The manifest has the account name that was given, and never the key."""
     async with account(5) as a:
         await export_conversations(a.client, target, account="the shop")
         key = a.sandbox.api_key
@@ -187,7 +190,7 @@ async def test_an_account_may_have_a_name(account, target):
 
 
 async def test_the_report_has_the_limit_that_was_found_out(account, target):
-    """What the server says of its quota, the report says too, as it was at the end."""
+    """The report has the server's quota as it was known at the end."""
     async with account(250, rate_limit=RateLimit(), quota=Quota(120)) as a:
         report = await export_conversations(a.client, target)
 
@@ -196,7 +199,7 @@ async def test_the_report_has_the_limit_that_was_found_out(account, target):
 
 
 async def test_the_report_counts_refusals(account, target):
-    """Each 429 of this export counts, and none of those before it."""
+    """The report counts each 429 of this export and none from before."""
     refusal = Fault.status(429, headers={"Retry-After": "0"})
     async with account(250) as a:
         a.sandbox.fail_next(refusal)
@@ -208,7 +211,7 @@ async def test_the_report_counts_refusals(account, target):
 
 
 async def test_without_a_pace_there_is_no_share_of_it(account, target):
-    """A client without a rate limit has no quota that a share could be of."""
+    """Without a rate limit the report has no share of the quota."""
     async with account(5) as a:
         report = await export_conversations(a.client, target)
 
@@ -216,8 +219,8 @@ async def test_without_a_pace_there_is_no_share_of_it(account, target):
     assert report.quota_share is None
 
 
-async def test_only_this_export_earns(account, target):
-    """What the quota would have let out before the export began is not held against it."""
+async def test_the_share_begins_with_the_export(account, target):
+    """The share ignores the quota that was unused before the export began."""
     async with account(250, rate_limit=RateLimit(100_000, 60)) as a:
         await a.client.conversations.page(limit=1)
         await asyncio.sleep(0.05)
@@ -228,7 +231,7 @@ async def test_only_this_export_earns(account, target):
 
 
 def test_conversations_a_minute():
-    """``per_minute`` is the average of this run, repeats included, and 0 before anything."""
+    """``per_minute`` is the average of this run, including repeats, and 0 before any record."""
     progress = ExportProgress(fetched=600, conversations=300, resumed=100, seconds=20.0)
 
     assert progress.per_minute == 1500
@@ -236,7 +239,7 @@ def test_conversations_a_minute():
 
 
 class Scripted:
-    """A client whose limiter stands as it is told."""
+    """A client whose limiter returns the given snapshots."""
 
     def __init__(self):
         self.limiter = self
@@ -251,12 +254,12 @@ class Scripted:
         )  # fmt: skip
 
 
-async def test_the_share_is_honest_when_the_limit_changes():
-    """The requests of a time count against the limit of that time, not against today's."""
+async def test_the_share_follows_a_changing_limit():
+    """Requests are compared with the limit that applied when they were sent."""
     client = Scripted()
     tracker = ProgressTracker(client)
     client.traffic.requests = 300 + 50
-    client.earned += 300 + 60  # a minute at 300, and one at 60
+    client.earned += 300 + 60  # a minute at a limit of 300, and one at 60
     client.limit = 60
     progress = tracker.progress()
 
@@ -265,7 +268,7 @@ async def test_the_share_is_honest_when_the_limit_changes():
 
 
 async def test_waiting_for_the_limiter_is_measured(monkeypatch):
-    """``waited`` counts the time in which requests wait and none is under way."""
+    """``waited`` counts the time in which requests wait and none is in flight."""
     monkeypatch.setattr("cekat_async.export.progress._SECONDS_BETWEEN_LOOKS", 0.001)
     client = Scripted()
     tracker = ProgressTracker(client)
@@ -280,7 +283,7 @@ async def test_waiting_for_the_limiter_is_measured(monkeypatch):
 
 
 def test_counts_are_added():
-    """Numbers are added, and those of fields by their names."""
+    """Numbers are added, and numbers by field name are added per field."""
     one = Counts(pages=1, seconds=0.5, unknown_fields={"x": 1, "y": 2})
     other = Counts(pages=2, seconds=1.0, unknown_fields={"x": 3})
 
@@ -288,7 +291,7 @@ def test_counts_are_added():
 
 
 async def test_all_runs_are_summed_up():
-    """Totals are those of the runs before and of this one."""
+    """The totals include the earlier runs and this one."""
     client = Scripted()
     before = Counts(
         runs=2, pages=3, fetched=4, malformed_records=1, unknown_fields={"x": 3}, requests=9,
@@ -311,14 +314,14 @@ async def test_all_runs_are_summed_up():
     [(0, 0.0, 0.0), (150, 300.0, 0.5), (300, 300.0, 1.0), (3, 0.5, 1.0), (900, 0.0, 1.0)],
 )
 def test_share_of_the_quota(requests, earned, share):
-    """``quota_share`` is what went out of what the limit would have let out, at most 1."""
+    """``quota_share`` is the requests sent divided by those that the limit allowed, at most 1."""
     progress = ExportProgress(requests=requests, earned=earned, limit=300, per=60.0)
 
     assert progress.quota_share == pytest.approx(share)
 
 
-async def test_what_is_to_be_written_is_known_while_it_is(account, target):
-    """While the target is written progress says how many conversations there are, each once."""
+async def test_progress_has_the_number_to_be_written(account, target):
+    """While the target is written, progress has the number of different conversations."""
     seen = []
 
     class Watched(JsonLinesSink):

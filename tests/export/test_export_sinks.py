@@ -1,4 +1,4 @@
-"""Sinks: the order they are called in, one's own among them, and where they do their work."""
+"""Sinks: the order of calls, custom sinks, and the thread they run in."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from cekat_async.sandbox import Fault
 
 
 class Memory:
-    """A sink of one's own: it keeps records in memory, and fails where it is told to."""
+    """A custom sink that keeps records in memory, and fails in a chosen method."""
 
     def __init__(self, *, fails_at=None, error=None, checkpoint=None, replaces=False):
         self.target = "memory"
@@ -49,7 +49,7 @@ class Memory:
         self._note("publish")
         batches = list(records)
         assert sum(map(len, batches)) == len(records)
-        assert batches == list(records)  # as often as one likes
+        assert batches == list(records)  # may be called any number of times
         self.batches = batches
         self._note("published")
         self.kept = msgspec.structs.replace(manifest, checksum="of my own")
@@ -67,7 +67,7 @@ class Memory:
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path, monkeypatch):
-    """The folder for temporary files, with none of others in it, and nothing is left there."""
+    """The folder for temporary files, which must be empty after the test."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -75,10 +75,11 @@ def temporary(tmp_path, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-async def test_a_sink_of_ones_own(account):
-    """Any class with the six methods is a sink: opened, given all records once, and closed.
+async def test_a_custom_sink(account):
+    """A class with the six methods is a sink: it is opened, gets each record once, and is
+    closed.
 
-    It receives batches of about a page, and is called in one thread other than the event loop's.
+    It receives batches of about a page, in one thread other than the event loop's.
     """
     sink: Sink = Memory()
     async with account(250) as a:
@@ -96,8 +97,8 @@ async def test_a_sink_of_ones_own(account):
 
 
 @pytest.mark.parametrize("replaces", [False, True])
-async def test_what_moved_is_added_to_a_sink_of_ones_own(account, replaces):
-    """An incremental export gives all records to a sink that has them, or only the new ones."""
+async def test_changes_are_added_to_a_custom_sink(account, replaces):
+    """An incremental export gives a sink the new records, and the old ones if it stored them."""
     sink = Memory(replaces=replaces)
     async with account(250) as a:
         await export_conversations(a.client, sink, page_size=20)
@@ -124,7 +125,7 @@ ERRORS = [TargetError("the database has gone"), ValueError("a fault of the sink'
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("fails_at", ["open", "manifest", "publish", "published"])
 async def test_a_sink_that_fails_is_closed(account, fails_at, error):
-    """Whatever a sink fails at, its error comes out, ``close`` comes next and nothing after it."""
+    """If a method of a sink fails, its error is raised after ``close``, the last call."""
     sink = Memory(fails_at=fails_at, error=error)
     async with account(250) as a:
         with pytest.raises(type(error)) as caught:
@@ -138,7 +139,7 @@ async def test_a_sink_that_fails_is_closed(account, fails_at, error):
 
 @pytest.mark.parametrize("fails_at", ["verify", "stored"])
 async def test_a_sink_that_cannot_be_added_to_is_closed(account, fails_at):
-    """When what is there cannot be added to that comes out, and nothing is published."""
+    """If a sink cannot be added to, that error is raised and nothing is published."""
     error = TargetError("somebody has changed it")
     sink = Memory()
     async with account(250) as a:
@@ -153,7 +154,7 @@ async def test_a_sink_that_cannot_be_added_to_is_closed(account, fails_at):
 
 
 async def test_a_sink_that_failed_to_publish_is_given_all_again(account, tmp_path):
-    """With a checkpoint that lasts, the next run publishes the same without fetching it anew."""
+    """With a permanent checkpoint the next run publishes the same records without fetching them."""
     place = tmp_path / "x.checkpoint"
     sink = Memory(fails_at="published", error=TargetError("no"), checkpoint=place)
     async with account(250) as a:
@@ -164,7 +165,7 @@ async def test_a_sink_that_failed_to_publish_is_given_all_again(account, tmp_pat
         sink._fails_at = None
         report = await export_conversations(a.client, sink)
 
-        # Only whether anything has moved meanwhile is asked for.
+        # The only request asks whether anything changed in between.
         assert len(a.sandbox.log.requests) - before <= 2
         assert sorted(sink.records) == sorted(first) == sorted(a.lines().splitlines())
     assert not place.exists()
@@ -172,7 +173,7 @@ async def test_a_sink_that_failed_to_publish_is_given_all_again(account, tmp_pat
 
 
 async def test_a_sink_is_closed_when_the_server_fails(account):
-    """A request that fails for good ends in ``close`` and never in ``publish``."""
+    """If a request finally fails, the sink is closed and ``publish`` is not called."""
     sink = Memory()
     async with account(250, attempts=1) as a:
         a.sandbox.fail_next(Fault.ok(), Fault.ok(), Fault.status(500))
@@ -183,7 +184,7 @@ async def test_a_sink_is_closed_when_the_server_fails(account):
 
 
 async def test_a_sink_is_closed_when_cancelled(account):
-    """A cancelled export has let go of its sink before the cancellation comes out."""
+    """A cancelled export closes its sink before it raises the cancellation."""
     sink = Memory()
     async with account(250) as a:
         export = asyncio.ensure_future(
@@ -196,7 +197,7 @@ async def test_a_sink_is_closed_when_cancelled(account):
 
 
 async def test_without_a_place_the_checkpoint_is_a_temporary_file(account, temporary):
-    """The checkpoint of a sink without a place is temporary, and no other run goes on from it."""
+    """A sink without a path has a temporary checkpoint, and no later run resumes from it."""
     seen = set()
     sink = Memory()
     async with account(250, attempts=1) as a:
@@ -213,13 +214,13 @@ async def test_without_a_place_the_checkpoint_is_a_temporary_file(account, tempo
             except CekatError:
                 assert list(temporary.iterdir()) == []
 
-    # It has no name, so that it goes with the process; and none begins with what another brought.
+    # The checkpoint has no name and ends with the process, so that each run starts empty.
     assert seen == {(0,)}
     assert sink.kept.runs == 1
 
 
 async def test_a_place_for_the_checkpoint_may_be_given(account, tmp_path):
-    """With ``checkpoint=`` an export to a sink without a place can be gone on with as well."""
+    """With ``checkpoint=`` an export to a sink without a path can be resumed."""
     place = tmp_path / "anywhere"
     sink = Memory()
     async with account(250, attempts=1) as a:
@@ -235,7 +236,7 @@ async def test_a_place_for_the_checkpoint_may_be_given(account, tmp_path):
 
 
 async def test_a_long_publishing_is_stopped_by_a_cancellation(account):
-    """When the export is cancelled the records stop coming, and the sink can clean up behind it."""
+    """If the export is cancelled, the records end and the sink can clean up."""
     began, seen = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
@@ -243,7 +244,7 @@ async def test_a_long_publishing_is_stopped_by_a_cancellation(account):
         def publish(self, records, manifest):
             loop.call_soon_threadsafe(began.set)
             try:
-                while True:  # without an end of its own
+                while True:  # never ends by itself
                     list(records)
             except BaseException as error:
                 seen.append(error)
@@ -263,7 +264,7 @@ async def test_a_long_publishing_is_stopped_by_a_cancellation(account):
 
 
 def test_the_name_chooses_the_sink(tmp_path):
-    """``sink_for`` returns a sink for the name, and one that is a sink already as it is."""
+    """``sink_for`` returns the sink for a name, and returns a sink unchanged."""
     sink: Sink = sink_for(tmp_path / "x.jsonl")
 
     assert isinstance(sink, JsonLinesSink)

@@ -1,4 +1,4 @@
-"""What stands under which name: a target that is not finished never looks finished."""
+"""Files under the target's name and next to it: an unfinished target never looks finished."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -28,26 +28,26 @@ from cekat_async.sandbox import Fault, Sandbox
 
 OLD = b'{"id":"of an earlier export"}\n'
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
-# A first export asks for the account's business before any page, and for the place of the newest
-# after the first one, if there are others.
+# A first export asks for the account's business before any page, and for the newest position after
+# the first page if there are others.
 ASK = PROBE = Fault.ok()
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """The checkpoint that belongs to the target."""
+    """The target's checkpoint."""
     return tmp_path / "conversations.jsonl.checkpoint"
 
 
 @pytest.fixture
 def new(tmp_path):
-    """What is to become the target, while it is written."""
+    """The new target while it is written."""
     return tmp_path / "conversations.jsonl.new"
 
 
 @pytest.fixture
 def manifest(tmp_path):
-    """The manifest that belongs to the target."""
+    """The target's manifest."""
     return tmp_path / "conversations.jsonl.manifest.json"
 
 
@@ -56,7 +56,7 @@ def _sorted(lines):
 
 
 def _is_whole(target, account):
-    """Whether the target holds all conversations, and its manifest is of it as it is."""
+    """Return whether the target has all conversations and its manifest matches it."""
     content = target.read_bytes()
     manifest = Manifest.from_json(target.with_name(target.name + ".manifest.json").read_bytes())
     assert manifest.checksum == f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -64,7 +64,7 @@ def _is_whole(target, account):
 
 
 def _left(folder):
-    """Return the names of what is in a folder, but for a journal without a byte."""
+    """Return the names in a folder, except an empty journal."""
     return {
         path.name
         for path in folder.iterdir()
@@ -78,7 +78,7 @@ RUNNING = {"conversations.jsonl.checkpoint-journal", "conversations.jsonl.cekat.
 
 
 def _kept(checkpoint):
-    """Return the records that are in a checkpoint, or None if there is none."""
+    """Return the records of a checkpoint, or None if there is none."""
     if not checkpoint.exists():
         return None
     opened = Checkpoint(checkpoint)
@@ -90,11 +90,11 @@ def _kept(checkpoint):
         opened.close()
 
 
-# What is where, and when
+# Which files exist when
 
 
 async def test_the_old_target_is_replaced_at_the_end_and_not_before(account, target, manifest):
-    """While an export runs target and manifest are the old ones, also for who has opened them."""
+    """During an export target and manifest are the old ones, also for programs that opened them."""
     seen = []
 
     def on_progress(_):
@@ -114,8 +114,8 @@ async def test_the_old_target_is_replaced_at_the_end_and_not_before(account, tar
     assert manifest.read_bytes() != before[1]
 
 
-async def test_pages_are_in_the_checkpoint_as_they_come(account, tmp_path, target):
-    """Until all have come there is nothing but the checkpoint; in the end it is gone."""
+async def test_pages_are_in_the_checkpoint_as_they_arrive(account, tmp_path, target):
+    """Until all pages have arrived only the checkpoint exists. In the end it is removed."""
     sizes = []
 
     def on_progress(progress):
@@ -133,8 +133,8 @@ async def test_pages_are_in_the_checkpoint_as_they_come(account, tmp_path, targe
     assert {path.name for path in tmp_path.iterdir()} == FINISHED
 
 
-async def test_what_an_earlier_kill_left_is_not_in_the_way(account, tmp_path, target, new):
-    """What a killed run had written of its target is begun anew, and none of it is in that."""
+async def test_leftovers_of_a_kill_are_not_used(account, tmp_path, target, new):
+    """The partial target of a killed run is started over, and none of it is in the new one."""
     new.write_bytes(OLD * 9999)
     (tmp_path / "conversations.jsonl.manifest.json.new").write_bytes(b"{")
     async with account(120) as a:
@@ -144,8 +144,8 @@ async def test_what_an_earlier_kill_left_is_not_in_the_way(account, tmp_path, ta
     assert {path.name for path in tmp_path.iterdir()} == FINISHED
 
 
-async def test_killed_behind_the_last_rename(account, tmp_path, target, checkpoint):
-    """A checkpoint that outlives its finished export is let go of, and the next begins anew."""
+async def test_killed_after_the_last_rename(account, tmp_path, target, checkpoint):
+    """The checkpoint of a finished export is dropped, and the next export starts over."""
 
     class Killed(JsonLinesSink):
         def publish(self, records, manifest):
@@ -163,8 +163,8 @@ async def test_killed_behind_the_last_rename(account, tmp_path, target, checkpoi
     assert _left(tmp_path) == FINISHED
 
 
-async def test_another_export_is_not_gone_on_with(account, target, checkpoint):
-    """An unfinished export of something else is told before any request, and stays as it is."""
+async def test_another_export_is_not_resumed(account, target, checkpoint):
+    """An unfinished export of something else is reported before any request, and is kept."""
     async with account(250, attempts=1) as a:
         a.sandbox.fail_next(ASK, Fault.ok(), PROBE, Fault.status(500))
         with pytest.raises(ServerError):
@@ -182,8 +182,8 @@ async def test_another_export_is_not_gone_on_with(account, target, checkpoint):
     assert (report.resumed, report.manifest.runs) == (0, 1)
 
 
-async def test_a_mistake_can_be_mended(account, tmp_path, target):
-    """What failed before its first page leaves nothing, and so does not bind the next export."""
+async def test_a_mistake_can_be_corrected(account, tmp_path, target):
+    """An export that fails before its first page leaves no checkpoint that binds the next one."""
     async with account(30, attempts=1) as a:
         a.sandbox.fail_next(ASK, Fault.status(404))
         with pytest.raises(NotFoundError):
@@ -198,7 +198,7 @@ async def test_a_mistake_can_be_mended(account, tmp_path, target):
 async def test_a_file_of_somebody_elses_in_the_place_of_the_checkpoint(
     account, tmp_path, target, checkpoint, restart
 ):
-    """What is no checkpoint is told before any request and stays; ``restart`` replaces it."""
+    """Another file under the checkpoint's name is reported and kept. ``restart`` replaces it."""
     checkpoint.write_bytes(OLD * 99)
     async with account(30) as a:
         if restart:
@@ -213,7 +213,7 @@ async def test_a_file_of_somebody_elses_in_the_place_of_the_checkpoint(
 
 
 async def test_a_relative_path_is_the_same_target(account, tmp_path, target, monkeypatch):
-    """An export goes on from wherever it is called, as long as it is to the same file."""
+    """An export is resumed from any working directory, if the path leads to the same file."""
     monkeypatch.chdir(tmp_path)
     async with account(250, attempts=1) as a:
         a.sandbox.fail_next(ASK, Fault.ok(), PROBE, Fault.status(500))
@@ -232,7 +232,7 @@ async def test_a_relative_path_is_the_same_target(account, tmp_path, target, mon
 @posix_only
 @pytest.mark.parametrize("old", [None, OLD], ids=["dangling", "old"])
 async def test_a_link_stays_a_link(account, tmp_path, target, old):
-    """Through a symbolic link the file it leads to is replaced, and all stands beside that one."""
+    """The file that a symbolic link points to is replaced, and all other files are next to that."""
     elsewhere = tmp_path / "elsewhere" / "real"
     elsewhere.parent.mkdir()
     if old:
@@ -257,7 +257,7 @@ async def test_a_link_stays_a_link(account, tmp_path, target, old):
 
 @posix_only
 async def test_a_link_in_a_circle(account, target):
-    """A symbolic link that leads nowhere but to itself is told before any request."""
+    """A symbolic link to itself is reported before any request."""
     target.symlink_to(target.name)
     async with account() as a:
         with pytest.raises(TargetError, match="symbolic links"):
@@ -268,8 +268,8 @@ async def test_a_link_in_a_circle(account, target):
 
 
 @posix_only
-async def test_what_becomes_the_target_is_never_a_link(account, tmp_path, target, new):
-    """A link under the name of what becomes the target goes; what it leads to stays as it was."""
+async def test_the_new_target_is_never_a_link(account, tmp_path, target, new):
+    """A link under the new target's name is removed, and the file it points to is unchanged."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(OLD)
     new.symlink_to(elsewhere)
@@ -283,10 +283,10 @@ async def test_what_becomes_the_target_is_never_a_link(account, tmp_path, target
 
 @posix_only
 @pytest.mark.parametrize("restart", [False, True], ids=["going on", "restart"])
-async def test_what_a_checkpoint_leads_to_is_not_overwritten(
+async def test_a_link_under_the_checkpoints_name_is_not_followed(
     account, tmp_path, target, checkpoint, restart
 ):
-    """What a link under the checkpoint's name leads to stays as it was, with ``restart`` too."""
+    """A link under the checkpoint's name changes no other file, even with ``restart``."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(OLD)
     checkpoint.symlink_to(elsewhere)
@@ -302,7 +302,7 @@ async def test_what_a_checkpoint_leads_to_is_not_overwritten(
 
 @posix_only
 async def test_a_target_that_is_no_regular_file(account, tmp_path, target):
-    """A pipe or a device under the target's name is told before any request, and stays."""
+    """A pipe or a device under the target's name is reported before any request, and stays."""
     os.mkfifo(target)
     async with account() as a:
         with pytest.raises(TargetError, match="not a regular file"):
@@ -314,7 +314,7 @@ async def test_a_target_that_is_no_regular_file(account, tmp_path, target):
 
 
 async def test_a_folder_that_is_not_there(account, tmp_path):
-    """A missing folder is named before any request is spent, and not created."""
+    """A missing folder is named before any request, and is not created."""
     async with account() as a:
         with pytest.raises(TargetError, match=r"there is no folder .*nowhere") as caught:
             await export_conversations(a.client, tmp_path / "nowhere" / "x.jsonl")
@@ -326,7 +326,7 @@ async def test_a_folder_that_is_not_there(account, tmp_path):
 
 @pytest.mark.parametrize("occupied", ["target", "new", "checkpoint"])
 async def test_a_folder_in_the_place_of_the_file(account, request, tmp_path, target, occupied):
-    """A folder under the name of a file to be written is told at once, and stays."""
+    """A folder under the name of a target file is reported before any request, and stays."""
     request.getfixturevalue(occupied).mkdir()
     async with account() as a:
         with pytest.raises((TargetError, ConfigurationError), match=r"cannot (write|export)"):
@@ -336,8 +336,8 @@ async def test_a_folder_in_the_place_of_the_file(account, request, tmp_path, tar
     assert len(list(tmp_path.iterdir())) == 1
 
 
-async def test_a_target_that_becomes_a_folder_meanwhile(account, tmp_path, target):
-    """When the name is taken by a folder in the end, what was fetched is not lost."""
+async def test_a_target_that_becomes_a_folder_during_the_export(account, tmp_path, target):
+    """If the target's name becomes a folder during the export, the fetched pages are kept."""
 
     def on_progress(progress):
         target.mkdir(exist_ok=True)
@@ -356,7 +356,7 @@ async def test_a_target_that_becomes_a_folder_meanwhile(account, tmp_path, targe
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 async def test_a_folder_one_may_not_write_to(account, tmp_path, target):
-    """A folder without the right to write is told at once."""
+    """A folder that is not writable is reported before any request."""
     tmp_path.chmod(0o500)
     async with account() as a:
         with pytest.raises(TargetError, match="Permission denied") as caught:
@@ -369,7 +369,7 @@ async def test_a_folder_one_may_not_write_to(account, tmp_path, target):
 
 @pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="no sysfs")  # noqa: PTH112 - read at import
 async def test_a_place_where_nobody_may_write(account):
-    """Where the system itself says no, its reason is in the message and in the cause."""
+    """The error has the system's reason in its message and as its cause."""
     async with account() as a:
         with pytest.raises(TargetError, match=r"cannot write /sys/x\.jsonl") as caught:
             await export_conversations(a.client, "/sys/x.jsonl")
@@ -379,7 +379,7 @@ async def test_a_place_where_nobody_may_write(account):
 
 
 async def test_a_name_that_is_too_long(account, tmp_path):
-    """A name that the file system refuses is told with its reason."""
+    """A name that the file system refuses is reported with the reason."""
     async with account() as a:
         with pytest.raises(TargetError) as caught:
             await export_conversations(a.client, tmp_path / ("x" * 290 + ".jsonl"))
@@ -387,7 +387,7 @@ async def test_a_name_that_is_too_long(account, tmp_path):
     assert caught.value.__cause__.errno == errno.ENAMETOOLONG
 
 
-# Rights
+# File modes
 
 
 def _mode(path):
@@ -395,7 +395,7 @@ def _mode(path):
 
 
 async def _modes(account, target):
-    """Export, and return the modes of checkpoint, of what becomes the target, target, manifest."""
+    """Export, and return the modes of checkpoint, new target, target and manifest."""
     modes = []
 
     class Watched(JsonLinesSink):
@@ -412,7 +412,7 @@ async def _modes(account, target):
 @posix_only
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 async def test_a_new_file_is_for_its_owner_alone(account, target, umask):
-    """Nobody else may read a new target or what stands beside it, whatever the umask allows."""
+    """Only the owner can read a new target and the files next to it, whatever the umask."""
     before = os.umask(umask)
     try:
         assert await _modes(account, target) == [{0o600}, 0o600, 0o600, 0o600]
@@ -423,7 +423,7 @@ async def test_a_new_file_is_for_its_owner_alone(account, target, umask):
 @posix_only
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o640, 0o400])
 async def test_a_target_keeps_its_mode(account, target, mode):
-    """A target that is replaced keeps its mode; unfinished it is for its owner alone."""
+    """A replaced target keeps its mode. While it is written only its owner can read it."""
     target.write_bytes(OLD)
     target.chmod(mode)
 
@@ -431,8 +431,8 @@ async def test_a_target_keeps_its_mode(account, target, mode):
 
 
 @posix_only
-async def test_what_an_earlier_kill_left_is_taken_from_others(account, target, new):
-    """What others could read of an earlier run is for its owner alone when it is begun anew."""
+async def test_leftovers_of_a_kill_become_private(account, target, new):
+    """A leftover file that others could read is readable by its owner only when it is reused."""
     new.write_bytes(OLD)
     new.chmod(0o666)
 
@@ -442,7 +442,7 @@ async def test_what_an_earlier_kill_left_is_taken_from_others(account, target, n
 @posix_only
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
 async def test_a_target_keeps_owner_and_group(account, target, manifest):
-    """A target that root replaces still belongs to whom it belonged to."""
+    """A target that root replaces keeps its owner and group."""
     target.write_bytes(OLD)
     os.chown(target, 12345, 54321)
     target.chmod(0o640)
@@ -454,7 +454,7 @@ async def test_a_target_keeps_owner_and_group(account, target, manifest):
 
 @posix_only
 async def test_a_group_that_cannot_be_kept_gives_no_rights_to_another(account, monkeypatch, target):
-    """Where the target's group cannot be kept, the group it has instead gets no rights."""
+    """If the group cannot be kept, the new file gives no rights to its actual group."""
 
     def fchown(*_):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
@@ -473,7 +473,7 @@ async def test_a_group_that_cannot_be_kept_gives_no_rights_to_another(account, m
 async def test_a_server_that_fails_for_good_leaves_whole_pages(
     account, tmp_path, target, checkpoint, old
 ):
-    """After a failure the target is as before; the checkpoint holds the pages until then."""
+    """After a failure the target is unchanged, and the checkpoint has the pages until then."""
     if old:
         target.write_bytes(old)
     async with account(500, attempts=1) as a:
@@ -490,7 +490,7 @@ async def test_a_server_that_fails_for_good_leaves_whole_pages(
         report = await export_conversations(a.client, target, concurrency=1)
 
         assert _is_whole(target, a)
-        # The pages that were left, and a look at the front.
+        # the remaining pages and a look at the front
         assert len(a.sandbox.log.requests) - before == 3 + 1
     assert report.resumed == 200
     assert _left(tmp_path) == FINISHED
@@ -498,7 +498,7 @@ async def test_a_server_that_fails_for_good_leaves_whole_pages(
 
 @pytest.mark.parametrize("options", [{}, {"by_inbox": True}], ids=["one listing", "by inbox"])
 async def test_a_failure_before_the_first_page_leaves_nothing(account, tmp_path, target, options):
-    """Where nothing was written, nothing is left."""
+    """A failure before the first page leaves no files."""
     async with account(attempts=1) as a:
         a.sandbox.fail_next(*[Fault.status(503)] * 2)
         with pytest.raises(ServerError):
@@ -508,7 +508,7 @@ async def test_a_failure_before_the_first_page_leaves_nothing(account, tmp_path,
 
 
 async def test_a_failing_progress_function_ends_the_export_cleanly(account, target, checkpoint):
-    """An error of the caller's own function comes out as it is, and what was told of is kept."""
+    """An error of ``on_progress`` is raised unchanged, and the reported pages are kept."""
 
     def on_progress(progress):
         raise ZeroDivisionError
@@ -529,7 +529,7 @@ async def test_a_failing_progress_function_ends_the_export_cleanly(account, targ
 
 @pytest.fixture
 def small_disk():
-    """No file of this process can grow beyond 250,000 bytes; writing on fails halfway."""
+    """No file of this process can grow beyond 250,000 bytes. A larger write fails halfway."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, hard))
@@ -543,7 +543,7 @@ def small_disk():
 
 @posix_only
 async def test_a_disk_that_is_full(account, small_disk, target, checkpoint):
-    """With no room left the old target is untouched; when there is room the export goes on."""
+    """On a full disk the old target is unchanged. When there is space the export resumes."""
     target.write_bytes(OLD)
     async with account(1000) as a:
         with pytest.raises(TargetError, match=r"cannot write .*\.checkpoint: ") as caught:
@@ -565,9 +565,9 @@ async def test_a_disk_that_is_full(account, small_disk, target, checkpoint):
 
 
 async def _cancelled(export, step, again=None, begins=None):
-    """Cancel an export after so many steps of the loop; whether it was still under way.
+    """Cancel an export after that many steps of the loop, and return whether it was running.
 
-    The steps are counted from its begin, or from the event ``begins``.
+    The steps are counted from its start, or from the event ``begins``.
     """
     task = asyncio.ensure_future(export)
     if begins is not None:
@@ -592,8 +592,8 @@ async def _no_thread_is_left():
 
 
 def _no_file_is_open(folder):
-    """Make sure that this process has no file of a folder open, where the system tells."""
-    gc.collect()  # what was forgotten in Python would say so now, and a warning is an error
+    """Check that this process has no file of a folder open, where the system shows that."""
+    gc.collect()  # a file that Python still has open would warn now, and a warning is an error
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
         return
@@ -601,12 +601,12 @@ def _no_file_is_open(folder):
         try:
             name = os.readlink(link)  # noqa: PTH115 - not a path, for most of them
         except OSError:
-            continue  # that of the listing itself
+            continue  # the descriptor of this very listing
         assert not name.startswith(str(folder))
 
 
 async def _outcome(target, account):
-    """Say whose the target is, and whether there is something to go on from; and go on."""
+    """Return whether the target is old or new, and whether there is a checkpoint. Then resume."""
     whose = "old" if target.read_bytes() == OLD else "new"
     if whose == "new":
         assert _is_whole(target, account)
@@ -620,10 +620,8 @@ async def _outcome(target, account):
 
 
 @pytest.mark.once
-async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
-    account, tmp_path, target, manifest
-):
-    """Cancelled at any step of the event loop, the target is the old or the new one, and whole."""
+async def test_a_cancellation_at_any_moment_can_be_resumed(account, tmp_path, target, manifest):
+    """After a cancellation at any step of the loop the target is the complete old or new one."""
     outcomes = set()
     async with account(40) as a:
         step, done = 0, False
@@ -633,9 +631,9 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
             done = not await _cancelled(export_conversations(a.client, target, page_size=20), step)
             await _no_thread_is_left()
             outcomes.add(await _outcome(target, a))
-            # How many steps there are is for the thread and the machine to say.
+            # How many steps there are depends on the thread and the machine.
             step += 1 + step // (10 * EFFORT)
-        # Just behind its first page an export has something to keep, and many steps to go.
+        # Just after its first page an export has something to keep, and many steps left.
         for step in range(3):
             target.write_bytes(OLD)
             manifest.unlink(missing_ok=True)
@@ -664,7 +662,10 @@ async def test_a_cancellation_at_any_moment_leaves_what_can_be_gone_on_with(
     ],
 )
 async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target, moment, outcome):
-    """Until the target takes its name a cancellation leaves the old one; then it waits for that."""
+    """A cancellation before the renaming leaves the old target.
+
+    One during the renaming waits for it.
+    """
 
     class Watched(JsonLinesSink):
         def open(self):
@@ -680,7 +681,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
             super().write(records, output)
 
     def now(what):
-        """Cancel from the sink's thread, and go on when the event loop has done that."""
+        """Cancel from the sink's thread, and return when the event loop has done that."""
         if what == moment:
             cancelled = threading.Event()
             loop.call_soon_threadsafe(lambda: (task.cancel(), loop.call_soon(cancelled.set)))
@@ -706,7 +707,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
         assert task.cancelled()
         await _no_thread_is_left()
         _no_file_is_open(tmp_path)
-        # Whether there is something to go on from, and whether it was too late, can be told.
+        # The export reports whether it can be resumed, and whether it had already finished.
         assert (export.checkpoint is not None) == outcome[1]
         assert (export.report is not None) == (outcome[0] == "new")
         moment = "over"
@@ -714,7 +715,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
 
 
 async def test_a_publishing_that_fails_when_cancelled(account, tmp_path, target):
-    """Who is cancelled while publishing fails gets the cancellation, and the files are closed."""
+    """If publishing fails during a cancellation, that is raised and all files are closed."""
 
     class Watched(JsonLinesSink):
         def write(self, records, output):
@@ -740,7 +741,7 @@ async def test_a_publishing_that_fails_when_cancelled(account, tmp_path, target)
 async def test_a_second_cancellation_leaves_no_open_file(
     account, tmp_path, target, manifest, again
 ):
-    """Who is cancelled once more while it cleans up leaves no file open and no thread behind."""
+    """A second cancellation during the cleanup leaves no file open and no thread running."""
     async with account(60) as a:
         for step in range(4 * again, 60, max(1, 16 // EFFORT)):
             target.write_bytes(OLD)
@@ -751,8 +752,8 @@ async def test_a_second_cancellation_leaves_no_open_file(
             await _outcome(target, a)
 
 
-async def test_cancelled_while_it_lets_go_it_leaves_no_thread(account, target):
-    """Cancelled in its last moment, when all is done but for letting go, its thread ends, too."""
+async def test_cancelled_while_it_closes_it_leaves_no_thread(account, target):
+    """An export that is cancelled in its last step, while it closes, ends its thread as well."""
 
     class Watched(JsonLinesSink):
         def close(self):
@@ -769,12 +770,12 @@ async def test_cancelled_while_it_lets_go_it_leaves_no_thread(account, target):
 
         assert task.cancelled()
         assert export.report is not None
-        await _no_thread_is_left()  # although the export, and so its thread, is still known
+        await _no_thread_is_left()  # although the export, and so its thread, is still referenced
         assert _is_whole(target, a)
 
 
 async def test_no_thread_and_no_file_is_left_behind(account, tmp_path, target):
-    """A finished export has closed its files and ended its thread; so has one that failed."""
+    """A finished or failed export has closed its files and ended its thread."""
     async with account(5, attempts=1) as a:
         await export_conversations(a.client, target)
         await _no_thread_is_left()
@@ -790,7 +791,7 @@ async def test_no_thread_and_no_file_is_left_behind(account, tmp_path, target):
 
 
 async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):
-    """Exports to different targets run at once on one client, each exact."""
+    """Exports to different targets run at the same time on one client, and each is exact."""
     targets = [tmp_path / f"{number}.jsonl" for number in range(4)]
     async with account(300) as a:
         await asyncio.gather(
@@ -801,7 +802,7 @@ async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):
 
 
 async def test_a_sink_can_be_used_again(account, target):
-    """The same sink serves a second export, which replaces the first one's file."""
+    """A sink can be used for a second export, which replaces the first one's file."""
     sink = JsonLinesSink(target)
     async with account(120) as a:
         await export_conversations(a.client, sink)
@@ -835,7 +836,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.once
 @pytest.mark.parametrize("old", [None, OLD], ids=["absent", "old"])
 def test_killed_in_the_middle(target, checkpoint, old):
-    """After ``kill -9`` the target is as before, and the same export run again goes on."""
+    """After ``kill -9`` the target is unchanged, and the same command resumes."""
     if old:
         target.write_bytes(old)
     command = [sys.executable, "-c", EXPORT, str(target)]

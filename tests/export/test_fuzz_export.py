@@ -1,4 +1,4 @@
-"""Exports of records that no documentation allows: each is in the target once, in its last version.
+"""Exports of records of any shape: each is in the target once, in its last version.
 
 ``CEKAT_TEST_EFFORT=100`` tries more records: see CONTRIBUTING.md.
 """
@@ -39,7 +39,7 @@ def bodies(pages: list[list[Sent]]) -> list[bytes]:
 
 
 def exported(target: Path, pages: list[list[Sent]], **options) -> ExportReport:
-    """Export a listing of some pages."""
+    """Export a listing of a few pages."""
 
     async def main() -> ExportReport:
         async with (
@@ -47,8 +47,8 @@ def exported(target: Path, pages: list[list[Sent]], **options) -> ExportReport:
             make_client(sandbox, retry=RetryPolicy(attempts=1)) as client,
         ):
             first, *others = [Fault.raw(body=body) for body in bodies(pages)]
-            # A request for the account's business comes before the first page, and one for the
-            # place of the newest after it, if there are others.
+            # A request for the account's business precedes the first page. If there are
+            # several pages, a request for the newest position follows it.
             sandbox.fail_next(Fault.ok(), first, *[Fault.ok()] * bool(others), *others)
             return await export_conversations(
                 client, target, account="fuzz", concurrency=1, **options
@@ -66,7 +66,7 @@ def make_line(sent: Sent) -> bytes:
 
 
 def latest(pages: list[list[Sent]]) -> dict[str | bytes, bytes]:
-    """Return the last version of each record, under its id or its bytes."""
+    """Return the last version of each record, by its id or its bytes."""
     return {one.id or make_line(one): make_line(one) for page in pages for one in page}
 
 
@@ -99,7 +99,7 @@ def raw_column(target: Path) -> list[str]:
 @given(pages=PAGES)
 @settings(max_examples=5 * EFFORT)
 def test_each_record_is_there_once(name, pages):
-    """Whatever the records are, the target has the last version of each, byte for byte, once."""
+    """The target has the last version of each record once, byte for byte."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / name
         report = exported(target, pages)
@@ -114,8 +114,8 @@ def test_each_record_is_there_once(name, pages):
 @pytest.mark.parametrize("name", ["x.jsonl", "x.sqlite"])
 @given(first=PAGES, second=PAGES)
 @settings(max_examples=5 * EFFORT)
-def test_a_second_export_replaces_what_it_brings(name, first, second):
-    """An export that adds to a target replaces the records that arrive again, and no others."""
+def test_a_second_export_replaces_repeated_records(name, first, second):
+    """An export that adds to a target replaces the records that it fetches again, and no others."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / name
         exported(target, first)

@@ -17,12 +17,12 @@ from cekat_async.sandbox import Dialect
 
 GOLDEN = Path(__file__).with_name("golden")
 MANIFESTS = sorted(GOLDEN.glob("*.manifest.json"))
-# Keys that were renamed in Python, or may be.
+# Keys that were renamed in Python, or can be.
 KEYS_OF_COUNTS = [
     *("runs", "conversations", "fetched", "repeats", "odd_records", "unknown_fields"),
     *("pages", "requests", "retries", "refused", "seconds", "waited"),
 ]
-# The malformed record that the sandbox sent once.
+# the malformed record that the sandbox sent once
 MALFORMED = b"7"
 
 
@@ -81,7 +81,7 @@ def test_a_manifest_is_read_and_keeps_its_keys(path):
 @pytest.mark.parametrize("is_named", [True, False])
 @pytest.mark.parametrize("name", ["whole", "ascending", "incremental"])
 async def test_an_incremental_export_adds_to_an_earlier_one(same_account, restore, name, is_named):
-    """Only what has moved is fetched. Without a name the account is known by its key."""
+    """Only changes are fetched. Without a name the account is recognized by its key."""
     target = restore(f"{name}.jsonl.gz", f"{name}.jsonl.gz.manifest.json")
     manifest = target.with_name(f"{target.name}.manifest.json")
     async with same_account("ascending" if name == "ascending" else "activity") as here:
@@ -99,7 +99,7 @@ async def test_an_incremental_export_adds_to_an_earlier_one(same_account, restor
 
 
 async def test_an_incremental_export_fetches_an_inbox_that_failed(same_account, restore):
-    """The inbox that failed is fetched whole, and only the changes of the others."""
+    """The inbox that failed is fetched completely, and only the changes of the others."""
     target = restore("by-inbox.jsonl.gz", "by-inbox.jsonl.gz.manifest.json")
     last = read_manifest(target)
     failed = [one.inbox_id for one in last.partitions if one.error is not None]
@@ -173,7 +173,7 @@ def read_raw(path):
 @pytest.mark.parametrize("is_named", [True, False])
 @pytest.mark.parametrize("name", ["killed", "killed-by-inbox"])
 async def test_a_checkpoint_is_resumed(same_account, restore, tmp_path, name, is_named):
-    """A whole export that was killed is resumed to the result of an uninterrupted run."""
+    """A killed full export is resumed to the result of an uninterrupted run."""
     path = restore(f"{name}.jsonl.checkpoint")
     target = tmp_path / f"{name}.jsonl"
     async with same_account() as here:

@@ -1,4 +1,4 @@
-"""Publishing: its long steps end when the export is cancelled, and its progress is reported."""
+"""Publishing: a cancellation interrupts its long steps, and progress is reported."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ async def worker():
 
 
 class Began:
-    """An event that a thread sets for a task."""
+    """An event that a thread sets and a task waits for."""
 
     def __init__(self):
         self._event = asyncio.Event()
@@ -45,7 +45,7 @@ class Began:
 
 
 async def cancel(task, began):
-    """Cancel a task that has begun something without an end, and wait until it has ended."""
+    """Cancel a task that runs an endless step, and wait until it has ended."""
     await began.wait()
     task.cancel()
     await asyncio.wait([task])
@@ -56,7 +56,7 @@ async def cancel(task, began):
 
 
 async def test_work_is_interrupted_until_it_has_ended(worker):
-    """Work that ignores the first interrupts, because they came between two steps, ends as well."""
+    """Work that ignores the first interrupts, because they arrived between two steps, ends too."""
     began, ended, count = Began(), threading.Event(), 0
 
     def interrupt():
@@ -75,7 +75,7 @@ async def test_work_is_interrupted_until_it_has_ended(worker):
 
 
 async def test_work_that_is_not_cancelled_is_not_interrupted(worker):
-    """Its result is returned or its error raised, and nothing is interrupted."""
+    """Work that is not cancelled returns its result or raises its error."""
     interrupted = []
 
     assert await worker.do_interruptibly(lambda: 7, lambda: interrupted.append(1)) == 7
@@ -85,7 +85,7 @@ async def test_work_that_is_not_cancelled_is_not_interrupted(worker):
 
 
 async def test_a_report_that_fails_ends_the_task():
-    """Its error is raised when the task has ended."""
+    """An error of the report function is raised when the job has ended."""
     ended = []
 
     async def work():
@@ -106,7 +106,7 @@ async def test_a_report_that_fails_ends_the_task():
 
 
 async def test_a_long_statement_of_the_checkpoint_is_interrupted(account, target, monkeypatch):
-    """Cancelled while SQLite sorts, an export ends at once, and the next one goes on from there."""
+    """An export cancelled while SQLite sorts ends immediately, and the next one resumes."""
     began = Began()
 
     def find_repeats(checkpoint):
@@ -125,7 +125,7 @@ async def test_a_long_statement_of_the_checkpoint_is_interrupted(account, target
 
 
 async def test_an_export_that_was_stopped_can_be_run_again_at_once(account, target):
-    """Its checkpoint is unlocked when the cancellation is raised, not when memory is cleaned up."""
+    """The checkpoint is unlocked when the cancellation is raised, not at garbage collection."""
     began = Began()
 
     class Endless(JsonLinesSink):
@@ -151,7 +151,7 @@ async def test_an_export_that_was_stopped_can_be_run_again_at_once(account, targ
 async def test_a_database_that_failed_while_it_was_written_can_be_written_again(
     account, tmp_path, monkeypatch, name
 ):
-    """The checkpoint is unlocked, also while the error is still held, and nothing is lost."""
+    """The checkpoint is unlocked although the error still exists, and nothing is lost."""
     if name == "x.duckdb":
         pytest.importorskip("duckdb")
     target = tmp_path / name
@@ -175,7 +175,7 @@ async def test_a_database_that_failed_while_it_was_written_can_be_written_again(
 async def test_a_long_statement_of_a_database_is_interrupted(
     account, tmp_path, monkeypatch, name, step
 ):
-    """Whether rows are written or checked: nothing of the new database is left, and all is kept."""
+    """A cancelled export removes the database that it was writing, and keeps the checkpoint."""
     if name == "x.duckdb":
         pytest.importorskip("duckdb")
     began, sink = Began(), sink_for(tmp_path / name)
@@ -197,7 +197,7 @@ async def test_a_long_statement_of_a_database_is_interrupted(
 
 
 async def test_a_committed_export_is_not_interrupted(account, tmp_path):
-    """An interrupt between two uses of the database does nothing."""
+    """An interrupt between two uses of the database has no effect."""
     sink = sink_for(tmp_path / "x.sqlite")
     assert isinstance(sink, Interruptible)
     async with account(50) as a:
@@ -209,7 +209,7 @@ async def test_a_committed_export_is_not_interrupted(account, tmp_path):
 
 
 async def test_a_long_checksum_is_interrupted(account, target, monkeypatch):
-    """Cancelled while it compares the old file with its manifest, an export ends at once."""
+    """An export that is cancelled while it computes the old file's checksum ends immediately."""
     began = Began()
 
     def read_forever(path, check):
@@ -231,7 +231,7 @@ async def test_a_long_checksum_is_interrupted(account, target, monkeypatch):
 
 
 def test_the_last_sync_of_a_file_is_short(tmp_path, monkeypatch):
-    """A file is synced again and again while it is written, since nothing can stop a sync."""
+    """A file is synced repeatedly while it is written, because a sync cannot be interrupted."""
     monkeypatch.setattr(base, "_UNSYNCED", 1000)
     synced = []
     path = tmp_path / "x"
@@ -245,7 +245,7 @@ def test_the_last_sync_of_a_file_is_short(tmp_path, monkeypatch):
 
 
 def test_the_last_commit_of_a_new_database_is_short(tmp_path, monkeypatch):
-    """A new SQLite file is committed again and again while it is written, under another name."""
+    """A new SQLite file is committed repeatedly under a temporary name."""
     monkeypatch.setattr(sqlite, "_UNCOMMITTED", 10_000)
     committed = []
 
@@ -268,7 +268,7 @@ def test_the_last_commit_of_a_new_database_is_short(tmp_path, monkeypatch):
 
 
 class Waiting(JsonLinesSink):
-    """A file that is not finished before ``may_end`` is set."""
+    """A file sink that finishes only when ``may_end`` is set."""
 
     def __init__(self, path):
         super().__init__(path)
@@ -280,7 +280,7 @@ class Waiting(JsonLinesSink):
 
 
 async def test_progress_is_reported_while_the_target_is_written(account, target):
-    """Also when all records are written, and the target is being finished."""
+    """Progress is also reported after the last record, while the target is being finished."""
     sink, reported = Waiting(target), []
 
     def on_progress(progress):
@@ -295,7 +295,7 @@ async def test_progress_is_reported_while_the_target_is_written(account, target)
 
 
 async def test_an_error_of_on_progress_ends_publishing(account, target):
-    """It is raised when the target is as it was, or complete, and nothing is still written."""
+    """The error is raised when the target is unchanged or complete and no write is running."""
     sink = Waiting(target)
 
     def on_progress(progress):
@@ -312,7 +312,7 @@ async def test_an_error_of_on_progress_ends_publishing(account, target):
 
 
 async def test_old_conversations_that_were_compared_are_counted(account, target):
-    """An incremental export of a file counts the old records that it compares with the new."""
+    """Progress of an incremental export counts the old records that are compared with new ones."""
     async with account(250) as a:
         first = await export_conversations(a.client, target)
         second = await export_conversations(a.client, target, incremental=True)
@@ -321,7 +321,7 @@ async def test_old_conversations_that_were_compared_are_counted(account, target)
 
 
 async def test_a_failure_while_publishing_is_raised(account, target):
-    """The error of the target is raised as it is."""
+    """The error of the target is raised unchanged."""
 
     class Failing(JsonLinesSink):
         def take_name(self):

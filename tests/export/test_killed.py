@@ -1,4 +1,4 @@
-"""Killed at any moment, the same export run again gives what an uninterrupted one gives."""
+"""An export that is killed at any moment and run again has the result of an uninterrupted one."""
 
 import os
 import signal
@@ -22,32 +22,32 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="kills as POSIX systems do"),
 ]
 
-# Each is a run that is killed, and one that goes on.
+# Each example is a run that is killed and one that resumes.
 RUNS = EFFORT
 FILES = [".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet", ".parquet/"]
 CONVERSATIONS, INBOXES = 150, 3
-# No file may grow larger. The largest leaves room for any target, the smallest for none.
+# No file may grow larger. The largest limit allows any target, the smallest allows none.
 DISKS = [0, 4096, 30_000, 90_000, 180_000, 230_000, 300_000] if EFFORT > 1 else [0, 90_000]
-# What a run may ask for once more: what was under way, and a few to find out where it stands.
+# The requests that a run may repeat: those in flight, and a few to find its position.
 ONCE_MORE = 16
 
 
 @pytest.fixture(scope="module")
 def zygote():
-    """Where processes come from."""
+    """The process that forks the exports."""
     with Zygote() as zygote:
         yield zygote
 
 
 def in_file(target):
-    """Return the records of a file or a folder, in no order; None if there is none."""
+    """Return the records of a file or a folder, or None if there is none."""
     if not Path(target).exists():
         return None
     return read_target(target)
 
 
 def in_database(target):
-    """Return the records of a database; None if there is none."""
+    """Return the records of a database, or None if there is none."""
     if not Path(target).exists():
         return None
     with closing(sqlite3.connect(target)) as database:
@@ -55,7 +55,7 @@ def in_database(target):
 
 
 def in_duckdb(target):
-    """Return the records of a DuckDB file; None if there is none."""
+    """Return the records of a DuckDB file, or None if there is none."""
     import duckdb  # noqa: PLC0415 - an extra
 
     if not Path(target).exists():
@@ -70,7 +70,7 @@ READERS = dict.fromkeys(FILES, in_file) | {".sqlite": in_database, ".duckdb": in
 
 
 class Kills:
-    """Kills exports at a step, or at a moment, that is drawn from those of a whole export."""
+    """Kills exports at a step, or at a moment, drawn from those of an uninterrupted export."""
 
     def __init__(self, zygote, sandbox, how, seeded):
         self._zygote, self._sandbox = zygote, sandbox
@@ -78,25 +78,25 @@ class Kills:
         self.codes = []
 
     def measure(self, target, **options):
-        """Run an export to its end, to know how many steps and seconds there are."""
+        """Run an export to its end, to count its steps and seconds."""
         began = time.monotonic()
         code, self._steps = self._zygote.export(self._sandbox, target, kill_at=0, **options)
         assert code == 0
         self._seconds = time.monotonic() - began
 
     def export(self, target, **options):
-        """Run an export, and kill it if it has not ended before."""
+        """Run an export, and kill it unless it ends first."""
         if self._how == "step":
             kill = {"kill_at": self._seeded.randint(1, self._steps)}
         else:
             kill = {"kill_after": self._seeded.uniform(0, self._seconds)}
         code, _ = self._zygote.export(self._sandbox, target, **options, **kill)
         self.codes.append(code)
-        if code == 0:  # it took less time than was measured
+        if code == 0:  # it took less time than the measured run
             self._seconds = kill.get("kill_after", 0)
 
     def are_missing(self, runs):
-        """Whether there should be another run: some were wished for, and one must be killed."""
+        """Return whether another run is needed: enough runs, at least one of them killed."""
         return runs < RUNS or -signal.SIGKILL not in self.codes
 
 
@@ -110,7 +110,7 @@ class Kills:
     ],
 )
 def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
-    """Whatever the target: no kill loses, doubles or shows half of anything, or asks all anew."""
+    """A killed export loses, repeats and truncates nothing, and resumes without starting over."""
     read, seeded = READERS[suffix], Random(f"{suffix} {how}")
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         whole, killing = read_account(sandbox), Kills(zygote, sandbox, how, seeded)
@@ -125,7 +125,7 @@ def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
             code, _ = zygote.export(sandbox, target)
 
             assert (code, read(target)) == (0, whole)
-            # A kill in the last moment of all is a finished export, and a new one is run.
+            # A kill in the last moment leaves a finished export, so a new one is run.
             asked = len(sandbox.log.requests) - before
             assert asked <= needed * (1 + kills) + ONCE_MORE * kills
             left = {path.name for path in tmp_path.iterdir() if path.name.startswith(f"{number}.")}
@@ -136,7 +136,7 @@ def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
 
 @pytest.mark.parametrize("how", ["step", "moment"])
 def test_killed_while_it_writes_to_postgresql(tmp_path, zygote, postgres, database, how):
-    """A table in a server has all rows or none, and has all of them behind the next run."""
+    """A server's table has all rows or none, and has all of them after the next run."""
     checkpoint = str(tmp_path / "checkpoint")
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         whole, killing = read_account(sandbox), Kills(zygote, sandbox, how, Random(how))
@@ -154,7 +154,7 @@ def test_killed_while_it_writes_to_postgresql(tmp_path, zygote, postgres, databa
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet/", ".sqlite"])
 def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
-    """An incremental export that is killed leaves the earlier one, or has added all to it."""
+    """A killed incremental export leaves the earlier target or the complete new one."""
     read = READERS[suffix]
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         killing, numbers = Kills(zygote, sandbox, "step", Random(suffix)), count()
@@ -175,7 +175,7 @@ def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet/"])
 def test_killed_while_it_keeps_what_a_failed_inbox_had(tmp_path, zygote, suffix):
-    """The target is the old one, or has the others as they are now and that inbox as it was."""
+    """The target is the old one, or has new records and the failed inbox's old ones."""
     read, seeded = READERS[suffix], Random(suffix)
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         for number in range(max(RUNS, 2)):
@@ -196,11 +196,11 @@ def test_killed_while_it_keeps_what_a_failed_inbox_had(tmp_path, zygote, suffix)
 
 
 def test_killed_while_it_is_refused(tmp_path, zygote):
-    """An export that is refused has nothing to be killed in: target and checkpoint stay."""
+    """An export that is refused changes neither target nor checkpoint, even if it is killed."""
     seeded, target = Random("refused"), f"{tmp_path}/x.jsonl"
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         zygote.export(sandbox, target)
-        # A key that is revoked leaves an unfinished export.
+        # A revoked key leaves an unfinished export.
         sandbox.fail_next(*[Fault.ok()] * 4, *[Fault.status(401)] * 9)
         assert zygote.export(sandbox, target)[0] == 1
         sandbox._handler.script.clear()
@@ -221,7 +221,7 @@ def test_killed_while_it_is_refused(tmp_path, zygote):
 
 @pytest.mark.parametrize("suffix", READERS)
 def test_a_disk_that_is_full(tmp_path, zygote, suffix):
-    """With no room at any point an export fails, shows nothing of itself, and goes on with room."""
+    """On a full disk an export fails without a partial target, and resumes when there is space."""
     read = READERS[suffix]
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         whole, codes = read_account(sandbox), []
@@ -235,7 +235,7 @@ def test_a_disk_that_is_full(tmp_path, zygote, suffix):
 
 
 def in_postgres(url):
-    """Return the records of a table in a server; None if there is none."""
+    """Return the records of a table in a server, or None if there is none."""
     import psycopg  # noqa: PLC0415 - an extra
 
     with psycopg.connect(url) as connection, suppress(psycopg.errors.UndefinedTable):
@@ -246,7 +246,7 @@ def in_postgres(url):
 
 
 def forget(url):
-    """Let there be no earlier export."""
+    """Remove any earlier export."""
     import psycopg  # noqa: PLC0415 - an extra
 
     with psycopg.connect(url) as connection:

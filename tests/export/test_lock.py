@@ -1,4 +1,4 @@
-"""One export at a time writes a target, whatever checkpoint each has; a kill releases the lock."""
+"""Only one export at a time writes a target, and a kill releases the lock."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -43,13 +43,13 @@ def refused(folder, name, **options):
 
 @each_file
 def test_a_second_export_is_refused_until_the_first_has_ended(tmp_path, name):
-    """Whatever the target, from its opening to its closing no other export opens it."""
+    """No other export opens a target of any kind between its opening and its closing."""
     with sink_at(tmp_path, name) as first:
         first.open()
         refused(tmp_path, name)
         first.publish(Given(some_records(5)), a_manifest())
         refused(tmp_path, name)
-        refused(tmp_path, name)  # which the refusal before has not changed
+        refused(tmp_path, name)  # the earlier refusal has not changed it
     with sink_at(tmp_path, name) as second:
         second.open()
 
@@ -59,7 +59,7 @@ def test_a_second_export_is_refused_until_the_first_has_ended(tmp_path, name):
 
 @each_file
 def test_an_export_that_was_refused_changes_nothing(tmp_path, name):
-    """The refused export leaves what the other one is writing, and what was there before."""
+    """A refused export changes neither the running export's files nor the old target."""
     with sink_at(tmp_path, name) as old:
         publish(old, some_records(7))
 
@@ -78,7 +78,7 @@ def test_an_export_that_was_refused_changes_nothing(tmp_path, name):
 @posix_only
 @each_file
 def test_a_kill_releases_the_lock(tmp_path, name):
-    """A killed export keeps no other one out, and the next leaves nothing of its lock."""
+    """A killed export blocks no other one, and the next one leaves no lock file."""
     command = [sys.executable, "-c", HOLDER, f"{tmp_path}/{name}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"open\n"
@@ -118,7 +118,7 @@ async def test_from_the_first_request_to_the_last(account, tmp_path, options):
 
 
 async def test_a_restart_does_not_empty_the_checkpoint_of_a_refused_export(account, tmp_path):
-    """An export that is refused has not touched its own checkpoint, with ``restart`` neither."""
+    """A refused export does not touch its own checkpoint, even with ``restart``."""
     checkpoint = tmp_path / "other.checkpoint"
     checkpoint.write_bytes(b"what an earlier run has brought")
     with sink_at(tmp_path, "x.jsonl") as first:
@@ -132,7 +132,7 @@ async def test_a_restart_does_not_empty_the_checkpoint_of_a_refused_export(accou
 
 
 async def test_one_checkpoint_for_two_targets(account, tmp_path):
-    """A checkpoint that another export has is busy as well, whatever the target."""
+    """A checkpoint in use by another export is refused, whatever the target."""
     checkpoint, attempts = tmp_path / "one", []
 
     async def again():
@@ -146,7 +146,8 @@ async def test_one_checkpoint_for_two_targets(account, tmp_path):
             checkpoint=checkpoint,
             page_size=20,
             concurrency=1,
-            # One attempt: another at the same time would find the first one's target busy.
+            # One attempt: another at the same time would find the first one's target
+            # locked.
             on_progress=lambda _: attempts or attempts.append(tasks.create_task(again())),
         )
     assert attempts
@@ -155,7 +156,7 @@ async def test_one_checkpoint_for_two_targets(account, tmp_path):
 @posix_only
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet/", "x.sqlite"])
 def test_a_target_has_one_lock_under_all_its_names(tmp_path, name):
-    """A link to a target, and one to its folder, lead to the same lock."""
+    """A link to a target and a link to its folder use the same lock."""
     (tmp_path / "real").mkdir()
     (tmp_path / "folder").symlink_to("real")
     with sink_at(tmp_path / "real", name) as sink:
@@ -170,7 +171,7 @@ def test_a_target_has_one_lock_under_all_its_names(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["x.sqlite", "x.duckdb"])
 def test_tables_of_one_file_are_written_one_after_the_other(tmp_path, name):
-    """Exports into two tables of one file do not run at once; one after the other they do."""
+    """Exports into two tables of one file cannot run at the same time, only one after the other."""
     with sink_at(tmp_path, name) as first:
         first.open()
         refused(tmp_path, name, table="other")
@@ -184,7 +185,7 @@ def test_tables_of_one_file_are_written_one_after_the_other(tmp_path, name):
 @posix_only
 @pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
 def test_a_file_system_without_locks(tmp_path, monkeypatch, error):
-    """Where the file system has no locks, as on some networks, the export runs without."""
+    """On a file system without locks, as some networks have, exports run unlocked."""
 
     def flock(*_):
         raise OSError(error, os.strerror(error))
@@ -199,7 +200,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, error):
 @posix_only
 @pytest.mark.parametrize("begins_anew", [False, True], ids=["gone", "another's"])
 def test_a_lock_that_is_released_in_this_very_moment(tmp_path, monkeypatch, begins_anew):
-    """A file that is removed between its opening and its locking is not taken for the lock."""
+    """A lock file that is removed between opening and locking is not used."""
     import fcntl  # noqa: PLC0415 - not on every system
 
     first, second, third = (sink_for(f"{tmp_path}/x.jsonl") for _ in range(3))
@@ -228,8 +229,8 @@ def test_a_lock_that_is_released_in_this_very_moment(tmp_path, monkeypatch, begi
 
 @posix_only
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
-def test_what_is_in_the_place_of_the_lock_stays(tmp_path, kind):
-    """What is no file under the lock's name is reported, and neither followed nor removed."""
+def test_other_things_under_the_locks_name_stay(tmp_path, kind):
+    """Anything but a file under the lock's name is reported, and neither followed nor removed."""
     place, elsewhere = tmp_path / "x.jsonl.cekat.lock", tmp_path / "elsewhere"
     elsewhere.write_bytes(b"mine")
     make = {
@@ -247,7 +248,7 @@ def test_what_is_in_the_place_of_the_lock_stays(tmp_path, kind):
 
 @posix_only
 def test_the_lock_is_not_one_that_other_programs_use(tmp_path):
-    """A program that locks TARGET.lock while it runs an export is not in the export's way."""
+    """A program that locks TARGET.lock around an export does not block that export."""
     import fcntl  # noqa: PLC0415 - not on every system
 
     with (tmp_path / "x.jsonl.lock").open("wb") as own, sink_at(tmp_path, "x.jsonl") as sink:

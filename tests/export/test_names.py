@@ -1,4 +1,4 @@
-"""Names as Python has them: what no file can be called is refused, all else can be written."""
+"""Names: impossible file names are refused, and all others can be printed."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ from cekat_async.export import export_conversations, sink_for
 from cekat_async.export.checkpoint import Checkpoint
 from cekat_async.redaction import readable
 
-# Of a list, because hypothesis would take a union of characters for one of their ranges.
+# Of a list, because hypothesis would read a union of characters as a range.
 SURROGATES = st.sampled_from([*"\ud800\ud83d\udc80\udce9\udcff\ude00\udfff"])
 ANY_TEXT = st.lists(SURROGATES | st.characters()).map("".join)
 SUFFIXES = [".jsonl", ".jsonl.zst", ".csv", ".parquet", ".parquet/", ".sqlite", ".duckdb"]
@@ -20,7 +20,7 @@ SUFFIXES = [".jsonl", ".jsonl.zst", ".csv", ".parquet", ".parquet/", ".sqlite", 
 
 @given(ANY_TEXT)
 def test_any_text_becomes_text_that_can_be_written(text):
-    """Whatever a name is, what is said of it can be written as UTF-8; good text stays as it is."""
+    """A name in a message can always be encoded as UTF-8. Valid text is unchanged."""
     said = readable(text)
 
     said.encode()
@@ -29,8 +29,8 @@ def test_any_text_becomes_text_that_can_be_written(text):
 
 
 @given(st.binary())
-def test_a_file_name_is_said_as_it_is_in_utf_8(name):
-    """In whatever locale Python read a name, the same is said of it."""
+def test_a_file_name_is_shown_as_utf_8(name):
+    """A name is shown the same way in any locale."""
     utf_8, ascii_ = (name.decode(locale, "surrogateescape") for locale in ("utf-8", "ascii"))
 
     assert readable(utf_8) == readable(ascii_) == name.decode(errors="backslashreplace")
@@ -38,7 +38,7 @@ def test_a_file_name_is_said_as_it_is_in_utf_8(name):
 
 @given(ANY_TEXT)
 def test_every_error_can_be_written(text):
-    """The text of an error can be printed and logged, whatever is in it, also when pickled."""
+    """Any error can be printed and logged, also after pickling."""
     error = TargetError(f"cannot write {text}: no")
 
     str(error).encode()
@@ -48,16 +48,16 @@ def test_every_error_can_be_written(text):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("name", ["a\0b", "a\ud83db"])
-def test_what_no_file_can_be_called(tmp_path, suffix, name):
-    """A name with a NUL, or with what no locale has bytes for, is refused at once."""
+def test_names_that_no_file_can_have(tmp_path, suffix, name):
+    """A name with a NUL or with unencodable characters is refused before any request."""
     with pytest.raises(ConfigurationError, match="cannot"):
         sink_for(f"{tmp_path}/{name}{suffix}")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud83db"])
-def test_what_no_checkpoint_can_be_called(tmp_path, name):
-    """The same holds for a checkpoint."""
+def test_names_that_no_checkpoint_can_have(tmp_path, name):
+    """The same names are refused for a checkpoint."""
     with pytest.raises(ConfigurationError, match=r"cannot|no file can"):
         Checkpoint(tmp_path / name)
 
@@ -66,7 +66,7 @@ def test_what_no_checkpoint_can_be_called(tmp_path, name):
     "options", [{"account": "a\udce9"}, {"inbox_ids": ["a\udce9"]}, {"stage_status": "a\udce9"}]
 )
 async def test_names_that_no_request_can_carry(account, tmp_path, options):
-    """Such an account, inbox or status is refused before any request, and leaves nothing."""
+    """Such an account, inbox or status is refused before any request and leaves no files."""
     async with account(20) as a:
         with pytest.raises(ConfigurationError, match="UTF-8"):
             await export_conversations(a.client, tmp_path / "x.jsonl", **options)
@@ -77,7 +77,7 @@ async def test_names_that_no_request_can_carry(account, tmp_path, options):
 
 @pytest.mark.skipif(os.name != "posix", reason="names as POSIX has them")
 async def test_a_file_whose_name_is_not_utf_8(account, tmp_path):
-    """In Python such a target is given as ``os.fsdecode`` has it, and reported readably."""
+    """A target named as ``os.fsdecode`` returns it is written, and its name is shown readably."""
     target = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
     async with account(20) as a:
         report = await export_conversations(a.client, target)

@@ -1,4 +1,4 @@
-"""Whatever is done one after the other: a target is never worse without the option for it."""
+"""In any sequence of exports the target never gets worse without the option that allows it."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ REFUSALS = (
 
 exports = st.fixed_dictionaries(
     {
-        # Mostly the usual job, so that a sequence is about what happens to it.
+        # Mostly the usual job, so that most sequences change that job's target.
         "account": st.sampled_from([0, 0, 0, 1]),
         "filters": st.sampled_from(["", "", "", *FILTERS]),
         "replace": st.sampled_from([False, False, True]),
@@ -58,7 +58,7 @@ events = st.tuples(
 
 @dataclass
 class TargetModel:
-    """What a target holds, as the model knows it."""
+    """The content of a target according to the model."""
 
     account: int
     filters: str
@@ -66,7 +66,7 @@ class TargetModel:
 
 
 class Model:
-    """Two accounts, a target, and what that must hold."""
+    """Two accounts, a target, and the expected content of the target."""
 
     def __init__(self, accounts, target, usual):
         self.accounts = accounts
@@ -105,7 +105,7 @@ class Model:
         }[filters]
 
     def matching(self, number, filters):
-        """Return what an account has of what a filter selects: the inbox of each id."""
+        """Return an account's conversations that a filter selects, with their inboxes."""
         inboxes = self.accounts[number].inbox_ids
         wanted = {"two inboxes": inboxes[:2], "one inbox": inboxes[:1]}.get(filters, inboxes)
         records = [json.loads(record) for _, record in self.accounts[number].records()]
@@ -138,7 +138,7 @@ class Model:
             getattr(sandbox, event)(ids[number % len(ids)])
 
     async def export(self, job):
-        """Export, and return the refusal, if it is one."""
+        """Export, and return the refusal or None."""
         number, filters = job["account"], job["filters"] or self.usual
         sandbox = self.accounts[number]
         sandbox.forbid()
@@ -174,14 +174,14 @@ class Model:
                 assert job["incremental"]
                 assert not job["replace"]
             return error
-        # Without a manifest nobody knows of an inbox that is not listed, so that it cannot fail.
+        # Without a manifest an unlisted inbox is unknown, and so cannot fail.
         failed = closed | hidden if had_manifest else closed - hidden
         missing = closed | hidden
         self.check(report, number, filters, options, missing, failed, old, had_manifest)
         return None
 
     def check(self, report, number, filters, options, missing, failed, old, had_manifest):
-        """Compare what is there now with what must be."""
+        """Compare the target with the model."""
         now, there = self.ids_in_target(), self.matching(number, filters)
         reachable = {id_ for id_, inbox in there.items() if inbox not in missing}
         assert now >= reachable, "conversations are missing"
@@ -190,7 +190,8 @@ class Model:
             same = other_filters = False
         else:
             same = (old.account, old.filters) == (number, filters)
-            # The same two inboxes of another account are other filters: they have other ids.
+            # Another account's first two inboxes are other filters, because their ids
+            # differ.
             arguments = self.arguments(number, filters)
             other_filters = self.arguments(old.account, old.filters) != arguments
             was_empty = not old.ids and not other_filters
@@ -217,7 +218,7 @@ class Model:
             await self.happen(*step)
             return
         error = await self.export(step)
-        # What a refusal says is true: with the options that it names the same call is done.
+        # The refusal names the right options: with them the same call succeeds.
         allowed = set()
         while isinstance(error, ReplacementRefusedError):
             assert error.option not in allowed, f"refused although {error.option} was given"
@@ -245,10 +246,10 @@ async def run(steps, usual):
 @settings(max_examples=25 * EFFORT)
 @given(usual=st.sampled_from(FILTERS), steps=st.lists(exports | exports | events, max_size=7))
 def test_a_target_is_never_worse_without_the_option_for_it(usual, steps):
-    """Whatever was exported before, with whatever failures, options and other accounts.
+    """The target never gets worse in any sequence of exports, failures, options and accounts.
 
-    What an account still has is never lost from the target, nothing of another account is ever in
-    it, and nothing takes the place of something, unless the option for it was given. A refusal
-    changes nothing, and names the option with which the same call is done.
+    The target never loses a conversation that still exists, never contains one of another
+    account, and is never replaced by another kind of export, unless the matching option is
+    given. A refusal changes nothing, and names the option with which the same call succeeds.
     """
     asyncio.run(run(steps, usual))

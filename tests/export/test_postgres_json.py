@@ -1,4 +1,4 @@
-"""JSON in PostgreSQL: whatever was exported, queries over all rows work, and nothing is lost."""
+"""JSON in PostgreSQL: queries over all rows work for any records, and nothing is lost."""
 
 # ruff: noqa: S608 - the statements are our own
 
@@ -25,7 +25,7 @@ psycopg = pytest.importorskip("psycopg", reason="no psycopg: it comes with the e
 
 DOCS = Path(__file__).parents[2] / "docs" / "export.md"
 
-# Each of these, in one row, fails a query over all rows where it is kept as it is.
+# Each of these in a single row, stored unchanged, makes a query over all rows fail.
 HARD = {
     "NUL": rb'{"id":"x","notes":"a\u0000b","new":"\\u0000"}',
     "NUL as a name": rb'{"id":"x","\u0000":1,"additional_data":{"\u0000":["\u0000"]}}',
@@ -69,9 +69,9 @@ QUERIES = [
 
 
 def test_queries_over_all_rows(database):
-    """Whatever was exported, all functions for JSON read all rows of the table."""
+    """All JSON functions can read all rows of the table, for any records."""
     records = [*set_ids(HARD).values(), *LOSSLESS, NOT_UTF_8, *some_records(20)]
-    # Names of unknown fields are strangers' as well.
+    # The names of unknown fields are the server's as well.
     publish(PostgresSink(database), records, unknown_fields={"\0": 1, "\ufffd": 2})
 
     for query in QUERIES:
@@ -85,7 +85,7 @@ def test_queries_over_all_rows(database):
 
 
 def test_every_record_is_there_to_the_byte(database):
-    """``raw_exact`` has the bytes of each record that ``raw`` does not have, and of no other."""
+    """``raw_exact`` has the exact bytes of each record that ``raw`` cannot hold, and no other."""
     plain = some_records(20)
     records = [*set_ids(HARD).values(), *LOSSLESS, NOT_UTF_8, *plain]
     publish(PostgresSink(database), records)
@@ -99,8 +99,8 @@ def test_every_record_is_there_to_the_byte(database):
     assert sum(exact is None for _, exact in beside) >= len(plain) + 5
 
 
-def test_what_can_be_kept_is_kept(database):
-    """In a record with one bad character all else is what it was, and can be asked for."""
+def test_one_bad_character_changes_nothing_else(database):
+    """In a record with one bad character everything else is unchanged and can be queried."""
     raw = (
         rb'{ "id":"a","bad":"\u0000","n":1.0,"big":1e999,"n":2, "s":"\u00e9\"\\u0000\ud83d\ude00" }'
     )
@@ -114,7 +114,7 @@ def test_what_can_be_kept_is_kept(database):
 
 
 def test_a_number_out_of_range_is_text(database):
-    """A number that PostgreSQL has no room for is there as a string of its digits."""
+    """A number that is out of PostgreSQL's range becomes a string of its digits."""
     publish(PostgresSink(database), [b'{"id":"a","new":[1e400000,-2.5E-20000,3]}'])
 
     assert ask(database, "SELECT raw->'new' FROM conversations") == [
@@ -141,7 +141,7 @@ PIECES = st.sampled_from(
 
 @st.composite
 def nearly_json(draw):
-    """Return JSON into which pieces were put at random places, or which was cut."""
+    """Return JSON that was truncated, or with pieces inserted at random places."""
     text = json.dumps(draw(VALUES), ensure_ascii=draw(st.booleans()))
     for piece in draw(st.lists(PIECES, max_size=3)):
         place = draw(st.integers(0, len(text)))
@@ -158,7 +158,7 @@ def server(postgres):
 @settings(max_examples=80 * EFFORT)
 @given(text=nearly_json())
 def test_any_text_becomes_json_that_can_be_queried(server, text):
-    """Whatever the text is, the server takes what becomes of it; good JSON stays as it is."""
+    """The server accepts the converted form of any text. Valid JSON is unchanged."""
     held = make_queryable(text)
     ask = "SELECT %s::json->>'a', jsonb_path_exists(%s::jsonb, '$.**')"
     server.execute(ask, (held, held)).fetchall()
@@ -171,15 +171,15 @@ def test_any_text_becomes_json_that_can_be_queried(server, text):
 
 
 def _plain(text):
-    """Whether JSON has no number that is near to what a server refuses."""
+    """Return whether no number in the JSON is near the server's limits."""
     return not re.search(r"[eE][+-]?\d{4}|\d{5000}", text)
 
 
 @pytest.mark.parametrize("levels, stays", [(999, True), (1_001, False), (20_000, False)])
 @pytest.mark.parametrize("opens, closes", [("[", "]"), ('{"a":', "}")])
 def test_how_deep_json_may_be(server, levels, stays, opens, closes):
-    """JSON of a thousand levels is read by the server; what is deeper is a string."""
-    # Where Python itself would read what is deeper, as later ones do.
+    """The server reads JSON of a thousand levels. Deeper JSON becomes a string."""
+    # Later Pythons can parse deeper JSON themselves.
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(5_000)
     text = opens * levels + "1" + closes * levels
@@ -194,13 +194,13 @@ def test_how_deep_json_may_be(server, levels, stays, opens, closes):
 
 
 def test_brackets_in_a_text_are_no_levels():
-    """Thousands of brackets within strings, or beside each other, make JSON not deep."""
+    """Thousands of brackets in strings, or in sequence, do not count as levels."""
     for text in (json.dumps({"id": "a", "notes": "[{" * 3_000}), json.dumps([[]] * 3_000)):
         assert make_queryable(text) == text
 
 
 def test_a_long_text_of_backslashes():
-    """Megabytes of escapes are looked at in a time that grows with their number alone."""
+    """Megabytes of escapes are scanned in linear time."""
     text = '{"a":"' + "\\\\" * 500_000 + '\\u0000"}'
 
     assert make_queryable(text) == text.replace("\\u0000", "\\ufffd")
@@ -210,8 +210,8 @@ def test_a_long_text_of_backslashes():
 
 @pytest.mark.parametrize("bad", [r"\u0000", r"\ud83d", "1e10000", "1" * 5_001])
 @pytest.mark.parametrize("shift", range(-12, 13, 3))
-def test_what_is_bad_is_found_wherever_it_is(bad, shift):
-    """A text is looked at in pieces; what is at the border of two of them is found as well."""
+def test_bad_characters_are_found_at_the_border_of_two_pieces(bad, shift):
+    """A text is scanned in pieces, and a bad sequence across two pieces is found as well."""
     begin, piece = '{"a":"', jsonb._PIECE
     for border in (piece, 2 * piece):
         filling = "x" * (border - len(begin) - len('","b":"') - len(bad) // 2 + shift)
@@ -223,7 +223,7 @@ def test_what_is_bad_is_found_wherever_it_is(bad, shift):
         assert make_queryable(good) == good
 
 
-# Tables of 0.1
+# Tables of version 0.1
 
 
 OLD_COLUMNS = """
@@ -244,7 +244,7 @@ OLD_MANIFESTS = """
 
 @pytest.fixture
 def old(database):
-    """A database with the tables of version 0.1, and a row that cannot be queried."""
+    """A database with the tables of version 0.1 and a row that cannot be queried."""
     ask(database, f"CREATE TABLE conversations ({OLD_COLUMNS})")
     ask(database, OLD_MANIFESTS)
     raw = r'{"id":"old","notes":"a\u0000b"}'
@@ -257,7 +257,7 @@ def statement_in(error):
 
 
 def test_a_table_of_version_0_1(old):
-    """A table of 0.1 is refused with the statement that it needs; after that it is written."""
+    """A table of 0.1 is refused. After the statement in the error was run, it is accepted."""
     with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
     assert "\n" not in str(raised.value)
@@ -272,7 +272,7 @@ def test_a_table_of_version_0_1(old):
 
 
 def test_rows_of_version_0_1(old):
-    """The statement of the documentation makes old rows queryable, and keeps what they were."""
+    """The documented statement makes old rows queryable and keeps their original text."""
     (repair,) = re.findall(r"^UPDATE [^;]*;", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.manifest()
@@ -292,7 +292,7 @@ def test_rows_of_version_0_1(old):
 
 
 def test_the_statement_names_the_table_at_hand(database):
-    """The statement is for the table and the schema that were asked for, whatever their names."""
+    """The statement names the table and schema of the target."""
     ask(database, 'CREATE SCHEMA "My crm"')
     ask(database, f'CREATE TABLE "My crm"."All of them" ({OLD_COLUMNS})')
     table = "My crm.All of them"
@@ -304,7 +304,7 @@ def test_the_statement_names_the_table_at_hand(database):
 
 
 def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
-    """A table that differs in anything else is refused as any other, without a statement."""
+    """A table with any other difference is refused without a statement."""
     ask(old, "ALTER TABLE conversations DROP COLUMN notes")
     with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
@@ -313,12 +313,12 @@ def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
     assert "it has no column notes, raw_exact" in str(raised.value)
 
 
-# Files
+# Database files
 
 
 @pytest.mark.parametrize("name", ["x.sqlite", "x.duckdb"])
 def test_malformed_records_in_a_database_file(tmp_path, name):
-    """In SQLite and DuckDB ``json_valid`` keeps queries over all rows from malformed records."""
+    """In SQLite and DuckDB ``json_valid`` excludes malformed records from a query over all rows."""
     sink = sink_for(tmp_path / name)
     publish(sink, [*set_ids(HARD).values(), *some_records(5)])
     query = "SELECT count(json_extract(raw, '$.notes')) FROM conversations WHERE json_valid(raw)"

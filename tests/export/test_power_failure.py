@@ -1,4 +1,4 @@
-"""When the power fails, at any moment, a target is the old one or the new one, and whole."""
+"""After a power failure at any moment a target is the complete old or new one."""
 
 import os
 from contextlib import closing
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="folders are synced o
 
 
 def records_in(sink):
-    """Return the records that a target holds, sorted; None if it is not there."""
+    """Return the sorted records of a target, or None if there is none."""
     if not os.path.exists(sink.target):  # noqa: PTH110 - a name with a slash behind it
         return None
     if sink.stored() is not None:
@@ -28,7 +28,7 @@ def records_in(sink):
 
 
 def published(folder, name, first):
-    """Publish, twice if it is not the first time; return the disk as it was the last time."""
+    """Publish once or twice, and return the disk during the last time."""
     folder.mkdir()
     if not first:
         with closing(sink_for(f"{folder}/{name}")) as sink:
@@ -50,10 +50,10 @@ each_case = pytest.mark.parametrize(
 
 @each_case
 def test_a_power_failure_at_any_moment(tmp_path, name, first):
-    """The target is the old or the new one, with the manifest of that one, and can be replaced."""
+    """The target is the old or the new one with its own manifest, and can be replaced."""
     disk = published(tmp_path / "disk", name, first)
     found, states = set(), disk.states
-    if name == "x.duckdb" and EFFORT == 1:  # to open such a file takes long
+    if name == "x.duckdb" and EFFORT == 1:  # opening such a file is slow
         states = [*states[:-1:3], states[-1]]
     for number, state in enumerate(states):
         folder = laid_out(state, tmp_path / str(number))
@@ -70,7 +70,7 @@ def test_a_power_failure_at_any_moment(tmp_path, name, first):
 
 @each_case
 def test_when_it_is_done_it_is_on_the_disk(tmp_path, name, first):
-    """When an export says that it is done, target and manifest outlive a power failure."""
+    """After an export has returned, target and manifest survive a power failure."""
     disk = published(tmp_path / "disk", name, first)
     for number, state in enumerate(disk.last):
         folder = laid_out(state, tmp_path / str(number))
@@ -79,6 +79,6 @@ def test_when_it_is_done_it_is_on_the_disk(tmp_path, name, first):
 
 
 def read_content(sink):
-    """Return what a target holds, and what its manifest says of the export that it is from."""
+    """Return the records of a target, and the number of runs in its manifest."""
     manifest = sink.manifest()
     return records_in(sink), manifest and manifest.runs

@@ -1,4 +1,4 @@
-"""The records that a sink receives: what is kept of the old ones."""
+"""The records that a sink receives: which old ones are kept."""
 
 from contextlib import closing
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from cekat_async.export.sinks.files.json_lines import JsonLinesSink
     [b'{"inbox_id":"X"}', b'{"id":7,"inbox_id":"X"}', b'{"id":"","inbox_id":"X"}'],
 )
 def test_an_old_malformed_record_belongs_to_its_inbox(tmp_path, record):
-    """Without a readable id it has an inbox: a walk of that to its end replaces the record."""
+    """A complete walk of its inbox replaces a malformed record, even if that has no readable id."""
     sink = JsonLinesSink(tmp_path / "x.jsonl")
     publish(sink, [record])
     checkpoint = Checkpoint(tmp_path / "x.checkpoint")

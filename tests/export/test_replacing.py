@@ -41,7 +41,7 @@ async def refused(a, target, **options):
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("other", OTHERS, ids=str)
 async def test_other_filters_are_refused_before_the_first_request(account, tmp_path, name, other):
-    """A typing error in a filter empties no file: nothing is asked for, and nothing changes."""
+    """A mistyped filter is refused before any request, and the target is unchanged."""
     target = f"{tmp_path}/{name}"
     async with account(120) as a:
         await export_conversations(a.client, target)
@@ -61,7 +61,7 @@ async def test_other_filters_are_refused_before_the_first_request(account, tmp_p
 async def test_a_manifest_that_cannot_be_read_protects_its_target(
     account, tmp_path, name, damage, options
 ):
-    """Damaged or of a newer version, it is refused before any request, unless with ``replace``."""
+    """A damaged or newer manifest is refused before any request, unless ``replace`` is given."""
     target = f"{tmp_path}/{name}"
     async with account(30) as a:
         await export_conversations(a.client, target)
@@ -78,7 +78,7 @@ async def test_a_manifest_that_cannot_be_read_protects_its_target(
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)
 async def test_other_filters_replace_if_that_is_wanted(account, target, other):
-    """``replace`` lets an export with other filters take the target's place."""
+    """With ``replace`` an export with other filters replaces the target."""
     async with account(120) as a:
         await export_conversations(a.client, target)
         report = await export_conversations(a.client, target, replace=True, **other)
@@ -93,7 +93,7 @@ async def test_other_filters_replace_if_that_is_wanted(account, target, other):
 
 
 async def test_the_order_of_inboxes_is_no_other_filter(account, target):
-    """The same inboxes in another order are the same export, also one that was stopped."""
+    """The same inboxes in another order are the same export, also for resuming."""
     async with account(120, attempts=1) as a:
         first, second = a.sandbox.inbox_ids[:2]
         await export_conversations(a.client, target, inbox_ids=[first, second])
@@ -109,7 +109,7 @@ async def test_the_order_of_inboxes_is_no_other_filter(account, target):
 
 
 async def test_an_incremental_export_with_other_filters_replaces_if_that_is_wanted(account, target):
-    """With ``replace`` there is nothing to add to: everything is fetched, and takes the place."""
+    """With ``replace`` an incremental export with other filters fetches everything and replaces."""
     async with account(120) as a:
         await export_conversations(a.client, target, stage_status="open")
         await refused(a, target, incremental=True)
@@ -118,26 +118,26 @@ async def test_an_incremental_export_with_other_filters_replaces_if_that_is_want
         assert read_target(target) == read_account(a.sandbox)
 
         a.sandbox.create()
-        # From then on there is: the option does no harm where it is not needed.
+        # The next one does add, and the option has no effect.
         report = await export_conversations(a.client, target, incremental=True, replace=True)
         assert report.manifest.incremental
         assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_a_database_is_merged_into_whatever_the_filters(account, store):
-    """One inbox and then another one into the same table: nothing is lost, nothing is refused."""
+    """One inbox, then another, into the same table: nothing is lost and nothing is refused."""
     async with account(120) as a:
         for inbox_id in a.sandbox.inbox_ids:
             report = await export_conversations(a.client, store.sink(), inbox_ids=[inbox_id])
             assert report.is_complete
         assert store.rows().keys() == {id_ for id_, _ in a.sandbox.records()}
 
-        with pytest.raises(ConfigurationError, match="nothing can be added to it"):
+        with pytest.raises(ConfigurationError, match="it cannot be updated"):
             await export_conversations(a.client, store.sink(), incremental=True)
 
 
-async def test_what_has_no_manifest_cannot_be_compared(account, target):
-    """A file without a manifest is replaced as ever, as long as there is something to put there."""
+async def test_a_target_without_a_manifest_is_replaced(account, target):
+    """A file without a manifest is replaced, if the export has any conversation."""
     target.write_bytes(b'{"id":"of somebody"}\n')
     async with account(50) as a:
         await export_conversations(a.client, target, stage_status="open")
@@ -146,7 +146,7 @@ async def test_what_has_no_manifest_cannot_be_compared(account, target):
 
 @pytest.mark.parametrize("kept", ["an unfinished export", "nothing"])
 async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, target, kept):
-    """What an unfinished export has fetched stays, if the one that would forget it is refused."""
+    """If an export with ``restart`` is refused, the old checkpoint is kept."""
     async with account(120, attempts=1) as a:
         await export_conversations(a.client, target)
         if kept != "nothing":
@@ -161,7 +161,7 @@ async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, targe
 
 
 async def test_a_checkpoint_with_other_filters_is_refused_even_with_replace(account, target):
-    """An unfinished export with other filters is no matter of the target: ``replace`` keeps it."""
+    """``replace`` is about the target. It does not drop an unfinished export with other filters."""
     async with account(120) as a:
         await export_conversations(a.client, target)
         with pytest.raises(ZeroDivisionError):
@@ -176,7 +176,7 @@ async def test_a_checkpoint_with_other_filters_is_refused_even_with_replace(acco
 
 
 async def test_an_export_that_replaces_needs_replace_to_resume(account, target):
-    """Stopped, an export that was to replace other filters needs ``replace`` to go on."""
+    """A stopped export that replaces other filters needs ``replace`` again to resume."""
     async with account(120) as a:
         await export_conversations(a.client, target)
         options = {"stage_status": "assigned", "page_size": 20}
@@ -193,12 +193,12 @@ async def test_an_export_that_replaces_needs_replace_to_resume(account, target):
         assert report.conversations == a.sandbox.count(stage_status="assigned")
 
 
-# Empty
+# Empty results
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_nothing_does_not_replace_something(account, tmp_path, name):
-    """An account that is empty all of a sudden leaves the file, unless ``allow_empty`` is given."""
+async def test_an_empty_export_does_not_replace_conversations(account, tmp_path, name):
+    """If the account is suddenly empty, the file is kept unless ``allow_empty`` is given."""
     target = f"{tmp_path}/{name}"
     async with account(120) as a:
         whole = read_account(a.sandbox)
@@ -221,8 +221,8 @@ async def test_nothing_does_not_replace_something(account, tmp_path, name):
         assert len(a.sandbox.log.requests) - asked <= 3
 
 
-async def test_allowing_nothing_allows_no_other_filters(account, target):
-    """A nightly job that may find nothing is still told of a wrong filter."""
+async def test_allow_empty_allows_no_other_filters(account, target):
+    """``allow_empty`` does not suppress the refusal of a wrong filter."""
     async with account(50) as a:
         await export_conversations(a.client, target, stage_status="open", allow_empty=True)
         error = await refused(a, target, stage_status="opne", allow_empty=True)
@@ -230,8 +230,11 @@ async def test_allowing_nothing_allows_no_other_filters(account, target):
     assert error.option == "replace"
 
 
-async def test_replacing_allows_nothing_of_the_same_filters(account, target):
-    """``replace`` is for what is different; that the same is empty now has its own option."""
+async def test_replace_does_not_allow_an_empty_result(account, target):
+    """``replace`` allows other filters.
+
+    An empty result with the same filters needs ``allow_empty``.
+    """
     async with account(50) as a:
         await export_conversations(a.client, target)
         empty(a)
@@ -242,8 +245,8 @@ async def test_replacing_allows_nothing_of_the_same_filters(account, target):
 
 @pytest.mark.parametrize("options", [{}, {"incremental": True}, {"replace": True}], ids=str)
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv"])
-async def test_nothing_does_not_replace_what_has_no_manifest(account, tmp_path, name, options):
-    """Nobody knows what a file without a manifest holds, but it is more than nothing."""
+async def test_an_empty_export_does_not_replace_an_unknown_file(account, tmp_path, name, options):
+    """A file without a manifest has unknown content, so an empty result does not replace it."""
     target = tmp_path / name
     target.write_bytes(b"of somebody")
     async with account(0) as a:
@@ -255,8 +258,8 @@ async def test_nothing_does_not_replace_what_has_no_manifest(account, tmp_path, 
 
 
 @pytest.mark.parametrize("old", [None, b""], ids=["absent", "without a byte"])
-async def test_nothing_may_replace_nothing(account, target, old):
-    """Where there was nothing to lose an empty export is as good as any."""
+async def test_an_empty_export_may_replace_an_empty_target(account, target, old):
+    """If the target is missing or empty, an empty export is published."""
     if old is not None:
         target.write_bytes(old)
     async with account(0) as a:
@@ -267,7 +270,7 @@ async def test_nothing_may_replace_nothing(account, target, old):
 
 
 async def test_a_target_that_cannot_be_read_is_reported(account, target):
-    """Where nobody can see what would be lost, the system's reason is told, and nothing is."""
+    """If the content of the target is unreadable, the error has the system's reason. It is kept."""
 
     class Unreadable(JsonLinesSink):
         def checksum(self):
@@ -282,7 +285,7 @@ async def test_a_target_that_cannot_be_read_is_reported(account, target):
 
 
 async def test_a_refused_empty_export_does_not_block_the_next_one(account, target):
-    """When there are conversations again the same call publishes them."""
+    """When there are conversations again, the same call publishes them."""
     async with account(1) as a:
         await export_conversations(a.client, target)
         empty(a)
@@ -298,7 +301,7 @@ async def test_a_refused_empty_export_does_not_block_the_next_one(account, targe
 
 @pytest.mark.parametrize("name", FILES)
 async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name):
-    """With one inbox closed to the key the file loses nothing, and the manifest says how old."""
+    """If an inbox is forbidden, its old records stay and the manifest has their age."""
     target = f"{tmp_path}/{name}"
     async with account(120, inboxes=4) as a:
         closed, good = a.sandbox.inbox_ids[1], a.sandbox.inbox_ids[0]
@@ -330,7 +333,7 @@ async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name
 
 
 async def test_records_that_are_carried_over_again_keep_their_age(account, target):
-    """Night after night the manifest says when the records were fetched, and not carried."""
+    """The manifest says when the records were fetched, however often they are carried over."""
     async with account(120, inboxes=4) as a:
         closed = a.sandbox.inbox_ids[1]
         first = await export_conversations(a.client, target, by_inbox=True)
@@ -346,14 +349,14 @@ async def test_records_that_are_carried_over_again_keep_their_age(account, targe
 
 
 async def test_pages_of_a_failing_inbox_replace_old_records(account, target):
-    """Pages that came before an inbox was closed replace the old versions of their records."""
+    """Pages that arrive before an inbox fails replace the old versions of their records."""
     async with account(200, inboxes=2, attempts=1) as a:
         first, second = a.sandbox.inbox_ids
         await export_conversations(a.client, target, inbox_ids=[first, second], page_size=20)
         old = dict(a.sandbox.records())
         for id_ in old:
             a.sandbox.touch(id_)
-        # The probe and two pages of the first inbox, and then it is closed.
+        # The probe and two pages of the first inbox succeed, and then it is forbidden.
         a.sandbox.fail_next(*[Fault.ok()] * 3, *[Fault.status(403)] * 1)
         report = await export_conversations(
             a.client, target, inbox_ids=[first, second], page_size=20, concurrency=1
@@ -370,7 +373,7 @@ async def test_pages_of_a_failing_inbox_replace_old_records(account, target):
 
 @pytest.mark.parametrize("why", ["has no manifest", "was changed since the last export"])
 async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_path, target, why):
-    """If old records cannot be kept, nothing is replaced, and ``replace`` publishes the rest."""
+    """If old records cannot be kept, the target stays. ``replace`` publishes the other inboxes."""
     async with account(120, inboxes=4) as a:
         closed = a.sandbox.inbox_ids[1]
         await export_conversations(a.client, target, by_inbox=True)
@@ -388,7 +391,7 @@ async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_p
 
         asked = len(a.sandbox.log.requests)
         report = await export_conversations(a.client, target, by_inbox=True, replace=True)
-        # Each inbox is asked what has moved since, and nothing is fetched again.
+        # Each inbox is asked for its changes, and no page is fetched again.
         assert len(a.sandbox.log.requests) - asked <= 1 + 2 * 4
         assert report.manifest.runs == 2
         others = [one for one in a.sandbox.inbox_ids if one != closed]
@@ -399,7 +402,7 @@ async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_p
 
 @pytest.mark.parametrize("old", [None, b""], ids=["absent", "without a byte"])
 async def test_a_first_export_is_partial(account, target, old):
-    """Where there is nothing to lose, what could be fetched is better than nothing."""
+    """Without an earlier target the fetched inboxes are published."""
     if old is not None:
         target.write_bytes(old)
     async with account(120, inboxes=4) as a:
@@ -413,7 +416,7 @@ async def test_a_first_export_is_partial(account, target, old):
 
 
 async def test_an_inbox_that_is_not_listed_any_more_keeps_its_records(account, target):
-    """An inbox that disappears from the account's list is no reason to lose its conversations."""
+    """If an inbox is no longer in the account's list, its conversations are kept."""
     async with account(120, inboxes=4) as a:
         hidden = a.sandbox.inbox_ids[2]
         first = await export_conversations(a.client, target, by_inbox=True)
@@ -434,7 +437,7 @@ async def test_an_inbox_that_is_not_listed_any_more_keeps_its_records(account, t
 
 
 async def test_an_empty_inbox_may_disappear(account, target):
-    """An inbox that had no conversation is not missed."""
+    """An unlisted inbox without conversations is not reported."""
     async with account(3, inboxes=8) as a:
         hidden = next(one for one in a.sandbox.inbox_ids if not a.sandbox.count(one))
         await export_conversations(a.client, target, by_inbox=True)
@@ -446,7 +449,7 @@ async def test_an_empty_inbox_may_disappear(account, target):
 
 
 async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, store):
-    """In a database rows stay in place; the manifest says from when those are that failed."""
+    """Rows of a failed inbox stay in the table, and the manifest has their age."""
     async with account(120, inboxes=4) as a:
         closed = a.sandbox.inbox_ids[1]
         first = await export_conversations(a.client, store.sink(), by_inbox=True)
@@ -459,7 +462,7 @@ async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, stor
 
 
 async def test_a_table_has_no_old_rows_of_a_new_inbox(account, tmp_path):
-    """An inbox that is new in the account and fails has no rows whose age could be recorded."""
+    """For a failed inbox that is new in the account the manifest records no age."""
     target = tmp_path / "x.sqlite"
     async with account(120, inboxes=4) as a:
         new = a.sandbox.inbox_ids[1]
@@ -473,11 +476,11 @@ async def test_a_table_has_no_old_rows_of_a_new_inbox(account, tmp_path):
     assert (failed.inbox_id, failed.as_of, failed.carried) == (new, None, 0)
 
 
-# A sink of one's own
+# Custom sinks
 
 
 class Shelf:
-    """A sink of one's own that each export replaces."""
+    """A custom sink that each export replaces."""
 
     target = "the shelf"
     checkpoint = None
@@ -488,7 +491,7 @@ class Shelf:
         self._manifest = None
 
     def open(self):
-        """Do nothing."""
+        """No-op."""
 
     def manifest(self):
         return self._manifest
@@ -505,11 +508,11 @@ class Shelf:
         return manifest
 
     def close(self):
-        """Do nothing."""
+        """No-op."""
 
 
-async def test_a_sink_of_ones_own_is_protected_if_it_returns_its_records(account):
-    """A sink whose ``stored()`` returns records is replaced, and so refused like a file."""
+async def test_a_custom_sink_is_protected_if_it_returns_its_records(account):
+    """A sink whose ``stored()`` returns records is protected like a file."""
     shelf = Shelf()
     async with account(200, inboxes=2) as a:
         await export_conversations(a.client, shelf, by_inbox=True)
@@ -525,8 +528,8 @@ async def test_a_sink_of_ones_own_is_protected_if_it_returns_its_records(account
         assert sorted(shelf.records) == whole
 
 
-async def test_a_sink_of_ones_own_without_a_manifest_is_not_emptied(account):
-    """Without a manifest nothing can be compared, but nothing does not replace something."""
+async def test_a_custom_sink_without_a_manifest_is_not_emptied(account):
+    """Without a manifest filters cannot be compared, but an empty result is still refused."""
     shelf = Shelf(remembers=False)
     async with account(200, inboxes=2) as a:
         await export_conversations(a.client, shelf, by_inbox=True)
@@ -543,7 +546,7 @@ async def test_a_sink_of_ones_own_without_a_manifest_is_not_emptied(account):
 
 @pytest.mark.parametrize("wrong", [{"replace": 1}, {"allow_empty": "no"}], ids=str)
 async def test_the_options_are_switches(account, target, wrong):
-    """A text would be true, whatever it says: it is refused before anything is asked."""
+    """A text is refused before any request, because every text would count as true."""
     async with account(5) as a:
         with pytest.raises(ConfigurationError, match="must be True or False"):
             await export_conversations(a.client, target, **wrong)
@@ -551,7 +554,7 @@ async def test_the_options_are_switches(account, target, wrong):
         assert a.sandbox.log.requests == []
 
 
-def test_a_refusal_is_a_matter_of_the_target():
-    """Who handles errors of the target handles a refusal as well."""
+def test_a_refusal_is_a_target_error():
+    """Code that handles ``TargetError`` also handles a refusal."""
     assert issubclass(ReplacementRefusedError, TargetError)
     assert ReplacementRefusedError("no").option == "replace"

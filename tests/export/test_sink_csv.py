@@ -1,4 +1,4 @@
-"""CSV: what a program reads is what was written, and what a spreadsheet reads runs nothing."""
+"""CSV: programs read what was written, and spreadsheets run no formula."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ HARMLESS = ["", "a=1", "1-1", "'=1", "a@example.com", " plain", "(=1)", "#x", "Â
 
 
 def read_rows(target):
-    """Read a file as :mod:`csv` does, with the limit that long records need."""
+    """Read a file with :mod:`csv`, with the field size limit that long records need."""
     limit = csv.field_size_limit(1 << 30)
     try:
         with target.open(encoding="utf-8-sig", newline="") as file:
@@ -57,7 +57,10 @@ def target(tmp_path):
 
 
 def test_the_columns_are_those_of_every_table(target):
-    """The file begins with a byte order mark and the names; no record, no row."""
+    """The file starts with a byte order mark and the column names.
+
+    Without records it has no rows.
+    """
     publish(CsvSink(target), [])
 
     names = ",".join(column.name for column in COLUMNS)
@@ -65,7 +68,7 @@ def test_the_columns_are_those_of_every_table(target):
 
 
 def test_a_program_reads_the_rows(target):
-    """A row has what the table has: text as it is, times as ISO 8601, nothing as empty."""
+    """Rows have the values of every table: unchanged text, ISO 8601 times, and empty for null."""
     publish(CsvSink(target, defuse=False), [*some_records(), *LOSSLESS])
 
     for row, raw in zip(read_rows(target), [*some_records(), *LOSSLESS], strict=True):
@@ -85,7 +88,7 @@ def test_a_program_reads_the_rows(target):
     ],
 )
 def test_times_are_as_the_api_writes_them(target, microsecond, text):
-    """A time has milliseconds, or microseconds where it needs them, and its zone."""
+    """A time has milliseconds, or microseconds if needed, and its zone."""
     moment = datetime(2026, 4, 10, 5, 47, 16, microsecond, tzinfo=UTC)
     publish(CsvSink(target), [record(created_at=moment)])
 
@@ -93,8 +96,8 @@ def test_times_are_as_the_api_writes_them(target, microsecond, text):
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_what_looks_like_a_formula_is_made_text(target, text):
-    """A cell that a spreadsheet may run gets an apostrophe, and raw is as it was."""
+def test_formulas_become_text(target, text):
+    """A cell that a spreadsheet may run gets an apostrophe. The raw column is unchanged."""
     nasty = record(id=text, contact_name=text, last_message={"message": text}, labels=[])
     publish(CsvSink(target), [nasty])
 
@@ -108,7 +111,7 @@ def test_what_looks_like_a_formula_is_made_text(target, text):
     "text, defuse", [*((t, False) for t in [*NASTY, *HARMLESS]), *((t, True) for t in HARMLESS)]
 )
 def test_text_that_is_left_alone(target, text, defuse):
-    """Other text is unchanged. So is every text if defusing is switched off."""
+    """Other text is unchanged. If defusing is switched off, all text is."""
     publish(CsvSink(target, defuse=defuse), [record(notes=text)])
 
     assert read_rows(target)[0]["notes"] == text
@@ -117,8 +120,8 @@ def test_text_that_is_left_alone(target, text, defuse):
 @pytest.mark.parametrize("raw", [b"-1", b"'=1", b"''", b"=1", b'"=x"', b"'", b" =1", b"\t1"])
 @pytest.mark.parametrize("written", [True, False])
 @pytest.mark.parametrize("read", [True, False])
-def test_raw_comes_back_however_it_was_written(target, raw, written, read):
-    """Defused or not, raw is read back as it was, also when the setting is another one now."""
+def test_raw_is_read_back_exactly(target, raw, written, read):
+    """The raw column is read back exactly, even if the setting has changed since."""
     publish(CsvSink(target, defuse=written), [raw])
 
     assert list(CsvSink(target, defuse=read).stored()) == [[raw]]
@@ -126,7 +129,7 @@ def test_raw_comes_back_however_it_was_written(target, raw, written, read):
 
 
 def test_long_records_change_no_limit(target):
-    """A record that is longer than Python's limit is read back, and the limit stays."""
+    """A record above Python's field size limit is read back, and the limit is unchanged."""
     limit = csv.field_size_limit()
     publish(CsvSink(target), [HUGE, NUL])
 
@@ -136,7 +139,7 @@ def test_long_records_change_no_limit(target):
 
 
 def test_bytes_that_are_no_text(target):
-    """What is not UTF-8 is a replacement character, so that all of the file can be read."""
+    """Invalid UTF-8 becomes a replacement character, so that the whole file can be read."""
     publish(CsvSink(target), [NOT_UTF_8])
 
     assert read_rows(target)[0]["raw"].encode() == NOT_UTF_8.replace(b"\xe9", b"\xef\xbf\xbd")
@@ -144,7 +147,7 @@ def test_bytes_that_are_no_text(target):
 
 @given(st.lists(st.lists(st.text("a,;\"'\r\n\0\ufeff Ã©"), min_size=2, max_size=4), max_size=5))
 def test_cells_are_written_as_python_writes_them(rows):
-    """Whatever the cells are, the bytes are those of the writer of :mod:`csv`."""
+    """For any cells the bytes equal those of the writer of :mod:`csv`."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
 
@@ -152,7 +155,7 @@ def test_cells_are_written_as_python_writes_them(rows):
 
 
 def test_others_read_it(target):
-    """DuckDB and pandas find every record, under its id."""
+    """DuckDB and pandas read every record, with its id."""
     records = [*some_records(), HUGE]
     publish(CsvSink(target), records)
     raws = [raw.decode() for raw in records]
@@ -173,7 +176,7 @@ def test_others_read_it(target):
     ],
 )
 def test_a_file_of_something_else_is_reported(target, content, reason):
-    """A file that no export made is reported, and no record is made of it."""
+    """A file that no export made is reported and not read as records."""
     target.write_bytes(content)
 
     with pytest.raises(TargetError, match=reason):
@@ -181,7 +184,7 @@ def test_a_file_of_something_else_is_reported(target, content, reason):
 
 
 def test_a_file_of_other_columns_is_read(target):
-    """A file that an earlier version made, with fewer columns, gives its records."""
+    """The records of a file with fewer columns, as an earlier version made it, are read."""
     target.write_bytes(b'\xef\xbb\xbfid,"raw"\r\n'.replace(b'"', b"") + b'1,"{""id"":""1""}"\r\n')
 
     assert list(CsvSink(target).stored()) == [[b'{"id":"1"}']]

@@ -1,4 +1,4 @@
-"""What all databases promise: typed rows, merged by id, there at once or not at all."""
+"""All databases: typed rows, merged by id, committed together or not at all."""
 
 import json
 import random
@@ -57,7 +57,7 @@ WELL = {
 
 
 def read_value(name, value):
-    """Return a value as Python has it, from what a database holds."""
+    """Convert a value of a database to the one that Python has."""
     if value is None or KIND[name] in ("text", "raw"):
         return value
     if KIND[name] == "json":
@@ -66,7 +66,7 @@ def read_value(name, value):
 
 
 def read_values(store, table="conversations"):
-    """Return what a table holds: by id, by name."""
+    """Return the values of a table, by id and column name."""
     columns = ", ".join(NAMES)
     rows = store.ask(f'SELECT {columns} FROM "{table}"')  # noqa: S608
     made = [{n: read_value(n, v) for n, v in zip(NAMES, row, strict=True)} for row in rows]
@@ -74,7 +74,7 @@ def read_values(store, table="conversations"):
 
 
 def get_expected(raw):
-    """Return what the columns of a documented record must hold, by another way than the sinks'."""
+    """Compute the columns of a documented record in another way than the sinks do."""
     c = decode_conversation(raw)
     names = ["inbox_id", "inbox_name", "platform_type", "stage_status", "contact_id"]
     names += ["contact_name", "contact_phone", "handled_by_id", "handled_by_name", "notes"]
@@ -90,12 +90,12 @@ def get_expected(raw):
 
 
 def changed(records):
-    """Return the records as they are after somebody wrote a note to each."""
+    """Return the records with a note added to each."""
     return [record.replace(b'"notes":', b'"notes":"changed","before":', 1) for record in records]
 
 
 def test_each_column_has_the_records_value(store):
-    """Each column holds what the decoded record has, null where it has nothing."""
+    """Each column has the value of the decoded record, or null if there is none."""
     records = [*some_records(120), RICH, BARE]
     publish(store.sink(), records)
 
@@ -103,7 +103,7 @@ def test_each_column_has_the_records_value(store):
 
 
 def test_records_that_are_hard_to_hold(store):
-    """What a record may hold by the letter of JSON, or nearly, is held."""
+    """Unusual records that are valid JSON, or nearly, are stored."""
     records = set_ids(WELL)
     publish(store.sink(), [BARE, *records.values()])
 
@@ -116,8 +116,8 @@ def test_records_that_are_hard_to_hold(store):
         assert held[id_] | {"raw": wanted["raw"]} == wanted | {"exported_at": MOMENT}
 
 
-def test_odd_records_are_kept(store):
-    """A record that is not as documented, or no JSON, has its id and itself in its row."""
+def test_malformed_records_are_kept(store):
+    """A malformed record, or invalid JSON, has a row with its id and its raw bytes."""
     records = set_ids(ODD)
     publish(store.sink(), [BARE, *records.values()])
 
@@ -126,7 +126,7 @@ def test_odd_records_are_kept(store):
     for raw in records.values():
         row = held[build_row(raw)[0]]
         assert store.exact()[row["id"]] == raw.decode(errors="replace")
-        if is_odd(raw):  # how deep JSON may be nested is another for each Python
+        if is_odd(raw):  # the maximum depth of JSON differs between Pythons
             assert not any(row[name] for name in NAMES[1:-2])
 
 
@@ -139,7 +139,7 @@ def is_odd(raw):
 
 
 def test_nul_characters(store):
-    """A U+0000 fails nothing: the record has it still, its columns have it or U+FFFD."""
+    """U+0000 causes no failure: the raw record keeps it, and columns have it or U+FFFD."""
     raw = (
         rb'{"id":"a\u0000","notes":"b\u0000","new":"\u0000 \\u0000 \\\u0000","\u0000":1,'
         rb'"additional_data":{"x":["\u0000"]}}'
@@ -155,7 +155,7 @@ def test_nul_characters(store):
 
 
 def test_an_empty_export(store):
-    """An export of nothing makes an empty table, and its manifest is there."""
+    """An empty export makes an empty table and a manifest."""
     manifest = publish(store.sink(), [])
 
     assert store.rows() == {}
@@ -169,7 +169,7 @@ def read_manifest(store, **options):
 
 
 def test_rows_are_replaced_and_others_stay(store):
-    """What is there already is replaced by id; what this export does not have stays as it was."""
+    """Existing rows are replaced by id, and rows that this export lacks are kept."""
     records = some_records(200)
     publish(store.sink(), records[:150])
     before = read_values(store)
@@ -188,7 +188,7 @@ def test_rows_are_replaced_and_others_stay(store):
 
 
 def test_publishing_twice_is_publishing_once(store):
-    """The same records, published again, leave the same table and manifest."""
+    """Publishing the same records again changes neither the table nor the manifest."""
     records = some_records(120)
     first = publish(store.sink(), records), store.rows()
 
@@ -196,7 +196,7 @@ def test_publishing_twice_is_publishing_once(store):
 
 
 def test_the_manifest_is_stored_for_each_table(store):
-    """A table's manifest is that of the last export into it, whatever goes into other tables."""
+    """A table's manifest is from the last export into that table."""
     publish(store.sink(), some_records(3), conversations=3)
     last = publish(store.sink(), some_records(4), conversations=4)
     other = publish(store.sink(table="Other one, 100%s"), some_records(5), conversations=5)
@@ -209,8 +209,8 @@ def test_the_manifest_is_stored_for_each_table(store):
 
 
 @pytest.mark.parametrize("gone", ["DROP TABLE conversations", "DELETE FROM conversations"])
-def test_the_manifest_of_what_is_gone(store, gone):
-    """A table that was dropped or emptied has no manifest, and is written anew."""
+def test_the_manifest_of_a_dropped_table(store, gone):
+    """A table that was dropped or emptied has no manifest and is written completely."""
     manifest = publish(store.sink(), some_records(3), conversations=3)
     store.do(gone)
 
@@ -220,7 +220,7 @@ def test_the_manifest_of_what_is_gone(store, gone):
 
 
 def test_a_manifest_that_cannot_be_read(store):
-    """A manifest of another version of the package is none."""
+    """A manifest of another version of the package counts as none."""
     publish(store.sink(), some_records(3), conversations=3)
     store.do("UPDATE cekat_exports SET manifest = '{\"format\": 999}'")
 
@@ -234,7 +234,7 @@ def test_a_manifest_that_cannot_be_read(store):
     ],
 )
 def test_a_failure_in_the_middle_leaves_all_as_it_was(store, old, error):
-    """When the records end in an error it comes out, and table and manifest are what they were."""
+    """An error of the records is raised, and table and manifest are unchanged."""
     records = some_records(700)
     if old:
         publish(store.sink(), records[:old], conversations=old)
@@ -254,7 +254,7 @@ def read_state(store):
 
 
 def test_opening_alone_changes_nothing(store, tmp_path):
-    """What opens and closes a sink, and no more, leaves no file or table, and changes none."""
+    """Opening and closing a sink creates no file or table, and changes none."""
     assert read_manifest(store) is None
     assert list_names(tmp_path) == []
     assert read_state(store) == (None, None)
@@ -267,7 +267,7 @@ def test_opening_alone_changes_nothing(store, tmp_path):
 
 
 def test_a_reader_sees_the_old_or_the_new(store):
-    """While records are written another connection sees the old rows, and then all new ones."""
+    """During a write another connection sees the old rows, and then all new ones."""
     records = some_records(1_200)
     publish(store.sink(), records[:700])
     if store.kind == "sqlite":
@@ -313,7 +313,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("statements,message", SHAPES.values(), ids=SHAPES)
 def test_a_table_of_another_shape(store, statements, message):
-    """A table that is not one of an export is refused before any request, and not altered."""
+    """A table with other columns is refused before any request, and is not altered."""
     publish(store.sink(), some_records(3), conversations=3)
     for statement in statements.split("; "):
         store.do(statement)
@@ -331,7 +331,7 @@ def test_a_table_of_another_shape(store, statements, message):
 
 
 def test_a_table_of_manifests_that_is_none(store):
-    """A table that has the name of the manifests' is refused as well."""
+    """Another table under the name of the manifests' table is refused as well."""
     store.do("CREATE TABLE cekat_exports (id INTEGER)")
 
     with closing(store.sink()) as sink, pytest.raises(TargetError, match="cekat_exports is not"):
@@ -340,7 +340,7 @@ def test_a_table_of_manifests_that_is_none(store):
 
 
 def test_ones_own_indexes_are_welcome(store):
-    """Indexes that somebody added to the table are kept, and in nobody's way."""
+    """Indexes that a user added to the table are kept."""
     publish(store.sink(), some_records(30))
     store.do("CREATE INDEX mine ON conversations (created_at)")
 
@@ -353,7 +353,7 @@ def test_ones_own_indexes_are_welcome(store):
     "name", ["", " ", "a.b", 'a"b', "a\0b", "cekat_exports", "x" * 64, "caf\udce9", None, 3]
 )
 def test_names_that_no_table_has(name):
-    """A name that no table can have, or that is in use, is reported at once."""
+    """A name that is impossible, or in use, is reported when the sink is created."""
     with pytest.raises(ConfigurationError, match="table"):
         require_table_name(name)
 
@@ -381,7 +381,7 @@ for line in sys.stdin:
 
 
 class Publishers:
-    """A process whose children publish the same records again and again, and may be killed."""
+    """A process whose children publish the same records repeatedly, and may be killed."""
 
     def __init__(self, store, records):
         command = [sys.executable, "-c", CHILD, store.arguments, str(records)]
@@ -395,7 +395,7 @@ class Publishers:
         assert self._process.stdout.readline() == "ready\n"
 
     def publish(self, kill_after=""):
-        """Let one publish, and perhaps kill it after some seconds; return how long it took."""
+        """Let a child publish, and kill it after some seconds if given. Return how long it took."""
         print(kill_after, file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
 
@@ -406,7 +406,7 @@ class Publishers:
 @pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="it forks")
 def test_killed_at_any_moment(store):
-    """Killed at any moment it leaves the old or the new, and published again it is the new."""
+    """A kill leaves the old rows or the new ones, and publishing again gives the new ones."""
     moments = random.Random(7)
     old = some_records(120)
     new = changed(some_records(200))
@@ -427,5 +427,5 @@ def test_killed_at_any_moment(store):
             assert read_state(store) == after
             runs += 1
             interrupted += found == before
-            if found == after:  # a machine that is less busy now writes faster than was measured
+            if found == after:  # the machine may write faster now than when it was measured
                 latest = moment

@@ -1,4 +1,4 @@
-"""DuckDB: whose the file is, what SQL reads of it, and what is reported when it is no use."""
+"""DuckDB: file modes, types in SQL, and reported failures."""
 
 import os
 import stat
@@ -33,8 +33,8 @@ def ask(path, statement):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
-def test_what_stands_beside_the_file_meanwhile(path):
-    """Neither the log nor what does not fit into memory is for anybody else to read."""
+def test_temporary_files_are_private(path):
+    """The log and the spilled data are readable by their owner only."""
     modes, new = {}, path.with_name(f"{path.name}.new")
 
     class Watched(Given):
@@ -42,7 +42,7 @@ def test_what_stands_beside_the_file_meanwhile(path):
             yield from super().__iter__()
             modes.update({p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.iterdir()})
 
-    for written in (new, path):  # the first time, and into the one that is there
+    for written in (new, path):  # for a new file and for an existing one
         modes.clear()
         publish(DuckdbSink(path), Watched(some_records(600)))
 
@@ -53,7 +53,7 @@ def test_what_stands_beside_the_file_meanwhile(path):
 
 
 def test_sql_reads_its_types(path):
-    """Times are times and JSON is JSON, for whatever SQL asks of them."""
+    """In SQL times are times and JSON is JSON."""
     records = some_records(200)
     publish(DuckdbSink(path), records)
     wanted = [decode_conversation(record) for record in records]
@@ -90,7 +90,7 @@ def test_a_file_that_another_process_has(path, use):
 
 
 def test_settings_that_are_not_its_own(path):
-    """A connection that the process has to the same file keeps its own bound of memory."""
+    """A user's connection to the same file keeps its own memory limit."""
     with closing(duckdb.connect(str(path))) as own:
         own.execute("SET memory_limit = '2GB'")
         setting = "SELECT current_setting('memory_limit')"
@@ -101,8 +101,8 @@ def test_settings_that_are_not_its_own(path):
         assert own.execute(setting).fetchall() == before
 
 
-def test_a_reader_that_comes_meanwhile(path):
-    """Whoever connects in the same process while the export is written reads the old."""
+def test_a_reader_during_the_export(path):
+    """A connection of the same process reads the old rows while the export is writing."""
     publish(DuckdbSink(path), some_records(100))
     seen = []
 
@@ -118,7 +118,7 @@ def test_a_reader_that_comes_meanwhile(path):
 
 
 def test_another_writer_in_between(path):
-    """Rows that somebody else wrote meanwhile are reported, and the old and theirs stay."""
+    """Rows that another writer added in the meantime are reported. They and the old rows stay."""
     records = some_records(300)
     publish(DuckdbSink(path), records[:100])
     with closing(duckdb.connect(str(path))) as other:

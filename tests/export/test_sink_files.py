@@ -1,4 +1,4 @@
-"""Files as targets: the same records in every format, whole or not there, whatever happens."""
+"""File targets: all formats hold the same records, and a target is complete or absent."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -43,7 +43,7 @@ each_sink = pytest.mark.parametrize("kind", SINKS)
 
 
 def tree(folder):
-    """Return all that is in a folder, with its content."""
+    """Return everything in a folder, with its content."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
@@ -53,7 +53,7 @@ def tree(folder):
 @lines_only
 @pytest.mark.parametrize("records", [[], some_records(), LOSSLESS, [NOT_UTF_8]])
 def test_lines_are_the_records(tmp_path, kind, records):
-    """A file of lines holds each record byte for byte, whatever it is compressed with."""
+    """A file of lines has each record byte for byte, with any compression."""
     target = tmp_path / "out"
     publish(kind(target), records)
 
@@ -62,8 +62,8 @@ def test_lines_are_the_records(tmp_path, kind, records):
 
 @each_sink
 @pytest.mark.parametrize("records", [[], some_records(), LOSSLESS])
-def test_what_was_published_is_read_back(tmp_path, kind, records):
-    """From each format all records come back byte for byte, in their order."""
+def test_published_records_are_read_back(tmp_path, kind, records):
+    """All records are read back from each format byte for byte, in their order."""
     sink = kind(tmp_path / "out")
     manifest = publish(sink, records, conversations=len(records))
 
@@ -75,8 +75,8 @@ def test_what_was_published_is_read_back(tmp_path, kind, records):
 @given(st.lists(st.text(), max_size=20))
 @settings(max_examples=10 * EFFORT)
 @each_sink
-def test_any_text_comes_back(tmp_path_factory, kind, texts):
-    """Whatever somebody wrote in a note comes back from each format."""
+def test_any_text_is_read_back(tmp_path_factory, kind, texts):
+    """Any text in a note is read back from each format."""
     records = [
         json.dumps({"id": str(number), "notes": text}).encode() for number, text in enumerate(texts)
     ]
@@ -88,7 +88,7 @@ def test_any_text_comes_back(tmp_path_factory, kind, texts):
 
 @lines_only
 def test_the_same_records_make_the_same_file(tmp_path, kind):
-    """A file says nothing of when, or under which name, it was written."""
+    """The content of a file does not depend on its name or on the time."""
     for name in ("one", "another"):
         publish(kind(tmp_path / name), some_records())
 
@@ -103,7 +103,7 @@ def test_the_gzip_header_says_nothing(tmp_path):
 
 
 def test_a_zstd_file_is_one_frame_with_a_checksum(tmp_path):
-    """A Zstandard file is one frame, and whoever unpacks it notices that it was changed."""
+    """A Zstandard file is one frame with a checksum, so that readers notice changed bytes."""
     publish(ZstdJsonLinesSink(tmp_path / "out"), some_records())
     data = (tmp_path / "out").read_bytes()
     frame = zstandard.ZstdDecompressor().decompressobj()
@@ -125,7 +125,7 @@ def test_a_zstd_file_is_one_frame_with_a_checksum(tmp_path):
     ],
 )
 def test_a_missing_extra(monkeypatch, target, module, extra):
-    """Without its library no sink is created, and the message says what to install."""
+    """Without its library a sink is not created, and the error says what to install."""
     monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(MissingExtraError, match=rf"pip install 'cekat-async\[{extra}\]'$"):
@@ -135,7 +135,7 @@ def test_a_missing_extra(monkeypatch, target, module, extra):
 @each_sink
 @pytest.mark.parametrize("fail_after", [0, 1, 2])
 def test_a_failure_changes_nothing(tmp_path, kind, fail_after):
-    """When the export is stopped in the middle, target and manifest are as they were."""
+    """An export that fails while it writes leaves target and manifest unchanged."""
     sink = kind(tmp_path / "out")
     publish(sink, some_records(20))
     before = tree(tmp_path)
@@ -149,7 +149,7 @@ def test_a_failure_changes_nothing(tmp_path, kind, fail_after):
 
 @each_sink
 def test_a_full_disk_is_reported(tmp_path, kind):
-    """What the system refuses is reported as it is, once, and nothing is left of the new target."""
+    """The system's error is reported once, and nothing of the new target is left."""
     code = f"""
 import resource, signal, sys
 sys.path.insert(0, "tests")
@@ -177,7 +177,7 @@ except TargetError as error:
 @each_sink
 @pytest.mark.parametrize("nth", range(4))
 def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
-    """A write that failed is reported, also when the ones behind it do not fail."""
+    """A failed write is reported even if later writes succeed."""
     write, left = Output.write, iter(range(nth))
 
     def once(output, data):
@@ -195,7 +195,7 @@ def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
 
 @each_sink
 def test_a_target_that_was_changed_is_reported(tmp_path, kind):
-    """A target that is not what the last export left is reported, and not added to."""
+    """A target that differs from the last export's is reported and not added to."""
     sink = kind(tmp_path / "out")
     publish(sink, some_records(20))
     file = tmp_path / "out"
@@ -209,7 +209,7 @@ def test_a_target_that_was_changed_is_reported(tmp_path, kind):
 
 @each_sink
 def test_a_system_that_opens_no_folders(tmp_path, monkeypatch, kind):
-    """Where a folder cannot be opened, and so not be synced, all else is as elsewhere."""
+    """If folders cannot be opened, and so not synced, everything else works."""
     monkeypatch.delattr(os, "O_DIRECTORY", raising=False)
     sink = kind(tmp_path / "out")
     publish(sink, some_records(5))
@@ -220,7 +220,7 @@ def test_a_system_that_opens_no_folders(tmp_path, monkeypatch, kind):
 @each_sink
 @pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 def test_all_of_it_is_for_its_owner(tmp_path, kind):
-    """No one else can read a new target, or what stands beside it, whatever the umask."""
+    """Only the owner can read a new target and the files next to it, whatever the umask."""
     old = os.umask(0)
     try:
         publish(kind(tmp_path / "out"), some_records(5))
@@ -233,7 +233,7 @@ def test_all_of_it_is_for_its_owner(tmp_path, kind):
 @pytest.mark.parametrize("kind", SINKS[:-1])
 @pytest.mark.parametrize("name, reason", [("folder", "it is a folder"), ("no/out", "no folder")])
 def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
-    """A target that is a folder, or is in none, is reported before the first request."""
+    """A target that is a folder, or is in no folder, is reported before the first request."""
     (tmp_path / "folder").mkdir()
 
     with pytest.raises(TargetError, match=reason):
@@ -242,7 +242,7 @@ def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a matter of POSIX systems")
 def test_a_pipe_is_refused_before_anything_is_read(tmp_path):
-    """Opening does not wait for its writer, although a new manifest was left next to it."""
+    """Opening does not wait for the pipe's writer, even if a new manifest was left next to it."""
     target = tmp_path / "x.jsonl"
     os.mkfifo(target)
     manifest = tmp_path / "x.jsonl.manifest.json.new"
@@ -255,7 +255,7 @@ def test_a_pipe_is_refused_before_anything_is_read(tmp_path):
 
 @each_sink
 def test_a_manifest_that_cannot_take_its_name(tmp_path, monkeypatch, kind):
-    """If only the last rename fails, the next export does it, and the target has its manifest."""
+    """If only the manifest's rename fails, the next export repeats it."""
     sink, replace = kind(tmp_path / "out"), os.replace
     publish(sink, some_records(5))
 
@@ -277,7 +277,7 @@ def test_a_manifest_that_cannot_take_its_name(tmp_path, monkeypatch, kind):
 
 @each_sink
 def test_a_target_without_a_manifest_has_none(tmp_path, kind):
-    """A target that came here without its manifest is not one that can be added to."""
+    """A target that was copied without its manifest cannot be added to."""
     sink = kind(tmp_path / "out")
     publish(sink, some_records(5))
     (tmp_path / "out.manifest.json").unlink()
@@ -289,7 +289,7 @@ CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "open")
 
 
 def killed_at(kind, target, call, records):
-    """Publish in a process of its own, which ends at one of its writes or calls of the system."""
+    """Publish in a child process, which ends at one of its writes or system calls."""
     if (child := os.fork()) == 0:
         try:
             left = iter(range(call))
@@ -319,7 +319,10 @@ def _die_in_time(left):
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.parametrize("first", [True, False], ids=["first", "again"])
 def test_publishing_again_after_a_kill(tmp_path, kind, first):
-    """Killed anywhere, once or twice, the target is the old or the new one, and then the new."""
+    """After one or two kills the target is the old or the new one.
+
+    Publishing again gives the new one.
+    """
     seeded = random.Random(f"{kind.__name__} {first}")
     old, new = some_records(8), some_records(12)
     whole = tmp_path / "whole" / "out"

@@ -1,4 +1,4 @@
-"""Parquet: one schema for all exports, and a folder that is the old one or the new one."""
+"""Parquet: all exports have one schema, and a folder is the old one or the new one."""
 
 # ruff: noqa: S603 - the process is our own program
 
@@ -37,7 +37,7 @@ def folder(tmp_path):
     "records", [[], some_records(300), LOSSLESS, [b"17"], [record(labels=[], notes=None)]]
 )
 def test_the_schema_is_always_the_same(target, records):
-    """Whatever the records hold, or lack, each column has its type."""
+    """Each column has its type, whatever the records contain or lack."""
     publish(ParquetSink(target), records)
 
     label = pa.struct([(name, pa.string()) for name in ("id", "name", "color")])
@@ -56,7 +56,7 @@ def test_the_schema_is_always_the_same(target, records):
 
 
 def test_the_rows_are_those_of_every_table(target):
-    """A row has what the table has: text, moments in UTC, labels as structs, JSON as text."""
+    """Rows have the values of every table: text, UTC moments, labels as structs, JSON as text."""
     records = [*some_records(300), *LOSSLESS]
     publish(ParquetSink(target), records)
     table = pq.read_table(target)
@@ -85,7 +85,7 @@ def test_the_rows_are_those_of_every_table(target):
     ],
 )
 def test_labels_are_structs(target, sent, stored):
-    """A label is a struct of what it is known to have, and null is no label."""
+    """A label is a struct of its known fields. A null label is null."""
     publish(ParquetSink(target), [record(labels=sent), b"17", record(labels=sent)])
 
     assert pq.read_table(target)["labels"].to_pylist() == [stored, None, stored]
@@ -96,14 +96,14 @@ def test_labels_are_structs(target, sent, stored):
     ["0001-01-01T00:00:00+00:00", "1969-12-31T23:59:59.999999+00:00", "9999-12-31T23:59:59+00:00"],
 )
 def test_every_moment_is_exact(target, moment):
-    """A time is stored to the microsecond, also before 1970."""
+    """A time is exact to the microsecond, also before 1970."""
     publish(ParquetSink(target), [record(created_at=moment)])
 
     assert pq.read_table(target)["created_at"][0].as_py().isoformat() == moment
 
 
 def test_a_column_gets_its_first_value_late(target, monkeypatch):
-    """A column that is empty for whole row groups has its values in the later ones."""
+    """A column that is empty in whole row groups has its values in later ones."""
     monkeypatch.setattr(parquet, "_GROUP_ROWS", 100)
     records = [record(id=str(n), notes=None, resolved_at=None) for n in range(250)]
     records.append(record(id="last", notes="x", resolved_at="2026-01-01T00:00:00Z"))
@@ -116,7 +116,7 @@ def test_a_column_gets_its_first_value_late(target, monkeypatch):
 
 
 def test_large_records_make_small_row_groups(target, monkeypatch):
-    """A row group is written when it has so many bytes, however few rows that are."""
+    """A row group ends at a number of bytes, even if it has few rows."""
     monkeypatch.setattr(parquet, "_GROUP_BYTES", 100_000)
     publish(ParquetSink(target), [record(notes="x" * 1000)] * 250)
 
@@ -124,7 +124,7 @@ def test_large_records_make_small_row_groups(target, monkeypatch):
 
 
 def test_bytes_that_are_no_text(target):
-    """What is not UTF-8 is a replacement character, since a string can be nothing else."""
+    """Invalid UTF-8 becomes a replacement character, because a string must be valid."""
     publish(ParquetSink(target), [NOT_UTF_8])
 
     assert read_stored(ParquetSink(target)) == [NOT_UTF_8.replace(b"\xe9", b"\xef\xbf\xbd")]
@@ -132,7 +132,7 @@ def test_bytes_that_are_no_text(target):
 
 @pytest.mark.parametrize("kind", [ParquetSink, ParquetFolderSink])
 def test_others_read_it(folder, kind):
-    """DuckDB, pandas and pyarrow find every record, and a moment is a moment."""
+    """DuckDB, pandas and pyarrow read every record, and times as times."""
     records = [*some_records(300), HUGE]
     publish(kind(folder), records)
     raws = [raw.decode() for raw in records]
@@ -154,8 +154,8 @@ OTHERS = [
 
 @pytest.mark.parametrize("kind", [ParquetSink, ParquetFolderSink])
 @pytest.mark.parametrize("content, reason", OTHERS, ids=["another table", "no table"])
-def test_what_no_export_made_is_refused(folder, kind, content, reason):
-    """A file of something else is reported before the first request, and stays as it is."""
+def test_a_file_that_no_export_made_is_refused(folder, kind, content, reason):
+    """Another file is reported before the first request, and is unchanged."""
     file = folder
     if kind is ParquetFolderSink:
         folder.mkdir()
@@ -184,8 +184,8 @@ def test_what_no_export_made_is_refused(folder, kind, content, reason):
         ),
     ],
 )
-def test_what_is_different_is_reported(target, change, difference):
-    """The message names the columns that are others than those of an export."""
+def test_different_columns_are_reported(target, change, difference):
+    """The error names the columns that differ from those of an export."""
     publish(ParquetSink(target), some_records(3))
     pq.write_table(change(pq.read_table(target)), target)
 
@@ -194,7 +194,7 @@ def test_what_is_different_is_reported(target, change, difference):
 
 
 def test_a_folder_has_parts(folder):
-    """Each part holds so many records, the last one the rest, and none is empty."""
+    """Each part has the given number of records, the last one the rest, and none is empty."""
     sink = ParquetFolderSink(folder, rows_per_part=40)
     publish(sink, some_records(120))
 
@@ -209,7 +209,7 @@ def test_a_folder_has_parts(folder):
 
 
 def test_the_checksum_of_a_folder_can_be_made_by_hand(folder):
-    """The checksum is that of what sha256sum prints of the parts."""
+    """The checksum of a folder is the checksum of what sha256sum prints for its parts."""
     manifest = publish(ParquetFolderSink(folder, rows_per_part=10), some_records(25))
 
     line = "sha256sum part-* | sha256sum"
@@ -227,7 +227,7 @@ def test_the_checksum_of_a_folder_can_be_made_by_hand(folder):
     ids=["less", "more", "another name"],
 )
 def test_other_parts_are_another_folder(folder, change):
-    """A part more, or less, or under another name, is not what the last export left."""
+    """An added, missing or renamed part is reported as a changed target."""
     sink = ParquetFolderSink(folder, rows_per_part=10)
     publish(sink, some_records(20))
     change(folder)
@@ -239,7 +239,7 @@ def test_other_parts_are_another_folder(folder, change):
 @pytest.mark.parametrize("stranger", ["notes.txt", "part-1.parquet", "part-000001.parquet", "sub/"])
 @pytest.mark.parametrize("where", ["out", "out.new"])
 def test_a_folder_with_other_files_is_refused(folder, stranger, where):
-    """A folder that holds anything of somebody else is reported, and all of it stays."""
+    """A folder with any other file is reported, and all its files are kept."""
     sink = ParquetFolderSink(folder)
     publish(sink, some_records(5))
     path = folder.with_name(where) / stranger
@@ -255,8 +255,8 @@ def test_a_folder_with_other_files_is_refused(folder, stranger, where):
     assert (folder / "part-00000.parquet").exists()
 
 
-def test_a_file_that_comes_meanwhile_stays(folder):
-    """A file that somebody puts into the folder while the export runs is not deleted."""
+def test_a_file_that_is_added_during_the_export_stays(folder):
+    """A file that another program puts into the folder during the export is not deleted."""
     sink = ParquetFolderSink(folder)
     publish(sink, some_records(5))
     with closing(sink):
@@ -281,7 +281,7 @@ def test_a_file_that_comes_meanwhile_stays(folder):
     ],
 )
 def test_a_kill_between_two_names(folder, step, left, count):
-    """Wherever the swap is cut off, the next export finds the old folder or the new one, whole."""
+    """After a kill during the swap the next export finds the complete old or new folder."""
     publish(ParquetFolderSink(folder), some_records(5), runs=5)
     if (child := os.fork()) == 0:
         try:
@@ -301,7 +301,7 @@ def test_a_kill_between_two_names(folder, step, left, count):
 
 
 def die_at(function, name):
-    """End this process where a function of the system is called for a name."""
+    """End this process when a system function is called for a name."""
     original = getattr(os, function)
 
     def call(path, *args, **options):
@@ -312,8 +312,8 @@ def die_at(function, name):
     setattr(os, function, call)
 
 
-def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(folder, monkeypatch):
-    """When the system refuses the second rename, the first one is taken back."""
+def test_the_old_folder_is_restored_if_the_swap_fails(folder, monkeypatch):
+    """If the second rename fails, the first one is undone."""
     sink = ParquetFolderSink(folder)
     publish(sink, some_records(5))
     rename = os.rename
@@ -335,7 +335,7 @@ def test_the_old_folder_comes_back_if_the_new_one_cannot_take_its_place(folder, 
 
 @pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 def test_a_folder_keeps_its_rights(folder):
-    """Whoever could read the old folder and its parts can read the new ones."""
+    """The new folder and its parts keep the modes of the old ones."""
     sink = ParquetFolderSink(folder)
     publish(sink, some_records(5))
     folder.chmod(0o750)
@@ -348,7 +348,7 @@ def test_a_folder_keeps_its_rights(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 def test_a_link_to_a_folder_stays_a_link(folder, tmp_path):
-    """Through a symbolic link the folder it leads to is replaced, from beside that one."""
+    """The folder that a symbolic link points to is replaced, from a folder next to it."""
     real = tmp_path / "elsewhere" / "real"
     real.mkdir(parents=True)
     folder.symlink_to(real)
@@ -365,8 +365,8 @@ def test_a_link_to_a_folder_stays_a_link(folder, tmp_path):
 @pytest.mark.parametrize(
     "name, where", [("out.new", "elsewhere"), ("out.old", "elsewhere"), ("out.old", "out.old")]
 )
-def test_what_somebody_else_put_beside_it_stays(folder, tmp_path, name, where):
-    """A link, or a backup, under the name of the new or the old folder leads to no deletion."""
+def test_other_things_next_to_the_folder_stay(folder, tmp_path, name, where):
+    """A link or a backup under the name of the new or old folder causes no deletion."""
     publish(ParquetFolderSink(folder), some_records(5))
     (tmp_path / where).mkdir()
     (tmp_path / where / "part-00000.parquet").write_bytes(b"mine")
@@ -379,7 +379,7 @@ def test_what_somebody_else_put_beside_it_stays(folder, tmp_path, name, where):
 
 
 def test_a_folder_that_cannot_be_written_is_refused(folder, monkeypatch):
-    """A folder whose parts we may not delete is reported before the first request."""
+    """A folder whose parts cannot be deleted is reported before the first request."""
     publish(ParquetFolderSink(folder), some_records(5))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
 
@@ -398,19 +398,19 @@ def test_a_place_for_no_folder_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("path", [".", "..", "/", "a/.."])
 def test_a_folder_needs_a_name(path):
-    """A folder that cannot be named anew is reported."""
+    """A folder that cannot be renamed is reported."""
     with pytest.raises(TargetError, match="has no name"):
         ParquetFolderSink(path)
 
 
 def test_a_part_has_a_record(folder):
-    """A part of no records is an error of whoever wanted it."""
+    """A part size of 0 records raises an error."""
     with pytest.raises(ConfigurationError, match="rows_per_part must be at least 1, not 0"):
         ParquetFolderSink(folder, rows_per_part=0)
 
 
 def test_pandas_is_not_imported_for_it():
-    """Writing and reading Parquet costs nobody the memory of pandas."""
+    """Writing and reading Parquet does not import pandas."""
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from tempfile import TemporaryDirectory\n"

@@ -1,4 +1,4 @@
-"""PostgreSQL: rights, schemas, locks, a server that goes away, and a password that is not shown."""
+"""PostgreSQL: rights, schemas, locks, a server that goes away, and a hidden password."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -25,7 +25,7 @@ def count_rows(database, table="conversations"):
 
 
 def chain(error):
-    """Return an error and all that hang on it."""
+    """Return an error with all its causes and contexts."""
     found = []
     while error is not None:
         found.append(error)
@@ -34,7 +34,7 @@ def chain(error):
 
 
 def test_sql_reads_its_types(database):
-    """Columns are what the documentation says, and what was sent is there letter by letter."""
+    """Columns have the documented types, and the exact text is stored."""
     raw = b'{ "id":"a","created_at":"2026-02-03T04:05:06+07:00","b" : 1.0,"b":2 }'
     publish(PostgresSink(database), [raw])
 
@@ -47,7 +47,7 @@ def test_sql_reads_its_types(database):
 
 @pytest.mark.parametrize("table", ["crm.conversations", "Crm 100%s.Percakapan $1"])
 def test_a_table_in_a_schema(database, table):
-    """A table may be named with its schema, which has the manifests as well."""
+    """A table can be named with its schema, which then has the manifests too."""
     schema, _, name = table.partition(".")
     ask(database, f'CREATE SCHEMA "{schema}"')
     manifest = publish(PostgresSink(database, table=table), some_records(5))
@@ -61,7 +61,7 @@ def test_a_table_in_a_schema(database, table):
 
 
 def test_a_table_on_the_search_path(database):
-    """A name alone is that of the table which the search path leads to."""
+    """A name without a schema is resolved by the search path."""
     ask(database, "CREATE SCHEMA crm")
     publish(PostgresSink(database, table="crm.conversations"), some_records(5))
     ask(database, 'ALTER ROLE ada SET search_path = "$user", public, crm')
@@ -75,14 +75,14 @@ def test_a_table_on_the_search_path(database):
 
 @pytest.fixture
 def bob(database, postgres):
-    """The URL of a role that has no rights but to connect."""
+    """The URL of a role that may only connect."""
     ask(database, "CREATE ROLE bob LOGIN PASSWORD 'pw-of-bob'")
     yield postgres.get_url("bob", "pw-of-bob", database.rpartition("/")[2])
     ask(database, "DROP OWNED BY bob; DROP ROLE bob")
 
 
 def test_rights_that_are_not_there(database, bob):
-    """A role that may not do what an export does is reported before any request."""
+    """A role that lacks a right of an export is reported before any request."""
     assert str(refused(bob)).endswith("permission denied for schema public")
     ask(database, "GRANT CREATE ON SCHEMA public TO bob")
     publish(PostgresSink(bob), some_records(3))
@@ -91,7 +91,7 @@ def test_rights_that_are_not_there(database, bob):
 
 
 def test_a_table_that_others_made(database, bob):
-    """Rights to read and write both tables are enough: nothing is made that is there."""
+    """If both tables exist, rights to read and write them are enough."""
     publish(PostgresSink(database), some_records(3))
     ask(database, "GRANT SELECT, INSERT, UPDATE ON conversations, cekat_exports TO bob")
     publish(PostgresSink(bob), some_records(5))
@@ -104,7 +104,7 @@ def test_a_second_export(database):
     with closing(PostgresSink(database)) as first, closing(PostgresSink(database)) as second:
         first.open()
         with pytest.raises(
-            TargetError, match=r"^another export is writing postgresql://.*: run this one again"
+            TargetError, match=r"^another export is writing postgresql://.*\. Run this export again"
         ):
             second.open()
         with closing(PostgresSink(database, table="other")) as other:
@@ -121,7 +121,7 @@ def _little_patience(monkeypatch):
 
 
 def test_a_row_that_is_locked(database):
-    """A transaction of somebody else's that does not end is not waited for without end."""
+    """The export gives up on a row that another transaction keeps locked."""
     records = some_records(5)
     publish(PostgresSink(database), records)
     with closing(psycopg.connect(database)) as other:
@@ -140,8 +140,8 @@ def cut(database):
     )
 
 
-def test_a_connection_that_was_lost_meanwhile(database):
-    """A connection that was cut while the export ran is made anew, and has the lock again."""
+def test_a_connection_that_was_lost_during_the_export(database):
+    """A connection that was lost during the export is reopened, and has the lock again."""
     with closing(PostgresSink(database)) as sink, closing(PostgresSink(database)) as second:
         sink.open()
         cut(database)
@@ -154,8 +154,8 @@ def test_a_connection_that_was_lost_meanwhile(database):
             second.open()
 
 
-def test_a_lock_that_was_lost_meanwhile(database):
-    """Where another export took the table while the connection was lost, it is not disturbed."""
+def test_a_lock_that_was_lost_during_the_export(database):
+    """If another export took the lock while the connection was lost, this one fails."""
     with closing(PostgresSink(database)) as sink, closing(PostgresSink(database)) as second:
         sink.open()
         cut(database)
@@ -182,7 +182,7 @@ class Interrupted(Given):
 
 
 def test_a_connection_that_is_cut_in_the_middle(database):
-    """Cut in the middle the export fails in one line; publishing again does all of it."""
+    """If the connection is cut during a write, the export fails in one line and can be repeated."""
     records = some_records(1_200)
     publish(PostgresSink(database), records[:100])
     before = ask(database, "SELECT id, exported_at FROM conversations ORDER BY id")
@@ -199,7 +199,7 @@ def test_a_connection_that_is_cut_in_the_middle(database):
 
 @pytest.mark.once
 def test_a_server_that_stops(database, postgres):
-    """A server that crashes in the middle is reported; when it is back the result is the same."""
+    """A server that crashes during the write is reported. The next run has the full result."""
     records = some_records(1_200)
     everything = "SELECT t::text FROM conversations t ORDER BY id"
     publish(PostgresSink(database), records)
@@ -218,7 +218,7 @@ def test_a_server_that_stops(database, postgres):
 
 
 def test_exports_at_the_same_time(database):
-    """Exports into different tables of a new database do not fail each other."""
+    """Exports into different tables of a new database can run at the same time."""
     sinks = [PostgresSink(database, table=f"t{n}") for n in range(4)]
     with ThreadPoolExecutor(len(sinks)) as pool:
         assert len([*pool.map(publish, sinks, [some_records(700)] * 4)]) == 4
@@ -243,7 +243,7 @@ def test_servers_that_do_not_let_one_in(database, postgres):
 
 
 def test_a_database_in_another_encoding(postgres):
-    """A database that does not hold all characters is reported before any request."""
+    """A database that cannot hold all characters is reported before any request."""
     with postgres.connect() as connection:
         connection.execute("CREATE DATABASE latin ENCODING latin1 TEMPLATE template0")
 
@@ -252,7 +252,7 @@ def test_a_database_in_another_encoding(postgres):
 
 @pytest.mark.parametrize("table", ["", "a.b.c", ".a", "a.", "cekat_exports", "x.pg_y", None])
 def test_names_that_no_table_has(table):
-    """A name that no table can have, in whatever schema, is reported at once."""
+    """An impossible table name is reported before any request, in any schema."""
     with pytest.raises(ConfigurationError, match="table"):
         PostgresSink("postgresql://h/x", table=table)
 
@@ -275,7 +275,7 @@ def test_names_that_no_table_has(table):
     ],
 )
 def test_urls_that_are_none(url):
-    """A URL that is wrong, or would be split at the wrong place, is refused without showing it."""
+    """A URL that is invalid or ambiguous is refused without showing it."""
     with pytest.raises(ConfigurationError, match=r"^url") as raised:
         PostgresSink(url)
 
@@ -296,7 +296,7 @@ def test_urls_that_are_none(url):
     ],
 )
 def test_the_target_has_no_secrets(url, shown):
-    """What is shown is a URL of the same database, with nothing secret."""
+    """The displayed target is a URL of the same database, without secrets."""
     sink = PostgresSink(url)
 
     assert sink.target == shown
@@ -322,8 +322,8 @@ def test_the_password_is_in_no_text(database, postgres):
         assert not [text for text in texts if secret in text]
 
 
-def test_a_server_that_tells_the_password(monkeypatch):
-    """Not even a server that sends the password back makes it shown."""
+def test_a_server_that_sends_the_password_back(monkeypatch):
+    """The password is hidden even if the server sends it back."""
 
     def connect(**options):
         raise psycopg.OperationalError(f"FATAL: no {options['password']}\nnor a%2Fb%2Bc")

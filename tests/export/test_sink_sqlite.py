@@ -1,4 +1,4 @@
-"""SQLite: what its own functions read, and how it fails when it is locked or damaged."""
+"""SQLite: its own functions read the columns, and locked or damaged files are reported."""
 
 import sqlite3
 from contextlib import closing
@@ -23,7 +23,7 @@ def ask(path, statement, *values):
 
 
 def test_sqlites_own_functions_read_it(path):
-    """SQLite's date functions read the times, which sort as text, and its JSON functions JSON."""
+    """SQLite's date functions read the times, which sort as text. Its JSON functions read JSON."""
     records = some_records(100)
     publish(SqliteSink(path), records)
 
@@ -43,7 +43,7 @@ def test_sqlites_own_functions_read_it(path):
 
 
 def test_the_journal_is_the_databases_own(path):
-    """A database with a write-ahead log keeps it, and what else is in it stays."""
+    """A database with a write-ahead log keeps it, and its other content is unchanged."""
     ask(path, "PRAGMA journal_mode = wal")
     ask(path, "CREATE TABLE mine (a)")
     publish(SqliteSink(path), some_records(5))
@@ -53,7 +53,7 @@ def test_the_journal_is_the_databases_own(path):
 
 
 def test_more_than_fits_into_memory(path, monkeypatch):
-    """With a rollback journal, what outgrows the memory is rolled back from the disk."""
+    """A transaction larger than the memory is rolled back from the journal on disk."""
     publish(SqliteSink(path), some_records(50))
     before = ask(path, "SELECT * FROM conversations")
     large = [b'{"id":"%d","notes":"%s"}' % (n, b"x" * 300_000) for n in range(300)]
@@ -65,7 +65,7 @@ def test_more_than_fits_into_memory(path, monkeypatch):
 
 
 def test_a_locked_database(path, monkeypatch):
-    """A database that somebody else keeps locked is reported, in one line, and left."""
+    """A database that another program keeps locked is reported in one line and unchanged."""
     publish(SqliteSink(path), some_records(5))
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -79,7 +79,7 @@ def test_a_locked_database(path, monkeypatch):
 
 
 def test_a_reader_that_keeps_the_new_from_becoming_visible(path, monkeypatch):
-    """A reader that does not end fails the export at its end, and the old stays."""
+    """A reader that never ends makes the export fail at its end, and the old rows stay."""
     publish(SqliteSink(path), some_records(5))
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -96,9 +96,9 @@ def test_a_reader_that_keeps_the_new_from_becoming_visible(path, monkeypatch):
 
 
 def test_a_database_that_may_not_be_written(path, monkeypatch):
-    """A database that may only be read is reported."""
+    """A read-only database is reported."""
     publish(SqliteSink(path), some_records(5))
-    connect = sqlite3.connect  # what root may do is everything: a mode keeps nobody from it
+    connect = sqlite3.connect  # root may do everything, so that a mode does not stop it
     monkeypatch.setattr(
         sqlite3, "connect", lambda p, **o: connect(f"file:{p}?mode=ro", uri=True, **o)
     )
@@ -107,8 +107,8 @@ def test_a_database_that_may_not_be_written(path, monkeypatch):
         SqliteSink(path).open()
 
 
-def test_what_the_records_fail_with_is_not_the_targets(path):
-    """An error of SQLite's from the records themselves is not reported as the target's."""
+def test_an_error_of_the_records_is_not_the_targets(path):
+    """An error of SQLite from the records themselves is not reported as an error of the target."""
     error = sqlite3.OperationalError("the checkpoint's own")
 
     with pytest.raises(sqlite3.OperationalError) as raised:
@@ -118,7 +118,7 @@ def test_what_the_records_fail_with_is_not_the_targets(path):
 
 
 def test_names_are_no_files_in_memory(tmp_path, monkeypatch):
-    """``:memory:`` is the name of a file as any other."""
+    """``:memory:`` is an ordinary file name."""
     monkeypatch.chdir(tmp_path)
     publish(SqliteSink(":memory:"), some_records(5))
 

@@ -1,4 +1,4 @@
-"""The worker: one thing after the other, each to its end, in a thread that ends with it."""
+"""The worker runs one job after the other, each to its end, in a thread that ends with it."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from cekat_async.export.worker import Worker
 
 @pytest.fixture
 async def worker():
-    """A worker whose thread has ended when the test has."""
+    """A worker, whose thread must have ended after the test."""
     worker = Worker()
     yield worker
     worker.end()
@@ -34,7 +34,7 @@ async def _no_thread_is_left():
 
 
 class Work:
-    """Something to do that takes until it may end."""
+    """A job that runs until it may end."""
 
     def __init__(self, result=None):
         self.began = asyncio.Event()
@@ -56,7 +56,7 @@ class Work:
 
 
 async def test_the_result_of_a_job_is_returned(worker):
-    """The work's result is returned, and its arguments are those that were given."""
+    """The worker passes the arguments on and returns the job's result."""
     assert await worker.do(divmod, 17, 5) == (3, 2)
     assert await worker.do(sorted, [1, 3, 2], reverse=True) == [3, 2, 1]
     assert await worker.do(lambda: None) is None
@@ -64,7 +64,7 @@ async def test_the_result_of_a_job_is_returned(worker):
 
 @pytest.mark.parametrize("error", [ValueError("no"), OSError(5, "why"), KeyError("x")])
 async def test_the_error_of_a_job_is_raised(worker, error):
-    """The work's own error is raised as it is, and the next thing is done all the same."""
+    """The job's error is raised unchanged, and the worker runs the next job."""
 
     def fail():
         raise error
@@ -98,7 +98,7 @@ async def test_one_job_at_a_time_in_one_thread(worker):
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("result", ["done", ValueError("no")], ids=["done", "failed"])
 async def test_a_cancellation_waits_for_the_end(worker, times, result):
-    """Who is cancelled, however often, is so when the thread has ended what it was doing."""
+    """Cancellation, even repeated, is raised after the running job has finished."""
     work = Work(result)
     doing = asyncio.create_task(worker.do(work))
     await work.began.wait()
@@ -112,11 +112,11 @@ async def test_a_cancellation_waits_for_the_end(worker, times, result):
 
     assert doing.cancelled()
     assert work.done
-    gc.collect()  # a failure that nobody has asked for would say so now
+    gc.collect()  # a failure that nobody retrieved would warn now
 
 
 async def test_cancelled_before_it_begins_nothing_is_done(worker):
-    """Who is cancelled before the first step has not begun anything."""
+    """A job that is cancelled before it starts does not start."""
     done = []
     doing = asyncio.create_task(worker.do(done.append, 1))
     doing.cancel()
@@ -127,8 +127,8 @@ async def test_cancelled_before_it_begins_nothing_is_done(worker):
     assert await worker.do(list, done) == []
 
 
-async def test_what_checks_is_stopped(worker):
-    """Work that looks whether it is still wanted ends when it is not, as if it were cancelled."""
+async def test_a_job_that_checks_is_stopped(worker):
+    """A job that checks for cancellation ends early, as if it were cancelled."""
     began, caught = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
@@ -153,7 +153,7 @@ async def test_what_checks_is_stopped(worker):
     gc.collect()
 
 
-async def test_what_comes_after_a_cancellation_is_not_stopped(worker):
+async def test_jobs_after_a_cancellation_are_not_stopped(worker):
     """A cancellation stops the running job only, not the jobs that clean up after it."""
     assert await worker.do(worker.check) is None
     work = Work()
@@ -168,7 +168,7 @@ async def test_what_comes_after_a_cancellation_is_not_stopped(worker):
 
 
 async def test_the_end_of_the_thread():
-    """When the worker is at its end its thread is, too; one that did nothing never had one."""
+    """When the worker ends, its thread ends. A worker without jobs never starts one."""
     idle, busy = Worker(), Worker()
     await busy.do(int)
     assert len(_threads()) == 1

@@ -1,4 +1,4 @@
-"""Talking to a sandbox as any HTTP client would; nothing of the package's own client is used."""
+"""Requests to a sandbox as any HTTP client sends them, without the package's own client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 
 class Caller:
-    """Asks one sandbox over one session."""
+    """Sends requests to one sandbox over one session."""
 
     def __init__(self, session):
         self.session = session
@@ -44,7 +44,7 @@ class Caller:
 
 
 async def send_once(request, handler):
-    """Keep aiohttp from sending a dropped GET again by itself, as it does on these two errors."""
+    """Keep aiohttp from sending a GET again by itself, as it does after these two errors."""
     try:
         return await handler(request)
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -53,7 +53,7 @@ async def send_once(request, handler):
 
 @pytest.fixture
 def calling():
-    """A context manager that gives a ``Caller`` for a sandbox."""
+    """A context manager that returns a ``Caller`` for a sandbox."""
 
     @asynccontextmanager
     async def calling(sandbox, *, key=None, middlewares=(send_once,), **options):

@@ -1,4 +1,4 @@
-"""Conversations that a test writes: added, updated and assigned, among the made-up ones."""
+"""Conversations that a test adds, updates and assigns, among the generated ones."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def walk(sandbox, after_page=lambda: None, **query):
             return found
 
 
-def test_an_account_can_have_only_what_is_added():
-    """Without made-up conversations, the listing has those that were added, the newest first."""
+def test_an_account_can_have_only_added_conversations():
+    """Without generated conversations, the listing has the added ones, the newest first."""
     sandbox = Sandbox(conversations=0)
     sari = sandbox.add(contact_name="Sari", stage_status="assigned")
     budi = sandbox.add(contact_name="Budi")
@@ -63,8 +63,8 @@ def test_an_account_can_have_only_what_is_added():
     assert (sandbox.count(), sandbox.count(None, "pending")) == (2, 1)
 
 
-def test_fields_that_are_not_given_are_made_up_and_agree():
-    """The rest of a record is as in any conversation, and fits the status that was given."""
+def test_other_fields_are_generated_and_agree():
+    """The other fields of a record are generated, and agree with the given status."""
     sandbox = Sandbox(20)
     usual = {name for name in get_record(sandbox, get_ids(sandbox)[0]) if name != "x_sla"}
     for status, handled, resolved in [
@@ -83,8 +83,8 @@ def test_fields_that_are_not_given_are_made_up_and_agree():
         assert next(row["id"] for row in walk(sandbox, stage_status=status)) == record["id"]
 
 
-def test_a_whole_conversation_is_sent_as_it_is():
-    """A mapping in the API's form is not completed, whatever it lacks and whatever is in it."""
+def test_a_complete_conversation_is_sent_unchanged():
+    """A mapping in the API's form is sent unchanged, whatever it lacks or contains."""
     sandbox = Sandbox(5)
     assert sandbox.add(WHOLE) == "mine"
     assert get_record(sandbox, "mine") == WHOLE
@@ -103,7 +103,7 @@ def test_fields_replace_those_of_a_whole_conversation():
 
 
 def test_a_record_of_a_client_can_be_added():
-    """An object with ``to_dict()`` is added as what that returns."""
+    """An object with ``to_dict()`` is added as the mapping that it returns."""
 
     class Record:
         def to_dict(self):
@@ -126,7 +126,7 @@ def test_a_record_of_a_client_can_be_added():
         (None, {"id": "there"}, "update"),
     ],
 )
-def test_what_is_no_conversation_is_refused(conversation, fields, message):
+def test_anything_else_is_refused(conversation, fields, message):
     """The error says what is wrong, and nothing is added."""
     sandbox = Sandbox(0)
     sandbox.add(id="there")
@@ -136,7 +136,10 @@ def test_what_is_no_conversation_is_refused(conversation, fields, message):
 
 
 def test_without_inboxes_a_conversation_brings_its_own():
-    """An account without inboxes needs ``inbox_id``; then made-up ones have an inbox too."""
+    """An account without inboxes needs ``inbox_id``.
+
+    After that generated conversations have an inbox.
+    """
     sandbox = Sandbox(0, 0)
     with pytest.raises(ValueError, match="inbox_id"):
         sandbox.add(contact_name="Sari")
@@ -148,7 +151,7 @@ def test_without_inboxes_a_conversation_brings_its_own():
 
 
 def test_a_conversation_without_an_inbox_can_be_changed():
-    """It is in no inbox's listing, also after it has a message."""
+    """It is in no inbox's listing, even after it has a message."""
     sandbox = Sandbox(0, 0)
     sandbox.add({"id": "mine", "inbox_id": 7})
     sandbox.touch("mine")
@@ -204,7 +207,7 @@ def test_the_position_is_the_time_of_last_activity():
 
 
 def test_by_creation_the_position_is_the_time_of_creation():
-    """In that order a message decides nothing."""
+    """In that order a message changes no position."""
     sandbox = Sandbox(10, dialect=Dialect(order="created"))
     first = sandbox.add(
         created_at="2030-01-01", last_message={"created_at": "2030-06-01T00:00:00Z"}
@@ -219,7 +222,7 @@ def test_by_creation_the_position_is_the_time_of_creation():
 
 @pytest.mark.parametrize("is_added", [True, False])
 def test_an_update_replaces_fields_and_keeps_the_position(is_added):
-    """Other fields keep their values; filters follow."""
+    """Other fields keep their values, and filters use the new ones."""
     sandbox = Sandbox(20)
     if is_added:
         sandbox.add(created_at="2026-04-10T09:20:00", last_message=None)
@@ -230,13 +233,13 @@ def test_an_update_replaces_fields_and_keeps_the_position(is_added):
     assert get_record(sandbox, id_) == before | new
     assert get_ids(sandbox) == ids
     assert [row["id"] for row in walk(sandbox, stage_status="snoozed")] == [id_]
-    # A time of creation changes neither the status nor the last activity.
+    # A new time of creation changes neither the status nor the last activity.
     sandbox.update(ids[11], created_at="2001-01-01T00:00:00Z")
     assert get_ids(sandbox) == ids
 
 
 def test_an_update_can_move_to_another_inbox():
-    """The conversation leaves the listing of one inbox for that of the other, at its time."""
+    """The conversation moves to the other inbox's listing, at the same time."""
     sandbox = Sandbox(60, 3)
     ids, (first, second, _) = get_ids(sandbox), sandbox.inbox_ids
     moved = next(row["id"] for row in walk(sandbox, inbox_id=first)[2:])
@@ -249,7 +252,7 @@ def test_an_update_can_move_to_another_inbox():
 
 
 def test_a_message_moves_a_conversation():
-    """An update of the last message moves it to that time, or to the front."""
+    """An update of the last message moves the conversation to that time, or to the front."""
     sandbox = Sandbox(20)
     ids = get_ids(sandbox)
     sandbox.update(ids[5], last_message={"message": "Halo"})
@@ -259,8 +262,8 @@ def test_a_message_moves_a_conversation():
     assert get_ids(sandbox)[-1] == ids[6]
 
 
-def test_events_change_what_was_given():
-    """A message replaces the last message only, a resolution the fields of a resolution only."""
+def test_events_change_given_fields():
+    """A message replaces only the last message, and a resolution only the resolution's fields."""
     sandbox = Sandbox(3)
     id_ = sandbox.add(contact_name="Sari", notes="VIP", last_message={"message": "Halo"})
     other = sandbox.add()
@@ -284,7 +287,7 @@ def test_events_change_what_was_given():
 
 
 def test_an_agent_has_one_id():
-    """Assigning sets status and agent in place; the same name has the same id everywhere."""
+    """Assigning sets status and agent without moving. A name has the same id everywhere."""
     sandbox = Sandbox(200)
     ids = get_ids(sandbox)
     records = [json.loads(raw) for _, raw in sandbox.records()]
@@ -315,15 +318,15 @@ def test_an_unknown_conversation_is_an_error():
         sandbox.update(get_ids(sandbox)[0], id="other")
 
 
-def test_an_id_that_is_taken_is_not_made_up_again():
-    """A conversation copied from another sandbox keeps its id, and later ones get others."""
+def test_an_id_in_use_is_not_generated_again():
+    """A conversation copied from another sandbox keeps its id, and later ones get other ids."""
     other = Sandbox(5)
     copied = [other.create() for _ in range(3)][2]
     sandbox = Sandbox(5)
     sandbox.add(json.loads(other.record(copied)))
     made_up = {sandbox.create() for _ in range(5)}
     assert copied not in made_up
-    # The live mode draws numbers: one that was skipped is no conversation.
+    # The live mode draws numbers, and a skipped number is no conversation.
     assert [sandbox._listing.nth(number) for number in (6, 7, 8)] == [6, None, 8]
     assert len(set(get_ids(sandbox))) == sandbox.count() == 11
     sandbox.delete(copied)
@@ -332,7 +335,7 @@ def test_an_id_that_is_taken_is_not_made_up_again():
 
 
 def test_an_account_can_be_copied():
-    """Ids of another sandbox of the same seed stay what they are, in any order."""
+    """Ids from another sandbox with the same seed are kept, in any order."""
     other = Sandbox(30)
     records = [json.loads(raw) for _, raw in other.records()]
     sandbox = Sandbox(0)
@@ -344,7 +347,7 @@ def test_an_account_can_be_copied():
 
 
 def test_added_conversations_take_part_in_the_live_mode():
-    """Messages and resolutions of the live mode reach them like any other."""
+    """The live mode sends them messages and resolves them like any other."""
     sandbox = Sandbox(0, live=Live(messages=2.0, resolved=1.0))
     ids = [sandbox.add(contact_name=f"Sari {number}") for number in range(4)]
     before = [get_record(sandbox, id_) for id_ in ids]
@@ -380,7 +383,7 @@ steps = st.lists(
 
 
 def change(sandbox, step, index, new):
-    """Make one change; return the id of the conversation that it was about."""
+    """Make one change, and return the id of its conversation."""
     if step == "add":
         return sandbox.add(**new)
     if step == "whole":
@@ -409,7 +412,7 @@ def change(sandbox, step, index, new):
     steps,
 )
 def test_walks_among_changes_yield_each_conversation_once(size, order, tie, limit, history):
-    """Pages among changes have each untouched conversation once; the next walk has all of them."""
+    """A walk among changes has each unchanged conversation once, and the next walk has all."""
     sandbox = Sandbox(size, 2, dialect=Dialect(order=order, tie=tie))
     untouched, changed = set(get_ids(sandbox)), set()
     seen, cursor = [], {}

@@ -21,7 +21,7 @@ async def sandbox():
 )
 @pytest.mark.parametrize("path", ["/api/conversations?limit=0", "/api/inboxes", "/nowhere"])
 async def test_a_wrong_key_gets_a_401(sandbox, caller, header, path):
-    """Anything but the right bearer key gets the documented 401, before all else."""
+    """Any other key gets the documented 401, before any other check."""
     given = {"Authorization": header.format(key=sandbox.api_key)}
     status, headers, body = await caller.get(path, headers=given)
     assert status == 401
@@ -43,7 +43,7 @@ async def test_only_the_configured_key_works(calling):
 
 
 async def test_a_page_is_ten_of_the_newest_and_a_cursor(sandbox, caller):
-    """Without parameters: ten records, newest activity first, and the place of the last one."""
+    """Without parameters a page has ten records, the newest first, and a cursor to the last one."""
     page = await caller.page()
     newest = list(sandbox.records())[:10]
     assert page == {
@@ -57,7 +57,7 @@ async def test_a_page_is_ten_of_the_newest_and_a_cursor(sandbox, caller):
 
 
 async def test_records_are_sent_byte_for_byte(sandbox, caller):
-    """What ``records()`` says is what is sent, to the byte."""
+    """The server sends exactly the bytes that ``records()`` returns."""
     _, headers, body = await caller.get(limit=100)
     raws = [raw for _, raw in sandbox.records()][:100]
     assert body.startswith(b'{"success":true,"data":[' + b",".join(raws) + b'],"metadata":')
@@ -73,7 +73,7 @@ async def test_a_walk_sees_everything_once(sandbox, caller, limit):
 
 
 async def test_filters_choose_and_combine(sandbox, caller):
-    """``inbox_id`` and ``stage_status`` filter, each alone and both together."""
+    """``inbox_id`` and ``stage_status`` filter alone and together."""
     rows = [msgspec.json.decode(raw) for _, raw in sandbox.records()]
     inbox = sandbox.inbox_ids[1]
     for query in (
@@ -91,13 +91,13 @@ async def test_filters_choose_and_combine(sandbox, caller):
     "query", [{"inbox_id": "nobody"}, {"inbox_id": ""}, {"stage_status": "gone"}]
 )
 async def test_an_unknown_filter_value_finds_nothing(sandbox, caller, query):
-    """Unknown values are no error: the page is empty and the walk is over."""
+    """An unknown value is no error: the page is empty and the last one."""
     assert await caller.page(**query) == {"success": True, "data": [], "metadata": NOWHERE}
     assert sandbox.count(**query) == 0
 
 
 async def test_unknown_parameters_are_ignored_and_the_first_of_two_counts(caller):
-    """``page`` and its like change nothing; a repeated parameter counts once."""
+    """Parameters such as ``page`` have no effect, and a repeated parameter counts once."""
     plain = await caller.get("/api/conversations?limit=3")
     assert (await caller.get("/api/conversations?limit=3&page=9&x=%ff"))[2] == plain[2]
     assert (await caller.get("/api/conversations?limit=3&limit=5"))[2] == plain[2]
@@ -123,7 +123,7 @@ async def test_unknown_parameters_are_ignored_and_the_first_of_two_counts(caller
     ],
 )
 async def test_bad_parameters_get_the_validation_error(caller, query, field):
-    """The 400 names the field; an extreme but valid timestamp is no error."""
+    """The 400 names the field. An extreme but valid timestamp is no error."""
     status, _, body = await caller.get(f"/api/conversations?{query}")
     if field is None:
         assert status == 200
@@ -136,7 +136,7 @@ async def test_bad_parameters_get_the_validation_error(caller, query, field):
     assert reply["error"]["details"][0]["message"]
 
 
-async def test_made_up_cursors_are_positions(sandbox, caller):
+async def test_constructed_cursors_are_positions(sandbox, caller):
     """A valid timestamp with any id is a position, in any format."""
     rows = [id_ for id_, _ in sandbox.records()]
     fifth = (await caller.page(limit=5))["metadata"]["next_cursor"]
@@ -170,7 +170,7 @@ async def test_inboxes_come_in_numbered_pages(sandbox, caller):
 
 
 async def test_inbox_pages_have_limits(calling):
-    """The default is 10, the maximum 100, and nonsense is refused."""
+    """The default is 10, the maximum is 100, and invalid values are refused."""
     async with Sandbox(200, 130) as sandbox, calling(sandbox) as caller:
         for query, shown in (({}, 10), ({"limit": 100}, 100), ({"limit": 500}, 100)):
             _, _, body = await caller.get("/api/inboxes", **query)
@@ -180,7 +180,7 @@ async def test_inbox_pages_have_limits(calling):
 
 
 async def test_a_forbidden_inbox_gets_a_403_until_it_is_allowed_again(sandbox, caller):
-    """Only requests for that inbox are refused; the listing of all still contains it."""
+    """Only requests for that inbox are refused. The listing of all still contains it."""
     first, second, *_ = sandbox.inbox_ids
     sandbox.forbid(first)
     status, _, body = await caller.get(inbox_id=first)
@@ -192,7 +192,7 @@ async def test_a_forbidden_inbox_gets_a_403_until_it_is_allowed_again(sandbox, c
 
 
 async def test_unknown_paths_and_methods_are_refused(sandbox, caller):
-    """404 for what is not there, 405 with ``Allow`` for what cannot be done."""
+    """An unknown path gets a 404, and an unsupported method a 405 with ``Allow``."""
     status, _, body = await caller.get("/api/conversation")
     assert (status, msgspec.json.decode(body)["error"]["code"]) == (404, "NOT_FOUND")
     async with caller.session.post("/api/conversations", data=b"{}") as reply:
@@ -214,7 +214,7 @@ async def test_every_reply_carries_an_id_and_a_date(calling):
 
 @pytest.mark.parametrize("over, status", [("clamp", 200), ("reject", 400)])
 async def test_more_than_the_maximum_is_lowered_or_refused(calling, over, status):
-    """``over_limit`` decides what 101 gets."""
+    """``over_limit`` decides the reply to a limit of 101."""
     async with (
         Sandbox(300, dialect=Dialect(over_limit=over)) as sandbox,
         calling(sandbox) as caller,

@@ -20,7 +20,7 @@ def get_ids(sandbox):
 
 
 def read_invalid_fields(status, body):
-    """Return the fields that a validation error names."""
+    """Return the fields in a validation error."""
     reply = msgspec.json.decode(body)
     assert (status, reply["error"]["code"]) == (400, "VALIDATION_ERROR")
     return [detail["field"] for detail in reply["error"]["details"]]
@@ -29,7 +29,7 @@ def read_invalid_fields(status, body):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("options", [{}, {"order": "ascending"}, {"tie": 9}, {"end": "echo"}])
 async def test_issued_cursors_work_in_every_way(calling, way, options):
-    """A walk along the server's own cursors sees everything once, with and without a filter."""
+    """A walk along the server's own cursors returns everything once, with and without a filter."""
     async with make_sandbox(way, **options) as sandbox, calling(sandbox) as caller:
         assert await caller.ids(limit=7) == get_ids(sandbox)
         inbox = sandbox.inbox_ids[0]
@@ -38,7 +38,7 @@ async def test_issued_cursors_work_in_every_way(calling, way, options):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("has, misses", [("cursor_id", "cursor_ts"), ("cursor_ts", "cursor_id")])
-async def test_half_a_cursor_is_none_in_every_way(calling, way, has, misses):
+async def test_half_a_cursor_is_refused_in_every_way(calling, way, has, misses):
     """One parameter without the other gets a 400 that names the missing one."""
     async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
         status, _, body = await caller.get(**{has: TS})
@@ -46,7 +46,7 @@ async def test_half_a_cursor_is_none_in_every_way(calling, way, has, misses):
 
 
 async def make_cursors(caller):
-    """Cursors that no server of this account has handed out, most of them honest places."""
+    """Return cursors that no server of this account has issued, most of them real positions."""
     _, *rows = (await caller.page(limit=3))["data"]
     handed = (await caller.page(limit=2))["metadata"]["next_cursor"]
     id_, ts = handed["cursor_id"], handed["cursor_ts"]
@@ -72,7 +72,7 @@ async def test_ignored_cursors_give_the_front_page(calling):
 
 
 async def test_an_ignored_cursor_is_not_echoed(calling):
-    """An empty front page ends with nulls, whatever made-up cursor was sent."""
+    """An empty front page ends with nulls, whatever unknown cursor was sent."""
     async with make_sandbox("ignore", end="echo") as sandbox, calling(sandbox) as caller:
         page = await caller.page(inbox_id="nobody", cursor_id="any", cursor_ts=TS)
         assert page["metadata"] == {"next_cursor": {"cursor_id": None, "cursor_ts": None}}
@@ -87,7 +87,7 @@ async def test_rejected_cursors_get_the_validation_error(calling):
 
 
 async def test_a_cursor_is_remembered_for_good_and_by_one_sandbox(calling):
-    """An old cursor works as often as it is asked for; another sandbox has never seen it."""
+    """An old cursor always works, but another sandbox does not know it."""
     async with (
         make_sandbox("reject") as one,
         make_sandbox("reject") as two,
@@ -104,7 +104,7 @@ async def test_a_cursor_is_remembered_for_good_and_by_one_sandbox(calling):
 
 @pytest.mark.parametrize("rows", ["activity", "created", "ascending"])
 async def test_by_id_the_timestamp_does_not_count(calling, rows):
-    """The walk continues after the row with that id, whatever ``cursor_ts`` says."""
+    """The walk continues after the row with that id, whatever ``cursor_ts`` is."""
     async with make_sandbox("by_id", order=rows) as sandbox, calling(sandbox) as caller:
         ids = get_ids(sandbox)
         for ts in (TS, "1999-01-01T00:00:00", "yesterday", ""):
@@ -113,7 +113,7 @@ async def test_by_id_the_timestamp_does_not_count(calling, rows):
 
 
 async def test_by_id_an_unknown_id_is_refused(calling):
-    """Made-up ids and those of deleted conversations get a 400 on ``cursor_id``."""
+    """Unknown ids and those of deleted conversations get a 400 on ``cursor_id``."""
     async with make_sandbox("by_id") as sandbox, calling(sandbox) as caller:
         gone = get_ids(sandbox)[20]
         sandbox.delete(gone)
@@ -137,7 +137,7 @@ async def test_by_id_a_walk_continues_from_the_current_position_of_its_row(calli
 
 @pytest.mark.parametrize("way", ["honour", "ignore", "reject"])
 async def test_a_moved_row_leaves_its_cursor_where_it_was(calling, way):
-    """An issued cursor is a position, which does not move with its row."""
+    """An issued cursor is a position and does not move with its row."""
     async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
         ids = get_ids(sandbox)
         cursor = (await caller.page(limit=20))["metadata"]["next_cursor"]
@@ -147,7 +147,7 @@ async def test_a_moved_row_leaves_its_cursor_where_it_was(calling, way):
 
 
 async def test_cursors_are_remembered_only_where_it_matters(calling):
-    """No memory is spent where the server need not know who made a cursor up."""
+    """The sandbox stores issued cursors only in dialects that treat others differently."""
     for way in WAYS:
         async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
             await caller.ids(limit=7)

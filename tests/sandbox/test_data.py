@@ -1,4 +1,4 @@
-"""The made-up data: what it looks like, that it is the same every time, and what it costs."""
+"""The generated data: its shape, its reproducibility, and its cost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rows():
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others():
-    """Two sandboxes of one seed are equal byte for byte; no record is shared across seeds."""
+    """Two sandboxes with one seed are equal byte for byte. Different seeds share no record."""
     assert list(Sandbox(200, 5, 7).records()) == list(Sandbox(200, 5, 7).records())
     assert not set(Sandbox(200, 5, 7).records()) & set(Sandbox(200, 5, 8).records())
     assert list(Sandbox(9, 5, 7).inbox_records()) == list(Sandbox(9, 5, 7).inbox_records())
@@ -44,7 +44,7 @@ PLAIN = {"unknown_fields": False, "collections_null": 0.3}
 
 
 def unsettled(seed, dialect):
-    """A small account in which a part of the conversations has changed."""
+    """A small account in which some of the conversations have changed."""
     sandbox = Sandbox(300, 5, seed, dialect=dialect)
     for index, (id_, _) in enumerate(list(sandbox.records())):
         for every, change in ((7, sandbox.touch), (11, sandbox.resolve), (13, sandbox.delete)):
@@ -55,7 +55,7 @@ def unsettled(seed, dialect):
 
 
 def test_a_seed_gives_the_same_bytes_in_every_version():
-    """The data of a seed is the same in every version, in any dialect, after changes."""
+    """A seed has the same data in every version and dialect, also after changes."""
     digest = hashlib.sha256()
     for seed, order in ((1, "activity"), (-7, "created"), (2**40, "ascending")):
         for timestamps in ("offset", "z", "micro", "naive", "space"):
@@ -66,15 +66,15 @@ def test_a_seed_gives_the_same_bytes_in_every_version():
     assert digest.hexdigest() == "cbf2109cbae3a860049c25261fcea588aa4d7273ceedab687aee355224dff344"
 
 
-def test_a_conversation_does_not_depend_on_how_many_there_are_as_long_as_inboxes_do_not():
-    """The n-th conversation of a small account is the n-th of a large one, except for its inbox."""
+def test_a_conversation_does_not_depend_on_their_number():
+    """The n-th conversation of a small and of a large account are equal, except for the inbox."""
     small, large = decoded(Sandbox(500)), decoded(Sandbox(900))
     assert [row["id"] for row in small] == [row["id"] for row in large][:500]
     assert [row["contact_id"] for row in small] == [row["contact_id"] for row in large][:500]
 
 
 def test_every_record_has_the_documented_fields_in_their_types(rows):
-    """Documented fields are always there, in the documented types or null where that may be."""
+    """Documented fields always exist, in the documented types or null where that is allowed."""
     for row in rows:
         assert row.keys() >= DOCUMENTED
         assert str(UUID(row["id"])) == row["id"]
@@ -88,14 +88,14 @@ def test_every_record_has_the_documented_fields_in_their_types(rows):
 
 
 def test_the_times_of_a_record_are_in_order(rows):
-    """A conversation is created, then spoken in, then resolved."""
+    """A conversation is created, then has messages, and then is resolved."""
     for row in rows:
         said = (row["last_message"] or {}).get("created_at", row["created_at"])
         assert row["created_at"] <= said <= (row["resolved_at"] or said)
 
 
-def test_it_looks_like_the_real_thing(rows):
-    """Nulls, emoji, an ``open`` status, several platforms, unknown fields and odd values occur."""
+def test_it_looks_like_real_data(rows):
+    """Nulls, emoji, an ``open`` status, several platforms, and unknown and unusual values occur."""
     statuses = Counter(row["stage_status"] for row in rows)
     assert statuses.keys() == {"assigned", "resolved", "pending", "open"}
     assert min(statuses.values()) > 50
@@ -115,7 +115,7 @@ def test_it_looks_like_the_real_thing(rows):
 
 
 def test_text_is_utf_8_and_not_escaped():
-    """Emoji come over the wire as UTF-8."""
+    """Emoji are sent as UTF-8."""
     raw = b"".join(raw for _, raw in Sandbox(300).records())
     assert "🙏".encode() in raw
     assert b"\\u" not in raw
@@ -137,7 +137,7 @@ def test_the_share_of_null_collections_is_as_asked(share, least, most):
 
 
 def test_inbox_sizes_are_skewed_and_none_is_empty():
-    """The largest inbox has many times the conversations of the smallest, which has some."""
+    """The largest inbox is many times larger than the smallest, which is not empty."""
     sandbox = Sandbox(20_000, 50)
     sizes = [sandbox.count(inbox) for inbox in sandbox.inbox_ids]
     assert sum(sizes) == 20_000
@@ -157,7 +157,7 @@ def test_every_inbox_has_a_conversation_when_there_are_enough(conversations, inb
 
 
 def test_inboxes_have_the_documented_fields_and_unique_names():
-    """Ids and names differ from inbox to inbox, and conversations carry them."""
+    """Ids and names differ between inboxes, and conversations contain them."""
     sandbox = Sandbox(500, 40)
     inboxes = {id_: msgspec.json.decode(raw) for id_, raw in sandbox.inbox_records()}
     assert list(inboxes) == sandbox.inbox_ids
@@ -172,14 +172,14 @@ def test_inboxes_have_the_documented_fields_and_unique_names():
     "conversations, inboxes, count", [(0, 0, 0), (0, 5, 0), (1, 1, 1), (3, 10, 3)]
 )
 def test_small_accounts_work(conversations, inboxes, count):
-    """No conversations, no inboxes, or more inboxes than conversations are no trouble."""
+    """An account can have no conversations, no inboxes, or more inboxes than conversations."""
     sandbox = Sandbox(conversations, inboxes)
     assert len(list(sandbox.records())) == sandbox.count() == count
     assert len(sandbox.inbox_ids) == inboxes
 
 
 def test_a_million_conversations_cost_nothing_to_start_and_little_to_read():
-    """Starting is as little work as with few, and reading takes memory for a page and no more."""
+    """Starting takes the same work for any number, and reading takes the memory of a page."""
     Sandbox(1)
     few = calls_in(lambda: Sandbox(1000, 8))
     assert calls_in(lambda: Sandbox(1_000_000, 8)) < few + 20_000
@@ -197,7 +197,7 @@ def test_a_million_conversations_cost_nothing_to_start_and_little_to_read():
 
 
 def test_a_cache_changes_no_byte():
-    """Cached records equal rendered ones: again, after changes, and when the cache is too small."""
+    """Cached records equal rendered ones, also after changes and with a small cache."""
     for cache in (1, 50, 1000):
         plain, cached = (Sandbox(200, cache=cache) for cache in (0, cache))
         for _ in range(3):
@@ -211,7 +211,7 @@ def test_a_cache_changes_no_byte():
 
 
 def test_a_cache_is_bounded():
-    """It never holds more than asked for, and without one nothing is kept."""
+    """The cache never has more than the given number, and without a cache nothing is stored."""
     sandbox = Sandbox(500, cache=120)
     for _ in range(2):
         assert sum(1 for _ in sandbox.records()) == 500
@@ -220,7 +220,7 @@ def test_a_cache_is_bounded():
 
 
 def test_a_record_is_found_by_its_id():
-    """``record(id)`` gives the bytes of that conversation, and made-up ids are refused."""
+    """``record(id)`` returns that conversation's bytes, and raises for an unknown id."""
     sandbox = Sandbox(1_000_000)
     for id_, raw in islice(sandbox.records(), 0, 500, 50):
         assert sandbox.record(id_) == raw

@@ -1,4 +1,4 @@
-"""The ways in which the real server may turn out."""
+"""Dialects: the ways in which the real server may behave."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NULLS = {"next_cursor": {"cursor_id": None, "cursor_ts": None}}
 )
 @pytest.mark.parametrize("limit", [10, 12])
 async def test_the_last_page_ends_the_walk(calling, end, rest, limit):
-    """The last page, full or not, says in the dialect's way that there is no more."""
+    """The last page, full or not, ends the listing in the dialect's way."""
     async with Sandbox(20, dialect=Dialect(end=end)) as sandbox, calling(sandbox) as caller:
         first = await caller.page(limit=limit)
         last = await caller.page(limit=limit, **first["metadata"]["next_cursor"])
@@ -39,7 +39,7 @@ async def test_the_last_page_ends_the_walk(calling, end, rest, limit):
 
 @pytest.mark.parametrize("end", ["empty_page", "echo"])
 async def test_an_empty_page_after_the_last_one(calling, end):
-    """The last page has a real cursor, which leads to an empty page: nulls, or an echo."""
+    """The last page's cursor leads to an empty page with nulls or with the same cursor."""
     async with Sandbox(5, dialect=Dialect(end=end)) as sandbox, calling(sandbox) as caller:
         last = await caller.page(limit=5)
         cursor = last["metadata"]["next_cursor"]
@@ -61,7 +61,7 @@ async def test_an_empty_page_after_the_last_one(calling, end):
     ],
 )
 async def test_timestamps_follow_the_dialect_and_cursors_do_not(calling, timestamps, pattern):
-    """All timestamps of a record follow the dialect and mean the same second; cursors do not."""
+    """All timestamps of a record have the dialect's format and the same second. Cursors do not."""
     dialect = Dialect(timestamps=timestamps)
     async with Sandbox(30, dialect=dialect) as sandbox, calling(sandbox) as caller:
         page = await caller.page(limit=20)
@@ -75,8 +75,8 @@ async def test_timestamps_follow_the_dialect_and_cursors_do_not(calling, timesta
 
 
 @pytest.mark.parametrize("order", ["activity", "created", "ascending"])
-async def test_the_order_is_as_asked(calling, order):
-    """The cursor's timestamps fall or rise, and by creation they are the times of creation."""
+async def test_the_order(calling, order):
+    """The cursors' timestamps fall or rise, and by creation they are the times of creation."""
     async with Sandbox(60, dialect=Dialect(order=order)) as sandbox, calling(sandbox) as caller:
         times, cursor = [], {}
         for _ in range(59):
@@ -101,7 +101,7 @@ async def test_the_order_is_as_asked(calling, order):
 async def test_bodies_are_compressed_for_those_who_accept_it(
     calling, how, unpack, accepted, packed
 ):
-    """Compression is used exactly when the client's header allows it, for errors too."""
+    """Bodies, also of errors, are compressed exactly if the client's header allows it."""
     headers = {"Accept-Encoding": accepted.format(how)}
     dialect = Dialect(compress=how)
     async with (
@@ -115,14 +115,14 @@ async def test_bodies_are_compressed_for_those_who_accept_it(
 
 
 def test_compressed_bytes_do_not_depend_on_the_time():
-    """The same request gets the same bytes: gzip's header holds no time."""
+    """The same request gets the same bytes, because gzip's header has no time."""
     packed, _ = compress_body(b"{}", "gzip", accepted="gzip")
     assert packed[:2] == b"\x1f\x8b"
     assert packed[4:8] == bytes(4)
 
 
-async def test_the_maximum_is_as_asked(calling):
-    """``max_limit`` moves the maximum, and the default with it when it is below ten."""
+async def test_the_maximum(calling):
+    """``max_limit`` sets the maximum, and the default if it is below ten."""
     async with Sandbox(300, dialect=Dialect(max_limit=3)) as sandbox, calling(sandbox) as caller:
         assert len((await caller.page())["data"]) == 3
         assert len((await caller.page(limit=50))["data"]) == 3

@@ -1,4 +1,4 @@
-"""Pages after the end, without end."""
+"""Listings whose pages never end."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def walk(caller, pages, **query):
     "endless, after_the_end",
     [("empty", [[]] * 5), ("repeat", ["abcd"] * 5), ("cycle", ["abcd", "efgh", "ij"] * 2)],
 )
-async def test_pages_after_the_end_are_as_asked(calling, endless, after_the_end):
-    """They are empty, or the first page, or all of the listing, and no cursor comes twice."""
+async def test_pages_after_the_end(calling, endless, after_the_end):
+    """They are empty, the first page, or all of the listing, and no cursor is repeated."""
     async with Sandbox(10, 1, dialect=Dialect(endless=endless)) as sandbox:
         letter = dict(zip((id_ for id_, _ in sandbox.records()), "abcdefghij", strict=True))
         async with calling(sandbox) as caller:
@@ -47,10 +47,8 @@ async def test_pages_after_the_end_are_as_asked(calling, endless, after_the_end)
         ("unreadable", "page 1", None),
     ],
 )
-async def test_their_cursors_have_the_times_that_were_asked_for(
-    calling, order, sign, times, first, step
-):
-    """They stay the same, rise or fall, are long ago or far ahead, or are not times."""
+async def test_the_times_of_their_cursors(calling, order, sign, times, first, step):
+    """They are constant, rise or fall, are in the far past or future, or are no times."""
     dialect = Dialect(endless="empty", endless_times=times, order=order)
     async with Sandbox(10, 1, dialect=dialect) as sandbox, calling(sandbox) as caller:
         found = [cursor["cursor_ts"] for _, cursor in await walk(caller, 5, limit=10)]
@@ -64,7 +62,7 @@ async def test_their_cursors_have_the_times_that_were_asked_for(
 
 
 async def test_each_listing_has_pages_after_its_own_end(calling):
-    """A listing of one inbox repeats only its conversations; an empty one has empty pages."""
+    """An inbox's listing repeats only its own conversations. An empty one has empty pages."""
     async with Sandbox(60, 3, dialect=Dialect(endless="cycle")) as sandbox:
         inbox = sandbox.inbox_ids[1]
         async with calling(sandbox) as caller:
@@ -82,7 +80,7 @@ async def test_each_listing_has_pages_after_its_own_end(calling):
     [("empty", [2, 1, 0, 0, 0]), ("repeat", [2, 1, 2, 2, 2]), ("cycle", [2, 1, 2, 1, 2])],
 )
 async def test_inboxes_never_end_either(calling, endless, lengths):
-    """Each page of inboxes says that there is another one, and one more inbox than there are."""
+    """Each page of inboxes reports another page, and one more inbox than there are."""
     async with (
         Sandbox(0, 3, dialect=Dialect(endless=endless)) as sandbox,
         calling(sandbox) as caller,

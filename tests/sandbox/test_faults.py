@@ -1,4 +1,4 @@
-"""Faults: each one as a client sees it, scripted ones, and random ones."""
+"""Scripted and random faults, as a client sees them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def sandbox():
         yield sandbox
 
 
-async def test_the_script_goes_before_all_else_and_in_order(sandbox, caller):
+async def test_the_script_is_played_first_and_in_order(sandbox, caller):
     """Scripted faults apply to the next requests, one each, and to no other."""
     sandbox.fail_next(Fault.status(500), Fault.ok(), Fault.status(503))
     sandbox.fail_next(Fault.status(504))
@@ -43,8 +43,8 @@ async def test_the_script_goes_before_all_else_and_in_order(sandbox, caller):
         ("empty", "application/octet-stream", b""),
     ],
 )
-async def test_an_error_status_comes_in_three_bodies(sandbox, caller, body, kind, start):
-    """JSON, HTML or nothing, with headers on top of the usual ones."""
+async def test_an_error_status_has_one_of_three_bodies(sandbox, caller, body, kind, start):
+    """The body is JSON, HTML or empty, with additional headers."""
     sandbox.fail_next(Fault.status(503, body=body, headers={"Retry-After": "7"}))
     status, headers, got = await caller.get()
     assert status == 503
@@ -66,7 +66,7 @@ async def test_a_drop_closes_the_connection_before_any_byte(sandbox, caller):
 
 
 async def test_a_drop_on_a_used_connection_is_sent_again_by_some_clients(sandbox, calling):
-    """aiohttp repeats a GET by itself then; the log shows both."""
+    """aiohttp then repeats a GET by itself, and the log has both requests."""
     async with calling(sandbox, middlewares=()) as caller:
         await caller.get()
         sandbox.fail_next(Fault.drop())
@@ -76,8 +76,8 @@ async def test_a_drop_on_a_used_connection_is_sent_again_by_some_clients(sandbox
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.9])
-async def test_a_drop_in_mid_body_sends_a_part_of_what_was_announced(sandbox, caller, keep):
-    """Status and length arrive, then a part of the body, then nothing more."""
+async def test_a_drop_in_mid_body_sends_a_part(sandbox, caller, keep):
+    """The client receives status, length and a part of the body, and then a disconnection."""
     sandbox.fail_next(Fault.drop_mid_body(keep))
     async with caller.session.get("/api/conversations") as reply:
         assert reply.status == 200
@@ -91,7 +91,7 @@ async def test_a_drop_in_mid_body_sends_a_part_of_what_was_announced(sandbox, ca
 
 
 async def test_a_truncated_body_is_a_whole_reply_with_half_a_json(sandbox, caller):
-    """HTTP is content, JSON is not."""
+    """The HTTP reply is complete, and its JSON is not."""
     whole = (await caller.get())[2]
     sandbox.fail_next(Fault.truncate())
     status, headers, body = await caller.get()
@@ -104,7 +104,7 @@ async def test_a_truncated_body_is_a_whole_reply_with_half_a_json(sandbox, calle
 
 
 async def test_a_truncated_body_can_be_compressed_as_well(calling):
-    """The JSON is cut, the compression is whole."""
+    """The JSON is truncated, and the compression is complete."""
     async with Sandbox(20, dialect=Dialect(compress="gzip")) as sandbox, calling(sandbox) as caller:
         sandbox.fail_next(Fault.truncate(0.25))
         _, headers, body = await caller.get()
@@ -113,8 +113,8 @@ async def test_a_truncated_body_can_be_compressed_as_well(calling):
             msgspec.json.decode(body)
 
 
-async def test_a_delay_answers_late_and_well(sandbox, caller):
-    """The answer is the usual one."""
+async def test_a_delay_sends_the_reply_late(sandbox, caller):
+    """The reply is the usual one."""
     usual = (await caller.get())[2]
     sandbox.fail_next(Fault.delay(0.15))
     started = time.perf_counter()
@@ -124,7 +124,7 @@ async def test_a_delay_answers_late_and_well(sandbox, caller):
 
 
 async def test_a_hang_never_answers(sandbox, caller):
-    """The request is in the log, without a status, and its end frees the connection."""
+    """The request is logged without a status, and its end closes the connection."""
     sandbox.fail_next(Fault.hang())
     asking = asyncio.create_task(caller.get())
     await until(lambda: sandbox.log.requests)
@@ -135,8 +135,8 @@ async def test_a_hang_never_answers(sandbox, caller):
     await until(lambda: not sandbox.log.open_connections)
 
 
-async def test_a_trickle_comes_bit_by_bit(sandbox, caller):
-    """The body is whole in the end, and comes in many json_fields."""
+async def test_a_trickle_arrives_in_small_pieces(sandbox, caller):
+    """The body is complete in the end, and arrives in many pieces."""
     usual = (await caller.get(limit=1))[2]
     sandbox.fail_next(Fault.trickle(0.001, size=100))
     async with caller.session.get("/api/conversations?limit=1") as reply:
@@ -156,7 +156,7 @@ async def test_a_trickle_comes_bit_by_bit(sandbox, caller):
     ],
 )
 async def test_any_reply_at_all_can_be_scripted(sandbox, caller, fault, status, kind, body):
-    """Status, body and headers are as given, and the usual headers are not added."""
+    """The reply has the given status, body and headers, without the usual headers."""
     sandbox.fail_next(fault)
     got, headers, content = await caller.get()
     assert (got, headers["Content-Type"], content) == (status, kind, body)
@@ -165,7 +165,7 @@ async def test_any_reply_at_all_can_be_scripted(sandbox, caller, fault, status, 
 
 
 async def test_bytes_that_are_not_http_can_be_sent(sandbox, caller):
-    """``wire`` sends bytes as they are and hangs up."""
+    """``wire`` sends bytes unchanged and closes the connection."""
     sandbox.fail_next(Fault.wire(b"SSH-2.0-OpenSSH_9.6\r\n"))
     with pytest.raises(aiohttp.ClientResponseError):
         await caller.get()
@@ -174,7 +174,7 @@ async def test_bytes_that_are_not_http_can_be_sent(sandbox, caller):
 
 
 async def test_scripted_faults_count_against_the_quota(calling):
-    """A 503 costs a request, and a request over the quota gets its scripted fault all the same."""
+    """A 503 costs a request, and a request over the quota still gets its scripted fault."""
     async with (
         Sandbox(5, quota=Quota(1, window="first_hit")) as sandbox,
         calling(sandbox) as caller,
@@ -183,8 +183,8 @@ async def test_scripted_faults_count_against_the_quota(calling):
         assert [(await caller.get())[0] for _ in range(4)] == [503, 429, 502, 429]
 
 
-async def test_random_faults_spare_what_the_quota_refuses(calling):
-    """A request over the quota gets its 429, and no random fault is spent on it."""
+async def test_random_faults_spare_refused_requests(calling):
+    """A request over the quota gets its 429, and no random fault is drawn for it."""
     quota = Quota(1, window="first_hit")
     async with (
         Sandbox(5, quota=quota, faults=Faults(error=1.0)) as sandbox,
@@ -195,14 +195,14 @@ async def test_random_faults_spare_what_the_quota_refuses(calling):
 
 
 def test_random_faults_are_the_same_for_the_same_seed():
-    """A seed fixes the sequence; another seed has another one."""
+    """A seed determines the sequence, and another seed has another one."""
     one, two = (list(islice(Faults(error=0.3, drop=0.3, seed=4).draws(), 50)) for _ in range(2))
     assert one == two
     assert one != list(islice(Faults(error=0.3, drop=0.3, seed=5).draws(), 50))
 
 
-def test_random_faults_come_as_often_as_asked():
-    """Shares of ten thousand draws are near the chances; the rest is well."""
+def test_random_faults_have_the_given_chances():
+    """The shares in ten thousand draws are near the chances, and all others are normal replies."""
     faults = Faults(drop=0.05, drop_mid_body=0.1, error=0.2, truncate=0.05, too_many=0.1, slow=0.15)
     drawn = Counter(fault.name for fault in islice(faults.draws(), 10_000))
     for name, chance in [*faults.probabilities(), ("", 0.35)]:
@@ -210,15 +210,15 @@ def test_random_faults_come_as_often_as_asked():
 
 
 def test_random_errors_take_turns():
-    """All four statuses and all three bodies come up."""
+    """All four statuses and all three bodies occur."""
     errors = list(islice(Faults(error=1.0).draws(), 12))
     assert [fault.code for fault in errors[:5]] == [500, 502, 503, 504, 500]
     assert len({(fault.code, fault.body) for fault in errors}) == 12
 
 
 @pytest.mark.parametrize("after, said", [(0.0, "0"), (0.25, "0.25"), (3.0, "3"), (None, None)])
-async def test_a_429_without_a_reason_says_when_to_come_back(calling, after, said):
-    """``too_many`` is not the quota's doing; its ``Retry-After`` is as asked for."""
+async def test_a_429_without_a_reason_has_a_retry_after(calling, after, said):
+    """``too_many`` does not depend on the quota, and sends the given ``Retry-After``."""
     faults = Faults(too_many=1.0, retry_after=after)
     async with Sandbox(5, faults=faults) as sandbox, calling(sandbox) as caller:
         status, headers, _ = await caller.get()
@@ -238,7 +238,7 @@ async def test_a_429_without_a_reason_says_when_to_come_back(calling, after, sai
     ],
 )
 async def test_each_random_fault_happens_and_is_named(calling, faults, status):
-    """Every chance leads to its fault, under its name in the log."""
+    """Each chance causes its fault, which has its name in the log."""
     name = next(name for name, probability in faults.probabilities() if probability)
     async with (
         Sandbox(5, faults=faults) as sandbox,

@@ -1,4 +1,4 @@
-"""How long answers take, and when the account is looked at for them."""
+"""The latency of replies, and the moment at which the account is read for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUEST = SimpleNamespace(
 
 
 class SlowApi:
-    """An API that needs some time of the virtual clock for each answer."""
+    """An API that takes some time of the virtual clock for each reply."""
 
     def __init__(self, seconds):
         self.seconds = seconds
@@ -34,7 +34,7 @@ class SlowApi:
 
 
 def measure(latency, making, *faults):
-    """Return how long each answer takes, one request after another on a virtual clock."""
+    """Return the time of each reply, for sequential requests on a virtual clock."""
     handler = Handler(
         SlowApi(making), log := Log(), HandlerOptions("key", None, None, latency, None, 1)
     )
@@ -54,18 +54,18 @@ def measure(latency, making, *faults):
     [(0.35, 0.0, 0.35), (0.35, 0.01, 0.35), (0.35, 0.3, 0.35), (0.1, 0.3, 0.3), (0.0, 0.3, 0.3)],
 )
 def test_the_whole_takes_the_latency(latency, making, expected):
-    """From arrival to sending it is the latency, or the time of making if that is longer."""
+    """A reply takes the latency, or the time to build it if that is longer."""
     assert measure(latency, making, Fault.ok(), Fault.ok()) == [expected] * 2
 
 
 def test_every_kind_of_answer_takes_the_latency():
-    """Errors and silence as well, and a delay comes on top."""
+    """Errors and hangs have the latency too, and a delay is added to it."""
     faults = (Fault.status(503), Fault.raw(), Fault.drop(), Fault.truncate(), Fault.delay(0.5))
     assert measure(0.25, 0.1, *faults) == [0.25, 0.25, 0.25, 0.25, 0.75]
 
 
-def test_answers_wait_side_by_side():
-    """Five answers at once take no longer than one."""
+def test_replies_wait_concurrently():
+    """Five concurrent replies take no longer than one."""
     handler = Handler(SlowApi(0.0), Log(), HandlerOptions("key", None, None, 0.1, None, 1))
 
     async def main():
@@ -77,7 +77,10 @@ def test_answers_wait_side_by_side():
 
 @pytest.mark.parametrize("latency, faults", [(0.2, [Fault.ok()]), (0.0, [Fault.delay(0.2)])])
 async def test_a_reply_shows_the_account_at_the_arrival(calling, latency, faults):
-    """What happens while an answer waits is not in it; the log has no status until it is sent."""
+    """A reply does not have changes made during its latency.
+
+    The log has its status when it is sent.
+    """
     async with Sandbox(30, latency=latency) as sandbox, calling(sandbox) as caller:
         before = [id_ for id_, _ in sandbox.records()]
         sandbox.fail_next(*faults)
@@ -91,8 +94,8 @@ async def test_a_reply_shows_the_account_at_the_arrival(calling, latency, faults
         assert sandbox.log.requests[0].status == 200
 
 
-async def test_what_is_live_happens_at_the_arrival(calling):
-    """A page's events do not wait for its answer, and a client that gives up undoes none."""
+async def test_live_events_happen_at_the_arrival(calling):
+    """A page's events do not wait for its reply, and happen even if the client gives up."""
     async with Sandbox(30, latency=0.3, live=Live(created=1.0)) as sandbox:
         async with calling(sandbox) as caller:
             asking = asyncio.create_task(caller.page(limit=1))
@@ -105,7 +108,7 @@ async def test_what_is_live_happens_at_the_arrival(calling):
 
 
 async def test_requests_meet_the_account_in_the_order_of_the_log(calling):
-    """Concurrent replies each show the changes of the requests before them."""
+    """Each of several concurrent replies has the changes of the requests before it."""
     live = Live(created=1.0)
     async with Sandbox(30, latency=0.05, live=live, quota=None) as sandbox:
         async with calling(sandbox) as caller:
@@ -117,7 +120,7 @@ async def test_requests_meet_the_account_in_the_order_of_the_log(calling):
 
 
 async def test_the_quota_counts_at_the_arrival(calling):
-    """The third of three concurrent requests is refused, and all take the latency."""
+    """The third of three concurrent requests is refused, and all have the latency."""
     async with (
         Sandbox(5, latency=0.05, quota=Quota(2, window="first_hit")) as sandbox,
         calling(sandbox) as caller,

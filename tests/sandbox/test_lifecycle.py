@@ -1,4 +1,4 @@
-"""Starting, stopping, and living side by side."""
+"""Starting and stopping sandboxes, also several at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from cekat_async.sandbox import Fault, Quota, Sandbox
 
 
 async def test_it_has_an_address_when_it_runs(calling):
-    """Before, asking for the address says what to do; afterwards nobody listens there."""
+    """Before the start the address raises an error with advice.
+
+    After the end nothing listens there.
+    """
     sandbox = Sandbox(5)
     with pytest.raises(RuntimeError, match="async with"):
         sandbox.base_url  # noqa: B018 - the property is what raises
@@ -32,7 +35,7 @@ async def test_it_has_an_address_when_it_runs(calling):
 
 
 async def test_it_is_entered_once():
-    """Neither while it runs nor afterwards can it be entered again."""
+    """A sandbox cannot be entered again, neither while it runs nor later."""
     sandbox = Sandbox(5)
     async with sandbox:
         with pytest.raises(RuntimeError, match="once"):
@@ -42,7 +45,7 @@ async def test_it_is_entered_once():
 
 
 async def test_a_port_can_be_chosen_and_a_taken_one_is_an_error():
-    """``port`` is used as it is; when it is taken, the operating system's error comes through."""
+    """The given ``port`` is used. If it is in use, the system's error is raised."""
     async with Sandbox(5) as first:
         port = int(first.base_url.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):
@@ -57,7 +60,7 @@ async def test_a_port_can_be_chosen_and_a_taken_one_is_an_error():
     ids=lambda fault: fault.name,
 )
 async def test_closing_waits_for_nobody_and_leaves_nothing(calling, fault):
-    """Open requests and idle connections are cut at once; no task, connection or warning stays."""
+    """Closing ends open requests and idle connections, and leaves no task or connection."""
     before = asyncio.all_tasks()
     sandbox = await Sandbox(50).__aenter__()
     async with calling(sandbox) as caller:
@@ -65,7 +68,7 @@ async def test_closing_waits_for_nobody_and_leaves_nothing(calling, fault):
         sandbox.fail_next(*[fault] * 3)
         open_ = [asyncio.create_task(caller.get()) for _ in range(3)]
         await until(lambda: len(sandbox.log.requests) == 5)
-        async with asyncio.timeout(30):  # aiohttp itself would wait for a minute
+        async with asyncio.timeout(30):  # aiohttp itself would wait a minute
             await sandbox.__aexit__(None, None, None)
         assert asyncio.all_tasks() - before <= set(open_)
         outcomes = await asyncio.gather(*open_, return_exceptions=True)
@@ -75,7 +78,10 @@ async def test_closing_waits_for_nobody_and_leaves_nothing(calling, fault):
 
 
 async def test_closing_in_the_moment_of_a_connection_loses_no_socket():
-    """Connections that are just being accepted are closed as well; a lost one would warn."""
+    """Connections that are just being accepted are closed too.
+
+    An open one would cause a warning.
+    """
     for turns in range(12):
         sandbox = Sandbox(5)
         async with sandbox:
@@ -90,8 +96,8 @@ async def test_closing_in_the_moment_of_a_connection_loses_no_socket():
         gc.collect()
 
 
-async def test_many_sandboxes_live_side_by_side(calling):
-    """Data, quota, script and log belong to one sandbox each."""
+async def test_many_sandboxes_are_independent(calling):
+    """Each sandbox has its own data, quota, script and log."""
     async with Sandbox(20, seed=1, quota=Quota(1)) as one, Sandbox(20, seed=2) as two:
         one.fail_next(Fault.status(500))
         async with calling(one) as first, calling(two) as second:
@@ -123,8 +129,8 @@ def test_sandboxes_run_in_several_loops_and_threads_at_once():
     assert served == [10, 10, 10]
 
 
-async def test_the_command_line_that_it_gives_works():
-    """The curl line, given to a shell, prints a page."""
+async def test_its_curl_line_works():
+    """The curl line prints a page when it is run in a shell."""
     async with Sandbox(20) as sandbox:
         line = sandbox.curl("limit=3").replace("curl ", "curl --silent ", 1)
         try:

@@ -1,4 +1,4 @@
-"""The listing against a model that sorts everything: keyset places, filters, ties and changes."""
+"""The listing against a model that sorts all rows: cursors, filters, ties and changes."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def get_listing(size, inboxes, seed, order, tie, density="even"):
 
 
 def make_model(account, order):
-    """Every row, sorted, by nothing but the definition."""
+    """Return every row, sorted by the definition alone."""
     rows = [(account.timeline.get_time(n), account.ids.encode(n), n) for n in range(account.size)]
     return sorted(rows, reverse=order != "ascending")
 
 
 def apply(listing, history):
-    """Make changes; return the numbers that must exist afterwards."""
+    """Make changes, and return the numbers that must exist afterwards."""
     alive = {number for _, _, number in listing.rows()}
     for event, index in history:
         number = listing.nth(index)
@@ -57,7 +57,7 @@ def apply(listing, history):
 def test_a_walk_yields_exactly_the_matching_rows_once(
     size, inboxes, seed, order, tie, density, data
 ):
-    """Whatever the limit and the filters, pages together are the matching rows, in order."""
+    """For any limit and filters, all pages together are the matching rows in order."""
     account, listing = get_listing(size, inboxes, seed, order, tie, density)
     inbox = data.draw(st.sampled_from([None, *range(inboxes)]))
     status, limit = data.draw(statuses), data.draw(st.integers(1, 30))
@@ -77,7 +77,7 @@ def test_a_walk_yields_exactly_the_matching_rows_once(
 @settings(max_examples=50 * EFFORT)
 @given(sizes, seeds, orders, ties, densities, st.data())
 def test_rows_after_any_sort_key(size, seed, order, tie, density, data):
-    """Any timestamp with any id is a sort key: exactly the rows after it follow."""
+    """Any timestamp with any id is a sort key, and exactly the rows after it follow."""
     account, listing = get_listing(size, 4, seed, order, tie, density)
     model = make_model(account, order)
     known = [row[0] for row in model] or [NEWEST]
@@ -100,7 +100,7 @@ def _is_after(row, place, order):
 @often
 @given(sizes, st.integers(1, 5), seeds, orders, ties, steps, st.data())
 def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, tie, history, data):
-    """After any history the rows are sorted, unique and complete, and filters agree with them."""
+    """After any changes the rows are sorted, unique and complete, and filters agree with them."""
     account, listing = get_listing(size, inboxes, seed, order, tie)
     alive = apply(listing, history)
     rows = list(listing.rows())
@@ -118,7 +118,7 @@ def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, t
         having = [row for row in rows if account.status(row[2], listing.change(row[2])) == status]
         assert list(listing.rows(status=status)) == having
         assert listing.count(None, status) == len(having)
-    # Rows that a change inserted are at one of the ends.
+    # Rows that a change inserted are at one end.
     ends = {*range(len(rows))[:3], *range(len(rows))[-3:]}
     for at in ends | {data.draw(st.integers(0, len(rows) - 1)) for _ in rows[:1]}:
         assert list(listing.rows(rows[at][:2])) == rows[at + 1 :]
@@ -127,7 +127,7 @@ def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, t
 @often
 @given(st.integers(1, 120), seeds, ties, st.integers(1, 20), st.integers(0, 10_000))
 def test_an_untouched_conversation_is_seen_exactly_once(size, seed, tie, limit, salt):
-    """While others move to the front, appear and are resolved, a walk sees the rest once each."""
+    """While others change, a walk returns each unchanged conversation exactly once."""
     _, listing = get_listing(size, 3, seed, "activity", tie)
     events = LiveEvents(Live(messages=1.5, created=0.5, resolved=0.5, seed=salt), listing)
     seen, after = [], None
@@ -141,7 +141,7 @@ def test_an_untouched_conversation_is_seen_exactly_once(size, seed, tie, limit, 
 
 
 def test_a_row_deep_in_a_huge_listing_is_found_at_once():
-    """Seeking in a hundred million conversations looks at a handful of them."""
+    """Seeking in a hundred million conversations reads only a few of them."""
     account, listing = get_listing(100_000_000, 3, 1, "activity", 1)
     place = (account.timeline.get_time(77_777_777), account.ids.encode(77_777_777))
     assert next(listing.rows(place))[2] == 77_777_778
@@ -151,12 +151,12 @@ def test_a_row_deep_in_a_huge_listing_is_found_at_once():
 @often
 @given(st.integers(NEWEST - 10**13, NEWEST + 10**10))
 def test_cursor_times_have_milliseconds_and_are_parsed(ts):
-    """A cursor's timestamp is formatted as documented, and parses to the same moment."""
+    """A cursor's timestamp has the documented format, and is parsed to the same moment."""
     text = format_cursor_time(ts)
     assert len(text) == len("2026-04-10T09:51:19.885")
     assert parse_cursor_time(text) == ts * 1000
 
 
 def test_the_newest_cursor_is_the_one_of_the_documentation():
-    """The sample cursor of the API's page is the place of the newest conversation."""
+    """The sample cursor of the API's documentation is that of the newest conversation."""
     assert format_cursor_time(NEWEST) == "2026-04-10T09:51:19.885"

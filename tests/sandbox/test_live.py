@@ -1,4 +1,4 @@
-"""The live mode: changes in the account while it is read."""
+"""The live mode: the account changes while it is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def get_ids(sandbox):
 
 
 def test_a_message_moves_a_conversation_to_the_front():
-    """It gets a new last message, later than all others, and becomes the first of the listing."""
+    """It has a new last message, later than all others, and is the first of the listing."""
     sandbox = Sandbox(50)
     before = get_ids(sandbox)
     old = get_record(sandbox, before[30])
@@ -43,7 +43,7 @@ def test_two_messages_are_two_different_messages():
 
 
 def test_a_new_conversation_appears_at_the_front():
-    """It is pending, newer than all, in one of the inboxes, and counted."""
+    """It is pending, the newest, in one of the inboxes, and counted."""
     sandbox = Sandbox(50)
     before = get_ids(sandbox)
     new = sandbox.create()
@@ -56,7 +56,7 @@ def test_a_new_conversation_appears_at_the_front():
 
 
 def test_resolving_changes_the_record_and_not_the_place():
-    """Status and ``resolved_*`` are set, and filters follow."""
+    """Status and ``resolved_*`` are set, and filters use them."""
     sandbox = Sandbox(50)
     before = get_ids(sandbox)
     pending = next(id_ for id_ in before if get_record(sandbox, id_)["stage_status"] == "pending")
@@ -72,7 +72,7 @@ def test_resolving_changes_the_record_and_not_the_place():
 
 
 def test_a_deleted_conversation_is_nowhere():
-    """It is neither listed nor found nor counted, and cannot be changed any more."""
+    """It is not listed, found or counted, and cannot be changed any more."""
     sandbox = Sandbox(50)
     before = get_ids(sandbox)
     sandbox.delete(before[10])
@@ -84,7 +84,10 @@ def test_a_deleted_conversation_is_nowhere():
 
 
 def test_by_creation_a_message_moves_nothing():
-    """In that order a place depends on creation alone; new conversations still come first."""
+    """In that order only the creation determines the position.
+
+    New conversations are still first.
+    """
     sandbox = Sandbox(50, dialect=Dialect(order="created"))
     before = get_ids(sandbox)
     old = sandbox.record(before[30])
@@ -96,7 +99,7 @@ def test_by_creation_a_message_moves_nothing():
 
 
 def test_ascending_a_message_moves_to_the_end():
-    """Oldest activity first: what is newest is last."""
+    """With the oldest activity first, the newest is last."""
     sandbox = Sandbox(50, dialect=Dialect(order="ascending"))
     before = get_ids(sandbox)
     assert before == get_ids(Sandbox(50))[::-1]
@@ -106,13 +109,13 @@ def test_ascending_a_message_moves_to_the_end():
 
 
 def test_without_inboxes_nothing_can_appear():
-    """There is nowhere for a conversation to be."""
+    """A new conversation needs an inbox."""
     with pytest.raises(ValueError, match="inbox"):
         Sandbox(0, 0).create()
 
 
 def test_in_an_empty_account_conversations_can_appear():
-    """They spread over all inboxes."""
+    """New conversations are spread over all inboxes."""
     sandbox = Sandbox(0, 3)
     for _ in range(60):
         sandbox.create()
@@ -130,7 +133,7 @@ def test_in_an_empty_account_conversations_can_appear():
     ],
 )
 async def test_events_happen_after_each_page(calling, live, moved, created, resolved):
-    """Ten pages bring ten times the expected events, and only pages of conversations do."""
+    """Ten pages cause ten times the expected events, and only pages of conversations do."""
     async with Sandbox(600, live=live) as sandbox, calling(sandbox) as caller:
         before = dict(sandbox.records())
         unresolved = sandbox.count(None, "resolved")
@@ -151,14 +154,14 @@ async def test_events_happen_after_each_page(calling, live, moved, created, reso
 
 
 async def test_in_an_account_without_inboxes_nothing_happens(calling):
-    """LiveEvents that have nowhere to happen are no error."""
+    """Events are no error in an account without conversations."""
     live = Live(messages=1.0, created=1.0, resolved=1.0)
     async with Sandbox(0, 0, live=live) as sandbox, calling(sandbox) as caller:
         assert (await caller.page())["data"] == []
         assert (await caller.page())["data"] == []
 
 
-async def test_a_fraction_is_how_often(calling):
+async def test_a_fraction_is_a_probability(calling):
     """0.25 created per page is one in about a quarter of the pages."""
     async with Sandbox(10, live=Live(created=0.25), quota=None) as sandbox:
         async with calling(sandbox) as caller:
@@ -168,7 +171,7 @@ async def test_a_fraction_is_how_often(calling):
 
 
 async def test_events_are_the_same_for_the_same_seed(calling):
-    """Two live walks see the same bytes, and another seed of events brings other ones."""
+    """Two live walks return the same bytes, and another seed of events other ones."""
     walks = []
     for seed in (1, 1, 2):
         live = Live(messages=2.0, created=0.5, resolved=0.5, seed=seed)
@@ -178,7 +181,7 @@ async def test_events_are_the_same_for_the_same_seed(calling):
 
 
 async def test_a_conversation_that_moves_during_a_walk_is_missed_or_seen_at_its_new_place(calling):
-    """If it is touched before the walk reaches it, the walk misses it."""
+    """A conversation that moves before the walk reaches it is missed."""
     async with Sandbox(30) as sandbox, calling(sandbox) as caller:
         before = get_ids(sandbox)
         seen = await caller.ids(limit=10, after_page=lambda: sandbox.touch(before[25]))

@@ -20,16 +20,16 @@ def seen_at(time):
 
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 20))
-def test_the_most_in_any_window_is_what_counting_says(gaps, seconds):
-    """``most_in_any`` agrees with looking at every half-open window that starts with a request."""
+def test_the_most_in_any_window_is_counted(gaps, seconds):
+    """``most_in_any`` is the maximum over all half-open windows that start with a request."""
     times = [sum(gaps[:end]) / 4 for end in range(1, len(gaps) + 1)]
     log = Log([seen_at(time) for time in times])
     expected = max((sum(a <= b < a + seconds for b in times) for a in times), default=0)
     assert log.most_in_any(seconds) == expected
 
 
-async def test_a_request_is_kept_as_it_came(calling):
-    """Method, path, query, agent and encoding are those of the wire, byte for byte."""
+async def test_a_request_is_logged_as_it_was_sent(calling):
+    """Method, path, query, agent and encoding are those that were sent, byte for byte."""
     async with Sandbox(5) as sandbox, calling(sandbox) as caller:
         query = "cursor_ts=2026-04-10T09%3A51:19.885&cursor_id=%41b+c&x"
         url = URL(f"{sandbox.base_url}/api/conv%65rsations?{query}", encoded=True)
@@ -49,7 +49,7 @@ async def test_a_request_is_kept_as_it_came(calling):
 
 
 async def test_the_key_is_nowhere_in_the_log(calling):
-    """Neither the log nor any of its records holds the key, right or wrong."""
+    """Neither the log nor any of its records contains the key, right or wrong."""
     async with Sandbox(5, api_key="top-secret-key") as sandbox:
         for key in ("top-secret-key", "wrong-secret-key"):
             async with calling(sandbox, key=key) as caller:
@@ -59,7 +59,7 @@ async def test_the_key_is_nowhere_in_the_log(calling):
 
 
 async def test_each_request_is_logged_in_one_line_without_private_values(calling, caplog):
-    """At the level DEBUG: method, path, known parameters, status and fault; no key, no cursor."""
+    """The DEBUG line has method, path, known parameters, status and fault, but no key or cursor."""
     async with Sandbox(5, api_key="top-secret-key") as sandbox, calling(sandbox) as caller:
         sandbox.fail_next(Fault.ok(), Fault.drop())
         with caplog.at_level(logging.DEBUG, "cekat_async.sandbox"):
@@ -73,7 +73,7 @@ async def test_each_request_is_logged_in_one_line_without_private_values(calling
 
 
 async def test_answers_are_counted(calling):
-    """``served`` counts whole 200s, ``refused`` counts 429s."""
+    """``served`` counts complete 200s, and ``refused`` counts 429s."""
     async with Sandbox(5) as sandbox, calling(sandbox) as caller:
         sandbox.fail_next(Fault.ok(), Fault.status(429), Fault.truncate(), Fault.status(500))
         for _ in range(5):
@@ -84,7 +84,10 @@ async def test_answers_are_counted(calling):
 
 
 async def test_connections_are_counted(calling):
-    """Kept ones once, parallel ones each, dropped ones too; closed ones are not open."""
+    """A reused connection counts once, and each parallel or dropped one counts.
+
+    Closed ones are not open.
+    """
     async with Sandbox(5, latency=0.02) as sandbox:
         async with calling(sandbox) as caller:
             for _ in range(3):
@@ -101,7 +104,7 @@ async def test_connections_are_counted(calling):
 
 
 async def test_the_log_can_be_cleared(calling):
-    """Clearing forgets requests and past connections, and keeps those that are open."""
+    """Clearing removes requests and closed connections, and keeps open ones."""
     async with Sandbox(5) as sandbox, calling(sandbox) as caller:
         await caller.get()
         sandbox.log.clear()

@@ -1,4 +1,4 @@
-"""Options are checked where they are written."""
+"""Options are checked in the constructor."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ NAN = float("nan")
         (Sandbox, {"api_key": "line\r\n"}, "api_key"),
     ],
 )
-def test_nonsense_is_refused_by_name(build, options, named):
-    """A ``ValueError`` at construction names the option."""
+def test_invalid_options_are_refused_by_name(build, options, named):
+    """The constructor raises a ``ValueError`` that names the option."""
     with pytest.raises(ValueError, match=named):
         build(**options)
 
@@ -83,13 +83,13 @@ def test_options_are_values(value):
 
 
 def test_chances_that_fill_the_whole_are_allowed():
-    """Six chances that add up to one are no error, whatever floats make of the sum."""
+    """Six chances that add up to one are allowed, despite rounding errors."""
     Faults(drop=0.1, drop_mid_body=0.1, error=0.2, truncate=0.1, too_many=0.2, slow=0.3)
     Faults(drop=0.7, error=0.1, slow=0.2)
 
 
-def test_the_default_key_is_long_and_obviously_none():
-    """It is the same in every sandbox and says what it is."""
+def test_the_default_key_is_long_and_obviously_fake():
+    """The key is the same in every sandbox and says that it is one of a sandbox."""
     assert Sandbox(1).api_key == Sandbox(2).api_key
     assert len(Sandbox(1).api_key) > 40
     assert "not-a-real-key" in Sandbox(1).api_key

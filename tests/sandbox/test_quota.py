@@ -1,4 +1,4 @@
-"""Quotas: the counters on a made-up clock, what headers say, and one quota over sockets."""
+"""Quotas: the counters on a simulated clock, their headers, and one quota over sockets."""
 
 from __future__ import annotations
 
@@ -29,53 +29,53 @@ gaps = st.lists(st.floats(0.0, 20.0), max_size=60)
 
 
 def find_granted(quota, times):
-    """The times at which a fresh counter grants."""
+    """Return the times at which a fresh counter grants."""
     counting = build_counter(quota)
     return [now for now in times if counting.take(now).granted]
 
 
 def count_most(times, seconds):
-    """The definition itself: the most times in any half-open window that starts with one."""
+    """Return the most times in any half-open window that starts with one, by definition."""
     return max((sum(a <= b < a + seconds for b in times) for a in times), default=0)
 
 
 def test_a_fixed_window_is_aligned_to_the_clock():
-    """Windows start at the phase and every ``per`` seconds from it, whenever requests come."""
+    """Windows start at the phase and then every ``per`` seconds, independent of requests."""
     quota = Quota(2, per=10.0, phase=3.0)
     times = [11.0, 12.0, 12.9, 13.0, 22.9, 22.95, 23.0]
     assert find_granted(quota, times) == [11.0, 12.0, 13.0, 22.9, 23.0]
 
 
 def test_a_fixed_window_lets_double_through_across_its_edge():
-    """Two quotas may be used around an edge, unlike with a sliding window."""
+    """Around the edge of two windows twice the quota is granted, unlike with a sliding window."""
     times = [9.0, 9.0, 9.0, 10.0, 10.0, 10.0]
     assert find_granted(Quota(2, per=10.0), times) == [9.0, 9.0, 10.0, 10.0]
     assert find_granted(Quota(2, per=10.0, window="sliding"), times) == [9.0, 9.0]
 
 
 def test_a_first_hit_window_starts_with_the_first_request():
-    """A window starts when someone asks after the last one has ended."""
+    """A window starts with the first request after the end of the last one."""
     quota = Quota(2, per=10.0, window="first_hit")
     times = [4.0, 5.0, 13.9, 14.0, 20.0, 23.9, 24.0]
     assert find_granted(quota, times) == [4.0, 5.0, 14.0, 20.0, 24.0]
 
 
 def test_a_sliding_window_frees_each_request_after_its_own_time():
-    """A place comes free ``per`` seconds after it was taken, and not before."""
+    """Each request stops counting ``per`` seconds after it was granted."""
     quota = Quota(2, per=10.0, window="sliding")
     times = [0.0, 4.0, 9.9, 10.0, 13.9, 14.0]
     assert find_granted(quota, times) == [0.0, 4.0, 10.0, 14.0]
 
 
 def test_a_bucket_starts_full_and_refills_evenly():
-    """A burst goes through at once, and then one request per ``per / requests`` seconds."""
+    """A burst is granted first, and then one request per ``per / requests`` seconds."""
     quota = Quota(60, per=60.0, window="bucket", burst=3)
     times = [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 100.0, 100.0, 100.0, 100.0]
     assert find_granted(quota, times) == [0.0, 0.0, 0.0, 1.0, 2.0, 100.0, 100.0, 100.0]
 
 
 def test_a_daily_limit_applies_in_addition_to_the_window():
-    """A used-up daily quota refuses, and states the time until the day is over."""
+    """A used-up daily quota refuses, and reports the time until the end of the day."""
     counting = build_counter(Quota(10, per=1.0, per_day=3))
     states = [counting.take(100.0 + 2 * step) for step in range(4)]
     assert [state.granted for state in states] == [1, 1, 1, 0]
@@ -85,8 +85,8 @@ def test_a_daily_limit_applies_in_addition_to_the_window():
     assert counting.take(100.0 + 86_400.0).granted == 1
 
 
-def test_what_the_window_refuses_the_day_does_not_count():
-    """Requests over the short limit cost nothing of the day."""
+def test_requests_that_the_window_refuses_do_not_count_for_the_day():
+    """Requests over the short limit do not count against the daily limit."""
     counting = build_counter(Quota(1, per=10.0, per_day=2, phase=0.0))
     assert [counting.take(now).granted for now in (0.0, 1.0, 2.0, 10.0, 20.0)] == [1, 0, 0, 1, 0]
 
@@ -94,7 +94,7 @@ def test_what_the_window_refuses_the_day_does_not_count():
 @settings(deadline=None)
 @given(quotas, gaps)
 def test_a_counter_never_grants_more_than_its_window_allows(quota, gaps):
-    """Sliding: N in any window. The others: at most two budgets in any window."""
+    """A sliding window grants N in any window. The others grant at most 2 N."""
     times = [sum(gaps[:end]) for end in range(1, len(gaps) + 1)]
     most = count_most(find_granted(quota, times), quota.per)
     assert most <= quota.requests * (1 if quota.window == "sliding" else 2)
@@ -103,7 +103,7 @@ def test_a_counter_never_grants_more_than_its_window_allows(quota, gaps):
 @settings(deadline=None)
 @given(quotas, gaps)
 def test_a_request_after_the_stated_wait_is_granted(quota, gaps):
-    """After a refusal, a request that comes ``wait`` seconds later is granted; sooner it is not."""
+    """A refused request is granted after ``wait`` seconds, and not before."""
     counting, now = build_counter(quota), 0.0
     for gap in gaps:
         now += gap / 10
@@ -116,8 +116,8 @@ def test_a_request_after_the_stated_wait_is_granted(quota, gaps):
 
 @settings(deadline=None)
 @given(quotas, st.lists(st.integers(0, 12), max_size=10))
-def test_remaining_is_what_would_be_granted(quota, takes):
-    """``remaining`` is exactly what a greedy request gets at the same moment."""
+def test_remaining_is_exact(quota, takes):
+    """``remaining`` is the number of requests that would be granted at the same moment."""
     counting = build_counter(quota)
     for count in takes:
         before = counting.take(5.0, 0).remaining
@@ -145,8 +145,8 @@ def make_headers(family, reset):
         ),
     ],
 )
-def test_headers_say_what_remains_in_the_way_asked_for(quota, expected):
-    """Each family of headers has its own names and its own way of naming the reset."""
+def test_each_family_of_headers_has_its_own_form(quota, expected):
+    """Each family of headers has its own names and its own form of the reset."""
     assert build_quota_headers(quota, STATE, 1000.0) == expected
 
 
@@ -155,7 +155,7 @@ def test_headers_say_what_remains_in_the_way_asked_for(quota, expected):
     [(None, None), ("seconds", "1"), ("fraction", "0.251"), ("http-date", 1001.0)],
 )
 def test_retry_after_has_the_format_of_the_option_and_is_never_too_short(form, expected):
-    """Whole seconds and dates are rounded up."""
+    """Seconds and dates are rounded up."""
     said = build_retry_after(Quota(retry_after=form), STATE, 1000.0).get("Retry-After")
     if form == "http-date":
         assert said.endswith(" GMT")
@@ -163,7 +163,7 @@ def test_retry_after_has_the_format_of_the_option_and_is_never_too_short(form, e
     assert said == expected
 
 
-async def test_over_sockets_a_quota_refuses_says_so_and_lets_in_again(calling):
+async def test_over_sockets_a_quota_refuses_and_grants_again(calling):
     """The third request in a window of two gets the documented 429, and a later one a 200."""
     quota = Quota(2, per=300.0, window="first_hit", retry_after="fraction")
     async with Sandbox(20, quota=quota) as sandbox, calling(sandbox) as caller:
@@ -184,7 +184,7 @@ async def test_over_sockets_a_quota_refuses_says_so_and_lets_in_again(calling):
 
 
 async def test_strangers_use_up_the_quota(calling):
-    """``take`` leaves less for the caller, says what it got, and is not in the log."""
+    """``take`` uses up quota, returns how much it got, and is not in the log."""
     async with (
         Sandbox(20, quota=Quota(5, window="first_hit")) as sandbox,
         calling(sandbox) as caller,
@@ -205,8 +205,8 @@ async def test_requests_without_a_key_count_too(calling):
             assert (await caller.get())[0] == 429
 
 
-async def test_without_a_quota_nothing_is_refused_and_nothing_said(calling):
-    """``quota=None`` grants everything, also at once, and sends no headers about it."""
+async def test_without_a_quota_nothing_is_refused_or_reported(calling):
+    """``quota=None`` grants everything and sends no headers about a quota."""
     async with Sandbox(5, quota=None) as sandbox, calling(sandbox) as caller:
         replies = await asyncio.gather(*(caller.get() for _ in range(400)))
         assert {(status, body) for status, _, body in replies} == {(200, replies[0][2])}

@@ -1,4 +1,4 @@
-"""A sandbox in a thread of its own: for synchronous code, and changed from other threads."""
+"""A sandbox in its own thread, for synchronous code and for changes from other threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cekat_async.sandbox import Fault, FaultInjector, Quota, Sandbox
 
 
 def get(sandbox, path="/api/conversations?limit=100"):
-    """Ask a sandbox as synchronous code does."""
+    """Send a request as synchronous code does."""
     connection = http.client.HTTPConnection(urlsplit(sandbox.base_url).netloc, timeout=60)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {sandbox.api_key}"})
@@ -31,7 +31,7 @@ def get_threads():
 
 
 def test_synchronous_code_can_use_it():
-    """``with`` runs it until the block ends; then its thread and its connections are gone."""
+    """``with`` runs it until the end of the block. After that thread and connections are gone."""
     with Sandbox(5) as sandbox:
         assert get(sandbox)[0] == 200
         assert "cekat-sandbox" in get_threads()
@@ -41,8 +41,8 @@ def test_synchronous_code_can_use_it():
         get(sandbox)
 
 
-async def test_it_runs_beside_an_event_loop():
-    """``with`` works inside of a coroutine as well, and leaves the caller's loop as it is."""
+async def test_it_runs_next_to_an_event_loop():
+    """``with`` also works inside a coroutine, and does not change the caller's loop."""
     loop = asyncio.get_running_loop()
     with Sandbox(5) as sandbox:
         assert (await asyncio.to_thread(get, sandbox))[0] == 200
@@ -50,7 +50,7 @@ async def test_it_runs_beside_an_event_loop():
 
 
 def test_a_start_that_fails_leaves_no_thread():
-    """The error is that of ``async with``."""
+    """The error is the same as with ``async with``."""
     with Sandbox(5) as first:
         port = int(first.base_url.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):
@@ -70,8 +70,8 @@ def test_a_request_that_hangs_ends_with_it():
     assert isinstance(hanging.exception(), (OSError, http.client.HTTPException))
 
 
-def test_changes_from_another_thread_are_whole():
-    """No page shows half of a change: each has every conversation once, whatever moves."""
+def test_changes_from_another_thread_are_atomic():
+    """No page has half of a change: each has every conversation once."""
     with Sandbox(90, quota=None) as sandbox, ThreadPoolExecutor() as pool:
         everything = {id_ for id_, _ in sandbox.records()}
         pages = [pool.submit(get, sandbox) for _ in range(40)]
@@ -88,7 +88,7 @@ def test_changes_from_another_thread_are_whole():
 
 
 def test_a_quota_can_be_used_from_another_thread():
-    """``take`` counts at the time of the sandbox's own loop, and takes effect before it returns."""
+    """``take`` counts at the time of the sandbox's own loop, before it returns."""
     with Sandbox(5, quota=Quota(3, 3600.0, window="first_hit")) as sandbox:
         assert sandbox.take(2) == 2
         assert [get(sandbox)[0] for _ in range(2)] == [200, 429]
@@ -96,7 +96,7 @@ def test_a_quota_can_be_used_from_another_thread():
 
 @pytest.mark.parametrize("quota", [None, Quota(10), Quota(10, per_day=50)])
 def test_a_day_can_be_used_up(quota):
-    """Until it ends each request gets the API's own refusal, which says when to come back."""
+    """Until the day ends each request gets the API's refusal, which says when it ends."""
     with Sandbox(5, quota=quota) as sandbox:
         faults = FaultInjector(sandbox)
         faults.exhaust_daily_quota(7200.0)
@@ -110,7 +110,7 @@ def test_a_day_can_be_used_up(quota):
 
 
 def test_a_day_can_be_used_up_before_the_sandbox_runs():
-    """Its first reply is a refusal then, wherever it runs afterwards."""
+    """Its first reply is then a refusal, wherever it runs."""
     sandbox = Sandbox(5)
     sandbox.exhaust_daily_quota(7200)
     with sandbox:
@@ -127,7 +127,7 @@ def test_a_used_up_day_ends():
 
 
 def test_faults_have_names():
-    """Each method makes as many requests fail as it says, in the order of the calls."""
+    """Each method makes the given number of requests fail, in the order of the calls."""
     with Sandbox(5, quota=None) as sandbox:
         faults = FaultInjector(sandbox)
         faults.status(429, retry_after=2.5)
@@ -152,7 +152,7 @@ def test_faults_have_names():
 
 @pytest.mark.parametrize("conversations", [0, 3])
 def test_a_malformed_record_is_one_more(conversations):
-    """It is the first of its page and has no id; the others and replies of other kinds stay."""
+    """It is the first of its page and has no id. All other records and replies stay the same."""
     with Sandbox(conversations, inboxes=1, quota=None) as sandbox:
         faults = FaultInjector(sandbox)
         usual = json.loads(get(sandbox)[2])

@@ -1,1 +1,1 @@
-"""What several test files share: a virtual clock, and a transport that plays a script."""
+"""Helpers that several test files share, such as a virtual clock and a scripted transport."""

@@ -1,4 +1,4 @@
-"""What happens to an account in tests: its key is rotated, its inboxes are hidden."""
+"""Changes of an account in tests: its key is rotated, its inboxes are hidden."""
 
 import json
 
@@ -8,18 +8,18 @@ INBOXES = "/api/inboxes"
 
 
 def rotate_key(sandbox, key):
-    """Let a sandbox accept another key, and only that one."""
+    """Make a sandbox accept another key, and only that one."""
     sandbox.api_key = key
     sandbox._handler._options = sandbox._handler._options._replace(api_key=key)
 
 
 def close_inboxes(sandbox, status=403):
-    """Let the listing of inboxes be closed to the key, so that nobody knows the business."""
+    """Forbid the listing of inboxes, so that the business is unknown."""
     sandbox._api._routes[INBOXES] = lambda _: build_error(status, f"HTTP_{status}", "no")
 
 
 def open_inboxes(sandbox):
-    """Let the listing of inboxes be as it was in the beginning."""
+    """Make the listing of inboxes as it was at first."""
     sandbox._api._routes[INBOXES] = sandbox._api._inboxes
 
 
@@ -38,10 +38,10 @@ def change_inboxes(sandbox, change):
 
 
 def hide_inboxes(sandbox, *inbox_ids):
-    """Let the account list some inboxes no more."""
+    """Remove some inboxes from the list."""
     change_inboxes(sandbox, lambda data: [one for one in data if one["id"] not in inbox_ids])
 
 
 def asked_for(sandbox, path=INBOXES):
-    """Return how often a path was asked for."""
+    """Return the number of requests for a path."""
     return sum(seen.path == path for seen in sandbox.log.requests)

@@ -1,4 +1,4 @@
-"""An account whose listing goes by activity, or by something else, behind a transport."""
+"""An account listed by activity or in another order, as a scripted transport."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ HOUR = 60 * MINUTE
 
 
 def moment(milli):
-    """Return the moment so many milliseconds after the epoch."""
+    """Return the time that many milliseconds after the epoch."""
     return EPOCH + timedelta(milliseconds=milli)
 
 
@@ -28,7 +28,7 @@ class Row:
         self.message, self.resolved = message, resolved
 
     def shown_times(self):
-        """Return the times that the record shows."""
+        """Return the times in the record."""
         return [t for t in (self.created, self.message, self.resolved) if t is not None]
 
     def to_json(self):
@@ -49,14 +49,14 @@ class ActivityServer:
 
     Args:
         rows: The conversations.
-        order: "activity", "ascending", "created", "random" (by times that mean nothing else), or
-            "shuffled" (the times of cursors are those of activity, and in no order).
-        zone: By how many hours the clock of cursors is ahead of UTC. They do not say so, unless
+        order: "activity", "ascending", "created", "random" (by times unrelated to the rest), or
+            "shuffled" (cursors have the times of activity, in no order).
+        zone: The hours by which the clock of cursors is ahead of UTC. They have the offset only if
             ``shows_zone``.
-        digits: The digits of a second in a cursor.
-        made_up: What it makes of a cursor that it did not send: "honour", "ignore", "reject",
-            "empty" (nothing is behind it), "by_id", or "later" (half an hour later than it says).
-        unreadable: Whether the cursors' timestamps are no times.
+        digits: The fractional digits of the seconds in a cursor.
+        made_up: How it treats a cursor that it did not send: "honour", "ignore", "reject",
+            "empty" (an empty page), "by_id", or "later" (as half an hour later).
+        unreadable: Whether the cursors have timestamps that are no times.
         every: A function that is called after each page.
     """
 
@@ -72,7 +72,7 @@ class ActivityServer:
         self._places = {}
 
     def open(self, **options):
-        """Return the conversations of a client of it."""
+        """Return the conversations resource of a client of this server."""
         pipeline, _ = make_pipeline(itertools.repeat(self._answer), **options)
         return Conversations(pipeline, lambda **_: None)
 
@@ -139,12 +139,12 @@ def make_rows(n, random, *, days=10, lag=HOUR, ties=1, quiet=0.1):
     """Return conversations that were active within some days.
 
     Args:
-        n: How many.
-        random: The source of all draws.
-        days: Over how many days they are spread.
-        lag: By how many milliseconds the last message may be older than the last activity.
-        ties: How many share one moment of activity.
-        quiet: The share that shows no message.
+        n: The number of conversations.
+        random: The source of random numbers.
+        days: The days over which they are spread.
+        lag: The maximum milliseconds from the last message to the last activity.
+        ties: The number of conversations that share one moment of activity.
+        quiet: The share of conversations without a message.
     """
     rows, active = [], 0
     for number in range(n):

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits: it tells the loop how long it would have."""
+    """Never waits, but tells the loop how long it would have waited."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,13 +21,14 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not events and timeout is None:
             raise RuntimeError("nothing is scheduled and nothing is ready: the test would hang")
         if not events:
-            # A nanosecond passes at least: a wait that is rounded down to nothing has an end too.
+            # At least a nanosecond passes, so that a wait that is rounded to zero also
+            # ends.
             self.waited += max(timeout, 1e-9)
         return events
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """For tests of waiting. Without sockets and threads: it cannot see that they are at work."""
+    """A loop for tests of waiting. It ignores sockets and threads, which it cannot wait for."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -37,18 +38,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.waited
 
     def block(self, seconds: float) -> None:
-        """Let time pass while nothing runs, as a callback does that blocks the loop."""
+        """Let time pass without running anything, as a callback does that blocks the loop."""
         self._jumping.waited += seconds
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end on a virtual clock that begins at 0; it may leave no task."""
+    """Run a coroutine on a virtual clock that starts at 0. It must end all its tasks."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_leaving_nothing(main))
 
 
 def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on a virtual clock that begins at 0."""
+    """Run a test on a virtual clock that starts at 0."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -64,9 +65,9 @@ async def _leaving_nothing(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def let_tasks_end(turns: int = 20, *, but: str = "nothing") -> None:
-    """Give tasks that are about to end some turns of the loop, and fail if any is left.
+    """Give ending tasks some iterations of the loop, and fail if any is left.
 
-    Those whose coroutine's name has ``but`` in it may stay: those of a server that still runs.
+    Tasks whose coroutine's name contains ``but`` may stay, such as those of a running server.
     """
     left: set[asyncio.Task[Any]] = set()
     for _ in range(turns):
@@ -79,7 +80,7 @@ async def let_tasks_end(turns: int = 20, *, but: str = "nothing") -> None:
 
 
 async def cancelled_after(turns: int, work: Coroutine[Any, Any, Any]) -> None:
-    """Start some work, cancel it after so many turns of the loop, and return when it has ended."""
+    """Start a task, cancel it after that many iterations of the loop, and wait for its end."""
     task = asyncio.create_task(work)
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -88,14 +89,14 @@ async def cancelled_after(turns: int, work: Coroutine[Any, Any, Any]) -> None:
 
 
 def skip(seconds: float) -> None:
-    """Move the running loop's clock ahead; what is scheduled by then is due at once."""
+    """Advance the clock of the running loop. Timers that are due by then fire immediately."""
     loop = asyncio.get_running_loop()
     time = loop.time
     loop.time = lambda: time() + seconds
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return when a condition is met that no event tells of, such as what a server has seen."""
+    """Return when a condition is met that no event signals, such as a request in a server's log."""
     while not condition():  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.001)
 
@@ -110,7 +111,7 @@ def most_in_any(times: list[float], seconds: float) -> int:
     most = first = 0
     ordered = sorted(times)
     for last, time in enumerate(ordered):
-        # A millionth less than the window: times are sums of floats.
+        # A millionth less than the window, because times are sums of floats.
         while time - ordered[first] >= seconds - 1e-6:
             first += 1
         most = max(most, last - first + 1)

@@ -1,4 +1,4 @@
-"""How much work something is, counted and not timed; and how much of it the tests should do."""
+"""Counts the work of a function instead of timing it, and scales how much the tests do."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ EFFORT = int(os.environ.get("CEKAT_TEST_EFFORT", "1"))
 
 
 def run_in_steps(steps):
-    """Return the result of work in steps, and how many pauses it made."""
+    """Return the result of work in steps, and the number of its pauses."""
     pauses = 0
     while True:
         try:
@@ -22,7 +22,7 @@ def run_in_steps(steps):
 
 
 def calls_in(work):
-    """Return how many calls of functions ``work()`` makes, those into C included."""
+    """Return the number of function calls of ``work()``, including those into C."""
     count = 0
 
     def look(_frame, event, _called):

@@ -1,4 +1,4 @@
-"""Strategies for records and bodies that no documentation allows, and what must become of them."""
+"""Strategies for records and bodies of any shape, and the results to expect."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ JSON = st.recursive(
 )
 VALUES = JSON.map(lambda value: json.dumps(value).encode())
 
-# Tokens that a record may hold and still be read.
+# Tokens that a valid record may contain.
 READABLE = st.sampled_from(
     [
         b"1e999",
@@ -53,8 +53,8 @@ class Sent:
 
     Attributes:
         raw: Its bytes.
-        id: Its id; None if it has no readable one.
-        is_malformed: Whether it is to be isolated.
+        id: Its id, or None if it has no readable one.
+        is_malformed: Whether the client must report it as malformed.
     """
 
     raw: bytes
@@ -64,7 +64,7 @@ class Sent:
 
 @st.composite
 def records(draw) -> Sent:
-    """Return any record, most of them with an id."""
+    """Return any record. Most of them have an id."""
     if draw(st.integers(0, 9)) == 0:
         raw = draw(st.sampled_from([b"17", b"null", b"[]", b'"x"', b"{}", b"NaN"]))
         return Sent(raw, id=None, is_malformed=True)

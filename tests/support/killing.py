@@ -1,6 +1,6 @@
-"""Exports as processes that are killed, at any moment one likes, and cheap enough for hundreds.
+"""Exports as processes that are killed at any moment, cheap enough for hundreds of them.
 
-Run as a program this is the place that they are forked from: it has imported everything, and has
+Run as a program it is the process that they are forked from: it has imported everything, and has
 one thread, so that a fork takes some milliseconds and copies no lock that is held.
 """
 
@@ -19,19 +19,19 @@ import time
 import traceback
 from contextlib import suppress
 
-# What reaches the disk, a database or another process; and what runs the event loop's callbacks,
-# each of which goes on behind an await.
+# Calls that reach the disk, a database or another process, and ``run``, which runs the event loop's
+# callbacks: each step of a coroutine is one.
 _STEPS = frozenset(
     {"execute", "executemany", "commit", "write", "fsync", "flush", "replace", "rename", "unlink"}
     | {"rmdir", "mkdir", "truncate", "close", "copy", "write_batch", "write_table", "append", "run"}
 )
 
-# A fork copies one thread only: importing numpy and pyarrow must not start others.
+# A fork copies one thread only, so that importing numpy and pyarrow must not start others.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 class Zygote:
-    """Starts exports; use it in a ``with``."""
+    """Starts exports. Use it in a ``with``."""
 
     def __enter__(self):
         self._process = subprocess.Popen(  # noqa: S603 - our own program
@@ -50,14 +50,15 @@ class Zygote:
         self._process.stdout.close()
 
     def export(self, sandbox, target, **job):
-        """Run an export; return its exit code, and how many steps it took if they were counted.
+        """Run an export, and return its exit code and its number of steps, if they were
+        counted.
 
         Args:
-            sandbox: Where from.
-            target: Where to.
-            job: ``kill_at`` a step, counted from 1, or 0 to count the steps only; ``kill_after``
-                so many seconds; ``largest_file`` lets no file grow beyond so many bytes; the rest
-                are arguments of the export.
+            sandbox: The source.
+            target: The target.
+            job: ``kill_at`` is the step to be killed at, counted from 1. 0 only counts
+                the steps. ``kill_after`` is a number of seconds. ``largest_file`` is
+                the maximum size of a file. All others are arguments of the export.
         """
         job |= {"base_url": sandbox.base_url, "api_key": sandbox.api_key, "target": str(target)}
         self._process.stdin.write(json.dumps(job) + "\n")
@@ -66,7 +67,7 @@ class Zygote:
 
 
 def steps_counted(kill_at, steps=_STEPS):
-    """Count what is a step in all threads, and die at the one of a number; None counts none."""
+    """Count the steps in all threads, and die at the given one. None counts nothing."""
     count = [0]
     if kill_at is None:  # counting takes most of the time
         return count
@@ -125,7 +126,7 @@ def _forked(job):
 
 
 def _import_all():
-    """Import all that an export may need, so that no child has to: that takes most of its time."""
+    """Import everything that an export may need, which would take a child most of its time."""
     import cekat_async  # noqa: PLC0415
 
     for module in pkgutil.walk_packages(cekat_async.__path__, "cekat_async."):
@@ -134,11 +135,11 @@ def _import_all():
     for extra in ("duckdb", "psycopg", "pyarrow.parquet", "zstandard"):
         with suppress(ModuleNotFoundError):
             importlib.import_module(extra)
-    gc.freeze()  # what has been imported is never garbage
+    gc.freeze()  # imported modules are never garbage
 
 
 def main():
-    """Fork an export for each line."""
+    """Fork an export for each line of the input."""
     _import_all()
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:

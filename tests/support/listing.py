@@ -1,4 +1,4 @@
-"""A listing to walk without a network: rows in an order, cursors into it, and rows that move."""
+"""A listing to walk without a network: ordered rows, cursors, and rows that move."""
 
 import heapq
 from bisect import bisect_left, bisect_right, insort
@@ -19,13 +19,13 @@ _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def spelled(milli: int) -> str:
-    """Spell a time as the API's cursors do."""
+    """Format a time as the API's cursors do."""
     moment = (_EPOCH + timedelta(milliseconds=milli)).replace(tzinfo=None)
     return moment.isoformat(timespec="milliseconds")
 
 
 def read(timestamp: str) -> int:
-    """Return the milliseconds that a cursor's timestamp means."""
+    """Parse the timestamp of a cursor to milliseconds."""
     return (datetime.fromisoformat(timestamp).replace(tzinfo=UTC) - _EPOCH) // timedelta(
         milliseconds=1
     )
@@ -39,13 +39,13 @@ def make_page(ids, cursor=None):
 
 
 class ModelListing:
-    """Rows of (milliseconds, id), newest or oldest first, that answers as the API does.
+    """Rows of (milliseconds, id), newest or oldest first, served as the API does.
 
-    ``made_up`` says what it makes of a cursor that it did not send: "honour" it, "ignore" it,
-    "reject" it, find nothing behind it ("empty"), or look at its id only ("by_id"). ``end`` says
-    what the last page carries: no cursor ("null"), one behind which nothing comes ("empty"), or
-    one that comes back with nothing ("echo"). A page has only those of its ``limit`` rows that
-    ``shows`` wants, as if the server applied a filter after it had read a page.
+    ``made_up`` is how it treats a cursor that it did not send: "honour" it, "ignore" it,
+    "reject" it, return an empty page ("empty"), or use its id only ("by_id"). ``end`` is the
+    cursor of the last page: none ("null"), one to an empty page ("empty"), or the same one
+    again ("echo"). A page has only those of its ``limit`` rows that ``shows`` accepts, as if
+    the server filtered each page after reading it.
     """
 
     def __init__(self, times, *, limit=10, rising=False, made_up="honour", end="null", seed=0):
@@ -59,7 +59,7 @@ class ModelListing:
         self.requests = []
 
     def move(self, id_=None):
-        """Let a conversation get a message: it becomes the newest."""
+        """Add a message to a conversation, so that it becomes the newest."""
         id_ = id_ or self._random.choice(list(self.times))
         self._rows.remove((self.times[id_], id_))
         self._now += self._random.choice([1, 1000])
@@ -67,23 +67,23 @@ class ModelListing:
         insort(self._rows, (self._now, id_))
 
     def add(self, id_):
-        """Let a conversation appear, as the newest."""
+        """Add a conversation as the newest."""
         self._now += 1000
         self.times[id_] = self._now
         insort(self._rows, (self._now, id_))
 
     def has_sent(self, cursor):
-        """Whether a cursor is one of its own."""
+        """Return whether the listing has sent a cursor."""
         return cursor in self._issued
 
     def page(self, cursor, limit=None):
-        """Return the page behind a cursor.
+        """Return the page after a cursor.
 
         Raises:
-            BadRequestError: it is refused.
+            BadRequestError: The cursor is rejected.
         """
         self.requests.append(cursor)
-        rows = self._behind(cursor)
+        rows = self._after(cursor)
         found = rows[: limit or self.limit]
         following = cursor if self.end == "echo" else None
         if found and (len(rows) > len(found) or self.end != "null"):
@@ -92,8 +92,8 @@ class ModelListing:
         shown = [id_ for _, id_ in found if self.shows(id_)]
         return make_page(shown, following)
 
-    def _behind(self, cursor):
-        """Return the rows behind a cursor: one more than there is room for on a page."""
+    def _after(self, cursor):
+        """Return the rows after a cursor, one more than fit on a page."""
         if cursor is None:
             place = None
         elif self.made_up == "by_id":
@@ -114,10 +114,10 @@ class ModelListing:
 
 
 class EndlessListing(ModelListing):
-    """A listing after whose end come ``kinds`` of pages, one after another and over and over.
+    """A listing whose end is followed by ``kinds`` of pages, repeated in turn without end.
 
-    They are empty, the first page ("repeat") or one page of the listing after another ("cycle").
-    Each has a cursor of its own; ``moments`` says what of their timestamps.
+    They are empty, the first page ("repeat") or one page of the listing after another
+    ("cycle"). Each has a different cursor, whose timestamps ``moments`` chooses.
     """
 
     def __init__(self, times, *, kinds, moments, **options):
@@ -149,7 +149,7 @@ class EndlessListing(ModelListing):
 
 
 def spread(n, shape, random):
-    """Return times of ten days that are even, in bursts, mostly late, or at few moments."""
+    """Return times in ten days that are even, in bursts, mostly late, or at few moments."""
     match shape:
         case "even":
             return [random.randrange(10 * DAY) for _ in range(n)]
@@ -179,16 +179,17 @@ def replay(
     most=inf,
     pages=None,
 ):
-    """Drive a walk to its end, answer by answer; ``between`` is called after each.
+    """Run a walk to its end, reply by reply, and call ``between`` after each.
 
     Args:
-        finish: What makes a page of the walk one that is yielded; the default is a tracked one.
-        random: Lets an answer take from 0.2 to 3 seconds. The default is a second.
-        most: Stop after this many answers, and discard those in flight.
-        pages: A list for the pages, which is filled also if the walk raises in the end.
+        finish: Turns a page of the walk into the yielded one. The default is a tracked
+            page.
+        random: Makes a reply take from 0.2 to 3 seconds. The default is a second.
+        most: Stop after this many replies, and discard those in flight.
+        pages: A list for the pages, which is also filled if the walk raises in the end.
 
     Returns:
-        The pages in the order in which they arrived, and the seconds.
+        The pages in the order of arrival, and the seconds.
     """
     finish, pages = finish or walk.tracked, [] if pages is None else pages
     in_flight, ticket, now = [], count(), 0.0

@@ -1,4 +1,4 @@
-"""Records that are not as documented, or hard to write down, in one list for all sinks."""
+"""Records that are not as documented or hard to write, in one list for all sinks."""
 
 import msgspec
 
@@ -13,7 +13,7 @@ def record(**values):
 
 
 def set_ids(records):
-    """Return named records, each with its name as its id if that is ``"x"``."""
+    """Return the named records. An id of ``"x"`` is replaced by the record's name."""
     return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
 
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry in memory: what a hook reports, as trees of spans and as numbers."""
+"""OpenTelemetry in memory: the reports of a hook as trees of spans and as numbers."""
 
 from contextlib import asynccontextmanager
 
@@ -19,9 +19,9 @@ class Recorded:
 
     Attributes:
         hook: The hook.
-        tracer_provider: Where it sends spans.
-        meter_provider: Where it sends metrics.
-        events: The events that :meth:`keep`, another hook, has received.
+        tracer_provider: The provider of its spans.
+        meter_provider: The provider of its metrics.
+        events: The events that another hook, :meth:`keep`, has received.
     """
 
     def __init__(self):
@@ -40,7 +40,7 @@ class Recorded:
         self.meter_provider.shutdown()
 
     def keep(self, event):
-        """Keep an event."""
+        """Store an event."""
         self.events.append(event)
 
     @property
@@ -51,7 +51,7 @@ class Recorded:
 
     @property
     def spans(self):
-        """All spans that have ended, in the order in which they began."""
+        """All ended spans, in the order of their start."""
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time)
 
     def named(self, name):
@@ -59,7 +59,7 @@ class Recorded:
         return [span for span in self.spans if span.name == name]
 
     def path(self, span):
-        """Return the names of a span and of all above it, from the root."""
+        """Return the names of a span and of its ancestors, from the root."""
         by_id = {one.context.span_id: one for one in self.spans}
         names = [span.name]
         while span.parent is not None:
@@ -85,9 +85,10 @@ class Recorded:
         ]
 
     def total(self, name, **wanted):
-        """Return the sum of the points of a metric that have some attributes.
+        """Return the sum of the points of a metric with the given attributes.
 
-        The last part of an attribute's name is enough: ``reason`` for ``cekat.wait.reason``.
+        The last part of an attribute's name is enough: ``reason`` for
+        ``cekat.wait.reason``.
         """
         return sum(
             value

@@ -1,4 +1,4 @@
-"""A receiver of OTLP over HTTP, as a collector has it: it decodes what an exporter sends."""
+"""A receiver of OTLP over HTTP, which decodes the requests of an exporter like a collector."""
 
 import gzip
 import threading
@@ -15,9 +15,9 @@ class Receiver(ThreadingHTTPServer):
     """Receives spans and metrics on loopback.
 
     Attributes:
-        traces: The requests at ``/v1/traces``, decoded.
-        metrics: The requests at ``/v1/metrics``, decoded.
-        bodies: All bodies, unpacked.
+        traces: The decoded requests at ``/v1/traces``.
+        metrics: The decoded requests at ``/v1/metrics``.
+        bodies: All bodies, decompressed.
     """
 
     daemon_threads = True
@@ -32,7 +32,7 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def spans(self):
-        """All spans, in the order in which they began."""
+        """All spans, in the order of their start."""
         found = [
             span
             for request in self.traces

@@ -1,4 +1,4 @@
-"""A client and its parts, put together by hand, with options made for tests."""
+"""A client and its parts, built by hand with options for tests."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ PATIENT = Timeout(request=None)
 
 
 def make_client(server: Any, **options: Any) -> CekatClient:
-    """Return a client of a server, without a pace and with next to no backoff."""
+    """Return a client of a server, without a rate limit and with almost no backoff."""
     quick: dict[str, Any] = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
     key = getattr(server, "api_key", "a-made-up-key")
     return CekatClient(key, base_url=server.base_url, **quick | options)
@@ -39,7 +39,7 @@ def make_config(
     max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
     trust_env: bool = False,
 ) -> ClientConfig:
-    """Return the options of a client, without a look at the environment."""
+    """Return the options of a client, without reading the environment."""
     return build_client_config(
         api_key=api_key,
         base_url=base_url,
@@ -61,7 +61,7 @@ def make_pipeline(
     hooks: Hooks | None = None,
     **options: Any,
 ) -> tuple[Pipeline, ScriptedTransport]:
-    """Return a pipeline over a transport that plays ``steps``, and that transport."""
+    """Return a pipeline whose transport plays ``steps``, and that transport."""
     transport = ScriptedTransport(steps, latency)
     config, limiter = make_config(**options), limiter or Limiter(None)
     if hooks:
@@ -70,7 +70,7 @@ def make_pipeline(
 
 
 def in_one_step(decode: Callable[[Reply], T]) -> Callable[[Reply], Steps[T]]:
-    """Return a function that decodes a reply as a pipeline wants it: in steps, here in one."""
+    """Return a decoder as a pipeline needs it, which works in a single step."""
 
     def steps(answer: Reply) -> Steps[T]:
         yield from ()
@@ -80,23 +80,23 @@ def in_one_step(decode: Callable[[Reply], T]) -> Callable[[Reply], Steps[T]]:
 
 
 def page_body(ids: Sequence[str], cursor: str | None = None, **changes: Any) -> bytes:
-    """Return the JSON of a page; ``cursor`` is its ``cursor_id``."""
+    """Return the JSON of a page. ``cursor`` is its ``cursor_id``."""
     pair = {"cursor_id": cursor, "cursor_ts": cursor and "2026-04-10T09:51:19.885"}
     body = {"success": True, "data": [{"id": i} for i in ids], "metadata": {"next_cursor": pair}}
     return json.dumps(body | changes).encode()
 
 
 def page_reply(ids: Sequence[str], cursor: str | None = None) -> Reply:
-    """Return the reply that a page comes in."""
+    """Return the reply with that page."""
     return reply(body=page_body(ids, cursor))
 
 
 async def collect(items: Any) -> list[Any]:
-    """Return all that an async iterator yields."""
+    """Return everything that an async iterator yields."""
     return [item async for item in items]
 
 
 async def collect_ids(items: Any, found: list[str]) -> None:
-    """Put the ids of what an async iterator yields into a list, also if it raises in the end."""
+    """Add the ids that an async iterator yields to a list, even if it raises in the end."""
     async for item in items:
         found.append(item.id)  # noqa: PERF401 - a comprehension keeps nothing when it raises

@@ -1,4 +1,4 @@
-"""What is left on a disk when the power fails, at any moment of what a program does with files."""
+"""The content of a disk after a power failure at any moment of a program."""
 
 import os
 
@@ -6,26 +6,26 @@ _CALLS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
 
 
 class Disk:
-    """A folder that is watched, to tell what of it has reached the disk.
+    """A watched folder, which knows what of it has reached the disk.
 
-    The content of a file is what it was at its last ``fsync``: without one it is empty. The names
-    in a folder are those at its last ``fsync``, and of what was renamed, made and removed since
-    then all, nothing, or any one thing more or less: a file system may bring it to the disk in
-    whatever order it likes.
+    A file has the content of its last ``fsync``, and is empty without one. A folder has the
+    names of its last ``fsync``. The names that were renamed, created or
+    removed since then are there all, none, one, or all but one: a file system may write them in
+    any order.
 
-    Use it in a ``with``. All that is in the folder then is on the disk.
+    Use it in a ``with``. The content of the folder at that time is on the disk.
 
     Attributes:
-        states: What could be left at each moment: the content of each file by its name, ``None``
-            for a folder.
-        last: What could be left in the end.
+        states: The possible states at each moment: the content of each file by its name,
+            ``None`` for a folder.
+        last: The possible states at the end.
     """
 
     def __init__(self, folder):
         self._folder = folder
         self._contents = {}
         self._names = {}  # of each folder, as they are on the disk
-        self._changes = []  # since then: folder, name and inode of each, or None in its place
+        self._changes = []  # since then: folder, name and inode, or None if it was removed
         self._seen = {}
         self._folders = set()
         self._kept = {}
@@ -58,7 +58,7 @@ class Disk:
         return call
 
     def _look(self):
-        """Note what would be left now."""
+        """Record the states that are possible now."""
         now = self._names_now()
         if change := _difference(self._seen, now):
             self._changes.append(change)
@@ -69,7 +69,7 @@ class Disk:
         self.states += [state for state in self.last if state not in self.states]
 
     def _left(self, changes):
-        """Return what would be left, if these changes had reached the disk."""
+        """Return the state of the disk if these changes have reached it."""
         names = {folder: dict(inodes) for folder, inodes in self._names.items()}
         for folder, name, inode in (one for change in changes for one in change):
             names.setdefault(folder, {})[name] = inode
@@ -111,13 +111,13 @@ class Disk:
         if path.is_dir():
             self._folders.add(inode)
         if inode not in self._kept:
-            # Open, so that no other file gets its number.
+            # Keep it open, so that no other file gets its inode number.
             self._kept[inode] = os.open(path, os.O_RDONLY)
         return inode
 
 
 def _difference(before, now):
-    """Return which names in which folders are those of something else than before."""
+    """Return the names, by folder, that changed."""
     return [
         (folder, name, now.get(folder, {}).get(name))
         for folder in before.keys() | now.keys()
@@ -127,7 +127,7 @@ def _difference(before, now):
 
 
 def laid_out(state, folder):
-    """Make a folder that holds what would be left, and return it."""
+    """Create a folder with a state of the disk, and return it."""
     folder.mkdir()
     for name, content in state.items():
         path = folder / name

@@ -1,6 +1,6 @@
 """Runs the named cases of the limiter, and counts the results.
 
-All of it on a virtual clock, with the package's own path of a request.
+Everything is on a virtual clock, with the package's own pipeline.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _REQUEST = Request("/api/conversations", "limit=100")
 _DECODE = in_one_step(lambda reply: reply)
-# Not at the beginning of all time.
+# not at time zero
 _WARM_UP = 180.0
 _MINUTE = 60.0
 _START = 10.0
@@ -132,7 +132,7 @@ async def _send_requests(pipeline: Pipeline) -> None:
         try:
             await pipeline.fetch(_REQUEST, _DECODE)
         except APIStatusError:
-            continue  # a script would give up here
+            continue  # a script would stop here
 
 
 async def _block_loop(stall: Stall) -> None:

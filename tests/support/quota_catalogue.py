@@ -126,7 +126,7 @@ def _stalls() -> Iterator[tuple[str, Case]]:
 
 
 def _catching_up() -> Iterator[tuple[str, Case]]:
-    """After each stall, a part of the limit is made up at once: is it refused, or taken away?"""
+    """After each stall, a part of the limit is sent as a burst. Is it refused, or unused?"""
     for burst, stall in product((0.01, 0.1, 0.25, 0.5), (Stall(5, 10), Stall(15, 60))):
         told = f"burst {burst:g}/{stall.seconds:g} in {stall.every:g}"
         hidden = ServerSpec(

@@ -1,7 +1,7 @@
-"""A server that counts requests, strangers who use it too, and clients that want pages of it.
+"""A server that counts requests, strangers who use it too, and clients that read pages of it.
 
-All of it on a virtual clock. The counting and the headers are the sandbox's; the clients are the
-package's own path of a request (retry, limiter, verdict), with its limiter or a rival's in it.
+Everything is on a virtual clock. The counting and the headers are the sandbox's. The clients are
+the package's own pipeline (retry, limiter, verdict), with its limiter or a rival's in it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Cell(NamedTuple):
         return _FASTEST_WAY + _SLOWEST_WAY if isinstance(self.trip, str) else self.trip
 
     def quota(self) -> Quota:
-        """Return what the server grants."""
+        """Return the server's quota."""
         headers = {"X-RateLimit": "x-ratelimit", "RateLimit": "ratelimit-combined"}
         said: dict[str, Any] = {"headers": headers.get(self.headers)}
         match self.window:
@@ -83,7 +83,7 @@ class Cell(NamedTuple):
 
 
 class Server:
-    """Counts what comes, and answers after a while; an exchanger for the path of a request."""
+    """Counts requests and answers after a while. It is the exchanger of a pipeline."""
 
     def __init__(self, cell: Cell, seed: int) -> None:
         self.granted = self.refused = self.taken = self.wanted = 0
@@ -93,17 +93,17 @@ class Server:
         self._draw = random.Random(f"{cell} {seed}")
 
     def require_usable(self) -> None:
-        """Take requests at any time."""
+        """Accept requests at any time."""
 
     async def exchange(self, request: Request) -> Reply:
-        """Let a request arrive, be counted, and its reply come back."""
+        """Receive and count a request, and return its reply."""
         await asyncio.sleep(self._way())
         reply = self._answer()
         await asyncio.sleep(self._way())
         return reply
 
     async def strangers(self) -> None:
-        """Use up quota as others behind the same address do."""
+        """Use up quota as other programs on the same address do."""
         limit = self._cell.limit
         while True:
             if self._cell.strangers == "bursts":
@@ -160,25 +160,25 @@ class Rival:
         return Permit(_now())
 
     async def wait_unless_paused(self, wait: Callable[[], Any], *limits: float) -> None:
-        """Wait through everything."""
+        """Wait through every pause."""
         await wait()
 
     def get_pause_time(self) -> float:
-        """Return that there was no pause."""
+        """Return 0: there was no pause."""
         return 0.0
 
     def observe(self, permit: Permit, reply: Reply) -> None:
-        """Do nothing."""
+        """No-op."""
 
     def observe_failure(self, *, sent: bool) -> None:
-        """Do nothing."""
+        """No-op."""
 
     def set_resumption(self, error: Exception, *limits: float) -> None:
-        """Do nothing."""
+        """No-op."""
 
 
 def _ours(cell: Cell) -> Limiter:
-    # Where the server says what it grants, no setting; else what the rivals are told as well.
+    # If the server reports its quota, no setting. Otherwise the same numbers as the rivals.
     honest = cell.headers in {"X-RateLimit", "RateLimit"}
     return Limiter(RateLimit() if honest else RateLimit(cell.limit))
 
@@ -197,14 +197,14 @@ CONTENDERS: dict[str, Callable[[Cell], Any]] = {
 
 
 class Outcome(NamedTuple):
-    """What came of a cell.
+    """The result of a cell.
 
     Attributes:
-        used: The share of what could be had that was had: by the client, and where there are
-            strangers, by both together.
-        refused: Replies of 429 to the client, or to both if there is another one.
-        periods: In how many periods.
-        at_20: Seconds until 20 pages were there; -1: not in the time that was given.
+        used: The used share of the available quota: by the client, or with strangers by
+            both.
+        refused: Replies of 429 to the client, or to both clients if there are two.
+        periods: The number of periods.
+        at_20: Seconds until 20 pages had arrived, or -1 if that took too long.
         at_50: The same for 50.
         at_300: The same for 300.
     """
@@ -229,7 +229,7 @@ def run(cell: Cell, contender: str, periods: int, seed: int = 1) -> Outcome:
 
 
 async def _run(cell: Cell, contender: Callable[[Cell], Any], periods: int, seed: int) -> Outcome:
-    # Not at the beginning of a window, nor of all time.
+    # neither at the start of a window nor at time zero
     await asyncio.sleep(3 * PER)
     server = Server(cell, seed)
     done: list[float] = []
@@ -256,7 +256,7 @@ _DECODE = in_one_step(lambda reply: reply)
 def _client(
     cell: Cell, limiter: Any, server: Server, done: list[float]
 ) -> list[asyncio.Task[None]]:
-    """Start a client's workers, which write down when each page came."""
+    """Start a client's workers, which record when each page arrived."""
     retry = RetryPolicy(budget=None)
     config = make_config(retry=retry, timeout=PATIENT, concurrency=cell.workers)
     pipeline = Pipeline(config, limiter, server)
@@ -268,7 +268,7 @@ async def _work(pipeline: Pipeline, done: list[float]) -> None:
         try:
             await pipeline.fetch(_REQUEST, _DECODE)
         except APIStatusError:
-            continue  # a script would give up here
+            continue  # a script would stop here
         done.append(_now())
 
 

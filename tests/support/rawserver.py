@@ -1,4 +1,4 @@
-"""An HTTP server of a few lines that sends any bytes, for what no proper server shows."""
+"""A small HTTP server that sends any bytes, for replies that no proper server sends."""
 
 import asyncio
 import gzip
@@ -18,22 +18,23 @@ class Cut(Exception):  # noqa: N818 - it is no error, but an answer
 
 
 def http(body: bytes = b'{"data":[]}', status: int = 200, **headers: str) -> bytes:
-    """Return a whole answer; a header's underscores stand for dashes, and ``""`` leaves it away."""
+    """Return a complete reply. Underscores of a header become dashes, and ``""`` omits it."""
     named = {"Content_Length": str(len(body)), "Content_Type": "application/json"} | headers
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in named.items() if value]
     return "\r\n".join([f"HTTP/1.1 {status} Said", *lines, "", ""]).encode() + body
 
 
 def zipped(body: bytes, keep: float = 1.0) -> bytes:
-    """Return an answer whose body is compressed, and cut to the share ``keep`` of its bytes."""
+    """Return a reply whose body is compressed, and cut to the share ``keep`` of its bytes."""
     packed = gzip.compress(body)
     return http(packed[: int(len(packed) * keep)], Content_Encoding="gzip")
 
 
 class RawServer:
-    """Answers each request with the bytes that ``answer`` makes of its head.
+    """Answers each request with the bytes that ``answer`` returns for its head.
 
-    ``None`` for bytes means never. Connections stay open, unless ``answer`` raises :class:`Cut`.
+    ``None`` instead of bytes sends nothing, forever. Connections stay open, unless ``answer``
+    raises :class:`Cut`.
     """
 
     def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
@@ -42,7 +43,7 @@ class RawServer:
         self._dead: set[asyncio.Task[None]] = set()
         self._mute: set[asyncio.Task[None]] = set()
         self.heads: list[bytes] = []
-        # Cleared, answers wait for it.
+        # while it is cleared, replies wait for it
         self.gate = asyncio.Event()
         self.gate.set()
         self.connections = 0
@@ -57,15 +58,15 @@ class RawServer:
         return len(self._tasks)
 
     def fail_over(self, *, silently: bool = False) -> None:
-        """Let each connection that is open now answer its next request with a reset, or nothing.
+        """Answer the next request on each open connection with a reset, or with nothing.
 
-        So does the machine that takes over an address: it does not know the connections of the
-        one before it, and the client does not notice until it sends something.
+        A machine that takes over an address does the same: it does not know the old
+        machine's connections, and the client does not notice until it sends something.
         """
         (self._mute if silently else self._dead).update(self._tasks)
 
     async def say(self, data: bytes) -> None:
-        """Send something on all connections that nobody has asked for, and see it arrive."""
+        """Send unrequested bytes on all connections, and wait until they have arrived."""
         for writer in self._tasks.values():
             writer.write(data)
             await writer.drain()
@@ -90,7 +91,8 @@ class RawServer:
         self._tasks[task] = writer
         self.connections += 1
         try:
-            # Cancelled at the end of the server, and left by its clients at any time.
+            # It is cancelled when the server ends, and its clients may leave at any
+            # time.
             with suppress(asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
                 while await self._answer_next(reader, writer):
                     pass

@@ -1,4 +1,4 @@
-"""A transport that plays a script, for what a socket cannot show."""
+"""A transport that plays a script, for replies that a socket cannot produce."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from cekat_async._api.requests import Request
 
 
 def reply(status: int = 200, body: bytes = b'{"data":[]}', **headers: str) -> Reply:
-    """Make a reply; a header's underscores stand for dashes."""
+    """Make a reply. Underscores of a header become dashes."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply(status, CIMultiDict(named), body)
 
@@ -19,7 +19,7 @@ def reply(status: int = 200, body: bytes = b'{"data":[]}', **headers: str) -> Re
 class ScriptedTransport:
     """Answers each exchange with the next step: a reply, an error to raise, or a function.
 
-    It writes down when each request arrived, on the loop's clock.
+    It records when each request arrived, on the loop's clock.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class ScriptedTransport:
         self.most_under_way = 0
 
     def with_timeout(self, _timeout: object) -> Self:
-        """Play the same script, whatever the time limits are."""
+        """Return the same transport for any time limits."""
         return self
 
     def require_usable(self) -> None:
-        """Take requests at any time, from any loop."""
+        """Accept requests at any time, from any loop."""
 
     async def exchange(self, request: Request) -> Reply:
         self.requests.append(request)

@@ -1,4 +1,4 @@
-"""A store that several limiters share, their ways to it, and what they send."""
+"""A store that several limiters share, their connections to it, and the requests they send."""
 
 import asyncio
 import itertools
@@ -17,9 +17,9 @@ NEVER = math.inf
 
 
 class Store:
-    """A sliding log, exact to the last bit, that is away from time to time.
+    """A sliding log with exact times, which is unavailable from time to time.
 
-    It also keeps the rate that was learned last, and the end of a pause.
+    It also stores the last learned rate and the end of a pause.
     """
 
     def __init__(self, outages=()):
@@ -59,7 +59,7 @@ class Store:
 
 
 class Budget:
-    """The way of one limiter to a store, which may be cut as well; its answers may be slow."""
+    """A limiter's connection to a store, which can be cut and can be slow."""
 
     def __init__(self, store, *, cuts=(), answers=(0.0,), silences=(0.0,)):
         self._store = store
@@ -80,13 +80,13 @@ class Budget:
 
     async def _require_store(self):
         if self._store.is_away() or self._cuts.is_away():
-            # Some are refused at once, some hear nothing.
+            # Some calls fail immediately, and some after a timeout.
             await asyncio.sleep(next(self._silences))
             raise ConnectionError("nobody there")
 
 
 async def call(limiter, answer=None):
-    """Send one request, and return when it went out."""
+    """Send one request, and return the time at which it was sent."""
     permit = await limiter.acquire(NEVER)
     sent = now()
     limiter.observe(permit, answer or reply())
@@ -94,7 +94,7 @@ async def call(limiter, answer=None):
 
 
 async def busy(limiter, until, begin=0.0):
-    """Return when requests went out, from ``begin`` on, of one that always wants to send."""
+    """Return when requests were sent from ``begin`` on, by a caller without any other limit."""
     await asyncio.sleep(begin - now())
     times = []
     while now() < until:

@@ -1,4 +1,4 @@
-"""What sinks are tested with: records without a network, and a manifest to go with them."""
+"""Helpers for tests of sinks: records without a network, and a manifest for them."""
 
 from datetime import UTC, datetime
 
@@ -9,9 +9,10 @@ MOMENT = datetime(2026, 4, 10, 5, 47, 16, 771000, tzinfo=UTC)
 
 
 class Given:
-    """Records as an export hands them to its sink: in batches, as often as one likes.
+    """Records as an export passes them to its sink: in batches, any number of times.
 
-    ``fail_after`` batches the iteration raises ``error``, as it does when an export is stopped.
+    After ``fail_after`` batches the iteration raises ``error``, as in an export that is
+    stopped.
     """
 
     def __init__(self, records, *, batch=100, fail_after=None, error=None):
@@ -34,7 +35,7 @@ def some_records(count=250, **options):
 
 
 def a_manifest(target="a target", **values):
-    """Return a manifest, as an export makes one for its sink."""
+    """Return a manifest as an export creates it for its sink."""
     return Manifest(
         version="0", account="an account", target=target, filters=Filters(), began=MOMENT,
         ended=MOMENT, **values,
@@ -42,7 +43,7 @@ def a_manifest(target="a target", **values):
 
 
 def read_stored(sink):
-    """Return the records that a sink's target holds."""
+    """Return the records in a sink's target."""
     return [record for batch in sink.stored() for record in batch]
 
 
@@ -52,7 +53,7 @@ def list_names(folder):
 
 
 def publish(sink, records, **values):
-    """Open a sink, give it records, and close it; return the manifest that it stored."""
+    """Open a sink, give it records, and close it. Return the stored manifest."""
     try:
         sink.open()
         return sink.publish(

@@ -1,4 +1,4 @@
-"""A command line on a terminal, as POSIX has it."""
+"""A command line on a POSIX terminal."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -16,13 +16,13 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """The command line on a terminal of its own, 80 columns wide by default."""
+    """The command line, or another command, on a terminal of its own of 80 columns by default."""
 
-    def __init__(self, *arguments, env=None, width=80):
+    def __init__(self, *arguments, env=None, width=80, command=None):
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cekat_async", *arguments],
+            command or [sys.executable, "-m", "cekat_async", *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -1,4 +1,4 @@
-"""TLS servers with certificates of their own, and what clients need to trust them."""
+"""TLS servers with their own certificates, and trust settings for clients."""
 
 import socket
 import ssl
@@ -15,29 +15,29 @@ AUTHORITY = trustme.CA()
 
 
 def server_context(host: str = "127.0.0.1", **certificate) -> ssl.SSLContext:
-    """Return what a server shows a certificate for ``host`` with."""
+    """Return a server's SSL context with a certificate for ``host``."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     AUTHORITY.issue_cert(host, **certificate).configure_cert(context)
     return context
 
 
 def client_context() -> ssl.SSLContext:
-    """Return what a client trusts those certificates with."""
+    """Return a client's SSL context that trusts those certificates."""
     context = ssl.create_default_context()
     AUTHORITY.configure_trust(context)
     return context
 
 
 def trusting_session(trust: ssl.SSLContext | aiohttp.Fingerprint) -> aiohttp.ClientSession:
-    """Return a caller's session that goes by ``trust``."""
+    """Return a caller's session that uses ``trust``."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
 
 
 class TLSServer:
     """Answers with an empty page, one connection after another.
 
-    On blocking sockets, as those tell the client with an alert why they refuse it; asyncio closes
-    the connection without a word.
+    It uses blocking sockets, which send the client a TLS alert with the reason of a refusal.
+    asyncio closes the connection without one.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -69,11 +69,12 @@ class TLSServer:
             try:
                 wrapped.do_handshake()
             except ssl.SSLError:
-                # With something unread, closing would send a reset, which overtakes the alert.
+                # With unread bytes, closing would send a reset, which overtakes the
+                # alert.
                 while socket.socket.recv(wrapped, 65536):
                     pass
                 return
-            if wrapped.recv(65536):  # the head of a request; nothing if the client has gone
+            if wrapped.recv(65536):  # the head of a request, or nothing if the client has left
                 wrapped.sendall(http(Connection="close"))
 
 

@@ -73,8 +73,8 @@ class TargetLock:
             if not _try_lock(file.fileno()):
                 file.close()
                 raise TargetBusyError(
-                    f"another export is writing {self._target}: run this one again when that one "
-                    "has ended"
+                    f"another export is writing {self._target}. Run this export again when that "
+                    "one has finished"
                 )
             if _is_open_at(self._path, file.fileno()):
                 self._file = file

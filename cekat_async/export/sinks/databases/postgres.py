@@ -268,7 +268,7 @@ class PostgresSink(DatabaseSink):
             opened.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}s'")
         except self._psycopg.errors.LockNotAvailable:
             raise TargetBusyError(
-                f"another export is writing {self.target}: run this one again when that one has "
+                f"another export is writing {self.target}. Run this export again when that one has "
                 "ended"
             ) from None
 

@@ -144,7 +144,7 @@ class ReplacedSink(ABC):
         raise TargetError(
             f"nothing can be added to {self.target}: it is not what the last export left (its "
             "checksum is another one than in its manifest)"
-        ).advise("export all of it anew with {option}", incremental=False)
+        ).advise("export everything again with {option}", incremental=False)
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Write the new target, and let it replace the old one."""
