@@ -97,7 +97,7 @@ class Recorded:
         )
 
 
-def events_of(span):
+def get_events(span):
     """Return the events of a span, as pairs of a name and attributes."""
     return [(event.name, dict(event.attributes)) for event in span.events]
 

@@ -18,11 +18,12 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Terminal:
     """The command line, or another command, on a terminal of its own of 80 columns by default."""
 
-    def __init__(self, *arguments, env=None, width=80, command=None):
+    def __init__(self, *arguments, env=None, width=80, command=None, cwd=None):
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.process = subprocess.Popen(
             command or [sys.executable, "-m", "cekat_async", *arguments],
+            cwd=cwd,
             stdin=slave,
             stdout=slave,
             stderr=slave,
