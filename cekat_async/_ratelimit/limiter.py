@@ -140,7 +140,9 @@ class Limiter:
 
         Raises:
             RateLimitError: A pause lasts longer than the caller can wait or than
-                ``RateLimit.longest_hold``, or the quota is used up until after the deadline.
+                ``RateLimit.longest_hold``. The same holds for a used-up ``RateLimit.per_day``, and
+                for a server that reports that other clients have used up the quota. In any other
+                case the wait continues, and the caller ends it at its deadline.
             ConfigurationError: The limiter is in use in another event loop.
         """
         self._event_loop.check()
