@@ -97,7 +97,7 @@ async def stream_conversations(
         async with asyncio.timeout(DEADLINE):
             first = await anext(pages)
     except TimeoutError as error:
-        raise HTTPException(504, f"no reply within {DEADLINE} s") from error
+        raise DeadlineExceededError(f"no reply within {DEADLINE} s") from error
 
     async def lines() -> AsyncIterator[bytes]:
         async with aclosing(pages):
