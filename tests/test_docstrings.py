@@ -98,7 +98,7 @@ def find_classes() -> dict[str, type]:
     # A user gets objects of these from the public names.
     found += [Conversations, Inboxes, Traffic, pages.Page, pages.ExtraFields]
     classes = [one for one in found if isinstance(one, type) and is_ours(one)]
-    # What the public classes inherit from other classes of the package is public too.
+    # Members that public classes inherit from other classes of the package are public too.
     owners = [owner for one in classes for owner in one.__mro__ if is_ours(owner)]
     return {one.__name__: one for one in (*classes, *owners)}
 
@@ -256,7 +256,7 @@ WITH_EXAMPLES = [one for one in (*CLASSES, *FUNCTIONS, *METHODS, *PROPERTIES) if
 
 @pytest.fixture
 async def names(tmp_path, monkeypatch):
-    """What an example may use: an open client, its sandbox, the public names, and a folder."""
+    """The names in an example: an open client, its sandbox, the public names, and a folder."""
     monkeypatch.chdir(tmp_path)
     async with Sandbox(conversations=250, quota=None) as running:
         monkeypatch.setenv("CEKAT_API_KEY", running.api_key)

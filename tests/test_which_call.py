@@ -1,4 +1,4 @@
-"""The table of calls for newcomers: each of its calls runs as it stands."""
+"""The table of calls for newcomers: each of its calls runs unchanged."""
 
 import ast
 import inspect

@@ -29,7 +29,7 @@ MODULES = [
     )
 ]
 FIXTURES = ("cekat_sandbox", "cekat_client", "cekat_faults", "cekat_sandbox_options")
-# What has a name and no page of its own: the version, and the module with all errors.
+# Names without a page of their own: the version, and the module with all errors.
 NO_OBJECTS = {"cekat_async.__version__", "cekat_async.errors"}
 
 

@@ -19,7 +19,7 @@ __all__ = ["describe_program", "list_extras"]
 _PACKAGE = "cekat-async"
 _CORE = ("aiohttp", "msgspec")
 # These extras are not listed: they are for developers, or always installed.
-_OTHERS = {"cli", "targets", "test", "bench", "dev"}
+_OTHERS = {"cli", "targets", "test"}
 _PURPOSES: Mapping[str, str] = {
     "uvloop": "a faster event loop",
     "zstd": ".jsonl.zst",
