@@ -159,7 +159,7 @@ class Transport:
         }
 
     async def _send_and_read(self, session: aiohttp.ClientSession, request: Request) -> Reply:
-        # A request's middlewares replace those of the session, so both are listed.
+        # Middlewares of a request replace the session's middlewares, so the list has both.
         middlewares = (self._send_with_key, *self.session.middlewares)
         response = await session.get(
             self._build_url(request), middlewares=middlewares, **self._options

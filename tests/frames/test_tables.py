@@ -219,10 +219,10 @@ async def test_columns_are_chosen(client, build):
 
 
 WRONG = [
-    ({"columns": ["id", "x"]}, "columns must name different columns out of id, inbox_id, .*'x'"),
-    ({"columns": ["id", "id"]}, "columns must name different columns"),
-    ({"columns": []}, "columns must name different columns"),
-    ({"columns": "x"}, "columns must name different columns"),
+    ({"columns": ["id", "x"]}, "columns must be different names out of id, inbox_id, .*'x'"),
+    ({"columns": ["id", "id"]}, "columns must be different names"),
+    ({"columns": []}, "columns must be different names"),
+    ({"columns": "x"}, "columns must be different names"),
     ({"free_form": "text"}, "free_form must be 'json' or 'struct', not 'text'"),
 ]
 
