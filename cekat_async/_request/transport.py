@@ -215,7 +215,7 @@ class Transport:
 
 
 async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
-    """Return a body. Of a body longer than ``limit``, return a little more than ``limit`` bytes.
+    """Return a body. If it is longer than ``limit``, return a little more than ``limit`` bytes.
 
     aiohttp unpacks a compressed body as it is read. So the event loop runs after each piece, or the
     whole body would block it.
