@@ -240,7 +240,7 @@ async def test_wrong_arguments(sandbox, client, build, options, message):
 @pytest.mark.parametrize("listing", [[], None, "listing"])
 async def test_only_listings_are_tables(build, listing):
     """Another object is refused, and the error has the method that returns a listing."""
-    with pytest.raises(ConfigurationError, match="must be a Listing, as client"):
+    with pytest.raises(ConfigurationError, match="must be a Listing, such as client"):
         await build(listing)
 
 
