@@ -172,7 +172,7 @@ class Limiter:
         return await self._waits.run(wait, deadline, pauses)
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
-        """Settle a request that got a reply. If the server refused it, return the reason.
+        """Settle a request that got a reply, and return the reason if the server refused it.
 
         Args:
             permit: The result of :meth:`acquire`.
