@@ -46,8 +46,8 @@ class _Everything:
 def decode_json(reply: Reply) -> Steps[Any]:
     """Return the JSON of a reply as Python values.
 
-    Text that Python cannot encode is replaced, as it is in records. ``NaN`` and infinity become
-    floats: they are not JSON, but some servers send them.
+    Like in records, text that Python cannot encode is replaced. ``NaN`` and infinity become floats,
+    because some servers send them although they are not JSON.
 
     Raises:
         MalformedBodyError: The body is not JSON, or is cut short.
@@ -127,5 +127,5 @@ def _decode_at_once(raw: bytes) -> Steps[Any]:
         return ANY_VALUE.decode(text)
     except UNDECODABLE:
         yield
-    # msgspec also rejects NaN and integers with thousands of digits; those can still be decoded.
+    # msgspec also rejects NaN and integers with thousands of digits. They are decoded here.
     return decode_leniently(text.decode())

@@ -142,7 +142,8 @@ def _build_pool(url: object) -> ConnectionPool:
         try:
             pool = ConnectionPool.from_url(
                 url,
-                # No limit, although one is in use: cancelling may lose a connection.
+                # Only one connection is in use. But there is no limit, because a cancellation may
+                # lose a connection, which would still count.
                 max_connections=2**31,
                 # One immediate retry, because servers close idle connections. If a request is
                 # counted twice, the client only sends fewer requests.

@@ -155,8 +155,8 @@ async def to_pandas(
 
     It has the types that ``pandas.read_parquet`` gives to the same export. Times are
     ``datetime64[us, timezone]``, and texts have the text type of your version of pandas. ``labels``
-    and structs keep Arrow's types, which need no Python objects. Such a list reads as a list of
-    dictionaries, and the accessors ``.list`` and ``.struct`` and ``explode`` work.
+    and structs keep Arrow's types, which need no Python objects. A cell of ``labels`` is a list of
+    dictionaries when you read it. The accessors ``.list`` and ``.struct``, and ``explode``, work.
 
     Args:
         listing: The listing, such as ``client.conversations.list()``.

@@ -56,7 +56,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 def _build_resolution(record: Fields, computed: Fields) -> Fields:
-    """Return the fields of a resolution, by the conversation's own agent or by any agent."""
+    """Return the fields of a resolution: by the conversation's own agent, or else by any agent."""
     by = record if record.get("handled_by_id") else computed
     agent = {
         f"{role}_by_{field}": by.get(f"handled_by_{field}")
