@@ -1,7 +1,8 @@
-"""Many accounts in one process: clients with a key each, which walk at one request a second each.
+"""Many accounts in one process: each client has its own key, and sends one request per second.
 
-Each case is a process of its own. It keeps to one event loop, whose lag a task measures that
-sleeps for 10 ms and notes how late it is. That task itself takes time, so CPU is measured before.
+Each case runs in its own process, in one event loop. A task measures the lag of the loop: it sleeps
+for 10 ms and notes how late it wakes up. That task takes CPU time too, so the CPU is measured
+first.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
 OURS = "cekat_async"
 HEADERS = "cekat_async, a server that reports its quota"
 OWN, SHARED = "hand-written loops", "hand-written loops, one session"
-# No walk reaches the end of that many pages.
+# More pages than any walk reaches.
 _PAGES = 10_000
-# Pages that each client walks before it is measured.
+# Each client walks this many pages before the measurement begins.
 _WARM_UP = 3
 _SLEEP = 0.01
 _METRICS = [
@@ -53,15 +54,15 @@ _METRICS = [
     Metric(key="least", heading="slowest client, x its pace", digits=2),
 ]
 _NOTE = (
-    "The clients start one after another within a second, so that their requests are spread. "
-    "A hand-written loop is aiohttp, msgspec and an `AsyncLimiter(1, 1)`, with a session of its "
-    "own or one for all. CPU is that of the whole process. Memory is the growth of the "
-    "process after a first client has walked and was closed."
+    "The clients start one after another within a second, to spread their requests. A "
+    "hand-written loop is aiohttp, msgspec and an `AsyncLimiter(1, 1)`. It has its own session, "
+    "or shares one with all others. CPU is the CPU time of the whole process. Memory is how much "
+    "the process grew after a first client had walked and was closed."
 )
 
 
 class Walker(NamedTuple):
-    """One account, the seconds from one request to the next, and where its records are counted."""
+    """One account: the seconds between its requests, and the list in which it counts records."""
 
     number: int
     base_url: str
@@ -71,15 +72,15 @@ class Walker(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Its API key."""
+        """The API key of the account."""
         return f"benchmark-{self.number}"
 
 
 async def ours(walker: Walker, *, states_quota: bool = False) -> None:
-    """Walk with a client of its own."""
-    from cekat_async import CekatClient, RateLimit  # noqa: PLC0415 - each process has what it needs
+    """Walk with our client."""
+    from cekat_async import CekatClient, RateLimit  # noqa: PLC0415 - each process imports only what it needs
 
-    # A server that reports more than that as left would have the client send a minute's at once.
+    # If the server reported a whole minute's quota as left, the client would send it at once.
     requests = 1 if states_quota else 60
     rate = RateLimit(requests, requests * walker.period)
     async with CekatClient(walker.key, base_url=walker.base_url, rate_limit=rate) as cekat:
@@ -88,7 +89,7 @@ async def ours(walker: Walker, *, states_quota: bool = False) -> None:
 
 
 async def with_own_session(walker: Walker) -> None:
-    """Walk by hand, with a session of its own."""
+    """Walk with a hand-written loop that has its own session."""
     import aiohttp  # noqa: PLC0415
 
     async with aiohttp.ClientSession() as session:
@@ -139,7 +140,7 @@ _CROWDS: dict[str, Callable[[list[Walker]], Awaitable[None]]] = {
 def measure(
     who: str, clients: int, base_url: str, per_page: int, period: float, seconds: float
 ) -> Sample:
-    """Let clients walk: ``seconds`` for their CPU, and half as many for the lag."""
+    """Let clients walk. Measure the CPU for ``seconds``, and then the lag for half as long."""
     counts = [0] * clients
     walkers = [Walker(number, base_url, per_page, period, counts) for number in range(clients)]
     return asyncio.run(_measure(who, walkers, seconds))
@@ -182,7 +183,7 @@ async def _walking(crowd: Awaitable[None]) -> AsyncIterator[None]:
 
 
 async def _warm_up(walkers: list[Walker]) -> None:
-    """Wait until each client has walked some pages since now."""
+    """Wait until each client has walked some more pages."""
     counts, before = walkers[0].counts, [*walkers[0].counts]
     wanted = _WARM_UP * walkers[0].per_page
     waiting = [walker.number for walker in walkers]
@@ -197,13 +198,13 @@ def _settled() -> int:
 
 
 def _rates(counts: list[int], before: list[int], per_page: int, seconds: float) -> list[float]:
-    """Return the requests a second of each client."""
+    """Return the requests per second of each client."""
     pairs = zip(counts, before, strict=True)
     return [(now - then) / per_page / seconds for now, then in pairs]
 
 
 async def _lags(seconds: float) -> AsyncIterator[float]:
-    """Yield by how much each sleep was too long."""
+    """Yield how many seconds too long each sleep was."""
     end = time.perf_counter() + seconds
     while (begin := time.perf_counter()) < end:
         await asyncio.sleep(_SLEEP)
@@ -217,7 +218,7 @@ def table(
     options: argparse.Namespace,
     certificate: str | None = None,
 ) -> Result:
-    """Measure crowds, each at some sizes, on one kind of pages."""
+    """Measure each group of clients at each of its sizes, on one kind of pages."""
     with serving(*listings.values(), server="raw", certificate=certificate) as urls:
         cases = {
             _name(who, clients): partial(
@@ -234,7 +235,7 @@ def table(
             for clients in sizes
         }
         samples = interleaved(cases, options.rounds)
-    title = f"a request of each client every {options.period:g} s, {what}, rounds: {options.rounds}"
+    title = f"one request per client every {options.period:g} s, {what}, rounds: {options.rounds}"
     result = Result(title=title, metrics=_METRICS, samples=samples)
     result.claims = list(_claims(result, what, crowds))
     return result
@@ -250,17 +251,17 @@ def _claims(result: Result, what: str, crowds: Mapping[str, Sequence[int]]) -> I
             few, many = _name(who, min(sizes)), _name(who, max(sizes))
             where = f"{who}, {what}"
             growth = ratios(result, many, few, "cpu")
-            about = f"CPU of a request, {max(sizes)} clients to {min(sizes)}"
+            about = f"CPU per request, {max(sizes)} clients compared with {min(sizes)}"
             yield Claim(what=f"{about}: {where}", values=growth, wanted=1.15)
             least = values(result, many, "least")
-            about = f"slowest of {max(sizes)} clients to its pace"
+            about = f"slowest of {max(sizes)} clients, compared with its pace"
             yield Claim(what=f"{about}: {where}", values=least, wanted=0.9, at_least=True)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argument_parser(__doc__, rounds=1)
-    parser.add_argument("--seconds", type=float, default=20, help="of the steady state")
+    parser.add_argument("--seconds", type=float, default=20, help="how long to measure")
     parser.add_argument("--clients", type=int, nargs="+", default=[10, 50, 100, 200])
     parser.add_argument("--period", type=float, default=1, help="seconds between two requests")
     options = parser.parse_args()
@@ -282,15 +283,15 @@ def main() -> None:
 
 
 def _listings(per_page: int, period: float) -> dict[str, Listing]:
-    """Return what each crowd walks. A quota that is reported is five times what a client sends."""
+    """Return the listing of each group. A reported quota is five times what a client sends."""
     silent = Listing("silent", _PAGES, per_page=per_page)
     reporting = Listing("reporting", _PAGES, per_page=per_page, quota=int(300 / period))
     return {OURS: silent, HEADERS: reporting, OWN: silent, SHARED: silent}
 
 
 def _make_certificate(folder: Path) -> str:
-    """Make a certificate for this host, and have processes that start from now on trust it."""
-    import trustme  # noqa: PLC0415 - it need not be there
+    """Make a certificate for this host, which processes that start from now on trust."""
+    import trustme  # noqa: PLC0415 - optional
 
     authority, path = trustme.CA(), folder / "server.pem"
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))

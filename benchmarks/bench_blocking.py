@@ -1,12 +1,12 @@
-"""The longest time for which one response keeps the event loop busy, in CPU time of its thread.
+"""How long one response blocks the event loop at most, in CPU time of the loop's thread.
 
-A deadline, a cancellation and every other task wait for that long. A hostile or broken server
-decides what a response is: 256 MiB in a few compressed bytes, an error without an end, a record
-that is nested a million levels deep. The client bounds its size, and works on it in steps.
+All other tasks, deadlines and cancellations wait that long. A hostile or broken server can send
+anything: 256 MiB in a few compressed bytes, an error without an end, a record that is nested a
+million levels deep. The client limits the size of a response, and processes it in steps.
 
 Each kind of response is an entry of ``RESPONSES`` in ``blocking_bodies.py``. The client reads it
-with ``page()``, ``pages()``, ``raw_pages()`` and ``get()``. The rival is the loop that one writes
-first: aiohttp's ``read()``, and ``json.loads`` of all of it.
+with ``page()``, ``pages()``, ``raw_pages()`` and ``get()``. The rival is the obvious loop:
+aiohttp's ``read()``, and then ``json.loads`` of the whole body.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ _LONGEST, _MEMORY = "longest of {}", "memory of {}"
 
 
 async def page(cekat: CekatClient) -> None:
-    """Ask for one page."""
+    """Request one page."""
     await cekat.conversations.page(on_malformed=_ignore)
 
 
 async def pages(cekat: CekatClient) -> None:
-    """Walk all pages: there is one."""
+    """Walk all pages. There is only one."""
     async for _ in cekat.conversations.list(on_malformed=_ignore).pages():
         pass
 
 
 async def raw_pages(cekat: CekatClient) -> None:
-    """Walk all pages, with their records as bytes."""
+    """Walk all pages without decoding their records."""
     async for _ in cekat.conversations.list().raw_pages():
         pass
 
 
 async def get(cekat: CekatClient) -> None:
-    """Ask for any JSON."""
+    """Request the same path as plain JSON."""
     await cekat.get("/api/conversations")
 
 
 def _ignore(_: object) -> None:
-    """Take no notice of a malformed record."""
+    """Ignore a malformed record."""
 
 
 async def ours(read: Callable[[CekatClient], Awaitable[None]], base_url: str) -> None:
@@ -83,7 +83,7 @@ async def ours(read: Callable[[CekatClient], Awaitable[None]], base_url: str) ->
 
 
 async def naive(base_url: str) -> None:
-    """Read it with aiohttp, and decode it."""
+    """Read the response with aiohttp, and decode it."""
     import aiohttp  # noqa: PLC0415
 
     timeout = aiohttp.ClientTimeout(total=5)
@@ -105,19 +105,19 @@ _METRICS = [
     *(Metric(key=_MEMORY.format(name), heading=f"MiB, {name}") for name in ("page()", _NAIVE)),
 ]
 _NOTES = [
-    "The times are the longest block of the event loop in each case, in ms of the thread's CPU.",
-    "MiB is by how much the process grew at its peak.",
+    "Times are how long the response blocks the event loop at most, in ms of CPU time.",
+    "MiB is how much the process grew at its peak.",
 ]
 
 
 def measure(rival: str, base_url: str) -> Sample:
-    """Make one call, and return for how long it kept the loop busy at the most, and its memory."""
-    # The naive loop would fill the memory of the machine: at 2 GiB it has shown what it does.
+    """Make one call; return how long it blocked the loop at most, and how much memory it took."""
+    # The rival would fill the memory of the machine. 2 GiB are enough to show that.
     resource.setrlimit(resource.RLIMIT_AS, (2048 * MIB, 2048 * MIB))
     probe = Probe()
 
     async def call() -> int:
-        # Imports and the first connection are not what is asked for.
+        # Imports and the first connection are not measured.
         with suppress(Exception):
             await _RIVALS[rival](f"{base_url}/small")
         probe.take()
@@ -132,9 +132,9 @@ def measure(rival: str, base_url: str) -> Sample:
 
 
 def _peak() -> int:
-    """Return the most memory that this process has had, in bytes."""
+    """Return the peak memory of this process, in bytes."""
     with suppress(OSError):
-        # Where there is this, it is exact: what getrusage says includes that of the parent.
+        # More exact than getrusage, which includes the memory of the parent process.
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -143,7 +143,7 @@ def _peak() -> int:
 
 @contextmanager
 def served(response: Response) -> Iterator[str]:
-    """Serve a response in a thread, and yield the server's address; ``/small`` is an empty page."""
+    """Serve a response in a thread, and an empty page at ``/small``. Yield the server's address."""
     ready, loop = threading.Event(), asyncio.new_event_loop()
     address: list[str] = []
 
@@ -187,7 +187,7 @@ async def _sent(response: Response) -> AsyncIterator[bytes]:
 
 
 def measured(name: str, rounds: int) -> list[Sample]:
-    """Measure one kind of response, and return the numbers of all rivals for each round."""
+    """Measure one kind of response; return the figures of all rivals for each round."""
     with served(RESPONSES[name]()) as base_url:
         cases = {
             rival: partial(fresh, measure, rival=rival, base_url=base_url) for rival in _RIVALS
@@ -211,7 +211,7 @@ def result(names: list[str], rounds: int, at_most: float) -> Result:
         try:
             samples[name] = measured(name, rounds)
         except ImportError as missing:
-            print(f"{name} is left out: {missing.name} is not installed", file=sys.stderr)
+            print(f"{name} is skipped: {missing.name} is not installed", file=sys.stderr)
     return Result(
         title=f"the longest block, {len(samples)} kinds of responses, rounds: {rounds}",
         metrics=_METRICS,
@@ -222,14 +222,14 @@ def result(names: list[str], rounds: int, at_most: float) -> Result:
 
 
 def _claim(rival: str, samples: Samples, at_most: float) -> Claim:
-    """Return what is wanted of one rival, and the longest of all responses in each round."""
+    """Return the target of one rival, with the longest block among all responses per round."""
     key = _LONGEST.format(rival)
     longest = [max(s[key] for s in of_round) for of_round in zip(*samples.values(), strict=True)]
     return Claim(what=f"longest block of {rival}, CPU", values=longest, wanted=at_most, unit="ms")
 
 
 def too_long(found: Result, at_most: float) -> list[str]:
-    """Return the responses that kept the client's loop busy for longer, by the median."""
+    """Return the responses that blocked the client's loop for longer than that, by the median."""
     keys = [_LONGEST.format(rival) for rival in _OURS]
     return [
         name
@@ -239,10 +239,12 @@ def too_long(found: Result, at_most: float) -> list[str]:
 
 
 def main() -> None:
-    """Measure and print; fail if a response kept the loop busy for too long."""
+    """Measure and print. Fail if a response blocked the loop for too long."""
     parser = argument_parser(__doc__, rounds=3)
     parser.add_argument("responses", nargs="*", metavar="RESPONSE", help="; ".join(RESPONSES))
-    parser.add_argument("--at-most", type=float, default=100.0, metavar="MS", help="fail above it")
+    parser.add_argument(
+        "--at-most", type=float, default=100.0, metavar="MS", help="fail above this"
+    )
     options = parser.parse_args()
     if unknown := {*options.responses} - {*RESPONSES}:
         parser.error(f"no such response: {'; '.join(sorted(unknown))}")

@@ -1,8 +1,8 @@
 """How much of a quota several processes use that share it through a budget.
 
-The sandbox runs in a process of its own. It does not report its quota, so only the budget keeps to
-it. Several processes each walk all conversations, one a page, with their own client and limiter.
-The budget is in a file, and also in Redis if ``--redis`` names a server.
+The sandbox runs in its own process. It does not report its quota, so only the budget keeps the
+processes within it. Each process walks all conversations, one per page, with its own client and
+limiter. The budget is in a file, and also in Redis if ``--redis`` names a server.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Job(NamedTuple):
     Attributes:
         where: The server.
         kind: The kind of the budget.
-        place: The budget's file, or its server.
+        place: The file of the budget, or the URL of its server.
         quota: The quota of the server.
         share: The part of it that a process uses while the budget cannot be reached.
     """
@@ -52,7 +52,7 @@ class Job(NamedTuple):
 
 
 def walk(pipe: Connection, job: Job) -> None:
-    """Walk all conversations; report the time of each, and how many requests were refused."""
+    """Walk all conversations. Report the time of each, and how many requests were refused."""
 
     async def main() -> None:
         times: list[float] = []
@@ -65,7 +65,7 @@ def walk(pipe: Connection, job: Job) -> None:
                 pipe.send("ready")
                 pipe.recv()
                 async for _ in client.conversations.list(page_size=1):
-                    times.append(time.monotonic())  # noqa: PERF401 - one at a time is the point
+                    times.append(time.monotonic())  # noqa: PERF401 - the time of each one is needed
                 pipe.send((times, limiter.snapshot().refused))
 
     asyncio.run(main())
@@ -102,14 +102,14 @@ def measure(quota: Quota, processes: int, pages: int, redis: str | None) -> dict
 
 
 def main() -> int:
-    """Print the numbers; with ``--at-least`` fail if they are not as they should be."""
+    """Measure and print. With ``--at-least``, fail if a request is refused or less is used."""
     parser = argument_parser(__doc__)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--per", type=float, default=6.0)
     parser.add_argument("--processes", type=int, default=3)
-    parser.add_argument("--pages", type=int, default=600, help="of each process")
+    parser.add_argument("--pages", type=int, default=600, help="pages of each process")
     parser.add_argument("--redis", help="URL of a Redis server whose data may be changed")
-    parser.add_argument("--at-least", type=float, help="the share that has to be used")
+    parser.add_argument("--at-least", type=float, help="fail if a smaller share is used")
     options = parser.parse_args()
     quota = Quota(options.requests, options.per, "sliding", headers=None, retry_after="fraction")
     samples = measure(quota, options.processes, options.pages, options.redis)

@@ -1,9 +1,9 @@
-"""What latency costs a walk, and many walks at once, beside the lower bound and the serial loop.
+"""How much time latency costs one walk and many walks, compared with the lower bound.
 
-The sandbox runs in a process of its own, answers after 50 ms and grants any number of requests, but
-for the two last cases. These 50 ms are what a bare socket sees: the sandbox is told as much less as
-timers and wake-ups of this machine add. A ratio is that of the measured time to the least that the
-network and the caller's own work allow.
+The sandbox runs in its own process and answers after 50 ms. It has no quota, except in the last two
+cases. A bare socket sees exactly 50 ms: the sandbox waits a little less, to make up for the delays
+of this machine's timers. The lower bound is the least time that the network and the caller's own
+work allow. A ratio is the measured time divided by that. The rival is a serial loop.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _METRICS = [
 
 
 class Server(NamedTuple):
-    """Where a sandbox is, the key to it, and how many pages each inbox has."""
+    """A sandbox: its address, its key, and how many pages each inbox has."""
 
     base_url: str
     api_key: str
@@ -61,9 +61,9 @@ class Server(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One case: the least seconds it can take, what it took, and what the serial loop took.
+    """One case: the lower bound, our time, and the time of the serial loop, in seconds.
 
-    ``requests`` are those that it took, to those that a walk in order takes.
+    ``requests`` is the number of requests, divided by that of a walk in order.
     """
 
     case: str
@@ -81,7 +81,7 @@ def serve(
     quota: Quota | None,
     density: str,
 ) -> None:
-    """Run a sandbox until nobody needs it any more."""
+    """Run a sandbox until the parent process sends a message."""
 
     async def main() -> None:
         async with Sandbox(
@@ -93,7 +93,7 @@ def serve(
             dialect=Dialect(density=density),
         ) as sandbox:
             for _ in sandbox.records():
-                pass  # what is measured is not how fast a sandbox makes records up
+                pass  # so that making up records is not measured
             pages = {id_: max(1, -(-sandbox.count(id_) // PER_PAGE)) for id_ in sandbox.inbox_ids}
             pipe.send(Server(sandbox.base_url, sandbox.api_key, pages))
             await asyncio.to_thread(pipe.recv)
@@ -102,9 +102,9 @@ def serve(
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a loop whose timers are exact.
+    """Run a coroutine in a loop with exact timers.
 
-    The usual selectors wait whole milliseconds, rounded up: of 50 that is too much.
+    The usual selectors round waits up to whole milliseconds, which is too inexact here.
     """
     with asyncio.Runner(
         loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
@@ -120,14 +120,14 @@ def server(
     quota: Quota | None = None,
     density: str = "even",
 ) -> Generator[Server]:
-    """Start a sandbox in a process of its own."""
+    """Start a sandbox in its own process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(
         target=serve, args=(theirs, conversations, inboxes, latency, quota, density)
     )
     process.start()
-    theirs.close()  # so that a server that fails ends the waiting for it
+    theirs.close()  # so that recv() fails if the server ends early
     try:
         yield ours.recv()
     finally:
@@ -136,13 +136,13 @@ def server(
 
 
 def lateness() -> float:
-    """Return the seconds by which a bare socket gets its answer too late."""
+    """Return how many seconds too late a bare socket gets its reply."""
     with server(PER_PAGE, 1) as where:
         return statistics.median(bare_exchange(where) for _ in range(41)) - LATENCY
 
 
 def bare_exchange(where: Server) -> float:
-    """Return the seconds that a page takes on a bare socket, opening it not counted."""
+    """Return the seconds that a page takes on a bare socket, without opening the socket."""
     address = urlsplit(where.base_url)
     request = (
         f"GET /api/conversations?limit={PER_PAGE} HTTP/1.1\r\nHost: {address.netloc}\r\n"
@@ -157,14 +157,14 @@ def bare_exchange(where: Server) -> float:
 
 
 def make_client(where: Server, concurrency: int = 8) -> CekatClient:
-    """Return a client that nothing but the network and the machine holds up."""
+    """Return a client without a rate limit."""
     return CekatClient(
         where.api_key, base_url=where.base_url, rate_limit=None, concurrency=concurrency
     )
 
 
 async def serial_pages(where: Server, *inbox_ids: str) -> AsyncGenerator[list, None]:
-    """Walk as people do: a page, then the work, then the next page; one inbox after another."""
+    """Walk as the obvious script does: one page, then the work, then the next page."""
     headers = {"Authorization": f"Bearer {where.api_key}"}
     url = f"{where.base_url}/api/conversations"
     async with aiohttp.ClientSession(headers=headers) as session:
@@ -179,17 +179,17 @@ async def serial_pages(where: Server, *inbox_ids: str) -> AsyncGenerator[list, N
 
 
 async def timed(work: Awaitable[int], expected: int) -> float:
-    """Return the seconds that some work takes, if it found all pages."""
+    """Return the seconds that some work takes. Exit if it did not find all pages."""
     begin = time.perf_counter()
     found = await work
     seconds = time.perf_counter() - begin
     if found != expected:
-        sys.exit(f"{found} pages came, and there are {expected}")
+        sys.exit(f"received {found} pages of {expected}")
     return seconds
 
 
 async def worked(pages: AsyncGenerator[object, None], work: float) -> int:
-    """Count pages, and work on each of them for so many seconds."""
+    """Count pages, and work on each of them for ``work`` seconds."""
     count = 0
     async for _ in pages:
         count += 1
@@ -234,7 +234,7 @@ async def in_segments(where: Server, pages: int, density: str) -> Row:
 
 
 async def against_the_quota(where: Server, pages: int, quota: Quota) -> Row:
-    """Walk one inbox in so many segments that only the quota is to hold it up."""
+    """Walk one inbox in enough segments that only the quota limits the speed."""
     limit = RateLimit(quota.requests, per=quota.per)
     async with CekatClient(
         where.api_key, base_url=where.base_url, rate_limit=limit, concurrency=WALKERS
@@ -252,7 +252,7 @@ async def counted(pages: AsyncGenerator[ConversationPage, None]) -> int:
 
 
 async def empty_inboxes(where: Server) -> str:
-    """Walk ten thousand inboxes without anything in them."""
+    """Walk ten thousand empty inboxes."""
     most = before = 0
     begin = time.perf_counter()
 
@@ -272,24 +272,24 @@ async def empty_inboxes(where: Server) -> str:
 
 
 def resident() -> int:
-    """Return the bytes of memory that the process holds; 0 where nobody tells."""
+    """Return the memory of the process in bytes; 0 if the system does not report it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 def measure(pages: int, latency: float) -> list[Row]:
-    """Measure walks in order: one, and of many inboxes."""
+    """Measure walks in order: one walk, and many inboxes."""
     rows = []
     with server(PER_PAGE * pages, 1, latency) as where:
         rows += [run(one_walk(where, pages, work)) for work in (0, 0.02, 0.05, 0.1)]
-    # Most inboxes end in the middle of a page: so many conversations are some 3 x `pages` pages.
+    # Most inboxes end in the middle of a page, so this makes about 3 x `pages` pages.
     with server(PER_PAGE * max(3 * pages - INBOXES // 2, INBOXES), INBOXES, latency) as where:
         rows.append(run(many_walks(where)))
     return rows
 
 
 def measure_segments(pages: int, latency: float) -> list[Row]:
-    """Measure one listing that is walked in segments: held up by latency, and by a quota."""
+    """Measure one listing in segments, limited by latency and then by a quota."""
     rows = []
     for density in ("even", "bursty", "recent"):
         with server(PER_PAGE * pages, 1, latency, density=density) as where:
@@ -301,7 +301,7 @@ def measure_segments(pages: int, latency: float) -> list[Row]:
 
 
 def get_result(rows: list[Row], notes: list[str]) -> Result:
-    """Return what was measured in the form that all benchmarks have."""
+    """Return the rows as a ``Result``."""
     return Result(
         title=f"latency of {1000 * LATENCY:.0f} ms: one walk, many at once, and in segments",
         metrics=_METRICS,
@@ -317,18 +317,20 @@ def _sample(row: Row) -> Sample:
 
 
 def main() -> int:
-    """Measure and print, and fail if a ratio is larger than it should be."""
+    """Measure and print. Fail if a ratio is too large."""
     parser = argument_parser(__doc__)
     parser.add_argument("--pages", type=int, default=200, help="of 100 conversations")
-    parser.add_argument("--segment-pages", type=int, default=400, help="of a walk in segments")
-    parser.add_argument("--at-most", type=float, help="ratio to the lower bound of walks in order")
+    parser.add_argument(
+        "--segment-pages", type=int, default=400, help="pages of a walk in segments"
+    )
+    parser.add_argument("--at-most", type=float, help="fail if a walk in order has a larger ratio")
     options = parser.parse_args()
     late = lateness()
     walks = measure(options.pages, LATENCY - late)
     rows = walks + measure_segments(options.segment_pages, LATENCY - late)
     with server(0, EMPTY, 0.0) as where:
         notes = [run(empty_inboxes(where))]
-    notes.append(f"A bare socket sees its answers {1000 * late:.1f} ms late; this is made up for.")
+    notes.append(f"A bare socket gets its replies {1000 * late:.1f} ms late; this is compensated.")
     show([get_result(rows, notes)], as_json=options.json)
     worst = max(row.ours / row.bound for row in walks)
     return int(options.at_most is not None and worst > options.at_most)

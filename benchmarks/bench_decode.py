@@ -1,6 +1,7 @@
-"""What decoding a page of 100 costs: ours, beside what others do and what else was considered.
+"""The cost of decoding a page of 100 records: ours, other libraries, and rejected designs.
 
-All ways take each page in turn in one process; the median over pages counts, then that of rounds.
+In one process, every decoder decodes each page in turn. The figure of a round is the median over
+its pages, and the result is the median over all rounds.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 OURS, BY_HAND = "cekat_async", "hand-written structs"
-# Different pages: what is decoded stays in no cache.
+# Many different pages, so that none stays in a cache.
 _PAGES = 100
 _METRICS = [Metric(key="page", heading="µs for a page", ratio=True)]
 _KINDS = {
-    "documented": "as on the API's page",
-    "unknown": "15 % with a field that it lacks",
-    "two-unknown": "all with two fields that it lacks",
-    "mistyped": "all with a field of another type",
+    "documented": "as documented",
+    "unknown": "15 % with an undocumented field",
+    "two-unknown": "all with two undocumented fields",
+    "mistyped": "all with a mistyped field",
 }
 
 
 class Status(StrEnum):
-    """Those that there are."""
+    """The known statuses."""
 
     ASSIGNED = "assigned"
     RESOLVED = "resolved"
@@ -44,7 +45,7 @@ class Status(StrEnum):
 
 
 class OpenStatus(StrEnum):
-    """The same, and any other."""
+    """The known statuses, and any other text."""
 
     ASSIGNED = "assigned"
     RESOLVED = "resolved"
@@ -73,11 +74,11 @@ def structs(
 
 
 def _nothing(_: object) -> None:
-    """Be called for each record."""
+    """Do nothing. It is called for each record."""
 
 
 def options_considered() -> dict[str, Callable[[bytes], Any]]:
-    """Return what a record could be instead, by name."""
+    """Return the rejected designs of a record, by name."""
     moment = Annotated[datetime, msgspec.Meta(tz=True)] | None
     return {
         "structs, frozen": structs(frozen=True),
@@ -93,7 +94,7 @@ def options_considered() -> dict[str, Callable[[bytes], Any]]:
 
 
 def ours() -> dict[str, Callable[[bytes], Any]]:
-    """Return our own ways: a page of records, and a page cut into the bytes of its records."""
+    """Return our decoders: into records, and into the bytes of each record."""
     from cekat_async._api.decoding import ConversationPageDecoder  # noqa: PLC0415
     from cekat_async._api.replies import Reply  # noqa: PLC0415
     from cekat_async.models.raw_json import cut_records  # noqa: PLC0415
@@ -107,7 +108,7 @@ def ours() -> dict[str, Callable[[bytes], Any]]:
 
 
 def theirs() -> dict[str, Callable[[bytes], Any]]:
-    """Return what others do."""
+    """Return the decoders of other libraries."""
     found = {BY_HAND: msgspec.json.Decoder(by_hand.Page).decode, "json.loads": json.loads}
     if find_spec("pydantic") and find_spec("httpx"):
         from rivals import httpx_pydantic  # noqa: PLC0415
@@ -117,14 +118,14 @@ def theirs() -> dict[str, Callable[[bytes], Any]]:
 
 
 def measure(turns: int) -> dict[str, Sample]:
-    """Return the microseconds for a page, each way."""
+    """Return the microseconds for a page, by decoder."""
     ways = ours() | theirs() | options_considered()
     pages = Pages(Listing("decode", _PAGES))
     return _timed(ways, [pages.body(number) for number in range(_PAGES)], turns)
 
 
 def measure_kind(kind: str, turns: int) -> dict[str, Sample]:
-    """Return the same for pages of another kind of records, ours alone."""
+    """Return the microseconds of our decoder for a page with another kind of records."""
     pages = Pages(Listing("decode", _PAGES, records=kind))
     bodies = [pages.body(number) for number in range(_PAGES)]
     found = _timed({OURS: ours()[OURS]}, bodies, turns)
@@ -135,8 +136,8 @@ def _timed(
     ways: dict[str, Callable[[bytes], Any]], bodies: list[bytes], turns: int
 ) -> dict[str, Sample]:
     names, found = list(ways), {name: list[float]() for name in ways}
-    # Who is the first finds a page that is in no cache, and each what the one before has left.
-    chance = Random(1)  # noqa: S311 - an order and no secret
+    # The order changes, because a decoder is faster if the one before it has read the page.
+    chance = Random(1)  # noqa: S311 - only for the order
     for body in bodies * turns:
         chance.shuffle(names)
         for name in names:
@@ -159,9 +160,7 @@ def main() -> None:
     size = f"{_PAGES * options.turns:,} pages of 100, rounds: {options.rounds}"
     results = [
         Result(title=f"decoding, {size}", metrics=_METRICS, samples=ways, reference=BY_HAND),
-        Result(
-            title=f"decoding what is not as documented, {size}", metrics=_METRICS, samples=kinds
-        ),
+        Result(title=f"decoding other kinds of records, {size}", metrics=_METRICS, samples=kinds),
     ]
     show(results, as_json=options.json)
 

@@ -1,8 +1,8 @@
-"""What an export costs: memory, speed, and how long it holds the event loop, beside the script.
+"""The cost of an export: speed, memory, and how long it blocks the event loop.
 
-The sandbox is a process of its own; each export is another, as is the obvious script that people
-write for it (``requests``, ``pandas``, ``to_parquet``). All ask without a pace, on one connection
-after the other, so that the machine is measured and not the quota.
+The sandbox runs in its own process, and so does each export. The rival is the obvious script:
+``requests``, ``pandas``, ``to_parquet``. None of them has a rate limit, so that the machine is
+measured and not the quota.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _METRICS = [
     Metric(key="first", heading="memory MB, first tenth"),
     Metric(key="last", heading="last tenth"),
     Metric(key="peak", heading="peak"),
-    Metric(key="fetching_p999", heading="loop held ms while fetching, 99.9 %"),
+    Metric(key="fetching_p999", heading="loop blocked ms while fetching, 99.9 %"),
     Metric(key="fetching_longest", heading="longest"),
     Metric(key="writing_p999", heading="while writing, 99.9 %"),
     Metric(key="writing_longest", heading="longest"),
@@ -62,7 +62,7 @@ _PLAIN = {
 
 
 async def serve(conversations: int) -> None:
-    """Run a sandbox until standard input ends, having printed where it is."""
+    """Print the address of a sandbox, and run it until standard input ends."""
     async with Sandbox(conversations, quota=None) as sandbox:
         print(json.dumps([sandbox.base_url, sandbox.api_key]), flush=True)
         await asyncio.to_thread(sys.stdin.read)
@@ -70,7 +70,7 @@ async def serve(conversations: int) -> None:
 
 @contextmanager
 def sandbox(conversations: int) -> Iterator[tuple[str, str]]:
-    """Run a sandbox in a process of its own."""
+    """Run a sandbox in its own process."""
     command = [sys.executable, __file__, "serve", str(conversations)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -88,18 +88,18 @@ def resident() -> float:
 
 
 def peak() -> float:
-    """Return the most that it ever was."""
+    """Return the peak memory of this process in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _MEGABYTE
 
 
 class Loop:
-    """Measures how long the event loop is held: how much later than a millisecond it wakes up."""
+    """Measures how long the event loop is blocked: how late a sleep of a millisecond wakes up."""
 
     def __init__(self) -> None:
         self._late: list[tuple[float, float]] = []
 
     async def watch(self) -> None:
-        """Look every millisecond."""
+        """Sleep for a millisecond again and again."""
         while True:
             before = time.perf_counter()
             await asyncio.sleep(0.001)
@@ -107,13 +107,13 @@ class Loop:
             self._late.append((now, (now - before) * 1000 - 1))
 
     def figures(self, begin: float, end: float = float("inf")) -> dict[str, float]:
-        """Return the longest of a time, and what one in a thousand was longer than."""
+        """Return the longest block in a time span, and the 99.9th percentile."""
         late = sorted(late for at, late in self._late if begin < at <= end) or [0.0]
         return {"longest": late[-1], "p99.9": late[int(len(late) * 0.999) - 1]}
 
 
 async def ours(base_url: str, api_key: str, target: str, conversations: int) -> dict[str, Any]:
-    """Export to a target; return what it took."""
+    """Export to a target; return the figures."""
     loop, tenths = Loop(), list[float]()
     began, cpu = time.perf_counter(), time.process_time()
     walked = [began]
@@ -142,7 +142,7 @@ async def ours(base_url: str, api_key: str, target: str, conversations: int) -> 
 
 
 async def alone(base_url: str, api_key: str) -> dict[str, Any]:
-    """Walk as an export does, and keep nothing: what the rest is to be compared with."""
+    """Walk as an export does, but store nothing, for comparison."""
     loop, count = Loop(), 0
     began, cpu = time.perf_counter(), time.process_time()
     watching = asyncio.create_task(loop.watch())
@@ -162,8 +162,8 @@ async def alone(base_url: str, api_key: str) -> dict[str, Any]:
 
 
 def theirs(base_url: str, api_key: str, target: str) -> dict[str, Any]:
-    """Do the same as one does it first: all pages into a list, the list into a frame."""
-    import pandas as pd  # noqa: PLC0415 - a rival's
+    """Export as the obvious script does: all pages in a list, and the list in a DataFrame."""
+    import pandas as pd  # noqa: PLC0415 - only for the rival
     import requests  # noqa: PLC0415
 
     began, cpu, tenths = time.perf_counter(), time.process_time(), list[float]()
@@ -181,7 +181,7 @@ def theirs(base_url: str, api_key: str, target: str) -> dict[str, Any]:
                 break
     tenths.append(resident())
     frame = pd.DataFrame(rows)
-    # Fields that come in more than one type, the undocumented ones among them, end in an error.
+    # to_parquet fails on fields that have more than one type, such as undocumented ones.
     for name in {"additional_data", *frame.columns} - _PLAIN:
         frame[name] = frame[name].map(json.dumps)
     frame.to_parquet(target)
@@ -195,10 +195,10 @@ def theirs(base_url: str, api_key: str, target: str) -> dict[str, Any]:
 
 
 def measured(what: str, where: tuple[str, str], conversations: int) -> dict[str, Any]:
-    """Run one export, or the script, in a process of its own."""
+    """Run one export, or the script, in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "one", what, *where, folder, str(conversations)]
-        # As the command line has it.
+        # As the command line sets it.
         environ = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
         found: dict[str, Any] = json.loads(done.stdout)
@@ -206,18 +206,18 @@ def measured(what: str, where: tuple[str, str], conversations: int) -> dict[str,
 
 
 def one(what: str, base_url: str, api_key: str, folder: str, conversations: int) -> dict[str, Any]:
-    """Do what a process of its own is for."""
+    """Run one export, or a rival. This is the main function of each process."""
     if what == ALONE:
         return asyncio.run(alone(base_url, api_key))
     if what == RIVAL:
         return theirs(base_url, api_key, f"{folder}/x.parquet")
-    # It is the rival's: Arrow imports it where it is, and an export never needs it.
+    # Installed for the rival. Arrow would import it, although an export does not need it.
     sys.modules["numpy"] = None  # type: ignore[assignment]
     return asyncio.run(ours(base_url, api_key, f"{folder}/x{what}", conversations))
 
 
 def get_sample(found: dict[str, Any]) -> Sample:
-    """Return the numbers of a run in the form that all benchmarks have."""
+    """Return the figures of a run as a sample."""
     sample = {
         "per_second": found["conversations"] / found["seconds"],
         "cpu": found["cpu"],
@@ -244,7 +244,7 @@ def main() -> None:
         for what in (*rivals, *options.targets):
             found[what] = measured(what, where, options.conversations)
             if what != ALONE and found[what]["conversations"] != options.conversations:
-                sys.exit(f"{what} has {found[what]['conversations']:,} conversations")
+                sys.exit(f"{what} has only {found[what]['conversations']:,} conversations")
     result = Result(
         title=f"an export, {options.conversations:,} conversations",
         metrics=_METRICS,

@@ -1,7 +1,7 @@
-"""What a table of all conversations costs: ours, beside ``json.loads`` and ``pd.DataFrame``.
+"""The cost of a table of all conversations, compared with ``json.loads`` and ``pd.DataFrame``.
 
-The bodies of all pages are in memory, so that no network is measured. Each way runs in a process of
-its own, in which it has read a few pages before. CPU is that of all threads.
+The bodies of all pages are in memory, so no network is measured. Each case runs in its own process,
+and reads a few pages before the measurement. CPU is the CPU time of all threads.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _METRICS = [
     Metric(key="seconds", heading="seconds", digits=2),
 ]
 _NOTE = (
-    "The rival's frame has texts for times, and Python objects for labels and other nested values. "
-    "Ours has the exact JSON of each record as well."
+    "The rival's frame has times as text, and labels and other nested values as Python objects. "
+    "Ours also has the exact JSON of each record."
 )
 
 
 def list_bodies(bodies: list[bytes]) -> Listing[Any, Any]:
     """Return a listing whose pages are decoded from bodies in memory."""
-    from cekat_async import CekatClient, Conversation, Listing  # noqa: PLC0415 - not for the rival
+    from cekat_async import CekatClient, Conversation, Listing  # noqa: PLC0415 - not needed by the rival
     from cekat_async._api.decoding import ConversationPageDecoder  # noqa: PLC0415
     from cekat_async._api.replies import Reply  # noqa: PLC0415
     from cekat_async.models.steps import run_steps  # noqa: PLC0415
@@ -56,7 +56,7 @@ def list_bodies(bodies: list[bytes]) -> Listing[Any, Any]:
 
 
 def by_dicts(bodies: list[bytes]) -> int:
-    """Build the frame that one writes first."""
+    """Build a DataFrame in the obvious way."""
     import pandas as pd  # noqa: PLC0415
 
     records = []
@@ -89,8 +89,8 @@ def to_polars(bodies: list[bytes]) -> int:
 async def count_rows(table: Awaitable[Any]) -> int:
     """Return the number of rows of a table.
 
-    ``asyncio.run()`` must not return the table itself: it looks up its signal handler, which makes
-    a ``repr`` of the result. That of a large frame takes 80 ms.
+    ``asyncio.run()`` must not return the table itself: when it looks up its signal handler, it
+    makes a ``repr`` of the result, which takes 80 ms for a large frame.
     """
     return len(await table)
 

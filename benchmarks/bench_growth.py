@@ -1,7 +1,7 @@
-"""Whether anything grows with the number of conversations: time and memory for each, and waiting.
+"""Whether time, memory or delays grow with the number of conversations.
 
-Listings and exports of several sizes, each in a process of its own. Of the largest exports, one of
-each kind is also cancelled while it publishes.
+Listings and exports of several sizes, each in its own process. One of the largest exports of each
+kind is also cancelled while it publishes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # The segments of each listing, and the suffix of each target.
 LISTINGS = {"list()": 1, "list(segments=8)": 8}
 EXPORTS = {"JSON Lines": ".jsonl", "Parquet": ".parquet", "SQLite": ".sqlite"}
-# As options name them.
+# Under the names of the options.
 CASES = {
     "list": "list()",
     "segments": "list(segments=8)",
@@ -30,13 +30,13 @@ CASES = {
     "parquet": "Parquet",
     "sqlite": "SQLite",
 }
-# What is measured at a size that would take too long for all of them.
+# Only these are measured at sizes that would take too long for all cases.
 LARGE = ("list()", "JSON Lines")
 AGAIN = "{}, 1 % changed"
 _PAGE = 100
 _WARM_UP = 20
 _BASE = 100_000
-# Seconds after the moment at which a stopped export is cancelled.
+# An export is cancelled this many seconds after a moment in ``MOMENTS``.
 _DELAY = 0.3
 _MEGABYTE = 1_000_000
 _METRICS = [
@@ -46,14 +46,14 @@ _METRICS = [
     Metric(key="growth", heading="since the first tenth", digits=1),
     Metric(key="checkpoint", heading="checkpoint MB", digits=1),
     Metric(key="publishing", heading="publishing s", digits=2),
-    Metric(key="silence", heading="longest without progress s", digits=2),
-    Metric(key="hold", heading="loop held, CPU ms", digits=1),
+    Metric(key="silence", heading="longest time without progress s", digits=2),
+    Metric(key="hold", heading="loop blocked, CPU ms", digits=1),
     Metric(key="hold_publishing", heading="while publishing", digits=1),
 ]
 _NOTE = (
-    "Each row is one process. Times of an export of 1 % are for each conversation of its target. "
-    "The loop is held longest by full runs of Python's garbage collector: they take some 25 ms, "
-    "whatever the number of conversations, and short walks have none."
+    "Each row is one process. Time and CPU of an export of 1 % are divided by all conversations of "
+    "its target. The longest blocks of the loop are full runs of Python's garbage collector. They "
+    "take some 25 ms, whatever the number of conversations. Short walks have none."
 )
 _STOPS = [Metric(key=key, heading=f"{key} s", digits=2) for key in growth_cases.MOMENTS]
 
@@ -66,7 +66,7 @@ def name_sample(case: str, size: int) -> str:
 def measure(case: str, size: int, *, stops: bool) -> tuple[Samples, Samples]:
     """Return the samples of a case at a size, and those of its stopped exports."""
     listings = Listing("walk", size // _PAGE), Listing("warm_up", _WARM_UP)
-    # Constructed cursors, and pages that move, are understood by the bundled server alone.
+    # Only the bundled server supports constructed cursors, and pages that move.
     with tempfile.TemporaryDirectory() as folder, serving(*listings, server="raw") as urls:
         where = {"base_url": urls["walk"], "warm_up_url": urls["warm_up"], "total": size}
         if case in LISTINGS:
@@ -78,7 +78,7 @@ def measure(case: str, size: int, *, stops: bool) -> tuple[Samples, Samples]:
 
 
 def measure_exports(case: str, where: dict[str, str | int], target: Path) -> Samples:
-    """Export everything, let 1 % change, and export that."""
+    """Export everything, let 1 % change, and export incrementally."""
     samples, size = Samples(), int(where["total"])
     for kind, changed in ((case, 0), (AGAIN.format(case), size // 100)):
         move_last(str(where["base_url"]), changed // _PAGE)
@@ -88,7 +88,7 @@ def measure_exports(case: str, where: dict[str, str | int], target: Path) -> Sam
 
 
 def stop_exports(case: str, where: dict[str, str | int], target: Path) -> Samples:
-    """Cancel exports: of everything to a new target, and of another 1 % to one that exists."""
+    """Cancel exports: a full one to a new target, and an incremental one to an existing target."""
     samples, size = Samples(), int(where["total"])
     options = {"base_url": where["base_url"], "delay": _DELAY}
     new = target.with_name(f"new-{target.name}")
@@ -102,14 +102,14 @@ def stop_exports(case: str, where: dict[str, str | int], target: Path) -> Sample
 
 
 def _shown(case: str, size: int, sample: Sample) -> Sample:
-    """Return a sample, and print it: all of them take long."""
+    """Print a sample at once, because all of them take long, and return it."""
     figures = ", ".join(f"{key} {value:.2f}" for key, value in sample.items())
     print(f"{name_sample(case, size)}: {figures}", file=sys.stderr, flush=True)
     return sample
 
 
 def growth(cases: Sequence[str], sizes: Sequence[int], also: Sequence[int]) -> list[Result]:
-    """Measure cases at all sizes, and some of them at other sizes, too."""
+    """Measure all cases at ``sizes``, and those in ``LARGE`` also at the sizes in ``also``."""
     runs = [(case, size) for size in sizes for case in cases]
     runs += [(case, size) for size in also for case in LARGE if case in cases]
     samples, stopped = Samples(), Samples()
@@ -124,7 +124,7 @@ def growth(cases: Sequence[str], sizes: Sequence[int], also: Sequence[int]) -> l
     grown = Result(title=title, metrics=_METRICS, samples=samples, notes=[_NOTE])
     grown.claims = [*_claims(samples, [*sizes, *also], remembered["bytes"])]
     stops = Result(
-        title=f"exports of {max(sizes):,} conversations that are cancelled while they publish: "
+        title=f"exports of {max(sizes):,} conversations, cancelled while they publish: "
         "seconds until they have ended",
         metrics=_STOPS,
         samples=stopped,
@@ -137,14 +137,14 @@ def growth(cases: Sequence[str], sizes: Sequence[int], also: Sequence[int]) -> l
 
 
 def _claims(samples: Samples, sizes: Sequence[int], remembered: float) -> Iterator[Claim]:
-    """Yield what is wanted. The worst of several values counts."""
+    """Yield the targets. If there are several values, the worst one counts."""
     for case in dict.fromkeys(name.rsplit(", ", 1)[0] for name in samples):
         least, most = _extremes(samples, case, sizes)
         ratio = _get(samples, case, most, "cpu") / _get(samples, case, least, "cpu")
-        what = f"{case}: CPU for each of {most:,}, to {least:,}"
+        what = f"{case}: CPU per conversation, {most:,} compared with {least:,}"
         yield Claim(what=what, values=[ratio], wanted=1.3)
-    # 10 for a cursor, and 8 for the records of its page.
-    yield Claim(what="list(): memory of a page", values=[remembered], wanted=18, unit="bytes")
+    # 10 bytes for a cursor, and 8 for the records of its page.
+    yield Claim(what="list(): memory per page", values=[remembered], wanted=18, unit="bytes")
     if all(name_sample(case, min(sizes)) in samples for case in LISTINGS):
         yield _claim_of_segments(samples, sizes)
     exports = {name: found for name, [found] in samples.items() if "publishing" in found}
@@ -152,7 +152,7 @@ def _claims(samples: Samples, sizes: Sequence[int], remembered: float) -> Iterat
         worst = max(exports, key=lambda name: exports[name]["peak"])
         yield Claim(what=f"peak of {worst}", values=[exports[worst]["peak"]], wanted=150, unit="MB")
         silence = max(found["silence"] for found in exports.values())
-        yield Claim(what="longest without progress", values=[silence], wanted=2, unit="s")
+        yield Claim(what="longest time without progress", values=[silence], wanted=2, unit="s")
 
 
 def _claim_of_segments(samples: Samples, sizes: Sequence[int]) -> Claim:
@@ -161,12 +161,12 @@ def _claim_of_segments(samples: Samples, sizes: Sequence[int]) -> Claim:
         _get(samples, case, most, "peak") - _get(samples, case, least, "peak") for case in LISTINGS
     ]
     each = _MEGABYTE * (growths[1] - growths[0]) / (most - least)
-    what = "list(segments=8): memory of a conversation, more than list()"
+    what = "list(segments=8): memory per conversation, more than list()"
     return Claim(what=what, values=[each], wanted=10, unit="bytes")
 
 
 def _extremes(samples: Samples, case: str, sizes: Sequence[int]) -> tuple[int, int]:
-    """Return the sizes to compare: of those of a case, from 100 thousand on if possible."""
+    """Return the smallest and largest size to compare, from 100,000 on if possible."""
     measured = sorted(size for size in sizes if name_sample(case, size) in samples)
     return next((size for size in measured[:-1] if size >= _BASE), measured[0]), measured[-1]
 
@@ -176,20 +176,24 @@ def _get(samples: Samples, case: str, size: int, key: str) -> float:
 
 
 def main() -> None:
-    """Measure and print, and fail if a conversation takes more CPU in a larger export."""
+    """Measure and print. Fail if a conversation takes more CPU in a larger export."""
     parser = argument_parser(__doc__)
     parser.add_argument("--cases", nargs="+", default=[*CASES], choices=CASES)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--also", type=int, nargs="*", default=[], help="list() and JSON Lines")
-    parser.add_argument("--at-most", type=float, help="fail if CPU for each grows by more")
+    parser.add_argument(
+        "--also", type=int, nargs="*", default=[], help="more sizes for list() and JSON Lines"
+    )
+    parser.add_argument(
+        "--at-most", type=float, help="fail if the CPU per conversation grows by more"
+    )
     options = parser.parse_args()
-    # As the command line has it.
+    # As the command line sets it.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     results = growth([CASES[name] for name in options.cases], options.sizes, options.also)
     show(results, as_json=options.json)
     grown = [value for one in results[0].claims if one.unit == "x" for value in one.values]
     if options.at_most is not None and max(grown) > options.at_most:
-        sys.exit(f"the CPU for each conversation grows by {max(grown):.1f}")
+        sys.exit(f"the CPU per conversation grows {max(grown):.1f} times")
 
 
 if __name__ == "__main__":

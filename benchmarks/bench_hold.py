@@ -1,7 +1,7 @@
-"""How long one page holds the event loop, so that nothing else can run.
+"""How long one page blocks the event loop, so that nothing else can run.
 
-A selector sees it: from when it hands out what has happened until it is asked again, the loop runs
-callbacks and nothing else. Of each page the longest such time counts.
+A selector measures it: between two calls of ``select()``, the loop only runs callbacks. The figure
+of a page is the longest such time while the page was fetched.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 OURS, BY_HAND, READ = "cekat_async pages()", "hand-written loop", "aiohttp get + read"
-UNKNOWN = f"{OURS}, 15 % with a field that the API's page lacks"
-TWO_UNKNOWN = f"{OURS}, all with two such fields"
-MISTYPED = f"{OURS}, all with a field of another type"
+UNKNOWN = f"{OURS}, 15 % with an undocumented field"
+TWO_UNKNOWN = f"{OURS}, all with two undocumented fields"
+MISTYPED = f"{OURS}, all with a mistyped field"
 _WARM_UP = 5
 _METRICS = [
     Metric(key="median", heading="median ms", digits=2),
@@ -31,13 +31,13 @@ _METRICS = [
     Metric(key="longest_cpu", heading="longest, CPU ms", digits=2),
 ]
 _NOTE = (
-    "Of each page the longest that the loop was held, in milliseconds. What else the machine did "
-    "is in the longest of all; its CPU time is free of that, but has the collector's runs."
+    "The longest block of the loop for each page, in milliseconds. The longest of all pages "
+    "includes other work of the machine. Its CPU time does not, but includes garbage collection."
 )
 
 
 class Probe(selectors.DefaultSelector):
-    """Notes for how long the loop has not asked what has happened: seconds, and those of CPU."""
+    """Measures the longest time between two calls of ``select()``, in seconds and CPU seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Probe(selectors.DefaultSelector):
         self._longest = (0.0, 0.0)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Note how long the loop was held, and wait."""
+        """Note how long the loop was blocked, and wait for events."""
         wall, cpu = time.perf_counter() - self._awake[0], time.thread_time() - self._awake[1]
         self._longest = (max(self._longest[0], wall), max(self._longest[1], cpu))
         events = super().select(timeout)
@@ -53,26 +53,26 @@ class Probe(selectors.DefaultSelector):
         return events
 
     def take(self) -> tuple[float, float]:
-        """Return the longest since the last time, and begin anew."""
+        """Return the longest time since the last call of this method, and start over."""
         found, self._longest = self._longest, (0.0, 0.0)
         return found
 
 
 async def ours(base_url: str) -> AsyncIterator[object]:
     """Walk page by page."""
-    from cekat_async import CekatClient  # noqa: PLC0415 - each process has what it needs
+    from cekat_async import CekatClient  # noqa: PLC0415 - each process imports only what it needs
 
     async with CekatClient("benchmark", base_url=base_url, rate_limit=None) as cekat:
-        async for page in cekat.conversations.list(on_malformed=_let_pass).pages():
+        async for page in cekat.conversations.list(on_malformed=_ignore).pages():
             yield page
 
 
-def _let_pass(_: object) -> None:
-    """Take no notice of an odd record."""
+def _ignore(_: object) -> None:
+    """Ignore a malformed record."""
 
 
 async def by_hand(base_url: str, *, decode: bool = True) -> AsyncIterator[object]:
-    """Walk with aiohttp, and msgspec for the whole page or for its cursor alone."""
+    """Walk with aiohttp. Decode the whole page with msgspec, or only its cursor."""
     import aiohttp  # noqa: PLC0415
     import msgspec  # noqa: PLC0415
     from rivals.by_hand import Metadata, Page  # noqa: PLC0415
@@ -100,7 +100,7 @@ _RECORDS = {UNKNOWN: "unknown", TWO_UNKNOWN: "two-unknown", MISTYPED: "mistyped"
 
 
 def measure(walk: str, base_url: str) -> Sample:
-    """Walk, and return for how long pages hold the loop, in milliseconds."""
+    """Walk; return how long pages block the loop, in milliseconds."""
     probe = Probe()
 
     async def holds() -> list[tuple[float, float]]:
@@ -134,7 +134,7 @@ def main() -> None:
         }
         samples = interleaved(cases, options.rounds)
     result = Result(
-        title=f"the loop held, {options.pages:,} pages of 100, rounds: {options.rounds}",
+        title=f"blocks of the loop, {options.pages:,} pages of 100, rounds: {options.rounds}",
         metrics=_METRICS,
         samples=samples,
         notes=[_NOTE],
@@ -143,8 +143,12 @@ def main() -> None:
         Claim(what=f"longest of {what}, CPU", values=values(result, name, "longest_cpu"), **bound)
         for name, what, bound in (
             (OURS, "a page", {"wanted": 2, "unit": "ms"}),
-            (UNKNOWN, "a page with unknown fields", {"wanted": 2, "unit": "ms"}),
-            (TWO_UNKNOWN, "a page with two in each record", {"wanted": 2, "unit": "ms"}),
+            (UNKNOWN, "a page with undocumented fields", {"wanted": 2, "unit": "ms"}),
+            (
+                TWO_UNKNOWN,
+                "a page with two undocumented fields in each record",
+                {"wanted": 2, "unit": "ms"},
+            ),
             (MISTYPED, "a page of 100 mistyped records", {"wanted": 4, "unit": "ms"}),
         )
     ]

@@ -1,4 +1,4 @@
-"""What starting costs: imports over a bare interpreter, and the command line's help."""
+"""The cost of starting: imports, compared with a bare interpreter, and ``cekat --help``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from suite import (
 )
 
 BARE, OURS = "an interpreter alone", "cekat_async"
-# Whatever the import puts off, who wants a client pays for.
+# The import is lazy, so the first client pays for the rest.
 CLIENT = "cekat_async, a client made"
 _MAKE_CLIENT = "from cekat_async import CekatClient; CekatClient('benchmark')"
 HELP = "cekat_async, the command cekat --help"
@@ -32,7 +32,7 @@ _METRICS = [Metric(key="ms", heading="ms"), Metric(key="over", heading="over the
 
 
 def started(*arguments: str) -> Sample:
-    """Run Python and return the milliseconds that it took."""
+    """Run Python; return how many milliseconds it took."""
     with tempfile.TemporaryDirectory() as elsewhere:
         begin = time.perf_counter()
         subprocess.run(
@@ -42,7 +42,7 @@ def started(*arguments: str) -> Sample:
 
 
 def cases() -> dict[str, partial[Sample]]:
-    """Return what is started, by name; what is not installed is left out."""
+    """Return the cases by name, without packages that are not installed."""
     statements = {OURS: "import cekat_async", CLIENT: _MAKE_CLIENT}
     statements |= {name: f"import {name}" for name in _OTHERS if find_spec(name)}
     found = {name: partial(started, "-c", what) for name, what in statements.items()}
@@ -56,13 +56,13 @@ def main() -> None:
     options = parser.parse_args()
     use_cpu(last=False)
     wanted = cases()
-    interleaved(wanted, 1)  # so that all is compiled, and in memory
+    interleaved(wanted, 1)  # so that everything is compiled and cached
     result = Result(
         title=f"starting, rounds: {options.rounds}",
         metrics=_METRICS,
         samples=interleaved(wanted, options.rounds),
         notes=[
-            f"Left out, because it is not installed: {name}."
+            f"Skipped, because it is not installed: {name}."
             for name in _OTHERS
             if name not in wanted
         ],
@@ -73,7 +73,7 @@ def main() -> None:
         ):
             sample["over"] = over
     result.claims = [
-        Claim(what="importing it", values=values(result, OURS, "over"), wanted=80, unit="ms"),
+        Claim(what="import cekat_async", values=values(result, OURS, "over"), wanted=80, unit="ms"),
         Claim(what="cekat --help", values=values(result, HELP, "ms"), wanted=250, unit="ms"),
     ]
     show([result], as_json=options.json)

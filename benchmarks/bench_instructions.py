@@ -1,6 +1,6 @@
-"""How many instructions a page of a walk takes: the same number on a busy machine and an idle one.
+"""Instructions per page of a walk. The figures are the same on a busy machine and an idle one.
 
-See ``callgrind.py`` for how they are counted.
+``callgrind.py`` explains how they are counted.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from suite import Result
 
 _WALK = "import rivals, sys; rivals.walk(*sys.argv[1:])"
-_PAGES = "pages as on the API's page"
-_UNKNOWN = "15 % of records with an unknown field"
-_TWO_UNKNOWN = "two unknown fields in each record"
+_PAGES = "documented pages"
+_UNKNOWN = "15 % of records with an undocumented field"
+_TWO_UNKNOWN = "two undocumented fields in each record"
 _MISTYPED = "a mistyped field in each record"
-_NOTE = "The hand-written loop ignores unknown fields. It cannot read mistyped ones at all."
+_NOTE = "The hand-written loop ignores undocumented fields. It cannot read mistyped ones."
 
 
 class Case(NamedTuple):
-    """A rival, the kind of its records, and what it may take at most, beside the reference."""
+    """A rival, the kind of its records, and its target: the most it may take, to the reference."""
 
     rival: str
     records: str
@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What it is called in a table."""
+        """The name of its row."""
         return f"{RIVALS[self.rival].title}, {self.what}"
 
 
@@ -64,7 +64,7 @@ def run(cases: tuple[Case, ...], pages: tuple[int, int], server: str) -> Result:
         return result
     result.claims = [
         Claim(
-            what=f"{case.what}, to the hand-written loop on documented pages",
+            what=f"{case.what}, compared with the hand-written loop on documented pages",
             values=ratios(result, case.title, REFERENCE.title, "instructions"),
             wanted=case.wanted,
         )
@@ -79,7 +79,9 @@ def main() -> None:
     """Measure and print."""
     parser = argument_parser(__doc__)
     parser.add_argument("--pages", type=int, nargs=2, default=(30, 130), help="two lengths")
-    parser.add_argument("--few", action="store_true", help="this package and documented pages only")
+    parser.add_argument(
+        "--few", action="store_true", help="only this package, and only documented pages"
+    )
     parser.add_argument("--server", choices=SERVERS, default="auto")
     options = parser.parse_args()
     cases = CASES[1:2] if options.few else CASES

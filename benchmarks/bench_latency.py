@@ -1,6 +1,6 @@
-"""What one call costs in time: ``page(limit=10)`` on a warm client, beside aiohttp alone.
+"""The time of one call: ``page(limit=10)`` on a warm client, compared with aiohttp alone.
 
-The sides take turns, some calls each, over connections that are open.
+Both take turns of some calls each, over connections that are already open.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ OURS, READ, DECODED = "cekat_async page(limit=10)", "aiohttp get + read", "the s
 _IN_A_ROW = 20
 _WARM_UP = 10
 _NOTE = (
-    "The call returns ten typed records, and decoding them is a sixth of aiohttp's own time by "
-    "itself. The rest is what it promises: a deadline, an attempt's time, a retry, the limiter and "
-    "what the headers say of the quota, a bound to the body, errors without the key: a hundred "
-    "small functions, which a single call finds in no cache of the processor."
+    "The call returns ten typed records. Decoding them alone adds a sixth to aiohttp's own time. "
+    "The rest is spent on the deadline, the time limit of an attempt, retries, the limiter, "
+    "rate-limit headers, the size limit, and errors without the key. These are a hundred small "
+    "functions, and with a single call none of them is in the processor's cache."
 )
 _METRICS = [
     Metric(key="median", heading="median µs", ratio=True),
@@ -32,12 +32,12 @@ _METRICS = [
 
 
 def measure(base_url: str, calls: int) -> dict[str, Sample]:
-    """Return the microseconds of a call of each side."""
+    """Return the microseconds of a call, by contender."""
     return asyncio.run(_measure(base_url, calls))
 
 
 async def _measure(base_url: str, calls: int) -> dict[str, Sample]:
-    import aiohttp  # noqa: PLC0415 - only the process of its own needs them
+    import aiohttp  # noqa: PLC0415 - only the child process needs them
     import msgspec  # noqa: PLC0415
     from rivals.by_hand import KEY, Page  # noqa: PLC0415
 
@@ -93,7 +93,9 @@ def _figures(times: list[float]) -> Sample:
 def main() -> None:
     """Measure and print."""
     parser = argument_parser(__doc__, rounds=9)
-    parser.add_argument("--calls", type=int, default=5000, help="of each side, in a round")
+    parser.add_argument(
+        "--calls", type=int, default=5000, help="calls of each contender in a round"
+    )
     parser.add_argument("--server", choices=SERVERS, default="auto")
     options = parser.parse_args()
     with serving(Listing("small", 2, per_page=10), server=options.server) as urls:
@@ -102,14 +104,18 @@ def main() -> None:
             for _ in range(options.rounds)
         )
     result = Result(
-        title=f"one call, {options.calls:,} of each, rounds: {options.rounds}",
+        title=f"one call, {options.calls:,} calls of each, rounds: {options.rounds}",
         metrics=_METRICS,
         samples=samples,
         reference=READ,
     )
     result.notes = [_NOTE]
     result.claims = [
-        Claim(what=f"{heading} to aiohttp's", values=ratios(result, OURS, READ, key), wanted=wanted)
+        Claim(
+            what=f"{heading}, compared with aiohttp",
+            values=ratios(result, OURS, READ, key),
+            wanted=wanted,
+        )
         for key, heading, wanted in (("median", "median", 1.1), ("p99", "99th percentile", 1.15))
     ]
     show([result], as_json=options.json)

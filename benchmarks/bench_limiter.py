@@ -1,4 +1,4 @@
-"""What the limiter costs, beside aiolimiter's own: in microseconds of one core for each request."""
+"""The cost of the limiter in microseconds per request, compared with aiolimiter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from suite import Metric, Result, argument_parser, show
 from cekat_async import Limiter, RateLimit
 from cekat_async._api.replies import Reply
 
-# The tests' clock, which jumps: what is measured is work, and not waiting.
+# The tests' virtual clock, so that work is measured and not waiting.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.clock import VirtualLoop
 
@@ -38,8 +38,9 @@ FREE = Reply(
 
 
 async def uncontended(limiter: Limiter, reply: Reply, rounds: int) -> tuple[float, float]:
-    """Return what an acquire and an observe cost where nobody waits, each at its best round."""
-    limiter.observe(await limiter.acquire(), reply)  # before it, only one is sent
+    """Return the cost of an acquire and an observe without waiting, each in its best round."""
+    # Before the first reply, the limiter sends only one request.
+    limiter.observe(await limiter.acquire(), reply)
     acquires, observes = [], []
     for _ in range(rounds):
         begin = time.perf_counter()
@@ -53,7 +54,7 @@ async def uncontended(limiter: Limiter, reply: Reply, rounds: int) -> tuple[floa
 
 
 async def bare(rounds: int) -> float:
-    """Return what an acquire of aiolimiter costs where nobody waits."""
+    """Return the cost of an acquire of aiolimiter without waiting."""
     limiter, spans = AsyncLimiter(MANY, 60), []
     for _ in range(rounds):
         begin = time.perf_counter()
@@ -66,7 +67,7 @@ async def bare(rounds: int) -> float:
 async def crowd(
     acquire: Callable[[], Awaitable[Any]], waiters: int, *, half_gives_up: bool
 ) -> float:
-    """Return what each of many waiters costs, from coming to going, or to giving up."""
+    """Return the cost of each of many waiters, until it is admitted or gives up."""
     begin = time.perf_counter()
     tasks = [asyncio.ensure_future(acquire()) for _ in range(waiters)]
     await asyncio.sleep(0)
@@ -78,7 +79,7 @@ async def crowd(
 
 
 def in_a_crowd(waiters: int, *, ours: bool, half_gives_up: bool) -> float:
-    """Return what each of many waiters costs, on a clock on which waiting takes no time."""
+    """Return the cost of each of many waiters, on a clock on which waiting takes no time."""
 
     async def main() -> float:
         limiter = Limiter(RateLimit(300))
@@ -94,12 +95,12 @@ def in_a_crowd(waiters: int, *, ours: bool, half_gives_up: bool) -> float:
 
 
 def measure(waiters: int, rounds: int) -> dict[str, float]:
-    """Return all the numbers by name."""
+    """Return all figures by name."""
     rate = RateLimit(MANY)
-    found = {"aiolimiter, nobody waits": asyncio.run(bare(rounds))}
+    found = {"aiolimiter, no waiting": asyncio.run(bare(rounds))}
     for name, reply in (("no headers", SILENT), ("headers", FREE)):
         acquire, observe = asyncio.run(uncontended(Limiter(rate), reply, rounds))
-        found[f"acquire, nobody waits, {name}"] = acquire
+        found[f"acquire, no waiting, {name}"] = acquire
         found[f"observe, {name}"] = observe
     for count in (waiters // 10, waiters):
         for name, ours in (("cekat_async", True), ("aiolimiter", False)):
@@ -111,15 +112,17 @@ def measure(waiters: int, rounds: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Print the numbers, and fail if an acquire that need not wait costs too much."""
+    """Measure and print. Fail if an acquire without waiting costs too much."""
     parser = argument_parser(__doc__)
     parser.add_argument("--waiters", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--at-most", type=float, help="microseconds of such an acquire")
+    parser.add_argument(
+        "--at-most", type=float, help="fail if an acquire without waiting takes more microseconds"
+    )
     options = parser.parse_args()
     found = measure(options.waiters, options.rounds)
     result = Result(
-        title="the limiter, for each request",
+        title="the limiter, per request",
         metrics=[Metric(key="us", heading="µs", digits=1)],
         samples={name: [{"us": microseconds}] for name, microseconds in found.items()},
     )

@@ -1,7 +1,7 @@
-"""What memory a long walk takes, and what a conversation takes that is kept.
+"""The memory of a long walk, and of a conversation that the caller keeps.
 
-A walk is looked at while it goes on: the most memory that it ever had, and what it had during its
-first and its last tenth.
+The memory of a walk is sampled while it runs: its peak, and the medians of its first and last
+tenth.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ _WALK_METRICS = [
 
 
 def resident() -> int:
-    """Return the bytes that the process holds, where the system says so."""
+    """Return the memory of the process in bytes; 0 if the system does not report it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 def peak() -> int:
-    """Return the most bytes that it ever held."""
+    """Return the peak memory of the process in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage counts what the parent held, too
+    if status.exists():  # getrusage includes the memory of the parent process
         [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
         return 1024 * int(line.split()[1])
     unit = 1 if sys.platform == "darwin" else 1024
@@ -67,8 +67,8 @@ def peak() -> int:
 
 
 def measure_walk(rival: str, base_url: str, warm_up_url: str) -> Sample:
-    """Walk, and return the megabytes that it took."""
-    rivals.walk(rival, warm_up_url)  # behind it all is imported
+    """Walk; return the megabytes that it took."""
+    rivals.walk(rival, warm_up_url)  # so that all modules are imported
     over, found = threading.Event(), list[int]()
 
     def watch() -> None:
@@ -87,8 +87,8 @@ def measure_walk(rival: str, base_url: str, warm_up_url: str) -> Sample:
 
 
 def decoder(kind: str) -> Callable[[bytes], object]:
-    """Return what makes a page of records of one kind, and keeps nothing else."""
-    import msgspec  # noqa: PLC0415 - each process has what its own kind needs
+    """Return a function that decodes a page into records of one kind."""
+    import msgspec  # noqa: PLC0415 - each process imports only what it needs
 
     if kind == DICT:
         return lambda body: json.loads(body)["data"]
@@ -109,7 +109,7 @@ def decoder(kind: str) -> Callable[[bytes], object]:
 
 
 def measure_kept(kind: str, path: str) -> Sample:
-    """Keep all records of a file of pages, and return the bytes that each takes."""
+    """Keep all records of a file of pages; return the bytes of each."""
     decode = decoder(kind)
     with Path(path).open("rb") as lines:
         decode(lines.readline())
@@ -122,7 +122,7 @@ def measure_kept(kind: str, path: str) -> Sample:
 
 
 def walks(names: list[str], pages: int, rounds: int) -> Result:
-    """Measure walks."""
+    """Measure the memory of walks."""
     with serving(Listing("walk", pages), Listing("warm_up", 20), server="raw") as urls:
         where = {"base_url": urls["walk"], "warm_up_url": urls["warm_up"]}
         cases = {
@@ -142,15 +142,17 @@ def _claims_of_walks(result: Result, names: list[str]) -> Iterator[Claim]:
     if OURS in names:
         ours = RIVALS[OURS].title
         growth = values(result, ours, "growth")
-        yield Claim(what="from the first tenth to the last", values=growth, wanted=2, unit="MB")
+        yield Claim(
+            what="growth from the first tenth to the last", values=growth, wanted=2, unit="MB"
+        )
         if BY_HAND in names:
             more = differences(result, ours, RIVALS[BY_HAND].title, "peak")
-            what = "peak, more than the hand-written loop's"
+            what = "peak, more than the hand-written loop"
             yield Claim(what=what, values=more, wanted=10, unit="MB")
 
 
 def kept(records: int, rounds: int) -> Result:
-    """Measure records that are kept."""
+    """Measure the memory of records that are kept."""
     kinds = [CONVERSATION, DICT, STRUCT]
     kinds += [MODEL] if find_spec("pydantic") and find_spec("httpx") else []
     with tempfile.TemporaryDirectory() as folder:
@@ -161,21 +163,23 @@ def kept(records: int, rounds: int) -> Result:
         cases = {kind: partial(fresh, measure_kept, kind=kind, path=str(path)) for kind in kinds}
         samples = interleaved(cases, rounds)
     result = Result(
-        title=f"memory of what is kept, {records:,} conversations, rounds: {rounds}",
+        title=f"memory of kept records, {records:,} conversations, rounds: {rounds}",
         metrics=[Metric(key="bytes", heading="bytes each", ratio=True)],
         samples=samples,
         reference=DICT,
     )
     compared = ratios(result, CONVERSATION, DICT, "bytes")
-    result.claims = [Claim(what="a Conversation to a dict", values=compared, wanted=0.75)]
+    result.claims = [
+        Claim(what="a Conversation, compared with a dict", values=compared, wanted=0.75)
+    ]
     return result
 
 
 def main() -> None:
     """Measure and print."""
     parser = argument_parser(__doc__, rounds=5)
-    parser.add_argument("--pages", type=int, default=10_000, help="of a walk")
-    parser.add_argument("--records", type=int, default=20_000, help="that are kept")
+    parser.add_argument("--pages", type=int, default=10_000, help="pages of a walk")
+    parser.add_argument("--records", type=int, default=20_000, help="records to keep")
     parser.add_argument("--rivals", nargs="*", default=[OURS, BY_HAND], choices=RIVALS)
     options = parser.parse_args()
     names = [name for name in options.rivals if not RIVALS[name].missing]

@@ -1,9 +1,10 @@
-"""How much of a quota a client uses, and how often it is refused: a matrix, on a virtual clock.
+"""How much of a quota a client uses, and how often it is refused: a matrix on a virtual clock.
 
-Every kind of window, with every kind of headers, limit, round trip, number of workers and
-strangers, for ten periods, compared with what people use today. ``--write`` puts the
-table into docs/quota.md and every single cell into benchmarks/quota.tsv. ``--compare`` runs a
-selection of cells in about a minute, and fails if they are worse than in benchmarks/quota.tsv.
+The matrix combines every kind of window with every kind of headers, limit, round trip, number of
+workers and strangers. Each cell runs for ten periods. The rivals are what people use today.
+``--write`` puts the table into docs/explanation/benchmarks.md, and all cells into
+benchmarks/quota.tsv. ``--compare`` runs a selection of cells in about a minute, and fails if they
+are worse than in benchmarks/quota.tsv.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-# The tests have the same servers, strangers and clock.
+# The servers, the strangers and the clock are those of the tests.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from suite import Metric, Result, Sample, argument_parser, show
 from support import quota_model as model
@@ -28,39 +29,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
-TABLE = ROOT / "docs" / "quota.md"
+TABLE = ROOT / "docs" / "explanation" / "benchmarks.md"
 CELLS = ROOT / "benchmarks" / "quota.tsv"
 OURS, *RIVALS = model.CONTENDERS
 BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
-# For how long, and the rivals; where a period takes long to compute, for less.
+# Periods by limit, for our client and for rivals. Fewer, if a period takes long to compute.
 _PERIODS, _PERIODS_OF_RIVALS = {60: 10, 300: 10, 1000: 3}, {60: 3, 300: 2, 1000: 1}
 _SEEDS = 20
 _METRICS = [
-    Metric(key="used", heading="% used without headers, the middle", digits=1),
+    Metric(key="used", heading="% used without headers, median", digits=1),
     Metric(key="least", heading="the worst", digits=1),
-    Metric(key="refused", heading="429s a period, the middle", digits=1),
+    Metric(key="refused", heading="429s per period, median", digits=1),
     Metric(key="most", heading="the most", digits=1),
 ]
-# What is aimed at (alone, beside strangers), and the headers with which it is possible.
+# The targets, alone and with strangers, and the headers with which they can be reached.
 USED_ALONE, USED_TOGETHER = 0.98, 0.97
 USED_ALONE_BY_LIMIT = {60: 0.97}
 HONEST = ("X-RateLimit", "RateLimit")
 LYING = ("too much", "nothing left")
-# Cells that show quickly whether a change made something worse, by what they put to the test.
+# Sets of cells that show quickly whether a change made something worse.
 FAST: dict[str, Callable[[Cell], bool]] = {
     "32 workers": lambda cell: cell.workers == 32 and cell.strangers == "alone",
     "strangers": lambda cell: cell.workers == 8 and cell.strangers in ("30 %", "70 %", "bursts"),
-    # Two clients at a small bucket are a matter of chance: a mean of them says nothing.
+    # Two clients at a small bucket are left out: their figures vary too much by chance.
     "a client": lambda cell: cell.strangers == "a client" and cell.window != "small bucket",
 }
-# By how much the mean of such a set may be worse, and a single cell before it is shown: in the
-# share used, and in replies of 429 a period. The same code gives the same numbers. Other code may
-# send a request a moment later, which changes all that follows: a cell by some points, a mean less.
+# How much worse the mean of a set may be, and a single cell before it is printed: in the share
+# used, and in 429s per period. The same code gives the same figures. Other code may send a request
+# a little later, which changes a cell by some points, and a mean by less.
 TOLERANCE_OF_SETS, TOLERANCE_OF_CELLS = (0.01, 0.25), (0.05, 2.0)
 
 
 class Row(NamedTuple):
-    """A cell, and what became of it with each contender that was tried in it."""
+    """A cell, and the outcome of each contender that ran in it."""
 
     cell: Cell
     outcomes: dict[str, Outcome]
@@ -80,7 +81,7 @@ def all_cells() -> Iterator[Cell]:
 
 
 def _is_wanted(cell: Cell) -> bool:
-    """Return False for most cells with another client: a few of them tell it all."""
+    """Return False for most cells with another client, because a few of them suffice."""
     return cell.strangers != "a client" or (cell.workers == 8 and cell.trip in {0.15, "jittered"})
 
 
@@ -93,7 +94,7 @@ def fast_cells() -> Iterator[Cell]:
 
 
 def few_cells() -> Iterator[Cell]:
-    """Yield a part of it that takes seconds, with each kind of everything in it."""
+    """Yield a part of the matrix that takes seconds, with every kind of window and headers."""
     return (
         cell
         for cell in all_cells()
@@ -102,9 +103,9 @@ def few_cells() -> Iterator[Cell]:
 
 
 def run_cell(cell: Cell) -> Row:
-    """Run a cell for us, and for the rivals where they can tell it from the others."""
+    """Run a cell for our client, and for the rivals if it has no headers."""
     logging.disable(logging.CRITICAL)
-    # No rival hears what the headers say.
+    # Rivals do not read headers, so other cells would give the same result.
     rivals = RIVALS if cell.headers == "none" else ()
     periods = {OURS: _PERIODS[cell.limit]}
     periods |= dict.fromkeys(rivals, _PERIODS_OF_RIVALS[cell.limit])
@@ -112,16 +113,16 @@ def run_cell(cell: Cell) -> Row:
 
 
 def run_ours(cell: Cell) -> Row:
-    """Run a cell for us alone."""
+    """Run a cell for our client only."""
     logging.disable(logging.CRITICAL)
     return Row(cell, {OURS: model.run(cell, OURS, _PERIODS[cell.limit])})
 
 
 def is_reached(row: Row) -> bool:
-    """Whether a cell has the numbers that are aimed at."""
+    """Whether a cell reaches its target."""
     cell, ours = row.cell, row.outcomes[OURS]
     if cell.strangers == "alone":
-        # A small bucket, or headers that lie: what is under way when that shows may be refused.
+        # With a small bucket or wrong headers, all requests in flight may be refused once.
         burst = cell.workers if cell.window == "small bucket" or cell.headers in LYING else 0
         wanted = USED_ALONE_BY_LIMIT.get(cell.limit, USED_ALONE)
         return ours.used >= wanted and ours.refused <= burst
@@ -129,9 +130,9 @@ def is_reached(row: Row) -> bool:
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the lines of a table: one for each window, headers and strangers."""
+    """Yield the lines of a table: one for each combination of window, headers and strangers."""
     yield (
-        "| window | headers | strangers | used | 429s a period | 20, 50, 300 pages | "
+        "| window | headers | strangers | used | 429s per period | 20, 50, 300 pages | "
         + " | ".join(f"`{name}`" for name in RIVALS)
         + " |"
     )
@@ -149,13 +150,13 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def same_without_headers(group: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Return the cells in which the rivals were tried, for a group of others."""
+    """Return the cells without headers, in which rivals ran, for a group of cells."""
     wanted = {row.cell._replace(headers="none") for row in group}
     return [row for row in rows if row.cell in wanted]
 
 
 def line(group: Sequence[Row], rivals: Sequence[Row]) -> str:
-    """Return one line: of each number the middle one and the worst."""
+    """Return one line: the median and the worst of each figure."""
     first, ours = group[0].cell, [row.outcomes[OURS] for row in group]
     parts = [first.window, first.headers, first.strangers, used(ours), refused(ours), times(ours)]
     for name in RIVALS:
@@ -165,25 +166,25 @@ def line(group: Sequence[Row], rivals: Sequence[Row]) -> str:
 
 
 def used(outcomes: Iterable[Outcome]) -> str:
-    """Return the shares used, the middle one and the worst."""
+    """Return the median and the worst of the shares used."""
     shares = sorted(outcome.used for outcome in outcomes)
     return f"{shares[len(shares) // 2]:.1%} ({shares[0]:.1%})"
 
 
 def refused(outcomes: Iterable[Outcome]) -> str:
-    """Return the replies of 429 in a period, the middle one and the most."""
+    """Return the median and the most 429s per period."""
     counts = sorted(outcome.refused_in_a_period for outcome in outcomes)
     return f"{counts[len(counts) // 2]:.1f} ({counts[-1]:.1f})"
 
 
 def times(outcomes: Iterable[Outcome]) -> str:
-    """Return the middle times until 20, 50 and 300 pages were there, in seconds."""
+    """Return the median times until 20, 50 and 300 pages had arrived, in seconds."""
     columns = zip(*((o.at_20, o.at_50, o.at_300) for o in outcomes if o.at_300 >= 0), strict=True)
     return ", ".join(f"{sorted(column)[len(column) // 2]:.1f}" for column in columns) or "-"
 
 
 def missed(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the cells that do not have the numbers, where headers make them possible."""
+    """Yield the cells that miss their target, although headers make it possible."""
     for row in rows:
         possible = row.cell.strangers == "alone" or row.cell.headers in HONEST
         if possible and not is_reached(row):
@@ -192,10 +193,10 @@ def missed(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def idle_starts() -> list[tuple[float, Cell]]:
-    """Return how 50 pages on an idle key compare with no limiter at all.
+    """Return how much longer 50 pages on an idle key take than without a limiter.
 
-    A bucket that is smaller than that is left away: it refuses who has no limiter. Where round
-    trips differ by chance it is the mean of several runs.
+    Small buckets are left out, because they refuse a client without a limiter. With random round
+    trips, the figure is the mean of several runs.
     """
     logging.disable(logging.CRITICAL)
     found: list[tuple[float, Cell]] = []
@@ -212,14 +213,14 @@ def idle_starts() -> list[tuple[float, Cell]]:
 
 
 def idle_start() -> str:
-    """Return the worst of them as a line."""
+    """Return a line about the worst of them."""
     worst, where = max(idle_starts(), key=lambda pair: pair[0])
-    return f"50 pages on an idle key, 8 workers, beside no limiter: {worst:+.1%} at most ({where})"
+    return f"50 pages on an idle key, 8 workers, to no limiter: {worst:+.1%} at most ({where})"
 
 
 def summary(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield how many cells have the numbers that are aimed at."""
-    for strangers in ("alone", "beside strangers"):
+    """Yield how many cells reach their target."""
+    for strangers in ("alone", "with strangers"):
         for headers in model.HEADERS:
             group = [
                 row
@@ -233,7 +234,7 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def as_tsv(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield all that was measured, a cell a line."""
+    """Yield the lines of the file of cells, one per cell."""
     numbers = Outcome._fields
     names = [f"{name} {number}" for name in model.CONTENDERS for number in numbers]
     yield "\t".join([*Cell._fields, *names])
@@ -243,7 +244,7 @@ def as_tsv(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def known_rows() -> dict[Cell, Row]:
-    """Return what is in the file of cells."""
+    """Return the rows of the file of cells."""
     with CELLS.open(encoding="utf-8", newline="") as file:
         return {row.cell: row for row in map(_row, csv.DictReader(file, delimiter="\t"))}
 
@@ -255,14 +256,14 @@ def _row(values: Mapping[str, str]) -> Row:
     outcomes = {}
     for name in model.CONTENDERS:
         numbers = [values[f"{name} {number}"] for number in Outcome._fields]
-        if all(numbers):  # rivals were not tried in every cell
+        if all(numbers):  # rivals did not run in every cell
             used, refused, periods, *times = map(float, numbers)
             outcomes[name] = Outcome(used, int(refused), int(periods), *times)
     return Row(cell, outcomes)
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
-    """Return all that is known: what is in the file of cells, with some rows that are newer."""
+    """Return the rows of the file of cells, updated with newer rows."""
     known = known_rows() if CELLS.exists() else {}
     for cell, outcomes in rows:
         earlier = known[cell].outcomes if cell in known else {}
@@ -271,11 +272,11 @@ def merged(rows: Iterable[Row]) -> list[Row]:
 
 
 def comparison(rows: Iterable[Row]) -> tuple[list[str], bool]:
-    """Compare rows with those of the same cells in the file; it may not have all cells.
+    """Compare rows with those in the file of cells, which may lack some of them.
 
     Returns:
-        A line for each set, and one for each cell that is worse than chance explains; and whether
-        the mean of a set is worse.
+        A line for each set and for each cell that is worse beyond the tolerance; and whether the
+        mean of a set is worse.
     """
     known, lines, is_worse = known_rows(), [], False
     pairs = [
@@ -310,19 +311,19 @@ def _is_worse(
 def _change(before: tuple[float, float], now: tuple[float, float]) -> str:
     used, refused = zip(before, now, strict=True)
     return (
-        f"used {used[0]:.2%} -> {used[1]:.2%}, 429s a period {refused[0]:.2f} -> {refused[1]:.2f}"
+        f"used {used[0]:.2%} -> {used[1]:.2%}, 429s per period {refused[0]:.2f} -> {refused[1]:.2f}"
     )
 
 
 def facts(rows: Sequence[Row], every: int) -> Iterator[str]:
-    """Yield what the table does not say; the idle start takes a minute, whatever the cells are."""
+    """Yield a summary. The idle start takes a minute, so only a run of all cells has it."""
     yield from summary(rows)
     if every == 1:
         yield idle_start()
 
 
 def results(rows: Sequence[Row], every: int) -> list[Result]:
-    """Return the same in the form that all benchmarks have, a contender or a kind of cell a row."""
+    """Return the rows as results, with one row per contender."""
     contenders = {name: _contender(name, rows) for name in (OURS, *RIVALS)}
     return [
         Result(
@@ -335,7 +336,7 @@ def results(rows: Sequence[Row], every: int) -> list[Result]:
 
 
 def _contender(name: str, rows: Sequence[Row]) -> Sample:
-    """Return the middle and the worst of a contender, where no headers help anybody."""
+    """Return the median and the worst of a contender, in the cells without headers."""
     outcomes = [row.outcomes[name] for row in rows if row.cell.headers == "none"]
     if not outcomes:
         return {}
@@ -350,14 +351,14 @@ def _contender(name: str, rows: Sequence[Row]) -> Sample:
 
 
 def write(rows: Sequence[Row]) -> None:
-    """Put the table into the documentation, and the cells beside this script."""
+    """Write the table into the documentation, and the cells into their file."""
     head, _, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
     known = [f"- {text}" for text in facts(rows, every=1)]
     alone = [row for row in rows if row.cell.strangers == "alone"]
     heading = (
-        "Cells that miss, where headers (or nobody else) make the numbers possible: "
-        f"{sum(1 for _ in missed(rows))}. Alone they are:"
+        "Cells that miss their target, alone or with headers that make it possible: "
+        f"{sum(1 for _ in missed(rows))}. Those alone are:"
     )
     lost = [f"- {text}" for text in missed(alone)]
     body = "\n".join(
@@ -368,7 +369,7 @@ def write(rows: Sequence[Row]) -> None:
 
 
 def followed(rows: Iterable[Row], count: int) -> Iterator[Row]:
-    """Pass rows on, and say now and then how many there are."""
+    """Yield rows, and print the progress now and then."""
     for number, row in enumerate(rows, 1):
         yield row
         if number % 100 == 0:
@@ -376,14 +377,16 @@ def followed(rows: Iterable[Row], count: int) -> Iterator[Row]:
 
 
 def main() -> int:
-    """Run the matrix, print it, and fail if a number that is possible is missed."""
+    """Run the matrix and print it. Fail if too many cells miss their target."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--few", action="store_true", help="a part that takes a minute")
+    parser.add_argument("--few", action="store_true", help="run a part that takes a minute")
     parser.add_argument(
-        "--compare", action="store_true", help="run a selection; fail if it is worse than it was"
+        "--compare", action="store_true", help="run a selection; fail if it is worse than before"
     )
-    parser.add_argument("--every", type=int, default=1, help="only one of so many cells")
-    parser.add_argument("--write", action="store_true", help="write it into the documentation")
+    parser.add_argument("--every", type=int, default=1, help="run only every n-th cell")
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into the documentation"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     parser.add_argument("--at-most-missed", type=int, help="fail if more cells miss")
     options = parser.parse_args()

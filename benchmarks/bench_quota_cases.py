@@ -1,9 +1,9 @@
-"""The named cases of the limiter, on a virtual clock: a line for each, and the targets it misses.
+"""The named cases of the limiter, on a virtual clock: one line each, with the targets it misses.
 
-They are the servers and machines that the matrix of ``bench_quota.py`` does not have: reported
-numbers that mean something else, several windows at once, refusals without a quota, and event loops
-that are blocked. ``bench_quota_cases.py stall sliding/none`` runs the cases whose names contain one
-of the texts. ``--write`` puts a table of all into docs/quota.md.
+These are servers and machines that are not in the matrix of ``bench_quota.py``: reported numbers
+that mean something else, several windows at once, refusals without a quota, and event loops that
+are blocked. ``bench_quota_cases.py stall sliding/none`` runs the cases whose names contain one of
+the texts. ``--write`` puts a table of all cases into docs/explanation/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-# The tests have the same servers and clock.
+# The servers and the clock are those of the tests.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import msgspec
 from suite import Metric, Result, argument_parser, show
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable, Iterator, Mapping
 
-PAGE = Path(__file__).parents[1] / "docs" / "quota.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "benchmarks.md"
 BEGIN, END = "<!-- the cases begin -->", "<!-- the cases end -->"
 
 
@@ -58,25 +58,25 @@ _COLUMNS = [
     Column("refused", 8, ".1%", "strangers_refused_share"),
 ]
 _METRICS = [
-    Metric(key="used", heading="% used, the least", digits=1),
-    Metric(key="refused", heading="429s, the most"),
-    Metric(key="after_minute", heading="after the first minute, the most"),
+    Metric(key="used", heading="% used, least", digits=1),
+    Metric(key="refused", heading="429s, most"),
+    Metric(key="after_minute", heading="after the first minute, most"),
 ]
 
 
 def measure(
     name: str, options: dict[str, Any] | None, periods: int | None, seeds: int
 ) -> CaseResult | str:
-    """Run a case; return an error as text, so that the others are shown too."""
+    """Run a case. Return an error as text, so that the other cases still run."""
     logging.disable(logging.CRITICAL)
     try:
         return run_seeds(name, options, periods, range(1, seeds + 1))
-    except Exception as error:  # noqa: BLE001 - it is printed
+    except Exception as error:  # noqa: BLE001 - the caller prints it
         return f"{type(error).__name__}: {error}"
 
 
 def headings() -> str:
-    """Return the first line of the printed table."""
+    """Return the heading of the printed table."""
     return f"{'case':{_NAME_WIDTH}}" + "".join(f"{c.heading:>{c.width}}" for c in _COLUMNS)
 
 
@@ -89,7 +89,7 @@ def line(name: str, result: CaseResult | str) -> str:
 
 
 def missed(found: Mapping[str, CaseResult | str]) -> list[str]:
-    """Return a line for each case that misses a target or raised."""
+    """Return a line for each case that misses a target or raised an error."""
     reasons = {
         name: [result] if isinstance(result, str) else find_misses(name, result)
         for name, result in found.items()
@@ -98,7 +98,7 @@ def missed(found: Mapping[str, CaseResult | str]) -> list[str]:
 
 
 def page_lines(found: Mapping[str, CaseResult | str]) -> Iterator[str]:
-    """Yield the table for the documentation: a line for cases with the same first two parts."""
+    """Yield the table for the documentation: one line for cases with the same first two parts."""
     lost = missed(found)
     yield f"{len(found) - len(lost)} of {len(found)} cases reach their targets."
     yield ""
@@ -110,7 +110,7 @@ def page_lines(found: Mapping[str, CaseResult | str]) -> Iterator[str]:
 
 
 def grouped(found: Mapping[str, CaseResult | str]) -> dict[str, list[CaseResult]]:
-    """Return the results by the first two parts of their names, without what was raised."""
+    """Return the results by the first two parts of their names, without errors."""
     groups: dict[str, list[CaseResult]] = defaultdict(list)
     for name, result in found.items():
         if not isinstance(result, str):
@@ -138,7 +138,7 @@ def _span(shares: Iterable[float]) -> str:
 
 
 def write(found: Mapping[str, CaseResult | str]) -> None:
-    """Put the table into the documentation."""
+    """Write the table into the documentation."""
     head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
     body = "\n".join([BEGIN, "", *page_lines(found), ""])
@@ -154,7 +154,7 @@ def _worst(results: list[CaseResult]) -> dict[str, float]:
 
 
 def as_result(found: Mapping[str, CaseResult | str]) -> Result:
-    """Return the same in the form that all benchmarks have."""
+    """Return the cases as a ``Result``."""
     return Result(
         title=f"the quota, {len(found)} named cases on a virtual clock",
         metrics=_METRICS,
@@ -166,19 +166,25 @@ def as_result(found: Mapping[str, CaseResult | str]) -> Result:
 def parse() -> Namespace:
     """Return the options of the command line."""
     parser = argument_parser(__doc__)
-    parser.add_argument("names", nargs="*", help="texts that a case's name contains; default: all")
-    parser.add_argument("--periods", type=int, help="how long, in periods of each case")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each case; the means count")
-    parser.add_argument("--every", type=int, default=1, help="only one of that many cases")
+    parser.add_argument(
+        "names", nargs="*", help="run the cases whose names contain one of these; default: all"
+    )
+    parser.add_argument("--periods", type=int, help="how many periods each case runs")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="runs of each case; the result is their mean"
+    )
+    parser.add_argument("--every", type=int, default=1, help="run only every n-th case")
     parser.add_argument("--options", help="arguments of RateLimit for all cases, as JSON")
-    parser.add_argument("--write", action="store_true", help="write it into the documentation")
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into the documentation"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     parser.add_argument("--at-most-missed", type=int, help="fail if more cases miss")
     return parser.parse_args()
 
 
 def run(chosen: Namespace, out: TextIO) -> dict[str, CaseResult | str]:
-    """Run the chosen cases, and print a line for each as soon as it is known."""
+    """Run the chosen cases. Print a line for each as soon as it has ended."""
     names = [name for name in CASES if not chosen.names or any(t in name for t in chosen.names)]
     names = names[:: chosen.every]
     options = msgspec.json.decode(chosen.options) if chosen.options else None
@@ -193,7 +199,7 @@ def run(chosen: Namespace, out: TextIO) -> dict[str, CaseResult | str]:
 
 
 def main() -> int:
-    """Run the chosen cases and print the table; fail if more miss than is allowed."""
+    """Run the chosen cases and print the table. Fail if too many miss their targets."""
     chosen = parse()
     found = run(chosen, sys.stderr if chosen.json else sys.stdout)
     if chosen.json:

@@ -1,8 +1,8 @@
-"""How much of a quota is used over real sockets, and how often one is refused.
+"""How much of a quota each contender uses over real sockets, and how often it is refused.
 
-The sandbox runs in a process of its own and grants 300 requests in 3 seconds; each contender asks
-for pages for some periods. The contenders are our client, our export, and a loop written by hand
-that sleeps as long as a 429 says: paced by aiolimiter, or not at all.
+The sandbox runs in its own process and grants 300 requests in 3 seconds. Each contender requests
+pages for some periods. The contenders are our client, our export, and hand-written loops that obey
+the ``Retry-After`` of a 429: one paced by aiolimiter, and one without pacing.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _METRICS = [
 
 
 class Server(NamedTuple):
-    """Where a sandbox is, and the key to it."""
+    """The address of a sandbox, and its key."""
 
     base_url: str
     api_key: str
 
 
 class Outcome(NamedTuple):
-    """What a contender got: pages, and replies of 429."""
+    """How many pages and how many 429s a contender received."""
 
     pages: int
     refused: int
 
 
 def serve(pipe: Connection, quota: Quota, conversations: int) -> None:
-    """Run a sandbox until nobody needs it any more."""
+    """Run a sandbox until the parent process sends a message."""
 
     async def main() -> None:
         async with Sandbox(conversations, quota=quota) as sandbox:
@@ -64,7 +64,7 @@ def serve(pipe: Connection, quota: Quota, conversations: int) -> None:
 
 @contextmanager
 def server(quota: Quota, conversations: int = 1000) -> Generator[Server]:
-    """Start a sandbox in a process of its own."""
+    """Start a sandbox in its own process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, quota, conversations))
@@ -77,7 +77,7 @@ def server(quota: Quota, conversations: int = 1000) -> Generator[Server]:
 
 
 def make_client(where: Server, quota: Quota) -> CekatClient:
-    """Return our client, which waits for as long as it takes."""
+    """Return our client, without a time limit for requests."""
     return CekatClient(
         where.api_key,
         base_url=where.base_url,
@@ -87,7 +87,7 @@ def make_client(where: Server, quota: Quota) -> CekatClient:
 
 
 async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
-    """Ask through our client."""
+    """Request pages with our client."""
     pages = 0
     async with make_client(where, quota) as client:
 
@@ -102,7 +102,7 @@ async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
 
 
 async def export(where: Server, seconds: float, quota: Quota) -> Outcome:
-    """Export all, a conversation a page; the share used is the one that the export reports."""
+    """Export with one conversation per page. The export reports the share used."""
     async with make_client(where, quota) as client:
         with tempfile.TemporaryDirectory() as folder:
             report = await export_conversations(client, Path(folder) / "x.jsonl", page_size=1)
@@ -111,7 +111,7 @@ async def export(where: Server, seconds: float, quota: Quota) -> Outcome:
 
 
 async def by_hand(where: Server, seconds: float, limiter: AsyncLimiter | None) -> Outcome:
-    """Ask through the loop that one writes by hand."""
+    """Request pages with a hand-written loop."""
     pages = refused = 0
     headers = {"Authorization": f"Bearer {where.api_key}"}
     async with aiohttp.ClientSession(where.base_url, headers=headers) as session:
@@ -134,7 +134,7 @@ async def by_hand(where: Server, seconds: float, limiter: AsyncLimiter | None) -
 
 
 async def for_a_while(work: Callable[[], Awaitable[None]], seconds: float) -> None:
-    """Let all workers work, and stop them."""
+    """Run all workers for some seconds."""
     tasks = [asyncio.ensure_future(work()) for _ in range(WORKERS)]
     await asyncio.sleep(seconds)
     for task in tasks:
@@ -143,7 +143,7 @@ async def for_a_while(work: Callable[[], Awaitable[None]], seconds: float) -> No
 
 
 def contenders(quota: Quota, seconds: float) -> dict[str, Callable[[Server], Awaitable[Outcome]]]:
-    """Return what is compared, by name."""
+    """Return the contenders by name."""
     return {
         "cekat_async": lambda where: cekat(where, seconds, quota),
         "cekat_async, export": lambda where: export(where, seconds, quota),
@@ -158,7 +158,7 @@ def contenders(quota: Quota, seconds: float) -> dict[str, Callable[[Server], Awa
 
 
 def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, float, int]]:
-    """Return the share used and the refusals, for each window and contender."""
+    """Return the share used and the refusals of each window and contender."""
     found = []
     for window in WINDOWS:
         quota = Quota(requests, per=per, window=window, phase=time.monotonic() % per)
@@ -172,12 +172,14 @@ def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, flo
 
 
 def main() -> int:
-    """Print the numbers; with ``--at-least`` fail if ours are not as they should be."""
+    """Measure and print. With ``--at-least``, fail if we are refused or use less."""
     parser = argument_parser(__doc__)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--per", type=float, default=3.0)
     parser.add_argument("--periods", type=int, default=10)
-    parser.add_argument("--at-least", type=float, help="the share that we have to use")
+    parser.add_argument(
+        "--at-least", type=float, help="fail if we use a smaller share, or are refused"
+    )
     options = parser.parse_args()
     found = measure(options.requests, options.per, options.periods)
     result = Result(

@@ -1,10 +1,10 @@
-"""How much of a quota is used over real sockets, and how often the client is refused: named cases.
+"""Named cases over real sockets: how much of the quota is used, and how often a client is refused.
 
-Each case has a process for the server (``quota_server.py``) and one for the client
-(``quota_client.py``). The server counts. A case takes four minutes, or ten periods next to a
-stranger, and ``--jobs`` of them run at once. Where it makes sense a rival follows: a loop that is
-paced by aiolimiter, knows the true limit, and sleeps as long as a 429 says. If an event loop was
-more than 50 ms late, the case is discarded, unless it is blocked on purpose.
+Each case has a process for the server (``quota_server.py``), which counts, and one for the client
+(``quota_client.py``). A case takes four minutes, or ten periods with a stranger. ``--jobs`` cases
+run at once. In most cases there is a rival: a hand-written loop that is paced by aiolimiter, knows
+the true limit, and obeys the ``Retry-After`` of a 429. A case is discarded if an event loop was
+more than 50 ms late, unless it is blocked on purpose.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _METRICS = [
 
 
 class Bound(NamedTuple):
-    """The least or the most that a number of a sample should be."""
+    """The least or the most that a figure of a sample should be."""
 
     key: str
     wanted: float
     is_least: bool = False
 
     def miss(self, sample: Sample) -> str | None:
-        """Return how a sample misses it, if it does."""
+        """Return how a sample misses the bound; ``None`` if it does not."""
         value = sample.get(self.key)
         if value is None or (value >= self.wanted if self.is_least else value <= self.wanted):
             return None
@@ -60,7 +60,7 @@ class Bound(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A server, what our client is configured with, and what it should reach.
+    """A server, the options of our client, and the figures that it should reach.
 
     Attributes:
         server: Arguments of ``quota_server.Settings``.
@@ -69,7 +69,7 @@ class Case(NamedTuple):
         options: Arguments of ``RateLimit``.
         seconds: How long it takes.
         stall: How the client's event loop is blocked.
-        has_rival: Whether the loop by hand runs too.
+        has_rival: Whether the hand-written loop runs too.
     """
 
     server: Mapping[str, Any]
@@ -82,7 +82,7 @@ class Case(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A case with one of the contenders."""
+    """A case, with one of the contenders."""
 
     name: str
     contender: str
@@ -159,8 +159,8 @@ def run(job: Job, starting: Lock) -> dict[str, Any]:
 
     Args:
         job: The case and the contender.
-        starting: Held while processes start, which takes a whole CPU: two of them at once would
-            make the clients that already run late.
+        starting: Held while processes start. Starting takes a whole CPU, so that starting two at
+            once would delay the clients that already run.
 
     Returns:
         The server's report, with the lag of the slower event loop; empty if the client failed.
@@ -191,7 +191,7 @@ def _read_line(process: subprocess.Popen[str]) -> str:
 
 
 def _server(job: Job) -> dict[str, Any]:
-    """Return the settings of the server: other random numbers in each case."""
+    """Return the settings of the server. Each case has other random numbers."""
     return {**CASES[job.name].server, "seed": f"{job.name} {job.seed}"}
 
 
@@ -208,7 +208,7 @@ def _client(job: Job, port: int) -> dict[str, Any]:
 
 
 def sample(job: Job, report: Mapping[str, Any]) -> Sample:
-    """Return the numbers of a report."""
+    """Return the figures of a report."""
     case, seconds = CASES[job.name], job.seconds
     granted = [at for at in report["granted"] + report["strangers_granted"] if at < seconds]
     refused = report["refused"]
@@ -229,7 +229,7 @@ def sample(job: Job, report: Mapping[str, Any]) -> Sample:
 
 
 def jobs(names: Sequence[str], scale: float, seed: int, *, with_rivals: bool) -> list[Job]:
-    """Return what is to be run, the longest first."""
+    """Return the jobs to run, the longest first."""
     found = [Job(name, _OURS, scale * CASES[name].seconds, seed) for name in names]
     if with_rivals:
         found += [job._replace(contender=_RIVAL) for job in found if CASES[job.name].has_rival]
@@ -237,7 +237,7 @@ def jobs(names: Sequence[str], scale: float, seed: int, *, with_rivals: bool) ->
 
 
 def result(reports: Mapping[Job, Mapping[str, Any]], scale: float) -> Result:
-    """Return the table, in the order of the cases, and what is wrong with it."""
+    """Return the table in the order of the cases, with notes about misses and failures."""
     samples: Samples = {}
     notes = []
     for job in sorted(reports, key=lambda job: ([*CASES].index(job.name), job.contender != _OURS)):
@@ -254,7 +254,7 @@ def result(reports: Mapping[Job, Mapping[str, Any]], scale: float) -> Result:
     if scale == 1:
         notes += missed(samples)
     else:
-        notes.append(f"too short to tell anything: {scale:g} of the time")
+        notes.append(f"too short to be meaningful: {scale:g} of the time")
     return Result(
         title="the quota, named cases over sockets", metrics=_METRICS, samples=samples, notes=notes
     )
@@ -269,16 +269,21 @@ def missed(samples: Samples) -> Iterator[str]:
 
 
 def main() -> int:
-    """Run the chosen cases and print them; with ``--check`` fail if one misses its figures."""
+    """Run the chosen cases and print them. With ``--check``, fail if one misses its figures."""
     parser = argument_parser(__doc__)
-    parser.add_argument("names", nargs="*", help=f"texts in the names of: {'; '.join(CASES)}")
+    known = "; ".join(CASES).replace("%", "%%")
+    parser.add_argument(
+        "names", nargs="*", help=f"run the cases whose names contain one of these: {known}"
+    )
     parser.add_argument("--jobs", type=int, default=4, help="cases at once")
-    parser.add_argument("--scale", type=float, default=1.0, help="a part of the time, to try it")
-    parser.add_argument("--seed", type=int, default=1, help="for what happens at random")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="run for this part of the time, to try it"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="the seed of all random numbers")
     parser.add_argument(
         "--keep", type=Path, metavar="FILE", help="keep each request's time, as JSON"
     )
-    parser.add_argument("--without-rivals", action="store_true", help="our client alone")
+    parser.add_argument("--without-rivals", action="store_true", help="only our client")
     parser.add_argument("--check", action="store_true", help="fail if a figure is missed")
     options = parser.parse_args()
     names = [name for name in CASES if not options.names or any(t in name for t in options.names)]

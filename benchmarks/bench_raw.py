@@ -1,6 +1,6 @@
-"""What an export to JSON Lines costs that keeps each record as it came, byte for byte.
+"""The cost of an export to JSON Lines that keeps each record byte for byte.
 
-Beside it stands the loop that decodes each page, encodes each record anew and writes it.
+The rival is a loop that decodes each page, encodes each record again and writes it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LINES, EXPORT = "cekat_async `raw_pages()`", "cekat_async `export_conversations(
 ENCODED, CUT = "hand-written loop: decode, encode, write", "hand-written loop: cut as Raw, write"
 _WARM_UP = 50
 _NOTE = (
-    "An export does more than to write: it keeps each record durably in a checkpoint first, looks "
-    "for what came again, and writes from there, so that it can be killed at any moment and misses "
-    "nothing of a live account. The two ways through SQLite cost more than the wire."
+    "An export does more than write: it stores each record in a durable checkpoint, finds those "
+    "that it received again, and writes from there. So it can be killed at any moment, and misses "
+    "nothing on a live account. Writing to SQLite and reading from it cost more than the network."
 )
 _METRICS = [
     Metric(key="cpu", heading="CPU µs each", digits=2, ratio=True),
@@ -35,8 +35,8 @@ _METRICS = [
 
 
 async def by_page(base_url: str, path: Path) -> int:
-    """Write the lines that our pages are cut into."""
-    from cekat_async import CekatClient  # noqa: PLC0415 - each process has what it needs
+    """Write the lines of our raw pages."""
+    from cekat_async import CekatClient  # noqa: PLC0415 - each process imports only what it needs
 
     count = 0
     async with CekatClient("benchmark", base_url=base_url, rate_limit=None) as cekat:
@@ -48,7 +48,7 @@ async def by_page(base_url: str, path: Path) -> int:
 
 
 async def by_export(base_url: str, path: Path) -> int:
-    """Export, which keeps a checkpoint, follows what moves, and writes at the end."""
+    """Export: with a checkpoint, with catch-up, and with one write at the end."""
     from cekat_async import CekatClient  # noqa: PLC0415
     from cekat_async.export import export_conversations  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ async def by_export(base_url: str, path: Path) -> int:
 
 
 async def by_hand(base_url: str, path: Path, *, cut: bool = False) -> int:
-    """Write with aiohttp and msgspec alone: each record encoded anew, or cut out as it came."""
+    """Write with aiohttp and msgspec alone. Encode each record again, or cut out its bytes."""
     import aiohttp  # noqa: PLC0415
     import msgspec  # noqa: PLC0415
     from rivals.by_hand import Metadata, Page  # noqa: PLC0415
@@ -90,7 +90,7 @@ _WAYS: dict[str, Callable[[str, Path], Awaitable[int]]] = {
 
 
 def measure(way: str, base_url: str, warm_up_url: str, pages: int) -> Sample:
-    """Write all conversations; return microseconds of CPU for each, and how many a second."""
+    """Write all conversations; return CPU microseconds per conversation, and the throughput."""
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_WAYS[way](warm_up_url, Path(folder) / "warm_up.jsonl"))
         wall, cpu = time.perf_counter(), time.process_time()
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=2000, help="of 100 conversations")
     options = parser.parse_args()
     listings = Listing("walk", options.pages), Listing("warm_up", _WARM_UP)
-    # An export makes cursors up, which the bundled server alone understands.
+    # An export constructs cursors, which only the bundled server supports.
     with serving(*listings, server="raw") as urls:
         where = {"base_url": urls["walk"], "warm_up_url": urls["warm_up"], "pages": options.pages}
         cases = {way: partial(fresh, measure, way=way, **where) for way in _WAYS}

@@ -1,7 +1,8 @@
-"""What each part of a request costs: aiohttp with one thing more at a time, and our layers.
+"""The cost of each part of a request: aiohttp with one more option at a time, and our layers.
 
-All ways take turns in one process, some requests each, for a small answer, so that what surrounds
-it shows. Of the turns the median counts, then that of the rounds.
+All cases take turns in one process, some requests each. The reply is small, so that the rest of the
+request shows. The figure of a round is the median over its turns, and the result is the median over
+all rounds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-LEAST = "aiohttp, at its least: a URL of parts, no cookies, no total timeout"
+LEAST = "aiohttp, at its simplest: a URL of parts, no cookies, no total timeout"
 TRANSPORT = "cekat_async, the transport"
 PIPELINE = "cekat_async, with retry, deadline and limiter"
 PACED = "cekat_async, with a pace that is never reached"
@@ -35,12 +36,12 @@ _METRICS = [
 
 
 def measure(base_url: str, turns: int) -> dict[str, Sample]:
-    """Return the microseconds of CPU that a request costs in each way."""
+    """Return the CPU microseconds of a request, by case."""
     return asyncio.run(_measure(base_url, turns))
 
 
 async def _measure(base_url: str, turns: int) -> dict[str, Sample]:
-    import aiohttp  # noqa: PLC0415 - only the process of its own needs them
+    import aiohttp  # noqa: PLC0415 - only the child process needs them
 
     from cekat_async import CekatClient, RateLimit  # noqa: PLC0415
 
@@ -60,7 +61,7 @@ async def _measure(base_url: str, turns: int) -> dict[str, Sample]:
 def _of_aiohttp(
     least: aiohttp.ClientSession, usual: aiohttp.ClientSession, base_url: str
 ) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Return requests of aiohttp alone, each with something that one might want."""
+    """Return requests of aiohttp alone, each with one option that a caller may want."""
     import aiohttp  # noqa: PLC0415
     from yarl import URL  # noqa: PLC0415
 
@@ -69,7 +70,7 @@ def _of_aiohttp(
     parts = URL(path)
 
     def url() -> URL:
-        # Another one each time, as cursors are.
+        # A new URL each time, because cursors differ too.
         return URL.build(
             scheme=parts.scheme,
             authority=parts.raw_authority,
@@ -94,12 +95,12 @@ def _of_aiohttp(
 
     return {
         LEAST: get,
-        "+ a URL that is one text": with_text,
-        "+ a URL as text, and params=": with_query,
-        "+ cookies and a total timeout, as it comes": partial(get, usual),
+        "+ a URL in one string": with_text,
+        "+ a URL as a string, and params=": with_query,
+        "+ cookies and a total timeout, the defaults": partial(get, usual),
         "+ sock_read=": partial(get, timeout=aiohttp.ClientTimeout(total=None, sock_read=60)),
         "+ asyncio.timeout": with_timeout,
-        "+ two headers of the request": partial(get, headers={"Accept": "x", "User-Agent": "x"}),
+        "+ two request headers": partial(get, headers={"Accept": "x", "User-Agent": "x"}),
         "+ a middleware": partial(get, middlewares=(_pass_on,)),
     }
 
@@ -109,12 +110,12 @@ async def _pass_on(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> An
 
 
 def _undecoded(_: object) -> Iterator[None]:
-    """Decode nothing, in no step."""
+    """Decode nothing."""
     return iter(())
 
 
 def _of_ours(unpaced: Any, paced: Any) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Return requests through our layers, one more at a time."""
+    """Return requests through our layers, with one more layer each."""
     from cekat_async._api.requests import Request  # noqa: PLC0415
 
     numbers = count()
@@ -123,10 +124,10 @@ def _of_ours(unpaced: Any, paced: Any) -> dict[str, Callable[[], Awaitable[objec
         return Request("/api/conversations", f"limit=1&number={next(numbers)}")
 
     async def transport() -> object:
-        return await unpaced._transport.exchange(request())  # noqa: SLF001 - a layer by itself
+        return await unpaced._transport.exchange(request())  # noqa: SLF001 - a single layer
 
     async def pipeline(client: Any = unpaced) -> object:
-        return await client._pipeline.fetch(request(), _undecoded)  # noqa: SLF001 - a layer by itself
+        return await client._pipeline.fetch(request(), _undecoded)  # noqa: SLF001 - a single layer
 
     return {
         TRANSPORT: transport,
@@ -151,7 +152,7 @@ async def _timed(
 
 
 def _figures(found: dict[str, list[float]]) -> dict[str, Sample]:
-    """Return medians, and those of the differences to the first way in the same turn."""
+    """Return the medians, and those of the differences to the first case in the same turn."""
     first = found[LEAST]
     return {
         name: {
@@ -165,7 +166,9 @@ def _figures(found: dict[str, list[float]]) -> dict[str, Sample]:
 def main() -> None:
     """Measure and print."""
     parser = argument_parser(__doc__, rounds=5)
-    parser.add_argument("--turns", type=int, default=100, help=f"of {_IN_A_ROW} requests each")
+    parser.add_argument(
+        "--turns", type=int, default=100, help=f"turns of {_IN_A_ROW} requests each"
+    )
     parser.add_argument("--server", choices=SERVERS, default="auto")
     options = parser.parse_args()
     with serving(Listing("small", 2, per_page=1), server=options.server) as urls:

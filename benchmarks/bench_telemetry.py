@@ -1,7 +1,7 @@
-"""The cost of hooks and OpenTelemetry: instructions per page of a walk, by callgrind.
+"""The cost of hooks and OpenTelemetry, in instructions per page of a walk.
 
-See ``callgrind.py`` for how they are counted. Without an SDK, the hook of
-``cekat_async.telemetry`` must cost next to nothing.
+``callgrind.py`` explains how they are counted. Without an SDK, the hook of
+``cekat_async.telemetry`` must cost almost nothing.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ MOST = {EMPTY: 1.03, API: 1.03}
 
 
 def _make_sdk_hook() -> Any:
-    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - of this case alone
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - only this case needs it
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
     from cekat_async.telemetry import OpenTelemetry  # noqa: PLC0415
 
-    # Without a processor: what an exporter costs is its own.
+    # Without a span processor, because the cost of exporters is not measured.
     return OpenTelemetry(
         tracer_provider=TracerProvider(), meter_provider=MeterProvider([InMemoryMetricReader()])
     )
 
 
 def _make_api_hook() -> Any:
-    from cekat_async.telemetry import OpenTelemetry  # noqa: PLC0415 - not of all cases
+    from cekat_async.telemetry import OpenTelemetry  # noqa: PLC0415 - only some cases need it
 
     return OpenTelemetry()
 
@@ -60,7 +60,7 @@ def walk(case: str, base_url: str) -> None:
 
 
 async def _walk(hooks: Any, base_url: str) -> None:
-    from cekat_async import CekatClient  # noqa: PLC0415 - only a child walks
+    from cekat_async import CekatClient  # noqa: PLC0415 - only the child process needs it
 
     async with CekatClient("benchmark", base_url=base_url, rate_limit=None, hooks=hooks) as cekat:
         async for _ in cekat.conversations.list():
@@ -85,7 +85,7 @@ def main() -> None:
     """Measure and print."""
     parser = argument_parser(__doc__)
     parser.add_argument("--pages", type=int, nargs=2, default=(30, 130), help="two lengths")
-    parser.add_argument("--few", action="store_true", help="OpenTelemetry's API alone")
+    parser.add_argument("--few", action="store_true", help="only OpenTelemetry's API")
     parser.add_argument("--server", choices=SERVERS, default="auto")
     options = parser.parse_args()
     cases = (API,) if options.few else tuple(HOOKS)

@@ -1,7 +1,7 @@
-"""What a walk costs: ``list()`` beside what others do for the same work.
+"""The cost of a walk: ``list()``, compared with other clients that do the same work.
 
-Each rival walks all pages in a process of its own, over one connection, against a server on
-another CPU, one after another in each round.
+In each round the rivals run one after another, each in its own process. Each walks all pages over
+one connection, against a server on another CPU.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from page_server import SERVERS, Listing, chosen, serving
 from rivals import BY_HAND, BY_HAND_UVLOOP, OPENAI, OURS, OURS_UVLOOP, PYDANTIC, RIVALS
 from suite import Claim, Metric, Result, argument_parser, fresh, interleaved, ratios, show
 
-# Behind them imports, connections and the allocator are as they stay.
+# After these pages, modules are imported, connections are open and the allocator is warm.
 _WARM_UP = 50
 _METRICS = [
     Metric(key="per_second", heading="conversations/s", ratio=True),
     Metric(key="cpu", heading="CPU µs each", digits=2, ratio=True),
 ]
-# What is compared with what, what that is called, and the CPU that is wanted at most.
+# Two rivals to compare, the name of the second one, and the target: the most CPU.
 _WANTED = (
-    (OURS, BY_HAND, "the hand-written loop's", 1.5),
-    (OURS_UVLOOP, BY_HAND_UVLOOP, "the hand-written loop's, both with uvloop", 1.75),
-    (OURS, PYDANTIC, "that of httpx + pydantic", 0.35),
-    (OURS, OPENAI, "that of openai's generic client", 0.1),
+    (OURS, BY_HAND, "the hand-written loop", 1.5),
+    (OURS_UVLOOP, BY_HAND_UVLOOP, "the hand-written loop, both with uvloop", 1.75),
+    (OURS, PYDANTIC, "httpx + pydantic", 0.35),
+    (OURS, OPENAI, "openai's generic client", 0.1),
 )
 
 
 def measure(rival: str, base_url: str, warm_up_url: str) -> dict[str, float]:
-    """Walk with a rival; return conversations per second, and microseconds of CPU for each."""
+    """Walk with a rival; return conversations per second, and CPU microseconds per conversation."""
     rivals.walk(rival, warm_up_url)
     wall, cpu = time.perf_counter(), time.process_time()
     count = rivals.walk(rival, base_url)
@@ -41,7 +41,7 @@ def measure(rival: str, base_url: str, warm_up_url: str) -> dict[str, float]:
 
 
 def run(records: str, names: list[str], pages: int, rounds: int, server: str) -> Result:
-    """Measure rivals over pages with one kind of records."""
+    """Measure rivals on pages with one kind of records."""
     listings = [
         Listing("walk", pages, records=records),
         Listing("warm_up", min(pages, _WARM_UP), records=records),
@@ -64,17 +64,17 @@ def run(records: str, names: list[str], pages: int, rounds: int, server: str) ->
 
 
 _KINDS = {
-    "documented": "as on the API's page",
-    "unknown": "of which 15 % have a field that the API's page lacks",
-    "two-unknown": "that have two such fields each",
+    "documented": "as documented",
+    "unknown": "of which 15 % have an undocumented field",
+    "two-unknown": "that have two undocumented fields each",
 }
 
 
 def claims(result: Result, names: list[str]) -> list[Claim]:
-    """Return what is wanted, as far as its rivals were measured."""
+    """Return the targets whose rivals were measured."""
     return [
         Claim(
-            what=f"CPU to {whose}, {result.title.partition(',')[0]}",
+            what=f"CPU compared with {whose}, {result.title.partition(',')[0]}",
             values=ratios(result, RIVALS[mine].title, RIVALS[theirs].title, "cpu"),
             wanted=wanted,
         )
@@ -86,7 +86,7 @@ def claims(result: Result, names: list[str]) -> list[Claim]:
 def notes(names: list[str]) -> list[str]:
     """Return which rivals could not be measured."""
     return [
-        f"Left out for want of {' and '.join(RIVALS[name].missing)}: {RIVALS[name].title}."
+        f"Skipped, without {' and '.join(RIVALS[name].missing)}: {RIVALS[name].title}."
         for name in names
         if RIVALS[name].missing
     ]
@@ -100,9 +100,9 @@ def require(documented: Result, at_least: float) -> None:
 
 
 def main() -> None:
-    """Measure and print, and fail if the throughput is too low."""
+    """Measure and print. Fail if the throughput is too low."""
     parser = argument_parser(__doc__, rounds=9)
-    parser.add_argument("--pages", type=int, default=2000, help="of 100 conversations")
+    parser.add_argument("--pages", type=int, default=2000, help="pages of 100 conversations")
     parser.add_argument("--rivals", nargs="*", default=[*RIVALS], choices=RIVALS)
     parser.add_argument("--server", choices=SERVERS, default="auto")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Responses of a hostile or broken server, each at the most that the client reads.
+"""Responses of a hostile or broken server, as large as the client reads them.
 
 A page may have 8 MiB, the default of ``CekatClient(max_page_bytes=…)``. The client reads 1 MiB of
 an error. Some responses are larger, to show that the client stops in time.
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 KEY = "".join(f"{10_000 + 1237 * number}" for number in range(60))
-"""The API key of the client, as long as a JSON web token. Some errors echo it, and the client
-removes it from them."""
+"""The API key of the client, as long as a JSON web token. Some responses echo it, and the client
+redacts it."""
 
 _BOUND, _BOMB, _ERROR = 8 * MIB, 256 * MIB, MIB
-# What msgspec decodes in one call may have this many bytes.
+# The client decodes up to this many bytes in one call of msgspec.
 _AT_ONCE = 250 * 1024
-# So many bytes for each make 49,000 records in a page.
+# With records of this many bytes, a page has 49,000 of them.
 _SMALL = 168
 
 
 class Response(NamedTuple):
-    """A response as it is sent. An endless one repeats its body until the client hangs up."""
+    """A response. An endless one repeats its body until the client closes the connection."""
 
     body: bytes
     status: int = 200
@@ -58,7 +58,7 @@ def _documented(size: int = _BOUND) -> bytes:
 
 
 def _record(unit: bytes, *, inside: bytes, size: int = _BOUND) -> bytes:
-    """Return a page of one record that is filled with units in place of the ``@`` in ``inside``."""
+    """Return a page of one record: ``inside``, with as many units as fit in place of its ``@``."""
     head, tail = inside.split(b"@")
     return _filled(
         b'{"success":true,"data":[{"id":"x",' + head, unit, tail + b'}],"metadata":null}', size
@@ -66,13 +66,13 @@ def _record(unit: bytes, *, inside: bytes, size: int = _BOUND) -> bytes:
 
 
 def _records(unit: bytes, inside: bytes) -> bytes:
-    """Return a page of records that are as large as what msgspec decodes in one call."""
+    """Return a page of records, each as large as the client decodes in one call of msgspec."""
     head, tail = inside.split(b"@")
     return _page(_filled(b'{"id":"x",' + head, unit, tail + b"}", _AT_ONCE))
 
 
 def _once(unit: bytes, inside: bytes, last: bytes) -> bytes:
-    """Return a page that msgspec decodes in one call, until its last field is a surprise."""
+    """Return a page that one call of msgspec could decode, if its last field were as expected."""
     return _record(unit, inside=inside + b"," + last, size=_AT_ONCE)
 
 
@@ -87,7 +87,7 @@ def _nested(opening: bytes, closing: bytes) -> bytes:
 
 
 def _names(size: int) -> bytes:
-    """Return members of an object with names that differ, each after a comma."""
+    """Return members of an object with different names, each after a comma."""
     return b"".join(b',"%06d":1' % number for number in range(size // len(b',"000000":1')))
 
 
@@ -113,7 +113,7 @@ def _gzip_bomb(status: int = 200) -> Response:
 
 
 def _packed_by(module: str) -> bytes:
-    """Return a bomb of a compressor that has one function for it."""
+    """Return a bomb, made by the ``compress`` function of a module."""
     return importlib.import_module(module).compress(bytes(_BOMB))
 
 
@@ -134,7 +134,7 @@ def _chunked(body: bytes, size: int) -> Response:
 
 _HALF = rb"\ud83d"
 
-# Bodies of pages with the status 200. They are made when they are asked for: some take a while.
+# Bodies of pages with the status 200. They are functions, because some take a while to make.
 _PAGES: dict[str, Callable[[], bytes]] = {
     "page": _documented,
     "unknown-fields": lambda: _page(b",".join(make_records("unknown", 1000))),
@@ -209,4 +209,4 @@ RESPONSES: dict[str, Callable[[], Response]] = {
     "error-endless": lambda: Response(b"x" * MIB, 500, is_endless=True),
     "error-gzip-bomb": lambda: _gzip_bomb(500),
 }
-"""What is measured, under the name of its row."""
+"""The measured responses, by the name of their row."""

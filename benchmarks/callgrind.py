@@ -1,7 +1,8 @@
-"""Instructions per page of a walk, which ``valgrind --tool=callgrind`` counts in child processes.
+"""Counts the instructions per page of a walk, with ``valgrind --tool=callgrind``.
 
-Each case walks two listings of different length. The difference, divided by the pages in between,
-leaves out everything that happens once: imports, connecting, the first page.
+Each case walks two listings of different length, each in a child process. The difference between
+the two counts is divided by the difference in pages. So everything that happens once is left out:
+imports, connecting, the first page.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ def measure(
     *,
     reference: str,
 ) -> Result:
-    """Measure each case once: another run differs by less than one in a hundred.
+    """Measure each case once, because another run differs by less than 1 %.
 
     Args:
-        code: The Python code of a process that walks a listing.
+        code: The Python code of a child process, which walks a listing.
         walks: The arguments of that process for the shorter and the longer listing, by case.
         pages: The lengths of the two listings.
-        reference: The case that others are compared with.
+        reference: The case that the others are compared with.
     """
     title = f"pages of 100, {pages[1]} of them minus {pages[0]}"
     result = Result(title=title, metrics=_METRICS, samples={}, reference=reference)
@@ -46,7 +47,7 @@ def measure(
         result.notes = [_MISSING]
         return result
     each = [arguments for pair in walks.values() for arguments in pair]
-    # At once, because what is counted does not depend on what else the machine does.
+    # In parallel, because the counts do not depend on the load of the machine.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = [*pool.map(lambda arguments: _count(valgrind, code, arguments), each)]
     for case, few, many in zip(walks, counts[::2], counts[1::2], strict=True):
@@ -63,7 +64,7 @@ def _count(valgrind: str, code: str, arguments: Arguments) -> int:
         capture_output=True,
         text=True,
         cwd=HERE,
-        # Where a hash leads to in a table is another place in each process without it.
+        # Otherwise each process has other hashes, and so other collisions.
         env=os.environ | {"PYTHONHASHSEED": "0"},
     )
     print(*arguments, sep=", ", file=sys.stderr, flush=True)

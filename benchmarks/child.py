@@ -1,8 +1,8 @@
-"""What a process of its own runs: one function of a benchmark, whose result it prints as JSON.
+"""Runs one function of a benchmark in its own process, and prints the result as JSON.
 
     python child.py bench_walk:measure '{"rival": "by-hand", "base_url": "http://..."}'
 
-It imports next to nothing itself, so that a rival's memory is its own.
+This module imports almost nothing, so that the measured memory is that of the rival.
 """
 
 import importlib
@@ -20,9 +20,9 @@ def main() -> None:
 
 
 def use_cpu(*, last: bool) -> None:
-    """Keep to one CPU, the first or the last, so that server and rival are not in each other's way.
+    """Run on one CPU only, the first or the last, so that server and rival do not share one.
 
-    Where there is one only, or where the system does not know of this, it does nothing.
+    Do nothing if there is only one CPU, or if the system does not support it.
     """
     if hasattr(os, "sched_setaffinity") and len(cpus := sorted(os.sched_getaffinity(0))) > 1:
         os.sched_setaffinity(0, {cpus[-1 if last else 0]})

@@ -1,4 +1,4 @@
-"""What each process of the growth benchmark does: a listing, an export, or one that is stopped."""
+"""The processes of the growth benchmark: a listing, an export, or an export that is cancelled."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Meter:
     """Measures a process while it fetches, and while it publishes.
 
     Args:
-        count: How many conversations are fetched, about.
+        count: About how many conversations are fetched.
         probe: The selector of the loop.
-        checkpoint: The file whose size is noted, if there is one.
+        checkpoint: A file whose size is noted; ``None`` for no file.
     """
 
     def __init__(self, count: int, probe: Probe, checkpoint: Path | None = None) -> None:
@@ -68,7 +68,7 @@ class Meter:
         self._longest[phase] = max(longest, self._probe.take(), key=lambda hold: hold[1])
 
     def sample(self, total: int) -> Sample:
-        """Return the figures; times are per conversation of a total."""
+        """Return the figures. Times are divided by ``total`` conversations."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         sample = {
             "time": 1e6 * wall / total,
@@ -90,14 +90,14 @@ class Meter:
 
 
 def run(work: Callable[[Probe], Coroutine[Any, Any, Sample]]) -> Sample:
-    """Run a coroutine on a loop whose holds are seen."""
+    """Run a coroutine on a loop with a probe."""
     probe = Probe()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(probe)) as runner:
         return runner.run(work(probe))
 
 
 def measure_listing(base_url: str, warm_up_url: str, total: int, segments: int) -> Sample:
-    """Walk a listing; return what it took."""
+    """Walk a listing; return the figures."""
 
     async def work(probe: Probe) -> Sample:
         await _walk(warm_up_url, segments, lambda _: None)
@@ -121,7 +121,7 @@ async def _walk(base_url: str, segments: int, note: Callable[[int], None]) -> in
 def measure_export(
     base_url: str, warm_up_url: str, total: int, target: str, changed: int = 0
 ) -> Sample:
-    """Export all conversations, or those that have changed; return what it took."""
+    """Export all conversations, or those that have changed; return the figures."""
     _leave_out_numpy()
 
     async def work(probe: Probe) -> Sample:
@@ -151,7 +151,7 @@ async def _export(
 
 
 def is_preparing(progress: ExportProgress) -> bool:
-    """Whether nothing has been written yet, because what is there is sorted or compared."""
+    """Whether nothing is written yet, because records are being sorted or compared."""
     return progress.published == 0
 
 
@@ -169,9 +169,9 @@ MOMENTS = {"preparing": is_preparing, "writing": is_writing, "finishing": is_fin
 
 
 def measure_stops(base_url: str, target: str, delay: float, *, incremental: bool) -> Sample:
-    """Cancel an export at each of the moments while it publishes; return the longest that it took.
+    """Cancel an export at each moment while it publishes; return the seconds until it ended.
 
-    Each resumes the one before. ``delay`` is how many seconds after the moment it is cancelled.
+    Each export resumes the one before. It is cancelled ``delay`` seconds after the moment.
     """
     _leave_out_numpy()
 
@@ -192,7 +192,7 @@ async def _stop(
     *,
     incremental: bool,
 ) -> float:
-    """Return how many seconds an export went on after it was cancelled; 0 if it had ended."""
+    """Return how many seconds an export ran after it was cancelled; 0 if it had already ended."""
     reached = asyncio.Event()
 
     def note(progress: ExportProgress) -> None:
@@ -212,7 +212,7 @@ async def _stop(
 
 
 def measure_remembered(pages: int) -> Sample:
-    """Return how many bytes a walk remembers for each page, to know that it will end."""
+    """Return how many bytes a walk remembers for each page, to recognize an endless listing."""
     walk = CursorWalk()
     tracemalloc.start()
     for number in range(pages):
@@ -225,10 +225,10 @@ def _client(base_url: str) -> CekatClient:
 
 
 def _leave_out_numpy() -> None:
-    # Arrow imports it where it is, and an export never needs it.
+    # Arrow imports it if it is installed, and an export never needs it.
     sys.modules["numpy"] = None  # type: ignore[assignment]
 
 
 def _require(count: int, total: int) -> None:
     if count != total:
-        raise SystemExit(f"{count:,} conversations of {total:,}")
+        raise SystemExit(f"only {count:,} conversations of {total:,}")

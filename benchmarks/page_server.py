@@ -1,8 +1,9 @@
-"""A server that is no bottleneck: prepared pages, from nginx or over a raw asyncio protocol.
+"""A fast server with prepared pages: nginx, or a bundled server on a raw asyncio protocol.
 
-It knows nothing of the API but its cursor: nginx goes by the id, which is the number of a page, the
-bundled server by the time, a minute a page. Each listing has a port of its own. Run it in a process
-of its own (``serving`` does); it prints the ports and serves until its standard input ends.
+It supports only the cursor of the API. nginx reads the cursor's id, which is the number of a page.
+The bundled server reads its time, with one minute per page. Each listing has its own port. Use
+``serving`` to run it in its own process. The process prints the ports, and serves until its
+standard input ends.
 
 With the bundled server, ``move_last`` moves the last pages of a listing to its front, as if their
 conversations had changed.
@@ -37,24 +38,24 @@ if TYPE_CHECKING:
 
 SERVERS = ("auto", "nginx", "raw")
 RECORDS = ("documented", "unknown", "two-unknown", "mistyped")
-# Different records, some 1 kB each; all pages are made of them.
+# All pages are made of this many different records, of about 1 kB each.
 _MOST_RECORDS = 10_000
-# nginx serves files: more of them than this are 200 MB and not worth it.
+# nginx serves files. This many already have 200 MB.
 _MOST_FILES = 2_000
 _BEGIN = datetime(2026, 4, 10, 9, 51, 19, 885_000, tzinfo=UTC)
 _STEP = timedelta(minutes=1)
-# What a record begins with, and how many digits of its id are replaced.
+# The beginning of a record, and how many digits of its id are replaced.
 _HEAD, _DIGITS = b'{"id":"', 8
 _ENOUGH = 1 << 20
 
 
 class Listing(NamedTuple):
-    """What is served at one port: so many pages of so many records, each of one kind.
+    """The listing of one port: how many pages it has, of how many records, and of which kind.
 
-    ``documented`` records are as on the API's page. Of ``unknown`` ones 15 % have one field that
-    is not there, ``two-unknown`` ones have two each, and ``mistyped`` ones a number as a name.
-    With a ``quota``, requests a minute, the headers of the bundled server report what is left to
-    each key. It refuses none.
+    ``documented`` records are as on the API's documentation page. 15 % of ``unknown`` records have
+    one other field, ``two-unknown`` records have two each, and ``mistyped`` ones a number as a
+    name. With a ``quota`` (requests per minute), the headers of the bundled server report what is
+    left for each key. It refuses no request.
     """
 
     name: str
@@ -65,9 +66,9 @@ class Listing(NamedTuple):
 
 
 class Pages:
-    """The bodies of a listing, put together when they are asked for.
+    """The bodies of a listing, built when they are requested.
 
-    They are made of few records over and over, each time with other ids.
+    They repeat a limited number of records, each time with other ids.
     """
 
     def __init__(self, listing: Listing) -> None:
@@ -83,11 +84,11 @@ class Pages:
         return self._count
 
     def move_last(self, count: int) -> None:
-        """Let the front begin with the last pages, and with no others."""
+        """Move the last pages to the front, and all others back to their places."""
         self.first = -count
 
     def body(self, number: int) -> bytes:
-        """Return a page; after the last one there is nothing."""
+        """Return a page. After the last one, pages are empty."""
         end = self._count + self.first
         if number >= end:
             return b'{"success":true,"data":[' + _end(number, 0)
@@ -99,7 +100,7 @@ class Pages:
 
 def make_records(kind: str, count: int) -> list[bytes]:
     """Return the JSON of different conversations."""
-    from cekat_async.sandbox import Dialect, Sandbox  # noqa: PLC0415 - rivals import this file too
+    from cekat_async.sandbox import Dialect, Sandbox  # noqa: PLC0415 - rivals import this module too
 
     sandbox = Sandbox(conversations=count, dialect=Dialect(unknown_fields=False))
     change = _CHANGES[kind]
@@ -133,7 +134,7 @@ def _end(following: int, count: int) -> bytes:
 
 
 class Quota:
-    """The headers of a quota of ``limit`` requests a minute for each key."""
+    """The headers of a quota of ``limit`` requests per minute for each key."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -141,7 +142,7 @@ class Quota:
         self._used = Counter[bytes]()
 
     def headers(self, head: bytes) -> bytes:
-        """Count a request, and return the headers of its answer."""
+        """Count a request; return the headers of its reply."""
         minute, second = divmod(int(time.time()), 60)
         if minute != self._minute:
             self._minute, self._used = minute, Counter()
@@ -162,9 +163,9 @@ class RawProtocol(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Make room for a whole page, so that it goes in one call, and keep the way to answer."""
+        """Store the transport. Enlarge its buffer, so that a whole page is sent in one call."""
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ENOUGH)
-        self._transport = transport  # type: ignore[assignment] - a TCP one, which can be written to
+        self._transport = transport  # type: ignore[assignment] - a TCP transport, which is writable
 
     def data_received(self, data: bytes) -> None:
         """Answer each request that is complete."""
@@ -187,7 +188,7 @@ _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length
 
 
 def _page_asked_for(head: bytes, first: int) -> int:
-    """Return the page that a cursor's time lies in: also of one that an export has made up."""
+    """Return the page of a cursor's time, also for a cursor that an export has constructed."""
     _, found, rest = head.partition(b"cursor_ts=")
     if not found:
         return first
@@ -196,7 +197,7 @@ def _page_asked_for(head: bytes, first: int) -> int:
 
 
 def move_last(base_url: str, pages: int) -> None:
-    """Let a listing of the bundled server begin with its last pages; with 0, end with them."""
+    """Move the last pages of a listing to its front; with 0, move them back."""
     urlopen(f"{base_url}/move-last/{pages}").close()  # noqa: S310 - our own server
 
 
@@ -243,7 +244,7 @@ def _write_pages(folder: Path, pages: Pages) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens at: all are taken at once, so that they differ."""
+    """Return unused ports. All are open at the same time, so that they differ."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
@@ -266,7 +267,7 @@ def _wait_for(nginx: subprocess.Popen[bytes], ports: dict[str, int]) -> None:
 def _configuration(folder: Path, ports: dict[str, int]) -> str:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     scratch = "\n".join(f"  {kind}_temp_path {folder}/{kind};" for kind in kinds)
-    # Started by root it would serve as somebody who cannot read the folder.
+    # If root starts nginx, its workers run as a user that cannot read the folder.
     user = "user root;" if os.geteuid() == 0 else ""
     servers = "".join(
         _SERVER.format(folder=folder, name=name, port=port) for name, port in ports.items()
@@ -304,12 +305,12 @@ _SERVER = """
 
 
 def nginx_program() -> str | None:
-    """Return where nginx is, if it is installed."""
+    """Return the path of nginx, if it is installed."""
     return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
 def chosen(server: str, listings: list[Listing]) -> str:
-    """Return which server it is to be: with ``auto``, nginx if it is there and pages are few."""
+    """Return the server to use. ``auto`` is nginx, if it is installed and there are few pages."""
     if server != "auto":
         return server
     few = sum(listing.pages for listing in listings) <= _MOST_FILES + 100
@@ -320,9 +321,9 @@ def chosen(server: str, listings: list[Listing]) -> str:
 def serving(
     *listings: Listing, server: str = "auto", certificate: str | None = None
 ) -> Iterator[dict[str, str]]:
-    """Run a server in a process of its own; yield the base URL of each listing.
+    """Run a server in its own process; yield the base URL of each listing.
 
-    With a ``certificate``, a file of a key and its certificates, the bundled server speaks TLS.
+    With a ``certificate`` (a file with a key and its certificates) the bundled server uses TLS.
     """
     scheme = "https" if certificate else "http"
     command = [sys.executable, __file__, "--server", chosen(server, [*listings])]
@@ -339,10 +340,12 @@ def serving(
 
 
 def main() -> None:
-    """Serve the listings that are named, each a JSON array of what a Listing is made of."""
+    """Serve the given listings. Each is a JSON array with the fields of a ``Listing``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", choices=SERVERS, default="auto")
-    parser.add_argument("--certificate", metavar="FILE", help="speak TLS; the bundled server only")
+    parser.add_argument(
+        "--certificate", metavar="FILE", help="use TLS; only for the bundled server"
+    )
     parser.add_argument("listings", nargs="+", help='["name", pages, records of each, kind]')
     options = parser.parse_args()
     listings = [Listing(*json.loads(text)) for text in options.listings]
@@ -350,7 +353,7 @@ def main() -> None:
     if chosen(options.server, listings) == "raw":
         asyncio.run(serve_raw(listings, options.certificate))
         return
-    serve_nginx(listings, nginx_program() or sys.exit("there is no nginx; take --server raw"))
+    serve_nginx(listings, nginx_program() or sys.exit("nginx is not installed; use --server raw"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A client in a process of its own, for ``bench_quota_sockets.py``: ours, or a loop by hand.
+"""A client in its own process, for ``bench_quota_sockets.py``: ours, or a hand-written loop.
 
-Its only argument is a JSON object, the fields of ``Settings``. It prints a line when it starts. At
-the end it prints how late its event loop was at most, in seconds.
+The only argument is a JSON object with the fields of ``Settings``. It prints a line when it starts.
+At the end it prints how late its event loop was at most, in seconds.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ class Settings:
 
     Attributes:
         base_url: Where the server is.
-        seconds: For how long it sends requests.
-        workers: How many workers send them, each one after another.
+        seconds: How long it sends requests.
+        workers: How many workers send requests. Each sends one after another.
         options: Arguments of ``RateLimit``.
-        by_hand: Requests and seconds of an ``AsyncLimiter`` for the loop by hand; ``None`` for our
-            client.
-        stall: For how many seconds the event loop is blocked, and how often; ``None`` for never.
+        by_hand: Requests and seconds of an ``AsyncLimiter`` for the hand-written loop; ``None`` for
+            our client.
+        stall: How many seconds the event loop is blocked, and every how many seconds; ``None`` for
+            never.
     """
 
     base_url: str
@@ -69,7 +70,7 @@ async def ours(settings: Settings) -> AsyncGenerator[Callable[[], Awaitable[obje
 
 @asynccontextmanager
 async def loop_by_hand(settings: Settings) -> AsyncGenerator[Callable[[], Awaitable[object]]]:
-    """Yield a function that sends one request, and after a 429 sleeps as long as that says."""
+    """Yield a function that sends one request, and obeys the ``Retry-After`` of a 429."""
     limiter = AsyncLimiter(*settings.by_hand) if settings.by_hand else None
     headers = {"Authorization": f"Bearer {_KEY}"}
     async with aiohttp.ClientSession(settings.base_url, headers=headers) as session:
@@ -95,11 +96,11 @@ async def block(seconds: float, every: float) -> None:
     """Block the event loop again and again."""
     while True:
         await asyncio.sleep(every - seconds)
-        time.sleep(seconds)  # noqa: ASYNC251 - it is what is measured
+        time.sleep(seconds)  # noqa: ASYNC251 - on purpose
 
 
 async def watch(seconds: float) -> float:
-    """Wait for a while; return how late the event loop was at most."""
+    """Wait; return how late the event loop was at most."""
     lag, end = 0.0, time.monotonic() + seconds
     while (due := time.monotonic() + _WATCH) < end:
         await asyncio.sleep(_WATCH)
@@ -118,7 +119,7 @@ async def main(settings: Settings) -> float:
         for task in tasks:
             task.cancel()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            # A worker that has ended before would have made the measurement worthless.
+            # If a worker ended early, the measurement is worthless.
             if not isinstance(ended, asyncio.CancelledError):
                 raise ended
         return lag

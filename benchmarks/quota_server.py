@@ -1,7 +1,7 @@
-"""A server with a quota, in a process of its own, for ``bench_quota_sockets.py``.
+"""A server with a quota in its own process, for ``bench_quota_sockets.py``.
 
 It shares no code with the package, its sandbox or the model servers of the tests: it has its own
-HTTP, counters and headers. Its only argument is a JSON object, the fields of ``Settings``. It
+HTTP, counters and headers. The only argument is a JSON object with the fields of ``Settings``. It
 prints its port, serves until its standard input ends, and then prints its counts.
 """
 
@@ -35,14 +35,14 @@ class Settings:
 
     Attributes:
         windows: Arguments of ``Fixed``, ``Sliding`` or ``Bucket``, with the ``kind`` of each. A
-            request needs a place in all of them; the headers are about the first.
+            request must fit into all of them. The headers report the first one.
         headers: ``"epoch"``, ``"no reset"``, or ``None`` for no headers.
-        faults: The part of all requests that is refused at random, with ``Retry-After: 0``.
-        at_once: Requests that may be worked on at once; more are refused with ``Retry-After: 0``.
-        service: Seconds that a granted request takes, besides the way.
-        way: Seconds at least and at most that a message takes in one direction.
+        faults: The share of all requests that is refused at random, with ``Retry-After: 0``.
+        at_once: How many requests it handles at once. It refuses more with ``Retry-After: 0``.
+        service: Seconds that a granted request takes, without the network.
+        way: The least and the most seconds that a message takes in one direction.
         stranger: Requests per second that others send at random, without retries.
-        seed: For what happens at random.
+        seed: The seed of all random numbers.
     """
 
     windows: list[dict[str, Any]]
@@ -56,7 +56,7 @@ class Settings:
 
 
 class Fixed:
-    """Windows that begin at multiples of their length on the server's clock."""
+    """Fixed windows, which begin at multiples of their length on the server's clock."""
 
     def __init__(self, limit: int, per: float) -> None:
         self.limit, self.per = limit, per
@@ -79,7 +79,7 @@ class Fixed:
 
 
 class Sliding:
-    """No more than the limit in any window."""
+    """A sliding window: no span of its length has more requests than the limit."""
 
     def __init__(self, limit: int, per: float) -> None:
         self.limit, self.per = limit, per
@@ -104,7 +104,7 @@ class Sliding:
 
 
 class Bucket:
-    """A bucket of ``size`` as a theoretical arrival time (GCRA); it reports its size."""
+    """A bucket of ``size``, stored as a theoretical arrival time (GCRA). It reports its size."""
 
     def __init__(self, limit: int, per: float, size: int) -> None:
         self.limit = size
@@ -134,7 +134,7 @@ _KINDS = {"fixed": Fixed, "sliding": Sliding, "bucket": Bucket}
 
 @dataclass
 class Report:
-    """Counts of the server, in seconds since the first request; and how late its loop was."""
+    """The times of all requests, in seconds since the first one, and how late the loop was."""
 
     granted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
@@ -145,7 +145,7 @@ class Report:
 
 
 class Server:
-    """Answers requests by its settings, and keeps a report."""
+    """Handles requests according to its settings, and keeps a report."""
 
     def __init__(self, settings: Settings) -> None:
         self.report = Report()
@@ -154,7 +154,7 @@ class Server:
             _KINDS[window["kind"]](**{key: value for key, value in window.items() if key != "kind"})
             for window in settings.windows
         ]
-        # Each has its own numbers: the faults must not depend on how many messages were sent.
+        # Separate generators, so that faults do not depend on how many messages were sent.
         self._way, self._fault, self._stranger = (
             random.Random(f"{settings.seed} {what}")  # noqa: S311 - repeatable
             for what in ("way", "fault", "stranger")
@@ -163,8 +163,8 @@ class Server:
         self._working = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the requests of one connection."""
-        # Cancelled: a request that is still worked on when the case is over.
+        """Reply to the requests of one connection."""
+        # CancelledError: a request was still in flight when the case ended.
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await reader.readuntil(b"\r\n\r\n"):
                 await asyncio.sleep(self._way.uniform(*self._settings.way))
@@ -175,7 +175,7 @@ class Server:
         writer.close()
 
     async def be_strangers(self) -> None:
-        """Use the quota as others do, from the first request on."""
+        """Use the quota as a stranger does, from the first request on."""
         await self._first
         while True:
             await asyncio.sleep(self._stranger.expovariate(self._settings.stranger))

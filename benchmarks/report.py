@@ -1,4 +1,4 @@
-"""The page of the documentation that the benchmarks make, and its picture."""
+"""Writes the results of benchmarks into the page of the documentation, and draws its picture."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "explanation"
 PAGE, PICTURE = DOCS / "benchmarks.md", DOCS / "benchmarks.svg"
+# The rest of the page is written by hand.
+BEGIN, END = "<!-- the results begin -->", "<!-- the results end -->"
 _OURS, _THEIRS, _REFERENCE = "#2f7ed8", "#9aa5b1", "#5b6876"
-# Legible on white and on black.
+# Readable on white and on black.
 _INK = "#808890"
 _TITLES = {
     "walk": "A walk",
-    "instructions": "Instructions for a page",
+    "instructions": "Instructions per page",
     "telemetry": "Hooks and telemetry",
     "decode": "Decoding",
     "raw": "Raw export",
     "frames": "DataFrames",
     "latency": "One call",
-    "request": "The parts of a request",
+    "request": "Parts of a request",
     "hold": "The event loop",
     "blocking": "The longest block of the event loop",
     "import": "Starting",
@@ -45,32 +47,11 @@ _TITLES = {
     "quota_contenders": "The quota, contenders over sockets",
     "budgets": "Budgets",
 }
-_INTRODUCTION = """# Benchmarks
-
-What this package costs, beside what others do for the same work, each table from one run of
-`benchmarks/run.py`, which has written this page. Trust the ratios (`x`, to the row that has 1.00)
-and not the absolute numbers: a ratio is taken between two samples of one round, and the median of
-all rounds is here, with the least and the most in brackets.
-
-Each rival runs in a process of its own, one after another in each round, against a server in
-another process on another CPU: nginx with prepared pages where it is installed, else one of a raw
-asyncio protocol. All of this package's safety is on, its options are as they come, but for
-`rate_limit=None`: the pace is what would be measured otherwise."""
-_IMAGE = "![CPU for each conversation of a walk, in microseconds](benchmarks.svg)"
-_REPEAT = """## To repeat this
-
-```sh
-python3 -m venv .venv && .venv/bin/pip install -e '.[bench]'
-.venv/bin/python benchmarks/run.py --write
-```
-
-It takes about two hours, on a machine that does nothing else. `--size tiny` tries all of it in four
-minutes, `benchmarks/run.py walk latency` runs two of them, `--json FILE` keeps all
-samples. Each is a script with options of its own: see [benchmarks](../benchmarks/README.md)."""
+_IMAGE = "![CPU microseconds per conversation of a walk, by client](benchmarks.svg)"
 
 
 def write(document: dict[str, Any]) -> None:
-    """Write page and picture; without matplotlib, or a walk, the page has no picture."""
+    """Write page and picture. Without matplotlib or a walk, the page has no picture."""
     results = {
         name: msgspec.convert(found, list[Result])
         for name, found in document["benches"].items()
@@ -79,26 +60,26 @@ def write(document: dict[str, Any]) -> None:
     has_picture = "walk" in results and find_spec("matplotlib") is not None
     if has_picture:
         draw(results["walk"][0], PICTURE)
-    text = "\n\n".join(_page(document, results, has_picture=has_picture))
-    PAGE.write_text(text + "\n", encoding="utf-8")
+    text = "\n\n".join([BEGIN, *_page(document, results, has_picture=has_picture), END])
+    head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    PAGE.write_text(f"{head}{text}{tail}", encoding="utf-8")
 
 
 def _page(
     document: dict[str, Any], results: dict[str, list[Result]], *, has_picture: bool
 ) -> Iterator[str]:
-    yield _INTRODUCTION
     if document["size"] == "tiny":
-        yield "**This was a run at a tiny size: its numbers say that all works, and nothing else.**"
+        yield "**This was a run at a tiny size. Its figures only show that the scripts work.**"
     if has_picture:
         yield _IMAGE
-    yield "## What is wanted"
+    yield "## Targets"
     yield as_markdown(claims_table(_claims(results)))
     for name, found in results.items():
         yield f"## {_TITLES[name]}"
         for result in found:
             yield from _section(result)
-    yield _REPEAT
-    yield f"## What was measured\n\n{_machine(document)}"
+    yield f"## Versions\n\n{_machine(document)}"
     rows = [[name, version] for name, version in document["versions"].items()]
     yield as_markdown([["", "version"], *rows])
 
@@ -122,13 +103,13 @@ def _section(result: Result) -> Iterator[str]:
 def _machine(document: dict[str, Any]) -> str:
     machine = document["machine"]
     return (
-        f"On {document['date']}, with {machine['implementation']} on {machine['system']}, "
+        f"Measured on {document['date']}, with {machine['implementation']} on {machine['system']}, "
         f"{machine['cpus']} CPUs ({machine['processor']})."
     )
 
 
 def draw(walk: Result, path: Path) -> None:
-    """Draw the CPU of each rival of a walk as a bar; the same numbers give the same bytes."""
+    """Draw the CPU of each rival of a walk as a bar. The same figures give the same bytes."""
     import matplotlib as mpl  # noqa: PLC0415 - it takes a second
 
     mpl.use("svg")
@@ -171,7 +152,7 @@ def _dress(axes: Axes) -> None:
     axes.set_xlim(left=1)
     axes.margins(x=0.12)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("CPU µs for each conversation of a walk (logarithmic; less is better)")
+    axes.set_xlabel("CPU µs per conversation of a walk (logarithmic; less is better)")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     for label in axes.get_yticklabels():

@@ -1,7 +1,7 @@
-"""Run all benchmarks, or those that are named, one after another, each in a process of its own.
+"""Run all benchmarks, or the given ones, one after another, each in its own process.
 
-What they find comes into one document, with the versions of all that was measured. ``--write``
-makes docs/benchmarks.md of it, with a picture.
+The results go into one document, with the versions of all packages. ``--write`` puts them into
+docs/explanation/benchmarks.md, with a picture.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from suite import HERE, Result, machine, show, versions
 
 
 class Bench(NamedTuple):
-    """A script, and its options for each size."""
+    """A script, and its options at each size."""
 
     script: str
     tiny: str
     full: str = ""
 
     def command(self, size: str) -> list[str]:
-        """Return the command that runs it and prints JSON."""
+        """Return the command that runs the script and prints JSON."""
         options = self.tiny if size == "tiny" else self.full
         return [sys.executable, str(HERE / self.script), "--json", *options.split()]
 
 
-# Where a script can fail below or above a number, a tiny run does at one that no noise reaches.
+# Scripts that can fail have loose bounds in a tiny run, so that noise does not make them fail.
 BENCHES = {
     "walk": Bench("bench_walk.py", "--pages 20 --rounds 1"),
     "instructions": Bench("bench_instructions.py", "--pages 1 2 --few"),
@@ -69,7 +69,7 @@ BENCHES = {
 
 
 def run(name: str, size: str) -> tuple[list[dict[str, Any]], bool]:
-    """Run a benchmark; return what it found, and whether it failed, which says why by itself."""
+    """Run a benchmark; return its results, and whether it failed. It prints the reason itself."""
     print(f"--- {name}", file=sys.stderr, flush=True)
     done = subprocess.run(
         BENCHES[name].command(size), stdout=subprocess.PIPE, text=True, check=False
@@ -78,7 +78,7 @@ def run(name: str, size: str) -> tuple[list[dict[str, Any]], bool]:
 
 
 def document(names: list[str], size: str) -> dict[str, Any]:
-    """Run benchmarks, print their tables, and return all that is to be known of them."""
+    """Run benchmarks and print their tables; return the document."""
     found = {
         "date": datetime.now(UTC).date().isoformat(),
         "size": size,
@@ -95,14 +95,16 @@ def document(names: list[str], size: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run them, and fail if one of them does."""
+    """Run the chosen benchmarks. Fail if one of them fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benches", nargs="*", metavar="BENCH", help=", ".join(BENCHES))
     parser.add_argument("--size", choices=("tiny", "full"), default="full")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the document there")
-    parser.add_argument("--write", action="store_true", help="make docs/benchmarks.md of it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="store the document in this file")
     parser.add_argument(
-        "--from", type=Path, metavar="FILE", dest="earlier", help="take what such a document has"
+        "--write", action="store_true", help="write the results into docs/explanation/benchmarks.md"
+    )
+    parser.add_argument(
+        "--from", type=Path, metavar="FILE", dest="earlier", help="use the results in such a file"
     )
     options = parser.parse_args()
     if unknown := {*options.benches} - {*BENCHES}:

@@ -2,18 +2,18 @@
 
     python benchmarks/soak_threads.py --seconds 3600
 
-Each thread has an event loop, a sandbox and a client of its own, as an application with several
-loops has. Every walk must return the sandbox's ids, all of them, in the listing's order. If one
-does not, the script writes the evidence to a file and fails: the ids, every request as the client
-sent it, every request as the sandbox received it, and every cursor. The two lists of requests tell
-whether the client, the HTTP library or the sandbox lost the page.
+Each thread has its own event loop, sandbox and client, like an application with several loops.
+Every walk must return all ids of the sandbox, in the order of the listing. If one does not, the
+script fails and writes evidence to a file: the ids, every request as the client sent it, every
+request as the sandbox received it, and every cursor. The two lists of requests show whether the
+client, the HTTP library or the sandbox lost the page.
 
-Other processes keep each core busy, and between the rounds the script changes how often Python
-switches threads. With ``--collect``, garbage collections let other threads run. A test suite does
-that too (hypothesis measures collections in a callback written in Python), and it is what showed
-that aiohttp before 3.13 builds the requests of all threads in one buffer.
+Other processes keep each core busy. Between rounds, the script changes how often Python switches
+threads. With ``--collect``, other threads run during garbage collections. Test suites do that too:
+hypothesis measures collections in a callback that is written in Python. This is how we found that
+aiohttp before 3.13 builds the requests of all threads in one buffer.
 
-It is no benchmark and has no rival, so ``run.py`` does not run it.
+This is not a benchmark and has no rival, so ``run.py`` does not run it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PACKAGES = ("cekat-async", "aiohttp", "yarl", "multidict", "msgspec", "tenacity
 # Python's own interval, and two at which threads switch a hundred times as often.
 _SWITCH_INTERVALS = (0.005, 0.000_05, 0.000_001)
 _REPORT_EVERY = 60.0
-# Ends with its parent, however that ends.
+# The process ends when its parent has ended, even if the parent was killed.
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
@@ -55,7 +55,7 @@ class Walk:
 
 @dataclass
 class Totals:
-    """What all threads have done so far."""
+    """The counts of all threads."""
 
     walks: int = 0
     pages: int = 0
@@ -72,7 +72,7 @@ class Soak:
         self._lock = threading.Lock()
 
     def round(self, number: int) -> None:
-        """Let each thread walk once."""
+        """Run one walk in each thread."""
         sys.setswitchinterval(_SWITCH_INTERVALS[number % len(_SWITCH_INTERVALS)])
         threads = [
             threading.Thread(target=asyncio.run, args=(self._walk(number, thread),))
@@ -85,7 +85,7 @@ class Soak:
 
     async def _walk(self, number: int, thread: int) -> None:
         options = self._options
-        # Every other round over a bad line, so that walks retry, reconnect and give up pages.
+        # Every other round has faults, so that walks retry, reconnect and give up pages.
         bad = Faults(drop=0.05, drop_mid_body=0.05, error=0.05, truncate=0.05, seed=number)
         dialect = Dialect(compress=("gzip", None)[number // 2 % 2])
         faults = bad if number % 2 else None
@@ -94,7 +94,7 @@ class Soak:
         async with (
             sandbox,
             CekatClient(
-                # A key of its own: a request with another thread's key is refused.
+                # Each sandbox has its own key, and refuses requests with the key of another thread.
                 sandbox.api_key,
                 base_url=sandbox.base_url,
                 rate_limit=None,
@@ -105,7 +105,7 @@ class Soak:
             try:
                 async for conversation in client.conversations.list(page_size=options.limit):
                     walk.ids.append(conversation.id)
-            except Exception as error:  # noqa: BLE001 - it is evidence too
+            except Exception as error:  # noqa: BLE001 - errors are evidence too
                 walk.error = repr(error)
             retries = client.traffic.retries
         self._check(sandbox, walk, f"round {number}, thread {thread}")
@@ -119,7 +119,7 @@ class Soak:
         expected = [id_ for id_, _ in sandbox.records()]
         if walk.ids == expected and walk.sent == received and walk.error is None:
             return
-        # The sandbox may have been closed before it received what was given up in the end.
+        # The sandbox may have closed before it received the last request, which was given up.
         if walk.ids == expected and walk.error is None and walk.sent[:-1] == received:
             return
         path = Path(self._options.evidence) / f"soak-{os.getpid()}-{time.time_ns()}.json"
@@ -137,8 +137,8 @@ class Soak:
 
 
 def _record_requests(client: CekatClient, walk: Walk) -> None:
-    """Write down each request as the client hands it to the HTTP library."""
-    exchange = client._transport.exchange  # noqa: SLF001 - there is no public place for it
+    """Record each request as the client passes it to the HTTP library."""
+    exchange = client._transport.exchange  # noqa: SLF001 - there is no public way
 
     async def recorded(request: Any) -> Any:
         walk.sent.append(f"{request.path}?{request.query}")
@@ -167,7 +167,7 @@ def _versions() -> dict[str, str]:
 
 
 def _let_others_run(_phase: str, _info: dict[str, int]) -> None:
-    """Give the interpreter to another thread in the middle of a garbage collection."""
+    """Let another thread run in the middle of a garbage collection."""
     time.sleep(0)
 
 
@@ -206,7 +206,7 @@ def _run(soak: Soak, seconds: float) -> None:
 
 
 def main() -> None:
-    """Run for as long as was asked; fail if one walk was wrong."""
+    """Run for the given time. Fail if a walk was wrong."""
     options = _options()
     print(json.dumps(_versions()), flush=True)
     logging.getLogger("cekat_async").setLevel(logging.ERROR)  # retries are expected here

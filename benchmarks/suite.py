@@ -1,8 +1,8 @@
-"""What all benchmarks share: rounds, processes, ratios, claims and tables.
+"""The common parts of all benchmarks: rounds, processes, ratios, claims and tables.
 
-A rival is measured in a process of its own, and all of them one after another in each round. What
-comes of it is a ``Result``: samples by rival and round, from which medians, ranges and ratios
-follow. A ratio is taken between two samples of the same round, and then the median of them.
+In each round the rivals run one after another, each in its own process. The outcome is a
+``Result``: samples by rival and round, from which medians, ranges and ratios are computed. A ratio
+is taken between two samples of the same round. The reported ratio is the median over all rounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Samples: TypeAlias = dict[str, list[Sample]]
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """A number of a sample, and how it is shown; with ``ratio`` beside that of the reference."""
+    """A figure of a sample, and its format. With ``ratio``, a ratio to the reference follows."""
 
     key: str
     heading: str
@@ -44,7 +44,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wanted of a number, and what it is: the median of all rounds, and the range."""
+    """A target for a figure, and the values of the figure in all rounds."""
 
     what: str
     values: list[float]
@@ -54,13 +54,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_reached(self) -> bool:
-        """Whether the median is as it is wanted."""
+        """Whether the median reaches the target."""
         reached = statistics.median(self.values)
         return reached >= self.wanted if self.at_least else reached <= self.wanted
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """What one benchmark, or a part of it, has found: samples by rival, one for each round."""
+    """The outcome of a benchmark, or of a part of it: samples by rival, one for each round."""
 
     title: str
     metrics: list[Metric]
@@ -71,42 +71,42 @@ class Result(msgspec.Struct, kw_only=True):
 
 
 class Spread(NamedTuple):
-    """The median of some values, the least and the most."""
+    """The median, the least and the most of some values."""
 
     median: float
     least: float
     most: float
 
     def shown(self, digits: int) -> str:
-        """Return it as text, the range in brackets where there is one."""
+        """Return it as text, with the range in brackets if there is one."""
         middle, least, most = (f"{value:,.{digits}f}" for value in self)
         return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return median and range."""
+    """Return the median and the range of some values."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 def ratios(result: Result, mine: str, theirs: str, key: str) -> list[float]:
-    """Return a number of one rival to that of another, round by round."""
+    """Return the figure of one rival divided by that of another, for each round."""
     pairs = zip(result.samples[mine], result.samples[theirs], strict=True)
     return [ours[key] / other[key] for ours, other in pairs]
 
 
 def differences(result: Result, mine: str, theirs: str, key: str) -> list[float]:
-    """Return how much larger a number of one rival is than that of another, round by round."""
+    """Return how much larger the figure of one rival is than that of another, for each round."""
     pairs = zip(result.samples[mine], result.samples[theirs], strict=True)
     return [ours[key] - other[key] for ours, other in pairs]
 
 
 def values(result: Result, name: str, key: str) -> list[float]:
-    """Return a number of one rival, round by round."""
+    """Return the figure of one rival for each round."""
     return [sample[key] for sample in result.samples[name]]
 
 
 def fresh(function: Callable[..., Any], **arguments: Any) -> Any:
-    """Call a function of a benchmark in a process of its own; return what it returns, as JSON."""
+    """Call a function of a benchmark in its own process; return its result, decoded from JSON."""
     where = f"{Path(inspect.getfile(function)).stem}:{function.__name__}"
     command = [sys.executable, str(HERE / "child.py"), where, json.dumps(arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -114,7 +114,7 @@ def fresh(function: Callable[..., Any], **arguments: Any) -> Any:
 
 
 def interleaved(cases: Mapping[str, Callable[[], Sample]], rounds: int) -> Samples:
-    """Run all cases in each round, each round beginning with another one."""
+    """Run all cases in each round. Each round begins with another case."""
     names, found = list(cases), Samples()
     for number in range(rounds):
         first = number % len(names)
@@ -125,7 +125,7 @@ def interleaved(cases: Mapping[str, Callable[[], Sample]], rounds: int) -> Sampl
 
 
 def together(rounds: Iterable[Mapping[str, Sample]]) -> Samples:
-    """Return the samples of rounds in each of which one process measured all cases."""
+    """Return the samples of rounds, if one process measures all cases of a round."""
     found = Samples()
     for samples in rounds:
         for name, sample in samples.items():
@@ -134,7 +134,7 @@ def together(rounds: Iterable[Mapping[str, Sample]]) -> Samples:
 
 
 def table(result: Result) -> list[list[str]]:
-    """Return a table of text cells, the headings first."""
+    """Return a table as rows of text cells. The first row has the headings."""
     columns = [
         metric
         for metric in result.metrics
@@ -163,8 +163,8 @@ def _cells(result: Result, name: str, columns: list[Metric]) -> Iterator[str]:
 
 
 def claims_table(claims: Iterable[Claim]) -> list[list[str]]:
-    """Return what is wanted beside what was reached, as text cells."""
-    rows = [["", "wanted", "reached", ""]]
+    """Return a table of targets and what was reached, as rows of text cells."""
+    rows = [["", "target", "reached", ""]]
     for claim in claims:
         bound = "at least" if claim.at_least else "at most"
         wanted = f"{bound} {claim.wanted:g} {claim.unit}"
@@ -191,7 +191,7 @@ def as_text(rows: list[list[str]]) -> str:
 
 
 def as_markdown(rows: list[list[str]]) -> str:
-    """Return a table for a page, our own rows in bold."""
+    """Return a table in Markdown, with our own rows in bold."""
     lines = [f"| {' | '.join(map(_bold, row) if _is_ours(row[0]) else row)} |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
@@ -205,7 +205,7 @@ def _bold(cell: str) -> str:
 
 
 def as_data(result: Result) -> dict[str, Any]:
-    """Return a result as plain values, with the numbers that follow from its samples."""
+    """Return a result as plain values, with the figures that are computed from its samples."""
     summary = {name: _summary(result, name) for name in result.samples}
     claims = [
         msgspec.to_builtins(claim)
@@ -227,7 +227,7 @@ def _summary(result: Result, name: str) -> dict[str, Any]:
 
 
 def show(results: Iterable[Result], *, as_json: bool) -> None:
-    """Print what was found, for a person or as JSON."""
+    """Print results as text or as JSON."""
     if as_json:
         print(json.dumps([as_data(result) for result in results], indent=2))
         return
@@ -239,16 +239,16 @@ def show(results: Iterable[Result], *, as_json: bool) -> None:
 
 
 def argument_parser(about: str | None, *, rounds: int | None = None) -> argparse.ArgumentParser:
-    """Return a parser with the options that all benchmarks have."""
+    """Return a parser with the common options."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--json", action="store_true", help="all samples, for a machine")
+    parser.add_argument("--json", action="store_true", help="print all samples as JSON")
     if rounds is not None:
         parser.add_argument("--rounds", type=int, default=rounds)
     return parser
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of all packages that are installed of those measured."""
+    """Return the versions of Python and of the measured packages that are installed."""
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -259,7 +259,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what is known of the machine."""
+    """Return a description of the machine."""
     return {
         "system": platform.system(),
         "processor": _processor(),

@@ -1,7 +1,7 @@
-"""The rivals of a walk: each walks all pages, touches the id of each record and counts them.
+"""The rivals of a walk. Each walks all pages, reads the id of each record, and counts them.
 
-A rival is a function of a module here, which imports what it needs: so a process has only what its
-own rival needs, and who has not installed a package can measure all others.
+A rival is a function in a module of this package. The module imports what the rival needs. So a
+process imports only what its own rival needs, and rivals whose packages are missing can be skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PYDANTIC, OPENAI = "httpx-pydantic", "openai"
 
 
 class Rival(NamedTuple):
-    """Where a rival is, what it is called in a table, and which packages it needs."""
+    """The title of a rival, the place of its function, and the packages that it needs."""
 
     title: str
     module: str
@@ -31,7 +31,7 @@ class Rival(NamedTuple):
 
     @property
     def missing(self) -> list[str]:
-        """The packages that it needs and that are not installed."""
+        """The needed packages that are not installed."""
         needed = (*self.packages, "uvloop") if self.uvloop else self.packages
         return [package for package in needed if find_spec(package) is None]
 
@@ -58,7 +58,7 @@ def load(name: str) -> Callable[[str], int | Awaitable[int]]:
 
 
 def walk(name: str, base_url: str) -> int:
-    """Walk all pages with a rival, in an event loop if it wants one."""
+    """Walk all pages with a rival, in an event loop if it is asynchronous."""
     function = load(name)
     if not inspect.iscoroutinefunction(function):
         return function(base_url)

@@ -1,4 +1,4 @@
-"""aiohttp and its own way to read JSON, into dictionaries."""
+"""aiohttp, with its own JSON decoding into dictionaries."""
 
 import aiohttp
 

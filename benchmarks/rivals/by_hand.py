@@ -1,4 +1,4 @@
-"""The reference: the shortest loop of aiohttp and msgspec that one writes by hand."""
+"""The reference: the shortest hand-written loop with aiohttp and msgspec."""
 
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ class Message(msgspec.Struct):
 
 
 class Conversation(msgspec.Struct):
-    """What somebody writes who reads the API's page and wants typed records."""
+    """The record that a programmer writes from the API's documentation."""
 
     id: str
     inbox_id: str
@@ -48,27 +48,27 @@ class Conversation(msgspec.Struct):
 
 
 class NextCursor(msgspec.Struct):
-    """The pair."""
+    """The two halves of the cursor."""
 
     cursor_id: str | None
     cursor_ts: str | None
 
 
 class Metadata(msgspec.Struct):
-    """What holds the pair."""
+    """The metadata of a page, which has the cursor."""
 
     next_cursor: NextCursor
 
 
 class Page(msgspec.Struct):
-    """One answer."""
+    """One page."""
 
     data: list[Conversation]
     metadata: Metadata
 
 
 async def by_hand(base_url: str) -> int:
-    """Walk with aiohttp and msgspec alone: no retry, no pace, no check, no cursor to resume."""
+    """Walk with aiohttp and msgspec alone: no retries, no rate limit, no checks, no resuming."""
     decoder, count, cursor = msgspec.json.Decoder(Page), 0, {}
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as session:

@@ -1,4 +1,4 @@
-"""The hand-written loop with retries and a pace, the obvious way: around each page."""
+"""The hand-written loop with retries and a rate limit, in the obvious way: around each page."""
 
 import aiohttp
 import msgspec
@@ -7,12 +7,12 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ex
 
 from rivals.by_hand import KEY, Page
 
-# So high that nobody waits: what is measured is what it costs.
+# So high that nothing waits, because only the overhead is measured.
 _PER_MINUTE = 100_000_000
 
 
 async def walk(base_url: str) -> int:
-    """Walk with aiohttp and msgspec, each page behind tenacity and aiolimiter."""
+    """Walk with aiohttp and msgspec, and fetch each page through tenacity and aiolimiter."""
     decoder, count, cursor = msgspec.json.Decoder(Page), 0, {}
     limiter = AsyncLimiter(_PER_MINUTE, 60)
     headers = {"Authorization": f"Bearer {KEY}"}

@@ -1,4 +1,4 @@
-"""dlt's REST source, extraction alone: what comes before it normalizes and loads."""
+"""dlt's REST source: only the extraction, without normalizing and loading."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ KEY = "benchmark"
 
 
 class CursorPairPaginator(BasePaginator):
-    """Follows a cursor of two parts, for which dlt has nothing of its own."""
+    """Follows a cursor of two parts, for which dlt has no paginator."""
 
     def __init__(self) -> None:
         super().__init__()
         self._cursor: dict[str, str] = {}
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
-        """Take the cursor out of an answer."""
+        """Read the cursor of a response."""
         del data
         self._cursor = response.json()["metadata"]["next_cursor"]
         self._has_next_page = self._cursor["cursor_id"] is not None
 
     def update_request(self, request: Request) -> None:
-        """Ask for the page that it leads to."""
+        """Put the cursor into the next request."""
         request.params = {**request.params, **self._cursor}
 
 

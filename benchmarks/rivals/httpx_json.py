@@ -1,4 +1,4 @@
-"""httpx, and JSON into dictionaries."""
+"""httpx, with JSON decoding into dictionaries."""
 
 import httpx
 

@@ -1,4 +1,4 @@
-"""httpx and pydantic: the typed client that one writes with what is best known."""
+"""httpx and pydantic: a typed client from the best-known libraries."""
 
 from datetime import datetime
 from typing import Any
@@ -48,20 +48,20 @@ class Conversation(BaseModel):
 
 
 class NextCursor(BaseModel):
-    """The pair."""
+    """The two halves of the cursor."""
 
     cursor_id: str | None
     cursor_ts: str | None
 
 
 class Metadata(BaseModel):
-    """What holds the pair."""
+    """The metadata of a page, which has the cursor."""
 
     next_cursor: NextCursor
 
 
 class Page(BaseModel):
-    """One answer."""
+    """One page."""
 
     data: list[Conversation]
     metadata: Metadata

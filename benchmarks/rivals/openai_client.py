@@ -1,6 +1,6 @@
-"""The generic client of the openai package, as the model of SDKs that are generated.
+"""The generic client of the openai package, as an example of generated SDKs.
 
-It builds its records without validating them, timestamps as ``datetime``, as such SDKs do.
+Like such SDKs, it builds records without validating them, with timestamps as ``datetime``.
 """
 
 from datetime import datetime
@@ -53,20 +53,20 @@ class Conversation(BaseModel):
 
 
 class NextCursor(BaseModel):
-    """The pair."""
+    """The two halves of the cursor."""
 
     cursor_id: str | None
     cursor_ts: str | None
 
 
 class Metadata(BaseModel):
-    """What holds the pair."""
+    """The metadata of a page, which has the cursor."""
 
     next_cursor: NextCursor
 
 
 class CursorPage(BaseAsyncPage[_T], BasePage[_T], Generic[_T]):
-    """One answer, which knows where the next one is."""
+    """One page, with the parameters of the next one."""
 
     data: list[_T]
     metadata: Metadata

@@ -1,4 +1,4 @@
-"""This package: every safety on, but for the pace, which is what is measured."""
+"""This package with its defaults, except for the rate limit, which would be measured otherwise."""
 
 from cekat_async import CekatClient
 
@@ -6,7 +6,7 @@ KEY = "benchmark"
 
 
 async def walk(base_url: str) -> int:
-    """Walk with ``list()``, all options as they come."""
+    """Walk with ``list()``."""
     count = 0
     async with CekatClient(KEY, base_url=base_url, rate_limit=None) as cekat:
         async for conversation in cekat.conversations.list():

@@ -1,4 +1,4 @@
-"""requests with a session, and JSON into dictionaries: what people run today."""
+"""requests with a session, and JSON decoding into dictionaries: what people use today."""
 
 import requests
 
