@@ -1,5 +1,8 @@
 """Pages of a listing: their records, decoded or as bytes."""
 
+# isinstance does not tell which records a page has.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 # No postponed annotations: msgspec reads them when a struct is made.
 
 from collections.abc import Iterator, Sequence

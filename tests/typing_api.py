@@ -4,6 +4,9 @@ A wrong use carries the error that it must give: should a type be lost, the comm
 and the checker says so.
 """
 
+# pyarrow has no types of its own.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping

@@ -1,5 +1,8 @@
 """A request as a value, and how its path and query are checked and encoded."""
 
+# Arguments of any type are checked, and isinstance does not tell what a container holds.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import re

@@ -5,6 +5,10 @@ key. Our errors therefore do not chain to them. They also repeat nothing that a 
 it may echo the key.
 """
 
+# aiohttp computes the base classes of its TLS errors, which hides their attributes.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import os

@@ -3,6 +3,9 @@
 Options are shown under headings in the help: each names its :class:`OptionGroup`.
 """
 
+# click does not declare the types of values.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import os

@@ -3,6 +3,9 @@
 Also which source the value of an option is from: the command line, the environment, or this file.
 """
 
+# A settings file is TOML of any shape.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import difflib

@@ -5,7 +5,8 @@ built in the event loop, from a few hundred records at a time.
 """
 
 # pyarrow and pandas have no types of their own.
-# pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false
+# pyright: reportMissingTypeStubs=false
+# pyright: reportUnknownMemberType=false, reportUnknownParameterType=false
 
 from __future__ import annotations
 

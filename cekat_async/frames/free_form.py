@@ -1,5 +1,8 @@
 """Columns of JSON text as columns of structs and lists, whose types follow from their values."""
 
+# pyarrow has no types of its own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

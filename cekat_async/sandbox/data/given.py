@@ -1,5 +1,8 @@
 """Conversations that a test wrote: read from what it passed, and kept up to date with events."""
 
+# Conversations are JSON of any shape.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
