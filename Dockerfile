@@ -1,4 +1,4 @@
-# The command line as a container image. docs/container.md shows how to run it.
+# The command line as a container image. docs/how-to/containers.md shows how to run it.
 #
 #   docker build -t cekat .
 #   docker build -t cekat --build-arg EXTRAS=cli,parquet .

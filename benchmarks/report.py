@@ -44,7 +44,7 @@ _TITLES = {
     "quota": "The quota, on a virtual clock",
     "quota_cases": "The quota, named cases",
     "quota_sockets": "The quota, named cases over sockets",
-    "quota_contenders": "The quota, contenders over sockets",
+    "quota_contenders": "The quota, over sockets",
     "budgets": "Budgets",
 }
 _IMAGE = "![CPU microseconds per conversation of a walk, by client](benchmarks.svg)"

@@ -1,4 +1,4 @@
-"""The entry point of the command line, which is an extra and may not be installed."""
+"""The entry point of the command line. The extra ``cli`` may not be installed."""
 
 import signal
 import sys
@@ -12,8 +12,8 @@ _MISSING_EXTRA, _TERMINATED = 8, 143
 
 
 def main() -> int:
-    """Run the command line, or print how to install it; return the exit code."""
-    # Importing them would be slow, and most commands need only one of them at first.
+    """Run the command line, or print how to install it, and return the exit code."""
+    # Do not import them here: that is slow, and most commands need only one of them at first.
     for library in _EXTRA:
         if find_spec(library) is None:
             print(  # noqa: T201 - this is the command line
@@ -27,12 +27,12 @@ def main() -> int:
 
         return run()
     finally:
-        # For a program that calls this function and goes on.
+        # A program that calls this function may continue to run.
         signal.signal(signal.SIGTERM, previous)
 
 
 def _terminate(*_: object) -> None:
-    """End as the system would by default, but also if this is the first process of a container."""
+    """Exit on SIGTERM, also in a container, whose first process has no default for it."""
     sys.exit(_TERMINATED)
 
 

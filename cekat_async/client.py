@@ -1,4 +1,4 @@
-"""The client: builds all the parts, owns them, and closes them."""
+"""The client: it builds all the parts, owns them, and closes them."""
 
 from __future__ import annotations
 
@@ -34,44 +34,57 @@ __all__ = ["CekatClient"]
 
 
 class CekatClient:
-    """The client of the Cekat Conversations API.
+    """The asyncio client of the Cekat Conversations API.
 
-    Use it as ``async with CekatClient() as cekat:``, or call :meth:`aclose` yourself. It belongs
-    to the event loop of its first request; any number of tasks of that loop may share it, and
-    then share its pace.
+    Use it as ``async with CekatClient() as cekat:``, or call :meth:`aclose` yourself. A client
+    belongs to the event loop of its first request. Any number of tasks in that loop can share it.
+    They then share its rate limit too.
 
     Args:
-        api_key: The key; by default what ``CEKAT_API_KEY`` in the environment holds.
-        base_url: Scheme and host, and the prefix of a gateway where there is one; by default
-            ``CEKAT_BASE_URL``, or ``https://api.cekat.ai``.
-        rate_limit: Requests at the most in any window. The default needs no setting: it begins
-            with the documented 300 in 60 seconds and follows what the server says. A
-            :class:`~cekat_async.Limiter` shares one pace among several clients; ``None`` switches
-            pacing off, but not the pauses that the server asks for.
-        retry: Which attempts, and the waits between them.
-        timeout: The time limits for connecting, for silence, for an attempt, for the server's part
-            of a request, and for a whole call.
-        concurrency: Requests under way at once, and so connections, at most. The client sends fewer
-            at once while the server refuses that many. Default 8.
-        session: An ``aiohttp.ClientSession`` of your own, with its connector, proxy and TLS. It is
-            used as it is and never closed. It must have no ``auth`` of its own. After a lost
-            answer the client closes the session's idle connections to the API's host: a failover
-            breaks all of them. It cannot tell whether something arrived on an idle connection
-            that it did not ask for; only the client's own session checks that.
+        api_key: The API key. Default: the environment variable ``CEKAT_API_KEY``.
+        base_url: Scheme and host of the API, and the path prefix of a gateway if there is one.
+            Default: the environment variable ``CEKAT_BASE_URL``, or ``https://api.cekat.ai``.
+        rate_limit: How many requests the client sends at most. The default needs no setting: the
+            client starts with 300 requests in 60 seconds (docs/api.md#limits) and then follows what
+            the server reports. Pass a :class:`~cekat_async.Limiter` to share one rate among several
+            clients. ``None`` turns pacing off, but not the pauses that the server asks for.
+        retry: How often a failed request is retried, and how long to wait before each retry.
+            Default: at most 8 attempts.
+        timeout: Time limits for connecting, for silence, for an attempt, for the server's part of
+            a request, and for a whole call.
+        concurrency: The most requests in progress at once, and so the most connections. The client
+            sends fewer at once while the server refuses that many. Default 8.
+        session: Your own ``aiohttp.ClientSession``, with its connector, proxy and TLS settings.
+            The client uses it unchanged and never closes it. It must have no ``auth`` of its own.
+            After a lost response the client closes the session's idle connections to the API's
+            host, because a failover breaks all of them. Only the client's own session also checks
+            idle connections for unexpected data. Default: the client makes its own session.
         hooks: A function, or several, that receive each :class:`~cekat_async.HookEvent` of the
-            client: requests, replies, retries, pauses, pages and walks. They are called in the
-            event loop and must return at once. An exception in a hook is logged, and changes
-            nothing. Default none.
-        max_page_bytes: The largest page that the client accepts, in bytes, unpacked. A page of
-            100 records has about 100 kB. The bound keeps a response from filling the memory or
-            blocking the event loop. Default 8 MiB. Of an error's body at most 1 MiB is read.
-        trust_env: Use the proxy that the environment names (``HTTPS_PROXY``, ``NO_PROXY``), for a
-            session of the client's own; a server on loopback is asked directly. Default off.
-        allow_http: Allow plain HTTP to a host that is not loopback. The key then travels
-            unencrypted. Default off.
+            client: requests, replies, retries, pauses, pages and walks. The client calls them in
+            the event loop, so they must return at once. It logs an exception in a hook and
+            continues. Default: none.
+        max_page_bytes: The largest page that the client accepts, in bytes after decompression. A
+            page of 100 records has about 100 kB. The limit keeps a response from filling the
+            memory or blocking the event loop. Default 8 MiB. The client reads at most 1 MiB of the
+            body of an error.
+        trust_env: Whether to use the proxy that the environment names (``HTTPS_PROXY``,
+            ``NO_PROXY``). It applies to the client's own session. Requests to a loopback address
+            never use the proxy. Default ``False``.
+        allow_http: Whether to allow plain HTTP to a host that is not loopback. The key is then
+            sent unencrypted. Default ``False``.
+
+    Attributes:
+        conversations: The conversations of the account: :class:`Conversations`.
+        inboxes: The inboxes of the account: :class:`Inboxes`.
+        limiter: The limiter that paces the requests. Its ``snapshot()`` shows the present state.
 
     Raises:
-        ConfigurationError: An option is wrong; the message says what to do.
+        ConfigurationError: An option is wrong. The message says what to write instead.
+
+    Examples:
+        >>> async with CekatClient() as cekat:  # the key is read from CEKAT_API_KEY
+        ...     async for conversation in cekat.conversations.list():
+        ...         print(conversation.id)
     """
 
     conversations: Conversations
@@ -93,7 +106,7 @@ class CekatClient:
         trust_env: bool = False,
         allow_http: bool = False,
     ) -> None:
-        # It imports aiohttp, which takes longer than all the rest.
+        # It imports aiohttp, which takes longer to import than everything else.
         from cekat_async._request.transport import Transport  # noqa: PLC0415
 
         limiter = rate_limit if isinstance(rate_limit, Limiter) else Limiter(rate_limit)
@@ -109,12 +122,12 @@ class CekatClient:
             allow_http=allow_http,
         )
         self._entered = False
-        # The client that this one was derived from, if any. It owns the session and the hooks.
+        # The client that with_options() was called on, if any. It owns the session and the hooks.
         self._parent: CekatClient | None = None
         reporter = Hooks(hooks)
         self._transport = Transport(self._config, session)
         self.limiter = limiter
-        # One of each for all listings: what they learn in one of them holds in the others.
+        # All listings share these: what a decoder learns from one listing speeds up the others.
         self._decoders = (ConversationPageDecoder(), InboxPageDecoder())
         self._send_through(Pipeline(self._config, limiter, self._transport, reporter))
         if reporter:
@@ -129,27 +142,26 @@ class CekatClient:
     def with_options(
         self, *, timeout: Timeout | None = None, retry: RetryPolicy | None = None
     ) -> Self:
-        """Return a client whose calls have other options, and which shares everything else.
-
-        ::
-
-            quick = cekat.with_options(timeout=Timeout(deadline=5), retry=RetryPolicy(attempts=1))
-            page = await quick.conversations.page()
+        """Return a client with other options that shares everything else with this one.
 
         Both clients share the connections, the limiter, the retry budget, ``concurrency``,
-        ``traffic`` and the hooks. You need not close the new one. Closing it ends its own calls
-        only. Closing this client ends the calls of both.
+        ``traffic`` and the hooks. You need not close the new client. Closing it ends only its own
+        calls. Closing this client ends the calls of both.
 
         Args:
-            timeout: The time limits of its calls; ``None`` for those of this client.
-            retry: Its retry policy; ``None`` for that of this client. The budget of the policy is
-                not used, because the clients share one.
+            timeout: The time limits of its calls. Default ``None``: those of this client.
+            retry: Its retry policy. Default ``None``: that of this client. ``retry.budget`` is
+                ignored, because the clients share one retry budget.
 
         Raises:
-            ConfigurationError: ``timeout`` is no :class:`~cekat_async.Timeout`, ``retry`` is no
-                :class:`~cekat_async.RetryPolicy`, or its ``budget`` is neither the default nor
+            ConfigurationError: ``timeout`` is not a :class:`~cekat_async.Timeout`, ``retry`` is not
+                a :class:`~cekat_async.RetryPolicy`, or ``retry.budget`` is neither the default nor
                 that of this client.
             ClientClosedError: This client is closed.
+
+        Examples:
+            >>> quick = cekat.with_options(timeout=Timeout(deadline=5))
+            >>> page = await quick.conversations.page()
         """
         self._pipeline.require_open()
         config = derive_client_config(self._config, timeout=timeout, retry=retry)
@@ -164,45 +176,40 @@ class CekatClient:
     async def get(self, path: str, *, params: Params | None = None) -> Any:
         """Return the JSON of any read endpoint, as Python values.
 
-        ::
-
-            agents = await cekat.get("/api/agents", params={"limit": 50})
-
-        The request is paced, retried and reported to hooks like every other.
+        The client paces and retries the request, and reports it to hooks, like any other.
 
         Args:
-            path: The path of the endpoint on the host of the client, such as ``"/api/agents"``. It
+            path: The path of the endpoint on the client's host, such as ``"/api/agents"``. It
                 appears in logs, events and errors, so put private data into ``params``.
-            params: The query, as a dict or as pairs. A value is text, a number, a bool (``true`` or
-                ``false``), a date, an aware datetime or a UUID. A list repeats its name for each
-                element. ``None`` is left out.
+            params: The query, as a dict or as pairs. A value is text, a number, a bool (sent as
+                ``true`` or ``false``), a date, an aware datetime or a UUID. A list repeats its
+                name for each element. ``None`` is left out. Default: no query.
 
         Raises:
-            ConfigurationError: The path could lead elsewhere (another host, ``..``, a backslash),
-                or an argument cannot be sent.
-            APIStatusError: The status is not 200 (so a 204 is an error, too), or the reply says
+            ConfigurationError: The path could lead to another place (another host, ``..``, a
+                backslash), or an argument cannot be sent.
+            APIStatusError: The status is not 200 (a 204 is an error too), or the reply says
                 ``"success": false``.
-            MalformedBodyError: The reply is not JSON, after all retries.
-            DecodeError: It has more than 400,000 values, which would block the event loop, or a
-                large list or object with more than 50,000 elements.
+            MalformedBodyError: The reply is not JSON, and retries did not help.
+            DecodeError: The reply has more than 400,000 values, or a large list or object with more
+                than 50,000 elements. Decoding it would block the event loop.
             CekatError: The request failed.
+
+        Examples:
+            >>> reply = await cekat.get("/api/inboxes", params={"page": 1, "limit": 50})
+            >>> len(reply["data"])
+            8
         """
         request = build_request(path, params)
         if self._config.api_key.redact_text(request.path) != request.path:
             raise ConfigurationError(
-                "path holds the API key, which the client sends in a header: leave it out"
+                "path contains the API key. The client sends the key in a header: leave it out"
             )
         return await self._pipeline.fetch(request, decode_json)
 
     @property
     def hooks(self) -> Hooks:
-        """The hooks of the client. Code that is built on it emits its own events to them.
-
-        ::
-
-            if cekat.hooks:  # without hooks, build no event
-                cekat.hooks.emit(ReportWritten(rows=1200))  # your own subclass of HookEvent
-        """
+        """The hooks of the client. Code that uses the client can emit its own events to them."""
         return self._pipeline.hooks
 
     @property
@@ -212,35 +219,44 @@ class CekatClient:
 
     @property
     def concurrency(self) -> int:
-        """How many requests may be under way at once now: fewer while the server refuses more."""
+        """How many requests may be in progress at once now.
+
+        It is less than the option ``concurrency`` while the server refuses that many.
+        """
         return self._pipeline.present_concurrency
 
     @property
     def account(self) -> str:
-        """A name for the account that is asked: the same for the same host and key.
+        """A name for the account: the host and a fingerprint of the key.
 
-        It tells nothing of the key: it holds 48 bits of a hash of it.
+        The same host and key always give the same name. The fingerprint is 48 bits of a hash, so
+        it does not reveal the key.
         """
         return self._config.account
 
     @property
     def base_url(self) -> str:
-        """Scheme, host and, where there is one, port and prefix of the API, as they are used."""
+        """Scheme and host of the API in use, with its port and path prefix if there are any."""
         return self._config.base_url
 
     @property
     def proxy(self) -> str | None:
-        """The environment's proxy that requests go through, or ``None``: see ``trust_env``.
+        """The proxy from the environment that requests use, or ``None``: see ``trust_env``.
 
-        Its user and password are not shown. The proxy of a session of your own is not known.
+        Its user name and password are left out. The client does not know the proxy of your own
+        ``session``.
         """
         return self._transport.proxy
 
     async def aclose(self) -> None:
-        """Close the connections. Calls under way fail at once, and later ones are refused.
+        """Close the connections. Calls in progress and later calls raise ``ClientClosedError``.
 
-        A session that was given to the client stays open, and so does that of a client that is
-        made by :meth:`with_options`. Closing twice is no error.
+        Your own ``session`` stays open. A client from :meth:`with_options` does not close the
+        session that it shares. Closing twice is allowed.
+
+        Examples:
+            >>> client = CekatClient()
+            >>> await client.aclose()
         """
         self._pipeline.close()
         if self._parent is None:
@@ -250,7 +266,9 @@ class CekatClient:
     async def __aenter__(self) -> Self:
         self._pipeline.require_open()
         if self._entered:
-            raise ConfigurationError("the client is in an 'async with' already: enter it once")
+            raise ConfigurationError(
+                "the client is already in an 'async with' block: enter it only once"
+            )
         self._entered = True
         return self
 
@@ -267,7 +285,7 @@ class CekatClient:
         return f"<CekatClient of {self._config.base_url}, {state}>"
 
     def __del__(self) -> None:
-        # A client whose options were refused has no transport yet.
+        # If the constructor raised, there is no transport.
         transport: Transport | None = getattr(self, "_transport", None)
         if transport is not None and transport.session.is_open and self._parent is None:
             warnings.warn(

@@ -1,4 +1,4 @@
-"""The options of a client: small frozen values, checked when they are made."""
+"""The options of a client: small frozen values, checked when they are created."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ __all__ = [
     "require_text",
 ]
 
-# The functions that begin with "require" raise ConfigurationError if a value is not as they say.
+# Each function whose name begins with "require" returns a valid value, and raises
+# ConfigurationError for any other.
 
 DEFAULT_BASE_URL = "https://api.cekat.ai"
 DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
@@ -37,7 +38,7 @@ DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
 def require_count(
     name: str, value: object, *, at_least: int = 1, at_most: int | None = None
 ) -> int:
-    """Return ``value`` if it is a whole number in this range, and no bool."""
+    """Return ``value`` if it is a whole number in this range, and not a bool."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise ConfigurationError(
             f"{name} must be a whole number of at least {at_least}, not {value!r}"
@@ -48,16 +49,16 @@ def require_count(
 
 
 def require_switch(name: str, value: object) -> bool:
-    """Return ``value`` if it is ``True`` or ``False``: any text is true, ``"false"`` too."""
+    """Return ``value`` if it is ``True`` or ``False``. Python would take ``"false"`` as true."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False, not {value!r}")
     return value
 
 
 def require_text(name: str, value: object) -> str:
-    """Return ``value`` if it is text with something in it that can be sent as UTF-8."""
+    """Return ``value`` if it is text that is not blank and can be sent as UTF-8."""
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{name} must be text with something in it, not {value!r}")
+        raise ConfigurationError(f"{name} must be text that is not blank, not {value!r}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -66,12 +67,12 @@ def require_text(name: str, value: object) -> str:
 
 
 def require_inbox_id(name: str, value: object) -> str:
-    """Return an inbox id as text; a :class:`uuid.UUID` is one, too."""
+    """Return an inbox id as text. A :class:`uuid.UUID` is an id too."""
     return str(value) if isinstance(value, UUID) else require_text(name, value)
 
 
 def require_seconds(name: str, value: object, *, zero: bool = False) -> float:
-    """Return ``value``, or raise: it must be finite, and above 0 or, with ``zero``, at least 0."""
+    """Return ``value`` if it is finite and above 0. With ``zero``, 0 is valid too."""
     wanted = "of at least 0" if zero else "above 0"
     if not _is_finite(value) or value < 0 or (value == 0 and not zero):
         raise ConfigurationError(
@@ -81,9 +82,9 @@ def require_seconds(name: str, value: object, *, zero: bool = False) -> float:
 
 
 def require_share(name: str, value: object) -> float:
-    """Return ``value`` if it is a part of something: above 0, and at most 1."""
+    """Return ``value`` if it is a fraction: above 0 and at most 1."""
     if not _is_finite(value) or not 0 < value <= 1:
-        raise ConfigurationError(f"{name} must be a number above 0, and at most 1, not {value!r}")
+        raise ConfigurationError(f"{name} must be a number above 0 and at most 1, not {value!r}")
     return value
 
 
@@ -92,47 +93,53 @@ def _is_finite(value: object) -> TypeGuard[float]:
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number that no float can hold
+    except OverflowError:  # a whole number too large for a float
         return False
 
 
-# Beyond these a clock cannot tell requests apart; they are slips of the keyboard.
+# Values beyond these are typing errors: no clock could tell the requests apart.
 _MOST_REQUESTS = 1_000_000_000
 _SHORTEST_PER = 0.001
 
 
 class RateLimit(msgspec.Struct, frozen=True):
-    """How many requests the client sends at most, in any window of ``per`` seconds.
+    """How many requests the client sends at most in any window of ``per`` seconds.
 
-    It needs no setting. The client begins with the documented quota of this endpoint, 300 requests
-    in 60 seconds per IP address, and learns from each reply what the server really grants.
+    It needs no setting. The client starts with 300 requests in 60 seconds, which is the quota of
+    this endpoint for each IP address (docs/api.md#limits). It learns from each reply what the
+    server really grants.
 
     Attributes:
-        requests: A ceiling of your own, which nothing that the server says raises. Default
-            ``None``: the client follows the server.
-        per: Seconds of the window. Default 60. If the server states a limit without saying for how
-            long, this is the longest window that is meant, unless its replies show a longer one.
-        per_day: Requests at the most in any 24 hours, as far as this client has seen them. Default
-            ``None``: what the server says of its day.
-        longest_hold: The longest pause in seconds that the client waits for. A longer one, such as
-            that after a used-up daily quota, ends calls at once: with
-            :class:`~cekat_async.RateLimitError`, or for the call that was answered so, with the
-            error for its status. ``resumes_at`` of the error says when the pause ends. Default
-            900; ``None`` to wait however long it takes (``Timeout.request`` and
-            ``Timeout.deadline`` still end it).
-        share: The part of what the server grants that the client uses, above 0 and at most 1. The
-            rest is left to others on the same address. It does not reduce ``requests``. Default 1.
-        burst: The part of the limit, above 0 and at most 1, that the client makes up after a time
-            in which it could not send, such as a blocked event loop. It does so at twice its pace,
-            and no window ever holds more than the limit. Default 0.25.
-        trust_server: Whether to read the server's rate-limit headers. With ``False``, only
-            ``requests`` and refusals (429) decide. Default ``True``.
+        requests: Your own maximum. Whatever the server reports, the client does not exceed it.
+            Default ``None``: the client follows the server.
+        per: The length of the window in seconds. Default 60. If the server reports a limit without
+            a window, the client assumes at most this window, unless the replies show a longer one.
+        per_day: The most requests in any 24 hours, counting those of this client. Default
+            ``None``: the daily quota that the server reports.
+        longest_hold: The longest pause in seconds that the client waits for. Default 900. A longer
+            pause, such as after a used-up daily quota, ends calls at once. The call that received
+            the reply raises the error for its status. Other calls raise
+            :class:`~cekat_async.RateLimitError`. ``resumes_at`` of the error says when the pause
+            ends. With ``None``, the client waits through any pause, but ``Timeout.request`` and
+            ``Timeout.deadline`` still end the call.
+        share: The fraction of the server's quota that the client uses, above 0 and at most 1. The
+            rest is left to other clients on the same address. It does not reduce ``requests``.
+            Default 1.
+        burst: The fraction of the limit, above 0 and at most 1, that the client catches up on after
+            a time in which it could not send (because the event loop was blocked, for example). It
+            then sends at twice its pace. No window ever holds more than the limit. Default 0.25.
+        trust_server: Whether to use the server's rate-limit headers. With ``False``, only
+            ``requests`` and refusals (429) set the rate. Default ``True``.
 
     Raises:
         ConfigurationError: ``requests`` or ``per_day`` is not a whole number from 1 to a billion,
-            ``per`` (a millisecond at least) or ``longest_hold`` is not a finite number of
-            seconds above 0, ``share`` or ``burst`` is not above 0 and at most 1, or
-            ``trust_server`` is not a bool.
+            ``per`` (at least a millisecond) or ``longest_hold`` is not a finite number of seconds
+            above 0, ``share`` or ``burst`` is not above 0 and at most 1, or ``trust_server`` is
+            not a bool.
+
+    Examples:
+        >>> client = CekatClient(rate_limit=RateLimit(share=0.5))  # leave half to others
+        >>> await client.aclose()
     """
 
     requests: int | None = None
@@ -160,30 +167,35 @@ class RateLimit(msgspec.Struct, frozen=True):
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often the client retries a failed request, and how long it waits before each retry.
 
-    The client retries transport failures, 408, 425, 429, 5xx, and an answer that is not JSON or is
-    cut short. It does not retry what a retry cannot fix: a rejected certificate, a proxy that
-    refuses, a page that is too large. It asks for an unknown host twice more, within two seconds.
+    The client retries transport failures, 408, 425, 429, 5xx, and a reply that is not JSON or is
+    incomplete. It does not retry what a retry cannot fix: a rejected certificate, a proxy that
+    refuses, a page that is too large. It retries an unknown host twice, within two seconds.
 
-    The n-th wait is drawn evenly from the upper half of ``backoff * 2**(n-1)`` seconds, at most
-    ``backoff_max``; it is never shorter than what the server asked for. After an idle connection
-    was dropped there is no wait: the next attempt uses a new connection. ``Timeout.request``
-    limits all attempts and backoffs together. A backoff that would outlast it, or
-    ``Timeout.deadline``, is not begun.
+    The backoff before the n-th retry is random: between half and all of
+    ``min(backoff * 2**(n-1), backoff_max)`` seconds. It is never shorter than the server asked for.
+    After an idle connection was dropped, the client retries at once over a new connection.
+    ``Timeout.request`` limits all attempts and backoffs together. If a backoff would outlast it or
+    ``Timeout.deadline``, the call fails at once.
 
     Attributes:
-        attempts: Requests at the most, the first included (1: never try again). Default 8.
-        backoff: Seconds of the first wait at the most. Default 0.5.
-        backoff_max: Seconds of any wait at the most. Default 30.
-        budget: Retries that the calls of one client may spend together on calls that have not
-            succeeded, so that a server that is down does not get many times as many requests. A
-            retry after a lost answer costs two; after a 429 (the limiter paces it) or the drop of
-            an idle connection, nothing. A call that succeeds gives back what its retries cost; one
-            that succeeds at its first attempt refills a fifth of a retry. When the budget is used
-            up, failures are raised without a retry, with a note that says so. Default 100, which
-            suits the default concurrency; ``None`` for no bound.
+        attempts: The most attempts for one request, including the first. With 1, the client never
+            retries. Default 8.
+        backoff: The longest first backoff in seconds. Default 0.5.
+        backoff_max: The longest backoff in seconds. Default 30.
+        budget: The retry budget: how many retries the calls of one client may spend together, so
+            that a server that is down does not receive many times as many requests. A retry after
+            a lost response costs two. A retry after a 429 (which the limiter paces) or after a
+            dropped idle connection costs nothing. A call that succeeds returns what its retries
+            cost. A call that succeeds at its first attempt adds a fifth of a retry. When the budget
+            is used up, failures are raised without a retry, with a note that says so. Default 100,
+            which suits the default ``concurrency``. ``None`` means no limit.
 
     Raises:
-        ConfigurationError: A value is of the wrong type or out of its range.
+        ConfigurationError: A value has the wrong type or is out of its range.
+
+    Examples:
+        >>> once = cekat.with_options(retry=RetryPolicy(attempts=1))  # never retry
+        >>> page = await once.conversations.page()
     """
 
     attempts: int = 8
@@ -200,23 +212,28 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one request may take, in seconds.
+    """How long the parts of a call may take, in seconds.
 
     Attributes:
-        connect: To connect to the server. Default 10.
-        read: Between two pieces of the response. Default 30.
-        attempt: For one attempt, from the pool to the last byte. Default 60.
-        request: For the server's part of one request, from its first attempt on: attempts,
-            backoffs, and pauses that the server asks for. The time in the client's own queue does
-            not count: waiting for the rate limit, for a shared budget, or for one of
-            ``concurrency`` slots. A pause that is longer than what is left ends the call at once.
-            Before its first attempt, a call waits through pauses of up to
-            ``RateLimit.longest_hold``. Default 300; ``None`` for no limit.
-        deadline: For one page from the call on, including the queue. Default ``None``, which is no
+        connect: The time to connect to the server. Default 10.
+        read: The time between two pieces of the response. Default 30.
+        attempt: The time for one attempt, including the wait for a connection of the pool, up to
+            the last byte. Default 60.
+        request: The time for one request from its first attempt on: attempts, backoffs, and pauses
+            that the server asks for. Time in the client's own queue does not count: waits for the
+            rate limit, for a shared budget, or for one of ``concurrency`` slots. A pause that is
+            longer than the time left ends the call at once. Before its first attempt, a call waits
+            through pauses of up to ``RateLimit.longest_hold``. Default 300. ``None`` means no
             limit.
+        deadline: The time for one ``page()``, one ``get()``, or one page of a walk, including the
+            queue. Default ``None``: no limit.
 
     Raises:
         ConfigurationError: A value is not a finite number above 0.
+
+    Examples:
+        >>> quick = cekat.with_options(timeout=Timeout(deadline=5))
+        >>> page = await quick.conversations.page()
     """
 
     connect: float = 10.0
@@ -240,8 +257,8 @@ _LONGEST_NAME = 253
 def is_host(host: str) -> bool:
     """Whether a host is a name that can be looked up, or an address that is written in full.
 
-    What ends in a number is an address. Resolvers also take short and octal forms of those, such
-    as ``127.1``, and then a URL does not lead where it seems to lead; aiohttp refuses them.
+    A host that ends in a number is an address. Resolvers also accept short and octal forms such as
+    ``127.1``. Those are rejected, because such a URL is easily misread. aiohttp rejects them too.
     """
     if ":" in host or _ENDS_IN_NUMBER.fullmatch(host):
         return _parse_address(host) is not None
@@ -250,7 +267,7 @@ def is_host(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself, so that what goes there stays here."""
+    """Whether a host is this machine itself."""
     address = _parse_address(host)
     return address.is_loopback if address else host == "localhost"
 

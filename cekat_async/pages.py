@@ -37,36 +37,32 @@ _R = TypeVar("_R", bound=IdentifiedRecord)
 
 
 class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
-    """What both kinds of pages share: iterable, with a length, in the server's order.
+    """The base of all pages. You can iterate over a page, index it, and take its ``len()``.
 
-    Its JSON form is the envelope of the API's replies: see :meth:`to_dict`.
+    The records are in the server's order. The JSON form of a page is that of the API's replies: see
+    :meth:`to_dict`.
 
     Attributes:
-        items: The records.
-        malformed_records: The malformed records, which are not in ``items``.
-        body: The whole reply as received.
-        kept_raw: The records' bytes, if cutting them from the body again would take long; else
-            ``None``. Use ``raw``, which is there in either case.
-        response: How the page was received: status, headers, attempts, waits; ``None`` for a page
-            that no request has returned.
+        response: How the page was received: status, headers, attempts and waits. ``None`` for a
+            page that no request has returned.
     """
 
     response: ResponseDetails | None = None
 
-    # The fields of a record that a notebook shows.
+    # A notebook shows these fields of each record.
     _columns: ClassVar[tuple[str, ...]]
 
     @property
     def raw(self) -> list[msgspec.Raw]:
-        """Each record's bytes exactly as received, malformed records included.
+        """The bytes of each record exactly as received, malformed records included.
 
-        They may be views that keep the whole body in memory; ``bytes(raw)`` makes a copy.
+        They may be views that keep the whole body in memory. ``bytes(raw)`` makes a copy.
         """
         return cut_records(self.body) if self.kept_raw is None else self.kept_raw
 
     @property
     def ids(self) -> list[str | None]:
-        """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
+        """The id of each record in ``raw``, in the same order. ``None`` if it has no id."""
         if not self.malformed_records:
             return [item.id for item in self.items]
         return [record.id for record in iter_records(self)]
@@ -75,7 +71,7 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
     def unknown_fields(self) -> dict[str, int]:
         """The names of fields that this version does not know, and how many records have each.
 
-        Fields of labels and message previews are named as ``labels.icon``.
+        Fields of labels and message previews have names such as ``labels.icon``.
         """
         return count_extra_fields(self.items).unknown
 
@@ -83,26 +79,33 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
     def mistyped_fields(self) -> dict[str, int]:
         """The names of fields of another type than documented, and how many records have each.
 
-        The original values are in the records' ``extra``. Fields of labels and message previews
-        are named as ``last_message.created_at``.
+        The ``extra`` of each record has the original values. Fields of labels and message previews
+        have names such as ``last_message.created_at``.
         """
         return count_extra_fields(self.items).mistyped
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no record, not even a malformed one."""
+        """Whether the page has no record, not even a malformed one."""
         return not (self.items or self.malformed_records)
 
     @property
     def lines(self) -> list[bytes]:
-        """Each record as a line of JSON, malformed ones included, without a line break at its end.
+        """Each record as one line of JSON, without a line break at its end.
 
-        As received, but for line breaks between its tokens.
+        Malformed records are included. The lines are as received, except that line breaks inside a
+        record are removed.
         """
         return lines(self.raw)
 
     def json_lines(self) -> bytes:
-        """Return all ``lines`` as one text, each with a line break at its end."""
+        """Return all ``lines`` as JSON Lines: each with a line break at its end.
+
+        Examples:
+            >>> page = await cekat.conversations.page()
+            >>> len(page.json_lines().splitlines())
+            100
+        """
         return join_lines(self.raw)
 
     @overload
@@ -110,10 +113,10 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
     @overload
     def __getitem__(self, index: slice) -> tuple[_R, ...]: ...
     def __getitem__(self, index: SupportsIndex | slice) -> _R | tuple[_R, ...]:
-        """Return one of the records, or a tuple of those in a slice.
+        """Return one record, or a tuple of the records in a slice.
 
-        ``page[0]`` is ``page.items[0]``. ``page.raw`` also counts malformed records, so that
-        ``page.raw[0]`` is another record if the first one of the page is malformed.
+        ``page[0]`` is ``page.items[0]``. ``page.raw`` includes malformed records, so
+        ``page.raw[0]`` is another record if the first record of the page is malformed.
         """
         return self.items[index]
 
@@ -135,7 +138,7 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
 
 
 class _ConversationMetadata(msgspec.Struct, kw_only=True):
-    """What is in the metadata of a page's JSON."""
+    """The metadata of the JSON form of a page."""
 
     next_cursor: Cursor | None = None
     inbox_id: str | None = None
@@ -143,15 +146,15 @@ class _ConversationMetadata(msgspec.Struct, kw_only=True):
 
 
 class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
-    """One page of the listing of conversations.
+    """One page of conversations.
 
     Attributes:
-        next_cursor: Leads to the next page; ``None`` on the last page. In a walk in segments it
-            leads to all that has not been yielded yet.
-        cursor_error: What is wrong with the cursor that the server sent; ``None`` if nothing is. A
-            walk raises :class:`~cekat_async.PaginationError` after such a page.
-        inbox_id: The inbox that was asked for; ``None`` for all inboxes.
-        position: The resume position after this page in a tracked walk; ``None`` in other walks.
+        next_cursor: The cursor of the next page. ``None`` on the last page. In a walk with
+            segments, it leads to everything that has not been yielded yet.
+        cursor_error: What is wrong with the cursor that the server sent. ``None`` if nothing is
+            wrong. A walk raises :class:`~cekat_async.PaginationError` after such a page.
+        inbox_id: The inbox that was requested. ``None`` for all inboxes.
+        position: The resume position after this page in a tracked walk. ``None`` in other walks.
     """
 
     next_cursor: Cursor | None = None
@@ -179,16 +182,22 @@ class _Pagination(msgspec.Struct, kw_only=True):
 
 
 class _InboxMetadata(msgspec.Struct, kw_only=True):
-    """What is in the metadata of a page's JSON, under the API's names."""
+    """The metadata of the JSON form of a page, under the API's names."""
 
     pagination: _Pagination = msgspec.field(default_factory=_Pagination)
 
 
 class InboxPage(Page[Inbox], frozen=True, kw_only=True):
-    """One page of the listing of inboxes, which counts its pages from 1.
+    """One page of inboxes.
 
-    The totals are what the server says, and ``None`` if it does not say or they cannot be read.
-    They are not always right: the API's own sample counts 8 pages for 15 inboxes at 10 a page.
+    The totals are what the server reports, or ``None`` if it reports none that can be read. They
+    can be wrong: the API's own sample (docs/api.md#inboxes) counts 8 pages for 15 inboxes at 10 per
+    page.
+
+    Attributes:
+        page: The number of the page, from 1.
+        total_pages: The number of pages.
+        total_items: The number of inboxes.
     """
 
     page: int = 1
@@ -201,15 +210,18 @@ class InboxPage(Page[Inbox], frozen=True, kw_only=True):
 
 
 class RawPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of the listing of conversations whose records are only cut apart, and not decoded.
+    """A page of conversations that are not decoded. Each record is the bytes that were received.
 
     Attributes:
-        raw: Each record's bytes exactly as received; see :attr:`Page.raw`.
+        raw: The bytes of each record exactly as received. They may be views that keep the whole
+            body in memory. ``bytes(raw)`` makes a copy.
         body: The whole reply as received.
-        next_cursor: Leads to the next page; ``None`` on the last page.
-        cursor_error: As in :class:`ConversationPage`.
-        inbox_id: The inbox that was asked for; ``None`` for all inboxes.
-        response: As in :class:`Page`.
+        next_cursor: The cursor of the next page. ``None`` on the last page.
+        cursor_error: What is wrong with the cursor that the server sent. ``None`` if nothing is
+            wrong. A walk raises :class:`~cekat_async.PaginationError` after such a page.
+        inbox_id: The inbox that was requested. ``None`` for all inboxes.
+        response: How the page was received: status, headers, attempts and waits. ``None`` for a
+            page that no request has returned.
     """
 
     raw: list[msgspec.Raw] = []
@@ -221,21 +233,30 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ids(self) -> list[str | None]:
-        """The id of each record of ``raw``, in the same order; ``None`` for one without an id."""
+        """The id of each record in ``raw``, in the same order. ``None`` if it has no id."""
         return [record_id(raw) for raw in self.raw]
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no record."""
+        """Whether the page has no record."""
         return not self.raw
 
     @property
     def lines(self) -> list[bytes]:
-        """Each record as a line of JSON; see :attr:`Page.lines`."""
+        """Each record as one line of JSON, without a line break at its end.
+
+        The lines are as received, except that line breaks inside a record are removed.
+        """
         return lines(self.raw)
 
     def json_lines(self) -> bytes:
-        """Return all ``lines`` as one text, each with a line break at its end."""
+        """Return all ``lines`` as JSON Lines: each with a line break at its end.
+
+        Examples:
+            >>> with open("conversations.jsonl", "wb") as file:
+            ...     async for page in cekat.conversations.list().raw_pages():
+            ...         written = file.write(page.json_lines())
+        """
         return join_lines(self.raw)
 
     @overload
@@ -243,7 +264,7 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
     @overload
     def __getitem__(self, index: slice) -> list[msgspec.Raw]: ...
     def __getitem__(self, index: SupportsIndex | slice) -> msgspec.Raw | list[msgspec.Raw]:
-        """Return the bytes of one record, or a list of those in a slice; as ``raw`` does."""
+        """Return the bytes of one record, or a list of the records in a slice, from ``raw``."""
         return self.raw[index]
 
     def __len__(self) -> int:
@@ -268,7 +289,7 @@ class RecordCounts(NamedTuple):
 
 
 def count_records(page: object) -> RecordCounts:
-    """Count the records of a page; anything else has none."""
+    """Count the records of a page. Anything that is not a page has none."""
     if isinstance(page, Page):
         malformed = len(page.malformed_records)
         return RecordCounts(len(page.items) + malformed, malformed)
@@ -276,7 +297,7 @@ def count_records(page: object) -> RecordCounts:
 
 
 def iter_records(page: Page[_R]) -> Iterator[_R | MalformedRecord]:
-    """Yield all records of a page in order, the malformed ones among them."""
+    """Yield all records of a page in order, including the malformed ones."""
     malformed_at = {one.index: one for one in page.malformed_records}
     items = iter(page.items)
     for index in range(len(page.items) + len(malformed_at)):
@@ -284,9 +305,9 @@ def iter_records(page: Page[_R]) -> Iterator[_R | MalformedRecord]:
 
 
 def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
-    """Return what each record of a page is known by, in order: its id, or all of it without one."""
+    """Return a name for each record of a page, in order: its id, or its bytes if it has no id."""
     if isinstance(page, RawPage):
-        # The ids of a larger page could take too long to read at once. Then its bytes must do.
+        # Reading the ids of a larger page at once could block the event loop, so use the bytes.
         reads_ids = fits_at_once(page.body)
         return [(reads_ids and record_id(raw)) or bytes(raw) for raw in page.raw]
     if not page.malformed_records:
@@ -301,7 +322,7 @@ _P = TypeVar("_P", ConversationPage, RawPage)
 
 
 def only(page: _P, wanted: Sequence[bool]) -> _P:
-    """Return a page of those of its records that are wanted, its raw ones and its body too."""
+    """Return a page with only the wanted records, also in ``raw`` and ``body``."""
     if all(wanted):
         return page
     kept = [raw for raw, is_wanted in zip(page.raw, wanted, strict=True) if is_wanted]
@@ -327,5 +348,5 @@ def _show(value: Any) -> Any:
 
 
 def _short_repr(page: object, records: int) -> str:
-    # The body is customers' data, and may echo the key; a repr ends up in logs.
+    # Without the body: it is customers' data and may contain the key, and a repr may be logged.
     return f"<{type(page).__name__} of {records} record{'s' * (records != 1)}>"

@@ -1,4 +1,4 @@
-"""Positions: a cursor of the server's, or all that a walk in another process has to know."""
+"""Positions: a cursor of the server, or all that another process needs to continue a walk."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
@@ -13,7 +13,7 @@ from cekat_async.errors import DecodeError
 
 __all__ = ["Cursor", "Edge", "Part", "Position", "Stage", "WalkState"]
 
-# Messages may be listed this late: seconds.
+# Seconds. A message may appear in the listing this much later than its timestamp says.
 _OVERLAP = 900.0
 _MICROSECONDS = 1_000_000
 
@@ -21,9 +21,17 @@ _MICROSECONDS = 1_000_000
 # A dataclass, because every web framework can read and write one.
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A position in the listing: two opaque strings of the server, kept byte for byte.
+    """A position in a listing: two opaque strings from the server, kept byte for byte.
 
-    Formatting a timestamp again could change it.
+    Parsing the timestamp and formatting it again could change it.
+
+    Attributes:
+        cursor_id: The first string.
+        cursor_ts: The second string, which looks like a timestamp.
+
+    Examples:
+        >>> page = await cekat.conversations.page()
+        >>> rest = cekat.conversations.list(cursor=page.next_cursor)
     """
 
     cursor_id: str
@@ -31,23 +39,23 @@ class Cursor:
 
 
 class Stage(StrEnum):
-    """What the latest request of a walk was for."""
+    """The purpose of the latest request of a walk."""
 
-    NEW = "new"  # nothing yet, or the first page alone
-    PROBE = "probe"  # to note where the newest records are
-    PASS = "pass"  # noqa: S105 - a pass over the listing, or over its front
-    LOOK = "look"  # at the front, for what has moved during a pass
-    SETTLED = "settled"  # the same, and nothing is missing
-    BEHIND = "behind"  # the same, and more has moved than it shows
-    TAIL = "tail"  # to read the last page again, where records move to the end
+    NEW = "new"  # there was no request yet, or only the first page
+    PROBE = "probe"  # find where the newest records are
+    PASS = "pass"  # noqa: S105 - read the listing, or its front
+    LOOK = "look"  # read the front, to find what moved during a pass
+    SETTLED = "settled"  # as LOOK, and nothing is missing
+    BEHIND = "behind"  # as LOOK, and more has moved than the page shows
+    TAIL = "tail"  # read the last page again, because records move to the end
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """Where a page ended.
+    """The end of a page.
 
     Attributes:
-        cursor: The cursor on it; ``None`` if only the depth counts.
-        depth: How deep that is; ``None`` if it is the end of the listing, or unknown.
+        cursor: The cursor on the page. ``None`` if only the depth counts.
+        depth: The depth of the cursor. ``None`` at the end of the listing, or if it is unknown.
     """
 
     cursor: Cursor | None = None
@@ -58,12 +66,12 @@ class Part(msgspec.Struct, frozen=True):
     """The state of one segment. Depths are microseconds from the walk's origin.
 
     Attributes:
-        cursor: The cursor of the next request; ``None`` for the front.
-        begin: How deep the segment begins.
-        at: How deep it has been read.
-        first_ids: The ids of some of the records that it began with.
-        first_ids_end: How deep the page of these ends; ``None`` if it is the last page.
-        until: Where it may end, although the listing goes on.
+        cursor: The cursor of the next request. ``None`` for the front.
+        begin: The depth at which the segment begins.
+        at: The depth up to which it has been read.
+        first_ids: The ids of some of its first records.
+        first_ids_end: The depth at which the page with these ids ends. ``None`` if it is the last.
+        until: Where the segment may end, although the listing continues.
         is_over: Whether it has been read to its end, and only waits for the segment before it.
     """
 
@@ -80,28 +88,29 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a walk between two requests. Its JSON is part of the format of data on disk.
 
     Attributes:
-        parts: The segments that are being read, in order; none between passes.
-        down_to: Where the first pass may end, at a walk's start; ``None`` for a walk of everything.
-        overlap: How much deeper than that it reads, in microseconds.
+        parts: The segments that are being read, in order. Empty between passes.
+        down_to: Where the first pass may end: the start of an earlier walk. ``None`` for a walk of
+            everything.
+        overlap: How much deeper than ``down_to`` the pass reads, in microseconds.
         origin: The cursor from which depths are counted.
         order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
-        by_creation: Pages whose cursor is the time at which their last record was created. In a
-            listing sorted by that, records do not move when they change.
-        by_activity: Pages whose cursor is another time.
+        by_creation: The number of pages whose cursor is the creation time of their last record. In
+            a listing sorted by creation, records do not move when they change.
+        by_activity: The number of pages whose cursor is another time.
         is_unordered: Whether the listing turned out not to be in time order.
-        start: The cursor that the walk began with; not set for the front. It is later than all
-            that the walk wants, and what moves away from behind it is not wanted any more.
-        reads_all: Set if the listing turned out not to be in order of activity, so that a walk of
-            a range of time reads all of it.
+        start: The cursor that the walk began with. Not set for the front. It is later than the
+            range of the walk, so records that move in front of it have left the range.
+        reads_all: Set if the listing turned out not to be in order of activity. A walk of a range
+            of time then reads all of it.
         is_honoured: Whether the server is known to honour constructed cursors.
-        is_serial: Whether no more segments are begun.
+        is_serial: Whether the walk begins no more segments.
         watermark: Where the newest records were when the walk began: the end of its first probe.
-        stage: What the latest request was for.
+        stage: The purpose of the latest request.
         top: Where the newest records were when the pass before the latest began.
-        newest: Where they were when the latest pass began.
+        newest: Where the newest records were when the latest pass began.
         tail: The cursor that led to the last page.
-        requests: The requests of the latest pass.
-        passes: The passes after the first.
+        requests: The number of requests of the latest pass.
+        passes: The number of passes after the first.
     """
 
     parts: tuple[Part, ...] = ()
@@ -112,7 +121,7 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
     by_creation: int = 0
     by_activity: int = 0
     is_unordered: bool = False
-    # Not in the JSON of other walks, which keeps the form of version 0.1.
+    # Left out of the JSON if unset, so that it has the form of version 0.1.
     start: Cursor | UnsetType = UNSET
     reads_all: bool | UnsetType = UNSET
     is_honoured: bool = False
@@ -129,10 +138,16 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
 class Position:
     """Where a tracked walk of one listing can be resumed, also by another process.
 
-    ``Position()`` is the start of a listing. Every page of a tracked walk has the position after
-    it. A position is only valid for the listing (account, inbox, status) that it came from, with
-    the same moments for ``since`` and ``until``. It is opaque, immutable and hashable. Use
+    ``Position()`` is the start of a listing. Each page of a tracked walk has the position after it.
+    A position is only valid for the listing (account, inbox, status) that it is from, with the
+    same moments for ``since`` and ``until``. It is opaque, immutable and hashable. Use
     :meth:`to_bytes` and :meth:`from_bytes` to store it.
+
+    Examples:
+        >>> positions = {None: Position()}
+        >>> async for page in cekat.conversations.list().tracked_pages(positions):
+        ...     positions[page.inbox_id] = page.position
+        >>> changed = cekat.conversations.list().tracked_pages({None: positions[None].since()})
     """
 
     __slots__ = ("_state",)
@@ -142,49 +157,70 @@ class Position:
 
     @classmethod
     def from_bytes(cls, data: bytes | str) -> "Position":
-        """Return the position that :meth:`to_bytes` converted, in this version or an earlier one.
+        """Return the position that :meth:`to_bytes` of this or an earlier version has written.
+
+        Args:
+            data: What :meth:`to_bytes` returned.
 
         Raises:
             DecodeError: ``data`` is something else.
+
+        Examples:
+            >>> Position.from_bytes(Position().to_bytes()) == Position()
+            True
         """
         try:
             return cls.from_state(msgspec.json.decode(data, type=WalkState))
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise DecodeError(
-                f"not a position ({error}): pass what to_bytes() returned, or begin with Position()"
+                f"not a position ({error}): pass what to_bytes() returned, or start with Position()"
             ) from None
 
     def to_bytes(self) -> bytes:
-        """Return the position as a JSON object, of up to a few kilobytes."""
+        """Return the position as a JSON object of up to a few kilobytes.
+
+        Examples:
+            >>> data = Position().to_bytes()
+        """
         return msgspec.json.encode(self._state)
 
     @classmethod
     def from_state(cls, state: WalkState) -> "Position":
-        """Return the position of a walk, whose state is not public."""
+        """Return the position of a walk. The package calls this. The state is not public.
+
+        Args:
+            state: The state of the walk.
+        """
         position = cls()
         position._state = state
         return position
 
     @property
     def state(self) -> WalkState:
-        """The walk's state, which is not public."""
+        """The state of the walk, which is not public."""
         return self._state
 
     @property
     def passes(self) -> int:
-        """How many catch-up passes the walk has begun: passes over what moved during the first."""
+        """How many catch-up passes the walk has begun, to re-read what moved during the first."""
         return self._state.passes
 
     def again(self) -> "Position":
-        """Return where to look for what has changed since the walk ended.
+        """Return a position that reads what has changed since this walk *ended*.
 
-        A walk that has not ended resumes where it stopped.
+        If the walk has not ended, it resumes where it stopped.
+
+        Examples:
+            >>> positions = {}
+            >>> async for page in cekat.conversations.list().tracked_pages(positions):
+            ...     positions[page.inbox_id] = page.position
+            >>> changed = cekat.conversations.list().tracked_pages({None: positions[None].again()})
         """
         state = self._state
         if state.parts or state.stage is Stage.NEW or state.start is not UNSET:
             return self
         if not state.order and not state.is_unordered:
-            return Position()  # nothing shows at which end records arrive
+            return Position()  # it is unknown at which end new records appear
         top = state.newest if state.stage is Stage.PASS else state.top or state.newest
         return self.from_state(
             msgspec.structs.replace(
@@ -193,17 +229,23 @@ class Position:
         )
 
     def since(self, overlap: float = _OVERLAP) -> "Position":
-        """Return where to begin a walk that reads what has changed since this one *began*.
+        """Return a position that reads what has changed since this walk *began*.
 
-        It reads everything if the changes cannot be told apart: if the listing is not in time
-        order, or not sorted by activity as far as the walk could see, or had a single page.
+        It reads everything if changes cannot be recognized: if the listing is not in time order, if
+        it does not seem to be sorted by activity, or if it had a single page.
 
         Args:
-            overlap: How many seconds before the start of this walk are read again, for messages
-                that are listed later than others with a later timestamp. Default 900.
+            overlap: How many seconds before the start of this walk are read again, because some
+                messages appear in the listing late. Default 900.
 
         Raises:
             ConfigurationError: ``overlap`` is negative, not finite, or not a number.
+
+        Examples:
+            >>> positions = {}
+            >>> async for page in cekat.conversations.list().tracked_pages(positions):
+            ...     positions[page.inbox_id] = page.position
+            >>> changed = cekat.conversations.list().tracked_pages({None: positions[None].since()})
         """
         require_seconds("overlap", overlap, zero=True)
         state = self._state
@@ -217,7 +259,7 @@ class Position:
             reads_all=state.reads_all,
         )
         if state.order > 0 and state.tail is not None:
-            # Records that change move to the end, behind the start of the last page.
+            # Records that change move to the end, after the start of the last page.
             return self.from_state(msgspec.structs.replace(known, tail=state.tail))
         if state.order < 0 and state.watermark is not None:
             return self.from_state(

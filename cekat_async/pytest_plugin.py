@@ -1,8 +1,8 @@
-"""Fixtures for tests of code that uses the client: a sandbox, a client of it, and its faults.
+"""pytest fixtures for code that uses the client: a sandbox, a client of it, and its faults.
 
-pytest finds them without an import. The fixtures are synchronous, so that they work in synchronous
-tests and with every plugin that runs coroutines on asyncio. Nothing is imported before a fixture is
-used, because this module is part of every run of pytest in the environment.
+pytest finds them without an import. The fixtures are synchronous, so they work in synchronous tests
+and with every plugin that runs coroutines on asyncio. Imports happen on first use, because pytest
+loads this module in every run in the environment.
 """
 
 # ruff: noqa: PLC0415 - see above
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cekat_client", "cekat_faults", "cekat_sandbox", "cekat_sandbox_options"]
 
-# Each scope, and the node whose tests share a fixture of that scope.
+# The node whose tests share a fixture, for each scope.
 _SCOPES: dict[str, Any] = {
     "function": pytest.Item,
     "class": pytest.Class,
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Refuse a marker that comes too late, because the sandbox is shared with other tests."""
+    """Fail a test whose marker cannot have an effect, because its sandbox is shared."""
     scope = item.config.getini("cekat_sandbox_scope")
     if "cekat_sandbox" not in getattr(item, "fixturenames", ()):
         return
@@ -75,7 +75,7 @@ def _choose_scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG
 
 @pytest.fixture(scope=_choose_scope)
 def cekat_sandbox_options() -> dict[str, Any]:
-    """Options of every sandbox, as those of ``Sandbox()``. Override this fixture to set them."""
+    """Options for every sandbox: arguments of ``Sandbox()``. Override this fixture to set them."""
     return {}
 
 
@@ -83,11 +83,11 @@ def cekat_sandbox_options() -> dict[str, Any]:
 def cekat_sandbox(
     request: pytest.FixtureRequest, cekat_sandbox_options: dict[str, Any]
 ) -> Iterator[Sandbox]:
-    """A running :class:`~cekat_async.sandbox.Sandbox`, in a thread of its own.
+    """A running :class:`~cekat_async.sandbox.Sandbox`, in its own thread.
 
-    It has 250 made-up conversations and grants any number of requests. The marker
-    ``cekat_sandbox(**options)`` and the fixture ``cekat_sandbox_options`` change that. It lives as
-    long as the setting ``cekat_sandbox_scope`` says, by default for one test.
+    It has 250 generated conversations and no quota. The marker ``cekat_sandbox(**options)`` and the
+    fixture ``cekat_sandbox_options`` set other options. Each test gets its own sandbox, unless the
+    setting ``cekat_sandbox_scope`` is a wider scope.
     """
     from cekat_async.sandbox import Sandbox
 
@@ -99,11 +99,11 @@ def cekat_sandbox(
 
 @pytest.fixture
 def cekat_client(request: pytest.FixtureRequest, cekat_sandbox: Sandbox) -> Iterator[CekatClient]:
-    """An open :class:`~cekat_async.CekatClient` of ``cekat_sandbox``.
+    """An open :class:`~cekat_async.CekatClient` for ``cekat_sandbox``.
 
-    It sends requests without a pace and retries after milliseconds. The marker
-    ``cekat_client(**options)`` changes that. It belongs to the event loop that uses it first, and
-    is closed with that loop, or at the end of the test if the loop continues.
+    It has no rate limit and retries after milliseconds. The marker ``cekat_client(**options)`` sets
+    other options. The client belongs to the event loop that uses it first. It is closed with that
+    loop, or at the end of the test if the loop continues.
     """
     from cekat_async import CekatClient, RetryPolicy
 
@@ -128,7 +128,7 @@ def cekat_client(request: pytest.FixtureRequest, cekat_sandbox: Sandbox) -> Iter
 def cekat_faults(cekat_sandbox: Sandbox) -> Iterator[FaultInjector]:
     """A :class:`~cekat_async.sandbox.FaultInjector` for ``cekat_sandbox``.
 
-    The faults that are left at the end of the test are removed.
+    The fixture removes the remaining faults at the end of the test.
     """
     from cekat_async.sandbox import FaultInjector
 
@@ -138,11 +138,13 @@ def cekat_faults(cekat_sandbox: Sandbox) -> Iterator[FaultInjector]:
 
 
 def _merge_markers(node: pytest.Item, name: str) -> dict[str, Any]:
-    """Return the options of all markers of a test; the closest one overrides the others."""
+    """Return the options of all markers of a test. The closest marker overrides the others."""
     options: dict[str, Any] = {}
     for marker in node.iter_markers(name):
         if marker.args:
-            pytest.fail(f"the marker {name} takes options by name only", pytrace=False)
+            pytest.fail(
+                f"the marker {name} takes only keyword arguments: write name=value", pytrace=False
+            )
         options = {**marker.kwargs, **options}
     return options
 
@@ -164,9 +166,9 @@ def _require_asyncio(request: pytest.FixtureRequest) -> None:
 class _Closer:
     """Closes a client in the event loop that it belongs to.
 
-    The loop of a test often ends before the fixtures of the test do, and a client must be closed
-    while its loop can still run. An event loop closes the asynchronous generators that are
-    suspended in it before it ends, so one of them closes the client.
+    The loop of a test often ends before the fixtures of the test, and a client must be closed
+    while its loop can still run. Before an event loop ends, it closes its suspended asynchronous
+    generators. One of them closes the client.
     """
 
     client: CekatClient
@@ -182,7 +184,7 @@ class _Closer:
         if self._closing is None:
             self._loop = asyncio.get_running_loop()
             self._closing = self._close_at_the_end()
-            # It awaits nothing before it is suspended, so one step is enough.
+            # One step suspends it, because it awaits nothing before.
             with contextlib.suppress(StopIteration):
                 self._closing.__anext__().send(None)
 

@@ -1,4 +1,4 @@
-"""Text from outside, made safe for messages and logs: printable, short, and without secrets."""
+"""Makes text from outside safe for messages and logs: printable, short, and without secrets."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 __all__ = ["Secret", "one_line", "quoted", "readable"]
 
-# White space may shrink a text to this part of its length.
+# Collapsing white space may shrink a text to this fraction of its length.
 _SHRINKING = 4
 _LONGEST_QUOTE = 100
 
 _SHORTEST_SECRET = 8
-# Characters of a secret that are looked for. A pattern for all of a long one takes long to compile.
+# Only this many characters of a secret are searched for: a long pattern takes long to compile.
 _PROBE = 40
-# Characters that one character of a secret may take in a text, as in "&#123;".
+# The most characters that one character of a secret may take in a text, as in "&#123;".
 _LONGEST_SPELLING = 8
 
 
 def readable(text: str) -> str:
-    r"""Return text that can be encoded as UTF-8: without surrogates.
+    r"""Return text without surrogates, so that it can be encoded as UTF-8.
 
-    The system decodes a file name that is not UTF-8, or that the locale cannot decode, to
-    surrogates. Those that stand for UTF-8 become characters, others ``\xe9``.
+    Python decodes a file name that is not UTF-8 to surrogates. Surrogates that stand for UTF-8
+    become characters. Others become escapes such as ``\xe9``.
     """
     try:
         text.encode()
@@ -39,7 +39,7 @@ def _encode(text: str) -> bytes:
 
 
 def one_line(text: str, at_most: int) -> str:
-    """Return text as one printable line, cut at ``at_most`` characters with an ``…``."""
+    """Return text as one printable line of at most ``at_most`` characters, cut with an ``…``."""
     # Truncate first: cleaning several megabytes blocks the event loop for seconds.
     start = readable(text[: at_most * _SHRINKING])
     line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
@@ -47,16 +47,16 @@ def one_line(text: str, at_most: int) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return text of a server for a message: all of it, or only its length.
+    """Return a text of the server for a message: the text if it is short, or only its length.
 
-    The text may repeat the API key, and a part of the key could not be redacted.
+    The text may contain the API key. If a long text were cut, a part of the key might remain.
     """
     is_short = len(text) <= _LONGEST_QUOTE and text.isprintable()
     return text if is_short else f"of {len(text):,} characters"
 
 
 def _build_pattern(secret: str) -> str:
-    """Return a pattern for a text however a server spells it: in JSON, in a URL, in HTML."""
+    """Return a pattern that matches a text in any spelling: as in JSON, in a URL, or in HTML."""
     return "".join(
         rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
         for c in secret
@@ -64,7 +64,7 @@ def _build_pattern(secret: str) -> str:
 
 
 def _may_have_escapes(text: str) -> bool:
-    """Whether a text may spell a character in another way: with a backslash, ``%`` or ``&``."""
+    """Whether a text may contain escaped characters: with a backslash, ``%`` or ``&``."""
     return "\\" in text or "%" in text or "&" in text
 
 
@@ -78,13 +78,13 @@ def _find_end(rest: list[re.Pattern[str]], text: str, at: int) -> int:
 
 
 class Secret:
-    """Text that is shown only on request: not in ``repr``, ``str``, pickles or tracebacks."""
+    """Text that only :meth:`reveal` shows: not ``repr``, ``str``, pickles or tracebacks."""
 
     __slots__ = ("_pattern", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
-        # Compiled when it is first needed. To build it takes as long as to search 4,000 characters.
+        # Compiled on first use, because that takes as long as searching 4,000 characters.
         self._pattern: re.Pattern[str] | None = None
 
     def reveal(self) -> str:
@@ -94,9 +94,9 @@ class Secret:
     def redact_text(self, text: str) -> str:
         """Return ``text`` without the secret, which a server may have repeated."""
         if len(self._value) < _SHORTEST_SECRET:
-            return text  # so short a secret is part of many texts, and protects nothing
+            return text  # such a short secret is part of many texts, and protects nothing
         if not _may_have_escapes(text) and self._value[:_PROBE] not in text:
-            return text  # most texts: this takes a tenth of the time of the search
+            return text  # most texts. This takes a tenth of the time of the search.
         pieces, at = list[str](), 0
         rest: list[re.Pattern[str]] = []
         if self._pattern is None:
@@ -112,7 +112,7 @@ class Secret:
 
     def redact(self, body: bytes) -> bytes:
         """Return ``body`` without the secret."""
-        # Each byte is a character of Latin-1, and the secret is ASCII.
+        # In Latin-1 each byte is a character, and the secret is ASCII.
         return self.redact_text(body.decode("latin-1")).encode("latin-1")
 
     def excerpt(self, body: bytes, at_most: int) -> bytes:
@@ -131,4 +131,4 @@ class Secret:
         return "'***'"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a secret does not pickle")
+        raise TypeError("a Secret cannot be pickled")

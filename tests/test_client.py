@@ -149,7 +149,7 @@ async def test_entering_a_closed_client_says_so():
 async def test_entering_twice_says_so():
     """A client can be entered once, because the inner exit would close it for the outer body."""
     async with CekatClient("key") as client:
-        with pytest.raises(ConfigurationError, match="enter it once"):
+        with pytest.raises(ConfigurationError, match="enter it only once"):
             async with client:
                 pass
 

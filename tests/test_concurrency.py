@@ -417,7 +417,7 @@ def test_the_client_shows_how_many_it_sends_at_once(caplog):
     caplog.set_level("DEBUG", "cekat_async")
     slots = ConcurrencyLimit(4)
     slots.refuse(slots.depart())
-    assert caplog.messages == ["at most 1 requests at once now, it was 4"]
+    assert caplog.messages == ["the limit of concurrent requests is 1 now, it was 4"]
 
     class Loopback:
         base_url = "http://127.0.0.1:1"

@@ -29,7 +29,7 @@ def test_share(value: float) -> None:
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, True, "1", None, 10**400])
 def test_share_refused(value: object) -> None:
     """Another value is refused, and the error names the option and says what to write."""
-    with pytest.raises(ConfigurationError, match=r"^share must be a number above 0, and at most 1"):
+    with pytest.raises(ConfigurationError, match=r"^share must be a number above 0 and at most 1"):
         require_share("share", value)
 
 
@@ -66,7 +66,7 @@ def test_text(value: str) -> None:
 @pytest.mark.parametrize("value", ["", " ", "\t\n", "\u00a0", None, 1, b"abc", ["a"], True])
 def test_no_text(value: object) -> None:
     """Empty and blank texts, bytes and numbers are refused."""
-    with pytest.raises(ConfigurationError, match="inbox_id must be text with something in it"):
+    with pytest.raises(ConfigurationError, match="inbox_id must be text that is not blank"):
         require_text("inbox_id", value)
 
 
@@ -179,8 +179,8 @@ def test_absurd_rates_are_refused(make) -> None:
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, True, "1", None, 10**400])
 @pytest.mark.parametrize("name", ["share", "burst"])
 def test_parts_of_the_limit_refused(name: str, value: object) -> None:
-    """The share and the burst are parts of the limit: above 0, and at most 1."""
-    message = rf"^RateLimit.{name} must be a number above 0, and at most 1, not "
+    """The share and the burst are parts of the limit: above 0 and at most 1."""
+    message = rf"^RateLimit.{name} must be a number above 0 and at most 1, not "
     with pytest.raises(ConfigurationError, match=message):
         RateLimit(**{name: value})
 

@@ -179,7 +179,7 @@ async def test_inboxes_that_never_end(endless, read):
         assert get_ids(found) == sandbox.inbox_ids
         assert len(sandbox.log.requests) == 4 + 50
     assert isinstance(error, PaginationError)
-    assert "50 pages in a row brought nothing new" in str(error)
+    assert "50 pages in a row had no new inboxes" in str(error)
     assert error.path == "/api/inboxes"
 
 

@@ -90,7 +90,7 @@ def test_tree_is_the_real_one() -> None:
     "status, advice",
     [
         (401, "check the API key (api_key=… or CEKAT_API_KEY)"),
-        (403, "ask for a key that may see this"),
+        (403, "use a key that may read this"),
         (404, "check the id, the path, and the base URL (base_url=… or CEKAT_BASE_URL)"),
     ],
 )

@@ -381,7 +381,7 @@ def test_json_that_is_cut_short_is_no_json(value, data):
         patch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= limit)
         patch.setattr(any_json, "_DEEPEST", 99)
 
-        with pytest.raises(MalformedBodyError, match="not whole JSON"):
+        with pytest.raises(MalformedBodyError, match="not complete JSON"):
             decode(body[:end])
 
 
@@ -429,7 +429,7 @@ def test_invalid_json_is_retried(body, at_once, monkeypatch):
     monkeypatch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)
     pipeline, transport = make_pipeline([reply(body=body), reply(body=b"{}")])
 
-    with pytest.raises(MalformedBodyError, match="the reply is not whole JSON") as caught:
+    with pytest.raises(MalformedBodyError, match="the reply is not complete JSON") as caught:
         decode(body)
     assert run_virtual(pipeline.fetch(build_request("/api/things"), decode_json)) == {}
     assert "html" not in caught.value.message

@@ -38,7 +38,7 @@ from cekat_async import (
 from cekat_async._api.requests import Request
 from cekat_async._ratelimit.limiter import Limiter
 from cekat_async._request import hooks as hooks_module
-from cekat_async._request.hooks import WalkReport
+from cekat_async._request.walk_report import WalkReport
 from cekat_async.errors import (
     BadRequestError,
     ClientClosedError,
@@ -463,7 +463,7 @@ def test_an_exception_in_a_hook_is_logged_and_harmless(caplog):
     logged = [record for record in caplog.records if record.exc_info]
     assert len(logged) == len(recorder.events)
     assert {record.levelno for record in logged} == {logging.ERROR}
-    assert "a hook failed at RequestSent; the client continues" in caplog.text
+    assert "a hook failed on RequestSent; the client continues" in caplog.text
     assert "LookupError: at RequestSent" in caplog.text
 
 
@@ -591,7 +591,7 @@ def test_without_hooks_no_event_is_built(monkeypatch):
             monkeypatch.setattr(f"cekat_async._request.hooks.{name}", refuse)
     monkeypatch.setattr("cekat_async._request.call.CallReport", refuse)
     monkeypatch.setattr("cekat_async._request.pipeline.CallReport", refuse)
-    monkeypatch.setattr("cekat_async._request.hooks.next_number", refuse)
+    monkeypatch.setattr("cekat_async._request.walk_report.next_number", refuse)
     script = [reply(429, Retry_After="1"), *pages_of_two(2)]
     pipeline, _ = make_pipeline(script)
     report = WalkReport(pipeline.hooks, "/api/things")

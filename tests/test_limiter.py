@@ -1,4 +1,4 @@
-"""The limiter: pace, pauses, days, and its snapshot; on a virtual clock, with the real parts."""
+"""The limiter: pace, pauses, daily quotas and snapshot, on a virtual clock with the real parts."""
 
 import asyncio
 import copy
@@ -29,7 +29,7 @@ OK = reply()
 
 
 def left(limit: int, remaining: int, reset: float = 60, status: int = 200, **more: str) -> Reply:
-    """Return a reply that says what is left of a quota."""
+    """Return a reply with the remaining requests of a quota."""
     return reply(
         status,
         X_RateLimit_Limit=str(limit),
@@ -40,7 +40,7 @@ def left(limit: int, remaining: int, reset: float = 60, status: int = 200, **mor
 
 
 async def call(limiter: Limiter, answer: Reply = OK, trip: float = 0.0) -> float:
-    """Send one request, and return when it was sent."""
+    """Send one request, and return the time at which it was sent."""
     permit = await limiter.acquire(NEVER)
     sent = now()
     await asyncio.sleep(trip)
@@ -49,7 +49,7 @@ async def call(limiter: Limiter, answer: Reply = OK, trip: float = 0.0) -> float
 
 
 async def calls(limiter: Limiter, count: int, answer: Reply = OK) -> list[float]:
-    """Send requests from as many tasks, and return when each was sent, in order."""
+    """Send requests from as many tasks, and return the times in order."""
     return sorted(await asyncio.gather(*(call(limiter, answer) for _ in range(count))))
 
 
@@ -83,7 +83,7 @@ def test_no_window_ever_holds_more_than_the_rate(requests, workers):
 @pytest.mark.parametrize("requests", RATES if EFFORT > 1 else RATES[::2])
 @pytest.mark.parametrize("per", [0.5, 1.0, 3600.0])
 def test_other_periods_are_kept_too(requests, per):
-    """The limit is also kept in windows of a part of a second and of an hour."""
+    """The limit also holds in windows of a part of a second and of an hour."""
     times = run_virtual(saturate(Limiter(RateLimit(requests, per=per)), 3 * per))
 
     assert most_in_any(times, per) <= requests
@@ -93,7 +93,7 @@ def test_other_periods_are_kept_too(requests, per):
 @pytest.mark.parametrize("requests", [1, 2, 10, 60, 300, 1000])
 @pytest.mark.parametrize("workers", [1, 8])
 def test_a_busy_client_uses_its_rate(requests, workers):
-    """When there is always something to fetch, at least 98 % of the rate is used."""
+    """If there is always a request waiting, at least 98 % of the rate is used."""
     minutes = 10 if EFFORT > 1 else 4
     times = run_virtual(saturate(Limiter(RateLimit(requests)), 60 * minutes, workers))
 
@@ -101,7 +101,7 @@ def test_a_busy_client_uses_its_rate(requests, workers):
 
 
 def test_without_headers_it_is_even():
-    """As long as the server reports nothing, the rate is spread evenly over the window."""
+    """While the server reports nothing, the rate is spread evenly over the window."""
     times = run_virtual(saturate(Limiter(RateLimit(60)), 60))
 
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -110,10 +110,11 @@ def test_without_headers_it_is_even():
 
 @virtual
 async def test_a_paced_request_takes_little_work(monkeypatch):
-    """One process may pace hundreds of accounts.
+    """A paced request takes little work, because one process may pace hundreds of accounts.
 
-    The next slot is computed when a request is wanted, when it is the first in the queue, when its
-    slot has come, and when it has its token. A grant of a silent server changes no limit.
+    The next slot is computed when a request is wanted, when it is the first in the queue, when
+    its slot arrives, and when it has its token. A grant of a server without headers changes no
+    limit.
     """
     slots, changes = [], []
     next_slot, renew_terms = Scheduler.next_slot, Scheduler._renew_terms
@@ -132,7 +133,7 @@ async def test_a_paced_request_takes_little_work(monkeypatch):
 
 @virtual
 async def test_it_needs_no_setting():
-    """Without any setting it keeps the documented 300 per minute, and the snapshot says so."""
+    """Without settings it keeps the documented 300 per minute, and the snapshot says so."""
     limiter = Limiter()
     snapshot = limiter.snapshot()
     assert (snapshot.limit, snapshot.per, snapshot.source) == (300, 60.0, "documented")
@@ -141,8 +142,8 @@ async def test_it_needs_no_setting():
 
 @pytest.mark.parametrize("stated", [60, 1000])
 @virtual
-async def test_it_follows_what_the_server_states(stated):
-    """It follows another limit, up and down, while it is in use."""
+async def test_it_follows_the_reported_limit(stated):
+    """A changed limit takes effect immediately, whether higher or lower."""
     limiter = Limiter()
     await call(limiter, left(stated, stated - 1))
     assert limiter.snapshot().limit == stated
@@ -152,8 +153,8 @@ async def test_it_follows_what_the_server_states(stated):
 
 
 @virtual
-async def test_a_ceiling_of_ones_own_is_never_raised():
-    """A configured limit counts if the server grants more; if it grants less, that counts."""
+async def test_a_configured_limit_is_never_raised():
+    """The lower of the configured and the reported limit applies."""
     limiter = Limiter(RateLimit(100))
     await call(limiter, left(300, 299))
     assert limiter.snapshot().limit == 100
@@ -165,7 +166,7 @@ async def test_a_ceiling_of_ones_own_is_never_raised():
 
 @virtual
 async def test_a_share_of_what_the_server_grants():
-    """With ``share=0.5`` half of any limit that the server states is used."""
+    """With ``share=0.5`` half of any reported limit is used."""
     limiter = Limiter(RateLimit(share=0.5))
     assert limiter.snapshot().limit == 150
     await call(limiter, left(1000, 999))
@@ -174,7 +175,7 @@ async def test_a_share_of_what_the_server_grants():
 
 @virtual
 async def test_headers_can_be_ignored():
-    """With ``trust_server=False`` only the configured limit and refusals count."""
+    """With ``trust_server=False`` only the configured limit and refusals apply."""
     limiter = Limiter(RateLimit(600, trust_server=False))
     for _ in range(5):
         await call(limiter, left(10, 0, reset=50))
@@ -186,8 +187,8 @@ async def test_headers_can_be_ignored():
 
 
 @virtual
-async def test_what_is_reported_as_left_is_sent_at_once():
-    """50 pages on an idle key wait for nothing but the first reply, which says they are free."""
+async def test_the_reported_remaining_is_sent_at_once():
+    """On an idle key 50 pages wait only for the first reply, which reports that they are free."""
     limiter = Limiter()
     times: list[float] = []
 
@@ -204,7 +205,7 @@ async def test_what_is_reported_as_left_is_sent_at_once():
 
 @virtual
 async def test_one_request_is_sent_before_the_first_reply():
-    """All others wait for it, whatever the limit; a first request that fails wakes the next one."""
+    """All others wait for it, whatever the limit. If it fails, the next one is sent."""
     limiter = Limiter(RateLimit(300))
     first = await limiter.acquire()
     waiting = [asyncio.create_task(limiter.acquire()) for _ in range(5)]
@@ -226,7 +227,7 @@ async def test_one_request_is_sent_before_the_first_reply():
 
 @virtual
 async def test_others_are_given_way():
-    """When others have taken all that was left, nothing is sent until the server's reset."""
+    """If others have used everything that remained, nothing is sent until the server's reset."""
     limiter = Limiter()
     await asyncio.gather(*(call(limiter, left(300, 250), trip=1) for _ in range(31)))
     permit = await limiter.acquire()
@@ -237,7 +238,7 @@ async def test_others_are_given_way():
 
 
 def test_a_limit_below_the_concurrency_is_kept():
-    """If there are more workers than the limit of a window, they wait, and all are served."""
+    """More workers than the limit of a window wait, and all are served."""
     times = run_virtual(calls(Limiter(RateLimit(3, per=6)), 12))
 
     assert len(times) == 12
@@ -247,7 +248,7 @@ def test_a_limit_below_the_concurrency_is_kept():
 
 @pytest.mark.parametrize("requests", RATES)
 def test_idle_time_allows_no_burst(requests):
-    """After idle time the rate still holds in every window, and requests go one by one."""
+    """After idle time the rate still holds in every window, and requests are sent one by one."""
     limiter = Limiter(RateLimit(requests))
 
     async def main() -> list[float]:
@@ -256,7 +257,7 @@ def test_idle_time_allows_no_burst(requests):
             await asyncio.sleep(pause)
             start = now()
             after = await saturate(limiter, 70)
-            # Twice the pace, while idle time is made up for.
+            # Twice the pace, while idle time is caught up.
             assert most_in_any([time for time in after if time < start + 1], 1.0) <= max(
                 2, 2 * requests / 60 + 1
             )
@@ -270,8 +271,8 @@ def test_idle_time_allows_no_burst(requests):
     "burst, seconds, made_up", [(0.25, 10, 50), (0.25, 14, 70), (0.1, 10, 30), (0.01, 10, 3)]
 )
 @virtual
-async def test_a_stall_is_made_up_for_at_twice_the_pace(burst, seconds, made_up):
-    """A blocked event loop costs nothing, if it lasts no longer than ``burst`` of the window.
+async def test_a_stall_is_caught_up_at_twice_the_pace(burst, seconds, made_up):
+    """A blocked event loop loses no quota, if it is no longer than ``burst`` of the window.
 
     No window is too full, and nothing is sent faster than at twice the pace.
     """
@@ -289,7 +290,7 @@ async def test_a_stall_is_made_up_for_at_twice_the_pace(burst, seconds, made_up)
 @pytest.mark.parametrize("seconds", [40, 61, 600])
 @virtual
 async def test_after_a_long_stall_no_window_is_too_full(seconds):
-    """A stall of most of a window cannot be made up for: the window after it holds the limit."""
+    """A stall of most of a window cannot be caught up: the next window has the limit."""
     limiter = Limiter(RateLimit(300, burst=1.0))
     running = asyncio.create_task(saturate(limiter, 90 + seconds, workers=20))
     await asyncio.sleep(30)
@@ -303,8 +304,8 @@ async def test_after_a_long_stall_no_window_is_too_full(seconds):
 
 @pytest.mark.parametrize("requests", [60, 300])
 @virtual
-async def test_stalls_one_after_another_are_made_up_for(requests):
-    """With the event loop blocked for 2 seconds in 10, the quota is used all the same."""
+async def test_repeated_stalls_are_caught_up(requests):
+    """With the event loop blocked for 2 seconds in 10, the quota is still used."""
     limiter = Limiter(RateLimit(requests))
     running = asyncio.create_task(saturate(limiter, 300, workers=20))
     for _ in range(29):
@@ -318,7 +319,7 @@ async def test_stalls_one_after_another_are_made_up_for(requests):
 
 @virtual
 async def test_none_is_no_pace():
-    """With ``rate_limit=None`` any number of requests is sent at once."""
+    """With ``rate_limit=None`` any number of requests is sent immediately."""
     limiter = Limiter(None)
     assert await calls(limiter, 1000) == [0] * 1000
     snapshot = limiter.snapshot()
@@ -329,7 +330,7 @@ async def test_none_is_no_pace():
 
 @virtual
 async def test_a_request_that_was_never_sent_costs_nothing():
-    """A request takes a place in the window unless it certainly did not reach the server."""
+    """A request counts in the window unless it certainly did not reach the server."""
     limiter = Limiter(RateLimit(2, per=100))
     await limiter.acquire()
     limiter.observe_failure(sent=False)
@@ -344,7 +345,7 @@ async def test_a_request_that_was_never_sent_costs_nothing():
 
 @virtual
 async def test_first_come_first_served():
-    """Requests are sent in the order in which they were wanted."""
+    """Requests are sent in the order of the calls."""
     limiter = Limiter(RateLimit(60))
     order: list[int] = []
 
@@ -359,7 +360,7 @@ async def test_first_come_first_served():
 
 @virtual
 async def test_a_newcomer_does_not_overtake_after_a_stall():
-    """After the loop was blocked and several are due at once, the newest one is sent last."""
+    """If several requests are due after a stall of the loop, the newest one is sent last."""
     limiter = Limiter(RateLimit(60))
     order: list[str] = []
 
@@ -390,7 +391,7 @@ patterns = st.lists(
 )
 @virtual
 async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, stalls):
-    """Whenever requests are wanted and cancelled, no window is too full and no place is lost."""
+    """For any calls and cancellations, no window is too full and no slot is lost."""
     rate = RateLimit(requests, per=6.0)
     limiter = Limiter(rate)
     out: list[float] = []
@@ -415,7 +416,7 @@ async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, patter
 
     assert most_in_any(out, rate.per) <= requests
     assert len(out) >= sum(patience is None for _, patience, _ in pattern)
-    # Had a place been lost, the last one would have gone out later than this.
+    # If a slot had been lost, the last request would be later than this.
     last = max(start for start, _, _ in pattern)
     per_request = (rate.per + 3) / requests
     assert max(out, default=0.0) <= last + (len(out) + 1) * per_request + 3 * len(stalls) + 3
@@ -423,7 +424,7 @@ async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, patter
 
 @virtual
 async def test_a_cancelled_waiter_passes_its_turn_on():
-    """When a waiter is cancelled, the next one is sent at the time of the cancelled one."""
+    """If a waiter is cancelled, the next one is sent at that one's time."""
     limiter = Limiter(RateLimit(10, per=10))
     await call(limiter)
     first = asyncio.create_task(limiter.acquire(NEVER))
@@ -438,7 +439,7 @@ async def test_a_cancelled_waiter_passes_its_turn_on():
 @pytest.mark.parametrize("steps", range(12))
 @virtual
 async def test_cancelled_at_any_step_nothing_is_lost(steps):
-    """A waiter that is cancelled after any number of steps of the loop leaves nothing behind."""
+    """A waiter that is cancelled at any step of the loop leaves no trace."""
     limiter = Limiter(RateLimit(10, per=10))
     await calls(limiter, 2)
     task = asyncio.create_task(limiter.acquire())
@@ -456,7 +457,7 @@ async def test_cancelled_at_any_step_nothing_is_lost(steps):
 
 
 def test_a_limiter_belongs_to_one_loop():
-    """Use in another event loop is refused with what to do instead."""
+    """Use in another event loop is refused, and the error says what to do."""
     limiter = Limiter()
     run_virtual(call(limiter))
 
@@ -472,8 +473,8 @@ def test_a_limiter_belongs_to_one_loop():
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("rate", [RateLimit(300), RateLimit(), None])
 @virtual
-async def test_a_pause_that_the_server_asks_for_holds_everyone(status, rate):
-    """A 429 or 503 with Retry-After pauses all requests for that long, paced or not."""
+async def test_a_pause_of_the_server_stops_all(status, rate):
+    """A 429 or 503 with Retry-After pauses all requests for that long, with or without a pace."""
     limiter = Limiter(rate)
     await call(limiter, reply(status, Retry_After="12"))
     times = await calls(limiter, 20)
@@ -481,7 +482,7 @@ async def test_a_pause_that_the_server_asks_for_holds_everyone(status, rate):
 
 
 @virtual
-async def test_a_429_that_does_not_say_holds_for_one_period():
+async def test_a_429_without_headers_pauses_for_one_window():
     """A 429 without headers pauses all requests for one window."""
     limiter = Limiter(RateLimit(300, per=17))
     await call(limiter, reply(429))
@@ -490,8 +491,8 @@ async def test_a_429_that_does_not_say_holds_for_one_period():
 
 
 @virtual
-async def test_a_429_whose_headers_name_the_reset_holds_until_then():
-    """Without Retry-After, the pause lasts until the reset of the quota that is used up."""
+async def test_a_429_with_a_reset_pauses_until_then():
+    """Without Retry-After the pause lasts until the reset of the used-up quota."""
     limiter = Limiter()
     await call(limiter, left(300, 0, reset=7, status=429))
     assert limiter.snapshot().paused_for == pytest.approx(7)
@@ -499,8 +500,8 @@ async def test_a_429_whose_headers_name_the_reset_holds_until_then():
 
 
 @virtual
-async def test_an_overload_without_an_end_holds_for_a_minute_each_time():
-    """However often it is refused: the doubled seconds would soon be beyond a float."""
+async def test_an_endless_overload_pauses_for_a_minute_each_time():
+    """After many refusals the pause is a minute, although doubling would exceed a float."""
     limiter = Limiter(RateLimit(300))
     await call(limiter, left(300, 299))
     for _ in range(1_100):
@@ -510,8 +511,8 @@ async def test_an_overload_without_an_end_holds_for_a_minute_each_time():
 
 
 @virtual
-async def test_an_overload_without_a_time_holds_for_twice_as_long_each_time():
-    """1, 2, 4 seconds and so on, up to a minute; a grant begins again with 1."""
+async def test_an_overload_without_a_time_doubles_the_pause():
+    """Pauses of 1, 2, 4 seconds and so on, up to a minute. A grant resets it to 1."""
     limiter = Limiter(RateLimit(300))
     await call(limiter, left(300, 299))
     pauses = []
@@ -538,8 +539,8 @@ async def test_an_overload_without_a_time_holds_for_twice_as_long_each_time():
     ],
 )
 @virtual
-async def test_other_replies_hold_nobody(answer, caplog):
-    """Only a 429 or 503 pauses all requests, and only if it asks for more than no time."""
+async def test_other_replies_pause_nothing(answer, caplog):
+    """Only a 429 or 503 pauses all requests, and only for more than 0 seconds."""
     caplog.set_level(logging.INFO, "cekat_async")
     limiter = Limiter(RateLimit(300))
     await call(limiter, answer)
@@ -549,8 +550,8 @@ async def test_other_replies_hold_nobody(answer, caplog):
 
 
 @virtual
-async def test_without_a_pace_a_429_that_does_not_say_holds_nobody():
-    """Without a pace, a 429 without headers pauses nothing: its own call backs off."""
+async def test_without_a_pace_a_429_without_headers_pauses_nothing():
+    """Only its own call backs off."""
     limiter = Limiter(None)
     await call(limiter, reply(429))
     await call(limiter)
@@ -559,8 +560,11 @@ async def test_without_a_pace_a_429_that_does_not_say_holds_nobody():
 
 
 @virtual
-async def test_a_pause_reaches_those_who_queue_already():
-    """A pause that begins while requests are queued holds them, and then they go one by one."""
+async def test_a_pause_applies_to_queued_requests():
+    """A pause that begins while requests are queued stops them.
+
+    After it they are sent one by one.
+    """
     limiter = Limiter(RateLimit(60))
     await call(limiter)
     permit = await limiter.acquire()
@@ -573,13 +577,13 @@ async def test_a_pause_reaches_those_who_queue_already():
     assert len(after) == 8
     assert after[0] == pytest.approx(end)
     gaps = [b - a for a, b in itertools.pairwise(after)]
-    # The pause is made up for at twice the pace.
+    # The pause is caught up at twice the pace.
     assert min(gaps) >= 0.49
 
 
 @pytest.mark.parametrize("requests", [10, 300, 1000])
-def test_nobody_comes_back_in_a_burst(requests):
-    """After a pause no window is too full, and requests go one by one."""
+def test_there_is_no_burst_after_a_pause(requests):
+    """After a pause no window is too full, and requests are sent one by one."""
 
     async def main() -> list[float]:
         limiter = Limiter(RateLimit(requests))
@@ -603,7 +607,7 @@ def test_nobody_comes_back_in_a_burst(requests):
 
 @virtual
 async def test_a_pause_can_be_prolonged():
-    """A second 429 during a pause prolongs it for everyone, and a shorter one cuts nothing."""
+    """A second 429 during a pause extends it for all. A shorter one does not shorten it."""
     limiter = Limiter(RateLimit(300))
     await call(limiter)
     one, two, three = [await limiter.acquire() for _ in range(3)]
@@ -619,11 +623,11 @@ async def test_a_pause_can_be_prolonged():
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(300), None])
 @virtual
 async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
-    """A caller that cannot wait for the end of a pause fails at once, with how long it lasts."""
+    """A caller that cannot wait for the end of a pause fails at once, with its length."""
     limiter = Limiter(rate)
     await call(limiter, reply(429, Retry_After="500"))
     await asyncio.sleep(100)
-    with pytest.raises(RateLimitError, match="400 s to go") as caught:
+    with pytest.raises(RateLimitError, match="requests resume in 400 s") as caught:
         await limiter.acquire(now() + 300)
     assert now() == 100
     assert caught.value.retry_after == pytest.approx(400)
@@ -636,7 +640,7 @@ async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
 
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(60)])
 @virtual
-async def test_a_pause_beyond_the_deadline_fails_who_is_queueing(rate):
+async def test_a_pause_beyond_the_deadline_fails_queued_calls(rate):
     """Callers that are queued when such a pause begins fail at that moment."""
     limiter = Limiter(rate)
     one, two = await limiter.acquire(), Permit(0)
@@ -655,8 +659,8 @@ async def test_a_pause_beyond_the_deadline_fails_who_is_queueing(rate):
 
 
 @virtual
-async def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_end():
-    """Callers that wait for the end of a pause fail when it is prolonged beyond their deadline."""
+async def test_a_pause_that_grows_beyond_the_deadline_fails_waiting_calls():
+    """Callers that wait for the end of a pause fail when it is extended beyond their deadline."""
     limiter = Limiter(None)
     one, two = await limiter.acquire(), await limiter.acquire()
     limiter.observe(one, reply(429, Retry_After="10"))
@@ -671,7 +675,7 @@ async def test_a_pause_that_grows_beyond_the_deadline_fails_who_waits_for_its_en
 
 @virtual
 async def test_a_pause_ends_other_waits_of_a_caller():
-    """A wait before the queue ends with a pause that is too long, and with no other."""
+    """A wait before the queue ends if a pause is too long, and in no other case."""
     limiter = Limiter(RateLimit(300))
 
     async def wait() -> str:
@@ -684,7 +688,7 @@ async def test_a_pause_ends_other_waits_of_a_caller():
     short = asyncio.create_task(limiter.wait_unless_paused(wait, now() + 60, NEVER))
     long = asyncio.create_task(limiter.wait_unless_paused(wait, NEVER, NEVER))
     await call(limiter, reply(429, Retry_After="100"))
-    with pytest.raises(RateLimitError, match="100 s to go"):
+    with pytest.raises(RateLimitError, match="requests resume in 100 s"):
         await short
     assert now() < 1
     assert await long == "done"
@@ -694,7 +698,7 @@ async def test_a_pause_ends_other_waits_of_a_caller():
 
 @virtual
 async def test_a_pause_and_a_cancellation_at_the_same_moment():
-    """A waiter that is cancelled when such a pause begins is cancelled, and nothing is left."""
+    """A waiter that is cancelled when such a pause begins is cancelled, and leaves no trace."""
     limiter = Limiter(RateLimit(1))
     one = await limiter.acquire()
     waiting = [asyncio.create_task(limiter.acquire(100)) for _ in range(5)]
@@ -713,7 +717,7 @@ async def test_a_pause_and_a_cancellation_at_the_same_moment():
 
 @virtual
 async def test_one_line_for_each_pause(caplog):
-    """Eight 429s at once are one pause and one line in the log; the next pause has its own."""
+    """Eight 429s at the same time are one pause and one log line. The next pause has its own."""
     caplog.set_level(logging.INFO, "cekat_async")
     limiter = Limiter(RateLimit(300))
     await call(limiter)
@@ -730,9 +734,10 @@ async def test_one_line_for_each_pause(caplog):
 
 @virtual
 async def test_an_error_says_when_requests_are_accepted_again():
-    """It does so if the pause is longer than the call can wait, and only then.
+    """The error has that time exactly if the pause outlasts the call.
 
-    A pause after a 429 concerns all requests; after another status only the retry of that call.
+    A pause after a 429 applies to all requests. After another status only the retry of that
+    call waits.
     """
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="500"))
@@ -752,7 +757,7 @@ async def test_an_error_says_when_requests_are_accepted_again():
 
 @virtual
 async def test_a_pause_is_announced_to_those_who_share_the_budget():
-    """A refusal of one process holds the others as well, and so does a budget that is away."""
+    """A refusal of one process pauses the others as well, and so does an unavailable budget."""
     store = Store(outages=[(300, 310)])
     one, two = (make_limiter(Budget(store)) for _ in range(2))
     for limiter in (one, two):
@@ -770,7 +775,7 @@ async def test_a_pause_is_announced_to_those_who_share_the_budget():
 
 @virtual
 async def test_a_pause_that_begins_while_the_budget_is_asked_counts():
-    """The budget's answer may take a while, and nothing is sent in a pause that began since."""
+    """The budget's answer may be slow. If a pause begins in the meantime, nothing is sent."""
     limiter = make_limiter(Budget(Store(), answers=(0.3,)))
     await call(limiter)
     await asyncio.sleep(10)
@@ -786,7 +791,7 @@ async def test_a_pause_that_begins_while_the_budget_is_asked_counts():
 
 
 def test_other_budgets_are_refused():
-    """Anything that has not the methods of a budget is refused."""
+    """An object without the methods of a budget is refused."""
     with pytest.raises(ConfigurationError, match="budget must be a SharedBudget, not <object"):
         Limiter(budget=object())
 
@@ -794,7 +799,7 @@ def test_other_budgets_are_refused():
 @pytest.mark.parametrize("seconds, level", [(1, "INFO"), (60, "INFO"), (61, "WARNING")])
 @virtual
 async def test_a_long_pause_is_a_warning(caplog, seconds, level):
-    """A pause within the minute that quotas count is usual; a longer one is a warning."""
+    """A pause of a minute is usual. A longer one is logged as a warning."""
     caplog.set_level(logging.DEBUG, "cekat_async")
     await call(Limiter(), reply(429, Retry_After=str(seconds)))
 
@@ -804,7 +809,7 @@ async def test_a_long_pause_is_a_warning(caplog, seconds, level):
 
 @virtual
 async def test_repeated_refusals_lower_the_limit_and_it_is_raised_again(caplog):
-    """Repeated refusals lower the limit, and later it is raised again step by step."""
+    """Repeated refusals lower the limit, which is later raised again step by step."""
     caplog.set_level(logging.DEBUG, "cekat_async")
     limiter = Limiter(RateLimit(100, per=10))
     for _ in range(2):
@@ -827,10 +832,10 @@ async def test_repeated_refusals_lower_the_limit_and_it_is_raised_again(caplog):
 
 @virtual
 async def test_a_pause_of_hours_ends_calls():
-    """After a Retry-After of hours, calls fail at once, also without a deadline."""
+    """After a Retry-After of hours calls fail at once, even without a deadline."""
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="30000"))
-    with pytest.raises(RateLimitError, match="30000 s to go") as caught:
+    with pytest.raises(RateLimitError, match="requests resume in 30000 s") as caught:
         await limiter.acquire(NEVER)
     assert now() == 0
     assert caught.value.resumes_at is not None
@@ -838,7 +843,7 @@ async def test_a_pause_of_hours_ends_calls():
 
 @virtual
 async def test_a_pause_of_any_length_has_a_time_to_resume():
-    """A server may state any number of seconds, and the error still has a time to resume."""
+    """A server can report any number of seconds, and the error still has a time to resume."""
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="9" * 300))
     with pytest.raises(RateLimitError) as caught:
@@ -868,7 +873,7 @@ async def test_calls_can_wait_for_hours():
 )
 @virtual
 async def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog):
-    """When headers report that the day is used up, calls fail before they are refused."""
+    """If headers report that the daily quota is used up, calls fail before they are refused."""
     caplog.set_level(logging.WARNING, "cekat_async")
     limiter = Limiter()
     await call(limiter, answer)
@@ -894,14 +899,14 @@ async def test_a_configured_day_is_kept():
 
 @virtual
 async def test_a_used_up_window_beyond_the_deadline_fails_at_once():
-    """A caller that cannot wait for the server's reset fails at once, with when that is."""
+    """A caller that cannot wait for the server's reset fails at once, with its time."""
     limiter = Limiter()
     await call(limiter)
     permits = [await limiter.acquire() for _ in range(32)]
     for permit in permits:
         limiter.observe(permit, left(300, 150))
     await call(limiter, left(300, 0, reset=50))
-    with pytest.raises(RateLimitError, match="the quota is used up: 50 s to go"):
+    with pytest.raises(RateLimitError, match="the quota is used up: requests resume in 50 s"):
         await limiter.acquire(now() + 20)
 
 
@@ -910,7 +915,7 @@ async def test_a_used_up_window_beyond_the_deadline_fails_at_once():
 
 @virtual
 async def test_a_snapshot_shows_the_state():
-    """The limits and why, what is used, in flight, waiting, paused and refused can be read."""
+    """It has limits with their sources, and the used, in flight, waiting, paused and refused."""
     limiter = Limiter(RateLimit(500, per=120.0))
     await call(limiter, left(200, 199, reset=60))
     permits = [await limiter.acquire() for _ in range(2)]
@@ -951,7 +956,7 @@ async def test_a_snapshot_shows_the_state():
 
 @virtual
 async def test_a_snapshot_shows_what_the_next_request_waits_for():
-    """Each reason to wait has a name, so that a person can see why nothing is sent."""
+    """Each reason to wait has a name, so that a person sees why nothing is sent."""
     limiter = Limiter(RateLimit(2))
     await calls(limiter, 2)
     assert limiter.snapshot().waits_for == "window"
@@ -978,7 +983,7 @@ async def test_a_snapshot_shows_what_the_next_request_waits_for():
 
 @virtual
 async def test_a_snapshot_counts_refusals_by_their_kind():
-    """Only a refusal for the quota says something about the limit, so each kind has a count."""
+    """Only a refusal for the quota concerns the limit, so kinds are counted separately."""
     limiter = Limiter(RateLimit(longest_hold=None))
     for status, remaining, asked in [
         (200, 299, "0"),
@@ -997,15 +1002,15 @@ async def test_a_snapshot_counts_refusals_by_their_kind():
 
 @virtual
 async def test_each_change_of_the_limit_is_logged(caplog):
-    """There is a debug line for each change of the limit, and for nothing else."""
+    """Each change of the limit has a debug line, and nothing else has."""
     caplog.set_level(logging.DEBUG, "cekat_async")
     limiter = Limiter()
     for limit in (300, 300, 60, 60, 1000):
         await call(limiter, left(limit, limit - 1))
     assert caplog.messages == [
-        "the limit is 300 in 60 s now (stated), it was 300 in 60 s (documented)",
-        "the limit is 60 in 60 s now (stated), it was 300 in 60 s (stated)",
-        "the limit is 1000 in 60 s now (stated), it was 60 in 60 s (stated)",
+        "the limit is now 300 in 60 s (stated), it was 300 in 60 s (documented)",
+        "the limit is now 60 in 60 s (stated), it was 300 in 60 s (stated)",
+        "the limit is now 1000 in 60 s (stated), it was 60 in 60 s (stated)",
     ]
 
 
@@ -1014,7 +1019,7 @@ async def test_each_change_of_the_limit_is_logged(caplog):
 
 @pytest.mark.parametrize("rate_limit", [300, False, "300/60", RateLimit])
 def test_other_types_are_refused(rate_limit):
-    """Anything but a RateLimit or None is refused, and the message says what to pass."""
+    """Anything but a RateLimit or None is refused, and the error says what to pass."""
     with pytest.raises(ConfigurationError, match="must be a RateLimit, a Limiter or None, not"):
         Limiter(rate_limit)
 
@@ -1027,7 +1032,7 @@ def test_a_wrong_share_is_refused(share):
 
 
 def test_a_budget_without_a_rate_is_refused():
-    """Processes can only share a rate limit, so there has to be one."""
+    """Processes can only share a rate limit, so one is needed."""
     with pytest.raises(ConfigurationError, match="a shared budget needs a rate_limit"):
         Limiter(None, budget=object())
 
@@ -1060,7 +1065,7 @@ names = [
     trust_server=st.booleans(),
 )
 def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_server):
-    """Whatever headers report, a configured limit is kept, and requests continue."""
+    """For any headers a configured limit is kept, and requests continue."""
     limiter = Limiter(RateLimit(20, per=5.0, longest_hold=None, trust_server=trust_server))
 
     async def main() -> list[float]:
@@ -1081,7 +1086,7 @@ def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_serve
 
 @virtual
 async def test_random_strangers_and_refusals_never_stop_it():
-    """Whatever others take, and whatever is refused or not reported, requests continue."""
+    """Requests continue, whatever others use and whatever is refused or not reported."""
     draw = random.Random(5)
 
     limiter = Limiter()

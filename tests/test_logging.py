@@ -1,4 +1,4 @@
-"""What the package logs: little, quietly, and nothing that is private."""
+"""The package's log: few lines, quiet by default, and nothing private."""
 
 import logging
 import subprocess
@@ -15,7 +15,7 @@ _LOG = "import cekat_async, logging; logging.getLogger('cekat_async').{}('someth
 
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_an_application_without_logging_sees_nothing(level):
-    """Where nobody has set up logging, nothing of the package's is printed."""
+    """Without a logging setup nothing of the package is printed."""
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", _LOG.format(level)], capture_output=True, text=True, check=True
     )
@@ -24,14 +24,14 @@ def test_an_application_without_logging_sees_nothing(level):
 
 
 def test_an_application_with_logging_sees_it(caplog):
-    """The handler that says nothing takes nothing from the handlers of the application."""
+    """The package's null handler does not suppress the application's handlers."""
     logging.getLogger("cekat_async").warning("something")
 
     assert caplog.messages == ["something"]
 
 
-async def test_a_walk_that_heals_warns_of_nothing_and_tells_nothing_private(caplog):
-    """Retries, drops and short pauses are no warnings, and no line has key, cursor or record."""
+async def test_a_walk_with_retries_logs_no_warning_and_nothing_private(caplog):
+    """Retries, drops and short pauses are no warnings. No line has a key, cursor or record."""
     faults = Faults(drop=0.1, drop_mid_body=0.1, error=0.1, truncate=0.1, too_many=0.05, seed=1)
     quota = Quota(100, per=0.5)
     async with (

@@ -1,4 +1,4 @@
-"""Many inboxes at once: each whole and in order, bounded, and failing one by one or together."""
+"""Many inboxes at the same time: complete, in order, bounded, and with their errors."""
 
 import asyncio
 import gc
@@ -29,7 +29,7 @@ from cekat_async.sandbox import Sandbox
 
 
 class Account:
-    """Inboxes as a transport that answers from a table: how many pages each has, or its error."""
+    """A transport that answers from a table: the number of pages of each inbox, or its error."""
 
     def __init__(self, inboxes: dict, latency: float = 0.01, *, concurrency: int = 50) -> None:
         self.inboxes = inboxes
@@ -83,7 +83,7 @@ async def later(ids, pause: float = 0.0):
 )
 @settings(max_examples=30 * EFFORT)
 def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form):
-    """Every conversation of every inbox comes once, each inbox's in order; walks are bounded."""
+    """Every conversation is yielded once, in its inbox's order, with bounded walks."""
     inboxes = {f"i{n}": size for n, size in enumerate(sizes)}
     account = Account(inboxes, latency)
     wanted = {
@@ -106,12 +106,12 @@ def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form)
 
     found = by_inbox(run_virtual(main()))
     assert found == {f"i{n}": list(range(1, size + 1)) for n, size in enumerate(sizes) if size}
-    # The listing of the inboxes is a request as well.
+    # The listing of inboxes is a request too.
     assert account.transport.most_under_way <= concurrency + (form == "all")
 
 
 def test_a_slow_consumer_slows_the_walks():
-    """While the caller does nothing, at most two pages for each walk are fetched."""
+    """While the caller is busy, at most two pages per walk are fetched."""
     account = Account({f"i{n}": 50 for n in range(20)})
 
     async def main() -> None:
@@ -125,7 +125,7 @@ def test_a_slow_consumer_slows_the_walks():
 
 
 def test_a_fast_consumer_does_not_wait_for_the_slowest_inbox():
-    """The inboxes that are done come, while one is still being walked."""
+    """Finished inboxes are yielded while another one is still being read."""
     account = Account({"long": 100} | {f"i{n}": 3 for n in range(30)}, 1.0)
 
     async def main() -> float:
@@ -140,7 +140,7 @@ def test_a_fast_consumer_does_not_wait_for_the_slowest_inbox():
 
 
 def test_the_time_is_that_of_the_longest_or_of_all_shared_out():
-    """With enough to do no walker is ever idle."""
+    """No walker is idle while there is work."""
     account = Account({f"i{n}": 5 for n in range(64)}, 1.0)
 
     async def main() -> float:
@@ -152,7 +152,7 @@ def test_the_time_is_that_of_the_longest_or_of_all_shared_out():
 
 
 def test_thousands_of_inboxes_cost_no_more_than_eight():
-    """Tasks are as many as walks at once, and memory does not grow with the inboxes."""
+    """There are as many tasks as concurrent walks, and memory does not grow with the inboxes."""
 
     async def measured(count: int) -> tuple[int, int]:
         account = Account({f"inbox-{n}": 0 for n in range(count)}, 0.0)
@@ -182,11 +182,11 @@ class _Forgetful(list):
         pass
 
 
-# What goes wrong
+# Failures
 
 
 def test_one_failing_inbox_ends_the_stream():
-    """The error names the inbox and where to resume it; the other walks are given up."""
+    """The error has the inbox and its cursor, and the other walks are ended."""
     account = Account({"a": 50, "bad": reply(403), "c": 50, "d": 50})
 
     async def main() -> None:
@@ -202,8 +202,8 @@ def test_one_failing_inbox_ends_the_stream():
     assert len(account.transport.requests) < 20
 
 
-def test_others_can_finish_before_the_failures_are_told():
-    """When asked, all other inboxes are complete before one error tells which failed."""
+def test_others_can_finish_before_the_failures_are_raised():
+    """With ``keep_going`` all other inboxes are complete before one error lists the failed ones."""
     bad = {"bad": reply(403), "worse": reply(500)}
     account = Account({"a": 5, "bad": bad["bad"], "c": 7, "worse": bad["worse"], "e": 2})
 
@@ -225,8 +225,8 @@ def test_others_can_finish_before_the_failures_are_told():
     "answer, kind",
     [(reply(401), AuthenticationError), (reply(429, Retry_After="90000"), RateLimitError)],
 )
-def test_what_concerns_all_ends_it_though_others_could_finish(answer, kind):
-    """A wrong key and a spent day end the stream at once, whatever was asked for."""
+def test_failures_of_all_inboxes_end_the_stream(answer, kind):
+    """A wrong key and a used-up daily quota end the stream, even with ``keep_going``."""
     account = Account({f"i{n}": answer for n in range(50)})
 
     async def main() -> None:
@@ -239,7 +239,7 @@ def test_what_concerns_all_ends_it_though_others_could_finish(answer, kind):
 
 @pytest.mark.parametrize("keep_going", [True, False])
 def test_a_cancellation_from_elsewhere_is_no_end(keep_going):
-    """A walk that somebody cancels, such as a caller's middleware, does not end without a word."""
+    """If something else cancels a walk, such as a middleware, the stream raises."""
     account = Account({"a": 3, "b": 3, "c": asyncio.CancelledError()})
 
     def answer(request):
@@ -262,7 +262,7 @@ def test_a_cancellation_from_elsewhere_is_no_end(keep_going):
 
 
 def test_an_iterable_that_raises_ends_the_stream():
-    """What the caller's iterable raises is raised as it is, and it is closed."""
+    """An error of the caller's iterable is raised unchanged, and the iterable is closed."""
     account = Account({"a": 500})
     closed = []
 
@@ -284,7 +284,7 @@ def test_an_iterable_that_raises_ends_the_stream():
 
 
 def test_an_iterable_is_closed_when_the_stream_is_left():
-    """Leaving the stream closes the caller's iterable, before the stream has ended."""
+    """Leaving the stream closes the caller's iterable before the stream has ended."""
     account = Account({"a": 500, "b": 500})
     closed = []
 
@@ -321,7 +321,7 @@ class Plain:
 
 
 def test_an_iterable_need_not_be_a_generator():
-    """Anything that ``async for`` takes will do."""
+    """Any async iterable is accepted."""
     account = Account({"a": 2, "b": 1})
 
     found = run_virtual(ids_across(account, Plain(["a", "b"]), concurrency=1))
@@ -347,7 +347,7 @@ WRONG = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 async def test_a_wrong_argument_is_refused_at_the_call(wrong):
-    """A wrong argument raises where it is written; nothing is sent."""
+    """A wrong argument raises at the call, and nothing is sent."""
     account = Account({"a": 1})
     (name,) = wrong
 
@@ -357,8 +357,8 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
 
 
 @pytest.mark.parametrize("lazy", [iter, later])
-def test_a_wrong_id_of_an_iterable_is_refused_when_it_comes(lazy):
-    """An id that is no text, and could not be seen before, ends the stream with a clear error."""
+def test_a_wrong_id_of_an_iterable_is_refused_when_it_is_read(lazy):
+    """An id that is no text ends the stream with a clear error when the iterable yields it."""
     account = Account({"a": 1})
 
     async def main() -> None:
@@ -369,8 +369,8 @@ def test_a_wrong_id_of_an_iterable_is_refused_when_it_comes(lazy):
 
 
 @pytest.mark.parametrize("lazy", [list, iter, later])
-def test_an_inbox_that_comes_twice_is_walked_once(lazy):
-    """Duplicate ids cost nothing and give nothing."""
+def test_a_repeated_inbox_is_walked_once(lazy):
+    """A repeated id costs no request and yields nothing."""
     account = Account({"a": 2, "b": 1})
 
     found = run_virtual(ids_across(account, lazy(["a", "b", "a", "a"]), concurrency=1))
@@ -380,15 +380,15 @@ def test_an_inbox_that_comes_twice_is_walked_once(lazy):
 
 @pytest.mark.parametrize("none", [list, iter, later, dict])
 def test_no_inboxes_are_an_empty_stream(none):
-    """Without any inbox the stream ends at once, and nothing is asked."""
+    """Without inboxes the stream ends immediately without a request."""
     account = Account({"a": 2})
 
     assert run_virtual(ids_across(account, none([]))) == []
     assert not account.transport.requests
 
 
-def test_odd_inboxes_are_walked_too():
-    """An inbox whose record is odd has an id all the same; one without is an error, or told of."""
+def test_malformed_inboxes_are_walked_too():
+    """A malformed inbox with an id is walked. One without is an error, or is reported."""
     odd = [{"id": "a", "name": 7}, {"id": "b"}, {"name": "nobody"}]
     account = Account({"a": 1, "b": 2})
     answer = account._answer
@@ -414,8 +414,8 @@ def test_odd_inboxes_are_walked_too():
     assert [record.index for record in reported] == [2]
 
 
-async def test_more_walks_than_the_client_lets_go_is_said(client, caplog):
-    """Who asks for more at once than the client's concurrency allows is told, once."""
+async def test_more_walks_than_the_concurrency_are_logged(client, caplog):
+    """A concurrency above the client's is logged once."""
     await collect(client.conversations.across([], concurrency=9))
 
     (record,) = caplog.records
@@ -426,7 +426,7 @@ async def test_more_walks_than_the_client_lets_go_is_said(client, caplog):
 
 
 async def test_all_inboxes_of_an_account_over_sockets():
-    """Together the inboxes hold all conversations, over as many connections as walks at once."""
+    """The inboxes together have all conversations, over one connection per walk."""
     async with (
         Sandbox(conversations=900, inboxes=20, quota=None, latency=0.002) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
@@ -442,7 +442,7 @@ async def test_all_inboxes_of_an_account_over_sockets():
 
 @pytest.mark.parametrize("turns", range(0, 200, 5))
 async def test_cancelled_at_any_step_over_sockets(turns):
-    """Cancelled at any moment, no task, no slot and no busy connection is left."""
+    """After a cancellation at any moment no task, slot or busy connection is left."""
     async with (
         Sandbox(conversations=60, inboxes=6, quota=None) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,

@@ -1,4 +1,4 @@
-"""A long walk does not grow."""
+"""The memory of a long walk does not grow."""
 
 import json
 import os
@@ -19,12 +19,12 @@ ONCE = RetryPolicy(attempts=1)
 
 
 def resident() -> int:
-    """Return the bytes of memory that the process holds."""
+    """Return the resident memory of the process in bytes."""
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Prepared:
-    """Answers with one page, but with another id of its first record and a new cursor each time."""
+    """Answers with one page, whose first record has a new id and whose cursor is new each time."""
 
     def __init__(self, records: list[bytes]) -> None:
         rest = json.dumps(
@@ -45,8 +45,8 @@ class Prepared:
 @pytest.mark.once
 @pytest.mark.skipif(not STATM.exists(), reason="the size of a process is read from /proc")
 async def test_a_long_walk_does_not_grow():
-    """From its fiftieth page to its last, a walk of 60,000 conversations grows by no 10 MB."""
-    # Plain ones: what the time goes into here is pages, not healing.
+    """A walk of 60,000 conversations grows by less than 10 MB after its fiftieth page."""
+    # Plain records, because this test is about pages and not about repairs.
     plain = Dialect(unknown_fields=False, collections_null=0.0)
     records = [record for _, record in Sandbox(100, dialect=plain).records()]
     sizes: list[int] = []
@@ -66,7 +66,7 @@ async def test_a_long_walk_does_not_grow():
 
 
 class _Forgetful(list):
-    """Keeps the server's own list of what it saw from growing."""
+    """Keeps the server's list of requests empty."""
 
     def append(self, _: object) -> None:
         pass

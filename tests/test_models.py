@@ -1,4 +1,4 @@
-"""What the API speaks, as values: kept as it came, frozen, and able to travel."""
+"""The records of the API as values: unchanged, immutable, and copyable."""
 
 import copy
 import json
@@ -83,7 +83,7 @@ def get_name(value: object) -> str:
 
 
 def test_sample_decodes() -> None:
-    """The sample response of the API's documentation is read as it is documented."""
+    """The sample response of the API's documentation is decoded as documented."""
     page = run_steps(ConversationPageDecoder().decode(reply(body=SAMPLE)))
     (conversation,) = page
 
@@ -118,7 +118,7 @@ def test_sample_decodes() -> None:
 
 
 def test_sample_round_trips() -> None:
-    """`to_dict()` of the sample's conversation is the JSON object of the sample."""
+    """`to_dict()` of the sample's conversation equals the sample's JSON object."""
     (sent,) = json.loads(SAMPLE)["data"]
     (conversation,) = run_steps(ConversationPageDecoder().decode(reply(body=SAMPLE)))
 
@@ -128,7 +128,7 @@ def test_sample_round_trips() -> None:
 
 
 def test_sample_raw() -> None:
-    """The bytes of the sample's record are those of the document, line breaks included."""
+    """The bytes of the sample's record are those of the document, including line breaks."""
     page = run_steps(ConversationPageDecoder().decode(reply(body=SAMPLE)))
     begin = SAMPLE.index(b'{\n"id"')
     end = SAMPLE.index(b'\n],\n"metadata"')
@@ -183,13 +183,13 @@ def full(kind: type) -> dict:
 
 @pytest.mark.parametrize("kind", [Conversation, Inbox])
 def test_full_record_has_all_fields(kind: type) -> None:
-    """The records these tests are made of have every field that the package knows."""
+    """The record in these tests has every field that the package knows."""
     assert set(full(kind)) == set(kind.__struct_fields__) - {"extra"}
 
 
 @pytest.mark.parametrize("kind,name", OPTIONAL)
 def test_field_is_null_or_missing(kind: type, name: str) -> None:
-    """Every field except the id may be null or missing: it is None, or an empty collection."""
+    """Every field except the id may be null or missing. It is then None or an empty collection."""
     record = decode(kind, full(kind) | {name: None})
     without = {key: value for key, value in full(kind).items() if key != name}
 
@@ -201,7 +201,7 @@ def test_field_is_null_or_missing(kind: type, name: str) -> None:
 
 @pytest.mark.parametrize("kind", [Conversation, Inbox])
 def test_id_alone(kind: type) -> None:
-    """A record of an id and nothing else is a record, also when all else is null."""
+    """A record needs only an id, even if everything else is null."""
     nulls = dict.fromkeys(full(kind)) | {"id": "x"}
 
     assert kind(id="x") == decode(kind, {"id": "x"})
@@ -210,7 +210,7 @@ def test_id_alone(kind: type) -> None:
 
 @pytest.mark.parametrize("name", ["id", "name", "color"])
 def test_label_without(name: str) -> None:
-    """A label may lack anything."""
+    """A label may lack any field."""
     label = {"id": "l-1", "name": "Important", "color": "#f00"}
     del label[name]
 
@@ -230,7 +230,7 @@ def test_preview_without(preview: dict) -> None:
 
 
 def test_collections_of_two_records_are_their_own() -> None:
-    """What one record's free-form data is given shows in no other record."""
+    """Changing the free-form data of one record changes no other record."""
     one, other = Conversation(id="1"), Conversation(id="2")
     one.additional_data["a"] = 1
 
@@ -253,7 +253,7 @@ def test_known_values(kind: type, value: str) -> None:
 
 
 def test_no_other_values_are_known() -> None:
-    """The package knows the documented values and those seen, and no more."""
+    """The package knows exactly the documented and the observed values."""
     assert list(StageStatus) == KNOWN_STATUSES
     assert list(PlatformType) == KNOWN_PLATFORMS
 
@@ -262,7 +262,7 @@ def test_no_other_values_are_known() -> None:
 @given(text=st.text())
 @settings(max_examples=20 * EFFORT)
 def test_unknown_values_are_kept(kind: type, text: str) -> None:
-    """Any text is a value: it equals, hashes, prints, pickles and copies as that text."""
+    """Any text is a value that is equal to that text, and prints, pickles and copies like it."""
     value = kind(text)
 
     assert text == value
@@ -278,7 +278,7 @@ def test_unknown_values_are_kept(kind: type, text: str) -> None:
 
 
 def test_unknown_values_work_as_keys() -> None:
-    """An unknown value finds what its text finds, in dicts, sets and match."""
+    """An unknown value can be looked up by its text in dicts, sets and match."""
     unknown = StageStatus("snoozed")
     match unknown:
         case StageStatus.OPEN | StageStatus.ASSIGNED:
@@ -295,14 +295,14 @@ def test_unknown_values_work_as_keys() -> None:
     assert unknown != StageStatus.OPEN
 
 
-def test_unknown_values_say_what_they_are() -> None:
-    """An unknown value has a name, and its repr looks like that of a known one."""
+def test_unknown_values_have_a_name_and_a_repr() -> None:
+    """Name and repr look like those of a known value."""
     assert StageStatus("snoozed").name == "snoozed"
     assert repr(StageStatus("snoozed")) == "<StageStatus.snoozed: 'snoozed'>"
 
 
 def test_unknown_values_leave_nothing_behind() -> None:
-    """However many unknown values come, the enum stays as it is."""
+    """Any number of unknown values does not change the enum."""
     before = dict(StageStatus.__members__)
 
     assert not any(StageStatus(f"new-{number}").is_known for number in range(100))
@@ -312,15 +312,15 @@ def test_unknown_values_leave_nothing_behind() -> None:
 
 @pytest.mark.parametrize("value", [1, None, b"open", ["open"], {}])
 def test_only_text_is_a_value(value: object) -> None:
-    """What is no text is no status."""
+    """Anything but a text is no status."""
     with pytest.raises(ValueError, match="is not a valid StageStatus"):
         StageStatus(value)
 
 
 @given(status=st.text(), platform=st.text())
 @settings(max_examples=20 * EFFORT)
-def test_unknown_values_come_through_json(status: str, platform: str) -> None:
-    """A record with a status and a channel that nobody has heard of is not malformed."""
+def test_unknown_values_are_read_from_json(status: str, platform: str) -> None:
+    """A record with an unknown status and channel is not malformed."""
     record = decode_conversation(
         json.dumps({"id": "x", "stage_status": status, "platform_type": platform})
     )
@@ -338,7 +338,7 @@ def test_unknown_values_come_through_json(status: str, platform: str) -> None:
 
 @pytest.mark.parametrize("value", STRUCTS, ids=get_name)
 def test_assignment_raises(value: msgspec.Struct) -> None:
-    """No field of a model can be set or deleted, and no other can be added."""
+    """No field of a record can be set, deleted or added."""
     for name in value.__struct_fields__:
         with pytest.raises(AttributeError):
             setattr(value, name, None)
@@ -349,8 +349,8 @@ def test_assignment_raises(value: msgspec.Struct) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=get_name)
-def test_values_travel(value: object) -> None:
-    """A model comes out of a pickle or a copy as an equal of itself, with an equal hash."""
+def test_values_are_pickled_and_copied(value: object) -> None:
+    """A pickled or copied record is equal to the original, with an equal hash."""
     ways = [copy.copy(value), copy.deepcopy(value)]
     ways += [pickled(value, n) for n in range(2, pickle.HIGHEST_PROTOCOL + 1)]
 
@@ -361,7 +361,7 @@ def test_values_travel(value: object) -> None:
 
 @pytest.mark.parametrize("value", STRUCTS, ids=get_name)
 def test_values_compare_by_all_fields(value: msgspec.Struct) -> None:
-    """Two models that differ in one field are not equal."""
+    """Records that differ in one field are not equal."""
     for name in value.__struct_fields__:
         changed = copy.copy(value)
         msgspec.structs.force_setattr(changed, name, object())
@@ -370,13 +370,13 @@ def test_values_compare_by_all_fields(value: msgspec.Struct) -> None:
 
 
 def test_records_hash_by_id() -> None:
-    """Two states of one conversation have one hash, as have two of one inbox."""
+    """Two versions of one conversation, or of one inbox, have the same hash."""
     assert hash(Conversation(id="c-1")) == hash(CONVERSATION)
     assert hash(Inbox(id="i-1")) == hash(INBOX)
 
 
 def test_pages_are_sequences_of_their_items() -> None:
-    """A page has a length and gives its items in their order, as often as asked."""
+    """A page has a length, and its items in order."""
     items = tuple(Conversation(id=str(number)) for number in range(3))
     page = ConversationPage(items=items)
 
@@ -388,7 +388,7 @@ def test_pages_are_sequences_of_their_items() -> None:
 
 
 def test_cursors_differ_by_either_half() -> None:
-    """A cursor equals the one of the same two strings in the same order, and no other."""
+    """A cursor equals only one with the same two strings in the same order."""
     assert Cursor("a", "b") == Cursor("a", "b")
     assert len({Cursor("a", "b"), Cursor("b", "a"), Cursor("a", "a"), Cursor("ab", "")}) == 4
 
@@ -410,7 +410,7 @@ def test_cursors_differ_by_either_half() -> None:
     ],
 )
 def test_extra_does_not_change(change) -> None:
-    """The unknown fields of a record can be read and copied, not changed."""
+    """The unknown fields of a record can be read and copied, but not changed."""
     extra = Extra(a=0)
 
     with pytest.raises(TypeError, match="copy it with dict"):
@@ -421,7 +421,7 @@ def test_extra_does_not_change(change) -> None:
 
 
 def test_extra_has_no_attributes() -> None:
-    """The unknown fields that many records share take no attribute either."""
+    """The shared empty mapping of unknown fields accepts no attributes."""
     with pytest.raises(AttributeError):
         Conversation(id="x").extra.note = 1
 
@@ -433,7 +433,7 @@ def test_record_without_unknown_fields() -> None:
 
 
 def test_unknown_fields_round_trip() -> None:
-    """`to_dict()` has unknown fields under their names, nested ones too, and null ones as null."""
+    """`to_dict()` has unknown fields under their names, including nested and null ones."""
     as_json = CONVERSATION.to_dict()
 
     assert as_json["sla"] == {"hours": 4}
@@ -477,9 +477,9 @@ MOMENTS = [
 @pytest.mark.parametrize("text,moment", MOMENTS)
 @pytest.mark.parametrize("more", [{}, {"sla": None}], ids=["known", "unknown fields"])
 def test_timestamps(text: str, moment: datetime | None, more: dict) -> None:
-    """Every spelling of a timestamp is read, whether fields are unknown or not.
+    """Every format of a timestamp is read, with and without unknown fields.
 
-    One without a zone is UTC, and a text with nothing in it says as little as null.
+    One without a zone is UTC. An empty text is None, like null.
     """
     conversation = decode_conversation(
         json.dumps(
@@ -518,7 +518,7 @@ def test_timestamps(text: str, moment: datetime | None, more: dict) -> None:
 )
 @pytest.mark.parametrize("name", ["created_at", "resolved_at"])
 def test_no_timestamp(text: str, name: str) -> None:
-    """A text that is no timestamp is kept in ``extra``; the field is None."""
+    """A text that is no timestamp is kept in ``extra``, and the field is None."""
     record = decode_conversation(json.dumps({"id": "x", name: text}))
 
     assert getattr(record, name) is None
@@ -539,13 +539,13 @@ def test_no_timestamp(text: str, name: str) -> None:
     ],
 )
 def test_timestamps_are_printed_as_the_api_does(moment: datetime | None, text: str | None) -> None:
-    """`to_dict()` writes milliseconds, and microseconds only where there are some."""
+    """`to_dict()` writes milliseconds, and microseconds only if they are not 0."""
     assert text == Conversation(id="x", created_at=moment).to_dict()["created_at"]
 
 
 @given(
     moment=st.datetimes(
-        # Offsets of whole minutes, as there are: RFC 3339 can write no others.
+        # Offsets of whole minutes, because RFC 3339 has no others.
         timezones=st.integers(-23 * 60, 23 * 60).map(lambda m: timezone(timedelta(minutes=m))),
         min_value=datetime(2, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
         max_value=datetime(9998, 12, 31),  # noqa: DTZ001 - as above
@@ -553,7 +553,7 @@ def test_timestamps_are_printed_as_the_api_does(moment: datetime | None, text: s
 )
 @settings(max_examples=40 * EFFORT)
 def test_timestamps_round_trip(moment: datetime) -> None:
-    """Any moment in any zone comes back from `to_dict()` as it was."""
+    """`to_dict()` keeps any moment in any zone."""
     conversation = Conversation(id="x", created_at=moment, resolved_at=moment)
 
     again = decode_conversation(json.dumps(conversation.to_dict()))
@@ -571,5 +571,5 @@ def test_timestamps_round_trip(moment: datetime) -> None:
     ],
 )
 def test_the_repr_of_a_page_has_no_records(page: object, shown: str) -> None:
-    """What a log shows of a page is its size, not customers' data."""
+    """The repr of a page has its size and no customers' data, because it is logged."""
     assert repr(page) == shown

@@ -1,4 +1,4 @@
-"""What became of a request, as far as the quota is concerned."""
+"""The outcome of a request as far as the quota is concerned."""
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -19,14 +19,14 @@ def read(status: int, headers: dict[str, str] | None = None, per: float = 60.0) 
 
 @pytest.mark.parametrize("status, granted", [(200, True), (404, False), (500, False), (503, False)])
 def test_only_a_success_is_certainly_granted(status, granted):
-    """What failed may not have been counted, but its headers are read, and it is no refusal."""
+    """A failed request may not have been counted. Its headers are read, and it is no refusal."""
     reported = (QuotaStatement(300, 200, 20.0),)
 
     assert read(status, LEFT | {"Retry-After": "5"}) == Outcome(reported, granted=granted)
 
 
 def test_a_reply_without_headers_reports_nothing():
-    """A success is a success."""
+    """A success without headers is a success."""
     assert read(200) == Outcome()
 
 
@@ -43,14 +43,14 @@ def test_a_reply_without_headers_reports_nothing():
     ],
 )
 def test_a_429_is_a_refusal(headers, kind, asked):
-    """Why, and for how long nothing may be sent, is in its headers."""
+    """Its headers have the reason and the length of the pause."""
     outcome = read(429, headers)
 
     assert (outcome.refusal, outcome.asked, outcome.granted) == (kind, asked, False)
 
 
 def test_the_window_decides_what_a_refusal_is_about():
-    """Five minutes are too long for a window of one."""
+    """A wait of five minutes cannot belong to a window of one minute."""
     headers = USED_UP | {"Retry-After": "300"}
 
     assert read(429, headers, 60.0).refusal is RefusalKind.PAUSE
@@ -58,7 +58,7 @@ def test_the_window_decides_what_a_refusal_is_about():
 
 
 def test_quotas_of_a_day_do_not_concern_the_pace():
-    """They are reported, and left out of the short ones."""
+    """They are reported separately from the short quotas."""
     minute = QuotaStatement(300, 200, 20.0)
 
     assert Outcome((DAY, minute)).short == [minute]
@@ -72,11 +72,11 @@ def test_quotas_of_a_day_do_not_concern_the_pace():
         ((QuotaStatement(300, 5, 20.0),), 60.0),
         ((QuotaStatement(300, 0),), 60.0),
         ((QuotaStatement(300, 0, 20.0),), 20.0),
-        # Some servers report only a reset.
+        # Some servers send only a reset.
         ((QuotaStatement(300, None, 20.0),), 20.0),
         ((QuotaStatement(10, 0, 1.0), QuotaStatement(300, 0, 20.0), DAY), 20.0),
     ],
 )
-def test_the_latest_reset_of_what_is_used_up_counts(reported, seconds):
-    """If there is none, the default does."""
+def test_the_latest_reset_of_used_up_quotas_counts(reported, seconds):
+    """Without one the default applies."""
     assert Outcome(reported).get_reset(default=60.0) == seconds

@@ -17,7 +17,7 @@ each_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
 @each_page
 def test_an_index_is_a_record(page):
-    """``page[0]`` is the first record and ``page[-1]`` the last, as of a list."""
+    """``page[0]`` is the first record and ``page[-1]`` the last, as in a list."""
     assert [page[index].id for index in (0, 1, 2, -1, -3)] == ["a", "b", "c", "c", "a"]
     assert page[0] is page.items[0]
 
@@ -35,7 +35,7 @@ def test_a_slice_is_a_tuple_of_records(page, part):
 @each_page
 @pytest.mark.parametrize("index", [3, -4])
 def test_an_index_that_is_not_there(page, index):
-    """An index out of range is an IndexError, as of a list."""
+    """An index out of range raises IndexError, as in a list."""
     with pytest.raises(IndexError):
         page[index]
 
@@ -43,13 +43,13 @@ def test_an_index_that_is_not_there(page, index):
 @each_page
 @pytest.mark.parametrize("wrong", ["a", None, 1.0])
 def test_an_index_is_a_number(page, wrong):
-    """A record is not found by its id."""
+    """A page cannot be indexed by an id."""
     with pytest.raises(TypeError):
         page[wrong]
 
 
 def test_a_raw_page_has_bytes():
-    """Of a raw page an index is the record's bytes, and a slice is a list of them."""
+    """An index of a raw page is the record's bytes, and a slice is a list of them."""
     page = RawPage(raw=ConversationPage(body=BODY).raw, body=BODY)
 
     assert bytes(page[0]) == b'{"id":"a"}'
@@ -61,7 +61,7 @@ def test_a_raw_page_has_bytes():
 
 
 def test_raw_counts_malformed_records_and_an_index_does_not():
-    """Where the first record is malformed, ``page[0]`` is the second one of ``page.raw``."""
+    """If the first record is malformed, ``page[0]`` is the second one of ``page.raw``."""
     page = run_steps(ConversationPageDecoder().decode(Reply(200, {}, b'{"data":[7,{"id":"b"}]}')))
 
     assert isinstance(page.malformed_records[0], MalformedRecord)
@@ -71,7 +71,7 @@ def test_raw_counts_malformed_records_and_an_index_does_not():
 
 
 def test_a_page_is_still_iterated_by_its_records():
-    """Iteration, length and membership go by the records, as before."""
+    """Iteration, length and membership use the records."""
     page = PAGES["ConversationPage"]
 
     assert [item.id for item in page] == ["a", "b", "c"]

@@ -1,4 +1,4 @@
-"""Walks: every record once, in order, and an end whatever the server does."""
+"""Walks return every record once, in order, and end for any server."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -24,7 +24,7 @@ def cursor(name: object) -> Cursor:
     return Cursor(f"id-{name}", f"ts-{name}")
 
 
-def odd(index: int = 0, record_id: str | None = None, raw: bytes = b"7") -> MalformedRecord:
+def malformed(index: int = 0, record_id: str | None = None, raw: bytes = b"7") -> MalformedRecord:
     return MalformedRecord(
         index=index, id=record_id, field="$.notes", reason="Expected `str`", raw=raw
     )
@@ -50,7 +50,7 @@ def inbox_page(*ids: str, pages=None, items=None, malformed_records: tuple = ())
 
 
 class Walked:
-    """What a walk asked for, what it gave, and the error it ended in."""
+    """The requests of a walk, its results, and the error that ended it."""
 
     def __init__(self) -> None:
         self.asked: list = []
@@ -83,7 +83,7 @@ class Fetcher:
 
 
 def walked(fetcher: Fetcher, walk: AsyncGenerator) -> Walked:
-    """Drive a walk to its end."""
+    """Run a walk to its end."""
     result = Walked()
     result.asked = fetcher.asked
 
@@ -111,9 +111,9 @@ def along_pages(answer: Callable, on_malformed=None, at_most: int = 10_000) -> W
 
 
 def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], ConversationPage]:
-    """Make a server that leads from the front to the first step, from it to the next, and so on.
+    """Build a server whose front leads to the first step, that to the next, and so on.
 
-    The last step leads nowhere; where a name comes again, it leads where it led at first.
+    The last step leads nowhere. A repeated name leads to where its first occurrence leads.
     """
     leads = dict(reversed(list(zip([None, *map(cursor, steps)], [*steps, None], strict=True))))
     return lambda position: conversation_page(
@@ -127,7 +127,7 @@ def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], Conve
 @given(steps=st.lists(st.text(), unique=True, max_size=30), empty=st.booleans())
 @settings(max_examples=20 * EFFORT)
 def test_walk_of_any_chain(steps: list[str], empty: bool) -> None:  # noqa: FBT001 - a case
-    """Along any chain of different cursors each page is asked for once, in order, empty or not."""
+    """Each page of a chain of different cursors is requested once, in order, empty or not."""
     result = along_cursors(chain(*steps, items=not empty))
 
     assert [None, *map(cursor, steps)] == result.asked
@@ -139,7 +139,7 @@ def test_walk_of_any_chain(steps: list[str], empty: bool) -> None:  # noqa: FBT0
 @given(steps=st.lists(st.text(), unique=True, min_size=1, max_size=20), data=st.data())
 @settings(max_examples=20 * EFFORT)
 def test_walk_from_anywhere(steps: list[str], data: st.DataObject) -> None:
-    """A walk that begins at a cursor goes the rest of the way, from that cursor on."""
+    """A walk from a cursor reads the rest."""
     begin = data.draw(st.integers(0, len(steps) - 1))
 
     result = along_cursors(chain(*steps), cursor(steps[begin]))
@@ -153,8 +153,8 @@ def test_walk_from_anywhere(steps: list[str], data: st.DataObject) -> None:
     resumed=st.booleans(),
 )
 @settings(max_examples=25 * EFFORT)
-def test_walk_into_a_circle(steps: list[int], data: st.DataObject, resumed: bool) -> None:  # noqa: FBT001 - a case
-    """A cursor that comes again, at any distance, is an error behind all pages up to it."""
+def test_walk_into_a_cycle(steps: list[int], data: st.DataObject, resumed: bool) -> None:  # noqa: FBT001 - a case
+    """A cursor that is repeated at any distance raises after all pages before it."""
     again = data.draw(st.sampled_from(steps))
     start = cursor(steps[0]) if resumed else None
 
@@ -168,7 +168,7 @@ def test_walk_into_a_circle(steps: list[int], data: st.DataObject, resumed: bool
 
 
 def test_empty_page_with_its_own_cursor_is_the_end() -> None:
-    """An empty page that repeats the cursor it was asked with is the end and no circle."""
+    """An empty page with its request's own cursor is the end and no cycle."""
     result = along_cursors(
         lambda position: (
             conversation_page("x", to="A") if position is None else conversation_page(to="A")
@@ -180,10 +180,11 @@ def test_empty_page_with_its_own_cursor_is_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [conversation_page("y", to="A"), conversation_page(to="A", malformed_records=(odd(),))]
+    "page",
+    [conversation_page("y", to="A"), conversation_page(to="A", malformed_records=(malformed(),))],
 )
-def test_page_with_something_and_its_own_cursor_is_a_circle(page: ConversationPage) -> None:
-    """A page with any record that repeats the cursor it was asked with is a circle."""
+def test_page_with_records_and_its_own_cursor_is_a_cycle(page: ConversationPage) -> None:
+    """A page with any record and its request's own cursor raises."""
     result = along_cursors(
         lambda position: conversation_page("x", to="A") if position is None else page,
         None,
@@ -193,8 +194,8 @@ def test_page_with_something_and_its_own_cursor_is_a_circle(page: ConversationPa
     assert isinstance(result.error, PaginationError)
 
 
-def test_empty_page_with_an_older_cursor_is_a_circle() -> None:
-    """An empty page that leads further back than to itself is a circle."""
+def test_empty_page_with_an_older_cursor_is_a_cycle() -> None:
+    """An empty page with an earlier cursor raises."""
     result = along_cursors(chain("A", "B", "A", items=False))
 
     assert isinstance(result.error, PaginationError)
@@ -208,7 +209,7 @@ def test_empty_page_with_an_older_cursor_is_a_circle() -> None:
 )
 @settings(max_examples=30 * EFFORT)
 def test_walk_along_any_cursors_ends(leads: dict, start: int | None) -> None:
-    """Whatever cursors a server hands out, no position is asked for twice, and the walk ends."""
+    """No position is requested twice, and the walk ends, for any cursors."""
 
     def answer(position: Cursor | None) -> ConversationPage:
         to, empty = leads[0 if position is None else int(position.cursor_id[3:])]
@@ -219,8 +220,8 @@ def test_walk_along_any_cursors_ends(leads: dict, start: int | None) -> None:
     assert len(result.asked) == len(set(result.asked)) == len(result.pages) <= 8
 
 
-def test_cursor_walk_stays_where_the_circle_is_met() -> None:
-    """A circle does not move the walk: it still stands at the page that led into it."""
+def test_cursor_walk_stays_before_the_cycle() -> None:
+    """A cycle does not move the walk: it is still at the page that led into it."""
     walk = CursorWalk(cursor("A"))
     walk.advance(cursor("B"), ["x"])
 
@@ -230,12 +231,12 @@ def test_cursor_walk_stays_where_the_circle_is_met() -> None:
     assert (walk.cursor, walk.done) == (cursor("B"), False)
 
 
-# --- odd records
+# --- malformed records
 
 
-def test_odd_record_raises_behind_its_page() -> None:
-    """An odd record is an error behind the page's healthy ones, with the cursor of that page."""
-    records = (odd(1, "o-1", b'{"id":"o-1"}'), odd(3))
+def test_malformed_record_raises_after_its_page() -> None:
+    """A malformed record raises after the page's valid ones, with the cursor of that page."""
+    records = (malformed(1, "o-1", b'{"id":"o-1"}'), malformed(3))
     second = conversation_page("b", to="B", malformed_records=records)
 
     result = along_cursors(
@@ -252,27 +253,31 @@ def test_odd_record_raises_behind_its_page() -> None:
     )
 
 
-def test_odd_inbox_raises_behind_its_page() -> None:
-    """An odd inbox is an error behind the page's healthy ones, or is handed over."""
-    pages = {1: inbox_page("a", malformed_records=(odd(1),)), 2: inbox_page("b"), 3: inbox_page()}
+def test_malformed_inbox_raises_after_its_page() -> None:
+    """A malformed inbox raises after the page's valid ones, or goes to ``on_malformed``."""
+    pages = {
+        1: inbox_page("a", malformed_records=(malformed(1),)),
+        2: inbox_page("b"),
+        3: inbox_page(),
+    }
     handed = []
 
     assert isinstance(along_pages(pages.__getitem__).error, MalformedRecordError)
     assert along_pages(pages.__getitem__).ids == ["a"]
     assert along_pages(pages.__getitem__, handed.append).ids == ["a", "b"]
-    assert handed == [odd(1)]
+    assert handed == [malformed(1)]
 
 
 # --- along page numbers
 
 
 def numbered(ids: list[str], limit: int, **totals: int) -> Callable[[int], InboxPage]:
-    """Make a server that cuts a list into pages, and gives empty ones behind its end."""
+    """Build a server that splits a list into pages, with empty pages after the end."""
     return lambda number: inbox_page(*ids[(number - 1) * limit : number * limit], **totals)
 
 
 def changed(before: str, after: str, limit: int, *, has_totals: bool) -> Callable:
-    """Make a server whose inboxes change after its first page."""
+    """Build a server whose inboxes change after its first page."""
 
     def answer(number: int) -> InboxPage:
         now = before if number == 1 else after
@@ -307,7 +312,7 @@ FIFTEEN = [f"i-{number}" for number in range(15)]
     ],
 )  # fmt: skip
 def test_where_a_walk_along_page_numbers_ends(answer, asked, ids) -> None:
-    """Each inbox comes once, and no page is requested that shows nothing."""
+    """Each inbox is yielded once, and no page is requested for nothing."""
     result = along_pages(answer)
 
     assert (result.ids, result.error) == ([*ids], None)
@@ -328,19 +333,20 @@ def test_where_a_walk_along_page_numbers_ends(answer, asked, ids) -> None:
     ],
 )
 def test_wrong_totals_lose_nothing(totals: dict) -> None:
-    """Totals of which one is wrong, or fewer items than came, do not end a walk early."""
+    """One wrong total, or one below the number received, does not end a walk early."""
     ids = ["a", "b", "c", "d", "e"]
 
     assert ids == along_pages(numbered(ids, 2, **totals)).ids
 
 
-def test_clamped_page_with_odd_records_ends() -> None:
-    """A last page that comes again ends the walk, also when its odd record changes each time."""
+def test_clamped_page_with_malformed_records_ends() -> None:
+    """A repeated last page ends the walk, even if its malformed record changes each time."""
     handed: list[MalformedRecord] = []
 
     result = along_pages(
         lambda number: inbox_page(
-            "a", malformed_records=(odd(1, "o-1", b"%d" % number), odd(2, None, b"same"))
+            "a",
+            malformed_records=(malformed(1, "o-1", b"%d" % number), malformed(2, None, b"same")),
         ),
         handed.append,
     )
@@ -350,18 +356,18 @@ def test_clamped_page_with_odd_records_ends() -> None:
 
 
 @pytest.mark.parametrize("page", [inbox_page(pages=10**9), inbox_page("a", pages=10**9)])
-def test_fifty_pages_that_claim_more_and_bring_nothing_are_an_error(page: InboxPage) -> None:
-    """Empty or repeated, pages that say that there are more end in an error, and not silently."""
+def test_fifty_pages_without_a_new_inbox_are_an_error(page: InboxPage) -> None:
+    """Empty or repeated pages that report more pages end in an error, not silently."""
     result = along_pages(lambda number: inbox_page("a", pages=10**9) if number == 1 else page)
 
     assert result.ids == ["a"]
     assert len(result.asked) == len(result.pages) == 51
     assert isinstance(result.error, PaginationError)
-    assert "counts 1,000,000,000 pages, but 50 pages in a row brought nothing" in str(result.error)
+    assert "counts 1,000,000,000 pages, but 50 pages in a row had no new" in str(result.error)
 
 
 def test_a_cycle_of_100_inbox_pages_is_an_error_after_150() -> None:
-    """Inboxes that begin anew under later page numbers come once."""
+    """Inboxes that are repeated under later page numbers are yielded once."""
     result = along_pages(lambda number: inbox_page(f"i-{(number - 1) % 100}", pages=number + 1))
 
     assert len(result.asked) == 150
@@ -379,18 +385,19 @@ def test_empty_and_repeated_inbox_pages_count_together() -> None:
 
 @pytest.mark.parametrize("extra", [1, 48])
 def test_a_count_of_pages_that_is_too_large_is_no_error(extra: int) -> None:
-    """Where nothing else shows that it is, the walk goes to the last page that is counted."""
+    """If nothing else shows that it is wrong, the walk reads up to that page."""
     result = along_pages(numbered(["a", "b", "c"], 1, pages=3 + extra))
 
     assert (len(result.asked), result.ids, result.error) == (3 + extra, ["a", "b", "c"], None)
 
 
-def test_an_error_of_an_inbox_listing_comes_after_odd_records() -> None:
-    """An odd inbox on the last page before the error is told, and is not what is raised."""
+def test_an_error_of_an_inbox_listing_is_raised_after_malformed_records() -> None:
+    """A malformed inbox on the last page is reported, but the error of the listing is raised."""
     handed: list[MalformedRecord] = []
 
     result = along_pages(
-        lambda number: inbox_page(pages=10**9, malformed_records=(odd(0, "o"),)), handed.append
+        lambda number: inbox_page(pages=10**9, malformed_records=(malformed(0, "o"),)),
+        handed.append,
     )
 
     assert isinstance(result.error, PaginationError)
@@ -403,7 +410,7 @@ PAGE = st.builds(
         pages=pages,
         items=items,
         malformed_records=tuple(
-            odd(index, name, b"%d" % index) for index, name in enumerate(malformed_ids)
+            malformed(index, name, b"%d" % index) for index, name in enumerate(malformed_ids)
         ),
     ),
     ids=st.lists(st.sampled_from("abcdef"), max_size=4),
@@ -416,9 +423,9 @@ PAGE = st.builds(
 @given(server=st.lists(PAGE, min_size=1, max_size=8), wraps=st.booleans())
 @settings(max_examples=40 * EFFORT)
 def test_walk_along_any_pages_ends(server: list[InboxPage], wraps: bool) -> None:  # noqa: FBT001 - a case
-    """Whatever pages a server repeats, shifts or clamps, the walk ends, and gives nothing twice.
+    """If a server repeats, shifts or clamps pages, the walk ends and yields nothing twice.
 
-    It asks at most ten times in vain behind each record that it finds.
+    It sends at most ten requests without a result after each record that it finds.
     """
     handed: list[MalformedRecord] = []
 
@@ -441,7 +448,7 @@ def test_walk_along_any_pages_ends(server: list[InboxPage], wraps: bool) -> None
 )
 @settings(max_examples=25 * EFFORT)
 def test_walk_of_any_account_is_whole(count: int, limit: int, honest: bool, pages: int) -> None:  # noqa: FBT001 - a case
-    """Every inbox of an account is given, whatever the server's count of pages says."""
+    """Every inbox of an account is yielded, for any page count of the server."""
     ids = [f"i-{number}" for number in range(count)]
     totals = {"pages": pages, "items": count} if honest else {"pages": pages}
 

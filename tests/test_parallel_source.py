@@ -1,4 +1,4 @@
-"""One listing walked by several walkers, on a virtual clock and over sockets."""
+"""One listing read by several walkers, on a virtual clock and over sockets."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ DAY = 86_400_000
 
 
 class Account:
-    """Listings behind a transport: one for each inbox, and None for all conversations."""
+    """Listings in a scripted transport: one for each inbox, and None for all conversations."""
 
     def __init__(self, listings: dict, *, latency: float = 1.0, concurrency: int = 8) -> None:
         self.listings = listings
@@ -84,7 +84,7 @@ async def timed(stream) -> tuple[list, float]:
 
 
 def test_segments_are_walked_at_once():
-    """Eight walkers take an eighth of the time, and never more requests at once than they are."""
+    """Eight walkers take an eighth of the time, with at most eight requests in flight."""
     account = Account({None: even(200)})
 
     found, seconds = run_virtual(timed_list(account, segments=8))
@@ -99,7 +99,7 @@ async def timed_list(account: Account, **options) -> tuple[list, float]:
 
 
 def test_it_is_not_the_default():
-    """Without being asked, a walk sends no cursor of its own making, and keeps the order."""
+    """By default a walk sends no constructed cursor and keeps the order."""
     account = Account({None: even(10)})
 
     found, _ = run_virtual(timed_list(account))
@@ -119,7 +119,7 @@ def test_it_is_not_the_default():
 )
 @settings(max_examples=30 * EFFORT)
 def test_however_fast_the_caller_is(pages, made_up, segments, prefetch, work, stop):
-    """Everything comes once; who stops early, at any point, leaves no task and no request."""
+    """Everything is yielded once. Leaving at any point leaves no task and no request."""
     account = Account({None: even(pages, limit=5, made_up=made_up)})
 
     async def main() -> list[str]:
@@ -143,7 +143,7 @@ def test_however_fast_the_caller_is(pages, made_up, segments, prefetch, work, st
 
 
 def test_a_slow_caller_slows_the_walkers():
-    """While the caller does nothing, at most two pages for each segment are fetched."""
+    """While the caller is busy, at most two pages per segment are fetched."""
     account = Account({None: even(200)})
 
     async def main() -> None:
@@ -159,7 +159,7 @@ def test_a_slow_caller_slows_the_walkers():
 
 @pytest.mark.parametrize("steps", range(0, 400, 3))
 def test_cancelled_at_any_step(steps):
-    """Cancelled after any number of turns of the loop, nothing is left."""
+    """After a cancellation at any step of the loop nothing is left."""
     account = Account({None: even(12)}, latency=0.0)
 
     async def main() -> None:
@@ -170,8 +170,8 @@ def test_cancelled_at_any_step(steps):
     run_virtual(main())
 
 
-def test_an_error_comes_behind_what_came_before_and_says_where_to_go_on():
-    """Its cursor resumes a walk in order that finds all that has not come."""
+def test_an_error_is_raised_after_all_pages_and_says_where_to_resume():
+    """A sequential walk from its cursor finds everything that was not yielded."""
     account = Account({None: even(60)})
     listing = account.listings[None]
 
@@ -195,7 +195,7 @@ def test_an_error_comes_behind_what_came_before_and_says_where_to_go_on():
 
 
 def test_a_repeated_cursor_is_the_same_error_as_in_order():
-    """A listing that leads back to where it was: an error that names the request."""
+    """A repeated cursor raises an error that has the request, as in a sequential walk."""
     listing = even(30)
     account = Account({None: listing})
     first = listing.page(None).next_cursor
@@ -213,8 +213,8 @@ def test_a_repeated_cursor_is_the_same_error_as_in_order():
     assert raised.value.path == "/api/conversations"
 
 
-def test_an_odd_record_ends_the_walk_or_is_told_of_once():
-    """Odd records behave as in a walk in order, and those that come twice are told of once."""
+def test_a_malformed_record_ends_the_walk_or_is_reported_once():
+    """Malformed records behave as in a sequential walk. Repeated ones are reported once."""
     account = Account({None: even(30)})
     listing = account.listings[None]
     malformed_id = sorted(listing.times)[40]
@@ -241,7 +241,7 @@ def test_an_odd_record_ends_the_walk_or_is_told_of_once():
 
 
 def test_a_tracked_walk_that_gives_up_has_yielded_all_that_it_received():
-    """Where each page brings one that has just appeared, all of them come before the error."""
+    """If each page has a new record, all of them are yielded before the error."""
     listing = even(30, rising=True, end="empty")
     account = Account({None: listing})
     plain, sent = listing.page, set()
@@ -273,7 +273,7 @@ def test_a_tracked_walk_that_gives_up_has_yielded_all_that_it_received():
 @pytest.mark.parametrize("segments", [1, 4])
 @pytest.mark.parametrize("place", [25, 50, 150, 250])
 def test_a_bad_cursor_anywhere_costs_no_record(place, segments):
-    """The page is yielded before the error, whose cursor leads to all that has not been."""
+    """The page is yielded before the error, whose cursor leads to the missing records."""
     account = Account({None: even(30)})
     listing = account.listings[None]
     bad = sorted(listing.times, key=listing.times.get)[place]
@@ -297,8 +297,8 @@ def test_a_bad_cursor_anywhere_costs_no_record(place, segments):
     assert run_virtual(main()) == set(listing.times)
 
 
-def test_a_constructed_cursor_whose_page_has_a_bad_cursor_is_a_doubt(caplog):
-    """The server did not send that cursor: the walk goes on in order, and finds everything."""
+def test_a_bad_cursor_after_a_constructed_one_is_no_error(caplog):
+    """The server did not send that cursor, so the walk continues sequentially and is complete."""
     account = Account({None: even(30)})
     listing = account.listings[None]
 
@@ -316,7 +316,7 @@ def test_a_constructed_cursor_whose_page_has_a_bad_cursor_is_a_doubt(caplog):
 
 @pytest.mark.parametrize("kind", ["list", "tracked"])
 def test_a_listing_that_changes_too_fast_is_an_error_with_a_path(kind):
-    """It is raised after all pages, by both kinds of parallel walks."""
+    """Both kinds of parallel walks raise it after all pages."""
     listing = even(10)
     account = Account({None: listing})
     plain = listing.page
@@ -348,8 +348,8 @@ def test_a_listing_that_changes_too_fast_is_an_error_with_a_path(kind):
     made_up=st.sampled_from(["honour", "reject"]),
 )
 @settings(max_examples=30 * EFFORT)
-def test_across_gives_idle_walkers_a_part_of_the_largest(sizes, concurrency, segments, made_up):
-    """Every conversation of every inbox comes once, with no more walkers than were allowed."""
+def test_across_gives_idle_walkers_a_segment_of_the_largest(sizes, concurrency, segments, made_up):
+    """Every conversation of every inbox is yielded once, within the allowed number of walkers."""
     listings = {f"i{n}": even(size, limit=5, made_up=made_up) for n, size in enumerate(sizes)}
     account = Account(listings, concurrency=20)
 
@@ -366,7 +366,7 @@ def test_across_gives_idle_walkers_a_part_of_the_largest(sizes, concurrency, seg
 
 
 def test_the_largest_inbox_need_not_be_waited_for():
-    """One inbox that is larger than all others together takes no longer than its share."""
+    """An inbox larger than all others together takes no longer than its share."""
     listings = {f"i{n}": even(5) for n in range(8)} | {"large": even(160)}
 
     async def main(segments: int) -> float:
@@ -381,7 +381,7 @@ def test_the_largest_inbox_need_not_be_waited_for():
 
 
 def test_an_inbox_that_fails_stops_all_its_walkers():
-    """With ``keep_going`` a failure is told once, and the other inboxes are complete."""
+    """With ``keep_going`` a failure is reported once, and the other inboxes are complete."""
     listings = {"good": even(20), "bad": even(60)}
     account = Account(listings)
 
@@ -409,7 +409,7 @@ def test_an_inbox_that_fails_stops_all_its_walkers():
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "8", None])
 def test_a_wrong_number_of_segments_is_refused_at_the_call(wrong):
-    """``segments`` is a whole number from 1 up, in all calls that take it."""
+    """``segments`` is a whole number of at least 1, in all calls that have it."""
     conversations = Account({}).conversations
 
     for call in (conversations.list, conversations.across):
@@ -417,8 +417,8 @@ def test_a_wrong_number_of_segments_is_refused_at_the_call(wrong):
             call(segments=wrong)
 
 
-def test_more_segments_than_requests_is_said(caplog):
-    """A client that lets fewer requests go at once than there are segments says so."""
+def test_more_segments_than_the_concurrency_are_logged(caplog):
+    """A warning is logged if there are more segments than the client's concurrency."""
     account = Account({None: even(1)}, concurrency=4)
     run_virtual(timed_list(account, segments=8))
 
@@ -426,7 +426,7 @@ def test_more_segments_than_requests_is_said(caplog):
 
 
 def test_a_doubt_is_logged_once(caplog):
-    """A server that refuses the cursors costs one line in the log, which names the inbox."""
+    """If a server refuses the cursors, one log line says so and names the inbox."""
     account = Account({"i1": even(30, made_up="reject")})
 
     run_virtual(timed_list(account, segments=8, inbox_id="i1"))
@@ -434,14 +434,14 @@ def test_a_doubt_is_logged_once(caplog):
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "i1" in record.message
-    assert "does not answer a constructed cursor" in record.message
+    assert "a request with a constructed cursor failed" in record.message
 
 
 @pytest.mark.parametrize("made_up", get_args(MadeUpCursors))
 @pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("density", get_args(Density))
-async def test_over_sockets_whatever_the_server_is_like(made_up, order, density):
-    """In every dialect of the sandbox each record comes once, byte for byte."""
+async def test_over_sockets_in_each_dialect(made_up, order, density):
+    """In every dialect of the sandbox each record is yielded once, byte for byte."""
     dialect = Dialect(made_up_cursors=made_up, order=order, density=density, tie=3)
     async with (
         Sandbox(600, 3, quota=None, cache=1000, dialect=dialect) as sandbox,
@@ -455,8 +455,8 @@ async def test_over_sockets_whatever_the_server_is_like(made_up, order, density)
 
 
 @pytest.mark.parametrize("end", get_args(End))
-async def test_over_sockets_wherever_it_ends(end):
-    """However the server says that there is no more, each segment knows it."""
+async def test_over_sockets_with_each_kind_of_end(end):
+    """Each segment recognizes the end in each dialect."""
     async with (
         Sandbox(400, 1, quota=None, dialect=Dialect(end=end)) as sandbox,
         make_client(sandbox) as client,
@@ -469,7 +469,7 @@ async def test_over_sockets_wherever_it_ends(end):
 @pytest.mark.parametrize("order", ["activity", "ascending"])
 @pytest.mark.parametrize("seed", range(4))
 async def test_over_sockets_while_conversations_move(order, seed):
-    """Every conversation that was there throughout comes, once, while others appear and move."""
+    """Every conversation that exists throughout is yielded once while others appear and move."""
     live = Live(messages=0.8, created=0.2, resolved=0.2, seed=seed)
     async with (
         Sandbox(600, 2, quota=None, dialect=Dialect(order=order), live=live) as sandbox,
@@ -482,8 +482,8 @@ async def test_over_sockets_while_conversations_move(order, seed):
         assert set(before) <= set(found)
 
 
-async def test_over_sockets_behind_a_cursor_and_with_filters():
-    """With a cursor and filters it is what a walk in order yields with them."""
+async def test_over_sockets_after_a_cursor_and_with_filters():
+    """With a cursor and filters the result equals that of a sequential walk."""
     async with Sandbox(900, 2, quota=None) as sandbox, make_client(sandbox) as client:
         wanted = {"inbox_id": sandbox.inbox_ids[0], "stage_status": "assigned"}
         first = await client.conversations.page(limit=5, **wanted)
@@ -497,7 +497,7 @@ async def test_over_sockets_behind_a_cursor_and_with_filters():
 
 @pytest.mark.parametrize("turns", range(0, 300, 20))
 async def test_over_sockets_cancelled_at_any_step(turns):
-    """Cancelled at any moment, no task, no slot and no busy connection is left."""
+    """After a cancellation at any moment no task, slot or busy connection is left."""
     async with Sandbox(400, 1, quota=None) as sandbox, make_client(sandbox) as client:
         await cancelled_after(turns, collect(client.conversations.list(segments=4, page_size=10)))
 

@@ -1,4 +1,4 @@
-"""Parallel walks: nothing is missed, whatever the server, the data and the interleaving."""
+"""Parallel walks miss nothing, for any server, data and interleaving."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ listings = st.builds(
     made_up=st.sampled_from(["honour"] * 4 + ["ignore", "reject", "empty", "by_id"]),
 )
 walker_counts = st.sampled_from([1, 2, 8, 20])
-# In lockstep, or with answers that take any time.
+# in lockstep, or with replies that take any time
 interleavings = st.none() | st.integers(0, 2**32).map(Random)
 
 
@@ -66,7 +66,7 @@ def read_in_order(listing: ModelListing, cursor: Cursor | None = None) -> list[s
 
 
 class Reader:
-    """Stores what a process stores that is killed now and then: ids in order, and a position."""
+    """Stores what a process stores that is killed repeatedly: ids in order, and a position."""
 
     def __init__(self, listing, walkers, position=None):
         self.listing, self.walkers = listing, walkers
@@ -75,7 +75,7 @@ class Reader:
         self.warnings: list[str] = []
 
     def run(self, *, most=inf, random=None, between=lambda: None):
-        """Resume the walk, for this many answers; return how many requests it took."""
+        """Resume the walk for this many replies, and return the number of requests."""
         position = Position.from_bytes(self.position.to_bytes())
         walk = ParallelWalk(position, self.walkers, self.warnings.append)
         before, pages = len(self.listing.requests), []
@@ -98,8 +98,8 @@ class Mover:
 
     def __init__(self, listing, seed, rate):
         self._listing, self._chances = listing, Random(seed)
-        # Less moves between two requests than a page shows. If a cursor follows its record to the
-        # newest end ("by_id"), no walk can be complete on a live account.
+        # Fewer records move between two requests than fit on a page. If a cursor follows
+        # its record to the newest end ("by_id"), no walk can be complete on a live account.
         is_possible = len(listing.times) > 1 < listing.limit and listing.made_up != "by_id"
         self._rate = rate if is_possible else 0
         self.there = sorted(listing.times)
@@ -117,8 +117,8 @@ class Mover:
 
 @given(listing=listings, walkers=walker_counts, random=interleavings)
 @settings(max_examples=80 * EFFORT)
-def test_it_yields_what_a_walk_in_order_yields(listing, walkers, random):
-    """Each conversation exactly once, however the data and the server are; one warning at most."""
+def test_it_yields_what_a_sequential_walk_yields(listing, walkers, random):
+    """Each conversation is yielded once for any data and server, with at most one warning."""
     walk, warnings = make_walk(walkers)
 
     pages = read_once(walk, listing, walkers=walkers, random=random)
@@ -131,22 +131,22 @@ def test_it_yields_what_a_walk_in_order_yields(listing, walkers, random):
 
 @pytest.mark.parametrize("made_up", ["ignore", "reject", "by_id"])
 def test_a_server_that_does_not_honour_constructed_cursors_gets_one(made_up):
-    """However many walkers wait, one request finds that out, with one warning."""
+    """With any number of walkers one request finds that out, with one warning."""
     listing = ModelListing(even(1000, 2), limit=10, made_up=made_up)
     walk, warnings = make_walk(64)
 
     read_once(walk, listing, walkers=64)
 
     assert sum(not listing.has_sent(cursor) for cursor in listing.requests if cursor) == 1
-    # In order, that one, a probe, and one at the end for what may have moved.
+    # a sequential walk, that request, a probe, and one more at the end for changes
     assert len(listing.requests) == 100 + 1 + 1 + 1
     assert len(warnings) == 1
 
 
 @given(listing=listings, walkers=walker_counts, random=interleavings, share=st.floats(0, 1))
 @settings(max_examples=60 * EFFORT)
-def test_each_page_says_where_a_walk_in_order_would_miss_nothing(listing, walkers, random, share):
-    """What has been yielded up to any page, and what is after its cursor, is everything."""
+def test_each_page_has_a_cursor_that_misses_nothing(listing, walkers, random, share):
+    """The records yielded so far and those after the page's cursor are the whole listing."""
     walk, _ = make_walk(walkers)
     pages = read_once(walk, listing, walkers=walkers, random=random)
     stop = min(int(share * len(pages)), len(pages) - 1)
@@ -159,8 +159,8 @@ def test_each_page_says_where_a_walk_in_order_would_miss_nothing(listing, walker
 
 @given(listing=listings, walkers=walker_counts, page=st.integers(1, 10))
 @settings(max_examples=40 * EFFORT)
-def test_from_a_cursor_on_it_reads_what_is_after_it(listing, walkers, page):
-    """With a cursor, only what is after it is read, all of that, and nothing else at the end."""
+def test_from_a_cursor_it_reads_the_rest(listing, walkers, page):
+    """With a cursor exactly the records after it are read, without a look at the front."""
     cursor = None
     for _ in range(page):
         cursor = listing.page(cursor).next_cursor or cursor
@@ -176,7 +176,7 @@ def test_from_a_cursor_on_it_reads_what_is_after_it(listing, walkers, page):
 
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_a_listing_of_one_page_is_one_request(size):
-    """Its only page shows, as of one moment, that there is nothing else; so it does again."""
+    """The only page shows the whole listing at one moment. Another walk needs one request too."""
     reader = Reader(listing := ModelListing(even(size), limit=100), 8)
 
     assert reader.run() == 1
@@ -210,9 +210,9 @@ def make_times(n: int, shape: str, seed: int) -> list[int]:
 )
 @pytest.mark.parametrize("seed", range(3 if EFFORT > 1 else 1))
 def test_eight_walkers_are_nearly_eight_times_as_fast(shape, most_time, most_requests, seed):
-    """400 pages take little more than 50 times as long as one, with few more requests.
+    """400 pages take little longer than 50 sequential ones, with few more requests.
 
-    Nobody can tell where a burst ends without going there.
+    The end of a burst can only be found by a request.
     """
     times = make_times(40_000, shape, seed)
     listing = ModelListing(times, limit=100, seed=seed)
@@ -227,7 +227,7 @@ def test_eight_walkers_are_nearly_eight_times_as_fast(shape, most_time, most_req
 @pytest.mark.parametrize("walkers", [2, 64])
 @pytest.mark.parametrize("shape", ["even", "bursty", "ties"])
 def test_however_many_walkers_the_requests_without_result_are_bounded(shape, walkers):
-    """Data that mislead every estimate cost a tenth more requests, and half of one a walker."""
+    """Misleading data cost a tenth more requests, and half a request per walker."""
     times = make_times(20_000, shape, 1)
     listing = ModelListing(times, limit=20)
 
@@ -247,7 +247,7 @@ def test_however_many_walkers_the_requests_without_result_are_bounded(shape, wal
     seed=st.integers(0, 2**32),
 )
 @settings(max_examples=60 * EFFORT)
-def test_on_a_live_account_each_conversation_comes_once(listing, walkers, random, rate, seed):
+def test_on_a_live_account_each_conversation_is_yielded_once(listing, walkers, random, rate, seed):
     """Conversations that move while they are read are yielded, and only once."""
     move = Mover(listing, seed, min(rate, 0.3 * listing.limit / walkers))
     walk, _ = make_walk(walkers)
@@ -269,12 +269,12 @@ def test_on_a_live_account_each_conversation_comes_once(listing, walkers, random
 def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     listing, walkers, random, stops, rate, seed
 ):
-    """However often it is killed, everything that existed throughout is read in the end."""
+    """After any number of kills everything that existed throughout is read in the end."""
     move = Mover(listing, seed, min(rate, 0.3 * listing.limit / walkers))
     reader = Reader(listing, walkers)
     for most in stops:
         reader.run(most=most, random=random, between=move)
-        for _ in range(seed % 4):  # while nobody reads
+        for _ in range(seed % 4):  # between two runs
             move()
     reader.run(random=random, between=move)
 
@@ -285,7 +285,7 @@ def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
 @pytest.mark.parametrize("rising", [False, True])
 @pytest.mark.parametrize("most", [1, 2])
 def test_stopped_before_the_second_page_it_begins_again(rising, most):
-    """Nothing shows what has moved since the first page; that costs two requests at most."""
+    """Changes since the first page are unknown, so it starts over, for at most two requests."""
     listing = ModelListing(even(50), limit=10, rising=rising)
     needed = Reader(listing, 1).run()
     reader = Reader(listing, 1)
@@ -307,8 +307,8 @@ def test_stopped_before_the_second_page_it_begins_again(rising, most):
     seed=st.integers(0, 2**32),
 )
 @settings(max_examples=50 * EFFORT)
-def test_again_reads_what_moved_since_the_end(listing, walkers, stop, moves, seed):
-    """A walk that has ended, and is asked again, reads everything that has moved since."""
+def test_again_reads_the_changes_since_the_end(listing, walkers, stop, moves, seed):
+    """A finished walk that is repeated reads everything that has moved since."""
     reader, move = Reader(listing, walkers), Mover(listing, seed, 1)
     reader.run(most=stop)
     reader.run()
@@ -331,13 +331,13 @@ def test_again_reads_what_moved_since_the_end(listing, walkers, stop, moves, see
     stops=st.lists(st.integers(0, 60), max_size=3),
 )
 @settings(max_examples=50 * EFFORT)
-def test_since_reads_what_moved_since_the_walk_began(listing, walkers, seed, during, stops):
-    """An incremental walk, killed or not, reads all that moved since the last one's first page."""
+def test_since_reads_the_changes_since_the_walk_began(listing, walkers, seed, during, stops):
+    """An incremental walk, killed or not, reads all changes since the last one's first page."""
     move = Mover(listing, seed, min(during, 0.3 * listing.limit / walkers))
     first = Reader(listing, walkers)
     first.run(between=move)
     if listing.rising:
-        move.moved.clear()  # the walk has met them at the end, where they are now
+        move.moved.clear()  # the walk has found them at the end, at their new position
     for _ in range(10):
         move()
     wanted = set(move.moved)
@@ -350,7 +350,7 @@ def test_since_reads_what_moved_since_the_walk_began(listing, walkers, seed, dur
 
 
 def test_a_record_that_moves_twice_around_the_probe_hides_nothing():
-    """The probe shows the same newest id as the first page, and another record has moved too."""
+    """The probe shows the first page's newest id, although another record has moved too."""
     page_of = {
         None: ["a", "b"],
         "b": ["c", "d"],
@@ -381,7 +381,7 @@ def test_a_record_that_moves_twice_around_the_probe_hides_nothing():
 
 @pytest.mark.parametrize("moves, requests", [(0, 22), (1, 23), (50, 23)])
 def test_one_look_has_all_that_moved(moves, requests):
-    """Beside the pages of a quiet listing: a probe and a look; if something moves early, a page."""
+    """A quiet listing takes a probe and a look more. An early change takes one page more."""
     listing = ModelListing(even(2000), limit=100)
     reader = Reader(listing, 1)
 
@@ -395,7 +395,7 @@ def test_one_look_has_all_that_moved(moves, requests):
 
 @pytest.mark.parametrize("start", [Position.again, Position.since])
 def test_changes_in_an_ascending_listing_of_two_pages_are_found(start):
-    """The first page and the probe show its order, since the second page has no cursor."""
+    """The first page and the probe show the order, because the second page has no cursor."""
     reader = Reader(listing := ModelListing(even(15), limit=10, rising=True), 1)
     reader.run()
     assert reader.position.state.order == 1
@@ -409,7 +409,7 @@ def test_changes_in_an_ascending_listing_of_two_pages_are_found(start):
 
 
 def test_since_costs_two_requests_where_nothing_moved():
-    """One request finds the newest, and one page has everything down to the watermark."""
+    """One request finds the newest record, and one page reaches the watermark."""
     reader = Reader(ModelListing(even(10_000), limit=10), 1)
     reader.run()
 
@@ -419,7 +419,7 @@ def test_since_costs_two_requests_where_nothing_moved():
 
 
 def test_since_costs_as_many_requests_as_have_moved():
-    """The requests grow with what has moved and not with the account."""
+    """The number of requests depends on the changes and not on the account's size."""
     reader = Reader(ModelListing(even(10_000), limit=10), 1)
     reader.run()
     for id_ in sorted(reader.listing.times)[:100]:
@@ -432,7 +432,7 @@ def test_since_costs_as_many_requests_as_have_moved():
 
 
 def test_an_overlap_reads_this_many_seconds_more():
-    """What is less than the overlap before the watermark is read again."""
+    """Records less than the overlap before the watermark are read again."""
     reader = Reader(ModelListing([second * 1000 for second in range(10_000)], limit=10), 1)
     reader.run()
 
@@ -444,7 +444,7 @@ def test_an_overlap_reads_this_many_seconds_more():
 
 @pytest.mark.parametrize("walkers", [1, 8])
 def test_a_stop_costs_what_was_in_flight(walkers):
-    """A walk that is killed at any point repeats no more than was in flight, and ends."""
+    """A killed walk repeats only the requests in flight, and ends."""
     needed = Reader(ModelListing(even(1200), limit=10), walkers).run()
 
     for most in range(5, 120, 13):
@@ -452,7 +452,7 @@ def test_a_stop_costs_what_was_in_flight(walkers):
         before = reader.run(most=most)
         extra = before + reader.run() - needed
 
-        # Finding out again how long the listing is costs a few more.
+        # Measuring the length of the listing again costs a few more.
         assert extra <= 1 + 6 * (walkers > 1) + walkers, most
 
 
@@ -463,7 +463,7 @@ def test_a_stop_costs_what_was_in_flight(walkers):
     seed=st.integers(0, 2**32),
 )
 def test_a_stopped_walk_is_not_at_its_end(stop, walkers, random, seed):
-    """What is in flight then moves nothing on: the last position leads to all that is missing."""
+    """Discarded requests do not move the position, which still leads to everything missing."""
     listing = ModelListing(even(300, seed), limit=7, seed=seed)
     reader, count_ = Reader(listing, walkers), count(1)
     walk, _ = make_walk(walkers)
@@ -483,7 +483,7 @@ def test_a_stopped_walk_is_not_at_its_end(stop, walkers, random, seed):
 
 @pytest.mark.parametrize("ahead", [1, 3])
 def test_a_few_times_in_the_future_do_not_hide_what_moves(ahead):
-    """Conversations that are always the newest do not make all others look unmoved."""
+    """Conversations that are always the newest do not hide changes of others."""
     times = even(2000)
     future = [max(times) + 400 * DAY + number for number in range(ahead)]
     listing = ModelListing([*times, *future], limit=50)
@@ -505,7 +505,7 @@ def test_a_few_times_in_the_future_do_not_hide_what_moves(ahead):
 
 
 class Unordered:
-    """A listing sorted by id, whose cursors' timestamps mean nothing."""
+    """A listing sorted by id, with meaningless timestamps in its cursors."""
 
     def __init__(self, size, limit=10, seed=0):
         random = Random(seed)
@@ -524,7 +524,7 @@ class Unordered:
         return make_page(found, following)
 
     def rename(self, id_, new):
-        """Let a record move elsewhere."""
+        """Move a record elsewhere."""
         self.ids.remove(id_)
         self.ids = sorted([*self.ids, new])
 
@@ -532,7 +532,10 @@ class Unordered:
 @pytest.mark.parametrize("walkers", [1, 8])
 @pytest.mark.parametrize("size", [25, 300])
 def test_a_listing_that_is_not_in_time_order_is_read_until_nothing_new_arrives(walkers, size):
-    """Another pass shows that nothing is missing; it is not yielded where each comes once."""
+    """A second pass shows that nothing is missing.
+
+    It is not yielded if records are deduplicated.
+    """
     reader = Reader(Unordered(size), walkers)
     requests = reader.run()
 
@@ -551,7 +554,7 @@ def test_a_listing_that_is_not_in_time_order_is_read_until_nothing_new_arrives(w
     seed=st.integers(0, 99),
 )
 def test_an_unordered_walk_that_is_stopped_ends_as_well(size, stops, seed):
-    """Killed at any point of any pass, it still reads everything, and comes to an end."""
+    """A walk killed at any point of any pass still reads everything, and ends."""
     reader = Reader(Unordered(size, seed=seed), 1)
     for most in stops:
         reader.run(most=most)
@@ -562,7 +565,7 @@ def test_an_unordered_walk_that_is_stopped_ends_as_well(size, stops, seed):
 
 @pytest.mark.parametrize("bad_answer", range(1, 45))
 def test_a_timestamp_that_cannot_be_read_at_any_point(bad_answer):
-    """In a probe, in the first pass, or in a look: the walk goes on without the order of time."""
+    """After an unreadable timestamp in a probe, pass or look, the order counts as unknown."""
     listing = ModelListing(even(200), limit=10)
     plain = listing.page
 
@@ -583,7 +586,7 @@ def test_a_timestamp_that_cannot_be_read_at_any_point(bad_answer):
 
 
 def test_a_sparse_listing_that_is_not_in_time_order_is_read():
-    """Where the first page of a listing is empty, and its cursor is no time, the rest is read."""
+    """If the first page is empty and its cursor is no time, the rest is read."""
     listing = ModelListing(even(300), limit=10, seed=1)
     last = min(listing.times, key=listing.times.get)
     listing.shows = last.__eq__
@@ -624,7 +627,7 @@ def test_a_sparse_listing_that_is_not_in_time_order_is_read():
 def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
     size, kinds, moments, rising, walkers, random
 ):
-    """Whatever pages follow the end: all conversations are yielded, and then an error."""
+    """All conversations are yielded, and then an error is raised, for any pages after the end."""
     listing = EndlessListing(even(size), kinds=kinds, moments=moments, limit=5, rising=rising)
     pages = []
 
@@ -637,7 +640,7 @@ def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
 
 @pytest.mark.parametrize("walkers", [1, 2])
 def test_a_listing_that_changes_faster_than_it_is_read_is_an_error(walkers):
-    """If no pass reaches its end before more has moved, the walk ends, after all its pages."""
+    """If no pass ends before more has moved, the walk raises after all its pages."""
     listing = ModelListing(even(200), limit=2)
     pages, sent = [], set()
 
@@ -658,8 +661,8 @@ def test_a_listing_that_changes_faster_than_it_is_read_is_an_error(walkers):
     assert max(Counter(get_ids(pages)).values()) == 1
 
 
-def test_an_unordered_listing_in_which_new_ones_keep_coming_is_an_error():
-    """If each pass finds something new, the walk ends after a few."""
+def test_an_unordered_listing_with_ever_new_records_is_an_error():
+    """If each pass finds something new, the walk raises after a few passes."""
     listing = Unordered(50)
     reader, names = Reader(listing, 1), count()
 
@@ -668,7 +671,7 @@ def test_an_unordered_listing_in_which_new_ones_keep_coming_is_an_error():
 
 
 def test_a_probe_whose_cursor_cannot_be_sent_is_yielded_before_the_error():
-    """Nothing that was received is lost; and a stopped walk discards its probe."""
+    """No received record is lost. A stopped walk discards its probe."""
     reader = Reader(ModelListing(even(50)), 1)
     reader.run()
     walk = ParallelWalk(reader.position.since(), 1, print)
@@ -683,7 +686,7 @@ def test_a_probe_whose_cursor_cannot_be_sent_is_yielded_before_the_error():
 
 
 def test_a_listing_that_shrinks_to_a_page_before_the_probe():
-    """The first page is read again, and is all there is."""
+    """The first page is read again and is the whole listing."""
     listing = ModelListing(even(11), limit=10)
     reader = Reader(listing, 1)
 
@@ -700,7 +703,7 @@ def test_a_listing_that_shrinks_to_a_page_before_the_probe():
 
 
 def test_since_a_single_page_is_everything():
-    """Without a watermark nothing shows what has moved, so that all is read again."""
+    """Without a watermark changes are unknown, so that everything is read again."""
     reader = Reader(ModelListing(even(5)), 1)
     reader.run()
 
@@ -708,7 +711,7 @@ def test_since_a_single_page_is_everything():
 
 
 def test_conversations_of_a_single_message_show_nothing_of_the_order():
-    """If creation and activity are one moment, nobody knows by which of them it is sorted."""
+    """If creation and activity are at the same time, the order may be by either."""
     moment = datetime(2026, 4, 10, 5, 47, 16, tzinfo=UTC)
     alone = Conversation(id="a", created_at=moment, last_message=MessagePreview(created_at=moment))
     page = ConversationPage(
@@ -723,7 +726,7 @@ def test_conversations_of_a_single_message_show_nothing_of_the_order():
 
 
 def test_a_position_is_small():
-    """After a page with eight segments it takes a few kilobytes, however long the listing is."""
+    """With eight segments a position takes a few kilobytes, for a listing of any length."""
     sizes = []
 
     reader = Reader(ModelListing(even(20_000), limit=100), 8)

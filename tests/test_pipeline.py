@@ -1,4 +1,4 @@
-"""The one path of a request, with a scripted transport on a virtual clock."""
+"""The pipeline, the one path of a request, with a scripted transport on a virtual clock."""
 
 import asyncio
 import itertools
@@ -42,13 +42,13 @@ KEY = "a-made-up-key"
 
 @in_one_step
 def make_body(reply: Reply) -> bytes:
-    """Decode nothing: what these tests fetch is the body itself."""
+    """Return the body unchanged, because these tests fetch bodies."""
     return reply.body
 
 
 @in_one_step
 def decode_whole(reply: Reply) -> str:
-    """Take anything but a body that is cut short or has another shape."""
+    """Return any body unchanged, except that a truncated one or one of another shape raises."""
     if reply.body.startswith(b"cut"):
         raise MalformedBodyError("cut short", raw=reply.body)
     if reply.body.startswith(b"odd"):
@@ -68,7 +68,7 @@ def decode_whole(reply: Reply) -> str:
     ids=repr,
 )
 def test_a_transient_failure_is_not_seen_by_the_caller(failure):
-    """A call returns the answer of a later attempt when the first one failed for the moment."""
+    """A call returns the result of a later attempt if the first one failed temporarily."""
     pipeline, transport = make_pipeline([failure, failure, reply(body=b"yes")])
 
     answer = run_virtual(pipeline.fetch(REQUEST, decode_whole))
@@ -79,7 +79,7 @@ def test_a_transient_failure_is_not_seen_by_the_caller(failure):
 
 
 def test_a_dropped_idle_connection_costs_a_transparent_attempt():
-    """The first retry of what an idle connection dropped is sent at once, and counted."""
+    """The first retry after the drop of an idle connection is immediate, and is counted."""
     drops = [ConnectionDroppedError("dropped") for _ in range(3)]
     for drop in drops:
         drop.was_idle = True
@@ -93,12 +93,12 @@ def test_a_dropped_idle_connection_costs_a_transparent_attempt():
 
     begin, *others, last = transport.times
     assert others == pytest.approx([begin] * 3, abs=0.01)
-    assert last > begin + 0.1  # dropped twice in a row is not what happens to an idle connection
+    assert last > begin + 0.1  # two drops in a row are no sign of an idle connection
     assert (pipeline.traffic.requests, pipeline.traffic.retries) == (5, 3)
 
 
 def test_a_new_connection_that_is_dropped_is_backed_off_for():
-    """A connection that was not idle says that the server is ill: it is left alone for a moment."""
+    """The drop of a new connection shows a failing server, so the retry waits."""
     pipeline, transport = make_pipeline([ConnectionDroppedError("dropped"), reply()])
 
     run_virtual(pipeline.fetch(REQUEST, make_body))
@@ -113,7 +113,7 @@ def test_a_new_connection_that_is_dropped_is_backed_off_for():
     ids=repr,
 )
 def test_a_permanent_failure_costs_one_request(failure):
-    """Another status and another shape of JSON are raised after the first attempt."""
+    """Another status or JSON of another shape raises after the first attempt."""
     pipeline, transport = make_pipeline([failure, reply()])
 
     async def main() -> None:
@@ -125,8 +125,8 @@ def test_a_permanent_failure_costs_one_request(failure):
     assert len(transport.requests) == 1
 
 
-def test_an_error_says_what_it_is_about():
-    """An error carries the path, the attempts, the request id and the server's own wish."""
+def test_an_error_has_its_context():
+    """An error has the path, the attempts, the request id and the server's Retry-After."""
     refusals = [reply(429, b"", Retry_After="1", X_Request_Id=f"req-{n}") for n in range(3)]
     pipeline, _ = make_pipeline(refusals, retry=RetryPolicy(attempts=3))
 
@@ -146,7 +146,7 @@ def test_an_error_says_what_it_is_about():
 
 
 def test_a_retry_is_logged_with_its_path(caplog):
-    """What is logged before a retry says which request it was."""
+    """The log line of a retry has the path of the request."""
     pipeline, _ = make_pipeline([reply(503), reply()])
 
     with caplog.at_level(logging.INFO, "cekat_async"):
@@ -157,7 +157,7 @@ def test_a_retry_is_logged_with_its_path(caplog):
 
 
 def test_each_of_many_failing_calls_gets_its_own_error():
-    """A hundred calls that fail at the same time each get the error of their own request."""
+    """A hundred calls that fail at the same time each get their own request's error."""
 
     def refuse(request: Request) -> Reply:
         return reply(500, b'{"error": {"message": "for %s"}}' % request.path.encode())
@@ -181,7 +181,7 @@ def test_each_of_many_failing_calls_gets_its_own_error():
     "failure, retries", [(reply(503), 10), (NotSentError("refused"), 10), (ResponseLostError(), 5)]
 )
 def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries):
-    """While nothing heals, calls send their first attempts and the retries of the budget."""
+    """While a server is down, calls send their first attempts and the retries of the budget."""
     pipeline, transport = make_pipeline(
         itertools.repeat(failure), latency=0.1, retry=RetryPolicy(budget=10)
     )
@@ -202,7 +202,7 @@ def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_a_pause_that_is_too_long_ends_the_call(status):
-    """A Retry-After beyond ``longest_hold`` is not waited out, whatever the status is."""
+    """A Retry-After above ``longest_hold`` is not waited for, on any status."""
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="3600"), reply()], timeout=PATIENT
     )
@@ -222,7 +222,7 @@ def test_a_pause_that_is_too_long_ends_the_call(status):
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_that_is_too_long_ends_the_calls_that_wait(status):
-    """What asks everyone to wait for too long ends the calls that queue, and later ones too."""
+    """A pause that is too long for all ends queued calls, and later ones too."""
     limiter = Limiter(RateLimit(1, per=10))
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="3600")], limiter=limiter, timeout=PATIENT
@@ -241,7 +241,7 @@ def test_a_pause_that_is_too_long_ends_the_calls_that_wait(status):
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_long_pause_is_waited_out_where_that_is_wanted(status):
-    """With ``longest_hold=None`` and no deadline a call comes back after an hour."""
+    """With ``longest_hold=None`` and no deadline a call returns after an hour."""
     limiter = Limiter(RateLimit(longest_hold=None))
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="3600"), reply()], limiter=limiter, timeout=PATIENT
@@ -252,8 +252,8 @@ def test_a_long_pause_is_waited_out_where_that_is_wanted(status):
     assert transport.times[1] >= 3600
 
 
-def test_what_is_not_tried_again_anyway_needs_no_reason():
-    """A 404 that says Retry-After is a 404."""
+def test_a_permanent_failure_ignores_retry_after():
+    """A 404 with Retry-After is an ordinary 404."""
     pipeline, _ = make_pipeline([reply(404, Retry_After="3600")])
 
     async def main() -> None:
@@ -267,7 +267,7 @@ def test_what_is_not_tried_again_anyway_needs_no_reason():
 
 @pytest.mark.parametrize("failure", [NotSentError("refused"), ConnectTimeoutError("late")])
 def test_a_request_that_never_left_uses_up_no_quota(failure):
-    """What was never sent is not counted: ten such attempts take nothing of minute and day."""
+    """Ten attempts that were never sent use nothing of the minute and of the day."""
     limiter = Limiter(RateLimit(100, per_day=2))
     retry = RetryPolicy(attempts=11, backoff=0.001, backoff_max=0.001)
     pipeline, transport = make_pipeline(
@@ -287,7 +287,7 @@ def test_a_request_that_never_left_uses_up_no_quota(failure):
 
 
 def test_a_request_whose_answer_was_lost_uses_up_quota():
-    """What may have arrived counts: the server has counted it too."""
+    """A request that may have arrived counts, because the server may have counted it."""
     limiter = Limiter(RateLimit(2, per=60))
     retry = RetryPolicy(backoff=0.001, backoff_max=0.001)
     pipeline, transport = make_pipeline(
@@ -303,7 +303,7 @@ def test_a_request_whose_answer_was_lost_uses_up_quota():
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
 def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
-    """Many calls succeed, each after some retries: what heals gives back what it cost."""
+    """Calls that succeed after retries give back to the retry budget what the retries cost."""
     draw = random.Random(4)
     failures = [reply(503), reply(body=b"cut"), ResponseLostError("lost"), NotSentError("refused")]
 
@@ -326,9 +326,9 @@ def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
 
 
 def test_a_server_that_is_up_again_fills_the_budget():
-    """The budget that an outage has spent is there for the next one, if enough went well between.
+    """After an outage the retry budget is refilled if enough calls succeed.
 
-    Each client has its own: another one's outage takes nothing from it.
+    Each client has its own: another client's outage takes nothing from it.
     """
     down = True
     pipeline, transport = make_pipeline(
@@ -358,7 +358,7 @@ def test_a_server_that_is_up_again_fills_the_budget():
 
 @pytest.mark.parametrize("client_closes", [True, False])
 def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
-    """A retry that the deadline or the close ends in the queue is not charged to the budget."""
+    """A retry that the deadline or the close ends in the queue costs no retry budget."""
     pipeline, transport = make_pipeline(
         [ResponseLostError(), ResponseLostError()],
         limiter=Limiter(RateLimit(1)),
@@ -367,7 +367,7 @@ def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
     )
 
     async def end_a_retry_in_the_queue() -> None:
-        # It shares the budget, and can be closed by itself.
+        # It shares the retry budget, and can be closed separately.
         derived = pipeline.with_options(pipeline._config)
         call = asyncio.create_task(derived.fetch(REQUEST, make_body))
         await asyncio.sleep(3)
@@ -386,8 +386,8 @@ def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
     assert len(transport.requests) == 2
 
 
-def test_no_more_than_concurrency_are_under_way():
-    """However many call, no more than ``concurrency`` requests are under way at once."""
+def test_no_more_than_concurrency_are_in_flight():
+    """At most ``concurrency`` requests are in flight, for any number of calls."""
     pipeline, transport = make_pipeline(itertools.repeat(reply()), latency=1, concurrency=3)
 
     async def main() -> None:
@@ -399,10 +399,10 @@ def test_no_more_than_concurrency_are_under_way():
 
 
 def test_nothing_is_held_while_a_call_backs_off():
-    """With room for one request, another call gets through while the first one backs off."""
+    """With a concurrency of one, another call is sent while the first one backs off."""
     steps = [reply(503, b"", Retry_After="100"), reply(body=b"other"), reply(body=b"first")]
     pipeline, transport = make_pipeline(
-        steps, latency=1, concurrency=1, limiter=_NoHolds(), timeout=PATIENT
+        steps, latency=1, concurrency=1, limiter=_NoPauses(), timeout=PATIENT
     )
     done: list[tuple[float, bytes]] = []
 
@@ -418,15 +418,15 @@ def test_nothing_is_held_while_a_call_backs_off():
     assert transport.under_way == 0
 
 
-class _NoHolds(Limiter):
-    """Shows the backoff of one call alone, where a hold would stop all."""
+class _NoPauses(Limiter):
+    """Has only the backoff of each call, without the pause that would stop all."""
 
     def observe(self, permit: Permit, reply: Reply) -> None:
         super().observe(permit, Reply(200, {}, b""))
 
 
 def test_each_attempt_takes_a_token_of_its_own():
-    """With half of all requests failing, no window sees more requests than the rate."""
+    """If half of all requests fail, no window has more requests than the rate."""
     draw = random.Random(3)
 
     def answer(_: Request) -> Reply:
@@ -452,7 +452,7 @@ def test_each_attempt_takes_a_token_of_its_own():
 
 @pytest.mark.parametrize("rate", [RateLimit(300), RateLimit(1000), None])
 def test_after_a_429_only_what_was_in_flight_is_refused_too(rate):
-    """From the first 429 on nothing more is sent until the server's pause is over."""
+    """After the first 429 nothing is sent until the server's pause has ended."""
     closed = (30.0, 45.0)
     refused: list[float] = []
 
@@ -482,7 +482,7 @@ def test_after_a_429_only_what_was_in_flight_is_refused_too(rate):
 
 
 def test_a_pause_beyond_the_deadline_fails_all_waiting_calls_at_once():
-    """When the day is spent, calls under way, in the queue and to come fail at that moment."""
+    """If the daily quota is used up, running, queued and later calls fail at that moment."""
     spent = reply(429, b"", Retry_After="40000")
     pipeline, transport = make_pipeline(
         [spent] * 4, limiter=Limiter(RateLimit(1)), concurrency=2, latency=1
@@ -506,7 +506,7 @@ def test_a_pause_beyond_the_deadline_fails_all_waiting_calls_at_once():
 
 @pytest.mark.parametrize("deadline", [1.5, 10.0, 61.0])
 def test_the_deadline_cuts_an_attempt(deadline):
-    """A deadline that comes during an attempt ends the call at that moment."""
+    """A deadline during an attempt ends the call at that moment."""
     pipeline, transport = make_pipeline([reply()], latency=3600, timeout=Timeout(deadline=deadline))
 
     async def main() -> None:
@@ -523,7 +523,7 @@ def test_the_deadline_cuts_an_attempt(deadline):
 
 
 def test_the_deadline_names_the_last_failure_as_its_cause():
-    """A deadline that cuts a later attempt has the failure of the one before as its cause."""
+    """A deadline during a later attempt has the failure before it as its cause."""
     pipeline, _ = make_pipeline(
         [reply(500), reply(502, b"<html>"), reply()],
         latency=4,
@@ -543,7 +543,7 @@ def test_the_deadline_names_the_last_failure_as_its_cause():
 
 
 def test_the_deadline_cuts_the_wait_for_a_token():
-    """A call whose turn does not come in time fails at its deadline, unsent."""
+    """A queued call fails at its deadline without being sent."""
     pipeline, transport = make_pipeline(
         [reply()] * 9, limiter=Limiter(RateLimit(1)), timeout=Timeout(deadline=20)
     )
@@ -560,7 +560,7 @@ def test_the_deadline_cuts_the_wait_for_a_token():
 
 
 def test_the_deadline_cuts_the_wait_for_a_slot():
-    """A call that finds all slots taken fails at its deadline, and takes none with it."""
+    """A call that waits for a slot fails at its deadline and loses no slot."""
     pipeline, transport = make_pipeline(
         [reply()] * 9, latency=50, concurrency=1, timeout=Timeout(deadline=60)
     )
@@ -584,7 +584,7 @@ def test_the_deadline_cuts_the_wait_for_a_slot():
 
 
 def test_a_timeout_that_is_not_ours_is_not_taken_for_the_deadline():
-    """A TimeoutError that comes from elsewhere passes as it is."""
+    """A TimeoutError from elsewhere is raised unchanged."""
     mine = TimeoutError("mine")
     pipeline, _ = make_pipeline([mine])
 
@@ -597,7 +597,7 @@ def test_a_timeout_that_is_not_ours_is_not_taken_for_the_deadline():
 
 
 def test_the_callers_own_timeout_wins():
-    """``asyncio.timeout`` around a call raises its own TimeoutError, not ours."""
+    """``asyncio.timeout`` around a call raises its own TimeoutError."""
     pipeline, _ = make_pipeline([reply()], latency=100)
 
     async def main() -> None:
@@ -612,7 +612,7 @@ def test_the_callers_own_timeout_wins():
 
 @pytest.mark.parametrize("steps", range(40))
 def test_cancelled_at_any_step_nothing_is_left_behind(steps):
-    """Cancelled after any number of steps of the loop, a call gives back slot and token."""
+    """A call that is cancelled at any step releases slot and token."""
     script = [reply(503), reply(body=b"cut"), NotSentError(), reply(body=b"yes")]
     limiter = Limiter(RateLimit(600))
     pipeline, transport = make_pipeline(
@@ -624,7 +624,7 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
         for _ in range(steps):
             await asyncio.sleep(0)
             if not any(handle for handle in asyncio.get_running_loop()._ready):
-                # Nothing is ready: let the clock jump to the next timer.
+                # No callback is ready, so let the clock jump to the next timer.
                 await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.wait([task])
@@ -638,7 +638,7 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
 
 
 def test_a_closed_client_fails_without_queueing():
-    """A call on a closed client fails before any wait, and counts as no request."""
+    """A call on a closed client fails without a wait and is not counted as a request."""
 
     class Closed(ScriptedTransport):
         def require_usable(self) -> None:
@@ -659,8 +659,8 @@ def test_a_closed_client_fails_without_queueing():
 
 
 @pytest.mark.parametrize("status", [200, 400, 503])
-def test_an_echo_of_the_key_is_struck_out(status, caplog):
-    """Where a server echoes the key, an error says ``***`` in its place, and so does the log."""
+def test_an_echo_of_the_key_is_redacted(status, caplog):
+    """If a server echoes the key, errors and log lines have ``***`` instead."""
     echo = f'{{"success": false, "error": {{"message": "{KEY}", "code": "{KEY}"}}}}'.encode()
     pipeline, _ = make_pipeline([reply(status, echo)] * 2, retry=RetryPolicy(attempts=2))
 
@@ -682,7 +682,7 @@ def test_an_echo_of_the_key_is_struck_out(status, caplog):
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("cut_at", [2_000, 64 * 1024])
 def test_a_long_body_shows_no_part_of_the_key(status, cut_at):
-    """An error made of a long body has no part of an echoed key, also where the body is cut."""
+    """An error with a long body has no part of an echoed key, even where the body is cut."""
     for before in (cut_at - len(KEY), cut_at - len(KEY) // 2, cut_at - 1):
         body = b"[" + b"x" * (before - 1) + KEY.encode() + b"y" * 100_000
         pipeline, _ = make_pipeline([reply(status, body)], retry=RetryPolicy(attempts=1))
@@ -695,8 +695,8 @@ def test_a_long_body_shows_no_part_of_the_key(status, cut_at):
         assert len(shown) < 200_000
 
 
-def test_a_large_reply_is_decoded_in_turns():
-    """While a large page is decoded, other tasks of the event loop have turns, and can cancel."""
+def test_a_large_reply_is_decoded_in_steps():
+    """While a large page is decoded, other tasks run and can cancel it."""
     body = b'{"data":[{"id":"x","a":[' + b"[[]]," * 300_000 + b"[]]}]}"
     pipeline, _ = make_pipeline([reply(body=body)] * 2)
 
@@ -722,7 +722,7 @@ def test_a_large_reply_is_decoded_in_turns():
 
 @pytest.mark.parametrize("status", [201, 204, 206, 304, 400, 404, 599])
 def test_only_a_200_is_decoded(status):
-    """Any status but 200 is an error, even with the body of a good page."""
+    """Any other status is an error, even with the body of a valid page."""
     pipeline, _ = make_pipeline([reply(status, page_body(["a"]))], retry=RetryPolicy(attempts=1))
 
     with pytest.raises(APIStatusError) as caught:
@@ -730,16 +730,16 @@ def test_only_a_200_is_decoded(status):
     assert caught.value.status == status
 
 
-def test_an_answer_with_the_key_in_it_is_left_as_it_came():
-    """What a 200 carries is the customer's data: it is handed out byte for byte."""
+def test_a_200_with_the_key_in_it_is_unchanged():
+    """The body of a 200 is the customer's data and is returned byte for byte."""
     body = page_body([KEY])
     pipeline, _ = make_pipeline([reply(body=body)])
 
     assert run_virtual(pipeline.fetch(REQUEST, make_body)) == body
 
 
-def test_the_details_of_a_refusal_come_through():
-    """What a 400 says of its fields is on the error."""
+def test_the_error_has_the_details_of_a_refusal():
+    """The error of a 400 has the server's statements about its fields."""
     body = b"""{"success": false, "error": {"code": "VALIDATION_ERROR", "message": "Wrong",
         "details": [{"field": "limit", "message": "too large"}]}}"""
     pipeline, _ = make_pipeline([reply(400, body)])
@@ -754,7 +754,7 @@ def test_the_details_of_a_refusal_come_through():
 
 
 def test_the_traffic_can_be_read():
-    """The count of requests and retries shows itself in words."""
+    """The repr of the traffic has the numbers of requests and retries."""
     pipeline, _ = make_pipeline([reply(500), reply()])
 
     run_virtual(pipeline.fetch(REQUEST, make_body))
@@ -762,8 +762,8 @@ def test_the_traffic_can_be_read():
     assert repr(pipeline.traffic) == "<Traffic: 2 requests, 1 of them retries>"
 
 
-def test_a_200_that_means_429_holds_everyone():
-    """A refusal in the body of a 200 is a refusal: all requests wait as long as it says."""
+def test_a_429_in_the_body_of_a_200_pauses_all():
+    """All requests wait as long as the refusal in the body says."""
     refused = b'{"success": false, "status_code": 429}'
     pipeline, transport = make_pipeline([reply(200, refused, Retry_After="20"), reply(), reply()])
 
@@ -788,7 +788,7 @@ def test_a_200_that_means_429_holds_everyone():
     ids=["a hold", "a backoff", "a token and a slot", "a reply and a slot"],
 )
 def test_closing_ends_every_wait(steps, options):
-    """Who waits when the client is closed hears of it at once, whatever the wait was for."""
+    """Calls that wait when the client is closed fail immediately, whatever they wait for."""
     pipeline, _ = make_pipeline(steps, **options)
 
     async def main() -> None:
@@ -804,7 +804,7 @@ def test_closing_ends_every_wait(steps, options):
 
 
 def test_closing_twice_is_fine():
-    """A call that is being ended already is left to its end."""
+    """A call that is already being ended is not disturbed."""
     pipeline, _ = make_pipeline([reply()], latency=60.0)
 
     async def main() -> None:
@@ -820,7 +820,7 @@ def test_closing_twice_is_fine():
 
 
 def test_a_deadline_in_the_queue_says_so():
-    """A call that was cut off before it was sent is told from one that was."""
+    """The error shows whether the call was cut off before or after it was sent."""
     pipeline, _ = make_pipeline(
         [reply()] * 2, latency=5.0, concurrency=1, timeout=Timeout(deadline=6.0)
     )
@@ -830,9 +830,9 @@ def test_a_deadline_in_the_queue_says_so():
             *(pipeline.fetch(REQUEST, make_body) for _ in range(3)), return_exceptions=True
         )
         assert [str(result) for result in results[1:]] == [
-            "no answer within the 6 s of Timeout.deadline (/api/things)",
+            "no reply within the 6 s of Timeout.deadline (/api/things)",
             (
-                "no answer within the 6 s of Timeout.deadline: the request was still queued "
+                "no reply within the 6 s of Timeout.deadline: the request was still queued "
                 "(/api/things)"
             ),
         ]

@@ -1,4 +1,4 @@
-"""Positions: opaque, small, and read by every later version."""
+"""Positions: opaque, small, and readable by every later version."""
 
 import pickle
 from datetime import timedelta
@@ -25,7 +25,7 @@ STATE = WalkState(
 
 
 def test_a_position_survives_as_bytes():
-    """All that it holds comes back, also by pickle; equal ones have one hash."""
+    """A position is equal after a round trip as bytes or by pickle, with an equal hash."""
     position = Position.from_state(STATE)
 
     for copy in (
@@ -45,20 +45,20 @@ def test_a_position_survives_as_bytes():
     "data", [b"", b"7", b'{"stage":"nowhere"}', b'{"parts":7}', b"\xff", "\ud800"]
 )
 def test_other_bytes_are_refused(data):
-    """They are not taken for the start of the listing."""
+    """They are not read as the start of the listing."""
     with pytest.raises(DecodeError, match="not a position"):
         Position.from_bytes(data)
 
 
 @pytest.mark.parametrize("overlap", [-1, inf, nan, timedelta(1), "900"])
 def test_an_overlap_is_a_number_of_seconds(overlap):
-    """One that is not would lose changes, or make a position that cannot be read back."""
+    """Another overlap would lose changes, or make an unreadable position."""
     with pytest.raises(ConfigurationError, match="overlap must be a finite number of seconds"):
         Position.from_state(STATE).since(overlap)
 
 
 def test_again_and_since_of_a_walk_that_has_not_begun():
-    """Nothing is known: both are the start."""
+    """Both are the start, because nothing is known."""
     assert Position().again() == Position().since() == Position()
 
 
@@ -73,13 +73,13 @@ def test_again_and_since_of_a_walk_that_has_not_begun():
         {"by_activity": 1, "watermark": Cursor("a", "b")},
     ],
 )
-def test_since_is_everything_where_changes_cannot_be_told_apart(state):
-    """In no order, sorted by creation, or without a place to read down to."""
+def test_since_is_everything_if_changes_cannot_be_recognized(state):
+    """That is without an order, sorted by creation, or without a watermark."""
     assert Position.from_state(WalkState(**state)).since() == Position()
 
 
 def test_since_reads_down_to_the_watermark():
-    """With an overlap in microseconds; in an ascending listing from the last page on."""
+    """The overlap is in microseconds. An ascending listing is read from its last page on."""
     cursor = Cursor("a", "b")
     walked = {"by_activity": 9, "watermark": cursor, "tail": Cursor("c", "d"), "passes": 2}
 
@@ -172,7 +172,7 @@ MANIFEST = (
 
 
 def make_listing(*, rising: bool) -> ModelListing:
-    """Return the listing that those positions are of: a record each hour, and 17 minutes."""
+    """Return the listing of those positions: a record each hour, and 17 minutes."""
     return ModelListing([n * 3_600_000 + 1_020_000 for n in range(60)], limit=5, rising=rising)
 
 
@@ -184,7 +184,7 @@ def read(listing, position) -> tuple[set[str], int]:
 
 @pytest.mark.parametrize("rising", [False, True])
 def test_an_export_of_0_1_is_resumed(rising):
-    """Killed in the middle, with three segments: what it has not read is read, and no more."""
+    """An export killed in the middle with three segments reads exactly what is missing."""
     listing = make_listing(rising=rising)
     position = Position.from_bytes(MIDWAY[rising])
 
@@ -200,7 +200,7 @@ def test_an_export_of_0_1_is_resumed(rising):
 
 @pytest.mark.parametrize("rising", [False, True])
 def test_an_incremental_export_continues_from_one_of_0_1(rising):
-    """It reads what has moved since that began, with three requests at most, and not the rest."""
+    """It reads only the changes since that export began, with at most three requests."""
     listing = make_listing(rising=rising)
     moved = Random(1).sample(sorted(listing.times), 3)
     for id_ in moved:
@@ -218,7 +218,7 @@ def test_an_incremental_export_continues_from_one_of_0_1(rising):
 
 
 def test_a_manifest_of_0_1_has_positions():
-    """They are read as they are, and written in the same form."""
+    """Its positions are read, and are written again in the same form."""
     manifest = Manifest.from_json(MANIFEST)
 
     (partition,) = manifest.partitions

@@ -1,4 +1,4 @@
-"""Prefetch: in order, bounded, and no task is left behind, however the caller leaves."""
+"""Prefetch: in order, bounded, and without a leaked task, however the caller leaves."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ from cekat_async.resources.conversations import Conversations
 
 
 def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):
-    """Make work that puts the numbers below ``count`` into a line, and then fails."""
+    """Return work that puts the numbers below ``count`` into a queue, and then fails."""
     log: list[int] = []
 
     async def work(line: BoundedQueue[int]) -> None:
@@ -45,7 +45,7 @@ def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):
 )
 @settings(max_examples=40 * EFFORT)
 def test_all_in_order_and_bounded(count, ahead, pause, work, fails):
-    """Every item comes once, in order, then the error; never are more ahead than allowed."""
+    """Every item arrives once, in order, then the error, and the number ahead is limited."""
     produce, begun = counting(count, pause, LookupError() if fails else None)
     found: list[int] = []
 
@@ -62,7 +62,7 @@ def test_all_in_order_and_bounded(count, ahead, pause, work, fails):
 
 @pytest.mark.parametrize("steps", range(40))
 def test_cancelled_at_any_step(steps):
-    """Cancelled after any number of turns of the loop, a stream leaves no task."""
+    """A stream that is cancelled at any step of the loop leaves no task."""
     produce, _ = counting(5)
 
     async def main() -> None:
@@ -72,14 +72,14 @@ def test_cancelled_at_any_step(steps):
                     await asyncio.sleep(0)
 
         await cancelled_after(steps, consume())
-        # It ends inside of the stream, and not some turns after it.
+        # It ends inside the stream, not some iterations later.
         await let_tasks_end(1)
 
     run_virtual(main())
 
 
 def test_cancelled_while_it_ends():
-    """A cancellation that comes while the work is being ended waits for it, and is not lost."""
+    """A cancellation during the end of the work waits for that end, and is raised."""
     ended = []
 
     async def work(line: BoundedQueue[int]) -> None:
@@ -109,7 +109,7 @@ def test_cancelled_while_it_ends():
 
 
 async def test_dropped_without_being_closed():
-    """A stream that is left by a break and forgotten ends its work as soon as it is collected."""
+    """A stream that is left by a break ends its work when it is garbage-collected."""
     produce, _ = counting(5, 1000.0)
     quick, _ = counting(5)
     for work in (produce, quick):
@@ -125,7 +125,7 @@ async def test_dropped_without_being_closed():
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 async def test_work_that_is_cancelled_by_others_is_no_end(turns):
-    """When somebody cancels the work itself, the caller does not take that for the end."""
+    """If something else cancels the work, the caller gets an error and not an end."""
     produce, _ = counting(3, 1000.0)
     stream = prefetched(produce, 1)
     waiting = asyncio.ensure_future(anext(stream))
@@ -139,8 +139,8 @@ async def test_work_that_is_cancelled_by_others_is_no_end(turns):
         await waiting
 
 
-async def test_an_error_that_nobody_comes_for_is_not_logged(caplog):
-    """An error of work that the caller never asks for again is no complaint of the loop."""
+async def test_an_error_that_nobody_retrieves_is_not_logged(caplog):
+    """If the caller leaves, an error of the work is not reported by the loop."""
     produce, _ = counting(1, 0.0, LookupError())
     stream = prefetched(produce, 2)
     await anext(stream)
@@ -192,7 +192,7 @@ for walk in (
     ],
 )
 def test_a_program_that_stops_in_the_middle_says_nothing(strike, said):
-    """A break, a return, Ctrl-C and a KeyboardInterrupt in a loop leave no warning behind."""
+    """A break, a return, Ctrl-C or a KeyboardInterrupt in a loop causes no warning."""
     source = PROGRAM.format(strike=strike)
 
     done = subprocess.run(  # noqa: S603 - our own program
@@ -211,8 +211,8 @@ def get_body(number: int, pages: int) -> bytes:
     return page_body([f"{number}a", f"{number}b"], str(number + 1) if number + 1 < pages else None)
 
 
-def test_the_limiter_hears_of_a_reply_before_the_next_request():
-    """What a reply says about the quota holds for the prefetched request."""
+def test_the_limiter_gets_a_reply_before_the_next_request():
+    """The quota in a reply applies to the prefetched request."""
     headers = {"X_RateLimit_Limit": "300", "X_RateLimit_Reset": "30"}
     replies = [
         reply(body=get_body(0, 2), X_RateLimit_Remaining="0", **headers),
@@ -220,7 +220,7 @@ def test_the_limiter_hears_of_a_reply_before_the_next_request():
     ]
     pipeline, transport = make_pipeline(replies, limiter=Limiter(RateLimit(300)))
 
-    # It might be a lie, and is put to the test after a second; but not at once.
+    # The report might be wrong, and is tested after a second, but not immediately.
     run_virtual(collect(Conversations(pipeline, None).list()))
 
     first, second = transport.times
@@ -236,7 +236,7 @@ def test_the_limiter_hears_of_a_reply_before_the_next_request():
 )
 @settings(max_examples=40 * EFFORT)
 def test_nothing_is_lost_or_doubled(pages, broken, refused, prefetch, latency):
-    """Whichever pages are broken or refused the first time, all arrive, once, in order."""
+    """If any pages are broken or refused the first time, all arrive once, in order."""
     asked: list[int] = []
 
     def answer(request: Request) -> Reply:

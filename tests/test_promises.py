@@ -1,7 +1,7 @@
-"""What the package promises to everyone and to the app developer, one test for each promise.
+"""The package's promises to everyone and to the app developer, one test for each.
 
-Most promises have tests of their own, where the part that keeps them is tested; here are those
-that several parts keep together.
+Most promises are tested with the component that keeps them. Here are those that several components
+keep together.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ STATUSES = {
 
 
 async def test_one_import_one_async_with_typed_results(monkeypatch):
-    """The example of the package's first page works as it stands."""
+    """The example of the package's docstring runs unchanged."""
     async with Sandbox(conversations=120) as sandbox:
         monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
         monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
@@ -74,7 +74,7 @@ async def test_one_import_one_async_with_typed_results(monkeypatch):
 
 
 async def test_unknown_values_and_fields_never_raise(client, sandbox):
-    """An unknown status, platform or field is no error, and is kept as it came."""
+    """An unknown status, platform or field is no error and is kept."""
     record = {
         "id": "1",
         "stage_status": "snoozed",
@@ -96,8 +96,8 @@ async def test_unknown_values_and_fields_never_raise(client, sandbox):
     assert json.loads(bytes(page.raw[0])) == record
 
 
-async def test_what_the_api_sent_stays_reachable():
-    """Every record can be had as the very bytes that came, and read back from them."""
+async def test_the_bytes_of_the_api_are_available():
+    """Every record has its received bytes, and can be read back from them."""
     dialect = Dialect(timestamps="naive", collections_null=0.5)
     async with (
         Sandbox(conversations=60, quota=None, dialect=dialect) as sandbox,
@@ -112,7 +112,7 @@ async def test_what_the_api_sent_stays_reachable():
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("body", ["json", "html", "empty"])
 async def test_errors_are_one_tree(status, body):
-    """Every refusal has its class under CekatError, and what a person needs on it; it pickles."""
+    """Every refusal has its class under CekatError with its details, and can be pickled."""
     async with (
         Sandbox(conversations=100, quota=None) as sandbox,
         CekatClient(
@@ -152,8 +152,8 @@ async def test_errors_are_one_tree(status, body):
     ],
     ids=lambda part: getattr(part, "kind", None),
 )
-async def test_every_failure_carries_where_to_resume(sandbox, fault, kind):
-    """Whatever ends a walk, its error carries the cursor of the page, and pickles with it."""
+async def test_every_failure_has_a_resume_position(sandbox, fault, kind):
+    """The error that ends a walk has the cursor of the page, also after pickling."""
     async with CekatClient(
         sandbox.api_key,
         base_url=sandbox.base_url,
@@ -175,7 +175,7 @@ async def test_every_failure_carries_where_to_resume(sandbox, fault, kind):
 
 @pytest.mark.parametrize("deadline", [0.1, 1.0, 7.0, 33.3, 300.0])
 def test_one_deadline_for_attempts_and_waits(deadline):
-    """However attempts, queues, pauses and backoff share it, a call ends by its deadline."""
+    """A call ends by its deadline, however attempts, queues, pauses and backoff share the time."""
     script = [
         errors.NotSentError(),
         reply(500),
@@ -204,8 +204,8 @@ def test_one_deadline_for_attempts_and_waits(deadline):
 
 
 @pytest.mark.parametrize("headers", ["x-ratelimit", None])
-async def test_a_spent_day_is_told_with_its_end(headers):
-    """When the day's quota is spent, a call fails at once and says when to come back."""
+async def test_a_used_up_day_is_reported_with_its_end(headers):
+    """If the daily quota is used up, a call fails at once and says when it resets."""
     quota = Quota(per_day=2, requests=100, headers=headers)
     async with (
         Sandbox(conversations=500, quota=quota) as sandbox,
@@ -224,12 +224,12 @@ async def test_a_spent_day_is_told_with_its_end(headers):
     assert caught.value.resumes_at is not None
     assert caught.value.cursor is not None
     assert again.value.attempts == 0
-    # Who says that nothing is left need not be asked once more.
+    # A server that reports 0 remaining need not be asked again.
     assert sandbox.log.refused == (headers is None)
 
 
 class CountingServer(ScriptedTransport):
-    """Counts requests as a sandbox does, behind a network that jitters."""
+    """Counts requests as a sandbox does, with network jitter."""
 
     def __init__(self, quota: Quota) -> None:
         super().__init__([])
@@ -249,8 +249,8 @@ class CountingServer(ScriptedTransport):
 @pytest.mark.parametrize("window", ["fixed", "first_hit", "sliding", "bucket"])
 @pytest.mark.parametrize("phase", [0.0, 31.0])
 @pytest.mark.parametrize("requests", [60, 300])
-def test_no_request_is_refused_for_our_own_doing(window, phase, requests):
-    """Whichever kind of window the server counts in, its quota is used, and none is refused."""
+def test_no_request_is_refused_because_of_our_pacing(window, phase, requests):
+    """For each kind of window the quota is used, and no request is refused."""
     quota = Quota(requests=requests, window=window, phase=phase)
     server = CountingServer(quota)
     limiter = Limiter(RateLimit(requests))
@@ -270,7 +270,7 @@ def test_no_request_is_refused_for_our_own_doing(window, phase, requests):
 
 
 async def test_a_callers_session_brings_its_own_connector(sandbox):
-    """A caller's session is used with its connector, whatever the client's concurrency."""
+    """A caller's session keeps its connector, whatever the client's concurrency."""
     connector = aiohttp.TCPConnector(limit=2)
     async with aiohttp.ClientSession(connector=connector) as session:
         client = CekatClient(
@@ -287,7 +287,7 @@ async def test_a_callers_session_brings_its_own_connector(sandbox):
 
 
 async def test_a_response_cannot_fill_the_memory():
-    """An answer that announces more than any page could hold is refused before it is read."""
+    """A reply that announces more bytes than any page is refused before it is read."""
     head = http(b"", Content_Length=str(10**12))
     async with (
         RawServer(lambda _: head) as server,
@@ -300,7 +300,7 @@ async def test_a_response_cannot_fill_the_memory():
 
 
 async def test_a_cursor_that_repeats_is_no_endless_loop():
-    """A server that leads in a circle of a thousand pages is found out after one round."""
+    """A server with a cycle of a thousand pages is found out after one round."""
     circle = itertools.cycle([reply(body=page_body([f"{n}"], f"c{n}")) for n in range(1000)])
     pipeline, transport = make_pipeline(circle)
 

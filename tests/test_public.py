@@ -1,4 +1,4 @@
-"""The public names: all there, all documented, and nothing else."""
+"""The public names: complete, documented, and nothing else."""
 
 import importlib
 import subprocess
@@ -60,14 +60,14 @@ def find_members(kind: type) -> dict[str, object]:
 
 
 def test_all_names_what_is_public() -> None:
-    """What can be imported from the package without an underscore is what `__all__` names."""
+    """`__all__` has exactly the names without an underscore that the package provides."""
     public = {
         name
         for name, value in vars(cekat_async).items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
 
-    # Imported on first use.
+    # imported on first use
     late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing", "WindowSnapshot"}
     late |= {"BudgetAnswer", "LearnedRate", "SharedBudget"}
     late |= {"Hook", "HookEvent", "Hooks", "WalkBegun", "WalkEnded", "CallBegun", "CallFailed"}
@@ -77,13 +77,13 @@ def test_all_names_what_is_public() -> None:
 
 
 def test_values_and_errors_are_all_there() -> None:
-    """Everything that the API speaks and every error is a public name of the package."""
+    """Every record type and every error is a public name of the package."""
     assert set(models.__all__) | set(errors.__all__) < set(cekat_async.__all__)
 
 
 @each_module
 def test_all_is_sound(module: ModuleType) -> None:
-    """Every name in an `__all__` exists, stands there once, and is not private."""
+    """Every name in an `__all__` exists, occurs once, and is not private."""
     names = module.__all__
 
     assert [name for name in names if not hasattr(module, name)] == []
@@ -93,7 +93,7 @@ def test_all_is_sound(module: ModuleType) -> None:
 
 @each_module
 def test_all_is_sorted(module: ModuleType) -> None:
-    """An `__all__` is sorted; that of the package lists the errors behind the rest."""
+    """An `__all__` is sorted. That of the package has the errors after the other names."""
     names = [*module.__all__]
     if module is cekat_async:
         own = names[: -len(errors.__all__)]
@@ -114,7 +114,7 @@ def test_star_import() -> None:
 
 @each_module
 def test_modules_are_documented(module: ModuleType) -> None:
-    """Every public module says in one line what it holds."""
+    """Every public module has a docstring that begins with a sentence."""
     first, *_ = module.__doc__.splitlines()
 
     assert first.endswith(".")
@@ -122,8 +122,8 @@ def test_modules_are_documented(module: ModuleType) -> None:
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_objects_are_documented(name: str) -> None:
-    """Every public class and function has a docstring of its own, that begins with a sentence."""
-    # Not what inspect.getdoc finds: it takes that of a base class, too.
+    """Every public class and function has its own docstring that begins with a sentence."""
+    # Not inspect.getdoc, which also returns that of a base class.
     first, *_ = (OBJECTS[name].__doc__ or "-").splitlines()
 
     assert first.endswith((".", "``", ":")), f"{name} says {first!r}"
@@ -138,24 +138,24 @@ def test_methods_are_documented(name: str) -> None:
 
 
 def test_version() -> None:
-    """The package's version is that of its installed distribution."""
+    """The package's version equals that of its installed distribution."""
     assert version("cekat-async") == cekat_async.__version__
 
 
 def test_types_are_shipped() -> None:
-    """The marker that makes type checkers look at the package's types is part of it."""
+    """The package has the marker for type checkers."""
     assert (Path(cekat_async.__file__).parent / "py.typed").read_bytes() == b""
 
 
 def run(code: str) -> str:
-    """Run some code in a Python of its own and return what it prints."""
+    """Run some code in a child process and return its output."""
     return subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
 
 
 def test_importing_costs_little() -> None:
-    """Importing the package imports nothing that is not wanted yet; aiohttp waits for a client."""
+    """Importing the package imports only what is needed, and aiohttp only with a client."""
     heavy = {"aiohttp", "asyncio", "tenacity", "aiolimiter", "uvloop"}
     loaded = "import sys; print(*sys.modules)"
 
@@ -177,7 +177,7 @@ each_lazy_package = pytest.mark.parametrize(
 
 @each_lazy_package
 def test_dir_shows_all_public_names(package: ModuleType) -> None:
-    """`dir()` shows every public name, before any of them has been used."""
+    """`dir()` has every public name before any of them was used."""
     name = package.__name__
     shown = run(f"import {name}; print(*dir({name}))").split()
 
@@ -187,13 +187,13 @@ def test_dir_shows_all_public_names(package: ModuleType) -> None:
 
 @pytest.mark.parametrize("name", ["config", "errors", "models", "pages"])
 def test_public_modules_need_no_import_of_their_own(name: str) -> None:
-    """After `import cekat_async`, its public modules are there."""
+    """After `import cekat_async` its public modules are available."""
     assert run(f"import cekat_async; print(cekat_async.{name}.__name__)") == f"cekat_async.{name}\n"
 
 
 @each_lazy_package
 def test_an_unknown_name_is_an_attribute_error(package: ModuleType) -> None:
-    """A name that a package does not have is refused as that of any module is."""
+    """An unknown name raises AttributeError as in any module."""
     name = package.__name__
     with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'Client'"):
         _ = package.Client

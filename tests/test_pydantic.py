@@ -27,7 +27,7 @@ from cekat_async import (
 
 
 class Ticket(BaseModel):
-    """A model of a user's own."""
+    """A user's own model."""
 
     conversation: Conversation
     inbox: Inbox | None = None
@@ -70,7 +70,7 @@ TYPES = [
 
 
 def test_an_instance_is_valid_as_it_is() -> None:
-    """A record or a page of the package is kept, and not copied."""
+    """A record or a page of the package is accepted without a copy."""
     ticket = Ticket(conversation=RECORD, page=PAGE)
 
     assert ticket.conversation is RECORD
@@ -90,7 +90,7 @@ def test_a_dict_is_read_as_from_a_page() -> None:
 @given(fields=st.dictionaries(st.sampled_from(KNOWN) | TEXTS, JSON, max_size=4))
 @settings(max_examples=50 * EFFORT)
 def test_any_record_round_trips(fields: dict) -> None:
-    """Whatever fields a record has, a model with it is the same after JSON, and after a dict."""
+    """A model with any record is equal after a round trip as JSON or as a dict."""
     ticket = Ticket(conversation=Conversation.from_dict(fields | {"id": "x"}))
 
     assert Ticket.model_validate(ticket.model_dump()) == ticket
@@ -109,7 +109,7 @@ def test_any_record_round_trips(fields: dict) -> None:
     ],
 )
 def test_other_values_are_invalid(value: object, reason: str | None) -> None:
-    """A value that is no record is a validation error of pydantic's own, in a union too."""
+    """Another value is a validation error of pydantic, also in a union."""
     if reason is None:
         assert TypeAdapter(Label | Inbox).validate_python(value) is value
         return
@@ -122,7 +122,7 @@ def test_other_values_are_invalid(value: object, reason: str | None) -> None:
 
 
 def test_statuses_are_open() -> None:
-    """Any text is a status; a number and an empty text are not. A known one is the member."""
+    """Any text is a status, a number or an empty text is not, and a known one is the member."""
     adapter = TypeAdapter(StageStatus)
 
     assert adapter.validate_python("open") is StageStatus.OPEN
@@ -142,7 +142,7 @@ def test_half_a_cursor_is_invalid(cursor: dict) -> None:
 
 
 def test_a_record_is_valid_for_a_model_of_its_fields() -> None:
-    """A model with some of a record's fields can be made of a record, because it is a mapping."""
+    """A record is a mapping, so a model with some of its fields can be built from it."""
 
     class Mine(BaseModel):
         id: str
@@ -177,7 +177,7 @@ def test_the_serialised_form_is_that_of_the_api() -> None:
 
 
 def test_fields_can_be_left_out() -> None:
-    """What a model excludes is in no output, also of records in fields of any type."""
+    """An excluded field is in no output, even of records in fields of any type."""
     ticket = Ticket(conversation=RECORD, page=PAGE, anything=RECORD)
     phone = {"contact_phone"}
     left_out = {"conversation": phone, "page": {"data": {"__all__": phone}}, "anything": phone}
@@ -194,7 +194,7 @@ def test_fields_can_be_left_out() -> None:
 
 
 def test_records_in_a_field_of_any_type_are_serialised() -> None:
-    """Where a model does not say what a field is, a record is serialised all the same."""
+    """A record is also serialised in a field without a declared type."""
     anything = {"record": RECORD, "pages": [PAGE], "cursor": PAGE.next_cursor}
     ticket = Ticket(conversation=RECORD, anything=anything)
 
@@ -217,7 +217,7 @@ def test_unions_are_serialised(value: object) -> None:
 
 
 def test_a_value_that_was_never_validated_is_a_warning_of_pydantic() -> None:
-    """pydantic warns of a value of another type, as it does for its own types, and writes it."""
+    """pydantic warns about a value of another type, as for its own types, and writes it."""
     unchecked = Ticket.model_construct(conversation={"id": "x"})
 
     with pytest.warns(UserWarning, match="expected a Conversation"):
@@ -229,7 +229,7 @@ def test_a_value_that_was_never_validated_is_a_warning_of_pydantic() -> None:
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
 def test_schemas_are_the_same_in_both_directions(kind: type) -> None:
-    """A client sends and receives the same type."""
+    """Input and output have the same schema."""
     adapter = TypeAdapter(kind)
 
     received = adapter.json_schema(mode="serialization")
@@ -242,7 +242,7 @@ def test_schemas_are_the_same_in_both_directions(kind: type) -> None:
 
 
 def test_the_schema_describes_the_fields() -> None:
-    """Only the id is required, a field may be null or unknown, and enums have known examples."""
+    """Only the id is required, fields may be null or unknown, and enums have known examples."""
     schema = TypeAdapter(Conversation).json_schema()
     fields, parts = schema["properties"], schema["$defs"]
 
@@ -259,13 +259,13 @@ def test_the_schema_describes_the_fields() -> None:
     assert parts["StageStatus"] == {
         "title": "StageStatus",
         "type": "string",
-        "description": 'The stage of a conversation. ``StageStatus.ASSIGNED == "assigned"``.',
+        "description": "The status of a conversation. Each member equals its text.",
         "examples": ["assigned", "resolved", "pending", "open"],
     }
 
 
 def test_the_schema_of_a_page_is_the_envelope() -> None:
-    """A page's schema says where its records and its cursor are."""
+    """A page's schema describes its records and its cursor."""
     schema = TypeAdapter(ConversationPage).json_schema()
     pagination = TypeAdapter(InboxPage).json_schema()["properties"]["metadata"]["properties"]
 
@@ -304,7 +304,7 @@ def test_the_package_does_not_import_pydantic() -> None:
 
 
 def test_without_pydantic_records_are_no_serialisable_of_its(monkeypatch) -> None:
-    """Without pydantic, a record has no serialiser of pydantic's."""
+    """Without pydantic a record has no serialiser of pydantic."""
     from cekat_async.models.forms import pydantic_schema  # noqa: PLC0415 - a private part
 
     pydantic_schema._build_serializer.cache_clear()

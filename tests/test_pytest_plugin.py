@@ -1,4 +1,4 @@
-"""The fixtures in projects of others: each test writes such a project, and runs its tests."""
+"""The fixtures in users' projects: each test writes such a project and runs its tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cekat_async.sandbox import Sandbox
 
 pytest_plugins = ["pytester"]
 
-# Each file ends with a check of the clients that its tests used.
+# Each file ends with a check of the clients in its tests.
 BEGIN = """
 import asyncio
 import pytest
@@ -114,7 +114,7 @@ def run(pytester):
     ids=["strict", "session", "auto", "anyio"],
 )
 def test_asynchronous_tests_get_a_client_of_their_own_loop(run, mark, settings):
-    """In each mode it works, and is closed in its loop: no warning, whatever the test leaves."""
+    """In each mode the client works and is closed in its loop, without a warning."""
     backend = '@pytest.fixture\ndef anyio_backend():\n    return "asyncio"\n'
     source = BEGIN + (backend if "anyio" in mark else "") + ASYNC_TESTS.replace("MARK", mark) + END
 
@@ -122,20 +122,20 @@ def test_asynchronous_tests_get_a_client_of_their_own_loop(run, mark, settings):
 
 
 def test_synchronous_tests_get_a_client(run):
-    """It is closed with the loop that the test runs, or afterwards if that stays open."""
+    """The client is closed with the test's loop, or afterwards if that stays open."""
     run(BEGIN + SYNC_TESTS + END).assert_outcomes(passed=5)
 
 
 def test_no_other_plugin_is_needed(run):
-    """Without plugins for coroutines the fixtures serve synchronous tests."""
-    # The project's file has settings of those plugins.
+    """Without plugins for coroutines the fixtures work in synchronous tests."""
+    # The project's configuration has settings of those plugins.
     without = ("-p", "no:asyncio", "-p", "no:anyio", "-W", "ignore::pytest.PytestConfigWarning")
 
     run(BEGIN + SYNC_TESTS + END, *without).assert_outcomes(passed=5)
 
 
 def test_fixtures_of_tests_can_use_the_client(run):
-    """An asynchronous fixture that is built on the client can use it until its own end."""
+    """An asynchronous fixture on top of the client can use it until its own end."""
     source = """
 import pytest_asyncio
 
@@ -153,7 +153,7 @@ async def test_it(listing):
 
 
 def test_a_loop_in_another_thread_closes_its_client(run):
-    """If a loop still runs at the end of a test, the client is closed in it."""
+    """If a loop still runs at the end of a test, the client is closed in that loop."""
     source = """
 import threading, time
 LOOP = asyncio.new_event_loop()
@@ -179,7 +179,7 @@ def test_it_is_closed_soon():
 
 
 def test_a_loop_that_is_closed_by_hand_is_left_alone(run):
-    """A test that closes its loop without asyncio's own shutdown has to close the client itself."""
+    """A test that closes its loop without asyncio's shutdown must close the client itself."""
     source = """
 def test_it(cekat_client):
     loop = asyncio.new_event_loop()
@@ -191,7 +191,7 @@ def test_it(cekat_client):
 
 
 def test_another_backend_is_refused(run):
-    """A test that anyio runs on trio fails with the remedy."""
+    """A test that anyio runs on trio fails with advice."""
     source = """
 @pytest.fixture(params=["trio", ("trio", {})])
 def anyio_backend(request):
@@ -208,7 +208,7 @@ async def test_it(cekat_client):
 
 
 def test_markers_set_options(run):
-    """Options of a module, a class and a test are merged; the closest one overrides the others."""
+    """Options of a module, a class and a test are merged. The closest overrides the others."""
     source = """
 from cekat_async import AuthenticationError, RetryPolicy, ServerError
 EVENTS = []
@@ -257,11 +257,11 @@ def test_a_test_has_a_wrong_key(cekat_client):
     "name, fixture", [("cekat_sandbox", "cekat_sandbox"), ("cekat_client",) * 2]
 )
 def test_options_have_names(run, name, fixture):
-    """A marker with an option that has no name fails its test."""
+    """A marker with a positional option fails its test."""
     result = run(f"import pytest\n@pytest.mark.{name}(5)\ndef test_it({fixture}):\n    pass\n")
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(f"*the marker {name} takes options by name only*")
+    result.stdout.fnmatch_lines(f"*the marker {name} takes only keyword arguments*")
 
 
 SHARED = """
@@ -284,7 +284,7 @@ def test_faults_do_not_outlive_their_test(cekat_sandbox, cekat_client):
 
 @pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
 def test_the_setting_shares_a_sandbox(run, scope):
-    """Tests of the same scope use one sandbox; a fixture of that scope sets its options."""
+    """Tests of the same scope use one sandbox, whose options a fixture of that scope sets."""
     conftest = (
         "import pytest\n"
         f"@pytest.fixture(scope={scope!r})\n"
@@ -308,7 +308,7 @@ def test_the_setting_shares_a_sandbox(run, scope):
 
 
 def test_each_test_has_a_sandbox_of_its_own(run):
-    """Without the setting, a sandbox lives for one test."""
+    """Without the setting each test has its own sandbox."""
     source = SHARED.replace("SANDBOXES", "2").replace("COUNT", "250")
     source = source.replace("IDS.add(id(cekat_sandbox))", "IDS.add(cekat_sandbox.base_url)")
     source = source.replace("{id(cekat_sandbox)}", "{cekat_sandbox.base_url}")
@@ -318,7 +318,7 @@ def test_each_test_has_a_sandbox_of_its_own(run):
 
 @pytest.mark.parametrize("scope, refused", [("session", 2), ("module", 1), ("class", 1)])
 def test_a_marker_on_part_of_a_shared_sandbox_is_refused(run, scope, refused):
-    """A marker that could change only the first test's sandbox fails the test, and says so."""
+    """A marker that could only affect the first test's sandbox fails the test with a reason."""
     source = """
 import pytest
 pytestmark = pytest.mark.cekat_sandbox(conversations=4)
@@ -342,7 +342,7 @@ def test_without_a_sandbox():
 
 
 def test_the_setting_is_checked(run):
-    """A scope that pytest does not have is refused with those that it has."""
+    """An unknown scope is refused, and the error lists the valid ones."""
     result = run("def test_it(cekat_sandbox): pass", settings="cekat_sandbox_scope = test")
 
     assert result.ret != 0
@@ -351,7 +351,7 @@ def test_the_setting_is_checked(run):
 
 
 def run_python(code, *arguments, **environment):
-    """Run some code in a Python of its own and return what it prints."""
+    """Run some code in a child process and return its output."""
     ended = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
@@ -363,7 +363,7 @@ def run_python(code, *arguments, **environment):
 
 
 def test_pytest_finds_the_plugin():
-    """It is registered under the name of the package, by which it can be switched off."""
+    """It is registered under the package's name, by which it can be switched off."""
     (found,) = [
         point for point in entry_points(group="pytest11") if point.value.startswith("cekat_async")
     ]
@@ -372,7 +372,7 @@ def test_pytest_finds_the_plugin():
 
 
 def test_nothing_is_imported_before_a_fixture_is_used(tmp_path):
-    """A run of pytest that uses no fixture of ours imports no client, no sandbox and no asyncio."""
+    """A run of pytest without our fixtures imports no client, no sandbox and no asyncio."""
     (tmp_path / "test_it.py").write_text("def test_it(): pass")
     shows = "import pytest, sys; pytest.main(sys.argv[1:]); print('loaded:', *sys.modules)"
     arguments = ("-p", "cekat_async.pytest_plugin", "-p", "no:cacheprovider", str(tmp_path))
@@ -386,7 +386,7 @@ def test_nothing_is_imported_before_a_fixture_is_used(tmp_path):
 
 
 def test_the_plugin_can_be_switched_off(pytester):
-    """Then its fixtures do not exist, and other tests run as without it."""
+    """Its fixtures then do not exist, and other tests run as without it."""
     pytester.makepyfile("def test_it(): pass\ndef test_sandbox(cekat_sandbox): pass")
 
     without = ("-p", "no:cekat_async", "-p", "no:asyncio", "-p", "no:cacheprovider")
@@ -397,7 +397,7 @@ def test_the_plugin_can_be_switched_off(pytester):
 
 
 async def test_a_record_can_be_put_into_a_sandbox(client):
-    """A conversation that the client received is received again as it was."""
+    """A conversation that the client received is received again unchanged."""
     before = {one.id: one async for one in client.conversations.list()}
     async with Sandbox(conversations=0, quota=None) as other, make_client(other) as again:
         for conversation in before.values():

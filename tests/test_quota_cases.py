@@ -1,7 +1,7 @@
-"""The limiter against servers and machines that are not what it expects, on a virtual clock.
+"""The limiter with unexpected servers and machines, on a virtual clock.
 
-A few of the named cases of ``support/quota_catalogue.py``; with more effort, all of them. The
-figures are those of ``support/quota_targets.py``.
+These are some of the named cases of ``support/quota_catalogue.py``, and with more effort all of
+them. The figures are in ``support/quota_targets.py``.
 """
 
 import pytest
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.once
 
 
 def cases(family, *short):
-    """Parametrize a test with some cases of a family; with more effort, with all of it."""
+    """Parametrize a test with some cases of a family, or with all if there is more effort."""
     every = [name for name in CASES if name.startswith(f"{family}/")]
     return pytest.mark.parametrize("name", every if EFFORT > 1 else short)
 
 
 def run(name, periods):
-    """Run a case for some periods; with more effort, for as long as it says."""
+    """Run a case for some periods, or for its full length if there is more effort."""
     return run_case(name, periods=None if EFFORT > 1 else periods)
 
 
@@ -37,7 +37,7 @@ def run(name, periods):
     "alone/bucket/none/60/8",
 )
 def test_alone(name):
-    """Alone on a key, 98 % of any quota is used (97 % of 60), no window is above it, no 429."""
+    """Alone on a key, 98 % of any quota is used (97 % of 60) within each window, without a 429."""
     assert find_misses(name, run(name, 4)) == []
 
 
@@ -48,7 +48,10 @@ def test_alone(name):
     "size/until next/1800 in 60 s",
 )
 def test_a_bucket_that_reports_its_size(name):
-    """From the second minute on 95 % of the refill is used; at most 8 429s, and all before that."""
+    """After the first minute 95 % of the refill is used.
+
+    The 429s, at most 8, are all before that.
+    """
     assert find_misses(name, run(name, 2)) == []
 
 
@@ -59,7 +62,11 @@ def test_a_bucket_that_reports_its_size(name):
     "two/sliding/bare/10 in 1 s",
 )
 def test_a_short_and_a_long_window(name):
-    """The long window is found, although only the short one is reported: 95 %, at most 8 429s."""
+    """The long window is found although only the short one is reported.
+
+    From the second minute on 95 % is used, with at most 8 429s before that. If the caller has
+    configured only the short window, it takes at most 16.
+    """
     assert find_misses(name, run(name, 10)) == []
 
 
@@ -70,7 +77,7 @@ def test_a_short_and_a_long_window(name):
     "unstated/60 in 5 s/sliding/epoch/60 in 5 s",
 )
 def test_a_window_whose_length_is_not_stated(name):
-    """The length is learned from the replies: 95 % from the second minute on, at most 8 429s."""
+    """The replies show the length: 95 % is used from the second minute on, with at most 8 429s."""
     assert find_misses(name, run_seeds(name, periods=3)) == []
 
 
@@ -82,7 +89,7 @@ def test_a_window_whose_length_is_not_stated(name):
     "overload/503/uncounted/epoch/60 in 5 s",
 )
 def test_refusals_without_a_quota(name):
-    """1 % of 429s that ask for an immediate retry cost no more than 4 % of the quota."""
+    """1 % of 429s that ask for an immediate retry cost at most 4 % of the quota."""
     assert find_misses(name, run(name, 5)) == []
 
 
@@ -93,7 +100,7 @@ def test_refusals_without_a_quota(name):
     "stall/15 in 60/sliding/epoch/300",
 )
 def test_a_blocked_event_loop(name):
-    """Capacity lost while the loop is blocked is made up: 97 %, and no window above the limit."""
+    """Capacity lost to a blocked loop is caught up: 97 %, and no window above the limit."""
     assert find_misses(name, run(name, 8)) == []
 
 
@@ -104,31 +111,31 @@ def test_a_blocked_event_loop(name):
     "stranger/fixed/share 0.5",
 )
 def test_a_stranger(name):
-    """A stranger is refused 8 % at most, with a share of one half 5 %; we once per period."""
+    """A stranger is refused at most 8 %, 5 % with a share of one half, and we once per period."""
     assert find_misses(name, run_seeds(name)) == []
 
 
 @cases("at once", "at once/epoch/8", "at once/none/32")
 def test_five_requests_at_once(name):
-    """Where only five requests at once are allowed, at most 5 % are refused after ten seconds."""
+    """If the server allows five concurrent requests, at most 5 % are refused after ten seconds."""
     assert find_misses(name, run(name, 4)) == []
 
 
 @cases("start", *(name for name in CASES if name.startswith("start/")))
 def test_the_start(name):
-    """A server much slower than documented refuses at most three requests in ten seconds."""
+    """A much slower server than documented refuses at most three requests in ten seconds."""
     assert find_misses(name, run(name, 4)) == []
 
 
 @cases("believed", "believed/phase/Retry-After", "believed/sliding/bare")
-def test_a_caller_who_believes_too_much(name):
-    """A quota of a fifth of the configured one is found with 8 429s, of which 2 are late."""
+def test_a_configured_limit_that_is_too_high(name):
+    """A fifth of the configured limit is found with at most 16 429s, 5 after ten seconds."""
     assert find_misses(name, run_case(name)) == []
 
 
 @cases("change", "change/limit/fixed", "change/headers too much/sliding")
-def test_what_changes_on_the_way(name):
-    """Changing limits, and headers that vanish, lie and return, cost at most 5 % and four 429s."""
+def test_changing_servers(name):
+    """Changing limits, and missing or wrong headers, cost at most 5 % and eight 429s."""
     assert find_misses(name, run_case(name)) == []
 
 
@@ -145,7 +152,7 @@ def test_what_changes_on_the_way(name):
 )
 @virtual
 async def test_a_model_server_grants_its_quota(window, most):
-    """A client that never stops gets all that the window allows in any minute, and no more."""
+    """A client that never stops gets exactly the quota in any minute."""
     server = ModelServer(ServerSpec(windows=(window,), way=(0.1, 0.1)), "seed")
     for _ in range(3000):
         await server.exchange(Request("/", ""))

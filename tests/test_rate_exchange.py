@@ -20,7 +20,7 @@ FORGOTTEN_AFTER = 20  # windows
 
 
 class Scheduler:
-    """Keeps to what it believes by itself, to what it has learned, or to what it adopts."""
+    """Has a rate of its own, one that it has learned, or one that it adopted."""
 
     def __init__(self, limit=60, per=PER, ceiling=math.inf):
         self._own = limit, per
@@ -61,7 +61,7 @@ class Scheduler:
 
 
 class Process:
-    """A scheduler, and its way to the store."""
+    """A scheduler and its connection to the store."""
 
     def __init__(self, budget, **belief):
         self.scheduler = Scheduler(**belief)
@@ -104,7 +104,7 @@ class Scripted:
 
 
 async def settle():
-    """Let tasks that were started have their turn, and what they wait for."""
+    """Let running tasks, and those that they wait for, continue."""
     await asyncio.sleep(1)
 
 
@@ -112,8 +112,8 @@ async def settle():
 
 
 @virtual
-async def test_what_one_learns_reaches_the_others():
-    """The others keep to a lower limit, a higher one, or another window after their next take."""
+async def test_a_learned_rate_reaches_the_others():
+    """After their next take the others keep to a lower limit, a higher one, or another window."""
     _, (one, two) = make_processes()
     for rate in ((40, PER), (500, PER), (10, 5.0)):
         one.scheduler.learn(*rate)
@@ -125,7 +125,7 @@ async def test_what_one_learns_reaches_the_others():
 
 @virtual
 async def test_a_newcomer_undoes_nothing():
-    """A process that has only its default adopts what others have learned, and tells nothing."""
+    """A process with only its default adopts what others have learned, and reports nothing."""
     store, (one, two) = make_processes()
     one.scheduler.learn(40)
     await one.take()
@@ -142,7 +142,7 @@ async def test_a_newcomer_undoes_nothing():
 
 @virtual
 async def test_the_newest_rate_wins():
-    """Whichever process learned last, all keep to that, even if it is passed on before an older."""
+    """All keep to the rate that was learned last, even if it is passed on before an older one."""
     _, (one, two, three) = make_processes(3)
     one.scheduler.learn(40)
     await asyncio.sleep(1)
@@ -161,14 +161,14 @@ async def test_the_newest_rate_wins():
 
 @virtual
 async def test_an_own_rate_is_not_adopted():
-    """A process that gets its own rate back keeps its own belief, which it may still change."""
+    """A process that gets its own rate back keeps it as its own, which it may still change."""
     _, (one, two) = make_processes()
     one.scheduler.learn(40)
     await one.take()
     await one.take()
     assert one.scheduler.adopted is None
 
-    # Another has learned the same: it has nothing to adopt any more.
+    # Another has learned the same, so it has nothing to adopt.
     await two.take()
     assert two.scheduler.adopted.requests == 40
     await asyncio.sleep(1)
@@ -180,7 +180,7 @@ async def test_an_own_rate_is_not_adopted():
 @pytest.mark.parametrize("is_away", [False, True])
 @virtual
 async def test_an_old_rate_is_forgotten(is_away):
-    """A rate that nobody confirms is forgotten after twenty of its windows, budget or not."""
+    """A rate that is not confirmed is dropped after twenty windows, with or without the budget."""
     store, (one, two) = make_processes()
     one.scheduler.learn(40)
     await one.take()
@@ -197,8 +197,8 @@ async def test_an_old_rate_is_forgotten(is_away):
 
 
 @virtual
-async def test_a_grant_by_the_old_rate_is_dropped_if_the_new_one_has_no_room():
-    """A request that was granted by a rate that is too high is not sent, but asked for again."""
+async def test_a_grant_above_the_new_rate_is_dropped():
+    """A request that was granted by a rate that is too high is not sent, but takes again."""
     store, (one, two) = make_processes()
     one.scheduler.learn(3)
     for _ in range(3):
@@ -212,7 +212,7 @@ async def test_a_grant_by_the_old_rate_is_dropped_if_the_new_one_has_no_room():
 
 @virtual
 async def test_a_grant_by_the_old_rate_is_used_if_it_fits_the_new_one():
-    """A grant is not wasted if all that was taken in the window fits the new rate, too."""
+    """A grant is used if everything taken in the window also fits the new rate."""
     _, (one, two) = make_processes()
     one.scheduler.learn(3)
     await one.take()
@@ -224,7 +224,7 @@ async def test_a_grant_by_the_old_rate_is_used_if_it_fits_the_new_one():
 
 @virtual
 async def test_a_grant_by_a_shorter_window_is_dropped():
-    """A grant that was counted in a shorter window proves nothing about a longer one."""
+    """A grant counted in a shorter window says nothing about a longer one."""
     _, (one, two) = make_processes()
     one.scheduler.learn(50, 2 * PER)
     await one.take()
@@ -235,7 +235,7 @@ async def test_a_grant_by_a_shorter_window_is_dropped():
 
 @virtual
 async def test_a_wait_for_the_old_rate_is_not_waited_for():
-    """A process that hears of a higher rate while it is refused by its own asks again at once."""
+    """A process that learns of a higher rate while its own refuses it takes again immediately."""
     _, (one, two) = make_processes(limit=2)
     one.scheduler.learn(10)
     for _ in range(3):
@@ -247,7 +247,7 @@ async def test_a_wait_for_the_old_rate_is_not_waited_for():
 
 @virtual
 async def test_a_ceiling_of_its_own_does_not_make_it_ask_again():
-    """A process whose own ceiling is lower than the shared rate keeps to it, and to its waits."""
+    """A process whose own limit is below the shared rate keeps to it and to its waits."""
     store, (one,) = make_processes(1)
     one.scheduler.learn(50)
     await one.take()
@@ -258,8 +258,8 @@ async def test_a_ceiling_of_its_own_does_not_make_it_ask_again():
 
 
 @virtual
-async def test_a_reply_that_arrives_meanwhile_knows_better():
-    """The answer does not overwrite a rate that the process learned while it asked."""
+async def test_a_rate_learned_during_a_take_is_kept():
+    """The answer does not overwrite a rate that the process learned during the take."""
 
     def learn_and_answer():
         process.scheduler.learn(45)
@@ -291,7 +291,7 @@ STEPS = st.lists(
 
 
 async def play(steps):
-    """Let processes learn, take and pause in turn; return what each believes by itself at last."""
+    """Let processes learn, take and pause in turn, and return the final rate of each."""
     store, processes = make_processes(3)
     own, newest = [(60, PER)] * 3, None
     for number, (action, *argument) in steps:
@@ -304,15 +304,15 @@ async def play(steps):
         elif action == "sleep":
             await asyncio.sleep(*argument)
         elif await process.take() == 0:
-            require_room(store)
+            require_allowed(store)
         await asyncio.sleep(0.01)
     for process in processes * 2:
         await process.take()
     return processes, own, newest
 
 
-def require_room(store):
-    """A request may be sent: it was not granted in a pause, nor beyond the rate that is shared."""
+def require_allowed(store):
+    """Check that a request was granted outside any pause and within the shared rate."""
     assert store.paused_until <= now()
     rate, age = store.learned, now() - store.learned_at
     if rate and age <= FORGOTTEN_AFTER * rate.per:
@@ -323,10 +323,10 @@ def require_room(store):
 @given(STEPS)
 @settings(max_examples=200 * EFFORT)
 def test_all_keep_to_the_rate_that_was_learned_last(steps):
-    """Whatever happens in which order, after their next take all keep to the newest rate.
+    """In any order of events all keep to the newest rate after their next take.
 
-    If it was learned long ago, each returns to what it believes by itself. Nothing is granted in a
-    pause, nor beyond the rate that is shared.
+    If it is old, each returns to its own rate. Nothing is granted in a pause or above the
+    shared rate.
     """
 
     async def main():
@@ -343,7 +343,7 @@ def test_all_keep_to_the_rate_that_was_learned_last(steps):
 
 @virtual
 async def test_a_pause_reaches_the_others_within_one_take():
-    """After one process was asked to pause, nothing is granted to the others until its end."""
+    """After one process was asked to pause, the others get nothing until its end."""
     _, (one, two) = make_processes()
     one.announce_pause(20.0)
     await settle()
@@ -356,8 +356,8 @@ async def test_a_pause_reaches_the_others_within_one_take():
 
 
 @virtual
-async def test_a_pause_brings_along_what_was_learned():
-    """The refusal that asks for a pause often shows a lower limit, which others need at its end."""
+async def test_a_pause_is_announced_with_the_learned_rate():
+    """The refusal that asks for a pause often shows a lower limit, which others need later."""
     store, (one, two) = make_processes()
     one.scheduler.learn(40)
     one.announce_pause(20.0)
@@ -370,7 +370,7 @@ async def test_a_pause_brings_along_what_was_learned():
 
 @virtual
 async def test_many_refusals_are_announced_by_one_task():
-    """However many requests are refused at once, one announcement follows the other, and few."""
+    """For any number of concurrent refusals there are few announcements, one at a time."""
     budget = Scripted()
     process = Process(budget)
     for extra in range(50):
@@ -382,14 +382,14 @@ async def test_many_refusals_are_announced_by_one_task():
     (first, _), (last, _) = budget.pauses
     assert first == pytest.approx(20)
     assert last == pytest.approx(19.549)
-    process.announce_pause(5.0)  # ends sooner
+    process.announce_pause(5.0)  # it ends sooner
     await settle()
     assert len(budget.pauses) == 2
 
 
 @virtual
 async def test_a_longer_pause_is_announced():
-    """A later refusal that asks for a longer pause is announced, too."""
+    """A later refusal that asks for a longer pause is announced too."""
     store, (one, two) = make_processes()
     one.announce_pause(5.0)
     await settle()
@@ -403,7 +403,7 @@ async def test_a_longer_pause_is_announced():
 
 @virtual
 async def test_the_rest_of_an_own_pause_is_waited_for():
-    """A rest that is left because the announcement took a moment is no new pause."""
+    """A short rest, because the announcement took a moment, is no new pause."""
     _, (one,) = make_processes(1)
     one.announce_pause(1.2)
     await settle()
@@ -415,7 +415,10 @@ async def test_the_rest_of_an_own_pause_is_waited_for():
 @pytest.mark.parametrize("error", [ConnectionError("away"), ClientClosedError("closed")])
 @virtual
 async def test_a_pause_that_cannot_be_announced_is_no_failure(caplog, error):
-    """The next take reports a budget that is away or closed. The announcement only logs it."""
+    """The next take reports a budget that is unavailable or closed.
+
+    The announcement only logs it.
+    """
     caplog.set_level(logging.DEBUG, "cekat_async")
     budget = Scripted(pausing=error)
     process = Process(budget)
@@ -442,18 +445,18 @@ async def test_a_silent_budget_is_not_waited_for_for_ever():
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-# --- budgets of other makers
+# --- other kinds of budgets
 
 
 @virtual
 async def test_an_answer_of_another_kind_is_an_error():
-    """A budget that answers with a number, as those of 0.1 did, gets an error that says so."""
+    """A budget that returns a number, as in 0.1, causes an error that says so."""
     with pytest.raises(ConfigurationError, match=r"must return a BudgetAnswer, not 0\.0"):
         await Process(Scripted(0.0)).take()
 
 
-def test_what_is_no_budget_is_refused():
-    """A budget without a method that is needed is refused where the limiter is made."""
+def test_other_budgets_are_refused():
+    """The limiter's constructor refuses a budget that lacks a method."""
 
     class Old:
         async def take(self, requests, per):

@@ -1,4 +1,4 @@
-"""Raw pages: every record as it came, none looked at, and the walk as safe as any."""
+"""Raw pages: every record as received, none decoded, in a walk as safe as any."""
 
 import json
 
@@ -20,18 +20,18 @@ from cekat_async.resources.conversations import Conversations
 from cekat_async.sandbox import Sandbox
 
 
-def rooms(*bodies: bytes) -> Conversations:
+def make_conversations(*bodies: bytes) -> Conversations:
     pipeline, _ = make_pipeline([reply(body=body) for body in bodies])
     return Conversations(pipeline, None)
 
 
 def walked(*bodies: bytes, **options) -> list[RawPage]:
-    return run_virtual(collect(rooms(*bodies).list(**options).raw_pages()))
+    return run_virtual(collect(make_conversations(*bodies).list(**options).raw_pages()))
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 5])
 async def test_they_are_the_records_of_pages(prefetch):
-    """Raw pages hold what ``pages()`` holds, byte for byte, in the same order."""
+    """Raw pages have the records of ``pages()``, byte for byte, in the same order."""
     async with (
         Sandbox(conversations=250, quota=None) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
@@ -58,10 +58,10 @@ async def test_they_are_the_records_of_pages(prefetch):
 
 @pytest.mark.parametrize("kind", [RawPage, ConversationPage])
 def test_a_record_is_one_line(kind):
-    """However a server lays out its JSON, a record is one line, and its text is as it was."""
+    """Each record is one line with unchanged text, however the server formats its JSON."""
     record = {"id": "a", "notes": "two\nlines\r\n", "labels": [{"name": "x  y"}]}
     body = json.dumps({"success": True, "data": [record, {"id": "b"}]}, indent=2).encode()
-    room = rooms(body.replace(b"\n", b"\r\n"))
+    room = make_conversations(body.replace(b"\n", b"\r\n"))
     walk = room.list().raw_pages() if kind is RawPage else room.list().pages()
     (page,) = run_virtual(collect(walk))
 
@@ -72,16 +72,16 @@ def test_a_record_is_one_line(kind):
     assert len(page) == len(page.raw) == 2
 
 
-def test_odd_records_come_like_others():
-    """A record of whatever shape is one of the page's, and raises nothing."""
+def test_malformed_records_are_yielded_like_others():
+    """A record of any shape is one of the page's, and raises nothing."""
     body = b'{"success":true,"data":[%s],"metadata":null}' % b",".join(LOSSLESS)
     (page,) = walked(body)
 
     assert page.lines == LOSSLESS
 
 
-def test_half_an_emoji_is_kept_as_it_came():
-    """A text that was cut in the middle of an emoji is no reason to change or lose its record."""
+def test_half_an_emoji_is_kept():
+    """A record with text that was cut within an emoji is not changed."""
     body = page_body([], data=[{"id": "a", "notes": "\ud83d"}, {"id": "b"}])
     (page,) = walked(body)
 
@@ -98,14 +98,14 @@ def test_half_an_emoji_is_kept_as_it_came():
         (page_body(["a"], "c", metadata={"next_cursor": {"cursor_id": "c"}}), PaginationError),
     ],
 )
-def test_what_is_no_page_is_an_error(body, error):
-    """An answer that is a refusal, no JSON or of another shape raises as it does elsewhere."""
+def test_other_replies_are_errors(body, error):
+    """A refusal, invalid JSON or JSON of another shape raises as in other walks."""
     with pytest.raises(error):
         walked(*[body] * 20)
 
 
 def test_an_empty_page_is_empty():
-    """An empty page that leads nowhere ends the walk, one that leads on does not."""
+    """An empty page without a cursor ends the walk. One with a cursor does not."""
     pages = walked(page_body([], "c1"), page_body(["a"], "c2"), page_body([], "c2"))
 
     assert [page.is_empty for page in pages] == [True, False, True]

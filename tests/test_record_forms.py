@@ -1,4 +1,4 @@
-"""A record leaves Python and comes back: as JSON, as a mapping, in a notebook, in a log."""
+"""Forms of a record outside Python: JSON, a mapping, in a notebook, in a log."""
 
 import copy
 import html
@@ -40,7 +40,7 @@ from cekat_async._api.decoding import ConversationPageDecoder, InboxPageDecoder,
 from cekat_async.models.fields import Extra
 from cekat_async.models.steps import run_steps
 
-# Markup, a formula, a change of the writing direction, characters without a glyph, half an emoji.
+# Markup, a formula, a change of the text direction, unprintable characters, half an emoji.
 HOSTILE = (
     "<script>alert('x')</script>&amp;\"$x$ \u202eevil\u202c\u2066\x00\x1b[31m\u200b\ufeff\r\n| a"
 )
@@ -84,7 +84,7 @@ def decode_page(body: bytes) -> ConversationPage:
 @given(sent=st.lists(records(), max_size=5))
 @settings(max_examples=100 * EFFORT)
 def test_records_of_any_page_round_trip(sent) -> None:
-    """Whatever a server sent, each record is the same after JSON, with all fields in their order.
+    """Any record is equal after a round trip as JSON, with its fields in order.
 
     A mistyped field has its original value in the JSON.
     """
@@ -105,7 +105,7 @@ def test_records_of_any_page_round_trip(sent) -> None:
 @given(sent=st.lists(records(), max_size=5))
 @settings(max_examples=50 * EFFORT)
 def test_pages_round_trip(sent) -> None:
-    """A page that was written as JSON is read with the same records, ids and malformed records."""
+    """A page has the same records, ids and malformed records after a round trip as JSON."""
     page = msgspec.structs.replace(
         decode_page(make_body(sent)), next_cursor=Cursor("a", "b"), inbox_id="i"
     )
@@ -126,7 +126,7 @@ def _is_utf_8(raw: bytes) -> bool:
 
 
 def test_a_page_is_written_as_the_api_writes_one() -> None:
-    """The JSON of a page is the API's envelope. It has neither the body nor a resume position."""
+    """The JSON of a page is the API's envelope, without the body and the resume position."""
     assert PAGE.to_dict() == {
         "success": True,
         "data": [RECORD.to_dict(), Conversation(id="c-2").to_dict()],
@@ -162,7 +162,7 @@ def test_inbox_pages_round_trip() -> None:
 
 
 def test_malformed_records_return_to_their_place() -> None:
-    """Malformed records are read back at their index, in any order, and beyond the end too."""
+    """Malformed records are read back at their index, in any order, even beyond the end."""
     written = {
         "data": [{"id": "a"}, {"id": "b"}],
         "malformed_records": [{"index": 9, "raw": "17"}, {"index": 1, "raw": '{"id":"x","n":NaN}'}],
@@ -177,13 +177,13 @@ def test_malformed_records_return_to_their_place() -> None:
 
 @pytest.mark.parametrize("value", [MALFORMED, MalformedRecord(0, None, "$.id", "r", b"")])
 def test_malformed_records_round_trip(value: MalformedRecord) -> None:
-    """A malformed record is the same after JSON, if its bytes are text."""
+    """A malformed record is equal after a round trip as JSON, if its bytes are text."""
     assert MalformedRecord.from_json(value.to_json()) == value
     assert MalformedRecord.from_dict(value.to_dict()) == value
 
 
 def test_bytes_that_are_no_text_are_replaced() -> None:
-    """The bytes of a malformed record may be anything. Its JSON is still JSON."""
+    """The bytes of a malformed record can be anything, and its JSON is valid."""
     assert MalformedRecord(0, None, "$", "r", b"caf\xe9").to_dict()["raw"] == "caf\ufffd"
 
 
@@ -212,8 +212,8 @@ def test_decode_conversation_is_from_json() -> None:
     assert decode_conversation(RECORD.to_json()) == RECORD
 
 
-def test_what_python_has_instead_of_json_is_read() -> None:
-    """A dict may have datetimes, UUIDs, members of enums, and records in the place of objects."""
+def test_python_values_are_read() -> None:
+    """A dict may have datetimes, UUIDs, enum members, and records as objects."""
     moment = datetime(2026, 4, 10, 16, 24, 23, tzinfo=UTC)
     number = UUID(int=5)
 
@@ -239,7 +239,7 @@ def test_what_python_has_instead_of_json_is_read() -> None:
 
 
 def test_half_an_emoji_in_a_dict_is_replaced() -> None:
-    """Text that Python cannot encode is read as from a page."""
+    """Text that Python cannot encode is repaired as in a page."""
     assert Conversation.from_dict({"id": "c", "notes": "Hi \ud83d"}).notes == "Hi \ufffd"
 
 
@@ -271,7 +271,7 @@ CYCLE.append(CYCLE)
     ],
 )
 def test_other_data_is_refused(kind, data, reason: str) -> None:
-    """Data that is no record raises `DecodeError`, which says what is wrong and where."""
+    """Other data raises `DecodeError` with the reason and the place."""
     with pytest.raises(DecodeError, match=reason) as caught:
         kind.from_dict(data)
 
@@ -281,14 +281,14 @@ def test_other_data_is_refused(kind, data, reason: str) -> None:
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", "\ud83d", b"[" * 100_000, b"null", b'"x"'])
 @pytest.mark.parametrize("kind", [Conversation, Inbox, Label, ConversationPage, MalformedRecord])
 def test_other_json_is_refused(kind, raw) -> None:
-    """Text that is no JSON, or JSON of something else, raises `DecodeError`."""
+    """Invalid JSON, or JSON of something else, raises `DecodeError`."""
     with pytest.raises(DecodeError, match=f"^not a valid {kind.__name__}: "):
         kind.from_json(raw)
 
 
 def test_very_deep_values_are_kept_as_text() -> None:
-    """A value that is nested deeper than Python can go, but not too deep to be skipped, is text."""
-    # What can be skipped depends on the depth of the caller, so it is looked for.
+    """A value that is too deeply nested for Python, but can be skipped, is text."""
+    # The depth that can be skipped depends on the caller's stack, so the test searches for it.
     limit = sys.getrecursionlimit()
     depths = (limit - used for used in range(5, 200))
     kept = None
@@ -308,7 +308,7 @@ def test_very_deep_values_are_kept_as_text() -> None:
 
 
 def test_a_record_is_a_mapping_of_its_json() -> None:
-    """Programs that accept any mapping accept a record: they see what `to_dict` returns."""
+    """Code that accepts a mapping accepts a record, with the items of `to_dict`."""
     written = RECORD.to_dict()
 
     assert isinstance(RECORD, Mapping)
@@ -327,13 +327,13 @@ def test_a_record_is_a_mapping_of_its_json() -> None:
 
 @pytest.mark.parametrize("name", ["pipeline", "extra", "to_dict", "_rare", "", "x"])
 def test_other_names_are_no_items(name: str) -> None:
-    """A name that is not in the JSON is a `KeyError`: of a rare field, of an attribute."""
+    """A name that is not in the JSON raises `KeyError`, even that of an attribute."""
     with pytest.raises(KeyError):
         RECORD[name]
 
 
 def test_a_field_named_extra_is_an_item() -> None:
-    """A field of the API's own that is called ``extra`` is an item like any other."""
+    """A field of the API with the name ``extra`` is an ordinary item."""
     record = Conversation.from_dict({"id": "x", "extra": 5})
 
     assert record["extra"] == 5
@@ -342,12 +342,12 @@ def test_a_field_named_extra_is_an_item() -> None:
 
 @pytest.mark.parametrize("record", [Label(), MessagePreview(), Conversation(id="x"), MALFORMED])
 def test_every_record_is_true(record) -> None:
-    """`if conversation.last_message:` asks whether there is one, however empty."""
+    """`if conversation.last_message:` is true for any message, however empty."""
     assert record
 
 
 def test_pandas_makes_columns_of_records() -> None:
-    """A DataFrame of records has a column for each field, not one of objects."""
+    """A DataFrame of records has a column for each field."""
     frame = pd.DataFrame([RECORD, Conversation(id="c-2")])
 
     assert sorted(frame.columns) == sorted(RECORD.to_dict())  # pandas 2.2 sorts them
@@ -376,14 +376,14 @@ def test_pandas_makes_columns_of_records() -> None:
     ],
 )
 def test_the_repr_of_a_record_is_short(value: object, shown: str) -> None:
-    """The repr of a record has its id and what is not personal: it ends up in logs."""
+    """The repr of a record has its id and nothing personal, because it is logged."""
     assert repr(value) == str(value) == shown
     assert SECRET not in shown
 
 
 @pytest.mark.parametrize("value", [RECORD, MALFORMED, PAGE, INBOX_PAGE, RawPage(body=b"secret")])
 def test_rich_shows_no_more_than_the_repr(value) -> None:
-    """`rich` prints values in tracebacks. It shows no customers' data either."""
+    """`rich` prints values in tracebacks, without customers' data."""
     rich = pytest.importorskip("rich.pretty")
 
     shown = rich.pretty_repr(value, max_width=10_000)
@@ -402,7 +402,7 @@ def read_cells(page: str) -> list[str]:
 
 
 def test_a_record_is_a_table_of_its_fields() -> None:
-    """A notebook shows each field that has a value, and the original of a mistyped one."""
+    """A notebook shows each field with a value, and the original of a mistyped one."""
     cells = read_cells(RECORD._repr_html_())
 
     shown = dict(zip(cells[::2], cells[1::2], strict=True))
@@ -414,7 +414,7 @@ def test_a_record_is_a_table_of_its_fields() -> None:
 
 
 def test_a_page_is_a_table_of_its_records() -> None:
-    """A notebook shows a row for each record of a page, and how many are malformed."""
+    """A notebook shows a row per record of a page, and the number of malformed ones."""
     shown = PAGE._repr_html_()
 
     cells = read_cells(shown)
@@ -434,7 +434,7 @@ def test_a_page_is_a_table_of_its_records() -> None:
 
 
 def test_a_raw_page_shows_ids_and_sizes() -> None:
-    """A raw page is not decoded to be shown."""
+    """A raw page is shown without decoding it."""
     page = run_steps(decode_raw_page(reply(body=b'{"data":[{"id":"a"},17]}')))
 
     assert read_cells(page._repr_html_()) == ["id", "bytes", "a", "10", "", "2"]
@@ -442,7 +442,7 @@ def test_a_raw_page_shows_ids_and_sizes() -> None:
 
 @pytest.mark.parametrize("field", ["id", "contact_name", "stage_status", "new <b>field</b>"])
 def test_markup_from_strangers_is_text(field: str) -> None:
-    """Names and messages are shown as text: no markup, no control characters, one line."""
+    """Names and messages are shown as text on one line, without markup and control characters."""
     record = Conversation.from_dict(
         {"id": "x", "last_message": {"message": HOSTILE, HOSTILE: HOSTILE}} | {field: HOSTILE}
     )
@@ -458,7 +458,7 @@ def test_markup_from_strangers_is_text(field: str) -> None:
         assert shown.isprintable()
         assert "\u202e" not in html.unescape(shown)
         assert 'class="dataframe tex2jax_ignore mathjax_ignore"' in shown
-        assert "<td>" not in shown  # each cell has a writing direction of its own
+        assert "<td>" not in shown  # each cell has its own text direction
 
 
 def test_a_notebook_stays_small() -> None:
@@ -492,7 +492,7 @@ def test_a_notebook_stays_small() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_records_and_pages_are_copied_and_changed(value, change: dict) -> None:
-    """`copy`, `pickle` and `msgspec.structs.replace` give values of the same type."""
+    """`copy`, `pickle` and `msgspec.structs.replace` return values of the same type."""
     for again in (
         copy.copy(value),
         copy.deepcopy(value),

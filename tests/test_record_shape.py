@@ -1,4 +1,4 @@
-"""Fields that a page brought and the package did not expect are expected from then on."""
+"""Unexpected fields of a page are expected in later pages, and decoded fast."""
 
 import gc
 import json
@@ -54,31 +54,31 @@ def slow(monkeypatch):
     return found
 
 
-# --- what they cost
+# --- their cost
 
 
 @pytest.mark.parametrize("name", [name for name in SENT if name != "id"])
 def test_a_field_is_unexpected_once(slow, name):
-    """Of a field that is not as documented, the first page alone is decoded record by record."""
+    """Only the first page with an unexpected field is decoded record by record."""
     decoder = ConversationPageDecoder()
     sent = [{"id": "a"}, {"id": "b", name: SENT[name]}]
 
     first, second = decode(decoder, *sent), decode(decoder, *sent)
 
-    # Neither an unknown status nor null for a collection is unexpected.
+    # An unknown status, or null for a collection, is expected.
     assert slow == ([] if name in {"stage_status", "additional_data"} else [1])
     assert first == second
 
 
 def test_an_unexpected_field_costs_its_own_record_only(slow):
-    """The other records of its page are decoded at once, each by itself."""
+    """The other records of its page are each decoded in one step."""
     decode(ConversationPageDecoder(), *({"id": str(number)} for number in range(50)), SENT)
 
     assert slow == [50]
 
 
 def test_a_malformed_record_costs_no_other_record_its_speed(slow):
-    """Next to a malformed record, learned fields are still read at once."""
+    """Next to a malformed record, learned fields are still decoded in one step."""
     decoder = ConversationPageDecoder()
     decode(decoder, SENT)
     slow.clear()
@@ -90,8 +90,8 @@ def test_a_malformed_record_costs_no_other_record_its_speed(slow):
     assert len(page.malformed_records) == 1
 
 
-def test_what_is_learned_is_bounded(slow):
-    """A server that invents a name in each record leaves nothing behind, and no field is lost."""
+def test_the_learned_fields_are_bounded(slow):
+    """A server with a new field name in each record uses no more memory, and no field is lost."""
     decoder = ConversationPageDecoder()
     decode(decoder, SENT)
 
@@ -114,7 +114,7 @@ def test_what_is_learned_is_bounded(slow):
 
 @pytest.mark.parametrize("name", ["", " ", 'a"b', "a\\b", "a\nb", "é😀", "unknown_0", "__class__"])
 def test_a_field_may_have_any_name(name):
-    """Every name of an unknown field is kept, also one that msgspec has no field for."""
+    """Every unknown field is kept, even with a name that msgspec cannot use."""
     decoder = ConversationPageDecoder()
     sent = {"id": "c", "sla": 1, name: {"a": [1]}}
 
@@ -136,12 +136,12 @@ def test_a_large_page_of_small_records_is_read_in_steps():
     assert pauses >= 9
 
 
-# --- what comes of them
+# --- the result
 
 
 @given(pages=st.lists(st.lists(records(), max_size=4), min_size=1, max_size=3))
 def test_a_page_is_the_same_whatever_was_learned(pages):
-    """A decoder that has learned the fields of a page reads it as one that has not."""
+    """A decoder that has learned a page's fields decodes it to an equal page."""
     bodies = [make_body(sent) for sent in pages]
     decoder, inbox_decoder = ConversationPageDecoder(), InboxPageDecoder()
     for body in bodies:
@@ -152,7 +152,7 @@ def test_a_page_is_the_same_whatever_was_learned(pages):
         learned = run_steps(decoder.decode(reply(body=body)))
         fresh = run_steps(ConversationPageDecoder().decode(reply(body=body)))
         assert learned == fresh
-        assert list(map(repr, map(dict_of, learned))) == list(map(repr, map(dict_of, fresh)))
+        assert list(map(repr, map(make_dict, learned))) == list(map(repr, map(make_dict, fresh)))
         assert run_steps(inbox_decoder.decode(reply(body=body), 1)) == run_steps(
             InboxPageDecoder().decode(reply(body=body), 1)
         )
@@ -164,7 +164,7 @@ def test_a_page_is_the_same_whatever_was_learned(pages):
 )
 @pytest.mark.parametrize("field", ["contact_name", "labels", "created_at", "additional_data"])
 def test_a_field_that_was_mistyped_before_may_be_anything(field, value):
-    """Where a field had another type before, any JSON is read as it is without having been seen."""
+    """A field that was mistyped before is decoded as if it had never been seen."""
     decoder = ConversationPageDecoder()
     decode(decoder, {"id": "c", field: 5})
     body = b'{"data":[{"id":"c","%b":%b}]}' % (field.encode(), value)
@@ -174,19 +174,19 @@ def test_a_field_that_was_mistyped_before_may_be_anything(field, value):
     assert learned == run_steps(ConversationPageDecoder().decode(reply(body=body)))
 
 
-def dict_of(record: Conversation) -> dict[str, object]:
-    """Return a record with its fields in a fixed order."""
+def make_dict(record: Conversation) -> dict[str, object]:
+    """Return a record as a dict with its fields in a fixed order."""
     return dict(sorted(record.to_dict().items()))
 
 
 def get_records() -> tuple[Conversation, Conversation]:
-    """Return the same record twice: decoded field by field, and at once."""
+    """Return the same record decoded field by field, and in one step."""
     decoder = ConversationPageDecoder()
     return decode(decoder, SENT)[0], decode(decoder, SENT)[0]
 
 
 def test_a_record_is_a_conversation_like_any_other():
-    """Type, equality, hash, repr, ``replace`` and ``to_dict`` do not show how it was decoded."""
+    """Type, equality, hash, repr, ``replace`` and ``to_dict`` do not depend on the decoding."""
     slow, fast = get_records()
 
     assert type(fast) is type(slow) is Conversation
@@ -204,7 +204,7 @@ def test_a_record_is_a_conversation_like_any_other():
 
 
 def test_extra_is_in_alphabetical_order():
-    """The order of the fields in ``extra`` does not show whether they were seen before."""
+    """The order of ``extra`` does not depend on whether the fields were seen before."""
     decoder = ConversationPageDecoder()
     sent = {"id": "c", "inbox_id": 1, "zone": 2, "contact_id": 3}
 
@@ -216,7 +216,7 @@ def test_extra_is_in_alphabetical_order():
 
 
 def test_records_without_unexpected_fields_share_one_empty_extra():
-    """What a record without unexpected fields takes in memory does not depend on the others."""
+    """The memory of a record without unexpected fields does not depend on the others."""
     decoder = ConversationPageDecoder()
     decode(decoder, SENT)
 
@@ -227,7 +227,7 @@ def test_records_without_unexpected_fields_share_one_empty_extra():
 
 
 def test_a_record_can_be_unpickled_where_its_fields_were_never_seen():
-    """Another process reads a pickled record with fields that it has not learned."""
+    """A pickled record can be read by a process that has not learned its fields."""
     _, fast = get_records()
     read = "import pickle, sys; print(repr(pickle.load(sys.stdin.buffer)))"
 

@@ -1,4 +1,4 @@
-"""Text from outside: it is shown on one line, printable, and without the API key."""
+"""Text from outside is shown on one line, printable, and without the API key."""
 
 import pytest
 from hypothesis import given
@@ -11,23 +11,23 @@ KEY = "sk-hush-4711"
 
 
 def test_secret_shows_when_asked() -> None:
-    """A secret gives its text to those who ask for it by name."""
+    """A secret returns its text on an explicit call."""
     assert Secret(KEY).reveal() == KEY
 
 
 @pytest.mark.parametrize("show", [repr, str, format, "{}".format, "%s".__mod__])
 def test_secret_never_shows(show) -> None:
-    """No way of printing a secret shows it."""
+    """No way to print a secret shows it."""
     assert show(Secret(KEY)) == "'***'"
 
 
 def test_secret_has_no_dict() -> None:
-    """What tools print of an object's insides has no secret in it."""
+    """Tools that print an object's attributes do not show the secret."""
     assert not hasattr(Secret(KEY), "__dict__")
 
 
 def test_redaction() -> None:
-    """A text or a body that echoes the secret is left without it."""
+    """The secret is removed from a text or a body that echoes it."""
     secret = Secret(KEY)
 
     assert secret.redact(f"a {KEY} b {KEY}".encode()) == b"a *** b ***"
@@ -47,7 +47,7 @@ def test_redaction() -> None:
     ids=["as it is", "slashes escaped", "JSON for HTML", "URL", "HTML"],
 )
 def test_redaction_of_escaped_echoes(echo: str) -> None:
-    """A key is struck out in every spelling in which a server may repeat it."""
+    """A key is redacted in every escaped form in which a server may repeat it."""
     secret = Secret("a/b+c&d==")
 
     assert secret.redact(b'{"error":"' + echo.encode() + b'"}') == b'{"error":"***"}'
@@ -69,7 +69,7 @@ LONG_KEY = "eyJhbGciOiJIUzI1NiJ9." + "".join(f"{n:x}_" for n in range(400))
     ids=["plain", "JSON", "URL", "HTML", "mixed"],
 )
 def test_redaction_of_a_long_key(spell) -> None:
-    """A key of a thousand characters is redacted to its last one, however it is spelled."""
+    """A key of a thousand characters is redacted completely, in every escaped form."""
     secret, echo = Secret(LONG_KEY), spell(LONG_KEY)
 
     assert secret.redact_text(f"a {echo}{echo} b {echo}") == "a ****** b ***"
@@ -83,7 +83,7 @@ def test_redaction_of_a_long_key(spell) -> None:
     most=st.integers(0, 3000),
 )
 def test_an_excerpt_never_shows_the_key(key: str, texts: list[bytes], most: int) -> None:
-    """The beginning of a body has no key and no large part of one, wherever the body is cut."""
+    """The beginning of a body has no key and no large part of one, wherever it is cut."""
     body = key.encode().join(texts)
     excerpt = Secret(key).excerpt(body, most)
 
@@ -97,19 +97,19 @@ def test_an_excerpt_never_shows_the_key(key: str, texts: list[bytes], most: int)
 
 
 def test_redaction_of_a_key_that_is_none() -> None:
-    """A few letters keep nobody out and stand in every other word: they are left alone."""
+    """A key of a few letters is not redacted, because these are in many words."""
     assert Secret("k").redact_text("Name or service not known") == "Name or service not known"
 
 
 def test_a_secret_whose_beginning_repeats_is_redacted_once():
-    """A long key that begins the same way in its middle is one echo, and leaves nothing behind."""
+    """A long key that repeats its own beginning is redacted completely, as one echo."""
     key = "k3y-" * 20
 
     assert Secret(key).redact_text(f"a {key} b") == "a *** b"
 
 
 def test_long_echoes_are_redacted_without_much_work() -> None:
-    """A body of nothing but long echoes of a long key takes a few calls for each character."""
+    """A body of long echoes of a long key takes a few function calls per character."""
     key = "".join(f"{10_000 + 1237 * number}" for number in range(60))
     body, secret = key[:-1].encode() * 200, Secret(key)
 
@@ -128,7 +128,7 @@ def test_long_echoes_are_redacted_without_much_work() -> None:
     ],
 )
 def test_a_name_can_be_printed_whatever_its_bytes_are(text: str, shown: str) -> None:
-    """Surrogates in a name become characters where their bytes are UTF-8, and escapes elsewhere."""
+    """Surrogates in a name become characters if their bytes are UTF-8, and escapes otherwise."""
     assert readable(text) == shown
 
 
@@ -143,12 +143,12 @@ def test_a_name_can_be_printed_whatever_its_bytes_are(text: str, shown: str) -> 
     ],
 )
 def test_one_line(text: str, at_most: int, line: str) -> None:
-    """White space and control characters become single spaces, and a long line is cut."""
+    """White space and control characters become single spaces, and a long text is cut."""
     assert one_line(text, at_most) == line
 
 
 def test_one_line_of_megabytes_takes_no_time() -> None:
-    """Text is cut before it is cleaned: cleaning megabytes would block the event loop."""
+    """Text is cut before it is cleaned, because cleaning megabytes would block the event loop."""
     assert calls_in(lambda: one_line("x\n" * 2_000_000, 100)) < 2_000
 
 
@@ -156,7 +156,7 @@ def test_one_line_of_megabytes_takes_no_time() -> None:
     "text, shown", [("c-1", "c-1"), ("c\n1", "of 3 characters"), ("x" * 101, "of 101 characters")]
 )
 def test_quoted(text: str, shown: str) -> None:
-    """A short printable text is quoted whole; of another only the length is shown."""
+    """A short printable text is quoted completely. Otherwise only the length is shown."""
     assert quoted(text) == shown
 
 
@@ -173,7 +173,7 @@ SPELLINGS = [
 
 @given(data=st.data())
 def test_an_echo_is_redacted_however_each_character_is_spelled(data) -> None:
-    """The check that most texts pass quickly misses no spelling of the key, plain or escaped."""
+    """The fast check misses no form of the key, plain or escaped."""
     spelled = "".join(data.draw(st.sampled_from(SPELLINGS))(c) for c in KEY)
     before, after = data.draw(st.text("ab \\%&", max_size=5)), data.draw(st.text("ab", max_size=5))
 

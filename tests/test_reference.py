@@ -420,7 +420,7 @@ def read_texts() -> str:
 
 # Values of messages on the page, which the code or the operating system puts into them.
 VALUES = (
-    "CEKAT_API_KEY_FILE", "CEKAT_API_KEY", "raw_exact", "client", "belongs to", "give one of",
+    "CEKAT_API_KEY_FILE", "CEKAT_API_KEY", "raw_exact", "client", "belongs to", "use one of",
     "are kept,", "the same command again", "connection refused", "No space left on device",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a 429 means, and what many of them do."""
+"""The meaning of a 429, and the effect of many."""
 
 import math
 
@@ -22,7 +22,8 @@ DAY_LEFT = QuotaStatement(10_000, 5_000, per=86_400.0)
 @pytest.mark.parametrize(
     "reported, asked, kind",
     [
-        # Nothing is left, or nearly nothing: others may have taken it. Some ask to come at once.
+        # Nothing or almost nothing is left, so others may have taken it. Some ask for an
+        # immediate retry.
         ([USED_UP], None, QUOTA),
         ([USED_UP], 20.0, QUOTA),
         ([USED_UP], 0.0, QUOTA),
@@ -31,7 +32,8 @@ DAY_LEFT = QuotaStatement(10_000, 5_000, per=86_400.0)
         ([QuotaStatement(remaining=0)], None, QUOTA),
         ([QuotaStatement(10, 0)], None, QUOTA),
         ([LEFT, USED_UP], 20.0, QUOTA),
-        # The end of two windows, rounded up, may be the quota's; a later one is something else.
+        # A time up to the end of two windows, rounded up, may be the quota's. A later one
+        # is not.
         ([USED_UP], 121.0, QUOTA),
         ([USED_UP], 121.1, PAUSE),
         ([USED_UP], 3600.0, PAUSE),
@@ -41,13 +43,13 @@ DAY_LEFT = QuotaStatement(10_000, 5_000, per=86_400.0)
         ([], 3600.0, QUOTA),
         ([ONLY_LIMIT], None, QUOTA),
         ([ONLY_LIMIT], 30.0, QUOTA),
-        # Some are left, and it wants none for a while.
+        # Some are left, and the server asks for a pause.
         ([LEFT], 1.0, PAUSE),
         ([LEFT], 3600.0, PAUSE),
         ([QuotaStatement(10, 1)], 5.0, PAUSE),
         ([QuotaStatement(remaining=1)], 5.0, PAUSE),
         ([DAY_LEFT], 5.0, PAUSE),
-        # It may be asked again at once, whatever is reported.
+        # A retry is allowed immediately, whatever is reported.
         ([], 0.0, OVERLOAD),
         ([], 0.9, OVERLOAD),
         ([ONLY_LIMIT], 0.0, OVERLOAD),
@@ -64,12 +66,12 @@ DAY_LEFT = QuotaStatement(10_000, 5_000, per=86_400.0)
     ],
 )
 def test_what_a_refusal_means(reported, asked, kind):
-    """It depends on what is left, and on how long the server wants nothing."""
+    """It depends on the remaining requests, and on the length of the pause."""
     assert classify_refusal(reported, asked, PER) is kind
 
 
 def test_a_later_end_belongs_to_a_longer_window():
-    """With windows of ten minutes, a wait of ten minutes is for the quota."""
+    """With windows of ten minutes a pause of ten minutes is for the quota."""
     assert classify_refusal([USED_UP], 600.0, PER) is PAUSE
     assert classify_refusal([USED_UP], 600.0, 600.0) is QUOTA
 
@@ -78,7 +80,7 @@ def test_a_later_end_belongs_to_a_longer_window():
 
 
 def test_there_are_no_refusals_at_first():
-    """Nothing is counted, and nothing is frequent."""
+    """At first all counts are 0, and no kind is frequent."""
     history = RefusalHistory()
 
     assert history.total == 0
@@ -89,7 +91,7 @@ def test_there_are_no_refusals_at_first():
 
 
 def test_refusals_are_counted_by_kind():
-    """The latest is remembered."""
+    """The latest refusal is remembered."""
     history = RefusalHistory()
     for kind in (QUOTA, PAUSE, QUOTA):
         history.add(kind)
@@ -99,8 +101,8 @@ def test_refusals_are_counted_by_kind():
     assert history.latest is QUOTA
 
 
-def test_what_was_in_flight_at_a_refusal_shows_nothing_new():
-    """Ten requests that are refused together are one piece of news."""
+def test_refusals_in_flight_together_count_once():
+    """Ten requests that are refused together count once."""
     history = RefusalHistory()
 
     assert history.is_news(sent=9.0, now=10.0)
@@ -112,7 +114,7 @@ def test_what_was_in_flight_at_a_refusal_shows_nothing_new():
 
 
 def test_three_in_a_row_are_persistent():
-    """Unless a request that was sent after the latest of them was granted."""
+    """They are not if a request sent after the latest of them was granted."""
     history = RefusalHistory()
     for now in (10.0, 20.0, 30.0):
         assert not history.are_persistent
@@ -127,7 +129,7 @@ def test_three_in_a_row_are_persistent():
 
 
 def test_five_of_the_latest_fifty_are_frequent():
-    """Older ones are forgotten."""
+    """Older refusals are dropped."""
     history = RefusalHistory()
     for _ in range(5):
         assert not history.are_frequent

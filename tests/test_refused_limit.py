@@ -1,4 +1,4 @@
-"""The limit that refusals show: it falls when there is reason to, and always recovers."""
+"""The limit learned from refusals: it falls for a reason, and always recovers."""
 
 import math
 
@@ -13,7 +13,7 @@ PER = 60.0
 
 
 def make_lowered(granted: int, now: float = 0.0) -> RefusedLimit:
-    """Return a limit that two refusals after so many grants have lowered."""
+    """Return a limit that was lowered by two refusals after that many grants."""
     refused = RefusedLimit(PER)
     refused.lower(granted, now)
     refused.lower(granted, now)
@@ -21,7 +21,7 @@ def make_lowered(granted: int, now: float = 0.0) -> RefusedLimit:
 
 
 def test_nothing_is_refused_at_first():
-    """There is no limit, and nothing to raise."""
+    """At first there is no limit, and nothing to raise."""
     refused = RefusedLimit(PER)
 
     assert (refused.per, refused.limit, refused.raises_at) == (PER, math.inf, math.inf)
@@ -29,12 +29,12 @@ def test_nothing_is_refused_at_first():
     assert (refused.limit, refused.raises_at) == (math.inf, math.inf)
 
 
-# --- what lowers it
+# --- lowering
 
 
 @pytest.mark.parametrize("later, is_lowered", [(0.0, True), (119.9, True), (120.0, False)])
 def test_two_refusals_within_two_windows_lower_it(later, is_lowered):
-    """One may have a passing reason. Which of the two windows held more is the limit."""
+    """One refusal may have a temporary reason. The limit is the larger of the two windows."""
     refused = RefusedLimit(PER)
     refused.lower(100, 1000.0)
     assert refused.limit == math.inf
@@ -45,7 +45,7 @@ def test_two_refusals_within_two_windows_lower_it(later, is_lowered):
 
 
 def test_one_refusal_lowers_it_if_its_reason_is_known():
-    """To what was granted, and to one at least."""
+    """The limit is then the number of grants, and at least one."""
     refused, nothing = RefusedLimit(PER), RefusedLimit(PER)
     refused.lower(290, 0.0, at_once=True)
     nothing.lower(0, 0.0, at_once=True)
@@ -54,7 +54,7 @@ def test_one_refusal_lowers_it_if_its_reason_is_known():
 
 
 def test_refusals_never_raise_it():
-    """A limit that is refused again, whatever was granted, is lowered by a tenth."""
+    """If a limit is refused again, it is lowered by a tenth, whatever was granted."""
     refused = make_lowered(100)
     refused.lower(200, 10.0)
 
@@ -62,7 +62,7 @@ def test_refusals_never_raise_it():
 
 
 def test_a_search_downwards_does_not_delay_the_way_up():
-    """Only a raised limit that is refused shows that there is no more to be had for now."""
+    """Only the refusal of a raised limit shows that no more is available for now."""
     refused = make_lowered(100)
     for now in (10.0, 20.0, 30.0):
         refused.lower(200, now)
@@ -71,7 +71,7 @@ def test_a_search_downwards_does_not_delay_the_way_up():
 
 
 def test_it_falls_further_if_it_is_refused_below():
-    """After two refusals as well."""
+    """Two refusals below it lower it as well."""
     refused = make_lowered(100)
     refused.lower(50, 1000.0)
     assert refused.limit == 100
@@ -82,7 +82,7 @@ def test_it_falls_further_if_it_is_refused_below():
 
 @pytest.mark.parametrize("granted, limit", [(100, 100), (95, 100), (94, 102)])
 def test_one_refusal_takes_back_what_it_was_raised_by(granted, limit):
-    """Unless it comes long before the limit is reached: then something else was the reason."""
+    """A refusal long before the limit is reached has another reason and does not."""
     refused = make_lowered(100)
     refused.raise_limit(1000, 120.0)
     assert refused.limit == 102
@@ -92,11 +92,11 @@ def test_one_refusal_takes_back_what_it_was_raised_by(granted, limit):
     assert refused.limit == limit
 
 
-# --- what raises it
+# --- raising
 
 
 def test_patience_grows_with_each_refusal():
-    """Two windows, then eight, and thirty-two from then on."""
+    """The time until a rise is two windows, then eight, and thirty-two from then on."""
     refused, patience = make_lowered(100), []
     for _ in range(4):
         now = refused.raises_at
@@ -110,7 +110,7 @@ def test_patience_grows_with_each_refusal():
 
 
 def test_it_is_raised_by_steps_that_double():
-    """From a fiftieth on, one each window, and then it is forgotten."""
+    """The first step is a fiftieth, with one step per window, and then the limit is dropped."""
     refused, limits = make_lowered(100), []
     while refused.limit < math.inf:
         limits.append((refused.raises_at, refused.limit))
@@ -122,7 +122,7 @@ def test_it_is_raised_by_steps_that_double():
 
 
 def test_a_small_limit_is_raised_by_one_at_least():
-    """It has no fiftieth."""
+    """A fiftieth of it would be 0."""
     refused = make_lowered(1)
     refused.raise_limit(100, refused.raises_at)
 
@@ -131,7 +131,7 @@ def test_a_small_limit_is_raised_by_one_at_least():
 
 @pytest.mark.parametrize("ceiling", [100, 99, 1])
 def test_it_is_forgotten_where_something_else_is_lower(ceiling):
-    """It is of no use there, and there is nothing to raise."""
+    """If another limit is lower, there is nothing to raise."""
     refused = make_lowered(100)
     refused.raise_limit(ceiling, 1.0)
 
@@ -150,7 +150,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS, per=st.sampled_from([0.5, 60.0]), ceilings=st.lists(st.integers(1, 500)))
 def test_it_is_below_the_ceiling_and_recovers(steps, per, ceilings):
-    """Whatever happens, it is not above the ceiling after it was raised, and it ends."""
+    """It never exceeds the ceiling after a rise, and it is dropped in the end."""
     refused, now, ceilings = RefusedLimit(per), 0.0, [*ceilings, 300]
     for place, (what, value, wait) in enumerate(steps):
         now += wait
@@ -171,16 +171,16 @@ def test_it_is_below_the_ceiling_and_recovers(steps, per, ceilings):
     while refused.limit < math.inf:
         refused.raise_limit(300, refused.raises_at)
         raises += 1
-    # Of 1 the first step is 1, and each doubles.
+    # For a limit of 1 the first step is 1, and each step doubles.
     assert raises <= 10
 
 
-# --- which refusals a window explains
+# --- windows that explain a refusal
 
 
 @pytest.mark.parametrize("granted, explains", [(99, False), (100, False), (101, True)])
 def test_it_explains_refusals_at_counts_that_were_never_granted(granted, explains):
-    """A window that held as many before, and earlier than this one, is not the reason."""
+    """A window that had as many grants before is not the reason."""
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
 
@@ -188,7 +188,7 @@ def test_it_explains_refusals_at_counts_that_were_never_granted(granted, explain
 
 
 def test_the_present_window_proves_nothing():
-    """What was granted in it is what it may be full of."""
+    """The grants of the current window may be the reason why it is full."""
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
 
@@ -197,15 +197,15 @@ def test_the_present_window_proves_nothing():
 
 
 def test_it_explains_a_refusal_before_any_grant_by_nothing():
-    """Nothing was used."""
+    """Without a grant no window is the reason."""
     refused = RefusedLimit(PER)
 
     assert refused.explains(1, CEILING, 0.0)
     assert not refused.explains(0, CEILING, 0.0)
 
 
-def test_what_has_been_lowered_explains_any_refusal():
-    """It may have to be lowered further."""
+def test_a_lowered_limit_explains_any_refusal():
+    """The limit may have to be lowered further."""
     refused = make_lowered(100)
     refused.record_granted(100, 0.0)
 
@@ -213,7 +213,7 @@ def test_what_has_been_lowered_explains_any_refusal():
 
 
 def test_old_grants_are_forgotten():
-    """After four windows: the server may have changed."""
+    """After four windows the server may have changed."""
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
     for part in range(1, 32):
@@ -232,7 +232,7 @@ def test_old_grants_are_forgotten():
     later=st.floats(1, 3.5),
 )
 def test_random_refusals_do_not_lower_it(counts, pace, which, later):
-    """At a count that was granted one to three and a half windows before, it is not the reason."""
+    """A count that was granted one to three and a half windows before is not the reason."""
     refused, which, refused_at = RefusedLimit(PER), which % len(counts), None
     for place, count in enumerate(counts):
         now = place * pace

@@ -1,4 +1,4 @@
-"""What the server would still grant by its newest report, and what others need of that."""
+"""The remaining requests by the server's newest report, and what others need of them."""
 
 import math
 
@@ -17,7 +17,7 @@ TRIP = 0.2
 
 
 class Client:
-    """A sent log, and what is left by the replies to its requests."""
+    """A sent log, and the remaining requests by the replies."""
 
     def __init__(self, pace: Terms = PACE) -> None:
         self.sent = SentLog()
@@ -29,7 +29,7 @@ class Client:
             self.sent.add(at)
 
     def hear(self, at: float, remaining: int | None, reset: float | None = None, **more) -> None:
-        """Let the reply to a request arrive that was sent a while before."""
+        """Receive the reply to a request that was sent a moment before."""
         permit = Permit(at - TRIP, more.get("before", math.inf))
         self.sent.add(permit.sent)
         self.sent.settle(at, sent=True)
@@ -39,14 +39,14 @@ class Client:
 
 
 def make_window(remaining: int, reset: float = 40.0, **more) -> Client:
-    """Return a client that heard at 100 of a fixed window that ends ``reset`` seconds later."""
+    """Return a client with a report at 100 of a fixed window that ends ``reset`` seconds later."""
     client = Client()
     client.hear(100.0, remaining, reset, **more)
     return client
 
 
 def make_bucket(*remaining: int, gap: float = 1.0) -> Client:
-    """Return a client that hears of a quota without resets, from 100 on."""
+    """Return a client with reports of a quota without resets, from 100 on."""
     client = Client()
     for place, one in enumerate(remaining):
         client.hear(100.0 + place * gap, one)
@@ -57,7 +57,7 @@ def make_bucket(*remaining: int, gap: float = 1.0) -> Client:
 
 
 def test_without_a_report_nothing_is_known():
-    """There is no bound, no burst, and nobody else."""
+    """There is no bound, no burst, and no other client."""
     left = Client().left
 
     assert left.get(0.0) == math.inf
@@ -70,8 +70,8 @@ def test_without_a_report_nothing_is_known():
     assert left.get_pace_beside_others(5.0, 0.0) == math.inf
 
 
-def test_a_reply_that_reports_nothing_left_or_not_changes_nothing():
-    """Only its limit is stated."""
+def test_a_reply_without_remaining_changes_nothing():
+    """Such a reply only reports the limit."""
     client = make_window(200)
     before = client.left.get(101.0)
     client.hear(101.0, None)
@@ -80,7 +80,7 @@ def test_a_reply_that_reports_nothing_left_or_not_changes_nothing():
 
 
 def test_without_a_limit_nobody_is_noticed():
-    """Nothing can be missing then."""
+    """Without a limit it is unknown how much is missing."""
     client = make_window(5, limit=None)
 
     assert client.left.get(100.0) == 5
@@ -91,7 +91,7 @@ def test_without_a_limit_nobody_is_noticed():
 
 
 def test_a_report_counts_until_its_window_ends():
-    """Later it says nothing."""
+    """After its window a report is ignored."""
     left = make_window(299).left
 
     assert (left.get(139.9), left.get_reported(139.9)) == (299, 299)
@@ -101,7 +101,7 @@ def test_a_report_counts_until_its_window_ends():
 
 
 def test_requests_in_flight_are_deducted():
-    """The report may not include them."""
+    """The report may not include requests in flight."""
     client = make_window(299)
     client.send(101.0, 9)
 
@@ -109,8 +109,8 @@ def test_requests_in_flight_are_deducted():
     assert client.left.get_reported(101.0) == 299
 
 
-def test_what_this_client_alone_has_used_is_all_its_own():
-    """Then the rest may be used at once."""
+def test_a_client_alone_may_use_the_rest():
+    """If only this client has used the window, the rest may be sent immediately."""
     left = make_window(299).left
 
     assert left.is_all_ours(100.0)
@@ -121,12 +121,12 @@ def test_what_this_client_alone_has_used_is_all_its_own():
 
 @pytest.mark.parametrize("remaining, are_present", [(299, False), (298, False), (297, True)])
 def test_others_are_noticed_if_more_is_missing_than_is_ours(remaining, are_present):
-    """By more than one, which may be counted sooner or later."""
+    """A difference of one may be a request that is counted late. Two are others."""
     assert make_window(remaining).left.is_all_ours(100.0) is not are_present
 
 
 def test_something_is_left_to_others():
-    """A hundredth of the limit; and nothing is used at once."""
+    """A hundredth of the limit is left to others, and nothing is sent in a burst."""
     left = make_window(199).left
 
     assert left.get(100.0) == 196
@@ -134,8 +134,8 @@ def test_something_is_left_to_others():
     assert not left.allows_burst(100.0)
 
 
-def test_what_others_take_until_the_end_is_not_ours():
-    """A hundred in 20 seconds, of which two seconds may be the rounding of the reset."""
+def test_the_requests_of_others_are_deducted():
+    """They took a hundred in 20 seconds, and the reset may be two seconds off by rounding."""
     left = make_window(199).left
 
     assert left.get_rest_of_window(196.0, 100.0) == (pytest.approx(196 - 5 * 39), 139.0)
@@ -143,18 +143,18 @@ def test_what_others_take_until_the_end_is_not_ours():
     assert left.get_rest_of_window(9.0, 139.5) == (9.0, 139.0)
 
 
-def test_a_turn_comes_when_others_leave_something():
-    """Of 101 that are left, they take 100 in the last 20 seconds."""
+def test_a_request_waits_until_others_leave_something():
+    """They take 100 of 101 remaining requests in the last 20 seconds."""
     assert make_window(199).left.get_turn_beside_others(101.0, 100.0) == 120.0
 
 
 def test_their_pace_matters_only_in_a_continuous_quota():
-    """In a window, what is left until its end does."""
+    """In a window only the number that remains until its end matters."""
     assert make_window(199).left.get_pace_beside_others(196.0, 100.0) == math.inf
 
 
 def test_nothing_is_left_until_the_window_ends():
-    """That is when more is, and no test."""
+    """More remains when the window ends, and no test is needed."""
     client = make_window(0)
     client.send(101.0)
 
@@ -166,7 +166,7 @@ def test_nothing_is_left_until_the_window_ends():
 
 
 def test_a_zero_is_tested_if_this_client_used_little():
-    """Sixty times a window, while nothing is in flight."""
+    """A reported 0 is tested sixty times per window, while nothing is in flight."""
     client = make_window(0)
     assert client.left.get_time_of_more(0.0, 100.0) == (101.0, True)
 
@@ -176,7 +176,7 @@ def test_a_zero_is_tested_if_this_client_used_little():
 
 @pytest.mark.parametrize("used, is_test", [(30, True), (31, False)])
 def test_a_zero_is_not_doubtful_after_many_requests(used, is_test):
-    """A tenth of the limit is little."""
+    """It is doubtful only if this client used at most a tenth of the limit."""
     client = Client()
     for _ in range(used - 1):
         client.hear(99.0, None)
@@ -185,8 +185,8 @@ def test_a_zero_is_not_doubtful_after_many_requests(used, is_test):
     assert client.left.get_time_of_more(0.0, 100.0)[1] is is_test
 
 
-def test_what_was_refused_after_a_zero_confirms_it():
-    """It is not tested again for ten windows."""
+def test_a_refused_test_confirms_a_zero():
+    """A confirmed 0 is not tested again for ten windows."""
     client = make_window(0)
     client.hear(101.0, 0, 39.0, before=0.0, refused=True)
 
@@ -194,7 +194,7 @@ def test_what_was_refused_after_a_zero_confirms_it():
 
 
 def test_another_refusal_confirms_nothing():
-    """It was not expected to be one."""
+    """A refusal of a request that was no test confirms nothing."""
     client = make_window(0)
     client.hear(101.0, 0, 39.0, before=5.0, refused=True)
 
@@ -203,7 +203,7 @@ def test_another_refusal_confirms_nothing():
 
 @pytest.mark.parametrize("before", [0.0, math.inf])
 def test_a_server_that_always_reports_zero_is_ignored(before):
-    """After six grants it counts no more, for ten windows."""
+    """After six grants a reported 0 is ignored for ten windows."""
     client = Client()
     for place in range(6):
         assert client.left.is_valid(100.0 + place) is (place > 0)
@@ -216,7 +216,7 @@ def test_a_server_that_always_reports_zero_is_ignored(before):
 
 
 def test_a_limit_of_one_always_leaves_nothing():
-    """It is no contradiction, unless it is granted against what was reported."""
+    """A 0 is then no contradiction, unless a request is granted after a reported 0."""
     client = Client(Terms(1, PER, "stated"))
     for place in range(9):
         client.hear(100.0 + place, 0, 40.0 - place, limit=1)
@@ -228,10 +228,10 @@ def test_a_limit_of_one_always_leaves_nothing():
 
 
 def test_a_full_quota_refills_at_our_pace():
-    """It does not show how much more would have been given back."""
+    """A full quota does not show how much more would have been refilled."""
     left = make_bucket(299).left
 
-    # It was reported half-way between request and reply.
+    # The report was made half-way between request and reply.
     assert left.get(100.0) == pytest.approx(299 + 5 * TRIP / 2)
     assert left.get(102.0) == pytest.approx(299 + 5 * (2 + TRIP / 2))
     assert left.allows_burst(100.0)
@@ -239,17 +239,17 @@ def test_a_full_quota_refills_at_our_pace():
     assert not left.is_used_up()
 
 
-def test_what_is_measured_is_given_back():
-    """With each of eight reports one less is left, and the time is twice as long: half of it."""
+def test_the_measured_refill_is_added():
+    """Each of eight reports has one less, and the time is twice as long, so half is refilled."""
     left = make_bucket(*range(299, 291, -1), 292, 292).left
     refill = 2 / 9
 
-    # The slower of a long and a short measurement.
+    # the slower of a long and a short measurement
     assert left.get(110.0) == pytest.approx(292 + refill * (1 + TRIP / 2))
 
 
-def test_what_was_ours_is_given_back_after_a_window():
-    """All nine of them, although others hide what is refilled."""
+def test_our_requests_are_refilled_after_a_window():
+    """All nine are, although the requests of others hide the refill."""
     client = Client()
     for _ in range(9):
         client.hear(100.0, 280)
@@ -261,8 +261,8 @@ def test_what_was_ours_is_given_back_after_a_window():
     assert client.left.get(given_back + 0.01) == 250 - margin + 9
 
 
-def test_what_was_ours_is_given_back_at_our_pace_at_most():
-    """Of sixty that were sent at once, there is time for two in a fifth of a second."""
+def test_our_requests_are_refilled_at_our_pace_at_most():
+    """A fifth of a second is enough for two of sixty requests."""
     client = Client()
     for _ in range(60):
         client.hear(100.0, 280)
@@ -274,7 +274,7 @@ def test_what_was_ours_is_given_back_at_our_pace_at_most():
 
 
 def test_a_small_bucket_is_not_a_window_that_others_use():
-    """Its resets move along; as soon as they show it, those who were noticed are forgotten."""
+    """Its resets move. As soon as they show that, the others are dropped."""
     client = Client()
     for now in (100.0, 103.0, 106.0):
         client.hear(now, 9, 10.0)
@@ -285,15 +285,15 @@ def test_a_small_bucket_is_not_a_window_that_others_use():
 
 
 def make_shared_bucket() -> Client:
-    """Return a client that has noticed others: of ten a second they take about five."""
+    """Return a client that has noticed others: they use about five of ten per second."""
     client = make_bucket(299)
     client.hear(110.0, 246)
     assert not client.left.allows_burst(110.0)
     return client
 
 
-def test_beside_others_the_rest_of_the_pace_is_kept():
-    """They took 52 in 10 seconds; what is left beyond that lasts for half a window."""
+def test_next_to_others_the_rest_of_the_pace_is_kept():
+    """They took 52 in 10 seconds. The requests beyond that last for half a window."""
     client = make_shared_bucket()
     theirs = 52 / (10 + TRIP)
 
@@ -303,15 +303,15 @@ def test_beside_others_the_rest_of_the_pace_is_kept():
 
 
 def test_a_twentieth_of_the_pace_is_always_kept():
-    """However much they take."""
+    """That holds for any rate of others."""
     client = make_shared_bucket()
 
     assert client.left.get_least_pace() == 0.25
     assert client.left.get_pace_beside_others(0.0, 110.0) == 0.25
 
 
-def test_beside_others_in_a_young_quota_something_is_left_to_them():
-    """Until the first of our requests is given back, they need what is left; later they do not."""
+def test_next_to_others_in_a_young_quota_something_is_left_to_them():
+    """They need the remaining requests until our first one is refilled, and not after that."""
     client = make_shared_bucket()
     first_back = 100.0 + PER - TRIP / 2
     theirs = 52 / (10 + TRIP)
@@ -322,28 +322,28 @@ def test_beside_others_in_a_young_quota_something_is_left_to_them():
 
 
 def test_a_continuous_quota_has_no_rest_of_a_window():
-    """There is no end for it to last until."""
+    """It has no end until which the rest has to last."""
     assert make_bucket(299).left.get_rest_of_window(9.0, 100.0) == (math.inf, math.inf)
 
 
-def test_more_is_left_when_the_measured_refill_has_given_it_back():
-    """The level stays with each request of two seconds, so half a request a second is refilled."""
+def test_more_remains_after_the_measured_refill():
+    """One request every two seconds keeps the level, so half a request per second is refilled."""
     client = make_bucket(20, *[9] * 70, gap=2.0)
     now = 100.0 + 2.0 * 70
 
     assert client.left.get_time_of_more(0.5, now) == (pytest.approx(now + 0.5 / 0.5), False)
 
 
-def test_without_a_refill_more_is_left_when_ours_is_given_back():
-    """And at the latest, when all should be, one request tests that; but not several."""
+def test_without_a_refill_more_remains_when_ours_is_refilled():
+    """When all should be refilled, a single request tests that."""
     client = make_bucket(9, 5)
     first_back = 100.0 + PER - TRIP / 2
 
     assert client.left.get_time_of_more(0.0, 101.0) == (pytest.approx(first_back), False)
 
 
-def test_one_request_tests_whether_all_is_given_back():
-    """When the stated reset is over; not while one is in flight."""
+def test_one_request_tests_whether_all_is_refilled():
+    """It is sent after the reported reset, and not while another one is in flight."""
     client = Client()
     for now in (100.0, 103.0, 106.0, 109.0):
         client.hear(now, 20, 10.0)
@@ -359,7 +359,7 @@ def test_one_request_tests_whether_all_is_given_back():
 
 
 def test_other_terms_count_from_then_on():
-    """The pace of the refill, and how long a report counts."""
+    """New terms change the pace of the refill, and how long a report is valid."""
     client = make_bucket(299)
     client.left.set_terms(Terms(10, 10.0, "stated"), 10.0)
 
@@ -369,7 +369,7 @@ def test_other_terms_count_from_then_on():
 
 
 def test_a_server_that_refused_what_was_left_allows_no_burst():
-    """For ten windows, in which its reports still count."""
+    """For ten windows there is no burst, but its reports still apply."""
     client = make_window(299)
     client.left.distrust(100.0)
     assert client.left.get(100.0) == 299
@@ -382,7 +382,7 @@ def test_a_server_that_refused_what_was_left_allows_no_burst():
 
 
 def test_others_who_were_faster_are_left_more():
-    """They are there then, and get one more than before."""
+    """Others are then present, and one more request is left to them."""
     client = make_window(299)
     client.left.leave_more(100.0)
 
@@ -404,7 +404,7 @@ REPORTS = st.lists(
 
 @given(reports=REPORTS, in_flight=st.integers(0, 5))
 def test_no_sequence_of_reports_breaks_it(reports, in_flight):
-    """What is left is never more than is reported and given back; and there is always a time."""
+    """It never exceeds the reported and refilled requests, and there is always a next time."""
     client, now = Client(), 100.0
     client.send(now, in_flight)
     for wait, remaining, reset, refused, before in reports:

@@ -1,4 +1,4 @@
-"""Which failures are tried again, when, and how often."""
+"""Which failures are retried, when, and how often."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ def idle_drop() -> ConnectionDroppedError:
 
 
 class Failing:
-    """Fails with one error after the other, then returns ``"done"``; notes when it was called."""
+    """Raises one error after the other, then returns ``"done"``. Records the times of the calls."""
 
     def __init__(self, *errors: BaseException) -> None:
         self._errors = list(errors)
@@ -82,7 +82,7 @@ def retrying(
     deadline: float = NEVER,
     budget: RetryBudget | None = None,
 ) -> Awaitable[str]:
-    """Return the call that retries ``attempt``, by a budget of its own unless one is given."""
+    """Return a retrying call of ``attempt``, with its own retry budget unless one is given."""
     return run_with_retries(
         attempt,
         policy=policy,
@@ -107,7 +107,7 @@ def retrying(
     ids=repr,
 )
 def test_transient_failures_are_retried(error):
-    """Transport failures, 408, 425, 429, 5xx and a body that is not whole are tried again."""
+    """Transport failures, 408, 425, 429, 5xx and incomplete bodies are retried."""
     assert is_retryable(error)
 
 
@@ -136,7 +136,7 @@ def test_transient_failures_are_retried(error):
     ids=repr,
 )
 def test_permanent_failures_are_not_retried(error):
-    """Other statuses, another shape of JSON, misuse and cancellation are not tried again."""
+    """Other statuses, JSON of another shape, misuse and cancellation are not retried."""
     attempt = Failing(error)
 
     async def main() -> None:
@@ -144,7 +144,7 @@ def test_permanent_failures_are_not_retried(error):
             await retrying(attempt)
         assert caught.value is error
 
-    if isinstance(error, KeyboardInterrupt):  # would end the loop
+    if isinstance(error, KeyboardInterrupt):  # it would end the loop
         assert not is_retryable(error)
         return
     run_virtual(main())
@@ -161,7 +161,7 @@ SECONDS = st.one_of(st.just(0.0), st.floats(1e-6, 1000))
     draw=st.floats(0, 1),
 )
 def test_backoff_lies_in_the_upper_half_of_its_ceiling(base, cap, retry, draw):
-    """Each wait lies between half of its ceiling and the whole, whatever the policy."""
+    """Each backoff is between half of its maximum and the maximum, for any policy."""
     policy = RetryPolicy(backoff=base, backoff_max=cap)
     ceiling = min(base * 2.0 ** min(retry - 1, 200), cap)
 
@@ -192,14 +192,14 @@ def test_backoff_is_jittered_at_its_cap_too():
 
 
 def test_backoff_is_random_by_default():
-    """Without a draw of the test's own, no two clients wait for the same time."""
+    """Without a fixed random source no two clients wait for the same time."""
     waits = {backoff(RetryPolicy(), 20) for _ in range(50)}
 
     assert len(waits) == 50
 
 
 def test_waits_grow_between_attempts():
-    """A call waits longer before each attempt, and returns what the last one returns."""
+    """The backoff grows with each attempt, and the last attempt's result is returned."""
     attempt = Failing(*(status_error(503) for _ in range(4)))
 
     result = run_virtual(retrying(attempt, RetryPolicy(backoff=1, backoff_max=100)))
@@ -213,7 +213,7 @@ def test_waits_grow_between_attempts():
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 def test_attempts_are_bounded(attempts):
-    """No more attempts are made than the policy allows, and the last one's error is raised."""
+    """There are at most the policy's attempts, and the last error is raised."""
     errors = [status_error(500 + number) for number in range(10)]
     attempt = Failing(*errors)
 
@@ -227,7 +227,7 @@ def test_attempts_are_bounded(attempts):
 
 
 def test_a_retry_after_sets_the_wait():
-    """A Retry-After that is longer than the backoff sets the wait."""
+    """A Retry-After longer than the backoff is the wait."""
     attempt = Failing(status_error(503, 7.5), status_error(429, 0.001))
 
     run_virtual(retrying(attempt, RetryPolicy(backoff=1)))
@@ -238,7 +238,7 @@ def test_a_retry_after_sets_the_wait():
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun():
-    """A wait that would outlive the deadline fails at once, with the server's own error."""
+    """If the wait would outlast the deadline, the server's own error is raised immediately."""
     error = status_error(429, 61.0)
 
     async def main() -> None:
@@ -269,7 +269,7 @@ def test_backoff_beyond_the_deadline_is_not_begun():
 
 
 def test_the_last_attempt_has_no_note():
-    """An error that used up its attempts says nothing of the deadline."""
+    """An error after the last attempt does not mention the deadline."""
 
     async def main() -> None:
         with pytest.raises(ServerError) as caught:
@@ -280,7 +280,7 @@ def test_the_last_attempt_has_no_note():
 
 
 def test_each_retry_is_logged(caplog):
-    """Each wait is logged, with the attempt, the seconds and the status, and as nothing to fear.
+    """Each retry is logged at a low level, with attempt, seconds and status.
 
     The server's message is not in the log, because it may quote a customer.
     """
@@ -297,7 +297,7 @@ def test_each_retry_is_logged(caplog):
 
 
 def test_the_drop_of_an_idle_connection_is_hardly_logged(caplog):
-    """Servers drop idle connections all the time: that is for those who look for it."""
+    """Servers drop idle connections regularly, so that is logged at DEBUG."""
     with caplog.at_level(logging.DEBUG, "cekat_async"):
         run_virtual(retrying(Failing(idle_drop())))
 
@@ -306,7 +306,7 @@ def test_the_drop_of_an_idle_connection_is_hardly_logged(caplog):
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 5.0])
 def test_cancellation_passes_at_once(after):
-    """A call that is cancelled, at work or while it backs off, ends at that moment."""
+    """A call that is cancelled in an attempt or in its backoff ends at that moment."""
 
     async def main() -> None:
         attempt = Failing(*(status_error(503, 4) for _ in range(7)))
@@ -322,7 +322,7 @@ def test_cancellation_passes_at_once(after):
 
 @pytest.mark.parametrize("backoff", [0.001, 0.5, 100.0])
 def test_an_unknown_host_is_asked_for_twice_more(backoff):
-    """A name that does not exist is tried again twice, within two seconds, whatever the policy."""
+    """An unknown host name is retried twice within two seconds, for any policy."""
     attempt = Failing(*(UnknownHostError() for _ in range(9)))
 
     async def main() -> None:
@@ -335,7 +335,7 @@ def test_an_unknown_host_is_asked_for_twice_more(backoff):
 
 
 def test_an_unknown_host_has_no_more_attempts_than_others():
-    """A policy without retries holds for it too."""
+    """A policy without retries applies to it too."""
     attempt = Failing(UnknownHostError())
 
     async def main() -> None:
@@ -353,7 +353,7 @@ AGAIN = RetryPolicy(attempts=1000, backoff=1, backoff_max=1)
 
 
 def test_a_budget_counts_down_and_up():
-    """A budget gives what it has and not more, and takes back no more than it holds."""
+    """A retry budget never gives more than it has, and never exceeds its size."""
     budget = RetryBudget(2)
 
     assert [budget.spend(5), budget.spend(5), budget.spend(5)] == [True, True, False]
@@ -365,7 +365,7 @@ def test_a_budget_counts_down_and_up():
 
 
 def test_a_budget_without_a_bound():
-    """``None`` lets every retry out, and says nothing."""
+    """``None`` allows every retry, and logs nothing."""
     budget = RetryBudget(None)
     attempt = Failing(*(ResponseLostError() for _ in range(500)))
 
@@ -384,7 +384,7 @@ def test_a_budget_without_a_bound():
     ids=repr,
 )
 def test_what_a_retry_costs(error, retries):
-    """A retry costs one, after a lost answer or a timeout two, and after a 429 nothing."""
+    """A retry costs one, after a lost response or a timeout two, and after a 429 nothing."""
     attempt = Failing(*[error] * 2000)
 
     async def main() -> None:
@@ -396,7 +396,7 @@ def test_what_a_retry_costs(error, retries):
 
 
 def test_the_drop_of_an_idle_connection_is_free():
-    """Its retry goes out at once, and at the expense of no budget: once in a call."""
+    """Its retry is immediate and costs no retry budget, once per call."""
     budget = RetryBudget(2)
     budget.spend(10)
     attempt = Failing(status_error(429, 5.0), idle_drop(), idle_drop())
@@ -412,7 +412,7 @@ def test_the_drop_of_an_idle_connection_is_free():
 
 
 def test_a_spent_budget_ends_a_call_at_once():
-    """When the budget is spent the last attempt's error is raised at once, and says why."""
+    """If the retry budget is used up, the last error is raised immediately and says so."""
     errors = [status_error(500 + number) for number in range(5)]
     attempt = Failing(*errors)
 
@@ -433,8 +433,8 @@ def test_a_spent_budget_ends_a_call_at_once():
 
 @pytest.mark.parametrize("policy", [RetryPolicy(attempts=1), RetryPolicy(backoff=9)])
 @pytest.mark.parametrize("balance", [0, 3])
-def test_what_is_not_tried_again_anyway_is_not_the_budgets_business(policy, balance, caplog):
-    """A retry that the attempts or the deadline forbid is neither paid for nor missed."""
+def test_other_reasons_against_a_retry_cost_no_budget(policy, balance, caplog):
+    """A retry that the attempts or the deadline forbid costs nothing."""
     budget = RetryBudget(3)
     budget.spend(5 * (3 - balance))
 
@@ -463,7 +463,7 @@ def test_what_is_not_tried_again_anyway_is_not_the_budgets_business(policy, bala
     ids=repr,
 )
 def test_what_success_gives_back(errors, balance):
-    """Success gives back what its retries cost, and a fifth of one where that was nothing."""
+    """Success gives back the cost of its retries, or a fifth of one if that was nothing."""
     budget = RetryBudget(10)
     budget.spend(25)
 
@@ -473,7 +473,7 @@ def test_what_success_gives_back(errors, balance):
 
 
 def test_what_fails_in_the_end_gives_nothing_back():
-    """A call that fails for good has used up what its retries cost, and its error no more."""
+    """A call that fails in the end has used up exactly what its retries cost."""
     budget = RetryBudget(10)
     attempt = Failing(status_error(500), ResponseLostError(), status_error(404))
 
@@ -487,7 +487,7 @@ def test_what_fails_in_the_end_gives_nothing_back():
 
 @pytest.mark.parametrize("patience", [0.1, 0.9])
 def test_cancelled_while_it_backs_off_a_retry_has_cost_nothing(patience):
-    """The retry that a cancelled call was waiting to send is not charged; those it sent are."""
+    """A retry that was never sent costs nothing, and earlier ones stay paid."""
     budget = RetryBudget(10)
     attempt = Failing(status_error(503, 1), ResponseLostError(), NotSentError())
 
@@ -505,7 +505,7 @@ def test_cancelled_while_it_backs_off_a_retry_has_cost_nothing(patience):
 
 @pytest.mark.parametrize("queue, work, sent, balance", [(0, 60, 2, 8), (60, 0, 1, 10)])
 def test_a_retry_that_is_cancelled_costs_what_was_sent(queue, work, sent, balance):
-    """A retry that had gone out stays paid: the server has it. One in the queue costs nothing."""
+    """A cancelled retry that was sent costs its price. One in the queue costs nothing."""
     budget = RetryBudget(10)
     attempt = Queueing(queue, work, ResponseLostError(), status_error(500))
 
@@ -531,7 +531,7 @@ def test_a_retry_that_is_cancelled_costs_what_was_sent(queue, work, sent, balanc
     ids=["it ends there", "it goes on", "the next one is too dear"],
 )
 def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balance):
-    """What was paid for a retry that came to a hold and not to the server is taken back, once."""
+    """A retry that a pause ended before it was sent is refunded, once."""
     budget = RetryBudget(10)
     budget.spend(5 * others)
     requests = ["the first"]
@@ -558,7 +558,7 @@ def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balanc
 
 @pytest.mark.parametrize("errors", [0, 1, 2])
 def test_a_call_leaves_nothing_to_the_garbage_collector(errors):
-    """Its objects are freed at once. With many clients, a collection would block the event loop."""
+    """Its objects are freed immediately, because a collection could block the event loop."""
     attempts = [Failing(*(TransportError() for _ in range(errors))) for _ in range(10)]
 
     async def main() -> int:
@@ -575,7 +575,7 @@ def test_a_call_leaves_nothing_to_the_garbage_collector(errors):
 
 
 class Queueing(Failing):
-    """Waits in a queue before it is sent, and for its answer after that."""
+    """Waits in a queue before it is sent, and then for its reply."""
 
     def __init__(self, queue: float, latency: float, *errors: BaseException) -> None:
         super().__init__(*errors)
@@ -592,7 +592,7 @@ class Queueing(Failing):
 
 
 def test_a_spent_budget_warns_once(caplog):
-    """However many calls find the budget spent, one warning says so until it is half full."""
+    """An empty retry budget causes one warning until it is half full again."""
     budget = RetryBudget(4)
 
     async def fail() -> None:
@@ -623,7 +623,7 @@ def warnings_of_budget(caplog) -> list[str]:
 
 
 class Watched(RetryBudget):
-    """Looks at its balance after every change."""
+    """Checks its balance after every change."""
 
     def spend(self, tokens: int) -> bool:
         spent = super().spend(tokens)
@@ -649,7 +649,7 @@ OUTCOMES = {
 
 
 class PlannedCall:
-    """A call that begins, queues, fails and loses its patience as planned."""
+    """A call that starts, queues, fails and is cancelled as planned."""
 
     def __init__(self, waits: tuple[float, ...], patience: float, outcomes: list[str]) -> None:
         self._start, queue, latency = waits
@@ -687,7 +687,7 @@ class PlannedCall:
     ),
 )
 def test_no_more_is_sent_than_the_budget_allows(retries, calls):
-    """Whatever becomes of any calls, retries <= budget + given back; the unsent cost nothing."""
+    """For any calls, retries <= budget + given back. Unsent ones cost nothing."""
     budget = Watched(retries)
 
     async def main() -> None:

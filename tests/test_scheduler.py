@@ -32,7 +32,7 @@ def left(
     reset: float | None = 60.0,
     per: float | None = 60.0,
 ) -> list[QuotaStatement]:
-    """Return what a reply reports of one quota."""
+    """Return the report of a reply about one quota."""
     return [QuotaStatement(limit, remaining, reset, per)]
 
 
@@ -52,7 +52,7 @@ def observe(
     refused: bool = False,
     asked: float | None = None,
 ) -> None:
-    """Settle a request that was granted, or refused for the reason that its reply shows."""
+    """Settle a request that was granted, or that was refused for the reason in its reply."""
     reported = reported if scheduler.trusts_server else []
     outcome = Outcome(tuple(reported))
     if refused:
@@ -91,7 +91,7 @@ def fill(
 ) -> None:
     """Send requests together, and settle each by the same reply.
 
-    Nothing of the window may be used yet: what is left of a window that is in use is spread.
+    The window must be unused, because the rest of a used window is spread.
     """
     for permit in [go(scheduler, now) for _ in range(count)]:
         observe(scheduler, permit, now, reported)
@@ -103,14 +103,14 @@ def all_ours(scheduler: Scheduler, limit: int, now: float) -> list[QuotaStatemen
 
 
 def take_burst(scheduler: Scheduler, now: float) -> list[Permit]:
-    """Send all that may be sent without a pace."""
+    """Send everything that may be sent without a pace."""
     permits = []
     while (slot := scheduler.next_slot(now)).at <= now and not slot.paced:
         permits.append(scheduler.take(slot, now))
     return permits
 
 
-def beside_others(limit: int = 300, remaining: int = 0, reset: float = 31.0) -> Scheduler:
+def next_to_others(limit: int = 300, remaining: int = 0, reset: float = 31.0) -> Scheduler:
     """Return a scheduler whose first reply, at 0, showed that others took most of the window."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(limit, remaining, reset))
@@ -127,7 +127,7 @@ def find_next(scheduler: Scheduler, now: float) -> float:
 
 
 def wait_until_ignored(scheduler: Scheduler, now: float) -> float:
-    """Report "nothing left" with each grant until that is ignored; return when it was."""
+    """Report "nothing left" with each grant until that is ignored, and return the time."""
     for _ in range(20):
         now = find_next(scheduler, now)
         call(scheduler, now, left(300, 0))
@@ -155,7 +155,7 @@ def test_it_begins_with_the_documented_or_the_configured_limit():
 
 
 def test_until_the_first_reply_one_request_is_in_flight():
-    """The first reply shows what is allowed; if there is none in ten seconds, one more is sent."""
+    """The first reply shows the limit. If there is none in ten seconds, one more is sent."""
     scheduler = make_scheduler()
     permit = go(scheduler, 0.0)
     assert scheduler.next_slot(5.0) == Slot(10.0, WaitReason.FIRST_REPLY)
@@ -177,8 +177,8 @@ def test_a_first_request_without_a_reply_is_followed_by_one_other(sent):
     assert scheduler.next_slot(1.0) == Slot(11.0, WaitReason.FIRST_REPLY)
 
 
-def test_a_clock_that_stands_still_shows_no_window_of_no_length():
-    """Clocks of some systems tick every 16 ms: replies of one tick must not end in a division."""
+def test_a_coarse_clock_shows_no_window_of_no_length():
+    """Some clocks tick every 16 ms: replies of one tick must not end in a division by zero."""
     scheduler = make_scheduler()
     while (slot := scheduler.next_slot(5.0)).at <= 5.0:
         permit = scheduler.take(slot, 5.0)
@@ -341,7 +341,7 @@ def test_after_a_refusal_nothing_is_sent_in_a_burst():
 
 def test_what_is_left_is_spread_until_the_reset():
     """The rest is used up a second before the reset, which is rounded up. Three are for others."""
-    scheduler = beside_others(remaining=100, reset=31.0)
+    scheduler = next_to_others(remaining=100, reset=31.0)
     scheduler._credit.clear()
     scheduler._remaining._others._rate = 0.0
 
@@ -352,7 +352,7 @@ def test_what_is_left_is_spread_until_the_reset():
 
 def test_what_lasts_anyway_is_not_spread():
     """If the even pace would leave some until the reset, the pace alone decides."""
-    scheduler = beside_others(remaining=150, reset=21.0)
+    scheduler = next_to_others(remaining=150, reset=21.0)
     scheduler._remaining._others._rate = 0.0
     scheduler._credit.clear()
 
@@ -360,29 +360,29 @@ def test_what_lasts_anyway_is_not_spread():
 
 
 def test_others_are_given_way_until_enough_is_left_for_them():
-    """The client leaves to them what they will take by the reset at their rate so far."""
+    """The client leaves them the requests that they will use by the reset at their rate so far."""
     # They took 149 in 30 seconds, so another 149 in the next 30.
-    scheduler = beside_others(remaining=150, reset=30.0)
+    scheduler = next_to_others(remaining=150, reset=30.0)
     assert scheduler._remaining._others.get_rate(0.0) == pytest.approx(149 / 30)
     assert scheduler.next_slot(0.0).at <= 0.2 * 20
 
-    scheduler = beside_others(remaining=104, reset=30.0)
+    scheduler = next_to_others(remaining=104, reset=30.0)
     slot = scheduler.next_slot(0.0)
     # They need all 100 that are left beyond the margin, but a twentieth of the pace is kept.
     assert slot == Slot(4.0, WaitReason.OTHERS, remaining=101)
 
 
-def test_at_least_a_twentieth_of_the_pace_is_kept_beside_others():
-    """Its replies show what others take, and when they stop."""
-    scheduler = beside_others(remaining=50, reset=60.0)
+def test_at_least_a_twentieth_of_the_pace_is_kept_next_to_others():
+    """Its replies show how much others use, and when they stop."""
+    scheduler = next_to_others(remaining=50, reset=60.0)
     call(scheduler, 4.0, left(300, 45, 56.0))
 
     assert scheduler.next_slot(4.0).at == pytest.approx(8.0)
 
 
 def test_a_used_up_window_of_others_is_waited_out():
-    """It waits until the reset, and says so, for calls that cannot wait as long."""
-    scheduler = beside_others(remaining=0)
+    """It waits until the reset, and reports that for calls that cannot wait as long."""
+    scheduler = next_to_others(remaining=0)
     call(scheduler, 1.0, left(300, 0, 30.0))  # the test of the report is granted here
     go(scheduler, 2.0)
 
@@ -394,7 +394,7 @@ def test_a_used_up_window_of_others_is_waited_out():
 
 def test_a_window_of_which_others_left_a_little_is_not_used_up():
     """The margin may turn out to be free, so calls wait, and do not fail at once."""
-    scheduler = beside_others(remaining=1)
+    scheduler = next_to_others(remaining=1)
 
     slot = scheduler.next_slot(0.0)
     assert (slot.at, slot.reason, slot.exhausted) == (31.0, WaitReason.SERVER, False)
@@ -411,7 +411,7 @@ def test_a_window_that_we_alone_used_up_is_over_when_the_sent_log_says_so():
 
 
 def test_others_are_noticed_by_what_is_missing():
-    """One more than ours may be chance; two more are others, for two windows."""
+    """A difference of one may be chance. Two are others, for two windows."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 298, 200.0))
     assert scheduler.next_slot(0.0).remaining == 298
@@ -428,14 +428,14 @@ def test_others_are_noticed_by_what_is_missing():
 @pytest.mark.parametrize("limit, margin", [(1000, 10), (300, 3), (100, 1), (60, 1), (10, 1)])
 def test_a_hundredth_of_the_limit_is_left_to_others(limit, margin):
     """At least one request is left to them, for theirs may be faster than ours."""
-    scheduler = beside_others(limit, remaining=limit // 2)
+    scheduler = next_to_others(limit, remaining=limit // 2)
 
     assert scheduler.next_slot(0.0).remaining == limit // 2 - margin
 
 
 def test_at_most_half_of_a_small_bucket_is_left_to_others():
     """Otherwise a bucket that never holds much could never be used."""
-    scheduler = beside_others(300, remaining=4)
+    scheduler = next_to_others(300, remaining=4)
 
     assert scheduler.next_slot(0.0).remaining == 2
 
@@ -453,8 +453,8 @@ def test_more_is_left_to_others_after_they_were_faster():
     assert scheduler.terms == Terms(300, 60.0, "stated")
 
 
-def test_a_slot_beside_others_is_no_later_than_the_report_is_valid():
-    """After that nothing is known of others, so the wait ends with the report."""
+def test_a_slot_next_to_others_is_no_later_than_the_report_is_valid():
+    """After that nothing is known about others, so the wait ends with the report."""
     scheduler = make_scheduler()
     for _ in range(2):
         call(scheduler, 0.0, left(8, 8, None))
@@ -732,9 +732,9 @@ def test_refusals_that_were_in_flight_together_count_once():
 
 
 @pytest.mark.parametrize("remaining", [0, 3])
-def test_refusals_beside_others_never_lower_the_limit(remaining):
+def test_refusals_next_to_others_never_lower_the_limit(remaining):
     """If little is left and a request is refused, others were faster. The limit is right."""
-    scheduler = beside_others(remaining=20)
+    scheduler = next_to_others(remaining=20)
     now = 0.0
     for _ in range(30):
         now = find_next(scheduler, now + 1.0)
@@ -887,8 +887,8 @@ def test_the_fullest_window_is_waited_for():
     assert scheduler.next_slot(now) == Slot(60.0, WaitReason.WINDOW)
 
 
-def test_a_configured_window_is_kept_beside_what_the_server_states():
-    """The configured limit always counts, and so does a slower stated one."""
+def test_a_configured_window_is_kept_next_to_the_reported_ones():
+    """The configured limit always applies, and so does a slower reported one."""
     scheduler = make_scheduler(30, per=1.0)
     call(scheduler, 0.0, left(60, 59))
     assert scheduler.windows == (Terms(60, 60.0, "stated"), Terms(30, 1.0, "configured"))
@@ -907,10 +907,11 @@ def test_a_quota_without_a_window_is_meant_for_the_own_one():
     assert scheduler.remaining(0.0) == 3
 
 
-def test_while_the_length_is_guessed_the_last_requests_come_after_ever_longer_times():
-    """The replies to the last eight show how long the window is, so they are not evenly spread.
+def test_while_the_length_is_unknown_the_last_requests_are_spread():
+    """The replies to the last eight requests show the window's length, so they are spread
+    unevenly.
 
-    They have no place in the even pace either.
+    They are not in the even pace either.
     """
     scheduler = make_scheduler()
     for n in range(15):
@@ -1063,7 +1064,7 @@ def test_a_rate_that_another_process_learned_replaces_all_but_the_configured_one
     assert scheduler.windows == (Terms(50, 10.0, "shared"), Terms(40, 60.0, "configured"))
 
 
-def test_the_window_of_the_reports_is_followed_beside_a_shared_rate():
+def test_the_window_of_the_reports_is_followed_next_to_a_shared_rate():
     """A report of a second is not valid for a minute, though the pace is another process's."""
     scheduler = make_scheduler()
     scheduler.adopt(LearnedRate(300, 60.0), 0.0)
@@ -1150,7 +1151,7 @@ class Sent:
 
 
 class Watched:
-    """A window that the scheduler keeps: since when, and its limits over time."""
+    """A window that the scheduler keeps: its start, and its limits over time."""
 
     def __init__(self, limit: int, now: float) -> None:
         self.since = now
@@ -1199,7 +1200,7 @@ class Driver:
         self.look()
 
     def look(self) -> None:
-        """Record which windows are kept from now on."""
+        """Record the windows that are kept from now on."""
         windows = self.scheduler.windows
         assert windows
         assert self.scheduler.terms in windows
@@ -1222,7 +1223,7 @@ class Driver:
         return slot
 
     def take(self, most: int) -> None:
-        """Send what may be sent now."""
+        """Send everything that may be sent now."""
         for _ in range(most):
             if (slot := self.next()).at > self.now:
                 return
@@ -1239,7 +1240,7 @@ class Driver:
         self.now += duration + LATE
 
     def leap(self, most: int) -> None:
-        """Let time pass until the next slot, if nothing else happens, and use it."""
+        """Advance to the next slot, if nothing else happens, and use it."""
         slot = self.next()
         if self.now < slot.at < math.inf:
             self.pass_time(slot.at - self.now)
@@ -1287,7 +1288,7 @@ class Driver:
         self.scheduler.adopt(rate, self.now)
 
     def raise_ceiling(self, source: str, limit: int) -> None:
-        """Record that a source allows that many requests, of which the share is kept to."""
+        """Record that a source allows that many requests, reduced to the share."""
         self.ceilings[source] = max(self.ceilings[source], limit * self.rate.share)
 
     def check(self, times: list[float]) -> None:
@@ -1306,10 +1307,10 @@ class Driver:
             assert sum(time > begin for time in times) <= self.rate.per_day
 
     def get_longest_wait(self) -> float:
-        """Return the seconds within which the next slot has to come.
+        """Return the seconds within which the next slot must arrive.
 
-        The longest of its windows, and of the resets that the server stated. No window is longer
-        than what was configured, learned by another process, or an hour.
+        That is the longest of its windows and of the reported resets. No window is longer
+        than the configured one, one learned by another process, or an hour.
         """
         longest = max(window.per for window in self.scheduler.windows)
         assert longest <= max(3600.0, self.rate.per)
@@ -1317,7 +1318,7 @@ class Driver:
         return max(longest, self.longest_reset, self.rate.per, day)
 
     def never_stops(self) -> None:
-        """Settle all, refuse nothing, and see that each next slot comes within bounded time."""
+        """Settle all, refuse nothing, and check that each next slot arrives within bounded time."""
         while self.in_flight:
             self.settle(0, [], "granted", least=LEAST)
         for _ in range(3):
@@ -1361,7 +1362,7 @@ def build_rates(per: st.SearchStrategy[float]) -> st.SearchStrategy[RateLimit]:
 
 
 def build_steps(per: st.SearchStrategy[float | None]) -> st.SearchStrategy[list[tuple]]:
-    """Return what may happen, one thing after the other."""
+    """Return possible events in a sequence."""
     reported = st.lists(st.builds(QuotaStatement, LIMITS, COUNTS, RESETS, per), max_size=2)
     settle = st.tuples(st.just("settle"), WAITS, st.integers(0, 20), reported, FATES, ASKED)
     return st.lists(
@@ -1403,11 +1404,11 @@ def drive(driver: Driver, happens: list[tuple]) -> None:
 
 @given(rate=build_rates(st.just(60.0)), happens=build_steps(st.none()))
 def test_no_window_ever_holds_more_than_the_largest_limit_that_was_in_force(rate, happens):
-    """No window is too full, by departure and by settlement, and the next slot always comes.
+    """No window is too full, by sending or settling time, and the next slot always arrives.
 
-    That holds whatever is reported, refused, lost, shared, and learned elsewhere. It is exact while
-    no exchange takes less than what is deducted for it from a window; see the tests of the sent
-    log. A configured limit is never exceeded.
+    That holds whatever is reported, refused, lost, shared, and learned elsewhere. It is exact
+    if no exchange takes less than the time that a window deducts for it: see the tests of the
+    sent log. A configured limit is never exceeded.
     """
     driver = Driver(rate, is_exact=True)
 
@@ -1425,7 +1426,7 @@ def test_no_window_ever_holds_more_than_the_largest_limit_that_was_in_force(rate
 def test_no_window_ever_holds_too_much_however_absurd_the_reports(rate, happens):
     """The same for exchanges that take no time, and for reports of windows of all lengths.
 
-    Windows are a twentieth shorter for that, which is the most that is deducted.
+    The windows are a twentieth shorter for that, which is the maximum deduction.
     """
     driver = Driver(rate, is_exact=False)
 

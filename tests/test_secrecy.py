@@ -1,7 +1,7 @@
-"""The key can be found in no output, whatever fails and whatever a server sends back.
+"""The key is in no output, whatever fails and whatever a server sends back.
 
-A server may hold anything against its client, the client's own key included: here one echoes it
-wherever there is room. What a *record* holds is the customer's data and is not looked at.
+A server may send anything back, including the client's own key. The servers of these tests echo it
+in every place. The content of a record is the customer's data and is not checked.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ FAST = Timeout(connect=0.5, read=0.05, attempt=0.5)
 def assert_secret(text: str) -> None:
     """Fail if the key is in a text, in any of its forms."""
     for name, form in FORMS.items():
-        # The text itself is not shown: a failing test is an output too.
+        # The text itself is not shown, because a failing test is an output too.
         assert form not in text, f"the key shows, {name}"
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """Return an error and all that hang on it."""
+    """Return an error with all its causes and contexts."""
     found: list[BaseException] = []
     left: list[BaseException | None] = [error]
     while left:
@@ -63,7 +63,7 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def spilled(error: BaseException) -> str:
-    """Return all that an error may show anywhere: in a log, a report, a pickle, a debugger."""
+    """Return everything an error may show: in a log, a report, a pickle, or a debugger."""
     parts: list[str] = []
     for one in chain(error):
         shown = traceback.TracebackException.from_exception(one, capture_locals=True)
@@ -76,7 +76,7 @@ def spilled(error: BaseException) -> str:
 
 
 class EveryRecord(logging.Handler):
-    """Formats what every logger says, down to DEBUG, with tracebacks."""
+    """Formats the records of every logger, down to DEBUG, with tracebacks."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -89,7 +89,7 @@ class EveryRecord(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def _all_logs():
-    """Look through all that is logged while a test runs."""
+    """Check everything that is logged during a test."""
     handler, root = EveryRecord(), logging.getLogger()
     named = [logging.getLogger(name) for name in ("cekat_async", "aiohttp.client", "asyncio")]
     levels = [(logger, logger.level) for logger in (root, *named)]
@@ -104,7 +104,7 @@ def _all_logs():
 
 
 async def failures(server: RawServer, **options) -> list[BaseException]:
-    """Return what each use of a client fails with, against a server that has nothing good."""
+    """Return the errors of all uses of a client, with a server that has nothing valid."""
     asyncio.get_running_loop().set_debug(True)
     found: list[BaseException] = []
     bounds = {"rate_limit": None, "retry": TWICE, "timeout": FAST, "max_page_bytes": 10_000}
@@ -127,7 +127,7 @@ async def failures(server: RawServer, **options) -> list[BaseException]:
 
 
 def authorization(head: bytes) -> bytes:
-    """Return what a request said in its Authorization header."""
+    """Return the Authorization header of a request."""
     found = re.search(rb"(?im)^authorization: (.*)\r$", head)
     assert found
     return found[1]
@@ -150,7 +150,7 @@ def in_json(status: int) -> Callable[[bytes], bytes]:
 
 
 def in_escaped_json(status: int) -> Callable[[bytes], bytes]:
-    """Echo the key in JSON of a server that escapes what could mean something in HTML."""
+    """Echo the key in JSON of a server that escapes characters with a meaning in HTML."""
 
     def answer(head: bytes) -> bytes:
         echo = "".join(c if c.isalnum() else f"\\u{ord(c):04x}" for c in text(head))
@@ -172,7 +172,7 @@ def in_header(status: int, name: str, form: str = "{}", body: bytes = b"") -> Ca
 
 
 def in_bytes(template: bytes) -> Callable:
-    """Echo the key in an answer that is no HTTP, or breaks off."""
+    """Echo the key in a reply that is no HTTP, or is truncated."""
 
     def answer(head: bytes) -> bytes:
         raise Cut(template.replace(b"KEY", authorization(head)))
@@ -235,7 +235,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_a_hostile_server_gets_the_key_into_no_error(answer):
-    """Wherever a server echoes the key, no error, pickle, traceback or log has it."""
+    """If a server echoes the key, no error, pickle, traceback or log has it."""
     if answer is HOSTILE["half a cursor"]:
         # The listing of inboxes has no cursors.
         half = answer
@@ -249,7 +249,7 @@ async def test_a_hostile_server_gets_the_key_into_no_error(answer):
 
 
 async def test_no_transport_failure_shows_the_key(monkeypatch):
-    """Neither refused, unknown, slow nor unencrypted hosts get the key into an error."""
+    """Refused, unknown, slow and unencrypted hosts cause no error with the key."""
     async with RawServer(lambda _: http()) as server:
         addresses = (
             "http://127.0.0.1:1",
@@ -266,7 +266,7 @@ async def test_no_transport_failure_shows_the_key(monkeypatch):
 
 
 async def test_a_proxys_refusal_does_not_show_the_key(monkeypatch):
-    """A proxy sees no key for https, and what it says shows none."""
+    """A proxy gets no key for https, and its messages show none."""
     async with RawServer(lambda _: http(KEY.encode(), 407, Proxy_Authenticate=KEY)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.base_url)
         async with CekatClient(
@@ -278,8 +278,8 @@ async def test_a_proxys_refusal_does_not_show_the_key(monkeypatch):
     assert_secret(b"".join(proxy.heads).decode())
 
 
-async def test_what_ends_a_call_from_outside_does_not_show_the_key():
-    """Deadlines, holds, cancellations and a closed client leave no key in their tracebacks."""
+async def test_a_call_ended_from_outside_does_not_show_the_key():
+    """Deadlines, pauses, cancellations and a closed client have no key in their tracebacks."""
     async with RawServer(lambda _: None) as server:
         async with CekatClient(
             KEY, base_url=server.base_url, timeout=Timeout(deadline=0.05)
@@ -313,7 +313,7 @@ async def test_what_ends_a_call_from_outside_does_not_show_the_key():
 
 
 async def test_a_middlewares_own_error_does_not_show_the_key():
-    """The traceback of what a caller's middleware raises passes no frame that holds the key."""
+    """The traceback of a middleware's error has no frame with the key."""
 
     async def before(request, handler):
         raise LookupError("before")
@@ -334,7 +334,7 @@ async def test_a_middlewares_own_error_does_not_show_the_key():
 
 
 def everything(thing: object, depth: int = 5) -> list[str]:
-    """Return the ``repr`` of an object, of its attributes, of theirs, and so on within reach."""
+    """Return the ``repr`` of an object, of its attributes, of theirs, and so on."""
     shown = [repr(thing), f"{thing}", format(thing)]
     if depth and type(thing).__module__.startswith("cekat_async"):
         names = {name for name in dir(thing) if not name.startswith("__")} - {"reveal", "_value"}
@@ -344,7 +344,7 @@ def everything(thing: object, depth: int = 5) -> list[str]:
 
 
 async def test_nothing_of_a_client_shows_the_key(sandbox):
-    """No repr of a client, its parts or its options shows the key, and none pickles with it."""
+    """No repr of a client, its parts or its options has the key, and none pickles with it."""
     async with CekatClient(KEY, base_url=sandbox.base_url, retry=TWICE) as client:
         with pytest.raises(CekatError):
             await client.conversations.page()
@@ -357,7 +357,7 @@ async def test_nothing_of_a_client_shows_the_key(sandbox):
 
 
 async def test_the_warning_of_an_unclosed_client_does_not_show_the_key(sandbox):
-    """The warning names the client by its address, not by its key."""
+    """The warning names the client's address and not its key."""
     client = CekatClient(KEY, base_url=sandbox.base_url, retry=TWICE)
     with pytest.raises(CekatError):
         await client.conversations.page()
@@ -387,7 +387,7 @@ async def test_the_warning_of_an_unclosed_client_does_not_show_the_key(sandbox):
     ids=range(8),
 )
 def test_a_refused_option_does_not_show_the_key(options):
-    """An error of the constructor, which has the key among its arguments, does not repeat it."""
+    """A constructor's error does not repeat the key, which is among the arguments."""
     with pytest.raises(ConfigurationError) as caught:
         CekatClient(**options)
 
@@ -395,7 +395,7 @@ def test_a_refused_option_does_not_show_the_key(options):
 
 
 async def test_the_key_goes_to_the_configured_host_only():
-    """After a redirect, an error or a retry the key has been seen by the configured host alone."""
+    """After a redirect, an error or a retry only the configured host has received the key."""
     async with RawServer(lambda _: http()) as other:
         where = iter(
             [
@@ -419,7 +419,7 @@ async def test_the_key_goes_to_the_configured_host_only():
 
 
 def test_the_key_is_not_sent_unencrypted_unasked():
-    """Plain HTTP to another machine is refused, and allowed by name."""
+    """Plain HTTP to another machine is refused without an explicit option."""
     with pytest.raises(ConfigurationError, match="allow_http=True"):
         CekatClient(KEY, base_url="http://api.example.test")
 
@@ -428,7 +428,7 @@ def test_the_key_is_not_sent_unencrypted_unasked():
 
 
 def test_the_echo_tests_would_notice():
-    """The search itself finds the key in an error that does hold it."""
+    """The check finds the key in an error that has it."""
     with pytest.raises(AssertionError, match="the key shows, plain"):
         assert_secret(spilled(CekatError(f"no such key: {KEY}")))
     assert Transport.__repr__ is object.__repr__
@@ -443,7 +443,7 @@ def test_the_echo_tests_would_notice():
     ids=["a repeated cursor", "a malformed record"],
 )
 async def test_what_a_walk_quotes_does_not_show_the_key(page):
-    """An error of a walk quotes a cursor or an id, but not an echo of the key in them."""
+    """An error of a walk quotes a cursor or an id, without an echo of the key."""
     async with (
         RawServer(lambda _: http(json.dumps(page).encode())) as server,
         CekatClient(KEY, base_url=server.base_url, rate_limit=None) as client,

@@ -1,4 +1,4 @@
-"""Segments: what they begin with, how far they are, when they end, and how they are stored."""
+"""Segments: their first records, their depth, their end, and how they are stored."""
 
 from math import inf, nan
 
@@ -10,7 +10,7 @@ from cekat_async.positions import Cursor, Edge, Stage
 
 
 def page(*names: str, depth: float = inf, to: object = None) -> PageSummary:
-    """Return a page; where it does not end the listing, its cursor is named by its depth."""
+    """Return a page. Unless it ends the listing, its cursor is named after its depth."""
     to = depth if to is None and depth < inf else to
     return PageSummary(names, None if to is None else Cursor(f"id-{to}", f"ts-{to}"), depth)
 
@@ -38,13 +38,16 @@ PAGE = page("a", depth=50, to="there")
     ],
 )
 def test_a_page_reaches_another_that_it_ends_after_or_with(other, reaches):
-    """Deeper, or at the very same cursor; not at one with its timestamp alone."""
+    """A page reaches one if it is deeper or ends at the same cursor.
+
+    An equal timestamp is not enough.
+    """
     assert other.reaches(PAGE.edge) == reaches
     assert make_segment(other, until=PAGE.edge).is_over == reaches
 
 
 def test_first_ids_are_the_records_of_the_first_page_that_has_any():
-    """Empty pages before it answer nothing, and no later page changes them."""
+    """Earlier empty pages and later pages do not change them."""
     segment = make_segment(page(depth=10), page(depth=20))
     assert not segment.has_records
 
@@ -62,14 +65,14 @@ def test_first_ids_are_the_records_of_the_first_page_that_has_any():
 def test_a_page_joins_a_segment_that_begins_in_it_or_before_by_a_first_id(
     names, is_named, depth, is_there
 ):
-    """One will do; in a page that ends before the segment begins, it has moved."""
+    """One shared record is enough. On a page that ends before the segment begins it has moved."""
     segment = make_segment(page("a", "b", depth=200), begin=100)
 
     assert segment.joins(page(*names, depth=depth)) == (is_named and is_there)
 
 
 def test_a_segment_without_records_is_neither_joined_nor_overrun():
-    """Nobody knows what it begins with, however deep a page ends."""
+    """Its first records are unknown, however deep a page ends."""
     segment = make_segment(page(depth=200), begin=100)
 
     assert not segment.joins(page("a"))
@@ -81,7 +84,7 @@ def test_a_segment_without_records_is_neither_joined_nor_overrun():
     [(200, 200, False), (200, 201, True), (200, inf, True), (inf, 201, False), (inf, inf, True)],
 )
 def test_a_segment_is_overrun_after_the_page_of_its_first_ids(end, depth, is_overrun):
-    """Not at its very end, but at the end of the listing always."""
+    """It is not at the exact end of that page, but always at the end of the listing."""
     segment = make_segment(page("a", depth=end), begin=100)
 
     assert segment.is_overrun_by(page("x", depth=depth)) == is_overrun
@@ -89,7 +92,7 @@ def test_a_segment_is_overrun_after_the_page_of_its_first_ids(end, depth, is_ove
 
 @pytest.mark.parametrize("depth", [inf, nan])
 def test_a_page_of_no_depth_leaves_a_segment_where_it_was(depth):
-    """The last page, or one whose timestamp cannot be read, does not move it."""
+    """The last page, or one with an unreadable timestamp, does not change the depth."""
     segment = make_segment(page("a", depth=10), page("b", depth=15))
 
     segment.advance(page("c", depth=depth, to="nowhere"))
@@ -109,7 +112,7 @@ def test_a_page_of_no_depth_leaves_a_segment_where_it_was(depth):
     ],
 )
 def test_a_segment_is_over_where_its_walk_is(last, is_over):
-    """Without a cursor, or with an empty page that repeats it; or else where it is dropped."""
+    """It ends without a cursor, with an empty page that repeats its cursor, or if it is dropped."""
     segment = make_segment(page("a", depth=5), last)
     assert segment.is_over == is_over
 
@@ -117,8 +120,8 @@ def test_a_segment_is_over_where_its_walk_is(last, is_over):
     assert segment.is_over
 
 
-def test_a_cursor_that_comes_again_leaves_a_segment_as_it_was():
-    """It is an error, and the page with it does not move the segment."""
+def test_a_repeated_cursor_leaves_a_segment_unchanged():
+    """It raises, and its page does not move the segment."""
     segment = make_segment(page(depth=5), page(depth=7))
 
     with pytest.raises(PaginationError):
@@ -129,7 +132,7 @@ def test_a_cursor_that_comes_again_leaves_a_segment_as_it_was():
 
 @pytest.mark.parametrize("stage, is_over", [("pass", False), ("probe", True), ("look", True)])
 def test_a_probe_and_a_look_have_one_page(stage, is_over):
-    """A pass goes on."""
+    """A pass has more pages."""
     segment = Segment(stage=Stage(stage))
     segment.advance(page("a", depth=5))
 
@@ -139,7 +142,7 @@ def test_a_probe_and_a_look_have_one_page(stage, is_over):
 @pytest.mark.parametrize("until", [None, PAGE.edge, page().edge])
 @pytest.mark.parametrize("pages", [[], [page("a", b"no id", depth=120)], [page("a")]])
 def test_a_stored_segment_is_as_it_was(pages, until):
-    """All that it needs to go on is in its part."""
+    """Everything that it needs to resume is stored."""
     segment = make_segment(*pages, begin=100, until=until)
     stored = Segment.from_part(segment.to_part())
 
@@ -150,7 +153,7 @@ def test_a_stored_segment_is_as_it_was(pages, until):
 
 
 def test_a_few_first_ids_are_stored():
-    """One suffices, and positions are small."""
+    """One is enough, and positions stay small."""
     segment = make_segment(page(*map(str, range(100)), depth=5))
 
     assert len(segment.to_part().first_ids) == 16

@@ -35,13 +35,13 @@ def make_sent_log(*settled: float, in_flight: int = 0, quickest: float | None = 
 
 
 class Client:
-    """Sends whenever its log allows it; the server counts each request when it arrives.
+    """Sends whenever its log allows it. The server counts each request when it arrives.
 
-    The promise needs one assumption, and this client goes to its limit: when a request takes the
-    place of an older one, its way there and the older one's way back together take no less than
-    what is deducted. That is half of the quickest exchange seen when the place became free, and at
-    most a twentieth of the window. (A lost request is counted, if at all, before it is given up.)
-    So the ways there are as short as that allows, and the ways back take no time.
+    The promise needs one assumption, and this client goes to its limit: if a request takes the
+    place of an older one, its way there and the older one's way back together take at least the
+    deduction. That is half of the quickest exchange seen when the place became free, and at
+    most a twentieth of the window. (A lost request is counted, if at all, before it is given
+    up.) So the ways there are as short as that allows, and the ways back take no time.
     """
 
     def __init__(self, limit: int) -> None:
@@ -51,13 +51,14 @@ class Client:
         self.arrivals: list[float] = []
         self._quickest = math.inf
         self._in_flight: list[tuple[float, float, float, str]] = []
-        # Of those that took a place, in order: when settled, and how long the way back was.
+        # For those that took a place, in order: the settling time, and the length of the
+        # way back.
         self._settled: list[tuple[float, float]] = []
-        # What was deducted when each of their places became free.
+        # the deduction when each of their places became free
         self._deducted: list[float] = []
 
     def sleep(self, duration: float) -> None:
-        """Let time pass, and replies arrive."""
+        """Let time pass while replies arrive."""
         end = self.now + duration
         while self._in_flight and self._in_flight[0][0] <= end:
             self.settle_next()
@@ -74,7 +75,7 @@ class Client:
             self._quickest = min(self._quickest, self.now - sent)
 
     def send(self, there: float, back: float, fate: str) -> None:
-        """Send a request as soon as possible; a way ``there`` that is too short is made longer."""
+        """Send a request as soon as possible. A way ``there`` that is too short is extended."""
         while self.count() >= self.limit:
             at = self.log.next_free(self.now, PER)
             assert at > self.now
@@ -142,9 +143,9 @@ def test_no_window_of_the_server_holds_more_than_the_limit_whatever_the_delays(l
 def test_no_assumption_is_needed_if_no_way_is_shorter_than_in_the_first_exchange(
     limit, there, back, jitters
 ):
-    """If the first exchange shows the least way there and back, any jitter on top is safe.
+    """If the first exchange has the shortest way there and back, any jitter is safe.
 
-    One of the two may take no time. No way there is made longer for the sake of the promise.
+    One of the two may take no time. No way there is extended for the promise.
     """
     client = Client(limit)
     client.send(there, back, "answered")
@@ -159,7 +160,7 @@ def test_no_assumption_is_needed_if_no_way_is_shorter_than_in_the_first_exchange
 @pytest.mark.parametrize("there, back", [(0.0, 1.0), (1.0, 0.0), (0.5, 0.5)])
 @pytest.mark.parametrize("limit", [1, 3])
 def test_constant_delays_cost_half_an_exchange_per_window(limit, there, back):
-    """If each exchange takes the same time, half of it is lost per window, no less and no more."""
+    """If each exchange takes the same time, exactly half of it is lost per window."""
     client = Client(limit)
     for _ in range(10 * limit):
         client.send(there, back, "answered")
@@ -184,7 +185,7 @@ def test_a_way_there_that_breaks_the_assumption_can_overfill_a_window(there, hel
 
 
 def test_a_new_log_is_empty():
-    """A new log has nothing in any window, no place that could become free, and no reply."""
+    """A new log has nothing in any window, no place to become free, and no reply."""
     log = SentLog()
 
     assert log.count(0.0, PER) == log.count_granted(0.0, PER) == log.count_expired(0.0, PER) == 0
@@ -205,7 +206,7 @@ def test_it_knows_when_the_first_request_was_sent():
 
 
 def test_a_reply_is_what_a_duration_is_recorded_for():
-    """A request that got no reply settles without a duration, and shows nothing of the way."""
+    """A request without a reply settles without a duration."""
     log = make_sent_log(1.0)
     assert not log.has_reply
 
@@ -225,7 +226,7 @@ def test_a_request_takes_its_place_from_its_departure():
 
 
 def test_a_place_is_free_one_window_after_the_reply():
-    """It is taken until then, and free at that very moment; that is when the next one may go."""
+    """It is taken until then and free at that exact time, when the next request may be sent."""
     log = make_sent_log(10.0, 12.0, in_flight=1)
 
     assert log.next_free(12.0, PER) == 70.0
@@ -239,9 +240,9 @@ def test_a_place_is_free_one_window_after_the_reply():
 
 @given(settled=st.floats(0.0, 1e7), per=st.floats(0.001, 1e5))
 @example(settled=236.3, per=59.9)  # (settled + per) - per is less than settled
-@example(settled=65.0, per=59.9)  # (a moment before settled + per) - per is as much as settled
+@example(settled=65.0, per=59.9)  # (a moment before settled + per) - per equals settled
 def test_no_rounding_moves_the_time_at_which_a_place_is_free(settled: float, per: float):
-    """Whatever the numbers, it is free at the very time that was named, and not a moment before."""
+    """For any numbers it is free exactly at the reported time, and not before."""
     log = make_sent_log(settled)
 
     at = log.next_free(settled, per)
@@ -251,7 +252,7 @@ def test_no_rounding_moves_the_time_at_which_a_place_is_free(settled: float, per
 
 
 def test_a_count_takes_the_same_work_however_long_the_log_is():
-    """Each request asks the log a dozen times, so no question runs Python code for its entries."""
+    """Each request reads the log a dozen times, so no query runs Python code per entry."""
     short, long = (make_sent_log(*map(float, range(size))) for size in (2, 2_000))
 
     assert calls_in(lambda: long.count(1_000.0, PER)) == calls_in(lambda: short.count(1.0, PER))
@@ -291,7 +292,7 @@ def test_at_the_time_that_it_names_the_next_place_is_free(settled, per):
 
 
 def test_an_exchange_that_took_no_time_deducts_nothing():
-    """On one machine, or with a coarse clock, a place is taken for the whole window."""
+    """On one machine, or with a coarse clock, a place is taken for a complete window."""
     assert make_sent_log(0.0, quickest=0.0).next_free(0.0, PER) == PER
 
 
@@ -310,8 +311,8 @@ def test_one_log_answers_for_windows_of_any_length():
     assert [log.count_expired(10.0, per) for per in (PER, 2.0, 8.0)] == [0, 2, 1]
 
 
-def test_what_had_left_a_window_can_be_asked_for_an_earlier_time():
-    """The difference of two times is how many places became free between them."""
+def test_the_expired_count_of_an_earlier_time():
+    """The difference of two times is the number of places that became free between them."""
     log = make_sent_log(0.0, 5.0, 9.0)
 
     assert [log.count_expired(at, PER) for at in (59.9, 60.0, 65.0, 100.0)] == [0, 1, 2, 3]
@@ -328,8 +329,8 @@ def test_only_what_was_granted_is_counted_as_granted():
     assert log.count_granted(70.0, PER) == 0
 
 
-def test_what_no_window_needs_is_deleted_and_still_counted_as_expired():
-    """A long job takes bounded memory, and no count changes by the deletion."""
+def test_unneeded_entries_are_deleted_and_still_counted_as_expired():
+    """A long job takes bounded memory, and the deletion changes no count."""
     log = SentLog()
     for now in range(3_000):
         log.add(float(now))
@@ -354,7 +355,7 @@ def test_what_no_window_needs_is_deleted_and_still_counted_as_expired():
 
 
 def test_a_few_old_requests_are_not_worth_deleting():
-    """Entries are deleted a hundred at a time, so that it takes little time per request."""
+    """Entries are deleted a hundred at a time, which takes little time per request."""
     log = make_sent_log(*map(float, range(99)))
 
     log.forget(1e6, PER)

@@ -1,4 +1,4 @@
-"""The quota that the server reports: which report is the newest, and of which kind it is."""
+"""The server's reported quota: which report is the newest, and of which kind the quota is."""
 
 import math
 from email.utils import formatdate
@@ -24,17 +24,17 @@ EPOCH = 1.8e9
 def report(
     reports: ServerQuota, remaining: int | None, reset: float | None, sent: float, now: float
 ) -> bool:
-    """Let a reply come to what went out at ``sent``; tell whether it is the newest word."""
+    """Receive a report for a request sent at ``sent``, and return whether it is the newest."""
     return reports.update(QuotaStatement(remaining=remaining, reset=reset), Permit(sent), now, PER)
 
 
 def get_report(reports: ServerQuota) -> tuple[float, float, float]:
-    """Return what is left by the newest word, until when, and when that was said."""
+    """Return the remaining requests of the newest report, its reset, and its time."""
     return reports.remaining, reports.resets_at, reports.received_at
 
 
 def window(*left: int, end: float = 100.0) -> ServerQuota:
-    """Return what was heard of a window that ends at 100: a word a second from 60 on."""
+    """Return the reports of a window that ends at 100: one per second from 60 on."""
     reports = ServerQuota()
     for now, remaining in enumerate(left, 60):
         report(reports, remaining, end - now, now - 0.5, now)
@@ -42,18 +42,18 @@ def window(*left: int, end: float = 100.0) -> ServerQuota:
 
 
 def stream(*left: int) -> ServerQuota:
-    """Return what was heard of a server that names no reset: a word a second from 0 on."""
+    """Return the reports of a server without resets: one per second from 0 on."""
     reports = ServerQuota()
     for now, remaining in enumerate(left):
         report(reports, remaining, None, now - 0.5, now)
     return reports
 
 
-# --- before anything is said
+# --- without a report
 
 
-def test_before_the_first_word_nothing_is_known():
-    """No bound, nothing that holds, no stream, nothing that comes back."""
+def test_without_a_report_nothing_is_known():
+    """There is no bound, no valid report, no continuous quota and no refill."""
     reports = ServerQuota()
 
     assert get_report(reports) == (math.inf, -math.inf, -math.inf)
@@ -65,8 +65,8 @@ def test_before_the_first_word_nothing_is_known():
     assert not reports.is_full
 
 
-def test_a_reply_that_says_nothing_is_no_word():
-    """Whatever else it says, what does not say what is left leaves everything as it was."""
+def test_a_reply_without_remaining_is_no_report():
+    """A reply that does not report what remains changes nothing."""
     reports = window(10)
 
     assert not report(reports, None, 5.0, 61.0, 62.0)
@@ -79,8 +79,8 @@ def test_a_reply_that_says_nothing_is_no_word():
 # --- windows
 
 
-def test_a_word_holds_until_the_window_ends():
-    """Until then, and not at that very moment."""
+def test_a_report_is_valid_until_the_window_ends():
+    """It is not valid at that exact time."""
     reports = ServerQuota()
 
     assert report(reports, 10, 40.0, 59.0, 60.0)
@@ -90,8 +90,8 @@ def test_a_word_holds_until_the_window_ends():
     assert not reports.is_current(100.0, PER)
 
 
-def test_of_words_that_were_under_way_at_once_the_smaller_was_said_later():
-    """Nothing comes back in a window, so that replies may come in any order."""
+def test_of_reports_in_flight_together_the_smaller_is_newer():
+    """Nothing is refilled in a window, so that replies may arrive in any order."""
     reports = ServerQuota()
     report(reports, 10, 40.0, 59.0, 60.0)
 
@@ -102,8 +102,8 @@ def test_of_words_that_were_under_way_at_once_the_smaller_was_said_later():
     assert get_report(reports) == (9, 100.0, 60.5)
 
 
-def test_who_left_after_the_newest_word_came_knows_better():
-    """Even if more is left by it: the server may have been given a larger limit meanwhile."""
+def test_a_request_sent_after_the_newest_report_has_a_newer_one():
+    """It is newer even if more remains, because the limit may have been raised."""
     reports = ServerQuota()
     report(reports, 10, 40.0, 59.0, 60.0)
 
@@ -112,8 +112,8 @@ def test_who_left_after_the_newest_word_came_knows_better():
     assert reports.remaining == 500
 
 
-def test_a_straggler_of_the_window_before_says_nothing_of_this_one():
-    """It is the smaller number, but of a window that is over."""
+def test_a_late_report_of_the_last_window_is_ignored():
+    """It has the smaller number, but its window has ended."""
     reports = ServerQuota()
     report(reports, 299, 60.0, 99.9, 100.5)
 
@@ -121,8 +121,8 @@ def test_a_straggler_of_the_window_before_says_nothing_of_this_one():
     assert get_report(reports) == (299, 160.5, 100.5)
 
 
-def test_the_first_word_of_the_next_window_replaces_the_last_of_this_one():
-    """Though both were under way at once, and more is left by it."""
+def test_the_first_report_of_the_next_window_is_newer():
+    """It is newer although both were in flight together and more remains."""
     reports = ServerQuota()
     report(reports, 0, 1.0, 99.0, 99.9)
     assert report(reports, 299, 60.0, 99.8, 100.1)
@@ -132,7 +132,7 @@ def test_the_first_word_of_the_next_window_replaces_the_last_of_this_one():
 
 @pytest.mark.parametrize("drift, is_newer", [(-1.5, True), (-1.51, False), (1.5, True)])
 def test_resets_may_differ_by_rounding(drift, is_newer):
-    """A second and a half is the same window; a smaller number counts within that, not before."""
+    """Resets within a second and a half are one window, in which a smaller number is newer."""
     reports = window(10)
 
     assert report(reports, 9, 40.0 + drift, 59.0, 60.0) is is_newer
@@ -140,13 +140,13 @@ def test_resets_may_differ_by_rounding(drift, is_newer):
 
 @pytest.mark.parametrize("drift, is_newer", [(1.5, False), (1.51, True)])
 def test_a_window_that_ends_later_is_a_later_one(drift, is_newer):
-    """By more than rounding can do; and then a larger number counts."""
+    """If the difference is larger than rounding, a larger number is newer too."""
     reports = window(10)
 
     assert report(reports, 11, 40.0 + drift, 59.0, 60.0) is is_newer
 
 
-def test_when_the_newest_word_is_over_any_word_is_news():
+def test_after_the_newest_report_has_expired_any_report_is_newer():
     """There is nothing that it could contradict."""
     reports = window(10)
 
@@ -154,19 +154,19 @@ def test_when_the_newest_word_is_over_any_word_is_news():
     assert report(reports, 11, 1.0, 59.0, 100.0)
 
 
-def test_a_reset_of_nothing_is_over_at_once():
-    """It says nothing of what is left from now on."""
+def test_a_reset_of_zero_has_expired():
+    """It says nothing about later requests."""
     reports = ServerQuota()
     assert report(reports, 0, 0.0, 0.0, 1.0)
 
     assert not reports.is_current(1.0, PER)
 
 
-# --- streams
+# --- continuous quotas
 
 
-def test_a_server_without_resets_is_a_stream_at_once():
-    """There is no end to wait for; its word holds for a period."""
+def test_a_server_without_resets_is_continuous():
+    """There is no reset to wait for, and its report is valid for a period."""
     reports = stream(10)
 
     assert reports.is_continuous
@@ -176,8 +176,8 @@ def test_a_server_without_resets_is_a_stream_at_once():
     assert reports.is_current(60.0, 61.0)
 
 
-def test_the_word_of_a_stream_is_that_of_the_latest_departure():
-    """Numbers tell nothing: what is left goes up and down."""
+def test_the_newest_report_of_a_continuous_quota_was_sent_last():
+    """Numbers show nothing, because they rise and fall."""
     reports = ServerQuota()
     report(reports, 10, None, 5.0, 6.0)
 
@@ -189,8 +189,8 @@ def test_the_word_of_a_stream_is_that_of_the_latest_departure():
     assert reports.measured_at == pytest.approx(5.7)
 
 
-def test_the_word_of_a_stream_with_resets_holds_for_a_period_as_well():
-    """All may be back much sooner, but none is lost by then either."""
+def test_a_report_of_a_continuous_quota_with_resets_is_valid_for_a_period():
+    """Everything may be refilled sooner, but no request is lost by that."""
     reports = stream(10)
     report(reports, 9, 2.0, 1.0, 2.0)
 
@@ -200,8 +200,8 @@ def test_the_word_of_a_stream_with_resets_holds_for_a_period_as_well():
     assert not reports.is_current(62.0, PER)
 
 
-def test_three_resets_that_moved_along_make_a_stream():
-    """Not one, nor two: by more than rounding, and less than from window to window."""
+def test_three_resets_that_moved_show_a_continuous_quota():
+    """Each must move by more than rounding, and less than from window to window."""
     reports = ServerQuota()
     for sent, reset in [(0.0, 10.0), (1.0, 10.6), (2.0, 11.0)]:
         report(reports, 5, reset, sent, sent)
@@ -212,8 +212,8 @@ def test_three_resets_that_moved_along_make_a_stream():
 
 
 @pytest.mark.parametrize("drift, moves", [(1.5, False), (1.51, True), (58.4, True), (58.5, False)])
-def test_what_counts_as_moving_along(drift, moves):
-    """More than a second and a half, and a second and a half less than a window at the most."""
+def test_which_resets_have_moved(drift, moves):
+    """By more than a second and a half, and at most a window less a second and a half."""
     reports = ServerQuota()
     report(reports, 5, 10.0, 0.0, 0.0)
     for _ in range(3):
@@ -222,8 +222,8 @@ def test_what_counts_as_moving_along(drift, moves):
     assert reports.is_continuous is moves
 
 
-def test_one_window_after_the_other_is_no_stream():
-    """What was taken for one, for resets that moved along, is a window again."""
+def test_one_window_after_the_other_is_not_continuous():
+    """A quota that was read as continuous is read as a window again."""
     reports = ServerQuota()
     for now in (0.0, 3.0, 6.0, 9.0):
         report(reports, 5, 10.0, now, now)
@@ -235,8 +235,8 @@ def test_one_window_after_the_other_is_no_stream():
 
 
 @pytest.mark.parametrize("drift, is_continuous", [(58.5, False), (61.5, False), (61.6, True)])
-def test_after_a_longer_pause_a_reset_tells_nothing(drift, is_continuous):
-    """It is later for want of requests; what is known of the server stays."""
+def test_after_a_longer_pause_a_reset_shows_nothing(drift, is_continuous):
+    """It is later because there were no requests. The known kind stays."""
     reports = ServerQuota()
     for now in (0.0, 3.0, 6.0, 9.0):
         report(reports, 5, 10.0, now, now)
@@ -246,8 +246,8 @@ def test_after_a_longer_pause_a_reset_tells_nothing(drift, is_continuous):
     assert reports.is_continuous is is_continuous
 
 
-def test_pauses_do_not_hide_a_stream():
-    """A reset after a pause is what the next ones are compared with."""
+def test_pauses_do_not_hide_a_continuous_quota():
+    """The next resets are compared with the one after the pause."""
     reports = ServerQuota()
     for now in (0.0, 1000.0, 1003.0, 1006.0):
         report(reports, 5, 10.0, now, now)
@@ -257,11 +257,11 @@ def test_pauses_do_not_hide_a_stream():
     assert reports.is_continuous
 
 
-# --- what comes back
+# --- the refill
 
 
-def test_the_most_that_ever_was_left_is_remembered():
-    """By out-of-order words as well; whether the newest one is as much is told."""
+def test_the_largest_remaining_is_stored():
+    """Reports out of order count too. ``is_full`` says whether the newest one is as large."""
     reports = window(10)
     assert reports.is_full
 
@@ -276,28 +276,29 @@ def test_the_most_that_ever_was_left_is_remembered():
 @pytest.mark.parametrize(
     "left, refill",
     [
-        # The level stays, though each word takes one: then one a second came back.
+        # The level stays although each request takes one, so one per second is refilled.
         ([10] * 8, 1.0),
         (range(10, 2, -1), 0.0),
         (range(10, 26, 2), 3.0),
-        # Few words do not tell it; nor is what others take less than nothing.
+        # Few reports do not show it, and a refill is never negative.
         ([10] * 7, 0.0),
         (range(100, 20, -10), 0.0),
-        # The last eight words show at once that it stopped; the long look holds what was before.
+        # The last eight reports show that it stopped. The long measurement still has the
+        # past.
         ([*[10] * 20, *range(9, 1, -1)], 0.0),
         ([*range(30, 10, -1), *[11] * 20], 20 / 39),
-        # The long look is sixty-four words long.
+        # The long measurement has sixty-four reports.
         ([*range(30, 10, -1), *[11] * 63], 63 / 63),
         ([*range(30, 10, -1), *[11] * 62], 62 / 63),
     ],
 )
-def test_the_refill_is_what_is_left_and_what_was_taken_in_a_second(left, refill):
-    """By the slower of a long and a short look."""
+def test_the_refill_per_second(left, refill):
+    """It is the slower of a long and a short measurement."""
     assert stream(*left).get_refill_rate() == pytest.approx(refill)
 
 
-def test_replies_that_say_nothing_took_their_places_too():
-    """Each reply is a place that was taken, whatever it says."""
+def test_replies_without_remaining_count_as_taken():
+    """Each reply is a request that was counted, whatever it reports."""
     reports = ServerQuota()
     for now in range(0, 16, 2):
         report(reports, 10, None, now, now)
@@ -306,8 +307,8 @@ def test_replies_that_say_nothing_took_their_places_too():
     assert reports.get_refill_rate() == 1.0
 
 
-def test_time_that_stands_still_shows_no_refill():
-    """Nor is anything divided by it, in the long look or in the short one."""
+def test_reports_at_one_time_show_no_refill():
+    """There is no division by zero in the long or the short measurement."""
     reports = ServerQuota()
     for remaining in range(8):
         report(reports, remaining, None, 1.0, 1.0)
@@ -319,19 +320,19 @@ def test_time_that_stands_still_shows_no_refill():
     assert reports.get_refill_rate() == 0.0
 
 
-# --- real servers: the sandbox's counters, and its headers, read as they come over the wire
+# --- real servers: the sandbox's counters and headers, parsed as from the network
 
 RESETS = ["epoch", "epoch_ms", "delta", "ratelimit", "ratelimit-combined"]
 
 
 def make_server_quota(limit: int, said_as: str, **more: object) -> Quota:
-    """Return a quota that says its resets in one of the ways."""
+    """Return a quota that reports its resets in one of the forms."""
     headers = {"headers": said_as} if said_as.startswith("ratelimit") else {"reset_as": said_as}
     return Quota(limit, PER, **headers, **more)
 
 
 def talk(quota: Quota, ways: list[tuple[float, float, float]], begin: float = 0.0) -> ServerQuota:
-    """Send requests, each a while after the last, with a way there and one back."""
+    """Send requests at intervals, each with a way there and a way back."""
     server, reports, heard = build_counter(quota), ServerQuota(), []
     now = 1000.0 + begin
     arrivals = []
@@ -350,8 +351,8 @@ def talk(quota: Quota, ways: list[tuple[float, float, float]], begin: float = 0.
     return reports
 
 
-# A reset is late by the rounding and by the way back. Of the latter only the differences show; of
-# a second and a half that may be, the rounding of whole seconds has one.
+# A reset is late by the rounding and by the way back. Only differences of the way back matter. They
+# may be a second and a half, and rounding to whole seconds uses one of these.
 WAYS_BACK = st.floats(0, 0.49)
 PACES = st.floats(0, 1) | st.floats(0, 30) | st.floats(0, 200)
 
@@ -366,11 +367,11 @@ PACES = st.floats(0, 1) | st.floats(0, 30) | st.floats(0, 200)
 )
 @example("epoch", "fixed", 0.999, 0.0, 0.0, [(0.05, 0.0, 0.49 * (n % 2)) for n in range(2000)])
 @example("delta", "first_hit", 0.0, 0.3, 0.0, [(7.93, 0.0, 0.49 * (n % 2)) for n in range(200)])
-def test_windows_are_never_taken_for_streams(said_as, kind, phase, begin, way_back, ways):
-    """At any phase, with ``Date`` cut to whole seconds and resets rounded up to whole seconds.
+def test_windows_are_never_read_as_continuous(said_as, kind, phase, begin, way_back, ways):
+    """That holds for any phase, and with ``Date`` and resets rounded to whole seconds.
 
-    As long as ways back differ by less than half a second; a reply that is seconds late moves the
-    reset as a stream does.
+    The ways back must differ by less than half a second: a reply that is seconds late moves the
+    reset like a continuous quota.
     """
     more = {"phase": phase} if kind == "fixed" else {}
     quota = make_server_quota(5, said_as, window=kind, **more)
@@ -385,10 +386,10 @@ def test_windows_are_never_taken_for_streams(said_as, kind, phase, begin, way_ba
     jitters=st.lists(st.floats(0, 0.49), min_size=4, max_size=4),
 )
 def test_sliding_windows_are_recognised_within_a_few_reports(said_as, begin, gap, jitters):
-    """Three after the resets have moved by more than rounding and jitter can do: three seconds.
+    """It takes three reports after the resets have moved by three seconds.
 
-    If it is asked every ten seconds at least: asked just once or twice a window, it may look like
-    one window after the other, and then there is nothing to gain from knowing better.
+    There must be a request at least every ten seconds. With one or two requests per window it
+    looks like separate windows, and knowing better would gain nothing.
     """
     quota = make_server_quota(1000, said_as, window="sliding")
     still = int(3 / gap) + 1
@@ -401,17 +402,17 @@ def test_sliding_windows_are_recognised_within_a_few_reports(said_as, begin, gap
 @pytest.mark.parametrize("burst", [10, 300])
 @pytest.mark.parametrize("gap", [0.05, 0.2, 0.25, 0.5, 1.0, 5.0])
 def test_buckets_are_recognised_within_a_few_reports(said_as, burst, gap):
-    """Drained, held level, or full: three after the resets have moved by three seconds."""
+    """A drained, level or full bucket needs three reports after its resets have moved."""
     quota = make_server_quota(300, said_as, window="bucket", burst=burst)
-    # Each request moves the reset on by a fifth of a second, until the bucket is empty or full.
+    # Each request moves the reset by a fifth of a second, until the bucket is empty or full.
     reports = talk(quota, [(gap, 0.05, 0.05)] * (int(3 / max(gap, 0.2)) + 4))
 
     assert reports.is_continuous
 
 
 @pytest.mark.parametrize("said_as", RESETS)
-def test_a_reset_is_never_believed_too_early(said_as):
-    """Nor later than by the slack and the way back, where only one thing is rounded."""
+def test_a_reset_is_never_too_early(said_as):
+    """It is late by at most the slack and the way back, if only one value is rounded."""
     quota = make_server_quota(5, said_as, window="fixed", phase=17.3)
     for tick in range(400):
         begin = tick * 0.173
@@ -424,14 +425,14 @@ def test_a_reset_is_never_believed_too_early(said_as):
 
 
 @pytest.mark.parametrize("late", [2.0, 10.0])
-def test_slow_replies_do_not_make_a_window_a_stream(late):
-    """What a reply says was said before it set out: how late it came moves no reset."""
+def test_slow_replies_do_not_make_a_window_continuous(late):
+    """A report is from before the reply was sent, so that its delay moves no reset."""
     ways = [(1.0, 0.05, 0.05 if n % 4 else late) for n in range(50)]
 
     talk(make_server_quota(300, "delta", window="fixed", phase=0.5), ways)
 
 
-# --- whatever is said
+# --- any reports
 
 NUMBERS = st.none() | st.integers(0, 5) | st.integers(0, 999_999_999)
 RESET = st.none() | st.just(0.0) | st.floats(0.001, 3) | st.floats(0.001, 2_678_400)
@@ -440,8 +441,8 @@ WORDS = st.tuples(NUMBERS, RESET, st.just(0.0) | st.floats(0, 100), st.floats(0,
 
 
 @given(words=st.lists(WORDS, max_size=30))
-def test_no_sequence_of_words_breaks_it(words):
-    """Contradictions, absurd numbers, clocks that stand still: what it tells stays sound."""
+def test_no_sequence_of_reports_breaks_it(words):
+    """It stays valid after contradictions, absurd numbers and stopped clocks."""
     reports, now, most = ServerQuota(), 0.0, 0
     for remaining, reset, wait, trip, per in words:
         now += wait
@@ -461,7 +462,7 @@ def test_no_sequence_of_words_breaks_it(words):
         assert not reports.is_current(now + 1e9, per)
 
 
-# --- whether what is reported can be relied on
+# --- the reliability of reports
 
 
 def contradict(reliability: HeaderReliability, times: int, now: float = 0.0) -> None:
@@ -471,7 +472,7 @@ def contradict(reliability: HeaderReliability, times: int, now: float = 0.0) -> 
 
 
 def test_everything_is_trusted_at_first():
-    """Zeros, large numbers, and a first test of a zero."""
+    """Zeros, large numbers, and a first test of a zero are trusted."""
     reliability = HeaderReliability()
 
     assert reliability.trusts_remaining_from == -math.inf
@@ -502,7 +503,7 @@ def test_six_grants_despite_a_zero_show_that_it_is_wrong():
 def test_only_a_zero_that_is_repeated_is_a_contradiction(
     remaining, after_zero, contradictions, is_distrusted
 ):
-    """A grant after a zero that reports more shows that something was given back."""
+    """A grant after a zero that reports more shows a refill."""
     reliability = HeaderReliability()
     contradict(reliability, 5)
     reliability.record_grant(remaining, 0.0, PER, after_zero=after_zero)
@@ -512,7 +513,7 @@ def test_only_a_zero_that_is_repeated_is_a_contradiction(
 
 
 def test_a_zero_that_was_confirmed_is_not_tested_again_soon():
-    """For ten windows."""
+    """It is not tested for ten windows."""
     reliability = HeaderReliability()
     reliability.confirm_zero(5.0, PER)
 
@@ -520,7 +521,7 @@ def test_a_zero_that_was_confirmed_is_not_tested_again_soon():
 
 
 def test_a_large_number_that_was_refused_is_ignored_for_a_while():
-    """For ten windows, too."""
+    """It is ignored for ten windows."""
     reliability = HeaderReliability()
     reliability.distrust_remaining(5.0, PER)
 

@@ -1,4 +1,4 @@
-"""Limiters that share a budget: what they do while it is away, and when it is back."""
+"""Limiters with a shared budget: while it is unavailable, and when it is available again."""
 
 import asyncio
 import itertools
@@ -16,12 +16,12 @@ from support.shared_store import NEVER, PER, Budget, Store, busy, call, make_lim
 from cekat_async import BudgetAnswer
 from cekat_async.errors import ConfigurationError, RateLimitError
 
-HOLD = 75.0  # a period, and the quarter of one in which an answer may be under way
+HOLD = 75.0  # a period, and the quarter of one in which an answer may be in flight
 SETTLING = 120.0  # two periods
 
 
-class Silly:
-    """A budget that says what it is told to."""
+class Scripted:
+    """A budget that returns the given answers."""
 
     def __init__(self, *answers):
         self._answers = iter(answers)
@@ -38,7 +38,7 @@ class Silly:
 
 
 class Blocked:
-    """A budget that does not answer; it writes down that it was left in peace again."""
+    """A budget that does not answer, and records that the call was cancelled."""
 
     def __init__(self):
         self.given_up = []
@@ -61,12 +61,12 @@ def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-# --- while the budget is there
+# --- while the budget is available
 
 
 @virtual
 async def test_the_budget_decides():
-    """Of two who share a budget, both get their part, no window holds too much, little is lost."""
+    """Two clients of a budget both get their part, no window is too full, and little is lost."""
     store = Store()
     one, two = await asyncio.gather(*(busy(make_limiter(Budget(store)), 900) for _ in range(2)))
     assert most_in_any(one + two, PER) <= 60
@@ -75,15 +75,15 @@ async def test_the_budget_decides():
 
 
 @virtual
-async def test_one_who_is_alone_with_the_budget_takes_the_whole():
-    """When the others want nothing, one takes the whole, but for a sixtieth that is a margin."""
+async def test_a_client_alone_uses_the_whole_budget():
+    """If the others send nothing, one uses the whole, except a margin of a sixtieth."""
     times = await busy(make_limiter(Budget(Store()), share=0.1), 1200)
     assert sent_in(times, 200, 1200) >= 0.97 * 1000
 
 
 @virtual
 async def test_the_window_is_longer_than_it_is():
-    """The budget is asked for the limit in a period, and a sixtieth more of time for arrivals."""
+    """It takes from a window a sixtieth longer than the period, for late arrivals."""
     budget = Budget(Store())
     await call(make_limiter(budget))
     assert budget.asked == [(0, 60, 61.0)]
@@ -91,7 +91,7 @@ async def test_the_window_is_longer_than_it_is():
 
 @virtual
 async def test_a_jitter_of_a_sixtieth_is_no_harm():
-    """What arrives up to a sixtieth of a period after its grant never makes a window too full."""
+    """Arrivals up to a sixtieth of a period after the grant never make a window too full."""
     store = Store()
     walks = [busy(make_limiter(Budget(store), share=0.3), 600) for _ in range(3)]
     grants = sorted(itertools.chain(*await asyncio.gather(*walks)))
@@ -102,7 +102,7 @@ async def test_a_jitter_of_a_sixtieth_is_no_harm():
 
 @virtual
 async def test_it_begins_with_its_share():
-    """Who begins keeps to its share for two periods: others may be alone, after an outage."""
+    """A new client keeps to its share for two periods, because others may be in an outage."""
     times = await busy(make_limiter(Budget(Store()), share=0.25), 600)
     assert most_in_any([time for time in times if time < SETTLING], PER) == 15
     assert sent_in(times, SETTLING + 5, SETTLING + 65) > 50
@@ -110,7 +110,7 @@ async def test_it_begins_with_its_share():
 
 @virtual
 async def test_after_a_pause_it_begins_again():
-    """Who wanted nothing for more than a period does not know what was, and begins again."""
+    """After more than a period without requests the past is unknown, so it starts again."""
     budget = Budget(Store())
     limiter = make_limiter(budget, share=0.25)
     await busy(limiter, 300)
@@ -121,8 +121,8 @@ async def test_after_a_pause_it_begins_again():
 
 @virtual
 async def test_a_wait_is_no_pause():
-    """However long the budget lets one wait, it asks again twice a period and keeps in touch."""
-    budget = Silly(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
+    """During a long wait it asks the budget twice a period, and so stays in contact."""
+    budget = Scripted(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
     limiter = make_limiter(budget, share=0.1)
     times = await busy(limiter, 700)
     (begin, end), *_ = [(a, b) for a, b in itertools.pairwise(times) if b - a > 100]
@@ -132,7 +132,7 @@ async def test_a_wait_is_no_pause():
 
 @virtual
 async def test_the_server_changes_the_limit():
-    """Another limit is asked for at once, and it is of that one that a share is kept."""
+    """Another limit applies at the next take, and the share is a share of that."""
     store = Store([(900, NEVER)])
     budget = Budget(store)
     limiter = make_limiter(budget, limit=None)
@@ -144,12 +144,12 @@ async def test_the_server_changes_the_limit():
     assert most_in_any([time for time in times if time > 960], PER) == 20
 
 
-# --- while it is away
+# --- while the budget is unavailable
 
 
 @virtual
-async def test_it_goes_on_alone(caplog):
-    """When the budget goes away, it says so once, pauses until all has aged, keeps to its share."""
+async def test_it_continues_alone(caplog):
+    """Without the budget it logs a line, pauses until its requests are old, and uses its share."""
     limiter = make_limiter(Budget(Store([(300.25, NEVER)])))
     times = await busy(limiter, 1000)
     before = [time for time in times if time < 300.25]
@@ -167,7 +167,7 @@ async def test_it_goes_on_alone(caplog):
 
 @virtual
 async def test_the_pause_can_be_seen():
-    """While it pauses, a snapshot says why and for how long."""
+    """During the pause a snapshot has the reason and the length."""
     limiter = make_limiter(Budget(Store([(0, NEVER)])))
     task = asyncio.create_task(call(limiter))
     await asyncio.sleep(15)
@@ -179,7 +179,7 @@ async def test_the_pause_can_be_seen():
 
 @virtual
 async def test_it_may_be_away_from_the_start():
-    """Also who finds no budget in the beginning pauses first: others may have used the quota."""
+    """A client that starts without the budget pauses too: others may have used the quota."""
     times = await busy(make_limiter(Budget(Store([(0, NEVER)]))), 300)
     assert times[0] == HOLD
     assert most_in_any(times, PER) == 30
@@ -187,7 +187,10 @@ async def test_it_may_be_away_from_the_start():
 
 @virtual
 async def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
-    """A call whose deadline the pause outlasts is told when to come back; who does, goes alone."""
+    """A call whose deadline is before the pause's end gets the time.
+
+    A later call continues alone.
+    """
     limiter = make_limiter(Budget(Store([(0, NEVER)])))
     with pytest.raises(RateLimitError, match="the shared budget is unavailable") as caught:
         await limiter.acquire(30.0)
@@ -199,7 +202,7 @@ async def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
 
 @virtual
 async def test_alone_it_asks_twice_a_period():
-    """While it is alone it asks again every half period, and not before each request."""
+    """While it is alone, it tries the budget every half period, and not before each request."""
     budget = Budget(Store([(0, NEVER)]))
     await busy(make_limiter(budget), 600)
     asked = [time for time, *_ in budget.asked]
@@ -211,7 +214,7 @@ async def test_alone_it_asks_twice_a_period():
 
 @virtual
 async def test_a_budget_that_does_not_answer_is_away(caplog):
-    """A take that lasts longer than a quarter of a period is given up, and counts as no answer."""
+    """A take that lasts longer than a quarter of a period is cancelled and counts as no answer."""
     budget = Blocked()
     times = await busy(make_limiter(budget), 200)
     assert budget.given_up[:2] == [15, 105]
@@ -221,24 +224,24 @@ async def test_a_budget_that_does_not_answer_is_away(caplog):
 
 @virtual
 async def test_an_answer_may_take_a_while(caplog):
-    """Takes may last for nearly half a second of a minute, and all of the quota is used."""
+    """Takes may last almost half a second in a minute without losing quota."""
     times = await busy(make_limiter(Budget(Store(), answers=[0.4]), limit=60), 600)
     assert sent_in(times, SETTLING, 600) >= 0.97 * 480
     assert warnings(caplog) == []
 
 
 @virtual
-async def test_a_grant_that_comes_late_is_asked_for_again():
-    """What was taken long before one hears of it is not used: its place would be free too soon."""
+async def test_a_late_grant_is_not_used():
+    """Its place would become free too early, so it takes again."""
     budget = Budget(Store(), answers=[5.0, 5.0, 0.1])
     assert (await call(make_limiter(budget)), len(budget.asked)) == (10.1, 3)
 
 
 @virtual
-async def test_a_budget_whose_grants_all_come_late_is_away(caplog):
-    """Who gets four late grants in a row takes the budget for away, and is not stopped by it.
+async def test_a_budget_with_only_late_grants_is_unavailable(caplog):
+    """After four late grants in a row the client continues without the budget.
 
-    Also if its refusals come in time. As soon as a grant does, the budget is back.
+    That holds even if refusals are in time. After a grant in time the budget is used again.
     """
     times = await busy(make_limiter(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
     assert times[0] == 8 + HOLD + 2
@@ -251,25 +254,25 @@ async def test_a_budget_whose_grants_all_come_late_is_away(caplog):
 
 @pytest.mark.parametrize("answer", [-1.0, math.nan, math.inf, -math.inf])
 @virtual
-async def test_what_is_no_wait_is_no_answer(caplog, answer):
-    """A budget that asks for a wait that is none is taken for away, and what it said is shown."""
-    limiter = make_limiter(Silly(answer, 0.0))
+async def test_an_invalid_wait_is_no_answer(caplog, answer):
+    """A budget that returns an invalid wait counts as unavailable, and the log has its answer."""
+    limiter = make_limiter(Scripted(answer, 0.0))
     assert await call(limiter) == HOLD
     assert f"is unavailable (it asks to wait for {answer} s)" in warnings(caplog)[0]
 
 
 @virtual
 async def test_an_error_that_is_no_outage_is_raised():
-    """An error of another kind, such as that of a closed budget, ends the call, and no other."""
-    limiter = make_limiter(Silly(ConfigurationError("closed"), 0.0))
+    """Another error, such as that of a closed budget, ends only this call."""
+    limiter = make_limiter(Scripted(ConfigurationError("closed"), 0.0))
     with pytest.raises(ConfigurationError, match="closed"):
         await call(limiter)
     assert await call(limiter) == 0
 
 
 @virtual
-async def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
-    """A call that is cancelled while it asks lets the next one ask, and nothing counts as away."""
+async def test_a_call_cancelled_during_a_take_leaves_no_trace(caplog):
+    """The next call can take, and the budget does not count as unavailable."""
     budget = Budget(Store(), answers=[0.4])
     limiter = make_limiter(budget)
     tasks = [asyncio.create_task(call(limiter)) for _ in range(2)]
@@ -281,8 +284,8 @@ async def test_who_is_cancelled_while_it_asks_leaves_no_trace(caplog):
     assert warnings(caplog) == []
 
 
-def test_a_pause_that_comes_on_meanwhile_is_kept():
-    """A server's pause that begins while the budget is waited for, or asked, holds afterwards."""
+def test_a_pause_that_begins_during_a_take_is_kept():
+    """A server's pause that begins during a take, or a wait for the budget, applies afterwards."""
 
     async def main(budget):
         limiter = make_limiter(budget)
@@ -294,26 +297,26 @@ def test_a_pause_that_comes_on_meanwhile_is_kept():
         paused_at = now()
         return await task - paused_at
 
-    assert run_virtual(main(Silly(0.0, 0.0, 20.0, 0.0))) == 100.0
+    assert run_virtual(main(Scripted(0.0, 0.0, 20.0, 0.0))) == 100.0
     assert run_virtual(main(Budget(Store(), answers=[0.0, 0.0, 0.4]))) >= 100.0
 
 
 @virtual
 async def test_a_share_is_never_nothing():
-    """Of a limit that cannot be divided, each keeps one request a period."""
+    """The share of a small limit is at least one request per period."""
     times = await busy(make_limiter(Budget(Store([(0, NEVER)])), limit=1), 400)
     assert most_in_any(times, PER) == 1
     assert len(times) == 6
 
 
-# --- when it is back
+# --- when the budget is available again
 
 
 @virtual
 async def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
-    """When the budget is back, it says so, and takes the whole two periods later."""
+    """When the budget is back, it logs that, and uses the whole two periods later."""
     times = await busy(make_limiter(Budget(Store([(300, 600)]))), 1000)
-    back = 600 + 30  # it asks every half period
+    back = 600 + 30  # it tries every half period
     settled = [time for time in times if 375 <= time < back + SETTLING - 15]
     assert most_in_any(settled, PER) == 30
     assert sent_in(times, back + SETTLING + 5, back + SETTLING + 65) > 50
@@ -322,9 +325,9 @@ async def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
 
 @virtual
 async def test_a_short_outage_costs_a_pause(caplog):
-    """A budget that is back before the pause is over is asked after it, and nobody goes alone.
+    """If the budget is back before the end of the pause, it is used after that.
 
-    The pause is kept: it may have forgotten what was taken.
+    The pause is kept, because the budget may have lost its content.
     """
     budget = Budget(Store([(300, 310)]))
     times = await busy(make_limiter(budget), 600)
@@ -337,7 +340,7 @@ async def test_a_short_outage_costs_a_pause(caplog):
 
 @virtual
 async def test_away_again_while_it_is_just_back(caplog):
-    """An outage that begins while the last one is being got over is one like any other."""
+    """An outage during the recovery from another one is handled like any other."""
     times = await busy(make_limiter(Budget(Store([(300, 600), (650, 900)]))), 1300)
     assert max(b - a for a, b in itertools.pairwise(times) if 640 < b < 800) >= HOLD
     assert most_in_any([time for time in times if 300 <= time < 900 + SETTLING], PER) == 30
@@ -346,9 +349,9 @@ async def test_away_again_while_it_is_just_back(caplog):
 
 
 def test_an_outage_long_ago_says_nothing_of_this_one():
-    """Who finds the budget away, and again after two periods without a look, pauses again.
+    """If two outages are two periods apart, the client pauses again.
 
-    It may have been there in between, and others may have taken the whole.
+    The budget may have been available in between, and others may have used the whole.
     """
 
     async def sent(outages, pause):
@@ -363,11 +366,11 @@ def test_an_outage_long_ago_says_nothing_of_this_one():
     assert run_virtual(sent([(0, 10), (190, NEVER)], 200)) == 200 + HOLD
 
 
-# --- all together
+# --- several processes
 
 
-def test_one_who_missed_the_outage_does_not_take_the_whole():
-    """Who wanted nothing during an outage keeps to its share when another may still be alone."""
+def test_a_client_that_missed_the_outage_keeps_to_its_share():
+    """A client that sent nothing during an outage uses its share while another may be alone."""
 
     async def main(begin):
         store = Store([(300, 600.5)])
@@ -381,10 +384,10 @@ def test_one_who_missed_the_outage_does_not_take_the_whole():
 
 LIMITS = st.integers(6, 16)
 SECONDS = st.sampled_from([0.0, 0.5, 20.0, 29.5, 61.0, 77.0, 118.0, 200.0, 333.5])
-# Never all of them late: that would be one who is cut off.
+# Never all late: that would be a process without a connection.
 ANSWERS = st.lists(st.sampled_from([0.0, 0.01, 0.4, 4.0]), max_size=3).map(lambda some: [*some, 0])
 SILENCES = st.lists(st.sampled_from([0.0, 1.0, 100.0]), min_size=1, max_size=4)
-# In turns: how long one wants nothing, and how long one wants to send all the time.
+# In turn: the time without requests, and the time of continuous requests.
 LASTING = st.sampled_from([20.0, 118.0, 333.5, 800.0])
 MOODS = st.lists(st.tuples(SECONDS, LASTING), min_size=1, max_size=3)
 GAP = 180.0
@@ -392,7 +395,7 @@ GAP = 180.0
 
 @st.composite
 def outages(draw, least=GAP):
-    """Times at which a store is away, with at least so many seconds between them."""
+    """Times at which a store is unavailable, with at least that many seconds between them."""
     times, begin = [], 0.0
     for _ in range(draw(st.integers(1, 3))):
         begin += draw(SECONDS)
@@ -404,7 +407,7 @@ def outages(draw, least=GAP):
 
 @st.composite
 def processes(draw):
-    """A limit, and for each process its share, its moods, and its way to the budget."""
+    """A limit, and for each process its share, its activity, and its connection."""
     limit, count = draw(LIMITS), draw(st.integers(2, 4))
     parts = draw(st.lists(st.integers(1, limit // count), min_size=count, max_size=count))
     ways = st.tuples(MOODS, ANSWERS, SILENCES, outages(0.0))
@@ -412,7 +415,7 @@ def processes(draw):
 
 
 async def moody(limiter, moods):
-    """Send all that may be sent, from time to time; return when."""
+    """Send as much as possible at some times, and return when."""
     times = []
     for idle, lasting in moods:
         times += await busy(limiter, now() + idle + lasting, begin=now() + idle)
@@ -420,11 +423,11 @@ async def moody(limiter, moods):
 
 
 async def sent_by(store, limit, ways, *, are_cut):
-    """Let processes send; return all the times at which something went out."""
+    """Let processes send, and return all times of requests."""
     walks = []
     for part, moods, answers, silences, cuts in ways:
         way = Budget(store, answers=answers, silences=silences, cuts=cuts if are_cut else ())
-        share = (part + 1e-6) / limit  # which is rounded down
+        share = (part + 1e-6) / limit  # rounded down
         walks.append(moody(make_limiter(way, limit=limit, share=share), moods))
     return list(itertools.chain(*await asyncio.gather(*walks)))
 
@@ -433,11 +436,11 @@ async def sent_by(store, limit, ways, *, are_cut):
 @given(processes(), outages())
 @settings(max_examples=20 * EFFORT)
 def test_an_outage_never_makes_a_window_too_full(some, away):
-    """No window holds more than the limit, whenever the budget goes and comes back.
+    """No window has more than the limit, whenever the budget is unavailable.
 
-    Whoever wants to send at which time, however long answers take, at the edges of an outage as
-    well; and if some begin, or have a pause, in the middle of it. The budget is away for all, and
-    when it is back, it stays for three periods.
+    That holds for any activity and any delay of answers, also at the edges of an outage, and
+    for processes that start or are idle during it. The budget is unavailable for all, and later
+    available for at least three periods.
     """
     limit, ways = some
     sent = run_virtual(sent_by(Store(away), limit, ways, are_cut=False))
@@ -447,11 +450,12 @@ def test_an_outage_never_makes_a_window_too_full(some, away):
 
 @given(processes(), outages(0.0))
 @settings(max_examples=20 * EFFORT)
-def test_who_is_cut_off_costs_no_more_than_its_share(some, away):
-    """Whatever each of them sees of the budget, a window holds the shares above the limit at most.
+def test_a_disconnected_process_costs_at_most_its_share(some, away):
+    """If some processes are disconnected, a window has at most their shares above the limit.
 
-    One who is cut off and one who wants nothing look the same to the others. So who must never
-    exceed a quota leaves room for the shares: a limit of 280 and three shares of 0.03 keep to 300.
+    The others cannot distinguish a disconnected process from an idle one. A user who must never
+    exceed a quota leaves space for the shares: a limit of 280 and three shares of 0.03 keep to
+    300.
     """
     limit, ways = some
     sent = run_virtual(sent_by(Store(away), limit, ways, are_cut=True))

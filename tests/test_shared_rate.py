@@ -1,4 +1,4 @@
-"""Whole limiters that share a budget: what one of them learns from the server, all keep to."""
+"""Limiters that share a budget: all keep to what one of them learns from the server."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from support.shared_store import PER, Budget, Store, call, make_limiter
 
 
 class Server:
-    """Counts in a sliding window, and grants another limit than its clients believe."""
+    """Counts in a sliding window, with another limit than its clients expect."""
 
     def __init__(self, limit, *, states=False):
         self.limit = limit
@@ -32,7 +32,7 @@ class Server:
 
 
 async def use(server, limiter, until, begin=0.0):
-    """Send all that may be sent."""
+    """Send everything that may be sent."""
     await asyncio.sleep(begin - now())
     while now() < until:
         permit = await limiter.acquire()
@@ -47,7 +47,7 @@ def limits(limiters):
 
 @virtual
 async def test_refusals_lower_the_total_and_not_to_the_part_of_one():
-    """Three processes that believe 60 are granted 30: they agree on about 30, and not on 10."""
+    """Three processes that expect 60 are granted 30: they agree on about 30, and not on 10."""
     server, store = Server(30), Store()
     budgets = [Budget(store) for _ in range(3)]
     limiters = [make_limiter(budget, share=0.33) for budget in budgets]
@@ -60,8 +60,8 @@ async def test_refusals_lower_the_total_and_not_to_the_part_of_one():
 
 
 @virtual
-async def test_a_newcomer_is_not_refused_for_what_others_know():
-    """After refusals have lowered the limit of one, those that begin later keep to that."""
+async def test_a_new_process_uses_the_learned_limit():
+    """After refusals have lowered one process's limit, later processes start with that."""
     server, store = Server(30), Store()
     first = make_limiter(Budget(store), share=1)
     await use(server, first, 400)
@@ -76,7 +76,7 @@ async def test_a_newcomer_is_not_refused_for_what_others_know():
 
 @virtual
 async def test_a_raised_limit_reaches_all():
-    """When the server grants more, and says so to one, all use it after their next take."""
+    """If the server reports a higher limit to one process, all use it after their next take."""
     server, store = Server(20, states=True), Store()
     limiters = [make_limiter(Budget(store), limit=None, share=0.5) for _ in range(2)]
     await asyncio.gather(*(use(server, limiter, 300) for limiter in limiters))
@@ -90,7 +90,7 @@ async def test_a_raised_limit_reaches_all():
 
 @virtual
 async def test_an_adopted_limit_is_named_and_forgotten():
-    """The snapshot says that a limit is shared; without confirmation the own one is back."""
+    """The snapshot says that a limit is shared. Without confirmation the own one applies again."""
     store = Store()
     one, two = (make_limiter(Budget(store), limit=None, share=1) for _ in range(2))
     for left in (39, 38):
@@ -121,7 +121,7 @@ async def test_an_own_ceiling_holds_whatever_others_learn(stated, kept):
 
 @virtual
 async def test_a_ceiling_holds_in_another_window():
-    """A slower rate in a longer window is adopted; no window holds more than the ceiling."""
+    """A slower rate in a longer window is adopted, and no window exceeds the own limit."""
     store = Store()
     free = make_limiter(Budget(store), limit=None, share=1)
     polite = make_limiter(Budget(store), limit=30, share=1)
@@ -135,8 +135,8 @@ async def test_a_ceiling_holds_in_another_window():
 
 
 @virtual
-async def test_a_statement_replaces_what_was_adopted():
-    """When the server itself states another limit, that is newer, and holds for all."""
+async def test_a_report_replaces_an_adopted_limit():
+    """If the server itself reports another limit, that is newer and applies to all."""
     store = Store()
     one, two = (make_limiter(Budget(store), limit=None, share=1) for _ in range(2))
     for limiter, stated in ((one, "40"), (two, "80"), (two, "80"), (one, "80")):
@@ -152,10 +152,10 @@ async def test_a_statement_replaces_what_was_adopted():
     st.lists(st.sampled_from([0.0, 0.5, 29.5, 70.0, 200.0]), min_size=2, max_size=4),
 )
 @settings(max_examples=20 * EFFORT)
-def test_nobody_is_refused_for_what_one_has_learned(granted, begins):
-    """Whenever processes begin, and whatever is granted: once it was stated, nobody exceeds it.
+def test_no_process_exceeds_a_limit_that_one_has_learned(granted, begins):
+    """After the limit was reported once, no process exceeds it, whenever it starts.
 
-    All believe in more than is granted. The first one uses it up, and hears the truth.
+    All expect more than is granted. The first one uses the quota up and gets the report.
     """
 
     async def main():

@@ -1,4 +1,4 @@
-"""since and until over sockets: the requests they save, and what happens on the way."""
+"""``since`` and ``until`` over sockets: the requests that they save, and failures."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -17,7 +17,7 @@ MILLION = 1_000_000
 
 
 def list_active(sandbox, since, until=LATEST):
-    """Return the ids that were last active in a range, as the sandbox knows it, newest first."""
+    """Return the ids last active in a range, newest first, according to the sandbox."""
     first, last = (round(bound.timestamp() * 1000) for bound in (since, until))
     rows = sandbox._listing.rows(after=(last + 1, ""))
     return [id_ for _, id_, _ in takewhile(lambda row: row[0] >= first, rows)]
@@ -28,7 +28,7 @@ def sent(sandbox):
 
 
 async def test_the_last_days_of_a_million_conversations():
-    """They take the requests for these days and at most two more."""
+    """They take the requests of these days and at most two more."""
     async with Sandbox(MILLION, quota=None) as sandbox, make_client(sandbox) as client:
         for days in (3, 1, 0.05):
             since = LATEST - timedelta(days=days)
@@ -43,7 +43,7 @@ async def test_the_last_days_of_a_million_conversations():
 
 @pytest.mark.parametrize("way", ["records", "raw", "tracked"])
 async def test_three_days_in_the_middle_of_a_million_conversations(way):
-    """The walk begins near until: one request finds the format of cursors, few are between."""
+    """One request finds the format of cursors, and then the walk begins near ``until``."""
     async with Sandbox(MILLION, quota=None) as sandbox, make_client(sandbox) as client:
         since, until = LATEST - timedelta(days=400), LATEST - timedelta(days=397)
         wanted = {*list_active(sandbox, since, until)}
@@ -62,7 +62,7 @@ async def test_three_days_in_the_middle_of_a_million_conversations(way):
 
 
 async def test_segments_share_a_range_of_a_million_conversations():
-    """Several walkers read the range, and nothing before and after it."""
+    """Several walkers read the range, and nothing before or after it."""
     async with Sandbox(MILLION, quota=None) as sandbox, make_client(sandbox) as client:
         since, until = LATEST - timedelta(days=40), LATEST - timedelta(days=20)
         wanted = {*list_active(sandbox, since, until)}
@@ -76,7 +76,7 @@ async def test_segments_share_a_range_of_a_million_conversations():
 
 
 async def test_each_inbox_is_bounded():
-    """Across inboxes every inbox is read as far as the range goes."""
+    """Across inboxes only the range of every inbox is read."""
     async with Sandbox(20_000, inboxes=5, quota=None) as sandbox, make_client(sandbox) as client:
         since = LATEST - timedelta(days=1)
 
@@ -88,7 +88,7 @@ async def test_each_inbox_is_bounded():
 
 
 async def test_raw_pages_hold_the_same_records():
-    """They are reduced in the same way, byte for byte as received, whatever their timestamps."""
+    """They have the same records, byte for byte, for any timestamps."""
     dialect = Dialect(timestamps="space", collections_null=0.3)
     async with (
         Sandbox(5_000, quota=None, dialect=dialect) as sandbox,
@@ -107,7 +107,7 @@ async def test_raw_pages_hold_the_same_records():
 
 
 async def test_take_reads_no_more_than_it_needs():
-    """The first conversations of a range take the first pages of it."""
+    """The first conversations of a range take its first pages only."""
     async with Sandbox(5_000, quota=None) as sandbox, make_client(sandbox) as client:
         listing = client.conversations.list(since=LATEST - timedelta(days=2))
 
@@ -116,7 +116,7 @@ async def test_take_reads_no_more_than_it_needs():
 
 
 async def test_a_walk_is_resumed_at_the_cursor_of_an_error():
-    """The rest of the range is what a walk from there yields with the same bounds."""
+    """A walk from there with the same bounds yields the rest of the range."""
     async with Sandbox(5_000, quota=None) as sandbox, make_client(sandbox) as client:
         bounds = {"since": LATEST - timedelta(days=3), "until": LATEST - timedelta(days=1)}
         whole = [c.id for c in await client.conversations.list(**bounds).collect()]
@@ -132,7 +132,7 @@ async def test_a_walk_is_resumed_at_the_cursor_of_an_error():
 
 
 async def test_a_walk_from_a_cursor_that_is_too_old_reads_on():
-    """Only a walk that reads everything gets there: nothing says that it may end."""
+    """Only a walk that reads everything gets there, so it has no reason to end."""
     dialect = Dialect(order="created")
     async with (
         Sandbox(1_000, quota=None, dialect=dialect) as sandbox,
@@ -156,7 +156,7 @@ async def test_a_walk_from_a_cursor_that_is_too_old_reads_on():
 
 @pytest.mark.parametrize("segments", [1, 3])
 async def test_a_failure_of_a_constructed_cursor_is_no_error(segments, caplog):
-    """The server may answer it with any status: the walk begins at the front, with a warning."""
+    """After any status for that cursor the walk begins at the front, with a warning."""
     async with Sandbox(2_000, quota=None) as sandbox, make_client(sandbox) as client:
         sandbox.fail_next(Fault.ok(), Fault.status(404))
         until = LATEST - timedelta(days=1)
@@ -170,7 +170,7 @@ async def test_a_failure_of_a_constructed_cursor_is_no_error(segments, caplog):
 
 @pytest.mark.parametrize("segments", [1, 3])
 async def test_a_failure_of_any_request_is_an_error(segments):
-    """A key that is revoked at the constructed cursor: the walk is resumed from the front."""
+    """If the key is revoked at the constructed cursor, the walk can be resumed from the front."""
     async with Sandbox(2_000, quota=None) as sandbox, make_client(sandbox) as client:
         sandbox.fail_next(Fault.ok(), Fault.status(401))
         until = LATEST - timedelta(days=1)
@@ -182,7 +182,7 @@ async def test_a_failure_of_any_request_is_an_error(segments):
 
 
 async def test_a_malformed_record_is_reported_with_its_page():
-    """Also on the last page of the range, after which nothing is read."""
+    """That includes the last page of the range."""
     async with Sandbox(1_000, quota=None) as sandbox, make_client(sandbox) as client:
         since = LATEST - timedelta(hours=6)
         pages = [page async for page in client.conversations.list(since=since).pages()]
@@ -205,7 +205,7 @@ async def test_a_malformed_record_is_reported_with_its_page():
 
 @pytest.mark.parametrize("segments", [1, 3])
 async def test_a_walk_that_is_left_leaves_nothing_behind(segments):
-    """A break or a cancellation, also while the walk looks for its beginning, ends all tasks."""
+    """A break or a cancellation ends all tasks, even while the walk searches its start."""
     async with Sandbox(3_000, quota=None) as sandbox, make_client(sandbox) as client:
         bounds = {"since": LATEST - timedelta(days=3), "until": LATEST - timedelta(days=1)}
         listing = client.conversations.list(segments=segments, **bounds)
@@ -218,7 +218,7 @@ async def test_a_walk_that_is_left_leaves_nothing_behind(segments):
 
 
 async def test_a_range_without_a_conversation():
-    """Before the first conversation, or after the last one, hardly anything is read."""
+    """Before the first conversation, or after the last, few pages are read."""
     async with Sandbox(20_000, quota=None) as sandbox, make_client(sandbox) as client:
         late = client.conversations.list(since=LATEST + timedelta(days=1))
         assert len(await late.collect()) <= 100
@@ -232,7 +232,7 @@ async def test_a_range_without_a_conversation():
 @pytest.mark.parametrize("order", ["activity", "created"])
 @pytest.mark.parametrize("segments", [1, 3])
 async def test_a_range_from_a_cursor(order, segments):
-    """Nothing before the cursor is yielded, also if all of the rest is read."""
+    """Nothing before the cursor is yielded, even if all of the rest is read."""
     dialect = Dialect(order=order)
     async with (
         Sandbox(3_000, quota=None, dialect=dialect) as sandbox,
@@ -252,7 +252,7 @@ async def test_a_range_from_a_cursor(order, segments):
 
 
 async def test_raw_records_that_cannot_be_decoded():
-    """Nothing shows when they were active. On the pages of the range they are kept."""
+    """Their activity is unknown, so they are kept on the pages of the range."""
     async with Sandbox(1_000, quota=None) as sandbox, make_client(sandbox) as client:
         since = LATEST - timedelta(hours=6)
         page = await client.conversations.page()
@@ -266,7 +266,7 @@ async def test_raw_records_that_cannot_be_decoded():
 
 
 async def test_pages_that_are_too_large_to_look_at():
-    """Raw pages of megabytes are not decoded, so that the walk reads on and keeps them whole."""
+    """Raw pages of megabytes are not decoded, so the walk continues and keeps them completely."""
     async with Sandbox(900, quota=None) as sandbox, make_client(sandbox) as client:
         page = await client.conversations.page()
         large = b'"data":[{"id":"large","notes":"%s"},' % (b"x" * 3_000_000)

@@ -11,13 +11,13 @@ from cekat_async._parallel import split_planner
 from cekat_async._parallel.segment import Segment
 from cekat_async._parallel.split_planner import Split, SplitPlanner
 
-# What may be tuned. It is this many pages for each of 8 segments.
+# A tuning parameter: this many pages for each of 8 segments.
 FIRST_EXPLORATION = 8 * split_planner._FIRST_EXPLORATION
 LEAST_PAGES = split_planner._LEAST_PAGES
 
 
 def segment(begin: int = 0, at: int | None = None) -> Segment:
-    """Return a segment that has records, and has been read this far."""
+    """Return a segment that has records, and was read to this depth."""
     one = Segment(begin=begin)
     one.first_ids = frozenset("a")
     one.at = begin if at is None else at
@@ -36,7 +36,7 @@ def over(begin: int = 0, at: int | None = None) -> Segment:
 
 
 def make_planner(*spans: int, most: int = 100, end: int | None = None) -> SplitPlanner:
-    """Return a planner after pages that covered this much time each."""
+    """Return a planner after pages that each covered this much time."""
     planner = SplitPlanner(most)
     planner.end = end
     for span in spans:
@@ -53,12 +53,12 @@ def place(split: Split | None) -> tuple[int, float] | None:
 
 @pytest.mark.parametrize("spans", [[], [0, 0, 0]])
 def test_nothing_is_split_before_a_page_has_covered_time(spans):
-    """The density of the pages is unknown."""
+    """Before that the density of the pages is unknown."""
     assert make_planner(*spans).best([segment()]) is None
 
 
 def test_an_unknown_end_is_explored_some_average_pages_from_the_front():
-    """The number of pages there is infinite: nothing is more useful."""
+    """The number of pages there counts as infinite, so nothing is more useful."""
     front = segment(at=100)
 
     assert make_planner(5, 10, most=8).best([front]) == Split(
@@ -68,7 +68,7 @@ def test_an_unknown_end_is_explored_some_average_pages_from_the_front():
 
 @given(spans=st.lists(st.integers(1, 10**9), min_size=1, max_size=5))
 def test_explorations_go_four_times_as_deep_each_and_there_are_four_at_most(spans):
-    """Each after the last one; when one has records, another may follow."""
+    """Each follows the last one. When one has records, another may follow."""
     planner, segments = make_planner(*spans), [segment()]
     while split := planner.best(segments):
         assert (split.previous, split.pages) == (segments[-1], inf)
@@ -81,8 +81,8 @@ def test_explorations_go_four_times_as_deep_each_and_there_are_four_at_most(span
 
 
 @pytest.mark.parametrize("further", [0, 1])
-def test_an_exploration_that_has_come_far_is_explored_after_its_place(further):
-    """Not before where it is: some pages further on, if that is deeper."""
+def test_an_exploration_that_is_deep_is_explored_after_its_place(further):
+    """The next one is some pages after its current depth, if that is deeper."""
     segments = [segment(), segment(1000, at=4000 - 10 * FIRST_EXPLORATION + further)]
 
     assert place(make_planner(10, most=8).best(segments)) == (4000 + further, inf)
@@ -98,7 +98,7 @@ def test_nothing_is_after_a_segment_that_is_over():
 
 
 def test_what_is_before_a_known_end_is_split_in_its_first_third():
-    """Nearer than the middle: nothing is known to be there. Only one segment tries at a time."""
+    """The content there is unknown, so it is split before the middle, by one segment at a time."""
     planner = make_planner(10, end=401)
 
     assert place(planner.best([segment(at=100)])) == (200, 30.1)
@@ -111,7 +111,7 @@ def test_what_is_before_a_known_end_is_split_in_its_first_third():
 
 
 def test_nothing_is_split_where_few_pages_are_left():
-    """It would take as many requests as it saves, in a gap or before the end."""
+    """A split would cost as many requests as it saves."""
     least = 10 * LEAST_PAGES
 
     for segments in ([segment()], [segment(), over(least)]):
@@ -125,8 +125,8 @@ def test_nothing_is_split_where_few_pages_are_left():
     gap=st.integers(1, 1000),
 )
 @example(spans=[0, 0, 0, 1], gap=1)
-def test_both_parts_of_what_is_split_have_something_to_do(spans, gap):
-    """It begins after its segment, and before the following one, or a known end; not there."""
+def test_both_parts_of_a_split_have_pages(spans, gap):
+    """A split is after its segment, and before the following one or a known end."""
     for segments in ([segment(100)], [segment(100), over(100 + gap)]):
         split = make_planner(*spans, end=100 + gap).best(segments)
         assert split is None or 100 < split.depth < 100 + gap
@@ -134,12 +134,12 @@ def test_both_parts_of_what_is_split_have_something_to_do(spans, gap):
 
 @pytest.mark.parametrize("segments", [[segment()], [segment(), over(2)]])
 def test_the_smallest_gap_is_split_in_its_only_place(segments):
-    """If pages are that dense."""
+    """That is possible if pages are dense enough."""
     assert place(make_planner(*[0] * 9, 1, end=2).best(segments)) == (1, 20)
 
 
 def test_only_gaps_with_something_after_them_are_split():
-    """What is before an exploration is not: it may be beyond the end."""
+    """The gap before an exploration is not, because it may be beyond the end."""
     segments = [segment(), exploration(1000), segment(3000), exploration(90_000)]
     planner = make_planner(10, end=100_000)
 
@@ -148,14 +148,14 @@ def test_only_gaps_with_something_after_them_are_split():
 
 
 def test_a_gap_whose_segment_is_over_is_not_split():
-    """Nobody reads it any more."""
+    """No walker reads it any more."""
     segments = [over(), segment(1000), over(1100)]
 
     assert make_planner(10).best(segments) == Split(segments[1], 1050, 10)
 
 
 def test_the_largest_gap_is_split():
-    """And the unknown before all that is known."""
+    """The unknown end counts as larger than all gaps."""
     segments = [segment(), segment(1000), segment(4000), over(5000)]
 
     assert make_planner(50).best(segments) == Split(segments[1], 2500, 60)
@@ -168,7 +168,7 @@ def test_the_largest_gap_is_split():
 
 @given(most=st.integers(1, 100), pages=st.integers(1, 1000))
 def test_requests_without_result_are_bounded(most, pages):
-    """Half a request for each segment there may be, and one for 20 pages; then no more planner."""
+    """There is half a request per possible segment, and one for 20 pages."""
     planner, wasted = make_planner(*[10] * pages, most=most), 0
     while planner.best([segment()]):
         planner.note_waste()
@@ -178,8 +178,8 @@ def test_requests_without_result_are_bounded(most, pages):
 
 
 @pytest.mark.parametrize("in_flight", [0, 1, 2, 3])
-def test_of_what_is_in_flight_one_in_two_may_have_no_result(in_flight):
-    """Of two that may be wasted, one is used up by two in flight."""
+def test_one_of_two_requests_in_flight_may_have_no_result(in_flight):
+    """If two may be wasted, two in flight use up one of them."""
     segments = [segment(), *map(exploration, range(1000, 1000 + in_flight))]
     planner = make_planner(10, most=2)
     assert (planner.best(segments) is not None) == (in_flight <= 2)

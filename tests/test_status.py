@@ -1,4 +1,4 @@
-"""Requests and replies as values: what goes on the wire, and what a reply means."""
+"""Requests and replies as values: the sent query, and the meaning of a reply."""
 
 import json
 import math
@@ -28,7 +28,7 @@ from cekat_async.errors import (
 
 SENDABLE = st.text(st.characters(exclude_categories=["Cs"]))
 
-# What aiohttp makes of header bytes: text in which a byte that is no UTF-8 is half a surrogate.
+# Header bytes as aiohttp returns them: a byte that is no UTF-8 is a lone surrogate.
 HEADER = st.binary(max_size=40).map(lambda raw: raw.decode(errors="surrogateescape"))
 
 JSON = st.recursive(
@@ -47,7 +47,7 @@ NAMES = st.sampled_from(["limit", "inbox_id", "stage_status", "cursor_id", "curs
 @given(pairs=st.lists(st.tuples(NAMES, SENDABLE), min_size=1))
 @settings(max_examples=40 * EFFORT)
 def test_query_arrives_byte_for_byte(pairs: list[tuple[str, str]]) -> None:
-    """What a standard parser reads of the query string is what was put in, in its order."""
+    """A standard parser reads the original query, in its order."""
     query = urlsplit(f"/api/conversations?{encode_query(*pairs)}").query
 
     assert pairs == parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
@@ -56,7 +56,7 @@ def test_query_arrives_byte_for_byte(pairs: list[tuple[str, str]]) -> None:
 @given(value=SENDABLE)
 @settings(max_examples=100 * EFFORT)
 def test_query_means_the_same_to_all_parsers(value: str) -> None:
-    """Nothing in a query depends on whether a parser takes `+` for a blank, or `;` for `&`."""
+    """The query does not depend on whether a parser reads `+` as a space, or `;` as `&`."""
     query = encode_query(("cursor_ts", value))
     name, _, sent = query.partition("=")
 
@@ -85,7 +85,7 @@ def test_query_encoding(value: str, sent: str) -> None:
 
 
 def test_no_query() -> None:
-    """Of no pairs there is no query."""
+    """Without parameters there is no query."""
     assert not encode_query()
 
 
@@ -93,7 +93,7 @@ def test_no_query() -> None:
 
 
 def test_reply_repr_hides_the_body() -> None:
-    """What a log shows of a reply is its status and its size, not customers' data or headers."""
+    """The repr of a reply has its status and its size, and no data or headers."""
     shown = repr(reply(200, b"x" * 1234, Set_Cookie="s"))
 
     assert shown == "<Reply 200, 1,234 bytes>"
@@ -120,14 +120,14 @@ def test_reply_repr_hides_the_body() -> None:
     ],
 )
 def test_status_to_class(status: int, name: str) -> None:
-    """Each HTTP status has its class; one that has none is a plain APIStatusError."""
+    """Each HTTP status has its class, or else a plain APIStatusError."""
     assert name == get_error_class(status).__name__
     error = error_from_reply(reply(status))
     assert (type(error).__name__, error.status) == (name, status)
 
 
 def test_401_of_the_api() -> None:
-    """The API's own 401 is read as it is documented."""
+    """The API's own 401 is parsed as documented."""
     body = b'{"success":false,"status_code":401,"error":{"message":"Not authenticated"}}'
 
     error = error_from_reply(reply(401, body))
@@ -138,7 +138,7 @@ def test_401_of_the_api() -> None:
 
 
 def test_validation_error_of_the_api() -> None:
-    """The API's own validation error gives its code, its message and its details."""
+    """The API's validation error has its code, its message and its details."""
     details = [{"field": "inbox_id", "message": "must be a UUID"}]
     body = {"error": {"code": "VALIDATION_ERROR", "message": "Bad input", "details": details}}
 
@@ -171,12 +171,12 @@ def test_validation_error_of_the_api() -> None:
     ],
 )
 def test_message(body: bytes, message: str) -> None:
-    """The message of an error is the server's own wherever it stands, and on one line."""
+    """The message is the server's own, found anywhere in the body, and on one line."""
     assert message == error_from_reply(reply(400, body)).message
 
 
 def test_message_of_a_gateway() -> None:
-    """A gateway's HTML is not repeated; what it is and how long is said."""
+    """A gateway's HTML is not repeated. The message has its type and its length."""
     error = error_from_reply(reply(502, b"<html>" * 100, Content_Type="text/html; charset=utf-8"))
 
     assert type(error) is ServerError
@@ -184,7 +184,7 @@ def test_message_of_a_gateway() -> None:
 
 
 def test_message_of_an_unknown_status() -> None:
-    """A status that HTTP has no phrase for is named by its number."""
+    """A status without an HTTP phrase is named by its number."""
     error = error_from_reply(reply(599))
 
     assert type(error) is ServerError
@@ -192,7 +192,7 @@ def test_message_of_an_unknown_status() -> None:
 
 
 def test_long_messages_and_bodies_are_cut() -> None:
-    """A message has 500 characters at the most, a kept body 2,000 bytes, a request id 200."""
+    """A message has at most 500 characters, a stored body 2,000 bytes, a request id 200."""
     body = json.dumps({"message": "long " * 1000}).encode()
 
     error = error_from_reply(reply(400, body, X_Request_Id="r" * 1000))
@@ -212,7 +212,7 @@ def test_long_messages_and_bodies_are_cut() -> None:
     ],
 )
 def test_details(details: object, kept: tuple) -> None:
-    """Of the details those are kept that are objects."""
+    """Only details that are objects are kept."""
     body = json.dumps({"error": {"details": details}}).encode()
 
     assert kept == error_from_reply(reply(422, body)).details
@@ -220,7 +220,7 @@ def test_details(details: object, kept: tuple) -> None:
 
 @pytest.mark.parametrize("code", [7, None, ["X"], {}])
 def test_code_is_text(code: object) -> None:
-    """A code that is no text is no code."""
+    """A code of another type is ignored."""
     assert error_from_reply(reply(400, json.dumps({"error": {"code": code}}).encode())).code is None
 
 
@@ -240,7 +240,7 @@ def test_code_is_text(code: object) -> None:
     ],
 )
 def test_refusal_of_a_200(inner: object, status: int, kind: type) -> None:
-    """A 200 that says no is an error of the status in its body, if that is one."""
+    """A 200 with an error raises that of the status in its body, if there is a valid one."""
     error = error_from_reply(
         reply(200, json.dumps({"success": False, "status_code": inner}).encode())
     )
@@ -250,7 +250,7 @@ def test_refusal_of_a_200(inner: object, status: int, kind: type) -> None:
 
 
 def test_status_of_the_reply_counts() -> None:
-    """Where the reply has an error status itself, that of the body does not count."""
+    """If the reply has an error status, that of the body is ignored."""
     assert error_from_reply(reply(503, b'{"status_code":401}')).status == 503
 
 
@@ -267,7 +267,7 @@ def test_status_of_the_reply_counts() -> None:
     ],
 )
 def test_redirects(location: str, where: str) -> None:
-    """A redirect is an error that names the host it leads to, and nothing else of it."""
+    """A redirect is an error that names the target's host, and nothing else of the URL."""
     error = error_from_reply(reply(302, b"", Location=location))
 
     assert type(error) is APIStatusError
@@ -288,7 +288,7 @@ def test_redirects(location: str, where: str) -> None:
     ],
 )
 def test_request_id(headers: dict, request_id: str | None) -> None:
-    """The server's or the gateway's name for the exchange is kept, as text that can be printed."""
+    """The request id of the server or the gateway is kept as printable text."""
     assert request_id == error_from_reply(reply(500, **headers)).request_id
 
 
@@ -304,7 +304,7 @@ def test_request_id(headers: dict, request_id: str | None) -> None:
 )
 @settings(max_examples=30 * EFFORT)
 def test_any_refusal_can_be_printed(status: int, body: bytes, headers: dict[str, str]) -> None:
-    """Whatever a server sends with a status, its error can be printed on one line."""
+    """The error of any reply can be printed on one line."""
     error = error_from_reply(Reply(status, headers, body))
 
     assert error.status == status or (status == 200 and error.status in range(400, 600))
@@ -328,7 +328,7 @@ def test_any_refusal_can_be_printed(status: int, body: bytes, headers: dict[str,
 )
 @settings(max_examples=20 * EFFORT)
 def test_refusal_never_raises(envelope: dict) -> None:
-    """Whatever the envelope of an error holds, it becomes one of our errors, with a message."""
+    """Any error envelope becomes one of our errors, with a message."""
     for status in (200, 302, 400, 429, 599):
         error = error_from_reply(reply(status, json.dumps(envelope).encode()))
 
@@ -375,17 +375,17 @@ def http_date(moment: datetime) -> str:
     ],
 )
 def test_retry_after_in_seconds(said: str, seconds: float | None) -> None:
-    """Retry-After in seconds is read with a fraction or without; nonsense is not said."""
+    """Retry-After in seconds may have a fraction. An invalid value is ignored."""
     assert seconds == parse_retry_after({"Retry-After": said})
 
 
 def test_retry_after_missing() -> None:
-    """A reply without Retry-After says nothing about when to come back."""
+    """A reply without Retry-After has no time for a retry."""
     assert parse_retry_after({}) is None
 
 
 def test_retry_after_header_in_any_case() -> None:
-    """A reply's headers are looked up without regard to case."""
+    """Headers of a reply are looked up in any case."""
     assert parse_retry_after(reply(429, retry_after="3").headers) == 3.0
     assert error_from_reply(reply(429, RETRY_AFTER="3")).retry_after == 3.0
 
@@ -393,7 +393,7 @@ def test_retry_after_header_in_any_case() -> None:
 @given(seconds=st.integers(0, 10**6), skew=st.integers(-(10**8), 10**8))
 @settings(max_examples=20 * EFFORT)
 def test_retry_after_as_a_date(seconds: int, skew: int) -> None:
-    """A date is read against the reply's own Date, however wrong the server's clock is."""
+    """A date is compared with the reply's own Date, even if the server's clock is wrong."""
     now = NOW + timedelta(seconds=skew)
     headers = {
         "Retry-After": http_date(now + timedelta(seconds=seconds)),
@@ -404,7 +404,7 @@ def test_retry_after_as_a_date(seconds: int, skew: int) -> None:
 
 
 def test_retry_after_date_in_the_past() -> None:
-    """A date that is over asks for no wait."""
+    """A date in the past is a wait of 0."""
     headers = {"Retry-After": http_date(NOW - timedelta(hours=1)), "Date": http_date(NOW)}
 
     assert parse_retry_after(headers) == 0.0
@@ -419,7 +419,7 @@ def test_retry_after_date_with_minus_zero_zone() -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}, {"Date": ""}])
 def test_retry_after_date_without_date(headers: dict[str, str]) -> None:
-    """Without a readable Date of the reply, a date is read against our own clock."""
+    """Without a readable Date in the reply, a date is compared with our own clock."""
     end = datetime.now(UTC) + timedelta(seconds=100)
 
     seconds = parse_retry_after({"Retry-After": http_date(end), **headers})
@@ -435,14 +435,14 @@ DATE_LIKE = st.lists(st.sampled_from(DATES.split()), max_size=8).map(" ".join)
 @given(said=st.text() | HEADER | DATE_LIKE | st.floats().map(str), date=HEADER | DATE_LIKE)
 @settings(max_examples=40 * EFFORT)
 def test_retry_after_of_any_text(said: str, date: str) -> None:
-    """Retry-After never raises, whatever it and Date say: it is None, or finite and not below 0."""
+    """Retry-After never raises, for any text and Date: it is None, or finite and at least 0."""
     seconds = parse_retry_after({"Retry-After": said, "Date": date})
 
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
 
 
 def test_values_are_frozen() -> None:
-    """A request and a reply cannot be changed on their way."""
+    """A request and a reply are immutable."""
     for value in (Request("/p"), reply()):
         for name in value.__struct_fields__:
             with pytest.raises(AttributeError):

@@ -1,4 +1,4 @@
-"""since and until: no conversation of the range is missed, and little else is read."""
+"""``since`` and ``until``: no conversation of the range is missed, and few others are read."""
 
 import logging
 from contextlib import aclosing, contextmanager
@@ -21,7 +21,7 @@ SIZE = 10
 
 
 def in_range(time, since, until):
-    """Whether a time in milliseconds is in a range of times, each of which may be None."""
+    """Return whether a time in milliseconds is in a range, whose bounds may be None."""
     return (since is None or time >= since) and (until is None or time <= until)
 
 
@@ -47,7 +47,7 @@ async def read_ids(server, since, until, *, way="records", size=SIZE, **options)
 
 @contextmanager
 def warnings_noted():
-    """Note the warnings of the package in a list, while this is entered."""
+    """Collect the package's warnings in a list."""
     texts, logger = [], logging.getLogger("cekat_async")
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: texts.append(record.getMessage())
@@ -64,7 +64,7 @@ times = st.none() | st.integers(-DAY, 11 * DAY)
 
 @st.composite
 def ranges(draw):
-    """Draw the ends of a range in milliseconds; one of them may be None."""
+    """Draw the bounds of a range in milliseconds. One of them may be None."""
     since, until = draw(times), draw(times)
     if since is not None and until is not None:
         since, until = sorted([since, until + (since == until)])
@@ -97,9 +97,9 @@ accounts = st.builds(
     way=ways,
 )
 def test_no_record_of_the_range_is_missed(rows, bounds, way, size, **options):
-    """Whatever the order, ties, zone, digits and page size, and whether the server takes cursors.
+    """That holds for any order, ties, zone, digits, page size, and treatment of cursors.
 
-    A listing that is in descending order of activity is never doubted.
+    A listing in descending order of activity is never doubted.
     """
     server = ActivityServer(rows, **options)
 
@@ -121,7 +121,7 @@ def test_no_record_of_the_range_is_missed(rows, bounds, way, size, **options):
     way=st.sampled_from(["records", "raw"]),
 )
 def test_at_most_a_page_of_others_at_each_end(rows, bounds, made_up, way):
-    """Older ones end with the page at since; later ones are on the page where the range begins."""
+    """Older ones end with the page at ``since``. Later ones are only on the range's first page."""
     server = ActivityServer(rows, made_up=made_up)
 
     found = run_virtual(read_ids(server, *bounds, way=way))
@@ -158,7 +158,7 @@ def test_a_listing_that_is_not_in_order_of_activity(n, seed, bounds, order, made
 
 
 def test_a_conversation_without_timestamps_is_kept_when_the_bounds_are_lifted():
-    """Nothing shows that it is out of the range."""
+    """It may be in the range."""
     rows = build_rows(40, 1, HOUR, 1, quiet=0)
     rows[7].created = rows[7].message = None
     server = ActivityServer(rows, unreadable=True)
@@ -177,7 +177,7 @@ def test_a_conversation_without_timestamps_is_kept_when_the_bounds_are_lifted():
     way=ways,
 )
 def test_cursors_in_a_zone_behind_utc(seed, since, until, zone, way):
-    """They seem to be too old. Most records contradict them, and none is missed."""
+    """They seem too old. Most records contradict that, and none is missed."""
     rows = build_rows(300, seed, 0, 1, quiet=0, days=2)
     for row in rows[::4]:
         row.message, row.created = None, row.created - 40 * DAY
@@ -206,7 +206,7 @@ def test_cursors_in_a_zone_ahead_of_utc_cost_few_requests(way):
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 @pytest.mark.parametrize("until", [None, 5 * DAY])
 def test_cursors_that_are_no_times(way, until, caplog):
-    """The listing is read to its end, with one warning, and each record goes by its own times."""
+    """The listing is read to its end with one warning, and each record's own times decide."""
     rows = build_rows(90, 3, HOUR, 1, quiet=0)
     server = ActivityServer(rows, unreadable=True)
 
@@ -220,7 +220,7 @@ def test_cursors_that_are_no_times(way, until, caplog):
 @pytest.mark.parametrize("order", ["activity", "ascending", "created"])
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 def test_a_walk_that_cannot_be_shortened_says_so_once(order, way, caplog):
-    """One warning tells that all of it is read. A walk that can be shortened has none."""
+    """One warning says that the whole listing is read. Other walks have none."""
     rows = build_rows(200, 3, HOUR, 1, quiet=0)
     server = ActivityServer(rows, order=order)
 
@@ -233,7 +233,7 @@ def test_a_walk_that_cannot_be_shortened_says_so_once(order, way, caplog):
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 @pytest.mark.parametrize("zone", [0, 7])
 def test_ties_at_both_ends(way, zone):
-    """Conversations that were active at the very moment of a bound are all found."""
+    """Conversations whose activity equals a bound are all found."""
     rows = [Row(f"{n:04}", DAY * (n // 35), DAY * (n // 35) - MINUTE) for n in range(350)]
     server = ActivityServer(rows, zone=zone, shows_zone=bool(zone))
 
@@ -251,8 +251,8 @@ def test_ties_at_both_ends(way, zone):
     every=st.sampled_from([1, 2, 5]),
     made_up=st.sampled_from(["honour", "ignore"]),
 )
-def test_conversations_that_move_meanwhile(seed, bounds, way, every, made_up):
-    """Those that stay in their places are found. Segments and tracked pages miss none."""
+def test_conversations_that_move_during_a_walk(seed, bounds, way, every, made_up):
+    """Those that do not move are found. Segments and tracked pages miss none at all."""
     random = Random(seed)
     rows = build_rows(120, seed, HOUR, 1)
     before = {row.id: row.active for row in rows}
@@ -276,7 +276,7 @@ def test_conversations_that_move_meanwhile(seed, bounds, way, every, made_up):
 
 
 def contradict(rows, bounds, random):
-    """Let one conversation of a range have a message of a time that is later than its place."""
+    """Give one conversation of a range a message that is later than its position."""
     inside = [row for row in rows if in_range(row.active, *bounds)]
     if inside:
         row = random.choice(inside)
@@ -293,7 +293,7 @@ def contradict(rows, bounds, random):
     way=ways,
 )
 def test_a_conversation_that_contradicts_the_order_late(seed, bounds, made_up, zone, way):
-    """The walk reads again what it has left out, and keeps all that may be in the range."""
+    """The walk reads again what it has dropped, and keeps everything that may be in the range."""
     rows = contradict(build_rows(150, seed, HOUR, 1), bounds, Random(seed))
     server = ActivityServer(rows, made_up=made_up, zone=zone)
 
@@ -317,7 +317,7 @@ def test_a_conversation_that_contradicts_the_order_late(seed, bounds, made_up, z
     segments=st.sampled_from([1, 3]),
 )
 def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, kind, stops, segments):
-    """Resumed from its positions, it finds what it would have found without a stop."""
+    """A walk that is resumed repeatedly finds the same as one without a stop."""
     rows = build_rows(150, seed, HOUR, 1, quiet=0)
     if kind == "contradicted":
         contradict(rows, bounds, Random(seed))
@@ -350,7 +350,7 @@ def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, kind, stop
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("zone", [7, -7])
 def test_a_contradiction_hides_the_zone_of_cursors(seed, zone):
-    """Then a page is kept if its cursors may be in the range in any zone."""
+    """A page is then kept if its cursors may be in the range in any zone."""
     rows = build_rows(300, seed, HOUR, 1, quiet=0.5)
     contradict(rows, (8 * DAY, 9 * DAY), Random(seed))
     server = ActivityServer(rows, zone=zone)
@@ -362,7 +362,7 @@ def test_a_contradiction_hides_the_zone_of_cursors(seed, zone):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_segments_whose_cursors_lead_a_little_further_ahead(seed):
-    """The first page of a segment may be of another place: that says nothing about the order."""
+    """The first page of a segment may be of another place, which is no sign of another order."""
     server = ActivityServer(build_rows(1000, seed, HOUR, 1), made_up="later")
 
     with warnings_noted() as warnings:
@@ -376,7 +376,7 @@ def test_segments_whose_cursors_lead_a_little_further_ahead(seed):
 @pytest.mark.parametrize("place", range(0, 200, 7))
 @pytest.mark.parametrize("bounds", [(3 * DAY, None), (3 * DAY, 9 * DAY)])
 def test_a_contradiction_while_segments_are_read(place, bounds):
-    """Whatever a segment has left out by then is read."""
+    """Everything that segments have dropped until then is read."""
     rows = sorted(build_rows(300, 2, HOUR, 1, quiet=0), key=lambda row: -row.active)
     rows[place].message = rows[place].active + 12 * DAY
     rows[-1].resolved = 4 * DAY
@@ -392,7 +392,7 @@ def test_a_contradiction_while_segments_are_read(place, bounds):
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 5])
 def test_a_contradiction_after_a_tracked_walk_was_resumed(stop, caplog):
-    """It reads what the walk left out before it was stopped, and warns once."""
+    """It reads what the walk dropped before it was stopped, and warns once."""
     rows = sorted(build_rows(300, 2, HOUR, 1, quiet=0), key=lambda row: -row.active)
     inside = [row for row in rows if 3 * DAY <= row.active <= 6 * DAY]
     inside[-12].message = 20 * DAY
@@ -418,7 +418,7 @@ def test_a_contradiction_after_a_tracked_walk_was_resumed(stop, caplog):
 
 
 def test_a_finished_walk_of_the_past_is_not_read_again():
-    """Resumed after its end it sends nothing: whatever has moved has left the range."""
+    """A finished walk that is resumed sends nothing: moved conversations have left the range."""
     server = ActivityServer(build_rows(300, 1, HOUR, 1))
     positions = {}
 
@@ -455,7 +455,7 @@ def test_all_that_may_be_in_the_range_of_a_large_listing_in_another_order(order,
 @pytest.mark.parametrize("bounds", [(6 * DAY, None), (None, 6 * DAY), (12 * DAY, 13 * DAY)])
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 def test_a_listing_too_short_to_show_its_order(n, order, bounds, way):
-    """One or two pages of conversations whose timestamps tell little: none is left out by guess."""
+    """With one or two pages of vague timestamps, no conversation is dropped."""
     rows = [Row(f"{day:02}", day * DAY, -99 * DAY) for day in range(n)]
     rows[n // 2].message = rows[n // 2].active
     server = ActivityServer(rows, order=order)
@@ -469,7 +469,7 @@ def test_a_listing_too_short_to_show_its_order(n, order, bounds, way):
 
 
 def page_times(*records, before, after):
-    """Return the times of a page, all of them in hours after the epoch."""
+    """Return the times of a page, all in hours after the epoch."""
 
     def cursor(hours):
         if hours is None:
@@ -484,7 +484,7 @@ def page_times(*records, before, after):
 
 
 def make_bounds(*pages, since=None, until=None):
-    """Return bounds in hours that have met some pages, and the warnings."""
+    """Return bounds in hours after some pages, and their warnings."""
     bounds = TimeBounds(
         None if since is None else moment(since * HOUR),
         None if until is None else moment(until * HOUR),
@@ -496,7 +496,7 @@ FRONT = page_times((80, None, 95), (70, None, 90.1), before=None, after=91)
 
 
 def test_a_walk_ends_when_its_order_has_been_checked():
-    """That takes the cursors of two pages, and records that were compared with one of them."""
+    """The check needs the cursors of two pages, and records that were compared with one of them."""
     second = page_times((60, None, 85), before=91, after=88)
     bounds, warnings = make_bounds(FRONT, since=92)
     assert not bounds.ends_after(FRONT)
@@ -523,7 +523,7 @@ def test_a_walk_ends_when_its_order_has_been_checked():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_walk_does_not_end_before(front, second, why):
-    """Whatever is not certain yet is read on."""
+    """The walk continues as long as the order is uncertain."""
     bounds, warnings = make_bounds(front, second, since=92)
 
     assert not bounds.ends_after(second), why
@@ -538,7 +538,7 @@ def test_a_walk_does_not_end_before(front, second, why):
     ],
 )
 def test_a_page_that_contradicts_the_order(second, reason):
-    """It lifts the bounds, and one warning gives the reason."""
+    """It lifts the bounds, and one warning has the reason."""
     bounds, warnings = make_bounds(FRONT, second, second, since=92)
 
     assert bounds.is_lifted
@@ -548,7 +548,7 @@ def test_a_page_that_contradicts_the_order(second, reason):
 
 
 def test_cursors_that_turn_round():
-    """A listing that goes back in time and forward again is in no order."""
+    """A listing whose cursors go back and then forward in time has no order."""
     pages = [
         FRONT,
         page_times((60, None, 85), before=91, after=88),
@@ -573,7 +573,7 @@ def test_a_second_does_not_contradict_the_order():
 
 
 def test_the_first_page_does_not_show_its_order():
-    """Its cursor may be the latest time on it, or the earliest: only what is surely later goes."""
+    """Its cursor may be its latest or earliest time, so only surely later records are dropped."""
     front = page_times((10, None, 20), (11, None, 60), (11, None, 12), before=None, after=91)
     bounds, _ = make_bounds(front, until=50)
 
@@ -586,7 +586,7 @@ def test_the_first_page_does_not_show_its_order():
 
 
 def test_a_timestamp_that_is_cut_off():
-    """A cursor of whole seconds may be up to a second later than it says."""
+    """A cursor of whole seconds may be up to a second earlier than the real time."""
     second = page_times((60, None, 85), before=91, after=88)
 
     bounds, _ = make_bounds(FRONT, second, since=91 + 0.5 / 3600)
@@ -596,7 +596,7 @@ def test_a_timestamp_that_is_cut_off():
 
 
 async def read_created(rows, since, zone=0, **options):
-    """Return the ids that are found in a listing by creation."""
+    """Return the ids found in a listing by creation."""
     server = ActivityServer(rows, order="created", zone=zone)
     listing = server.open().list(page_size=10, since=moment(since), **options)
     return {conversation.id async for conversation in listing}
@@ -604,7 +604,7 @@ async def read_created(rows, since, zone=0, **options):
 
 @pytest.mark.parametrize("options", [{}, {"segments": 3}])
 def test_a_page_before_the_contradiction_keeps_what_was_in_the_range(options):
-    """A listing by creation is contradicted on its third page; the second one had a match."""
+    """A listing by creation is contradicted on its third page, and its second page had a match."""
     rows = [
         Row(f"{n:03}", active=0, created=240 * HOUR - n * HOUR, message=(240 - n) * HOUR + MINUTE)
         for n in range(60)
@@ -617,7 +617,7 @@ def test_a_page_before_the_contradiction_keeps_what_was_in_the_range(options):
 
 @pytest.mark.parametrize("zone", [0, 7])
 def test_a_listing_by_creation_in_local_time(zone):
-    """Its cursors are the times of creation, in whatever zone: the walk reads to the end."""
+    """Its cursors are the creation times in any zone, and the walk reads to the end."""
     rows = [
         Row(f"{n:03}", active=0, created=(240 - n) * HOUR, message=(240 - n) * HOUR + 20 * MINUTE)
         for n in range(100)
@@ -628,7 +628,7 @@ def test_a_listing_by_creation_in_local_time(zone):
 
 
 def test_a_record_without_timestamps_cannot_contradict_the_order():
-    """It is kept on the pages that are read only to check the order."""
+    """It is kept on pages that are read only to check the order."""
     second = page_times((None, None, None), (60, None, 85), before=91, after=88)
 
     bounds, _ = make_bounds(FRONT, second, since=92)
@@ -638,7 +638,7 @@ def test_a_record_without_timestamps_cannot_contradict_the_order():
 
 @pytest.mark.parametrize("gap", [15 * MINUTE, HOUR, 2 * HOUR, DAY])
 def test_conversations_that_were_created_a_round_time_before(gap):
-    """That alone does not make it a listing by creation, whose cursors are in another zone."""
+    """That alone is no listing by creation with cursors in another zone."""
     rows = [Row(f"{n:03}", n * HOUR, n * HOUR - gap, n * HOUR) for n in range(500)]
     server = ActivityServer(rows)
 

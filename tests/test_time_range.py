@@ -1,4 +1,4 @@
-"""Ranges of time: which bounds are taken, and what they mean."""
+"""Ranges of time: valid bounds, and their meaning."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -32,7 +32,7 @@ JAKARTA = timezone(timedelta(hours=7))
     ],
 )
 def test_texts_of_bounds(text, bound):
-    """A duration before now, or a moment; without a zone it is in local time."""
+    """A bound is a duration before now or a moment. Without a zone it is in local time."""
     assert parse_bound(text) == bound
 
 
@@ -46,14 +46,14 @@ def test_other_texts_are_refused(text):
 
 
 def test_a_text_that_is_too_long_before_now_is_refused():
-    """No duration is that long."""
+    """The duration is out of range."""
     with pytest.raises(ConfigurationError, match="not a time"):
         parse_bound("999999999999d")
 
 
 @given(st.timedeltas(timedelta(0)) | st.datetimes(timezones=st.just(JAKARTA)))
 def test_a_bound_is_written_as_text_that_means_the_same(bound):
-    """Exports store bounds as text, and read them when they begin."""
+    """Exports store bounds as text, and parse them when they begin."""
     assert parse_bound(format_bound(bound)) == bound
 
 
@@ -70,7 +70,7 @@ def test_a_bound_is_written_as_text_that_means_the_same(bound):
     ],
 )
 def test_how_a_bound_is_written(bound, text):
-    """As a person would write it."""
+    """Bounds are written as a person would write them."""
     assert format_bound(bound) == text
 
 
@@ -78,16 +78,16 @@ def test_how_a_bound_is_written(bound, text):
     "bound, reason",
     [
         (NOW.replace(tzinfo=None), "must have a time zone"),
-        (timedelta(days=-1), "must be a time before now"),
+        (timedelta(days=-1), "must not be a negative timedelta"),
         ("3d", "must be a datetime with a time zone, or a timedelta"),
         (3, "must be a datetime with a time zone, or a timedelta"),
         (NOW.date(), "must be a datetime with a time zone, or a timedelta"),
-        (timedelta.max, "too long before now"),
+        (timedelta.max, "is too far back"),
     ],
 )
 @pytest.mark.parametrize("name", ["since", "until"])
 def test_wrong_bounds_are_refused_at_once(bound, reason, name):
-    """Before anything is sent, with what to write instead."""
+    """A wrong bound is refused before any request, and the error says what to write."""
     conversations = ActivityServer([]).open()
 
     for method in (conversations.list, conversations.across):
@@ -105,13 +105,13 @@ def test_wrong_bounds_are_refused_at_once(bound, reason, name):
     ],
 )
 def test_since_must_be_before_until(since, until):
-    """Durations count back from now, so that the longer one is since."""
+    """Durations count back from now, so the longer one is ``since``."""
     with pytest.raises(ConfigurationError, match="since must be before until"):
         ActivityServer([]).open().list(since=since, until=until)
 
 
 def test_durations_are_counted_back_from_now():
-    """Moments stay as they are."""
+    """Moments are unchanged."""
     resolved = TimeRange(timedelta(days=3), NOW - timedelta(days=1)).resolve(NOW)
 
     assert resolved == (NOW - timedelta(days=3), NOW - timedelta(days=1))
@@ -119,14 +119,14 @@ def test_durations_are_counted_back_from_now():
 
 
 def test_the_repr_of_a_listing_shows_the_range():
-    """As it was given."""
+    """The bounds are shown as they were given."""
     listing = ActivityServer([]).open().list(until=timedelta(days=3), since=NOW)
 
     assert repr(listing).endswith(" since 2026-04-10T12:00:00+00:00 until 3d>")
 
 
 async def test_a_relative_bound_is_resolved_when_a_walk_begins(monkeypatch):
-    """Each walk of a listing counts back from its own beginning."""
+    """Each walk of a listing counts back from its own start."""
     moments = []
     resolve = TimeRange.resolve
 
@@ -145,5 +145,5 @@ async def test_a_relative_bound_is_resolved_when_a_walk_begins(monkeypatch):
         [_ async for _ in listing.raw_pages()]
         [_ async for _ in listing.tracked_pages({sandbox.inbox_ids[0]: Position()})]
 
-    assert len(moments) == 4  # one for all inboxes of each walk
+    assert len(moments) == 4  # one time for all inboxes of each walk
     assert sorted(moments) == moments

@@ -1,6 +1,6 @@
-"""The time limits of a call: what counts, what a call that was cut off leaves, cancellations.
+"""The time limits of a call: what counts, what remains after a timeout, and cancellations.
 
-That each call ends at its deadline, whatever it waits for, is in ``test_pipeline.py``.
+The tests in ``test_pipeline.py`` show that each call ends at its deadline, whatever it waits for.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ BUSY = reply(429, Retry_After="100")
 
 @in_one_step
 def make_body(reply) -> bytes:
-    """Return the body as it is."""
+    """Return the body unchanged."""
     return reply.body
 
 
@@ -70,7 +70,7 @@ async def test_a_call_knows_its_deadline(seconds, deadline):
 @pytest.mark.parametrize("cancelled_first", [True, False])
 @virtual
 async def test_a_cancellation_wins(cancelled_first):
-    """A task that is cancelled just as the client closes is cancelled, whichever was first."""
+    """A task that is cancelled while the client closes is cancelled, whichever was first."""
     timers = make_timers(deadline=10)
     task = asyncio.create_task(call(timers))
     await asyncio.sleep(1)
@@ -84,7 +84,7 @@ async def test_a_cancellation_wins(cancelled_first):
 @pytest.mark.parametrize("reason", [DeadlineExceededError, ClientClosedError])
 @virtual
 async def test_a_call_that_was_cut_off_leaves_its_task_as_it_was(reason):
-    """A task whose call was cut off can continue, and does not count as cancelled."""
+    """After a timeout the task can continue and does not count as cancelled."""
     timers = make_timers(deadline=10)
     if reason is ClientClosedError:
         asyncio.get_running_loop().call_later(2, timers.close)
@@ -97,8 +97,8 @@ async def test_a_call_that_was_cut_off_leaves_its_task_as_it_was(reason):
 
 @pytest.mark.parametrize("limits", [{"request": 10}, {"request": None, "deadline": 10}])
 @virtual
-async def test_a_close_is_not_undone_by_a_call_that_goes_on(limits):
-    """A call that starts its next attempt in the turn of the close ends all the same."""
+async def test_a_close_is_not_undone_by_a_retry(limits):
+    """A call that starts its next attempt during the close ends as well."""
     timers = make_timers(**limits)
 
     async def work(timer: CallTimer) -> None:
@@ -116,8 +116,8 @@ async def test_a_close_is_not_undone_by_a_call_that_goes_on(limits):
 
 
 @virtual
-async def test_the_clock_stands_still_in_the_queue():
-    """Time in the queue counts only during a server's pause, and only after the first attempt."""
+async def test_time_in_the_queue_does_not_count():
+    """It counts only during a server's pause, and only after the first attempt."""
     paused = 0.0
     timers = make_timers(lambda: paused, request=100)
 
@@ -162,7 +162,7 @@ def test_thousands_of_tasks_share_one_client():
 
 
 def test_a_task_for_each_inbox_needs_no_options():
-    """The README's example of many inboxes works for an account with 1,600 of them."""
+    """The documented example of many inboxes works for an account with 1,600 of them."""
 
     def answer(request: Request) -> Reply:
         if "inboxes" not in request.path:
@@ -177,13 +177,13 @@ def test_a_task_for_each_inbox_needs_no_options():
     inboxes = Inboxes(pipeline)
     conversations = Conversations(pipeline, inboxes.list)
 
-    async def pending_of(inbox_id: str) -> list[str]:
+    async def get_pending(inbox_id: str) -> list[str]:
         listing = conversations.list(inbox_id=inbox_id, stage_status="pending")
         return [conversation.id async for conversation in listing]
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(pending_of(inbox.id)) async for inbox in inboxes.list()]
+            tasks = [group.create_task(get_pending(inbox.id)) async for inbox in inboxes.list()]
         assert [task.result() for task in tasks] == [["a conversation"]] * 1_600
         assert now() > 320
 
@@ -192,7 +192,7 @@ def test_a_task_for_each_inbox_needs_no_options():
 
 
 def test_a_retry_in_the_queue_does_not_use_up_the_request():
-    """A retry waits for the rate limit and for a slot longer than ``request``, and succeeds."""
+    """A retry that waits longer than ``request`` for the rate limit and a slot still succeeds."""
     script = itertools.chain([reply(503)], itertools.repeat(reply()))
     pipeline, transport = make_pipeline(
         script,
@@ -210,7 +210,7 @@ def test_a_retry_in_the_queue_does_not_use_up_the_request():
 
 
 class Budget:
-    """A shared budget that grants one request, and is then used up or away for a minute."""
+    """A shared budget that grants one request, and is then used up or unavailable for a minute."""
 
     def __init__(self, *, is_away: bool) -> None:
         self._is_away = is_away
@@ -227,12 +227,12 @@ class Budget:
         return BudgetAnswer(wait=0.0, used=1)
 
     async def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
-        """Do nothing: nobody else is there."""
+        """No-op: there are no other processes."""
 
 
 @pytest.mark.parametrize("is_away", [False, True])
 def test_a_shared_budget_does_not_use_up_the_request(is_away):
-    """Neither a shared budget that is used up nor one that is away counts towards ``request``."""
+    """A used-up or unavailable shared budget does not count towards ``request``."""
     pipeline, transport = make_pipeline(
         [reply(503), reply()],
         limiter=Limiter(RateLimit(100), budget=Budget(is_away=is_away)),
@@ -259,7 +259,7 @@ def test_before_the_first_attempt_a_pause_does_not_count():
 
 
 def test_after_the_first_attempt_pauses_count():
-    """Pauses that the server asks for add up, and end the call before one would be too long."""
+    """The server's pauses add up, and end the call before one would be too long."""
     pipeline, transport = make_pipeline([BUSY] * 9, limiter=Limiter(RateLimit(300)))
 
     async def main() -> None:
@@ -276,7 +276,7 @@ def test_after_the_first_attempt_pauses_count():
 @pytest.mark.parametrize("limits", [{"request": 10}, {"request": None, "deadline": 10}])
 @pytest.mark.parametrize("status", [429, 503, 500])
 def test_a_pause_that_is_too_long_for_the_call_ends_it_at_once(status, limits):
-    """The error of the status is raised at once, and says which limit the pause would exceed."""
+    """The status's error is raised at once, and names the limit that the pause would exceed."""
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="11"), reply()], timeout=Timeout(**limits)
     )
@@ -295,7 +295,7 @@ def test_a_pause_that_is_too_long_for_the_call_ends_it_at_once(status, limits):
 
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_a_pause_ends_a_retry_in_the_queue_and_no_first_attempt(concurrency):
-    """A pause ends retries for which it is too long, wherever they wait, and nothing else."""
+    """A pause ends all retries for which it is too long, and nothing else."""
     limiter = Limiter(RateLimit(1, per=10))
     script = itertools.chain([reply(503)], itertools.repeat(reply()))
     pipeline, transport = make_pipeline(
@@ -310,7 +310,9 @@ def test_a_pause_ends_a_retry_in_the_queue_and_no_first_attempt(concurrency):
         calls = [asyncio.create_task(pipeline.fetch(REQUEST, make_body)) for _ in range(3)]
         await asyncio.sleep(1)
         limiter._pause_all(60, "the server asks for a pause")
-        with pytest.raises(RateLimitError, match="the server asks for a pause: 60 s") as caught:
+        with pytest.raises(
+            RateLimitError, match="the server asks for a pause: requests resume in 60 s"
+        ) as caught:
             await calls[0]
         assert now() == 1
         assert caught.value.attempts == 1
@@ -355,7 +357,7 @@ def test_pauses_of_one_wait_add_up():
     ],
 )
 def test_the_limit_that_is_first_is_named(limits, name, ended_at):
-    """Attempts and backoffs count towards both limits; the error names the one that was first."""
+    """Attempts and backoffs count towards both limits. The error names the one reached first."""
     failures = [NotSentError() for _ in range(99)]
     pipeline, _ = make_pipeline(
         failures,
@@ -365,7 +367,7 @@ def test_the_limit_that_is_first_is_named(limits, name, ended_at):
     )
 
     async def main() -> None:
-        with pytest.raises(DeadlineExceededError, match=f"no answer within {name}") as caught:
+        with pytest.raises(DeadlineExceededError, match=f"no reply within {name}") as caught:
             await pipeline.fetch(REQUEST, make_body)
         assert now() == ended_at
         assert caught.value.attempts == 3
@@ -383,7 +385,7 @@ def test_the_limit_that_is_first_is_named(limits, name, ended_at):
     ],
 )
 def test_a_backoff_beyond_a_limit_is_not_begun(limits, name):
-    """A backoff beyond a limit does not begin: the call raises the failure and its reason."""
+    """If a backoff would exceed a limit, the failure is raised with the reason."""
     pipeline, _ = make_pipeline(
         [reply(500)] * 9,
         retry=RetryPolicy(backoff=40, backoff_max=40),
@@ -419,7 +421,7 @@ def test_the_deadline_covers_the_queue():
 
 
 def test_without_limits_a_request_may_take_for_ever(caplog):
-    """With neither limit, a call waits for hours of pauses."""
+    """Without both limits a call waits through hours of pauses."""
     caplog.set_level(logging.CRITICAL, "cekat_async")
     limiter = Limiter(RateLimit(300, longest_hold=None))
     pipeline, transport = make_pipeline(
@@ -435,7 +437,7 @@ def test_without_limits_a_request_may_take_for_ever(caplog):
 
 @pytest.mark.parametrize("steps", range(0, 60, 2))
 def test_cancelled_at_any_step_of_any_queue_nothing_is_left(steps):
-    """Wherever three calls are when they are cancelled, slots and queue are free afterwards."""
+    """After three calls are cancelled at any step, slots and queue are free."""
     limiter = Limiter(RateLimit(600))
     script = itertools.cycle([reply(503), reply(429, Retry_After="1"), reply()])
     pipeline, transport = make_pipeline(

@@ -1,4 +1,4 @@
-"""Tracked pages over sockets: gone on with in another process, and none missed."""
+"""Tracked pages over sockets: resumed in another process, without missing anything."""
 
 import pytest
 from support.parts import make_client
@@ -8,7 +8,7 @@ from cekat_async.sandbox import Dialect, Live, Sandbox
 
 
 class Keeper:
-    """Keeps ids and positions, and can be stopped."""
+    """Stores ids and positions, and can be stopped."""
 
     def __init__(self, client):
         self._client = client
@@ -24,7 +24,7 @@ class Keeper:
         )
 
     async def walk(self, most=None, **options):
-        """Walk on, for so many pages."""
+        """Continue the walk for that many pages."""
         kept = {
             inbox_id: Position.from_bytes(position.to_bytes())
             for inbox_id, position in self.positions.items()
@@ -57,9 +57,9 @@ class Keeper:
     ],
     ids=lambda d: f"{d.order}-{d.density}-{d.made_up_cursors}",
 )
-async def test_stopped_and_gone_on_with_all_comes(concurrency, dialect):
-    """However the server behaves, a walk that is stopped every few pages brings everything."""
-    # Where a cursor follows its conversation to the front, a walk goes round with it.
+async def test_a_walk_that_is_stopped_and_resumed_is_complete(concurrency, dialect):
+    """A walk that is stopped every few pages reads everything, in each dialect."""
+    # If a cursor follows its conversation to the front, a walk may go in circles with it.
     live = Live(messages=0 if dialect.made_up_cursors == "by_id" else 0.5, seed=3)
     async with (
         Sandbox(400, quota=None, cache=1000, dialect=dialect, live=live) as sandbox,
@@ -74,7 +74,7 @@ async def test_stopped_and_gone_on_with_all_comes(concurrency, dialect):
 
 
 async def test_many_inboxes_each_with_its_position():
-    """Each listing goes on from its own position, and pages say whose they are."""
+    """Each listing resumes at its own position, and pages have their inbox."""
     async with Sandbox(800, 6, quota=None) as sandbox, make_client(sandbox) as client:
         keeper = Keeper(client)
         keeper.positions = dict.fromkeys(sandbox.inbox_ids, Position())
@@ -85,8 +85,8 @@ async def test_many_inboxes_each_with_its_position():
         assert await keeper.walk(concurrency=3, page_size=20) == 0
 
 
-async def test_an_account_that_goes_by_creation_tells_so():
-    """Where a changed conversation keeps its place, an incremental walk is a whole one."""
+async def test_an_account_in_order_of_creation_is_reported():
+    """A changed conversation keeps its place there, so an incremental walk reads everything."""
     for order, is_so in (("created", True), ("activity", False)):
         dialect = Dialect(order=order)
         async with Sandbox(300, quota=None, dialect=dialect) as s, make_client(s) as client:
@@ -97,8 +97,8 @@ async def test_an_account_that_goes_by_creation_tells_so():
         assert (position.since() == Position()) is is_so
 
 
-async def test_what_fails_for_good_does_not_stop_the_others():
-    """With ``keep_going`` the others come to their ends, and the error says which did not."""
+async def test_a_failing_inbox_does_not_stop_the_others():
+    """With ``keep_going`` the others are complete, and the error names the failed ones."""
     async with Sandbox(300, 3, quota=None) as sandbox, make_client(sandbox) as client:
         keeper = Keeper(client)
         forbidden = sandbox.inbox_ids[1]

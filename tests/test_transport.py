@@ -43,7 +43,7 @@ QUICK = RetryPolicy(backoff=0.001)
 
 
 async def exchange(base_url: str, **options) -> Reply:
-    """Make one exchange with a transport of its own."""
+    """Run one exchange with its own transport."""
     session = options.pop("session", None)
     transport = Transport(make_config(base_url=base_url, **options), session)
     try:
@@ -53,7 +53,7 @@ async def exchange(base_url: str, **options) -> Reply:
 
 
 async def failure(base_url: str, **options) -> CekatError:
-    """Return what an exchange fails with; nothing of aiohttp may hang on it."""
+    """Return the error of an exchange, which must reference no error of aiohttp."""
     with pytest.raises(CekatError) as caught:
         await exchange(base_url, **options)
     error = caught.value
@@ -68,7 +68,7 @@ async def failure(base_url: str, **options) -> CekatError:
 
 
 async def test_a_reply_is_status_headers_and_the_whole_body():
-    """An exchange returns the status, the headers and every byte of the body."""
+    """An exchange returns the status, the headers and the complete body."""
     body = bytes(range(256)) * 1000
     async with RawServer(lambda _: http(body, 203, X_Thing="yes")) as server:
         reply = await exchange(server.base_url)
@@ -77,7 +77,7 @@ async def test_a_reply_is_status_headers_and_the_whole_body():
 
 
 async def test_the_headers_of_a_request():
-    """A request carries the key, the package's name and version, and what it accepts."""
+    """A request has the key, the package's name and version, and the accepted encodings."""
     async with RawServer(lambda _: http()) as server:
         await exchange(server.base_url + "/gateway", api_key="the-key")
 
@@ -91,7 +91,7 @@ async def test_the_headers_of_a_request():
 
 
 async def test_bodies_of_errors_are_read_to_their_end():
-    """Ten large error bodies in a row leave one connection, which is used again and again."""
+    """Ten large error bodies in a row leave one connection, which is reused."""
     answers = itertools.cycle([http(b"x" * 300_000, status) for status in (500, 404, 429, 302)])
     async with RawServer(lambda _: next(answers)) as server:
         transport = Transport(make_config(base_url=server.base_url))
@@ -104,7 +104,7 @@ async def test_bodies_of_errors_are_read_to_their_end():
 
 
 async def test_a_byte_order_mark_is_no_part_of_the_body():
-    """The mark that some servers put before their JSON is left away."""
+    """A byte order mark before the JSON is removed."""
     async with RawServer(lambda _: http(b'\xef\xbb\xbf{"data":[]}')) as server:
         reply = await exchange(server.base_url)
 
@@ -113,7 +113,7 @@ async def test_a_byte_order_mark_is_no_part_of_the_body():
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate"])
 async def test_compressed_bodies_are_unpacked(coding):
-    """Bodies packed with gzip and deflate, with a zlib header or without, arrive unpacked."""
+    """Bodies with gzip and deflate, with a zlib header or without, are decompressed."""
     body = b'{"data": "' + b"abc" * 10_000 + b'"}'
     packed = {"gzip": gzip.compress(body), "deflate": zlib.compress(body)}.get(coding)
     raw = packed or zlib.compress(body, wbits=-15)
@@ -125,7 +125,7 @@ async def test_compressed_bodies_are_unpacked(coding):
 
 
 async def test_a_body_in_chunks_is_put_together():
-    """A body that comes in chunks, of no announced length, arrives whole."""
+    """A chunked body without an announced length is complete."""
     chunks = b"".join(b"%x\r\n%s\r\n" % (n, b"a" * n) for n in (1, 5000, 17)) + b"0\r\n\r\n"
     answer = http(chunks, Content_Length="", Transfer_Encoding="chunked")
     async with RawServer(lambda _: answer) as server:
@@ -145,7 +145,7 @@ async def test_a_body_in_chunks_is_put_together():
     ids=["announced", "unannounced", "packed"],
 )  # fmt: skip
 async def test_a_body_beyond_the_bound_is_refused(answer):
-    """A body larger than the bound is refused, announced or not, packed or not."""
+    """A body above the limit is refused, announced or not, compressed or not."""
     async with RawServer(lambda _: answer) as server:
         error = await failure(server.base_url, max_page_bytes=100_000)
 
@@ -155,7 +155,7 @@ async def test_a_body_beyond_the_bound_is_refused(answer):
 
 @pytest.mark.parametrize("answer", [http(b"x" * 100_000), zipped(b"x" * 100_000)])
 async def test_a_body_at_the_bound_is_taken(answer):
-    """A body of just the bound is none too large."""
+    """A body of exactly the limit is accepted."""
     async with RawServer(lambda _: answer) as server:
         reply = await exchange(server.base_url, max_page_bytes=100_000)
 
@@ -163,7 +163,7 @@ async def test_a_body_at_the_bound_is_taken(answer):
 
 
 def packed(body: bytes, coding: str) -> bytes:
-    """Return an answer whose body is compressed."""
+    """Return a reply with a compressed body."""
     if coding == "gzip":
         data = gzip.compress(body)
     elif coding == "deflate":
@@ -181,7 +181,7 @@ CODINGS = ["gzip", "deflate", "br", "zstd"]
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_packed_bomb_does_not_fill_the_memory(coding, status):
-    """A small body that unpacks to a huge one is given up at the bound, long before its end."""
+    """A small body that decompresses to a huge one is given up at the limit."""
     answer = packed(bytes(24_000_000), coding).replace(b" 200 ", b" %d " % status, 1)
     async with RawServer(lambda _: answer) as server:
         gc.collect()
@@ -201,7 +201,7 @@ async def test_a_packed_bomb_does_not_fill_the_memory(coding, status):
 
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_other_tasks_run_while_a_body_is_unpacked(coding):
-    """However little is received, it is unpacked in steps, and the loop has turns in between."""
+    """Decompression runs in steps, so that the event loop can run in between."""
     answer, turns = packed(bytes(4 * 1024 * 1024), coding), 0
 
     async def count() -> None:
@@ -212,7 +212,7 @@ async def test_other_tasks_run_while_a_body_is_unpacked(coding):
 
     async with RawServer(lambda _: answer) as server:
         transport = Transport(make_config(base_url=server.base_url))
-        await transport.exchange(REQUEST)  # so that connecting does not count
+        await transport.exchange(REQUEST)  # do not count the connecting
         counting = asyncio.create_task(count())
         turns = 0
         await transport.exchange(REQUEST)
@@ -222,8 +222,8 @@ async def test_other_tasks_run_while_a_body_is_unpacked(coding):
     assert turns > 15
 
 
-async def test_of_an_endless_error_the_beginning_is_read():
-    """An error is an error however long it is: a mebibyte of it is read, and the rest is not."""
+async def test_the_beginning_of_an_endless_error_is_read():
+    """A mebibyte of an error's body is read, and the rest is not."""
     endless = http(b"x" * 3_000_000, 500, Content_Length=str(10**12))
     async with RawServer(lambda _: endless) as server:
         transport = Transport(make_config(base_url=server.base_url, max_page_bytes=1000))
@@ -236,7 +236,7 @@ async def test_of_an_endless_error_the_beginning_is_read():
 
 
 async def test_a_large_error_keeps_its_class():
-    """An error of more than a page's bound is raised as what it is, with its status."""
+    """An error larger than a page's limit keeps its status and class."""
     body = json.dumps({"error": {"message": "no", "code": "NO"}, "more": "x" * 9_000_000}).encode()
     async with (
         RawServer(lambda _: http(body, 403)) as server,
@@ -252,7 +252,7 @@ async def test_a_large_error_keeps_its_class():
 
 
 async def test_no_connection_in_time(monkeypatch):
-    """A server that cannot be reached within Timeout.connect is told as such, and as not sent."""
+    """After Timeout.connect the server is reported as unreachable, and the request as unsent."""
 
     async def never(*_: object) -> None:
         await asyncio.get_running_loop().create_future()
@@ -270,7 +270,7 @@ async def test_no_connection_in_time(monkeypatch):
 
 
 async def test_a_slow_look_up_of_the_name_was_never_sent(monkeypatch):
-    """A name that nobody resolves in time counts as no connection, and not as a lost answer."""
+    """A slow DNS look-up is a failed connection, and not a lost response."""
 
     async def never(*_, **__):
         await asyncio.Event().wait()
@@ -282,7 +282,7 @@ async def test_a_slow_look_up_of_the_name_was_never_sent(monkeypatch):
 
 
 async def test_silence_is_reported():
-    """A server that sends nothing for Timeout.read is told as silent."""
+    """A server that sends nothing for Timeout.read is reported as silent."""
     async with RawServer(lambda _: None) as server:
         error = await failure(server.base_url, timeout=Timeout(read=0.02))
 
@@ -291,7 +291,7 @@ async def test_silence_is_reported():
 
 
 async def test_silence_in_mid_body_is_reported():
-    """A server that falls silent in the middle of a body is told as silent too."""
+    """A server that stops in the middle of a body is reported as silent too."""
     async with RawServer(lambda _: http(b"{}", Content_Length="100")) as server:
         error = await failure(server.base_url, timeout=Timeout(read=0.02))
 
@@ -300,7 +300,7 @@ async def test_silence_in_mid_body_is_reported():
 
 
 async def test_a_trickle_does_not_outlive_the_attempt():
-    """A server that sends a byte now and then is given up after Timeout.attempt."""
+    """A server that sends single bytes is given up after Timeout.attempt."""
     async with Sandbox(conversations=10, quota=None) as sandbox:
         sandbox.fail_next(Fault.trickle(0.005))
         timeout = Timeout(read=5, attempt=0.05)
@@ -311,7 +311,7 @@ async def test_a_trickle_does_not_outlive_the_attempt():
 
 
 async def test_after_a_timeout_the_next_request_gets_its_own_answer():
-    """An answer that came too late is never taken for that of the next request."""
+    """A late reply is never used for the next request."""
     answers = iter([None, http(b'{"data": "second"}')])
     async with RawServer(lambda _: next(answers)) as server:
         transport = Transport(make_config(base_url=server.base_url, timeout=Timeout(read=30.0)))
@@ -331,7 +331,7 @@ async def test_after_a_timeout_the_next_request_gets_its_own_answer():
     ids=["nothing", "half a head", "half a body"],
 )  # fmt: skip
 async def test_after_a_cancellation_the_next_request_gets_its_own_answer(begun):
-    """What comes on a connection whose call was cancelled is never taken for another answer."""
+    """The reply to a cancelled request is never used for another one."""
     second = http(b'{"data": "second"}')
     answers = iter([begun, second])
     async with RawServer(lambda _: next(answers)) as server:
@@ -358,7 +358,7 @@ HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     ids=["two answers", "an announced answer"],
 )
 async def test_each_request_has_one_answer(first):
-    """A second answer is not the next request's, and an announcement is none at all."""
+    """A second reply is not used for the next request, and an informational one is no reply."""
     answers = iter([first, http(b'{"data": "second"}')])
     async with RawServer(lambda _: next(answers)) as server:
         transport = Transport(make_config(base_url=server.base_url))
@@ -372,7 +372,7 @@ async def test_each_request_has_one_answer(first):
 
 
 async def test_a_refused_connection():
-    """Where nobody listens, nothing is sent; the error says where."""
+    """If nothing listens, nothing is sent, and the error has the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -383,7 +383,7 @@ async def test_a_refused_connection():
 
 
 def cut(data: bytes):
-    """Return an answer that sends ``data`` and closes the connection."""
+    """Return a reply that sends ``data`` and closes the connection."""
 
     def answer(_: bytes) -> bytes:
         raise Cut(data)
@@ -412,21 +412,21 @@ def cut(data: bytes):
         "bad status", "bad length", "long header", "bad gzip", "bad deflate", "unasked brotli",
     ],
 )  # fmt: skip
-async def test_a_lost_or_damaged_answer(data):
-    """Whatever cuts or garbles an answer is told as a lost response, in one line."""
+async def test_a_lost_or_damaged_reply(data):
+    """A truncated or garbled reply is reported as a lost response, in one line."""
     async with RawServer(cut(data)) as server:
         error = await failure(server.base_url)
 
     before = "answer: " if type(error) is ConnectionDroppedError else "whole answer: "
     assert str(error).startswith(f"the connection was lost before the {before}")
     assert type(error) is (ResponseLostError if b"\r\n\r\n" in data else ConnectionDroppedError)
-    # What the server sent is not repeated: it may hold anything.
+    # The error does not repeat the server's bytes, which may be anything.
     assert "b'" not in str(error)
     assert "hush" not in str(error)
 
 
-async def test_a_packed_body_that_is_cut_short_is_asked_for_again():
-    """A truncated gzip body in a whole answer is noticed and tried again."""
+async def test_a_truncated_compressed_body_is_retried():
+    """A truncated gzip body in a complete reply is noticed and retried."""
     whole = json.dumps({"data": [{"id": "1"}]}).encode()
     answers = iter([zipped(whole, 0.3), zipped(whole, 0.5), zipped(whole)])
     async with (
@@ -441,7 +441,7 @@ async def test_a_packed_body_that_is_cut_short_is_asked_for_again():
 
 @pytest.mark.parametrize("session", ["own", "given"])
 async def test_aiohttp_sends_nothing_again_by_itself(session):
-    """Where each reused connection drops, the server sees exactly the requests that we count."""
+    """If each reused connection drops, the server receives exactly the requests that we count."""
     seen = itertools.count()
 
     def answer(_: bytes) -> bytes:
@@ -468,7 +468,7 @@ async def test_aiohttp_sends_nothing_again_by_itself(session):
 
 
 async def test_plain_aiohttp_does_send_again():
-    """What is switched off here exists: a plain session sends a dropped GET twice by itself."""
+    """A plain session sends a dropped GET twice by itself, which our sessions prevent."""
     seen = itertools.count()
 
     def answer(_: bytes) -> bytes:
@@ -490,7 +490,7 @@ async def test_plain_aiohttp_does_send_again():
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("where", ["same host", "other host"])
 async def test_redirects_are_not_followed(status, where):
-    """A redirect, to the same host or another, is an error that says so; nobody sees the key."""
+    """A redirect to any host raises an error that says so, and no other host gets the key."""
     async with RawServer(lambda _: http()) as other:
         location = "/elsewhere" if where == "same host" else f"{other.base_url}/api?x=1"
         answer = http(b"", status, Location=location)
@@ -547,7 +547,7 @@ async def test_a_given_session_is_used_as_it_is():
 
 
 async def test_a_given_sessions_defaults_do_not_change_the_reply():
-    """``raise_for_status``, a total timeout and no unpacking of the session's own do no harm."""
+    """A session's ``raise_for_status``, total timeout and lack of decompression have no effect."""
     async with (
         Sandbox(conversations=300, quota=None, dialect=Dialect(compress="gzip")) as sandbox,
         aiohttp.ClientSession(
@@ -572,23 +572,23 @@ async def test_a_given_sessions_defaults_do_not_change_the_reply():
 
 
 async def test_a_session_with_auth_of_its_own_is_refused():
-    """A session whose auth would stand where the key belongs is refused at once."""
-    # aiohttp gives up that parameter, and says so.
+    """A session whose auth would replace the key is refused in the constructor."""
+    # aiohttp deprecates that parameter, with a warning.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("me", "secret"))
     async with session:
-        with pytest.raises(ConfigurationError, match="auth of its own"):
+        with pytest.raises(ConfigurationError, match="its own auth"):
             CekatClient("key", session=session)
 
 
 def test_something_else_than_a_session_is_refused():
-    """What is no aiohttp session is refused at once."""
+    """Another object is refused in the constructor."""
     with pytest.raises(ConfigurationError, match=r"must be an aiohttp\.ClientSession"):
         CekatClient("key", session="session")
 
 
 async def test_a_netrc_does_not_replace_the_key(tmp_path, monkeypatch):
-    """The password that a ``.netrc`` has for the host does not go out in the key's place."""
+    """The password of a ``.netrc`` for the host is not sent instead of the key."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password mine\n")
     netrc.chmod(0o600)
@@ -604,7 +604,7 @@ async def test_a_netrc_does_not_replace_the_key(tmp_path, monkeypatch):
 
 
 async def test_a_closed_session_is_reported():
-    """A caller's session that is closed, before or between requests, is named as such."""
+    """A caller's session that is closed, before or between requests, is reported."""
     async with (
         RawServer(lambda _: http()) as server,
         aiohttp.ClientSession() as session,
@@ -619,8 +619,8 @@ async def test_a_closed_session_is_reported():
 
 
 @pytest.mark.parametrize("session", ["own", "given"])
-async def test_closing_fails_what_is_under_way(session):
-    """When client or session close, requests under way and in the pool's queue fail at once."""
+async def test_closing_fails_running_requests(session):
+    """If client or session close, requests in flight and in the pool's queue fail immediately."""
     connector = aiohttp.TCPConnector(limit=1)
     async with (
         RawServer(lambda _: None) as server,
@@ -629,7 +629,7 @@ async def test_closing_fails_what_is_under_way(session):
         client = CekatClient(
             "key",
             base_url=server.base_url,
-            rate_limit=None,  # else only one is sent before the first reply
+            rate_limit=None,  # otherwise only one is sent before the first reply
             session=given if session == "given" else None,
         )
         calls = [asyncio.create_task(client.conversations.page()) for _ in range(4)]
@@ -644,7 +644,7 @@ async def test_closing_fails_what_is_under_way(session):
 
 
 async def test_a_cancellation_that_is_meant_is_no_closed_session():
-    """Who is cancelled while the session closes is cancelled."""
+    """A caller that is cancelled while the session closes is cancelled."""
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         transport = Transport(make_config(base_url=server.base_url), session)
         call = asyncio.create_task(transport.exchange(REQUEST))
@@ -655,8 +655,8 @@ async def test_a_cancellation_that_is_meant_is_no_closed_session():
             await call
 
 
-async def test_an_unknown_error_of_a_middleware_passes():
-    """What a caller's own middleware raises reaches the caller as it is."""
+async def test_an_unknown_error_of_a_middleware_is_raised():
+    """An error of a caller's own middleware is raised unchanged."""
 
     class MineError(Exception):
         pass
@@ -675,7 +675,7 @@ async def test_an_unknown_error_of_a_middleware_passes():
 @pytest.mark.parametrize("spelling", ["http://127.0.0.1:{}", "127.0.0.1:{}"])
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
 async def test_the_environments_proxy_is_used_when_asked_for(monkeypatch, spelling, name):
-    """With ``trust_env`` requests go through the proxy that the environment names."""
+    """With ``trust_env`` requests use the proxy of the environment."""
     async with RawServer(lambda _: http(b'{"data":[{"id":"1"}]}')) as proxy:
         monkeypatch.setenv(name, spelling.format(proxy.port))
         async with CekatClient(
@@ -689,7 +689,7 @@ async def test_the_environments_proxy_is_used_when_asked_for(monkeypatch, spelli
 
 
 async def test_the_proxy_of_a_client_has_no_password(monkeypatch):
-    """``client.proxy`` is what requests go through, without user and password."""
+    """``client.proxy`` is the proxy of requests, without user and password."""
     monkeypatch.setenv("HTTPS_PROXY", "http://ada:S3cret@proxy.test:3128/path")
     async with (
         CekatClient("key", trust_env=True) as through,
@@ -704,7 +704,7 @@ async def test_the_proxy_of_a_client_has_no_password(monkeypatch):
 
 
 async def test_a_tunnel_shows_the_proxy_no_key():
-    """For https the environment's proxy is asked for a tunnel, without the key."""
+    """For https the environment's proxy opens a tunnel and gets no key."""
     async with RawServer(lambda _: http(b"", 407)) as proxy:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HTTPS_PROXY", proxy.base_url)
@@ -717,7 +717,7 @@ async def test_a_tunnel_shows_the_proxy_no_key():
 
 @pytest.mark.parametrize("unproxied", ["api.invalid", "*", ".invalid", "other.test,api.invalid:80"])
 async def test_no_proxy_is_honoured(monkeypatch, unproxied):
-    """Hosts that ``NO_PROXY`` names are asked directly."""
+    """Hosts in ``NO_PROXY`` are contacted directly."""
     async with RawServer(lambda _: http()) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
         monkeypatch.setenv("NO_PROXY", unproxied)
@@ -740,7 +740,7 @@ async def test_the_environments_proxy_is_ignored_unasked(monkeypatch):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 async def test_loopback_is_never_asked_through_a_proxy(monkeypatch, host):
-    """The key for a server on this machine, sent unencrypted, does not leave it by a proxy."""
+    """Requests to this machine, which are unencrypted, never go through a proxy."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         async with RawServer(lambda _: http()) as proxy:
@@ -752,7 +752,10 @@ async def test_loopback_is_never_asked_through_a_proxy(monkeypatch, host):
 
 
 async def test_a_given_session_decides_on_its_proxy_itself(monkeypatch):
-    """``trust_env`` is for the client's own session: a caller's goes the way it was told to."""
+    """``trust_env`` applies to the client's own session.
+
+    A caller's session uses its own settings.
+    """
     async with RawServer(lambda _: http()) as proxy, aiohttp.ClientSession() as session:
         monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
         error = await failure("http://api.invalid", trust_env=True, session=session)
@@ -765,7 +768,7 @@ async def test_a_given_session_decides_on_its_proxy_itself(monkeypatch):
     "proxy", ["socks5://127.0.0.1:1080", "http:///x", "http://[", "::::", "http://127.1:3128"]
 )
 def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch, proxy):
-    """A proxy of another kind is refused when the client is made, without showing its URL."""
+    """The constructor refuses a proxy of another kind without showing its URL."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
     with pytest.raises(ConfigurationError, match="proxy for https must be") as caught:
@@ -777,7 +780,7 @@ def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch, proxy):
 
 
 async def test_two_clients_in_one_loop_do_not_disturb_each_other():
-    """One client's failures, pauses and end leave another client alone."""
+    """One client's failures, pauses and end do not affect another client."""
     async with RawServer(lambda _: http(b"", 500)) as bad, RawServer(lambda _: http()) as good:
         ill = CekatClient("key-1", base_url=bad.base_url, retry=ONCE)
         well = CekatClient("key-2", base_url=good.base_url)
@@ -793,7 +796,7 @@ async def test_two_clients_in_one_loop_do_not_disturb_each_other():
 
 
 def test_two_loops_in_two_threads_do_not_disturb_each_other():
-    """Clients in the event loops of several threads each get all of their answers."""
+    """Clients in the event loops of several threads each get their own replies."""
     results: list[int] = []
 
     async def main() -> None:
@@ -813,7 +816,7 @@ def test_two_loops_in_two_threads_do_not_disturb_each_other():
 
 
 def test_a_client_of_an_earlier_loop_says_so():
-    """Used in a second ``asyncio.run``, a client says that it belongs to the first."""
+    """A client in a second ``asyncio.run`` says that it belongs to the first."""
 
     async def first() -> CekatClient:
         async with RawServer(lambda _: http()) as server, aiohttp.ClientSession() as session:
@@ -829,7 +832,7 @@ def test_a_client_of_an_earlier_loop_says_so():
 
 
 def test_a_client_at_work_in_another_loop_says_so():
-    """Used from a second loop while the first is at work, a client names the way out."""
+    """A client used from a second loop says what to do instead."""
     ready, over = threading.Event(), threading.Event()
     clients: list[CekatClient] = []
 
@@ -859,7 +862,7 @@ def test_a_client_at_work_in_another_loop_says_so():
 
 
 def test_a_transport_needs_no_loop_to_be_made():
-    """A client can be made before there is an event loop; it opens nothing until it is used."""
+    """A client can be created without an event loop, and opens nothing until it is used."""
     transport = Transport(make_config())
 
     assert not transport.session.is_open
@@ -867,7 +870,7 @@ def test_a_transport_needs_no_loop_to_be_made():
 
 
 async def test_a_closed_transport_sends_nothing():
-    """After it is closed, a transport refuses each exchange before it connects."""
+    """After it is closed, a transport refuses each exchange without connecting."""
     async with RawServer(lambda _: http()) as server:
         transport = Transport(make_config(base_url=server.base_url))
         await transport.close()
@@ -877,7 +880,7 @@ async def test_a_closed_transport_sends_nothing():
 
 
 async def test_each_attempt_has_the_whole_timeout():
-    """After an attempt that timed out the next one has its whole time again."""
+    """After an attempt that timed out the next one has the complete timeout."""
     answers = iter([None, http()])
     async with (
         RawServer(lambda _: next(answers)) as server,

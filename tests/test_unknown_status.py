@@ -1,4 +1,4 @@
-"""A status that the package does not know is sent as it is, with one warning for each call."""
+"""An unknown status is sent unchanged, with one warning per call."""
 
 import pytest
 from support.parts import collect
@@ -29,7 +29,7 @@ def calls(client, status, inbox_ids, folder):
     ["page", "list", "segments", "across", "export"],
 )
 async def test_each_call_warns_once(client, sandbox, tmp_path, caplog, call, status):
-    """The warning suggests the nearest known status; the request is sent all the same."""
+    """The warning suggests the nearest known status, and the request is sent."""
     await calls(client, status, sandbox.inbox_ids, tmp_path)[call]()
 
     warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
@@ -41,15 +41,15 @@ async def test_each_call_warns_once(client, sandbox, tmp_path, caplog, call, sta
 
 @pytest.mark.parametrize("status", [None, "open", *StageStatus])
 async def test_a_known_status_is_no_news(client, sandbox, tmp_path, caplog, status):
-    """Nothing is said of a status that the package knows."""
+    """A known status causes no warning."""
     for call in calls(client, status, sandbox.inbox_ids, tmp_path).values():
         await call()
 
     assert [one for one in caplog.records if one.levelname == "WARNING"] == []
 
 
-async def test_who_follows_cursors_is_warned_once(client, caplog):
-    """A loop over ``page`` is warned by its first page, and not by each."""
+async def test_a_loop_over_page_warns_once(client, caplog):
+    """A loop over ``page`` causes a warning for its first page only."""
     start = (await client.conversations.page(limit=10)).next_cursor
     await client.conversations.page(stage_status="resolvd", cursor=start)
 
@@ -57,8 +57,8 @@ async def test_who_follows_cursors_is_warned_once(client, caplog):
 
 
 @pytest.mark.parametrize("status", [7, "", b"open"])
-async def test_what_is_no_text_is_an_error_as_ever(client, status):
-    """A status that cannot be sent is refused, and not described."""
+async def test_other_types_are_errors(client, status):
+    """A status that cannot be sent is refused without a warning."""
     with pytest.raises(ConfigurationError, match="stage_status"):
         client.conversations.list(stage_status=status)
 
@@ -75,6 +75,6 @@ async def test_what_is_no_text_is_an_error_as_ever(client, status):
         ("\x1b[31m", f"unknown status '\\x1b[31m': {KNOWN_ONES}"),
     ],
 )
-def test_what_is_said_of_a_status(status, said):
-    """The nearest known status is suggested; where none is near, all are named."""
+def test_the_suggestion_for_a_status(status, said):
+    """The warning has the nearest known status, or all of them if none is near."""
     assert describe_unknown_status(status) == said

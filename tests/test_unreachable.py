@@ -1,4 +1,4 @@
-"""Servers that cannot be reached: a retry where it may help, an explanation where not."""
+"""Unreachable servers: a retry if it may help, and an explanation if not."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ ONCE = RetryPolicy(attempts=1)
 
 
 async def refusal(base_url, session=None, **options) -> tuple[CekatError, int]:
-    """Return what a call fails with, and after how many attempts."""
+    """Return the error of a call, and the number of its attempts."""
     options = {"rate_limit": None, "retry": QUICK} | options
     async with CekatClient(
         "a-made-up-key", base_url=base_url, session=session, **options
@@ -45,7 +45,7 @@ async def refusal(base_url, session=None, **options) -> tuple[CekatError, int]:
 
 
 async def test_a_certificate_of_an_unknown_authority():
-    """A certificate that nobody vouches for is not tried again, and the message says what to do."""
+    """An untrusted certificate is not retried, and the error says what to do."""
     with tls_server(server_context()) as server:
         error, attempts = await refusal(server.base_url)
 
@@ -57,7 +57,7 @@ async def test_a_certificate_of_an_unknown_authority():
 
 
 async def test_many_clients_share_one_tls_context():
-    """It holds all CA certificates of the system. Clients with sessions of their own share it."""
+    """It has all CA certificates of the system, and clients with own sessions share it."""
     with tls_server(server_context()) as server:
         await refusal(server.base_url)
         before = count_tls_contexts()
@@ -89,7 +89,7 @@ YESTERDAY = datetime.now(UTC) - timedelta(days=1)
     ids=["of another host", "expired"],
 )
 async def test_a_certificate_that_is_wrong(certificate, words):
-    """A certificate of another host, or of another time, is not tried again either."""
+    """A certificate of another host, or an expired one, is not retried."""
     with tls_server(server_context(**certificate)) as server:
         async with trusting_session(client_context()) as session:
             error, attempts = await refusal(server.base_url, session)
@@ -99,7 +99,7 @@ async def test_a_certificate_that_is_wrong(certificate, words):
 
 
 async def test_a_certificate_that_is_trusted():
-    """With a session that trusts its authority the same server answers."""
+    """With a session that trusts its authority the same server can be used."""
     with tls_server(server_context()) as server:
         async with (
             trusting_session(client_context()) as session,
@@ -109,7 +109,7 @@ async def test_a_certificate_that_is_trusted():
 
 
 async def test_another_fingerprint_than_the_one_asked_for():
-    """A certificate with another fingerprint than the session's is not tried again."""
+    """A certificate with another fingerprint than the session's is not retried."""
     with tls_server(server_context()) as server:
         async with trusting_session(aiohttp.Fingerprint(b"0" * 32)) as session:
             error, attempts = await refusal(server.base_url, session)
@@ -119,7 +119,7 @@ async def test_another_fingerprint_than_the_one_asked_for():
 
 
 async def test_no_common_version_of_tls():
-    """A server of another version of TLS is not tried again."""
+    """A server with another version of TLS is not retried."""
     old, new = server_context(), client_context()
     old.maximum_version, new.minimum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
     with tls_server(old) as server:
@@ -132,7 +132,7 @@ async def test_no_common_version_of_tls():
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_server_that_asks_for_a_certificate(version):
-    """A server that rejects a client without a certificate is not tried again."""
+    """A server that requires a client certificate is not retried."""
     context = server_context()
     context.maximum_version, context.verify_mode = version, ssl.CERT_REQUIRED
     AUTHORITY.configure_trust(context)
@@ -145,7 +145,7 @@ async def test_a_server_that_asks_for_a_certificate(version):
 
 
 async def test_a_server_that_speaks_no_tls():
-    """A server that answers a TLS handshake in plain HTTP is not tried again."""
+    """A server that answers a TLS handshake in plain HTTP is not retried."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -161,8 +161,8 @@ async def test_a_server_that_speaks_no_tls():
     assert "Check the scheme and the port of base_url" in str(error)
 
 
-async def test_a_handshake_that_breaks_off_is_tried_again():
-    """A server that closes the connection in the handshake, as one does that starts, may heal."""
+async def test_a_handshake_that_breaks_off_is_retried():
+    """A starting server that closes the connection in the handshake may recover."""
 
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10_000)
@@ -179,7 +179,7 @@ async def test_a_handshake_that_breaks_off_is_tried_again():
 
 
 def resolver_that_fails(monkeypatch, error: OSError) -> list[str]:
-    """Let each look-up of a name fail; return the names that were looked up."""
+    """Make each look-up of a name fail, and return the names."""
     names: list[str] = []
 
     async def fail(host, *_args, **_options):
@@ -191,7 +191,7 @@ def resolver_that_fails(monkeypatch, error: OSError) -> list[str]:
 
 
 async def test_a_host_that_does_not_exist(monkeypatch):
-    """A name that the name service does not know is tried three times in all, and explained."""
+    """An unknown name is tried three times in total, and the error explains it."""
     names = resolver_that_fails(monkeypatch, socket.gaierror(socket.EAI_NONAME, "not known"))
 
     error, attempts = await refusal("https://api.cekat.test", retry=RetryPolicy(backoff=0.001))
@@ -202,7 +202,7 @@ async def test_a_host_that_does_not_exist(monkeypatch):
 
 
 async def test_a_name_service_that_does_not_answer(monkeypatch):
-    """A name service that gives no answer for the moment is asked as often as any other."""
+    """A temporary failure of the name service is retried like any other."""
     resolver_that_fails(monkeypatch, socket.gaierror(socket.EAI_AGAIN, "temporary failure"))
 
     error, attempts = await refusal("https://api.cekat.test")
@@ -212,7 +212,7 @@ async def test_a_name_service_that_does_not_answer(monkeypatch):
 
 
 class Resolver(aiohttp.abc.AbstractResolver):
-    """Fails as aiohttp's does where aiodns is installed."""
+    """Fails as aiohttp's resolver does if aiodns is installed."""
 
     def __init__(self, code: int) -> None:
         self._code = code
@@ -228,7 +228,7 @@ class Resolver(aiohttp.abc.AbstractResolver):
     "code, kind", [(1, UnknownHostError), (4, UnknownHostError), (11, NotSentError)]
 )
 async def test_a_resolver_of_another_kind(code, kind):
-    """aiodns tells in its own way that there is no such host, or that nobody answers."""
+    """aiodns has its own errors for an unknown host and for a missing answer."""
     connector = aiohttp.TCPConnector(resolver=Resolver(code))
     async with aiohttp.ClientSession(connector=connector) as session:
         error, _ = await refusal("https://api.cekat.test", session)
@@ -238,7 +238,7 @@ async def test_a_resolver_of_another_kind(code, kind):
 
 
 async def test_a_name_that_the_system_cannot_encode(monkeypatch):
-    """What a resolver refuses to look up is an option that is wrong."""
+    """A name that the resolver refuses is a wrong option."""
     resolver_that_fails(monkeypatch, UnicodeError("label empty or too long"))
 
     error, attempts = await refusal("https://api.cekat.test")
@@ -251,7 +251,7 @@ async def test_a_name_that_the_system_cannot_encode(monkeypatch):
 
 @asynccontextmanager
 async def proxied(answer: bytes):
-    """Run a proxy that answers each request for a tunnel with ``answer``, and a session for it."""
+    """Run a proxy that answers each tunnel request with ``answer``, and a session for it."""
     async with (
         RawServer(lambda _: answer) as proxy,
         aiohttp.ClientSession(proxy=proxy.base_url) as session,
@@ -261,7 +261,7 @@ async def proxied(answer: bytes):
 
 @pytest.mark.parametrize("status", [400, 401, 403, 407])
 async def test_a_proxy_that_refuses(status):
-    """A proxy that wants a password, or forbids the host, is not asked again."""
+    """A proxy that needs a password, or forbids the host, is not retried."""
     async with proxied(http(b"", status)) as (proxy, session):
         error, attempts = await refusal("https://api.cekat.test", session)
 
@@ -271,7 +271,7 @@ async def test_a_proxy_that_refuses(status):
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_a_proxy_that_fails_for_the_moment(status):
-    """A proxy that cannot reach the server for the moment is asked again."""
+    """A proxy that temporarily cannot reach the server is retried."""
     async with proxied(http(b"", status)) as (_, session):
         error, attempts = await refusal("https://api.cekat.test", session)
 
@@ -279,7 +279,7 @@ async def test_a_proxy_that_fails_for_the_moment(status):
 
 
 async def test_a_proxy_that_is_not_there():
-    """A proxy that nobody reaches is named as what cannot be reached."""
+    """An unreachable proxy is named in the error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -291,7 +291,7 @@ async def test_a_proxy_that_is_not_there():
 
 
 async def test_a_proxy_whose_host_is_none():
-    """A session's proxy with a host that is no address is an option that is wrong."""
+    """A session's proxy with an invalid host is a wrong option."""
     async with aiohttp.ClientSession(proxy="http://127.1:3128") as session:
         error, attempts = await refusal("https://api.cekat.test", session)
 

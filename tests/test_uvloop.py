@@ -1,4 +1,4 @@
-"""The client keeps its promises on uvloop, which an app may choose."""
+"""The client works on uvloop, which an app may choose."""
 
 import asyncio
 from contextlib import aclosing
@@ -37,7 +37,7 @@ def test_a_walk_is_complete(segments):
 
 
 def test_it_can_be_left_at_any_item():
-    """A walk that is left early ends its requests, and the client can still be used."""
+    """A walk that is left early ends its requests, and the client is still usable."""
 
     async def main() -> None:
         async with (

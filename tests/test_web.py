@@ -1,4 +1,4 @@
-"""A FastAPI app of a user's own, under uvicorn, whose handlers read from the API."""
+"""A user's FastAPI app under uvicorn, whose handlers read from the API."""
 
 import json
 import threading
@@ -152,7 +152,7 @@ async def test_inboxes_are_records_too(web) -> None:
 
 
 async def test_a_cursor_goes_to_the_browser_and_back(web, sandbox) -> None:
-    """A walk by a browser, which sends back the cursor of each page, has every record once."""
+    """A browser that sends back the cursor of each page gets every record once."""
     found, cursor = [], None
     while True:
         status, page = await web("POST", "/page", json=cursor)
@@ -167,7 +167,7 @@ async def test_a_cursor_goes_to_the_browser_and_back(web, sandbox) -> None:
 
 
 async def test_a_handler_without_annotations_returns_records(web) -> None:
-    """A handler that does not say what it returns may return records in anything."""
+    """A handler without a return annotation can return records in any structure."""
     status, found = await web("GET", "/untyped")
 
     assert status == 200
@@ -177,7 +177,7 @@ async def test_a_handler_without_annotations_returns_records(web) -> None:
 
 
 async def test_a_query_parameter_may_be_an_unknown_status(web, sandbox) -> None:
-    """A status that the package does not know is accepted, and sent to the API as it is."""
+    """An unknown status is accepted and sent to the API unchanged."""
     known = await web("GET", "/by-status", params={"status": "open", "platform": "telex"})
     unknown = await web("GET", "/by-status", params={"status": "snoozed"})
 
@@ -189,7 +189,7 @@ async def test_a_query_parameter_may_be_an_unknown_status(web, sandbox) -> None:
 
 
 async def test_a_request_body_may_be_a_record(web) -> None:
-    """A record in a body is read as from a page, and needs no annotation as a body."""
+    """A record in a body is read as from a page, without an annotation as a body."""
     sent = {"id": "x", "notes": 5, "created_at": "2026-04-10 16:24:23", "new": {"a": [None]}}
 
     status, echoed = await web("POST", "/echo", json=sent)
@@ -204,7 +204,7 @@ async def test_a_request_body_may_be_a_record(web) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"id": 5}, [], "text", None])
 async def test_other_bodies_are_refused(web, body) -> None:
-    """A body that is no record gets a 422 that says why."""
+    """Another body gets a 422 with the reason."""
     status, found = await web("POST", "/echo", json=body)
 
     assert status == 422
@@ -212,7 +212,7 @@ async def test_other_bodies_are_refused(web, body) -> None:
 
 
 async def test_the_openapi_document_describes_records(web) -> None:
-    """The document has the records as named schemas, and their enums are open."""
+    """The document has records as named schemas, with open enums."""
     status, document = await web("GET", "/openapi.json")
     schemas = document["components"]["schemas"]
     name = "#/components/schemas/Conversation"

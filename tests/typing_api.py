@@ -1,7 +1,7 @@
-"""What type checkers see of the package in a user's code. Checked by mypy and pyright, never run.
+"""The types that checkers see in a user's code. mypy and pyright check this file. It is never run.
 
-A wrong use carries the error that it must give: should a type be lost, the comment is one too many
-and the checker says so.
+A wrong use carries the error that it must give: if a type is lost, the comment
+is unused, and the checker reports that.
 """
 
 # pyarrow has no types of its own.

@@ -1,4 +1,4 @@
-"""Any JSON to Python values, in steps, so that a large reply does not block the event loop."""
+"""Decodes any JSON to Python values, in steps: a large reply does not block the event loop."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["MOST_VALUES", "decode_json"]
 
 MOST_VALUES = 400_000
-"""Values that a reply may have: of more, Python's garbage collector would block the event loop."""
+"""The most values a reply may have. With more, Python's garbage collector blocks the event loop."""
 
-# Bytes that are decoded between two pauses, and bytes that each part counts for at least.
+# How many bytes are decoded between two pauses, and how many bytes each part counts for at least.
 _STEP = 128 * 1024
 _PART = 2048
-# Large lists and objects in each other are taken apart down to here.
+# Large lists and objects are decoded element by element down to this depth of nesting.
 _DEEPEST = 8
 _SPACE = b" \t\r\n"
 
 
 class _Everything:
-    """Contains each name."""
+    """A container that contains every name."""
 
     def __contains__(self, _: object) -> bool:
         return True
@@ -47,13 +47,13 @@ class _Everything:
 def decode_json(reply: Reply) -> Steps[Any]:
     """Return the JSON of a reply as Python values.
 
-    Text that Python cannot encode is replaced as in records. ``NaN`` and infinity, which JSON does
-    not have but some servers send, become floats.
+    Text that Python cannot encode is replaced, as it is in records. ``NaN`` and infinity become
+    floats: they are not JSON, but some servers send them.
 
     Raises:
         MalformedBodyError: The body is not JSON, or is cut short.
-        DecodeError: It has too many values, or they are nested too deeply.
-        APIStatusError: It says ``"success": false``.
+        DecodeError: The body has too many values, or they are nested too deeply.
+        APIStatusError: The body says ``"success": false``.
     """
     body = reply.body.strip(_SPACE)
     if count_values(body) > MOST_VALUES:
@@ -62,7 +62,7 @@ def decode_json(reply: Reply) -> Steps[Any]:
     try:
         value: JsonValue = yield from _decode(body, 0)
     except (BrokenJSONError, JSONDecodeError) as error:
-        message = f"the reply is not whole JSON ({_describe(error)}; {len(body):,} bytes)"
+        message = f"the reply is not complete JSON ({_describe(error)}; {len(body):,} bytes)"
         failure = MalformedBodyError(message, raw=body)
     except TooManyRecordsError as error:
         failure = _too_much(body, str(error))
@@ -76,7 +76,7 @@ def decode_json(reply: Reply) -> Steps[Any]:
 
 
 def _describe(error: BrokenJSONError | JSONDecodeError) -> str:
-    """Say what is wrong, without the text that is wrong."""
+    """Describe what is wrong without quoting the body."""
     return error.msg.lower() if isinstance(error, JSONDecodeError) else str(error)
 
 
@@ -128,5 +128,5 @@ def _decode_at_once(raw: bytes) -> Steps[Any]:
         return ANY_VALUE.decode(text)
     except UNDECODABLE:
         yield
-    # What msgspec rejects may still be NaN, or a whole number of thousands of digits.
+    # msgspec also rejects NaN and integers with thousands of digits; those can still be decoded.
     return decode_leniently(text.decode())

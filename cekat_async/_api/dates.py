@@ -19,12 +19,12 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a reply's ``Retry-After`` asks to wait, or ``None``.
 
-    It may be seconds, with a fraction or without, or an HTTP date, which is compared with the
-    reply's own ``Date`` (the clocks of two machines differ). Anything else is ignored, a negative
-    or infinite number too.
+    The header may contain seconds, with or without a fraction, or an HTTP date. A date is compared
+    with the reply's own ``Date``, because the clocks of two machines differ. Anything else is
+    ignored, including negative and infinite numbers.
     """
     text = headers.get("Retry-After", "").strip()
-    # Not everything that float() reads: it also takes 1_000, other alphabets' digits, and infinity.
+    # float() alone is too lenient: it also reads 1_000, digits of other alphabets, and infinity.
     if not _SECONDS.fullmatch(text):
         return _seconds_until(text, headers.get("Date")) if text else None
     seconds = float(text)

@@ -1,8 +1,9 @@
-"""Bytes of a reply to pages: at once if its records are as expected, else one by one.
+"""Decodes the bytes of a reply to a page.
 
-The fast way is one typed decode of the whole page. If that fails (a field that was not seen before,
-a field of another type, one malformed record), or the page is very large, the records are cut from
-the body and decoded one by one, and the fields that were not expected are expected from then on.
+The fast way decodes the whole page in one step, with types. It fails if a record has an unknown
+field, a field of another type, or is malformed, and it is not used for a very large page. In these
+cases the records are cut from the body and decoded one by one. Fields that were unknown until then
+are expected on later pages.
 Bad metadata never costs a record: totals that cannot be read are unknown, and a cursor that cannot
 be read is an error after the page.
 
@@ -34,18 +35,18 @@ __all__ = ["ConversationPageDecoder", "InboxPageDecoder", "decode_raw_page"]
 R = TypeVar("R", bound=IdentifiedRecord)
 M = TypeVar("M")
 
-# Bytes that each record counts for at least, until the next pause.
+# How many bytes each record counts for at least, towards the next pause.
 _RECORD = 2048
-# Bytes of records that are decoded between two pauses.
+# How many bytes of records are decoded between two pauses.
 _STEP = 128 * 1024
-# Of more values than this, Python's garbage collector would block the event loop. Real records have
-# one in some 28 bytes, so that a large page may have more.
+# With more values than this, Python's garbage collector would block the event loop. Real records
+# have a value in about every 28 bytes, so a large page can have more.
 _MOST_VALUES = 400_000
 _BYTES_PER_VALUE = 14
 
 
 class _Page(msgspec.Struct, Generic[R, M]):
-    """A page whose records are as expected."""
+    """A page whose records have only expected fields."""
 
     data: tuple[R, ...]
     metadata: M | None = None
@@ -62,18 +63,18 @@ class _CursorMetadata(msgspec.Struct):
 
 
 class ConversationPageDecoder:
-    """Decodes pages of conversations. It learns the fields that are not as documented."""
+    """Decodes pages of conversations. It learns fields that are not documented."""
 
     def __init__(self) -> None:
         self._records = _RecordsDecoder(get_shape(Conversation), _CursorMetadata)
 
     def decode(self, reply: Reply) -> Steps[ConversationPage]:
-        """Return the page that a reply to the listing of conversations holds.
+        """Return the page in a reply to a request for conversations.
 
         Raises:
             MalformedBodyError: The body is not JSON, or is cut short.
-            DecodeError: It is JSON of another shape.
-            APIStatusError: It says ``"success": false``.
+            DecodeError: The body is JSON of another shape.
+            APIStatusError: The body says ``"success": false``.
         """
         malformed_records: tuple[MalformedRecord, ...] = ()
         kept = None
@@ -97,16 +98,16 @@ class ConversationPageDecoder:
 
 
 class InboxPageDecoder:
-    """Decodes pages of inboxes. It learns the fields that are not as documented."""
+    """Decodes pages of inboxes. It learns fields that are not documented."""
 
     def __init__(self) -> None:
         self._records = _RecordsDecoder(get_shape(Inbox), msgspec.Raw)
 
     def decode(self, reply: Reply, number: int) -> Steps[InboxPage]:
-        """Return the page with this number that a reply to the listing of inboxes holds.
+        """Return the page with this number from a reply to a request for inboxes.
 
         Raises:
-            CekatError: As :meth:`ConversationPageDecoder.decode`.
+            CekatError: The same errors as in :meth:`ConversationPageDecoder.decode`.
         """
         malformed_records: tuple[MalformedRecord, ...] = ()
         kept = None
@@ -129,10 +130,10 @@ class InboxPageDecoder:
 
 
 def decode_raw_page(reply: Reply) -> Steps[RawPage]:
-    """Return the page of a reply to the listing of conversations, with its records as bytes.
+    """Return the page in a reply to a request for conversations, with its records as bytes.
 
     Raises:
-        CekatError: As :meth:`ConversationPageDecoder.decode`.
+        CekatError: The same errors as in :meth:`ConversationPageDecoder.decode`.
     """
     cut = yield from cut_reply(reply)
     cursor, problem = read_cursor(cut.metadata)
@@ -157,7 +158,7 @@ class _RecordsDecoder(Generic[R, M]):
         self._pages = msgspec.json.Decoder(page_type)
 
     def decode_at_once(self, reply: Reply) -> Steps[_Page[R, M] | None]:
-        """Return the page, if it can be decoded as a whole."""
+        """Return the page, or ``None`` if it cannot be decoded in one step."""
         if not fits_at_once(reply.body):
             return None
         shape = self._shape
@@ -174,7 +175,7 @@ class _RecordsDecoder(Generic[R, M]):
     def decode_each(
         self, records: list[msgspec.Raw], body: bytes
     ) -> Steps[tuple[tuple[R, ...], tuple[MalformedRecord, ...]]]:
-        """Return the records of a page, decoded one by one, and the malformed ones."""
+        """Return the records of a page, decoded one by one, and its malformed records."""
         shape, unexpected = self._shape, set[str]()
         items: list[R] = []
         malformed: list[MalformedRecord] = []

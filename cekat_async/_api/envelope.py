@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CutReply", "build_cursor", "cut_reply", "read_cursor", "read_totals"]
 
-# A cursor, and why there is none although the page has one.
+# A cursor, or the reason why the cursor of the page cannot be used.
 CursorOrProblem: TypeAlias = "tuple[Cursor | None, str | None]"
 
 
 class CutReply(NamedTuple):
-    """A reply whose records are still bytes; ``kept`` if cutting them again would be slow."""
+    """A reply whose records are still bytes.
+
+    ``kept`` is set if cutting the body again would be slow.
+    """
 
     records: list[msgspec.Raw]
     metadata: msgspec.Raw
@@ -40,7 +43,7 @@ def cut_reply(reply: Reply) -> Steps[CutReply]:
     """Return the parts of a reply.
 
     Raises:
-        CekatError: It is not whole JSON, has another shape, or says ``"success": false``.
+        CekatError: The body is not complete JSON, has another shape, or says ``"success": false``.
     """
     envelope = _cut_fast(reply.body)
     is_slow = envelope is None
@@ -74,10 +77,10 @@ def _cut_slowly(body: bytes) -> Steps[Envelope]:
 
 
 def _error_from_broken_json(body: bytes, error: BrokenJSONError) -> DecodeError:
-    """Return the error for a body that is not JSON, which a retry may fix, or not an object."""
+    """Return the error for a body that is not an object, or not JSON (which a retry may fix)."""
     if _is_json(body):
         return _shape_error(body, "$", "it is not an object")
-    message = f"the reply is not whole JSON ({error}; {len(body):,} bytes)"
+    message = f"the reply is not complete JSON ({error}; {len(body):,} bytes)"
     return MalformedBodyError(message, raw=body)
 
 
@@ -94,7 +97,7 @@ def _shape_error(body: bytes, field: str, reason: str) -> DecodeError:
 
 
 def _decode_any(raw: msgspec.Raw) -> JsonValue | msgspec.Raw:
-    """Return a value of any type; its bytes if it cannot be read."""
+    """Return a value of any type, or its bytes if it cannot be decoded."""
     try:
         return msgspec.json.decode(raw) if fits_at_once(raw) else raw
     except UNDECODABLE:
@@ -106,7 +109,7 @@ def _get_member(value: JsonValue | msgspec.Raw, name: str) -> JsonValue:
 
 
 def read_cursor(raw: msgspec.Raw) -> CursorOrProblem:
-    """Return the cursor in a page's metadata, or what is wrong with it."""
+    """Return the cursor in a page's metadata, or the problem with it."""
     metadata = _decode_any(raw)
     if not isinstance(metadata, dict | None):
         return None, "metadata is not a readable object"
@@ -117,9 +120,9 @@ def read_cursor(raw: msgspec.Raw) -> CursorOrProblem:
 
 
 def build_cursor(cursor_id: object, cursor_ts: object) -> CursorOrProblem:
-    """Return the cursor with these parts, or what is wrong with them."""
+    """Return the cursor with these parts, or the problem with them."""
     parts = {"cursor_id": cursor_id, "cursor_ts": cursor_ts}
-    # An empty text is no cursor: if it were sent back, the walk would begin again.
+    # An empty text is not a cursor. If it were sent back, the walk would start again.
     missing = [name for name, value in parts.items() if value is None or value == ""]
     if len(missing) == len(parts):
         return None, None
@@ -131,7 +134,7 @@ def build_cursor(cursor_id: object, cursor_ts: object) -> CursorOrProblem:
 
 
 def read_totals(raw: msgspec.Raw) -> tuple[int | None, int | None]:
-    """Return the pages and the items that a page's metadata says there are in total."""
+    """Return the total numbers of pages and of items in a page's metadata."""
     pagination = _get_member(_decode_any(raw), "pagination")
     pages, items = (_get_member(pagination, name) for name in ("total_page", "total_items"))
     return _parse_total(pages), _parse_total(items)
@@ -141,7 +144,7 @@ _MOST_DIGITS = 18
 
 
 def _parse_total(value: object) -> int | None:
-    """Return a total, which may be a number or the text of one."""
+    """Return a total that is sent as a number, or as a number in a text."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value) if len(value) <= _MOST_DIGITS else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:

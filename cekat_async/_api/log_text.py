@@ -1,4 +1,4 @@
-"""The text of errors in logs, which shows nothing that a server wrote. Pure."""
+"""The text of errors in logs. It quotes nothing that a server sent. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["describe_for_log"]
 
 
 def describe_for_log(error: CekatError) -> str:
-    """Return what an error is about, without the text of a reply: it may quote customers."""
+    """Describe an error without the text of the reply, which may quote customers."""
     if not isinstance(error, APIStatusError):
         return error.describe()
     facts = (

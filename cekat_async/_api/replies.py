@@ -1,4 +1,4 @@
-"""A reply as a value, and how much of it is read."""
+"""A reply as a value, and the limits on how much of a reply is read."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["HEADERS_READ", "MOST_READ", "Reply", "redact_headers"]
 
 HEADERS_READ = ("Content-Type", "Date", "Location", "Retry-After", "X-Request-Id", "CF-Ray")
-"""The headers that an error is built from."""
+"""The reply headers that errors are built from."""
 
 MOST_READ = 64 * 1024
-"""Bytes of a body that an error is built from. The API's own errors are far shorter."""
+"""How many bytes of a body an error is built from. The API's own errors are far shorter."""
 
 
-# A server may send any number of headers, and redacting takes time.
+# Only this many bytes of headers are shown: a server may send any number, and redacting takes time.
 _MOST_OF_HEADERS = 32 * 1024
-# The first are for the server's own use. A server that echoes the request sends the others.
+# Cookies are for the server's own use. The others occur if a server echoes the request.
 _HIDDEN = frozenset({"set-cookie", "set-cookie2", "cookie", "authorization", "proxy-authorization"})
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One whole reply, or the beginning of one. ``headers`` ignore case.
+    """One reply, complete or cut short. ``headers`` ignore case.
 
-    ``size`` is the number of bytes of body that were received, if ``body`` is only their beginning.
+    If ``body`` is only the beginning of the body, ``size`` is the number of bytes received.
     """
 
     status: int
@@ -46,15 +46,15 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def redact_headers(headers: Mapping[str, str], key: Secret) -> Headers:
-    """Return the headers that users may see: without cookies, and without the key."""
-    # All at once: to redact them one by one adds 2 % to the instructions of a page
-    # (bench_instructions.py). No header has a line break in it.
+    """Return the headers for users, without cookies and without the key."""
+    # All headers in one text: redacting them one by one adds 2 % to the instructions of a page
+    # (bench_instructions.py). No header contains a line break.
     text = "\n".join(chain.from_iterable(headers.items()))
     if len(text) > _MOST_OF_HEADERS:
         text = text[:_MOST_OF_HEADERS].rpartition("\n")[0]
     parts = readable(key.redact_text(text)).split("\n")
     names = [name.lower() for name in parts[::2]]
-    # The last name has no value if that was cut off.
+    # The last name has no value if the value was cut off.
     shown = dict(zip(names, parts[1::2], strict=False))
     if len(shown) < len(names):
         shown = _join_repeated(names, parts[1::2])

@@ -1,4 +1,4 @@
-"""A request as a value, and how its path and query are checked and encoded."""
+"""A request as a value. Checks and encodes its path and query."""
 
 # Arguments of any type are checked, and isinstance does not tell what a container holds.
 # pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -26,25 +26,25 @@ __all__ = ["Params", "Request", "build_request", "encode_query"]
 ParamValue: TypeAlias = str | float | date | UUID | None
 ParamValues: TypeAlias = ParamValue | Iterable[ParamValue]
 Params: TypeAlias = Mapping[str, ParamValues] | Iterable[tuple[str, ParamValues]]
-"""The parameters of a query: a mapping, or pairs."""
+"""The parameters of a query: a mapping of names to values, or pairs of a name and a value."""
 
-# What a path may have besides letters and digits: the characters that a URL allows there.
+# The characters that a URL allows in a path besides letters and digits.
 _IN_PATHS = "/%:@!$&'()*+,;=-._~"
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One GET of the API: a path and its query, both as they are sent."""
+    """One GET request: a path and a query, both encoded as they are sent."""
 
     path: str
     query: str = ""
 
 
 def build_request(path: str, params: Params | None = None) -> Request:
-    """Return the request for a path and parameters of a user.
+    """Return the request for a path and parameters that a user passed.
 
     Raises:
-        ConfigurationError: The path could lead elsewhere, or one of them cannot be sent.
+        ConfigurationError: The path could lead to another resource, or a parameter cannot be sent.
     """
     pairs = [] if params is None else [*_iter_pairs(params)]
     return Request(_encode_path(path), encode_query(*pairs))
@@ -52,37 +52,37 @@ def build_request(path: str, params: Params | None = None) -> Request:
 
 def _encode_path(path: str) -> str:
     text = require_text("path", path)
-    # No message shows the path: it may be a whole URL, with a password.
+    # No message shows the path, because it may be a whole URL with a password.
     if not text.startswith("/") or text.startswith("//"):
         raise ConfigurationError(
-            "path must begin with one '/' and name no host: write it as '/api/agents'"
+            "path must begin with one '/' and contain no host: write it as '/api/agents'"
         )
     if "?" in text or "#" in text:
-        raise ConfigurationError("path must not hold '?' or '#': pass the query as params={…}")
+        raise ConfigurationError("path must not contain '?' or '#': pass the query as params={…}")
     if _BAD_ESCAPE.search(text):
-        raise ConfigurationError("path has a '%' that begins no escape: write it as '%25'")
+        raise ConfigurationError("path has a '%' without two hexadecimal digits: write it as '%25'")
     _require_harmless(text)
     return quote(text, safe=_IN_PATHS)
 
 
 def _require_harmless(path: str) -> None:
-    """Check that no server or proxy takes a path for another one, however often it is decoded."""
+    """Check that servers and proxies read the same path, however often they decode it."""
     while True:
         if "\\" in path or not path.isprintable():
-            raise ConfigurationError("path must not hold a backslash or a control character")
-        # Some servers ignore what follows a semicolon.
+            raise ConfigurationError("path must not contain a backslash or a control character")
+        # Some servers ignore everything after a semicolon.
         if any(part.partition(";")[0] in {".", ".."} for part in path.split("/")):
-            raise ConfigurationError("path must not hold '.' or '..' as a part of its own")
+            raise ConfigurationError("path must not contain '.' or '..' between two slashes")
         decoded = unquote(path, errors="replace")
         if decoded == path:
             return
         if decoded.count("/") != path.count("/"):
-            raise ConfigurationError("path must not hold an encoded '/'")
+            raise ConfigurationError("path must not contain an encoded '/'")
         path = decoded
 
 
 def _iter_pairs(params: object) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each value, in order. ``None`` is left out."""
+    """Yield each name and its value as text, in order. Values that are ``None`` are left out."""
     for pair in _get_items(params):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 - a pair
             raise ConfigurationError("each of params must be a pair of a name and a value")
@@ -107,7 +107,7 @@ def _get_values(value: object) -> Iterable[object]:
 
 
 def _format(name: str, value: object) -> str:
-    """Return a value as text, as the API writes it in JSON."""
+    """Return a value as text, in the API's own format."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and not isfinite(value):
@@ -136,7 +136,7 @@ def _format(name: str, value: object) -> str:
 
 
 def _spell(value: str | float | UUID) -> str:
-    """Return a value as text. ``str()`` of a member of an enum would be its name."""
+    """Return a value as text. Plain ``str()`` would return the name of an enum's member."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -145,15 +145,16 @@ def _spell(value: str | float | UUID) -> str:
 
 
 def encode_query(*pairs: tuple[str, str]) -> str:
-    """Return names and values as a query, in order, every reserved character percent-encoded.
+    """Return names and values as a query, in order, with all reserved characters encoded.
 
-    A cursor is opaque (docs/api.md#cursors): the server must read exactly what it sent, so a ``+``
-    must not arrive as a space, and nothing may be encoded twice. Names are sent as they are.
+    A cursor is opaque (docs/api.md#cursors): the server must receive exactly the text that it
+    sent. So a ``+`` must not arrive as a space, and nothing may be encoded twice. Names are not
+    encoded.
     """
     return "&".join([f"{name}={_encode(value)}" for name, value in pairs])
 
 
-# What becomes of each ASCII character. A table takes half the instructions of quote().
+# Each ASCII character and its encoded form. A table takes half the instructions of quote().
 _ENCODED = {code: quote(chr(code), safe="") for code in range(128)}
 
 

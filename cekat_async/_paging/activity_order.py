@@ -1,13 +1,13 @@
-"""Whether a listing is in the order of last activity, as far as its pages show.
+"""Checks whether a listing is in the order of last activity, from its pages.
 
-The time of a record's last activity is only known for the last record of a page: it is the
-timestamp of the page's cursor. But a record is active when it is created and when it gets a
-message, so its own timestamps are not later than its last activity. In a listing in descending
-order of activity, no record of a page is therefore later than the cursor that led to the page.
-In ascending order, no record is later than the page's own cursor.
+The time of a record's last activity is known only for the last record of a page: it is the
+timestamp of the page's cursor. A record is active when it is created and when it gets a message, so
+its own timestamps are never later than its last activity. In a listing in descending order of
+activity, no record of a page is therefore later than the cursor that led to the page. In ascending
+order, no record is later than the page's own cursor.
 
-A timestamp without a zone is read as UTC. Whatever zone it really is in, that differs by a multiple
-of a quarter of an hour, and the records show by how much it can be ahead of UTC at most.
+A timestamp without a zone is read as UTC. The error of this is a multiple of a quarter of an hour,
+because all zones differ from UTC by such multiples. The records show the largest possible error.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = ["CLOCK_DIFFERENCE", "ActivityOrder", "PageTimes", "get_page_times"]
 
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND
-# No zone is farther from UTC.
+# The largest distances of a zone from UTC.
 _MOST_AHEAD = 14 * _HOUR
 _MOST_BEHIND = 12 * _HOUR
-# Of Indonesia, where the API may be at home: its date filters are in the first of them.
+# The zones of Indonesia, where the API may be at home: its date filters use the first of them.
 _LOCAL_ZONES = (7 * _HOUR, 8 * _HOUR, 9 * _HOUR)
 CLOCK_DIFFERENCE = _SECOND
-"""By how many microseconds the clocks of two of the server's machines may differ."""
+"""How many microseconds the clocks of two machines of the server may differ."""
 
 
 class PageTimes(NamedTuple):
@@ -53,8 +53,9 @@ class PageTimes(NamedTuple):
 
     Attributes:
         records: The timestamps of its records, in order.
-        before: The cursor that led to it; ``None`` for the front, or if it is not to be compared.
-        after: The cursor on it; ``None`` on the last page.
+        before: The cursor that led to the page. ``None`` for the front, or if the cursor must not
+            be compared with the records.
+        after: The cursor on the page. ``None`` on the last page.
     """
 
     records: Sequence[RecordTimes]
@@ -63,13 +64,13 @@ class PageTimes(NamedTuple):
 
     @property
     def activities(self) -> list[datetime]:
-        """The times at which its records were active for certain."""
+        """For each record with timestamps, a time at which the record was certainly active."""
         found = (record.activity for record in self.records)
         return [time for time in found if time is not None]
 
     @property
     def newest(self) -> float:
-        """The latest of these, in microseconds since 1970; minus infinity without any."""
+        """The latest activity, in microseconds since 1970. Minus infinity if there is none."""
         newest = max(self.activities, default=None)
         return -inf if newest is None else to_microseconds(newest)
 
@@ -83,7 +84,7 @@ def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> P
 
 def _get_record_times(page: ConversationPage | RawPage) -> list[RecordTimes]:
     if isinstance(page, RawPage):
-        # To read a larger page at once could take too long.
+        # Reading a larger page in one step could block the event loop for too long.
         reads = fits_at_once(page.body)
         return [read_times(raw) if reads else NO_TIMES for raw in page.raw]
     if not page.malformed_records:
@@ -98,8 +99,9 @@ class ActivityOrder:
     """The order of a listing, as far as the pages of one walk show it.
 
     Attributes:
-        direction: -1 if the cursors go back in time, 1 if forward, 0 until two differ.
-        doubt: Why the listing is not in descending order of activity; ``None`` if it may be.
+        direction: -1 if the cursors go back in time, 1 if they go forward, 0 until two differ.
+        doubt: Why the listing is not in descending order of activity. ``None`` if no page
+            contradicts this order.
     """
 
     def __init__(self) -> None:
@@ -107,27 +109,27 @@ class ActivityOrder:
         self.doubt: str | None = None
         self._is_checked = False
         self._is_sorted = True
-        # Pages that end with a record whose creation is the time of the cursor, although it got a
-        # message later, and pages whose cursor is another time.
+        # By creation: pages whose cursor is the time at which their last record was created,
+        # although that record got a message later. By activity: pages with any other cursor.
         self._by_creation = 0
         self._by_activity = 0
         self._has_zones = True
-        # By how much a record was later than the cursor that must not be earlier, at most, if the
-        # order is descending (-1) or ascending (1).
+        # The most by which a record was later than the cursor that no record may exceed, for
+        # descending (-1) and ascending order (1).
         self._excess: dict[int, float] = {-1: -inf, 1: -inf}
 
     @property
     def is_trusted(self) -> bool:
-        """Whether all that is known says that the listing is in descending order of activity."""
+        """Whether the pages show, without contradiction, descending order of activity."""
         looks_created = self._by_creation and not self._by_activity
         return self._is_checked and self.direction < 0 and not (self.doubt or looks_created)
 
     def note(self, page: PageTimes) -> None:
-        """Note a page."""
+        """Compare a page's records with its cursors."""
         cursors = [cursor for cursor in (page.before, page.after) if cursor]
         times = [_parse(cursor) for cursor in cursors]
         if any(map(isnan, times)):
-            self._give_up("a cursor is not a time that can be read")
+            self._give_up("the time of a cursor cannot be read")
             return
         self._has_zones &= all(has_zone(cursor.cursor_ts) for cursor in cursors)
         if len(times) == 2:  # noqa: PLR2004 - before and after
@@ -136,10 +138,10 @@ class ActivityOrder:
         self._note_creation(page)
 
     def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
-        """Return between which two times the records of a page may have been last active.
+        """Return the spans of time in which the records of a page may have been last active.
 
-        There is a span for each direction that the listing may have, and none if its cursors are
-        in no order.
+        There is one span for each direction that the listing may have. If its cursors are in no
+        order, there are none.
         """
         if not self._is_sorted:
             return []
@@ -153,15 +155,15 @@ class ActivityOrder:
         ahead, behind = self._get_zone(self._excess[direction])
         return (
             -inf if oldest is None else _parse(oldest) - ahead,
-            # The timestamp may have been cut off after its last digit.
+            # The server may have cut off further digits of the timestamp.
             inf if newest is None else _parse(newest) + get_resolution(newest.cursor_ts) + behind,
         )
 
     def _get_zone(self, excess: float) -> tuple[float, float]:
-        """Return by how much cursors may be ahead of UTC and behind it, as the records show it."""
+        """Return how far cursors may be ahead of UTC, and how far behind UTC."""
         if self._has_zones:
             return 0, 0
-        if excess > _MOST_BEHIND + CLOCK_DIFFERENCE:  # no zone explains that
+        if excess > _MOST_BEHIND + CLOCK_DIFFERENCE:  # more than any zone explains
             return _MOST_AHEAD, _MOST_BEHIND
         ahead = min(_MOST_AHEAD, CLOCK_DIFFERENCE - excess) // ZONE_STEP * ZONE_STEP
         return ahead, _MOST_BEHIND if excess > CLOCK_DIFFERENCE else 0
@@ -204,6 +206,6 @@ class ActivityOrder:
 
 
 def _parse(cursor: Cursor) -> float:
-    """Return the time of a cursor; NaN if it cannot be read."""
+    """Return the time of a cursor, or NaN if it cannot be read."""
     time = parse_cursor_ts(cursor.cursor_ts)
     return nan if time is None else time

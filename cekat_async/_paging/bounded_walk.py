@@ -29,8 +29,8 @@ async def walk_range(
 ) -> AsyncGenerator[P, None]:
     """Yield page after page, reduced to the records that may be in a range of time.
 
-    A page of which nothing is left is not yielded. ``get_error`` returns the error to raise after
-    a page.
+    A page without such records is not yielded. ``get_error`` returns the error to raise after a
+    page, or ``None``.
     """
     reader = _RangeReader(fetcher, bounds)
     walk = CursorWalk(await reader.begin())
@@ -54,18 +54,18 @@ class _RangeReader(Generic[P]):
     """Reduces the pages of a walk to the records that may be in a range of time.
 
     Attributes:
-        is_done: Whether nothing of the range is after the latest page.
+        is_done: Whether no record after the latest page is in the range.
     """
 
     def __init__(self, fetcher: PageFetcher[P], bounds: TimeBounds) -> None:
         self._fetcher: PageFetcher[P] = fetcher
         self._bounds = bounds
         self.is_done = False
-        # Without `until`, the walk leaves out nothing that it would need after all.
+        # Names are needed only if the walk may start again, which happens only with `until`.
         self._seen = HashSet() if isfinite(bounds.until) else None
 
     async def begin(self) -> Cursor | None:
-        """Return the cursor to begin with; ``None`` for the front."""
+        """Return the cursor to begin with, or ``None`` for the front."""
         if (given := self._fetcher.query.cursor) is not None:
             self._warn(self._bounds.begin_at(given))
             return given
@@ -74,7 +74,7 @@ class _RangeReader(Generic[P]):
         return await find_start(self._fetcher, self._bounds)
 
     def reduce(self, page: P, before: Cursor | None) -> P | None:
-        """Return the wanted part of a page; ``None`` if the walk has to begin again."""
+        """Return the wanted part of a page, or ``None`` if the walk has to start again."""
         times = get_page_times(page, before)
         if warning := self._bounds.note(times):
             self._warn(warning)

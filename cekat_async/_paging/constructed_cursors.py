@@ -1,4 +1,4 @@
-"""Constructed cursors: cursors as points in time, and a cursor for a time."""
+"""Constructed cursors: converts the cursors of a server to times, and times to cursors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1000
 ZONE_STEP = 15 * 60 * 1_000_000
-"""Time zones differ by multiples of this many microseconds: a quarter of an hour."""
+"""The difference of two time zones is a multiple of this many microseconds (15 minutes)."""
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d(?P<gap>[T ])\d\d:\d\d:\d\d(?:\.(?P<digits>\d{1,9}))?"
     r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?",
@@ -29,12 +29,13 @@ _TIMESTAMP = re.compile(
 
 
 class CursorTimes:
-    """Converts cursors to depths and back: microseconds from the origin, along the listing.
+    """Converts cursors to depths and back.
 
-    Until the order of the listing is known or assumed, all depths are 0.
+    A depth is the number of microseconds from the origin, in the direction of the listing. All
+    depths are 0 until the order of the listing is known or assumed.
 
     Args:
-        origin: The cursor from which depths are counted; ``None`` for the first that is learned.
+        origin: The cursor with depth 0. ``None`` for the first cursor that is learned.
         order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
     """
 
@@ -46,7 +47,7 @@ class CursorTimes:
         self.count_from(origin)
 
     def learn(self, cursor: Cursor, previous: Cursor | None = None) -> None:
-        """Learn from a cursor, and from the cursor before it in the listing."""
+        """Learn the origin from a cursor, and the order from the cursor before it."""
         time = parse_cursor_ts(cursor.cursor_ts)
         if time is None:
             return
@@ -60,41 +61,41 @@ class CursorTimes:
             self._direction = self.order or self._direction
 
     def count_from(self, origin: Cursor | None) -> None:
-        """Count depths from this cursor; ``None`` for the next one that is learned."""
+        """Make this cursor the origin; with ``None``, the next cursor that is learned."""
         self.origin = None
         if origin is not None:
             self.learn(origin)
 
     def assume_descending(self) -> None:
-        """Count depths of a listing whose order is unknown as if it was in descending order."""
+        """If the order is unknown, count depths as in a listing in descending order."""
         self._direction = self.order or -1
 
     def depth(self, cursor: Cursor) -> float:
-        """Return how deep a cursor points: NaN if its timestamp cannot be read."""
+        """Return the depth of a cursor, or NaN if its timestamp cannot be read."""
         time = parse_cursor_ts(cursor.cursor_ts)
         return nan if time is None else self.depth_of(time)
 
     def depth_of(self, time: float) -> float:
-        """Return how deep a time is, in microseconds since 1970."""
+        """Return the depth of a time. The time is in microseconds since 1970."""
         return self._direction * (time - self._origin_time)
 
     def is_out_of_order(self, cursor: Cursor | None, depth: float) -> bool:
-        """Whether a page that ends this deep cannot be the one after a cursor."""
+        """Whether a page that ends at this depth cannot be the page after a cursor."""
         return isnan(depth) or (cursor is not None and depth < self.depth(cursor))
 
     @staticmethod
     def is_at(cursor: Cursor, moment: datetime) -> bool:
-        """Whether a cursor points at a moment, in whatever zone its timestamp is."""
+        """Whether a cursor's timestamp may mean this moment, in some time zone."""
         time = parse_cursor_ts(cursor.cursor_ts)
         if time is None:
             return False
         return (time - to_microseconds(moment)) % ZONE_STEP < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
-        """Construct a cursor that points this deep, formatted as the server's own.
+        """Construct a cursor with this depth, in the format of the server's own cursors.
 
-        Its id is that of the origin, so that it exists. ``None`` if there is no origin, or if the
-        time is before 1970 or after the year 9999.
+        Its id is the origin's id, so that the id exists. Return ``None`` if there is no origin, or
+        if the time is before 1970 or after the year 9999.
         """
         time = self._origin_time + self._direction * depth
         if self.origin is None or time < 0:
@@ -106,10 +107,10 @@ class CursorTimes:
 
 
 def parse_cursor_ts(timestamp: str) -> int | None:
-    """Return a cursor's timestamp as microseconds since 1970, or ``None`` if it is not one.
+    """Return a cursor's timestamp as microseconds since 1970, or ``None`` if it cannot be read.
 
-    A timestamp without a zone is read as UTC. Whatever its zone is, that suffices to compare it
-    with others of the same server.
+    A timestamp without a zone is read as UTC. That is enough to compare timestamps of one server,
+    because all of them are in the same zone.
     """
     if not _TIMESTAMP.fullmatch(timestamp):
         return None
@@ -121,25 +122,25 @@ def parse_cursor_ts(timestamp: str) -> int | None:
 
 
 def has_zone(timestamp: str) -> bool:
-    """Whether a cursor's timestamp says in which zone it is."""
+    """Whether a cursor's timestamp contains its time zone."""
     parts = _TIMESTAMP.fullmatch(timestamp)
     return bool(parts and parts["zone"])
 
 
 def get_resolution(timestamp: str) -> int:
-    """Return how many microseconds the last digit of a cursor's timestamp is worth."""
+    """Return the value of the last digit of a cursor's timestamp, in microseconds."""
     parts = _TIMESTAMP.fullmatch(timestamp)
     digits = len(parts["digits"] or "") if parts else 0
     return int(10 ** max(6 - digits, 0))
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Return the microseconds from 1970 to a moment; one without a zone is UTC."""
+    """Return the microseconds from 1970 to a moment. A moment without a zone is read as UTC."""
     return (_with_zone(moment) - _EPOCH) // timedelta(microseconds=1)
 
 
 def _format_like(timestamp: str, time: int) -> str:
-    """Format a time with the zone, the digits and the separator of a timestamp."""
+    """Format a time like a given timestamp: the same zone, number of digits, and separator."""
     parts = _TIMESTAMP.fullmatch(timestamp)
     zone = _with_zone(datetime.fromisoformat(timestamp)).tzinfo
     moment = (_EPOCH + timedelta(microseconds=time)).astimezone(zone)

@@ -1,4 +1,4 @@
-"""A walk along cursors: where it is, whether it still makes progress, and its loop."""
+"""A walk along cursors: its state, its loop, and the check that it makes progress."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 P = TypeVar("P", bound="ConversationPage | RawPage")
 
-# A walk ends with an error after this many pages that bring it no further.
+# A walk ends with an error after this many consecutive pages without progress.
 MOST_IDLE_PAGES = 50
 # A sparse listing is worth a warning if the rest of it may take more requests than this.
 _MANY_REQUESTS = 100_000
@@ -39,10 +39,11 @@ LONGEST_CURSOR = 4_096
 
 
 class CursorWalk:
-    """Where a walk along cursors is. Ask with ``cursor`` until it is ``done``.
+    """The state of a walk along cursors. Request the page at ``cursor`` until it is ``done``.
 
-    It ends where the server says so. It ends with an error if a cursor is repeated, if the same
-    pages are repeated, or if empty pages do not advance through the listing.
+    The walk ends at the page that the server marks as the last. It ends with an error if a cursor
+    is repeated, if the same pages are repeated, or if empty pages do not advance through the
+    listing.
 
     Args:
         start: The cursor to begin with; ``None`` is the front of the listing.
@@ -51,9 +52,9 @@ class CursorWalk:
     def __init__(self, start: Cursor | None = None) -> None:
         self.cursor = start
         self.done = False
-        # A walk of ten million conversations remembers 100,000 cursors and as many pages, in about
-        # 1.5 MB. The chance that two of its cursors have the same hash is 1 in 3 billion. Short
-        # hashes suffice for pages, because one that seems to be repeated is no error yet.
+        # A walk of ten million conversations remembers 100,000 cursors and 100,000 pages, in about
+        # 1.5 MB. The chance that two of its cursors have the same hash is 1 in 3 billion. Hashes of
+        # pages are shorter, because a single page that seems to be repeated is not an error.
         self._cursors = HashSet()
         self._cursors.add(hash(start))
         self._pages = HashSet(width=4)
@@ -61,10 +62,10 @@ class CursorWalk:
         self._empty_pages = _EmptyPages()
 
     def advance(self, next_cursor: Cursor | None, names: Sequence[str | bytes]) -> None:
-        """Move on after a page.
+        """Update the state after a page.
 
-        An empty page that repeats the cursor it was requested with is the end: a request with it
-        would only return the same page again.
+        An empty page whose cursor is the one it was requested with is the end of the listing: the
+        next request would return the same page again.
 
         Args:
             next_cursor: The cursor on the page.
@@ -79,8 +80,8 @@ class CursorWalk:
             return
         if _get_length(next_cursor) > LONGEST_CURSOR:
             raise PaginationError(
-                f"the server sent a cursor of {_get_length(next_cursor):,} characters, and more "
-                f"than {LONGEST_CURSOR:,} cannot be sent in a URL: the walk cannot continue"
+                f"the server sent a cursor of {_get_length(next_cursor):,} characters, but a URL "
+                f"can contain at most {LONGEST_CURSOR:,}: the walk cannot continue"
             ).locate(cursor=self.cursor)
         if not self._cursors.add(hash(next_cursor)):
             shown = _describe(next_cursor)
@@ -91,12 +92,12 @@ class CursorWalk:
         self.cursor = next_cursor
 
     def take_warning(self) -> str | None:
-        """Return what is to be logged about the walk; each text is returned once."""
+        """Return a warning to log about the walk, or ``None``. Each warning is returned once."""
         return self._empty_pages.take_warning()
 
     def _require_progress(self, next_cursor: Cursor, names: Sequence[str | bytes]) -> None:
-        # Only a page that brings something new ends a run of idle pages. If empty and repeated
-        # pages ended each other's runs, a server could alternate between them for ever.
+        # Only a page with new records ends a run of idle pages. Otherwise a server could alternate
+        # between empty and repeated pages for ever.
         if not names:
             self._empty_pages.note(next_cursor)
             if self._empty_pages.idle >= MOST_IDLE_PAGES:
@@ -113,19 +114,19 @@ class CursorWalk:
             if self._repeated_pages >= MOST_IDLE_PAGES:
                 raise endless_walk_error(
                     f"the server sent {MOST_IDLE_PAGES} pages in a row that it had sent before, "
-                    f"under new cursors (the last is {_describe(next_cursor)})",
+                    f"with new cursors (the last is {_describe(next_cursor)})",
                     next_cursor,
                 )
 
 
 class _EmptyPages:
-    """Whether the cursors of consecutive empty pages advance, as times, and how fast.
+    """Measures whether the cursors of consecutive empty pages advance in time, and how fast.
 
-    An honest listing can have thousands of empty pages in a row, if the server applies a filter
-    after it has read a page. Their cursors advance in the direction of the listing.
+    A correct listing can have thousands of empty pages in a row, if the server applies a filter
+    after it has read a page. The cursors of such pages advance in the direction of the listing.
 
     Attributes:
-        idle: How many of the empty pages had a cursor that did not advance.
+        idle: The number of empty pages whose cursor did not advance.
     """
 
     def __init__(self) -> None:
@@ -133,7 +134,7 @@ class _EmptyPages:
         self._direction = 0  # -1 back in time, 1 forward, 0 until two cursors differ
         # The cursor of the page before the run, until its time is needed.
         self._page_cursor: Cursor | None = None
-        # Microseconds since 1970: the farthest cursor, and the one that the run began at.
+        # In microseconds since 1970: the farthest cursor, and the cursor at which the run began.
         self._farthest: int | None = None
         self._begin: int | None = None
         self._pages = 0
@@ -141,14 +142,14 @@ class _EmptyPages:
         self._is_warned = False
 
     def restart(self, cursor: Cursor) -> None:
-        """Begin a new run after a page with records, whose cursor this is."""
+        """Begin a new run after a page with records. ``cursor`` is the cursor on that page."""
         self._pages = self.idle = 0
         self._page_cursor = cursor
         if not self._direction:
             self._begin_at(cursor)
 
     def note(self, cursor: Cursor) -> None:
-        """Note an empty page, whose cursor this is."""
+        """Count an empty page. ``cursor`` is the cursor on that page."""
         if self._page_cursor is not None:
             self._begin_at(self._page_cursor)
         time = _parse_time(cursor)
@@ -162,7 +163,7 @@ class _EmptyPages:
         self._forecast(time)
 
     def take_warning(self) -> str | None:
-        """Return the warning, if there is one that has not been taken yet."""
+        """Return the warning unless it was returned before."""
         warning, self._warning = self._warning, None
         return warning
 
@@ -180,7 +181,7 @@ class _EmptyPages:
         return self._farthest is None or (time - self._farthest) * self._direction > 0
 
     def _forecast(self, time: int) -> None:
-        """Prepare the warning if the rest of the listing may take too many requests."""
+        """Prepare a warning if the rest of the listing may take too many requests."""
         if self._is_warned or self._pages < MOST_IDLE_PAGES or self._begin is None:
             return
         covered = abs(time - self._begin)
@@ -203,7 +204,7 @@ def _now() -> int:
 
 
 def _parse_time(cursor: Cursor) -> int | None:
-    """Return a cursor's time, or ``None`` if it cannot be read or cannot be a conversation's."""
+    """Return a cursor's time, or ``None`` if it is unreadable or impossible for a conversation."""
     time = parse_cursor_ts(cursor.cursor_ts)
     return None if time is None or not _EARLIEST <= time <= _now() + _DAY else time
 
@@ -217,7 +218,7 @@ def _describe(cursor: Cursor) -> str:
 
 
 def endless_walk_error(what: str, cursor: Cursor | None = None) -> PaginationError:
-    """Return the error of a walk that would never end, at a cursor."""
+    """Return the error for a walk that would never end."""
     return PaginationError(
         f"{what}: the walk would never end. Report this to the API's support"
     ).locate(cursor=cursor)
@@ -228,7 +229,7 @@ async def walk_pages(
 ) -> AsyncGenerator[P, None]:
     """Yield page after page, from the cursor of the query.
 
-    ``get_error`` returns the error to raise after a page.
+    ``get_error`` returns the error to raise after a page, or ``None``.
     """
     walk = CursorWalk(fetcher.query.cursor)
     while not walk.done:
@@ -243,7 +244,7 @@ async def walk_pages(
 def advance_walk(
     walk: CursorWalk, fetcher: PageFetcher[P], page: ConversationPage | RawPage
 ) -> None:
-    """Move a walk on after a page. Its errors and warnings say which query they are about."""
+    """Update a walk after a page. Its errors and warnings name the query."""
     try:
         walk.advance(page.next_cursor, record_names(page))
     except PaginationError as endless:

@@ -1,4 +1,4 @@
-"""A set that only remembers hashes, so that millions of names take little memory."""
+"""A set that stores only hashes, so that millions of names take little memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _FULL = 128
 
 
 class HashSet:
-    """A set of hashes that only grows, in about a fifth more than their own size.
+    """A set of hashes to which members can only be added.
 
-    Among ten million names, two have the same hash of 64 bits in one of 370,000 such walks. A set
-    of Python would take 70 to 100 bytes for each.
+    It takes about a fifth more memory than the hashes themselves. A Python set would take 70 to 100
+    bytes per hash. With hashes of 64 bits, two of ten million names have the same hash in one of
+    370,000 such walks.
 
     Args:
-        width: The bytes of a hash that are kept: 8, or 4 if a few mistakes do not matter.
+        width: How many bytes of a hash are kept: 8, or 4 if a few mistakes do not matter.
     """
 
     def __init__(self, width: int = 8) -> None:
@@ -37,7 +38,7 @@ class HashSet:
         """Add a hash, and return whether it is new.
 
         Args:
-            value: What :func:`hash_name` or ``hash`` returned, and not the member itself.
+            value: The result of :func:`hash_name` or ``hash``, not the member itself.
         """
         key = value % self._size
         bucket, data = self._buckets[self._index(key)], key.to_bytes(self._width, byteorder)
@@ -67,14 +68,14 @@ class HashSet:
 
 
 def hash_name(name: str | bytes) -> int:
-    """Return a hash that tells a text from its bytes."""
-    # Python gives both the same hash, and also two texts with the same bytes in memory, such as
-    # "ab" and "\u6261".
+    """Return a hash that is different for a text and for its bytes."""
+    # hash() returns the same number for a text and its bytes. It also does so for two texts with
+    # the same bytes in memory, such as "ab" and "\u6261".
     return hash(name.encode()) if isinstance(name, str) else ~hash(name)
 
 
 def _contains(bucket: bytearray, data: bytes) -> bool:
-    """Whether a bucket has a hash. The same bytes across two of its hashes do not count."""
+    """Whether a bucket has a hash. The same bytes across two adjacent hashes do not count."""
     place = bucket.find(data)
     while place > 0 and place % len(data):
         place = bucket.find(data, place + 1)

@@ -1,4 +1,4 @@
-"""Many inboxes walked at once, or one inbox by many walkers, into one queue."""
+"""Walks many inboxes concurrently, or one inbox with many walkers, into one queue."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ P = TypeVar("P", bound="ConversationPage | RawPage")
 
 
 class ListingWalk(Generic[P]):
-    """A walk of one listing by one walker. Subclasses let several walkers share it.
+    """A walk of one listing by one walker. Subclasses let several walkers share a walk.
 
     Args:
-        pages: The pages for the first walker: all, unless the walk is split.
+        pages: The pages for the first walker: all pages, unless the walk is split.
 
     Attributes:
-        walkers: How many walkers it has at the moment.
+        walkers: How many walkers the walk has at the moment.
     """
 
     def __init__(self, pages: AsyncGenerator[P, None]) -> None:
@@ -42,15 +42,15 @@ class ListingWalk(Generic[P]):
         self.walkers = 0
 
     def most_left(self) -> float:
-        """Return how many pages another walker could take a part of; 0 if it is not worth it."""
+        """Return how many pages are left to split; 0 if another walker is not worth it."""
         return 0
 
     def split(self) -> AsyncGenerator[P, None] | None:
-        """Return the pages of a part for another walker, if it is worth it."""
+        """Return pages for another walker, or ``None`` if another walker is not worth it."""
         return None
 
     def stop(self) -> None:
-        """End the other walkers' parts at their next page."""
+        """End the walk: the other walkers stop at their next page."""
 
 
 class ManyInboxes(Generic[P]):
@@ -62,8 +62,8 @@ class ManyInboxes(Generic[P]):
     Args:
         queue: Where the pages go.
         walk_inbox: Returns the walk of an inbox.
-        walkers: How many walkers there are, and so tasks, however many inboxes.
-        keep_going: Whether the other inboxes are walked on when one fails.
+        walkers: The number of walkers, each a task. It does not depend on the number of inboxes.
+        keep_going: Whether the walk of the other inboxes continues when one fails.
     """
 
     def __init__(
@@ -84,11 +84,12 @@ class ManyInboxes(Generic[P]):
         self._is_cut_short = False
 
     async def walk(self, inbox_ids: AsyncGenerator[str | None, None]) -> None:
-        """Walk all inboxes; ``None`` is the listing of all conversations.
+        """Walk all inboxes. An id that is ``None`` is the listing of all conversations.
 
         Raises:
-            InboxesFailedError: With ``keep_going``: some failed, and the others are complete.
-            CekatError: Without it: the error of the first inbox that failed.
+            InboxesFailedError: Some inboxes failed, and the others are complete (with
+                ``keep_going``).
+            CekatError: An inbox failed (without ``keep_going``).
         """
         try:
             async with self._group, aclosing(inbox_ids):
@@ -97,15 +98,15 @@ class ManyInboxes(Generic[P]):
                     walk = self._walk_inbox(inbox_id)
                     self._start(walk, walk.pages)
         except BaseExceptionGroup as failed:
-            # The others failed while they were being cancelled because of the first.
+            # The other inboxes failed while they were cancelled because of the first failure.
             first = failed.exceptions[0]
         else:
             first = None
         if first is not None:
             raise first  # here, so that the group does not become its context
         if self._is_cut_short:
-            # A group does not report that one of its tasks was cancelled by somebody else. That
-            # must not look like the end of the listing.
+            # A task group does not report that other code cancelled one of its tasks. Without this
+            # error, such a cancellation would look like the end of the listing.
             raise asyncio.CancelledError
         if self._failures:
             raise _inboxes_failed(self._failures)
@@ -134,9 +135,9 @@ class ManyInboxes(Generic[P]):
         await self._share_out()
 
     async def _share_out(self) -> None:
-        """Let walkers that have no inbox take a part of one.
+        """Let idle walkers take a part of an inbox.
 
-        While an inbox waits for a walker, the slots count as locked, so that inboxes go first.
+        While an inbox waits for a walker, the slots count as locked, so whole inboxes go first.
         """
         while self._open and not self._slots.locked():
             walk = max(self._open, key=lambda walk: walk.most_left())
@@ -150,19 +151,19 @@ class ManyInboxes(Generic[P]):
         if not self._keep_going or _concerns_all(error):
             raise error
         walk.stop()
-        # Without its traceback, whose frames hold pages: ten thousand may fail.
+        # The traceback is dropped because its frames keep pages alive, and 10,000 inboxes may fail.
         self._failures.append(error.with_traceback(None))
 
 
 def _inboxes_failed(errors: Sequence[CekatError]) -> InboxesFailedError:
     count = f"{len(errors):,} inboxes" if len(errors) > 1 else "1 inbox"
     return InboxesFailedError(
-        f"{count} failed, all others are complete; the first was: {errors[0]}", errors=errors
+        f"{count} failed, all others are complete; the first error is: {errors[0]}", errors=errors
     )
 
 
 def _concerns_all(error: CekatError) -> bool:
-    """Whether every other inbox would fail too, as with a wrong key or a used-up daily quota."""
+    """Whether all other inboxes would fail too, for example after a wrong key."""
     if isinstance(error, APIStatusError) and error.status in PAUSES_ALL:
         return error.resumes_at is not None
     return isinstance(error, (AuthenticationError, ClientClosedError, ConfigurationError))

@@ -1,4 +1,4 @@
-"""The errors of a page, of its malformed records or of its cursor, and who reports them."""
+"""The errors about a page: about its malformed records, and about its cursor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
     "report_malformed",
 ]
 
-# Every request would have failed with these, whatever its cursor.
+# A request with any other cursor would also have failed with these errors.
 _ABOUT_ANY_REQUEST = (
     AuthenticationError,
     ClientClosedError,
@@ -45,9 +45,9 @@ _ABOUT_ANY_REQUEST = (
 
 
 def may_be_about_cursor(error: CekatError) -> bool:
-    """Whether a request may have failed because its cursor is a constructed one.
+    """Whether a request may have failed because its cursor is constructed.
 
-    A server may refuse such a cursor with any status, or search for too long.
+    A server may refuse such a cursor with any status, or may not reply in time.
     """
     return not isinstance(error, _ABOUT_ANY_REQUEST)
 
@@ -55,7 +55,7 @@ def may_be_about_cursor(error: CekatError) -> bool:
 def malformed_error(
     page: ConversationPage | InboxPage, on_malformed: Callable[[MalformedRecord], object] | None
 ) -> MalformedRecordError | None:
-    """Report a page's malformed records to the caller's function, or return the error to raise."""
+    """Pass a page's malformed records to the caller's function, or return the error to raise."""
     if not page.malformed_records:
         return None
     if on_malformed is not None:
@@ -77,11 +77,11 @@ def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
     """Return the error to raise after a page whose cursor cannot be used."""
     if page.cursor_error is None:
         return None
-    # The rest of the body is not the account's data, and may echo the key.
+    # Only the records: the rest of the body is not the account's data, and may echo the key.
     records = b'{"data":[%s]}' % b",".join(bytes(raw) for raw in page.raw)
     return PaginationError(
-        f"the server sent a cursor that cannot be used: {page.cursor_error}. The records of its "
-        "page are complete; what comes after them is not known",
+        f"the server sent a cursor that cannot be used: {page.cursor_error}. The records of this "
+        "page are complete, but the next page cannot be requested",
         page=msgspec.structs.replace(page, body=records),
     )
 
@@ -89,7 +89,7 @@ def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
 def page_error(
     page: ConversationPage, on_malformed: Callable[[MalformedRecord], object] | None
 ) -> CekatError | None:
-    """Return the error to raise after a page, of its malformed records or of its cursor."""
+    """Return the error to raise after a page, about its malformed records or its cursor."""
     return malformed_error(page, on_malformed) or cursor_error(page)
 
 
@@ -100,7 +100,7 @@ def ignore_malformed(_: MalformedRecord) -> None:
 async def report_malformed(
     pages: AsyncGenerator[ConversationPage, None], on_malformed: Callable[[MalformedRecord], object]
 ) -> AsyncGenerator[ConversationPage, None]:
-    """Yield pages that were fetched ahead, and report malformed records with their page."""
+    """Yield prefetched pages, and report malformed records when their page is yielded."""
     async with aclosing(pages):
         async for page in pages:
             malformed_error(page, on_malformed)

@@ -1,4 +1,4 @@
-"""The query of a listing, and its pages, fetched one by one."""
+"""The query of a listing, and the requests for its pages."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _log = logging.getLogger("cekat_async")
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """What a listing asks the server for.
+    """The endpoint, filters and page size of a listing.
 
     Attributes:
         path: The path of the endpoint.
         page_size: Records per request. The API calls it ``limit``.
         inbox_id: The inbox that the listing is limited to; ``None`` for all.
-        filters: The other filters, as pairs of a parameter and its value.
-        cursor: Where a walk begins; ``None`` is the front.
+        filters: The other filters, as pairs of a parameter and a value.
+        cursor: The cursor to begin with. ``None`` is the front of the listing.
 
     Raises:
         ConfigurationError: The page size or the cursor cannot be sent.
@@ -57,12 +57,12 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
         for name, text in msgspec.to_builtins(self.cursor).items():
             if len(require_text(f"cursor.{name}", text)) > LONGEST_CURSOR:
                 raise ConfigurationError(
-                    f"cursor.{name} has {len(text):,} characters, and more than "
-                    f"{LONGEST_CURSOR:,} cannot be sent in a URL: pass a cursor of a page"
+                    f"cursor.{name} has {len(text):,} characters, but a URL can contain at most "
+                    f"{LONGEST_CURSOR:,}: pass the cursor of a page"
                 )
 
     def request(self, position: Cursor | int | None) -> Request:
-        """Return the request for the page at a cursor or with a number; ``None`` is the front."""
+        """Return the request for a page. ``None`` is the front of the listing."""
         pairs = [("limit", str(self.page_size)), *self.filters]
         if self.inbox_id is not None:
             pairs.append(("inbox_id", self.inbox_id))
@@ -73,14 +73,14 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
         return Request(self.path, encode_query(*pairs))
 
     def __str__(self) -> str:
-        """Return what is asked for, without the cursor: logs show no ids of conversations."""
+        """Describe the query without its cursor: logs show no ids of conversations."""
         asked = {"page_size": self.page_size, "inbox_id": self.inbox_id, **dict(self.filters)}
         shown = [f"{name}={value!r}" for name, value in asked.items() if value is not None]
         return f"{self.path} ({', '.join(shown)})"
 
 
 class PageFetcher(Generic[P]):
-    """Fetches the pages of one query. Its errors and warnings say which query they are about."""
+    """Fetches the pages of one query. Its errors and warnings name the query."""
 
     def __init__(
         self, pipeline: Pipeline, query: ListQuery, decode: Callable[[Reply], Steps[P]]
@@ -91,11 +91,11 @@ class PageFetcher(Generic[P]):
         self._kept: dict[Cursor | int | None, P] = {}
 
     def keep(self, position: Cursor | int | None, page: P) -> None:
-        """Keep a page that was fetched, for the next time that it is asked for."""
+        """Keep a fetched page, which the next :meth:`fetch` of this position returns."""
         self._kept[position] = page
 
     async def fetch(self, position: Cursor | int | None) -> P:
-        """Return the page at a cursor or with a number; ``None`` is the front."""
+        """Return the page at a cursor or with a number. ``None`` is the front of the listing."""
         if position in self._kept:
             return self._kept.pop(position)
         inbox_id = self.query.inbox_id
@@ -111,7 +111,7 @@ class PageFetcher(Generic[P]):
         return msgspec.structs.replace(page, response=details, inbox_id=inbox_id)
 
     def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
-        """Complete and return an error that no request raised: about a page that has arrived."""
+        """Add the query to an error about a page that was received, and return the error."""
         error.locate(path=self.query.path, cursor=cursor, inbox_id=self.query.inbox_id)
         return self._pipeline.redact(error)
 

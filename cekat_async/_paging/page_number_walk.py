@@ -1,4 +1,4 @@
-"""A walk along page numbers: where it is, and its loop."""
+"""A walk along page numbers: its state and its loop."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["PageNumberWalk", "walk_inboxes"]
 
 
 class PageNumberWalk:
-    """Where a walk along page numbers is. Ask with ``number`` until it is ``done``.
+    """The state of a walk along page numbers. Request page ``number`` until it is ``done``.
 
-    It ends where the server's count of pages *and* its count of items both say so, or at a page
-    that brings nothing new and is the last by the server's count of pages. Neither count is enough
-    by itself: the API's own sample has a wrong one (docs/api.md#inboxes).
+    The walk ends when both of the server's totals, of pages *and* of items, are reached. It also
+    ends at a page without anything new that is the last by the total of pages. One total alone is
+    not enough: in the API's own sample, one of them is wrong (docs/api.md#inboxes).
 
     Attributes:
         number: The page to request next, from 1.
@@ -39,9 +39,9 @@ class PageNumberWalk:
         self._idle = 0
 
     def advance(self, page: InboxPage) -> InboxPage:
-        """Move on after a page, and return it without the inboxes that were there before.
+        """Update the state after a page, and return the page without inboxes seen before.
 
-        Page numbers shift when an inbox is added or removed while the walk is under way.
+        Pages shift when an inbox is added or removed during the walk.
         """
         items = tuple(inbox for inbox in page.items if self._is_new(inbox.id))
         malformed = tuple(one for one in page.malformed_records if self._is_new(one.id or one.raw))
@@ -50,7 +50,7 @@ class PageNumberWalk:
         if self._idle >= MOST_IDLE_PAGES and self._claims_more(page):
             self.error = endless_walk_error(
                 f"the server counts {page.total_pages:,} pages, but {MOST_IDLE_PAGES} pages in a "
-                "row brought nothing new"
+                "row had no new inboxes"
             )
         self.done = self._is_complete(page) or (self._idle > 0 and not self._claims_more(page))
         return msgspec.structs.replace(page, items=items, malformed_records=malformed)
@@ -62,21 +62,21 @@ class PageNumberWalk:
         return True
 
     def _claims_more(self, page: InboxPage) -> bool:
-        """Whether the server says that there are more pages.
+        """Whether the server's totals show that there are more pages.
 
-        A page without anything new need not be the last: enough inboxes may have been added before
-        it to move all new ones to the next page.
+        A page without new inboxes is not always the last. If enough inboxes were added before this
+        page, all inboxes not yet seen have moved to the next page.
         """
         if page.total_pages is None or self.number > page.total_pages:
             return False
-        # An empty page is the last if all items have been received: then it is the count of pages
-        # that is wrong.
+        # An empty page is the last if all items have been received. Then the total of pages is
+        # wrong.
         return not page.is_empty or page.total_items is None or len(self._seen) < page.total_items
 
     def _is_complete(self, page: InboxPage) -> bool:
         if page.total_pages is None or page.total_items is None:
             return False
-        # With more items than it counts, the server is wrong about the pages as well.
+        # If more items arrived than the server counts, its total of pages is not trusted either.
         return self.number > page.total_pages and len(self._seen) == page.total_items
 
 
@@ -85,7 +85,10 @@ async def walk_inboxes(
     on_malformed: Callable[[MalformedRecord], object] | None,
     locate: Callable[[CekatError], CekatError],
 ) -> AsyncGenerator[InboxPage, None]:
-    """Yield page after page, each inbox once. ``locate`` completes an error of the walk itself."""
+    """Yield page after page, each inbox once.
+
+    ``locate`` adds the query to the walk's own errors.
+    """
     walk = PageNumberWalk()
     while not walk.done:
         page = walk.advance(await fetch(walk.number))

@@ -1,8 +1,8 @@
-"""Prefetch: tasks fetch ahead into a bounded queue, and a generator yields from it.
+"""Prefetch: tasks fetch pages into a bounded queue, and a generator yields from the queue.
 
 A generator must not keep a task group open over a ``yield``: a failure in the group would cancel
-whatever the caller is doing. So all the work is in one task, which may have a group, and which
-ends before the generator does.
+the caller. So one separate task does all the work. That task may open a task group, and it ends
+before the generator does.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class BoundedQueue(Generic[T]):
     """A bounded queue between the tasks that fetch and the one consumer.
 
     Args:
-        ahead: How many items may be put before the consumer wants them. With 0, each producer
-            puts one item and continues when the consumer asks for another.
+        ahead: How many items the queue may contain before the consumer asks for them. With 0, each
+            producer puts one item and continues when the consumer asks for another.
     """
 
     def __init__(self, ahead: int) -> None:
@@ -36,7 +36,7 @@ class BoundedQueue(Generic[T]):
         self._error: BaseException | None = None
 
     async def put(self, item: T) -> None:
-        """Add an item, and return when the next one may be fetched."""
+        """Add an item, and return when the producer may fetch the next item."""
         self._items.append(item)
         self._news.set()
         await self._places.acquire()
@@ -48,7 +48,8 @@ class BoundedQueue(Generic[T]):
 
     def make_room(self) -> None:
         """Let one producer continue, because the consumer asks for another item."""
-        # Not when the consumer takes the item: a producer that it waits for continues at once.
+        # Called when the consumer asks for another item, not when it takes one: otherwise the
+        # producer would fetch an item that nobody has asked for.
         self._places.release()
 
     def __aiter__(self) -> BoundedQueue[T]:
@@ -66,25 +67,25 @@ class BoundedQueue(Generic[T]):
             return self._items.popleft()
         if (error := self._error) is None:
             raise StopAsyncIteration
-        self._error = None  # its traceback leads here: they would keep each other
+        self._error = None  # breaks a reference cycle: the error's traceback refers to the queue
         raise error
 
 
 async def prefetched(
     work: Callable[[BoundedQueue[T]], Awaitable[None]], ahead: int
 ) -> AsyncGenerator[T, None]:
-    """Yield what ``work`` puts into a queue while the caller works on earlier items.
+    """Yield the items that ``work`` puts into a queue while the caller uses earlier items.
 
-    However the generator is left (at its end, early, by an error or a cancellation), the work has
-    ended by then. An error of the work is raised after all items before it.
+    The work has ended when the generator ends: at its end, early, by an error or a cancellation.
+    An error of the work is raised after all earlier items.
 
     Args:
-        work: Fetches and puts. It is cancelled when the generator is left.
-        ahead: How many items may be put before they are wanted.
+        work: Fetches items and puts them into the queue. It is cancelled when the generator ends.
+        ahead: As in :class:`BoundedQueue`.
     """
     queue = BoundedQueue[T](ahead)
     task = asyncio.ensure_future(work(queue))
-    # A callback also notices that the work was cancelled before its first step.
+    # A callback, because it also runs if the work is cancelled before its first step.
     task.add_done_callback(partial(_end_queue, queue))
     try:
         async for item in queue:
@@ -95,9 +96,9 @@ async def prefetched(
 
 
 def _end_queue(queue: BoundedQueue[T], task: asyncio.Future[None]) -> None:
-    """End a queue in the way that its work has ended."""
+    """End a queue with the error of its work, if any."""
     if task.cancelled():
-        # Not by the generator. It must not look like the end of the listing.
+        # The generator did not cancel it. So this must not look like the end of the listing.
         queue.end(asyncio.CancelledError())
     else:
         queue.end(task.exception())

@@ -1,9 +1,10 @@
-"""Where a walk with ``until`` begins: a constructed cursor that is proven to be late enough.
+"""Finds where a walk with ``until`` begins: a constructed cursor that is certainly late enough.
 
 The server may not honour a constructed cursor, may read its timestamp in another zone, or may
-round it. So a cursor a little later than ``until`` is tried. It is used only if a record on its
-page has a timestamp later than ``until``: that record was last active after ``until``, and every
-record of the range comes after it in the listing. At any doubt the walk begins at the front.
+round it. So the search tries a cursor a little later than ``until``. It uses this cursor only if a
+record on its page has a timestamp later than ``until``. That record was last active after
+``until``, so every record of the range is after it in the listing. If there is any doubt, the walk
+begins at the front.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ P = TypeVar("P", bound="ConversationPage | RawPage")
 
 _MOST_TRIES = 6
 _LEAST_MARGIN = 60_000_000
-# After each cursor that was not late enough.
+# The margin grows by this factor after each cursor that was not late enough.
 _WIDER = 4
 
 
 class StartSearch:
-    """Tries constructed cursors. Ask with ``cursor``, and pass the page that it leads to.
+    """Tries constructed cursors. Request the page at ``cursor``, and pass it to ``accepts``.
 
     Args:
         until: The last moment of the range, in microseconds since 1970.
@@ -48,7 +49,7 @@ class StartSearch:
 
     Attributes:
         cursor: The cursor to try; ``None`` if the walk has to begin at the front.
-        warning: Why, if the server does not honour constructed cursors.
+        warning: Why the walk begins at the front, if that is worth a warning.
     """
 
     def __init__(self, until: float, front: PageTimes) -> None:
@@ -58,8 +59,8 @@ class StartSearch:
         self._times = CursorTimes(front.after, order=-1)
         self._end = _parse(front.after)
         self._resolution = get_resolution(front.after.cursor_ts) if front.after else 1
-        # About half as long as a page: one of its records should prove it. Not by the newest ones,
-        # since some may have a time in the future.
+        # The margin covers about half a page, so that a record on the page proves the cursor. The
+        # newest records are not used, because their time may be in the future.
         times = map(to_microseconds, front.activities)
         later = sorted(time for time in times if time > self._end)
         middle = later[len(later) // 2] - self._end if later else 0
@@ -68,12 +69,12 @@ class StartSearch:
         self._try_at(until + self._margin)
 
     def accepts(self, page: PageTimes) -> bool:
-        """Whether the page of the cursor proves it. If not, there is another cursor, or none."""
+        """Whether the page proves that its cursor is late enough. If not, ``cursor`` changes."""
         begin, end, newest = _parse(page.before), _parse(page.after), page.newest
         if begin < end <= self._end:
             self.give_up("the server does not honour a constructed cursor")
         elif end > begin or newest - begin > CLOCK_DIFFERENCE:
-            self.cursor = None  # the walk itself will notice that the order is another one
+            self.cursor = None  # the listing has another order, which the walk itself detects
         elif newest > self._until + self._resolution:
             return True
         elif newest == -inf:
@@ -100,15 +101,15 @@ class StartSearch:
 
 
 def _parse(cursor: Cursor | None) -> float:
-    """Return the time of a cursor; minus infinity without one, or if it cannot be read."""
+    """Return the time of a cursor, or minus infinity if there is none or it cannot be read."""
     time = None if cursor is None else parse_cursor_ts(cursor.cursor_ts)
     return -inf if time is None else time
 
 
 async def find_start(fetcher: PageFetcher[P], bounds: TimeBounds) -> Cursor | None:
-    """Return the cursor at which a walk with ``until`` begins; ``None`` for the front.
+    """Return the cursor at which a walk with ``until`` begins, or ``None`` for the front.
 
-    The fetcher keeps the pages that the walk will ask for.
+    The fetcher keeps the pages that the walk will request again.
 
     Raises:
         CekatError: A request failed.
@@ -125,7 +126,7 @@ async def find_start(fetcher: PageFetcher[P], bounds: TimeBounds) -> Cursor | No
                 error.cursor = None  # the caller can only resume at the front
                 raise
             why = describe_for_log(error)
-            search.give_up(f"the server does not answer a constructed cursor: {why}")
+            search.give_up(f"a request with a constructed cursor failed: {why}")
             break
         if search.accepts(get_page_times(page, cursor)):
             fetcher.keep(cursor, page)

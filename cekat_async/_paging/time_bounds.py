@@ -1,4 +1,4 @@
-"""The bounds of a walk in time, ``since`` and ``until``: where it ends, and what it leaves out."""
+"""The bounds of a walk in time, ``since`` and ``until``: where it ends, which records it skips."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ __all__ = ["TimeBounds"]
 class TimeBounds:
     """Bounds a walk to the records that were last active in a range of time.
 
-    Note each page first, then ask. Why no record of the range is missed:
+    Call :meth:`note` with each page before the other methods. No record of the range is missed, for
+    these reasons:
 
-    - The walk ends after a page whose cursor is older than ``since``. By then the cursors of two
-      pages have gone back in time, the records of a page have been compared with the cursor that
-      led to it, and nothing contradicts that the listing is in descending order of activity.
-      Every record after such a page was last active before ``since``.
-    - A record is left out if it, or one after it on its page, has a timestamp later than ``until``,
-      or if the page ends later than ``until``. In descending order all records before that place
-      were last active after ``until``. Until the order is known, only a record that itself has
-      such a timestamp is left out.
-    - If a page contradicts the order, the bounds are lifted. The walk reads the listing to its end,
-      and again from the front if it left anything out because of ``until``. It keeps every
-      record that has a timestamp in the range, or none at all. If the cursors are in order of
-      time in some direction, it keeps all of each page that may have records of the range.
+    - The walk ends after a page whose cursor is older than ``since``, if the listing is in
+      descending order of activity. Every record after such a page was last active before ``since``.
+      The order counts as known when the cursors of two pages have gone back in time, the records of
+      a page have been compared with the cursor that led to it, and no page contradicts the order.
+    - A record is skipped if its timestamp, or that of a later record on its page, is later than
+      ``until``. All records of a page are skipped if the page ends later than ``until``. In
+      descending order, such records were last active after ``until``. Until the order is known, a
+      record is skipped only because of its own timestamp.
+    - If a page contradicts the order, the bounds are lifted. The walk reads the listing to its end.
+      If it skipped records because of ``until``, it starts again from the front. It keeps every
+      record that has no timestamp, or one in the range. If the cursors are in order of time in some
+      direction, it also keeps all records of each page that may have records of the range.
 
     Args:
         since: The first moment; ``None`` for no bound.
         until: The last moment; ``None`` for no bound.
 
     Attributes:
-        since: As given, in microseconds since 1970; minus infinity for no bound.
-        until: As given, in microseconds since 1970; infinity for no bound.
+        since: The first moment, in microseconds since 1970; minus infinity for no bound.
+        until: The last moment, in microseconds since 1970; infinity for no bound.
         is_lifted: Whether the walk has to read the listing to its end.
-        has_skipped: Whether the walk left anything out that it needs if the bounds are lifted.
+        has_skipped: Whether the walk skipped records that it needs if the bounds are lifted.
     """
 
     def __init__(self, since: datetime | None, until: datetime | None) -> None:
@@ -59,15 +60,15 @@ class TimeBounds:
         self._order = ActivityOrder()
 
     def begin_at(self, cursor: Cursor) -> str | None:
-        """Note that the walk begins at a cursor of the caller's. Return a warning as :meth:`note`.
+        """Record that the walk begins at the caller's cursor. Return the warning to log, if any.
 
-        Only a walk whose bounds have been lifted gets as far as a cursor older than ``since``. One
-        that is resumed there has to read the rest as well.
+        Only a walk with lifted bounds reads past a cursor older than ``since``. So a walk that is
+        resumed at such a cursor has to read the rest of the listing, too.
         """
         return self.lift("it begins at a cursor before since") if self._is_past(cursor) else None
 
     def note(self, page: PageTimes) -> str | None:
-        """Note a page. Return the warning to log if it lifts the bounds."""
+        """Check the order with a page. Return the warning to log if the page lifts the bounds."""
         self._order.note(page)
         doubt = self._order.doubt
         return None if self.is_lifted or doubt is None else self.lift(doubt)
@@ -76,8 +77,8 @@ class TimeBounds:
         """Lift the bounds. Return the warning to log."""
         self.is_lifted = True
         return (
-            f"since and until cannot shorten this walk, because {why}: it reads the listing to its "
-            "end, and keeps every conversation that may be in the range"
+            f"since and until cannot shorten this walk, because {why}. The walk reads the listing "
+            "to its end, and keeps every conversation that may be in the range"
         )
 
     def ends_after(self, page: PageTimes) -> bool:
@@ -95,7 +96,7 @@ class TimeBounds:
         is_later = all(begin > self.until for begin, _ in spans)
         later = self._find_later(page)
         self.has_skipped |= is_later or any(later)
-        # A record without timestamps could not contradict the order, so that it is kept.
+        # A record without timestamps is kept, because nothing shows that it is outside the range.
         return [
             not after and (is_near or (not is_later and self._may_be_in_range(times)))
             for times, after in zip(page.records, later, strict=True)
@@ -110,10 +111,10 @@ class TimeBounds:
         return not known or any(self.since <= time <= self.until for time in known)
 
     def _find_later(self, page: PageTimes) -> list[bool]:
-        """Return for each record of a page whether it is certain to be later than ``until``."""
+        """Return for each record of a page whether it is certainly later than ``until``."""
         if self.until == inf:
             return [False] * len(page.records)
-        # A record's timestamp may have more digits than a cursor, which would make it later.
+        # A record's timestamp may have more digits than a cursor, and would then seem later.
         cursor = page.after or page.before
         latest = self.until + (get_resolution(cursor.cursor_ts) if cursor else 1)
         later = [

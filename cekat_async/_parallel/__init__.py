@@ -1,4 +1,4 @@
-"""One listing read by several walkers at once, until nothing can be missing.
+"""Reads one listing with several walkers, until nothing can be missing.
 
 Start with ``walk.py``, which decides what each walker fetches next. ``chain.py`` joins segments and
 checks them, ``catch_up.py`` finds what moved during the walk.

@@ -1,18 +1,18 @@
-"""Which parts of a listing have to be read again, because it changed while it was read.
+"""Decides which parts of a listing have to be read again, because it changed during the walk.
 
-A record that changes moves to the newest end. If that is the front, a walk that has passed it
-misses the record. So the place of the newest records is noted before each pass (a *probe*: one
-request for a few records), and after the pass one page is read from the front (a *look*). If the
-look reaches down to that place, it shows everything that has moved in the meantime, as of one
-moment, so that nothing is missing. Otherwise more has moved than fits on a page, and another pass
-reads the front down to that place, after a probe of its own. It takes less time than the one
-before, so that less moves during it.
+A record that changes moves to the newest end of the listing. If this is the front, a walk that has
+passed the front misses the record. Two extra requests prevent this. Before each pass, a *probe*
+requests a few records and notes where the newest records are. After the pass, a *look* reads one
+page from the front. If the look reaches the place that the probe noted, it shows all records that
+moved during the pass, and nothing is missing. Otherwise more records moved than fit on one page.
+Then another pass, after another probe, reads from the front to that place. This pass is shorter
+than the one before, so fewer records move during it.
 
-The first page of the first pass is read before its probe: a listing of one page needs no other
-request. The probe then shows whether anything moved between these two requests.
+In the first pass, the first page is read before the probe, because a listing of one page needs no
+other request. The probe then shows whether a record moved between these two requests.
 
-In a listing in ascending order, records move to the end. Reading the last page again at the end
-finds them. If the order is unknown (in a listing of two pages, or of one moment), both are done.
+In a listing in ascending order, records move to the end. Reading the last page again finds them. If
+the order is unknown (two pages, or only one timestamp), the walk reads both ends again.
 """
 
 from __future__ import annotations
@@ -32,30 +32,29 @@ if TYPE_CHECKING:
 __all__ = ["MOST_PASSES", "CatchUp", "SmallPages", "WholePasses"]
 
 MOST_PASSES = 20
-# A page with less than a tenth of the records of the largest one is small. This many in a row are
-# not a coincidence.
+# A page is small if it has at most a tenth of the records of the largest page. This many small
+# pages in a row are not a coincidence.
 _SMALL = 10
 _MOST_SMALL_PAGES = 1000
-# Passes over a listing that is not in time order. Each has as many requests as the listing pages.
+# Passes over a listing that is not in time order. Each pass requests all pages of the listing.
 _MOST_WHOLE_PASSES = 5
-# A listing shows within this many pages that it is not in time order. Until then all names are
-# remembered.
+# If a listing is not in time order, this many pages show it. Up to there all names are remembered.
 _TRIAL_PAGES = 20
 
 
 class CatchUp:
-    """Decides what is read next, when everything before it has been read.
+    """Decides what to read after a pass, a probe or a look has been read.
 
     Args:
-        state: Where the walk is resumed.
+        state: The state in which the walk resumes.
         start: The cursor to begin with. Records before it are not wanted.
 
     Attributes:
-        top: How deep the next look or pass has to go: where the newest records were when the pass
-            before it began; ``None`` for the whole listing.
+        top: The place that the next look or pass has to reach: where the newest records were when
+            the previous pass began. ``None`` for the whole listing.
         start: The cursor that the walk begins with.
 
-    The others are those of ``WalkState``.
+    The other attributes are those of ``WalkState``.
     """
 
     def __init__(self, state: WalkState, start: Cursor | None = None) -> None:
@@ -66,45 +65,47 @@ class CatchUp:
         self.requests = state.requests
         self.passes = state.passes
         self.start = start
-        if state.down_to is not None:  # the walk before this one has read all that is deeper
+        if state.down_to is not None:  # the previous walk has read everything deeper
             self.stage, self.top = Stage.BEHIND, Edge(None, state.overlap)
 
     @property
     def needs_probe(self) -> bool:
-        """Whether the first page has been read, and there are more."""
+        """Whether the first page, but no probe, has been read, and there are more pages."""
         return self.stage is Stage.NEW and self.requests > 0
 
     @property
     def is_first_pass(self) -> bool:
-        """Whether the listing is being read for the first time, which is worth several walkers."""
+        """Whether this is the first pass. Only the first pass is split among walkers."""
         return self.stage in {Stage.NEW, Stage.PROBE, Stage.PASS} and not self.passes
 
     def note_page(self, cursor: Cursor | None, page: PageSummary) -> None:
-        """Note a page, and the cursor that led to it."""
+        """Record that a page was read, and the cursor that led to it."""
         self.requests += 1
         if page.depth == inf:
             self.tail = cursor
             if self.stage is Stage.NEW:
                 self.stage = Stage.PASS
         if self.stage is Stage.LOOK and self.top is not None:
-            # The same depth is not enough: records with that timestamp may be on the next page.
+            # An equal depth is not enough: records with that timestamp may be on the next page.
             self.stage = Stage.SETTLED if page.is_deeper_than(self.top) else Stage.BEHIND
 
     def note_probe(self, page: PageSummary) -> None:
-        """Note where the newest records are. If that is where they were, nothing has moved."""
+        """Record where the newest records are. If this place has not changed, nothing moved."""
         if self.newest is not None and page.next_cursor == self.newest.cursor:
             self.stage = Stage.SETTLED
         self.newest = page.edge
 
     def begin_pass(self, requests: int = 0) -> None:
-        """Begin a pass, with some requests of it already made."""
+        """Begin a pass of which ``requests`` pages have been read already."""
         self.stage, self.requests = Stage.PASS, requests
 
     def next(self, order: int) -> Segment | None:
-        """Return what to read next in a listing of this order; ``None`` if nothing can be missing.
+        """Return what to read next, or ``None`` if nothing can be missing.
+
+        ``order`` is the order of the listing, as in ``CursorTimes``.
 
         Raises:
-            PaginationError: More had moved after each of the most passes that are made.
+            PaginationError: After the allowed number of passes, records are still moving.
         """
         match self.stage:
             case Stage.NEW:
@@ -143,10 +144,10 @@ class CatchUp:
 
 
 class SmallPages:
-    """Notices when a walk does nothing any more except follow what moves.
+    """Detects a walk that can never end, because records keep moving to the end of the listing.
 
-    If records move to the end of a listing, and only an empty page shows the end, another one may
-    have arrived whenever the last one has been read.
+    If the server marks the end only by an empty page, another record may arrive at the end each
+    time before this page is requested.
     """
 
     def __init__(self) -> None:
@@ -154,42 +155,42 @@ class SmallPages:
         self._in_a_row = 0
 
     def add(self, page: PageSummary) -> PaginationError | None:
-        """Note a page, and return the error to raise after it."""
+        """Count a page, and return the error to raise after it, or ``None``."""
         count = len(page.names)
         self._largest = max(self._largest, count)
         is_small = page.depth < inf and count * _SMALL <= self._largest
         self._in_a_row = self._in_a_row + 1 if is_small else 0
         if self._in_a_row <= _MOST_SMALL_PAGES:
             return None
-        return _changes_too_fast(f"{_MOST_SMALL_PAGES:,} pages with next to nothing")
+        return _changes_too_fast(f"{_MOST_SMALL_PAGES:,} almost empty pages")
 
 
 class WholePasses:
-    """Reads a listing again, from its start to its end, until that finds nothing new.
+    """Reads a listing again, from its start to its end, until a pass finds nothing new.
 
-    Nobody knows where records arrive in a listing that is not in time order, so only another pass
-    can find them.
+    In a listing that is not in time order, records may arrive anywhere. Only another pass over the
+    whole listing finds them.
 
     Args:
-        start: Where each pass begins.
+        start: The cursor at which each pass begins.
         is_active: Whether the listing is known not to be in time order.
     """
 
     def __init__(self, start: Cursor | None, *, is_active: bool) -> None:
         self.is_active = is_active
         self._start = start
-        # What an earlier process has seen is not known: so the first pass counts as new.
+        # The names that an earlier process saw are unknown, so its pass counts as new.
         self._found_new = is_active
         self._passes = 0
         self._pages = 0
         self._seen = HashSet()
 
     def activate(self) -> None:
-        """Begin, after the pages that have been noted."""
+        """Begin. The pages noted so far count as the first pass."""
         self.is_active = self._found_new = True
 
     def note_page(self, page: PageSummary) -> None:
-        """Note a page. Its names are remembered where that can matter, since it takes memory."""
+        """Count a page. Its names are remembered only if they may be needed: they take memory."""
         self._pages += 1
         if self.is_active or self._pages <= _TRIAL_PAGES:
             is_new = [self._seen.add(hash_name(name)) for name in page.names]
@@ -198,10 +199,10 @@ class WholePasses:
             self._seen = HashSet()
 
     def next(self) -> Segment | None:
-        """Return another pass, if the one before found something new.
+        """Return another pass if the previous pass found something new, otherwise ``None``.
 
         Raises:
-            PaginationError: Each of the most passes that are made found something new.
+            PaginationError: Each of the allowed passes found something new.
         """
         if not self._found_new:
             return None
@@ -215,5 +216,5 @@ class WholePasses:
 def _changes_too_fast(after: str) -> PaginationError:
     return PaginationError(
         f"the listing changes faster than it is read: after {after} there may still be "
-        "conversations that none of them has met"
+        "conversations that were not read"
     )

@@ -1,9 +1,9 @@
-"""The segments of one pass, and the checks that they add up to the whole listing.
+"""The segments of one pass, and the checks that together they cover the whole listing.
 
-A constructed cursor points somewhere into the listing, if the server honours it at all. Nothing
-relies on where: a segment is trusted only when the segment before it, page by page along the
-server's own cursors, has reached one of the records that it began with. Segments that have been
-joined in this way are one sequential walk from the front. At the first doubt the others are
+A constructed cursor points somewhere into the listing, if the server honours it at all. The exact
+place does not matter. A segment is trusted only when the previous segment has reached one of its
+first records, page by page along the server's own cursors. Segments that are joined in this way are
+equivalent to one sequential walk from the front. If there is any doubt, all other segments are
 dropped, and the front segment reads the rest of the listing alone.
 """
 
@@ -28,16 +28,16 @@ __all__ = ["SegmentChain"]
 
 
 class SegmentChain:
-    """Segments in the order of the listing. Those that have been joined are removed.
+    """Segments in the order of the listing. Segments that have been joined are removed.
 
     Args:
-        state: Where the walk is resumed.
+        state: The state in which the walk resumes.
         most: How many segments may be read at the same time.
         times: Converts cursors and depths.
         warn: Logs a warning.
 
     Attributes:
-        segments: The segments. The first one leads to all that has not been yielded.
+        segments: The segments. A walk from the first one would find every record not yet yielded.
 
     ``is_honoured`` and ``is_serial`` are those of ``WalkState``.
     """
@@ -56,16 +56,16 @@ class SegmentChain:
 
     @property
     def head_cursor(self) -> Cursor | None:
-        """Where a sequential walk would find all that has not been yielded."""
+        """The cursor from which a sequential walk finds every record not yet yielded."""
         return self.segments[0].walk.cursor if self.segments else None
 
     def most_left(self) -> float:
-        """Return how many pages the gap has that :meth:`split` would split; 0 if it does not."""
+        """Return how many pages :meth:`split` would split, or 0 if it would not split any."""
         split = self._best_split()
         return split.pages if split else 0
 
     def split(self) -> Segment | None:
-        """Add another segment, if it is worth it."""
+        """Add and return another segment, or return ``None`` if it is not worth a request."""
         while split := self._best_split():
             cursor = self._times.cursor_at(split.depth)
             if cursor is not None:
@@ -74,7 +74,7 @@ class SegmentChain:
         return None
 
     def accept(self, segment: Segment, page: PageSummary) -> bool:
-        """Move a segment on after a page, and return whether the page is to be yielded."""
+        """Update a segment after a page, and return whether to yield the page."""
         if not self.is_serial and (doubt := self._find_doubt(segment, page)):
             self.fall_back(doubt)
         if not segment.is_dropped:
@@ -88,18 +88,18 @@ class SegmentChain:
         self._warn(f"falling back to a sequential walk: {why}")
 
     def restart(self) -> None:
-        """Drop all segments, and what is known of the distances between pages."""
+        """Drop all segments, and forget the measured distances between pages."""
         self.drop(self.segments)
         self.planner = SplitPlanner(self._most)
 
     def finish(self, segment: Segment) -> None:
-        """End a segment after which nothing is wanted, and drop all that follow it."""
+        """End a segment because the rest of the listing is not wanted; drop all later segments."""
         segment.walk.done = True
         self.drop(self.segments[self.segments.index(segment) + 1 :])
         self._remove_joined()
 
     def drop(self, segments: Sequence[Segment]) -> None:
-        """Remove segments, and discard what they have in flight."""
+        """Remove segments, and discard their requests in flight."""
         for segment in list(segments):
             segment.is_dropped = True
             self.segments.remove(segment)
@@ -109,19 +109,19 @@ class SegmentChain:
         if self.is_serial or not 0 < in_progress < self._most:
             return None
         if not self.is_honoured and in_progress > 1:
-            return None  # one segment finds out whether the server honours constructed cursors
+            return None  # the first split shows whether the server honours constructed cursors
         return self.planner.best(self.segments)
 
     def _insert(self, cursor: Cursor, previous: Segment) -> Segment | None:
         segment = Segment(cursor, begin=int(self._times.depth(cursor)))
-        # The server's timestamps are coarser than depths: it may begin no deeper after all.
+        # The server's timestamps are coarser than depths, so rounding may move the start up.
         if segment.begin <= previous.at:
             return None
         self.segments.insert(self.segments.index(previous) + 1, segment)
         return segment
 
     def _find_doubt(self, segment: Segment, page: PageSummary) -> str | None:
-        """Return why a page contradicts what the segments rely on; ``None`` if it does not."""
+        """Return why a page casts doubt on the segments, or ``None``."""
         if self._times.is_out_of_order(segment.walk.cursor, page.depth):
             return "a page is not after its cursor in time"
         self._drop_overtaken(segment, page)
@@ -135,7 +135,7 @@ class SegmentChain:
         return None
 
     def _drop_overtaken(self, segment: Segment, page: PageSummary) -> None:
-        """Drop the following segments that begin within a page, and have no records yet."""
+        """Drop following segments that begin within a page and have no records yet."""
         following = self._following(segment)
         while following and not following.has_records and following.begin <= page.depth:
             self.drop([following])
@@ -153,13 +153,13 @@ class SegmentChain:
             self._end_at(segment)
             return
         self.is_honoured |= was_unconfirmed and segment.has_records
-        # How much time the first page of the front covers is unknown.
+        # The time that the first page of the front covers is unknown.
         if page.depth < inf and (was_unconfirmed or had_records):
             self.planner.note_page(segment.at - at)
         self._join(segment, page, was_unconfirmed=was_unconfirmed)
 
     def _join(self, segment: Segment, page: PageSummary, *, was_unconfirmed: bool) -> None:
-        """End a segment that has reached the following one, and remove those that are joined."""
+        """End a segment that has reached the next one, and remove joined segments."""
         following = self._following(segment)
         if following and following.joins(page):
             segment.walk.done = True
@@ -172,21 +172,21 @@ class SegmentChain:
             self.segments.pop(0)
 
     def _end_at(self, segment: Segment) -> None:
-        """Note that there is nothing where a segment was to begin."""
+        """Drop a segment that would begin after the end of the listing, and note this end."""
         self.planner.end = segment.begin
         self.planner.note_waste()
         self.drop([segment])
 
     def _fail(self, segment: Segment, error: PaginationError) -> None:
-        """Keep the error of the first segment; elsewhere, it is a doubt."""
+        """Keep an error of the first segment. For any other segment, fall back."""
         if segment is self.segments[0]:
             segment.error = error
         else:
-            # Without the error's text: it quotes the server, and is not redacted here.
+            # The error's text is left out: it quotes the server, and is not redacted here.
             self.fall_back("one segment would never end")
 
     def _warn_once(self, warning: str | None) -> None:
-        """Log the warning of the first segment that has one."""
+        """Log a warning, unless one was logged before."""
         if warning and not self._is_warned:
             self._is_warned = True
             self._warn(warning)

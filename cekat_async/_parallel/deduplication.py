@@ -1,4 +1,4 @@
-"""Deduplication: a filter that removes the records that a walk has yielded before."""
+"""Deduplication: a filter that removes records which a walk has yielded before."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["EachOnce"]
 
 
 class EachOnce:
-    """Reduces the pages of a walk to the records that it has not yielded before."""
+    """Removes records from the pages of a walk if the walk has yielded them before."""
 
     def __init__(self, walk: ParallelWalk) -> None:
         self._walk = walk
         self._seen = HashSet()
 
     def reduce(self, page: ConversationPage) -> ConversationPage | None:
-        """Return the new part of a page; ``None`` if it has records, and none of them is new.
+        """Return the new part of a page, or ``None`` if all its records were yielded before.
 
-        Its ``next_cursor`` is where a sequential walk would find all that has not been yielded.
+        A sequential walk from its ``next_cursor`` finds every record not yet yielded.
         """
         is_new = [self._seen.add(hash_name(name)) for name in record_names(page)]
         if is_new and not any(is_new):

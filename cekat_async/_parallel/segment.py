@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PageSummary", "Segment"]
 
-# One of them suffices to recognize a segment's start. If this many have all moved away, the walk
-# continues sequentially.
+# A position stores this many ids of a segment's first records. One of them is enough to recognize
+# the start of the segment. If all of them have moved away, the walk continues sequentially.
 _STORED_FIRST_IDS = 16
 
 
@@ -27,8 +27,8 @@ class PageSummary(NamedTuple):
 
     Attributes:
         names: The ids of its records, in order. A record without an id is identified by its bytes.
-        next_cursor: The cursor on it.
-        depth: How deep that is: infinite for the last page, NaN if the timestamp is unreadable.
+        next_cursor: The cursor on the page.
+        depth: The depth of that cursor. Infinite on the last page, NaN for an unreadable timestamp.
     """
 
     names: Sequence[str | bytes]
@@ -37,17 +37,17 @@ class PageSummary(NamedTuple):
 
     @property
     def edge(self) -> Edge:
-        """Where it ends."""
+        """The place where the page ends."""
         return Edge(self.next_cursor, self.depth if isfinite(self.depth) else None)
 
     def is_deeper_than(self, edge: Edge) -> bool:
-        """Whether it ends deeper than another page did."""
+        """Whether the page ends deeper than an edge."""
         return edge.depth is not None and self.depth > edge.depth
 
     def reaches(self, edge: Edge) -> bool:
-        """Whether it ends where another page ended, or deeper.
+        """Whether the page ends at an edge, or deeper.
 
-        The same timestamp is not enough: records with that timestamp may lie between two ids.
+        An equal timestamp is not enough, because several records may have this timestamp.
         """
         return self.is_deeper_than(edge) or self.next_cursor == edge.cursor
 
@@ -57,17 +57,17 @@ class Segment:
 
     Args:
         start: The cursor to begin with; ``None`` for the front of the listing.
-        begin: How deep that is. 0 is the front; every constructed cursor is deeper.
-        until: The page after which it may end.
-        stage: What it is for. A probe and a look have a single page.
+        begin: The depth of ``start``. 0 is the front; every constructed cursor is deeper.
+        until: The edge at which the segment may end.
+        stage: The purpose of the segment. A probe and a look have a single page.
 
     Attributes:
-        at: How deep it has been read.
-        first_ids: What identifies the records of its first page that has any. When the segment
-            before it reaches one of these, the two are contiguous.
-        first_ids_end: How deep that page ends.
-        error: What ended it, to be raised after its last page.
-        is_dropped: Whether its pages are discarded from now on.
+        at: The depth to which the segment has been read.
+        first_ids: The names of the records on its first page with records. When the previous
+            segment reaches one of these records, the two segments are contiguous.
+        first_ids_end: The depth at which that page ends.
+        error: The error that ended the segment, to be raised after its last page.
+        is_dropped: Whether further pages of the segment are discarded.
     """
 
     def __init__(
@@ -91,38 +91,38 @@ class Segment:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be fetched for it."""
+        """Whether no more pages are needed for the segment."""
         return self.walk.done or self.is_dropped
 
     @property
     def has_records(self) -> bool:
-        """Whether it is known which records it begins with."""
+        """Whether the first records of the segment are known."""
         return bool(self.first_ids)
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether it begins with a constructed cursor, and no record has confirmed that yet."""
+        """Whether the segment began with a constructed cursor and has no records yet."""
         return self.begin > 0 and not self.has_records and not self.is_dropped
 
     def joins(self, page: PageSummary) -> bool:
-        """Whether a page of the segment before this one leads into it.
+        """Whether a page of the previous segment contains one of this segment's first records.
 
-        If such a page ends before this segment begins, its record has moved there in the meantime.
+        If the page ends before this segment begins, it does not count: its record has moved there.
         """
         return page.depth >= self.begin and not self.first_ids.isdisjoint(page.names)
 
     def is_overrun_by(self, page: PageSummary) -> bool:
-        """Whether a page ends after all first ids: it should have had one of them."""
+        """Whether a page ends after all first ids, so that it should have contained one of them."""
         return self.has_records and (page.depth > self.first_ids_end or page.depth == inf)
 
     def advance(self, page: PageSummary) -> None:
-        """Move on after a page, as :meth:`CursorWalk.advance` does."""
+        """Update the state after a page, like :meth:`CursorWalk.advance`."""
         self.walk.advance(page.next_cursor, page.names)
         if page.depth < inf:  # and readable
             self.at = int(page.depth)
         if not self.has_records:
             self.first_ids, self.first_ids_end = frozenset(page.names), page.depth
-            # Here, because a position is taken after each page of any segment.
+            # Computed once, because a position is built after each page of any segment.
             ids = (name for name in self.first_ids if isinstance(name, str))
             self._stored_first_ids = tuple(islice(ids, _STORED_FIRST_IDS))
         is_single = self.stage in {Stage.PROBE, Stage.LOOK}
@@ -130,7 +130,7 @@ class Segment:
             self.walk.done = True
 
     def to_part(self) -> Part:
-        """Return its state in the form that is stored."""
+        """Return the state of the segment in the form that is stored."""
         return Part(
             cursor=self.walk.cursor,
             begin=self.begin,

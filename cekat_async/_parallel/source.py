@@ -1,4 +1,4 @@
-"""The loop of each walker of a parallel walk: what it fetches and yields."""
+"""The loop of each walker of a parallel walk."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ParallelSource(ListingWalk["ConversationPage"]):
         fetcher: Fetches the page after a cursor.
         prober: Fetches fewer records at a time, for probes.
         walk: Decides what to fetch next.
-        finish: Turns a page of the walk into the page to yield; ``None`` to yield nothing.
-        on_malformed: Called with each malformed record. Without it, the first one raises an error
-            after its page.
+        finish: Converts a page of the walk to the page to yield. ``None`` if there is none.
+        on_malformed: Called with each malformed record. Without it, the first malformed record
+            raises an error after its page.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class ParallelSource(ListingWalk["ConversationPage"]):
         self._on_malformed = on_malformed
 
     def split(self) -> AsyncGenerator[ConversationPage, None] | None:
-        """Return the pages of a segment for another walker, if it is worth it."""
+        """Return the pages of another segment, or ``None`` if another walker is not worth it."""
         segment = self._walk.split()
         return None if segment is None else self._walk_part(segment)
 
     def most_left(self) -> float:
-        """Return how many pages another walker could take a part of."""
+        """Return how many pages are left to split; 0 if another walker is not worth it."""
         return self._walk.most_left()
 
     def stop(self) -> None:
-        """End all walkers' pages at their next page."""
+        """End the walk: all walkers stop at their next page."""
         self._walk.stop()
 
     async def _walk_part(self, segment: Segment | None) -> AsyncGenerator[ConversationPage, None]:
@@ -107,6 +107,6 @@ class ParallelSource(ListingWalk["ConversationPage"]):
             return None if page is None else self._finish(page), segment.error
         if self._walk.excuses(segment, error):
             return None, None
-        # The walk stays before the page: it would take a page without a cursor for the last one.
+        # The walk stays before this page. It would read a missing cursor as the end of the listing.
         error.cursor = self._walk.head_cursor
         return self._finish(fetched), error

@@ -1,4 +1,4 @@
-"""A walk of one listing by several walkers, which ends when nothing can be missing."""
+"""A walk of one listing by several walkers. It ends when nothing can be missing."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ __all__ = ["ParallelWalk"]
 class ParallelWalk:
     """Decides what each walker fetches next, and which pages are yielded.
 
-    Every walker calls :meth:`next`, fetches the page at ``segment.walk.cursor``, passes it to
-    :meth:`advance`, and so on until there is nothing left. Idle walkers call :meth:`split`. No
-    method waits for anything.
+    Every walker repeats three steps until :meth:`next` returns ``None``: it calls :meth:`next`,
+    fetches the page at ``segment.walk.cursor``, and passes the page to :meth:`advance`. Idle
+    walkers call :meth:`split`. No method waits for anything.
 
-    The pages are yielded whole and in no order. A record that moved during the walk is yielded
-    again: the last version is the latest. A walk that has ended has yielded every record that
-    existed throughout. A listing that is not in time order is read from its start to its end until
-    that finds nothing new. One that changes faster than it is read ends with a PaginationError.
+    Pages are yielded whole and in no order. A record that moved during the walk is yielded again,
+    and the last version is the latest. When the walk has ended, it has yielded every record that
+    existed during the whole walk. A listing that is not in time order is read from its start to its
+    end until a pass finds nothing new. If a listing changes faster than it is read, the walk ends
+    with a PaginationError.
 
     Args:
         position: Where to resume.
         most: How many segments may be read at the same time.
         warn: Logs a warning.
         start: The cursor to begin with, for a walk from ``Position()``. Records before it are not
-            wanted, also if they were not there when the walk began.
-        bounds: The bounds of the walk in time; ``None`` without.
+            wanted, even if they move there during the walk.
+        bounds: The bounds of the walk in time; ``None`` for no bounds.
     """
 
     def __init__(
@@ -77,23 +78,23 @@ class ParallelWalk:
             if start is not None and (warning := bounds.begin_at(start)):
                 warn(warning)
         self._watermark = state.watermark
-        # Segments without a walker.
+        # The segments that wait for a walker.
         self._waiting = [segment for segment in self._chain.segments if not segment.is_over]
-        # Until the first probe arrives.
+        # Kept until the first probe arrives.
         self._first_page: ConversationPage | None = None
         self._is_stopped = False
 
     @property
     def head_cursor(self) -> Cursor | None:
-        """Where a sequential walk would find all that has not been yielded."""
+        """The cursor from which a sequential walk finds every record not yet yielded."""
         return self._chain.head_cursor
 
     @property
     def position(self) -> Position:
-        """Where to resume after all pages that have been yielded."""
+        """The position after all pages that have been yielded."""
         catch_up = self._catch_up
         if catch_up.stage is Stage.NEW:
-            # Without a probe, nothing would show what has moved since the first page.
+            # Before the first probe, a resumed walk could not know which records have moved.
             return self._begin
         return Position.from_state(
             WalkState(
@@ -119,7 +120,7 @@ class ParallelWalk:
 
     @property
     def late_bounds(self) -> TimeBounds | None:
-        """The bounds, if the walk may begin at ``until``; ``None`` if it begins elsewhere."""
+        """The bounds if the walk may begin at ``until``, or ``None`` if it begins elsewhere."""
         is_new = self._begin == Position() and self._start is None
         return self._bounds if is_new and self._bounds and self._bounds.until < inf else None
 
@@ -133,11 +134,11 @@ class ParallelWalk:
         return msgspec.structs.replace(page, next_cursor=self.head_cursor, position=self.position)
 
     def most_left(self) -> float:
-        """Return how many pages another walker would take a part of; 0 if it is not worth it."""
+        """Return how many pages are left to split; 0 if another walker is not worth it."""
         return inf if self._waiting else self._chain.most_left()
 
     def split(self) -> Segment | None:
-        """Return a segment for another walker, if it is worth it."""
+        """Return a segment for another walker, or ``None`` if it is not worth it."""
         return self._waiting.pop(0) if self._waiting else self._chain.split()
 
     def stop(self) -> None:
@@ -147,7 +148,9 @@ class ParallelWalk:
         self._chain.drop(self._chain.segments)
 
     def next(self, segment: Segment | None) -> Segment | None:
-        """Return what a walker reads next, after a segment; ``None`` if nothing is left for it.
+        """Return what a walker reads next, or ``None`` if nothing is left for it.
+
+        ``segment`` is the segment that the walker has read so far, if any.
 
         Raises:
             PaginationError: The listing changes faster than it is read.
@@ -164,9 +167,9 @@ class ParallelWalk:
         return self._read_next()
 
     def advance(self, segment: Segment, page: ConversationPage) -> ConversationPage | None:
-        """Move a segment on after a page, and return the page if it is to be yielded.
+        """Update a segment after a page, and return the page to yield, or ``None``.
 
-        If the segment has an ``error`` now, it is to be raised after the page.
+        If the segment has an ``error`` now, the caller must raise it after the page.
         """
         if segment.is_dropped:
             self._chain.planner.note_waste()
@@ -185,19 +188,19 @@ class ParallelWalk:
             segment.error = error
         if self._catch_up.needs_probe:
             self._first_page = page
-        # The cursor of an unconfirmed segment may be of another place than the page.
+        # The server may have ignored the cursor of an unconfirmed segment.
         before = None if is_unconfirmed else cursor
         return page if self._bounds is None else self._bound(self._bounds, segment, page, before)
 
     def excuses(self, segment: Segment, error: CekatError) -> bool:
-        """Return whether the walk continues without the page that a segment failed to fetch.
+        """Return whether the walk continues although a segment could not fetch its page.
 
-        It does if the server does not answer a constructed cursor. If it answers nothing at all,
-        the first segment fails too.
+        It continues if the server does not accept a constructed cursor. If the server answers no
+        request at all, the first segment fails too.
         """
         if segment.is_unconfirmed and may_be_about_cursor(error):
             why = describe_for_log(error)
-            self._chain.fall_back(f"the server does not answer a constructed cursor: {why}")
+            self._chain.fall_back(f"a request with a constructed cursor failed: {why}")
         return segment.is_dropped
 
     def _read_next(self) -> Segment | None:
@@ -222,7 +225,7 @@ class ParallelWalk:
     def _note_probe(
         self, segment: Segment, page: ConversationPage, summary: PageSummary
     ) -> ConversationPage | None:
-        """Note where the newest records are. The page is only yielded if an error follows."""
+        """Record where the newest records are. Return the page only if an error follows it."""
         try:
             segment.advance(summary)
         except PaginationError as error:
@@ -241,7 +244,7 @@ class ParallelWalk:
 
     def _resume_first_pass(self, first: ConversationPage, probe: ConversationPage) -> None:
         """Continue after the first page, or read it again if a record may have moved since."""
-        self._times.count_from(probe.next_cursor)  # as if the probe had been first
+        self._times.count_from(probe.next_cursor)  # as if the probe had been read first
         if first.next_cursor and _starts_with(first, probe):
             self._times.learn(first.next_cursor, probe.next_cursor)
             self._catch_up.begin_pass(requests=1)
@@ -251,7 +254,7 @@ class ParallelWalk:
         self._waiting = [*self._chain.segments]
 
     def _check_order(self, segment: Segment, summary: PageSummary) -> None:
-        """Notice a listing that is not in time order, if the server's own cursors show it."""
+        """Detect from the server's own cursors that the listing is not in time order."""
         if (
             not self._whole_passes.is_active
             and segment is self._chain.segments[0]
@@ -261,7 +264,7 @@ class ParallelWalk:
 
     def _give_up_order(self) -> None:
         self._chain.fall_back(
-            "the listing is not in time order, and is read until nothing new arrives"
+            "the listing is not in time order, and is read again until nothing new is found"
         )
         self._whole_passes.activate()
         if self._bounds is not None:
@@ -277,7 +280,7 @@ class ParallelWalk:
         last_message = last.last_message and last.last_message.created_at
         if not self._times.is_at(cursor, last.created_at):
             self._by_activity += 1
-        elif last_message != last.created_at:  # otherwise it may be either of the two times
+        elif last_message != last.created_at:  # if the two times are equal, it may be either
             self._by_creation += 1
 
     def _bound(
@@ -311,9 +314,9 @@ class ParallelWalk:
 
 
 def _starts_with(page: ConversationPage, probe: ConversationPage) -> bool:
-    """Whether a page starts with the records of a probe, byte for byte: if so, none has moved.
+    """Whether a page starts with exactly the bytes of a probe's records. If so, none has moved.
 
-    A record that has moved since would be first, or have changed.
+    A record that has moved in between would be the first one, or would have changed.
     """
     newest = [bytes(raw) for raw in probe.raw]
     return bool(newest) and newest == [bytes(raw) for raw in page.raw[: len(newest)]]

@@ -1,7 +1,4 @@
-"""The limiter of a client: requests wait here, in order, until they may be sent.
-
-``scheduler.py`` decides when that is.
-"""
+"""The limiter: requests queue here, and ``scheduler.py`` decides when each may be sent."""
 
 from __future__ import annotations
 
@@ -17,13 +14,20 @@ from cekat_async._api.status import PAUSES_ALL, SERVICE_UNAVAILABLE
 from cekat_async._ratelimit.clock import time_now
 from cekat_async._ratelimit.event_loop import EventLoopGuard
 from cekat_async._ratelimit.leaky_bucket import LeakyBucket
-from cekat_async._ratelimit.pause import PausableWaits, Pause, build_pause_error, set_resumes_at
+from cekat_async._ratelimit.pause import (
+    LONG_PAUSE,
+    PausableWaits,
+    Pause,
+    build_pause_error,
+    find_pause,
+    set_resumes_at,
+)
 from cekat_async._ratelimit.scheduler import Scheduler
 from cekat_async._ratelimit.server.outcome import read_outcome
 from cekat_async._ratelimit.server.refusals import RefusalKind
 from cekat_async._ratelimit.shared_budget import SHARED_PAUSE, BudgetWithFallback
-from cekat_async._ratelimit.slot import Slot, WaitReason
-from cekat_async._ratelimit.snapshot import LimiterSnapshot, WindowSnapshot
+from cekat_async._ratelimit.slot import Slot
+from cekat_async._ratelimit.snapshot import take_snapshot
 from cekat_async._ratelimit.unlimited import Unlimited
 from cekat_async.config import RateLimit, require_share
 from cekat_async.errors import ConfigurationError
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from cekat_async._ratelimit.sent_log import Permit
     from cekat_async._ratelimit.server.outcome import Outcome
     from cekat_async._ratelimit.shared_budget import SharedBudget
+    from cekat_async._ratelimit.snapshot import LimiterSnapshot
     from cekat_async.errors import APIStatusError
 
 __all__ = ["Limiter"]
@@ -44,34 +49,41 @@ _log = logging.getLogger("cekat_async")
 
 T = TypeVar("T")
 
-# A server with a quota per minute asks for pauses of up to a minute.
-_LONG_PAUSE = 60.0
 _SERVER_PAUSE = "the server asks for a pause"
 _DAY_USED_UP = "the daily quota is used up"
 _USED_UP = "the quota is used up"
 
 
 class Limiter:
-    """Keeps the rate of one client, or of several clients that share it.
+    """Paces the requests of one client, or of several clients that share a quota.
 
-    A client makes its own from its ``rate_limit``. To let several clients of one event loop share
-    a quota, make one and pass it to each, as ``CekatClient(rate_limit=limiter)``. To share it with
-    other processes, give it a budget of :mod:`cekat_async.budgets`.
+    A client makes its own limiter from its ``rate_limit``. To share a quota among several clients
+    of one event loop, make one limiter and pass it to each: ``CekatClient(rate_limit=limiter)``. To
+    share a quota with other processes, give it a budget of :mod:`cekat_async.budgets`.
 
     Args:
-        rate_limit: How many requests at most; ``None`` for no limit, except for the pauses that
-            the server asks for.
-        budget: Counts the requests of all processes that share the quota.
-        share: The part of the rate, above 0 and at most 1, that this process keeps to while the
-            budget is unavailable, for two windows at the start and after an outage, and after more
-            than one window without requests; rounded down, but at least one request a window. The
-            shares of all processes should not add up to more than 1. Default 0.5.
+        rate_limit: How many requests to send at most. ``None`` means no limit, except for the
+            pauses that the server asks for. Default: ``RateLimit()``.
+        budget: A budget that counts the requests of all processes that share the quota. Default: no
+            budget.
+        share: The fraction of the rate, above 0 and at most 1, that this process uses while the
+            budget is unavailable. It also applies for two windows at the start and after an outage,
+            and after more than one window without requests. It is rounded down, but to at least one
+            request per window. The shares of all processes should not add up to more than 1.
+            Default 0.5.
 
     Attributes:
-        pause_listeners: The hooks of its clients, to which it reports each pause.
+        pause_listeners: The hooks of its clients. The limiter reports each pause to them.
 
     Raises:
         ConfigurationError: An argument is wrong.
+
+    Examples:
+        >>> limiter = Limiter(RateLimit(requests=100))
+        >>> async with CekatClient(rate_limit=limiter) as client:
+        ...     page = await client.conversations.page()
+        >>> limiter.snapshot().sent
+        1
     """
 
     def __init__(
@@ -85,67 +97,55 @@ class Limiter:
         self._budget = self._build_budget(budget, require_share("share", share))
         self._pause = Pause((rate_limit or RateLimit()).longest_hold)
         self._waits = PausableWaits(self._pause)
-        # Weak, because clients that share the limiter may never be closed.
+        # Weak references, because some of its clients may never be closed.
         self.pause_listeners = WeakSet["PauseListener"]()
         self._event_loop = EventLoopGuard("limiter")
-        # The first in the queue holds this lock while it waits; the others wait for the lock.
+        # The task that has it is the first in the queue. All other tasks wait for the lock.
         self._first_in_queue = asyncio.Lock()
         self._bucket = LeakyBucket((rate_limit or RateLimit()).burst)
         self._queued = 0
-        # The slot that the first in the queue waits for, and the timeout that ends the wait early.
+        # The slot that the first in the queue waits for, and the timeout that can end that wait.
         self._awaited = Slot(0.0)
         self._wakeup: asyncio.Timeout | None = None
         self._sent = 0
 
     def snapshot(self) -> LimiterSnapshot:
-        """Return its present state."""
-        now, scheduler = time_now(), self._scheduler
-        slot, paused_for = scheduler.next_slot(now), self._pause.get_rest(now)
-        terms, refusals = scheduler.terms, scheduler.refusals
-        return LimiterSnapshot(
-            limit=terms.limit or None,
-            per=terms.per,
-            source=terms.source,
-            windows=tuple(
-                WindowSnapshot(*window, used=scheduler.used(now, window.per))
-                for window in scheduler.windows
-            ),
-            used=scheduler.used(now),
-            remaining=scheduler.remaining(now),
-            in_flight=scheduler.in_flight,
-            waiting=self._queued,
-            next_in=max(paused_for, slot.at - now, 0.0),
-            waits_for=str(WaitReason.PAUSE if paused_for else slot.reason),
-            paused_for=paused_for,
-            pause_reason=self._pause.reason if paused_for else "",
-            sent=self._sent,
-            refused=refusals.total,
-            refused_for={str(kind): count for kind, count in refusals.counts.items() if count},
-            last_refusal=refusals.latest and str(refusals.latest),
-            earned=scheduler.earned(now),
+        """Return the present state: the limit, its use, waits and pauses.
+
+        Examples:
+            >>> cekat.limiter.snapshot().limit
+            300
+        """
+        return take_snapshot(
+            self._scheduler, self._pause, time_now(), waiting=self._queued, sent=self._sent
         )
 
     def get_pause_time(self) -> float:
-        """Return for how many seconds the server has paused requests so far."""
+        """Return for how many seconds the server has paused requests so far.
+
+        Examples:
+            >>> cekat.limiter.get_pause_time()
+            0.0
+        """
         return self._pause.get_server_time(time_now())
 
     async def acquire(self, deadline: float = math.inf, pauses: float = math.inf) -> Permit:
-        """Wait in the queue until a request may be sent.
+        """Wait until a request may be sent, first come, first served. Return its permit.
 
-        The caller must settle the permit, with :meth:`observe` or :meth:`observe_failure`.
+        The caller must settle the permit with :meth:`observe` or :meth:`observe_failure`.
 
         Args:
-            deadline: The time of the event loop's clock until which the caller can wait.
-            pauses: The seconds of pauses, asked for by the server, that the caller can wait for.
+            deadline: Until when the caller can wait, on the event loop's clock.
+            pauses: For how many seconds of server pauses the caller can wait.
 
         Raises:
-            RateLimitError: A pause is on for longer than the caller can wait, or than
+            RateLimitError: A pause lasts longer than the caller can wait or than
                 ``RateLimit.longest_hold``, or the quota is used up until after the deadline.
             ConfigurationError: The limiter is in use in another event loop.
         """
         self._event_loop.check()
         if not self._queued and self._budget is None:
-            # Nothing else is waiting, so a request that is due now can skip the queue.
+            # No other task waits, so a request that is due now need not queue.
             slot, now = self._get_slot()
             if slot.at <= now and (not slot.paced or self._bucket.has_token()):
                 if slot.paced:
@@ -162,16 +162,27 @@ class Limiter:
     async def wait_unless_paused(
         self, wait: Callable[[], Awaitable[T]], deadline: float, pauses: float
     ) -> T:
-        """Return the result of ``wait``; pauses end it early as they end :meth:`acquire`."""
+        """Return the result of ``wait``, unless a pause ends it as in :meth:`acquire`.
+
+        Args:
+            wait: A coroutine function.
+            deadline: Until when the caller can wait, on the event loop's clock.
+            pauses: For how many seconds of server pauses the caller can wait.
+        """
         return await self._waits.run(wait, deadline, pauses)
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
-        """Settle a request that got a reply, and return why it was refused, if it was."""
+        """Settle a request that got a reply, and return why the server refused it, if it did.
+
+        Args:
+            permit: What :meth:`acquire` returned.
+            reply: The reply.
+        """
         now, scheduler, before = time_now(), self._scheduler, self._scheduler.terms
         outcome = read_outcome(reply, scheduler.server_per, trusts_headers=scheduler.trusts_server)
         scheduler.observe(permit, outcome, now)
         if (terms := scheduler.terms) != before:
-            _log.debug("the limit is %d in %g s now (%s), it was %d in %g s (%s)", *terms, *before)
+            _log.debug("the limit is now %d in %g s (%s), it was %d in %g s (%s)", *terms, *before)
         if outcome.refusal in {RefusalKind.QUOTA, RefusalKind.PAUSE}:
             self._bucket.stop_catching_up()
         self._pause_if_asked(reply, outcome)
@@ -179,7 +190,11 @@ class Limiter:
         return outcome.refusal
 
     def observe_failure(self, *, sent: bool) -> None:
-        """Settle a request that got no reply; ``sent`` is false only if it certainly never left."""
+        """Settle a request that got no reply.
+
+        Args:
+            sent: Whether the request may have been sent.
+        """
         now = time_now()
         self._scheduler.settle(now, sent=sent)
         self._wake_first(now)
@@ -189,9 +204,12 @@ class Limiter:
     ) -> None:
         """Set ``resumes_at`` on an error whose pause is too long for the call.
 
-        The pause is bounded by ``RateLimit.longest_hold`` whatever the status. After a 429 or a 503
-        it concerns all requests; after any other status only the retry of this one. The call ends
-        at ``deadline``, and has ``left`` seconds of ``Timeout.request``.
+        After a 429 or a 503 the pause concerns all requests, after any other status only this one.
+
+        Args:
+            error: The error.
+            deadline: When the call ends, on the event loop's clock.
+            left: The seconds that are left of ``Timeout.request``.
         """
         now = time_now()
         is_for_all = error.status in PAUSES_ALL
@@ -205,7 +223,7 @@ class Limiter:
             return await self._wait_as_first(deadline)
 
     async def _wait_as_first(self, deadline: float) -> Permit:
-        """Wait, as the first in the queue, until a request may be sent, and grant it."""
+        """Wait as the first in the queue until a request may be sent, and grant it."""
         has_token = False
         while True:
             slot, now = self._get_slot()
@@ -213,7 +231,7 @@ class Limiter:
                 limit = self._pause.find_limit_before(slot.at, deadline, math.inf, now)
                 if slot.exhausted and limit:
                     raise build_pause_error(_USED_UP, slot.at - now, limit)
-                # It also ends with the reply that makes the slot earlier.
+                # A reply that makes the slot earlier also ends this wait.
                 until = None if slot.at == math.inf else slot.at
                 await self._wait_unless_woken(
                     slot, asyncio.get_running_loop().create_future(), until
@@ -233,7 +251,7 @@ class Limiter:
     async def _wait_unless_woken(
         self, slot: Slot, wait: Awaitable[object], until: float | None = None
     ) -> bool:
-        """Await ``wait`` until a time or a wake-up; return whether ``wait`` finished."""
+        """Wait until a time, or until woken. Return whether ``wait`` was completed."""
         self._awaited, self._wakeup = slot, asyncio.timeout_at(until)
         try:
             async with self._wakeup:
@@ -262,7 +280,7 @@ class Limiter:
         # The check is much cheaper than a wake-up without effect.
         if self._wakeup is not None and not self._wakeup.expired():
             slot, now = self._get_slot()
-            # A waiter for a token is past its slot: only a slot that needs no token is earlier.
+            # If it waits for a token, its slot was due. Only a slot without a token is earlier.
             is_early = slot.at < self._awaited.at
             if is_early if self._awaited.at > now else slot.at <= now and not slot.paced:
                 self._wakeup.reschedule(now)
@@ -278,19 +296,10 @@ class Limiter:
             if one.remaining == 0 and one.reset and one.is_long:
                 self._pause_everybody(one.reset, _DAY_USED_UP)
         if outcome.refusal is not None:
-            self._pause_everybody(self._get_pause(outcome), _SERVER_PAUSE)
+            in_a_row, per = self._scheduler.refusals.in_a_row, self._scheduler.terms.per
+            self._pause_everybody(find_pause(outcome, in_a_row, per), _SERVER_PAUSE)
         elif reply.status == SERVICE_UNAVAILABLE:
             self._pause_everybody(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
-
-    def _get_pause(self, outcome: Outcome) -> float:
-        """Return for how long to send nothing after a refusal."""
-        if outcome.asked is not None:
-            return outcome.asked
-        if outcome.refusal is RefusalKind.OVERLOAD:
-            # 1, 2, 4, ... seconds: a quota without headers may be the reason. The exponent is
-            # bounded because 2.0**1024 overflows.
-            return min(2.0 ** min(self._scheduler.refusals.in_a_row - 1, 64), _LONG_PAUSE)
-        return outcome.get_reset(default=self._scheduler.terms.per)
 
     def _pause_everybody(self, seconds: float, reason: str) -> None:
         """Pause all requests, also those of other processes that share a budget."""
@@ -304,16 +313,16 @@ class Limiter:
         self._begin_pause(seconds, reason)
 
     def _pause_for_budget(self, seconds: float, reason: str) -> None:
-        # The server paused another process, or the budget itself is unavailable.
+        # The server asked another process for a pause, or the budget itself is unavailable.
         pause = self._pause_all if reason == SHARED_PAUSE else self._begin_pause
         pause(seconds, reason)
 
     def _begin_pause(self, seconds: float, reason: str) -> None:
         now = time_now()
-        # Other requests in flight may be refused too: together they cause one pause, one warning.
+        # All requests in flight may be refused too. Report that as one pause.
         is_new = seconds > 0 and self._pause.until <= now
         if is_new:
-            is_usual = reason in {_SERVER_PAUSE, SHARED_PAUSE} and seconds <= _LONG_PAUSE
+            is_usual = reason in {_SERVER_PAUSE, SHARED_PAUSE} and seconds <= LONG_PAUSE
             level = logging.INFO if is_usual else logging.WARNING
             _log.log(level, "%s: pausing all requests for %g s", reason, round(seconds, 2))
         self._pause.extend(seconds, reason, now)
@@ -325,7 +334,7 @@ class Limiter:
         if budget is None:
             return None
         if not isinstance(self._scheduler, Scheduler):
-            raise ConfigurationError("a shared budget needs a rate_limit, which must not be None")
+            raise ConfigurationError("a shared budget needs a rate_limit: pass a RateLimit")
         if not all(hasattr(budget, name) for name in ("take", "pause")):
             raise ConfigurationError(f"budget must be a SharedBudget, not {budget!r}")
         return BudgetWithFallback(budget, share, self._scheduler, self._pause_for_budget)

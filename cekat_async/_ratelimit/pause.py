@@ -10,31 +10,45 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cekat_async._ratelimit.clock import time_now
+from cekat_async._ratelimit.server.refusals import RefusalKind
 from cekat_async.errors import APIStatusError, RateLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["PausableWaits", "Pause", "PauseListener", "build_pause_error", "set_resumes_at"]
+    from cekat_async._ratelimit.server.outcome import Outcome
+
+__all__ = [
+    "LONG_PAUSE",
+    "PausableWaits",
+    "Pause",
+    "PauseListener",
+    "build_pause_error",
+    "find_pause",
+    "set_resumes_at",
+]
 
 T = TypeVar("T")
 
-# Servers can ask for any number of seconds; dates end in the year 9999.
+LONG_PAUSE = 60.0
+"""Seconds. A server with a quota per minute asks for pauses of up to this."""
+
+# Servers can ask for any number of seconds, but dates end in the year 9999.
 _LONGEST_PAUSE = 100 * 365 * 86_400.0
 
 
 class PauseListener(Protocol):
-    """An object that a limiter reports its pauses to."""
+    """An object to which a limiter reports its pauses."""
 
     def pause_begun(self, seconds: float, reason: str) -> None:
-        """Receive a pause that begins now, with its length in seconds."""
+        """Receive the length of a pause in seconds, and its reason."""
         ...
 
 
 class Pause:
-    """The current pause, or the last one: its end and its reason.
+    """The current or last pause: its end and its reason.
 
-    A caller waits at most ``longest`` seconds; ``None`` for no limit.
+    A caller waits at most ``longest`` seconds. ``None`` means no limit.
     """
 
     def __init__(self, longest: float | None) -> None:
@@ -148,7 +162,8 @@ class PausableWaits:
 
 def build_pause_error(reason: str, seconds: float, limit: str) -> RateLimitError:
     """Return the error for a call that would have to wait longer than ``limit``."""
-    error = RateLimitError(f"{reason}: {seconds:.0f} s to go", status=HTTPStatus.TOO_MANY_REQUESTS)
+    message = f"{reason}: requests resume in {seconds:.0f} s"
+    error = RateLimitError(message, status=HTTPStatus.TOO_MANY_REQUESTS)
     set_resumes_at(error, seconds, limit)
     return error
 
@@ -158,3 +173,20 @@ def set_resumes_at(error: APIStatusError, seconds: float, limit: str) -> None:
     error.retry_after = seconds
     error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
     error.add_note(f"not retried: a pause of {seconds:.0f} s exceeds {limit}")
+
+
+def find_pause(outcome: Outcome, refusals_in_a_row: int, per: float) -> float:
+    """Return for how many seconds to send nothing after a refusal.
+
+    Args:
+        outcome: The refusal.
+        refusals_in_a_row: How many there were since the last success, including this one.
+        per: The length of the limiter's window in seconds.
+    """
+    if outcome.asked is not None:
+        return outcome.asked
+    if outcome.refusal is RefusalKind.OVERLOAD:
+        # 1, 2, 4, ... seconds, because the refusal may come from a quota without headers.
+        # 2.0**1024 would be too large for a float.
+        return min(2.0 ** min(refusals_in_a_row - 1, 64), LONG_PAUSE)
+    return outcome.get_reset(default=per)

@@ -74,14 +74,15 @@ _AT_ONCE = 0.001
 
 
 class BudgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of a shared budget to a take.
+    """The result of a take from a shared budget.
 
     Attributes:
-        wait: 0 if the request was taken, else the seconds after which to ask again.
-        used: Requests that all together have taken in the window that ends now, this one included.
-        learned: The rate that was learned last, by whichever process; ``None`` if there is none.
-        paused_for: Seconds until the end of a pause that somebody has announced; 0 without one.
-            Nothing is taken during a pause.
+        wait: 0 if the request was taken. Otherwise the seconds after which to ask again.
+        used: How many requests all processes have taken in the window that ends now, including this
+            one.
+        learned: The rate that any of the processes has learned last. ``None`` if there is none.
+        paused_for: The seconds until the end of a pause that a process has announced. 0 without a
+            pause. Nothing can be taken during a pause.
     """
 
     wait: float
@@ -91,35 +92,49 @@ class BudgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SharedBudget(Protocol):
-    """Counts the requests of all who share a quota; see :mod:`cekat_async.budgets`.
+    """Counts the requests of all processes that share a quota: see :mod:`cekat_async.budgets`.
 
-    It also keeps the rate that was learned last, and the end of a pause.
+    It also keeps the rate that was learned last, and the end of a pause. Implement it to keep the
+    counts in a store of your own.
+
+    Examples:
+        >>> class NoBudget:
+        ...     async def take(self, requests, per, learned=None):
+        ...         return BudgetAnswer(wait=0.0, used=1)
+        ...     async def pause(self, seconds, learned=None):
+        ...         pass
+        >>> limiter = Limiter(budget=NoBudget())
     """
 
     async def take(
         self, requests: int, per: float, learned: LearnedRate | None = None
     ) -> BudgetAnswer:
-        """Take one request out of a budget of ``requests`` in any ``per`` seconds.
+        """Take one request from the budget, and return whether it was taken.
 
-        It should not take longer than a hundredth of ``per``: a grant that arrives later is not
-        used, and taken again. An answer that takes longer than a quarter of ``per`` counts as none.
+        It should finish within a hundredth of ``per``. A grant that arrives later is not used, and
+        the client takes again. If it takes longer than a quarter of ``per``, the budget counts as
+        unavailable.
 
         Args:
-            requests: The most requests that all together may take in any ``per`` seconds.
-            per: Seconds.
-            learned: The rate that the caller's own replies have shown. The budget keeps it, unless
-                it knows one that is less old.
+            requests: The most requests that all processes together may take in any ``per`` seconds.
+            per: The length of the window in seconds.
+            learned: The rate that the caller has learned from its own replies. The budget keeps it,
+                unless it has a more recent one. Default ``None``.
 
         Raises:
-            OSError: The budget cannot be reached, does not answer in time, or has forgotten what
-                was taken.
+            OSError: The budget cannot be reached, does not answer in time, or has lost its counts.
         """
         ...
 
     async def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
-        """Grant nothing to anybody for this long; a pause that ends later is kept.
+        """Grant nothing to any process for some time. A pause that ends later is kept.
 
-        ``learned`` and what it raises are as those of :meth:`take`.
+        Args:
+            seconds: The length of the pause.
+            learned: The rate that the caller has learned from its own replies, as in :meth:`take`.
+
+        Raises:
+            OSError: The budget cannot be reached, or does not answer in time.
         """
 
 

@@ -1,4 +1,4 @@
-"""The path of one request: retry, then limiter, then transport, then verdict, then decode.
+"""The path of one request: retry, limiter, transport, verdict, decode.
 
-Start with ``pipeline.py``, which is that path.
+Start with ``pipeline.py``, which implements this path.
 """

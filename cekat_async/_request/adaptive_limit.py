@@ -1,9 +1,10 @@
-"""How many concurrent requests the server allows, found by trial. Pure.
+"""Finds out how many concurrent requests the server allows, by trial. Pure.
 
 A server that allows fewer than the client's ``concurrency`` refuses requests although quota is
-left. Each refused request of those in flight together lowers the limit by one. The limit rises by
-one after some rounds without a refusal, where a round has as many successes as the limit. If the
-server refuses the raised limit, the number of rounds before the next rise doubles.
+left. A refusal lowers the limit to one less than the number of requests in flight. Each further
+refusal of these requests lowers the limit by one more. The limit rises by one after some rounds
+without a refusal. A round has as many successes as the limit. If the server refuses the raised
+limit, the number of rounds before the next rise doubles.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from dataclasses import dataclass
 __all__ = ["AdaptiveLimit", "Flight"]
 
 # The fewest and the most rounds without a refusal before the limit rises by one. With five
-# concurrent requests of 1.5 s each, the most take 24 s, and one request in 80 is refused.
+# concurrent requests of 1.5 s each, the most rounds take 24 s, and one request in 80 is refused.
 _FEWEST_ROUNDS = 2
 _MOST_ROUNDS = 16
-# If this many requests have succeeded with at least as many in flight, then their number is not the
-# reason for a refusal. A server that refuses 1 % at random therefore costs only 1 %.
+# If this many requests have succeeded with at least as many in flight, a refusal has another
+# reason. So a server that refuses 1 % of requests at random costs only 1 % of the throughput.
 _PROOF = 20
 
 
@@ -28,19 +29,19 @@ class Flight:
 
     Attributes:
         number: Its number, in the order of sending.
-        under_way: Requests in flight, itself included: when it was sent or when its reply arrived,
-            whichever is more.
+        in_flight: The number of requests in flight, including this one, when it was sent or when
+            its reply arrived, whichever is larger.
     """
 
     number: int
-    under_way: int
+    in_flight: int
 
 
 class AdaptiveLimit:
     """Lowers and raises the limit of concurrent requests.
 
     Args:
-        most: The limit to begin with. It never rises above that.
+        most: The initial limit, and the highest.
 
     Attributes:
         now: The present limit, from 1 to ``most``.
@@ -49,7 +50,7 @@ class AdaptiveLimit:
     def __init__(self, most: int) -> None:
         self.now = self.most = most
         self._latest = 0
-        # The latest requests that were sent before the limit changed, and before it was lowered.
+        # The numbers of the last requests sent before the limit changed, and before it was lowered.
         self._changed_after = self._lowered_after = 0
         self._successes = 0
         self._successes_with: Counter[int] = Counter()
@@ -57,32 +58,32 @@ class AdaptiveLimit:
         # Whether the last change was a rise that is not confirmed yet.
         self._is_trial = False
 
-    def depart(self, under_way: int) -> Flight:
-        """Record that a request is sent; ``under_way`` counts this one, too."""
+    def depart(self, in_flight: int) -> Flight:
+        """Record that a request is sent. ``in_flight`` includes this request."""
         self._latest += 1
-        return Flight(self._latest, under_way)
+        return Flight(self._latest, in_flight)
 
     def succeed(self, flight: Flight) -> None:
-        """Record that a request was answered."""
-        self._successes_with[flight.under_way] += 1
+        """Record that a request succeeded."""
+        self._successes_with[flight.in_flight] += 1
         if flight.number > self._changed_after:
             self._successes += 1
             if self._successes >= self._rounds * self.now:
                 self._raise()
 
     def refuse(self, flight: Flight) -> None:
-        """Record that a request was refused because there were too many at once."""
+        """Record that a request was refused because too many were in flight."""
         if flight.number <= self._lowered_after:
-            # It was in flight together with the request that already lowered the limit.
+            # The request was in flight together with one that has already lowered the limit.
             self.now = max(1, self.now - 1)
-        elif not self._is_proven(flight.under_way) and flight.under_way <= self.now:
-            self._lower(max(1, flight.under_way - 1))
+        elif not self._is_proven(flight.in_flight) and flight.in_flight <= self.now:
+            self._lower(max(1, flight.in_flight - 1))
         self._successes = 0
         self._successes_with.clear()
 
-    def _is_proven(self, under_way: int) -> bool:
+    def _is_proven(self, in_flight: int) -> bool:
         counts = self._successes_with.items()
-        return sum(count for number, count in counts if number >= under_way) >= _PROOF
+        return sum(count for number, count in counts if number >= in_flight) >= _PROOF
 
     def _lower(self, limit: int) -> None:
         self._lowered_after = self._latest
@@ -93,7 +94,7 @@ class AdaptiveLimit:
 
     def _raise(self) -> None:
         if self._is_trial:
-            # The last rise was not refused: the server allows more than it did.
+            # The last rise was not refused, so the server allows more than before.
             self._rounds_after_refusal = _FEWEST_ROUNDS
         self._is_trial = self.now < self.most
         self._change(min(self.now + 1, self.most), _FEWEST_ROUNDS)

@@ -1,8 +1,8 @@
 """Translates aiohttp's errors into ours.
 
-The ``repr`` and the ``args`` of aiohttp's errors contain the request's headers, and with them the
-key. Our errors therefore do not chain to them. They also repeat nothing that a server sent, because
-it may echo the key.
+The ``repr`` and the ``args`` of aiohttp's errors contain the request's headers, and so the key. Our
+errors therefore do not chain to aiohttp's errors. They also repeat nothing that a server sent,
+because the server may echo the key.
 """
 
 # aiohttp computes the base classes of its TLS errors, which hides their attributes.
@@ -40,9 +40,9 @@ __all__ = ["ConnectionLostError", "error_from_aiohttp", "error_from_timeout", "i
 
 
 class ConnectionLostError(aiohttp.ClientConnectionError):
-    """A connection that was lost before the reply.
+    """A connection was lost before the reply.
 
-    aiohttp resends a request after its own error, but not after this one.
+    aiohttp resends a request after its own errors, but not after this error.
 
     Args:
         error: The error that aiohttp raised.
@@ -50,7 +50,7 @@ class ConnectionLostError(aiohttp.ClientConnectionError):
     """
 
     def __init__(self, error: aiohttp.ClientError, *, was_idle: bool) -> None:
-        # In that case aiohttp's message is the data that has arrived, with its headers.
+        # For a reply that was cut short, aiohttp's message contains the received headers.
         is_cut = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(
             error.message, str
         )
@@ -69,36 +69,36 @@ _ABOUT_CERTIFICATES = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)"
 
 
 def error_from_timeout(error: TimeoutError) -> TransportError:
-    """Return our error for a timeout of aiohttp or of the attempt."""
+    """Return our error for a timeout of aiohttp, or of the whole attempt."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectTimeoutError("no connection in time (Timeout.connect)")
     if isinstance(error, aiohttp.SocketTimeoutError):
-        return ResponseTimeoutError("the server fell silent (Timeout.read)")
-    return ResponseTimeoutError("no whole answer in time (Timeout.attempt)")
+        return ResponseTimeoutError("the server stopped sending (Timeout.read)")
+    return ResponseTimeoutError("no complete reply in time (Timeout.attempt)")
 
 
 def invalid_host_error(base_url: str) -> ConfigurationError:
     """Return the error for a host that no resolver can look up."""
-    return ConfigurationError(f"base_url {base_url!r}, or the proxy's URL, names no valid host")
+    return ConfigurationError(f"base_url {base_url!r}, or the proxy's URL, has no valid host")
 
 
 def error_from_aiohttp(error: aiohttp.ClientError, config: ClientConfig) -> CekatError:
     """Return our error for one of aiohttp's."""
     if isinstance(error, aiohttp.InvalidURL):
         return invalid_host_error(config.base_url)
-    # A proxy's refusal has text of the proxy, which may contain anything.
+    # A refusal by a proxy has text written by the proxy, which may contain anything.
     reason = config.api_key.redact_text(_get_reason(error))
     if isinstance(error, ConnectionLostError):
         return _lost(error, config.base_url, reason)
     if isinstance(error, _NEVER_SENT):
         return _not_sent(error, config.base_url, reason)
-    return ResponseLostError(f"the connection was lost before the whole answer: {reason}")
+    return ResponseLostError(f"the connection was lost before the complete reply: {reason}")
 
 
 def _lost(error: ConnectionLostError, base_url: str, reason: str) -> TransportError:
     if error.alert is not None:
         return _no_tls(base_url, error.alert)
-    dropped = ConnectionDroppedError(f"the connection was lost before the answer: {reason}")
+    dropped = ConnectionDroppedError(f"the connection was lost before the reply: {reason}")
     dropped.was_idle = error.was_idle
     return dropped
 
@@ -138,8 +138,8 @@ def _not_sent(error: aiohttp.ClientError, base_url: str, reason: str) -> NotSent
         )
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
         return TLSError(
-            f"the certificate of {base_url} has another fingerprint than the one that the "
-            "session= asks for: check it with whoever runs the server"
+            f"the certificate of {base_url} does not have the fingerprint that session= requires: "
+            "check the fingerprint with the operator of the server"
         )
     if isinstance(error, aiohttp.ClientConnectorSSLError) and not _was_cut_off(error):
         return _no_tls(base_url, reason)
@@ -157,7 +157,7 @@ def _not_sent(error: aiohttp.ClientError, base_url: str, reason: str) -> NotSent
 
 
 def _was_cut_off(error: aiohttp.ClientConnectorSSLError) -> bool:
-    """Whether the handshake ended early, as it does when a server restarts."""
+    """Whether the connection was cut during the handshake, for example by a server's restart."""
     said = error.os_error
     early = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
     return isinstance(said, early) or getattr(said, "reason", "") == "TLSV1_ALERT_INTERNAL_ERROR"
@@ -168,10 +168,10 @@ _UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as first arg
 
 
 def _is_unknown(error: OSError) -> bool:
-    """Whether the name service says that there is no such host, instead of failing to answer."""
+    """Whether the name service replied that there is no such host. It did not just fail."""
     if isinstance(error, socket.gaierror):
         return error.errno in _UNKNOWN
-    # With aiodns installed, aiohttp wraps the error of that library in one without a number.
+    # With aiodns installed, aiohttp wraps that library's error in an error without a number.
     cause = error.__cause__
     return cause is not None and cause.args[:1] in _UNKNOWN_TO_ARES
 
@@ -180,23 +180,23 @@ _MAY_PASS_LATER = {408, 425, 429}
 
 
 def _is_final(status: int) -> bool:
-    """Whether a proxy that answers with this status will do so again."""
+    """Whether a proxy that replied with this status will reply with it again."""
     return status in range(400, 500) and status not in _MAY_PASS_LATER
 
 
-# After this mark, aiohttp repeats what the server sent.
+# After this mark, aiohttp's messages quote data from the server.
 _QUOTED_BYTES = re.compile(r"\bb['\"]")
 
 
 def _get_reason(error: aiohttp.ClientError) -> str:
-    """Describe the failure in one line, without anything that the client or the server sent."""
+    """Describe the failure in one line, without data that the client or the server sent."""
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else _get_text(error)
     said, *_ = _QUOTED_BYTES.split(" ".join(text.split()), maxsplit=1)
     return said.rstrip(" :.") or type(error).__name__
 
 
 def _get_text(error: aiohttp.ClientError) -> str:
-    """Return an error's text; for an error of the system, the system's own text."""
+    """Return the text of an error. For an error of the system, it is the system's own text."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(getattr(error.certificate_error, "verify_message", error.certificate_error))
     if isinstance(error, aiohttp.ClientConnectorSSLError):

@@ -14,8 +14,8 @@ from cekat_async._request.hooks import (
     RequestFailed,
     RequestSent,
     RetryScheduled,
-    next_number,
 )
+from cekat_async._request.walk_report import next_number
 from cekat_async.errors import APIStatusError
 from cekat_async.models.response_details import ResponseDetails
 from cekat_async.pages import count_records

@@ -47,7 +47,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def account(self) -> str:
-        """A name for the account: its base URL, and a few digits of a hash of the key."""
+        """A name for the account: the base URL, and a few digits of a hash of the key."""
         digest = blake2b(self.api_key.reveal().encode(), digest_size=6, person=b"cekat_async")
         return f"{self.base_url} #{digest.hexdigest()}"
 
@@ -64,16 +64,16 @@ def build_client_config(
     allow_http: bool,
     max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
 ) -> ClientConfig:
-    """Return the checked options. A key or base URL that is ``None`` is read from ``environ``.
+    """Check the options and return them. If key or base URL is ``None``, ``environ`` is read.
 
     Raises:
-        ConfigurationError: Something is missing or wrong; the message says what to do.
+        ConfigurationError: An option is missing or wrong.
     """
     require_switch("allow_http", allow_http)
     return ClientConfig(
         api_key=_parse_key(api_key if api_key is not None else environ.get(_KEY_VARIABLE)),
         base_url=_parse_base_url(
-            # An empty argument is a mistake; an empty variable counts as not set.
+            # An empty argument is a mistake. An empty variable counts as not set.
             (environ.get(_BASE_URL_VARIABLE) or DEFAULT_BASE_URL) if base_url is None else base_url,
             allow_http=allow_http,
         ),
@@ -88,15 +88,16 @@ def build_client_config(
 def derive_client_config(
     config: ClientConfig, *, timeout: Timeout | None, retry: RetryPolicy | None
 ) -> ClientConfig:
-    """Return the options with another timeout or retry policy; ``None`` keeps the present one.
+    """Return the options with another timeout or retry policy. ``None`` keeps the present value.
 
     Raises:
-        ConfigurationError: One of them is wrong, or the policy has a retry budget of its own.
+        ConfigurationError: An option is wrong, or the policy has a retry budget of its own.
     """
     if retry is not None:
         _require_retry(retry)
         shared = config.retry.budget
-        # RetryPolicy(attempts=1) asks for other attempts, and not for the default budget.
+        # A policy with the default budget keeps the client's budget: RetryPolicy(attempts=1)
+        # changes only the attempts.
         if retry.budget not in {shared, RetryPolicy().budget}:
             raise ConfigurationError(
                 f"retry has a budget of {retry.budget}, but this client shares the retry budget of "
@@ -123,7 +124,7 @@ def _require_timeout(timeout: object) -> Timeout:
 
 
 def _parse_key(key: object) -> Secret:
-    # No message shows the key: it may be a real one, with a character too many.
+    # No message shows the key, because it may be a real key with one extra character.
     if key is None:
         raise ConfigurationError(f"no API key: pass api_key=… or set {_KEY_VARIABLE}")
     if not isinstance(key, str):
@@ -132,19 +133,19 @@ def _parse_key(key: object) -> Secret:
         raise ConfigurationError(f"the API key is empty: check api_key=… or {_KEY_VARIABLE}")
     if not (key.isascii() and key.isprintable()) or key != key.strip():
         raise ConfigurationError(
-            "the API key has a line break, a blank at an end, or a character that no HTTP header "
-            "can carry: copy it again, without what surrounds it"
+            "the API key has a line break, a blank at the start or end, or a character that is not "
+            "allowed in HTTP headers: copy only the key itself"
         )
     return Secret(key)
 
 
 def _parse_base_url(base_url: object, *, allow_http: bool) -> str:
     text = require_text("base_url", base_url).strip()
-    # First, and without the text: the other messages show it, and it may be a password.
+    # This check is first, because the other messages show the URL, and it may contain a password.
     if "@" in text:
-        raise ConfigurationError("base_url must not hold a user name or password (nor any '@')")
+        raise ConfigurationError("base_url must not contain a user name, a password or an '@'")
     if "?" in text or "#" in text:
-        raise ConfigurationError("base_url must not hold a query or fragment")
+        raise ConfigurationError("base_url must not contain a query or fragment")
     parts = _parse_url(text)
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(f"base_url {text!r} would send the key unencrypted").advise(
@@ -156,7 +157,7 @@ def _parse_base_url(base_url: object, *, allow_http: bool) -> str:
 def _parse_url(text: str) -> SplitResult:
     example = f"write it as {DEFAULT_BASE_URL!r}"
     if any(character.isspace() or not character.isprintable() for character in text):
-        raise ConfigurationError(f"base_url holds a blank or a control character; {example}")
+        raise ConfigurationError(f"base_url contains a blank or a control character; {example}")
     if not text.isascii():
         raise ConfigurationError(
             f"base_url {text!r} is not ASCII: write its host as xn--… and its path as %…"
@@ -170,8 +171,8 @@ def _parse_url(text: str) -> SplitResult:
         raise ConfigurationError(f"base_url {text!r} needs a scheme and a host; {example}")
     if not is_host(parts.hostname):
         raise ConfigurationError(
-            f"base_url {text!r} names no valid host: write a full name, or an IP address with all "
-            "of its numbers"
+            f"base_url {text!r} has no valid host: write a full host name, or an IP address with "
+            "all of its numbers"
         )
     return parts
 
@@ -181,7 +182,7 @@ def _parse_path(text: str, path: str) -> str:
     prefix = path.rstrip("/")
     if _OWN_PATH.search(prefix):
         raise ConfigurationError(
-            f"base_url {text!r} must end before the API's own path: leave '/api' and what "
-            "follows away"
+            f"base_url {text!r} must end before the API's own path: remove '/api' and everything "
+            "after it"
         )
     return prefix

@@ -1,4 +1,4 @@
-"""Concurrency: how many requests of one client may be in flight at once."""
+"""Concurrency: how many requests of one client may be in flight at the same time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("cekat_async")
 class ConcurrencyLimit:
     """The slots for concurrent requests. Callers wait for a free slot, in order.
 
-    There are fewer slots while the server refuses that many concurrent requests.
+    While the server refuses this many concurrent requests, there are fewer slots.
 
     Args:
         most: The most concurrent requests.
@@ -42,8 +42,8 @@ class ConcurrencyLimit:
         return self._limit.now
 
     def take(self) -> bool:
-        """Take a slot if one is free; return whether it was taken."""
-        # A free slot is granted to a waiter at once, so there are no waiters while one is free.
+        """Take a slot if one is free. Return whether it was taken."""
+        # A released slot goes directly to a waiter. So while a slot is free, nobody waits.
         if self._taken >= self.now:
             return False
         self._taken += 1
@@ -58,7 +58,7 @@ class ConcurrencyLimit:
             await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():
-                self.release()  # it was granted in the same iteration of the loop
+                self.release()  # the slot was granted in the same iteration of the loop
             raise
 
     def release(self) -> None:
@@ -73,11 +73,11 @@ class ConcurrencyLimit:
 
     def arrive(self, flight: Flight) -> None:
         """Record that the exchange of a request has ended."""
-        flight.under_way = max(flight.under_way, self._in_flight)
+        flight.in_flight = max(flight.in_flight, self._in_flight)
         self._in_flight -= 1
 
     def succeed(self, flight: Flight) -> None:
-        """Record that a request was answered."""
+        """Record that a request succeeded."""
         before = self.now
         self._limit.succeed(flight)
         if self.now != before:
@@ -85,7 +85,7 @@ class ConcurrencyLimit:
             self._grant()
 
     def refuse(self, flight: Flight) -> None:
-        """Record that a request was refused because there were too many at once."""
+        """Record that a request was refused because too many were in flight."""
         before = self.now
         self._limit.refuse(flight)
         if self.now != before:
@@ -99,4 +99,4 @@ class ConcurrencyLimit:
                 waiter.set_result(None)
 
     def _log_change(self, before: int) -> None:
-        _log.debug("at most %d requests at once now, it was %d", self.now, before)
+        _log.debug("the limit of concurrent requests is %d now, it was %d", self.now, before)

@@ -1,9 +1,9 @@
 """Idle connections, and which of them must not be reused.
 
-aiohttp keeps connections open after a reply and reuses them. It only checks whether the system has
-noticed that a connection is closed. That is not enough in two cases. After a failover, every idle
-connection is dead, but shows it only when something is sent. And data that arrives on an idle
-connection would be taken for the reply to the next request.
+aiohttp keeps connections open after a reply and reuses them. Before, it only checks whether the
+system knows that a connection is closed. That is not enough in two cases. After a failover, every
+idle connection is dead, but the system notices only when data is sent. And if data arrives on an
+idle connection, aiohttp would treat it as the reply to the next request.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's own name
     ) -> Connection:
-        """Return a connection on which nothing was received since the last reply."""
+        """Return a connection on which no data has arrived since the last reply."""
         connection = await super().connect(req, traces, timeout)
-        # The loop is bounded, because a server that sends data first would never end it.
+        # The loop is bounded: if a server sends data first, no connection passes the check.
         left = self.limit
         while left and _has_received(connection):
             left -= 1
@@ -49,10 +49,11 @@ class IdleConnections:
     """The state of a session's idle connections to the API's host.
 
     Args:
-        may_exist: Whether there may be some before the first request, as in a caller's session.
+        may_exist: Whether idle connections may exist before the first request, as in a caller's
+            session.
 
     Attributes:
-        may_exist: Whether the next request may use a connection that was idle.
+        may_exist: Whether the next request may reuse an idle connection.
     """
 
     def __init__(self, *, may_exist: bool) -> None:
@@ -60,7 +61,7 @@ class IdleConnections:
         self._are_suspect = False
 
     def suspect(self) -> None:
-        """Distrust all of them: a reply was lost."""
+        """Distrust all idle connections, because a reply was lost."""
         self._are_suspect = True
 
     async def close_if_suspect(
@@ -92,12 +93,12 @@ async def _connect(
 ) -> Connection:
     try:
         return await connector.connect(request, [trace], limits)
-    except TimeoutError as error:  # as aiohttp names it where it connects itself
+    except TimeoutError as error:  # aiohttp raises the same error when it connects by itself
         raise aiohttp.ConnectionTimeoutError(str(error)) from None
 
 
 def _build_reuse_trace(session: ClientSession, reuses: list[Any]) -> Trace:
-    """Return a trace that notes each connection that was taken from the pool."""
+    """Return a trace that records each connection taken from the pool."""
 
     async def note(_session: ClientSession, _context: SimpleNamespace, what: Any) -> None:
         reuses.append(what)

@@ -1,6 +1,6 @@
-"""Hooks: what a client reports about its requests, walks and pauses, and to whom.
+"""Hooks: functions that receive the events of a client, and these events.
 
-An event never holds the key, a cursor, a body, a name, a phone number or a message.
+An event never contains the key, a cursor, a body, a name, a phone number or a message.
 """
 
 # Hooks of any type are checked, and isinstance does not tell what an iterable yields.
@@ -11,16 +11,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from inspect import iscoroutinefunction
-from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
 from cekat_async.errors import ConfigurationError
-from cekat_async.pages import count_records
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = [
     "CallBegun",
@@ -36,8 +31,6 @@ __all__ = [
     "RetryScheduled",
     "WalkBegun",
     "WalkEnded",
-    "WalkReport",
-    "next_number",
 ]
 
 _log = logging.getLogger("cekat_async")
@@ -48,10 +41,10 @@ class HookEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WalkBegun(HookEvent, frozen=True, kw_only=True):
-    """A walk of a listing has begun: an ``async for``, or a method of the listing.
+    """A walk of a listing has begun. Each ``async for`` and each method of a listing is a walk.
 
     Attributes:
-        walk: A number that identifies the walk among those of all clients of the process.
+        walk: The number of the walk. It is unique among the walks of all clients of the process.
         path: The path of the endpoint.
     """
 
@@ -63,10 +56,10 @@ class WalkEnded(HookEvent, frozen=True, kw_only=True):
     """A walk has ended: at its last page, early, or with an error.
 
     Attributes:
-        walk: As in :class:`WalkBegun`.
-        pages: The pages that the caller received.
-        records: The records on them, malformed ones included.
-        error: The name of the class of the exception that ended it; ``None`` if none did.
+        walk: The number of the walk, as in :class:`WalkBegun`.
+        pages: How many pages the caller received.
+        records: How many records are on these pages, malformed ones included.
+        error: The class name of the exception that ended the walk. ``None`` if none did.
     """
 
     walk: int
@@ -79,10 +72,10 @@ class CallBegun(HookEvent, frozen=True, kw_only=True):
     """A call has begun: one ``page()``, one ``get()``, or one page of a walk, with its retries.
 
     Attributes:
-        call: A number that identifies the call among those of all clients of the process.
-        walk: The walk that it belongs to; ``None`` for a call of its own.
+        call: The number of the call. It is unique among the calls of all clients of the process.
+        walk: The number of the walk that the call belongs to. ``None`` if it belongs to none.
         path: The path of the endpoint.
-        inbox_id: The inbox that is asked for; ``None`` for all inboxes.
+        inbox_id: The inbox that is requested. ``None`` for all inboxes.
     """
 
     call: int
@@ -92,18 +85,18 @@ class CallBegun(HookEvent, frozen=True, kw_only=True):
 
 
 class RequestSent(HookEvent, frozen=True, kw_only=True):
-    """An attempt of a call is sent to the server now.
+    """An attempt is being sent to the server.
 
     Attributes:
-        call: As in :class:`CallBegun`.
-        walk: As in :class:`CallBegun`.
+        call: The number of the call, as in :class:`CallBegun`.
+        walk: The number of its walk, or ``None``.
         attempt: The number of the attempt, from 1.
         method: The HTTP method.
         url: Scheme, host, port and path, without the query.
-        waited: The seconds that it has waited since the call began or the attempt before it
-            failed, by reason: ``"concurrency"``, ``"quota"``, ``"pause"`` and ``"backoff"``. Time
-            in which the server had asked for a pause counts as ``"pause"``, whatever else the call
-            waited for. Waits of less than a millisecond are left out.
+        waited: The seconds that the attempt waited, since the call began or the attempt before it
+            failed, by reason: ``"concurrency"``, ``"quota"``, ``"pause"`` and ``"backoff"``. During
+            a pause that the server asked for, all time counts as ``"pause"``. Waits of less than a
+            millisecond are left out.
     """
 
     call: int
@@ -115,15 +108,15 @@ class RequestSent(HookEvent, frozen=True, kw_only=True):
 
 
 class ReplyReceived(HookEvent, frozen=True, kw_only=True):
-    """An attempt got a whole reply, whatever its status.
+    """An attempt received a whole reply, of any status.
 
     Attributes:
-        call: As in :class:`CallBegun`.
-        walk: As in :class:`CallBegun`.
+        call: The number of the call, as in :class:`CallBegun`.
+        walk: The number of its walk, or ``None``.
         attempt: The number of the attempt, from 1.
         status: The HTTP status.
-        seconds: From sending to the end of the body.
-        size: Bytes of the body that were read, unpacked.
+        seconds: The time from sending to the end of the body.
+        size: How many bytes of the body were read, after decompression.
     """
 
     call: int
@@ -135,14 +128,14 @@ class ReplyReceived(HookEvent, frozen=True, kw_only=True):
 
 
 class RequestFailed(HookEvent, frozen=True, kw_only=True):
-    """An attempt that was sent got no whole reply, or was cancelled.
+    """An attempt that was sent received no whole reply, or was cancelled.
 
     Attributes:
-        call: As in :class:`CallBegun`.
-        walk: As in :class:`CallBegun`.
+        call: The number of the call, as in :class:`CallBegun`.
+        walk: The number of its walk, or ``None``.
         attempt: The number of the attempt, from 1.
-        error: The name of the class of the exception.
-        seconds: From sending to the failure.
+        error: The class name of the exception.
+        seconds: The time from sending to the failure.
     """
 
     call: int
@@ -156,12 +149,12 @@ class RetryScheduled(HookEvent, frozen=True, kw_only=True):
     """A failed attempt will be retried.
 
     Attributes:
-        call: As in :class:`CallBegun`.
-        walk: As in :class:`CallBegun`.
+        call: The number of the call, as in :class:`CallBegun`.
+        walk: The number of its walk, or ``None``.
         attempt: The number of the attempt that failed, from 1.
         seconds: The backoff before the next attempt joins the queue.
-        error: The name of the class of the failure.
-        status: As :attr:`APIStatusError.status`; ``None`` if the failure is another error.
+        error: The class name of the failure.
+        status: :attr:`APIStatusError.status` of the failure. ``None`` if it is another error.
     """
 
     call: int
@@ -176,8 +169,8 @@ class PauseBegun(HookEvent, frozen=True, kw_only=True):
     """All requests of the client's limiter are paused.
 
     Attributes:
-        seconds: For how long.
-        reason: Why, in words, as :attr:`LimiterSnapshot.pause_reason`.
+        seconds: The length of the pause.
+        reason: The reason in words, as in :attr:`LimiterSnapshot.pause_reason`.
     """
 
     seconds: float
@@ -188,12 +181,12 @@ class PageFetched(HookEvent, frozen=True, kw_only=True):
     """A call has succeeded.
 
     Attributes:
-        call: As in :class:`CallBegun`.
-        walk: As in :class:`CallBegun`.
-        records: The records on the page, malformed ones included; 0 for a ``get()``.
+        call: The number of the call, as in :class:`CallBegun`.
+        walk: The number of its walk, or ``None``.
+        records: How many records are on the page, malformed ones included. 0 for a ``get()``.
         malformed_records: How many of them are malformed.
-        attempts: The attempts that the call took.
-        seconds: From the beginning of the call to the decoded page.
+        attempts: How many attempts the call took.
+        seconds: The time from the beginning of the call to the decoded page.
     """
 
     call: int
@@ -208,13 +201,14 @@ class CallFailed(HookEvent, frozen=True, kw_only=True):
     """A call has failed, or was cancelled.
 
     Attributes:
-        call: As in :class:`CallBegun`.
-        walk: As in :class:`CallBegun`.
-        attempts: The attempts that were sent.
-        error: The name of the class of the exception.
-        seconds: From the beginning of the call.
-        waited: As in :class:`RequestSent`, since the last attempt that was sent.
-        status: As :attr:`APIStatusError.status`; ``None`` if the failure is another error.
+        call: The number of the call, as in :class:`CallBegun`.
+        walk: The number of its walk, or ``None``.
+        attempts: How many attempts were sent.
+        error: The class name of the exception.
+        seconds: The time since the call began.
+        waited: The seconds that the call waited since its last attempt, by reason, as in
+            :class:`RequestSent`.
+        status: :attr:`APIStatusError.status` of the failure. ``None`` if it is another error.
     """
 
     call: int
@@ -229,44 +223,67 @@ class CallFailed(HookEvent, frozen=True, kw_only=True):
 class Hook(Protocol):
     """A function that receives each event of a client.
 
-    It is called in the event loop, so it must return at once, and it cannot wait.
+    The client calls it in the event loop, so it must return at once and cannot be ``async``.
+
+    Examples:
+        >>> def count_retries(event: HookEvent) -> None:
+        ...     if isinstance(event, RetryScheduled):
+        ...         print("retry after", event.error)
+        >>> async with CekatClient(hooks=count_retries) as client:
+        ...     page = await client.conversations.page()
     """
 
     def __call__(self, event: HookEvent, /) -> object:
-        """Take note of an event. The client ignores what is returned."""
+        """Receive an event. The client ignores the result."""
         ...
 
 
-_numbers = count(1)
-
-
 class Hooks:
-    """The hooks of one client. An exception in a hook is logged and harmless.
+    """The hooks of one client. An exception in a hook is logged, and the client continues.
 
     Args:
-        hooks: One hook, or several.
+        hooks: One hook, or several. Default: none.
 
     Raises:
         ConfigurationError: One of them is not a function, or is a coroutine function.
+
+    Examples:
+        >>> bool(cekat.hooks)  # this client has no hooks
+        False
     """
 
     def __init__(self, hooks: Hook | Iterable[Hook] = ()) -> None:
         self._hooks = _require_hooks(hooks)
 
     def __bool__(self) -> bool:
-        """Whether there are any. Without hooks, no event need be built."""
+        """Whether there are any hooks. Without hooks, you need not build events."""
         return bool(self._hooks)
 
     def emit(self, event: HookEvent) -> None:
-        """Pass an event to all hooks, in their order."""
+        """Pass an event to all hooks, in their order.
+
+        Args:
+            event: The event. Programs that use the client may define their own.
+
+        Examples:
+            >>> class ReportWritten(HookEvent, frozen=True, kw_only=True):
+            ...     rows: int
+            >>> if cekat.hooks:
+            ...     cekat.hooks.emit(ReportWritten(rows=1200))
+        """
         for hook in self._hooks:
             try:
                 hook(event)
             except Exception:  # noqa: BLE001 - whatever a hook raises, the client continues
-                _log.exception("a hook failed at %s; the client continues", type(event).__name__)
+                _log.exception("a hook failed on %s; the client continues", type(event).__name__)
 
     def pause_begun(self, seconds: float, reason: str) -> None:
-        """Emit :class:`PauseBegun`. The client's limiter calls it."""
+        """Emit :class:`PauseBegun`. The client's limiter calls this.
+
+        Args:
+            seconds: The length of the pause.
+            reason: The reason in words.
+        """
         self.emit(PauseBegun(seconds=seconds, reason=reason))
 
 
@@ -282,49 +299,3 @@ def _require_hooks(hooks: object) -> tuple[Hook, ...]:
                 f"each of hooks must be a function without async, not {hook!r}: it cannot wait"
             )
     return found
-
-
-class WalkReport:
-    """Reports one walk: enter it when the walk begins, and leave it when the walk ends.
-
-    Args:
-        hooks: They receive the events. Without hooks nothing is reported.
-        path: The path of the endpoint.
-
-    Attributes:
-        walk: The number of the walk; ``None`` without hooks.
-    """
-
-    def __init__(self, hooks: Hooks, path: str) -> None:
-        self.walk = next_number() if hooks else None
-        self._hooks = hooks
-        self._path = path
-        self._pages = self._records = 0
-
-    def __enter__(self) -> None:
-        if self.walk is not None:
-            self._hooks.emit(WalkBegun(walk=self.walk, path=self._path))
-
-    def add(self, page: object) -> None:
-        """Count a page that the caller receives."""
-        if self.walk is not None:
-            self._pages += 1
-            self._records += count_records(page).records
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.walk is None:
-            return
-        # A caller that stops early is no error.
-        name = None if kind is None or kind is GeneratorExit else kind.__name__
-        ended = WalkEnded(walk=self.walk, pages=self._pages, records=self._records, error=name)
-        self._hooks.emit(ended)
-
-
-def next_number() -> int:
-    """Return a number for a walk or a call that no other one of the process has."""
-    return next(_numbers)

@@ -59,11 +59,11 @@ class Exchanger(Protocol):
 
 
 class Traffic:
-    """The number of requests that a client has sent.
+    """How many requests a client has sent so far.
 
     Attributes:
-        requests: Attempts, including retries and attempts that could not connect.
-        retries: Attempts that were not the first of their call.
+        requests: All attempts, including retries and attempts that could not connect.
+        retries: The attempts that were not the first of their call.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which failures are retried, and when. This is the only file that imports tenacity."""
+"""Decides which failures are retried, and when. This is the only file that imports tenacity."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ _RETRIED_STATUSES = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
 
-# In tokens. A retry costs five, so that all prices are whole numbers.
+# The cost of a retry in tokens. It is five, so that all costs are whole numbers.
 _RETRY_COST = 5
 _LOST_ANSWER_COST = 10
 _SUCCESS_REFILL = 1
 
-# An unknown host is retried only because the name service may just be starting.
+# An unknown host is retried only because the name service may still be starting.
 _ATTEMPTS_AT_UNKNOWN_HOST = 3
 _LONGEST_WAIT_FOR_HOST = 1.0
 
@@ -56,8 +56,8 @@ _LONGEST_WAIT_FOR_HOST = 1.0
 def is_retryable(error: BaseException) -> bool:
     """Whether a retry may succeed.
 
-    Only errors of ours are retried, named one by one. A predicate that accepted unknown errors
-    would also retry cancellations.
+    Only our own errors are retried, and only the classes listed here. A predicate that accepts
+    unknown errors would also retry cancellations.
     """
     if isinstance(error, APIStatusError):
         # ``resumes_at`` is set if the pause is too long for this call.
@@ -71,8 +71,8 @@ def is_retryable(error: BaseException) -> bool:
 def backoff(policy: RetryPolicy, retry: int, draw: Callable[[], float] = random.random) -> float:
     """Return the seconds before the ``retry``-th retry (from 1).
 
-    It is drawn from the upper half of the exponential backoff, also at its cap, so that clients
-    which failed together do not retry together.
+    It is a random number from the upper half of the exponential backoff, also at the cap. So
+    clients that failed together do not retry together.
     """
     # The exponent is bounded because 2.0**1024 overflows.
     ceiling = min(policy.backoff * 2.0 ** min(retry - 1, 64), policy.backoff_max)
@@ -82,13 +82,13 @@ def backoff(policy: RetryPolicy, retry: int, draw: Callable[[], float] = random.
 class RetryBudget:
     """The retries that one client may still send for calls that have not succeeded.
 
-    It is a token bucket with botocore's prices. A call that succeeds refunds all its retries, so a
-    server that often fails, but succeeds in the end, does not use up the budget. (botocore refunds
-    only the last retry. With 40 % of faults, a walk would then fail after some hundred pages.) Time
-    does not refill it, so that the client stops retrying a server that stays down.
+    It is a token bucket with botocore's costs. A call that succeeds refunds all its retries.
+    So a server that often fails, but succeeds in the end, does not use up the budget. (botocore
+    refunds only the last retry. With 40 % of faults, a walk would then fail after some hundred
+    pages.) Time does not refill the budget, so the client stops retrying a server that stays down.
 
     Args:
-        retries: Its size; ``None`` for no limit.
+        retries: The size of the budget; ``None`` for no limit.
     """
 
     def __init__(self, retries: int | None) -> None:
@@ -99,11 +99,11 @@ class RetryBudget:
 
     @property
     def balance(self) -> float:
-        """Retries that are left of it."""
+        """The number of retries left."""
         return self._balance / _RETRY_COST
 
     def spend(self, tokens: int) -> bool:
-        """Take ``tokens`` if there are enough; return whether they were taken."""
+        """Take ``tokens`` if there are enough. Return whether they were taken."""
         if tokens > self._balance:
             self._warn()
             return False
@@ -114,7 +114,7 @@ class RetryBudget:
         """Refund ``tokens``, up to the size of the budget."""
         if self._balance < self._capacity:
             self._balance = min(self._capacity, self._balance + tokens)
-            # One warning until it is half full again, or each call at a low balance would warn.
+            # Warn only once until the budget is half full again. Otherwise every call would warn.
             self._is_low = self._is_low and self._balance < self._capacity / 2
 
     def _warn(self) -> None:
@@ -140,15 +140,15 @@ class _Charge:
     def is_free(self, error: CekatError) -> bool:
         """Whether a retry after ``error`` is free and immediate.
 
-        It is after the first drop of an idle connection. The next attempt uses a new connection, so
-        a second drop has another reason.
+        It is free after the first drop of an idle connection. The next attempt uses a new
+        connection, so a second drop has another reason.
         """
         if self._idle_drop is None and isinstance(error, ConnectionDroppedError) and error.was_idle:
             self._idle_drop = error
         return self._idle_drop is error
 
     def pay_for_retry(self, error: CekatError) -> bool:
-        """Charge the budget before the backoff after ``error``; return whether it had enough."""
+        """Charge the budget before the backoff after ``error``. Return whether it had enough."""
         self.refund_if_unsent()
         tokens = 0 if self.is_free(error) else _cost(error)
         if not self.budget.spend(tokens):
@@ -158,9 +158,9 @@ class _Charge:
         return True
 
     def refund_if_unsent(self) -> None:
-        """Refund the latest retry if it ended, cancelled or refused, before it was sent.
+        """Refund the latest retry if it was cancelled or refused before it was sent.
 
-        A retry that was cancelled later is not refunded, because the server has received it.
+        A retry that was cancelled later is not refunded, because the server received it.
         """
         if self._sent() == self._sent_before:
             self.budget.give_back(self._latest)
@@ -173,8 +173,8 @@ class _Charge:
 
 def _cost(error: CekatError) -> int:
     if isinstance(error, RateLimitError):
-        return 0  # the limiter's pause paces these
-    # The server may have done the work, or may still be doing it.
+        return 0  # the limiter's pause already delays these retries
+    # Higher, because the server may have done the work, or may still be doing it.
     is_lost = isinstance(error, (ResponseLostError, ConnectTimeoutError))
     return _LOST_ANSWER_COST if is_lost else _RETRY_COST
 
@@ -188,15 +188,15 @@ async def run_with_retries(
     count_sent: Callable[[], int],
     report_retry: Callable[[CekatError, float], None],
 ) -> T:
-    """Return the result of ``attempt``, with retries as the policy and the budget allow.
+    """Return the result of ``attempt``. Retry as often as the policy and the budget allow.
 
     Args:
         attempt: Sends the request once. It holds no resources after a failure.
         policy: How often to retry, and how long to wait between attempts.
         budget: The retry budget of the client.
-        find_exceeded_limit: Returns the name of the call's time limit that a wait of this many
-            seconds would exceed, or ``None``. Such a wait does not begin.
-        count_sent: Returns how many requests of this call were sent. Only those are charged.
+        find_exceeded_limit: Takes a wait in seconds. Returns the name of the call's time limit that
+            the wait would exceed, or ``None``. A wait that exceeds a limit does not begin.
+        count_sent: Returns how many requests of this call were sent. Only sent retries are charged.
         report_retry: Called before each backoff, with the failure and the seconds to wait.
 
     Raises:
@@ -218,7 +218,7 @@ async def _attempt_until_done(
 ) -> T:
     """Return the result of ``attempt``. Only calls whose first attempt fails use tenacity.
 
-    For others it would cost 7 % of the instructions of a page (``bench_instructions.py``).
+    Otherwise tenacity would cost 7 % of the instructions of a page (``bench_instructions.py``).
     """
     failures: list[CekatError] = []
     try:
@@ -228,14 +228,14 @@ async def _attempt_until_done(
 
     async def attempt_again() -> T:
         if failures:
-            raise failures.pop()  # for tenacity this is the first attempt
+            raise failures.pop()  # tenacity counts this as the first attempt
         return await attempt()
 
     retrying = build_retrying()
     try:
         result: T = await retrying(attempt_again)
     finally:
-        # Its actions refer to it, a cycle that only the garbage collector would free.
+        # Break a reference cycle that only the garbage collector would free.
         retrying.iter_state.reset()
     return result
 
@@ -246,7 +246,7 @@ def _build_retrying(
     charge: _Charge,
     report_retry: Callable[[CekatError, float], None],
 ) -> AsyncRetrying:
-    """Return the retrying object of one call. Tasks that shared one would mix up their errors."""
+    """Return the retrying object of one call. Tasks that shared it would mix up their errors."""
 
     def wait(state: RetryCallState) -> float:
         error = _failure(state)
@@ -264,7 +264,7 @@ def _build_retrying(
     return AsyncRetrying(
         retry=retry_if_exception(is_retryable),
         wait=wait,
-        # The budget is last, so that it is charged only if nothing else forbids a retry.
+        # The budget is last, so that it is charged only if no other condition forbids a retry.
         stop=lambda state: (
             _has_no_attempts_left(state, policy)
             or _is_too_late(state, find_exceeded_limit)
@@ -307,7 +307,7 @@ def _failure(state: RetryCallState) -> CekatError:
 
 def _log_retry(state: RetryCallState) -> None:
     _log.log(
-        # Servers drop idle connections all the time, so that is not worth a message.
+        # Dropped idle connections are normal, so they are logged only for debugging.
         logging.INFO if state.upcoming_sleep else logging.DEBUG,
         "attempt %d failed, next in %g s: %s",
         state.attempt_number,

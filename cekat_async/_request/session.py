@@ -1,4 +1,4 @@
-"""aiohttp's session of a client: opened with the first request, unless it is the caller's own."""
+"""The aiohttp session of a client. It opens with the first request, or belongs to the caller."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ __all__ = ["SessionOwner"]
 
 
 class SessionOwner:
-    """Opens and closes the session of a client. It uses a caller's session, and never closes it.
+    """Opens and closes the client's own session, or uses the caller's session.
 
-    A session of the client's own opens with the first request, in the event loop of that moment.
+    The client's own session opens with the first request, in the event loop that is then running.
+    The caller's session is never closed here.
 
     Args:
-        session: The caller's session; ``None`` for one of the client's own.
-        connections: How many connections a session of its own may have.
+        session: The caller's session; ``None`` for the client's own session.
+        connections: How many connections the client's own session may have.
 
     Attributes:
         is_own: Whether the session is the client's own.
-        is_closed: Whether it was closed; requests are refused then.
+        is_closed: Whether the owner was closed. Requests are then refused.
         idle: The state of the session's idle connections.
     """
 
@@ -40,25 +41,25 @@ class SessionOwner:
         self._event_loop = EventLoopGuard("client")
         self.is_own = session is None
         self.is_closed = False
-        # In a caller's session there may be some, from its own requests.
+        # A caller's session may have idle connections from the caller's own requests.
         self.idle = IdleConnections(may_exist=session is not None)
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something left to close."""
+        """Whether the client's own session is still to be closed."""
         return self.is_own and self._session is not None and not self.is_closed
 
     @property
     def middlewares(self) -> tuple[ClientMiddlewareType, ...]:
-        """The middlewares of the caller's session, which are not public."""
+        """The middlewares of the caller's session (a private attribute of aiohttp)."""
         return () if self.is_own else getattr(self._session, "_middlewares", ())
 
     def require_usable(self) -> None:
-        """Check that requests can be sent from here. The first check decides the event loop.
+        """Check that requests can be sent in this event loop. The first check fixes the loop.
 
         Raises:
             ClientClosedError: The client, or the caller's session, is closed.
-            ConfigurationError: The client is at work in another event loop.
+            ConfigurationError: The client is in use in another event loop.
         """
         if self.is_closed:
             raise closed_error()
@@ -76,7 +77,7 @@ class SessionOwner:
         return self._session
 
     async def close(self) -> None:
-        """Close the session, if it is the client's own. From now on requests are refused."""
+        """Close the client's own session. From now on requests are refused."""
         self.is_closed = True
         if self.is_own and self._session is not None:
             await self._session.close()
@@ -87,5 +88,5 @@ def _check_session(session: aiohttp.ClientSession) -> None:
         raise ConfigurationError(f"session must be an aiohttp.ClientSession, not {session!r}")
     if session.auth is not None:
         raise ConfigurationError(
-            "the session has an auth of its own, where the API wants the key: leave it away"
+            "the session has its own auth, which would replace the API key: remove auth= from it"
         )

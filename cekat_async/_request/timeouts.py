@@ -1,6 +1,6 @@
 """Enforces ``Timeout.request`` and ``Timeout.deadline``, and ends calls when the client closes.
 
-``Timeout.attempt`` is enforced in ``transport.py``, around one exchange. aiohttp enforces
+``transport.py`` enforces ``Timeout.attempt``, around one exchange. aiohttp enforces
 ``Timeout.connect`` and ``Timeout.read``.
 """
 
@@ -31,16 +31,16 @@ class _Limit(NamedTuple):
 class CallTimer:
     """Ends one call at ``Timeout.request`` or at ``Timeout.deadline``, whichever is first.
 
-    The deadline is a moment. ``Timeout.request`` is measured by a clock that starts with the first
-    attempt. While the call waits in our own queue, this clock only counts the pauses that the
-    server asks for.
+    The deadline is a fixed time. ``Timeout.request`` is measured by a clock that starts with the
+    first attempt. While the call waits in our own queue, this clock counts only pauses that the
+    server asked for.
 
     Args:
-        limits: The limits.
+        limits: The time limits of the call.
         get_pause_time: Returns for how many seconds the server has paused requests so far.
 
     Attributes:
-        timeout: Cancels the call. The call runs inside of it.
+        timeout: The context in which the call runs. It cancels the call.
         deadline: The time of the event loop's clock at which the call ends in any case.
     """
 
@@ -50,13 +50,13 @@ class CallTimer:
         self.timeout = asyncio.timeout(limits.deadline)
         when = self.timeout.when()
         self.deadline = math.inf if when is None else when
-        # While the clock runs, the time at which it reaches its limit. Otherwise, the rest.
+        # While the clock runs: when it reaches its limit. While it is stopped: the seconds left.
         self._request_end = self._left = math.inf
         self._pause_time_before = 0.0
         self._is_closed = False
 
     def enter_queue(self) -> None:
-        """Stop the clock, except for pauses: the call waits for its turn."""
+        """Stop the clock, except for pauses, because the call waits in our queue."""
         if self._request_end == math.inf:
             return  # it has not started yet, or there is no limit
         self._left = self._request_end - _now()
@@ -65,7 +65,7 @@ class CallTimer:
         self._reschedule()
 
     def leave_queue(self) -> None:
-        """Start the clock: an attempt begins."""
+        """Start the clock, because an attempt begins."""
         left = self.server_time_left
         if left == math.inf and self._limits.request is not None:
             left = self._limits.request  # it is the first attempt
@@ -88,7 +88,7 @@ class CallTimer:
 
     @property
     def first_limit(self) -> _Limit:
-        """The limit that ends the call if nothing else happens, and when."""
+        """The limit that will be reached first, with its time."""
         if self._request_end < self.deadline:
             return _Limit(self._request_end, f"the {self._limits.request:g} s of Timeout.request")
         return _Limit(self.deadline, f"the {self._limits.deadline or 0:g} s of Timeout.deadline")
@@ -102,7 +102,7 @@ class CallTimer:
     def _reschedule(self) -> None:
         end = min(self._request_end, self.deadline)
         when = None if end == math.inf else end
-        # A call that is being cancelled stays so, even if it runs once more before that.
+        # A call that is already being cancelled must not get a later time.
         if when != self.timeout.when() and not self._is_closed and not self.timeout.expired():
             self.timeout.reschedule(when)
 
@@ -115,28 +115,28 @@ class CallTimers:
         get_pause_time: Returns for how many seconds the server has paused requests so far.
 
     Attributes:
-        is_closed: Whether they were closed. Calls are refused then.
+        is_closed: Whether the client was closed. Calls are then refused.
     """
 
     def __init__(self, limits: Timeout, get_pause_time: Callable[[], float]) -> None:
         self.is_closed = False
         self._limits = limits
         self._get_pause_time = get_pause_time
-        self._under_way = set[CallTimer]()
+        self._running = set[CallTimer]()
         # Weak, because a program may derive a client for each of its calls.
         self._derived = WeakSet[CallTimers]()
         self._parent: CallTimers | None = None
 
     def derive(self, limits: Timeout) -> CallTimers:
-        """Return timers with other limits, which are closed together with these."""
+        """Return timers with other limits. They are closed together with these timers."""
         derived = CallTimers(limits, self._get_pause_time)
-        # Keeps the chain up to the first client, if only the last client of it is in use.
+        # Keeps the timers above alive: otherwise closing the first client might not reach these.
         derived._parent = self
         self._derived.add(derived)
         return derived
 
     def require_open(self) -> None:
-        """Raise :class:`ClientClosedError` if they were closed."""
+        """Raise :class:`ClientClosedError` if the client was closed."""
         if self.is_closed:
             raise closed_error()
 
@@ -146,34 +146,34 @@ class CallTimers:
         """Return the result of ``call``, unless a limit or the client's close ends it first.
 
         Args:
-            call: The call. It receives its timer, and tells the timer when it enters and leaves the
-                queue.
-            was_sent: Whether the call has sent a request. If not, the error says so.
+            call: The call. It receives its timer, and calls the timer's methods when it enters and
+                leaves the queue.
+            was_sent: Returns whether the call has sent a request. The error says if it has not.
 
         Raises:
             DeadlineExceededError: The call was cancelled at one of its limits.
-            ClientClosedError: The client is closed, or the call was cancelled because of that.
+            ClientClosedError: The client was closed before or during the call.
         """
         self.require_open()
         timer = CallTimer(self._limits, self._get_pause_time)
         try:
             async with timer.timeout:
-                self._under_way.add(timer)
+                self._running.add(timer)
                 return await call(timer)
         except TimeoutError:
             if not timer.timeout.expired():
                 raise
         finally:
-            self._under_way.discard(timer)
+            self._running.discard(timer)
         if self.is_closed:
             raise ClientClosedError("the client was closed during a request")
         where = "" if was_sent() else ": the request was still queued"
-        raise DeadlineExceededError(f"no answer within {timer.first_limit.name}{where}")
+        raise DeadlineExceededError(f"no reply within {timer.first_limit.name}{where}")
 
     def close(self) -> None:
         """Cancel all running calls, whatever they wait for."""
         self.is_closed = True
-        for timer in self._under_way:
+        for timer in self._running:
             timer.close()
         for derived in self._derived:
             derived.close()

@@ -1,8 +1,8 @@
 """Sends one request and reads the whole reply, with aiohttp.
 
-No error of aiohttp leaves this file: its ``repr`` and ``args`` contain the request's headers, and
-with them the key. Our errors are raised outside of the ``except`` block, so that they do not chain
-to it.
+aiohttp's errors never leave this file, because their ``repr`` and ``args`` contain the request's
+headers, and so the key. Our errors are raised outside of the ``except`` block, so that they do not
+chain to aiohttp's errors.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ __all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
 
-# Bytes to read of an error's body. The API's own errors have a few hundred.
+# How many bytes of an error's body are read. The API's own errors have a few hundred bytes.
 _MAX_ERROR_BODY = 1024 * 1024
-# Bytes that aiohttp unpacks in one step. It buffers twice as many before it stops receiving.
+# How many bytes aiohttp unpacks in one step. It buffers twice as many before it stops receiving.
 _STEP = 64 * 1024
-# The errors that aiohttp raises if a connection is lost before the headers of a reply.
+# The errors of aiohttp for a connection that is lost before the headers of a reply.
 _LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
 
 
 class Transport:
-    """Moves one request and one reply at a time over the session of a client.
+    """Sends requests and reads replies, over the session of a client.
 
     Args:
         config: The options of the client.
-        session: The caller's session; ``None`` for one of the client's own.
+        session: The caller's session; ``None`` for the client's own session.
 
     Attributes:
         session: The owner of the session.
@@ -75,7 +75,7 @@ class Transport:
 
     @property
     def proxy(self) -> str | None:
-        """The proxy of the environment that is used, without its user and password."""
+        """The URL of the proxy from the environment, without user and password."""
         return None if self._proxy is None else str(self._proxy.origin())
 
     def with_timeout(self, timeout: Timeout) -> Self:
@@ -85,19 +85,19 @@ class Transport:
         return other
 
     def require_usable(self) -> None:
-        """Check that requests can be sent from here. The first check decides the event loop.
+        """Check that requests can be sent in this event loop. The first check fixes the loop.
 
         Raises:
             ClientClosedError: The client, or the caller's session, is closed.
-            ConfigurationError: The client is at work in another event loop.
+            ConfigurationError: The client is in use in another event loop.
         """
         self.session.require_usable()
 
     async def exchange(self, request: Request) -> Reply:
-        """Send a request and read its reply to the end, whatever its status.
+        """Send a request and read its reply to the end, with any status.
 
         Raises:
-            TransportError: There was no complete reply. The subclass says at which step it failed.
+            TransportError: There was no complete reply. The subclass names the step that failed.
             ClientClosedError: The client, or the caller's session, is closed.
         """
         self.require_usable()
@@ -111,30 +111,30 @@ class Transport:
         except aiohttp.ClientError as error:
             failure = error_from_aiohttp(error, self._config)
         except ResponseTooLargeError as error:
-            # The frames of its traceback hold the response with the headers as received.
+            # The frames of the traceback refer to the response and its unredacted headers.
             failure = error.with_traceback(None)
         except UnicodeError:
-            # What the system's resolver raises for a name that cannot be one.
+            # The system's resolver raises this for a text that cannot be a host name.
             failure = invalid_host_error(self._config.base_url)
         except asyncio.CancelledError:
             if not _is_stray_cancellation(session):
                 raise
-            failure = _closed_under_way()
+            failure = _closed_during_request()
         if isinstance(failure, ResponseLostError):
-            # Whatever happened to that connection may have happened to all of them.
+            # All idle connections may be lost for the same reason.
             self.session.idle.suspect()
-        raise _closed_under_way() if session.closed else failure
+        raise _closed_during_request() if session.closed else failure
 
     async def close(self) -> None:
-        """Close the session, if it is our own; from now on exchanges are refused."""
+        """Close the session if it is the client's own. From now on exchanges are refused."""
         await self.session.close()
 
     def _set_timeout(self, timeout: Timeout) -> None:
         self._attempt_limit = timeout.attempt
         self._limits = aiohttp.ClientTimeout(
-            total=None,  # the attempt has a timeout of its own, around all of this
-            # With the look-up of the name. In a pool of our own nobody waits for a connection; in
-            # a caller's one may, and that is no failure to connect.
+            total=None,  # Timeout.attempt limits the whole exchange
+            # It includes the look-up of the name. In a caller's session it would also include the
+            # wait for a free connection, which is not a failure to connect.
             connect=timeout.connect if self.session.is_own else None,
             sock_connect=timeout.connect,
             sock_read=timeout.read,
@@ -142,7 +142,7 @@ class Transport:
         self._options = self._build_options()
 
     def _build_options(self) -> dict[str, Any]:
-        """Return what is the same for each request."""
+        """Return the options that are the same for each request."""
         return {
             "headers": {
                 "Accept": "application/json",
@@ -150,8 +150,8 @@ class Transport:
             },
             "timeout": self._limits,
             "proxy": self._proxy,
-            # None of these is left to the defaults of a caller's session: a redirect could lead
-            # the key elsewhere, and an error's body must be read like any other.
+            # These override the defaults of a caller's session: a redirect could send the key to
+            # another host, and the body of an error must be read like any other.
             "allow_redirects": False,
             "raise_for_status": False,
             "auto_decompress": True,
@@ -159,7 +159,7 @@ class Transport:
         }
 
     async def _send_and_read(self, session: aiohttp.ClientSession, request: Request) -> Reply:
-        # Those of the request replace the session's own.
+        # A request's middlewares replace those of the session, so both are listed.
         middlewares = (self._send_with_key, *self.session.middlewares)
         response = await session.get(
             self._build_url(request), middlewares=middlewares, **self._options
@@ -167,7 +167,7 @@ class Transport:
         try:
             body = await self._read_body(response)
         finally:
-            # Of a body that was not read to its end, this closes the connection.
+            # This closes the connection if the body was not read to its end.
             response.release()
         self.session.idle.may_exist = True
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
@@ -175,7 +175,7 @@ class Transport:
 
     def _build_url(self, request: Request) -> URL:
         query = f"?{request.query}" if request.query else ""
-        # Encoded already, and to be sent byte for byte: a cursor is opaque.
+        # It is encoded already, and must be sent byte for byte, because a cursor is opaque.
         return URL(f"{self._config.base_url}{request.path}{query}", encoded=True)
 
     async def _send_with_key(
@@ -183,10 +183,10 @@ class Transport:
     ) -> ClientResponse:
         """Send a request with the key, once.
 
-        This is a middleware for two reasons. A key that is set here, last of all, overrides a
-        ``.netrc``, and appears in no frame of aiohttp's. And aiohttp sends a GET again by itself
-        when a reused connection drops, which neither the limiter nor the retry would see: a
-        middleware runs inside that loop, and its exception ends it.
+        This is a middleware for two reasons. First, it sets the key last: the key overrides a
+        ``.netrc``, and appears in none of aiohttp's frames. Second, aiohttp resends a GET by itself
+        when a reused connection drops, and neither the limiter nor the retry would know. A
+        middleware runs inside that loop, and an exception raised here ends the loop.
         """
         request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
         idle = self.session.idle
@@ -206,19 +206,19 @@ class Transport:
         limit = self._config.max_page_bytes if is_page else _MAX_ERROR_BODY
         if is_page and (response.content_length or 0) > limit:
             raise _too_large(limit)
-        # To its end: otherwise the connection could not be used again.
+        # Read to the end, because otherwise the connection could not be reused.
         body = await _read_up_to(response.content, limit)
         if is_page and len(body) > limit:
             raise _too_large(limit)
-        # Some servers put a byte order mark before their JSON, which is none of it.
+        # Some servers send a byte order mark before the JSON.
         return body[:limit].removeprefix(codecs.BOM_UTF8)
 
 
 async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
-    """Return a body, or more than ``limit`` bytes of a longer one, a piece in each turn.
+    """Return a body. Of a body longer than ``limit``, return a little more than ``limit`` bytes.
 
-    aiohttp unpacks a compressed body as it is read. Without a turn of the loop in between, all of
-    it would be one long block.
+    aiohttp unpacks a compressed body as it is read. So the event loop runs after each piece, or the
+    whole body would block it.
     """
     body = bytearray()
     while len(body) <= limit and not content.at_eof():
@@ -229,16 +229,16 @@ async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
 
 
 def _get_proxy(base_url: str) -> URL | None:
-    """Return the environment's proxy for the API's host.
+    """Return the environment's proxy for the API's host, or ``None``.
 
-    Looked up once, as aiohttp would look at every request, in a thread. Loopback needs none, and
-    the key, which may go there unencrypted, is not to leave the machine in that state.
+    aiohttp would look it up at every request, in a thread. Loopback addresses never use a proxy:
+    they may be used without TLS, and then the unencrypted key would leave the machine.
     """
     url = URL(base_url)
     text = getproxies().get(url.scheme)
     if not text or is_loopback(url.host or "") or proxy_bypass(url.authority):
         return None
-    # The URL is not shown: it may hold a password.
+    # The message does not show the URL, because it may contain a password.
     refusal = f"the environment's proxy for {url.scheme} must be an http:// or https:// URL"
     try:
         proxy = URL(text if "://" in text else f"http://{text}")
@@ -250,13 +250,13 @@ def _get_proxy(base_url: str) -> URL | None:
 
 
 def _is_stray_cancellation(session: aiohttp.ClientSession) -> bool:
-    """Whether nobody cancelled the task: aiohttp cancels who waits for a connection at closing."""
+    """Whether aiohttp raised the cancellation, because the session was closed during a wait."""
     task = asyncio.current_task()
     return session.closed and task is not None and not task.cancelling()
 
 
-def _closed_under_way() -> ClientClosedError:
-    return ClientClosedError("the session was closed while a request was under way")
+def _closed_during_request() -> ClientClosedError:
+    return ClientClosedError("the session was closed during a request")
 
 
 def _too_large(limit: int) -> ResponseTooLargeError:

@@ -1,12 +1,12 @@
-"""Budgets that several processes share, on one machine or on many: an optional part.
+"""Budgets: one quota shared by several processes, on one machine or on many.
 
 >>> async with FileBudget("cekat.sqlite") as budget:
 ...     answer = await budget.take(300, 60.0)
-...     print(answer.wait)  # 0.0: taken; else ask again after that many seconds
+...     print(answer.wait)  # 0.0: taken. Otherwise take again after this many seconds.
 
-A budget logs the requests of all processes in a store that all can reach. No window ever holds more
-than the given number of them. It also passes on what one process learns of the server: the rate
-that it grants, and until when it asked for a pause.
+A budget counts the requests of all processes in a store that all of them can reach. No window ever
+holds more requests than the given limit. A budget also shares what one process learns from the
+server: the rate that the server grants, and the end of a pause that the server asked for.
 """
 
 from cekat_async.budgets.file import FileBudget

@@ -1,4 +1,4 @@
-"""The base of all budgets: their methods, the checks of arguments, and how time is counted."""
+"""The base of all budgets: their methods and the checks of their arguments."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "BaseBudget", "require_extra", "seconds"]
 
 KEPT = 60_000
-"""Milliseconds for which a log keeps what was taken, at least: what the API counts in.
+"""Milliseconds for which a log keeps what was taken, at least.
 
-So that a ``per`` that grows from call to call, up to there, finds all that it has to count.
+If ``per`` grows from call to call, up to this, the log still has all requests to count.
 """
 
-# A longer pause is cut: after a day, a process may ask the server again.
+# A longer pause is cut to this, so that a process asks the server again after a day.
 _LONGEST_PAUSE = 86_400.0
 
 
 class BaseBudget(ABC):
-    """A budget with a name. Any number of tasks may take at once."""
+    """The base of all budgets. Any number of tasks may use a budget at once."""
 
     _closed = False
 
     def __init__(self, name: object) -> None:
-        # Halves of characters, which have no bytes, are not printable either.
+        # This also rejects lone surrogates, which cannot be encoded.
         if isinstance(name, str) and not name.isprintable():
             raise ConfigurationError(f"name must be printable text, not {name!r}")
         self._name = require_text("name", name)
@@ -42,28 +42,37 @@ class BaseBudget(ABC):
     async def take(
         self, requests: int, per: float, learned: LearnedRate | None = None
     ) -> BudgetAnswer:
-        """Take one request out of a budget of ``requests`` in any ``per`` seconds.
+        """Take one request from a budget of ``requests`` in any ``per`` seconds.
 
-        Both may change from call to call. The new numbers then count earlier requests as well, as
-        far back as a minute, or as the ``per`` of those requests if that is longer.
+        Both numbers may change from call to call. New numbers also count the requests of the last
+        minute, or of the ``per`` of those requests if that is longer.
 
         Args:
-            requests: The most requests that all together may take in any ``per`` seconds.
-            per: Seconds.
-            learned: The rate that the server has shown to the caller. The budget keeps it for the
-                others, unless it has one that is less old. It does not limit this take.
+            requests: The most requests that all processes together may take in any ``per`` seconds.
+            per: The length of the window in seconds.
+            learned: The rate that the caller has learned from the server. The budget keeps it for
+                the other processes, unless it has a more recent one. It does not limit this take.
+                Default ``None``.
 
         Returns:
-            Whether the request was taken, and if not, when to ask again; also how many requests
-            all together have taken, the rate that was learned last, and the rest of a pause.
+            Whether the request was taken, and if not, when to take again. It also has the number of
+            requests that all processes have taken, the rate that was learned last, and the rest of
+            a pause.
 
         Raises:
-            TimeoutError: The store did not answer in time. The request may be counted nonetheless,
-                as it may be if a take is cancelled. So too few are sent, and never too many.
-            OSError: The store cannot be used, or it may have forgotten earlier requests. It is
-                raised once for that, and the next take starts a new count.
+            TimeoutError: The store did not answer in time. The request may be counted in any case,
+                as it may be if a take is cancelled. So the processes may send fewer requests than
+                allowed, but never more.
+            OSError: The store cannot be used, or may have lost earlier requests. If it has lost
+                requests, the error is raised once, and the next take starts a new count.
             ConfigurationError: A number is wrong, or the budget belongs to another event loop.
             ClientClosedError: The budget is closed.
+
+        Examples:
+            >>> async with FileBudget("cekat.sqlite") as budget:
+            ...     answer = await budget.take(300, 60.0)
+            >>> answer.wait, answer.used
+            (0.0, 1)
         """
         self._require_open()
         require_count("requests", requests)
@@ -71,14 +80,24 @@ class BaseBudget(ABC):
         return await self._take(requests, math.ceil(require_seconds("per", per) * 1000), learned)
 
     async def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
-        """Let nobody take anything for this many seconds, at most a day.
+        """Grant nothing to any process for some time. A pause that ends later is kept.
 
-        A pause that ends later is kept. ``learned`` is as in :meth:`take`.
+        Args:
+            seconds: The length of the pause. More than a day counts as a day.
+            learned: The rate that the caller has learned from the server, as in :meth:`take`.
+                Default ``None``.
 
         Raises:
             OSError: The store cannot be used, or did not answer in time.
-            ConfigurationError: The number is wrong, or the budget belongs to another event loop.
+            ConfigurationError: A number is wrong, or the budget belongs to another event loop.
             ClientClosedError: The budget is closed.
+
+        Examples:
+            >>> async with FileBudget("cekat.sqlite") as budget:
+            ...     await budget.pause(10)
+            ...     answer = await budget.take(300, 60.0)
+            >>> answer.paused_for > 9
+            True
         """
         self._require_open()
         bounded = min(require_seconds("seconds", seconds), _LONGEST_PAUSE)
@@ -98,7 +117,12 @@ class BaseBudget(ABC):
             raise ClientClosedError("the budget is closed: make another one")
 
     async def aclose(self) -> None:
-        """Release the store. Doing it again is no harm."""
+        """Release the store. Closing twice is allowed.
+
+        Examples:
+            >>> budget = FileBudget("cekat.sqlite")
+            >>> await budget.aclose()
+        """
         self._closed = True
         await self._release()
 
@@ -120,13 +144,13 @@ def _require_rate(learned: LearnedRate | None) -> None:
 
 
 def seconds(milliseconds: int | None) -> float:
-    """Return a wait in seconds; it is above 0, whatever a library says."""
+    """Return a wait in seconds. It is always above 0."""
     return max(milliseconds or 0, 1) / 1000
 
 
 @contextlib.contextmanager
 def require_extra(extra: str) -> Generator[None, None, None]:
-    """Raise ConfigurationError if the libraries of an extra, imported inside, are missing."""
+    """Raise ConfigurationError if importing the libraries of an extra inside the block fails."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -28,22 +28,29 @@ _Result = TypeVar("_Result")
 class FileBudget(BaseBudget):
     """A budget that the processes of one machine share through a SQLite file.
 
-    The first take creates the file. Each take opens it again, in a thread of the budget's own. Any
-    number of tasks may take at once. Each process needs a budget of its own. A take raises
-    :exc:`OSError` if the file was deleted since the last one.
+    The first take creates the file. Each take opens it again, in the budget's own thread. Any
+    number of tasks may take at once. Each process creates its own ``FileBudget``. A take raises
+    :exc:`OSError` if the file was deleted since the last take.
 
     All times are those of the machine's monotonic clock, so changing the date has no effect. After
-    a restart of the machine, requests whose time is in the future count as sent now, and what was
-    learned is forgotten.
+    a restart of the machine, requests with a time in the future count as sent now, and the learned
+    rate is forgotten.
 
     Args:
-        path: The file, in a folder that is there, on a disk of this machine: not on one that
-            machines share, where locks and clocks are not what they seem.
-        name: The name of the budget. All who use the same name and file share it.
-        timeout: Seconds until a take gives up, waiting for other tasks and processes included.
+        path: The file, in an existing folder on a disk of this machine. It must not be on a disk
+            that machines share, where locks and clocks are not reliable.
+        name: The name of the budget. All processes with the same name and file share it. Default
+            ``"cekat"``.
+        timeout: The seconds after which a take gives up, including the wait for other tasks and
+            processes. Default 2.
 
     Raises:
-        ConfigurationError: An argument is wrong, or the extra is not installed.
+        ConfigurationError: An argument is wrong, or the extra ``file`` is not installed.
+
+    Examples:
+        >>> budget = FileBudget("cekat.sqlite")
+        >>> async with budget, CekatClient(rate_limit=Limiter(budget=budget)) as client:
+        ...     page = await client.conversations.page()
     """
 
     def __init__(
@@ -55,7 +62,7 @@ class FileBudget(BaseBudget):
         with require_extra("file"):
             from cekat_async.budgets.file_log import FileLog  # noqa: PLC0415 - an extra
         self._log = FileLog(self._path, self._name, self._timeout)
-        # One thread: the tasks of a process need not fight each other for the file.
+        # One thread, so that the tasks of a process do not compete for the lock of the file.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cekat-budget")
 
     def __repr__(self) -> str:
@@ -72,7 +79,7 @@ class FileBudget(BaseBudget):
             async with asyncio.timeout(self._timeout):
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except TimeoutError:
-            raise TimeoutError(f"{self._path} was not free within {self._timeout:g} s") from None
+            raise TimeoutError(f"{self._path} was locked for {self._timeout:g} s") from None
 
     async def _release(self) -> None:
         self._thread.shutdown(wait=False)
@@ -82,5 +89,5 @@ def _require_path(path: object) -> str:
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise ConfigurationError(f"path must be the path of a file, not {path!r}")
-    # As it is now, should the program go to another folder; and SQLite's ":memory:" is a file too.
+    # Absolute, in case the program changes its folder. SQLite's ":memory:" becomes a file too.
     return os.path.abspath(text)  # noqa: PTH100 - pathlib's resolve() would ask the disk

@@ -1,4 +1,4 @@
-"""The log of a budget in a SQLite file: pyrate-limiter counts. Needs the extra; it blocks."""
+"""The log of a budget in a SQLite file, counted by pyrate-limiter. Its functions block."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ __all__ = ["FileLog"]
 
 
 class FileLog:
-    """The requests of one budget, in a table of its own."""
+    """The requests of one budget, in one table."""
 
     def __init__(self, path: str, name: str, timeout: float) -> None:
         self._path = path
         self._timeout = timeout
-        # The name of a table is part of SQL, in which a budget's name may not meddle.
+        # Hexadecimal, because the name becomes part of SQL statements.
         self._table = f"budget_{name.encode().hex()}"
         self._name = name
         self._file = 0
 
     def take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
-        """Take one request out of a window of milliseconds."""
+        """Take one request from a window of milliseconds."""
         try:
             with self._lock() as opened:
                 file = _get_file_number(opened)
                 answer = self._answer(opened, Rate(requests, window), learned)
         except OSError:
-            self._file = 0  # should it be another one next time, that is no news
+            self._file = 0  # the caller gets an error now, so do not report another file later
             raise
         before, self._file = self._file, file
         if before not in (0, file):
-            raise OSError(f"{self._path} is another file, and what was taken before is forgotten")
+            raise OSError(f"{self._path} was replaced, so earlier requests are no longer counted")
         return answer
 
     def pause(self, length: int, learned: LearnedRate | None) -> None:
-        """Let nobody take anything for this many milliseconds."""
+        """Grant nothing to any process for this many milliseconds."""
         with self._lock() as opened:
             now = _get_time()
             state = FileState(opened, self._name, now)
@@ -59,17 +59,17 @@ class FileLog:
 
     @contextmanager
     def _lock(self) -> Generator[sqlite3.Connection, None, None]:
-        """Open and lock the file; what is done inside is committed at the end."""
+        """Open and lock the file. The end of the block commits."""
         try:
-            # A connection that stays open would outlive a file that is deleted, and two processes
-            # would then count in two files.
+            # An open connection would outlive a deleted file, and then two processes would count
+            # in two files.
             with closing(
                 sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
             ) as opened:
-                # These writes need not wait for the disk. They outlive a process that is killed.
+                # Do not wait for the disk: these writes survive a killed process.
                 opened.execute("PRAGMA synchronous = OFF")
-                # pyrate-limiter counts, then writes. The lock keeps other processes out until both
-                # are done, and is taken first because waiting for it takes time.
+                # pyrate-limiter counts, then writes. Lock the file before both, so that no other
+                # process writes in between.
                 opened.execute("BEGIN IMMEDIATE")
                 yield opened
                 opened.commit()
@@ -84,7 +84,7 @@ class FileLog:
         state = FileState(opened, self._name, now)
         state.record_rate(learned)
         pause, used = state.get_pause(), self._count(opened, now - rate.interval)
-        # Read before anything is taken, because pyrate-limiter commits what it takes.
+        # Read this first, because pyrate-limiter commits when it takes.
         newest = state.get_rate()
         wait = pause / 1000 if pause else self._put(opened, rate, now)
         return BudgetAnswer(
@@ -103,8 +103,7 @@ class FileLog:
         opened.execute(
             SQLiteQueries.CREATE_INDEX_ON_TIMESTAMP.format(index_name=index, table_name=table)
         )
-        # After a restart of the machine its clock starts again. Times in the future would count for
-        # days.
+        # The monotonic clock restarts with the machine. Times in the future would count for days.
         opened.execute(
             f"UPDATE {table} SET item_timestamp = :now WHERE item_timestamp > :now",  # noqa: S608
             {"now": now},
@@ -116,15 +115,15 @@ class FileLog:
 
     def _put(self, opened: sqlite3.Connection, rate: Rate, now: int) -> float:
         verdict = SQLiteBucket([rate], opened, self._table).put_decision(RateItem("", now))
-        decision = cast("Decision", verdict)  # other buckets are to be awaited
+        decision = cast("Decision", verdict)  # only other buckets return an awaitable
         return 0.0 if decision.allowed else seconds(decision.retry_after_ms)
 
     def _failure(self, error: sqlite3.DatabaseError) -> OSError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_BUSY:
-            return TimeoutError(f"{self._path} was not free within {self._timeout:g} s")
+            return TimeoutError(f"{self._path} was locked for {self._timeout:g} s")
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            return OSError(f"{self._path} is damaged, or no budget: {error}; delete it")
+            return OSError(f"{self._path} is damaged, or is not a budget ({error}): delete it")
         return OSError(f"{self._path}: {error}")
 
 
@@ -134,7 +133,7 @@ def _get_time() -> int:
 
 
 def _get_file_number(opened: sqlite3.Connection) -> int:
-    """Return the number of a file; a new file is given one."""
+    """Return the number of a file. A new file gets one."""
     (number,) = opened.execute("PRAGMA user_version").fetchone()
     if not number:
         number = 1 + secrets.randbelow(2**31 - 1)

@@ -1,4 +1,4 @@
-"""The newest rate and the pause of a budget in a SQLite file. It blocks."""
+"""The newest rate and the pause of a budget in a SQLite file. Its functions block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileState"]
 
-# A table of its own: version 0.1 of this package does not know it, and counts as before.
+# A separate table, so that version 0.1 of this package can still use the file.
 _CREATE = """
 CREATE TABLE IF NOT EXISTS shared_state (
     name TEXT PRIMARY KEY, requests INTEGER, per REAL, learned_at INTEGER, paused_until INTEGER,
@@ -35,16 +35,16 @@ ON CONFLICT (name) DO UPDATE SET
 
 
 class FileState:
-    """The rate that was learned last, and the end of a pause, in an open file that is locked."""
+    """The rate that was learned last, and the end of a pause, in an open and locked file."""
 
     def __init__(self, opened: sqlite3.Connection, name: str, now: int) -> None:
         self._opened, self._name, self._now = opened, name, now
         opened.execute(_CREATE)
-        # After a restart of the machine its clock starts again, and ages are unknown.
+        # The monotonic clock restarts with the machine, so ages are then unknown.
         opened.execute("DELETE FROM shared_state WHERE written_at > ?", (now,))
 
     def record_rate(self, rate: LearnedRate | None) -> None:
-        """Keep a rate, unless it is none, or one is known that was learned later."""
+        """Store a rate, unless it is ``None`` or a more recent one is stored."""
         if rate is None:
             return
         learned_at = self._now - round(1000 * rate.age)
@@ -52,7 +52,7 @@ class FileState:
         self._opened.execute(_RECORD_RATE, {"name": self._name, "now": self._now, **values})
 
     def extend_pause(self, until: int) -> None:
-        """Let the pause last until this time, unless it already lasts longer."""
+        """Extend the pause to this time, unless it already lasts longer."""
         values = {"name": self._name, "until": until, "now": self._now}
         self._opened.execute(_EXTEND_PAUSE, values)
 

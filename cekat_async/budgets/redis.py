@@ -18,25 +18,33 @@ __all__ = ["RedisBudget"]
 class RedisBudget(BaseBudget):
     """A budget that processes on any number of machines share through a Redis server.
 
-    Connects when something is first taken, with one connection, in the event loop of that moment;
-    any number of tasks of that loop may take at once. Each process makes a budget of its own.
+    The first take opens one connection. The budget then belongs to the event loop of that take.
+    Any number of tasks in that loop may take at once. Each process creates its own ``RedisBudget``.
 
-    A take raises :exc:`PermissionError` if the server refuses the user name, the password or the
-    user, and :exc:`ConnectionError` if it cannot be reached, does not do its work, or was restarted
-    since the last take.
+    A take raises :exc:`PermissionError` if the server rejects the user name, the password or the
+    access to a key. It raises :exc:`ConnectionError` if the server cannot be reached, returns an
+    error, or was restarted since the last take.
 
-    All times are those of the server's clock. If that is set back, requests whose time is in the
-    future count as sent now, and what was learned is forgotten.
+    All times are those of the server's clock. If that clock is set back, requests with a time in
+    the future count as sent now, and the learned rate is forgotten.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py takes it. It may hold a
-            user name and a password, which are shown nowhere.
-        name: The name of the budget. All who use the same name, at the same server and database,
-            share it.
-        timeout: Seconds until a take gives up, connecting and waiting for other tasks included.
+        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py accepts it. It may
+            contain a user name and a password. They are never shown. Default:
+            ``redis://127.0.0.1:6379/0``.
+        name: The name of the budget. All processes with the same name, server and database share
+            it. Default ``"cekat"``.
+        timeout: The seconds after which a take gives up, including connecting and the wait for
+            other tasks. Default 2.
 
     Raises:
-        ConfigurationError: An argument is wrong, or the extra is not installed.
+        ConfigurationError: An argument is wrong, or the extra ``redis`` is not installed.
+
+    Examples:
+        >>> budget = RedisBudget("redis://localhost:6379/0", name="nightly")
+        >>> client = CekatClient(rate_limit=Limiter(budget=budget))
+        >>> await client.aclose()
+        >>> await budget.aclose()
     """
 
     def __init__(
@@ -65,7 +73,7 @@ class RedisBudget(BaseBudget):
         self._loop = self._loop or loop
         if self._loop is not loop:
             raise ConfigurationError(
-                "the budget belongs to another event loop: make one budget in each loop"
+                "the budget belongs to another event loop: create one budget in each loop"
             )
 
     async def _release(self) -> None:

@@ -1,4 +1,4 @@
-"""The log of a budget in Redis: pyrate-limiter counts, redis-py carries. Needs the extra."""
+"""The log of a budget in Redis, counted by pyrate-limiter and sent by redis-py."""
 
 # redis does not declare the types of a pool's options.
 # pyright: reportUnknownMemberType=false
@@ -30,7 +30,7 @@ __all__ = ["RedisLog"]
 
 _Result = TypeVar("_Result")
 
-# The length of a reply without a rate.
+# The number of elements of a reply without a rate.
 _WITHOUT_RATE = 5
 
 _URL_WANTED = (
@@ -40,9 +40,9 @@ _URL_WANTED = (
 
 
 class RedisLog:
-    """The requests of one budget in a sorted set, and the newest rate and the pause in another.
+    """The requests of one budget in a sorted set, and its newest rate and pause in another.
 
-    Version 0.1 of this package knows only the first.
+    Version 0.1 of this package uses only the first.
     """
 
     def __init__(self, url: str, name: str, timeout: float) -> None:
@@ -52,20 +52,20 @@ class RedisLog:
         self._timeout = timeout
         server = Redis(connection_pool=self._pool)
         self._take, self._pause = server.register_script(TAKE), server.register_script(PAUSE)
-        # One connection is enough: takes wait here for each other, first come, first served.
+        # One connection is enough: takes wait for this lock, first come, first served.
         self._turn = asyncio.Lock()
         self._server: bytes = b""
 
     async def take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
-        """Take one request out of a window of milliseconds."""
+        """Take one request from a window of milliseconds."""
         try:
             return await self._run(self._put(requests, window, learned))
         except OSError:
-            self._server = b""  # should it be another one next time, that is no news
+            self._server = b""  # the caller gets an error now, so do not report a restart later
             raise
 
     async def pause(self, length: int, learned: LearnedRate | None) -> None:
-        """Let nobody take anything for this many milliseconds."""
+        """Grant nothing to any process for this many milliseconds."""
         args = [length, *_build_arguments(learned)]
         await self._run(self._pause(keys=self._keys, args=args))
 
@@ -76,25 +76,25 @@ class RedisLog:
     async def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         failure: OSError
         try:
-            # One timeout for all of it; redis-py closes a connection that is interrupted.
+            # One timeout for all steps. redis-py closes a connection that is interrupted.
             async with asyncio.timeout(self._timeout), self._turn:
                 return await work
         except (RedisError, OSError) as error:
             failure = self._failure(error)
         finally:
-            work.close()  # it may never have started
-        # Raised out here, so that it brings no frames of redis-py along: they hold the password.
+            work.close()  # it may not have started
+        # Raised here, so that its traceback has no frames of redis-py, which contain the password.
         raise failure
 
     async def _put(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
-        # A bucket remembers its last verdict, so tasks must not share one.
+        # A bucket stores its last decision, so tasks must not share one.
         call = _Call(self._take, self._keys, learned)
         bucket = RedisBucket([Rate(requests, window)], cast("Redis", call), self._keys[0], "")
         verdict = bucket.put_decision(RateItem("", window))
         decision = verdict if isinstance(verdict, Decision) else await verdict
         before, self._server = self._server, call.server
         if before not in (b"", call.server):
-            raise RedisConnectionError("restarted, and what was taken may be forgotten")
+            raise RedisConnectionError("the server was restarted and may have lost the counts")
         wait = 0.0 if decision.allowed else seconds(decision.retry_after_ms)
         return BudgetAnswer(
             wait=call.paused_for or wait,
@@ -104,14 +104,16 @@ class RedisLog:
         )
 
     def _failure(self, error: Exception) -> OSError:
-        # What a server answers can repeat what it was sent, and so the password. It is not shown.
+        # Do not show the server's reply, because it may repeat the password.
         if isinstance(error, TimeoutError | RedisTimeoutError):
             return TimeoutError(f"{self.where} did not answer within {self._timeout:g} s")
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
-            return PermissionError(f"{self.where} refused the user, the password or a key")
+            return PermissionError(
+                f"{self.where} refused the user name, the password or access to a key"
+            )
         if type(error) is RedisConnectionError:
             return ConnectionError(f"{self.where}: {' '.join(str(error).split())}")
-        return ConnectionError(f"{self.where} does not do its work: {type(error).__name__}")
+        return ConnectionError(f"{self.where} returned an error: {type(error).__name__}")
 
 
 def _build_arguments(learned: LearnedRate | None) -> list[float]:
@@ -119,7 +121,7 @@ def _build_arguments(learned: LearnedRate | None) -> list[float]:
 
 
 class _Call:
-    """Stands in for the client that a bucket runs its script with, and runs ours instead."""
+    """The client that a bucket runs its script with. It runs our script instead."""
 
     def __init__(self, script: AsyncScript, keys: list[str], learned: LearnedRate | None) -> None:
         self._script, self._keys = script, keys
@@ -143,24 +145,25 @@ def _build_pool(url: object) -> ConnectionPool:
         try:
             pool = ConnectionPool.from_url(
                 url,
-                # No bound, and one is in use: a connection whose give-back is cancelled is lost.
+                # No limit, although one is in use: cancelling may lose a connection.
                 max_connections=2**31,
-                # Once, at once: servers close connections that are idle. Taking twice is no harm.
+                # One retry at once, because servers close idle connections. Taking twice only
+                # sends fewer requests.
                 retry=Retry(NoBackoff(), 1),
                 socket_timeout=None,
                 socket_connect_timeout=None,
             )
-            pool.connection_class(**pool.connection_kwargs)  # shows whether the options exist
+            pool.connection_class(**pool.connection_kwargs)  # raises if an option is unknown
         except (ValueError, TypeError):
-            pass  # its text can have a part of the password in it
+            pass  # the text of the error may contain a part of the password
         else:
             return pool
     raise ConfigurationError(_URL_WANTED)
 
 
 def _is_whole(url: str) -> bool:
-    # A password with one of /?# in it, as it is, ends the host early: its rest would be a path.
-    # A line break would be dropped in silence.
+    # A password with an unencoded /, ? or # ends the host early, and its rest becomes a path.
+    # urlsplit removes line breaks silently.
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -169,7 +172,7 @@ def _is_whole(url: str) -> bool:
 
 
 def _get_address(url: str, options: Mapping[str, Any]) -> str:
-    """Return the address of a server as messages may show it."""
+    """Return the address of a server without user name and password."""
     database = options.get("db", 0)
     scheme = url.partition(":")[0]
     if "path" in options:

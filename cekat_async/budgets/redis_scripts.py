@@ -1,4 +1,4 @@
-"""The scripts that a budget in Redis runs inside of the server. Needs the extra."""
+"""The Lua scripts that a budget runs in the Redis server."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from cekat_async.budgets.base import KEPT
 
 __all__ = ["PAUSE", "TAKE"]
 
-# The second key holds numbers by name. It is a sorted set because Redis users that were created
-# for version 0.1 may use no other type. It expires a day after the last write, when every pause is
-# over.
+# The second key has numbers by name. It is a sorted set because Redis users that were created for
+# version 0.1 may only be allowed to use that type. It expires a day after the last write, when
+# every pause has ended.
 _STATE = """
 local state = KEYS[2]
 local time = redis.call('TIME')
@@ -39,9 +39,9 @@ learn(ARGV[2], ARGV[3], ARGV[4])
 note(math.max(now + ARGV[1], recall('paused_until')), 'paused_until')
 """
 
-# pyrate-limiter's script counts by the time that the caller sends. Machines with different clocks
-# would miss each other's requests. It also never trims its log, and sets no expiry. So it runs
-# unchanged inside a script that passes the server's time and tidies up.
+# pyrate-limiter's script counts by the time that the caller sends, so machines with different
+# clocks would not count each other's requests. It also never trims its log and sets no expiry. So
+# it runs unchanged inside a script that passes the server's time, trims the log and sets an expiry.
 #
 # The caller counts time from the start of the window, so its "now" is the window's length. The
 # first seven arguments are pyrate-limiter's. Three more follow if the caller has learned a rate.
@@ -54,7 +54,7 @@ end
 local key, window = KEYS[1], tonumber(ARGV[1])
 local start = now - window
 
--- The clock was set back: what lies ahead of it would not be counted.
+-- If the clock was set back, requests in the future would not be counted.
 for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. now, '+inf')) do
     redis.call('ZADD', key, now, ahead)
 end
@@ -77,7 +77,7 @@ if verdict[2] >= 0 then
     verdict[2] = verdict[2] - start
 end
 
--- Each run of a server has an id. Users may be forbidden to see it.
+-- Each run of a server has an id, which not every user is allowed to read.
 local info = redis.pcall('INFO', 'server')
 verdict[3] = type(info) == 'string' and info:match('run_id:(%x+)') or ''
 verdict[4] = redis.call('ZCOUNT', key, start, now)

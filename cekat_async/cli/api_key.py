@@ -114,5 +114,13 @@ def _read_private(name: str) -> str:
 
 
 def _require_private(name: str, mode: int) -> None:
-    if sys.platform != "win32" and mode & _NOT_OWNER:
+    # systemd gives a service its credentials through an ACL, which the group's bits show.
+    others = stat.S_IRWXO if _is_credential(name) else _NOT_OWNER
+    if sys.platform != "win32" and mode & others:
         raise ConfigurationError(f"other users can read the key in {name}: run chmod 600 {name}")
+
+
+def _is_credential(name: str) -> bool:
+    """Return whether systemd has passed this file to the service (``LoadCredential=``)."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return folder is not None and Path(folder) == Path(name).parent

@@ -244,6 +244,12 @@ def doctor(context: click.Context, /, **server: Any) -> int:
     metavar="N",
     help="Port on 127.0.0.1.",
 )
+@option(
+    "--live",
+    group=OptionGroup.SANDBOX,
+    is_flag=True,
+    help="Change conversations after each page that is read.",
+)
 @rate_limit_option(
     "Quota to grant. auto is 300 in 60 s, off is unlimited.", group=OptionGroup.SANDBOX
 )

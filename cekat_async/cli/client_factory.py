@@ -42,21 +42,31 @@ async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[
 
 
 def make_sandbox(
-    rate: RateLimit | None, *, conversations: int, inboxes: int = 8, seed: int = 1, port: int = 0
+    rate: RateLimit | None,
+    *,
+    conversations: int,
+    inboxes: int = 8,
+    seed: int = 1,
+    port: int = 0,
+    live: bool = False,
 ) -> Sandbox:
     """Return a sandbox that grants a rate; the documented one if that is left to the server.
+
+    With ``live``, about two conversations change after each page, so that the next
+    incremental export has something to fetch.
 
     Raises:
         ConfigurationError: A sandbox cannot be that large.
     """
-    from cekat_async.sandbox import Quota, Sandbox  # noqa: PLC0415 - a whole web server
+    from cekat_async.sandbox import Live, Quota, Sandbox  # noqa: PLC0415 - a whole web server
 
     quota = Quota() if rate else None
     if rate is not None and rate.requests is not None:
         # Whole seconds would be too coarse for a window of a few seconds.
         quota = Quota(rate.requests, per=rate.per, reset_as="epoch_ms")
+    changes = Live(messages=1.5, created=0.25, resolved=0.25) if live else None
     try:
-        return Sandbox(conversations, inboxes, seed, port=port, quota=quota)
+        return Sandbox(conversations, inboxes, seed, port=port, quota=quota, live=changes)
     except ValueError as error:
         raise ConfigurationError(f"no such sandbox: {error}") from error
 

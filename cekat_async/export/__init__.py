@@ -3,12 +3,12 @@
 >>> report = await export_conversations(cekat, "conversations.jsonl")
 >>> print(report.conversations)
 
-If an export is stopped or killed, the same call resumes from its checkpoint. The target becomes
-visible when it is complete, with a manifest of what it holds.
+If an export is stopped or killed, the same call resumes from its checkpoint. The target appears
+when it is complete, with a manifest that describes its content.
 
-Start reading in ``runner.py``. An export runs in four steps, each in a module of its own:
-``opening`` (what can be refused without a request), ``accounts`` (the inboxes, and whose they are),
-``collecting`` (from the API to the ``checkpoint``), ``publishing`` (from there to a sink).
+Start reading in ``runner.py``. An export runs in four steps, each in its own module: ``opening``
+(the checks that need no request), ``accounts`` (which account it is, and its inboxes),
+``collecting`` (from the API to the ``checkpoint``), ``publishing`` (from the checkpoint to a sink).
 """
 
 # ruff: noqa: PLC0415 - some names are imported on first use, see the end of the file

@@ -90,7 +90,7 @@ def build_filters(
         ConfigurationError: They make no sense; the message says what to write instead.
     """
     if isinstance(inbox_ids, str):
-        raise ConfigurationError(f"inbox_ids must be several, not one text: write [{inbox_ids!r}]")
+        raise ConfigurationError(f"inbox_ids must be a list, not one text: write [{inbox_ids!r}]")
     texts = (require_inbox_id("each of inbox_ids", each) for each in inbox_ids)
     wanted = tuple(dict.fromkeys(texts))  # each once, in their order
     if wanted and by_inbox:

@@ -1,4 +1,4 @@
-"""The manifest next to an exported target: its content, and how that was fetched."""
+"""The manifest next to an exported target: what is in the target, and how it was fetched."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
@@ -17,20 +17,20 @@ FORMAT = 1
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which conversations an export is of.
+    """Which conversations an export has.
 
     Attributes:
-        inbox_ids: The inboxes that were named; empty for all conversations of the account.
-        by_inbox: Whether each inbox of the account was walked by itself.
-        stage_status: The status that was asked for; ``None`` for any.
-        since: The first moment of last activity, as it was written: a duration before the export
-            began (``3d``), or a date or time (``2026-11-01``); ``None`` for no bound.
-        until: The last moment, in the same form.
-        since_time: The moment that ``since`` was when the export began; ``None`` until then.
-        until_time: The moment that ``until`` was.
+        inbox_ids: The requested inboxes. Empty for all conversations of the account.
+        by_inbox: Whether each inbox of the account was walked separately.
+        stage_status: The requested status. ``None`` for any.
+        since: The earliest last activity, as it was given: a duration before the export began
+            (``3d``), or a date or time (``2026-11-01``). ``None`` for no limit.
+        until: The latest last activity, in the same forms.
+        since_time: The moment that ``since`` stands for. ``None`` before the export begins.
+        until_time: The moment that ``until`` stands for. ``None`` before the export begins.
     """
 
-    # JSON always has these three, as in version 0.1: a default from a function is not omitted.
+    # Version 0.1 always writes these three. msgspec does not omit a default that a function makes.
     inbox_ids: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
     by_inbox: bool = msgspec.field(default_factory=lambda: False)
     stage_status: str | None = msgspec.field(default_factory=lambda: None)
@@ -40,10 +40,19 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     until_time: datetime | None = None
 
     def resolve(self, began: datetime) -> "Filters":
-        """Return the filters of an export that began at this moment.
+        """Return the filters of an export that began at a moment.
+
+        Args:
+            began: The moment, with a time zone.
 
         Raises:
-            ConfigurationError: ``since`` or ``until`` is wrong, or they contradict each other.
+            ConfigurationError: ``since`` or ``until`` is wrong, or ``since`` is not before
+                ``until``.
+
+        Examples:
+            >>> from datetime import UTC, datetime
+            >>> Filters(since="1d").resolve(datetime(2026, 11, 2, tzinfo=UTC)).since_time.day
+            1
         """
         since = None if self.since is None else parse_bound(self.since)
         until = None if self.until is None else parse_bound(self.until)
@@ -55,14 +64,14 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     """One independent walk of an export.
 
     Attributes:
-        inbox_id: Its inbox; ``None`` for the listing of all conversations.
-        records: Records that it fetched, repeated ones included.
-        pages: Pages that it fetched.
-        position: The resume position of its walk; the next incremental export starts from it.
-        error: The permanent error that ended it; ``None`` if it is complete.
+        inbox_id: Its inbox. ``None`` for the listing of all conversations.
+        records: How many records it fetched, repeated ones included.
+        pages: How many pages it fetched.
+        position: The resume position of its walk. The next incremental export starts there.
+        error: The permanent error that ended it. ``None`` if it is complete.
         carried: How many conversations of this inbox the target keeps from an earlier export,
             because the walk failed. Always 0 in a database, where rows stay in place.
-        as_of: The age of those: when the export began that fetched them (UTC). If they were kept
+        as_of: When the export began that fetched these conversations (UTC). If they were kept
             several times, it is the first of these exports. ``None`` if there are none.
     """
 
@@ -79,19 +88,19 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of one run of an export, or of all its runs together.
 
     Attributes:
-        runs: Runs: one more each time the export was resumed.
-        pages: Pages that were fetched.
-        fetched: Records that were fetched. A conversation that was fetched again counts again.
-        malformed_records: Malformed records: not JSON, not an object, or without a readable id.
+        runs: How often the export was run: 1, and 1 more each time it was resumed.
+        pages: How many pages were fetched.
+        fetched: How many records were fetched. A conversation that was fetched again counts again.
+        malformed_records: How many records are not JSON, not an object, or without a readable id.
         unknown_fields: The names of fields that this version does not know, and how many records
             had each.
         mistyped_fields: The names of fields of another type than documented, and how many records
             had each. The column ``extra`` of a table has the original values.
-        requests: Requests that were sent, retries included.
+        requests: How many requests were sent, retries included.
         retries: How many of the requests were retries.
-        refused: How many of the requests were refused because of the quota (429).
-        seconds: How long it took.
-        waited: For how many of the seconds all requests waited for the quota.
+        refused: How many of the requests the server refused because of the quota (429).
+        seconds: How many seconds it took.
+        waited: During how many of these seconds all requests waited for the quota.
     """
 
     runs: int = 0
@@ -108,7 +117,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     waited: float = 0.0
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Return the sums of two."""
+        """Return the sum of two counts."""
         return Counts(
             **{
                 name: _add(getattr(self, name), getattr(other, name))
@@ -117,7 +126,12 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def without_requests(self) -> "Counts":
-        """Return only the counts of runs, pages and records, not those of requests and time."""
+        """Return the counts of runs, pages and records, with 0 for requests and times.
+
+        Examples:
+            >>> Counts(pages=3, requests=4).without_requests() == Counts(pages=3)
+            True
+        """
         return msgspec.structs.replace(
             self, requests=0, retries=0, refused=0, seconds=0.0, waited=0.0
         )
@@ -128,32 +142,31 @@ def _add(one: dict[str, int] | float, other: Any) -> Any:
 
 
 class Manifest(Counts, frozen=True, kw_only=True):
-    """The content of a target: how much, of what, from when, and how it was fetched.
+    """The description of a target: what is in it, from when, and how it was fetched.
 
     It also has the :class:`Counts` of all runs of the export.
 
     Attributes:
-        format: The version of this form.
+        format: The version of the manifest's format.
         version: The version of the package that wrote it.
-        account: Which account it is of, for a person: a name that was given, or the fingerprint of
-            its key.
-        key_fingerprint: The fingerprint of the key: the host, and 48 bits of a hash. ``None`` in a
+        account: The name of the account: the one that was given, or the fingerprint of its key.
+        key_fingerprint: The fingerprint of the key: the host and 48 bits of a hash. ``None`` in a
             manifest of version 0.1.
         business_id: The business that the account's inboxes belong to. It stays the same when the
-            key changes. Empty if the API does not say, ``None`` if it was not asked.
-        target: Where the conversations are.
-        filters: Which of the account's conversations.
-        incremental: Whether only what had moved was fetched, and merged into what was there.
-        complete: Whether every partition is. One that is not has an ``error``.
-        began: When its first request went out (UTC), in the first of its runs.
-        ended: When it had fetched its last record (UTC).
-        conversations: Conversations in the target; in one that others write to as well (a
-            database), those that this export brought.
-        repeats: How many of the fetched records were replaced by a later version of the same
-            conversation.
-        partitions: The walks it is made of.
-        checksum: ``sha256:`` and a hexadecimal digest: of the file, or, for a folder, of the list
-            of its files that ``sha256sum`` prints; ``None`` for a database.
+            key changes. Empty if the API does not report it. ``None`` if it was not requested.
+        target: The target that has the conversations.
+        filters: Which conversations of the account were exported.
+        incremental: Whether the export fetched only what had changed, and merged it into the
+            target.
+        complete: Whether every partition is complete. A partition that is not has an ``error``.
+        began: When the first request was sent (UTC), in the first run.
+        ended: When the last record was fetched (UTC).
+        conversations: How many conversations are in the target. For a database, how many this
+            export wrote, because the table may have others.
+        repeats: How many of the fetched records a later version of the same conversation replaced.
+        partitions: The walks of the export.
+        checksum: ``sha256:`` and a hexadecimal digest. For a folder it is the digest of the list of
+            its files, as ``sha256sum`` prints it. ``None`` for a database.
     """
 
     format: int = FORMAT
@@ -173,7 +186,13 @@ class Manifest(Counts, frozen=True, kw_only=True):
     checksum: str | None = None
 
     def to_json(self) -> bytes:
-        """Return it as JSON, for a file or a column."""
+        """Return the manifest as indented JSON.
+
+        Examples:
+            >>> report = await export_conversations(cekat, "conversations.jsonl")
+            >>> Manifest.from_json(report.manifest.to_json()) == report.manifest
+            True
+        """
         return (
             msgspec.json.format(msgspec.json.encode(self, enc_hook=_encode_position), indent=2)
             + b"\n"
@@ -181,10 +200,20 @@ class Manifest(Counts, frozen=True, kw_only=True):
 
     @staticmethod
     def from_json(text: bytes | str) -> "Manifest":
-        """Return what :meth:`to_json` wrote.
+        """Return the manifest that :meth:`to_json` has written.
+
+        Args:
+            text: The JSON.
 
         Raises:
-            msgspec.DecodeError: It is something else.
+            msgspec.DecodeError: ``text`` is something else.
+
+        Examples:
+            >>> report = await export_conversations(cekat, "conversations.jsonl")
+            >>> with open("conversations.jsonl.manifest.json") as file:
+            ...     manifest = Manifest.from_json(file.read())
+            >>> manifest.conversations
+            250
         """
         return msgspec.json.decode(text, type=Manifest, dec_hook=_decode_position)
 

@@ -1,4 +1,4 @@
-"""What an export reports: its progress while it runs, and its result."""
+"""The progress of an export, and its result."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
@@ -16,30 +16,30 @@ _log = logging.getLogger("cekat_async")
 
 
 class ExportProgress(Counts, frozen=True, kw_only=True):
-    """The progress of an export. The records and pages that it counts are durable.
+    """The progress of an export. The records and pages that it counts are on the disk.
 
-    It also has :class:`Counts`: those of records and pages are of all runs of the export, and those
-    of requests and time only of this run. If other clients share the limiter, ``refused`` includes
-    their requests.
+    It also has :class:`Counts`. Records and pages are those of all runs of the export. Requests and
+    times are those of this run only. If other clients share the limiter, ``refused`` includes their
+    requests.
 
     Attributes:
-        conversations: Records that are in the checkpoint. A conversation that was fetched again,
-            because it moved or because two segments of the listing overlap, counts again. In an
+        conversations: How many records are in the checkpoint. A conversation that was fetched
+            again, because it moved or because two segments overlap, counts again. In an
             :class:`ExportReport` each conversation counts once.
-        resumed: How many of the records were fetched by earlier runs.
+        resumed: How many of the records earlier runs have fetched.
         expected: About how many conversations there are: the number in the last export with the
             same filters. ``None`` if there was none.
-        limit: Requests in any ``per`` seconds that the client believes to have now; ``None``
-            without a pace.
-        per: Those seconds; 0 without a pace.
-        earned: Requests that the limit would have let out since this run began. If the limit
-            changed, each value counts for the time during which it was in force.
-        compared: Old conversations of the target that have been compared with the fetched ones. An
-            export that keeps some of them does this before it writes the first one.
-        published: Conversations that have been written to the target; ``None`` while they are
+        limit: The present limit of the client: the most requests in any ``per`` seconds. ``None``
+            without a rate limit.
+        per: The length of that window in seconds. 0 without a rate limit.
+        earned: How many requests the limit would have allowed since this run began. If the limit
+            changed, each value counts for the time during which it applied.
+        compared: How many old conversations of the target have been compared with the fetched
+            ones. An export that keeps old conversations does this before it writes.
+        published: How many conversations have been written to the target. ``None`` while they are
             still being fetched.
-        to_publish: How many are to be written; ``None`` until that is known. When all have been
-            written, the target may still have to be checked and synced to the disk.
+        to_publish: How many conversations will be written. ``None`` until that is known. When all
+            are written, the export may still have to check the target and sync it to the disk.
     """
 
     conversations: int = 0
@@ -54,22 +54,22 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
 
     @property
     def per_minute(self) -> float:
-        """Records a minute, on average in this run, those that were fetched again included."""
+        """The average number of records per minute in this run, repeated records included."""
         return 60 * (self.fetched - self.resumed) / self.seconds if self.seconds else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will take at this speed; ``None`` if that cannot be estimated."""
+        """The estimated seconds until all is fetched. ``None`` if they cannot be estimated."""
         if self.expected is None or not self.per_minute:
             return None
         return 60 * max(0, self.expected - self.conversations) / self.per_minute
 
     @property
     def quota_share(self) -> float | None:
-        """Which share of the requests that the limit would have let out were sent, from 0 to 1.
+        """The fraction of the allowed requests that were sent, from 0 to 1.
 
-        While the server says that there is enough left, requests run ahead of the pace; they do
-        not make it more than 1.
+        ``None`` without a rate limit. It stays 1 if the client sends faster than its pace because
+        the server reports that enough quota is left.
         """
         if self.limit is None:
             return None
@@ -79,11 +79,11 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
 class ExportReport(ExportProgress, frozen=True, kw_only=True):
     """The result of a finished export.
 
-    ``conversations`` is how many different ones it fetched.
+    ``conversations`` is the number of different conversations that it fetched.
 
     Attributes:
-        target: Where the conversations are now.
-        manifest: Everything that is known of the target, over all runs of the export.
+        target: The target that has the conversations.
+        manifest: The description of the target, over all runs of the export.
     """
 
     target: str
@@ -91,7 +91,7 @@ class ExportReport(ExportProgress, frozen=True, kw_only=True):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every partition is; ``manifest.partitions`` shows which is not, and why."""
+        """Whether every partition is complete. ``manifest.partitions`` has the errors."""
         return self.manifest.complete
 
     def _repr_html_(self) -> str:
@@ -99,7 +99,7 @@ class ExportReport(ExportProgress, frozen=True, kw_only=True):
         return build_fields_table(f"Export to {self.target}, {state}", self._summarize())
 
     def _summarize(self) -> dict[str, Any]:
-        """Return what a notebook shows, by its label."""
+        """Return the values that a notebook shows, by label."""
         failed = [one for one in self.manifest.partitions if one.error is not None]
         return {
             "conversations": self.conversations,
@@ -122,9 +122,9 @@ class ExportReport(ExportProgress, frozen=True, kw_only=True):
 
 
 def build_report(progress: ExportProgress, manifest: Manifest, target: str) -> ExportReport:
-    """Return the report of an export that has ended like this, and log its counts."""
+    """Return the report of a finished export, and log its counts."""
     _log.debug(
-        "%d pages brought %d records, %d of them again, in %d requests",
+        "fetched %d pages with %d records, %d of them repeated, in %d requests",
         *(manifest.pages, manifest.fetched, manifest.repeats, manifest.requests),
     )
     facts = msgspec.structs.asdict(progress)

@@ -1,4 +1,4 @@
-"""The export itself: open, set up, collect, publish."""
+"""The export: open, set up, collect, publish."""
 
 from __future__ import annotations
 
@@ -59,59 +59,68 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
     on_progress: Callable[[ExportProgress], object] | None = None,
     on_malformed: Callable[[MalformedRecord], object] | None = None,
 ) -> ExportReport:
-    """Export every conversation to ``target``, each once, and return what was done.
+    """Export every conversation to ``target``, each once, and return a report.
 
-    Until all are fetched they are in a checkpoint, a file next to the target. If the export is
+    The fetched records are stored in a checkpoint, a file next to the target. If the export is
     stopped or killed, run the same call again: it resumes from its checkpoint. The target is
-    written at the end, and becomes visible when it is complete. Whatever moves in the account in
-    the meantime, every conversation that existed when the export began, and still exists, is in
-    the target, as it was then or later. Memory does not grow with the number of conversations.
+    written at the end, and appears when it is complete. It has every conversation that existed
+    when the export began and still exists, whatever changes in the meantime. Memory does not grow
+    with the number of conversations.
 
     Args:
-        client: An open client. Other tasks may use it at the same time, and share its pace.
+        client: An open client. Other tasks may use it at the same time. They share its rate.
         target: A file name (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``, ``.csv``, ``.parquet``,
             ``.sqlite``, ``.duckdb``), a folder (``….parquet/``), a database (``postgresql://…``),
-            ``-`` for standard output, or a :class:`Sink` of your own.
-        inbox_ids: Only these inboxes, each walked by itself: ids as text, or as
-            :class:`uuid.UUID`.
-        by_inbox: Walk each inbox of the account by itself, so that one that fails does not end the
-            others. Conversations of an inbox that the account does not list are not in it.
-        stage_status: Only this status.
-        since: Only conversations that were last active at this moment or later: a datetime with a
+            ``-`` for standard output, or your own :class:`Sink`.
+        inbox_ids: Only these inboxes: ids as text or as :class:`uuid.UUID`. Each is a separate
+            walk. Default: all conversations of the account.
+        by_inbox: Whether to walk each inbox of the account separately, so that one failing inbox
+            does not stop the others. Conversations of inboxes that the account does not list are
+            then left out. Default ``False``.
+        stage_status: Only conversations with this status. Default: any.
+        since: Only conversations whose last activity was at this moment or later: a datetime with a
             time zone, or a timedelta before the export began. Up to a page of older ones may be
-            included, and more if the listing is not in order of activity (a warning says so).
-        until: Only conversations that were last active at this moment or earlier; as ``since``.
-        incremental: Fetch only what has changed since the last export to this target began, and
-            merge it into the target. If there was no export, fetch everything.
-        restart: Drop what an unfinished export has fetched.
-        replace: Replace the target even if it holds an export of another account or with other
-            filters. Nothing is carried over from it, even if some inboxes failed. It has no effect
-            on a database, which is never replaced.
-        allow_empty: Let an export that finds no conversation replace a target that holds some.
-        page_size: Conversations per request.
-        concurrency: How many requests are under way at once. The default is enough for the
-            documented quota unless a response takes longer than 0.8 seconds. With 1, records are
-            in the order of the listing, and those that were fetched again are after all others.
-        account: A name for the account, for people who read the manifest. Default: its host, and
-            a few digits that follow from the key. The account is recognized without it.
-        checkpoint: The file that holds the fetched records until the export is complete. Default:
-            next to the target. Where there is no such place (a database elsewhere, standard
-            output, most sinks of your own) the default is a temporary file, which no other run can
-            resume from.
-        on_progress: Called whenever more records are durable, and several times a second while the
-            target is written.
-        on_malformed: Called with each malformed record. It is exported and counted all the same.
+            included. If the listing is not in order of activity, more are, and a warning is logged.
+        until: Only conversations whose last activity was at this moment or earlier, in the same
+            forms as ``since``.
+        incremental: Whether to fetch only what has changed since the last export to this target
+            began, and merge it into the target. The first run fetches everything. Default
+            ``False``.
+        restart: Whether to discard the records of an unfinished export. Default ``False``.
+        replace: Whether to replace a target that has an export of another account or with other
+            filters. Nothing of it is kept, even if some inboxes fail. Databases are never replaced,
+            so it has no effect on them. Default ``False``.
+        allow_empty: Whether an export without conversations may replace a target that has some.
+            Default ``False``.
+        page_size: Conversations per request. Default 100, the API's maximum.
+        concurrency: The most requests in progress at once. The default, 4, uses the whole quota
+            unless a response takes longer than 0.8 seconds. With 1, records are in the order of the
+            listing, and records that were fetched again come last.
+        account: A name for the account in the manifest. Default: its host and a fingerprint of the
+            key. The export recognizes the account without it.
+        checkpoint: The file for the fetched records. Default: next to the target. For a database on
+            a server, standard output and most sinks of your own, the default is a temporary file,
+            from which no other run can resume.
+        on_progress: A function that is called with an :class:`ExportProgress` whenever more records
+            are stored, and several times a second while the target is written.
+        on_malformed: A function that is called with each malformed record. The record is exported
+            and counted in any case.
 
     Raises:
         ConfigurationError: An argument is wrong. Nothing was requested or written.
-        CheckpointError: There is a checkpoint, and it is of another export.
-        TargetBusyError: Another export is writing the target, or has the checkpoint.
-        ReplacementRefusedError: The target would be replaced by something that may be worse. It
-            is unchanged, and what was fetched is in the checkpoint. The error's ``option`` is the
-            argument that allows it.
+        CheckpointError: The checkpoint belongs to another export, or is broken.
+        TargetBusyError: Another export uses the target or the checkpoint.
+        ReplacementRefusedError: The target would be replaced by something that may be worse. It is
+            unchanged, and the checkpoint has the fetched records. The error's ``option`` is the
+            argument that allows the replacement.
         TargetError: The target or the checkpoint cannot be written.
-        InboxesFailedError: Some inboxes failed in a way that may pass. The same call resumes.
+        InboxesFailedError: Some inboxes failed, and may succeed later. The same call resumes.
         CekatError: A request failed. The same call resumes.
+
+    Examples:
+        >>> report = await export_conversations(cekat, "conversations.jsonl", incremental=True)
+        >>> report.conversations, report.is_complete
+        (250, True)
     """
     export = Export(
         client,
@@ -133,14 +142,14 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
 
 
 def _ignore(_: object) -> None:
-    """Ignore what is reported."""
+    """Ignore a report."""
 
 
 class Export:
-    """One export: what :func:`export_conversations` runs, once.
+    """One export, which :func:`export_conversations` runs once.
 
     Attributes:
-        report: The result; ``None`` until the target is complete.
+        report: The result. ``None`` until the target is complete.
     """
 
     def __init__(
@@ -173,19 +182,19 @@ class Export:
 
     @property
     def kept(self) -> int:
-        """How many records are in the checkpoint. One that was fetched again counts again."""
+        """How many records are in the checkpoint. A record that was fetched twice counts twice."""
         return self._collector.stored if self._collector else 0
 
     @property
     def checkpoint(self) -> Path | None:
-        """The file that another run can resume from; ``None`` if there is none, or it is empty."""
+        """The file that another run can resume from. ``None`` if there is none, or it is empty."""
         return self._checkpoint.path if self._is_lasting and self.kept and not self.report else None
 
     def kept_conversations(self) -> int | None:
         """Return how many different conversations are in the checkpoint.
 
-        Call it after :meth:`run` has ended, because it opens the checkpoint. ``None`` if there is
-        no checkpoint, or if counting takes too long. It blocks for at most some seconds.
+        ``None`` if there is no checkpoint, or if counting takes too long. It blocks for up to a few
+        seconds. Call it after :meth:`run` has ended, because it opens the checkpoint.
         """
         return None if self.checkpoint is None else count_conversations(self.checkpoint)
 
@@ -198,14 +207,10 @@ class Export:
         on_malformed: Callable[[MalformedRecord], object] | None = None,
         **policy: bool,
     ) -> ExportReport:
-        """Run the export.
-
-        The arguments are those of :func:`export_conversations`, ``policy`` those of
-        :class:`Policy` among them.
-        """
+        """Run the export with the arguments of :func:`export_conversations`."""
         on_progress, on_malformed = on_progress or _ignore, on_malformed or _ignore
         try:
-            # Later would be too late: something has been written by then.
+            # Check now, before anything is written.
             require_count("page_size", page_size)
             require_count("concurrency", concurrency)
             checked = Policy(**policy)
@@ -300,10 +305,10 @@ class Export:
         job: Job,
         on_progress: Callable[[ExportProgress], object],
     ) -> None:
-        """Give all records to the sink, and remove the checkpoint when it has them."""
+        """Write all records to the sink, then remove the checkpoint."""
         await self._worker.do(self._checkpoint.put_counts, tracker.totals())
         tracker.published = 0
-        # A new one, because hours may have passed since the target was last read.
+        # Read the target again, because hours may have passed since it was opened.
         existing = ExistingTarget(self._sink, opened.last, self._worker.check)
 
         def note_batch(count: int) -> None:
@@ -328,7 +333,7 @@ class Export:
         try:
             await report_until_done(publishing, lambda: on_progress(tracker.progress()))
         finally:
-            # Also after a cancellation, which may have been too late.
+            # Also after a cancellation that arrived after publishing.
             for manifest in published:
                 self.report = build_report(tracker.progress(), manifest, self._sink.target)
 

@@ -3,8 +3,8 @@
 >>> frame = await to_pandas(cekat.conversations.list(), timezone="Asia/Jakarta")
 >>> frame.groupby("handled_by_name").size()
 
-Start reading in ``dataframes.py``. ``columns.py`` has the columns of every table, also those of
-exports, and ``arrow.py`` builds Arrow arrays of them.
+Start reading in ``dataframes.py``. ``columns.py`` has the columns of every table, including those
+of exports. ``arrow.py`` builds Arrow arrays from them.
 """
 
 # pyarrow has no types of its own.
@@ -19,8 +19,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["arrow_batches", "to_arrow", "to_pandas", "to_polars"]
 
 if not typing.TYPE_CHECKING:  # pragma: no branch
-    # They need asyncio, which takes longer to import than the columns, which are all that an
-    # export needs.
+    # They import asyncio, which is slow to import. An export needs only the columns.
     def __getattr__(name: str) -> object:
         if name in __all__:
             from cekat_async.frames import dataframes

@@ -1,4 +1,4 @@
-"""The columns of a table of records, and the row that a conversation makes."""
+"""The columns of a table of records, and the row of a conversation."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Column:
     be ``None``.
 
     Attributes:
-        name: Its name.
+        name: The name of the column.
         kind: The kind of its values.
-        field: The field of the record that it is taken from; empty for ``raw``.
-        part: Returns the column's value for the field's value, if that is not ``None``. Without it,
-            both are the same.
+        field: The field of the record that has the value. Empty for ``raw``.
+        part: A function that returns the column's value for a field's value that is not ``None``.
+            Without it, both are the same.
     """
 
     name: str
@@ -88,7 +88,7 @@ def _json(value: tuple[Label, ...] | dict[str, Any] | list[Any] | None) -> str |
 def _utc(moment: datetime | None) -> datetime | None:
     try:
         return None if moment is None else moment.astimezone(UTC)
-    except OverflowError:  # on the first and the last day of the calendar, in some zones
+    except OverflowError:  # on the first or last day of the calendar, in some zones
         return None
 
 
@@ -98,7 +98,7 @@ def _get_extra(extra: dict[str, Any]) -> dict[str, Any] | None:
 
 _MESSAGE, _MOMENT = attrgetter("message"), attrgetter("created_at")
 _EXTRA = Column("extra", "json", "extra", _get_extra)
-# The last one. It is taken from the record's bytes.
+# The last column. Its value is the bytes of the record.
 _RAW = Column("raw", "raw", "")
 
 COLUMNS: tuple[Column, ...] = (
@@ -129,8 +129,8 @@ COLUMNS: tuple[Column, ...] = (
     _EXTRA,
     _RAW,
 )
-"""The columns of a table of conversations, in this order: the fields that the API documents, others
-that live accounts send, all fields that this version does not know (``extra``), and the record."""
+"""The columns of a table of conversations, in order: documented fields, other fields that live
+accounts send, all unknown fields (``extra``), and the whole record (``raw``)."""
 
 _SHOWN = 5
 
@@ -148,7 +148,7 @@ def get_columns(record_type: type[Any]) -> tuple[Column, ...]:
 
 
 def _build_column(field: msgspec.structs.FieldInfo) -> Column:
-    from msgspec import inspect  # noqa: PLC0415 - an export needs no types of fields
+    from msgspec import inspect  # noqa: PLC0415 - exports do not need it
 
     type_ = inspect.type_info(field.type)
     options = type_.types if isinstance(type_, inspect.UnionType) else (type_,)
@@ -204,11 +204,11 @@ def read_fields(raw: bytes) -> tuple[Any, ...]:
 
 
 def describe_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
-    """Return how columns, given by name and type, differ: a text for each kind of difference."""
+    """Return the differences of columns (types by name), one text for each kind of difference."""
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     changed = [
-        f"{name} is {found[name]} and not {type_}"
+        f"{name} is {found[name]} instead of {type_}"
         for name, type_ in expected.items()
         if name in found and found[name] != type_
     ]
@@ -220,7 +220,7 @@ def describe_differences(found: Mapping[str, object], expected: Mapping[str, obj
 
 
 def describe_missing(*names: str) -> str:
-    """Return the text for columns that a table lacks."""
+    """Return the text for columns that are missing from a table."""
     return f"it has no column {_shorten(names)}"
 
 

@@ -1,7 +1,7 @@
 """A listing as an Arrow table, as a polars or pandas DataFrame, or as a stream of record batches.
 
-What takes long runs in a thread: importing the libraries, and converting a whole table. Arrays are
-built in the event loop, from a few hundred records at a time.
+Importing the libraries and converting a whole table run in a thread, because they take long. The
+event loop builds the arrays, from a few hundred records at a time.
 """
 
 # pyarrow and pandas have no types of their own.
@@ -36,23 +36,33 @@ def arrow_batches(
     columns: Iterable[str] | None = None,
     timezone: str | tzinfo = "UTC",
 ) -> AsyncGenerator[pa.RecordBatch, None]:
-    """Yield the records of a listing as Arrow record batches, which all have the same schema.
+    """Yield the records of a listing as Arrow record batches with the same schema.
 
-    Memory does not grow with the listing: one batch is kept, and the pages that are fetched ahead.
-    If you ``break``, the walk ends. Use ``async with aclosing(…)`` to wait until it has ended.
+    Memory does not grow with the listing. It has one batch and the prefetched pages. ``break`` ends
+    the walk. Use ``async with aclosing(…)`` to wait until it has ended.
 
     Args:
-        listing: What ``client.conversations.list()`` or any other method returns as a ``Listing``.
-        rows: The number of records in each batch but the last one. A batch has fewer if they have
-            more than 256 MiB.
-        columns: As for :func:`to_arrow`.
-        timezone: As for :func:`to_arrow`.
+        listing: The listing, such as ``client.conversations.list()``.
+        rows: The number of records in each batch except the last. A batch has fewer if they take
+            more than 256 MiB. Default 10,000.
+        columns: The names of the columns that you need, in the order you want. Default: all. A
+            table without ``raw``, the exact JSON of each record, takes half of the memory.
+        timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
+            whole hours. The moments stay the same, but hours, days and printed times are local.
+            Default: UTC.
 
     Raises:
         ConfigurationError: An argument is wrong. It is raised at once.
         MissingExtraError: The extra ``arrow`` is not installed.
         CekatError: A request failed, or a record is malformed. It is raised after a batch with all
             records before it.
+
+    Examples:
+        >>> async for batch in arrow_batches(cekat.conversations.list(), rows=100):
+        ...     print(batch.num_rows)
+        100
+        100
+        50
     """
     require_count("rows", rows)
     return TableReader(listing, columns, timezone, "arrow").batches(rows)
@@ -68,25 +78,30 @@ async def to_arrow(
     """Return all records of a listing as an Arrow table.
 
     Conversations have the columns and types of an export to Parquet. Other records have a column
-    for each field, then ``extra`` and ``raw``. A table of no records has all columns, too.
+    for each field, then ``extra`` and ``raw``. A table without records has all columns too.
 
     Args:
-        listing: What ``client.conversations.list()`` or any other method returns as a ``Listing``.
-        columns: The names of the columns that you need, in the order you want. By default all.
-            Without ``raw``, the exact JSON of each record, a table takes half of the memory.
-        timezone: The zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of whole
-            hours. The moments are the same, but hours, days and printed times are local. By
-            default UTC.
-        free_form: ``"json"`` keeps values whose form the account chooses (``additional_data``,
-            ``extra`` and the like) as JSON text, so that the types of all tables are the same.
-            ``"struct"`` turns them into structs and lists, whose types follow from the values.
+        listing: The listing, such as ``client.conversations.list()``.
+        columns: The names of the columns that you need, in the order you want. Default: all. A
+            table without ``raw``, the exact JSON of each record, takes half of the memory.
+        timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
+            whole hours. The moments stay the same, but hours, days and printed times are local.
+            Default: UTC.
+        free_form: How to return values whose form the account chooses (``additional_data``,
+            ``extra`` and the like). ``"json"``, the default, returns JSON text, so that the types
+            of all tables are the same. ``"struct"`` returns structs and lists, whose types depend
+            on the values.
 
     Raises:
         ConfigurationError: An argument is wrong.
         MissingExtraError: The extra ``arrow`` is not installed.
         CekatError: A request failed, or a record is malformed and the listing has no
-            ``on_malformed``. There is no table then: to keep the records before the error, use
-            :func:`arrow_batches`.
+            ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
+
+    Examples:
+        >>> table = await to_arrow(cekat.conversations.list(), columns=["id", "created_at"])
+        >>> table.num_rows
+        250
     """
     return await TableReader(listing, columns, timezone, "arrow").read(free_form)
 
@@ -101,15 +116,27 @@ async def to_polars(
     """Return all records of a listing as a polars DataFrame.
 
     Args:
-        listing: As for :func:`to_arrow`, like all other arguments.
-        columns: The names of the columns that you need.
-        timezone: The zone of all times.
-        free_form: Whether free-form values are JSON text or structs.
+        listing: The listing, such as ``client.conversations.list()``.
+        columns: The names of the columns that you need, in the order you want. Default: all. A
+            table without ``raw``, the exact JSON of each record, takes half of the memory.
+        timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
+            whole hours. The moments stay the same, but hours, days and printed times are local.
+            Default: UTC.
+        free_form: How to return values whose form the account chooses (``additional_data``,
+            ``extra`` and the like). ``"json"``, the default, returns JSON text, so that the types
+            of all tables are the same. ``"struct"`` returns structs and lists, whose types depend
+            on the values.
 
     Raises:
         ConfigurationError: An argument is wrong.
         MissingExtraError: The extra ``polars`` is not installed.
-        CekatError: As for :func:`to_arrow`.
+        CekatError: A request failed, or a record is malformed and the listing has no
+            ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
+
+    Examples:
+        >>> frame = await to_polars(cekat.conversations.list(), timezone="Asia/Jakarta")
+        >>> frame.height
+        250
     """
     reader = TableReader(listing, columns, timezone, "polars")
     polars = await asyncio.to_thread(_import_polars)
@@ -127,23 +154,34 @@ async def to_pandas(
 ) -> pd.DataFrame:
     """Return all records of a listing as a pandas DataFrame.
 
-    Its types are those that ``pandas.read_parquet`` gives the same export: times are
-    ``datetime64[us, timezone]``, texts what your version of pandas uses for text. Only ``labels``
-    and structs keep Arrow's types, which need no Python objects: a list of labels reads as a list
-    of dictionaries, and the accessors ``.list`` and ``.struct`` and ``explode`` work.
+    It has the types that ``pandas.read_parquet`` gives to the same export. Times are
+    ``datetime64[us, timezone]``, and texts have the text type of your version of pandas. ``labels``
+    and structs keep Arrow's types, which need no Python objects. Such a list reads as a list of
+    dictionaries, and the accessors ``.list`` and ``.struct`` and ``explode`` work.
 
     Args:
-        listing: As for :func:`to_arrow`, like all arguments but ``dtype_backend``.
-        columns: The names of the columns that you need.
-        timezone: The zone of all times.
-        free_form: Whether free-form values are JSON text or structs.
+        listing: The listing, such as ``client.conversations.list()``.
+        columns: The names of the columns that you need, in the order you want. Default: all. A
+            table without ``raw``, the exact JSON of each record, takes half of the memory.
+        timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
+            whole hours. The moments stay the same, but hours, days and printed times are local.
+            Default: UTC.
+        free_form: How to return values whose form the account chooses (``additional_data``,
+            ``extra`` and the like). ``"json"``, the default, returns JSON text, so that the types
+            of all tables are the same. ``"struct"`` returns structs and lists, whose types depend
+            on the values.
         dtype_backend: ``"pyarrow"`` keeps Arrow's types in all columns, as in
-            ``pandas.read_parquet``, so that nothing is copied.
+            ``pandas.read_parquet``, so that nothing is copied. Default ``None``: pandas' own types.
 
     Raises:
         ConfigurationError: An argument is wrong.
         MissingExtraError: The extra ``pandas`` is not installed.
-        CekatError: As for :func:`to_arrow`.
+        CekatError: A request failed, or a record is malformed and the listing has no
+            ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
+
+    Examples:
+        >>> frame = await to_pandas(cekat.conversations.list(), timezone="Asia/Jakarta")
+        >>> counts = frame.groupby("inbox_name").size()
     """
     if dtype_backend not in {None, "pyarrow"}:
         raise ConfigurationError(f"dtype_backend must be 'pyarrow' or None, not {dtype_backend!r}")
@@ -151,12 +189,12 @@ async def to_pandas(
     pandas = await asyncio.to_thread(_import_pandas)
     table = await reader.read(free_form)
     types = pandas.ArrowDtype if dtype_backend else partial(_keep_nested, pandas.ArrowDtype)
-    # More threads only get in each other's way: with one, this takes a third of the CPU.
+    # With one thread this takes a third of the CPU time that it takes with several.
     return await asyncio.to_thread(table.to_pandas, types_mapper=types, use_threads=False)
 
 
 def _keep_nested(dtype: Callable[[Any], Any], type_: Any) -> Any:
-    """Return pandas' type for a nested Arrow type; ``None`` leaves the choice to pyarrow."""
+    """Return pandas' type for a nested Arrow type. ``None`` leaves the choice to pyarrow."""
     from pyarrow.types import is_nested  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
 
     return dtype(type_) if is_nested(type_) else None

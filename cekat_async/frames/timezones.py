@@ -1,4 +1,4 @@
-"""Time zones as Arrow, polars and pandas all know them: by their IANA names."""
+"""Time zones by their IANA names, which Arrow, polars and pandas all understand."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from cekat_async import ConfigurationError
 __all__ = ["parse_timezone"]
 
 _HOUR = timedelta(hours=1)
-_ADVICE = "give an IANA name such as 'Asia/Jakarta'"
+_ADVICE = "use an IANA name such as 'Asia/Jakarta'"
 
 
 def parse_timezone(zone: str | tzinfo) -> str:
     """Return the IANA name of a time zone.
 
     Args:
-        zone: Its name, a ``ZoneInfo``, or a fixed offset of whole hours.
+        zone: The name, a ``ZoneInfo``, or a fixed offset of whole hours.
 
     Raises:
-        ConfigurationError: There is no such zone, or it has no name.
+        ConfigurationError: There is no such zone, or the zone has no name.
     """
     if isinstance(zone, timezone):
         return _name_offset(zone.utcoffset(None))

@@ -1,4 +1,4 @@
-"""The base of all record types: unknown fields, the JSON form, and how they are shown."""
+"""The base of all record types: unknown fields, the JSON form, and how records are shown."""
 
 # A field may have a value of any type.
 # pyright: reportUnknownVariableType=false
@@ -30,34 +30,40 @@ class Record(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
-    # A record cannot come to hold itself, so that the collector need not look at it: a list of
-    # them is a third cheaper to build.
+    # A record cannot contain itself, so the garbage collector need not track it. Building a list
+    # of untracked records is a third cheaper.
     gc=False,
 ):
-    """The base of all records. Two are equal when all their fields are.
+    """The base of all records. Two records are equal if all their fields are equal.
 
-    Unknown fields are refused by the plain decoder of :mod:`msgspec`, so that the fast path
-    notices them; the package's own decoding keeps them in ``extra``. To read a record back from
-    JSON use :meth:`from_json`, not ``msgspec.json.decode``, and to write one use :meth:`to_json`:
-    ``msgspec.json.encode`` writes another form, with ``extra`` as an object.
+    Use :meth:`from_json` and :meth:`to_json` to read and write a record. ``msgspec.json.decode``
+    rejects unknown fields, and ``msgspec.json.encode`` writes ``extra`` as an object.
 
-    A record is also a read-only mapping, with the items of its :meth:`to_dict`. Its ``repr`` has
-    its id and what is not personal, because it ends up in logs.
+    A record is also a read-only mapping with the items of its :meth:`to_dict`. Its ``repr`` shows
+    no names, phone numbers or messages, because it may end up in logs.
+
+    Attributes:
+        extra: The original values of unknown fields, and of known fields whose value has another
+            type than documented, in alphabetical order. It cannot be changed.
     """
 
     extra: Extra = NO_EXTRA
 
-    # Fields that few records have: one that is None was probably not sent.
+    # Few records have these fields. If one is None, the API probably did not send it.
     _rare: ClassVar[frozenset[str]] = frozenset()
-    # The fields that the repr shows: no names and no messages.
+    # The fields that the repr shows: no names, no messages.
     _shown: ClassVar[tuple[str, ...]] = ("id",)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values under the API's names, unknown fields included.
 
-        A mistyped field has its original value. Timestamps are ISO 8601 text with their zone, to
-        the millisecond (to the microsecond where that is needed), as the API writes them. Objects
-        and lists of JSON are those of the record: copy them before you change them.
+        A mistyped field has its original value. Timestamps are ISO 8601 text with their zone and
+        with milliseconds, or microseconds if needed. The result shares JSON objects and lists with
+        the record: copy them before you change them.
+
+        Examples:
+            >>> Conversation.from_json('{"id": "c1", "color": "red"}').to_dict()["color"]
+            'red'
         """
         fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "extra"}
         return {
@@ -68,13 +74,20 @@ class Record(
 
     @classmethod
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
-        """Return one record from its JSON, as a line of an export or ``page.raw`` holds it.
+        """Return one record from its JSON.
 
-        Unknown fields, fields of another type and timestamps without a zone are read as in a page.
+        Unknown fields, mistyped fields and timestamps without a zone are read as in a page.
+
+        Args:
+            raw: The JSON of the record: a line of an export, or an element of ``page.raw``.
 
         Raises:
-            DecodeError: It is malformed: not JSON, not an object, or without a readable id.
-                ``field`` says where. A label and a message preview need no id.
+            DecodeError: The record is malformed: not JSON, not an object, or without a readable
+                id. ``field`` says where. (A label and a message preview need no id.)
+
+        Examples:
+            >>> Conversation.from_json(b'{"id": "c1", "stage_status": "pending"}')
+            Conversation(id='c1', stage_status='pending')
         """
         data = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw
         shape: RecordShape[Self] = get_shape(cls)
@@ -93,7 +106,7 @@ class Record(
         }
 
     def __getitem__(self, name: str) -> Any:
-        # Not by way of the whole dict, because `dict(record)` asks for each item.
+        # `dict(record)` calls this for each item, so do not build the whole dict here.
         if name in self.extra:
             return self.extra[name]
         if name == "extra" or name not in self.__struct_fields__:
@@ -120,7 +133,11 @@ class Record(
 
 
 class IdentifiedRecord(Record, frozen=True, kw_only=True):
-    """A record with an id of its own, by which it is hashed."""
+    """A record with an id. It is hashed by its id.
+
+    Attributes:
+        id: The id: text with at least one character.
+    """
 
     id: Id
 

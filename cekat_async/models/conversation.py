@@ -1,4 +1,4 @@
-"""A conversation, and what is in it: labels, message previews, its status."""
+"""A conversation with its labels, message previews and status."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
@@ -20,27 +20,39 @@ __all__ = [
 
 
 class StageStatus(OpenEnum):
-    """The stage of a conversation. ``StageStatus.ASSIGNED == "assigned"``.
+    """The status of a conversation. Each member equals its text.
 
-    An unknown status is kept unchanged: ``StageStatus("snoozed") == "snoozed"``.
+    An unknown status is kept unchanged, as a member that is not in the class.
+
+    Attributes:
+        ASSIGNED: ``"assigned"``
+        RESOLVED: ``"resolved"``
+        PENDING: ``"pending"``
+        OPEN: ``"open"``. It is not documented, but live accounts send it
+            (docs/api.md#conversations).
+
+    Examples:
+        >>> StageStatus.ASSIGNED == "assigned"
+        True
+        >>> StageStatus("snoozed").is_known
+        False
     """
 
     ASSIGNED = "assigned"
     RESOLVED = "resolved"
     PENDING = "pending"
-    # Not documented, but observed: docs/api.md#conversations.
     OPEN = "open"
 
 
 def describe_unknown_status(status: str) -> str | None:
     """Return a sentence about a status that the package does not know, or ``None``.
 
-    The sentence suggests the known status that is spelled most similarly, if there is one. An
-    unknown status is no error, because new ones appear without notice.
+    The sentence suggests the most similar known status, if there is one. An unknown status is not
+    an error, because the API adds new ones without notice.
     """
     if StageStatus(status).is_known:
         return None
-    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+    from difflib import get_close_matches  # noqa: PLC0415 - only a typing error needs it
 
     known = [one.value for one in StageStatus]
     close = get_close_matches(status.strip().lower(), known, 1)
@@ -49,7 +61,14 @@ def describe_unknown_status(status: str) -> str | None:
 
 
 class Label(Record, frozen=True, kw_only=True):
-    """A label on a conversation. ``color`` is not on the API's page, but sent by live accounts."""
+    """A label on a conversation.
+
+    Attributes:
+        id: The id of the label.
+        name: The name of the label.
+        color: The color. It is not documented, but live accounts send it
+            (docs/api.md#conversations).
+    """
 
     _rare = frozenset({"id", "name", "color"})
 
@@ -59,7 +78,12 @@ class Label(Record, frozen=True, kw_only=True):
 
 
 class MessagePreview(Record, frozen=True, kw_only=True):
-    """The first or the last message of a conversation, as the listing shows it."""
+    """The first or the last message of a conversation, as the listing has it.
+
+    Attributes:
+        message: The text of the message.
+        created_at: When the message was sent.
+    """
 
     _rare = frozenset({"message", "created_at"})
     _shown = ("created_at",)
@@ -72,20 +96,38 @@ if TYPE_CHECKING:
     _Labels: TypeAlias = tuple[Label, ...]
     _FreeForm: TypeAlias = dict[str, Any]
 else:
-    # On the wire both may be null. In a record they are empty then, so that nobody has to ask
-    # before looping over them.
+    # The API may send null for both. A record then has an empty collection, so that code can loop
+    # over it without a check.
     _Labels = tuple[Label, ...] | None
     _FreeForm = dict[str, Any] | None
 
 
 class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
-    """One conversation of an inbox. Only ``id`` is always there.
+    """One conversation of an inbox. Only ``id`` is always present.
 
-    Hashed by its ``id``. A phone number is digits without a ``+``.
-
-    ``pipeline``, ``collaborators`` and ``last_message_by_human`` are not on the API's page, but
-    sent by live accounts (docs/api.md#conversations). Nothing promises their shape, so that they
-    may be anything.
+    Attributes:
+        inbox_id: The id of the inbox.
+        contact_id: The id of the contact.
+        contact_name: The name of the contact.
+        contact_phone: The phone number of the contact: digits without a ``+``.
+        platform_type: The channel, such as ``"whatsapp"``.
+        inbox_name: The name of the inbox.
+        stage_status: The status, such as ``"assigned"``.
+        handled_by_id: The id of the agent who handles the conversation.
+        handled_by_name: The name of that agent.
+        notes: Notes on the conversation.
+        labels: The labels. Empty if there are none.
+        last_message: The last message.
+        first_message: The first message. In the API's own sample it has no ``created_at``.
+        additional_data: An object whose keys the account chooses. Empty if there is none.
+        created_at: When the conversation was created.
+        resolved_at: When it was resolved.
+        resolved_by_id: The id of the agent who resolved it.
+        resolved_by_name: The name of that agent.
+        pipeline: Any JSON value. Not documented, but live accounts send it
+            (docs/api.md#conversations).
+        collaborators: Any JSON value. Not documented, but live accounts send it.
+        last_message_by_human: Any JSON value. Not documented, but live accounts send it.
     """
 
     _rare = frozenset({"pipeline", "collaborators", "last_message_by_human"})
@@ -114,7 +156,7 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
     last_message_by_human: Any = None
 
     def __post_init__(self) -> None:
-        # The types above keep it from type checkers that these may be None.
+        # Both may be None here, although the types for type checkers exclude it.
         if self.labels is None:
             msgspec.structs.force_setattr(self, "labels", ())  # type: ignore[unreachable]
         if self.additional_data is None:
@@ -122,5 +164,17 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
 
 
 def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
-    """Return one conversation from its JSON. Short for :meth:`Conversation.from_json`."""
+    """Return one conversation from its JSON. Short for :meth:`Conversation.from_json`.
+
+    Args:
+        raw: The JSON of the conversation: a line of an export, or an element of ``page.raw``.
+
+    Raises:
+        DecodeError: The conversation is malformed: not JSON, not an object, or without a readable
+            id.
+
+    Examples:
+        >>> decode_conversation('{"id": "c1", "contact_name": "Siti"}').contact_name
+        'Siti'
+    """
     return Conversation.from_json(raw)

@@ -1,4 +1,4 @@
-"""Fields of another type than documented: their values as the type of the field.
+"""Converts values of another type than documented to the type of their field.
 
 A number or a boolean in a text field becomes text. Anything else becomes ``None``, or empty.
 """
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Converted: TypeAlias = "tuple[Any, bool]"
-"""A field's value, and whether the original was of another type than documented."""
+"""The value of a field, and whether the original had another type than documented."""
 Raw: TypeAlias = "bytes | msgspec.Raw"
 Convert: TypeAlias = "Callable[[Any], Converted]"
 
@@ -45,7 +45,7 @@ def _number(text: str) -> float | str:
 
 
 def _whole_number(text: str) -> int | str:
-    """Return a whole number, or its text if it has thousands of digits, which Python refuses."""
+    """Return a whole number, or its text if it has too many digits for Python."""
     try:
         return int(text)
     except ValueError:
@@ -57,9 +57,9 @@ ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
 
 
 def decode_any(raw: Raw) -> Any:
-    """Return any value, with the text of each number in it that Python cannot hold.
+    """Return any value. Numbers that are too large for Python become text.
 
-    If Python cannot nest lists that deeply, the result is the text of all of it.
+    If the value is nested too deeply for Python, the result is its text.
     """
     try:
         return ANY_VALUE.decode(raw)
@@ -72,20 +72,20 @@ def decode_any(raw: Raw) -> Any:
 
 
 def decode_leniently(text: str) -> Any:
-    """Return a value of any type, with the text of each number in it that Python cannot hold.
+    """Return a value of any type. Numbers that are too large for Python become text.
 
     ``NaN`` and infinity, which JSON does not have, become floats.
 
     Raises:
         json.JSONDecodeError: It is not JSON.
-        RecursionError: Python cannot nest lists that deeply.
+        RecursionError: It is nested too deeply for Python.
     """
-    from json import JSONDecoder  # noqa: PLC0415 - a number of thousands of digits is rare
+    from json import JSONDecoder  # noqa: PLC0415 - numbers with thousands of digits are rare
 
     return JSONDecoder(parse_float=_number, parse_int=_whole_number).decode(text)
 
 
-_EXACT = 2.0**53  # up to here a float is exact for every whole number
+_EXACT = 2.0**53  # up to here, a float can represent every whole number exactly
 
 
 def _to_text(value: Any) -> Converted:
@@ -95,7 +95,7 @@ def _to_text(value: Any) -> Converted:
         case float() if value.is_integer() and abs(value) < _EXACT:
             return str(int(value)), True  # 6281234567890.0 is a phone number too
         case bool() | int() | float():
-            # Not as the API spelled it, so that a record can be written and read back.
+            # As msgspec writes it, so that writing and reading a record gives the same text.
             return msgspec.json.encode(value).decode(), True
         case _:
             return None, True
@@ -115,8 +115,8 @@ def _to_timestamp(value: Any) -> Converted:
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """Return the moment that a timestamp means, without a zone in UTC; ``None`` if it is none."""
-    # First as msgspec reads it, which rounds nanoseconds where Python cuts them off.
+    """Return the moment of a timestamp, or ``None``. Without a zone it is read as UTC."""
+    # Try msgspec first, because it rounds nanoseconds. Python cuts them off.
     for read in (_parse_rfc3339, datetime.fromisoformat):
         with suppress(msgspec.ValidationError, ValueError):
             moment = read(text)
@@ -149,7 +149,7 @@ _CONVERTERS: dict[Any, Convert] = {
 
 
 def get_converter(type_: Any) -> Convert:
-    """Return what converts a value to the type of a field."""
+    """Return the function that converts a value to the type of a field."""
     type_ = without_null(type_)
     if isinstance(type_, type) and issubclass(type_, OpenEnum):
         return _to_open_enum(type_)

@@ -1,10 +1,10 @@
-"""Bytes of one record to a record, field by field, whatever types the fields have.
+"""Decodes one record field by field, whatever types the fields have.
 
-Only the id of a record is required. A field of the wrong type never costs the record: see
+Only the id of a record is required. A field of the wrong type never makes a record malformed: see
 :mod:`cekat_async.models`. A record is malformed only if it is not JSON, is not an object, or has no
 readable id.
 
-This is the slow way. ``record_shape.py`` is the fast one, for records whose fields are as expected.
+This is the slow path. ``record_shape.py`` has the fast path, for records with the expected fields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["RecordDecoder", "build_malformed", "get_decoder", "pause_if_large"]
 R = TypeVar("R", bound="Record")
 Raw: TypeAlias = "bytes | msgspec.Raw"
 
-# Bytes that are read between two pauses. A field costs as much as some hundred bytes.
+# Bytes that are read between two pauses. A field costs as much as a few hundred bytes.
 _STEP = 128 * 1024
 _FIELD = 256
 _ELEMENTS_PER_STEP = 500
@@ -48,7 +48,7 @@ class RecordDecoder(Generic[R]):
 
     Attributes:
         kind: The type.
-        readers: What reads each field, by its name.
+        readers: The reader of each field, by its name.
     """
 
     def __init__(self, kind: type[R]) -> None:
@@ -60,7 +60,7 @@ class RecordDecoder(Generic[R]):
         self._needs_id = any(field.name == "id" and field.required for field in fields)
 
     def decode(self, index: int, raw: Raw, unexpected: set[str]) -> Steps[R | MalformedRecord]:
-        """Return the record at position ``index`` of a page, or what is wrong with it.
+        """Return the record at position ``index`` of a page, or a malformed record.
 
         Args:
             index: The position.
@@ -78,7 +78,7 @@ class RecordDecoder(Generic[R]):
         return (yield from self.read_fields(fields, unexpected))
 
     def read_fields(self, fields: dict[str, msgspec.Raw], unexpected: set[str]) -> Steps[R]:
-        """Return a record from its fields, each decoded by itself."""
+        """Return a record from its fields. Each field is decoded separately."""
         values: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         work = 0
@@ -105,7 +105,7 @@ class FieldReader:
     """Reads one field of a record.
 
     Attributes:
-        decode: Returns the value of a field that is as documented; raises if it is not.
+        decode: Returns the value of a field of the documented type, and raises for another type.
     """
 
     def __init__(self, type_: Any) -> None:
@@ -114,7 +114,7 @@ class FieldReader:
         self._convert_nested = _get_nested_converter(without_null(type_))
 
     def read(self, name: str, raw: msgspec.Raw, extra: dict[str, Any]) -> Steps[Any]:
-        """Return the value of a field, whatever it is. Invalid text is replaced first.
+        """Return the value of a field of any type, after replacing invalid text.
 
         The arguments are those of :meth:`convert`.
         """
@@ -128,12 +128,12 @@ class FieldReader:
         return (yield from self.convert(name, text, extra))
 
     def convert(self, name: str, raw: Raw, extra: dict[str, Any]) -> Steps[Any]:
-        """Return the value of a field that is not as documented.
+        """Return the value of a field that :attr:`decode` cannot read.
 
         Args:
             name: The name of the field.
             raw: Its value as JSON, without invalid text.
-            extra: Receives the original value if that is of another type than documented.
+            extra: Receives the original value if it has another type than documented.
         """
         original = decode_any(raw)
         if self._convert_nested is not None:
@@ -146,7 +146,7 @@ class FieldReader:
 
 
 def pause_if_large(raw: Raw) -> Steps[None]:
-    """Pause after a call that read all of a large record."""
+    """Pause after a call that has read a large record."""
     if len(raw) > _STEP:
         yield
 
@@ -160,7 +160,7 @@ def build_malformed(
 
 
 def _get_nested_converter(type_: Any) -> Callable[[Raw], Steps[Converted]] | None:
-    """Return what converts a field of records, or a list of them; ``None`` for other types."""
+    """Return the converter of a field that has a record or a list of them. ``None`` for others."""
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         return partial(_decode_object, get_decoder(type_))
     if get_origin(type_) is tuple:
@@ -177,7 +177,7 @@ def _decode_object(decoder: RecordDecoder[Any], raw: Raw) -> Steps[Converted]:
 
 
 def _decode_list(decoder: RecordDecoder[Any], raw: Raw) -> Steps[Converted]:
-    """Return the elements that can be read; the list loses only the others."""
+    """Return the elements that can be read."""
     try:
         elements = _ELEMENTS.decode(raw)
     except UNDECODABLE:

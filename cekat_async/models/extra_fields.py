@@ -17,7 +17,12 @@ __all__ = ["ExtraFields", "count_extra_fields"]
 
 
 class ExtraFields(NamedTuple):
-    """The names of fields in ``extra``, and how many records have each."""
+    """The fields in the ``extra`` of some records, and how many records have each.
+
+    Attributes:
+        unknown: The names of fields that this version does not know.
+        mistyped: The names of fields of another type than documented.
+    """
 
     unknown: dict[str, int]
     mistyped: dict[str, int]
@@ -25,7 +30,7 @@ class ExtraFields(NamedTuple):
 
 def count_extra_fields(records: Iterable[Record]) -> ExtraFields:
     """Return how many records have which unknown fields, and which mistyped fields."""
-    # Most records have neither. To skip those takes a tenth of the time of counting their names.
+    # Most records have neither. Skipping them takes a tenth of the time.
     found = [parts for record in records if (parts := _list_parts_with_extra(record))]
     return ExtraFields(_count_names(found, known=False), _count_names(found, known=True))
 

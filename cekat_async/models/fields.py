@@ -1,4 +1,4 @@
-"""The types of fields: open enums, timestamps, and the fields that nobody knows."""
+"""The types of fields: open enums, timestamps, and unknown fields."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
@@ -22,8 +22,8 @@ class OpenEnum(StrEnum):
     def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str):
             return None
-        # Not added to the class: it equals, hashes and pickles as its string, and a million
-        # different unknown values leave nothing behind.
+        # Not added to the class, so that a million different unknown values use no memory. The
+        # member equals, hashes and pickles as its string.
         member = str.__new__(cls, value)
         member._name_ = value
         member._value_ = value
@@ -44,13 +44,27 @@ class OpenEnum(StrEnum):
 
 
 class PlatformType(OpenEnum):
-    """The channel of a conversation or an inbox; unknown channels are kept unchanged."""
+    """The channel of a conversation or an inbox. Each member equals its text.
+
+    An unknown channel is kept unchanged, as a member that is not in the class.
+
+    Attributes:
+        WHATSAPP: ``"whatsapp"``
+        LIVECHAT: ``"livechat"``
+        MESSENGER: ``"messenger"``
+        INSTAGRAM: ``"instagram"``
+        TELEGRAM: ``"telegram"``. Other pages of the API's documentation name it
+            (docs/api.md#conversations).
+
+    Examples:
+        >>> PlatformType.WHATSAPP == "whatsapp"
+        True
+    """
 
     WHATSAPP = "whatsapp"
     LIVECHAT = "livechat"
     MESSENGER = "messenger"
     INSTAGRAM = "instagram"
-    # On other pages of the API's documentation: docs/api.md#conversations.
     TELEGRAM = "telegram"
 
 
@@ -70,17 +84,17 @@ class FrozenDict(dict[str, T]):
 
 
 class Extra(FrozenDict[Any]):
-    """The fields of a record that are unknown or of another type, as plain JSON values.
+    """The unknown and mistyped fields of a record, as plain JSON values.
 
-    A class of its own, because no JSON decodes to it: should the API one day send a field named
-    ``extra``, it is kept like any other unknown field, and does not end up as this one. It cannot
-    be changed, so that the many records without unknown fields can share one that is empty.
+    It is a separate class because no JSON decodes to it. If the API ever sends a field named
+    ``extra``, that field is kept like any other unknown field. An ``Extra`` cannot be changed, so
+    all records without unknown fields share one empty ``Extra``.
     """
 
     __slots__ = ()
 
     def __hash__(self) -> int:  # type: ignore[override]
-        # By its names alone: the values may be lists and objects. Equal ones have equal names.
+        # The values may be lists and objects, which have no hash.
         return hash(frozenset(self))
 
 
@@ -88,5 +102,5 @@ NO_EXTRA = Extra()
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Timestamp: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-"""One without a zone is rejected here, and gets UTC on the decoder's tolerant path, so that pages
-without such timestamps need no check of each."""
+"""A timestamp with a zone. One without is rejected here, and the tolerant decoder reads it as UTC.
+So pages on which every timestamp has a zone need no extra check."""

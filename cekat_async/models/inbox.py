@@ -9,9 +9,23 @@ __all__ = ["Inbox"]
 
 
 class Inbox(IdentifiedRecord, frozen=True, kw_only=True):
-    """An inbox of the account: a channel that conversations arrive through.
+    """An inbox of the account: a channel through which conversations arrive.
 
-    Only ``id`` is always there (docs/api.md#inboxes). Hashed by its ``id``.
+    Only ``id`` is always present (docs/api.md#inboxes).
+
+    Attributes:
+        name: The name of the inbox.
+        type: The channel, such as ``"whatsapp"``.
+        status: ``"active"`` or ``"inactive"``.
+        flow_id: The id of the flow of the inbox.
+        flow_mode: Whether flow mode is on.
+        flow_name: The name of the flow.
+        ai_agent_id: The id of the AI agent.
+        ai_agent_name: The name of the AI agent.
+        auto_reassign: Whether auto-reassign is on.
+        phone_number: The phone number of the inbox.
+        business_id: The id of the business that the inbox belongs to.
+        created_at: When the inbox was created.
     """
 
     _shown = ("id", "type", "status")

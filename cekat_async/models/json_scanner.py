@@ -1,8 +1,8 @@
-"""Where the values in some JSON begin and end.
+"""Finds where the values in JSON begin and end, also if :mod:`msgspec` cannot decode it.
 
-:mod:`msgspec` does this, unless a body contains something that it rejects, such as half of an
-emoji, a bare ``NaN`` or thousands of nested brackets. The functions here find the borders of values
-by their brackets and strings alone, so that one bad record does not cost the others.
+msgspec rejects, for example, half of an emoji, a bare ``NaN``, and thousands of nested brackets.
+The functions here only look for brackets and strings, so that one bad record does not make the
+others unreadable.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ __all__ = [
 ]
 
 MOST_RECORDS = 50_000
-"""Records that a page may have, 500 times what the API documents.
+"""The most records on a page, 500 times the documented maximum.
 
-A run of Python's garbage collector looks at all objects, so millions of records would block the
-event loop, however small the steps in which they are read.
+The garbage collector visits all objects at once, so millions of records would block the event loop
+even if they were read in small steps.
 """
 
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises: bad UTF-8 in a string and deep nesting have errors of their own."""
+"""The exceptions of msgspec. Invalid UTF-8 and deep nesting raise built-in exceptions."""
 
-# Bytes that are scanned between two pauses. A token costs as much as some tens of bytes.
+# Bytes that are scanned between two pauses. A token costs as much as a few dozen bytes.
 BYTES_PER_STEP = 256 * 1024
 BYTES_PER_TOKEN = 64
-# Bytes that one regular expression may look at.
+# The most bytes that one regular expression may scan.
 _WINDOW = 64 * 1024
 
 
 class BrokenJSONError(ValueError):
-    """The bytes are not whole JSON: a bracket or a string does not end."""
+    """The bytes are not complete JSON: a bracket or a string does not end."""
 
 
 class TooManyRecordsError(ValueError):
@@ -57,8 +57,8 @@ class TooManyRecordsError(ValueError):
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _FLAT = rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+'
-# What may be between two brackets that are counted: other characters, whole strings, and lists and
-# objects with no others inside.
+# Everything between two counted brackets: other characters, whole strings, and lists and objects
+# without nested ones.
 _BETWEEN_BRACKETS = re.compile(
     rb'(?:[^"\[\]{}]++|' + _STRING + rb"|\[" + _FLAT + rb"\]|\{" + _FLAT + rb"\})*+", re.DOTALL
 )
@@ -70,13 +70,13 @@ _QUOTE, _OPEN, _CLOSE = ord('"'), frozenset(b"[{"), frozenset(b"]}")
 
 
 def match_end(pattern: re.Pattern[bytes], body: bytes, at: int, window: int = _WINDOW) -> int:
-    """Return where a match at ``at`` ends; ``at`` if there is none within ``window`` bytes."""
+    """Return the end of a match at ``at``, or ``at`` if there is none within ``window`` bytes."""
     found = pattern.match(body, at, at + window)
     return at if found is None else found.end()
 
 
 def _skip_value(body: bytes, at: int) -> Steps[int]:
-    """Return the index after the value that begins at ``at``; only its borders are looked for."""
+    """Return the index after the value that begins at ``at``, without decoding the value."""
     if (first := _get_char(body, at)) == _QUOTE:
         return (yield from _skip_string(body, at + 1))
     if first in _OPEN:
@@ -135,7 +135,7 @@ def cut_elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
         if len(found) == MOST_RECORDS:
             raise TooManyRecordsError(f"it has a list of more than {MOST_RECORDS:,} elements")
         end = yield from _skip_value(body, at)
-        # A copy: a million views would be a million objects for the garbage collector.
+        # A copy, because each view would be one more object for the garbage collector.
         found.append(msgspec.Raw(body[at:end]))
         work += end - at + BYTES_PER_TOKEN
         at = _skip_space(body, end)
@@ -148,7 +148,7 @@ def cut_elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
 
 
 def cut_list(text: bytes) -> Steps[list[msgspec.Raw]]:
-    """Return the elements of some text that is a list, and nothing else.
+    """Return the elements of a text that is exactly one list.
 
     Raises:
         BrokenJSONError: The list is not whole, or something follows it.
@@ -161,11 +161,11 @@ def cut_list(text: bytes) -> Steps[list[msgspec.Raw]]:
 
 
 def find_members(body: bytes, wanted: Container[str]) -> Steps[dict[str, slice]]:
-    """Return where some members of an object are: a slice of the text for each name.
+    """Return the slice of the text for each wanted member of an object, by name.
 
     Raises:
-        BrokenJSONError: The text is not an object, or not whole.
-        TooManyRecordsError: There are too many of them.
+        BrokenJSONError: The text is not an object, or is not complete.
+        TooManyRecordsError: There are too many members.
     """
     spans: dict[str, slice] = {}
     at, work = _skip_space(body, _expect(b"{", body, _skip_space(body, 0))), 0

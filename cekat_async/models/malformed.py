@@ -18,14 +18,14 @@ _LONGEST_SHOWN = 60
 
 
 class MalformedRecord(JsonMapping, frozen=True):
-    """A malformed record: it is not JSON, is not an object, or has no readable id.
+    """A record that cannot be read: it is not JSON, is not an object, or has no readable id.
 
     Attributes:
-        index: Its position in the page, counted from 0.
-        id: Its id, if it has a readable one.
-        field: Where it is malformed, as ``$.id``; ``$`` is the whole record.
+        index: Its position in the page, from 0.
+        id: Its id, or ``None`` if it has no readable one.
+        field: Where it is malformed, such as ``$.id``. ``$`` is the whole record.
         reason: Why it cannot be read.
-        raw: The record's bytes as received.
+        raw: The bytes of the record as received.
     """
 
     index: int
@@ -35,18 +35,30 @@ class MalformedRecord(JsonMapping, frozen=True):
     raw: bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all attributes as JSON-ready values; ``raw`` is a text.
+        """Return all attributes as JSON-ready values. ``raw`` becomes text.
 
-        Bytes that are not UTF-8 are replaced in it.
+        Bytes that are not UTF-8 are replaced.
+
+        Examples:
+            >>> MalformedRecord(0, None, "$.id", "it is missing", b"{}").to_dict()["raw"]
+            '{}'
         """
         return msgspec.structs.asdict(self) | {"raw": self.raw.decode(errors="replace")}
 
     @classmethod
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
-        """Return the malformed record whose :meth:`to_json` is ``raw``.
+        """Return the malformed record that :meth:`to_json` has written.
+
+        Args:
+            raw: What :meth:`to_json` returned.
 
         Raises:
-            DecodeError: It is something else.
+            DecodeError: ``raw`` is something else.
+
+        Examples:
+            >>> one = MalformedRecord(0, None, "$.id", "it is missing", b"{}")
+            >>> MalformedRecord.from_json(one.to_json()) == one
+            True
         """
         try:
             found = msgspec.json.decode(raw, type=_Form)
@@ -60,7 +72,7 @@ class MalformedRecord(JsonMapping, frozen=True):
         return {one.name: Required[one.type] if one.required else one.type for one in fields}
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # Not `raw`: it is customers' data.
+        # Without `raw`, because that is customers' data.
         shown = {"index": self.index, "id": self.id and one_line(self.id, _LONGEST_SHOWN)}
         return [*shown.items(), ("field", self.field), ("reason", self.reason)]
 

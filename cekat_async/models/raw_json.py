@@ -1,4 +1,4 @@
-"""JSON as bytes: the records of a page, the id of a record, text that Python cannot decode."""
+"""Works on JSON as bytes: the records of a page, the id of a record, and invalid text."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ JsonValue: TypeAlias = dict[str, Any] | list[Any] | str | float | None
 """Any decoded JSON."""
 
 AT_ONCE = 256 * 1024
-"""Bytes of any JSON that :mod:`msgspec` may decode in one call. They take 30 ms at most."""
+"""The most bytes of JSON that :mod:`msgspec` may decode in one call. It takes 30 ms at most."""
 
-# Larger JSON may be decoded in one call as well, if it consists of few and long values.
+# Larger JSON may be decoded in one call too, if it has few values.
 _LARGE = 2 * 1024 * 1024
 _FEW_VALUES = 40_000
 
@@ -56,7 +56,7 @@ NULL = msgspec.Raw(b"null")
 
 
 class Envelope(msgspec.Struct):
-    """The parts of a reply, as bytes. ``records`` is ``None`` if its ``data`` is not a list."""
+    """The parts of a reply, as bytes. ``records`` is ``None`` if ``data`` is not a list."""
 
     records: list[msgspec.Raw] | None = msgspec.field(default=None, name="data")
     metadata: msgspec.Raw = NULL
@@ -68,24 +68,24 @@ ENVELOPE = msgspec.json.Decoder(Envelope)
 
 
 def fits_at_once(raw: bytes | msgspec.Raw) -> bool:
-    """Whether :mod:`msgspec` may decode some JSON in one call, which blocks the event loop."""
+    """Whether :mod:`msgspec` can decode JSON in one call without blocking the event loop."""
     if len(raw) <= AT_ONCE:
         return True
     return len(raw) <= _LARGE and count_values(raw) <= _FEW_VALUES
 
 
 def count_values(raw: bytes | msgspec.Raw) -> int:
-    """Return how many values some JSON has at most; the characters of its strings count too."""
-    # Each value but the first of a list or an object comes after a comma.
+    """Return the most values that some JSON can have. Commas in its strings count too."""
+    # There is a comma before each value, except the first of a list or an object.
     text = bytes(raw)
     return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def cut_records(body: bytes) -> list[msgspec.Raw]:
-    """Return the bytes of each record under ``data``; none if that is not a list.
+    """Return the bytes of each record under ``data``, or an empty list if that is not a list.
 
     Raises:
-        BrokenJSONError: The body is not whole JSON.
+        BrokenJSONError: The body is not complete JSON.
         TooManyRecordsError: It has too many records, and :mod:`msgspec` cannot read it.
     """
     try:
@@ -96,10 +96,10 @@ def cut_records(body: bytes) -> list[msgspec.Raw]:
 
 
 def cut_envelope(body: bytes) -> Steps[Envelope]:
-    """Return the parts of a body, whatever its records hold.
+    """Return the parts of a body, also if its records cannot be decoded.
 
     Raises:
-        BrokenJSONError: The body is not an object, or is not whole JSON.
+        BrokenJSONError: The body is not an object, or is not complete JSON.
         TooManyRecordsError: It has too many records.
     """
     spans = yield from find_members(body, {"data", "metadata", "success"})
@@ -122,14 +122,18 @@ _ONLY_ID = msgspec.json.Decoder(_OnlyId)
 
 
 def record_id(raw: bytes | msgspec.Raw) -> str | None:
-    """Return the id of a record, given its bytes; ``None`` if it has no readable id.
+    """Return the id of a record from its JSON, or ``None`` if it has no readable id.
 
-    Everything that needs the id of a record asks this function, so that a record has the same id
-    in a page, a checkpoint and a target. A readable id is a text with at least one character. It
-    is read even if other fields of the record are broken.
+    The whole package uses this function, so a record has the same id in a page, a checkpoint and a
+    target. A readable id is text with at least one character. The function reads it even if other
+    fields of the record are broken.
 
     Args:
-        raw: The record as JSON: an element of ``page.raw``, or a line of an export.
+        raw: The JSON of the record: an element of ``page.raw``, or a line of an export.
+
+    Examples:
+        >>> record_id(b'{"id": "c1", "created_at": nonsense}')
+        'c1'
     """
     try:
         return _ONLY_ID.decode(raw).id or None
@@ -138,7 +142,7 @@ def record_id(raw: bytes | msgspec.Raw) -> str | None:
 
 
 def find_id(text: bytes) -> Steps[str | None]:
-    """Return the id of a record without invalid text, which may not be whole JSON."""
+    """Return the id of a record from its text, which may be incomplete JSON."""
     try:
         span = (yield from find_members(text, {"id"})).get("id")
     except BrokenJSONError:
@@ -147,15 +151,15 @@ def find_id(text: bytes) -> Steps[str | None]:
 
 
 def decode_id(raw: bytes | msgspec.Raw) -> str | None:
-    """Return the id that some JSON is, or ``None`` if it is not a text, or an empty one."""
+    """Return the id from its JSON, or ``None`` if that is not text, or is empty."""
     try:
         return msgspec.json.decode(raw, type=str) or None
     except UNDECODABLE:
         return None
 
 
-# Text without an unpaired surrogate: plain characters, escapes of one character, other escapes
-# with a code, and surrogate pairs.
+# Text without an unpaired surrogate: plain characters, escapes of one character, escapes with a
+# code, and surrogate pairs.
 _WHOLE_TEXT = re.compile(
     rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+",
@@ -164,17 +168,17 @@ _WHOLE_TEXT = re.compile(
 _HALF = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _LONGEST_UNIT = len(rb"\ud83d\ude00")
 _REPLACEMENT = rb"\ufffd"
-# JSON has no control characters in strings; between tokens they are white space.
+# JSON forbids control characters in strings. Between tokens they are white space.
 _CONTROL = bytes.maketrans(bytes(range(32)), b" " * 32)
 _LINE_BREAKS = b"\r\n"
 
 
 def replace_invalid_text(raw: bytes) -> Steps[bytes]:
-    """Return JSON with replacements for the text that JSON allows and Python does not.
+    """Return JSON in which text that Python cannot decode is replaced.
 
-    An escaped half of a surrogate pair becomes U+FFFD: a server that cuts a message after a number
-    of UTF-16 units may cut an emoji in two. So do bytes that are not UTF-8. Control characters
-    become spaces, and line breaks are removed, as in the lines of a page.
+    An escaped half of a surrogate pair becomes U+FFFD. A server that cuts a message after a number
+    of UTF-16 units may split an emoji. Bytes that are not UTF-8 become U+FFFD too. Control
+    characters become spaces, and line breaks are removed, as in the lines of a page.
     """
     text = bytearray(raw)
     at = work = 0
@@ -195,14 +199,14 @@ def replace_invalid_text(raw: bytes) -> Steps[bytes]:
 
 def _match_valid_text(raw: bytes, at: int) -> int:
     end = match_end(_WHOLE_TEXT, raw, at)
-    # An escape may have been cut in two by the window.
+    # The window may have split an escape.
     return match_end(_WHOLE_TEXT, raw, at, _LONGEST_UNIT) if end == at else end
 
 
 def lines(records: Iterable[msgspec.Raw]) -> list[bytes]:
-    """Return each record on one line: as sent, without line breaks between its tokens."""
-    # JSON has no line breaks inside of strings, so what is removed is between tokens. Most servers
-    # send none, and to look for them is ten times as fast.
+    """Return each record on one line: as received, without line breaks between its tokens."""
+    # JSON has no line breaks in strings, so only those between tokens are removed. Most servers
+    # send none, and looking for them is ten times as fast as removing them.
     return [
         record.translate(None, _LINE_BREAKS) if b"\n" in record or b"\r" in record else record
         for record in map(bytes, records)

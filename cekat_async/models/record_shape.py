@@ -1,13 +1,13 @@
-"""Records whose fields are as expected, decoded at once: documented fields and others seen before.
+"""Decodes records with the expected fields at once: documented fields, and others seen before.
 
-Accounts send fields that the API's page does not list, and some fields with another type. Which
-ones is the same in page after page. So for such an account msgspec decodes a struct that also has
-these fields, and :class:`RecordShape` turns it into the record. That costs far less than
-decoding each field by itself.
+Accounts send fields that are not documented, and some fields with another type. They are the same
+on every page. For such an account, msgspec decodes a struct that also has these fields, and
+:class:`RecordShape` turns the struct into the record. That takes far less time than decoding each
+field separately.
 
 Three classes have the fields of a record in the same order: the record type, the struct, and a
-class that is built by position. An object of the last one becomes a record when its ``__class__``
-is set, which Python allows because both have the same layout.
+class that takes its fields by position. Setting the ``__class__`` of an object of the last one
+makes it a record. Python allows this because both have the same layout.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ __all__ = ["RecordShape", "get_shape"]
 R = TypeVar("R", bound="Record")
 Raw: TypeAlias = "bytes | msgspec.Raw"
 
-# Decoding takes some 0.1 µs for each value, so this many would block the event loop. A record of
-# the API has about fifty.
+# Decoding takes about 0.1 µs for each value, so more values would block the event loop. A record
+# of the API has about fifty.
 _MOST_VALUES = 200_000
-# Records that are made between two pauses.
+# Records that are built between two pauses.
 _PER_STEP = 500
-# Names that are learned. A server that invents a new one in each record gets the slow way.
+# The most names that are learned. If each record has new names, the slow path decodes them.
 _MOST_NAMES = 64
 
 
@@ -55,11 +55,11 @@ class RecordShape(Generic[R]):
 
     Args:
         decoder: Decodes records that have another shape.
-        learned: The names of fields that the type lacks, and of fields of the type that may have
-            another type.
+        learned: The names of fields that the record type does not have, and of its fields that may
+            have another type.
 
     Attributes:
-        struct: What msgspec is to decode: the record type itself if nothing was learned.
+        struct: The type that msgspec decodes. It is the record type itself if nothing was learned.
     """
 
     def __init__(self, decoder: RecordDecoder[R], learned: frozenset[str] = frozenset()) -> None:
@@ -76,14 +76,14 @@ class RecordShape(Generic[R]):
         self._decode = msgspec.json.Decoder(self.struct).decode
 
     def extended(self, unexpected: Iterable[str]) -> RecordShape[R]:
-        """Return a shape with more names; this one if they are known already, or too many."""
+        """Return a shape with more names, or this one if they are known or too many."""
         names = self._learned.union(filter(_can_be_learned, unexpected))
         if names == self._learned or len(names) > _MOST_NAMES:
             return self
         return RecordShape(self._decoder, names)
 
     def decode(self, index: int, raw: Raw, unexpected: set[str]) -> Steps[R | MalformedRecord]:
-        """Return the record at position ``index`` of a page, or what is wrong with it.
+        """Return the record at position ``index`` of a page, or a malformed record.
 
         Args:
             index: The position.
@@ -100,7 +100,7 @@ class RecordShape(Generic[R]):
         return (yield from self._decoder.decode(index, raw, unexpected))
 
     def to_records(self, structs: Sequence[Any]) -> Steps[tuple[R, ...]]:
-        """Return the records that decoded structs of this shape stand for."""
+        """Return the records of decoded structs of this shape."""
         if not self._learned:
             return tuple(structs)
         records: list[R] = []
@@ -114,7 +114,7 @@ class RecordShape(Generic[R]):
         return tuple(records)
 
     def _read_doubtful(self, structs: Sequence[Any]) -> Steps[None]:
-        """Read the fields that may have another type, and keep the originals of those that do."""
+        """Read the fields that may have another type. Keep the original value of those that do."""
         for struct in structs:
             mistyped: dict[str, Any] = {}
             for name, reader in self._doubtful:
@@ -149,7 +149,7 @@ class RecordShape(Generic[R]):
             )
             for field in msgspec.structs.fields(kind)
         ]
-        # Under names of our own: JSON allows any name, and Python does not.
+        # Generated names, because JSON allows names that Python does not.
         unknown = [
             (f"unknown_{number}", Any, msgspec.field(default=UNSET, name=name))
             for number, name in enumerate(self._unknown)
@@ -171,7 +171,7 @@ def _copy_default(field: msgspec.structs.FieldInfo) -> Any:
 def _define_positional(kind: type[R]) -> Callable[..., R]:
     """Return a class of the same layout that takes its fields by position.
 
-    That is four times as fast as by name. What it makes becomes a record by its ``__class__``.
+    That is four times as fast as by name. Setting the ``__class__`` makes its objects records.
     """
     fields = [(field.name, Any) for field in msgspec.structs.fields(kind)]
     post_init = getattr(kind, "__post_init__", None)
@@ -186,17 +186,17 @@ def _define_positional(kind: type[R]) -> Callable[..., R]:
     return positional  # type: ignore[no-any-return]
 
 
-# msgspec accepts these in no name of a field.
+# msgspec rejects these in the name of a field.
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f"\\]')
 
 
 def _can_be_learned(name: str) -> bool:
-    # A record has a field of its own that is called extra.
+    # A record already has an attribute named extra.
     return name != "extra" and not _NOT_IN_NAMES.search(name)
 
 
 def get_shape(kind: type[R]) -> RecordShape[R]:
-    """Return the shape of records that have the fields of their type, and no others."""
+    """Return the shape of records that have only the fields of their type."""
     return _build_shape(kind)
 
 

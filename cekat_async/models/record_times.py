@@ -1,4 +1,4 @@
-"""The timestamps of a conversation, which show how recent it is at least."""
+"""The timestamps of a conversation, which give a lower bound of its last activity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["NO_TIMES", "RecordTimes", "get_times", "read_times"]
 
 
 class RecordTimes(NamedTuple):
-    """The timestamps of a conversation; ``None`` for one that it does not have."""
+    """The timestamps of a conversation. A missing one is ``None``."""
 
     created_at: datetime | None = None
     first_message_at: datetime | None = None
@@ -29,15 +29,15 @@ class RecordTimes(NamedTuple):
 
     @property
     def known(self) -> Sequence[datetime]:
-        """Those that it has."""
+        """The timestamps that are not ``None``."""
         return [time for time in self if time is not None]
 
     @property
     def activity(self) -> datetime | None:
         """A lower bound of the time of last activity.
 
-        ``resolved_at`` is left out: nothing says that resolving a conversation is activity, and
-        moves it in the listing.
+        ``resolved_at`` is left out, because it is unknown whether resolving a conversation moves it
+        in the listing.
         """
         times = (self.created_at, self.first_message_at, self.last_message_at)
         return max((time for time in times if time is not None), default=None)
@@ -68,7 +68,7 @@ _ONLY_TIMES = msgspec.json.Decoder(_OnlyTimes)
 
 
 def read_times(raw: bytes | msgspec.Raw) -> RecordTimes:
-    """Return the timestamps of a conversation, given its bytes; none if it cannot be decoded."""
+    """Return the timestamps of a conversation from its JSON, or none if that is invalid."""
     try:
         found = _ONLY_TIMES.decode(raw)
     except UNDECODABLE:

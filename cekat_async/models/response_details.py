@@ -18,7 +18,7 @@ _REQUEST_ID_LIMIT = 200
 
 
 class Headers(FrozenDict[str]):
-    """The headers of a reply. Names are in lower case, and looking one up ignores case."""
+    """The headers of a reply. Names are in lower case. Looking one up ignores case."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class Headers(FrozenDict[str]):
         return isinstance(name, str) and super().__contains__(name.lower())
 
     def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
-        """Return the value of a header, or ``default`` if the reply did not have it."""
+        """Return the value of a header, or ``default`` if the reply does not have it."""
         return super().get(name.lower(), default)
 
 
@@ -38,14 +38,14 @@ class ResponseDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: The HTTP status of the reply that the page is from.
-        headers: The headers of that reply, as a ``dict`` whose names are in lower case; looking one
-            up ignores case. The values of a repeated header are joined with commas. Cookies are
-            left out, and so is what is beyond 32,768 characters. ``***`` replaces the API key.
+        headers: The headers of that reply, as a ``dict`` with names in lower case. Looking one up
+            ignores case. The values of a repeated header are joined with commas. Cookies, and
+            anything beyond 32,768 characters, are left out. ``***`` replaces the API key.
         attempts: How often the request was sent, retries included.
-        waited: The seconds that the call has waited before its attempts, by reason:
+        waited: The seconds that the call waited before its attempts, by reason:
             ``"concurrency"``, ``"quota"``, ``"pause"`` and ``"backoff"``, as in
             :class:`~cekat_async.RequestSent`.
-        seconds: From the beginning of the call to the decoded page, waits included.
+        seconds: The seconds from the beginning of the call to the decoded page, waits included.
     """
 
     status: int
@@ -61,11 +61,11 @@ class ResponseDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def seconds_waited(self) -> float:
-        """The seconds that the call has waited before its attempts, for whatever reason."""
+        """The seconds that the call waited before its attempts, for any reason."""
         return sum(self.waited.values())
 
     def __repr__(self) -> str:
-        # Without the headers: a repr ends up in logs.
+        # Without the headers, because a repr may end up in logs.
         return (
             f"<ResponseDetails: status {self.status}, {self.attempts} "
             f"attempt{'s' * (self.attempts != 1)}, {self.seconds:.3f} s>"

@@ -1,7 +1,7 @@
 """Work in steps, so that decoding a large reply does not block the event loop.
 
-A function that may work for long is a generator that pauses after a few milliseconds of work. The
-pipeline runs it, and gives the event loop a turn at each pause.
+A function that may take long is a generator that pauses after a few milliseconds of work. The
+pipeline runs it, and lets other tasks run at each pause.
 """
 
 from __future__ import annotations

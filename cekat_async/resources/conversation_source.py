@@ -1,4 +1,4 @@
-"""How the pages of conversations are read: decoded, raw or tracked, by one walker or several."""
+"""Reads the pages of conversations: decoded, raw or tracked, with one walker or several."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ __all__ = ["ConversationSource", "Walkers"]
 
 P = TypeVar("P", ConversationPage, RawPage)
 
-# A few conversations with a time in the future would always be the newest. A probe reads more
-# conversations than there are of those, and fewer than a page has.
+# A few conversations may have a time in the future, and are then always the newest. A probe must
+# read more conversations than that, but fewer than a page has.
 _PAGES_PER_PROBE = 10
 
 
@@ -57,10 +57,10 @@ class Walkers(NamedTuple):
     """How many walkers read the listings, and how far ahead.
 
     Attributes:
-        at_once: How many walkers there are.
+        at_once: The number of walkers.
         segments: How many of them may read one listing.
-        ahead: How many pages they may fetch before the caller wants them.
-        keep_going: Whether the other listings are read to their end when one fails.
+        ahead: How many pages they may prefetch.
+        keep_going: Whether to read the other listings to their end when one fails.
     """
 
     at_once: int
@@ -70,9 +70,9 @@ class Walkers(NamedTuple):
 
 
 class ConversationSource(Source["ConversationPage"]):
-    """The pages of the listings that are selected, within a range of time.
+    """The pages of the selected listings, within a range of time.
 
-    ``on_malformed`` is called with each malformed record, when the caller gets its page.
+    ``on_malformed`` is called with each malformed record when the caller gets its page.
     """
 
     record_type = Conversation
@@ -94,22 +94,22 @@ class ConversationSource(Source["ConversationPage"]):
         self._walkers = walkers
         self._on_malformed = on_malformed
         self._range = time_range
-        # A walker that is ahead of the caller leaves malformed records to `_report`.
+        # Walkers prefetch, so they leave malformed records to `_report`.
         self._on_malformed_ahead = None if on_malformed is None else ignore_malformed
 
     def pages(self) -> AsyncGenerator[ConversationPage, None]:
-        """Return all pages, some fetched ahead."""
+        """Return all pages. Some are prefetched."""
         return self._walk_decoded(self._walkers)
 
     def pages_on_demand(self) -> AsyncGenerator[ConversationPage, None]:
-        """Return the pages in order, none fetched before it is wanted."""
+        """Return the pages in order, without prefetching."""
         return self._walk_decoded(self._walkers._replace(at_once=1, segments=1, ahead=0))
 
     def raw_pages(self) -> AsyncGenerator[RawPage, None]:
         """Return all pages undecoded."""
         if self._walkers.segments > 1:
             raise ConfigurationError(
-                "raw_pages() works without segments only, because they need decoded pages: leave "
+                "raw_pages() does not work with segments, because they need decoded pages: leave "
                 "out segments, or use pages() and page.raw"
             )
 
@@ -197,7 +197,7 @@ def _walk_serially(
 
 
 def _build_bounds(resolved: ResolvedRange) -> TimeBounds | None:
-    """Return new bounds for the walk of one listing; ``None`` if both ends are open."""
+    """Return new bounds for the walk of one listing. ``None`` if both ends are open."""
     since, until = resolved
     if since is None and until is None:
         return None
@@ -207,7 +207,7 @@ def _build_bounds(resolved: ResolvedRange) -> TimeBounds | None:
 def _require_positions(
     positions: Mapping[K, Position], selection: OneListing | ManyInboxIds
 ) -> dict[str | None, Position]:
-    """Return positions under the inboxes' ids as text."""
+    """Return the positions with inbox ids as text."""
     checked: dict[str | None, Position] = {}
     for key, position in positions.items():
         inbox_id = None if key is None else require_inbox_id("each inbox of positions", key)

@@ -1,4 +1,4 @@
-"""The conversations of an account, or of some of its inboxes."""
+"""The resource ``client.conversations``: the conversations of an account or of its inboxes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _PATH = "/api/conversations"
 
 
 class Conversations:
-    """``GET /api/conversations``. Reached as ``client.conversations``.
+    """The conversations of the account (``GET /api/conversations``), as ``client.conversations``.
 
     Every method raises a :class:`~cekat_async.ConfigurationError` at once for a wrong argument.
-    Other errors derive from :class:`~cekat_async.CekatError` and are raised when a request fails;
-    their ``cursor`` resumes a listing at the page that failed.
+    If a request fails, the call or the walk raises another :class:`~cekat_async.CekatError`. Its
+    ``cursor`` resumes a listing at the page that failed.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Conversations:
     ) -> None:
         self._pipeline = pipeline
         self._list_inboxes = list_inboxes
-        # One for all listings: what it learns in one of them holds in the others.
+        # All listings share it: what the decoder learns from one listing speeds up the others.
         self._decode = (decoder or ConversationPageDecoder()).decode
 
     async def page(
@@ -61,14 +61,32 @@ class Conversations:
         cursor: Cursor | None = None,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> ConversationPage:
-        """Return one page, with one request (and its retries).
+        """Return one page of conversations. It takes one request, and retries if that fails.
 
         Args:
-            limit: Records on the page: the API's own parameter, ``page_size`` of :meth:`list`.
-            inbox_id: As for :meth:`list`.
-            stage_status: As for :meth:`list`.
-            cursor: Where the page begins: ``page.next_cursor`` of the page before it.
-            on_malformed: As for :meth:`list`.
+            limit: The most records on the page. Default 100, the maximum of the API
+                (docs/api.md#requests).
+            inbox_id: Only conversations of this inbox: its id as text or as a :class:`uuid.UUID`.
+                Default: all inboxes.
+            stage_status: Only conversations with this status. An unknown status is sent unchanged,
+                with a warning in the log. Default: any status.
+            cursor: Where the page begins: ``next_cursor`` of the page before it. Default: the
+                first page.
+            on_malformed: A function that is called with each malformed record of the page. Without
+                it, a malformed record raises a :class:`~cekat_async.MalformedRecordError`.
+
+        Raises:
+            ConfigurationError: An argument is wrong.
+            MalformedRecordError: A record is malformed. The error's ``page`` has the others.
+            PaginationError: The page has a cursor that cannot be used. The error's ``page`` has
+                all records.
+            CekatError: The request failed.
+
+        Examples:
+            >>> page = await cekat.conversations.page(stage_status="pending", limit=50)
+            >>> next_page = await cekat.conversations.page(
+            ...     stage_status="pending", limit=50, cursor=page.next_cursor
+            ... )
         """
         query = ListQuery(
             path=_PATH,
@@ -77,7 +95,7 @@ class Conversations:
             filters=_status_filter(stage_status),
             cursor=cursor,
         )
-        if cursor is None:  # one warning for a caller that follows the cursors itself
+        if cursor is None:  # warn only once if the caller follows the cursors
             _warn_of_unknown(stage_status)
         fetcher = PageFetcher(self._pipeline, query, self._decode)
         page = await fetcher.fetch(cursor)
@@ -99,44 +117,59 @@ class Conversations:
         prefetch: int = 1,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> Listing[Conversation, ConversationPage]:
-        """Return the listing of the account, or of one inbox. Nothing is sent before it is read.
+        """Return the listing of the account or of one inbox. It sends nothing until you read it.
 
         Args:
-            page_size: Records per request. The default, 100, is the documented maximum. The quota
-                counts requests, so that fewer cost more of it. For the first records only, use
-                :meth:`Listing.take`.
-            inbox_id: Only this inbox: its id as text, or as a :class:`uuid.UUID`.
-            stage_status: Only this status. One that the package does not know is sent as it is,
-                with a warning in the log that suggests the nearest known status.
-            cursor: Where to begin, as a page or an error gave it; ``None`` is the front.
-            since: Only conversations that were last active at this moment or later: a datetime
+            page_size: Records per request. Default 100, the maximum of the API
+                (docs/api.md#requests). The quota counts requests, so smaller pages use more of it.
+                To read only the first records, use :meth:`Listing.take`.
+            inbox_id: Only conversations of this inbox: its id as text or as a :class:`uuid.UUID`.
+                Default: all inboxes.
+            stage_status: Only conversations with this status. An unknown status is sent unchanged.
+                A warning in the log then suggests the most similar known status. Default: any.
+            cursor: Where to begin: ``next_cursor`` of a page, or ``cursor`` of an error. Default
+                ``None``: the front of the listing.
+            since: Only conversations whose last activity was at this moment or later: a datetime
                 with a time zone, or a :class:`~datetime.timedelta` before the walk begins. The
-                walk ends where the listing is older, so that it sends no more requests than that.
+                walk stops where the listing is older, so it sends no requests for the rest. It
+                misses no conversation of the range, and may include up to a page of older ones.
 
-                No conversation of the range is missed, and up to a page of older ones may be
-                included. Only the listing's cursors tell when conversations were last active. If
-                they turn out to tell something else (the listing is sorted by creation, say), the
-                walk reads everything, with a warning in the log, and keeps each conversation that
-                may be in the range.
-            until: Only conversations that were last active at this moment or earlier; as
-                ``since``, and later than that. The walk begins there, if the server honours a
-                constructed cursor (see ``segments``); otherwise at the front.
-            segments: How many walkers read the listing at once, each another part. Use it if one
-                walk is too slow because each page waits for the one before. Each segment needs
-                some 20 pages to be worth it. Conversations arrive once, in no order. It costs up
-                to a tenth more requests, and some 10 bytes of memory for each conversation.
+                The client knows the time of last activity only from the listing's cursors. If the
+                listing turns out to be in another order (by creation, for example), the walk reads
+                everything, logs a warning, and keeps each conversation that may be in the range.
+            until: Only conversations whose last activity was at this moment or earlier: a datetime
+                with a time zone, or a :class:`~datetime.timedelta` before the walk begins. It must
+                be later than ``since``. If the server honours constructed cursors (see
+                ``segments``), the walk begins at this moment. Otherwise it begins at the front.
+            segments: How many walkers read the listing at once, each in a different part of it.
+                Default 1. Use more if one walk is too slow because each page waits for the page
+                before it. A segment pays off from about 20 pages on. Each conversation is yielded
+                once, in no particular order. Segments cost up to a tenth more requests, and about
+                10 bytes of memory for each conversation.
 
-                It uses cursors that the server did not send, which the API does not promise to
-                accept. Each is checked, and at the first doubt one walker continues in order, with
-                a warning in the log and nothing lost. What moves to the front in the meantime is
-                read again at the end.
+                Segments use constructed cursors, which the API does not promise to accept
+                (docs/api.md#cursors). The client checks each of them. At the first doubt it logs a
+                warning and one walker continues in order, so nothing is lost. At the end the client
+                reads again what moved to the front in the meantime.
             prefetch: How many pages each walker may request before the caller wants them. With 1,
-                the next page is requested while the caller works on this one; a caller that breaks
-                out early has fetched at most one page that it did not use. With 0 (also with
-                ``segments``) a walker requests its next page only when the caller asks for more.
-            on_malformed: Called with each :class:`~cekat_async.MalformedRecord`, when the caller
-                gets its page. Without it a malformed record raises a
-                :class:`~cekat_async.MalformedRecordError`, after the other records of its page.
+                the default, the next page is requested while the caller works on this one. If you
+                break out early, at most one page was fetched for nothing. With 0, a walker
+                requests its next page only when the caller asks for more (also with ``segments``).
+            on_malformed: A function that is called with each
+                :class:`~cekat_async.MalformedRecord`, when the caller gets its page. Without it, a
+                malformed record raises a :class:`~cekat_async.MalformedRecordError` after the other
+                records of its page.
+
+        Raises:
+            ConfigurationError: An argument is wrong. (A walk raises the errors of its requests: see
+                :meth:`Listing.pages`.)
+
+        Examples:
+            >>> from datetime import timedelta
+            >>> recent = cekat.conversations.list(stage_status="pending", since=timedelta(days=7))
+            >>> async for conversation in recent:
+            ...     print(conversation.contact_name, conversation.created_at)
+            >>> first = await cekat.conversations.list().take(10)
         """
         query = ListQuery(
             path=_PATH,
@@ -168,33 +201,50 @@ class Conversations:
         segments: int = 1,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> Listing[Conversation, ConversationPage]:
-        """Return the conversations of many inboxes as one listing.
+        """Return the conversations of many inboxes as one listing, read concurrently.
 
-        The conversations of one inbox arrive in their order (without ``segments``), those of
-        different inboxes as they are received; ``page.inbox_id`` identifies the inbox. At most
-        ``2 * concurrency`` pages wait for the caller. Memory, tasks and connections grow with
-        ``concurrency``, not with the number of inboxes.
-
-        Its walks raise an :class:`~cekat_async.InboxesFailedError` if some inboxes failed with
-        ``keep_going``. Otherwise they raise the first error, whose ``inbox_id`` names the inbox.
+        The conversations of one inbox are yielded in their order (without ``segments``). Pages of
+        different inboxes are yielded as they are received. ``page.inbox_id`` identifies the inbox.
+        At most ``2 * concurrency`` pages wait for the caller. Memory, tasks and connections grow
+        with ``concurrency``, and not with the number of inboxes.
 
         Args:
-            inbox_ids: The inboxes, each as text or as a :class:`uuid.UUID`. An id that occurs
-                twice is read once. ``None`` for all inboxes of the account. An iterable may be
-                asynchronous, and is read only as far as needed; an iterator can be read by one
-                walk only.
-            concurrency: How many inboxes are read at once. More than the client's own
-                ``concurrency`` does not help.
-            keep_going: Read the other inboxes to their end when one fails. An error that concerns
-                all inboxes (a wrong key, a daily quota that is used up) is raised at once.
-            page_size: As for :meth:`list`.
-            stage_status: As for :meth:`list`.
-            since: As for :meth:`list`, in each inbox.
-            until: As for :meth:`list`, in each inbox.
-            segments: How many of the ``concurrency`` walkers may read one inbox at once, when
-                there are no more inboxes to begin with; see :meth:`list`.
-            on_malformed: As for :meth:`list`. With ``None`` for ``inbox_ids`` it is also called
-                with an inbox that has no readable id, and so cannot be read.
+            inbox_ids: The ids of the inboxes, as text or as :class:`uuid.UUID`. Default ``None``:
+                all inboxes of the account. A repeated id is read once. The iterable may be
+                asynchronous, and is read only as far as needed. If it is an iterator, only one walk
+                can read the listing.
+            concurrency: How many inboxes are read at once. Default 8. A number above the client's
+                own ``concurrency`` does not help.
+            keep_going: Whether to read the other inboxes to their end when one fails. An error that
+                concerns all inboxes (a wrong key, a used-up daily quota) is raised at once. Default
+                ``False``.
+            page_size: Records per request. Default 100, the maximum of the API.
+            stage_status: Only conversations with this status. Default: any.
+            since: Only conversations whose last activity was at this moment or later: a datetime
+                with a time zone, or a :class:`~datetime.timedelta` before the walk begins. In each
+                inbox, up to a page of older ones may be included. See :meth:`list`.
+            until: Only conversations whose last activity was at this moment or earlier, in the
+                same forms as ``since``.
+            segments: How many of the ``concurrency`` walkers may read one inbox at once when there
+                are no more inboxes to begin with. Default 1. See :meth:`list` for the cost.
+            on_malformed: A function that is called with each malformed record. Without it, a
+                malformed record raises a :class:`~cekat_async.MalformedRecordError`. If
+                ``inbox_ids`` is ``None``, the function is also called with each inbox that has no
+                readable id and therefore cannot be read.
+
+        Raises:
+            ConfigurationError: An argument is wrong. (A walk raises an
+                :class:`~cekat_async.InboxesFailedError` at its end if some inboxes failed with
+                ``keep_going``. Otherwise it raises the first error, whose ``inbox_id`` names the
+                inbox.)
+
+        Examples:
+            >>> from collections import Counter
+            >>> counts = Counter()
+            >>> async for page in cekat.conversations.across(concurrency=4).pages():
+            ...     counts[page.inbox_id] += len(page)
+            >>> counts.total()
+            250
         """
         query = ListQuery(path=_PATH, page_size=page_size, filters=_status_filter(stage_status))
         walkers = Walkers(
@@ -233,7 +283,7 @@ class Conversations:
     def _warn_of_few_requests(self, walkers: int) -> None:
         if walkers > (allowed := self._pipeline.concurrency):
             _log.warning(
-                "%d walkers, but the client sends only %d requests at once: "
+                "%d walkers share a client that sends only %d requests at once: "
                 "pass CekatClient(concurrency=%d)",
                 *(walkers, allowed, walkers),
             )
@@ -247,7 +297,7 @@ def _require_range(
     since: datetime | timedelta | None, until: datetime | timedelta | None
 ) -> TimeRange:
     time_range = TimeRange(since, until)
-    time_range.resolve()  # raises for a wrong one
+    time_range.resolve()  # raises if it is wrong
     return time_range
 
 

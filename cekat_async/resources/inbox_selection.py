@@ -1,4 +1,4 @@
-"""Which listings of conversations are read: one, or those of many inboxes."""
+"""The listings of conversations that a walk reads: one, or those of many inboxes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["ManyInboxIds", "OneListing", "iter_inbox_ids"]
 
 
 class OneListing:
-    """The listing of one inbox; ``None`` is the whole account."""
+    """The listing of one inbox, or with ``None``, of the whole account."""
 
     def __init__(self, inbox_id: str | None) -> None:
         self._inbox_id = inbox_id
 
     async def ids(self) -> AsyncGenerator[str | None, None]:
-        """Yield its id."""
+        """Yield the id of the inbox, or ``None``."""
         yield self._inbox_id
 
     def require_key(self, inbox_id: str | None) -> None:
@@ -50,7 +50,7 @@ class ManyInboxIds:
     """The listings of many inboxes.
 
     Args:
-        inbox_ids: Their ids; ``None`` for all inboxes of the account.
+        inbox_ids: Their ids. ``None`` for all inboxes of the account.
         find_all: Yields the ids of all inboxes of the account.
     """
 
@@ -70,7 +70,7 @@ class ManyInboxIds:
         """
         if self._is_used_up:
             raise ConfigurationError(
-                "inbox_ids is an iterator, which can be read once only: pass a list to across()"
+                "inbox_ids is an iterator, which can be read only once: pass a list to across()"
             )
         self._is_used_up = isinstance(self._inbox_ids, (Iterator, AsyncIterator))
         seen = set[str]()
@@ -103,10 +103,10 @@ class ManyInboxIds:
 
 
 def _require_inbox_ids(inbox_ids: InboxIds) -> InboxIds:
-    """Return inbox ids as given, except that a collection becomes a tuple of texts."""
+    """Return the inbox ids. A collection becomes a tuple of texts."""
     if isinstance(inbox_ids, (str, bytes)):
         raise ConfigurationError(
-            f"inbox_ids must be several, not one text: write [{inbox_ids!r}], "
+            f"inbox_ids must be a list, not one text: write [{inbox_ids!r}], "
             "or None for all inboxes of the account"
         )
     if not isinstance(inbox_ids, (Iterable, AsyncIterable)):
@@ -128,7 +128,7 @@ async def _iterate(inbox_ids: InboxIds) -> AsyncGenerator[str | UUID, None]:
         async for inbox_id in inbox_ids:
             yield inbox_id
     finally:
-        # Close a generator of the caller's now, and not whenever it is collected.
+        # Close the caller's generator now, and not when it is garbage collected.
         if (close := getattr(inbox_ids, "aclose", None)) is not None:
             await close()
 
@@ -136,7 +136,7 @@ async def _iterate(inbox_ids: InboxIds) -> AsyncGenerator[str | UUID, None]:
 async def iter_inbox_ids(
     pages: AsyncGenerator[InboxPage, None], on_malformed: Callable[[MalformedRecord], object] | None
 ) -> AsyncGenerator[str, None]:
-    """Yield the id of each inbox of some pages, also of a malformed inbox that has one."""
+    """Yield the id of each inbox on some pages, including malformed inboxes that have an id."""
     async with aclosing(pages):
         async for page in pages:
             malformed_ids = [one.id for one in page.malformed_records if one.id is not None]

@@ -1,4 +1,4 @@
-"""The inboxes of an account, whose listing has page numbers instead of cursors."""
+"""The resource ``client.inboxes``. Its listing has page numbers instead of cursors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PATH = "/api/inboxes"
 
 
 class Inboxes:
-    """``GET /api/inboxes``. Reached as ``client.inboxes``."""
+    """The inboxes of the account (``GET /api/inboxes``), as ``client.inboxes``."""
 
     def __init__(self, pipeline: Pipeline, decoder: InboxPageDecoder | None = None) -> None:
         self._pipeline = pipeline
@@ -39,16 +39,23 @@ class Inboxes:
         limit: int = 100,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> InboxPage:
-        """Return one page, with one request (and its retries).
+        """Return one page of inboxes. It takes one request, and retries if that fails.
 
         Args:
-            page: Its number, from 1.
-            limit: Records on the page: the API's own parameter, ``page_size`` of :meth:`list`.
-            on_malformed: As for :meth:`list`.
+            page: The number of the page, from 1. Default 1.
+            limit: The most records on the page. Default 100.
+            on_malformed: A function that is called with each malformed record of the page. Without
+                it, a malformed record raises a :class:`~cekat_async.MalformedRecordError`.
 
         Raises:
             ConfigurationError: ``page`` or ``limit`` is not a whole number above 0.
+            MalformedRecordError: A record is malformed. The error's ``page`` has the others.
             CekatError: The request failed.
+
+        Examples:
+            >>> page = await cekat.inboxes.page(limit=5)
+            >>> len(page), page.total_items
+            (5, 8)
         """
         query = ListQuery(path=_PATH, page_size=require_count("limit", limit))
         source = _InboxSource(self._pipeline, query, self._decoder, on_malformed)
@@ -61,15 +68,21 @@ class Inboxes:
         page_size: int = 100,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> Listing[Inbox, InboxPage]:
-        """Return the listing of all inboxes, each once. Nothing is sent before it is read.
+        """Return the listing of all inboxes, each once. It sends nothing until you read it.
 
         Args:
-            page_size: Records per request.
-            on_malformed: Called with each malformed record. Without it a malformed record raises
-                a :class:`~cekat_async.MalformedRecordError`, after the others of its page.
+            page_size: Records per request. Default 100.
+            on_malformed: A function that is called with each malformed record, when the caller
+                gets its page. Without it, a malformed record raises a
+                :class:`~cekat_async.MalformedRecordError` after the other records of its page.
 
         Raises:
             ConfigurationError: ``page_size`` is not a whole number above 0.
+
+        Examples:
+            >>> inboxes = await cekat.inboxes.list().collect()
+            >>> len(inboxes)
+            8
         """
         query = ListQuery(path=_PATH, page_size=page_size)
 

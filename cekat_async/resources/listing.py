@@ -1,4 +1,4 @@
-"""A listing as an object: nothing is sent before it is read, and it can be read in several ways."""
+"""A listing as an object that can be read in several ways. It sends nothing until it is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, TypeVar, cast
 from weakref import WeakSet, ref
 
-from cekat_async._request.hooks import WalkReport
+from cekat_async._request.walk_report import WalkReport
 from cekat_async.config import require_count
 from cekat_async.errors import ClientClosedError, ConfigurationError
 
@@ -36,7 +36,7 @@ K = TypeVar("K", bound="str | UUID | None")
 
 
 class Source(ABC, Generic[P]):
-    """What a listing reads. Each call returns a new walk.
+    """The source that a listing reads from. Each call returns a new walk.
 
     Attributes:
         record_type: The type of the records.
@@ -46,10 +46,10 @@ class Source(ABC, Generic[P]):
 
     @abstractmethod
     def pages(self) -> AsyncGenerator[P, None]:
-        """Return all pages, some fetched ahead."""
+        """Return all pages. Some are prefetched."""
 
     def pages_on_demand(self) -> AsyncGenerator[P, None]:
-        """Return the pages in order, none fetched before it is wanted."""
+        """Return the pages in order, without prefetching."""
         return self.pages()
 
     def raw_pages(self) -> AsyncGenerator[RawPage, None]:
@@ -62,19 +62,24 @@ class Source(ABC, Generic[P]):
 
 
 class Listing(AsyncIterable[R], Generic[R, P]):
-    """What ``list()`` and ``across()`` return: records that can be read in several ways.
+    """The records of a query, which you can read in several ways. ``list()`` returns it.
 
-    ::
+    A listing sends nothing until you read it. Each ``async for`` and each method starts a new walk.
+    ``break`` ends a walk at any point, even if the listing is still in a variable. Use
+    ``async with aclosing(listing)`` to wait until the requests of its walks have been cancelled.
 
-        async for conversation in listing: ...
-        async for page in listing.pages(): ...
-        first = await listing.take(500)
+    A listing cannot be awaited or pickled. It is not an iterator: ``aiter(listing)`` returns one.
 
-    Nothing is sent before it is read. Each ``async for`` and each method starts a new walk, which
-    may be left at any point: ``break`` ends it, even if the listing is still in a variable. Use
-    ``async with aclosing(listing)`` to wait until its requests have been cancelled.
-
-    It can be neither awaited nor pickled, and is no iterator: use ``aiter(listing)`` for one.
+    Examples:
+        >>> listing = cekat.conversations.list()
+        >>> async for conversation in listing:  # one record at a time
+        ...     print(conversation.id)
+        >>> async for page in listing.pages():  # one page at a time
+        ...     print(len(page))
+        100
+        100
+        50
+        >>> first = await listing.take(5)  # the first records only
     """
 
     def __init__(
@@ -87,7 +92,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
 
     @property
     def record_type(self) -> type[R]:
-        """The type of its records: :class:`Conversation` or :class:`Inbox`."""
+        """The class of the records: :class:`Conversation` or :class:`Inbox`."""
         return cast("type[R]", self._build_source(self._pipeline).record_type)
 
     def __aiter__(self) -> AsyncGenerator[R, None]:  # noqa: PYI058 - it can be closed
@@ -97,65 +102,99 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         """Yield page after page until the server has no more.
 
         Raises:
-            CekatError: A request failed. It is raised after all pages before it, and its
-                ``cursor`` resumes the listing at the page that failed.
+            MalformedRecordError: A record is malformed, and the listing has no ``on_malformed``.
+                It is raised after the other records of its page.
             PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
-                cursors do not advance: the walk would never end.
+                cursors do not advance. The walk would never end.
+            InboxesFailedError: Some inboxes of ``across(keep_going=True)`` failed. It is raised
+                after all pages of the other inboxes.
+            CekatError: A request failed. It is raised after all pages before it. Its ``cursor``
+                resumes the listing at the page that failed.
+
+        Examples:
+            >>> async for page in cekat.conversations.list(page_size=50).pages():
+            ...     print(len(page), page.response.status)
+            50 200
+            50 200
+            50 200
+            50 200
+            50 200
         """
         return self._walk(_get_page, lambda source: source.pages())
 
     def raw_pages(self: Listing[Conversation, ConversationPage]) -> AsyncGenerator[RawPage, None]:
         """Yield page after page with the records as received, without decoding them.
 
-        That is half of the work of a page. No record is malformed, because none is decoded. It
-        works for conversations, also across inboxes.
+        It takes half of the CPU time of :meth:`pages`. No record is malformed, because none is
+        decoded. It works for listings of conversations, also across inboxes.
 
         Raises:
-            ConfigurationError: The listing has ``segments``, which need decoded pages, or is not
-                of conversations.
-            CekatError: As for :meth:`pages`.
+            ConfigurationError: The listing has ``segments``, which need decoded pages, or it is not
+                a listing of conversations.
+            PaginationError: The server repeats a cursor or its pages.
+            CekatError: A request failed. Its ``cursor`` resumes the listing at that page.
+
+        Examples:
+            >>> with open("conversations.jsonl", "wb") as file:
+            ...     async for page in cekat.conversations.list().raw_pages():
+            ...         written = file.write(page.json_lines())
         """
         return self._walk(_get_page, lambda source: source.raw_pages())
 
     def tracked_pages(
         self: Listing[Conversation, ConversationPage], positions: Mapping[K, Position]
     ) -> AsyncGenerator[ConversationPage, None]:
-        """Yield pages with resume positions, to continue in another process.
+        """Yield pages with resume positions, so that another process can continue the walk.
 
-        Keep each page, then its ``page.position`` under its ``page.inbox_id``, and pass these
-        positions to continue. Pages arrive whole and in no order. A conversation that moves during
-        the walk is yielded again in its newer version. When the walk ends, every conversation that
-        existed throughout has been yielded, and the last version of each is the latest.
+        Store each page first. Then store its ``page.position`` under its ``page.inbox_id``. To
+        continue, pass the stored positions. Pages are whole, and in no particular order. A
+        conversation that moves during the walk is yielded again in its newer version. When the walk
+        ends, every conversation that existed throughout has been yielded. The last version that
+        was yielded of each is the latest.
 
         The listing is read by as many walkers as it has ``segments``. Across inboxes there are
-        ``concurrency`` walkers, of which up to ``segments`` read one inbox at once.
+        ``concurrency`` walkers, and up to ``segments`` of them read one inbox at once.
 
         Args:
-            positions: Where to begin, by inbox id (text or a :class:`uuid.UUID`), or under
-                ``None`` for all conversations of the account (``list()`` without ``inbox_id``). A
-                listing without a position begins at the front. ``position.again()`` looks for
-                what has moved since its walk ended, ``position.since()`` since it began. The
-                listing must have the same moments for ``since`` and ``until`` as the one that a
-                position is from: pass datetimes, because a timedelta is counted back again.
+            positions: Where to begin in each inbox, by inbox id (text or :class:`uuid.UUID`). The
+                key ``None`` is the whole account (``list()`` without ``inbox_id``). A listing
+                without a position begins at the front. ``position.again()`` continues with what
+                has moved since its walk ended, and ``position.since()`` with what has moved since
+                it began. ``since`` and ``until`` of the listing must be the same moments as in the
+                listing that a position is from. Pass datetimes, because a timedelta would give
+                other moments.
 
         Raises:
-            ConfigurationError: A key is not of this listing, a value is no
+            ConfigurationError: A key is not of this listing, a value is not a
                 :class:`~cekat_async.Position`, or the listing has a ``cursor``.
-            PaginationError: The listing changes faster than it is read.
-            CekatError: As for :meth:`pages`.
+            PaginationError: The listing changes faster than it is read, or has no end.
+            CekatError: A request failed. The stored positions resume the walk.
+
+        Examples:
+            >>> positions = {}
+            >>> async for page in cekat.conversations.list().tracked_pages(positions):
+            ...     positions[page.inbox_id] = page.position  # store the page before this
         """
         return self._walk(_get_page, lambda source: source.tracked_pages(positions))
 
     async def take(self, n: int) -> list[R]:
         """Return the first ``n`` records, or all if there are fewer.
 
-        It reads in order, one page at a time, and requests no page of records more than it needs,
-        whatever ``segments``, ``prefetch`` and ``concurrency`` are. Across inboxes it reads one
-        after another.
+        It reads in order, one page at a time, and requests no more pages than it needs. It ignores
+        ``segments``, ``prefetch`` and ``concurrency``. Across inboxes it reads one inbox after
+        another.
+
+        Args:
+            n: The number of records, at least 0.
 
         Raises:
             ConfigurationError: ``n`` is not a whole number of at least 0.
-            CekatError: As for :meth:`pages`.
+            CekatError: A request failed, or a record is malformed: see :meth:`pages`.
+
+        Examples:
+            >>> first = await cekat.conversations.list(stage_status="pending").take(10)
+            >>> len(first)
+            10
         """
         found: list[R] = []
         if not require_count("n", n, at_least=0):
@@ -172,26 +211,37 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         """Return all records. A large account may not fit into memory.
 
         Raises:
-            CekatError: As for :meth:`pages`.
+            CekatError: A request failed, or a record is malformed: see :meth:`pages`.
+
+        Examples:
+            >>> conversations = await cekat.conversations.list().collect()
+            >>> len(conversations)
+            250
         """
         async with aclosing(aiter(self)) as records:
             return [record async for record in records]
 
     async def aclose(self) -> None:
-        """End all walks of this listing that are open, and wait until they have ended.
+        """End all open walks of this listing, and wait until they have ended.
 
-        A task that is waiting for a page gets a :class:`~cekat_async.ClientClosedError`. A task
-        that is working on a page finds no more of them, as after ``aclose()`` of a generator: its
-        loop ends without an error, although the listing was not read to its end. The listing can
-        be read again afterwards.
+        In a task that is waiting for a page, the walk raises
+        :class:`~cekat_async.ClientClosedError`. In a task that is working on a page, the loop ends
+        after that page without an error, although the listing was not read to its end. You can read
+        the listing again afterwards.
+
+        Examples:
+            >>> from contextlib import aclosing
+            >>> async with aclosing(cekat.conversations.list()) as listing:
+            ...     async for conversation in listing:
+            ...         break  # the requests are cancelled when the block ends
         """
         for walk in list(self._walks):
             await walk.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            "a Listing cannot be pickled, because it belongs to an open client: pickle what it is "
-            "made with, and call list() again"
+            "a Listing cannot be pickled, because it belongs to an open client: pickle the "
+            "arguments of list(), and call it again"
         )
 
     def __repr__(self) -> str:

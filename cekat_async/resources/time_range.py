@@ -1,4 +1,4 @@
-"""Ranges of time: ``since`` and ``until`` as moments, or as durations before now."""
+"""Ranges of time. ``since`` and ``until`` are moments, or durations before now."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cekat_async.errors import ConfigurationError
 __all__ = ["Bound", "ResolvedRange", "TimeRange", "format_bound", "parse_bound", "require_bound"]
 
 Bound: TypeAlias = datetime | timedelta
-"""One end of a range: a moment with a time zone, or how long before now."""
+"""One end of a range: a moment with a time zone, or a duration before now."""
 
 _UNITS = {
     "w": timedelta(weeks=1),
@@ -35,8 +35,8 @@ class TimeRange(NamedTuple):
     """A range of time as it was given. ``None`` leaves an end open.
 
     Attributes:
-        since: Its first moment.
-        until: Its last moment.
+        since: The start of the range.
+        until: The end of the range.
     """
 
     since: Bound | None = None
@@ -59,7 +59,7 @@ class TimeRange(NamedTuple):
         return ResolvedRange(since, until)
 
     def __str__(self) -> str:
-        """Return what the representation of a listing adds for it."""
+        """Return the text that the repr of a listing shows for the range."""
         named = zip(("since", "until"), self, strict=True)
         return "".join(f" {name} {format_bound(one)}" for name, one in named if one is not None)
 
@@ -77,7 +77,7 @@ def require_bound(name: str, value: object) -> Bound:
         case timedelta() if value >= timedelta(0):
             return value
         case timedelta():
-            raise ConfigurationError(f"{name} must be a time before now, not {value!r}")
+            raise ConfigurationError(f"{name} must not be a negative timedelta, but is {value!r}")
         case _:
             raise ConfigurationError(
                 f"{name} must be a datetime with a time zone, or a timedelta before now, not "
@@ -88,11 +88,11 @@ def require_bound(name: str, value: object) -> Bound:
 def parse_bound(text: str) -> Bound:
     """Return the bound for ``3d``, ``2026-11-01`` or ``2026-11-01T08:00+07:00``.
 
-    The units of a duration are ``w``, ``d``, ``h``, ``m`` (minutes) and ``s``. A date is its first
-    moment. A date or a time without a zone is in the local time of this machine.
+    The units of a duration are ``w``, ``d``, ``h``, ``m`` (minutes) and ``s``. A date means its
+    first moment. A date or a time without a zone is in the local time of this machine.
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: ``text`` has another form.
     """
     try:
         if duration := _DURATION.fullmatch(text):
@@ -103,7 +103,7 @@ def parse_bound(text: str) -> Bound:
         return moment if moment.tzinfo else moment.astimezone()
     except (ValueError, OverflowError, OSError):
         raise ConfigurationError(
-            f"not a time: {text!r}: write it like 3d, 12h, 2026-11-01, or 2026-11-01T08:00+07:00"
+            f"{text!r} is not a time: write it like 3d, 12h, 2026-11-01, or 2026-11-01T08:00+07:00"
         ) from None
 
 
@@ -127,4 +127,6 @@ def _resolve(name: str, value: object, now: datetime) -> datetime | None:
     try:
         return now - bound
     except OverflowError:
-        raise ConfigurationError(f"{name} is too long before now: {bound!r}") from None
+        raise ConfigurationError(
+            f"{name} is too far back: use a shorter timedelta than {bound!r}"
+        ) from None

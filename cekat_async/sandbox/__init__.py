@@ -1,6 +1,6 @@
-"""A sandbox of the Cekat Conversations API: a real HTTP server on loopback, with made-up data.
+"""A sandbox of the Cekat Conversations API: a real HTTP server on loopback, with generated data.
 
-It needs no key and no network beyond this machine, and the same seed gives the same bytes:
+It needs no key and no network connection. The same seed gives the same bytes:
 
     import asyncio
 
@@ -22,13 +22,13 @@ It needs no key and no network beyond this machine, and the same seed gives the 
 
     asyncio.run(main())
 
-It follows the API's documentation; where that is silent, ``Dialect`` chooses. ``Quota`` sets how
-many requests are granted, ``Faults`` and ``Fault`` what fails, and ``Live`` what changes in the
-account while it is read. ``Sandbox.log`` has every request. ``with Sandbox()`` runs it in a thread,
-for synchronous code.
+It follows the API's documentation. ``Dialect`` chooses the behaviour that the documentation does
+not define. ``Quota`` sets how many requests are granted, ``Faults`` and ``Fault`` what fails, and
+``Live`` what changes in the account while it is read. ``Sandbox.log`` has every request.
+``with Sandbox()`` runs it in a thread, for synchronous code.
 
-To read the code, start with ``server.py``. Below it are ``http`` (the path of one request), ``api``
-(endpoints and cursors), ``behaviour`` (quotas, faults, live mode) and ``data`` (the records).
+Start reading in ``server.py``. It uses ``http`` (the path of one request), ``api`` (endpoints and
+cursors), ``behaviour`` (quotas, faults, live mode) and ``data`` (the records).
 """
 
 from cekat_async.sandbox.behaviour.fault_injector import FaultInjector

@@ -14,19 +14,19 @@ _SHOWN = frozenset({"limit", "page", "inbox_id", "stage_status"})
 class SeenRequest:
     """One request as it arrived, and its outcome. The key is never recorded.
 
-    As a text it is one line without private values: ``GET /api/inboxes?page=1: 200``.
+    ``str()`` of it is one line without private values: ``GET /api/inboxes?page=1: 200``.
 
     Attributes:
         time: When it arrived, in seconds on the event loop's clock.
-        method: The method, ``GET`` for example.
+        method: The method, such as ``GET``.
         path: The path as it was sent, without the query.
-        query: The query as it was sent, still percent-encoded; may be empty.
-        connection: Number of its connection, counted from 1.
+        query: The query as it was sent, percent-encoded. It may be empty.
+        connection: The number of its connection, from 1.
         user_agent: The ``User-Agent`` header, or ``None``.
         accept_encoding: The ``Accept-Encoding`` header, or ``None``.
-        authorized: Whether it carried the right key.
-        status: The status of its reply; ``None`` before the reply and for requests without one.
-        fault: Name of the fault that happened to it, or ``None``.
+        authorized: Whether it had the right key.
+        status: The status of its reply. ``None`` before the reply, and for requests without one.
+        fault: The name of its fault, or ``None``.
     """
 
     time: float
@@ -54,12 +54,12 @@ def _mask_value(parameter: str) -> str:
 
 @dataclass(slots=True)
 class Log:
-    """Everything that a sandbox received since it was started or since ``clear()``.
+    """Everything that a sandbox has received since it was started, or since ``clear()``.
 
     Attributes:
-        requests: Every request, in the order of arrival.
+        requests: All requests, in the order of arrival.
         connections: How many connections were opened, including dropped ones.
-        open_connections: How many are open now.
+        open_connections: How many connections are open now.
     """
 
     requests: list[SeenRequest] = field(default_factory=list[SeenRequest])
@@ -68,7 +68,7 @@ class Log:
 
     @property
     def served(self) -> int:
-        """How many requests got a whole and undamaged 200."""
+        """How many requests got a 200 with a whole and undamaged body."""
         return sum(
             seen.status == HTTPStatus.OK and seen.fault in _HARMLESS for seen in self.requests
         )
@@ -79,7 +79,16 @@ class Log:
         return sum(seen.status == HTTPStatus.TOO_MANY_REQUESTS for seen in self.requests)
 
     def most_in_any(self, seconds: float) -> int:
-        """Return the largest number of requests that arrived in any ``seconds`` (half-open)."""
+        """Return the largest number of requests that arrived in any window of this length.
+
+        Args:
+            seconds: The length of the window. Its end is not part of it.
+
+        Examples:
+            >>> conversations = await cekat.conversations.list().collect()
+            >>> sandbox.log.most_in_any(60)
+            3
+        """
         most = first = 0
         for last, seen in enumerate(self.requests):
             while seen.time - self.requests[first].time >= seconds:
@@ -88,6 +97,13 @@ class Log:
         return most
 
     def clear(self) -> None:
-        """Forget the requests and the count of connections; open ones stay counted."""
+        """Remove all requests, and count only the connections that are open now.
+
+        Examples:
+            >>> page = await cekat.conversations.page()
+            >>> sandbox.log.clear()
+            >>> len(sandbox.log.requests)
+            0
+        """
         self.requests.clear()
         self.connections = self.open_connections

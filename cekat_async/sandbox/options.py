@@ -41,33 +41,38 @@ _MAX_TIE: Final = 10_000
 class Quota(msgspec.Struct, frozen=True):
     """How many requests the server grants, and how it reports that.
 
-    Every request counts, also one without the right key, as at a gateway that counts first. A
-    refused request uses no quota.
+    Every request counts, even without the right key, as at a gateway that counts before it checks
+    keys. A refused request uses no quota.
 
-    Args:
-        requests: Requests granted per window; the bucket's refill per ``per`` seconds.
-        per: Length of the window in seconds.
-        window: ``"fixed"`` starts a window at ``phase`` and at every ``per`` seconds from there on
-            the event loop's clock; ``"first_hit"`` starts one with the first request after the
-            last window; ``"sliding"`` grants ``requests`` in any ``per`` seconds; ``"bucket"``
-            holds ``burst`` tokens and refills evenly.
-        headers: ``"x-ratelimit"`` sends ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset``;
-            ``"ratelimit"`` sends ``RateLimit-Limit``, ``-Remaining`` and ``-Reset``;
-            ``"ratelimit-combined"`` sends ``RateLimit`` and ``RateLimit-Policy``; ``None`` sends
-            none.
-        retry_after: Format of ``Retry-After`` on a 429: whole seconds, rounded up
-            (``"seconds"``), a decimal number with milliseconds (``"fraction"``), a date
+    Attributes:
+        requests: The requests granted per window, or the tokens that a bucket gains in ``per``
+            seconds. Default 300.
+        per: The length of the window in seconds. Default 60.
+        window: The kind of window. With ``"fixed"``, the default, a window starts at ``phase`` and
+            every ``per`` seconds from there, on the event loop's clock. With ``"first_hit"``, a
+            window starts with the first request after the last window. ``"sliding"`` grants
+            ``requests`` in any ``per`` seconds. ``"bucket"`` holds ``burst`` tokens and refills
+            evenly.
+        headers: The rate-limit headers. ``"x-ratelimit"``, the default, sends
+            ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset``. ``"ratelimit"`` sends
+            ``RateLimit-Limit``, ``-Remaining`` and ``-Reset``. ``"ratelimit-combined"`` sends
+            ``RateLimit`` and ``RateLimit-Policy``. ``None`` sends none.
+        retry_after: The format of ``Retry-After`` on a 429: whole seconds, rounded up
+            (``"seconds"``, the default), seconds with three decimals (``"fraction"``), a date
             (``"http-date"``), or no header (``None``).
-        per_day: Requests granted in the 24 hours that start with the first request; ``None`` for
-            no daily limit.
-        burst: Tokens that the bucket holds when full; ``None`` for ``requests``. Only for buckets.
-        reset_as: Format of ``X-RateLimit-Reset``: seconds since 1970 (``"epoch"``), milliseconds
-            since 1970 (``"epoch_ms"``) or seconds from now (``"delta"``). The ``RateLimit``
-            headers always use seconds from now.
-        phase: Where fixed windows start, in seconds on the event loop's clock.
+        per_day: The requests granted in the 24 hours that start with the first request. Default
+            ``None``: no daily limit.
+        burst: The tokens in a full bucket. Only for buckets. Default ``None``: ``requests``.
+        reset_as: The format of ``X-RateLimit-Reset``: seconds since 1970 (``"epoch"``, the
+            default), milliseconds since 1970 (``"epoch_ms"``) or seconds from now (``"delta"``).
+            The ``RateLimit`` headers always have seconds from now.
+        phase: When a fixed window starts, in seconds on the event loop's clock. Default 0.
 
     Raises:
         ValueError: An option is invalid.
+
+    Examples:
+        >>> sandbox = Sandbox(quota=Quota(60, window="sliding", per_day=1000))
     """
 
     requests: int = 300
@@ -96,56 +101,60 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """How the server behaves where the API's documentation is silent.
+    """How the server behaves where the API's documentation does not say.
 
-    Args:
-        end: What the last page carries: a pair of nulls (``"null_pair"``), a null
-            (``"null_cursor"``) or missing (``"missing_cursor"``) ``next_cursor``, null
-            (``"null_metadata"``) or missing (``"missing_metadata"``) metadata, or a real cursor
-            that leads to an empty page with a pair of nulls (``"empty_page"``) or with the same
-            cursor again (``"echo"``).
-        over_limit: A ``limit`` above the maximum is lowered (``"clamp"``) or refused with a 400
-            (``"reject"``).
-        timestamps: Format of timestamps in records: milliseconds with ``+00:00`` (``"offset"``)
-            or ``Z`` (``"z"``), microseconds with ``+00:00`` (``"micro"``) or without a zone
-            (``"naive"``), whole seconds with a space and no zone (``"space"``). All are UTC.
-            Cursors keep their own format.
-        order: Newest activity first (``"activity"``), newest created first (``"created"``) or
-            oldest activity first (``"ascending"``). The cursor's timestamp is the one that the
-            listing is ordered by.
-        max_limit: The largest ``limit``.
-        compress: Compression of bodies for clients that accept it.
-        unknown_fields: Some records have fields that the documentation does not name.
-        collections_null: Share of the records, 0 to 1, whose ``labels``, ``additional_data`` and
-            ``last_message`` are null; drawn separately for each of the three.
-        tie: How many neighbouring conversations share one timestamp, so that their cursors differ
-            only in the id.
-        density: How the conversations are distributed over time: at one pace (``"even"``); in
-            bursts of different sizes, each followed by a gap about fifty times as long
-            (``"bursty"``; about 20 bursts for 40,000 conversations, growing with the fourth root
-            of their number); or 90 % of them, the newest, within 1 % of the time (``"recent"``).
-            The time from the newest to the oldest is about the same in all three: 100 seconds for
-            each conversation (or for each ``tie`` of them). In the last two, the timestamps depend
-            on the number of conversations.
-        made_up_cursors: How the server treats a cursor that it never issued in exactly this form:
-            as a position between rows (``"honour"``), as no cursor, so that the first page is
-            returned (``"ignore"``), or with a 400 (``"reject"``). For the last two the server
-            remembers every cursor it issues, so its memory grows with the pages it has sent, and
-            it does not know the cursors of another sandbox. ``"by_id"`` looks up the conversation
-            ``cursor_id`` and continues from its current position, whatever ``cursor_ts`` says; an
-            unknown id gets a 400. Issued cursors work in each of the four, except with
-            ``"by_id"`` after their conversation has been deleted.
-        endless: A broken server: after the end of each listing more pages follow without end, each
-            with a new cursor. They are empty (``"empty"``), the first page again and again
-            (``"repeat"``), or all pages from first to last again and again (``"cycle"``). ``end``
-            has no effect then. Each page of inboxes claims that there is one more.
-        endless_times: Timestamps of those cursors: that of the last conversation (``"still"``), 30
-            days further in the direction of the listing on each page (``"advance"``) or 30 days
-            back (``"backwards"``), not timestamps at all (``"unreadable"``), or times about 1970
-            (``"past"``) or 2200 (``"future"``).
+    Attributes:
+        end: How the last page shows that it is the last: ``next_cursor`` is a pair of nulls
+            (``"null_pair"``, the default), null (``"null_cursor"``) or missing
+            (``"missing_cursor"``), or the metadata is null (``"null_metadata"``) or missing
+            (``"missing_metadata"``). Or it has a real cursor that leads to an empty page, which has
+            a pair of nulls (``"empty_page"``) or the same cursor again (``"echo"``).
+        over_limit: Whether a ``limit`` above the maximum is lowered (``"clamp"``, the default) or
+            refused with a 400 (``"reject"``).
+        timestamps: The format of timestamps in records: milliseconds with ``+00:00``
+            (``"offset"``, the default) or ``Z`` (``"z"``), microseconds with ``+00:00``
+            (``"micro"``) or without a zone (``"naive"``), or whole seconds with a space and no zone
+            (``"space"``). All are UTC. Cursors keep their own format.
+        order: The order of the listing: newest activity first (``"activity"``, the default), newest
+            created first (``"created"``) or oldest activity first (``"ascending"``). The timestamp
+            of the cursor is the one that the listing is sorted by.
+        max_limit: The maximum of ``limit``. Default 100.
+        compress: The compression of bodies for clients that accept it: ``"gzip"`` or ``"deflate"``.
+            Default ``None``.
+        unknown_fields: Whether some records have fields that are not documented. Default ``True``.
+        collections_null: The fraction of records, 0 to 1, whose ``labels``, ``additional_data`` and
+            ``last_message`` are null, chosen separately for each of the three. Default 0.02.
+        tie: How many consecutive conversations share one timestamp, so that their cursors differ
+            only in the id. Default 1.
+        density: How the conversations are distributed over time: evenly (``"even"``, the default),
+            in bursts of different sizes with gaps about fifty times as long (``"bursty"``), or the
+            newest 90 % within 1 % of the time (``"recent"``). ``"bursty"`` has about 20 bursts for
+            40,000 conversations, growing with the fourth root of their number. The time from the
+            newest to the oldest is about 100 seconds for each conversation (or for each ``tie`` of
+            them) in all three. In the last two, the timestamps depend on the number of
+            conversations.
+        made_up_cursors: How the server treats a cursor that it never sent in exactly this form: as
+            a position between conversations (``"honour"``, the default), as no cursor, so that it
+            returns the first page (``"ignore"``), or with a 400 (``"reject"``). For the last two
+            the server remembers every cursor it sends. Its memory then grows with the pages, and it
+            does not know the cursors of another sandbox. ``"by_id"`` continues from the current
+            position of the conversation ``cursor_id`` and ignores ``cursor_ts``. An unknown id gets
+            a 400. Cursors that the server sent work in all four, except with ``"by_id"`` after
+            their conversation was deleted.
+        endless: A broken server that sends more pages without end after the end of each listing,
+            each with a new cursor: empty pages (``"empty"``), the first page repeatedly
+            (``"repeat"``), or all pages from first to last repeatedly (``"cycle"``). ``end`` then
+            has no effect. Each page of inboxes claims that there is one more. Default ``None``.
+        endless_times: The timestamps of these cursors: that of the last conversation (``"still"``,
+            the default), 30 days further in the direction of the listing on each page
+            (``"advance"``) or 30 days back (``"backwards"``), no timestamps at all
+            (``"unreadable"``), or times around 1970 (``"past"``) or 2200 (``"future"``).
 
     Raises:
         ValueError: An option is invalid.
+
+    Examples:
+        >>> sandbox = Sandbox(dialect=Dialect(end="empty_page", timestamps="naive"))
     """
 
     end: End = "null_pair"
@@ -180,18 +189,21 @@ class Dialect(msgspec.Struct, frozen=True):
 class Live(msgspec.Struct, frozen=True):
     """What changes in the account after each page of conversations, in events per page.
 
-    2.0 means two after each page, 0.25 means one after a quarter of the pages. The seed and the
-    number of pages sent so far decide which conversations change.
+    2.0 means two events after each page, and 0.25 means one event after a quarter of the pages. The
+    seed and the number of pages sent so far decide which conversations change.
 
-    Args:
-        messages: Conversations that receive a message: it becomes ``last_message``, the time of
-            last activity changes, and so does the position in the listing.
-        created: New conversations. They appear as the newest.
-        resolved: Conversations that are resolved. Their position does not change.
-        seed: Seed of the events.
+    Attributes:
+        messages: How many conversations receive a message. It becomes their ``last_message``, and
+            they move to the front of the listing. Default 0.
+        created: How many conversations are created. They are then the newest. Default 0.
+        resolved: How many conversations are resolved. Their position does not change. Default 0.
+        seed: The seed of the events. Default 0.
 
     Raises:
         ValueError: A number is negative.
+
+    Examples:
+        >>> sandbox = Sandbox(live=Live(messages=2.0, created=0.25))
     """
 
     messages: float = 0.0

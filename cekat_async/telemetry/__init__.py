@@ -1,8 +1,8 @@
-"""Spans and metrics of a client and its exports, for OpenTelemetry: an optional part.
+"""Spans and metrics of a client and its exports, for OpenTelemetry.
 
 >>> telemetry = OpenTelemetry()
 >>> async with CekatClient(hooks=telemetry) as cekat:
-...     telemetry.observe(cekat)  # the quota in use
+...     telemetry.observe(cekat)  # also report the quota
 ...     page = await cekat.conversations.page()
 
 Start reading in ``hook.py``: it turns the events of a client into spans (``spans.py``) and

@@ -36,7 +36,7 @@ _ADDRESS = "server.address"
 _PORT = "server.port"
 
 CANCELLED = "CancelledError"
-"""The error of what was cancelled, as when a loop is left early. It is no failure."""
+"""The error of a cancelled operation, such as after ``break``. It is not a failure."""
 
 _PORTS = {"https": 443, "http": 80}
 _PREFIX = re.compile(r"api|v\d{1,3}")
@@ -59,7 +59,7 @@ def get_template(path: str) -> str:
 
 @lru_cache(maxsize=256)
 def build_request_attributes(method: str, url: str, path: str) -> Mapping[str, str | int]:
-    """Return the attributes of all attempts of a call, which nobody may change.
+    """Return the attributes of all attempts of a call. Do not change the result: it is cached.
 
     Args:
         method: The HTTP method.
@@ -77,7 +77,7 @@ def build_request_attributes(method: str, url: str, path: str) -> Mapping[str, s
 
 
 def select_server(attributes: Mapping[str, str | int]) -> dict[str, str | int]:
-    """Return those of a request's attributes that a measurement of the client has."""
+    """Return the attributes of a request that measurements of the client have."""
     return {
         name: attributes[name] for name in (_ADDRESS, _PORT, URL_TEMPLATE) if name in attributes
     }

@@ -40,14 +40,14 @@ __all__ = ["ClientRecorder"]
 class ClientRecorder:
     """Records the events of clients.
 
-    Walks and calls that began while nothing was recorded are ignored to their end.
+    Walks and calls that began while nothing was recorded are ignored.
 
     Args:
-        tracer: Starts the spans.
-        measurements: Gets the numbers.
-        quota: Is refreshed after each attempt.
-        get_parent: Returns the open span that a walk or a call of the present task is part of.
-        is_recording: Whether anything is recorded now.
+        tracer: The tracer, which starts the spans.
+        measurements: The measurements that the numbers are added to.
+        quota: The gauges that are refreshed after each attempt.
+        get_parent: Returns the open span that a walk or a call of the present task belongs to.
+        is_recording: Returns whether anything is recorded now.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The events that an export emits to the hooks of its client, besides those of its requests.
+"""The events that an export emits to the hooks of its client, in addition to those of its requests.
 
-No event holds a file name, an account's name or a text of the server's.
+No event contains a file name, an account's name or a text of the server.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = [
 ]
 
 ExportStep: TypeAlias = Literal["collect", "publish"]
-"""A step of an export: fetch all records into the checkpoint, or write them to the target."""
+"""A step of an export: store all records in the checkpoint, or write them to the target."""
 
 
 class ExportBegun(HookEvent, frozen=True, kw_only=True):
-    """An export has begun. The walks that begin in its task until it ends are part of it.
+    """An export has begun. All walks that begin in its task, until it ends, belong to it.
 
     Attributes:
-        export: A number that identifies the export among those of the process.
-        incremental: Whether it was asked to fetch only what has changed.
-        by_inbox: Whether it walks each inbox of the account by itself.
+        export: The number of the export. It is unique in the process.
+        incremental: Whether the export is incremental.
+        by_inbox: Whether it walks each inbox of the account separately.
     """
 
     export: int
@@ -41,10 +41,10 @@ class ExportEnded(HookEvent, frozen=True, kw_only=True):
     """An export has ended: its target is complete, or it failed.
 
     Attributes:
-        export: As in :class:`ExportBegun`.
-        seconds: Since it began.
-        conversations: The different conversations that it fetched; 0 after an error.
-        error: The name of the class of the exception that ended it; ``None`` if none did.
+        export: The number of the export, as in :class:`ExportBegun`.
+        seconds: The time since the export began.
+        conversations: How many different conversations it fetched. 0 after an error.
+        error: The class name of the exception that ended it. ``None`` if none did.
     """
 
     export: int
@@ -57,7 +57,7 @@ class ExportStepBegun(HookEvent, frozen=True, kw_only=True):
     """A step of an export has begun.
 
     Attributes:
-        export: As in :class:`ExportBegun`.
+        export: The number of the export, as in :class:`ExportBegun`.
         step: ``"collect"`` or ``"publish"``.
     """
 
@@ -69,11 +69,11 @@ class ExportStepEnded(HookEvent, frozen=True, kw_only=True):
     """A step of an export has ended.
 
     Attributes:
-        export: As in :class:`ExportBegun`.
+        export: The number of the export, as in :class:`ExportBegun`.
         step: ``"collect"`` or ``"publish"``.
-        records: The records that it stored in the checkpoint, or gave to the target, in this run.
-        seconds: Since it began.
-        error: The name of the class of the exception that ended it; ``None`` if none did.
+        records: How many records it stored in the checkpoint, or wrote to the target, in this run.
+        seconds: The time since the step began.
+        error: The class name of the exception that ended it. ``None`` if none did.
     """
 
     export: int
@@ -84,16 +84,16 @@ class ExportStepEnded(HookEvent, frozen=True, kw_only=True):
 
 
 class PartitionEnded(HookEvent, frozen=True, kw_only=True):
-    """One partition of an export has been collected, or has failed permanently.
+    """One partition of an export was collected, or has failed permanently.
 
-    All are reported when the last one has ended.
+    The export reports all partitions when the last one has ended.
 
     Attributes:
-        export: As in :class:`ExportBegun`.
-        inbox_id: The inbox that it is of; ``None`` for all conversations of the account.
-        pages: The pages that were fetched, over all runs of the export.
-        records: The records on them, repeated ones included.
-        error: The name of the class of the permanent error; ``None`` if it is complete.
+        export: The number of the export, as in :class:`ExportBegun`.
+        inbox_id: The inbox of the partition. ``None`` for all conversations of the account.
+        pages: How many pages were fetched, in all runs of the export.
+        records: How many records are on these pages, repeated ones included.
+        error: The class name of the permanent error. ``None`` if the partition is complete.
     """
 
     export: int
@@ -104,12 +104,12 @@ class PartitionEnded(HookEvent, frozen=True, kw_only=True):
 
 
 class CatchUpBegun(HookEvent, frozen=True, kw_only=True):
-    """A partition reads the front of its listing again, because too much has moved.
+    """A partition reads the front of its listing again, because too many records have moved.
 
     Attributes:
-        export: As in :class:`ExportBegun`.
-        inbox_id: As in :class:`PartitionEnded`.
-        number: Which catch-up pass of this partition it is, from 1.
+        export: The number of the export, as in :class:`ExportBegun`.
+        inbox_id: The inbox of the partition. ``None`` for all conversations of the account.
+        number: The number of the catch-up pass of this partition, from 1.
     """
 
     export: int

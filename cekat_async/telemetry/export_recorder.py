@@ -33,7 +33,7 @@ class _OpenExport(NamedTuple):
     """The open spans of an export.
 
     Attributes:
-        spans: Its own, and that of the present step if there is one.
+        spans: The span of the export, and that of the present step if there is one.
         outer: The number of the export whose task started it.
     """
 
@@ -45,9 +45,9 @@ class ExportRecorder:
     """Records the events of exports.
 
     Args:
-        tracer: Starts the spans.
-        measurements: Gets the numbers.
-        is_recording: Whether anything is recorded now.
+        tracer: The tracer, which starts the spans.
+        measurements: The measurements that the numbers are added to.
+        is_recording: Returns whether anything is recorded now.
     """
 
     def __init__(

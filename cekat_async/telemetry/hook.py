@@ -45,25 +45,26 @@ _SCHEMA = "https://opentelemetry.io/schemas/1.36.0"
 
 
 class OpenTelemetry:
-    """A hook that reports what a client does as OpenTelemetry spans and metrics.
+    """A hook that reports the work of a client as OpenTelemetry spans and metrics.
 
-    ::
-
-        telemetry = OpenTelemetry()
-        async with CekatClient(hooks=telemetry) as cekat:
-            telemetry.observe(cekat)
-
-    Several clients may share one. The spans are ``listing``, ``page`` and one for each attempt;
-    those of an export are ``export``, ``collect`` and ``publish``. The first of them is a child of
-    the span that is current when it begins. They contain no key, cursor, query, body or message.
-    Nothing is done while neither provider records anything, as without OpenTelemetry's SDK.
+    Several clients may share one hook. The spans of a client are ``listing``, ``page`` and one for
+    each attempt. Those of an export are ``export``, ``collect`` and ``publish``. The outermost span
+    is a child of the span that is current when it begins. Spans and metrics contain no key, cursor,
+    query, body or message. The hook does nothing while neither provider records anything, for
+    example without OpenTelemetry's SDK.
 
     Args:
-        tracer_provider: Where the spans go. Default: the global provider.
-        meter_provider: Where the metrics go. Default: the global provider.
+        tracer_provider: The provider that receives the spans. Default: the global provider.
+        meter_provider: The provider that receives the metrics. Default: the global provider.
 
     Raises:
         MissingExtraError: The extra ``otel`` is not installed.
+
+    Examples:
+        >>> telemetry = OpenTelemetry()
+        >>> async with CekatClient(hooks=telemetry) as client:
+        ...     telemetry.observe(client)
+        ...     page = await client.conversations.page()
     """
 
     def __init__(
@@ -101,13 +102,21 @@ class OpenTelemetry:
 
     @property
     def open_spans(self) -> int:
-        """How many exports, listings and pages have begun and not ended."""
+        """How many exports, listings and pages are in progress."""
         return self._client.open_spans + self._exports.open_spans
 
     def observe(self, client: CekatClient) -> None:
-        """Report the quota that a client has and uses.
+        """Report also the quota of a client, and how much of it the client uses.
 
-        Call it in the thread in which the client is used.
+        Call it in the thread that uses the client.
+
+        Args:
+            client: The client.
+
+        Examples:
+            >>> telemetry = OpenTelemetry()
+            >>> async with CekatClient(hooks=telemetry) as client:
+            ...     telemetry.observe(client)
         """
         self._quota.observe(client)
 
@@ -143,7 +152,7 @@ def _list_reactions(client: ClientRecorder, exports: ExportRecorder) -> _Reactio
 
 
 def _can_record(provider: object) -> bool:
-    """Whether a provider may record something: the API's own do not, those of an SDK do."""
+    """Whether a provider may record something. Those of the API package never do."""
     return not type(provider).__module__.startswith(
         ("opentelemetry.trace", "opentelemetry.metrics")
     )

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Measurements"]
 
-# Those that the semantic conventions advise for http.client.request.duration.
+# The bucket boundaries that the semantic conventions recommend for http.client.request.duration.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _TOO_MANY_REQUESTS = 429
 
 
 class Measurements:
-    """The instruments of a meter, and what is added to them."""
+    """The instruments of a meter."""
 
     def __init__(self, meter: Meter) -> None:
         count = meter.create_counter

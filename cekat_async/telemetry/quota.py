@@ -1,7 +1,7 @@
-"""The quota in use, as gauges.
+"""The quota and its use, as gauges.
 
-The reader of metrics is another thread, and a limiter belongs to its event loop. So its state is
-read after each attempt.
+Metrics are read in another thread, but a limiter belongs to its event loop. So its state is copied
+after each attempt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["QuotaGauges"]
 
 
 class QuotaGauges:
-    """The gauges of the quotas of the clients that are observed."""
+    """The gauges for the quotas of the observed clients."""
 
     def __init__(self, meter: Meter) -> None:
         self._observed: list[_Quota] = []
@@ -49,7 +49,7 @@ class QuotaGauges:
         )
 
     def observe(self, client: CekatClient) -> None:
-        """Report the quota of a client, until a window after it is gone."""
+        """Report the quota of a client, until one window after the client was deleted."""
         self._observed = [one for one in self._observed if one.is_alive]
         self._observed.append(_Quota(client))
 
@@ -99,13 +99,13 @@ class _Quota:
         return None if limit is None or usage is None else min(1.0, usage / limit)
 
     def _get_snapshot(self) -> LimiterSnapshot | None:
-        """Return the last snapshot; ``None`` if there is none, or no limit."""
+        """Return the last snapshot, or ``None`` if there is no snapshot or no limit."""
         snapshot = self._snapshot
         if snapshot is None or snapshot.limit is None:
             return None
-        # The last report of a program is sent when its client is gone.
+        # Still report for one window, because the last report is sent after the client's end.
         return None if self._is_idle(snapshot) and not self.is_alive else snapshot
 
     def _is_idle(self, snapshot: LimiterSnapshot) -> bool:
-        """Whether nothing has been sent for a whole window, so that the window is empty."""
+        """Whether the window is empty, because nothing was sent for its whole length."""
         return time.monotonic() - self._at >= snapshot.per

@@ -1,4 +1,4 @@
-"""The spans that are open: of exports, listings, pages and attempts. None is made current."""
+"""The open spans of exports, listings, pages and attempts. None of them becomes current."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class OpenSpan:
     Args:
         tracer: The tracer.
         name: The span's name.
-        attributes: Its attributes; those that are ``None`` are left out.
-        parent: The span that it is a child of; ``None`` for the current one.
+        attributes: Its attributes. Those that are ``None`` are left out.
+        parent: Its parent. ``None`` for the current span.
         kind: Its kind.
     """
 
@@ -53,7 +53,7 @@ class OpenSpan:
         self.context: Context = trace.set_span_in_context(self._span, context)
 
     def add_event(self, name: str, attributes: Attributes) -> None:
-        """Add an event that happens now."""
+        """Add an event with the present time."""
         self._span.add_event(name, _known(attributes))
 
     def end(self, error: str | None = None, attributes: Attributes | None = None) -> None:
@@ -67,12 +67,12 @@ class OpenSpan:
 
 
 class OpenCall(OpenSpan):
-    """The span of a page, and that of its current attempt.
+    """The span of a page, and the span of its current attempt.
 
     Attributes:
-        walk: The number of the walk that it belongs to; ``None`` if there is none.
+        walk: The number of the walk that it belongs to. ``None`` if it belongs to none.
         path: The path of the endpoint.
-        request: The attributes of all its attempts; empty until the first one.
+        request: The attributes of all its attempts. Empty before the first one.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class OpenCall(OpenSpan):
         self._attempt: OpenSpan | None = None
 
     def add_waits(self, waited: Mapping[str, float]) -> None:
-        """Add an event for each reason for which it has waited."""
+        """Add an event for each reason for a wait."""
         for reason, seconds in waited.items():
             self.add_event("wait", {"cekat.wait.reason": reason, "cekat.wait.seconds": seconds})
 
     def begin_attempt(
         self, number: int, request: Mapping[str, str | int], waited: Mapping[str, float]
     ) -> None:
-        """Begin the span of an attempt, whose number is counted from 1, after some waits."""
+        """Add the waits, and begin the span of an attempt. Its number is counted from 1."""
         self.add_waits(waited)
         self.request = request
         name = f"{request[METHOD]} {request[URL_TEMPLATE]}"
@@ -114,7 +114,7 @@ class OpenCall(OpenSpan):
             attempt.end(error, attributes)
 
     def end(self, error: str | None = None, attributes: Attributes | None = None) -> None:
-        """End the span of the page, and that of an attempt that is still open."""
+        """End the span of the page, and the span of its attempt if that is still open."""
         self.end_attempt(error)
         super().end(error, attributes)
 

@@ -66,6 +66,15 @@ async def test_all_conversations_are_streamed(web: httpx.AsyncClient) -> None:
     assert len([Conversation.from_json(line) for line in reply.iter_lines()]) == 50
 
 
+async def test_pending_conversations_are_streamed(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """A stream of one status has all conversations with it, and no others."""
+    reply = await web.get("/conversations.jsonl", params={"status": "pending"})
+    found = [Conversation.from_json(line) for line in reply.iter_lines()]
+
+    assert {conversation.stage_status for conversation in found} == {"pending"}
+    assert len(found) == sandbox.count(stage_status="pending")
+
+
 async def test_inboxes(web: httpx.AsyncClient) -> None:
     """All inboxes are one list."""
     assert len((await web.get("/inboxes")).json()) == 3

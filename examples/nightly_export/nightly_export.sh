@@ -1,5 +1,5 @@
 #!/bin/sh
-# Exports the conversations of an account for cron, and retries what may work later.
+# Exports the conversations of an account, and retries failures that may pass.
 #
 #   nightly_export.sh TARGET [OPTION...]
 #
@@ -13,7 +13,7 @@ while :; do
   attempts=$((attempts - 1))
   [ "$attempts" -gt 0 ] || exit "$code"
   case $code in
-    # The network, the API, the quota, the disk, another export: the next run resumes.
+    # The network, the API, the quota, the target, another export: the next run resumes.
     4 | 5 | 6 | 7 | 12) sleep "${PAUSE:-900}" ;;
     # Done, or something that needs a person.
     *) exit "$code" ;;

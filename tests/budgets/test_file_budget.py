@@ -20,7 +20,7 @@ async def test_a_deleted_file_is_noticed_and_made_again(tmp_path):
         assert (await budget.take(1, 60.0)).wait == 0.0
         path.unlink()
         with pytest.raises(
-            OSError, match="is another file, and what was taken before is forgotten"
+            OSError, match="was replaced, so earlier requests are no longer counted"
         ):
             await budget.take(2, 60.0)
         assert (await budget.take(2, 60.0)).wait == 0.0
@@ -41,7 +41,7 @@ async def test_a_locked_file_is_given_up_without_blocking(tmp_path):
             while not takes.done():
                 turns += 1
                 await asyncio.sleep(0.01)
-            assert {str(error) for error in takes.result()} == {f"{path} was not free within 2 s"}
+            assert {str(error) for error in takes.result()} == {f"{path} was locked for 2 s"}
             assert all(isinstance(error, TimeoutError) for error in takes.result())
         assert turns > 3
 
@@ -69,7 +69,7 @@ async def test_a_damaged_file_says_what_to_do(tmp_path):
     path = tmp_path / "cekat.sqlite"
     path.write_text("this is no database at all" * 100, encoding="utf-8")
     async with FileBudget(path) as budget:
-        with pytest.raises(OSError, match=r"is damaged, or no budget: .*; delete it"):
+        with pytest.raises(OSError, match=r"is damaged, or is not a budget \(.*\): delete it"):
             await budget.take(1, 60.0)
         path.unlink()
 

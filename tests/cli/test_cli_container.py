@@ -164,7 +164,7 @@ def test_the_user_is_a_number_and_not_root():
     (user,) = read_instructions("USER")
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
-    documentation = (ROOT / "docs" / "container.md").read_text(encoding="utf-8")
+    documentation = (ROOT / "docs" / "how-to" / "containers.md").read_text(encoding="utf-8")
     assert f"runAsUser: {user.split(':')[0]}" in documentation
 
 

@@ -157,7 +157,7 @@ def test_a_key_file_that_others_may_read(doctor, tmp_path):
 
 @pytest.mark.parametrize(
     "status, says",
-    [(401, "check the key in CEKAT_API_KEY"), (403, "ask for a key that may see this")],
+    [(401, "check the key in CEKAT_API_KEY"), (403, "use a key that may read this")],
 )
 def test_a_refused_key(doctor, served, status, says):
     """A refused key is reported with its source, and the connection to the server is fine."""

@@ -19,7 +19,7 @@ KEY = "sk-0f3d-very-distinctive-9c71"
     "status, code, says",
     [
         (401, ExitCode.KEY_REFUSED, "check the key in CEKAT_API_KEY"),
-        (403, ExitCode.KEY_REFUSED, "ask for a key that may see this"),
+        (403, ExitCode.KEY_REFUSED, "use a key that may read this"),
         (404, ExitCode.API_FAILED, "check the base URL"),
     ],
 )
@@ -182,9 +182,9 @@ def test_a_target_that_cannot_be_written(cekat, served, tmp_path, where):
     "line, says",
     [
         ("export", "Missing argument 'TARGET'"),
-        ("export x.xlsx --sandbox", "cannot export to 'x.xlsx': give one of .jsonl, "),
-        ('export "" --sandbox', "cannot export to '': give one of .jsonl, "),
-        ("export mysql://me:secret@h/d", "cannot export to 'mysql://…': give one of "),
+        ("export x.xlsx --sandbox", "cannot export to 'x.xlsx': use one of .jsonl, "),
+        ('export "" --sandbox', "cannot export to '': use one of .jsonl, "),
+        ("export mysql://me:secret@h/d", "cannot export to 'mysql://…': use one of "),
         ("export x.csv --table t", "--table is only for .sqlite, .duckdb and postgresql://…: "),
         ("export x.jsonl --keep-formulas", "--keep-formulas is only for .csv: leave it out"),
         ("export - --table t", "--table is only for .sqlite, "),
@@ -373,6 +373,6 @@ def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
 def test_advice_has_the_notes_of_an_error():
     """The notes of an error are reported, such as why it was not retried."""
     error = errors.ServerError("down", status=503)
-    error.add_note("not tried again: it is late")
+    error.add_note("not retried: it is late")
 
-    assert format_error(error) == "down (HTTP 503); not tried again: it is late: try again later"
+    assert format_error(error) == "down (HTTP 503); not retried: it is late: try again later"

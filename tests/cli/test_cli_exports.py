@@ -473,5 +473,6 @@ def test_verbose_says_where_the_requests_went(cekat):
     ended = cekat("export", "x.jsonl", *SIZE, "-v")
 
     assert re.search(
-        r"\ncekat: \d+ pages brought \d+ records, \d+ of them again, in \d+ requests\n", ended.err
+        r"\ncekat: fetched \d+ pages with \d+ records, \d+ of them repeated, in \d+ requests\n",
+        ended.err,
     )

@@ -297,9 +297,10 @@ def test_standard_output_on_a_full_disk(ran, command, says):
 
 
 @pytest.fixture
-def sandbox(process):
+def sandbox(process, request):
     """A sandbox run by the command line, and its output."""
-    running = process("sandbox", "--conversations", "42", env={"PYTHONUNBUFFERED": "1"})
+    options = getattr(request, "param", ())
+    running = process("sandbox", "--conversations", "42", *options, env={"PYTHONUNBUFFERED": "1"})
     banner = []
     while not (banner and "curl" in banner[-1]):
         banner.append(running.stdout.readline().decode())
@@ -329,6 +330,18 @@ def test_the_lines_of_a_sandbox_can_be_pasted(sandbox, ran):
     assert (listing.code, listing.err) == (0, "")
     assert listing.out == b"".join(record + b"\n" for _, record in Sandbox(42).records())
     assert len(json.loads(_answer_to(banner.strip().splitlines()[-1]))["data"]) == 5
+
+
+@pytest.mark.parametrize(
+    "sandbox, changes", [((), False), (("--live",), True)], indirect=["sandbox"]
+)
+def test_only_a_live_sandbox_changes(sandbox, changes, ran):
+    """With ``--live``, a second listing has conversations that changed since the first."""
+    _, banner = sandbox
+    variables = dict(re.findall(r"export (\w+)=(\S+)", banner))
+    first, second = (ran("conversations", env=variables).out for _ in range(2))
+
+    assert (first != second) == changes
 
 
 def _answer_to(curl):

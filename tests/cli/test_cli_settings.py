@@ -281,6 +281,19 @@ def test_a_key_file_that_others_may_read(cekat, key_file, mode):
     assert ended.complaint == f"cekat: other users can read the key in {path}: run chmod 600 {path}"
 
 
+@posix
+@pytest.mark.parametrize("mode, code", [(0o400, 0), (0o440, 0), (0o444, ExitCode.USAGE)])
+def test_a_credential_of_systemd_is_private(cekat, key_file, served, monkeypatch, mode, code):
+    """systemd shows its access control list as rights of the group, and nobody else may read."""
+    with served(5) as sandbox:
+        monkeypatch.delenv("CEKAT_API_KEY")
+        path = key_file(sandbox.api_key, mode)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(path.parent))
+        ended = cekat("inboxes", "--api-key-file", str(path))
+
+    assert ended.code == code
+
+
 @pytest.mark.parametrize(
     "text, environment, typed, says",
     [

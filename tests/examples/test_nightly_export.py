@@ -51,9 +51,25 @@ def test_the_crontab_runs_the_script():
     text = (FOLDER / "crontab").read_text(encoding="utf-8")
     (line,) = re.findall(r"^\d.*$", text, re.MULTILINE)
 
-    assert re.fullmatch(r"(\S+ ){5}/\S+/nightly_export\.sh /\S+\.jsonl\.gz --incremental", line)
+    assert re.fullmatch(r"(\S+ ){5}/\S+/nightly_export\.sh /\S+\.parquet --incremental", line)
     assert "%" not in line  # which cron takes for the end of a line
     assert os.access(FOLDER / "nightly_export.sh", os.X_OK)
+
+
+@needs_script
+def test_the_command_of_the_service_exports(account, run_example, tmp_path):
+    """The service's command finds the key in the credential that systemd passes to it."""
+    (tmp_path / "api-key").write_text(account.api_key)
+    (tmp_path / "api-key").chmod(0o440)
+    unit = (FOLDER / "cekat-export.service").read_text(encoding="utf-8").replace("\\\n", "")
+    (command,) = re.findall(r"^ExecStart=/opt/cekat/bin/(.+)$", unit, re.MULTILINE)
+    script = tmp_path / "service.sh"  # the shell expands ${…} as systemd does
+    script.write_text(f"#!/bin/sh\nunset CEKAT_API_KEY\n{command}\n")
+    script.chmod(0o700)
+    ended = run_example(script, CREDENTIALS_DIRECTORY=str(tmp_path))
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "conversations.parquet").exists()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
@@ -80,7 +96,9 @@ def test_the_same_codes_are_final_everywhere():
     """systemd and Kubernetes do not retry an exit code that the script does not retry."""
     service = (FOLDER / "cekat-export.service").read_text(encoding="utf-8")
     script = (FOLDER / "nightly_export.sh").read_text(encoding="utf-8")
-    container = (FOLDER.parents[1] / "docs" / "container.md").read_text(encoding="utf-8")
+    container = (FOLDER.parents[1] / "docs" / "how-to" / "containers.md").read_text(
+        encoding="utf-8"
+    )
     (prevented,) = re.findall(r"^RestartPreventExitStatus=(.+)$", service, re.MULTILINE)
     (retried,) = re.findall(r"^    ([\d |]+)\) sleep", script, re.MULTILINE)
     (failed,) = re.findall(r"values: \[(.+)\]", container)

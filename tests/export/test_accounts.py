@@ -236,7 +236,7 @@ async def test_a_table_is_added_to_under_a_new_key(world, store, business):
     assert len(store.rows()) == 241
 
 
-# What the export asks for, and how often
+# The requests of an export, and how often
 
 
 async def test_the_business_is_asked_for_once(world, target):

@@ -62,15 +62,15 @@ def test_a_status_of_the_enumeration_equals_its_text(status):
 @pytest.mark.parametrize(
     "inbox_ids, stage_status, by_inbox, message",
     [
-        ("ab", None, False, "inbox_ids must be several, not one text: write ['ab']"),
-        (["a", ""], None, False, "each of inbox_ids must be text with something in it, not ''"),
-        ([" "], None, False, "each of inbox_ids must be text with something in it, not ' '"),
-        ([7], None, False, "each of inbox_ids must be text with something in it, not 7"),
-        ([None], None, False, "each of inbox_ids must be text with something in it, not None"),
+        ("ab", None, False, "inbox_ids must be a list, not one text: write ['ab']"),
+        (["a", ""], None, False, "each of inbox_ids must be text that is not blank, not ''"),
+        ([" "], None, False, "each of inbox_ids must be text that is not blank, not ' '"),
+        ([7], None, False, "each of inbox_ids must be text that is not blank, not 7"),
+        ([None], None, False, "each of inbox_ids must be text that is not blank, not None"),
         (["a"], None, True, "by_inbox means all inboxes: leave it out, or inbox_ids"),
-        ((), "", False, "stage_status must be text with something in it, not ''"),
-        ((), " ", False, "stage_status must be text with something in it, not ' '"),
-        ((), 7, False, "stage_status must be text with something in it, not 7"),
+        ((), "", False, "stage_status must be text that is not blank, not ''"),
+        ((), " ", False, "stage_status must be text that is not blank, not ' '"),
+        ((), 7, False, "stage_status must be text that is not blank, not 7"),
     ],
 )
 def test_filters_that_make_no_sense(inbox_ids, stage_status, by_inbox, message):

@@ -403,9 +403,7 @@ async def test_a_target_of_no_known_kind_is_refused_at_once(account, tmp_path, m
     """A target of unknown format is refused before any request and leaves no files."""
     monkeypatch.chdir(tmp_path)
     async with account() as a:
-        with pytest.raises(
-            ConfigurationError, match=r"^cannot export to .*: give one of \.jsonl, "
-        ):
+        with pytest.raises(ConfigurationError, match=r"^cannot export to .*: use one of \.jsonl, "):
             await export_conversations(a.client, name)
 
         assert a.sandbox.log.requests == []
@@ -420,9 +418,7 @@ async def test_a_path_of_bytes_is_refused_by_name(account, target):
             return bytes(target)
 
     async with account() as a:
-        with pytest.raises(
-            ConfigurationError, match=r"^cannot export to .*: give one of \.jsonl, "
-        ):
+        with pytest.raises(ConfigurationError, match=r"^cannot export to .*: use one of \.jsonl, "):
             await export_conversations(a.client, BytesPath())
 
 

@@ -12,7 +12,7 @@ from cekat_async.export import export_conversations, sink_for
 from cekat_async.export.checkpoint import Checkpoint
 from cekat_async.redaction import readable
 
-# Of a list, because hypothesis would read a union of characters as a range.
+# Drawn from a list, because hypothesis would read a union of characters as a range.
 SURROGATES = st.sampled_from([*"\ud800\ud83d\udc80\udce9\udcff\ude00\udfff"])
 ANY_TEXT = st.lists(SURROGATES | st.characters()).map("".join)
 SUFFIXES = [".jsonl", ".jsonl.zst", ".csv", ".parquet", ".parquet/", ".sqlite", ".duckdb"]

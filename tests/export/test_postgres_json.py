@@ -23,7 +23,7 @@ from cekat_async.export.sinks.databases.postgres import PostgresSink
 
 psycopg = pytest.importorskip("psycopg", reason="no psycopg: it comes with the extra 'postgres'")
 
-DOCS = Path(__file__).parents[2] / "docs" / "export.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "table-columns.md"
 
 # Each of these in a single row, stored unchanged, makes a query over all rows fail.
 HARD = {

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="folders are synced o
 
 def records_in(sink):
     """Return the sorted records of a target, or None if there is none."""
-    if not os.path.exists(sink.target):  # noqa: PTH110 - a name with a slash behind it
+    if not os.path.exists(sink.target):  # noqa: PTH110 - a name with a final slash
         return None
     if sink.stored() is not None:
         return sorted(read_stored(sink))

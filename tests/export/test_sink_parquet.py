@@ -180,7 +180,7 @@ def test_a_file_that_no_export_made_is_refused(folder, kind, content, reason):
         (lambda table: table.select(table.column_names[::-1]), "they are in another order"),
         (
             lambda table: table.set_column(0, "id", table["id"].cast(pa.large_string())),
-            "id is large_string and not string",
+            "id is large_string instead of string",
         ),
     ],
 )

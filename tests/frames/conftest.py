@@ -1,4 +1,4 @@
-"""A function that makes the listing of some records, whatever they hold."""
+"""A context manager that returns the listing of any records."""
 
 import re
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""A stream of record batches does not grow with the listing."""
+"""The memory of a stream of record batches does not grow with the listing."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ GROWTH = 15_000_000
 
 
 def resident():
-    """Return the bytes of memory that the process holds."""
+    """Return the resident memory of the process in bytes."""
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

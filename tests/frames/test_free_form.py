@@ -1,4 +1,4 @@
-"""Free-form values as structs: the types follow from the values, whatever they are."""
+"""Free-form values as structs: the values determine the types."""
 
 import json
 
@@ -44,7 +44,7 @@ def expand(values, parts=1):
     ],
 )  # fmt: skip
 def test_types_follow_from_values(values, type_, expected):
-    """A value keeps its type where all of a place have it; otherwise it becomes text."""
+    """A value keeps its type if all values in that place have it. Otherwise it becomes text."""
     column = expand(values)
     column.validate(full=True)
 
@@ -59,7 +59,7 @@ def nest(levels):
 
 
 def test_deep_values_stay_json():
-    """An object that is nested too deeply is JSON from there on."""
+    """An object that is nested too deeply is JSON text from that level on."""
     type_ = expand([nest(500)]).type
     depth = 0
     while pa.types.is_struct(type_):

@@ -1,4 +1,4 @@
-"""Listings as tables: the schema of an export, whatever the records hold, in any time zone."""
+"""Listings as tables: the schema of an export for any records, in any time zone."""
 
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -65,7 +65,7 @@ async def test_it_is_the_table_of_an_export(client, tmp_path):
     ids=lambda records: records[0][:16].decode(),
 )
 async def test_unexpected_records_are_those_of_an_export(listed, tmp_path, records):
-    """Unknown, mistyped and missing fields are where an export has them."""
+    """Unknown, mistyped and missing fields are in the same columns as in an export."""
     async with listed(records) as listing:
         table = await to_arrow(listing)
     lines = [raw.replace(b"\r", b"").replace(b"\n", b"") for raw in records]
@@ -125,13 +125,13 @@ ZONES = [
     (timezone(timedelta(hours=7)), "Etc/GMT-7"),
     (timezone(-timedelta(hours=3)), "Etc/GMT+3"),
 ]
-# The hour in New York is another one before and after the clocks change, on 8 March at 07:00 UTC.
+# The hour in New York changes with its clocks, on 8 March at 07:00 UTC.
 MOMENTS = ["2026-03-08T06:59:59Z", "2026-03-08T07:00:00Z", "2026-11-01T05:30:00Z"]
 
 
 @pytest.mark.parametrize("zone, name", ZONES, ids=[name for _, name in ZONES])
 async def test_times_are_local(listed, zone, name):
-    """With ``timezone=``, hours are those of the zone, in all libraries; moments are the same."""
+    """With ``timezone=`` hours are those of the zone in all libraries, and moments are the same."""
     records = [record(id=moment, created_at=moment) for moment in MOMENTS]
     async with listed(records) as listing:
         table = await to_arrow(listing, timezone=zone)
@@ -151,7 +151,7 @@ async def test_times_are_local(listed, zone, name):
 
 
 async def test_the_ends_of_the_calendar(listed):
-    """In a local zone, a time without a datetime there is null, so that every value can be read."""
+    """In a local zone a time without a datetime there is null, so that every value can be read."""
     ends = record(created_at="0001-01-01T00:00:00Z", resolved_at="9999-12-31T23:59:59Z")
     async with listed([ends]) as listing:
         table = await to_arrow(listing, timezone="Asia/Jakarta")
@@ -166,8 +166,8 @@ async def test_the_ends_of_the_calendar(listed):
     ["Mars/Olympus", "", "../etc/passwd", "+07:00", timezone(timedelta(minutes=330)), None, 7],
 )
 async def test_an_unknown_time_zone(client, zone):
-    """A zone that not all libraries know is refused at once, with advice."""
-    with pytest.raises(ConfigurationError, match="give an IANA name such as 'Asia/Jakarta'"):
+    """A zone that one of the libraries does not know is refused before any request, with advice."""
+    with pytest.raises(ConfigurationError, match="use an IANA name such as 'Asia/Jakarta'"):
         arrow_batches(client.conversations.list(), timezone=zone)
 
 
@@ -211,7 +211,7 @@ async def test_pandas_with_arrows_types(client):
 
 @EVERY
 async def test_columns_are_chosen(client, build):
-    """Only the columns that are named are there, in that order."""
+    """The table has exactly the named columns, in that order."""
     frame = await build(client.conversations.list(), columns=["created_at", "id", "labels"])
 
     names = frame.column_names if build is to_arrow else [*frame.columns]
@@ -239,13 +239,13 @@ async def test_wrong_arguments(sandbox, client, build, options, message):
 @EVERY
 @pytest.mark.parametrize("listing", [[], None, "listing"])
 async def test_only_listings_are_tables(build, listing):
-    """Anything but a listing is refused, with the method that returns one."""
+    """Another object is refused, and the error has the method that returns a listing."""
     with pytest.raises(ConfigurationError, match="must be a Listing, as client"):
         await build(listing)
 
 
 async def test_a_wrong_dtype_backend(client):
-    """pandas' other back end is refused."""
+    """Another ``dtype_backend`` of pandas is refused."""
     with pytest.raises(ConfigurationError, match="'pyarrow' or None, not 'numpy_nullable'"):
         await to_pandas(client.conversations.list(), dtype_backend="numpy_nullable")
 
@@ -298,7 +298,7 @@ async def test_a_failure_is_raised(build):
 
 
 async def test_batches_have_the_wanted_rows(client):
-    """Each batch has as many rows as wanted, and the last one the rest, however large pages are."""
+    """Each batch has the given number of rows, and the last one the rest, for any page size."""
     for rows, page_size in [(100, 100), (99, 10), (7, 100), (249, 100), (250, 50), (10_000, 100)]:
         listing = client.conversations.list(page_size=page_size)
         batches = [batch async for batch in arrow_batches(listing, rows=rows)]
@@ -311,7 +311,7 @@ async def test_batches_have_the_wanted_rows(client):
 
 @pytest.mark.parametrize("rows", [0, -1, 1.5, "7"])
 async def test_wrong_rows(client, rows):
-    """A batch has a whole number of rows. Anything else is refused at once."""
+    """A number of rows that is no whole number of at least 1 is refused before any request."""
     with pytest.raises(ConfigurationError, match="rows must be"):
         arrow_batches(client.conversations.list(), rows=rows)
 
@@ -328,7 +328,7 @@ async def test_batches_end_before_an_error(listed):
 
 
 async def test_break_ends_the_walk(sandbox, client):
-    """A loop that breaks has fetched at most one page that it did not use."""
+    """A loop that breaks has fetched at most one page for nothing."""
     async for batch in arrow_batches(client.conversations.list(page_size=10), rows=20):
         assert batch.num_rows == 20
         break

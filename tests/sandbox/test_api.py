@@ -96,7 +96,7 @@ async def test_an_unknown_filter_value_finds_nothing(sandbox, caller, query):
     assert sandbox.count(**query) == 0
 
 
-async def test_unknown_parameters_are_ignored_and_the_first_of_two_counts(caller):
+async def test_unknown_parameters_are_ignored_and_repeated_ones_count_once(caller):
     """Parameters such as ``page`` have no effect, and a repeated parameter counts once."""
     plain = await caller.get("/api/conversations?limit=3")
     assert (await caller.get("/api/conversations?limit=3&page=9&x=%ff"))[2] == plain[2]

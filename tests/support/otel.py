@@ -113,7 +113,7 @@ class Recorded:
         )
 
 
-def events_of(span: ReadableSpan) -> list[tuple[str, Attributes]]:
+def get_events(span: ReadableSpan) -> list[tuple[str, Attributes]]:
     """Return the events of a span, as pairs of a name and attributes."""
     return [(event.name, dict(event.attributes or {})) for event in span.events]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -30,11 +31,13 @@ class Terminal:
         env: Mapping[str, str] | None = None,
         width: int = 80,
         command: Sequence[str] | None = None,
+        cwd: str | Path | None = None,
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.process = subprocess.Popen(
             command or [sys.executable, "-m", "cekat_async", *arguments],
+            cwd=cwd,
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from support.clock import until
-from support.otel import account, events_of
+from support.otel import account, get_events
 from support.parts import make_client
 
 from cekat_async import (
@@ -34,7 +34,7 @@ def events():
 
 
 def keep(events):
-    """Return a hook that keeps the events of exports."""
+    """Return a hook that stores the events of exports."""
     kinds = (
         *(CatchUpBegun, ExportBegun, ExportEnded, ExportStepBegun, ExportStepEnded),
         PartitionEnded,
@@ -43,7 +43,10 @@ def keep(events):
 
 
 async def test_an_export_is_a_tree(recorded, events, tmp_path):
-    """An export has two steps. Its requests are below the step, or the export, that sends them."""
+    """An export has two steps.
+
+    A request is a child of the step, or of the export, that sends it.
+    """
     tracer = recorded.tracer_provider.get_tracer("the test")
     async with account(150, 3, hooks=[recorded.hook, keep(events)]) as (sandbox, client):
         with tracer.start_as_current_span("job"):
@@ -61,7 +64,7 @@ async def test_an_export_is_a_tree(recorded, events, tmp_path):
         "cekat.export.conversations": 150,
     }
     assert dict(collect.attributes) == {"cekat.records": 150}
-    partitions = [attributes for name, attributes in events_of(collect) if name == "partition"]
+    partitions = [attributes for name, attributes in get_events(collect) if name == "partition"]
     assert {one["cekat.inbox.id"] for one in partitions} == set(sandbox.inbox_ids)
     assert sum(one["cekat.records"] for one in partitions) == 150
     assert recorded.total("cekat.export.partitions") == 3
@@ -98,12 +101,12 @@ async def test_catch_up_is_reported(recorded, events, tmp_path):
     assert {event.inbox_id for event in passes} == {None}
     assert recorded.total("cekat.export.catch_up.passes") == len(passes)
     (collect,) = recorded.named("collect")
-    noted = [attributes for name, attributes in events_of(collect) if name == "catch-up"]
+    noted = [attributes for name, attributes in get_events(collect) if name == "catch-up"]
     assert noted == [{"cekat.catch_up.number": event.number} for event in passes]
 
 
 async def test_an_inbox_that_failed(recorded, events, tmp_path):
-    """A partition that failed for good is reported with its error's class alone."""
+    """A failed partition is reported with its error's class, and without its text."""
     async with Sandbox(90, 3, quota=None) as sandbox:
         forbidden = sandbox.inbox_ids[1]
         sandbox.forbid(forbidden)
@@ -140,7 +143,7 @@ async def test_an_export_that_fails(recorded, events, tmp_path):
 
 
 async def test_an_export_that_cannot_write(recorded, events, tmp_path):
-    """An export that ends before its first step is an export all the same."""
+    """An export that ends before its first step has a span too."""
     async with account(9, hooks=[recorded.hook, keep(events)]) as (_, client):
         with pytest.raises(TargetError):
             await export_conversations(client, tmp_path / "missing" / "x.jsonl")
@@ -167,8 +170,8 @@ async def test_a_cancelled_export(recorded, events, tmp_path):
     assert recorded.path(recorded.named("page")[-1]) == "page"
 
 
-async def test_exports_at_once_keep_apart(recorded, tmp_path):
-    """The requests of each of several exports at once are below it."""
+async def test_concurrent_exports_are_separate(recorded, tmp_path):
+    """The requests of each of several concurrent exports are its own children."""
     async with account(200, 2, hooks=recorded.hook) as (sandbox, client):
         await asyncio.gather(
             *(
@@ -183,7 +186,7 @@ async def test_exports_at_once_keep_apart(recorded, tmp_path):
             continue
         listing = by_id[page.parent.span_id]
         collect = by_id[listing.parent.span_id]
-        partitions = [a for name, a in events_of(collect) if name == "partition"]
+        partitions = [a for name, a in get_events(collect) if name == "partition"]
         assert [one["cekat.inbox.id"] for one in partitions] == [inbox_id]
 
 
@@ -204,7 +207,7 @@ def test_steps_of_an_export_that_never_began_are_ignored(recorded):
 
 
 def test_an_export_within_an_export(recorded):
-    """When an export ends, what follows in its task belongs to the export around it again."""
+    """When an inner export ends, later spans of its task belong to the outer one."""
     for event in (
         ExportBegun(export=1, incremental=False, by_inbox=False),
         ExportBegun(export=2, incremental=False, by_inbox=False),
@@ -219,7 +222,7 @@ def test_an_export_within_an_export(recorded):
 
 
 def test_a_step_that_never_ended_ends_with_its_export(recorded):
-    """Whatever is open of an export ends with it."""
+    """All open spans of an export end with it."""
     recorded.hook(ExportBegun(export=0, incremental=True, by_inbox=False))
     recorded.hook(ExportStepBegun(export=0, step="publish"))
     recorded.hook(ExportEnded(export=0, seconds=1.0, error="SomeError"))

@@ -44,7 +44,7 @@ async def test_requests_retries_and_records_are_counted(recorded):
 
 
 async def test_malformed_records_are_counted(recorded):
-    """Malformed records are counted among the records, and by themselves."""
+    """Malformed records are counted with all records, and separately."""
     body = b'{"success":true,"data":[{"id":"a"},7,{"name":"without an id"}]}'
     async with account(1, hooks=recorded.hook) as (sandbox, client):
         sandbox.fail_next(Fault.raw(200, body))
@@ -57,7 +57,7 @@ async def test_malformed_records_are_counted(recorded):
 
 
 async def test_waits_of_calls_that_failed_are_counted(recorded):
-    """A call that never was sent has waited, too."""
+    """The waits of a call that was never sent are counted too."""
     policy = RetryPolicy(attempts=2, backoff=0.01)
     async with (
         Sandbox(10, quota=None) as sandbox,
@@ -72,7 +72,7 @@ async def test_waits_of_calls_that_failed_are_counted(recorded):
 
 
 async def test_the_quota_in_use(recorded, monkeypatch):
-    """The limit and its use are reported as of the last request, and as unused a window later."""
+    """The limit and its use are those of the last request. A window later the use is 0."""
     async with Sandbox(250, quota=None) as sandbox:
         rate = RateLimit(10_000, 60)
         async with make_client(sandbox, hooks=recorded.hook, rate_limit=rate) as client:
@@ -92,7 +92,7 @@ async def test_the_quota_in_use(recorded, monkeypatch):
 
 
 async def test_the_quota_without_a_limit(recorded):
-    """A client without a pace has no quota to report."""
+    """A client without a rate limit reports no quota."""
     async with account(10, hooks=recorded.hook, rate_limit=None) as (_, client):
         recorded.hook.observe(client)
         await client.conversations.page()
@@ -102,7 +102,7 @@ async def test_the_quota_without_a_limit(recorded):
 
 
 async def test_the_quota_of_a_client_that_is_gone(recorded, monkeypatch):
-    """A client that is observed can be collected. It is reported for one more window."""
+    """An observed client can be garbage-collected, and is reported for one more window."""
     async with Sandbox(10, quota=None) as sandbox:
         for _ in range(2):
             rate = RateLimit(20, 60)
@@ -122,7 +122,7 @@ async def test_the_quota_of_a_client_that_is_gone(recorded, monkeypatch):
 
 
 async def test_the_quota_belongs_to_a_thread(recorded):
-    """The limiter of another thread's client is left alone."""
+    """The limiter of another thread's client is not read."""
     async with Sandbox(10, quota=None) as sandbox:
         rate = RateLimit(20, 60)
         async with make_client(sandbox, hooks=recorded.hook, rate_limit=rate) as client:

@@ -53,12 +53,12 @@ def find_texts(value):
             yield from find_texts(one)
 
 
-# Texts of records that are no secret: ids of inboxes, and words of the API's own.
+# The texts of records that are no secret: ids of inboxes, and terms of the API.
 HARMLESS = re.compile(r"(whatsapp|instagram|web|email|\w{1,12}|true|false|null)?")
 
 
 async def test_an_account_with_customers(recorded, seen, tmp_path):
-    """No text of any record, no id and no cursor is in what a walk and an export report."""
+    """No text of a record, no id and no cursor is in the telemetry of a walk and an export."""
     async with account(
         300, 3, hooks=[recorded.hook, recorded.keep], retry=RetryPolicy(backoff=0.001)
     ) as (sandbox, client):
@@ -87,7 +87,7 @@ async def test_an_account_with_customers(recorded, seen, tmp_path):
 
 
 def hostile(head):
-    """Echo the key and a customer's data wherever a reply has room, with any status."""
+    """Echo the key and a customer's data in every place of a reply, with any status."""
     key = re.search(rb"(?i)authorization: bearer (.*)\r\n", head)[1].decode()
     private = " ".join([key, *PRIVATE.values()])
     number = hostile.count = (hostile.count + 1) % 6
@@ -130,7 +130,7 @@ async def hostile_client(recorded):
 
 
 async def test_a_hostile_server(recorded, seen, tmp_path):
-    """A server that echoes the key and private data everywhere gets none of it reported."""
+    """If a server echoes the key and private data everywhere, none of it is reported."""
     failures = 0
     async with hostile_client(recorded) as client:
         recorded.hook.observe(client)

@@ -1,4 +1,4 @@
-"""The spans of a client: their tree, their attributes, and that each ends once."""
+"""The spans of a client: their tree, their attributes, and their ends."""
 
 import asyncio
 from contextlib import aclosing
@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode
 from support.clock import skip, until
-from support.otel import Recorded, account, events_of
+from support.otel import Recorded, account, get_events
 from support.parts import make_client
 
 from cekat_async import (
@@ -37,7 +37,7 @@ LIST, GET = "/api/conversations", "GET /api/conversations"
 
 
 async def test_a_walk_is_a_tree(recorded):
-    """A walk is a listing, with a page for each call, with a span for each attempt."""
+    """A walk is a listing span with a span for each page, which has one for each attempt."""
     async with account(250, hooks=recorded.hook) as (sandbox, c):
         await c.conversations.list().collect()
 
@@ -94,8 +94,8 @@ async def test_an_attempt_that_is_retried(recorded):
     counts = [one.attributes.get("http.request.resend_count") for one in (first, second, third)]
     assert counts == [None, 1, 2]
     assert page.attributes["cekat.attempts"] == 3
-    retry, dropped = (attributes for name, attributes in events_of(page) if name == "retry")
-    wait, *_ = (a for _, a in events_of(page) if a.get("cekat.wait.reason") == "backoff")
+    retry, dropped = (attributes for name, attributes in get_events(page) if name == "retry")
+    wait, *_ = (a for _, a in get_events(page) if a.get("cekat.wait.reason") == "backoff")
     assert retry["error.type"] == "ServerError"
     assert retry["http.response.status_code"] == 503
     assert retry["cekat.attempt"] == 1
@@ -117,12 +117,12 @@ async def test_a_call_that_fails(recorded):
         assert span.attributes["error.type"] == "ServerError"
         assert span.status.status_code is StatusCode.ERROR
         assert span.status.description is None
-        assert {name for name, _ in events_of(span)} <= {"wait"}
+        assert {name for name, _ in get_events(span)} <= {"wait"}
     assert page.attributes["http.response.status_code"] == 500
 
 
 async def test_parents_are_those_of_the_caller(recorded):
-    """A walk and a page of its own are children of the span that is current when they begin."""
+    """Walks and single pages are children of the span that is current when they begin."""
     tracer = recorded.tracer_provider.get_tracer("the test")
     async with account(250, hooks=recorded.hook) as (_, c):
         listing = c.conversations.list(prefetch=2)
@@ -144,8 +144,8 @@ async def test_parents_are_those_of_the_caller(recorded):
     assert len(paths) == 2 + 7 + 2
 
 
-async def test_concurrent_walks_keep_apart(recorded):
-    """Each of several walks at once has its own pages."""
+async def test_concurrent_walks_are_separate(recorded):
+    """Each of several concurrent walks has its own pages."""
     tracer = recorded.tracer_provider.get_tracer("the test")
 
     async def walk(name, inbox_id):
@@ -164,7 +164,7 @@ async def test_concurrent_walks_keep_apart(recorded):
 
 @pytest.mark.parametrize("prefetch", [0, 3])
 async def test_a_loop_that_is_left_early_is_no_error(recorded, prefetch):
-    """`break` ends the listing without an error, and all spans of pages that were under way."""
+    """`break` ends the spans of the listing and of all pages in flight without an error."""
     async with account(1000, hooks=recorded.hook) as (_, client):
         listing = client.conversations.list(prefetch=prefetch)
         async for _ in listing:
@@ -177,7 +177,7 @@ async def test_a_loop_that_is_left_early_is_no_error(recorded, prefetch):
 
 
 async def test_a_cancelled_call(recorded):
-    """A cancellation ends all spans of a call. It is noted, and is no error."""
+    """A cancellation ends all spans of a call. It is recorded, and is no error."""
     async with account(10, hooks=recorded.hook) as (sandbox, client):
         sandbox.fail_next(Fault.hang())
         task = asyncio.create_task(client.conversations.list().collect())
@@ -194,7 +194,7 @@ async def test_a_cancelled_call(recorded):
 
 
 async def test_a_deadline_while_waiting(recorded):
-    """A call that ends in the queue has no attempt, and shows what it waited for."""
+    """A call that ends in the queue has no attempt, and has the reason for its wait."""
     options = {"rate_limit": RateLimit(1, 3600), "timeout": Timeout(deadline=600)}
     async with account(10, hooks=recorded.hook, **options) as (_, client):
         await client.conversations.page()
@@ -208,7 +208,7 @@ async def test_a_deadline_while_waiting(recorded):
     assert len(recorded.named(GET)) == 1
     assert page.status.status_code is StatusCode.ERROR
     assert page.attributes["cekat.attempts"] == 0
-    waits = {a["cekat.wait.reason"]: a["cekat.wait.seconds"] for _, a in events_of(page)}
+    waits = {a["cekat.wait.reason"]: a["cekat.wait.seconds"] for _, a in get_events(page)}
     assert waits["quota"] >= 600
 
 
@@ -219,15 +219,15 @@ async def test_a_pause_is_on_every_listing(recorded):
         await client.conversations.list().collect()
 
     (listing,) = recorded.named("listing")
-    ((name, pause),) = events_of(listing)
+    ((name, pause),) = get_events(listing)
     assert (name, pause["cekat.pause.seconds"]) == ("pause", 0.05)
     assert pause["cekat.pause.reason"] == "the server asks for a pause"
-    waits = [event for page in recorded.named("page") for event in events_of(page)]
+    waits = [event for page in recorded.named("page") for event in get_events(page)]
     assert "pause" in {attributes.get("cekat.wait.reason") for _, attributes in waits}
 
 
-def test_a_pause_is_on_calls_of_their_own(recorded):
-    """A call without a walk has the pause itself; a page of a walk leaves it to its listing."""
+def test_a_pause_is_on_single_calls(recorded):
+    """A call without a walk has the pause itself. For a page of a walk the listing has it."""
     for event in (
         WalkBegun(walk=1, path=LIST),
         CallBegun(call=2, walk=1, path=LIST),
@@ -239,7 +239,7 @@ def test_a_pause_is_on_calls_of_their_own(recorded):
     ):
         recorded.hook(event)
 
-    found = {recorded.path(span): [name for name, _ in events_of(span)] for span in recorded.spans}
+    found = {recorded.path(span): [name for name, _ in get_events(span)] for span in recorded.spans}
     assert found == {"listing": ["pause"], "listing > page": [], "page": ["pause"]}
 
 
@@ -260,7 +260,7 @@ def test_a_page_ends_its_attempt(recorded):
 
 
 def test_ids_in_a_path_are_not_shown(recorded):
-    """A span of ``get()`` shows the template of its path, and no id."""
+    """A span of ``get()`` has the template of its path, and no id."""
     path = "/api/contacts/+62812345/messages"
     for event in (
         CallBegun(call=1, walk=None, path=path),
@@ -279,8 +279,8 @@ def test_ids_in_a_path_are_not_shown(recorded):
     assert "62812345" not in page.to_json() + attempt.to_json() + recorded.metrics_json
 
 
-async def test_what_is_not_sampled_is_measured(recorded):
-    """Without its span, a request is still counted."""
+async def test_unsampled_requests_are_measured(recorded):
+    """A request without a span is still counted."""
     hook = OpenTelemetry(
         tracer_provider=TracerProvider(sampler=ALWAYS_OFF), meter_provider=recorded.meter_provider
     )
@@ -291,8 +291,8 @@ async def test_what_is_not_sampled_is_measured(recorded):
     assert hook.open_spans == 0
 
 
-def test_events_of_what_never_began_are_ignored(recorded):
-    """A hook ignores walks and calls whose beginning it has not seen, and events of others."""
+def test_events_without_a_beginning_are_ignored(recorded):
+    """A hook ignores walks and calls whose beginning it has not received, and other events."""
     of_call = {"call": 7, "walk": 3}
     for event in (
         CallBegun(**of_call, path=LIST),
@@ -312,7 +312,7 @@ def test_events_of_what_never_began_are_ignored(recorded):
 
 
 async def test_two_hooks_report_the_same(recorded):
-    """Several hooks do not disturb each other, and one may serve several clients."""
+    """Several hooks do not affect each other, and one can be used by several clients."""
     other = Recorded()
     async with Sandbox(150, quota=None) as sandbox:
         for _ in range(2):
@@ -341,5 +341,5 @@ async def test_two_hooks_report_the_same(recorded):
     ],
 )
 def test_paths_show_no_ids(path, template):
-    """Only names of collections are kept of a path. An id, a name or a number never is."""
+    """A path in a span has only names of collections, and no id, name or number."""
     assert get_template(path) == template

@@ -1,4 +1,4 @@
-"""Without an SDK nothing is recorded, and the hook does next to nothing."""
+"""Without an SDK nothing is recorded, and the hook costs almost nothing."""
 
 import subprocess
 import sys
@@ -30,12 +30,12 @@ def send_page(hook):
 
 
 def make_idle():
-    """Return a hook of providers that record nothing."""
+    """Return a hook whose providers record nothing."""
     return OpenTelemetry(tracer_provider=NoOpTracerProvider(), meter_provider=NoOpMeterProvider())
 
 
-def test_a_page_costs_next_to_nothing():
-    """Without an SDK a page takes a few calls of functions, with one several hundred."""
+def test_a_page_costs_almost_nothing():
+    """Without an SDK a page takes a few function calls, and with one several hundred."""
     recorded, idle = Recorded(), make_idle()
     send_page(recorded.hook)
 
@@ -45,7 +45,7 @@ def test_a_page_costs_next_to_nothing():
 
 
 async def test_a_client_works_without_an_sdk():
-    """Walks and pages are as ever, and nothing of them is kept."""
+    """Walks and pages work as usual, and nothing of them is stored."""
     hook = make_idle()
     async with account(150, hooks=hook) as (_, client):
         hook.observe(client)
@@ -55,7 +55,7 @@ async def test_a_client_works_without_an_sdk():
 
 @pytest.mark.parametrize("which", ["tracer_provider", "meter_provider"])
 def test_one_provider_is_enough(which):
-    """With only one provider that records, that one gets what is for it."""
+    """If only one provider records, that one gets its part."""
     recorded = Recorded()
     providers = {
         "tracer_provider": NoOpTracerProvider(),
@@ -93,7 +93,7 @@ print(hook, [span.name for span in exporter.get_finished_spans()])
 
 
 def test_the_global_provider_may_be_set_later():
-    """A hook that was made before the SDK was configured reports from then on."""
+    """A hook that was created before the SDK was configured reports from then on."""
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", GLOBAL], capture_output=True, text=True, check=True
     )
@@ -115,7 +115,7 @@ def test_a_missing_extra_says_how_to_install_it(monkeypatch):
 
 @pytest.mark.parametrize("package", ["telemetry", "export"])
 def test_importing_imports_no_library(package):
-    """Importing the package, or the export that emits events, does not import OpenTelemetry."""
+    """Importing the package, or its exports, does not import OpenTelemetry."""
     code = f"import sys, cekat_async.{package}; print('opentelemetry' in sys.modules)"
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""The rate that this client's replies have shown, to be shared with other processes. Pure."""
+"""The rate that a client has learned from replies, for other processes. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["Evidence", "LearnedRate"]
 
 
 class LearnedRate(msgspec.Struct, frozen=True):
-    """A rate that the server has shown to one of those who share a budget.
+    """A rate that one of the processes that share a budget has learned from the server.
 
     Attributes:
-        requests: Requests in any ``per`` seconds, for all who share the quota.
-        per: Seconds.
-        age: Seconds since the reply that showed it.
+        requests: How many requests in any ``per`` seconds all processes together may send.
+        per: The length of the window in seconds.
+        age: The seconds since the reply that showed the rate. Default 0.
     """
 
     requests: int
@@ -24,7 +24,7 @@ class LearnedRate(msgspec.Struct, frozen=True):
 
 
 class Evidence:
-    """The latest rate that this client's replies have shown."""
+    """The rate that this client has learned last from replies."""
 
     def __init__(self) -> None:
         self._rate: LearnedRate | None = None
@@ -35,5 +35,5 @@ class Evidence:
         self._rate, self._at = LearnedRate(limit, per), now
 
     def get(self, now: float) -> LearnedRate | None:
-        """Return the rate with its present age; ``None`` if no reply has shown any."""
+        """Return the rate with its present age. ``None`` if no reply has shown a rate."""
         return self._rate and msgspec.structs.replace(self._rate, age=now - self._at)

@@ -33,14 +33,14 @@ TARGETS = (
 
 
 class _Kind(NamedTuple):
-    """A kind of target: how its sink is created, and the options of :func:`sink_for` it has."""
+    """A kind of target: the function that creates its sink, and the options that it accepts."""
 
     create: Callable[..., Sink]
     options: frozenset[str] = frozenset()
 
 
 def _create_sqlite(target: str, **options: Any) -> Sink:
-    # So that help and usage errors do not import sqlite3.
+    # Imported here, so that help texts and usage errors do not import sqlite3.
     from cekat_async.export.sinks.databases.sqlite import SqliteSink  # noqa: PLC0415
 
     return SqliteSink(target, **options)
@@ -71,23 +71,28 @@ OPTION_TARGETS = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://
 def sink_for(
     target: str | os.PathLike[str] | Sink, *, table: str | None = None, defuse: bool | None = None
 ) -> Sink:
-    """Return the sink for a target. A target that is a sink is returned as it is.
+    """Return the sink for a target. A target that is already a sink is returned unchanged.
 
     Args:
-        target: A file name, a folder, the URL of a database, or ``-`` for standard output.
-        table: The table in a database; ``None`` for the default of the sink.
-        defuse: Whether cells of a CSV file that look like a formula are turned into text; ``None``
-            for the default of the sink.
+        target: A file name, a folder, the URL of a database, or ``-`` for standard output, as in
+            :func:`export_conversations`.
+        table: The name of the table in a database. Default ``None``: the default of the sink.
+        defuse: Whether to turn cells of a CSV file that look like a formula into text. Default
+            ``None``: the default of the sink.
 
     Raises:
-        ConfigurationError: There is no sink for this target; the message lists what there is. Or an
-            option does not apply to it.
+        ConfigurationError: There is no sink for this target (the message lists the targets that
+            have one), or an option does not apply to it.
         MissingExtraError: The sink needs a library that is not installed.
+
+    Examples:
+        >>> sink = sink_for("conversations.sqlite", table="chats")
+        >>> report = await export_conversations(cekat, sink)
     """
     given = {"table": table, "defuse": defuse}
     options = {name: value for name, value in given.items() if value is not None}
     if not isinstance(target, (str, os.PathLike)):
-        _require_known(options, frozenset(), "a sink of one's own")
+        _require_known(options, frozenset(), "your own sink")
         return target
     kind = _find_kind(target)
     _require_known(options, kind.options, repr(_redact(target)))
@@ -119,7 +124,7 @@ def _require_known(options: Iterable[str], known: frozenset[str], target: str) -
     for name in options:
         if name not in known:
             raise ConfigurationError(
-                f"{name}= means nothing for {target}: it is for {OPTION_TARGETS[name]}"
+                f"{name}= does not apply to {target}: use it with {OPTION_TARGETS[name]}"
             )
 
 
@@ -130,7 +135,7 @@ def _is_folder(name: str) -> bool:
 
 
 def _build_unknown(name: object) -> ConfigurationError:
-    return ConfigurationError(f"cannot export to {_redact(name)!r}: give one of {TARGETS}")
+    return ConfigurationError(f"cannot export to {_redact(name)!r}: use one of {TARGETS}")
 
 
 def _redact(name: object) -> object:

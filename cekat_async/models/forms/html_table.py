@@ -1,4 +1,4 @@
-"""Tables in HTML, for notebooks. Names and messages come from strangers, so all text is escaped."""
+"""HTML tables for notebooks. All text is escaped, because strangers write names and messages."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["build_fields_table", "build_table"]
 
-# Rows of a table, and characters of a cell: a notebook stays readable, and its file small.
+# Limits of a table and of a cell, so that a notebook stays readable and its file small.
 _MOST_ROWS = 20
 _MOST_FIELDS = 60
 _LONGEST_CELL = 100
-# Notebooks take text between dollar signs for a formula, unless a class forbids it.
+# Without these classes, notebooks show text between dollar signs as a formula.
 _TABLE = '<table class="dataframe tex2jax_ignore mathjax_ignore">'
-# The text of a cell has a direction of its own, so that it cannot turn around the rest of its row.
+# Each cell has its own text direction, so that right-to-left text does not reverse the row.
 _CELL = '<td dir="auto" style="text-align: start">'
 
 
@@ -62,7 +62,7 @@ def _build_cell(value: Any) -> str:
 
 
 def _show(value: Any, at_most: int = _LONGEST_CELL) -> str:
-    """Return a value as text that a browser shows as it is: in one line, short, and escaped."""
+    """Return a value as one short line of escaped text."""
     from html import escape  # noqa: PLC0415 - only notebooks need it
 
     return escape(one_line(_to_text(value), at_most))

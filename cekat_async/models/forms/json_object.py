@@ -21,19 +21,30 @@ __all__ = ["JsonMapping", "JsonObject"]
 
 
 class JsonObject(msgspec.Struct, frozen=True):
-    """A value with a JSON form of its own, which is not the one that :mod:`msgspec` gives it.
+    """A value with its own JSON form, which is not the one of :mod:`msgspec`.
 
-    It works as a field of pydantic models, and so in FastAPI.
+    It works as a field of pydantic models, and therefore in FastAPI.
     """
 
     __pydantic_serializer__ = LazySerializer()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the value as JSON-ready data."""
+        """Return the value as JSON-ready data.
+
+        Examples:
+            >>> page = await cekat.conversations.page()
+            >>> sorted(page.to_dict())
+            ['data', 'malformed_records', 'metadata', 'success']
+        """
         raise NotImplementedError
 
     def to_json(self) -> bytes:
-        """Return the value as JSON, in one line: :meth:`to_dict` as UTF-8."""
+        """Return the value as one line of JSON: :meth:`to_dict` in UTF-8.
+
+        Examples:
+            >>> Label(id="l1", name="vip").to_json()
+            b'{"id":"l1","name":"vip"}'
+        """
         return msgspec.json.encode(self.to_dict())
 
     @classmethod
@@ -41,13 +52,16 @@ class JsonObject(msgspec.Struct, frozen=True):
         """Return the value whose :meth:`to_dict` is ``data``.
 
         Args:
-            data: The fields. Besides JSON values it may have what :mod:`msgspec` writes as JSON,
-                such as a ``datetime`` or a ``UUID``, and records as fields or in lists that are
-                fields, such as labels and messages.
+            data: The fields. A value may be JSON, anything that :mod:`msgspec` writes as JSON
+                (such as a ``datetime`` or a ``UUID``), a record, or a list of records.
 
         Raises:
             DecodeError: ``data`` is not a dict, contains something that has no JSON form, or is
                 malformed. ``field`` says where.
+
+        Examples:
+            >>> Conversation.from_dict({"id": "c1", "labels": [Label(name="vip")]}).labels
+            (Label(),)
         """
         return cls.from_json(_encode(data, cls))
 
@@ -55,8 +69,15 @@ class JsonObject(msgspec.Struct, frozen=True):
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
         """Return the value whose :meth:`to_json` is ``raw``.
 
+        Args:
+            raw: The JSON.
+
         Raises:
             DecodeError: It is malformed. ``field`` says where.
+
+        Examples:
+            >>> Inbox.from_json('{"id": "i1", "name": "Support"}').name
+            'Support'
         """
         raise NotImplementedError
 
@@ -75,9 +96,9 @@ class JsonObject(msgspec.Struct, frozen=True):
 
 
 class JsonMapping(JsonObject, frozen=True):
-    """A value that is also a read-only mapping, with the items of its :meth:`to_dict`.
+    """A value that is also a read-only mapping with the items of its :meth:`to_dict`.
 
-    So ``dict(value)`` and ``f(**value)`` work, and so do programs that accept any mapping.
+    ``dict(value)`` and ``f(**value)`` work, and so does code that accepts any mapping.
     """
 
     def __getitem__(self, name: str) -> Any:
@@ -90,28 +111,52 @@ class JsonMapping(JsonObject, frozen=True):
         return len(self.to_dict())
 
     def __bool__(self) -> bool:
-        return True  # also one whose fields are all missing
+        return True  # also if all fields are missing
 
     def __contains__(self, name: object) -> bool:
         return name in self.to_dict()
 
     def keys(self) -> KeysView[str]:
-        """Return the names of the JSON form."""
+        """Return the names in :meth:`to_dict`.
+
+        Examples:
+            >>> "contact_name" in decode_conversation('{"id": "c1"}').keys()
+            True
+        """
         return self.to_dict().keys()
 
     def values(self) -> ValuesView[Any]:
-        """Return the values of the JSON form."""
+        """Return the values in :meth:`to_dict`.
+
+        Examples:
+            >>> "c1" in decode_conversation('{"id": "c1"}').values()
+            True
+        """
         return self.to_dict().values()
 
     def items(self) -> ItemsView[str, Any]:
-        """Return the names and values of the JSON form."""
+        """Return the names and values in :meth:`to_dict`.
+
+        Examples:
+            >>> ("id", "c1") in decode_conversation('{"id": "c1"}').items()
+            True
+        """
         return self.to_dict().items()
 
-    # Without this, Python would ask for items by number.
+    # Without this, reversed() would ask for items by number.
     __reversed__ = None
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a value of the JSON form, or ``default``."""
+        """Return one value of :meth:`to_dict`, or ``default`` if the name is missing.
+
+        Args:
+            name: The name.
+            default: The result if the name is missing. Default ``None``.
+
+        Examples:
+            >>> decode_conversation('{"id": "c1"}').get("color", "none")
+            'none'
+        """
         return self.to_dict().get(name, default)
 
 

@@ -1,4 +1,4 @@
-"""The JSON form of a page: that of the API's own replies, with the malformed records apart."""
+"""The JSON form of a page: the API's own form, with the malformed records in their own list."""
 
 # No postponed annotations: msgspec reads them when a struct is made.
 
@@ -19,7 +19,7 @@ R = TypeVar("R", bound=IdentifiedRecord)
 
 
 class _Malformed(msgspec.Struct):
-    """All that is needed to find out again what is wrong with a malformed record."""
+    """A malformed record as its position and its bytes, from which it is decoded again."""
 
     index: Annotated[int, msgspec.Meta(ge=0)]
     raw: str
@@ -32,7 +32,15 @@ class _Form(msgspec.Struct):
 
 
 class JsonPage(JsonObject, Generic[R], frozen=True, kw_only=True):
-    """A page with a JSON form. Its attributes are explained at :class:`cekat_async.pages.Page`."""
+    """A page with a JSON form.
+
+    Attributes:
+        items: The records.
+        malformed_records: The malformed records, which are not in ``items``.
+        body: The whole reply as received.
+        kept_raw: The bytes of the records, if cutting them from the body again would take long.
+            Otherwise ``None``. Use ``raw``, which works in both cases.
+    """
 
     items: tuple[R, ...] = ()
     malformed_records: tuple[MalformedRecord, ...] = ()
@@ -45,11 +53,16 @@ class JsonPage(JsonObject, Generic[R], frozen=True, kw_only=True):
     _metadata: ClassVar[type[msgspec.Struct]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the page as JSON-ready values, in the envelope of the API's replies.
+        """Return the page as JSON-ready values, in the form of the API's replies.
 
-        ``data`` has the records as their own ``to_dict`` writes them, ``malformed_records`` the
-        malformed ones, and ``metadata`` what leads to other pages. The whole reply (``body``) and
-        a resume position are left out.
+        ``data`` has the records, each as its own ``to_dict`` returns it. ``malformed_records`` has
+        the malformed records, and ``metadata`` the cursor or the page number. The whole reply
+        (``body``) and a resume position are left out.
+
+        Examples:
+            >>> page = await cekat.inboxes.page(limit=2)
+            >>> page.to_dict()["metadata"]
+            {'pagination': {'current_page': 1, 'total_page': 4, 'total_items': 8}}
         """
         return {
             "success": True,
@@ -62,10 +75,18 @@ class JsonPage(JsonObject, Generic[R], frozen=True, kw_only=True):
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
         """Return the page whose :meth:`to_json` is ``raw``.
 
-        Records are read as in a reply of the API. ``body`` is made of their bytes in ``raw``.
+        Records are read as in a reply of the API. ``body`` is built from their bytes in ``raw``.
+
+        Args:
+            raw: What :meth:`to_json` returned, or a reply of the API.
 
         Raises:
             DecodeError: It is something else.
+
+        Examples:
+            >>> page = await cekat.inboxes.page()
+            >>> InboxPage.from_json(page.to_json()).items == page.items
+            True
         """
         try:
             form = msgspec.json.decode(raw, type=_Form)

@@ -1,7 +1,7 @@
-"""Values of the package as fields of pydantic models, and so in FastAPI.
+"""Values of the package as fields of pydantic models, and therefore in FastAPI.
 
-The package does not depend on pydantic. When pydantic meets one of the types, it calls a method of
-the type, which calls a function here, and only then pydantic is imported.
+The package does not depend on pydantic. When pydantic finds one of the types, it calls a method of
+the type, which calls a function here. Only then is pydantic imported.
 """
 
 # Annotations have no types: isinstance does not tell what a dict of them holds.
@@ -43,15 +43,15 @@ def build_object_schema(
 
     Args:
         kind: The type.
-        fields: The type of each field of the serialised form, ``Required[…]`` where it is always
-            there. A dict of types is an object.
-        handler: pydantic's, for the types of the fields.
+        fields: The type of each field of the serialised form, as ``Required[…]`` if the field is
+            always present. A dict of types is an object.
+        handler: The handler of pydantic, for the types of the fields.
     """
     from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic calls this
 
     return core_schema.no_info_wrap_validator_function(
         partial(_validate, kind),
-        # This describes the JSON. It validates nothing, because a field may have another type.
+        # This only describes the JSON. It does not validate, because a field may have another type.
         _build_fields_schema(fields, handler),
         ref=_name(kind),
         serialization=_build_serialization(kind),
@@ -73,8 +73,8 @@ def describe_object(
 def build_enum_schema(kind: type[StrEnum]) -> CoreSchema:
     """Return how pydantic validates, serialises and documents an open enum.
 
-    Any string but an empty one is valid: an empty field of an HTML form is no status. In Python the
-    serialised form is the member, in JSON it is the string.
+    Any string except an empty one is valid. (An empty field of an HTML form is not a status.) In
+    Python the serialised form is the member, and in JSON it is the string.
     """
     from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic calls this
 
@@ -104,7 +104,7 @@ class LazySerializer:
     def __get__(self, _: object, kind: type[JsonObject]) -> SchemaSerializer:
         try:
             return _build_serializer(kind)
-        except ImportError:  # so that `hasattr` is false without pydantic
+        except ImportError:  # so that hasattr() returns False without pydantic
             raise AttributeError("pydantic is not installed") from None
 
 
@@ -118,7 +118,7 @@ def _build_serializer(kind: type[JsonObject]) -> SchemaSerializer:
 def _build_serialization(kind: type[JsonObject]) -> Any:
     from pydantic_core import core_schema  # noqa: PLC0415 - pydantic asks
 
-    # The handler applies `include` and `exclude`, as of `response_model_exclude` in FastAPI.
+    # The handler applies `include` and `exclude`, such as `response_model_exclude` in FastAPI.
     return core_schema.wrap_serializer_function_ser_schema(
         partial(_serialize, kind), info_arg=True, schema=core_schema.dict_schema()
     )
@@ -148,7 +148,7 @@ def _validate(kind: type[JsonObject], value: Any, _: object) -> JsonObject:
     try:
         return kind.from_dict(value)
     except DecodeError as error:
-        # The text is a variable, because a template gives braces a meaning.
+        # The text is a variable, because the template would interpret its braces.
         text = {"reason": error.message}
         raise PydanticCustomError("cekat_decoding", "{reason}", text) from None
 
@@ -157,7 +157,7 @@ def _serialize(kind: type[JsonObject], value: Any, handler: Any, info: Any) -> A
     from pydantic_core import PydanticSerializationUnexpectedValue  # noqa: PLC0415 - pydantic asks
 
     if not isinstance(value, kind):
-        # A union tries its next type.
+        # So that a union tries its next type.
         raise PydanticSerializationUnexpectedValue(f"expected a {kind.__name__}")
     found = value.to_dict()
     if info.exclude_none:
@@ -171,5 +171,5 @@ def _describe(kind: type) -> str:
 
 
 def _name(kind: type) -> str:
-    """Return the name by which schemas refer to a type; pydantic shows the part after the dots."""
+    """Return the unique name of a type in schemas. pydantic shows the part after the dots."""
     return f"{kind.__module__}.{kind.__qualname__}:{id(kind)}"

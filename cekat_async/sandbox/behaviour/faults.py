@@ -36,17 +36,17 @@ _MAX_STATUS: Final = 599
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One fault, for one request. Build it with the class methods.
+    """One fault for one request. Create it with the class methods.
 
     Attributes:
-        name: Its name in the log; empty for ``ok()``.
+        name: The name in the log. Empty for ``ok()``.
         kind: What the server does.
         code: The HTTP status, for faults that replace the reply.
-        body: The body of such a reply, or raw bytes; ``None`` for the API's error envelope.
-        headers: Headers of such a reply.
-        seconds: A pause in seconds.
-        keep: Fraction of the body that is sent, 0 to 1.
-        size: Bytes that are sent between two pauses.
+        body: The body of such a reply, or raw bytes. ``None`` for the API's own error.
+        headers: The headers of such a reply.
+        seconds: The delay in seconds.
+        keep: The fraction of the body that is sent, 0 to 1.
+        size: The number of bytes that are sent between two delays.
     """
 
     name: str
@@ -65,22 +65,34 @@ class Fault(msgspec.Struct, frozen=True):
 
     @classmethod
     def ok(cls) -> Fault:
-        """Do nothing, and draw no random fault."""
+        """Return a fault that does nothing. The request gets no random fault either.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.ok())
+            >>> (await cekat.conversations.page()).response.attempts
+            1
+        """
         return cls("", "ok")
 
     @classmethod
     def status(
         cls, code: int, *, body: Body = "json", headers: Mapping[str, str] | None = None
     ) -> Fault:
-        """Reply with an error status.
+        """Return a fault that replies with an error status.
 
         Args:
             code: The status, 100 to 599.
-            body: The API's error envelope, a gateway's HTML page, or nothing.
+            body: ``"json"`` for the API's own error (default), ``"html"`` for the page of a
+                gateway, or ``"empty"``.
             headers: Headers in addition to the usual ones, for example ``Retry-After``.
 
         Raises:
             ValueError: ``code`` is not a status, or ``body`` is not one of the three.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.status(503, body="html"))
+            >>> (await cekat.conversations.page()).response.attempts
+            2
         """
         return _build_reply_fault("status", code, body, headers)
 
@@ -88,13 +100,23 @@ class Fault(msgspec.Struct, frozen=True):
     def raw(
         cls, status: int = 200, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Fault:
-        """Reply with any status, body and headers; the usual headers are not added.
+        """Return a fault that replies with any status, body and headers.
 
-        If ``headers`` has no ``Content-Type``, a body that starts with ``<`` is sent as HTML and
-        any other as JSON.
+        The server does not add its usual headers. If ``headers`` has no ``Content-Type``, a body
+        that starts with ``<`` is sent as HTML, and any other body as JSON.
+
+        Args:
+            status: The status, 100 to 599. Default 200.
+            body: The body. Default: empty.
+            headers: The headers. Default: only ``Content-Type``.
 
         Raises:
             ValueError: ``status`` is not a status.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.raw(200, b"<html>"))
+            >>> (await cekat.conversations.page()).response.attempts
+            2
         """
         require_integer("status", status, minimum=_MIN_STATUS, maximum=_MAX_STATUS)
         kind = "text/html; charset=utf-8" if body.lstrip()[:1] == b"<" else "application/json"
@@ -105,61 +127,146 @@ class Fault(msgspec.Struct, frozen=True):
 
     @classmethod
     def wire(cls, data: bytes) -> Fault:
-        """Send ``data``, which need not be HTTP, and close the connection."""
+        """Return a fault that sends any bytes and closes the connection.
+
+        Args:
+            data: The bytes. They need not be HTTP.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.wire(b"nonsense"))
+            >>> (await cekat.conversations.page()).response.attempts
+            2
+        """
         return cls("wire", "wire", body=data)
 
     @classmethod
     def drop(cls) -> Fault:
-        """Close the connection before any byte of the reply."""
+        """Return a fault that closes the connection before any byte of the reply.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.drop())
+            >>> (await cekat.conversations.page()).response.attempts
+            2
+        """
         return cls("drop", "drop")
 
     @classmethod
     def drop_mid_body(cls, keep: float = 0.5) -> Fault:
-        """Announce the whole body, send the fraction ``keep`` of it, and close the connection."""
+        """Return a fault that closes the connection before the end of the body.
+
+        Args:
+            keep: The fraction of the body that is sent, 0 to 1. Default 0.5.
+
+        Raises:
+            ValueError: ``keep`` is not from 0 to 1.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.drop_mid_body())
+            >>> (await cekat.conversations.page()).response.attempts
+            2
+        """
         return cls("drop_mid_body", "drop_mid_body", keep=keep)
 
     @classmethod
     def truncate(cls, keep: float = 0.5) -> Fault:
-        """Send a complete HTTP reply whose JSON is truncated to the fraction ``keep``."""
+        """Return a fault that truncates the JSON of an otherwise complete HTTP reply.
+
+        Args:
+            keep: The fraction of the JSON that is sent, 0 to 1. Default 0.5.
+
+        Raises:
+            ValueError: ``keep`` is not from 0 to 1.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.truncate())
+            >>> (await cekat.conversations.page()).response.attempts
+            2
+        """
         return cls("truncate", "truncate", keep=keep)
 
     @classmethod
     def malformed_record(cls) -> Fault:
-        """Put one more record, which has no id, in front of the records of a page."""
+        """Return a fault that adds a record without an id in front of the records of a page.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.malformed_record())
+            >>> page = await cekat.conversations.page(on_malformed=lambda record: None)
+            >>> page.malformed_records[0].reason
+            'it has no readable id'
+        """
         return cls("malformed_record", "malformed_record")
 
     @classmethod
     def delay(cls, seconds: float) -> Fault:
-        """Send the usual reply ``seconds`` late; it is made when the request arrives."""
+        """Return a fault that delays the reply, which is built when the request arrives.
+
+        Args:
+            seconds: The delay.
+
+        Raises:
+            ValueError: ``seconds`` is not a number of at least 0.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.delay(0.1))
+            >>> (await cekat.conversations.page()).response.attempts
+            1
+        """
         return cls("delay", "delay", seconds=seconds)
 
     @classmethod
     def hang(cls) -> Fault:
-        """Never reply; the client or the sandbox has to close the connection."""
+        """Return a fault that never replies. The client or the sandbox closes the connection.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.hang())
+            >>> quick = cekat.with_options(timeout=Timeout(read=0.1))
+            >>> (await quick.conversations.page()).response.attempts
+            2
+        """
         return cls("hang", "hang")
 
     @classmethod
     def trickle(cls, seconds: float = 0.01, *, size: int = 1) -> Fault:
-        """Send the usual reply, but ``size`` bytes of the body at a time, ``seconds`` apart."""
+        """Return a fault that sends the body of the usual reply in small pieces.
+
+        Args:
+            seconds: The time between two pieces. Default 0.01.
+            size: The number of bytes in a piece. Default 1.
+
+        Raises:
+            ValueError: An argument is wrong.
+
+        Examples:
+            >>> sandbox.fail_next(Fault.trickle(size=10_000))
+            >>> (await cekat.conversations.page()).response.attempts
+            1
+        """
         return cls("trickle", "trickle", seconds=seconds, size=size)
 
 
 class Faults(msgspec.Struct, frozen=True):
-    """Probability of each random fault; a request gets at most one.
+    """The probabilities of random faults. A request gets at most one fault.
 
-    Args:
-        drop: Probability, 0 to 1, that the connection closes before any byte.
-        drop_mid_body: Probability that it closes after half of the body.
-        error: Probability of an error: 500, 502, 503 and 504 in turn, with JSON, HTML or no body.
-        truncate: Probability that half of the JSON is missing from a complete HTTP reply.
-        too_many: Probability of a 429 that the quota does not explain.
-        slow: Probability that the reply is ``slow_by`` seconds late.
-        slow_by: The delay in seconds.
-        retry_after: ``Retry-After`` of those 429s in seconds; ``None`` for no header.
-        seed: Seed of the random faults.
+    All probabilities are from 0 to 1, and 0 by default.
+
+    Attributes:
+        drop: The probability that the connection closes before any byte of the reply.
+        drop_mid_body: The probability that the connection closes after half of the body.
+        error: The probability of an error: 500, 502, 503 and 504 in turn, with JSON, HTML or no
+            body.
+        truncate: The probability that half of the JSON is missing from a complete HTTP reply.
+        too_many: The probability of a 429 although the quota is not used up.
+        slow: The probability that the reply is late.
+        slow_by: The delay of a late reply in seconds. Default 0.05.
+        retry_after: The ``Retry-After`` header of those 429s in seconds. ``None`` for no header.
+            Default 0.
+        seed: The seed of the random faults. Default 0.
 
     Raises:
-        ValueError: A probability is outside 0 to 1, or their sum exceeds 1.
+        ValueError: A probability is not from 0 to 1, or their sum is more than 1.
+
+    Examples:
+        >>> sandbox = Sandbox(faults=Faults(error=0.1, drop=0.05))
     """
 
     drop: float = 0.0
@@ -182,7 +289,12 @@ class Faults(msgspec.Struct, frozen=True):
         require_integer("seed", self.seed, minimum=-(1 << 63))
 
     def probabilities(self) -> tuple[tuple[str, float], ...]:
-        """Return the name and the probability of each fault, in the order of drawing."""
+        """Return the name and the probability of each fault, in the order of drawing.
+
+        Examples:
+            >>> Faults(drop=0.5).probabilities()[0]
+            ('drop', 0.5)
+        """
         return (
             ("drop", self.drop),
             ("drop_mid_body", self.drop_mid_body),
@@ -193,7 +305,12 @@ class Faults(msgspec.Struct, frozen=True):
         )
 
     def draws(self) -> Iterator[Fault]:
-        """Yield the faults of all requests without end, the same ones for the same seed."""
+        """Yield the fault of each request, without end. The same seed gives the same faults.
+
+        Examples:
+            >>> next(Faults(drop=1.0).draws()).name
+            'drop'
+        """
         key = derive_key(self.seed, "faults")
         errors = number = 0
         while True:

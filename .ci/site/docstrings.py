@@ -1,0 +1,219 @@
+"""Docstrings as Markdown: what mkdocstrings shows of docstrings that use roles and doctests.
+
+Docstrings are also read in editors and by ``help()``, so they use roles
+(``:class:`~cekat_async.Listing` ``), ``::`` before code, and examples with prompts. This extension
+of griffe turns roles into links, and examples into code that can be copied.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+from griffe import AliasResolutionError, Extension
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from griffe import Class, Module, Object
+
+ROLE = re.compile(r":[a-z]+:`(~?)([\w.]+)`")
+# Libraries whose names are not part of this site, besides the standard library.
+LIBRARIES = {"aiohttp", "msgspec", "pandas", "polars", "pyarrow", "pydantic"}
+PROMPTS = (">>> ", "... ")
+# Modules whose public names are on the site; the first is the package.
+PUBLIC_MODULES = (
+    "",
+    "budgets",
+    "errors",
+    "export",
+    "frames",
+    "pytest_plugin",
+    "resources.conversations",
+    "resources.inboxes",
+    "sandbox",
+    "telemetry",
+)
+ARGUMENTS = re.compile(r"^Args:\n", re.MULTILINE)
+ATTRIBUTES = re.compile(r"^Attributes:\n", re.MULTILINE)
+FIELDS = re.compile(r"^Attributes:\n((?:(?: .*)?\n?)*)", re.MULTILINE)
+# The heading of a section, and the indented lines under it.
+EXAMPLE = re.compile(r"^Examples?:\n((?:(?: .*)?\n?)*)", re.MULTILINE)
+
+
+class RolesToMarkdown(Extension):
+    """Rewrite each docstring of the package before griffe parses it."""
+
+    def on_package(self, *, pkg: Module, **_: Any) -> None:
+        """Rewrite all docstrings, when every name they may refer to has been loaded."""
+        objects = [*find_objects(pkg)]
+        for documented in objects:
+            if documented.is_class:
+                complete_fields(documented)
+        for documented in objects:
+            if documented.docstring:
+                documented.docstring.value = to_markdown(documented.docstring.value, documented)
+
+
+def find_objects(owner: Object) -> Iterable[Object]:
+    """Yield an object and all that it contains, without what it imports."""
+    yield owner
+    for member in owner.members.values():
+        if not member.is_alias:
+            yield from find_objects(member)
+
+
+def to_markdown(text: str, documented: Object) -> str:
+    """Return a docstring with links for roles and fenced blocks for code."""
+    text = EXAMPLE.sub(lambda section: f"**Example:**\n\n{dedent(section.group(1))}", text)
+    blocks = "\n".join(fence_code(text.splitlines()))
+    return ROLE.sub(lambda role: link_role(role, documented), blocks)
+
+
+def link_role(role: re.Match[str], documented: Object) -> str:
+    """Return a link for the name in a role, or only code if the name is not on this site."""
+    is_short, name = role.groups()
+    shown = name.rpartition(".")[2] if is_short else name
+    if name.partition(".")[0] in sys.stdlib_module_names | LIBRARIES | set(dir(builtins)):
+        return f"`{shown}`"
+    target = find_target(name, documented)
+    if target is not None and not is_public(target):
+        return f"`{shown}`"
+    # An unknown name stays a link, so that the strict build reports it.
+    return f"[`{shown}`][{target.path if target else name}]"
+
+
+def find_target(name: str, documented: Object) -> Object | None:
+    """Return what a docstring calls ``name``: a member, a neighbour, or a public name."""
+    scope: Object | None = documented
+    while scope is not None:
+        if (target := find_member(scope, name.removeprefix(f"{scope.path}."))) is not None:
+            return target
+        scope = scope.parent
+    return None
+
+
+def find_member(scope: Object, name: str) -> Object | None:
+    """Return the object that a scope knows by a name, inherited ones included."""
+    found: Any = scope
+    for part in name.split("."):
+        members = found.all_members if found.is_class else found.members
+        if part not in members:
+            return None
+        found = members[part]
+        if found.is_alias:
+            try:
+                found = found.final_target
+            except AliasResolutionError:  # of a library that is not loaded
+                return None
+    return found  # type: ignore[no-any-return]
+
+
+def is_public(found: Object) -> bool:
+    """Return whether a public module exports an object, or the class that it is a member of."""
+    owner = found.parent if found.parent is not None and found.parent.is_class else found
+    modules = (found.package[name] if name else found.package for name in PUBLIC_MODULES)
+    return any(owner.name in (module.exports or ()) for module in modules)
+
+
+def complete_fields(owner: Class) -> None:
+    """Document all fields of a class as attributes: those of structs, and those of hidden bases.
+
+    A struct documents its fields as arguments, and griffe does not know that a class that it
+    inherits from is not part of the reference.
+    """
+    if owner.docstring is None or not is_public(owner):
+        return
+    text = owner.docstring.value
+    if "__init__" not in owner.members and ARGUMENTS.search(text):
+        text = ARGUMENTS.sub("Attributes:\n", text)
+    for base in owner.mro():
+        if (
+            base.docstring
+            and not is_public(base)
+            and (fields := FIELDS.search(base.docstring.value))
+        ):
+            text = add_fields(text, fields.group(1))
+    owner.docstring.value = text
+
+
+def add_fields(text: str, fields: str) -> str:
+    """Return a docstring with more fields before its own."""
+    if ATTRIBUTES.search(text):
+        return ATTRIBUTES.sub(
+            lambda heading: heading.group() + fields.rstrip() + "\n", text, count=1
+        )
+    return f"{text}\n\nAttributes:\n{fields}"
+
+
+def fence_code(lines: list[str]) -> Iterable[str]:
+    """Yield lines with fences around doctests and around what is indented after ``::``."""
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        if line.lstrip().startswith(PROMPTS[0]):
+            number, block = take_doctest(lines, number)
+            yield from fence(block, line, "python")
+        elif line.rstrip().endswith("::") and (end := end_of_indented(lines, number)):
+            if shown := line.rstrip().removesuffix("::").rstrip():
+                yield f"{shown}:"
+            block = lines[number + 1 : end]
+            yield from fence(block, line, guess_language(block))
+            number = end
+        else:
+            yield line
+            number += 1
+
+
+def take_doctest(lines: list[str], start: int) -> tuple[int, list[str]]:
+    """Return where a doctest ends, and its code: without prompts, its output as comments."""
+    block = []
+    for number, line in enumerate(lines[start:], start):  # noqa: B007 - the last one is used
+        text = line.strip()
+        if not text:
+            break
+        if text.startswith(PROMPTS) or text in {">>>", "..."}:
+            block.append(line.lstrip()[4:])
+        else:
+            block.append(f"# {text}")
+    else:
+        number = len(lines)
+    return number, block
+
+
+def end_of_indented(lines: list[str], start: int) -> int:
+    """Return where the block ends that is indented deeper than its first line, 0 for none."""
+    indent = get_indent(lines[start])
+    end = start + 1
+    last = 0
+    while end < len(lines) and (not lines[end].strip() or get_indent(lines[end]) > indent):
+        end += 1
+        last = end if lines[end - 1].strip() else last
+    return last
+
+
+def guess_language(block: list[str]) -> str:
+    """Return the language of a block: Python, unless it cannot be."""
+    try:
+        compile(dedent("\n".join(block)), "", "exec", flags=0x2000)  # top-level await
+    except SyntaxError:
+        return "text"
+    return "python"
+
+
+def fence(block: list[str], before: str, language: str) -> Iterable[str]:
+    """Yield a block between fences that are indented as the line before it."""
+    indent = " " * get_indent(before)
+    yield from ("", f"{indent}```{language}")
+    yield from (
+        f"{indent}{line}".rstrip() for line in dedent("\n".join(block)).strip("\n").split("\n")
+    )
+    yield from (f"{indent}```", "")
+
+
+def get_indent(line: str) -> int:
+    """Return the number of spaces before a line."""
+    return len(line) - len(line.lstrip(" "))

@@ -1,0 +1,134 @@
+"""The base of all errors, and the errors that concern the use of the package itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from cekat_async.redaction import readable
+
+if TYPE_CHECKING:
+    from cekat_async.positions import Cursor
+
+__all__ = [
+    "CekatError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "DeadlineExceededError",
+    "MissingExtraError",
+]
+
+
+class CekatError(Exception):
+    """The base of all errors. ``except CekatError`` catches every error of this package.
+
+    ``str(error)`` is the message, what is known of the request, and advice on what to do.
+
+    Attributes:
+        message: What happened.
+        path: The path of the request, without its query. ``None`` if no request was involved.
+        attempts: How many times the request was sent.
+        retry_after: How many seconds the server asked to wait. ``None`` if it did not say.
+        request_id: The server's id of the request. ``None`` if it sent none.
+        cursor: The cursor of the page that failed. ``None`` for the first page, and outside of
+            walks.
+        inbox_id: The inbox that failed, if many are read at once. Otherwise ``None``.
+        advice: What to do, if the message does not say it. ``{option}`` in it stands for an
+            argument.
+        option: The name of that argument.
+
+    Examples:
+        >>> try:
+        ...     page = await cekat.conversations.page()
+        ... except CekatError as error:
+        ...     print(error)
+    """
+
+    advice: str | None = None
+    option: str | None = None
+
+    # Set where they are known. Defaults in the class keep the constructor and pickling simple.
+    path: str | None = None
+    attempts: int = 0
+    retry_after: float | None = None
+    request_id: str | None = None
+    cursor: Cursor | None = None
+    inbox_id: str | None = None
+    _argument: str = ""
+
+    def __init__(self, message: str = "") -> None:
+        # Without surrogates, so that any program can print or log the error.
+        message = readable(message)
+        super().__init__(message)
+        self.message = message
+
+    def locate(
+        self, *, path: str | None = None, cursor: Cursor | None = None, inbox_id: str | None = None
+    ) -> Self:
+        """Return this error, with the given facts in place of those that it does not have yet.
+
+        Args:
+            path: The path of the request.
+            cursor: The cursor of the page that failed.
+            inbox_id: The inbox that failed.
+        """
+        self.path = self.path or path
+        self.cursor = self.cursor or cursor
+        self.inbox_id = self.inbox_id or inbox_id
+        return self
+
+    def _facts(self) -> list[str]:
+        """Return what is known besides the message, in reading order."""
+        facts = (
+            self.path,
+            self.inbox_id and f"inbox {self.inbox_id}",
+            f"{self.attempts} attempts" if self.attempts > 1 else None,
+            f"retry after {self.retry_after:g} s" if self.retry_after is not None else None,
+            self.request_id and f"request id {self.request_id}",
+        )
+        return [fact for fact in facts if fact]
+
+    def advise(self, advice: str, **argument: object) -> Self:
+        """Set the advice and the argument that it names, and return this error.
+
+        Args:
+            advice: What to do. ``{option}`` in it stands for the argument.
+            **argument: The one argument, with the value to pass.
+        """
+        self.advice = advice
+        ((self.option, value),) = argument.items()
+        self._argument = f"{self.option}={value}"
+        return self
+
+    def describe(self) -> str:
+        """Return the message and what is known of the request, without the advice.
+
+        Examples:
+            >>> CekatError("the server failed").locate(path="/api/inboxes").describe()
+            'the server failed (/api/inboxes)'
+        """
+        facts = self._facts()
+        return f"{self.message} ({', '.join(facts)})" if facts else self.message
+
+    def __str__(self) -> str:
+        """Return the message, what is known of the request, and the advice."""
+        text, advice = self.describe(), (self.advice or "").replace("{option}", self._argument)
+        return f"{text}: {advice}" if text and advice else text
+
+
+class ConfigurationError(CekatError, ValueError):
+    """An argument or an option is wrong. The message says what to write instead."""
+
+
+class MissingExtraError(ConfigurationError):
+    """A required library is not installed. The message has the command that installs it."""
+
+
+class ClientClosedError(CekatError):
+    """The client (or a listing or a budget) was used after it was closed, or closed during use."""
+
+
+class DeadlineExceededError(CekatError, TimeoutError):
+    """The call took longer than ``Timeout.request`` or ``Timeout.deadline`` allows.
+
+    ``__cause__`` is the error of the last attempt, if there was one.
+    """

@@ -1,0 +1,33 @@
+"""Errors of exports: the target or the checkpoint."""
+
+from __future__ import annotations
+
+from cekat_async.errors.base import CekatError
+
+__all__ = ["CheckpointError", "ReplacementRefusedError", "TargetBusyError", "TargetError"]
+
+
+class TargetError(CekatError):
+    """The target of an export cannot be written: no such folder, no permission, a full disk.
+
+    ``__cause__`` is the system's error. The checkpoint is kept, so the same call resumes.
+    """
+
+
+class ReplacementRefusedError(TargetError):
+    """An export would replace its target with something that may be worse.
+
+    The target is unchanged, and the checkpoint keeps the fetched records. If you want to replace
+    the target, make the same call with the argument ``option`` (``"replace"`` or
+    ``"allow_empty"``). It does not fetch the records again.
+    """
+
+    option = "replace"
+
+
+class TargetBusyError(TargetError):
+    """Another export uses the target, its checkpoint or its database table. Try again later."""
+
+
+class CheckpointError(CekatError):
+    """The checkpoint of an export is broken, or belongs to another export. Nothing was changed."""

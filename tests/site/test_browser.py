@@ -1,0 +1,137 @@
+"""The site in a browser: no page fails, leaves the host, or is wider than a phone."""
+
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# Root in a container has no sandbox of its own. The browser is not to send requests of its own.
+FLAGS = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-sandbox",
+)
+WIDTHS = (1280, 390)  # pixels: a desktop and a phone
+TIMEOUT = 30_000  # milliseconds, for a page that is loaded from this machine
+
+pytestmark = pytest.mark.once
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def base_url(site: Path) -> Iterator[str]:
+    """The address of the site on a server of this machine."""
+    handler = partial(_Silent, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium, without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        yield browser
+        browser.close()
+
+
+def open_page(browser: "Browser", base_url: str) -> tuple["Page", list[str]]:
+    """Return a new page of the browser, and the list in which it collects what goes wrong."""
+    context = browser.new_context(base_url=base_url)
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    problems: list[str] = []
+    page.on("console", lambda one: one.type == "error" and problems.append(one.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("requestfailed", lambda one: problems.append(f"failed: {one.url}"))
+    page.on("request", lambda one: is_local(one.url, base_url) or problems.append(one.url))
+    return page, problems
+
+
+def is_local(url: str, base_url: str) -> bool:
+    """Return whether a request stays on the host of the site."""
+    return url.startswith((base_url, "data:", "blob:"))
+
+
+def find_paths(site: Path) -> list[str]:
+    """Return the path of each page."""
+    return sorted(
+        str(path.parent.relative_to(site)).removeprefix(".") for path in site.rglob("index.html")
+    )
+
+
+def test_each_page_opens(site: Path, browser: "Browser", base_url: str) -> None:
+    """Each page opens without an error or a request to another host, and fits the window.
+
+    Tables and code may be wider: they scroll by themselves.
+    """
+    page, problems = open_page(browser, base_url)
+    for path in find_paths(site):
+        page.goto(f"{path}/" if path else "")
+        page.wait_for_load_state("networkidle")
+        assert page.locator("article h1").count() == 1, path
+        for scheme, width in product(("light", "dark"), WIDTHS):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            assert overflow <= 0, f"{path} is too wide for {width} pixels"
+        assert problems == [], path
+    page.context.close()
+
+
+def test_diagrams_are_drawn(site: Path, browser: "Browser", base_url: str) -> None:
+    """Each diagram is drawn, by the copy of Mermaid that is part of the site."""
+    page, problems = open_page(browser, base_url)
+    for path in find_paths(site):
+        diagrams = (site / path / "index.html").read_text(encoding="utf-8").count('class="mermaid"')
+        if not diagrams:
+            continue
+        page.goto(f"{path}/")
+        page.wait_for_function("document.querySelectorAll('pre.mermaid').length == 0")
+        page.wait_for_function(f"document.querySelectorAll('div.mermaid').length == {diagrams}")
+
+    assert problems == []
+    page.context.close()
+
+
+def test_the_search_finds_a_page(browser: "Browser", base_url: str) -> None:
+    """The search finds a page by a word on it, without a request to another host."""
+    page, problems = open_page(browser, base_url)
+    page.goto("")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("MalformedRecordError")
+    # The results are in a part of the page that scripts cannot read, but Enter opens the first.
+    while page.url == base_url:
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(200)
+
+    assert "MalformedRecordError" in page.url
+    assert problems == []
+    page.context.close()

@@ -1,0 +1,75 @@
+"""Docstrings become Markdown: roles become links, and examples become code that can be copied."""
+
+import importlib.util
+
+import pytest
+
+from .conftest import ROOT, require_generator
+
+
+@pytest.fixture(scope="module")
+def rewriting():
+    """The extension, and the package as griffe has read it."""
+    require_generator()
+    import griffe  # noqa: PLC0415 - a dependency of the site
+
+    path = ROOT / ".ci" / "site" / "docstrings.py"
+    spec = importlib.util.spec_from_file_location("docstrings", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, griffe.load("cekat_async", search_paths=[ROOT])
+
+
+@pytest.mark.parametrize(
+    "where,text,expected",
+    [
+        (
+            "errors.CekatError",
+            ":class:`~cekat_async.Listing`",
+            "[`Listing`][cekat_async.resources.listing.Listing]",
+        ),
+        (
+            "client.CekatClient.get",
+            ":meth:`aclose`",
+            "[`aclose`][cekat_async.client.CekatClient.aclose]",
+        ),
+        (
+            "client.CekatClient",
+            ":attr:`Timeout.deadline`",
+            "[`Timeout.deadline`][cekat_async.config.Timeout.deadline]",
+        ),
+        ("models.conversation", ":class:`~datetime.datetime`", "`datetime`"),
+        ("errors", ":exc:`OSError`", "`OSError`"),
+        ("errors", ":class:`Gone`", "[`Gone`][Gone]"),
+        ("errors", "``None``", "``None``"),
+    ],
+    ids=["path", "member", "of a class", "standard", "builtin", "unknown", "code"],
+)
+def test_a_role_becomes_a_link(where, text, expected, rewriting):
+    """A role becomes a link to its object, plain code for other libraries; a typo stays a link."""
+    module, package = rewriting
+
+    assert module.to_markdown(text, package[where]) == expected
+
+
+@pytest.mark.parametrize(
+    "text,expected",
+    [
+        (
+            ">>> async with client:\n...     await client.get()\n5\n\nAfter it.",
+            "\n```python\nasync with client:\n    await client.get()\n# 5\n```\n\n\nAfter it.",
+        ),
+        (
+            "Before.\n\n::\n\n    page = 1\n\nAfter.",
+            "Before.\n\n\n```python\npage = 1\n```\n\n\nAfter.",
+        ),
+        ("It is::\n\n    a ─ tree", "It is:\n\n```text\na ─ tree\n```\n"),
+        ("Examples:\n    >>> x = 1\n\nText.", "**Example:**\n\n\n```python\nx = 1\n```\n\n\nText."),
+    ],
+    ids=["doctest", "literal", "text", "section"],
+)
+def test_examples_become_code(text, expected, rewriting):
+    """An example becomes a block without prompts, and other literal text stays as it is."""
+    module, package = rewriting
+
+    assert module.to_markdown(text, package) == expected
